@@ -1,0 +1,101 @@
+"""Every error of the package, in one small tree.
+
+Each carries the header's status that says the same. The bases say whose fault it is: the caller's (``InvalidError``),
+nobody's (``BusyError``, ``EmptyError``), the link's (``DisconnectError``), or that of a thing outside that failed
+(``FailedError``).
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+import trio
+
+from ctlha_trio._vocabulary import ctl_ha_status
+
+
+class CtlHaError(Exception):
+    """Root of the tree; never raised itself."""
+
+    status: ClassVar[ctl_ha_status] = ctl_ha_status.CTL_HA_STATUS_ERROR
+
+
+class FailedError(CtlHaError):
+    """Something outside this call failed: the peer, the disk, the arbiter, a component."""
+
+
+class InvalidError(CtlHaError):
+    """The caller asked for something that cannot be."""
+
+    status: ClassVar[ctl_ha_status] = ctl_ha_status.CTL_HA_STATUS_INVALID
+
+
+class DisconnectError(CtlHaError, trio.BrokenResourceError):
+    """There is no session with the peer, or it ended before the operation did."""
+
+    status: ClassVar[ctl_ha_status] = ctl_ha_status.CTL_HA_STATUS_DISCONNECT
+
+
+class BusyError(CtlHaError, trio.WouldBlock):
+    """No slot or credit is free; nothing was done."""
+
+    status: ClassVar[ctl_ha_status] = ctl_ha_status.CTL_HA_STATUS_BUSY
+
+
+class EmptyError(CtlHaError, trio.WouldBlock):
+    """Nothing has been received."""
+
+    status: ClassVar[ctl_ha_status] = ctl_ha_status.CTL_HA_STATUS_WAIT
+
+
+class LocalProtocolError(InvalidError):
+    """This side used a protocol core against its rules: a bug here."""
+
+
+class RemoteProtocolError(FailedError):
+    """The peer sent what the protocol does not allow. ``reason`` is short and closed, fit for a refusal."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class RefusedError(FailedError):
+    """The peer refused the session, or this node refused the peer's. ``reason`` names why."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class UntrustedPeerError(FailedError):
+    """The other side's key is not pinned here, or ours is not pinned there."""
+
+
+class StoreError(FailedError):
+    """The disk refused or corrupted something; the copy on it is dead."""
+
+
+class ArbiterError(FailedError):
+    """The arbiter could not be asked, or gave an answer that cannot be used."""
+
+
+class ComponentError(FailedError):
+    """A component answered FAILED or ERROR, or took too long."""
+
+
+class NotPrimaryError(FailedError):
+    """This node does not serve the volume now; nothing was executed."""
+
+
+class UnknownOutcomeError(FailedError):
+    """The operation may or may not have been executed."""
+
+
+class ConfigError(InvalidError):
+    """What the user wrote cannot be used. Names the file and the key in it."""
+
+    def __init__(self, file: Path | str, key: str, problem: str) -> None:
+        super().__init__(f"{file}: {key}: {problem}" if key else f"{file}: {problem}")
+        self.file = str(file)
+        self.key = key
+        self.problem = problem

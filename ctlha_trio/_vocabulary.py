@@ -1,0 +1,154 @@
+"""The names of FreeBSD's ``ctl_ha.h``: enums with their numeric values, records and function types.
+
+One vocabulary for the whole package: every layer uses these names, spelled as in C. The values are those that a C
+compiler gives the header's enumerators; where the header writes them out (``ctl_ha_state``) they are the same.
+"""
+
+from collections.abc import Awaitable, Callable
+from enum import IntEnum, IntFlag
+from typing import Generic, TypeVar
+
+import attrs
+
+Context = TypeVar("Context")
+
+
+class ctl_ha_mode(IntEnum):
+    """How commands reach the other node: serialised only, or with their data."""
+
+    CTL_HA_MODE_SER_ONLY = 0
+    CTL_HA_MODE_XFER = 1
+
+
+class ctl_ha_channel(IntEnum):
+    """The channels of the system's components. ``NONE`` and ``MAX`` are bounds, never channels."""
+
+    CTL_HA_CHAN_NONE = 0
+    CTL_HA_CHAN_CTL = 1
+    CTL_HA_CHAN_ZFS = 2
+    CTL_HA_CHAN_MAX = 3
+
+
+class ctl_ha_event(IntEnum):
+    """What a channel reports. ``NONE`` and ``MAX`` are bounds, never reported."""
+
+    CTL_HA_EVT_NONE = 0
+    CTL_HA_EVT_MSG_RECV = 1
+    CTL_HA_EVT_MSG_SENT = 2
+    CTL_HA_EVT_DISCONNECT = 3
+    CTL_HA_EVT_DMA_SENT = 4
+    CTL_HA_EVT_DMA_RECEIVED = 5
+    CTL_HA_EVT_MAX = 6
+
+
+class ctl_ha_status(IntEnum):
+    """Answer of an operation: ``WAIT`` and ``SUCCESS`` mean accepted, whatever is above ``SUCCESS`` is a failure.
+
+    Never test it for truth: ``WAIT`` is 0.
+    """
+
+    CTL_HA_STATUS_WAIT = 0
+    CTL_HA_STATUS_SUCCESS = 1
+    CTL_HA_STATUS_ERROR = 2
+    CTL_HA_STATUS_INVALID = 3
+    CTL_HA_STATUS_DISCONNECT = 4
+    CTL_HA_STATUS_BUSY = 5
+    CTL_HA_STATUS_MAX = 6
+
+
+class ctl_ha_dtid(IntEnum):
+    """Whose data a transfer carries."""
+
+    CTL_HA_DATA_CTL = 0
+    CTL_HA_DATA_ZFS = 1
+    CTL_HA_DATA_MAX = 2
+
+
+class ctl_ha_dt_cmd(IntEnum):
+    """Direction of a transfer, seen from the requester: ``READ`` pulls, ``WRITE`` pushes."""
+
+    CTL_HA_DT_CMD_READ = 0
+    CTL_HA_DT_CMD_WRITE = 1
+
+
+class ctl_ha_state(IntFlag):
+    """What a component is asked to run as. The low nibble is the state, ``SLAVE`` and ``MASTER`` are the component's own."""
+
+    CTL_HA_STATE_UNKNOWN = 0x00
+    CTL_HA_STATE_SINGLE = 0x01
+    CTL_HA_STATE_HA = 0x02
+    CTL_HA_STATE_MASK = 0x0F
+    CTL_HA_STATE_SLAVE = 0x10
+    CTL_HA_STATE_MASTER = 0x20
+
+
+class ctl_ha_comp_status(IntEnum):
+    """A component's answer: running; not started, but failover may still work; never to be started again."""
+
+    CTL_HA_COMP_STATUS_OK = 0
+    CTL_HA_COMP_STATUS_FAILED = 1
+    CTL_HA_COMP_STATUS_ERROR = 2
+
+
+def CTL_HA_STATE_IS_SINGLE(state: ctl_ha_state) -> bool:
+    """Whether the state's low nibble is ``SINGLE``; ``SLAVE`` and ``MASTER`` do not count."""
+    return state & ctl_ha_state.CTL_HA_STATE_MASK == ctl_ha_state.CTL_HA_STATE_SINGLE
+
+
+def CTL_HA_STATE_IS_HA(state: ctl_ha_state) -> bool:
+    """Whether the state's low nibble is ``HA``; ``SLAVE`` and ``MASTER`` do not count."""
+    return state & ctl_ha_state.CTL_HA_STATE_MASK == ctl_ha_state.CTL_HA_STATE_HA
+
+
+@attrs.frozen
+class RemoteBuffer:
+    """Where a transfer meets the other node's memory. The header's raw pointer becomes a key, never an address."""
+
+    key: bytes
+    """128 random bits that name a registered region of the other node."""
+    offset: int = 0
+    """Bytes from the start of that region."""
+
+    def at(self, offset: int) -> "RemoteBuffer":
+        """The place ``offset`` bytes further on in the same region."""
+        return attrs.evolve(self, offset=self.offset + offset)
+
+
+@attrs.define(eq=False)
+class ctl_ha_dt_req(Generic[Context]):
+    """One transfer of ``size`` bytes between ``local`` memory and the other node's ``remote``."""
+
+    command: ctl_ha_dt_cmd = ctl_ha_dt_cmd.CTL_HA_DT_CMD_READ
+    context: Context | None = None
+    """The consumer's own; never read by the framework."""
+    callback: "ctl_ha_dt_cb[Context] | None" = None
+    id: ctl_ha_dtid = ctl_ha_dtid.CTL_HA_DATA_CTL
+    ret: ctl_ha_status = ctl_ha_status.CTL_HA_STATUS_WAIT
+    """Set before the callback runs."""
+    size: int = 0
+    """Bytes."""
+    local: bytes | bytearray | memoryview = b""
+    remote: RemoteBuffer | None = None
+
+
+ctl_ha_dt_cb = Callable[[ctl_ha_dt_req[Context]], Awaitable[None]]
+ctl_evt_handler = Callable[[ctl_ha_channel, ctl_ha_event, int], Awaitable[None]]
+
+
+@attrs.define(eq=False)
+class ctl_ha_component:
+    """A part of the system that the supervisor starts, moves between states and quiesces."""
+
+    name: str
+    init: "ctl_hacmp_init_t"
+    """Called once, before anything else."""
+    start: "ctl_hacmp_start_t"
+    """Asked to run in a state; called at each change of it."""
+    quiesce: "ctl_hacmp_init_t"
+    """Asked to stop feeding work and to be ready for another start."""
+    state: ctl_ha_state = ctl_ha_state.CTL_HA_STATE_UNKNOWN
+    status: ctl_ha_comp_status = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+
+
+ctl_hacmp_init_t = Callable[[ctl_ha_component], Awaitable[ctl_ha_comp_status]]
+ctl_hacmp_start_t = Callable[[ctl_ha_component, ctl_ha_state], Awaitable[ctl_ha_comp_status]]

@@ -1,0 +1,48 @@
+"""The record that the arbiter keeps for one resource, and the changes that the protocol allows to it."""
+
+from enum import Enum
+from typing import Literal
+
+import attrs
+
+RECORD_FORMAT = 1
+
+NodeId = str
+Fence = Literal["none", "owed", "confirmed"]
+
+
+class Kind(Enum):
+    """Whether each node has a copy of its own, or both reach the same disks."""
+
+    MIRROR = "mirror"
+    SHARED = "shared"
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """Who serves a resource and whose copy counts. Changed only by compare-and-swap on the arbiter's revision."""
+
+    cluster: str
+    resource: str
+    epoch: int
+    """Rises by one at each change."""
+    lineage: str
+    """Random id of the line of epochs; a forced change starts another."""
+    primary: NodeId
+    members: tuple[NodeId, ...]
+    """Sorted. The nodes whose copy holds every acknowledged write."""
+    proposal: str
+    """Random id of the swap that wrote this."""
+    format: int = RECORD_FORMAT
+    kind: Kind = Kind.MIRROR
+    fence: Fence = "none"
+    evidence: str = ""
+    """What proves a confirmed fence."""
+    unknown: tuple[tuple[str, str], ...] = ()
+    """Fields of a later version, name and JSON text, handed on untouched."""
+
+    def succeed(self, *, primary: NodeId, members: tuple[NodeId, ...], proposal: str) -> "Record":
+        """The next record of the same line."""
+        return attrs.evolve(
+            self, epoch=self.epoch + 1, primary=primary, members=tuple(sorted(members)), proposal=proposal
+        )

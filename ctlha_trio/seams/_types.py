@@ -1,0 +1,156 @@
+"""All that a node gets from outside, as types. Nothing else is injectable.
+
+Production gives the real forms of this package, a simulation its own. Drivers never call Trio's clock, sleep or
+timeouts for protocol time, and never open files or sockets by themselves.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from typing import Protocol
+
+import attrs
+
+from ctlha_trio.pair import Record
+
+Buffer = bytes | bytearray | memoryview
+Entropy = Callable[[int], bytes]
+"""Returns that many random bytes, fit for keys."""
+
+
+class Clock(Protocol):
+    """Protocol time of one node, in seconds from an arbitrary zero; never steps back."""
+
+    def now(self) -> float:
+        """Seconds."""
+
+    async def sleep_until(self, deadline_s: float) -> None:
+        """Return once ``now()`` is ``deadline_s`` or later. Always a checkpoint."""
+
+
+class DiskFile(Protocol):
+    """An open file of fixed size. Every failure is a ``StoreError``. Each call is a checkpoint.
+
+    A cancelled write may have changed any part of its ranges; the call does not return before it has ended.
+    """
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file in bytes, fixed."""
+
+    async def pread(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``."""
+
+    async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """Write each buffer whole at its offset, in the order given. Not durable before the next ``flush``."""
+
+    async def flush(self) -> None:
+        """Return once everything written before the call is on stable media."""
+
+    def close(self) -> None:
+        """Give the file up. Does not flush. May be called twice."""
+
+
+class Disk(Protocol):
+    """Opens files that exist. Creating them is for ``ctlha init``, not for a node."""
+
+    async def open(self, path: str) -> DiskFile:
+        """Open for reading and writing, locked against a second opener. ``StoreError`` if that fails."""
+
+
+class Stream(Protocol):
+    """One authenticated connection. One task may send while another receives."""
+
+    @property
+    def description(self) -> str:
+        """The other side, for logs: its address."""
+
+    async def send_all(self, data: Buffer) -> None:
+        """Send everything. ``trio.BrokenResourceError`` if the connection broke; cancelled: an unknown part was sent."""
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Wait for at least one byte, fill up to the buffer's size, return the count; 0 at the end of the stream."""
+
+    def close(self) -> None:
+        """Close at once, without waiting and without a farewell. May be called twice. Wakes both tasks with an error."""
+
+
+class Listener(Protocol):
+    """A bound address."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the port that was bound."""
+
+    async def serve(self, handler: Callable[[Stream], Awaitable[None]]) -> None:
+        """Accept until cancelled. Each connection that authenticates is given to ``handler`` in a task of its own.
+
+        The handler owns the stream, which is closed when it returns. A stranger costs a bounded amount of memory and
+        time and never ends the listener, nor does a handler that raises ``CtlHaError`` or ``trio.BrokenResourceError``.
+        """
+
+    def close(self) -> None:
+        """Stop listening. May be called twice."""
+
+
+class Transport(Protocol):
+    """Makes authenticated connections between the two nodes."""
+
+    async def dial(self, address: str) -> Stream:
+        """Connect and authenticate. ``DisconnectError`` if nobody answers, ``UntrustedPeerError`` on a wrong key."""
+
+    async def listen(self, address: str) -> Listener:
+        """Bind. ``OSError`` if the address cannot be had."""
+
+
+@attrs.frozen
+class Versioned:
+    """A record with the revision that the arbiter's engine gave it."""
+
+    record: Record
+    revision: int
+
+
+class SwapOutcome(Enum):
+    """What is known of a compare-and-swap after the call."""
+
+    WON = "won"
+    """It was applied."""
+    LOST = "lost"
+    """The revision had moved: it was not applied by this call. An earlier call with the same content may have been."""
+    REFUSED = "refused"
+    """The engine did not take it: certainly not applied."""
+    UNKNOWN = "unknown"
+    """Applied, not applied, or still to be applied."""
+
+
+@attrs.frozen
+class SwapAnswer:
+    """The outcome and, if it was won, the new revision."""
+
+    outcome: SwapOutcome
+    revision: int | None = None
+
+
+class Arbiter(Protocol):
+    """The third vote: two calls on one record, linearizable and durable, with a revision that only rises."""
+
+    @property
+    def identity(self) -> str:
+        """A random id of this arbiter's data, so that another one is noticed."""
+
+    async def read(self) -> Versioned:
+        """The record as it is now. ``ArbiterError`` if it cannot be had."""
+
+    async def cas(self, expected_revision: int, record: Record) -> SwapAnswer:
+        """Replace the record if its revision still is ``expected_revision``. Never raises for a failing engine."""
+
+
+@attrs.frozen(kw_only=True)
+class Seams:
+    """Everything that is injected into one node."""
+
+    clock: Clock
+    entropy: Entropy
+    disk: Disk
+    transport: Transport
+    arbiter: Arbiter
