@@ -72,7 +72,10 @@ class ctl_ha_dt_cmd(IntEnum):
 
 
 class ctl_ha_state(IntFlag):
-    """What a component is asked to run as. The low nibble is the state, ``SLAVE`` and ``MASTER`` are the component's own."""
+    """What a component is asked to run as.
+
+    The low nibble, ``MASK``, is the state; ``SLAVE`` and ``MASTER`` are the component's own notes and change no answer.
+    """
 
     CTL_HA_STATE_UNKNOWN = 0x00
     CTL_HA_STATE_SINGLE = 0x01
@@ -116,7 +119,10 @@ class RemoteBuffer:
 
 @attrs.define(eq=False)
 class ctl_ha_dt_req(Generic[Context]):
-    """One transfer of ``size`` bytes between ``local`` memory and the other node's ``remote``."""
+    """One transfer of ``size`` bytes between ``local`` memory and the other node's ``remote``.
+
+    Made empty, as the header's allocation does, and filled in field by field or by keyword.
+    """
 
     command: ctl_ha_dt_cmd = ctl_ha_dt_cmd.CTL_HA_DT_CMD_READ
     context: Context | None = None
@@ -128,7 +134,9 @@ class ctl_ha_dt_req(Generic[Context]):
     size: int = 0
     """Bytes."""
     local: bytes | bytearray | memoryview = b""
+    """Memory of this node; writable if the transfer reads."""
     remote: RemoteBuffer | None = None
+    """Memory of the other node, as it named it."""
 
 
 ctl_ha_dt_cb = Callable[[ctl_ha_dt_req[Context]], Awaitable[None]]
@@ -140,14 +148,16 @@ class ctl_ha_component:
     """A part of the system that the supervisor starts, moves between states and quiesces."""
 
     name: str
+    state: ctl_ha_state = attrs.field(default=ctl_ha_state.CTL_HA_STATE_UNKNOWN, kw_only=True)
+    """What it runs as, with its own ``SLAVE`` or ``MASTER``."""
+    status: ctl_ha_comp_status = attrs.field(default=ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK, kw_only=True)
+    """Its last answer."""
     init: "ctl_hacmp_init_t"
     """Called once, before anything else."""
     start: "ctl_hacmp_start_t"
     """Asked to run in a state; called at each change of it."""
     quiesce: "ctl_hacmp_init_t"
     """Asked to stop feeding work and to be ready for another start."""
-    state: ctl_ha_state = ctl_ha_state.CTL_HA_STATE_UNKNOWN
-    status: ctl_ha_comp_status = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 
 
 ctl_hacmp_init_t = Callable[[ctl_ha_component], Awaitable[ctl_ha_comp_status]]

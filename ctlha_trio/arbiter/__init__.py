@@ -1,1 +1,14 @@
+"""The third vote: one record per resource, read and compare-and-swap, over engines that differ.
 
+``_codec`` is the record's text, ``_memory`` the arbiter of simulations, ``_sqlite`` that of two nodes on one machine.
+"""
+
+from ctlha_trio.arbiter._codec import (
+    decode_record as decode_record,
+    encode_record as encode_record,
+)
+from ctlha_trio.arbiter._memory import MemoryArbiter as MemoryArbiter, SwapFault as SwapFault
+from ctlha_trio.arbiter._sqlite import (
+    SqliteArbiter as SqliteArbiter,
+    create_sqlite_arbiter as create_sqlite_arbiter,
+)

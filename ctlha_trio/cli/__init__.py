@@ -1,1 +1,3 @@
+"""The command line ``ctlha``: makes pairs, runs nodes, asks them, and shows on one machine that a pair survives."""
 
+from ctlha_trio.cli._main import main as main

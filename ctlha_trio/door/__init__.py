@@ -1,1 +1,26 @@
+"""The node's local door: two Unix sockets in its folder, one for status and one for data, and their clients.
 
+It stays small on purpose. The data socket is what an initiator outside both nodes uses until a real front end exists:
+numbered operations, several in flight, and three different answers for `not here`, `nobody knows` and `failed`.
+"""
+
+from ctlha_trio.door._client import (
+    DoorClient as DoorClient,
+    SentRequest as SentRequest,
+    open_door_client as open_door_client,
+    status_of as status_of,
+    switchover_of as switchover_of,
+)
+from ctlha_trio.door._door import Door as Door
+from ctlha_trio.door._node import DoorAnswer as DoorAnswer, DoorNode as DoorNode
+from ctlha_trio.door._protocol import (
+    MAX_IN_FLIGHT as MAX_IN_FLIGHT,
+    MAX_REQUEST_BYTES as MAX_REQUEST_BYTES,
+    Reply as Reply,
+)
+from ctlha_trio.door._sockets import (
+    DATA_SOCKET as DATA_SOCKET,
+    MAX_SOCKET_PATH_BYTES as MAX_SOCKET_PATH_BYTES,
+    STATUS_SOCKET as STATUS_SOCKET,
+    is_answered as is_answered,
+)

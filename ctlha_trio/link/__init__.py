@@ -1,1 +1,16 @@
+"""The session with the peer: connecting, channels of short messages, heartbeats, loss and return."""
 
+from ctlha_trio.link._channel import Channel as Channel
+from ctlha_trio.link._config import LinkConfig as LinkConfig
+from ctlha_trio.link._deadline import finish_by as finish_by
+from ctlha_trio.link._events import (
+    ChannelEvent as ChannelEvent,
+    Connected as Connected,
+    Disconnected as Disconnected,
+    EventRange as EventRange,
+    LossReason as LossReason,
+    SessionInfo as SessionInfo,
+)
+from ctlha_trio.link._link import Link as Link
+from ctlha_trio.link._statistics import LinkStatistics as LinkStatistics
+from ctlha_trio.link._transfer import Placement as Placement

@@ -1,4 +1,33 @@
-"""The replicated state machine of the pair: pure, no clock, no I/O, no bytes of data."""
+"""The replicated state machine of the pair: pure, no clock, no I/O, no bytes of data.
 
+``boot`` and ``step_pair`` are the machine; ``events`` is all that it takes, ``actions`` all that it orders, ``messages``
+all that the nodes say to each other, and ``encode`` and ``decode`` their form in the slots of a channel.
+"""
+
+from ctlha_trio.pair._codec import (
+    SLOT_BYTES as SLOT_BYTES,
+    WRITE_BYTES_MAX as WRITE_BYTES_MAX,
+    Grant as Grant,
+    Pushed as Pushed,
+    Spoken as Spoken,
+    decode as decode,
+    encode as encode,
+)
+from ctlha_trio.pair._core import RECORD_POLL_S as RECORD_POLL_S, boot as boot, step_pair as step_pair
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
-from ctlha_trio.pair._record import Kind as Kind, NodeId as NodeId, Record as Record
+from ctlha_trio.pair._operation import Operation as Operation, OperationKind as OperationKind, Outcome as Outcome
+from ctlha_trio.pair._phase import TRANSITIONS as TRANSITIONS, Phase as Phase
+from ctlha_trio.pair._record import (
+    RECORD_FORMAT as RECORD_FORMAT,
+    Fence as Fence,
+    Kind as Kind,
+    NodeId as NodeId,
+    Record as Record,
+    SwapOutcome as SwapOutcome,
+)
+from ctlha_trio.pair._service import accepts as accepts
+from ctlha_trio.pair._state import (
+    COPY_CHUNK_BYTES as COPY_CHUNK_BYTES,
+    FLIGHTS_LIMIT as FLIGHTS_LIMIT,
+    PairState as PairState,
+)

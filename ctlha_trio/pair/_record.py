@@ -18,6 +18,19 @@ class Kind(Enum):
     SHARED = "shared"
 
 
+class SwapOutcome(Enum):
+    """What is known of a compare-and-swap after the call."""
+
+    WON = "won"
+    """It was applied."""
+    LOST = "lost"
+    """The revision had moved: it was not applied by this call. An earlier call with the same content may have been."""
+    REFUSED = "refused"
+    """The engine did not take it: certainly not applied."""
+    UNKNOWN = "unknown"
+    """Applied, not applied, or still to be applied."""
+
+
 @attrs.frozen(kw_only=True)
 class Record:
     """Who serves a resource and whose copy counts. Changed only by compare-and-swap on the arbiter's revision."""

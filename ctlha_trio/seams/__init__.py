@@ -1,5 +1,23 @@
 """What a node gets from outside: clock, entropy, disk, transport, arbiter."""
 
+from ctlha_trio.pair import SwapOutcome as SwapOutcome
+from ctlha_trio.seams._address import format_address as format_address, parse_address as parse_address
+from ctlha_trio.seams._clock import TrioClock as TrioClock
+from ctlha_trio.seams._identity import (
+    Pin as Pin,
+    describe_key as describe_key,
+    load_key as load_key,
+    make_key as make_key,
+    parse_pin as parse_pin,
+)
+from ctlha_trio.seams._memory_network import (
+    MemoryListener as MemoryListener,
+    MemoryNetwork as MemoryNetwork,
+    MemoryTransport as MemoryTransport,
+)
+from ctlha_trio.seams._tcp import SocketListener as SocketListener, TcpTransport as TcpTransport
+from ctlha_trio.seams._thread_disk import ThreadDisk as ThreadDisk, ThreadDiskFile as ThreadDiskFile
+from ctlha_trio.seams._tls import TlsTransport as TlsTransport
 from ctlha_trio.seams._types import (
     Arbiter as Arbiter,
     Buffer as Buffer,
@@ -11,7 +29,6 @@ from ctlha_trio.seams._types import (
     Seams as Seams,
     Stream as Stream,
     SwapAnswer as SwapAnswer,
-    SwapOutcome as SwapOutcome,
     Transport as Transport,
     Versioned as Versioned,
 )

@@ -5,12 +5,11 @@ timeouts for protocol time, and never open files or sockets by themselves.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from enum import Enum
 from typing import Protocol
 
 import attrs
 
-from ctlha_trio.pair import Record
+from ctlha_trio.pair import Record, SwapOutcome
 
 Buffer = bytes | bytearray | memoryview
 Entropy = Callable[[int], bytes]
@@ -108,19 +107,6 @@ class Versioned:
 
     record: Record
     revision: int
-
-
-class SwapOutcome(Enum):
-    """What is known of a compare-and-swap after the call."""
-
-    WON = "won"
-    """It was applied."""
-    LOST = "lost"
-    """The revision had moved: it was not applied by this call. An earlier call with the same content may have been."""
-    REFUSED = "refused"
-    """The engine did not take it: certainly not applied."""
-    UNKNOWN = "unknown"
-    """Applied, not applied, or still to be applied."""
 
 
 @attrs.frozen

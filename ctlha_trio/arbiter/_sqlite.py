@@ -1,0 +1,218 @@
+"""An arbiter in a SQLite file, for two nodes on one machine.
+
+Each call opens a connection of its own. A held one would go on with a file that was deleted or replaced under it, while
+the other node already uses the new one; and SQLite must not be carried between threads or over a fork. It costs a
+fraction of a millisecond, and the arbiter is never on the path of a write.
+
+Nothing here reads the file but SQLite: closing any other descriptor of it would drop the locks of this whole process.
+"""
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import attrs
+import trio
+
+from ctlha_trio._errors import ArbiterError, ConfigError
+from ctlha_trio.arbiter._codec import decode_record, encode_record, require_same_resource
+from ctlha_trio.pair import Record, SwapOutcome
+from ctlha_trio.seams import SwapAnswer, Versioned
+
+BUSY_TIMEOUT_S = 0.5
+"""Wait for the other node's lock. A swap holds it for some milliseconds; a longer wait would outlast the pair's
+patience with a lost peer, and whoever stops a node waits for the call."""
+CALLS_AT_ONCE = 2
+"""One read in the background and one swap. Own threads, so that a hanging disk elsewhere cannot use them up."""
+APPLICATION_ID = 0x63746C68
+"""Marks a SQLite file as ours: "ctlh"."""
+FILE_FORMAT = 1
+_KEY = "arbiter.sqlite"
+_SCHEMA = f"""
+    PRAGMA journal_mode = DELETE;
+    PRAGMA synchronous = EXTRA;
+    BEGIN IMMEDIATE;
+    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA user_version = {FILE_FORMAT};
+    CREATE TABLE arbiter (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        identity TEXT NOT NULL,
+        revision INTEGER NOT NULL
+    );
+    CREATE TABLE record (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
+"""
+
+
+def create_sqlite_arbiter(path: str | Path, record: Record) -> str:
+    """Make an arbiter's file, mode 0600, that holds ``record`` at revision 1; durable when this returns.
+
+    Returns the random identity of the new file. ``ConfigError`` if the path exists: nothing is ever overwritten.
+    ``ArbiterError`` if it cannot be written; then there is no new file.
+    """
+    body = encode_record(record)
+    identity = secrets.token_hex(16)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError as error:
+        raise ConfigError(path, _KEY, "exists; it is not overwritten") from error
+    except OSError as error:
+        raise ArbiterError(f"{path}: {error.strerror}") from error
+    try:
+        with closing(_connect(Path(path))) as connection:
+            connection.executescript(_SCHEMA)
+            connection.execute("INSERT INTO arbiter VALUES (1, ?, 1)", (identity,))
+            connection.execute("INSERT INTO record VALUES (1, ?)", (body,))
+            connection.execute("COMMIT")
+        _sync_folder(Path(path))
+    except (sqlite3.Error, OSError) as error:
+        os.unlink(path)
+        raise ArbiterError(f"{path}: {error}") from error
+    return identity
+
+
+@attrs.define(eq=False, kw_only=True)
+class SqliteArbiter:
+    """The record in an existing SQLite file. Made by ``open``; holds nothing open between calls."""
+
+    identity: str
+    """The random id inside the file."""
+    _path: Path
+    _kept: Record
+    """As found at the opening; only its resource counts."""
+    _threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(CALLS_AT_ONCE), init=False)
+
+    @staticmethod
+    async def open(path: str | Path, *, cluster: str, resource: str) -> "SqliteArbiter":
+        """Look at the file and remember its identity. Writes nothing. A checkpoint.
+
+        ``ConfigError`` if the file is not there, not ours, or of another cluster or resource. ``ArbiterError`` if it
+        cannot be read now, or if what it holds is of a later version.
+        """
+        identity, record = await trio.to_thread.run_sync(_inspect, Path(path))
+        if (record.cluster, record.resource) != (cluster, resource):
+            found = f"{record.cluster}/{record.resource}"
+            raise ConfigError(path, _KEY, f"belongs to {found}, not to {cluster}/{resource}")
+        return SqliteArbiter(identity=identity, path=Path(path), kept=record)
+
+    async def read(self) -> Versioned:
+        """The record as it is now. A checkpoint; once it runs it is not cancelled, but bounded by the busy time-out.
+
+        ``ArbiterError`` if it cannot be had, or if another file lies in the place of the one that was opened.
+        """
+        return await trio.to_thread.run_sync(self._read, limiter=self._threads)
+
+    async def cas(self, expected_revision: int, record: Record) -> SwapAnswer:
+        """Replace the record if its revision still is ``expected_revision``. A checkpoint.
+
+        Cancelled before its thread runs: not applied; later it is not cancelled. ``InvalidError`` for a record of
+        another resource or one that cannot be kept.
+        """
+        require_same_resource(self._kept, record)
+        body = encode_record(record)
+        return await trio.to_thread.run_sync(self._swap, expected_revision, body, limiter=self._threads)
+
+    def _read(self) -> Versioned:
+        with _reading(self._path) as connection:
+            identity, revision, body = _select(connection)
+        if identity != self.identity:
+            raise ArbiterError(f"{self._path}: another arbiter's data lies there now")
+        return Versioned(decode_record(body), revision)
+
+    def _swap(self, expected_revision: int, body: str) -> SwapAnswer:
+        try:
+            connection = _connect(self._path)
+        except sqlite3.Error:
+            return SwapAnswer(SwapOutcome.REFUSED)
+        # Closing rolls back what was begun and not committed.
+        with closing(connection):
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                identity, revision, _ = _select(connection)
+                if identity != self.identity:
+                    return SwapAnswer(SwapOutcome.REFUSED)
+                if revision != expected_revision:
+                    return SwapAnswer(SwapOutcome.LOST)
+                connection.execute("UPDATE arbiter SET revision = ?", (expected_revision + 1,))
+                connection.execute("UPDATE record SET body = ?", (body,))
+            except (sqlite3.Error, ArbiterError):
+                # Whatever reached the file before COMMIT is undone by its journal, here or by whoever opens it next.
+                return SwapAnswer(SwapOutcome.REFUSED)
+            try:
+                connection.execute("COMMIT")
+            except sqlite3.Error:
+                return SwapAnswer(SwapOutcome.UNKNOWN)
+        return SwapAnswer(SwapOutcome.WON, expected_revision + 1)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open an existing file; without ``mode=rw`` SQLite would make a new, empty arbiter."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+    )
+    try:
+        # EXTRA: the journal's deletion, which is the commit, is made durable too. A property of the connection.
+        connection.execute("PRAGMA synchronous = EXTRA")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """One read transaction; what SQLite has against it becomes an ``ArbiterError``."""
+    try:
+        with closing(_connect(path)) as connection:
+            connection.execute("BEGIN")
+            yield connection
+            with suppress(sqlite3.Error):  # everything was read; only the lock is given back
+                connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise ArbiterError(f"{path}: {error}") from error
+
+
+def _select(connection: sqlite3.Connection) -> tuple[str, int, str]:
+    """Identity, revision and the record's text, in one consistent view. ``ArbiterError`` if any is missing."""
+    row = connection.execute("SELECT identity, revision, body FROM arbiter JOIN record USING (one)").fetchone()
+    if row is None:
+        raise ArbiterError("the arbiter holds no record")
+    identity, revision, body = row
+    if not (isinstance(identity, str) and isinstance(revision, int) and isinstance(body, str)):
+        raise ArbiterError("the arbiter's table holds values of the wrong type")
+    return identity, revision, body
+
+
+def _inspect(path: Path) -> tuple[str, Record]:
+    if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
+        raise ConfigError(path, _KEY, "there is no such file, or it may not be written")
+    try:
+        with _reading(path) as connection:
+            _require_ours(path, connection)
+            identity, _, body = _select(connection)
+    except ArbiterError as error:
+        if isinstance(error.__cause__, sqlite3.Error) and error.__cause__.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise ConfigError(path, _KEY, "is not an arbiter's file") from error
+        raise
+    return identity, decode_record(body)
+
+
+def _require_ours(path: Path, connection: sqlite3.Connection) -> None:
+    pragmas = ("application_id", "user_version", "journal_mode")
+    application, file_format, journal = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
+    if application != APPLICATION_ID:
+        raise ConfigError(path, _KEY, "is not an arbiter's file")
+    if file_format != FILE_FORMAT:
+        raise ConfigError(path, _KEY, f"has format {file_format}; this version knows {FILE_FORMAT}")
+    if journal != "delete":
+        raise ConfigError(path, _KEY, f"was switched to journal mode {journal}; only delete is safe here")
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

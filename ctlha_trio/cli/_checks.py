@@ -1,0 +1,132 @@
+"""Whether the world around a configuration is as it says. Looks, and changes nothing."""
+
+import os
+import stat
+from types import TracebackType
+
+import attrs
+import trio
+
+from ctlha_trio._errors import ConfigError, CtlHaError
+from ctlha_trio.arbiter import SqliteArbiter
+from ctlha_trio.cli._config import LoadedConfig
+from ctlha_trio.door import DATA_SOCKET, MAX_SOCKET_PATH_BYTES, STATUS_SOCKET, is_answered
+from ctlha_trio.pair import Metadata
+from ctlha_trio.seams import Disk, ThreadDisk, TlsTransport, TrioClock, load_key
+from ctlha_trio.store import BlockStore
+
+
+@attrs.frozen
+class Prepared:
+    """What the checks had to open anyway, for the node that runs next."""
+
+    transport: TlsTransport
+    arbiter: SqliteArbiter
+    disk: Disk
+
+
+@attrs.define(eq=False)
+class Faults:
+    """Collects what is wrong, in the words of the configuration."""
+
+    loaded: LoadedConfig
+    found: list[ConfigError] = attrs.field(factory=list)
+
+    def add(self, key: str, problem: str) -> None:
+        """Note one fault."""
+        self.found.append(self.loaded.fault(key, problem))
+
+    def at(self, key: str) -> "Noting":
+        """Within it an error of the part that ``key`` belongs to is noted, and ends only the block."""
+        return Noting(self, key)
+
+
+@attrs.frozen
+class Noting:
+    """Turns errors into faults of one key."""
+
+    faults: Faults
+    key: str
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        """Whether the error was noted."""
+        if isinstance(error, ConfigError):
+            self.faults.add(self.key, f"{error.file}: {error.problem}")
+            return True
+        if isinstance(error, CtlHaError | OSError):
+            self.faults.add(self.key, str(error))
+            return True
+        return False
+
+
+async def prepare(loaded: LoadedConfig) -> Prepared:
+    """Check everything that a node needs before anything is written. Raises a group of ``ConfigError``."""
+    faults = Faults(loaded)
+    await _check_folder(faults)
+    disk = ThreadDisk()
+    transport = await _check_link(faults)
+    metadata = await _check_volume(faults, disk)
+    arbiter = await _check_arbiter(faults, metadata)
+    if faults.found or transport is None or arbiter is None:
+        raise ExceptionGroup("the node cannot start", faults.found)
+    return Prepared(transport, arbiter, disk)
+
+
+async def _check_folder(faults: Faults) -> None:
+    folder = faults.loaded.folder
+    mode = stat.S_IMODE((await trio.Path(folder).stat()).st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        faults.add("", f"its folder {folder} is open to others (mode {mode:04o}): chmod 700")
+    for name in (STATUS_SOCKET, DATA_SOCKET):
+        path = folder / name
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
+            faults.add(
+                "", f"its folder's path is too long for a socket: {path} has more than {MAX_SOCKET_PATH_BYTES} bytes"
+            )
+            continue
+        with faults.at(""):
+            if await trio.to_thread.run_sync(is_answered, path):
+                faults.add("node", f"{faults.loaded.content.node} is already running: it answers at {path}")
+
+
+async def _check_link(faults: Faults) -> TlsTransport | None:
+    loaded = faults.loaded
+    with faults.at("link.key"):
+        key = load_key(loaded.key_path)
+        transport = TlsTransport(key=key, pins=loaded.content.peer.pins)
+        try:
+            (await transport.listen(loaded.content.link.listen)).close()
+        except OSError as error:
+            faults.add("link.listen", f"cannot listen on {loaded.content.link.listen}: {error.strerror or error}")
+        return transport
+    return None
+
+
+async def _check_volume(faults: Faults, disk: Disk) -> Metadata | None:
+    content = faults.loaded.content
+    with faults.at("volume.file"):
+        path = os.fspath(faults.loaded.volume_path)
+        store = await BlockStore.open(disk, path, size_bytes=content.volume.size_bytes, clock=TrioClock())
+        metadata = store.metadata
+        store.close()
+        owner = {"cluster": metadata.cluster, "node": metadata.node, "resource": metadata.resource}
+        for key, name in owner.items():
+            if getattr(content, key) != name:
+                faults.add(key, f"is {getattr(content, key)!r}, but the volume {path} belongs to {name!r}")
+        return metadata
+    return None
+
+
+async def _check_arbiter(faults: Faults, metadata: Metadata | None) -> SqliteArbiter | None:
+    loaded = faults.loaded
+    with faults.at("arbiter.sqlite"):
+        arbiter = await SqliteArbiter.open(
+            loaded.arbiter_path, cluster=loaded.content.cluster, resource=loaded.content.resource
+        )
+        if metadata is not None and arbiter.identity != metadata.arbiter:
+            faults.add("arbiter.sqlite", f"{loaded.arbiter_path} is not the arbiter that this node belongs to")
+        return arbiter
+    return None

@@ -1,0 +1,269 @@
+"""A node's configuration: TOML to frozen records, with every fault of the text named at once."""
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NewType, NoReturn
+
+import attrs
+import cattrs
+from cattrs.errors import ForbiddenExtraKeysError
+
+from ctlha_trio._errors import ConfigError
+from ctlha_trio.seams import Pin, parse_address, parse_pin
+
+CONFIG_FORMAT: Final = 1
+BLOCK_BYTES: Final = 4096
+"""A volume's size is a multiple of it: the page of every machine this runs on."""
+MAX_VOLUME_BYTES: Final = 64 * 1024**4
+"""64 TiB, what common file systems hold in one file."""
+MAX_CONFIG_BYTES: Final = 64 * 1024
+"""A configuration has some 400 bytes; anything long is another file."""
+MAX_PINS: Final = 2
+"""The peer's key and the next one, while keys are being changed."""
+
+Name = NewType("Name", str)
+Address = NewType("Address", str)
+PathText = NewType("PathText", str)
+Size = NewType("Size", int)
+Pins = NewType("Pins", tuple[Pin, ...])
+
+_UNKNOWN_KEYS: Final = "unknown: "
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@attrs.frozen(kw_only=True)
+class LinkTable:
+    """``[link]``: this node's end of the link."""
+
+    listen: Address
+    key: PathText
+    """This node's private key, in a file of mode 0600."""
+
+
+@attrs.frozen(kw_only=True)
+class PeerTable:
+    """``[peer]``: the other node."""
+
+    node: Name
+    address: Address
+    pins: Pins
+    """The keys that are trusted, one or two."""
+
+
+@attrs.frozen(kw_only=True)
+class VolumeTable:
+    """``[volume]``: this node's copy."""
+
+    file: PathText
+    size_bytes: Size
+
+
+@attrs.frozen(kw_only=True)
+class ArbiterTable:
+    """``[arbiter]``: the third vote."""
+
+    sqlite: PathText
+    """Its file, for two nodes on one machine."""
+
+
+@attrs.frozen(kw_only=True)
+class Configuration:
+    """The whole file. Paths in it are relative to the folder that it lies in."""
+
+    format: int
+    cluster: Name
+    node: Name
+    resource: Name
+    link: LinkTable
+    peer: PeerTable
+    volume: VolumeTable
+    arbiter: ArbiterTable
+
+
+@attrs.frozen
+class LoadedConfig:
+    """A configuration and where it was read."""
+
+    file: Path
+    """As the user named it, for messages."""
+    content: Configuration
+
+    @property
+    def folder(self) -> Path:
+        """The node's own folder."""
+        return self.file.absolute().parent
+
+    @property
+    def key_path(self) -> Path:
+        """The node's private key."""
+        return self.folder / self.content.link.key
+
+    @property
+    def volume_path(self) -> Path:
+        """The backing file of the node's copy."""
+        return self.folder / self.content.volume.file
+
+    @property
+    def arbiter_path(self) -> Path:
+        """The SQLite arbiter."""
+        return self.folder / self.content.arbiter.sqlite
+
+    def fault(self, key: str, problem: str) -> ConfigError:
+        """Something that is wrong with what stands at ``key``."""
+        return ConfigError(self.file, key, problem)
+
+
+def load_config(file: Path) -> LoadedConfig:
+    """Read a configuration and judge its text; the world around it is not looked at.
+
+    Raises a group of ``ConfigError``, one for each fault.
+    """
+    table = _read_table(file)
+    if table.get("format") != CONFIG_FORMAT or isinstance(table.get("format"), bool):
+        _raise([ConfigError(file, "format", f"must be {CONFIG_FORMAT}, the format that this version reads")])
+    try:
+        loaded = LoadedConfig(file, _CONVERTER.structure(table, Configuration))
+    except cattrs.ClassValidationError as errors:
+        lines = cattrs.transform_error(errors, format_exception=_describe)
+        _raise([fault for line in lines for fault in _faults_of_line(file, line)])
+    faults = [*_contradictions(loaded)]
+    if faults:
+        _raise(faults)
+    return loaded
+
+
+def _raise(faults: list[ConfigError]) -> NoReturn:
+    raise ExceptionGroup("the configuration cannot be used", faults)
+
+
+def _read_table(file: Path) -> dict[str, object]:
+    try:
+        with file.open("rb") as source:
+            content = source.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        _raise([ConfigError(file, "", f"cannot be read: {error.strerror}")])
+    if len(content) > MAX_CONFIG_BYTES:
+        _raise([ConfigError(file, "", f"is longer than {MAX_CONFIG_BYTES} bytes: not a configuration")])
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError:
+        _raise([ConfigError(file, "", "is not text in UTF-8")])
+    except tomllib.TOMLDecodeError as error:
+        _raise([ConfigError(file, "", f"is not TOML: {error}")])
+
+
+def _describe(error: BaseException, _: type | None) -> str:
+    if isinstance(error, KeyError):
+        return "is missing"
+    if isinstance(error, ForbiddenExtraKeysError):
+        return _UNKNOWN_KEYS + ", ".join(sorted(error.extra_fields))
+    if isinstance(error, TypeError | AttributeError):
+        return "must be a table"
+    return str(error)
+
+
+def _faults_of_line(file: Path, line: str) -> Iterator[ConfigError]:
+    """Take ``problem @ $.table.key`` apart; of keys that are not known there may be several in one line."""
+    problem, _, path = line.rpartition(" @ ")
+    key = path.removeprefix("$").removeprefix(".")
+    if not problem.startswith(_UNKNOWN_KEYS):
+        yield ConfigError(file, key, problem)
+        return
+    for unknown in problem.removeprefix(_UNKNOWN_KEYS).split(", "):
+        yield ConfigError(file, f"{key}.{unknown}".removeprefix("."), "is not known here")
+
+
+def _contradictions(loaded: LoadedConfig) -> Iterator[ConfigError]:
+    content = loaded.content
+    if content.node == content.peer.node:
+        yield loaded.fault("peer.node", f"is {content.node!r}, the same as node: two nodes cannot have one id")
+    if parse_address(content.link.listen) == parse_address(content.peer.address):
+        yield loaded.fault("peer.address", "is the same as link.listen")
+    for key, address in (("link.listen", content.link.listen), ("peer.address", content.peer.address)):
+        if not is_loopback(address):
+            yield loaded.fault(
+                key, f"{address} is not loopback, but arbiter.sqlite is an arbiter for two nodes on one machine"
+            )
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``HOST:PORT`` stays on this machine for certain: a loopback address, or the name ``localhost``."""
+    host, _ = parse_address(address)
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text in quotes")
+    return value
+
+
+def _name(value: object) -> Name:
+    text = _text(value)
+    if not _NAME.fullmatch(text):
+        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit")
+    return Name(text)
+
+
+def _address(value: object) -> Address:
+    text = _text(value)
+    _, port = parse_address(text)
+    if port == 0:
+        raise ValueError(f"{text!r}: the port must be a number from 1 on")
+    return Address(text)
+
+
+def _path(value: object) -> PathText:
+    text = _text(value)
+    if not text or "\0" in text:
+        raise ValueError("must be the path of a file")
+    return PathText(text)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _size(value: object) -> Size:
+    size = _whole(value)
+    if not BLOCK_BYTES <= size <= MAX_VOLUME_BYTES or size % BLOCK_BYTES:
+        raise ValueError(f"must be a multiple of {BLOCK_BYTES}, up to 64 TiB")
+    return Size(size)
+
+
+def _pins(value: object) -> Pins:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_PINS:
+        raise ValueError("must be a list of one or two keys")
+    return Pins(tuple(parse_pin(_text(item)) for item in value))
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    hooks: Mapping[object, Callable[[object], object]] = {
+        int: _whole,
+        Name: _name,
+        Address: _address,
+        PathText: _path,
+        Size: _size,
+        Pins: _pins,
+    }
+    for kind, hook in hooks.items():
+        converter.register_structure_hook(kind, _ignoring_type(hook))
+    return converter
+
+
+def _ignoring_type(hook: Callable[[object], object]) -> Callable[[object, object], object]:
+    return lambda value, _: hook(value)
+
+
+_CONVERTER: Final = _make_converter()

@@ -1,0 +1,159 @@
+"""Makes a new pair: two folders with keys, pins, backing files and configurations, and the arbiter beside them."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from ctlha_trio._errors import ConfigError
+from ctlha_trio.arbiter import create_sqlite_arbiter
+from ctlha_trio.cli._config import CONFIG_FORMAT
+from ctlha_trio.pair import Copy, Metadata, Record
+from ctlha_trio.seams import describe_key, load_key, make_key
+from ctlha_trio.store import create_store_file
+
+NODES: Final = ("a", "b")
+CONFIG_FILE: Final = "node.toml"
+ARBITER_FILE: Final = "arbiter.db"
+PORTS_PER_NODE: Final = 2
+"""The link's, and behind it the one kept for a front end."""
+
+_KEY_FILE: Final = "node.key"
+_VOLUME_FILE: Final = "volume.img"
+_RESOURCE: Final = "volume"
+
+Fill = Callable[[str], Iterable[bytes]]
+"""The first content of a node's copy; what it leaves out is zero."""
+
+
+@attrs.frozen(kw_only=True)
+class NewPair:
+    """What a new pair is made from."""
+
+    size_bytes: int
+    link_addresses: tuple[str, str]
+    """Of node a and node b."""
+    cluster: str = attrs.field(factory=lambda: f"ctlha-{secrets.token_hex(4)}")
+
+
+def loopback_addresses(base_port: int) -> tuple[str, str]:
+    """The links of two nodes on one machine."""
+    first, second = (base_port + PORTS_PER_NODE * index for index in range(len(NODES)))
+    return f"127.0.0.1:{first}", f"127.0.0.1:{second}"
+
+
+def create_pair(folder: Path, new: NewPair, *, fill: Fill | None = None) -> None:
+    """Make the pair in ``folder``, which must be empty or not exist. ``fill`` gives contents other than zeros.
+
+    After any error everything that was made is gone again. ``ConfigError`` for a folder that cannot be used,
+    ``StoreError`` or ``ArbiterError`` if a file cannot be written.
+    """
+    existed = _require_empty(folder)
+    try:
+        if not existed:
+            folder.mkdir(mode=0o700)
+        _create_parts(folder, new, fill)
+    except BaseException as error:
+        _remove(folder, existed=existed)
+        if isinstance(error, OSError):
+            raise ConfigError(folder, "", f"cannot be used: {error.strerror}") from error
+        raise
+
+
+def _require_empty(folder: Path) -> bool:
+    """Whether the folder exists."""
+    try:
+        if os.listdir(folder):
+            raise ConfigError(folder, "", "exists and is not empty; nothing is ever overwritten")
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigError(folder, "", f"cannot be used: {error.strerror}") from error
+    return True
+
+
+def _remove(folder: Path, *, existed: bool) -> None:
+    for node in NODES:
+        shutil.rmtree(folder / node, ignore_errors=True)
+    for name in (ARBITER_FILE, f"{ARBITER_FILE}-journal"):
+        (folder / name).unlink(missing_ok=True)
+    if not existed and folder.is_dir():
+        folder.rmdir()
+
+
+def _create_parts(folder: Path, new: NewPair, fill: Fill | None) -> None:
+    record = Record(
+        cluster=new.cluster,
+        resource=_RESOURCE,
+        epoch=1,
+        lineage=secrets.token_hex(16),
+        primary=NODES[0],
+        members=NODES,
+        proposal=secrets.token_hex(16),
+    )
+    pins = {node: _create_node_folder(folder / node) for node in NODES}
+    identity = create_sqlite_arbiter(folder / ARBITER_FILE, record)
+    for index, node in enumerate(NODES):
+        peer = NODES[1 - index]
+        metadata = Metadata(
+            cluster=record.cluster,
+            node=node,
+            resource=record.resource,
+            lineage=record.lineage,
+            arbiter=identity,
+            epoch=record.epoch,
+            revision=1,
+            primary=record.primary,
+            members=record.members,
+            copy=Copy.MEMBER,
+        )
+        volume = os.fspath(folder / node / _VOLUME_FILE)
+        create_store_file(volume, metadata, new.size_bytes, fill(node) if fill else None)
+        text = _config_text(new, node=node, peer=peer, pin=pins[peer])
+        _write_new(folder / node / CONFIG_FILE, text.encode(), mode=0o644)
+
+
+def _create_node_folder(folder: Path) -> str:
+    """The folder and its key; returns the pin for the other node."""
+    folder.mkdir(mode=0o700)
+    _write_new(folder / _KEY_FILE, make_key(), mode=0o600)
+    return describe_key(load_key(folder / _KEY_FILE))
+
+
+def _write_new(path: Path, content: bytes, *, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _config_text(new: NewPair, *, node: str, peer: str, pin: str) -> str:
+    addresses = dict(zip(NODES, new.link_addresses, strict=True))
+    return f"""\
+# Node {node} of a pair. Paths are relative to this file.
+format = {CONFIG_FORMAT}
+cluster = "{new.cluster}"
+node = "{node}"
+resource = "{_RESOURCE}"
+
+[link]
+listen = "{addresses[node]}"
+key = "{_KEY_FILE}"
+
+[peer]
+node = "{peer}"
+address = "{addresses[peer]}"
+pins = ["{pin}"]
+
+[volume]
+file = "{_VOLUME_FILE}"
+size_bytes = {new.size_bytes}
+
+[arbiter]
+sqlite = "../{ARBITER_FILE}"
+"""

@@ -1,0 +1,65 @@
+"""The one place where an event loop is started, and where errors become exit codes."""
+
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, NoReturn, TypeVarTuple
+
+import click
+import trio
+
+from ctlha_trio._errors import ConfigError, CtlHaError
+
+EXIT_FAILED: Final = 1
+EXIT_MISUSED: Final = 2
+EXIT_INTERRUPTED: Final = 130
+"""128 + SIGINT, as shells say it."""
+
+Arguments = TypeVarTuple("Arguments")
+
+
+class MonotonicClock(trio.abc.Clock):
+    """CLOCK_MONOTONIC as it is, so that times of two processes on this machine can be compared.
+
+    Trio's own clock begins at a random number in each process.
+    """
+
+    def start_clock(self) -> None:
+        """It runs already."""
+
+    def current_time(self) -> float:
+        """Seconds."""
+        return time.monotonic()
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Seconds from now to the deadline."""
+        return deadline - time.monotonic()
+
+
+def run_command(command: Callable[[*Arguments], Awaitable[int]], *arguments: *Arguments) -> NoReturn:
+    """Run a command to its end and leave with the exit code that it returns, or that its error stands for."""
+    try:
+        code = trio.run(command, *arguments, clock=MonotonicClock())
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
+        code = report(error)
+    sys.exit(code)
+
+
+def report(error: BaseException) -> int:
+    """Say in one line each what went wrong, on stderr; the exit code. Raises what is no error of the user's world."""
+    leaves = leaves_of(error)
+    if not all(isinstance(leaf, CtlHaError | KeyboardInterrupt) for leaf in leaves):
+        raise error
+    known = [leaf for leaf in leaves if isinstance(leaf, CtlHaError)]
+    for line in dict.fromkeys(" ".join(str(leaf).split()) for leaf in known):
+        click.echo(line, err=True)
+    if not known:
+        return EXIT_INTERRUPTED
+    return EXIT_MISUSED if any(isinstance(leaf, ConfigError) for leaf in known) else EXIT_FAILED
+
+
+def leaves_of(error: BaseException) -> list[BaseException]:
+    """The errors in a group, however deep; or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves_of(inner)]
+    return [error]

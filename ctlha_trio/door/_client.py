@@ -1,0 +1,178 @@
+"""The other side of both sockets: for the command line, the demo and tests."""
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from ctlha_trio._errors import BusyError, DisconnectError, FailedError, RemoteProtocolError
+from ctlha_trio.door._protocol import (
+    MAX_IN_FLIGHT,
+    REPLY_BYTES,
+    Reply,
+    Request,
+    decode_reply_head,
+    encode_hello,
+    encode_request,
+)
+from ctlha_trio.door._streams import PatientReader
+from ctlha_trio.pair import OperationKind
+from ctlha_trio.seams import Buffer
+
+STATUS_S: Final = 2.0
+"""For an answer to ``status``, which a node gives without asking anybody."""
+SWITCHOVER_S: Final = 60.0
+"""For a switchover; each of its steps is bounded by the node itself."""
+_MAX_ANSWER_BYTES: Final = 256 * 1024
+"""A status with its whole list of transitions."""
+
+
+@attrs.define(eq=False)
+class SentRequest:
+    """An operation that was sent and may be under way."""
+
+    number: int
+    _answered: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _reply: Reply | None = attrs.field(default=None, init=False)
+
+    async def wait_reply(self) -> Reply:
+        """How it ended. ``DisconnectError`` if the connection ended first: it may have been executed or not."""
+        await self._answered.wait()
+        if self._reply is None:
+            raise DisconnectError("the connection to the node ended")
+        return self._reply
+
+    def settle(self, reply: Reply | None) -> None:
+        """Wake who waits, without a reply if there will be none."""
+        self._reply = reply
+        self._answered.set()
+
+
+@attrs.define(eq=False)
+class DoorClient:
+    """One connection to a data socket. Many tasks may have an operation under way, at most ``MAX_IN_FLIGHT``."""
+
+    _stream: trio.SocketStream
+    _waiting: dict[int, SentRequest] = attrs.field(factory=dict, init=False)
+    _sending: trio.StrictFIFOLock = attrs.field(factory=trio.StrictFIFOLock, init=False)
+    _broken: bool = attrs.field(default=False, init=False)
+
+    async def send(
+        self, kind: OperationKind, *, number: int, offset: int = 0, size: int = 0, data: Buffer = b""
+    ) -> SentRequest:
+        """Send one operation; its end is waited for with what this returns. Numbers must rise in the order of calls.
+
+        ``DisconnectError`` if the connection ended, ``BusyError`` if too many are in flight. Cancelled: it was sent or
+        not, and the connection ends if a part of it was.
+        """
+        if len(self._waiting) >= MAX_IN_FLIGHT:
+            raise BusyError(f"{MAX_IN_FLIGHT} operations are in flight")
+        sent = self._waiting[number] = SentRequest(number)
+        try:
+            await self._send(Request(number=number, kind=kind, offset=offset, size=size or len(data)), data)
+        except BaseException:
+            self._waiting.pop(number, None)
+            raise
+        return sent
+
+    async def execute(
+        self, kind: OperationKind, *, number: int, offset: int = 0, size: int = 0, data: Buffer = b""
+    ) -> Reply:
+        """``send`` and wait for the end."""
+        return await (await self.send(kind, number=number, offset=offset, size=size, data=data)).wait_reply()
+
+    async def receive_replies(self) -> None:
+        """Give each reply to the call that waits for it, until the connection ends; if cancelled, end it."""
+        reader = PatientReader(self._stream)
+        try:
+            while True:
+                number, outcome, size = decode_reply_head(await reader.exactly(REPLY_BYTES))
+                reply = Reply(number=number, outcome=outcome, data=await reader.exactly(size))
+                if (sent := self._waiting.pop(number, None)) is not None:
+                    sent.settle(reply)
+        except (DisconnectError, RemoteProtocolError):
+            return
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the connection; what waits ends with ``DisconnectError``. May be called twice."""
+        self._broken = True
+        self._stream.socket.close()
+        while self._waiting:
+            self._waiting.popitem()[1].settle(None)
+
+    async def _send(self, request: Request, data: Buffer) -> None:
+        async with self._sending:
+            if self._broken:
+                raise DisconnectError("the connection to the node ended")
+            sent = False
+            try:
+                await self._stream.send_all(encode_request(request) + data)
+                sent = True
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise DisconnectError("the connection to the node ended") from error
+            finally:
+                if not sent:
+                    self.close()
+
+
+async def open_door_client(path: Path, *, client: int) -> DoorClient:
+    """Connect to a data socket as ``client``. ``DisconnectError`` if nobody listens there.
+
+    Whoever opens it runs its ``receive_replies`` in a task, and closes it.
+    """
+    stream = await _connect(path)
+    try:
+        await stream.send_all(encode_hello(client))
+    except BaseException as error:
+        stream.socket.close()
+        if isinstance(error, trio.BrokenResourceError):
+            raise DisconnectError(f"{path}: closed the connection") from error
+        raise
+    return DoorClient(stream)
+
+
+async def status_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
+    """What the node behind a status socket says. ``DisconnectError`` if it does not answer in time."""
+    status = (await _ask(path, "status", timeout_s)).get("status")
+    if not isinstance(status, dict):
+        raise DisconnectError(f"{path}: the answer is no status")
+    return status
+
+
+async def switchover_of(path: Path, *, timeout_s: float = SWITCHOVER_S) -> None:
+    """Ask a node to hand its role over.
+
+    ``FailedError`` with its reason if it did not, ``DisconnectError`` if it does not answer.
+    """
+    answer = await _ask(path, "switchover", timeout_s)
+    if answer.get("ok") is not True:
+        raise FailedError(str(answer.get("error", "no reason given")))
+
+
+async def _ask(path: Path, request: str, timeout_s: float) -> dict[str, object]:
+    try:
+        with trio.fail_after(timeout_s):
+            stream = await _connect(path)
+            with stream.socket:
+                await stream.send_all(json.dumps({"request": request}).encode() + b"\n")
+                answer = json.loads(await PatientReader(stream).line(_MAX_ANSWER_BYTES))
+    except trio.TooSlowError as error:
+        raise DisconnectError(f"{path}: no answer within {timeout_s:g} s") from error
+    except (trio.BrokenResourceError, RemoteProtocolError, ValueError) as error:
+        raise DisconnectError(f"{path}: no usable answer: {error}") from error
+    if not isinstance(answer, dict):
+        raise DisconnectError(f"{path}: the answer is no object")
+    return answer
+
+
+async def _connect(path: Path) -> trio.SocketStream:
+    try:
+        return await trio.open_unix_socket(os.fspath(path))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DisconnectError(f"{path}: no node listens there: {reason or error}") from error

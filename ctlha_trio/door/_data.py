@@ -1,0 +1,183 @@
+"""The data socket: who may execute what, and in which order, over all connections of a client."""
+
+import logging
+import math
+from collections import OrderedDict
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, RemoteProtocolError
+from ctlha_trio.door._connection import Connection
+from ctlha_trio.door._ledger import NumberLedger
+from ctlha_trio.door._node import DoorNode
+from ctlha_trio.door._protocol import HELLO_BYTES, Reply, Request, decode_hello
+from ctlha_trio.door._sockets import is_own_user
+from ctlha_trio.door._streams import PatientReader
+from ctlha_trio.pair import Outcome
+
+MAX_CONNECTIONS: Final = 8
+"""Enough for a few initiators that each reconnect before their last connection has ended."""
+MAX_CLIENTS: Final = 64
+"""Clients whose numbers are remembered; the one that has been away for longest is forgotten first."""
+HELLO_S: Final = 3.0
+"""For the first 18 bytes over a local socket. Not protocol time: no promise to the other node depends on it."""
+HOLD_S: Final = 2.0
+"""How long a request is held while the node is between two states: longer than most changes, and short enough for a
+client to turn to the other node in time if this one has lost its part."""
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class _Client:
+    """One client id, over all its connections."""
+
+    number: int
+    """The id."""
+    ledger: NumberLedger = attrs.field(factory=NumberLedger)
+    connection: Connection | None = None
+    """The newest one."""
+    executing: int = 0
+    """Operations under way, whichever connection they came through."""
+    drained: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of it can still arrive or end."""
+        return self.connection is None and not self.executing
+
+
+@attrs.define(eq=False)
+class DataDoor:
+    """Serves the data socket of one node."""
+
+    _node: DoorNode
+    _clients: OrderedDict[int, _Client] = attrs.field(factory=OrderedDict, init=False)
+    """The one that connected last is last."""
+    _connections: int = attrs.field(default=0, init=False)
+    _opened: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _held_until: float = attrs.field(default=-math.inf, init=False)
+
+    def open(self) -> None:
+        """Let requests in; before the first time they are answered ``not primary``."""
+        self._opened.set()
+
+    def hold(self) -> None:
+        """Hold new requests until the next ``open``; after ``HOLD_S`` they are answered ``not primary``."""
+        if self._opened.is_set():
+            self._opened = trio.Event()
+            self._held_until = trio.current_time() + HOLD_S
+
+    async def serve(self, listener: trio.SocketListener) -> None:
+        """Accept until cancelled; then the listener is closed."""
+        async with trio.open_nursery() as nursery:
+            await trio.serve_listeners(partial(self._handle, nursery), [listener])
+
+    async def _handle(self, nursery: trio.Nursery, stream: trio.SocketStream) -> None:
+        """Serve one connection. It keeps its place among the connections until what came through it has ended."""
+        if not is_own_user(stream):
+            _LOG.warning("closed a connection of another user to the data socket")
+            return
+        if self._connections >= MAX_CONNECTIONS:
+            _LOG.warning("closed a connection to the data socket: there are %d already", MAX_CONNECTIONS)
+            return
+        self._connections += 1
+        try:
+            await self._converse(nursery, stream)
+        except RemoteProtocolError as error:
+            _LOG.warning("closed a connection to the data socket: %s", error)
+        except DisconnectError:
+            _LOG.debug("a client left before it said who it is")
+        except trio.TooSlowError:
+            _LOG.warning("closed a connection to the data socket: no hello within %.0f s", HELLO_S)
+        finally:
+            self._connections -= 1
+
+    async def _converse(self, nursery: trio.Nursery, stream: trio.SocketStream) -> None:
+        reader = PatientReader(stream)
+        with trio.fail_after(HELLO_S):
+            client = self._client(decode_hello(await reader.exactly(HELLO_BYTES)))
+        connection = Connection(stream, reader)
+        if client.connection is not None:
+            client.connection.scope.cancel()
+        client.connection = connection
+        try:
+            with connection.scope:
+                while client.executing:
+                    await client.drained.park()
+                await connection.run(partial(self._admit, nursery, client))
+        finally:
+            if client.connection is connection:
+                client.connection = None
+            stream.socket.close()
+        while connection.is_executing:
+            await client.drained.park()
+
+    def _client(self, number: int) -> _Client:
+        client = self._clients.setdefault(number, _Client(number))
+        self._clients.move_to_end(number)
+        if len(self._clients) > MAX_CLIENTS:
+            del self._clients[next(key for key, other in self._clients.items() if other.is_idle)]
+        return client
+
+    async def _admit(
+        self, nursery: trio.Nursery, client: _Client, connection: Connection, request: Request, data: bytes
+    ) -> None:
+        """Answer at once what must not run, else start it. In order: the next request waits until this one started."""
+        refusal = client.ledger.replay(request.number, request.kind)
+        if refusal is None and not await self._wait_opened():
+            refusal = Outcome.NOT_PRIMARY
+        if refusal is not None:
+            connection.answer(Reply(number=request.number, outcome=refusal))
+            return
+        await connection.wait_no_conflict(request)
+        if client.connection is not connection:
+            return  # a newer one waits for the end of what this one started: nothing may be added to it
+        client.executing += 1
+        connection.begin(request)
+        with trio.CancelScope(shield=True):  # what has begun belongs to the door, not to the connection
+            await nursery.start(self._execute, client, connection, request, data)
+
+    async def _wait_opened(self) -> bool:
+        """Whether the door is open; waits for it as long as requests are held."""
+        opened = self._opened
+        if not opened.is_set():
+            with trio.move_on_at(self._held_until):
+                await opened.wait()
+        return opened.is_set()
+
+    async def _execute(
+        self,
+        client: _Client,
+        connection: Connection,
+        request: Request,
+        data: bytes,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run one operation to its end, whatever becomes of the connection. ``start`` returns when the node has it."""
+        outcome, found = Outcome.UNKNOWN, b""
+        try:
+            task_status.started()  # no checkpoint: this task goes on into the node before the reader does
+            answer = await self._node.submit(
+                request.kind,
+                client=client.number,
+                number=request.number,
+                offset=request.offset,
+                size=request.size,
+                data=data,
+            )
+            outcome, found = answer.outcome, bytes(answer.data)
+        except InvalidError as error:
+            _LOG.warning("refused operation %d of client %x: %s", request.number, client.number, error)
+            outcome = Outcome.FAILED
+        except CtlHaError as error:
+            _LOG.warning("operation %d of client %x ended unknown: %s", request.number, client.number, error)
+        finally:
+            client.ledger.settle(request.number, request.kind, outcome)
+            client.executing -= 1
+            connection.answer(Reply(number=request.number, outcome=outcome, data=found))
+            client.drained.unpark_all()

@@ -1,0 +1,35 @@
+"""What the door needs of a node."""
+
+from typing import Protocol
+
+import attrs
+
+from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.seams import Buffer
+
+
+class DoorAnswer(Protocol):
+    """How an operation ended."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Done, not primary, unknown or failed."""
+
+    @property
+    def data(self) -> Buffer:
+        """What a read found; empty otherwise."""
+
+
+class DoorNode(Protocol):
+    """The operations of a node that its door offers."""
+
+    async def submit(
+        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+    ) -> DoorAnswer:
+        """Execute one operation. ``InvalidError`` if it cannot be one."""
+
+    def status(self) -> attrs.AttrsInstance:
+        """What the node believes of itself and of the pair."""
+
+    async def switchover(self) -> None:
+        """Hand the role over. ``FailedError`` with the reason if that did not succeed."""

@@ -1,0 +1,133 @@
+"""Layout of the data socket: little-endian, fixed heads, numbered requests and replies.
+
+A client sends one hello, then requests with rising numbers. Replies come in the order in which the operations end.
+"""
+
+from enum import Enum
+from struct import Struct
+from typing import Final
+
+import attrs
+
+from ctlha_trio._errors import RemoteProtocolError
+from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.seams import Buffer
+
+MAX_IN_FLIGHT: Final = 64
+"""Requests of one connection: twice what a SCSI initiator keeps queued on one LUN by default."""
+MAX_IN_FLIGHT_BYTES: Final = 8 * 1024 * 1024
+"""Data of one connection: eight of the largest requests, so that eight connections cost at most 64 MiB."""
+MAX_REQUEST_BYTES: Final = 1024 * 1024
+"""The largest transfer that common initiators send in one command."""
+
+_MAGIC: Final = b"ctlhadat"
+_VERSION: Final = 1
+_HELLO: Final = Struct("<8sHQ")
+_REQUEST: Final = Struct("<QBQI")
+_REPLY: Final = Struct("<QBI")
+
+HELLO_BYTES: Final = _HELLO.size
+REQUEST_BYTES: Final = _REQUEST.size
+REPLY_BYTES: Final = _REPLY.size
+
+_KINDS: Final = {1: OperationKind.READ, 2: OperationKind.WRITE, 3: OperationKind.FLUSH}
+_KIND_CODES: Final = {kind: code for code, kind in _KINDS.items()}
+_OUTCOMES: Final = {1: Outcome.DONE, 2: Outcome.NOT_PRIMARY, 3: Outcome.UNKNOWN, 4: Outcome.FAILED}
+_OUTCOME_CODES: Final = {outcome: code for code, outcome in _OUTCOMES.items()}
+
+
+class Malformed(Enum):
+    """Why a side closes the connection: the other one sent what the protocol does not allow."""
+
+    MAGIC = "not a client of this socket"
+    VERSION = "unknown version"
+    KIND = "unknown kind"
+    OUTCOME = "unknown outcome code"
+    SIZE = "too large or not of this kind"
+    NUMBER = "number does not rise"
+
+
+def malformed(reason: Malformed) -> RemoteProtocolError:
+    """The error that ends a connection."""
+    return RemoteProtocolError(reason.value)
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """Head of one operation; the data of a write follows it."""
+
+    number: int
+    kind: OperationKind
+    offset: int
+    """Bytes from the start of the volume."""
+    size: int
+    """Bytes."""
+
+    @property
+    def data_bytes(self) -> int:
+        """How much data follows the head."""
+        return self.size if self.kind is OperationKind.WRITE else 0
+
+    def conflicts_with(self, other: "Request") -> bool:
+        """Whether the two touch a common byte and the order of their execution can be seen."""
+        if OperationKind.WRITE not in (self.kind, other.kind):
+            return False
+        return self.offset < other.offset + other.size and other.offset < self.offset + self.size
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """How one operation ended."""
+
+    number: int
+    outcome: Outcome
+    data: Buffer = b""
+    """What a read found; empty otherwise."""
+
+
+def encode_hello(client: int) -> bytes:
+    """The first bytes of a connection: who speaks."""
+    return _HELLO.pack(_MAGIC, _VERSION, client)
+
+
+def decode_hello(head: Buffer) -> int:
+    """The client's id. ``RemoteProtocolError`` if it speaks something else."""
+    magic, version, client = _HELLO.unpack(head)
+    if magic != _MAGIC:
+        raise malformed(Malformed.MAGIC)
+    if version != _VERSION:
+        raise malformed(Malformed.VERSION)
+    assert isinstance(client, int)
+    return client
+
+
+def encode_request(request: Request) -> bytes:
+    """The head of a request."""
+    return _REQUEST.pack(request.number, _KIND_CODES[request.kind], request.offset, request.size)
+
+
+def decode_request(head: Buffer) -> Request:
+    """A request without its data. ``RemoteProtocolError`` if no node could ever execute it."""
+    number, code, offset, size = _REQUEST.unpack(head)
+    kind = _KINDS.get(code)
+    if kind is None:
+        raise malformed(Malformed.KIND)
+    if size > MAX_REQUEST_BYTES or (size == 0) != (kind is OperationKind.FLUSH):
+        raise malformed(Malformed.SIZE)
+    return Request(number=number, kind=kind, offset=offset, size=size)
+
+
+def encode_reply_head(reply: Reply) -> bytes:
+    """The head of a reply; its data follows."""
+    return _REPLY.pack(reply.number, _OUTCOME_CODES[reply.outcome], len(reply.data))
+
+
+def decode_reply_head(head: Buffer) -> tuple[int, Outcome, int]:
+    """Number, outcome and the size in bytes of the data that follows."""
+    number, code, size = _REPLY.unpack(head)
+    outcome = _OUTCOMES.get(code)
+    if outcome is None:
+        raise malformed(Malformed.OUTCOME)
+    if size > MAX_REQUEST_BYTES:
+        raise malformed(Malformed.SIZE)
+    return number, outcome, size

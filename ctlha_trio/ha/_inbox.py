@@ -1,0 +1,99 @@
+"""What the peer says: events of the pair's channel in order, and the ring into which it pushes data."""
+
+from typing import Final, Protocol
+
+import attrs
+
+from ctlha_trio._errors import DisconnectError, RemoteProtocolError
+from ctlha_trio._vocabulary import ctl_ha_event
+from ctlha_trio.dma import Dma, Region
+from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LossReason
+from ctlha_trio.pair import Grant, Pushed, Spoken, decode
+from ctlha_trio.pair.events import Loss
+
+RING_BYTES: Final = 8 << 20
+"""Data pushed and not yet stored: eight of the largest writes, thousands of small ones."""
+
+_LOSSES: Final = {
+    LossReason.CLOSED: Loss.CLOSED,
+    LossReason.REPLACED: Loss.CLOSED,
+    LossReason.SILENT: Loss.SILENT,
+    LossReason.GOODBYE: Loss.GOODBYE,
+}
+
+
+class Hearer(Protocol):
+    """Who is told."""
+
+    def session_began(self, session: int, peer_incarnation: int) -> None:
+        """A session, by the link's id."""
+
+    def session_ended(self, loss: Loss) -> None:
+        """It is over."""
+
+    def heard(self, spoken: Spoken, data: bytes) -> None:
+        """A message, with the data that was placed for it."""
+
+
+@attrs.define(eq=False)
+class Inbox:
+    """Reads the channel, in order, for one hearer."""
+
+    _link: Link
+    _channel: Channel
+    _dma: Dma
+    _hearer: Hearer
+    _memory: bytearray = attrs.field(factory=lambda: bytearray(RING_BYTES), init=False)
+    _region: Region | None = attrs.field(default=None, init=False)
+    _deaf: bool = attrs.field(default=False, init=False)
+    """The peer said what it may not: nothing that it said after it in this session counts."""
+
+    def grant(self, epoch: int) -> Grant | None:
+        """Name the ring anew for this session and epoch; None if the session has just ended."""
+        if self._region is not None:
+            self._region.close()
+            self._region = None
+        try:
+            self._region = self._dma.register(self._memory, epoch=epoch)
+        except DisconnectError:
+            return None
+        return Grant(epoch, self._region.key, RING_BYTES)
+
+    async def run(self) -> None:
+        """Tell the hearer of everything until cancelled."""
+        while True:
+            for event in await self._channel.receive_events():
+                match event:
+                    case Connected():
+                        self._deaf = False
+                        self._hearer.session_began(event.session, event.peer_incarnation)
+                    case Disconnected():
+                        self._hearer.session_ended(_LOSSES[event.reason])
+                    case EventRange(event=ctl_ha_event.CTL_HA_EVT_MSG_RECV):
+                        self._hear(event.count)
+                    case EventRange():
+                        # MSG_SENT: the pair's own messages are answered by messages.
+                        pass
+
+    def _hear(self, count: int) -> None:
+        for _ in range(count):
+            try:
+                slot = self._channel.receive_nowait()
+                if self._deaf:
+                    continue
+                spoken = decode(slot)
+                data = self._data_of(spoken)
+            except RemoteProtocolError as error:
+                self._deaf = True
+                self._link.drop(str(error))
+            else:
+                self._hearer.heard(spoken, data)
+
+    def _data_of(self, spoken: Spoken) -> bytes:
+        """The placed data, copied: the ring may be granted anew while the disk still writes."""
+        if not isinstance(spoken, Pushed):
+            return b""
+        end = spoken.ring_offset + spoken.message.size
+        if end > RING_BYTES:
+            raise RemoteProtocolError("out-of-range", f"data up to {end} of the ring")
+        return bytes(memoryview(self._memory)[spoken.ring_offset : end])

@@ -1,0 +1,215 @@
+"""A node: the parts below put together for one incarnation, from its first look at the disk to its goodbye."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import trio
+
+from ctlha_trio._errors import ConfigError, CtlHaError, RefusedError, UntrustedPeerError
+from ctlha_trio._vocabulary import ctl_ha_component
+from ctlha_trio.ha._config import NodeConfig
+from ctlha_trio.ha._pair_driver import Answer, PairDriver
+from ctlha_trio.ha._status import Status, TransitionStatus, bytes_left, judge, role_of
+from ctlha_trio.ha._supervisor import Supervisor
+from ctlha_trio.ha._volume import Volume
+from ctlha_trio.link import Link, LinkConfig
+from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, OperationKind, PairState, Phase, boot
+from ctlha_trio.seams import Buffer, Seams
+from ctlha_trio.store import BlockStore
+
+PAIR_CHANNEL: Final = 0x80
+"""Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
+DISK_STALL_S: Final = 5.0
+"""A disk call that takes longer counts as hung: heartbeats stop, and the peer goes on alone. Virtual disks pause for a
+second or two and come back; initiators give up after 30."""
+
+_FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING})
+_MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource"})
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def no_components(_: "Node") -> Sequence[ctl_ha_component]:
+    """A node whose only component is its volume."""
+    return ()
+
+
+@attrs.define(eq=False)
+class Node:
+    """A running node. Given out by ``run_node`` and ``open_node``."""
+
+    config: NodeConfig
+    volume: Volume
+    _driver: PairDriver
+    _link: Link
+    _supervisor: Supervisor
+    _stop_asked: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _stop_reason: str = attrs.field(default="", init=False)
+
+    @property
+    def pair(self) -> PairState:
+        """The state of the pair core, as a value."""
+        return self._driver.state
+
+    async def submit(
+        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+    ) -> Answer:
+        """One operation of a client that numbers its own. ``InvalidError`` if it cannot be one. A checkpoint."""
+        return await self.volume.submit(kind, client=client, number=number, offset=offset, size=size, data=data)
+
+    def status(self) -> Status:
+        """The verdict and what it rests on, as of now."""
+        state = self._driver.state
+        verdict, reasons = judge(state)
+        return Status(
+            verdict=verdict,
+            reasons=tuple(reason.value for reason in reasons),
+            notes=self.config.notes,
+            node=self.config.node,
+            role=role_of(state),
+            state=str(self._supervisor.state.name),
+            epoch=state.epoch,
+            link=self._link.state,
+            arbiter="online" if state.arbiter_answers else "unknown",
+            resync_bytes_left=bytes_left(state),
+            transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
+        )
+
+    async def wait_changed(self) -> None:
+        """Return at the next change of phase or epoch. A checkpoint; may be cancelled."""
+        await self._driver.changed.park()
+
+    async def switchover(self) -> None:
+        """Make the peer primary. ``FailedError`` with the reason if that did not come about. A checkpoint."""
+        await self._driver.hand_over()
+
+    def stop(self, reason: str) -> None:
+        """Ask the node to say goodbye and end. Legal anywhere, returns at once; the first reason counts."""
+        if not self._stop_asked.is_set():
+            self._stop_reason = reason
+            self._stop_asked.set()
+
+    async def run(self, *, task_status: "trio.TaskStatus[Node]") -> None:
+        """Initialise the components, join the pair, go on until ``stop``. Called by ``run_node``."""
+        await self._supervisor.init()
+        self._driver.start()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._supervisor.run)
+            task_status.started(self)
+            await self._stop_asked.wait()
+            nursery.cancel_scope.cancel(reason=f"stopping: {self._stop_reason}")
+        await self._supervisor.quiesce()
+        await self._driver.leave(self._stop_reason)
+
+
+async def run_node(
+    config: NodeConfig,
+    seams: Seams,
+    components: Callable[[Node], Sequence[ctl_ha_component]] = no_components,
+    *,
+    task_status: "trio.TaskStatus[Node]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run one node until ``Node.stop``; give the node out with ``started``.
+
+    ``components`` makes the node's components, which start after the volume in the order given.
+    ``ConfigError`` if disk, arbiter and configuration do not belong together; ``OSError`` if the address cannot be had;
+    ``RefusedError`` or ``UntrustedPeerError`` if the peer shows, before this node has taken any part, that one of
+    the two is configured wrongly: nothing was written until then. ``ComponentError`` if a component fails.
+    Cancelled: ends at once without a goodbye, like a crash.
+    """
+    store = await BlockStore.open(seams.disk, config.volume_path, size_bytes=config.size_bytes, clock=seams.clock)
+    try:
+        _check_identity(config, store, seams)
+        failures: list[CtlHaError] = []
+        async with trio.open_nursery() as nursery:
+            state, first = boot(
+                me=config.node,
+                peer=config.peer,
+                incarnation=int.from_bytes(seams.entropy(8), "little") or 1,
+                size_bytes=config.size_bytes,
+                metadata=store.metadata,
+            )
+
+            def report(error: CtlHaError) -> None:
+                _LOG.warning("link: %s", error)
+                wrong = isinstance(error, UntrustedPeerError) or (
+                    isinstance(error, RefusedError) and error.reason in _MISCONFIGURED
+                )
+                if wrong and driver.state.phase in _FRESH:
+                    failures.append(error)
+                    nursery.cancel_scope.cancel(reason="the configuration is wrong")
+
+            link = _make_link(config, seams, store, state.incarnation, report)
+            channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT)
+            driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, nursery)
+            volume = Volume(config.size_bytes, driver, state.incarnation)
+            supervised: list[ctl_ha_component] = [volume.component()]
+            node = Node(
+                config,
+                volume,
+                driver,
+                link,
+                Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed),
+            )
+            supervised.extend(components(node))
+            await nursery.start(link.run)
+            nursery.start_soon(driver.commit)
+            await node.run(task_status=task_status)
+            nursery.cancel_scope.cancel(reason="the node has left")
+        if failures:
+            raise failures[0]
+    finally:
+        store.close()
+
+
+def _check_identity(config: NodeConfig, store: BlockStore, seams: Seams) -> None:
+    """Nothing is served from another pair's copy, or by another pair's arbiter."""
+    metadata = store.metadata
+    for key, found, wanted in (
+        ("cluster", metadata.cluster, config.cluster),
+        ("node", metadata.node, config.node),
+        ("resource", metadata.resource, config.resource),
+        ("arbiter", metadata.arbiter, seams.arbiter.identity),
+    ):
+        if found != wanted:
+            raise ConfigError(config.volume_path, key, f"the copy belongs to {found!r}, not to {wanted!r}")
+
+
+def _make_link(
+    config: NodeConfig, seams: Seams, store: BlockStore, incarnation: int, report: Callable[[CtlHaError], None]
+) -> Link:
+    def alive() -> bool:
+        return store.oldest_call_s is None or seams.clock.now() - store.oldest_call_s < DISK_STALL_S
+
+    return Link(
+        LinkConfig(
+            cluster=config.cluster,
+            node=config.node,
+            peer=config.peer,
+            resource=config.resource,
+            listen=config.listen,
+            peer_address=config.peer_address,
+        ),
+        clock=seams.clock,
+        entropy=seams.entropy,
+        transport=seams.transport,
+        incarnation=incarnation,
+        alive=alive,
+        report=report,
+    )
+
+
+@asynccontextmanager
+async def open_node(
+    config: NodeConfig, seams: Seams, components: Callable[[Node], Sequence[ctl_ha_component]] = no_components
+) -> AsyncIterator[Node]:
+    """``run_node`` for the length of a block; leaving it stops the node and waits for its goodbye."""
+    async with trio.open_nursery() as nursery:
+        node: Node = await nursery.start(run_node, config, seams, components)
+        try:
+            yield node
+        finally:
+            node.stop("closed")

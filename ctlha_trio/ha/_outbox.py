@@ -1,0 +1,119 @@
+"""What this node says: messages in their order, and pushes of data in theirs, each within the session it was meant for."""
+
+from collections import deque
+
+import attrs
+import trio
+
+from ctlha_trio._errors import DisconnectError
+from ctlha_trio._vocabulary import RemoteBuffer
+from ctlha_trio.dma import Dma, Ring
+from ctlha_trio.link import Channel, Link
+from ctlha_trio.pair import Grant, Pushed, encode
+from ctlha_trio.pair.messages import CopyData, Message, MirrorWrite
+
+
+@attrs.frozen
+class _Push:
+    session: int
+    message: MirrorWrite | CopyData
+    data: bytes
+
+
+@attrs.define(eq=False)
+class Outbox:
+    """Two queues with a task each: a push that waits for room in the peer's ring holds up no message.
+
+    Both are bounded by the core: it has at most ``FLIGHTS_LIMIT`` operations and a few messages for each. What was
+    meant for a session that is over is dropped; the core learns of the loss by its own event.
+    """
+
+    _link: Link
+    _channel: Channel
+    _dma: Dma
+    session: int = attrs.field(default=0, init=False)
+    """The link's id of the session that the core knows."""
+    _messages: deque[tuple[int, Message | Grant]] = attrs.field(factory=deque, init=False)
+    _pushes: deque[_Push] = attrs.field(factory=deque, init=False)
+    _grant: Grant | None = attrs.field(default=None, init=False)
+    _ring: Ring = attrs.field(factory=lambda: Ring(0), init=False)
+    _places: dict[int, int] = attrs.field(factory=dict, init=False)
+    """Where in the peer's ring the data of each sequence lies."""
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def begin(self, session: int) -> None:
+        """A session began, or (0) ended."""
+        self.session = session
+        self._grant = None
+        self._places.clear()
+        self._changed.unpark_all()
+
+    def say(self, message: Message | Grant) -> None:
+        """Queue a message."""
+        self._messages.append((self.session, message))
+        self._changed.unpark_all()
+
+    def push(self, message: MirrorWrite | CopyData, data: bytes) -> None:
+        """Queue data with its message."""
+        self._pushes.append(_Push(self.session, message, data))
+        self._changed.unpark_all()
+
+    def granted(self, grant: Grant) -> None:
+        """The peer has named its ring for the epoch."""
+        self._grant = grant
+        self._ring = Ring(grant.size)
+        self._places.clear()
+        self._changed.unpark_all()
+
+    def placed_no_more(self, sequence: int) -> None:
+        """The peer has stored the data of that sequence: its place is free."""
+        start = self._places.pop(sequence, None)
+        if start is not None:
+            self._ring.give_back(start)
+            self._changed.unpark_all()
+
+    async def run_messages(self) -> None:
+        """Send messages until cancelled."""
+        while True:
+            while not self._messages:
+                await self._changed.park()
+            session, message = self._messages.popleft()
+            if self._is_live(session):
+                try:
+                    await self._channel.send(encode(message))
+                except DisconnectError:
+                    continue
+
+    async def run_pushes(self) -> None:
+        """Push data until cancelled."""
+        while True:
+            while not self._pushes:
+                await self._changed.park()
+            push = self._pushes.popleft()
+            place = await self._take_place(push)
+            if place is not None:
+                grant, start = place
+                slot = encode(Pushed(push.message, start))
+                try:
+                    await self._dma.push_message(RemoteBuffer(grant.key, start), push.data, self._channel, slot)
+                except DisconnectError:
+                    continue
+
+    async def _take_place(self, push: _Push) -> tuple[Grant, int] | None:
+        """Wait for the ring of the push's epoch and for room in it; None once the push is stale."""
+        while self._is_live(push.session):
+            grant = self._grant
+            if grant is not None and grant.epoch > push.message.epoch:
+                return None
+            if grant is not None and grant.epoch == push.message.epoch:
+                start = self._ring.take(len(push.data))
+                if start is not None:
+                    self._places[push.message.sequence] = start
+                    return grant, start
+            await self._changed.park()
+        return None
+
+    def _is_live(self, session: int) -> bool:
+        """Whether the session is the one that both the core and the link are in at this moment."""
+        info = self._link.session
+        return session == self.session != 0 and info is not None and info.session == session

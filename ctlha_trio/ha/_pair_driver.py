@@ -1,0 +1,329 @@
+"""The driver of the pair core: feeds it everything that happens and carries out what it orders."""
+
+import logging
+from collections import deque
+from typing import Final, assert_never
+
+import attrs
+import trio
+
+from ctlha_trio._errors import FailedError, StoreError
+from ctlha_trio.dma import Dma
+from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
+from ctlha_trio.ha._inbox import Inbox
+from ctlha_trio.ha._outbox import Outbox
+from ctlha_trio.ha._timers import Timers
+from ctlha_trio.link import Channel, Link
+from ctlha_trio.pair import (
+    FLIGHTS_LIMIT,
+    Grant,
+    Metadata,
+    Operation,
+    Outcome,
+    PairState,
+    Pushed,
+    Spoken,
+    accepts,
+    actions,
+    events,
+    messages,
+    step_pair,
+)
+from ctlha_trio.seams import Seams
+from ctlha_trio.store import BlockStore, condemn_copy
+
+TRANSITIONS_KEPT: Final = 64
+"""Changes of phase kept for ``status``: a failover and a return have about ten."""
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Answer:
+    """How an operation ended, and for a read that is DONE its data."""
+
+    outcome: Outcome
+    data: bytes = b""
+
+
+@attrs.frozen
+class Transition:
+    """One change of phase or epoch."""
+
+    at_s: float
+    """On the node's clock."""
+    what: str
+    epoch: int
+
+
+@attrs.define(eq=False)
+class _Request:
+    operation: Operation
+    data: bytes
+    outcome: Outcome = Outcome.UNKNOWN
+    ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+
+@attrs.define(eq=False)
+class PairDriver:
+    """Made for one incarnation. Nothing here decides anything about the pair; the core does."""
+
+    state: PairState
+    _first: tuple[actions.Action, ...]
+    _volume_path: str
+    _seams: Seams
+    _store: BlockStore
+    _link: Link
+    _channel: Channel
+    _nursery: trio.Nursery
+    _dma: Dma = attrs.field(init=False)
+    _outbox: Outbox = attrs.field(init=False)
+    _inbox: Inbox = attrs.field(init=False)
+    _disk: DiskWork = attrs.field(init=False)
+    _arbiter: ArbiterWork = attrs.field(init=False)
+    _timers: Timers = attrs.field(init=False)
+    _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
+    _stepping: bool = attrs.field(default=False, init=False)
+    _tickets: int = attrs.field(default=0, init=False)
+    _requests: dict[int, _Request] = attrs.field(factory=dict, init=False)
+    _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(FLIGHTS_LIMIT), init=False)
+    _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
+    """Data of a message that the core is being told of, by sequence."""
+    _compared: dict[int, bytes] = attrs.field(factory=dict, init=False)
+    """The range under comparison, by sequence, until the target has answered."""
+    _announced: int = attrs.field(default=0, init=False)
+    _handover: trio.Event | None = attrs.field(default=None, init=False)
+    _handover_problem: str = attrs.field(default="", init=False)
+    _store_is_dead: bool = attrs.field(default=False, init=False)
+    transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
+    changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Unparked at every transition."""
+    _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._dma = Dma(self._link, self._seams.entropy)
+        self._outbox = Outbox(self._link, self._channel, self._dma)
+        self._inbox = Inbox(self._link, self._channel, self._dma, self)
+        self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
+        self._arbiter = ArbiterWork(self._seams.arbiter, self.feed)
+        self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
+
+    def start(self) -> None:
+        """Start the tasks and carry out the core's first orders."""
+        for run in (
+            self._inbox.run,
+            self._outbox.run_messages,
+            self._outbox.run_pushes,
+            self._disk.run,
+            self._arbiter.run,
+            self._timers.run,
+        ):
+            self._nursery.start_soon(run)
+        for action in self._first:
+            self._carry_out(action)
+
+    @property
+    def accepts(self) -> bool:
+        """Whether an operation that came now would be executed, now or after a change of phase."""
+        return accepts(self.state)
+
+    async def commit(self) -> None:
+        """The store's commit loop. A store that dies is told to the core by whoever waits for it."""
+        try:
+            await self._store.run()
+        except StoreError as error:
+            self._store_failed(error)
+
+    async def leave(self, reason: str) -> None:
+        """Leave the pair; return once the peer was told, as far as it could be."""
+        self.feed(events.StopAsked(reason))
+        await self._farewell_said.wait()
+
+    async def submit(self, operation: Operation, data: bytes) -> Answer:
+        """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed all the same."""
+        await self._places.acquire()
+        self._tickets += 1
+        request = self._requests[self._tickets] = _Request(operation, data)
+        self.feed(events.Submitted(self._tickets, operation))
+        await request.ended.wait()
+        return Answer(request.outcome, request.data if request.outcome is Outcome.DONE else b"")
+
+    async def hand_over(self) -> None:
+        """Make the peer primary. ``FailedError`` with the reason if that did not come about."""
+        if self._handover is not None:
+            raise FailedError("a handover is under way")
+        ended = self._handover = trio.Event()
+        self.feed(events.HandoverAsked())
+        await ended.wait()
+        if self._handover_problem:
+            raise FailedError(self._handover_problem)
+
+    def feed(self, event: events.Event) -> None:
+        """Give the core an event and carry out its orders, then those of events that came meanwhile."""
+        self._pending.append(event)
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._pending:
+                self.state, ordered = step_pair(self.state, self._pending.popleft())
+                self._announce()
+                for action in ordered:
+                    self._carry_out(action)
+        finally:
+            self._stepping = False
+
+    # What the inbox tells.
+
+    def session_began(self, session: int, peer_incarnation: int) -> None:
+        """Name the ring and tell the core."""
+        self._outbox.begin(session)
+        self._grant()
+        self.feed(events.SessionUp(peer_incarnation))
+
+    def session_ended(self, loss: events.Loss) -> None:
+        """Forget what belonged to the session and tell the core."""
+        self._outbox.begin(0)
+        self._compared.clear()
+        self.feed(events.SessionLost(loss))
+
+    def heard(self, spoken: Spoken, data: bytes) -> None:
+        """Tell the core of a message; its data, if any, waits for the core's order."""
+        match spoken:
+            case Grant():
+                self._outbox.granted(spoken)
+            case Pushed():
+                message = spoken.message
+                self._placed[message.sequence] = data
+                self.feed(events.Received(message))
+                self._placed.pop(message.sequence, None)
+            case _:
+                if isinstance(spoken, messages.Applied):
+                    self._outbox.placed_no_more(spoken.sequence)
+                elif isinstance(spoken, messages.Compared) and spoken.equal:
+                    self._compared.pop(spoken.sequence, None)
+                self.feed(events.Received(spoken))
+
+    def _announce(self) -> None:
+        """A new epoch goes into every frame, and its ring has another key."""
+        if self.state.epoch != self._announced:
+            self._announced = self.state.epoch
+            self._link.announce(epoch=self.state.epoch, revision=self.state.revision)
+            self._grant()
+
+    def _grant(self) -> None:
+        if self._announced and self._outbox.session:
+            grant = self._inbox.grant(self._announced)
+            if grant is not None:
+                self._outbox.say(grant)
+
+    # What the core orders.
+
+    def _carry_out(self, action: actions.Action) -> None:  # noqa: PLR0912 (one case for each kind of action)
+        match action:
+            case actions.Send():
+                self._outbox.say(action.message)
+            case actions.PushWrite() | actions.PushCopy():
+                self._push(action)
+            case actions.StoreWrite():
+                self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].data)
+            case actions.StoreMirrored():
+                self._disk.write(action.sequence, action.offset, self._placed[action.sequence])
+            case actions.FetchRead():
+                self._fetch(action)
+            case actions.SendCompare():
+                self._send_compare(action)
+            case actions.CompareRange():
+                self._compare(action)
+            case actions.Persist():
+                self._disk.persist(action.metadata)
+            case actions.ReadRecord() | actions.Swap():
+                self._arbiter.call(action)
+            case actions.SetTimer():
+                self._timers.set(action.timer, action.delay_s)
+            case actions.CancelTimer():
+                self._timers.cancel(action.timer)
+            case actions.Answer():
+                self._answer(action)
+            case actions.Moved():
+                self.transitions.append(Transition(self._seams.clock.now(), _describe(action), action.epoch))
+                self.changed.unpark_all()
+                _LOG.info("%s, epoch %d", _describe(action), action.epoch)
+            case actions.HandoverEnded():
+                self._end_handover(action.problem)
+            case actions.Goodbye():
+                self._nursery.start_soon(self._say_farewell, action.reason)
+            case actions.CondemnCopy():
+                self._nursery.start_soon(self._condemn, action.metadata)
+            case _:
+                assert_never(action)
+
+    def _push(self, action: actions.PushWrite | actions.PushCopy) -> None:
+        match action:
+            case actions.PushWrite():
+                operation = action.operation
+                write = messages.MirrorWrite(action.epoch, action.sequence, operation.offset, operation.size)
+                self._outbox.push(write, self._requests[action.ticket].data)
+            case actions.PushCopy():
+                data = self._compared.pop(action.sequence)
+                copy = messages.CopyData(action.epoch, action.sequence, action.offset, action.size)
+                self._outbox.push(copy, data)
+
+    def _fetch(self, action: actions.FetchRead) -> None:
+        request = self._requests[action.ticket]
+
+        def done(data: bytes) -> None:
+            request.data = data
+            self.feed(events.Fetched(action.sequence))
+
+        self._disk.read(action.operation.offset, action.operation.size, done)
+
+    def _send_compare(self, action: actions.SendCompare) -> None:
+        session = self._outbox.session
+
+        def done(data: bytes) -> None:
+            if session == self._outbox.session:
+                self._compared[action.sequence] = data
+                self._outbox.say(
+                    messages.Compare(action.epoch, action.sequence, action.offset, action.size, digest_of(data))
+                )
+
+        self._disk.read(action.offset, action.size, done)
+
+    def _compare(self, action: actions.CompareRange) -> None:
+        def done(data: bytes) -> None:
+            equal = digest_of(data) == action.digest
+            self.feed(events.RangeCompared(action.session, action.sequence, equal))
+
+        self._disk.read(action.offset, action.size, done)
+
+    def _answer(self, action: actions.Answer) -> None:
+        request = self._requests.pop(action.ticket)
+        request.outcome = action.outcome
+        request.ended.set()
+        self._places.release()
+
+    def _end_handover(self, problem: str) -> None:
+        if self._handover is not None:
+            self._handover_problem = problem
+            self._handover.set()
+            self._handover = None
+
+    async def _condemn(self, metadata: Metadata) -> None:
+        self._store.close()
+        if not await condemn_copy(self._seams.disk, self._volume_path, metadata):
+            _LOG.error("the failed disk does not even take the mark that its copy is dead")
+
+    async def _say_farewell(self, reason: str) -> None:
+        await self._link.goodbye(reason)
+        self._farewell_said.set()
+
+    def _store_failed(self, error: StoreError) -> None:
+        if not self._store_is_dead:
+            self._store_is_dead = True
+            _LOG.error("the store failed: %s", error)
+            self.feed(events.StoreFailed())
+
+
+def _describe(action: actions.Moved) -> str:
+    return f"{action.phase.name.lower().replace('_', '-')}: {action.why}"

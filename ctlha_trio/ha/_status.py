@@ -1,0 +1,112 @@
+"""What a node says of itself: one verdict, then the reasons."""
+
+from enum import Enum
+from typing import Final, Literal
+
+import attrs
+
+from ctlha_trio.pair import PairState, Phase
+
+
+class Reason(Enum):
+    """Why the verdict is not ``protected``. Closed: everything else is a note."""
+
+    BOOTING = "booting"
+    ARBITER_SILENT = "arbiter-silent"
+    PEER_LOST = "peer-lost"
+    PEER_OUTDATED = "peer-outdated"
+    RESYNCING = "resyncing"
+    OUTDATED = "outdated"
+    WAITING_FOR_PEER = "waiting-for-peer"
+    CLAIMING = "claiming"
+    STORE_FAILED = "store-failed"
+    COPY_FAILED = "copy-failed"
+    COPY_INCOMPLETE = "copy-incomplete"
+    ARBITER_WENT_BACK = "arbiter-went-back"
+    FOREIGN_RECORD = "foreign-record"
+    FOREIGN_LINEAGE = "foreign-lineage"
+    LEAVING = "leaving"
+
+
+Role = Literal["primary", "secondary", "outdated", "none"]
+Verdict = Literal["protected", "degraded", "at-risk", "stopped"]
+
+_OWN_ROLE: Final = frozenset({Phase.SUSPENDED, Phase.CLAIMING})
+_ROLES: Final[dict[Phase, Role]] = {
+    Phase.SECURING: "primary",
+    Phase.ALONE: "primary",
+    Phase.ADMITTING: "primary",
+    Phase.MIRRORING: "primary",
+    Phase.HANDING_OVER: "primary",
+    Phase.FOLLOWING: "secondary",
+    Phase.OUTDATED: "outdated",
+    Phase.RESYNCING: "outdated",
+}
+
+
+@attrs.frozen
+class TransitionStatus:
+    """One change of phase or epoch."""
+
+    at_s: float
+    """On the node's monotonic clock, which every process of one machine shares."""
+    what: str
+    epoch: int
+
+
+@attrs.frozen(kw_only=True)
+class Status:
+    """The fields of ``ctlha status --json``."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    node: str
+    role: Role
+    state: str
+    """The header's name."""
+    epoch: int
+    link: Literal["online", "unknown"]
+    arbiter: Literal["online", "unknown"]
+    resync_bytes_left: int
+    transitions: tuple[TransitionStatus, ...]
+    """The latest, oldest first."""
+
+
+def role_of(state: PairState) -> Role:
+    """The role that the node has in this phase."""
+    if state.phase in _OWN_ROLE:
+        return "primary" if state.primary else "secondary"
+    return _ROLES.get(state.phase, "none")
+
+
+def bytes_left(state: PairState) -> int:
+    """What the source has still to copy; 0 when no copy is under way here."""
+    return 0 if state.resync is None else state.size_bytes - state.resync.cursor
+
+
+def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
+    """The verdict, and every reason why it is not ``protected``, the weightiest first."""
+    silent = () if state.arbiter_answers else (Reason.ARBITER_SILENT,)
+    match state.phase:
+        case Phase.MIRRORING | Phase.FOLLOWING | Phase.HANDING_OVER:
+            return ("degraded", silent) if silent else ("protected", ())
+        case Phase.ALONE | Phase.ADMITTING:
+            peer = Reason.PEER_LOST if not state.session else Reason.PEER_OUTDATED
+            return "degraded", ((Reason.RESYNCING if state.resync else peer), *silent)
+        case Phase.SUSPENDED | Phase.CLAIMING | Phase.SECURING:
+            lost = () if state.session else (Reason.PEER_LOST,)
+            return "at-risk", (*lost, Reason.CLAIMING, *silent)
+        case Phase.OUTDATED | Phase.RESYNCING:
+            served = state.standing is not None and state.standing.phase in {Phase.ALONE, Phase.ADMITTING}
+            reason = Reason.RESYNCING if state.phase is Phase.RESYNCING else Reason.OUTDATED
+            lost = () if state.session else (Reason.PEER_LOST,)
+            return ("degraded" if served else "at-risk"), (reason, *lost, *silent)
+        case Phase.WAITING:
+            return "at-risk", (Reason.WAITING_FOR_PEER, *silent)
+        case Phase.BOOTING:
+            return "at-risk", (Reason.BOOTING, *silent)
+        case Phase.STOPPED:
+            return "stopped", (Reason(state.why),)
+        case Phase.LEFT:
+            return "stopped", (Reason.LEAVING,)

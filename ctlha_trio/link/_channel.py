@@ -1,0 +1,230 @@
+"""One channel: slots for messages both ways, and the events of its sessions in order."""
+
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from ctlha_trio._errors import DisconnectError, EmptyError, InvalidError
+from ctlha_trio._vocabulary import ctl_ha_event, ctl_ha_status
+from ctlha_trio.link._events import ChannelEvent, Connected, Disconnected, EventRange, LossReason
+from ctlha_trio.seams import Buffer
+from ctlha_trio.wire import MESSAGES_SIZE_MAX, ChannelFlow
+
+MESSAGES_PER_FRAME_MAX = 0xFFFF
+"""The count field of a frame has 16 bits."""
+
+
+@attrs.define(eq=False)
+class Channel:
+    """Messages of ``slot_size`` bytes, ``slots`` of them preallocated in each direction. Made by ``Link.open_channel``.
+
+    Every session gives the channel one ``Connected``, then what happens in it, then one ``Disconnected``. Messages of
+    an ended session stay readable. The queue of events is bounded: a received message keeps its slot, and so the
+    peer's credit, until it was taken and its event too; equal events share one entry; and the channel does not enter a
+    second session while its consumer has not yet taken the ``Connected`` of the one before.
+    """
+
+    number: int
+    slot_size: int
+    slots: int
+    _on_drained: Callable[["Channel"], None] = attrs.field(kw_only=True)
+    """Called when a channel without session has become able to join one."""
+    _flow: ChannelFlow | None = attrs.field(default=None, init=False)
+    _wake_writer: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    _closing: bool = attrs.field(default=False, init=False)
+    _send_ring: memoryview = attrs.field(init=False)
+    """The message of sequence ``s`` lies in slot ``(s - 1) % slots`` until it is acknowledged."""
+    _receive_ring: memoryview = attrs.field(init=False)
+    """Filled and emptied in a circle, over all sessions."""
+    _received: int = attrs.field(default=0, init=False)
+    _consumed: int = attrs.field(default=0, init=False)
+    _queued_receipts: int = attrs.field(default=0, init=False)
+    """MSG_RECV events that wait to be taken; they belong to the newest messages."""
+    _events: deque[ChannelEvent] = attrs.field(factory=deque, init=False)
+    _connected_waits: bool = attrs.field(default=False, init=False)
+    _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._send_ring = memoryview(bytearray(self.slots * self.slot_size))
+        self._receive_ring = memoryview(bytearray(self.slots * self.slot_size))
+
+    # For the consumer
+
+    async def receive_events(self) -> list[ChannelEvent]:
+        """Wait for at least one event and take all that are queued, in order. Cancelled: none is taken."""
+        await trio.lowlevel.checkpoint()
+        while not self._events:
+            await self._news.park()
+        events = list(self._events)
+        self._events.clear()
+        occupied = self._occupied
+        self._queued_receipts = 0
+        self._release(occupied - self._occupied)
+        self._connected_waits = False
+        if self._flow is None:
+            self._on_drained(self)
+        return events
+
+    def receive_nowait(self) -> bytes:
+        """Take the oldest message. ``EmptyError`` if there is none."""
+        if self._consumed == self._received:
+            raise EmptyError(f"channel {self.number} has no message")
+        start = self._consumed % self.slots * self.slot_size
+        message = self._receive_ring[start : start + self.slot_size].tobytes()
+        occupied = self._occupied
+        self._consumed += 1
+        self._release(occupied - self._occupied)
+        return message
+
+    def send_nowait(self, message: Buffer) -> None:
+        """Copy a message out; it arrives in order, and MSG_SENT tells that it did, or that the session ended first.
+
+        ``InvalidError`` if it is not ``slot_size`` bytes long, ``DisconnectError`` without session, ``BusyError`` while
+        no slot is free on both sides: the peer must have opened the channel with the same slot size.
+        """
+        view = self.check_message(message)
+        flow = self.live_flow
+        start = (flow.accept() - 1) % self.slots * self.slot_size
+        self._send_ring[start : start + self.slot_size] = view
+        self._wake_writer()
+
+    async def send(self, message: Buffer) -> None:
+        """As ``send_nowait``, but waits for a free slot; ``DisconnectError`` if the session ends first.
+
+        Cancelled: nothing was sent.
+        """
+        self.check_message(message)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.live_flow.has_credit:
+            self.send_nowait(message)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        await self.wait_for_credit()
+        self.send_nowait(message)
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the channel takes part in a session now."""
+        return self._flow is not None
+
+    # For the link
+
+    def check_message(self, message: Buffer) -> Buffer:
+        """The message as bytes of a slot. ``InvalidError`` if it has another size."""
+        if isinstance(message, memoryview):
+            message = message.cast("B")
+        if len(message) != self.slot_size:
+            raise InvalidError(f"a message of channel {self.number} has {self.slot_size} bytes, not {len(message)}")
+        return message
+
+    @property
+    def live_flow(self) -> ChannelFlow:
+        """The flow of the current session. ``DisconnectError`` without one."""
+        if self._flow is None or self._closing:
+            raise DisconnectError(f"channel {self.number} has no session")
+        return self._flow
+
+    @property
+    def session_flow(self) -> ChannelFlow:
+        """The flow of the current session, for its connection, which knows that there is one."""
+        assert self._flow is not None, "the channel is in no session"
+        return self._flow
+
+    async def wait_for_credit(self) -> None:
+        """Return once one more message can be accepted. ``DisconnectError`` if the session ends first."""
+        flow = self.live_flow
+        while not flow.has_credit:
+            await self._room.park()
+            if self.live_flow is not flow:
+                raise DisconnectError(f"the session of channel {self.number} ended")
+
+    @property
+    def can_join(self) -> bool:
+        """Whether the channel is free to enter a session."""
+        return self._flow is None and not self._connected_waits
+
+    @property
+    def free_slots(self) -> int:
+        """Receive slots that the peer may be told of."""
+        return self.slots - self._occupied
+
+    def join(self, connected: Connected, flow: ChannelFlow, wake_writer: Callable[[], None]) -> None:
+        """Enter a session."""
+        assert self.can_join, "the channel is in a session"
+        self._flow = flow
+        self._wake_writer = wake_writer
+        self._connected_waits = True
+        self._post(connected)
+
+    def close_for_sending(self) -> None:
+        """Nothing more is accepted in this session."""
+        self._closing = True
+        self._room.unpark_all()
+
+    def lose(self, reason: LossReason, detail: str) -> None:
+        """The session ended: what was accepted and not acknowledged is reported, then the loss."""
+        if self._flow is None:
+            return
+        self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_SENT, self._flow.unsettled, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
+        self._flow = None
+        self._closing = False
+        self._wake_writer = lambda: None
+        self._post(Disconnected(reason, detail))
+        self._room.unpark_all()
+
+    def deliver(self, messages: memoryview, count: int) -> None:
+        """Take ``count`` messages in; the flow has made sure that there are slots for them."""
+        first = self._received % self.slots
+        head = min(count, self.slots - first)
+        split = head * self.slot_size
+        start = first * self.slot_size
+        self._receive_ring[start : start + split] = messages[:split]
+        self._receive_ring[: len(messages) - split] = messages[split:]
+        self._received += count
+        self._queued_receipts += count
+        self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_RECV, count, self.slot_size)
+
+    def settle(self, count: int) -> None:
+        """The peer has received so many more messages, or may have told of new room."""
+        self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_SENT, count, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
+        self._room.unpark_all()
+
+    def next_messages(self) -> tuple[memoryview, int]:
+        """Accepted messages for one frame, as they lie in the slots, and their count; 0 if there are none."""
+        flow = self._flow
+        if flow is None or flow.written == flow.accepted:
+            return self._send_ring[:0], 0
+        first = flow.written % self.slots
+        count = min(
+            flow.accepted - flow.written,
+            self.slots - first,
+            MESSAGES_SIZE_MAX // self.slot_size,
+            MESSAGES_PER_FRAME_MAX,
+        )
+        return self._send_ring[first * self.slot_size : (first + count) * self.slot_size], count
+
+    @property
+    def _occupied(self) -> int:
+        return max(self._received - self._consumed, self._queued_receipts)
+
+    def _release(self, count: int) -> None:
+        if count and self._flow is not None:
+            self._flow.release(count)
+            if self._flow.has_news:
+                self._wake_writer()
+
+    def _post_range(self, event: ctl_ha_event, count: int, param: int) -> None:
+        if count == 0:
+            return
+        last = self._events[-1] if self._events else None
+        if isinstance(last, EventRange) and last.event is event and last.param == param:
+            self._events[-1] = EventRange(event, last.count + count, param)
+        else:
+            self._post(EventRange(event, count, param))
+
+    def _post(self, event: ChannelEvent) -> None:
+        self._events.append(event)
+        self._news.unpark_all()

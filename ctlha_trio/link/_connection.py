@@ -1,0 +1,246 @@
+"""One session on one stream: a reader, a writer and a watchdog."""
+
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from ctlha_trio._errors import CtlHaError, DisconnectError, RemoteProtocolError
+from ctlha_trio.link._channel import Channel
+from ctlha_trio.link._deadline import finish_by
+from ctlha_trio.link._events import Connected, LossReason, SessionInfo
+from ctlha_trio.link._statistics import LinkCounters
+from ctlha_trio.link._transfer import Placement, Transfer
+from ctlha_trio.link._writing import FrameWriter
+from ctlha_trio.seams import Clock, Stream
+from ctlha_trio.wire import PUSH_PREFIX, Fault, Flag, Frame, FrameDecoder, FrameType, SessionCore, decode_reason
+
+TRANSFERS_MAX = 32
+"""Pushes that wait for the writer. Their data stays the caller's, so this bounds only what the writer owes."""
+GOODBYE_TIMEOUT_S = 1.0
+"""For everything queued and the farewell to leave, and the peer to hang up. A planned stop must stay quicker than a
+crash is noticed."""
+BROKEN_GRACE_S = 0.05
+"""After a failed send the reader may still find the peer's goodbye in what arrived before."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class Connection:
+    """A live session. ``begin`` and ``end`` are synchronous, so channels never see two sessions overlap."""
+
+    stream: Stream
+    decoder: FrameDecoder
+    core: SessionCore
+    clock: Clock
+    alive: Callable[[], bool]
+    report: Callable[[CtlHaError], None]
+    counters: LinkCounters
+    placement: Placement | None
+    peer_incarnation: int
+    peer_revision: int
+    on_end: Callable[[], None]
+    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _work: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
+    _transfers: deque[Transfer] = attrs.field(factory=deque, init=False)
+    _transfer_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _writer: FrameWriter = attrs.field(init=False)
+    _farewell: str | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._writer = FrameWriter(self.core, self.counters)
+
+    @property
+    def info(self) -> SessionInfo:
+        """The session as it stands."""
+        return SessionInfo(
+            session=self.core.session,
+            peer_incarnation=self.peer_incarnation,
+            peer_epoch=self.core.peer_epoch,
+            peer_revision=self.peer_revision,
+            address=self.stream.description,
+        )
+
+    def join(self, channel: Channel) -> None:
+        """Bring a channel into the session, if its consumer has left the ones before."""
+        if self._ended.is_set() or self._farewell is not None or not channel.can_join:
+            return
+        flow = self.core.open_channel(
+            channel.number, slot_size=channel.slot_size, slots=channel.slots, free_slots=channel.free_slots
+        )
+        connected = Connected(
+            session=self.core.session,
+            peer_incarnation=self.peer_incarnation,
+            peer_epoch=self.core.peer_epoch,
+            peer_revision=self.peer_revision,
+        )
+        channel.join(connected, flow, self.wake)
+        self._channels[channel.number] = channel
+        self._writer.open(channel)
+        self.wake()
+
+    def wake(self) -> None:
+        """There is something to write."""
+        self._work.set()
+
+    async def run(self) -> None:
+        """Carry the session until it ends."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._watch)
+                    nursery.start_soon(self._read)
+        finally:
+            self.end(LossReason.CLOSED, "the link was stopped")
+
+    def end(self, reason: LossReason, detail: str) -> None:
+        """End the session at once: keys die, channels are told, the stream is closed. Later calls do nothing."""
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        if self._farewell is not None and reason is LossReason.CLOSED:
+            detail = f"goodbye said here: {self._farewell}"
+        if self.placement is not None:
+            self.placement.expire()
+        for channel in self._channels.values():
+            channel.lose(reason, detail)
+        self._transfers.clear()
+        self._transfer_room.unpark_all()
+        self.stream.close()
+        self._scope.cancel()
+        self.on_end()
+
+    async def goodbye(self, reason: str) -> None:
+        """Send a farewell behind everything queued, wait for the peer to hang up, at most ``GOODBYE_TIMEOUT_S``.
+
+        Ends the session in any case, cancelled too.
+        """
+        if self._farewell is None:
+            self._farewell = reason
+            for channel in self._channels.values():
+                channel.close_for_sending()
+            self.wake()
+        try:
+            await finish_by(self.clock, self.clock.now() + GOODBYE_TIMEOUT_S, self._ended.wait)
+        except trio.TooSlowError:
+            pass  # the peer got what it was ready to take, and will find the connection closed
+        finally:
+            self.end(LossReason.CLOSED, "")
+
+    async def push(self, transfer: Transfer) -> None:
+        """Queue a push once there is room for it and credit for its message; ``DisconnectError`` on loss."""
+        channel = transfer.channel
+        if self._channels.get(channel.number) is not channel:
+            raise DisconnectError(f"channel {channel.number} is not in the session")
+        flow = channel.live_flow
+        await trio.lowlevel.checkpoint()
+        while True:
+            if channel.live_flow is not flow:
+                raise DisconnectError("the session ended before the push was queued")
+            if not flow.has_credit:
+                await channel.wait_for_credit()
+            elif len(self._transfers) >= TRANSFERS_MAX:
+                await self._transfer_room.park()
+            else:
+                break
+        flow.reserve()
+        self._transfers.append(transfer)
+        self.wake()
+
+    async def _write(self) -> None:
+        try:
+            while not self._ended.is_set():
+                pieces = self._gather()
+                if not pieces:
+                    await self._work.wait()
+                    self._work = trio.Event()
+                    continue
+                for piece in pieces:
+                    await self.stream.send_all(piece)
+                    self.counters.bytes_out += len(piece)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
+            self.end(LossReason.CLOSED, "the connection broke while sending")
+
+    def _gather(self) -> list[bytes | bytearray | memoryview]:
+        """Everything that can be written now, but at most one fragment of bulk data."""
+        self._writer.write_control(self._channels.values(), self.clock.now())
+        if self._transfers:
+            transfer = self._transfers[0]
+            if self._writer.write_fragment(transfer):
+                self._transfers.popleft()
+                self._transfer_room.unpark_all()
+        elif self._farewell is not None:
+            self._writer.write_goodbye(self._farewell)
+        return self._writer.take()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                self._take_frames()
+                size_bytes = await self.stream.receive_into(self.decoder.space())
+                if size_bytes == 0:
+                    break
+                self.decoder.received(size_bytes)
+                self.counters.bytes_in += size_bytes
+        except RemoteProtocolError as error:
+            self.report(error)
+            self.end(LossReason.CLOSED, str(error))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.end(LossReason.CLOSED, "the connection broke")
+        else:
+            self.end(LossReason.CLOSED, "the peer closed the connection")
+
+    def _take_frames(self) -> None:
+        now = self.clock.now()
+        while not self._ended.is_set():
+            frame = self.decoder.next_frame()
+            if frame is None:
+                return
+            self.counters.frames_in += 1
+            self._take(frame, now)
+
+    def _take(self, frame: Frame, now: float) -> None:
+        acknowledged = self.core.receive(frame, now)
+        if frame.kind is FrameType.GOODBYE:
+            self.end(LossReason.GOODBYE, decode_reason(frame.payload))
+            return
+        channel = self._channels.get(frame.channel)
+        if frame.kind is FrameType.PUSH:
+            self._place(frame, channel)
+        if channel is None:
+            return
+        channel.settle(acknowledged)
+        if frame.kind is FrameType.MESSAGES:
+            channel.deliver(frame.payload, frame.count)
+        if frame.count:
+            self.counters.messages_in += frame.count
+            self.wake()
+
+    def _place(self, frame: Frame, channel: Channel | None) -> None:
+        end = len(frame.payload)
+        if channel is not None and frame.flags & Flag.MESSAGE_ATTACHED:
+            end -= channel.slot_size
+        key, offset = PUSH_PREFIX.unpack_from(frame.payload)
+        data = frame.payload[PUSH_PREFIX.size : end]
+        if self.placement is None:
+            raise RemoteProtocolError(Fault.UNKNOWN_KEY.value, "no memory is registered here")
+        self.placement.place(key, offset, data, epoch=frame.epoch)
+        self.counters.pushed_bytes_in += len(data)
+        if channel is not None:
+            channel.deliver(frame.payload[end:], frame.count)
+
+    async def _watch(self) -> None:
+        while True:
+            planned_s = self.core.next_deadline_s
+            await self.clock.sleep_until(planned_s)
+            now = self.clock.now()
+            if self.core.is_silent(now, planned_s=planned_s):
+                self.end(LossReason.SILENT, f"nothing received for {now - self.core.last_received_s:.2f} s")
+                return
+            if self.core.take_heartbeat_due(now) and self.alive():
+                self._writer.ask_heartbeat()
+                self.wake()

@@ -1,0 +1,203 @@
+"""The link of a node: finds the peer, keeps one session with it, and brings the channels into it."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+import trio
+
+from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError
+from ctlha_trio._vocabulary import RemoteBuffer
+from ctlha_trio.link._channel import Channel
+from ctlha_trio.link._config import LinkConfig
+from ctlha_trio.link._connection import Connection
+from ctlha_trio.link._events import LossReason, SessionInfo
+from ctlha_trio.link._handshake import Agreed, Handshake
+from ctlha_trio.link._meeting import Meeting
+from ctlha_trio.link._statistics import LinkCounters, LinkStatistics
+from ctlha_trio.link._transfer import Placement, Transfer
+from ctlha_trio.seams import Buffer, Clock, Entropy, Transport
+from ctlha_trio.wire import (
+    CHANNEL_MAX,
+    KEY_SIZE,
+    SLOT_SIZE_MAX,
+    ResourceState,
+    SessionCore,
+)
+
+SLOTS_MAX = 4096
+"""Per channel and direction."""
+CHANNEL_SIZE_MAX = 4 * 1024 * 1024
+"""Bytes of slots per channel and direction: what one write of the link may have to gather."""
+
+
+@attrs.define(eq=False)
+class Link:
+    """Both nodes listen and dial; a hello that is accepted and confirmed replaces the session before it.
+
+    ``report`` gets a ``RefusedError`` or ``UntrustedPeerError`` for each try that failed on one, dialled or accepted,
+    except when two dials met, which is no fault; and the ``RemoteProtocolError`` that ends a session.
+    """
+
+    config: LinkConfig
+    _clock: Clock = attrs.field(kw_only=True)
+    _entropy: Entropy = attrs.field(kw_only=True)
+    _transport: Transport = attrs.field(kw_only=True)
+    _incarnation: int = attrs.field(kw_only=True)
+    _alive: Callable[[], bool] = attrs.field(kw_only=True)
+    _report: Callable[[CtlHaError], None] = attrs.field(kw_only=True)
+    _epoch: int = attrs.field(default=0, init=False)
+    _revision: int = attrs.field(default=0, init=False)
+    _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
+    _placement: Placement | None = attrs.field(default=None, init=False)
+    _counters: LinkCounters = attrs.field(factory=LinkCounters, init=False)
+    _connection: Connection | None = attrs.field(default=None, init=False)
+    _meeting: Meeting = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._meeting = Meeting(
+            config=self.config,
+            clock=self._clock,
+            entropy=self._entropy,
+            transport=self._transport,
+            incarnation=self._incarnation,
+            report=self._report,
+            known=lambda: ResourceState(self.config.resource, self._epoch, self._revision),
+            is_online=lambda: self._connection is not None,
+            begin=self._begin,
+        )
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Bind, call ``started()``, keep a session with the peer until cancelled. ``OSError`` if it cannot bind."""
+        listener = await self._transport.listen(self.config.listen)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listener.serve, self._meeting.welcome)
+                nursery.start_soon(self._meeting.dial_for_ever)
+                task_status.started()
+        finally:
+            listener.close()
+            self._end_session("the link was stopped")
+
+    def open_channel(self, number: int, *, slot_size: int, slots: int) -> Channel:
+        """Open a channel for good: it takes part in this session and in those to come.
+
+        Nothing can be sent before the peer has opened the same number with the same slot size. ``InvalidError`` for a
+        number that is open already, or sizes beyond the bounds.
+        """
+        if not 1 <= number <= CHANNEL_MAX or number in self._channels:
+            raise InvalidError(f"channel number {number} is taken or not in 1..{CHANNEL_MAX}")
+        if not 1 <= slot_size <= SLOT_SIZE_MAX or not 1 <= slots <= SLOTS_MAX or slot_size * slots > CHANNEL_SIZE_MAX:
+            raise InvalidError(f"channel {number} cannot have {slots} slots of {slot_size} bytes")
+        channel = Channel(number, slot_size, slots, on_drained=self._bring_in)
+        self._channels[number] = channel
+        self._bring_in(channel)
+        return channel
+
+    def announce(self, *, epoch: int, revision: int) -> None:
+        """Tell the peer from now on that this node is at ``epoch``. Memory keys of another epoch die."""
+        if epoch < self._epoch or revision < self._revision:
+            raise InvalidError(f"epoch {epoch}, revision {revision} after {self._epoch}, {self._revision}")
+        if epoch != self._epoch and self._placement is not None:
+            self._placement.expire()
+        self._epoch, self._revision = epoch, revision
+        if self._connection is not None:
+            self._connection.core.epoch = epoch
+
+    @property
+    def epoch(self) -> int:
+        """As last announced."""
+        return self._epoch
+
+    @property
+    def session(self) -> SessionInfo | None:
+        """The live session, None without one."""
+        return None if self._connection is None else self._connection.info
+
+    @property
+    def state(self) -> Literal["online", "unknown"]:
+        """For status: whether there is a session. Without one nothing is known of the peer."""
+        return "unknown" if self._connection is None else "online"
+
+    def statistics(self) -> LinkStatistics:
+        """What the link has carried so far."""
+        connection = self._connection
+        return self._counters.snapshot(None if connection is None else connection.core.round_trip_s)
+
+    async def goodbye(self, reason: str) -> None:
+        """Leave for good: send GOODBYE behind everything queued, within ``GOODBYE_TIMEOUT_S``, then refuse sessions.
+
+        Channels here see the session end as CLOSED. Cancelled: the session is ended at once.
+        """
+        self._meeting.stop()
+        if self._connection is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._connection.goodbye(reason)
+
+    def drop(self, reason: str) -> None:
+        """End the current session, if any, at once as CLOSED; the link goes on and finds the peer again."""
+        self._end_session(reason)
+
+    def attach_placement(self, placement: Placement) -> None:
+        """Let pushed data go to ``placement``. Before the first session, once."""
+        if self._placement is not None or self._connection is not None:
+            raise InvalidError("memory is attached once, before the first session")
+        self._placement = placement
+
+    async def push(self, remote: RemoteBuffer, data: Buffer, channel: Channel, message: Buffer) -> None:
+        """Queue data for the peer's memory and a message that is delivered after its last byte is placed.
+
+        Waits for credit and for room in the queue; returns when queued. Pushes keep their order, messages sent later on
+        the same channel may overtake. ``data`` must stay unchanged until MSG_SENT. ``DisconnectError`` if the session
+        ends before; cancelled: nothing was queued.
+        """
+        if len(remote.key) != KEY_SIZE or not 0 <= remote.offset < 1 << 63:
+            raise InvalidError("not a remote buffer")
+        copied = bytes(channel.check_message(message))
+        if self._connection is None:
+            raise DisconnectError("there is no session")
+        await self._connection.push(
+            Transfer(
+                key=remote.key, offset=remote.offset, data=memoryview(data).cast("B"), channel=channel, message=copied
+            )
+        )
+
+    def _bring_in(self, channel: Channel) -> None:
+        if self._connection is not None:
+            self._connection.join(channel)
+
+    def _end_session(self, detail: str) -> None:
+        if self._connection is not None:
+            self._connection.end(LossReason.CLOSED, detail)
+
+    def _begin(self, handshake: Handshake, agreed: Agreed) -> Connection:
+        """Make an agreed session the current one, in one step."""
+        if self._connection is not None:
+            self._connection.end(LossReason.REPLACED, "a newer connection took over")
+        known = agreed.peer.resource(self.config.resource)
+        assert known is not None, "judged"
+        connection = Connection(
+            stream=handshake.stream,
+            decoder=handshake.decoder,
+            core=SessionCore.begin(
+                session=agreed.session, epoch=self._epoch, peer_epoch=known.epoch, now=self._clock.now()
+            ),
+            clock=self._clock,
+            alive=self._alive,
+            report=self._report,
+            counters=self._counters,
+            placement=self._placement,
+            peer_incarnation=agreed.peer.incarnation,
+            peer_revision=known.revision,
+            on_end=self._forget_session,
+        )
+        self._connection = connection
+        self._counters.sessions += 1
+        for channel in self._channels.values():
+            connection.join(channel)
+        return connection
+
+    def _forget_session(self) -> None:
+        self._connection = None
+        self._meeting.notice_loss()

@@ -1,0 +1,199 @@
+"""How two nodes find each other: both listen, both dial, and one of two simultaneous tries gives way."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import attrs
+import trio
+
+from ctlha_trio._errors import CtlHaError, DisconnectError, RefusedError, RemoteProtocolError
+from ctlha_trio.link._backoff import backoff_s
+from ctlha_trio.link._config import LinkConfig
+from ctlha_trio.link._connection import Connection
+from ctlha_trio.link._deadline import finish_by
+from ctlha_trio.link._handshake import Agreed, Handshake
+from ctlha_trio.seams import Clock, Entropy, Stream, Transport
+from ctlha_trio.wire import Hello, Refusal, ResourceState, judge_hello
+
+HELLO_TIMEOUT_S = 3.0
+"""For a whole hello exchange, however slowly its bytes come; and for a dial before it."""
+IN_HELLO_MAX = 8
+"""Accepted connections that have no session yet. Only one peer is expected; the rest may be anybody's."""
+SESSION_HALF_SIZE = 4
+
+Answer = TypeVar("Answer")
+
+
+@attrs.define(eq=False, kw_only=True)
+class Meeting:
+    """Accepts and dials until there is a session, and again when it is lost.
+
+    Of two that dial each other at the same time, the one with the smaller id refuses the other's hello while its own is
+    unanswered; the other accepts and gives up its own dial.
+    """
+
+    config: LinkConfig
+    clock: Clock
+    entropy: Entropy
+    transport: Transport
+    incarnation: int
+    report: Callable[[CtlHaError], None]
+    known: Callable[[], ResourceState]
+    """What goes into the hello."""
+    is_online: Callable[[], bool]
+    begin: Callable[[Handshake, Agreed], Connection]
+    """Makes an agreed session the current one, in one step."""
+    _stopping: bool = attrs.field(default=False, init=False)
+    _proposing: bool = attrs.field(default=False, init=False)
+    """Whether a hello of ours is unanswered."""
+    _accepting: int = attrs.field(default=0, init=False)
+    """Hellos of the peer that we accepted and that it has not yet confirmed."""
+    _in_hello: int = attrs.field(default=0, init=False)
+    _dial_scope: trio.CancelScope | None = attrs.field(default=None, init=False)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def stop(self) -> None:
+        """No session any more: refuse hellos, dial nobody."""
+        self._stopping = True
+        self._give_up_dial()
+
+    def notice_loss(self) -> None:
+        """The session ended: look for the peer again."""
+        self._changed.unpark_all()
+
+    def _give_up_dial(self) -> None:
+        if self._dial_scope is not None:
+            self._dial_scope.cancel()
+
+    def _own_hello(self) -> Hello:
+        half = int.from_bytes(self.entropy(SESSION_HALF_SIZE), "little")
+        return Hello(
+            cluster=self.config.cluster,
+            node=self.config.node,
+            incarnation=self.incarnation,
+            session_half=half or 1,
+            resources=(self.known(),),
+        )
+
+    def _judge(self, own: Hello, theirs: Hello) -> Refusal | None:
+        if self._stopping:
+            return Refusal.STOPPING
+        return judge_hello(own, theirs, peer=self.config.peer, resource=self.config.resource)
+
+    # Accepting
+
+    async def welcome(self, stream: Stream) -> None:
+        """Handle one accepted connection until it ends."""
+        if self._in_hello >= IN_HELLO_MAX:
+            return
+        handshake = Handshake(stream)
+        self._in_hello += 1
+        try:
+            connection = await self._exchange(handshake, lambda: self._answer(handshake))
+        finally:
+            self._in_hello -= 1
+        if connection is not None:
+            await connection.run()
+
+    async def _answer(self, handshake: Handshake) -> Connection | None:
+        theirs = await handshake.receive_hello()
+        own = self._own_hello()
+        refusal = self._judge(own, theirs)
+        if refusal is None and self._proposing and self.config.node < self.config.peer:
+            refusal = Refusal.SIMULTANEOUS
+        if refusal is not None:
+            await self._refuse(handshake, refusal, f"hello of node {theirs.node!r}, cluster {theirs.cluster!r}")
+            return None
+        self._accepting += 1
+        self._give_up_dial()
+        try:
+            agreed = await handshake.accept(own, theirs)
+            return None if self._stopping else self.begin(handshake, agreed)
+        finally:
+            self._accepting -= 1
+            self._changed.unpark_all()
+
+    # Dialling
+
+    async def dial_for_ever(self) -> None:
+        """Dial whenever there is neither a session nor one about to begin; runs until cancelled."""
+        failures = 0
+        while True:
+            while self.is_online() or self._accepting or self._stopping:
+                await self._changed.park()
+                failures = 0
+                await self._back_off(failures)
+            failures = 0 if await self._dial() else failures + 1
+            await self._back_off(failures)
+
+    async def _back_off(self, failures: int) -> None:
+        await self.clock.sleep_until(self.clock.now() + backoff_s(failures, self.entropy))
+
+    async def _dial(self) -> bool:
+        """Try once; if it leads to a session, return True after its end."""
+        begun: list[Connection] = []
+        self._dial_scope = scope = trio.CancelScope()
+        with scope:
+            await self._dial_to_session(begun)
+        self._dial_scope = None
+        if not begun:
+            return False
+        await begun[0].run()
+        return True
+
+    async def _dial_to_session(self, begun: list[Connection]) -> None:
+        """Put the session into ``begun`` as soon as it is live: a dial that is given up then comes too late."""
+        dial_by_s = self.clock.now() + HELLO_TIMEOUT_S
+        try:
+            stream = await finish_by(self.clock, dial_by_s, lambda: self.transport.dial(self.config.peer_address))
+        except (DisconnectError, trio.TooSlowError):
+            return
+        except CtlHaError as error:
+            self.report(error)
+            return
+        handshake = Handshake(stream)
+        try:
+            await self._exchange(handshake, lambda: self._propose(handshake, begun))
+        finally:
+            if not begun:
+                stream.close()
+
+    async def _propose(self, handshake: Handshake, begun: list[Connection]) -> None:
+        own = self._own_hello()
+        self._proposing = True
+        try:
+            agreed = await handshake.propose(own)
+        finally:
+            self._proposing = False
+        refusal = self._judge(own, agreed.peer)
+        if refusal is not None:
+            await self._refuse(handshake, refusal, f"answer of node {agreed.peer.node!r}")
+            return
+        await handshake.confirm(agreed)
+        begun.append(self.begin(handshake, agreed))
+
+    # Both
+
+    async def _exchange(self, handshake: Handshake, step: Callable[[], Awaitable[Answer]]) -> Answer | None:
+        """A hello exchange in its time limit; None if it led to nothing, which is reported where somebody refused."""
+
+        async def attempt() -> Answer | None:
+            try:
+                return await step()
+            except RemoteProtocolError as error:
+                await self._refuse(handshake, Refusal.MALFORMED, str(error))
+                return None
+
+        try:
+            return await finish_by(self.clock, self.clock.now() + HELLO_TIMEOUT_S, attempt)
+        except RefusedError as error:
+            if error.reason != Refusal.SIMULTANEOUS:
+                self.report(error)
+        except (DisconnectError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            return None  # nobody refused: the connection ended or fell silent, and the next try will tell
+        return None
+
+    async def _refuse(self, handshake: Handshake, refusal: Refusal, detail: str) -> None:
+        if refusal is not Refusal.SIMULTANEOUS:
+            self.report(RefusedError(refusal.value, detail))
+        await handshake.refuse(refusal)

@@ -1,0 +1,42 @@
+"""What a link has carried since it was made."""
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class LinkStatistics:
+    """Totals over all sessions."""
+
+    sessions: int
+    frames_in: int
+    frames_out: int
+    messages_in: int
+    messages_out: int
+    bytes_in: int
+    """Received from the stream, headers included."""
+    bytes_out: int
+    """Given to the stream, headers included."""
+    pushed_bytes_in: int
+    """Data placed into memory here."""
+    pushed_bytes_out: int
+    round_trip_s: float | None
+    """Of the latest heartbeat that came back in the current session."""
+
+
+@attrs.define(eq=False)
+class LinkCounters:
+    """The same, still counting."""
+
+    sessions: int = 0
+    frames_in: int = 0
+    frames_out: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    pushed_bytes_in: int = 0
+    pushed_bytes_out: int = 0
+
+    def snapshot(self, round_trip_s: float | None) -> LinkStatistics:
+        """The totals as of now."""
+        return LinkStatistics(**attrs.asdict(self), round_trip_s=round_trip_s)

@@ -1,0 +1,154 @@
+"""Puts what is queued into frames."""
+
+from collections.abc import Iterable
+
+import attrs
+
+from ctlha_trio.link._channel import Channel
+from ctlha_trio.link._statistics import LinkCounters
+from ctlha_trio.link._transfer import Transfer
+from ctlha_trio.wire import (
+    CHANNEL_OPEN_BODY,
+    PUSH_PREFIX,
+    Bytes,
+    Flag,
+    FrameType,
+    SessionCore,
+    encode_header,
+    encode_reason,
+)
+
+COPIED_DATA_MAX = 16 * 1024
+"""Pushed data up to this size is joined with its frame: a copy is cheaper than a send of its own."""
+
+
+@attrs.define(eq=False)
+class FrameWriter:
+    """Collects frames between two sends. Each frame is whole by the time that ``take`` hands it out."""
+
+    _core: SessionCore
+    _counters: LinkCounters
+    _out: bytearray = attrs.field(factory=bytearray, init=False)
+    _pieces: list[Bytes] = attrs.field(factory=list, init=False)
+    _opening: dict[int, Channel] = attrs.field(factory=dict, init=False)
+    _heartbeat_asked: bool = attrs.field(default=False, init=False)
+    _goodbye_written: bool = attrs.field(default=False, init=False)
+
+    def open(self, channel: Channel) -> None:
+        """Tell the peer of this channel before anything is sent on it."""
+        self._opening[channel.number] = channel
+
+    def ask_heartbeat(self) -> None:
+        """Put one heartbeat in front of what is written next."""
+        self._heartbeat_asked = True
+
+    def take(self) -> list[Bytes]:
+        """All that was written since the last call, to be sent in this order."""
+        if self._out:
+            self._pieces.append(self._out)
+            self._out = bytearray()
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def write_control(self, channels: Iterable[Channel], now: float) -> None:
+        """Heartbeat, new channels, then of each channel its messages, or what is to be acknowledged."""
+        if self._goodbye_written:
+            return
+        if self._heartbeat_asked:
+            self._heartbeat_asked = False
+            self._frame(FrameType.HEARTBEAT, self._core.heartbeat(now))
+        for channel in self._opening.values():
+            self._write_opening(channel)
+        self._opening.clear()
+        for channel in channels:
+            self._write_channel(channel)
+
+    def _write_opening(self, channel: Channel) -> None:
+        _, credit = channel.session_flow.tell()
+        body = CHANNEL_OPEN_BODY.pack(channel.slot_size, channel.slots)
+        self._frame(FrameType.CHANNEL_OPEN, body, channel=channel.number, credit=credit)
+
+    def _write_channel(self, channel: Channel) -> None:
+        flow = channel.session_flow
+        while flow.written < flow.accepted:
+            messages, count = channel.next_messages()
+            acknowledged, credit = flow.tell()
+            self._frame(
+                FrameType.MESSAGES,
+                messages,
+                channel=channel.number,
+                count=count,
+                first_sequence=flow.write(count),
+                acknowledged=acknowledged,
+                credit=credit,
+            )
+            self._counters.messages_out += count
+        if flow.has_news:
+            acknowledged, credit = flow.tell()
+            self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
+
+    def write_fragment(self, transfer: Transfer) -> bool:
+        """The next fragment of a push; True if it was the last, with the message behind it.
+
+        Everything accepted on the channel must be written before the last one.
+        """
+        is_last = transfer.is_last_fragment
+        offset, data = transfer.next_fragment()
+        place = PUSH_PREFIX.pack(transfer.key, offset)
+        self._counters.pushed_bytes_out += len(data)
+        if is_last:
+            flow = transfer.channel.session_flow
+            acknowledged, credit = flow.tell()
+            self._frame(
+                FrameType.PUSH,
+                place,
+                data,
+                transfer.message,
+                flags=Flag.MESSAGE_ATTACHED,
+                channel=transfer.channel.number,
+                count=1,
+                first_sequence=flow.redeem(),
+                acknowledged=acknowledged,
+                credit=credit,
+            )
+            self._counters.messages_out += 1
+        else:
+            self._frame(FrameType.PUSH, place, data)
+        return is_last
+
+    def write_goodbye(self, reason: str) -> None:
+        """The farewell, once. Nothing is written after it."""
+        if not self._goodbye_written:
+            self._goodbye_written = True
+            self._frame(FrameType.GOODBYE, encode_reason(reason))
+
+    def _frame(
+        self,
+        kind: FrameType,
+        *payload: Bytes,
+        flags: Flag = Flag.NONE,
+        channel: int = 0,
+        count: int = 0,
+        first_sequence: int = 0,
+        acknowledged: int = 0,
+        credit: int = 0,
+    ) -> None:
+        self._counters.frames_out += 1
+        self._out += encode_header(
+            kind,
+            payload,
+            flags=flags,
+            channel=channel,
+            count=count,
+            session=self._core.session,
+            epoch=self._core.epoch,
+            first_sequence=first_sequence,
+            acknowledged=acknowledged,
+            credit=credit,
+        )
+        for piece in payload:
+            if len(piece) <= COPIED_DATA_MAX:
+                self._out += piece
+            else:
+                self._pieces += [self._out, piece]
+                self._out = bytearray()

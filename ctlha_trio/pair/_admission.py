@@ -1,0 +1,216 @@
+"""The return of a node: the source copies its volume and admits the target as a member; the target follows."""
+
+import attrs
+
+from ctlha_trio.pair import _membership as membership, _service as service, actions as act, messages as msg
+from ctlha_trio.pair._metadata import Copy
+from ctlha_trio.pair._operation import Operation, OperationKind
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, Flight, Resync, Stage
+from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
+from ctlha_trio.pair.events import Timer
+
+# The source.
+
+
+def offer(step: Step) -> None:
+    """Offer this copy to a peer that knows itself outdated by the same record; what was begun with it is void."""
+    peer = step.state.standing
+    if peer is None or peer.phase is not Phase.OUTDATED:
+        return
+    if step.state.resync is not None:
+        target_lost(step)
+    state = step.state
+    if state.phase is Phase.ALONE and peer.epoch == state.epoch:
+        step.send(msg.ResyncStart(state.epoch, state.revision))
+
+
+def ready(step: Step) -> None:
+    """The target has persisted that it is being overwritten: copy from the start."""
+    if step.state.phase is Phase.ALONE and step.state.resync is None:
+        step.change(resync=Resync())
+        copy_on(step)
+
+
+def copy_on(step: Step) -> None:
+    """Queue the next range, or admit the target when none is left and none is under way."""
+    state = step.state
+    if state.phase is not Phase.ALONE or state.resync is None:
+        return
+    if any(f.operation.kind is OperationKind.COPY for f in state.flights):
+        return
+    cursor = state.resync.cursor
+    if cursor == state.size_bytes:
+        if not state.resync.paused:
+            step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
+        return
+    size = min(COPY_CHUNK_BYTES, state.size_bytes - cursor)
+    flight = Flight(0, Operation(OperationKind.COPY, 0, 0, cursor, size))
+    step.change(flights=(*state.flights, flight), resync=Resync(cursor + size))
+    service.advance(step)
+
+
+def compared(step: Step, message: msg.Compared) -> None:
+    """The target told whether the range differs."""
+    flight = service.by_sequence(step, message.sequence)
+    if flight is None:
+        return
+    operation = flight.operation
+    if message.equal:
+        service.replace(step, flight, attrs.evolve(flight, there=True))
+        service.advance(step)
+    else:
+        step.do(act.PushCopy(step.state.epoch, flight.sequence, operation.offset, operation.size))
+
+
+def drained(step: Step) -> None:
+    """Nothing is under way any more: ask the target to seal its copy."""
+    state = step.state
+    if state.phase is Phase.ADMITTING and state.stage is Stage.DRAINING and not _under_way(step):
+        step.change(stage=Stage.ASKING)
+        step.send(msg.Seal(state.epoch))
+
+
+def _under_way(step: Step) -> bool:
+    return any(f.sequence for f in step.state.flights)
+
+
+def sealed(step: Step) -> None:
+    """The target's copy is whole and durable: make this one durable too, then propose both."""
+    if step.state.phase is Phase.ADMITTING and step.state.stage is Stage.ASKING:
+        step.change(stage=Stage.PERSISTING, partner=step.state.session)
+        step.persist(Copy.MEMBER)
+
+
+def persisted_before_swap(step: Step) -> None:
+    """Both copies are durable and equal, and operations are held: the swap may make both members."""
+    state = step.state
+    step.change(stage=Stage.SWAPPING)
+    step.propose(primary=state.me, members=state.both)
+
+
+def refused(step: Step) -> None:
+    """The arbiter certainly did not take the swap: serve on; the target keeps up and is sealed anew before the next try."""
+    step.change(swap=None)
+    if not step.state.partner:
+        service.want_nothing_there(step)
+    elif step.state.resync is not None:
+        step.change(resync=attrs.evolve(step.state.resync, paused=True))
+        step.set_timer(Timer.ARBITER_RETRY, ARBITER_RETRY_S)
+    step.change(partner=0)
+    step.move(Phase.ALONE, "the arbiter does not answer")
+    service.advance(step)
+
+
+def try_again(step: Step) -> None:
+    """Time for another admission."""
+    if step.state.resync is not None:
+        step.change(resync=attrs.evolve(step.state.resync, paused=False))
+
+
+def won(step: Step) -> None:
+    """Both are members by the record. Nothing is acknowledged before both have persisted it."""
+    step.change(stage=Stage.RECORDING)
+    step.persist(Copy.MEMBER)
+
+
+def recorded(step: Step) -> None:
+    """Persisted here: tell the target, or, if it is gone by now, lose it like any member."""
+    state = step.state
+    step.change(resync=None)
+    if not state.partner:
+        membership.suspend(step, None, "peer lost during admission")
+    elif state.record is not None:
+        step.change(stage=Stage.TELLING)
+        step.send(msg.Admitted(state.epoch, state.revision, state.record.proposal))
+
+
+def joined(step: Step) -> None:
+    """Persisted there too: mirror from now on."""
+    state = step.state
+    if state.phase is Phase.ADMITTING and state.stage is Stage.TELLING:
+        step.move(Phase.MIRRORING, "peer is a member")
+        service.advance(step)
+
+
+def target_lost(step: Step) -> None:
+    """The session ended while the peer was no member yet, or not known to be one."""
+    state = step.state
+    if state.phase is Phase.ALONE:
+        service.want_nothing_there(step)
+        service.advance(step)
+        return
+    if state.stage in {Stage.DRAINING, Stage.ASKING, Stage.PERSISTING}:
+        service.want_nothing_there(step)
+        step.change(partner=0)
+        step.move(Phase.ALONE, "target lost before it was a member")
+        service.advance(step)
+    elif state.stage is Stage.TELLING:
+        membership.suspend(step, None, "peer lost during admission")
+    else:
+        # What comes back from the arbiter decides; a later session is not with the copy that was sealed.
+        step.change(partner=0)
+
+
+# The target.
+
+
+def offered(step: Step, message: msg.ResyncStart) -> None:
+    """The sole member offers its copy: first everything still running on this disk must end."""
+    if step.state.phase is Phase.OUTDATED and message.epoch == step.state.epoch:
+        step.change(stage=Stage.DRAINING)
+        prepare(step)
+
+
+def prepare(step: Step) -> None:
+    """Persist that the copy is being overwritten, before the first range is."""
+    state = step.state
+    if state.phase is Phase.OUTDATED and state.stage is Stage.DRAINING and not state.storing:
+        step.change(stage=Stage.PERSISTING)
+        step.persist(Copy.RESYNCING)
+
+
+def prepared(step: Step) -> None:
+    """It is persisted: let the source begin."""
+    step.change(last_sequence=0)
+    step.move(Phase.RESYNCING, "resync from the sole member")
+    step.send(msg.ResyncReady(step.state.epoch))
+
+
+def copy_data(step: Step, message: msg.CopyData) -> None:
+    """A range that differed, its data placed. The source holds the range, so nothing else is under way in it."""
+    step.change(storing=step.state.storing | {message.sequence})
+    step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
+
+
+def seal(step: Step) -> None:
+    """Everything was copied and answered as durable: persist that this copy is whole at the source's epoch."""
+    if step.state.phase is Phase.RESYNCING and not step.state.storing:
+        step.change(stage=Stage.PERSISTING)
+        step.persist(Copy.SEALED)
+
+
+def seal_persisted(step: Step) -> None:
+    """Tell the source. Whether this node is a member is the record's word, not this."""
+    step.change(stage=Stage.ASKING)
+    step.send(msg.Sealed(step.state.epoch))
+
+
+def admitted(step: Step, message: msg.Admitted) -> None:
+    """The record names both: persist it before acting as a member."""
+    state = step.state
+    record = state.record
+    if state.phase is not Phase.RESYNCING or state.stage is not Stage.ASKING or record is None:
+        return
+    if message.epoch != record.epoch + 1:
+        return
+    record = record.succeed(primary=state.peer, members=state.both, proposal=message.proposal)
+    step.change(record=record, revision=message.revision, stage=Stage.RECORDING)
+    step.persist(Copy.MEMBER)
+
+
+def admission_persisted(step: Step) -> None:
+    """A member from now on."""
+    step.change(partner=step.state.session)
+    step.move(Phase.FOLLOWING, "admitted")
+    step.send(msg.Joined(step.state.epoch))

@@ -1,0 +1,123 @@
+"""What the arbiter's answers mean: reads, swaps won and lost, and swaps whose outcome is unknown until the revision moves."""
+
+import attrs
+
+from ctlha_trio._errors import LocalProtocolError
+from ctlha_trio.pair import (
+    _admission as admission,
+    _handover as handover,
+    _membership as membership,
+    actions as act,
+    events as ev,
+)
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._record import Record, SwapOutcome
+from ctlha_trio.pair._state import SwapAttempt
+from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
+
+_FOLLOWS_RECORD = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
+"""Phases in which a newer record is simply acted on."""
+_ENDED = frozenset({Phase.STOPPED, Phase.LEFT})
+"""Phases for which no answer matters any more."""
+
+
+def record_read(step: Step, event: ev.RecordRead) -> None:
+    """The record as it was at some moment after the question."""
+    state = step.state
+    step.change(reading=False, arbiter_answers=True)
+    if state.phase in _ENDED:
+        return
+    known = max(state.revision, state.metadata.revision), max(state.epoch, state.metadata.epoch)
+    if event.revision < known[0] or event.record.epoch < known[1]:
+        membership.stop(step, "arbiter-went-back")
+    elif state.swap is not None:
+        _resolve(step, state.swap, event.record, event.revision)
+    elif state.phase is Phase.BOOTING:
+        membership.decide(step, event.record, event.revision, "booted")
+    elif event.revision > state.revision:
+        if state.phase in _FOLLOWS_RECORD:
+            membership.decide(step, event.record, event.revision, "read a newer record")
+        else:
+            membership.displaced(step, event.record, event.revision)
+
+
+def read_failed(step: Step) -> None:
+    """No answer: ask again, for as long as it takes."""
+    step.change(reading=False, arbiter_answers=False)
+    if step.state.phase is Phase.BOOTING or step.state.swap is not None:
+        step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
+
+
+def retry(step: Step) -> None:
+    """Time to ask again after a failure."""
+    if step.state.phase is Phase.ALONE:
+        admission.try_again(step)
+    if step.state.phase is Phase.BOOTING or (step.state.swap is not None and not step.state.swap.calling):
+        step.read_record()
+
+
+def swapped(step: Step, event: ev.Swapped) -> None:
+    """The answer to a swap. Only a moved revision ends doubt; a lost swap may have been applied by an earlier try."""
+    attempt = step.state.swap
+    if attempt is None or attempt.record.proposal != event.proposal or step.state.phase in _ENDED:
+        return
+    step.change(arbiter_answers=event.outcome in {SwapOutcome.WON, SwapOutcome.LOST})
+    match event.outcome:
+        case SwapOutcome.WON:
+            if event.revision is None:
+                raise LocalProtocolError("a swap that was won has a revision")
+            _won(step, attempt.record, event.revision)
+        case SwapOutcome.LOST:
+            step.change(swap=attrs.evolve(attempt, calling=False, doubtful=True))
+            step.read_record()
+        case SwapOutcome.UNKNOWN:
+            step.change(swap=attrs.evolve(attempt, calling=False, doubtful=True))
+            step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
+        case SwapOutcome.REFUSED:
+            step.change(swap=attrs.evolve(attempt, calling=False))
+            if attempt.doubtful:
+                step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
+            else:
+                _certainly_not(step)
+
+
+def _certainly_not(step: Step) -> None:
+    match step.state.phase:
+        case Phase.CLAIMING if step.state.partner:
+            membership.unclaim(step)
+        case Phase.ADMITTING:
+            admission.refused(step)
+        case Phase.HANDING_OVER:
+            handover.refused(step)
+        case _:
+            step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
+
+
+def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) -> None:
+    if attempt.calling:
+        return
+    if revision == attempt.expected_revision:
+        # Unmoved is unknown. The same proposal again: whichever try lands first moves the revision, the rest lose.
+        step.change(swap=attrs.evolve(attempt, calling=True))
+        step.do(act.Swap(attempt.expected_revision, attempt.record))
+    elif record.proposal == attempt.record.proposal:
+        _won(step, record, revision)
+    else:
+        step.change(swap=None)
+        lost_by = step.state.phase
+        if lost_by is Phase.HANDING_OVER:
+            step.do(act.HandoverEnded("another swap won"))
+        membership.decide(step, record, revision, f"{record.primary} won epoch {record.epoch}")
+
+
+def _won(step: Step, record: Record, revision: int) -> None:
+    step.change(swap=None, record=record, revision=revision)
+    match step.state.phase:
+        case Phase.CLAIMING:
+            membership.secure(step)
+        case Phase.ADMITTING:
+            admission.won(step)
+        case Phase.HANDING_OVER:
+            handover.won(step)
+        case phase:
+            raise LocalProtocolError(f"a swap was won in {phase.name}, which proposes none")

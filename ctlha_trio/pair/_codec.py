@@ -1,0 +1,135 @@
+"""Messages of the pair as fixed-size slots: one byte for the kind, the fields little-endian in their order, zeros behind.
+
+Besides the core's messages there is ``Grant``, which the drivers exchange: where pushed data may be placed. A pushed
+message carries the place of its data in front of the core's fields.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
+from ctlha_trio.pair import messages as msg
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES
+
+SLOT_BYTES: Final = 128
+"""The largest message has 70; a slot is two cache lines and leaves later versions room."""
+WRITE_BYTES_MAX: Final = COPY_CHUNK_BYTES
+"""Of one pushed write or copy."""
+_OFFSET_MAX: Final = 1 << 56
+"""Beyond any volume, far below where offset + size could wrap."""
+
+
+@attrs.frozen
+class Grant:
+    """The peer may push data of this epoch into this node's ring."""
+
+    epoch: int
+    key: bytes
+    """16 bytes."""
+    size: int
+    """Of the ring, bytes."""
+
+
+@attrs.frozen
+class Pushed:
+    """A message whose data lies in the ring granted to its sender."""
+
+    message: msg.MirrorWrite | msg.CopyData
+    ring_offset: int
+
+
+Spoken = msg.Message | Grant | Pushed
+
+_LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struct]]] = {
+    1: (msg.Standing, struct.Struct("<QQBQ")),
+    2: (msg.Resumed, struct.Struct("<QQ")),
+    3: (msg.MirrorWrite, struct.Struct("<QQQI")),
+    4: (msg.Applied, struct.Struct("<QQ")),
+    5: (msg.Probe, struct.Struct("<QQ")),
+    6: (msg.ProbeReply, struct.Struct("<QQ")),
+    7: (msg.ResyncStart, struct.Struct("<QQ")),
+    8: (msg.ResyncReady, struct.Struct("<Q")),
+    9: (msg.Compare, struct.Struct("<QQQI32s")),
+    10: (msg.Compared, struct.Struct("<QQ?")),
+    11: (msg.CopyData, struct.Struct("<QQQI")),
+    12: (msg.Seal, struct.Struct("<Q")),
+    13: (msg.Sealed, struct.Struct("<Q")),
+    14: (msg.Admitted, struct.Struct("<QQ32s")),
+    15: (msg.Joined, struct.Struct("<Q")),
+    16: (msg.HandoverPrepare, struct.Struct("<Q")),
+    17: (msg.HandoverReady, struct.Struct("<Q")),
+    18: (msg.HandoverDone, struct.Struct("<QQ32s")),
+    19: (msg.Refused, struct.Struct("<QQ")),
+    20: (Grant, struct.Struct("<Q16sI")),
+}
+_KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
+_WITH_PHASE: Final = frozenset({1})
+_WITH_PROPOSAL: Final = frozenset({14, 18})
+_RING_OFFSET: Final = struct.Struct("<I")
+
+
+def encode(spoken: Spoken) -> bytes:
+    """One slot."""
+    place = b""
+    message: msg.Message | Grant
+    if isinstance(spoken, Pushed):
+        message, place = spoken.message, _RING_OFFSET.pack(spoken.ring_offset)
+    else:
+        message = spoken
+        if isinstance(message, msg.MirrorWrite | msg.CopyData):
+            raise LocalProtocolError("data is pushed, its message is not sent alone")
+    number, layout = _KINDS[type(message)]
+    fields = [_to_wire(value) for value in attrs.astuple(message, recurse=False)]
+    return (bytes([number]) + place + layout.pack(*fields)).ljust(SLOT_BYTES, b"\0")
+
+
+def decode(slot: bytes) -> Spoken:
+    """The message in a slot. ``RemoteProtocolError`` for anything that ``encode`` cannot have made."""
+    if len(slot) != SLOT_BYTES:
+        raise RemoteProtocolError("malformed", f"a pair message of {len(slot)} bytes")
+    if slot[0] not in _LAYOUTS:
+        raise RemoteProtocolError("unknown-type", f"pair message {slot[0]}")
+    kind, layout = _LAYOUTS[slot[0]]
+    pushed = kind is msg.MirrorWrite or kind is msg.CopyData
+    start = 1 + (_RING_OFFSET.size if pushed else 0)
+    if any(slot[start + layout.size :]):
+        raise RemoteProtocolError("reserved", f"bytes behind pair message {slot[0]}")
+    try:
+        message = kind(*_from_wire(slot[0], layout.unpack_from(slot, start)))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
+    if isinstance(message, msg.MirrorWrite | msg.CopyData):
+        _check_range(message.offset, message.size)
+        return Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0])
+    if isinstance(message, msg.Compare):
+        _check_range(message.offset, message.size)
+    return message
+
+
+def _check_range(offset: int, size: int) -> None:
+    if not 0 < size <= WRITE_BYTES_MAX or offset > _OFFSET_MAX:
+        raise RemoteProtocolError("out-of-range", f"{size} bytes at {offset}")
+
+
+def _to_wire(value: object) -> object:
+    match value:
+        case Phase():
+            return value.value
+        case str():
+            return value.encode("ascii")
+        case _:
+            return value
+
+
+def _from_wire(number: int, fields: tuple[object, ...]) -> list[object]:
+    values = list(fields)
+    if number in _WITH_PHASE:
+        values[2] = Phase(values[2])
+    if number in _WITH_PROPOSAL and isinstance(values[2], bytes):
+        values[2] = values[2].decode("ascii")
+        int(str(values[2]), 16)
+    return values

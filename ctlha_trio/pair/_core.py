@@ -1,0 +1,250 @@
+"""The pair core: one function from a state and an event to the next state and the actions to carry out.
+
+Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
+``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
+operations, ``_admission`` the return of a node and ``_handover`` the planned change of roles.
+"""
+
+from typing import assert_never
+
+import attrs
+
+from ctlha_trio.pair import (
+    _admission as admission,
+    _arbitration as arbitration,
+    _handover as handover,
+    _membership as membership,
+    _service as service,
+    _sessions as sessions,
+    actions as act,
+    events as ev,
+    messages as msg,
+)
+from ctlha_trio.pair._metadata import Copy, Metadata
+from ctlha_trio.pair._operation import Outcome
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._record import NodeId
+from ctlha_trio.pair._state import PairState, Stage
+from ctlha_trio.pair._step import Step
+
+RECORD_POLL_S = 1.0
+"""A sole primary reads the record this often and stops at a newer epoch; for everyone it tells whether the arbiter answers."""
+
+
+def boot(
+    *, me: NodeId, peer: NodeId, incarnation: int, size_bytes: int, metadata: Metadata
+) -> tuple[PairState, tuple[act.Action, ...]]:
+    """The state of a node that starts with this metadata on its disk, and its first actions."""
+    state = PairState(me=me, peer=peer, incarnation=incarnation, size_bytes=size_bytes, metadata=metadata)
+    step = Step(state)
+    step.read_record()
+    step.set_timer(ev.Timer.RECORD_POLL, RECORD_POLL_S)
+    return step.state, tuple(step.actions)
+
+
+def step_pair(state: PairState, event: ev.Event) -> tuple[PairState, tuple[act.Action, ...]]:
+    """Take one event."""
+    step = Step(state)
+    _dispatch(step, event)
+    stood, heard = _stands(state), state.standing
+    while True:
+        now = step.state
+        if _stands(now) != stood or now.standing is not heard:
+            fresh = now.standing is not heard
+            stood, heard = _stands(now), now.standing
+            sessions.reconsider(step, fresh=fresh)
+        _settle(step)
+        if _stands(step.state) == stood:
+            break
+    if step.moved:
+        step.tell_standing()
+    return step.state, tuple(step.actions)
+
+
+def _stands(state: PairState) -> tuple[Phase, int]:
+    return state.phase, state.epoch
+
+
+def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line for each kind of event)
+    match event:
+        case ev.RecordRead():
+            arbitration.record_read(step, event)
+        case ev.ReadFailed():
+            arbitration.read_failed(step)
+        case ev.Swapped():
+            arbitration.swapped(step, event)
+        case ev.SessionUp():
+            sessions.session_up(step, event)
+        case ev.SessionLost():
+            sessions.session_lost(step, event)
+        case ev.Received():
+            _received(step, event.message)
+        case ev.TimerFired():
+            _timer(step, event.timer)
+        case ev.Submitted():
+            service.submitted(step, event)
+        case ev.Stored():
+            service.stored(step, event)
+        case ev.Fetched():
+            service.fetched(step, event)
+        case ev.RangeCompared():
+            if step.state.phase is Phase.RESYNCING and event.session == step.state.sessions:
+                step.send(msg.Compared(step.state.epoch, event.sequence, event.equal))
+        case ev.Persisted():
+            _persisted(step, event.metadata)
+        case ev.StoreFailed():
+            _store_failed(step)
+        case ev.HandoverAsked():
+            handover.asked(step)
+        case ev.StopAsked():
+            _leave(step, event.reason)
+        case _:
+            assert_never(event)
+
+
+def _settle(step: Step) -> None:
+    """Whatever waited for something to end may go on now."""
+    membership.secured(step)
+    admission.copy_on(step)
+    admission.drained(step)
+    admission.prepare(step)
+    handover.drained(step)
+    sessions.resume(step)
+
+
+def _timer(step: Step, timer: ev.Timer) -> None:
+    state = step.state
+    match timer:
+        case ev.Timer.RECORD_POLL:
+            if state.phase not in {Phase.STOPPED, Phase.LEFT}:
+                step.read_record()
+                step.set_timer(ev.Timer.RECORD_POLL, RECORD_POLL_S)
+        case ev.Timer.ARBITER_RETRY:
+            arbitration.retry(step)
+        case ev.Timer.CLAIM:
+            if state.phase is Phase.SUSPENDED:
+                membership.claim(step, "the peer did not come back")
+        case ev.Timer.PEER_WAIT:
+            if state.phase is Phase.WAITING:
+                membership.claim(step, "the peer did not come")
+        case ev.Timer.HANDOVER_LIMIT:
+            handover.late(step)
+        case _:
+            assert_never(timer)
+
+
+_FREE = (msg.Standing, msg.Refused, msg.Admitted, msg.HandoverDone)
+"""Said about another epoch than the receiver's, or about one to come."""
+
+
+def _received(step: Step, message: msg.Message) -> None:
+    state = step.state
+    if state.phase in {Phase.STOPPED, Phase.LEFT} or not state.session:
+        return
+    if not isinstance(message, _FREE) and message.epoch != state.epoch:
+        step.send(msg.Refused(state.epoch, message.epoch))
+        return
+    match message:
+        case msg.Standing():
+            sessions.standing(step, message)
+        case msg.Refused():
+            if message.epoch > state.epoch:
+                step.read_record()
+        case msg.Resumed():
+            sessions.resumed(step, message)
+        case msg.MirrorWrite() | msg.Probe():
+            _from_primary(step, message)
+        case msg.Applied():
+            service.applied(step, message)
+        case msg.ProbeReply():
+            service.probe_reply(step, message)
+        case _:
+            _of_change(step, message)
+
+
+def _from_primary(step: Step, message: msg.MirrorWrite | msg.Probe) -> None:
+    """What only a node that follows, or is being resynced, executes."""
+    phase = step.state.phase
+    match message:
+        case msg.Probe() if phase is Phase.FOLLOWING:
+            step.send(msg.ProbeReply(message.epoch, message.number))
+        case msg.MirrorWrite() if phase in {Phase.FOLLOWING, Phase.RESYNCING}:
+            service.mirror_write(step, message)
+        case _:
+            step.send(msg.Refused(step.state.epoch, message.epoch))
+
+
+def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one line for each kind of message)
+    """Return and handover."""
+    phase = step.state.phase
+    match message:
+        case msg.ResyncStart():
+            admission.offered(step, message)
+        case msg.ResyncReady():
+            admission.ready(step)
+        case msg.Compare() if phase is Phase.RESYNCING:
+            step.do(
+                act.CompareRange(step.state.sessions, message.sequence, message.offset, message.size, message.digest)
+            )
+        case msg.Compared():
+            admission.compared(step, message)
+        case msg.CopyData() if phase is Phase.RESYNCING:
+            admission.copy_data(step, message)
+        case msg.Seal():
+            admission.seal(step)
+        case msg.Sealed():
+            admission.sealed(step)
+        case msg.Admitted():
+            admission.admitted(step, message)
+        case msg.Joined():
+            admission.joined(step)
+        case msg.HandoverPrepare():
+            handover.prepare(step)
+        case msg.HandoverReady():
+            handover.peer_ready(step)
+        case msg.HandoverDone():
+            handover.done(step, message)
+        case _:
+            step.send(msg.Refused(step.state.epoch, message.epoch))
+
+
+_AFTER_PERSIST = {
+    (Phase.ADMITTING, Stage.PERSISTING): admission.persisted_before_swap,
+    (Phase.ADMITTING, Stage.RECORDING): admission.recorded,
+    (Phase.HANDING_OVER, Stage.PERSISTING): handover.persisted_before_swap,
+    (Phase.HANDING_OVER, Stage.RECORDING): handover.recorded,
+    (Phase.OUTDATED, Stage.PERSISTING): admission.prepared,
+    (Phase.RESYNCING, Stage.PERSISTING): admission.seal_persisted,
+    (Phase.RESYNCING, Stage.RECORDING): admission.admission_persisted,
+    (Phase.FOLLOWING, Stage.PERSISTING): handover.prepared,
+    (Phase.FOLLOWING, Stage.RECORDING): handover.recorded_as_primary,
+}
+
+
+def _persisted(step: Step, metadata: Metadata) -> None:
+    state = step.state
+    step.change(metadata=metadata)
+    if metadata != state.persisting:
+        return
+    step.change(persisting=None)
+    if state.phase is Phase.SECURING and state.stage is Stage.RECORDING:
+        step.change(stage=Stage.DRAINING)
+        return
+    after = _AFTER_PERSIST.get((state.phase, state.stage))
+    if after is not None:
+        after(step)
+
+
+def _store_failed(step: Step) -> None:
+    state = step.state
+    if state.phase in {Phase.STOPPED, Phase.LEFT}:
+        return
+    step.do(act.CondemnCopy(attrs.evolve(state.metadata, copy=Copy.FAILED)))
+    membership.stop(step, "store-failed")
+
+
+def _leave(step: Step, reason: str) -> None:
+    if step.state.phase is not Phase.LEFT:
+        service.drop_flights(step, Outcome.UNKNOWN)
+        step.move(Phase.LEFT, reason)
+        step.do(act.Goodbye(reason))

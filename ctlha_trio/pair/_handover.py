@@ -1,0 +1,143 @@
+"""The planned change of roles between two members in a live session."""
+
+from ctlha_trio.pair import (
+    _membership as membership,
+    _service as service,
+    actions as act,
+    events as ev,
+    messages as msg,
+)
+from ctlha_trio.pair._metadata import Copy
+from ctlha_trio.pair._operation import Outcome
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._state import Stage
+from ctlha_trio.pair._step import Step
+
+HANDOVER_LIMIT_S = 5.0
+"""For drain, peer's flush and own flush together; operations are held meanwhile, so a slow disk must not stretch it."""
+
+
+# The primary that gives the role away.
+
+
+def asked(step: Step) -> None:
+    """Hold new operations and drain."""
+    state = step.state
+    peer = state.standing
+    if state.phase is not Phase.MIRRORING or peer is None or peer.phase is not Phase.FOLLOWING:
+        step.do(act.HandoverEnded("this node is not the primary of two members in sync"))
+        return
+    step.move(Phase.HANDING_OVER, "handover asked", Stage.DRAINING)
+    step.set_timer(ev.Timer.HANDOVER_LIMIT, HANDOVER_LIMIT_S)
+
+
+def drained(step: Step) -> None:
+    """Nothing is under way any more: ask the peer to make ready."""
+    state = step.state
+    if state.phase is not Phase.HANDING_OVER or state.stage is not Stage.DRAINING:
+        return
+    if not any(f.sequence for f in state.flights):
+        step.change(stage=Stage.ASKING)
+        step.send(msg.HandoverPrepare(state.epoch))
+
+
+def peer_ready(step: Step) -> None:
+    """The peer has flushed: flush here."""
+    if step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.ASKING:
+        step.change(stage=Stage.PERSISTING)
+        step.persist(Copy.MEMBER)
+
+
+def persisted_before_swap(step: Step) -> None:
+    """Both have flushed: propose the peer. From here on only the arbiter decides."""
+    state = step.state
+    step.cancel_timer(ev.Timer.HANDOVER_LIMIT)
+    step.change(stage=Stage.SWAPPING)
+    step.propose(primary=state.peer, members=state.both)
+
+
+def won(step: Step) -> None:
+    """The peer is primary by the record: persist it before telling."""
+    step.change(stage=Stage.RECORDING)
+    step.persist(Copy.MEMBER)
+
+
+def recorded(step: Step) -> None:
+    """Tell the peer and follow it; clients that were held find it there."""
+    state = step.state
+    service.drop_flights(step, Outcome.UNKNOWN)
+    step.do(act.HandoverEnded(""))
+    if not state.partner:
+        membership.suspend(step, None, "peer lost during handover")
+        return
+    if state.record is not None:
+        step.send(msg.HandoverDone(state.epoch, state.revision, state.record.proposal))
+    # Sequences count within an epoch, and the new primary gives its own.
+    step.change(last_sequence=0)
+    step.move(Phase.FOLLOWING, "handed over")
+
+
+def late(step: Step) -> None:
+    """Too slow: nothing has been proposed yet, so this node simply goes on."""
+    if step.state.phase is Phase.HANDING_OVER and step.state.stage in {Stage.DRAINING, Stage.ASKING, Stage.PERSISTING}:
+        step.do(act.HandoverEnded("the nodes were not ready in time"))
+        step.move(Phase.MIRRORING, "handover given up")
+        service.advance(step)
+
+
+def refused(step: Step) -> None:
+    """The arbiter certainly did not take the swap: go on as before it."""
+    step.change(swap=None)
+    step.do(act.HandoverEnded("the arbiter does not answer"))
+    if step.state.partner:
+        step.move(Phase.MIRRORING, "handover given up")
+        service.advance(step)
+    else:
+        membership.suspend(step, None, "peer lost during handover")
+
+
+def peer_lost(step: Step, loss: ev.Loss | None) -> None:
+    """The session ended. Before the swap this is a loss like any other; after it what comes back decides."""
+    if step.state.stage in {Stage.DRAINING, Stage.ASKING, Stage.PERSISTING}:
+        step.cancel_timer(ev.Timer.HANDOVER_LIMIT)
+        step.do(act.HandoverEnded("the peer was lost"))
+        membership.suspend(step, loss, "peer lost during handover")
+    else:
+        step.change(partner=0)
+
+
+# The secondary that takes it.
+
+
+def prepare(step: Step) -> None:
+    """Everything sent is written; flush and persist."""
+    if step.state.phase is Phase.FOLLOWING and not step.state.storing:
+        step.change(stage=Stage.PERSISTING)
+        step.persist(Copy.MEMBER)
+
+
+def prepared(step: Step) -> None:
+    """Ready: the role comes with the record, not with this."""
+    step.change(stage=Stage.ASKING)
+    step.send(msg.HandoverReady(step.state.epoch))
+
+
+def done(step: Step, message: msg.HandoverDone) -> None:
+    """This node is primary by the record: persist it before serving."""
+    state = step.state
+    record = state.record
+    if state.phase is not Phase.FOLLOWING or state.stage is not Stage.ASKING or record is None:
+        return
+    if message.epoch != record.epoch + 1:
+        return
+    record = record.succeed(primary=state.me, members=state.both, proposal=message.proposal)
+    step.change(record=record, revision=message.revision, stage=Stage.RECORDING)
+    step.persist(Copy.MEMBER)
+
+
+def recorded_as_primary(step: Step) -> None:
+    """Serve."""
+    state = step.state
+    step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1))
+    step.move(Phase.MIRRORING, "took over by handover")
+    service.advance(step)

@@ -1,0 +1,133 @@
+"""Who counts: what a record read means for this node, going alone, and securing it before the first answer."""
+
+from ctlha_trio.pair import _service as service, actions as act, events as ev
+from ctlha_trio.pair._metadata import Copy
+from ctlha_trio.pair._operation import Outcome
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._record import Kind, Record
+from ctlha_trio.pair._state import Stage
+from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
+
+PEER_WAIT_S = 3.0
+"""A member that boots gives the other one this long: two machines that get their power back together boot within
+seconds of each other, and going on alone costs a resync."""
+CLAIM_PRIMARY_S = 0.1
+"""After a closed connection the primary goes first, so that a flap does not move the role."""
+CLAIM_SECONDARY_S = 0.25
+
+
+def decide(step: Step, record: Record, revision: int, why: str) -> None:
+    """Act on a record read afresh, with no swap of this node's under way."""
+    state = step.state
+    step.change(record=record, revision=revision, partner=0)
+    problem = _contradiction(step, record)
+    if problem:
+        stop(step, problem)
+        return
+    member = state.me in record.members
+    if member and state.metadata.copy is Copy.FAILED:
+        if record.members == (state.me,):
+            stop(step, "copy-failed")
+            return
+        member = False
+    if not member:
+        become_outdated(step, why)
+    elif record.members == (state.me,):
+        claim(step, why)
+    else:
+        service.drop_flights(step, Outcome.UNKNOWN)
+        step.move(Phase.WAITING, why)
+        step.set_timer(ev.Timer.PEER_WAIT, PEER_WAIT_S)
+
+
+def _contradiction(step: Step, record: Record) -> str:
+    """Why the record and this node's disk cannot both be right, or nothing."""
+    state = step.state
+    metadata = state.metadata
+    if (record.cluster, record.resource) != (metadata.cluster, metadata.resource) or record.kind is not Kind.MIRROR:
+        return "foreign-record"
+    if record.lineage != metadata.lineage:
+        return "foreign-lineage"
+    if state.me in record.members and metadata.copy is Copy.RESYNCING:
+        # The source proposes both only after this node has persisted that its copy is whole.
+        return "copy-incomplete"
+    return ""
+
+
+def stop(step: Step, why: str) -> None:
+    """Serve nothing more until a person has looked."""
+    service.drop_flights(step, Outcome.UNKNOWN)
+    step.move(Phase.STOPPED, why)
+    step.do(act.Goodbye(why))
+
+
+def become_outdated(step: Step, why: str) -> None:
+    """This node's copy does not count: whatever was not acknowledged may differ."""
+    service.drop_flights(step, Outcome.UNKNOWN)
+    step.change(partner=0, swap=None)
+    step.move(Phase.OUTDATED, why)
+
+
+def claim(step: Step, why: str) -> None:
+    """Propose to be the sole member. Nothing is acknowledged until the arbiter has said that it is so."""
+    state = step.state
+    step.cancel_timer(ev.Timer.CLAIM)
+    step.cancel_timer(ev.Timer.PEER_WAIT)
+    step.move(Phase.CLAIMING, why)
+    step.propose(primary=state.me, members=(state.me,))
+
+
+def unclaim(step: Step) -> None:
+    """The arbiter certainly did not take the claim: wait like before it, for the peer or for the next try."""
+    step.change(swap=None)
+    step.move(Phase.SUSPENDED, "the arbiter does not answer")
+    step.set_timer(ev.Timer.CLAIM, ARBITER_RETRY_S)
+
+
+def secure(step: Step) -> None:
+    """The claim was won: what was written for the old primary must end, and the record be durable, before serving."""
+    service.want_nothing_there(step)
+    service.forget_probes(step)
+    step.change(partner=0)
+    step.move(Phase.SECURING, "claim won", Stage.RECORDING)
+    step.persist(Copy.MEMBER)
+
+
+def secured(step: Step) -> None:
+    """Serve alone once the record is durable and no write of another order is still running on this disk."""
+    state = step.state
+    if state.phase is not Phase.SECURING or state.stage is not Stage.DRAINING or state.storing:
+        return
+    step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1))
+    step.move(Phase.ALONE, "secured")
+    service.advance(step)
+
+
+def suspend(step: Step, loss: ev.Loss | None, why: str) -> None:
+    """A member lost its peer: acknowledge nothing, and after the time that the protocol gives, claim."""
+    state = step.state
+    delay_s = CLAIM_PRIMARY_S if state.primary else CLAIM_SECONDARY_S
+    if loss is ev.Loss.GOODBYE or (loss is ev.Loss.SILENT and state.primary):
+        delay_s = 0.0
+    service.forget_probes(step)
+    step.move(Phase.SUSPENDED, why)
+    if delay_s:
+        step.set_timer(ev.Timer.CLAIM, delay_s)
+    else:
+        claim(step, why)
+
+
+def displaced(step: Step, record: Record, revision: int) -> None:
+    """A newer record was read while this node acts on an older one and has no swap under way."""
+    state = step.state
+    told_soon = bool(state.session) and record.members == state.both and record.epoch == state.epoch + 1
+    if told_soon and state.phase is Phase.FOLLOWING and record.primary == state.me:
+        # A handover: the old primary tells when it has persisted it, and its session still lives.
+        return
+    if told_soon and state.phase is Phase.RESYNCING:
+        # This node's admission: likewise.
+        return
+    if state.phase is Phase.RESYNCING and state.session and state.me not in record.members:
+        # The source restarts; the end of its session ends this resync.
+        return
+    decide(step, record, revision, f"{record.primary} made epoch {record.epoch}")

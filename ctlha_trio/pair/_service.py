@@ -1,0 +1,221 @@
+"""Clients' operations: accepted, ordered by conflict, executed on every member, answered; and the secondary's side."""
+
+import attrs
+
+from ctlha_trio.pair import actions as act, events as ev, messages as msg
+from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
+from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
+from ctlha_trio.pair._state import Flight, PairState
+from ctlha_trio.pair._step import Step
+
+_ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER}
+"""Operations that were started are completed and answered."""
+
+
+def accepts(state: PairState) -> bool:
+    """Whether an operation that comes now is taken, to be executed now or as soon as this node serves again."""
+    return (
+        state.phase in SERVING
+        or state.phase in HOLDING
+        or (state.phase in {Phase.SUSPENDED, Phase.CLAIMING} and state.primary)
+    )
+
+
+def submitted(step: Step, event: ev.Submitted) -> None:
+    """A client's operation arrived."""
+    if not accepts(step.state):
+        step.do(act.Answer(event.ticket, Outcome.NOT_PRIMARY))
+        return
+    step.change(flights=(*step.state.flights, Flight(event.ticket, event.operation)))
+    advance(step)
+
+
+def advance(step: Step) -> None:
+    """Start every operation that may start now and end every one that may end."""
+    if step.state.phase in SERVING:
+        ask_probe(step)
+        earlier: list[Operation] = []
+        for flight in step.state.flights:
+            if not flight.sequence and not any(flight.operation.conflicts(other) for other in earlier):
+                _start(step, flight)
+            earlier.append(flight.operation)
+    if step.state.phase in _ENDING:
+        ended = next((f for f in step.state.flights if _complete(step, f)), None)
+        if ended is not None:
+            _finish(step, ended)
+            advance(step)
+
+
+def ask_probe(step: Step) -> None:
+    """A read of one of two members waits for a probe that was sent after the read came."""
+    state = step.state
+    if state.phase is not Phase.MIRRORING or state.probe_back < state.probe_sent:
+        return
+    waiting = [f for f in state.flights if _unprobed_read(f)]
+    if not waiting:
+        return
+    number = state.probe_sent + 1
+    flights = tuple(attrs.evolve(f, probe=number) if _unprobed_read(f) else f for f in state.flights)
+    step.change(probe_sent=number, flights=flights)
+    step.send(msg.Probe(state.epoch, number))
+
+
+def _unprobed_read(flight: Flight) -> bool:
+    return flight.operation.kind is OperationKind.READ and not flight.sequence and not flight.probe
+
+
+def _start(step: Step, flight: Flight) -> None:
+    state = step.state
+    operation = flight.operation
+    probed = flight.probe and flight.probe <= state.probe_back
+    if operation.kind is OperationKind.READ and state.phase is Phase.MIRRORING and not probed:
+        return
+    sequence = state.next_sequence
+    mirrored = operation.kind is OperationKind.WRITE and _wanted_there(step, operation)
+    started = attrs.evolve(
+        flight,
+        sequence=sequence,
+        here=operation.kind in {OperationKind.FLUSH, OperationKind.COPY},
+        there=not mirrored and operation.kind is not OperationKind.COPY,
+    )
+    step.change(next_sequence=sequence + 1)
+    replace(step, flight, started)
+    match operation.kind:
+        case OperationKind.WRITE:
+            if mirrored:
+                step.do(act.PushWrite(state.epoch, sequence, flight.ticket, operation))
+            step.do(act.StoreWrite(sequence, flight.ticket, operation))
+        case OperationKind.READ:
+            step.do(act.FetchRead(sequence, flight.ticket, operation))
+        case OperationKind.COPY:
+            step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size))
+        case OperationKind.FLUSH:
+            # Nothing to do: it starts when every operation before it is durable on every member.
+            pass
+
+
+def _wanted_there(step: Step, operation: Operation) -> bool:
+    state = step.state
+    if state.phase is Phase.MIRRORING:
+        return True
+    return state.resync is not None and operation.offset < state.resync.cursor
+
+
+def replace(step: Step, old: Flight, new: Flight | None) -> None:
+    """Put another flight, or none, in the place of one."""
+    flights = tuple(f for f in (new if f is old else f for f in step.state.flights) if f is not None)
+    step.change(flights=flights)
+
+
+def by_sequence(step: Step, sequence: int) -> Flight | None:
+    """The started operation of that sequence, if it has not ended."""
+    return next((f for f in step.state.flights if f.sequence == sequence), None)
+
+
+def _complete(step: Step, flight: Flight) -> bool:
+    if not flight.sequence or not flight.here:
+        return False
+    # While a resync runs this node is the only member: its client need not wait for the target, the range does.
+    sole = step.state.phase in {Phase.ALONE, Phase.ADMITTING}
+    return flight.there or (sole and bool(flight.ticket) and not flight.answered)
+
+
+def _finish(step: Step, flight: Flight) -> None:
+    if flight.ticket and not flight.answered:
+        step.do(act.Answer(flight.ticket, Outcome.DONE))
+    replace(step, flight, None if flight.there else attrs.evolve(flight, answered=True))
+
+
+def stored(step: Step, event: ev.Stored) -> None:
+    """A write ended on this disk."""
+    state = step.state
+    if event.sequence in state.storing:
+        step.change(storing=state.storing - {event.sequence})
+        if state.phase in ACCEPTING:
+            step.send(msg.Applied(state.epoch, event.sequence))
+        return
+    flight = by_sequence(step, event.sequence)
+    if flight is not None:
+        replace(step, flight, attrs.evolve(flight, here=True))
+        advance(step)
+
+
+def fetched(step: Step, event: ev.Fetched) -> None:
+    """The data of a read is there. A read begun before the session was lost has another sequence by now."""
+    flight = by_sequence(step, event.sequence)
+    if flight is not None:
+        replace(step, flight, attrs.evolve(flight, here=True))
+        advance(step)
+
+
+def applied(step: Step, message: msg.Applied) -> None:
+    """The peer has it durable."""
+    flight = by_sequence(step, message.sequence)
+    if flight is not None:
+        replace(step, flight, attrs.evolve(flight, there=True))
+        advance(step)
+
+
+def probe_reply(step: Step, message: msg.ProbeReply) -> None:
+    """The peer still followed after the reads had come."""
+    step.change(probe_back=message.number)
+    advance(step)
+
+
+def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
+    """The primary's write, its data placed. One that came before a flap is known by its sequence and dropped."""
+    state = step.state
+    if message.sequence <= state.last_sequence:
+        return
+    step.change(last_sequence=message.sequence, storing=state.storing | {message.sequence})
+    step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
+
+
+def forget_probes(step: Step) -> None:
+    """The peer that was asked does not answer any more: reads must prove themselves anew."""
+    flights = tuple(
+        attrs.evolve(f, sequence=0, here=False, there=False, probe=0) if f.operation.kind is OperationKind.READ else f
+        for f in step.state.flights
+    )
+    step.change(flights=flights, probe_back=step.state.probe_sent)
+
+
+def want_nothing_there(step: Step) -> None:
+    """There is no other copy to wait for any more."""
+    flights = tuple(
+        attrs.evolve(f, there=True) if f.sequence else f
+        for f in step.state.flights
+        if f.operation.kind is not OperationKind.COPY
+    )
+    step.change(flights=flights, resync=None)
+
+
+def resend_from(step: Step, last_sequence: int) -> None:
+    """After a flap: what the secondary has is durable there, what it has not is pushed again.
+
+    In the order of the sequences, which is not that of the queue: an operation may have overtaken one before it that
+    waited for a range. The secondary knows what it has by its last sequence alone.
+    """
+    for flight in sorted(step.state.flights, key=lambda each: each.sequence):
+        if flight.operation.kind is not OperationKind.WRITE or not flight.sequence or flight.there:
+            continue
+        if flight.sequence <= last_sequence:
+            replace(step, flight, attrs.evolve(flight, there=True))
+        else:
+            step.do(act.PushWrite(step.state.epoch, flight.sequence, flight.ticket, flight.operation))
+
+
+def drop_flights(step: Step, started: Outcome) -> None:
+    """This node no longer serves: what was started may or may not last, what was not was not executed.
+
+    A write still running on this disk must end before anything newer is written there.
+    """
+    state = step.state
+    running = {
+        f.sequence for f in state.flights if f.operation.kind is OperationKind.WRITE and f.sequence and not f.here
+    }
+    for flight in state.flights:
+        if flight.ticket and not flight.answered:
+            changed = flight.sequence and flight.operation.kind is OperationKind.WRITE
+            step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
+    step.change(flights=(), storing=state.storing | running, resync=None, probe_back=state.probe_sent)

@@ -1,0 +1,148 @@
+"""Sessions: who the peer is, where it stands, and what follows for this node; flaps, and peers that lost their memory."""
+
+from ctlha_trio.pair import (
+    _admission as admission,
+    _handover as handover,
+    _membership as membership,
+    _service as service,
+    events as ev,
+    messages as msg,
+)
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._state import Stage
+from ctlha_trio.pair._step import Step
+
+_MIRRORS = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER})
+_STILL_PAIRED = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER, Phase.SUSPENDED})
+_GONE = frozenset({Phase.STOPPED, Phase.LEFT})
+
+
+def session_up(step: Step, event: ev.SessionUp) -> None:
+    """A session: tell where this node stands. A partner that runs anew has lost what it had under way."""
+    step.change(session=event.incarnation, sessions=step.state.sessions + 1, standing=None)
+    step.moved = True
+    state = step.state
+    if state.phase is Phase.SUSPENDED and state.partner != event.incarnation:
+        membership.claim(step, "the peer restarted")
+
+
+def session_lost(step: Step, event: ev.SessionLost) -> None:
+    """The session is over."""
+    step.change(session=0, standing=None)
+    if step.state.phase is Phase.HANDING_OVER:
+        service.forget_probes(step)
+    match step.state.phase:
+        case Phase.MIRRORING | Phase.FOLLOWING:
+            membership.suspend(step, event.loss, f"session lost: {event.loss.value}")
+        case Phase.HANDING_OVER:
+            handover.peer_lost(step, event.loss)
+        case Phase.ALONE | Phase.ADMITTING:
+            admission.target_lost(step)
+        case Phase.OUTDATED:
+            step.change(stage=Stage.NONE)
+        case Phase.RESYNCING:
+            _source_lost(step)
+        case Phase.SUSPENDED if event.loss is ev.Loss.GOODBYE:
+            membership.claim(step, "the peer left")
+        case Phase.SUSPENDED:
+            membership.suspend(step, event.loss, f"session lost again: {event.loss.value}")
+        case _:
+            pass
+
+
+def _source_lost(step: Step) -> None:
+    state = step.state
+    record = state.record
+    if record is not None and state.me in record.members:
+        membership.decide(step, record, state.revision, "source lost after the admission")
+    else:
+        membership.become_outdated(step, "source lost")
+        step.read_record()
+
+
+def standing(step: Step, message: msg.Standing) -> None:
+    """The peer told where it stands."""
+    step.change(standing=message)
+    if message.epoch > step.state.epoch and step.state.phase is not Phase.BOOTING:
+        # Whoever is behind asks the arbiter; the other node's word is a hint.
+        step.read_record()
+
+
+def reconsider(step: Step, *, fresh: bool) -> None:
+    """What the peer's standing means for this node, now that this node's changed or (``fresh``) the peer's."""
+    state = step.state
+    message = state.standing
+    if message is None or message.epoch > state.epoch:
+        return
+    match state.phase:
+        case Phase.WAITING:
+            _waiting(step, message)
+        case Phase.SUSPENDED:
+            _suspended(step, message)
+        case Phase.MIRRORING | Phase.FOLLOWING | Phase.HANDING_OVER if fresh:
+            # Only what is said after this node entered the phase can tell that the peer has left it.
+            _paired(step, message)
+        case Phase.ALONE | Phase.ADMITTING:
+            admission.offer(step)
+        case _:
+            pass
+
+
+def _waiting(step: Step, peer: msg.Standing) -> None:
+    """Both run anew: the record's primary goes first. A peer that kept running will claim; then the record moves."""
+    if peer.phase in _GONE or (peer.phase is Phase.WAITING and step.state.primary):
+        membership.claim(step, "the peer restarted too" if peer.phase is Phase.WAITING else "the peer serves nothing")
+
+
+def _suspended(step: Step, peer: msg.Standing) -> None:
+    if still_paired(step, peer):
+        if step.state.primary:
+            # The secondary's answer, or the end of this session, is the next step; a timer would race with it.
+            step.cancel_timer(ev.Timer.CLAIM)
+    elif peer.phase is not Phase.CLAIMING:
+        membership.claim(step, f"the peer is {peer.phase.name.lower()}")
+
+
+def still_paired(step: Step, peer: msg.Standing | None) -> bool:
+    """Whether both nodes mean the same pair of processes in the same epoch."""
+    state = step.state
+    return (
+        peer is not None
+        and peer.epoch == state.epoch
+        and peer.phase in _STILL_PAIRED
+        and peer.partner == state.incarnation
+        and state.partner == state.session != 0
+    )
+
+
+def _paired(step: Step, peer: msg.Standing) -> None:
+    if peer.phase in _MIRRORS or peer.epoch < step.state.epoch:
+        # A peer that is behind is about to learn of this epoch, or to be lost.
+        return
+    if step.state.phase is Phase.HANDING_OVER:
+        handover.peer_lost(step, None)
+    elif peer.phase in {Phase.SUSPENDED, Phase.CLAIMING}:
+        membership.suspend(step, None, "the peer does not follow")
+    else:
+        membership.claim(step, f"the peer is {peer.phase.name.lower()}")
+
+
+def resume(step: Step) -> None:
+    """Secondary after a flap: once nothing is running here, tell the primary what is durable, and follow on."""
+    state = step.state
+    if state.phase is not Phase.SUSPENDED or state.primary or state.storing:
+        return
+    if still_paired(step, state.standing):
+        step.cancel_timer(ev.Timer.CLAIM)
+        step.send(msg.Resumed(state.epoch, state.last_sequence))
+        step.move(Phase.FOLLOWING, "resumed after a flap")
+
+
+def resumed(step: Step, message: msg.Resumed) -> None:
+    """Primary after a flap: both agree on what is under way; the rest is pushed again."""
+    state = step.state
+    if state.phase is Phase.SUSPENDED and state.primary and still_paired(step, state.standing):
+        step.cancel_timer(ev.Timer.CLAIM)
+        service.resend_from(step, message.last_sequence)
+        step.move(Phase.MIRRORING, "resumed after a flap")
+        service.advance(step)

@@ -1,0 +1,140 @@
+"""The state of one node's pair core: immutable and hashable, so that it can be explored and compared."""
+
+from enum import Enum
+
+import attrs
+
+from ctlha_trio.pair._metadata import Metadata
+from ctlha_trio.pair._operation import Operation
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._record import NodeId, Record
+from ctlha_trio.pair.messages import Standing
+
+COPY_CHUNK_BYTES = 1 << 20
+"""One range of a resync: large enough that the round trip does not count, small enough that a client waits only
+milliseconds for a range under copy."""
+FLIGHTS_LIMIT = 256
+"""Operations accepted and not yet answered. The driver keeps clients waiting beyond it."""
+
+
+class Stage(Enum):
+    """The step within a phase that has several; each is left only by its own event."""
+
+    NONE = "none"
+    DRAINING = "draining"
+    """Waits for what is under way to end."""
+    ASKING = "asking"
+    """Waits for the peer's readiness."""
+    PERSISTING = "persisting"
+    """Waits for its own disk, before the swap."""
+    SWAPPING = "swapping"
+    """Waits for the arbiter."""
+    RECORDING = "recording"
+    """The swap was won: waits for its own disk."""
+    TELLING = "telling"
+    """Waits for the peer to have persisted the new record."""
+
+
+@attrs.frozen
+class SwapAttempt:
+    """A proposal whose outcome decides what this node is."""
+
+    expected_revision: int
+    record: Record
+    calling: bool
+    """A call is under way. Without one, the next read of the record decides."""
+    doubtful: bool = False
+    """Some call may have been applied, or be applied later."""
+
+
+@attrs.frozen
+class Flight:
+    """An operation between its acceptance and its end."""
+
+    ticket: int
+    """Names the client's operation; 0 for the pair's own."""
+    operation: Operation
+    sequence: int = 0
+    """Given when it starts; 0 before."""
+    here: bool = False
+    """Durable on this disk, or read from it."""
+    there: bool = False
+    """Durable on the peer's disk, or not wanted there."""
+    probe: int = 0
+    """For a read of a member: the probe that must come back first."""
+    answered: bool = False
+
+
+@attrs.frozen
+class Resync:
+    """How far the copy for the returning peer has come."""
+
+    cursor: int = 0
+    """Everything below, in bytes, is copied or being copied; a write below goes to both."""
+    paused: bool = False
+    """The arbiter certainly did not take the admission: try again later, and serve meanwhile."""
+
+
+@attrs.frozen(kw_only=True)
+class PairState:
+    """All that decides what a node does next."""
+
+    me: NodeId
+    peer: NodeId
+    incarnation: int
+    """Random per process."""
+    size_bytes: int
+    """Of the volume."""
+    metadata: Metadata
+    """What is durable on this node's disk."""
+    phase: Phase = Phase.BOOTING
+    stage: Stage = Stage.NONE
+    why: str = "started"
+    """Why this phase was entered, for people."""
+
+    record: Record | None = None
+    """The newest record known; its epoch is the epoch this node acts in."""
+    revision: int = 0
+    reading: bool = False
+    """A read of the record is under way."""
+    arbiter_answers: bool = False
+    """The last call was answered."""
+    swap: SwapAttempt | None = None
+    proposals: int = 0
+    """Made so far; makes the next one's id."""
+    persisting: Metadata | None = None
+    """The newest metadata on its way to the disk."""
+
+    session: int = 0
+    """The peer's incarnation in the live session; 0 without one."""
+    sessions: int = 0
+    """Begun so far; tells answers of this session from those of one before."""
+    standing: Standing | None = None
+    """The peer's last word on itself in this session."""
+    partner: int = 0
+    """The peer's incarnation that this node mirrors with in this epoch; 0 for none."""
+
+    flights: tuple[Flight, ...] = ()
+    next_sequence: int = 1
+    last_sequence: int = 0
+    """The highest that came from the primary."""
+    storing: frozenset[int] = frozenset()
+    """Writes that run on this disk for nobody who waits here: the peer's, or those of a role that was lost."""
+    probe_sent: int = 0
+    probe_back: int = 0
+    resync: Resync | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Of the record that this node acts on; 0 while it knows none."""
+        return self.record.epoch if self.record else 0
+
+    @property
+    def primary(self) -> bool:
+        """Whether the record names this node."""
+        return self.record is not None and self.record.primary == self.me
+
+    @property
+    def both(self) -> tuple[NodeId, ...]:
+        """The two nodes, sorted as in a record."""
+        return tuple(sorted((self.me, self.peer)))

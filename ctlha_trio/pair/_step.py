@@ -1,0 +1,122 @@
+"""One step of the core: the state so far and the actions ordered so far, with the few ways of changing them."""
+
+from typing import TypedDict, Unpack
+
+import attrs
+
+from ctlha_trio._errors import LocalProtocolError
+from ctlha_trio.pair import actions as act
+from ctlha_trio.pair._metadata import Copy, Metadata
+from ctlha_trio.pair._phase import TRANSITIONS, Phase
+from ctlha_trio.pair._record import Record
+from ctlha_trio.pair._state import Flight, PairState, Resync, Stage, SwapAttempt
+from ctlha_trio.pair.events import Timer
+from ctlha_trio.pair.messages import Message, Standing
+
+ARBITER_RETRY_S = 0.25
+"""Between two tries of an arbiter that does not answer: four a second do not burden it."""
+
+
+class Changes(TypedDict, total=False):
+    """The parts of the state that a step may change."""
+
+    metadata: Metadata
+    stage: Stage
+    record: Record | None
+    revision: int
+    reading: bool
+    arbiter_answers: bool
+    swap: SwapAttempt | None
+    proposals: int
+    persisting: Metadata | None
+    session: int
+    sessions: int
+    standing: Standing | None
+    partner: int
+    flights: tuple[Flight, ...]
+    next_sequence: int
+    last_sequence: int
+    storing: frozenset[int]
+    probe_sent: int
+    probe_back: int
+    resync: Resync | None
+
+
+@attrs.define(eq=False)
+class Step:
+    """Built from a state, thrown away after one event."""
+
+    state: PairState
+    actions: list[act.Action] = attrs.Factory(list)
+    moved: bool = False
+    """The phase was entered anew: the peer is told at the end of the step, of where it led to and not of the way."""
+
+    def change(self, **changes: Unpack[Changes]) -> None:
+        """Replace parts of the state; never the phase."""
+        self.state = attrs.evolve(self.state, **changes)
+
+    def do(self, action: act.Action) -> None:
+        """Order an action behind those ordered so far."""
+        self.actions.append(action)
+
+    def send(self, message: Message) -> None:
+        """Order a message, if there is a session to carry it."""
+        if self.state.session:
+            self.do(act.Send(message))
+
+    def move(self, phase: Phase, why: str, stage: Stage = Stage.NONE) -> None:
+        """Enter a phase, legally, and tell the peer and the supervisor."""
+        if phase is not self.state.phase and phase not in TRANSITIONS[self.state.phase]:
+            raise LocalProtocolError(f"no way from {self.state.phase.name} to {phase.name}: {why}")
+        self.state = attrs.evolve(self.state, phase=phase, stage=stage, why=why)
+        self.moved = True
+        self.do(act.Moved(phase, self.state.epoch, why))
+
+    def tell_standing(self) -> None:
+        """Tell the peer where this node stands."""
+        state = self.state
+        self.send(Standing(state.epoch, state.revision, state.phase, state.partner))
+
+    def persist(self, copy: Copy) -> None:
+        """Make the record acted on, and what the copy is worth, durable."""
+        state = self.state
+        record = state.record
+        if record is None:
+            raise LocalProtocolError("nothing to persist before a record is known")
+        metadata = attrs.evolve(
+            state.metadata,
+            lineage=record.lineage,
+            epoch=record.epoch,
+            revision=state.revision,
+            primary=record.primary,
+            members=record.members,
+            copy=copy,
+        )
+        self.change(persisting=metadata)
+        self.do(act.Persist(metadata))
+
+    def read_record(self) -> None:
+        """Ask the arbiter, unless it is being asked."""
+        if not self.state.reading:
+            self.change(reading=True)
+            self.do(act.ReadRecord())
+
+    def propose(self, *, primary: str, members: tuple[str, ...]) -> None:
+        """Start a swap from the record known to its successor. Its id is unique: the incarnation is random."""
+        state = self.state
+        if state.record is None or state.swap is not None:
+            raise LocalProtocolError("a swap needs a known record and no other swap")
+        number = state.proposals + 1
+        record = state.record.succeed(
+            primary=primary, members=members, proposal=f"{state.incarnation:016x}{number:016x}"
+        )
+        self.change(proposals=number, swap=SwapAttempt(state.revision, record, calling=True))
+        self.do(act.Swap(state.revision, record))
+
+    def set_timer(self, timer: Timer, delay_s: float) -> None:
+        """Start or restart a timer."""
+        self.do(act.SetTimer(timer, delay_s))
+
+    def cancel_timer(self, timer: Timer) -> None:
+        """Make sure that a timer does not fire."""
+        self.do(act.CancelTimer(timer))

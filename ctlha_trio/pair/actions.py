@@ -1,0 +1,185 @@
+"""Everything that the pair core orders. The driver carries actions out in the order given.
+
+``ReadRecord``, ``Swap``, ``Persist``, ``StoreWrite``, ``StoreMirrored``, ``FetchRead``, ``SendCompare`` and ``CompareRange`` are begun in that
+order and each is answered by an event. What must be durable before something else happens is ordered only after its event
+has come: persist before send is in the data, not in the driver.
+"""
+
+import attrs
+
+from ctlha_trio.pair._metadata import Metadata
+from ctlha_trio.pair._operation import Operation, Outcome
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._record import Record
+from ctlha_trio.pair.events import Timer
+from ctlha_trio.pair.messages import Message
+
+
+@attrs.frozen
+class ReadRecord:
+    """Ask the arbiter; answered by ``RecordRead`` or ``ReadFailed``."""
+
+
+@attrs.frozen
+class Swap:
+    """Propose a record to the arbiter; answered by ``Swapped``."""
+
+    expected_revision: int
+    record: Record
+
+
+@attrs.frozen
+class Persist:
+    """Make everything stored so far, then the metadata, durable; answered by ``Persisted``."""
+
+    metadata: Metadata
+
+
+@attrs.frozen
+class Send:
+    """Say this in the current session; silently lost if the session is."""
+
+    message: Message
+
+
+@attrs.frozen
+class PushWrite:
+    """Push the data of a client's write with its ``MirrorWrite``."""
+
+    epoch: int
+    sequence: int
+    ticket: int
+    operation: Operation
+
+
+@attrs.frozen
+class StoreWrite:
+    """Write a client's data here, durably; answered by ``Stored``."""
+
+    sequence: int
+    ticket: int
+    operation: Operation
+
+
+@attrs.frozen
+class StoreMirrored:
+    """Write the data that came with this message, durably; answered by ``Stored``."""
+
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class FetchRead:
+    """Read a client's data here; answered by ``Fetched``. The data is kept until the ``Answer``."""
+
+    sequence: int
+    ticket: int
+    operation: Operation
+
+
+@attrs.frozen
+class SendCompare:
+    """Read the range, keep it, and send ``Compare`` with its digest; answered by the peer's ``Compared``."""
+
+    epoch: int
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class CompareRange:
+    """Read the range and compare its digest; answered by ``RangeCompared`` of the same session."""
+
+    session: int
+    sequence: int
+    offset: int
+    size: int
+    digest: bytes
+
+
+@attrs.frozen
+class PushCopy:
+    """Push the range kept by ``SendCompare`` with its ``CopyData``."""
+
+    epoch: int
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class Answer:
+    """Tell the client. With DONE for a read, its data."""
+
+    ticket: int
+    outcome: Outcome
+
+
+@attrs.frozen
+class SetTimer:
+    """Start or restart a timer."""
+
+    timer: Timer
+    delay_s: float
+
+
+@attrs.frozen
+class CancelTimer:
+    """Make sure that the timer does not fire."""
+
+    timer: Timer
+
+
+@attrs.frozen
+class Moved:
+    """The phase or the epoch changed: for the supervisor, the status and the log."""
+
+    phase: Phase
+    epoch: int
+    why: str
+
+
+@attrs.frozen
+class HandoverEnded:
+    """The handover that was asked for is over; ``problem`` is empty if the peer is primary now."""
+
+    problem: str
+
+
+@attrs.frozen
+class CondemnCopy:
+    """Try to mark the copy on the failed disk as dead. Nothing waits for it."""
+
+    metadata: Metadata
+
+
+@attrs.frozen
+class Goodbye:
+    """Tell the peer that this node leaves the pair, and why; no session after it."""
+
+    reason: str
+
+
+Action = (
+    ReadRecord
+    | Swap
+    | Persist
+    | Send
+    | PushWrite
+    | StoreWrite
+    | StoreMirrored
+    | FetchRead
+    | SendCompare
+    | CompareRange
+    | PushCopy
+    | Answer
+    | SetTimer
+    | CancelTimer
+    | Moved
+    | HandoverEnded
+    | CondemnCopy
+    | Goodbye
+)

@@ -1,0 +1,197 @@
+"""What the two nodes say to each other about one resource, as typed values.
+
+Each carries the epoch it was said in; one of another epoch is refused by name. The bytes are ``_codec``'s business, and
+the data of ``MirrorWrite`` and ``CopyData`` is placed by DMA before the message is delivered.
+"""
+
+import attrs
+
+from ctlha_trio.pair._phase import Phase
+
+
+@attrs.frozen
+class Standing:
+    """Where the sender stands. Said when a session begins and whenever it changes."""
+
+    epoch: int
+    """Of the record that the sender knows; 0 while it knows none."""
+    revision: int
+    phase: Phase
+    partner: int
+    """Incarnation of the peer that the sender mirrors with in this epoch; 0 for none."""
+
+
+@attrs.frozen
+class Resumed:
+    """Secondary to primary after a flap: everything up to ``last_sequence`` is durable here, nothing after it came."""
+
+    epoch: int
+    last_sequence: int
+
+
+@attrs.frozen
+class MirrorWrite:
+    """A client's write, in the primary's order."""
+
+    epoch: int
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class Applied:
+    """The write or copy of that sequence is durable here."""
+
+    epoch: int
+    sequence: int
+
+
+@attrs.frozen
+class Probe:
+    """Primary to secondary: do you still follow in this epoch? Proves that a read is not stale."""
+
+    epoch: int
+    number: int
+
+
+@attrs.frozen
+class ProbeReply:
+    """Yes, at the moment of this answer."""
+
+    epoch: int
+    number: int
+
+
+@attrs.frozen
+class ResyncStart:
+    """The sole member offers its copy."""
+
+    epoch: int
+    revision: int
+
+
+@attrs.frozen
+class ResyncReady:
+    """The target has persisted that its copy is being overwritten."""
+
+    epoch: int
+
+
+@attrs.frozen
+class Compare:
+    """Is your range the same as mine?"""
+
+    epoch: int
+    sequence: int
+    offset: int
+    size: int
+    digest: bytes
+    """BLAKE2b of the source's range, 32 bytes."""
+
+
+@attrs.frozen
+class Compared:
+    """The answer to ``Compare``."""
+
+    epoch: int
+    sequence: int
+    equal: bool
+
+
+@attrs.frozen
+class CopyData:
+    """The source's range, for a target whose range differs."""
+
+    epoch: int
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class Seal:
+    """Nothing is left to copy and nothing is under way: persist that your copy is whole."""
+
+    epoch: int
+
+
+@attrs.frozen
+class Sealed:
+    """It is persisted."""
+
+    epoch: int
+
+
+@attrs.frozen
+class Admitted:
+    """The swap to both members was won and persisted by the source."""
+
+    epoch: int
+    """Of the new record."""
+    revision: int
+    proposal: str
+
+
+@attrs.frozen
+class Joined:
+    """The target has persisted that it is a member."""
+
+    epoch: int
+
+
+@attrs.frozen
+class HandoverPrepare:
+    """Primary to secondary: everything is drained; flush and persist."""
+
+    epoch: int
+
+
+@attrs.frozen
+class HandoverReady:
+    """The secondary is ready to be primary."""
+
+    epoch: int
+
+
+@attrs.frozen
+class HandoverDone:
+    """The swap that makes the receiver primary was won and persisted by the sender."""
+
+    epoch: int
+    """Of the new record."""
+    revision: int
+    proposal: str
+
+
+@attrs.frozen
+class Refused:
+    """A message of another epoch, or one that does not fit the receiver's phase, was not executed."""
+
+    epoch: int
+    """The receiver's."""
+    stale_epoch: int
+    """The refused message's."""
+
+
+Message = (
+    Standing
+    | Resumed
+    | MirrorWrite
+    | Applied
+    | Probe
+    | ProbeReply
+    | ResyncStart
+    | ResyncReady
+    | Compare
+    | Compared
+    | CopyData
+    | Seal
+    | Sealed
+    | Admitted
+    | Joined
+    | HandoverPrepare
+    | HandoverReady
+    | HandoverDone
+    | Refused
+)

@@ -1,0 +1,121 @@
+"""Who a node is: an Ed25519 key. Who its peer is: the public half of another one."""
+
+import base64
+import binascii
+import os
+import stat
+from pathlib import Path
+
+import attrs
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from ctlha_trio._errors import ConfigError
+
+PIN_SCHEME = "ed25519:"
+PIN_BYTES = 32
+MAX_KEY_FILE_BYTES = 64 * 1024
+"""A key file has about 120 bytes; anything long is another file."""
+
+CONFIG_KEY = "link.key"
+
+_PRIME = 2**255 - 19
+_ORDER_EIGHT = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+_WEAK_ORDINATES = {0, 1, _PRIME - 1, _ORDER_EIGHT, _PRIME - _ORDER_EIGHT}
+
+
+@attrs.frozen(repr=False)
+class Pin:
+    """A public key that is trusted, in 32 bytes. As short as a fingerprint and, unlike one, enough to verify with."""
+
+    raw: bytes
+
+    def __str__(self) -> str:
+        """Text for configurations: ``ed25519:`` and base64."""
+        return PIN_SCHEME + base64.b64encode(self.raw).decode()
+
+    def __repr__(self) -> str:
+        """Show the text."""
+        return f"Pin({self})"
+
+
+def parse_pin(text: str) -> Pin:
+    """Read ``ed25519:<base64>``; ``ValueError`` that says what is wrong with it.
+
+    The few keys that verify forged signatures are refused, among them all zeros, which people write as a placeholder.
+    """
+    if not text.startswith(PIN_SCHEME):
+        raise ValueError(f"a pin starts with {PIN_SCHEME}")
+    try:
+        raw = base64.b64decode(text.removeprefix(PIN_SCHEME), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("the part of the pin behind the colon is not base64") from error
+    if len(raw) != PIN_BYTES or str(Pin(raw)) != text:
+        raise ValueError(f"a pin is {PIN_BYTES} bytes in base64, not {len(raw)}")
+    if (int.from_bytes(raw, "little") & (2**255 - 1)) % _PRIME in _WEAK_ORDINATES:
+        raise ValueError("this pin is no key of a node: anybody could sign for it")
+    return Pin(raw)
+
+
+def pin_of(public: Ed25519PublicKey) -> Pin:
+    """The pin of a public key."""
+    return Pin(public.public_bytes_raw())
+
+
+def describe_key(private: Ed25519PrivateKey) -> str:
+    """Text of the pin by which the other node trusts this key."""
+    return str(pin_of(private.public_key()))
+
+
+def make_key() -> bytes:
+    """Generate a node key, as PKCS#8 PEM. Goes into a file of mode 0600."""
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def load_key(path: str | Path) -> Ed25519PrivateKey:
+    """Read a node key that only its owner can read. ``ConfigError`` names the file and what is wrong with it."""
+    content = _read_private_file(path)
+    try:
+        key = load_pem_private_key(content, password=None)
+    except TypeError as error:
+        raise ConfigError(path, CONFIG_KEY, "encrypted: a node starts without anybody to ask") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(path, CONFIG_KEY, "not a private key in PEM") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(path, CONFIG_KEY, "not an Ed25519 key")
+    return key
+
+
+def _read_private_file(path: str | Path) -> bytes:
+    try:
+        # Not blocking, or a named pipe in the key's place would stop the node for good.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise ConfigError(path, CONFIG_KEY, "there is no such file") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(path, CONFIG_KEY, f"cannot be read: {error}") from error
+    try:
+        problem = _privacy_problem(os.fstat(descriptor))
+        if problem:
+            raise ConfigError(path, CONFIG_KEY, problem)
+        return os.read(descriptor, MAX_KEY_FILE_BYTES)
+    except OSError as error:
+        raise ConfigError(path, CONFIG_KEY, f"cannot be read: {error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _privacy_problem(status: os.stat_result) -> str:
+    if not stat.S_ISREG(status.st_mode):
+        return "not a file"
+    if status.st_uid != os.geteuid():
+        return "belongs to another user"
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return f"open to others (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600"
+    return ""

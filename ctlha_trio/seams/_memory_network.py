@@ -1,0 +1,256 @@
+"""Connections inside one process: no sockets, no threads, no randomness, faults at will."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from ctlha_trio._errors import DisconnectError
+from ctlha_trio.seams._one_at_a_time import OneAtATime
+from ctlha_trio.seams._serve import DIAL_DEADLINE_S, MAX_CONNECTIONS, serve_stream
+from ctlha_trio.seams._types import Buffer, Stream
+
+BUFFER_BYTES = 256 * 1024
+"""Bytes on the way in one direction of one connection, by default. In the order of what a kernel holds for a socket."""
+
+MAX_BACKLOG = 16
+"""Connections that wait for ``serve``. More are refused, as a kernel does."""
+
+
+@attrs.define(eq=False)
+class MemoryNetwork:
+    """A network of named nodes. Addresses are free strings; whoever listens on one owns it from then on.
+
+    A cut behaves as it does to TCP: what is under way, ends of streams included, is neither delivered nor reported. It
+    is kept, as a kernel keeps it to send it again: after ``heal`` it arrives, late, whole and in order. A sender
+    notices nothing until ``buffer_bytes`` are under way and then waits. Everything happens in the callers' tasks.
+    """
+
+    buffer_bytes: int = BUFFER_BYTES
+    _listeners: "dict[str, MemoryListener]" = attrs.field(factory=dict, init=False)
+    _owners: dict[str, str] = attrs.field(factory=dict, init=False)
+    _cuts: dict[tuple[str, str], None] = attrs.field(factory=dict, init=False)
+    _streams: "dict[MemoryStream, None]" = attrs.field(factory=dict, init=False)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def transport(self, name: str) -> "MemoryTransport":
+        """Return the transport of the node of that name."""
+        return MemoryTransport(network=self, name=name)
+
+    def cut(self, source: str, target: str) -> None:
+        """Let nothing more arrive at ``target`` from ``source``. The other direction is another cut."""
+        self._cuts[source, target] = None
+
+    def heal(self, source: str | None = None, target: str | None = None) -> None:
+        """Undo ``cut`` for what goes from ``source`` to ``target``; an omitted name stands for every node."""
+        for cut in list(self._cuts):
+            if source in (None, cut[0]) and target in (None, cut[1]):
+                del self._cuts[cut]
+        self._wake()
+
+    def reset(self, one: str, other: str) -> None:
+        """Break every connection between the two, at once, on both sides, cut or not. Bytes under way are lost."""
+        for stream in list(self._streams):
+            if {stream.name, stream.peer.name} == {one, other}:
+                stream.reset()
+
+    def is_cut(self, source: str, target: str) -> bool:
+        """Whether nothing arrives at ``target`` from ``source`` now."""
+        return (source, target) in self._cuts
+
+    def _wake(self) -> None:
+        self._changed.unpark_all()
+        for stream in self._streams:
+            stream.wake()
+
+    async def connect(self, name: str, address: str) -> "MemoryStream":
+        """``dial`` of the node ``name``, without its deadline. For ``MemoryTransport``."""
+        await trio.lowlevel.checkpoint()
+        owner = self._owners.get(address)
+        while owner is not None and (self.is_cut(name, owner) or self.is_cut(owner, name)):
+            await self._changed.park()
+            owner = self._owners.get(address)
+        listener = self._listeners.get(address)
+        if listener is None or not listener.has_room:
+            raise DisconnectError(f"{address}: connection refused")
+        dialled = MemoryStream(network=self, name=name, description=address)
+        accepted = MemoryStream(network=self, name=listener.name, description=name)
+        dialled.peer, accepted.peer = accepted, dialled
+        self._streams[dialled] = self._streams[accepted] = None
+        listener.enqueue(accepted)
+        return dialled
+
+    def bind(self, name: str, address: str) -> "MemoryListener":
+        """``listen`` of the node ``name``. For ``MemoryTransport``."""
+        if address in self._listeners:
+            raise OSError(f"{address}: address already in use")
+        listener = MemoryListener(network=self, name=name, address=address)
+        self._listeners[address] = listener
+        self._owners[address] = name
+        return listener
+
+    def forget_listener(self, listener: "MemoryListener") -> None:
+        """Free its address. For ``MemoryListener``."""
+        if self._listeners.get(listener.address) is listener:
+            del self._listeners[listener.address]
+
+    def forget_stream(self, stream: "MemoryStream") -> None:
+        """Stop counting it among the connections. For ``MemoryStream``."""
+        self._streams.pop(stream, None)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class MemoryTransport:
+    """One node's way into a ``MemoryNetwork``."""
+
+    network: MemoryNetwork
+    name: str
+
+    async def dial(self, address: str) -> Stream:
+        """Connect. ``DisconnectError`` if nobody listens, or after ``DIAL_DEADLINE_S`` if either way is cut."""
+        with trio.move_on_after(DIAL_DEADLINE_S):
+            return await self.network.connect(self.name, address)
+        raise DisconnectError(f"{address}: no answer within {DIAL_DEADLINE_S:g} s")
+
+    async def listen(self, address: str) -> "MemoryListener":
+        """Bind. ``OSError`` if somebody listens there."""
+        await trio.lowlevel.checkpoint()
+        return self.network.bind(self.name, address)
+
+
+@attrs.define(eq=False, kw_only=True)
+class MemoryListener:
+    """A bound address of a ``MemoryNetwork``."""
+
+    network: MemoryNetwork
+    name: str
+    address: str
+    _backlog: "deque[MemoryStream]" = attrs.field(factory=deque, init=False)
+    _serving: int = attrs.field(default=0, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more connection may wait here."""
+        return len(self._backlog) < MAX_BACKLOG
+
+    def enqueue(self, stream: "MemoryStream") -> None:
+        """Let a connection wait for ``serve``."""
+        self._backlog.append(stream)
+        self._changed.unpark_all()
+
+    async def serve(self, handler: Callable[[Stream], Awaitable[None]]) -> None:
+        """Accept until cancelled or closed; ``trio.ClosedResourceError`` then."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.lowlevel.checkpoint()
+                if self._closed:
+                    raise trio.ClosedResourceError(f"{self.address}: the listener was closed")
+                if not self._backlog:
+                    await self._changed.park()
+                    continue
+                stream = self._backlog.popleft()
+                if self._serving >= MAX_CONNECTIONS:
+                    stream.close()
+                    continue
+                self._serving += 1
+                nursery.start_soon(self._serve_one, handler, stream)
+
+    async def _serve_one(self, handler: Callable[[Stream], Awaitable[None]], stream: "MemoryStream") -> None:
+        try:
+            await serve_stream(handler, stream)
+        finally:
+            self._serving -= 1
+
+    def close(self) -> None:
+        """Stop listening. Connections that still wait are broken, those in handlers stay."""
+        self._closed = True
+        self.network.forget_listener(self)
+        while self._backlog:
+            self._backlog.popleft().reset()
+        self._changed.unpark_all()
+
+
+@attrs.define(eq=False, kw_only=True)
+class MemoryStream:
+    """One end of a connection in memory."""
+
+    network: MemoryNetwork
+    name: str
+    """The node that holds this end."""
+    description: str
+    peer: "MemoryStream" = attrs.field(init=False)
+    _arriving: bytearray = attrs.field(factory=bytearray, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+    _broken: bool = attrs.field(default=False, init=False)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _sending: OneAtATime = attrs.field(factory=lambda: OneAtATime("sending"), init=False)
+    _receiving: OneAtATime = attrs.field(factory=lambda: OneAtATime("receiving"), init=False)
+
+    async def send_all(self, data: Buffer) -> None:
+        """Send everything; waits while ``buffer_bytes`` are under way. Cancelled: an unknown part was sent."""
+        with self._sending, memoryview(data) as view, view.cast("B") as left:
+            await trio.lowlevel.checkpoint()
+            sent = 0
+            while True:
+                self._raise_if_gone()
+                if self._peer_is_known_to_be_closed():
+                    raise trio.BrokenResourceError(f"{self.description}: the other side has closed")
+                room = self.network.buffer_bytes - len(self.peer._arriving)
+                if room > 0 and sent < len(left):
+                    self.peer._arriving += left[sent : sent + room]
+                    sent = min(len(left), sent + room)
+                    self.peer.wake()
+                if sent == len(left):
+                    return
+                await self._changed.park()
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Wait for at least one byte and fill up to the buffer's size; 0 at the end of the stream."""
+        if not len(buffer):
+            raise ValueError("the buffer has no room: 0 would read as the end of the stream")
+        with self._receiving:
+            await trio.lowlevel.checkpoint()
+            while True:
+                self._raise_if_gone()
+                if self._arriving and not self.network.is_cut(self.peer.name, self.name):
+                    count = min(len(buffer), len(self._arriving))
+                    buffer[:count] = self._arriving[:count]
+                    del self._arriving[:count]
+                    self.peer.wake()
+                    return count
+                if self._peer_is_known_to_be_closed():
+                    return 0
+                await self._changed.park()
+
+    def close(self) -> None:
+        """Close at once. What was sent still arrives; what was not received is lost."""
+        if not self._closed:
+            self._closed = True
+            self._arriving.clear()
+            self.network.forget_stream(self)
+            self.wake()
+            self.peer.wake()
+
+    def reset(self) -> None:
+        """Break both ends at once."""
+        for end in (self, self.peer):
+            end._broken = True
+            end._arriving.clear()
+            self.network.forget_stream(end)
+            end.wake()
+
+    def wake(self) -> None:
+        """Let the tasks that wait on this end look again."""
+        self._changed.unpark_all()
+
+    def _raise_if_gone(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError(f"{self.description}: this side has closed")
+        if self._broken:
+            raise trio.BrokenResourceError(f"{self.description}: the connection was reset")
+
+    def _peer_is_known_to_be_closed(self) -> bool:
+        return self.peer._closed and not self.network.is_cut(self.peer.name, self.name)

@@ -1,0 +1,25 @@
+"""One task per direction of a stream."""
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+import attrs
+import trio
+
+
+@attrs.define(eq=False)
+class OneAtATime(AbstractContextManager[None]):
+    """Refuses a second task, as trio's own streams do: two senders would mix their bytes."""
+
+    verb: str
+    _held: bool = attrs.field(default=False, init=False)
+
+    def __enter__(self) -> None:
+        if self._held:
+            raise trio.BusyResourceError(f"another task is already {self.verb}")
+        self._held = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held = False

@@ -1,0 +1,217 @@
+"""TCP: the ground that TLS stands on, and a transport of its own for tests and benchmarks on one machine."""
+
+import errno
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NoReturn
+
+import attrs
+import trio
+from trio.socket import SocketType
+
+from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, UntrustedPeerError
+from ctlha_trio.seams._address import format_address, parse_address
+from ctlha_trio.seams._clock import TrioClock
+from ctlha_trio.seams._serve import DIAL_DEADLINE_S, MAX_CONNECTIONS, serve_stream
+from ctlha_trio.seams._types import Buffer, Stream
+
+MAX_HANDSHAKES = 8
+"""Connections that have not proved who they are, per listener. Each costs a stranger's worth of memory."""
+
+HANDSHAKE_DEADLINE_S = 3.0
+"""For such a connection to prove it, and so how long strangers can keep the peer out with one volley."""
+
+BACKLOG = 64
+"""Connections that the kernel holds for the accept loop, which only falls behind while the process does."""
+
+ACCEPT_PAUSE_S = 0.1
+"""After an error of ``accept`` that stays, such as too many open files: often enough to recover, too rare to spin."""
+
+ERRORS_OF_ONE_CONNECTION = frozenset(
+    {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN}
+    | {errno.EHOSTUNREACH, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ETIMEDOUT}
+)
+"""``accept`` hands on what went wrong with the connection that it would have returned; the next one may be well."""
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class TcpStream:
+    """A TCP connection. Nothing is delayed to be sent together: trio's stream sets TCP_NODELAY."""
+
+    _stream: trio.SocketStream
+    description: str
+
+    async def send_all(self, data: Buffer) -> None:
+        """Send everything. Cancelled: an unknown part was sent."""
+        await self._stream.send_all(data)
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Wait for at least one byte, fill up to the buffer's size; 0 at the end of the stream."""
+        if not len(buffer):
+            raise ValueError("the buffer has no room: 0 would read as the end of the stream")
+        try:
+            return await self._stream.socket.recv_into(buffer)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise trio.ClosedResourceError(f"{self.description}: this side has closed") from error
+            raise trio.BrokenResourceError(f"{self.description}: {error}") from error
+
+    def close(self) -> None:
+        """Close at once."""
+        self._stream.socket.close()
+
+
+Admit = Callable[[TcpStream], Awaitable[Stream]]
+"""Finds out who it is: returns the stream to use, or raises ``UntrustedPeerError`` or ``DisconnectError``."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class SocketListener:
+    """Bound sockets, and the bounds of what strangers can take. For ``TcpTransport`` and ``TlsTransport``."""
+
+    _sockets: Sequence[SocketType]
+    _admit: Admit
+    _report: Callable[[CtlHaError], None]
+    address: str
+    _admitting: int = attrs.field(default=0, init=False)
+    _serving: int = attrs.field(default=0, init=False)
+
+    async def serve(self, handler: Callable[[Stream], Awaitable[None]]) -> None:
+        """Accept until cancelled or closed; ``trio.ClosedResourceError`` then.
+
+        A connection above ``MAX_HANDSHAKES`` or, once admitted, above ``MAX_CONNECTIONS`` is closed at once. One that
+        is not admitted within ``HANDSHAKE_DEADLINE_S`` is closed; one with the wrong key is reported.
+        """
+        async with trio.open_nursery() as nursery:
+            for socket in self._sockets[1:]:
+                nursery.start_soon(self._accept_all, nursery, socket, handler)
+            await self._accept_all(nursery, self._sockets[0], handler)
+
+    async def _accept_all(
+        self, nursery: trio.Nursery, socket: SocketType, handler: Callable[[Stream], Awaitable[None]]
+    ) -> NoReturn:
+        clock = TrioClock()
+        while True:
+            try:
+                accepted, _ = await socket.accept()
+            except OSError as error:
+                if error.errno == errno.EBADF:
+                    raise trio.ClosedResourceError(f"{self.address}: the listener was closed") from error
+                if error.errno not in ERRORS_OF_ONE_CONNECTION:
+                    logger.warning("%s: cannot accept connections: %s", self.address, error)
+                    await clock.sleep_until(clock.now() + ACCEPT_PAUSE_S)
+                continue
+            if self._admitting >= MAX_HANDSHAKES:
+                accepted.close()
+                continue
+            self._admitting += 1
+            nursery.start_soon(self._serve_one, accepted, handler)
+
+    async def _serve_one(self, accepted: SocketType, handler: Callable[[Stream], Awaitable[None]]) -> None:
+        stream = await self._try_to_admit(accepted)
+        if stream is None:
+            return
+        if self._serving >= MAX_CONNECTIONS:
+            stream.close()
+            return
+        self._serving += 1
+        try:
+            await serve_stream(handler, stream)
+        finally:
+            self._serving -= 1
+
+    async def _try_to_admit(self, accepted: SocketType) -> Stream | None:
+        admitted: Stream | None = None
+        try:
+            with trio.move_on_after(HANDSHAKE_DEADLINE_S):
+                admitted = await self._admit(wrap_socket(accepted))
+                return admitted
+            logger.info("a connection to %s did not prove itself in time", self.address)
+        except UntrustedPeerError as error:
+            self._report(error)
+        except (DisconnectError, OSError) as error:
+            # A port scan, or a connection that was gone before it could be wrapped: nothing that a person must see.
+            logger.info("a connection to %s did not prove itself: %s", self.address, error)
+        finally:
+            self._admitting -= 1
+            if admitted is None:
+                accepted.close()
+        return None
+
+    def close(self) -> None:
+        """Stop listening. Connections in handlers stay. May be called twice."""
+        for socket in self._sockets:
+            socket.close()
+
+
+def wrap_socket(socket: SocketType) -> TcpStream:
+    """Make a stream of a connected socket. ``OSError`` if it is not connected any more."""
+    host, port = socket.getpeername()[:2]
+    return TcpStream(trio.SocketStream(socket), format_address(host, port))
+
+
+async def connect(address: str) -> TcpStream:
+    """Connect by TCP, without a deadline. ``DisconnectError`` if nobody answers, ``ValueError`` for no address."""
+    host, port = parse_address(address)
+    try:
+        stream = await trio.open_tcp_stream(host, port)
+    except OSError as error:
+        raise DisconnectError(f"{address}: {error}") from error
+    return TcpStream(stream, address)
+
+
+async def bind(address: str, *, admit: Admit, report: Callable[[CtlHaError], None]) -> SocketListener:
+    """Bind every address of the host. ``OSError`` if that fails. Port 0 picks a port of the first address alone."""
+    host, port = parse_address(address)
+    first, *others = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    if port == 0:
+        for listener in others:
+            listener.socket.close()
+        others = []
+    bound_host, bound_port = first.socket.getsockname()[:2]
+    return SocketListener(
+        sockets=[first.socket, *(listener.socket for listener in others)],
+        admit=admit,
+        report=report,
+        address=format_address(bound_host, bound_port),
+    )
+
+
+@attrs.frozen(eq=False)
+class TcpTransport:
+    """Connections that prove nothing, within one machine. For tests and benchmarks; no configuration selects it."""
+
+    async def dial(self, address: str) -> Stream:
+        """Connect. ``DisconnectError`` if nobody answers; ``InvalidError`` for an address beyond this machine."""
+        _refuse_other_machines(address)
+        with trio.move_on_after(DIAL_DEADLINE_S):
+            return await connect(address)
+        raise DisconnectError(f"{address}: no answer within {DIAL_DEADLINE_S:g} s")
+
+    async def listen(self, address: str) -> SocketListener:
+        """Bind. ``OSError`` if that fails; ``InvalidError`` for an address beyond this machine."""
+        _refuse_other_machines(address)
+        return await bind(address, admit=_admit_everybody, report=log_report)
+
+
+async def _admit_everybody(stream: TcpStream) -> Stream:
+    await trio.lowlevel.checkpoint()
+    return stream
+
+
+def _refuse_other_machines(address: str) -> None:
+    host, _ = parse_address(address)
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    if not is_here:
+        raise InvalidError(f"{address}: plain TCP is only for connections within one machine")
+
+
+def log_report(error: CtlHaError) -> None:
+    """Say in the log why a connection was not admitted; the report of listeners that nobody gave another."""
+    logger.warning("%s", error)

@@ -1,0 +1,170 @@
+"""The real disk: blocking system calls in worker threads."""
+
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import attrs
+import trio
+
+from ctlha_trio._errors import StoreError
+from ctlha_trio.seams._types import Buffer, DiskFile
+
+T = TypeVar("T")
+
+MAX_THREADS = 8
+"""Calls under way at once, per disk. A disk that hangs must not take the threads that others need."""
+
+MAX_BUFFERS_PER_CALL = 1024
+"""The kernel's IOV_MAX: more in one ``pwritev`` is refused."""
+
+
+@attrs.define(eq=False)
+class ThreadDisk:
+    """Opens files and block devices of this machine.
+
+    A call that runs in its thread is not abandoned: a cancelled caller waits until the kernel has answered, because
+    only then is it known that nothing more will be written.
+    """
+
+    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_THREADS), init=False)
+
+    async def open(self, path: str) -> DiskFile:
+        """Open what exists and lock it. ``StoreError`` if it is missing, in use, or neither file nor block device."""
+        try:
+            descriptor, size_bytes = await trio.to_thread.run_sync(_open_locked, path, limiter=self._limiter)
+        except BlockingIOError as error:
+            raise StoreError(f"{path}: in use: another process or another opener holds its lock") from error
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: cannot be opened: {error}") from error
+        return ThreadDiskFile(path=path, size_bytes=size_bytes, descriptor=descriptor, limiter=self._limiter)
+
+
+@attrs.define(eq=False, kw_only=True)
+class ThreadDiskFile:
+    """An open file of a ``ThreadDisk``.
+
+    The first write or flush that fails ends it: from then on every call raises ``StoreError``, also one that was under
+    way meanwhile. The kernel tells of a lost write only once, so a later flush that succeeds would prove nothing.
+    """
+
+    _path: str
+    size_bytes: int
+    _descriptor: int
+    _limiter: trio.CapacityLimiter
+    _failure: Exception | None = attrs.field(default=None, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+    _calls: int = attrs.field(default=0, init=False)
+    _flushing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    async def pread(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``."""
+        self._check_range(offset, size)
+        return await self._call(lambda: _read_all(self._descriptor, offset, size), "read", fatal=False)
+
+    async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """Write each buffer whole, in order. The buffers must not change until it returns."""
+        for offset, buffer in extents:
+            self._check_range(offset, memoryview(buffer).nbytes)
+        await self._call(lambda: _write_extents(self._descriptor, extents), "write", fatal=True)
+
+    async def flush(self) -> None:
+        """Return once everything written before the call is on stable media. Flushes go one after the other."""
+        # Side by side, one could take the kernel's only report of a lost write while the other returns as if all were
+        # well.
+        async with self._flushing:
+            await self._call(lambda: os.fdatasync(self._descriptor), "flush", fatal=True)
+
+    def close(self) -> None:
+        """Give the file and its lock up, once the calls under way have ended. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._release_if_idle()
+
+    async def _call(self, function: Callable[[], T], verb: str, *, fatal: bool) -> T:
+        self._raise_if_unusable()
+        self._calls += 1
+        try:
+            answer = await trio.to_thread.run_sync(function, limiter=self._limiter)
+        except OSError as error:
+            if fatal:
+                self._failure = self._failure or error
+            raise StoreError(f"{self._path}: {verb} failed: {error}") from error
+        finally:
+            self._calls -= 1
+            self._release_if_idle()
+        if self._failure is not None:
+            self._raise_if_unusable()
+        return answer
+
+    def _raise_if_unusable(self) -> None:
+        if self._failure is not None:
+            raise StoreError(f"{self._path}: refused, an earlier call failed: {self._failure}") from self._failure
+        if self._closed:
+            raise StoreError(f"{self._path}: closed")
+
+    def _release_if_idle(self) -> None:
+        # A descriptor that is closed under a running call may be another file's by the time the kernel looks at it.
+        if self._closed and not self._calls:
+            os.close(self._descriptor)
+
+    def _check_range(self, offset: int, size: int) -> None:
+        if offset < 0 or size < 0 or offset + size > self.size_bytes:
+            raise StoreError(f"{self._path}: {size} bytes at {offset} are not within its {self.size_bytes} bytes")
+
+
+def _open_locked(path: str) -> tuple[int, int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+            raise ValueError("neither a file nor a block device")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return descriptor, os.lseek(descriptor, 0, os.SEEK_END)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _read_all(descriptor: int, offset: int, size: int) -> bytes:
+    chunks: list[bytes] = []
+    left = size
+    while left:
+        chunk = os.pread(descriptor, left, offset + size - left)
+        if not chunk:
+            raise OSError(f"the file ends {left} bytes before the end of the read: it was cut short by someone")
+        chunks.append(chunk)
+        left -= len(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _write_extents(descriptor: int, extents: Sequence[tuple[int, Buffer]]) -> None:
+    run: list[memoryview] = []
+    start = end = 0
+    for offset, buffer in extents:
+        view = memoryview(buffer).cast("B")
+        if offset != end:
+            _write_run(descriptor, start, run)
+            run, start, end = [], offset, offset
+        if view:
+            run.append(view)
+        end += len(view)
+    _write_run(descriptor, start, run)
+
+
+def _write_run(descriptor: int, offset: int, buffers: list[memoryview]) -> None:
+    """Write buffers that lie one behind the other, going on after short counts."""
+    first = 0
+    while first < len(buffers):
+        written = os.pwritev(descriptor, list(islice(buffers, first, first + MAX_BUFFERS_PER_CALL)), offset)
+        if not written:
+            raise OSError("the kernel wrote nothing and gave no reason")
+        offset += written
+        while first < len(buffers) and written >= len(buffers[first]):
+            written -= len(buffers[first])
+            first += 1
+        if written:
+            buffers[first] = buffers[first][written:]

@@ -1,0 +1,125 @@
+"""What waits to become durable: a bounded queue in the order of the calls, emptied at once by the commit loop."""
+
+import attrs
+import trio
+
+from ctlha_trio._errors import StoreError
+from ctlha_trio.pair import Metadata
+
+BATCH_STEPS_MAX = 256
+"""Steps that wait while a batch is on the disk. More than the operations that a pair keeps in flight; a batch of them
+is one flush, and beyond a few hundred the flush is no longer what it costs."""
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""Bytes that wait. At 20 MB/s, a bad day of a bad disk, a batch takes 0.2 s: well inside the time after which a disk
+call counts as hung. A single larger step goes alone."""
+
+
+@attrs.define(eq=False)
+class Step:
+    """One thing to make durable. It is executed even if nobody waits for it any more."""
+
+    durable: bool = False
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    """Set when it is durable, or when the store died first."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it holds in memory; nothing worth counting unless it carries data."""
+        return 0
+
+
+@attrs.define(eq=False, kw_only=True)
+class WriteStep(Step):
+    """Data for one extent of the file."""
+
+    offset: int
+    """Bytes from the start of the file."""
+    data: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of data."""
+        return len(self.data)
+
+
+@attrs.define(eq=False, kw_only=True)
+class PersistStep(Step):
+    """Metadata for the next slot, and its encoded form."""
+
+    metadata: Metadata
+    payload: bytes
+
+
+@attrs.define(eq=False)
+class StepQueue:
+    """Steps in the order in which they were put, for one taker. Dies once, and then wakes everybody with the reason."""
+
+    _queued: list[Step] = attrs.field(factory=list, init=False)
+    _queued_bytes: int = attrs.field(default=0, init=False)
+    _taken: list[Step] = attrs.field(factory=list, init=False)
+    _entrance: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _arrival: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _death: StoreError | None = attrs.field(default=None, init=False)
+
+    async def complete(self, step: Step) -> None:
+        """Put a step in, wait until it is durable. A checkpoint.
+
+        ``StoreError`` if the store died before. Cancelled while there is no room: nothing was queued. Cancelled later:
+        the step is executed all the same.
+        """
+        self.check()
+        # The lock hands over in the order of arrival; whoever finds it free and room in the queue overtakes nobody.
+        if self._entrance.locked() or not self._has_room(step):
+            async with self._entrance:
+                self.check()
+                while not self._has_room(step):
+                    await self._room.park()
+                    self.check()
+                self._put(step)
+        else:
+            self._put(step)
+        await step.ended.wait()
+        if not step.durable:
+            self.check()
+
+    async def take(self) -> list[Step]:
+        """Wait for at least one step, take all. Those taken before must have ended. ``StoreError`` if dead."""
+        self.check()
+        while not self._queued:
+            await self._arrival.park()
+            self.check()
+        self._taken, self._queued, self._queued_bytes = self._queued, [], 0
+        self._room.unpark_all()
+        return self._taken
+
+    def mark_durable(self, step: Step) -> None:
+        """Answer whoever waits for a step. ``StoreError`` if the store died meanwhile: then it was answered so."""
+        self.check()
+        step.durable = True
+        step.ended.set()
+
+    def die(self, reason: StoreError) -> None:
+        """End the queue. Every step under way and every later call gets the first reason."""
+        if self._death is not None:
+            return
+        self._death = reason
+        for step in (*self._taken, *self._queued):
+            step.ended.set()
+        self._queued, self._queued_bytes = [], 0
+        self._room.unpark_all()
+        self._arrival.unpark_all()
+
+    def check(self) -> None:
+        """``StoreError`` that names the first reason, once dead."""
+        if self._death is not None:
+            raise StoreError(f"the store is dead: {self._death}") from self._death
+
+    def _has_room(self, step: Step) -> bool:
+        fits = len(self._queued) < BATCH_STEPS_MAX and self._queued_bytes + step.size_bytes <= BATCH_BYTES_MAX
+        return fits or not self._queued
+
+    def _put(self, step: Step) -> None:
+        self._queued.append(step)
+        self._queued_bytes += step.size_bytes
+        self._arrival.unpark_all()

@@ -1,0 +1,120 @@
+"""The head of a backing file: two metadata slots that are written in turn. Bytes to metadata and back, no I/O.
+
+A slot is 4 KiB: magic, format, generation, payload length and CRC32C, then the payload and zeros. The checksum covers
+the whole slot with its own field as zero. These five fields keep their place in every format, so that an older
+version knows a newer slot from a torn one and never falls back to what the newer one replaced.
+"""
+
+import json
+import struct
+from enum import Enum
+from typing import Any
+
+import attrs
+from crc32c import crc32c
+
+from ctlha_trio._errors import ConfigError, InvalidError, StoreError
+from ctlha_trio.pair import Copy, Metadata
+
+SLOT_BYTES = 4096
+"""One page: no disk in use writes less than 512 bytes at a time, and none needs more for so small a payload."""
+SLOT_COUNT = 2
+DATA_OFFSET = 64 * 1024
+"""Where the volume's bytes begin. The room behind the slots is for an activity log and a dirty bitmap's directory."""
+SLOT_FORMAT = 1
+_MAGIC = b"ctlhavol"
+_HEADER = struct.Struct("<8sIQII")
+PAYLOAD_BYTES_MAX = SLOT_BYTES - _HEADER.size
+
+
+@attrs.frozen
+class Slot:
+    """What one valid slot says."""
+
+    generation: int
+    """Rises by one with each persist; the higher of two valid slots counts."""
+    metadata: Metadata
+
+
+class Flaw(Enum):
+    """Why a slot cannot be used."""
+
+    FOREIGN = "foreign"
+    """It does not begin with the magic: never written, or not ours."""
+    DAMAGED = "damaged"
+    """It begins like ours, but the checksum is wrong: torn by a power cut, or decayed."""
+    NEWER = "newer"
+    """It is whole and of a format that this version does not know."""
+
+
+def encode_metadata(metadata: Metadata) -> bytes:
+    """The payload of a slot. ``InvalidError`` if it does not fit into one."""
+    fields = attrs.asdict(metadata, recurse=False)
+    fields["copy"] = metadata.copy.value
+    payload = json.dumps(fields, sort_keys=True).encode("ascii")
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise InvalidError(f"metadata of {len(payload)} bytes does not fit into a slot of {PAYLOAD_BYTES_MAX}")
+    if _decode_metadata(payload) != metadata:
+        raise InvalidError("metadata does not survive being written and read back")
+    return payload
+
+
+def encode_slot(payload: bytes, generation: int) -> bytes:
+    """One whole slot."""
+    body = payload.ljust(PAYLOAD_BYTES_MAX, b"\0")
+    checksum = crc32c(body, crc32c(_HEADER.pack(_MAGIC, SLOT_FORMAT, generation, len(payload), 0)))
+    return _HEADER.pack(_MAGIC, SLOT_FORMAT, generation, len(payload), checksum) + body
+
+
+def decode_slot(raw: bytes) -> Slot | Flaw:
+    """What a slot says, or why it says nothing. ``StoreError`` if it is whole but its payload makes no sense."""
+    magic, slot_format, generation, payload_size, checksum = _HEADER.unpack_from(raw)
+    if magic != _MAGIC:
+        return Flaw.FOREIGN
+    body = raw[_HEADER.size :]
+    if checksum != crc32c(body, crc32c(_HEADER.pack(magic, slot_format, generation, payload_size, 0))):
+        return Flaw.DAMAGED
+    if slot_format != SLOT_FORMAT:
+        return Flaw.NEWER
+    return Slot(generation, _decode_metadata(body[:payload_size]))
+
+
+def choose_slot(path: str, head: bytes) -> tuple[int, Slot]:
+    """The index and content of the slot that counts. ``head`` holds both slots.
+
+    One slot that cannot be read is what a power cut leaves. ``ConfigError`` if the file is not ours or of a newer
+    format, ``StoreError`` if it is ours and no slot can be believed.
+    """
+    found = [decode_slot(head[index * SLOT_BYTES : (index + 1) * SLOT_BYTES]) for index in range(SLOT_COUNT)]
+    if Flaw.NEWER in found:
+        raise ConfigError(path, "volume.path", f"was written by a newer version; this one knows format {SLOT_FORMAT}")
+    valid = [(index, slot) for index, slot in enumerate(found) if isinstance(slot, Slot)]
+    if not valid:
+        if Flaw.DAMAGED in found:
+            raise StoreError(f"{path}: both metadata slots are damaged")
+        raise ConfigError(path, "volume.path", "is not a ctlha volume")
+    if len({slot.generation for _, slot in valid}) < len(valid):
+        raise StoreError(f"{path}: both metadata slots claim generation {valid[0][1].generation}")
+    return max(valid, key=lambda choice: choice[1].generation)
+
+
+def new_head(metadata: Metadata) -> bytes:
+    """Everything before the volume's bytes in a new file. Both slots are written, so that decay of one is survived."""
+    payload = encode_metadata(metadata)
+    slots = b"".join(encode_slot(payload, generation) for generation in range(1, SLOT_COUNT + 1))
+    return slots.ljust(DATA_OFFSET, b"\0")
+
+
+def _decode_metadata(payload: bytes) -> Metadata:
+    try:
+        fields: dict[str, Any] = json.loads(payload)
+        fields["members"] = tuple(fields["members"])
+        fields["copy"] = Copy(fields["copy"])
+        metadata = Metadata(**fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"metadata slot is whole but makes no sense: {error}") from error
+    texts = (getattr(metadata, name) for name in ("cluster", "node", "resource", "lineage", "arbiter", "primary"))
+    numbers = (metadata.epoch, metadata.revision)
+    if not all(type(text) is str for text in (*texts, *metadata.members)) or not all(type(n) is int for n in numbers):
+        raise StoreError("metadata slot is whole but a field has the wrong type")
+    return metadata

@@ -1,0 +1,153 @@
+"""Sequences, acknowledgements and credit of one channel in one session."""
+
+import attrs
+
+from ctlha_trio._errors import BusyError, LocalProtocolError, RemoteProtocolError
+from ctlha_trio.wire._frame import SLOT_SIZE_MAX, Fault
+
+
+@attrs.frozen
+class ChannelOffer:
+    """A channel as the peer opened it."""
+
+    slot_size: int
+    slots: int
+    credit: int
+    """Free slots at that time: the first credit."""
+
+
+def check_offer(slot_size: int, slots: int, credit: int) -> ChannelOffer:
+    """The offer, if it can be. ``RemoteProtocolError`` otherwise."""
+    if not 1 <= slot_size <= SLOT_SIZE_MAX:
+        raise RemoteProtocolError(Fault.SIZE.value, f"slots of {slot_size} bytes")
+    if slots < 1:
+        raise RemoteProtocolError(Fault.COUNT.value, "a channel without slots")
+    if credit > slots:
+        raise RemoteProtocolError(Fault.CREDIT.value, f"{credit} of {slots} slots free")
+    return ChannelOffer(slot_size, slots, credit)
+
+
+@attrs.define(eq=False)
+class ChannelFlow:
+    """Sequences count messages from 1 in each session and direction; a gap is an error, never mended.
+
+    Sending: ``acknowledged <= written <= accepted <= limit``. A message holds one of this side's ``slots`` from its
+    acceptance to its acknowledgement, and needs one of the peer's, which ``limit`` counts: the highest sequence that
+    the peer has room for. It never falls.
+    """
+
+    slot_size: int
+    slots: int
+    receive_limit: int
+    """Highest sequence that there is room for here: at first the free slots."""
+    accepted: int = 0
+    reserved: int = 0
+    """Messages that ride on pushes: accepted, and sequenced when their last fragment is written."""
+    written: int = 0
+    acknowledged: int = 0
+    limit: int = 0
+    received: int = 0
+    told_received: int = 0
+    told_limit: int = 0
+    _peer_slots: int = 0
+    _peer_limit: int = 0
+    """What the peer granted, usable or not."""
+    _usable: bool = False
+    """Whether the slots of both sides have one size."""
+
+    def learn_offer(self, offer: ChannelOffer) -> None:
+        """The peer opened the channel. With another slot size it stays without credit."""
+        self._peer_slots = offer.slots
+        self._peer_limit = offer.credit
+        self._usable = offer.slot_size == self.slot_size
+        if self._usable:
+            self.limit = offer.credit
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether one more message can be accepted."""
+        next_sequence = self.accepted + self.reserved + 1
+        return next_sequence <= self.limit and next_sequence <= self.acknowledged + self.slots
+
+    def accept(self) -> int:
+        """Sequence for one more message. ``BusyError`` without a free slot on both sides."""
+        next_sequence = self.accepted + self.reserved + 1
+        if next_sequence > self.limit or next_sequence > self.acknowledged + self.slots:
+            raise BusyError("no credit" if next_sequence > self.limit else "no free slot")
+        self.accepted += 1
+        return self.accepted
+
+    def reserve(self) -> None:
+        """Keep the place of a message that a push will carry. ``BusyError`` as for ``accept``."""
+        if not self.has_credit:
+            raise BusyError("no credit")
+        self.reserved += 1
+
+    def redeem(self) -> int:
+        """Sequence for a reserved message, to be written now. Everything accepted before must be written."""
+        if self.reserved == 0 or self.written != self.accepted:
+            raise LocalProtocolError("a reserved message may not overtake the accepted ones")
+        self.reserved -= 1
+        self.accepted += 1
+        self.written += 1
+        return self.written
+
+    def write(self, count: int) -> int:
+        """The next ``count`` accepted messages go into a frame; the sequence of the first."""
+        if not 1 <= count <= self.accepted - self.written:
+            raise LocalProtocolError("more messages written than accepted")
+        first = self.written + 1
+        self.written += count
+        return first
+
+    @property
+    def unsettled(self) -> int:
+        """Messages accepted here that the peer has not acknowledged."""
+        return self.accepted + self.reserved - self.acknowledged
+
+    def learn_acknowledgement(self, acknowledged: int, credit: int) -> int:
+        """What the peer has received and has room for; returns how many messages are newly acknowledged."""
+        if not self.acknowledged <= acknowledged <= self.written:
+            raise RemoteProtocolError(
+                Fault.ACKNOWLEDGEMENT.value, f"{acknowledged} is not in {self.acknowledged}..{self.written}"
+            )
+        limit = acknowledged + credit
+        if credit > self._peer_slots or limit < self._peer_limit:
+            raise RemoteProtocolError(
+                Fault.CREDIT.value, f"{credit} of {self._peer_slots} slots, {self._peer_limit} after {limit}"
+            )
+        fresh = acknowledged - self.acknowledged
+        self.acknowledged = acknowledged
+        self._peer_limit = limit
+        if self._usable:
+            self.limit = limit
+        return fresh
+
+    def receive(self, first_sequence: int, count: int) -> None:
+        """The peer sent ``count`` messages."""
+        if first_sequence != self.received + 1:
+            raise RemoteProtocolError(Fault.SEQUENCE.value, f"{first_sequence} after {self.received}")
+        if self.received + count > self.told_limit:
+            raise RemoteProtocolError(Fault.CREDIT.value, f"{count} more than the {self.told_limit} granted")
+        self.received += count
+
+    def release(self, count: int) -> None:
+        """So many slots became free here."""
+        self.receive_limit += count
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the peer must be told: of messages received, or of room that it may be waiting for.
+
+        Freed room alone is told once it is half of the slots, or at once if the peer has none left.
+        """
+        if self.received > self.told_received:
+            return True
+        fresh = self.receive_limit - self.told_limit
+        return fresh > 0 and (2 * fresh >= self.slots or self.told_limit == self.received)
+
+    def tell(self) -> tuple[int, int]:
+        """Acknowledgement and credit for a frame that is written now."""
+        self.told_received = self.received
+        self.told_limit = self.receive_limit
+        return self.received, self.receive_limit - self.received

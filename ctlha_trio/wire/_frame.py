@@ -1,0 +1,160 @@
+"""The layout of a frame: one header of fixed size, little-endian, then the payload.
+
+======  ====  ==============================================================================
+offset  size  field
+======  ====  ==============================================================================
+0       3     magic
+3       1     version of this layout
+4       4     CRC32C over header and payload, this field taken as zero
+8       1     type
+9       1     flags
+10      2     channel, 0 where the frame belongs to none
+12      2     count of message slots in the payload
+14      2     reserved, zero
+16      8     session, 0 before it is agreed
+24      8     epoch of the sender's resource
+32      8     sequence of the first message, 0 without one
+40      8     highest sequence of this channel that the sender has received
+48      4     credit: messages beyond the acknowledged one that the sender has room for
+52      4     size of the payload in bytes
+======  ====  ==============================================================================
+"""
+
+import struct
+from enum import IntEnum, IntFlag, StrEnum
+
+import attrs
+
+Bytes = bytes | bytearray | memoryview
+
+MAGIC = b"CHA"
+FRAME_VERSION = 1
+"""Of the layout above. The hello agrees on what is said in it."""
+PREFIX = struct.Struct("<4sI")
+"""Magic with version, checksum: the part that the checksum takes as constant."""
+BODY = struct.Struct("<BBHHHQQQQII")
+"""Everything behind the checksum."""
+HEADER_SIZE = PREFIX.size + BODY.size
+PUSH_PREFIX = struct.Struct("<16sQ")
+"""Key and offset, before the data of a push."""
+HEARTBEAT_BODY = struct.Struct("<QQQ")
+"""Own stamp, the peer's last stamp, how long that one was held; microseconds."""
+CHANNEL_OPEN_BODY = struct.Struct("<II")
+"""Slot size in bytes, slots."""
+KEY_SIZE = 16
+NOTHING = memoryview(b"")
+
+CHANNEL_MAX = 0xFF
+"""Highest channel number: consumers below 0x80, the framework's own from there. Bounds what a peer can make us keep."""
+HELLO_SIZE_MAX = 4096
+"""A hello of one resource has under 200 bytes; this leaves room and costs a stranger nothing worth having."""
+REASON_SIZE_MAX = 256
+"""One line for a person."""
+SLOT_SIZE_MAX = 64 * 1024
+"""Messages are short; anything larger is pushed."""
+MESSAGES_SIZE_MAX = 64 * 1024
+"""A frame is written whole, so this bounds how long a control frame waits for it."""
+FRAGMENT_SIZE_MAX = 256 * 1024
+"""Half a millisecond at 500 MB/s of TLS: bulk data that a control frame may have to wait for."""
+
+
+class FrameType(IntEnum):
+    """What a frame says."""
+
+    HELLO = 1
+    HELLO_ACCEPT = 2
+    HELLO_REFUSE = 3
+    HELLO_CONFIRM = 4
+    HEARTBEAT = 5
+    MESSAGES = 6
+    PUSH = 7
+    ACKNOWLEDGE = 8
+    CHANNEL_OPEN = 9
+    GOODBYE = 10
+
+
+class Flag(IntFlag):
+    """What varies within a type."""
+
+    NONE = 0
+    MESSAGE_ATTACHED = 1
+    """A push whose payload ends with one message slot, delivered once the data is placed."""
+
+
+class Fault(StrEnum):
+    """Why bytes of the peer were refused: the closed list of ``RemoteProtocolError.reason``."""
+
+    MAGIC = "magic"
+    FRAME_VERSION = "frame-version"
+    CHECKSUM = "checksum"
+    TYPE = "type"
+    FLAGS = "flags"
+    RESERVED = "reserved"
+    CHANNEL = "channel"
+    COUNT = "count"
+    SIZE = "size"
+    SESSION = "session"
+    EPOCH = "epoch"
+    SEQUENCE = "sequence"
+    ACKNOWLEDGEMENT = "acknowledgement"
+    CREDIT = "credit"
+    HELLO = "hello"
+    REASON = "reason"
+    UNKNOWN_KEY = "unknown-key"
+    EXPIRED_KEY = "expired-key"
+    STALE_EPOCH = "stale-epoch"
+    OUT_OF_RANGE = "out-of-range"
+
+
+@attrs.frozen(kw_only=True)
+class Frame:
+    """One received frame. ``payload`` lies in the receive buffer and is gone with the next feed."""
+
+    kind: FrameType
+    flags: Flag = Flag.NONE
+    channel: int = 0
+    count: int = 0
+    session: int = 0
+    epoch: int = 0
+    first_sequence: int = 0
+    acknowledged: int = 0
+    credit: int = 0
+    payload: memoryview = NOTHING
+
+
+@attrs.frozen
+class FrameRule:
+    """What a type allows in the header."""
+
+    size_min: int
+    size_max: int
+    in_session: bool
+    """Whether the session is set."""
+    hello: bool = False
+    """Whether it may come before the session is agreed."""
+    channel: bool = False
+    """Whether it belongs to a channel, with acknowledgement and credit."""
+    messages: bool = False
+    """Whether it carries messages, with their count and sequence."""
+
+
+FRAME_RULES = {
+    FrameType.HELLO: FrameRule(1, HELLO_SIZE_MAX, in_session=False, hello=True),
+    FrameType.HELLO_ACCEPT: FrameRule(1, HELLO_SIZE_MAX, in_session=True, hello=True),
+    FrameType.HELLO_REFUSE: FrameRule(1, REASON_SIZE_MAX, in_session=False, hello=True),
+    FrameType.HELLO_CONFIRM: FrameRule(0, 0, in_session=True, hello=True),
+    FrameType.HEARTBEAT: FrameRule(HEARTBEAT_BODY.size, HEARTBEAT_BODY.size, in_session=True),
+    FrameType.MESSAGES: FrameRule(1, MESSAGES_SIZE_MAX, in_session=True, channel=True, messages=True),
+    FrameType.PUSH: FrameRule(PUSH_PREFIX.size, PUSH_PREFIX.size + FRAGMENT_SIZE_MAX, in_session=True),
+    FrameType.ACKNOWLEDGE: FrameRule(0, 0, in_session=True, channel=True),
+    FrameType.CHANNEL_OPEN: FrameRule(CHANNEL_OPEN_BODY.size, CHANNEL_OPEN_BODY.size, in_session=True, channel=True),
+    FrameType.GOODBYE: FrameRule(0, REASON_SIZE_MAX, in_session=True),
+}
+PUSH_WITH_MESSAGE = FrameRule(
+    PUSH_PREFIX.size + 1,
+    PUSH_PREFIX.size + FRAGMENT_SIZE_MAX + SLOT_SIZE_MAX,
+    in_session=True,
+    channel=True,
+    messages=True,
+)
+FRAME_SIZE_MAX = HEADER_SIZE + PUSH_WITH_MESSAGE.size_max

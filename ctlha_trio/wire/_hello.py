@@ -1,0 +1,183 @@
+"""What two nodes tell each other before a session, and why one refuses the other."""
+
+import struct
+from enum import StrEnum
+
+import attrs
+
+from ctlha_trio._errors import InvalidError, RemoteProtocolError
+from ctlha_trio.wire._frame import HELLO_SIZE_MAX, REASON_SIZE_MAX, Fault
+
+PROTOCOL_VERSION_MIN = 1
+PROTOCOL_VERSION_MAX = 1
+RESOURCES_MAX = 8
+"""With names of full length they still fit a hello."""
+NAME_SIZE_MAX = 255
+"""Bytes; the length field of a name is one byte."""
+
+_FIXED = struct.Struct("<HHIQ")
+_RESOURCE = struct.Struct("<QQ")
+
+
+class Refusal(StrEnum):
+    """Why a hello was refused: the closed list of ``RefusedError.reason``."""
+
+    SAME_NODE = "same-node"
+    FOREIGN_CLUSTER = "foreign-cluster"
+    WRONG_PEER = "wrong-peer"
+    VERSION = "version"
+    RESOURCE = "resource"
+    SIMULTANEOUS = "simultaneous"
+    MALFORMED = "malformed"
+    STOPPING = "stopping"
+
+
+@attrs.frozen
+class ResourceState:
+    """What a node knows of one resource."""
+
+    name: str
+    epoch: int
+    revision: int
+
+
+@attrs.frozen(kw_only=True)
+class Hello:
+    """The introduction of one node."""
+
+    cluster: str
+    node: str
+    incarnation: int
+    """Random for each process."""
+    session_half: int
+    """Random for each connection, never 0; 32 bits."""
+    resources: tuple[ResourceState, ...]
+    version_min: int = PROTOCOL_VERSION_MIN
+    version_max: int = PROTOCOL_VERSION_MAX
+
+    def resource(self, name: str) -> ResourceState | None:
+        """What the node said of that resource."""
+        return next((state for state in self.resources if state.name == name), None)
+
+
+def session_id(*, dialler_half: int, acceptor_half: int) -> int:
+    """The session that two hellos agree on: both halves, so neither side can be given an old one."""
+    return dialler_half << 32 | acceptor_half
+
+
+def judge_hello(own: Hello, theirs: Hello, *, peer: str, resource: str) -> Refusal | None:
+    """Why ``theirs`` cannot have a session with ``own``, whose configured peer is ``peer``; None if it can."""
+    if theirs.node == own.node:
+        return Refusal.SAME_NODE
+    if theirs.cluster != own.cluster:
+        return Refusal.FOREIGN_CLUSTER
+    if theirs.node != peer:
+        return Refusal.WRONG_PEER
+    if theirs.version_min > own.version_max or theirs.version_max < own.version_min:
+        return Refusal.VERSION
+    if theirs.resource(resource) is None:
+        return Refusal.RESOURCE
+    return None
+
+
+def _name_bytes(name: str) -> bytes:
+    encoded = name.encode()
+    if not 1 <= len(encoded) <= NAME_SIZE_MAX:
+        raise InvalidError(f"a name has 1 to {NAME_SIZE_MAX} bytes: {name!r}")
+    return bytes([len(encoded)]) + encoded
+
+
+def encode_hello(hello: Hello) -> bytes:
+    """The payload of a hello. ``InvalidError`` for names that cannot be sent."""
+    if len(hello.resources) > RESOURCES_MAX:
+        raise InvalidError(f"a hello has at most {RESOURCES_MAX} resources")
+    out = bytearray(_FIXED.pack(hello.version_min, hello.version_max, hello.session_half, hello.incarnation))
+    out += _name_bytes(hello.cluster)
+    out += _name_bytes(hello.node)
+    out.append(len(hello.resources))
+    for state in hello.resources:
+        out += _name_bytes(state.name)
+        out += _RESOURCE.pack(state.epoch, state.revision)
+    return bytes(out)
+
+
+@attrs.define(eq=False)
+class _Reader:
+    """Takes pieces off the front of a hello."""
+
+    data: bytes
+    position: int = 0
+
+    def take(self, size: int) -> bytes:
+        end = self.position + size
+        if end > len(self.data):
+            raise RemoteProtocolError(Fault.HELLO.value, "cut short")
+        piece = self.data[self.position : end]
+        self.position = end
+        return piece
+
+    def name(self) -> str:
+        size = self.take(1)[0]
+        try:
+            name = self.take(size).decode()
+        except UnicodeDecodeError as error:
+            raise RemoteProtocolError(Fault.HELLO.value, "name is not UTF-8") from error
+        if not name.isprintable() or not name:
+            raise RemoteProtocolError(Fault.HELLO.value, "name is empty or not printable")
+        return name
+
+
+def decode_hello(payload: bytes | memoryview) -> Hello:
+    """The hello in a payload. ``RemoteProtocolError`` for anything but a well-formed one."""
+    reader = _Reader(bytes(payload[:HELLO_SIZE_MAX]))
+    version_min, version_max, half, incarnation = _FIXED.unpack(reader.take(_FIXED.size))
+    if not 1 <= version_min <= version_max:
+        raise RemoteProtocolError(Fault.HELLO.value, "versions out of order")
+    if half == 0:
+        raise RemoteProtocolError(Fault.HELLO.value, "session half is zero")
+    cluster, node = reader.name(), reader.name()
+    count = reader.take(1)[0]
+    if count > RESOURCES_MAX:
+        raise RemoteProtocolError(Fault.HELLO.value, "too many resources")
+    resources = []
+    for _ in range(count):
+        name = reader.name()
+        epoch, revision = _RESOURCE.unpack(reader.take(_RESOURCE.size))
+        resources.append(ResourceState(name, epoch, revision))
+    if len({state.name for state in resources}) != count:
+        raise RemoteProtocolError(Fault.HELLO.value, "a resource twice")
+    if reader.position != len(payload):
+        raise RemoteProtocolError(Fault.HELLO.value, "bytes behind the end")
+    return Hello(
+        cluster=cluster,
+        node=node,
+        incarnation=incarnation,
+        session_half=half,
+        resources=tuple(resources),
+        version_min=version_min,
+        version_max=version_max,
+    )
+
+
+def decode_refusal(payload: bytes | memoryview) -> Refusal:
+    """The reason in a refusal. ``RemoteProtocolError`` if it is none of ours."""
+    try:
+        return Refusal(bytes(payload).decode("ascii"))
+    except ValueError as error:
+        raise RemoteProtocolError(Fault.REASON.value, "unknown refusal") from error
+
+
+def encode_reason(reason: str) -> bytes:
+    """A goodbye's reason, cut to what its frame may carry."""
+    return reason.encode()[:REASON_SIZE_MAX].decode(errors="ignore").encode()
+
+
+def decode_reason(payload: bytes | memoryview) -> str:
+    """The reason in a goodbye, printable in one line. ``RemoteProtocolError`` if it is not."""
+    try:
+        reason = bytes(payload).decode()
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError(Fault.REASON.value, "not UTF-8") from error
+    if not reason.isprintable():
+        raise RemoteProtocolError(Fault.REASON.value, "not printable")
+    return reason

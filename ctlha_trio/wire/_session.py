@@ -1,0 +1,140 @@
+"""The state of one session: what may be received in it, and when silence means loss."""
+
+import attrs
+
+from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
+from ctlha_trio.wire._flow import ChannelFlow, ChannelOffer, check_offer
+from ctlha_trio.wire._frame import CHANNEL_OPEN_BODY, HEARTBEAT_BODY, PUSH_PREFIX, Fault, Frame, FrameType
+
+HEARTBEAT_INTERVAL_S = 0.1
+"""Eight of them may be lost or late before the peer is believed dead."""
+SILENCE_S = 0.9
+"""Since the last frame was received. Under the second that failover has for noticing."""
+LATE_S = 0.05
+"""A watchdog that woke later than this slept through what may be waiting in the socket."""
+GRACE_S = 0.05
+"""What the reader then gets to catch up: many turns of the loop, and the verdict still comes within a second."""
+MICROSECONDS = 1_000_000
+
+
+@attrs.define(eq=False)
+class SessionCore:
+    """Judges the frames of one agreed session. ``RemoteProtocolError`` ends it. Times are seconds of one clock."""
+
+    session: int
+    epoch: int
+    """Announced by this side; goes into every frame."""
+    peer_epoch: int
+    """The latest that the peer announced; never falls within a session."""
+    last_received_s: float
+    heartbeat_due_s: float
+    round_trip_s: float | None = None
+    """Of the last heartbeat that came back; None before the first."""
+    _flows: dict[int, ChannelFlow] = attrs.field(factory=dict)
+    _offers: dict[int, ChannelOffer] = attrs.field(factory=dict)
+    _grace_until_s: float | None = None
+    _peer_stamp: int = 0
+    _peer_stamp_s: float = 0.0
+
+    @classmethod
+    def begin(cls, *, session: int, epoch: int, peer_epoch: int, now: float) -> "SessionCore":
+        """A session that was agreed at ``now``: its first heartbeat is due at once."""
+        return cls(session=session, epoch=epoch, peer_epoch=peer_epoch, last_received_s=now, heartbeat_due_s=now)
+
+    def open_channel(self, number: int, *, slot_size: int, slots: int, free_slots: int) -> ChannelFlow:
+        """This side opens a channel; the caller sends CHANNEL_OPEN before anything else on it."""
+        if number in self._flows:
+            raise LocalProtocolError(f"channel {number} is open in this session")
+        flow = ChannelFlow(slot_size=slot_size, slots=slots, receive_limit=free_slots)
+        self._flows[number] = flow
+        offer = self._offers.get(number)
+        if offer is not None:
+            flow.learn_offer(offer)
+        return flow
+
+    def receive(self, frame: Frame, now: float) -> int:
+        """Check a frame against the session and take in what it says; returns newly acknowledged messages.
+
+        Messages and pushed data are the caller's to deliver; ``attached_slot_size`` tells where a push's message is.
+        """
+        if frame.session != self.session:
+            raise RemoteProtocolError(Fault.SESSION.value, "frame of another session")
+        if frame.epoch < self.peer_epoch:
+            raise RemoteProtocolError(Fault.EPOCH.value, f"{frame.epoch} after {self.peer_epoch}")
+        self.peer_epoch = frame.epoch
+        self.last_received_s = now
+        self._grace_until_s = None
+        if frame.kind is FrameType.HEARTBEAT:
+            self._take_heartbeat(frame, now)
+        elif frame.kind is FrameType.CHANNEL_OPEN:
+            self._take_offer(frame)
+        elif frame.channel:
+            return self._take_flow(frame)
+        return 0
+
+    def _take_flow(self, frame: Frame) -> int:
+        flow = self._flows.get(frame.channel)
+        if flow is None or frame.channel not in self._offers:
+            raise RemoteProtocolError(Fault.CHANNEL.value, f"{frame.channel} is not open on both sides")
+        fresh = flow.learn_acknowledgement(frame.acknowledged, frame.credit)
+        if frame.count:
+            size = len(frame.payload)
+            if frame.kind is FrameType.MESSAGES and size != frame.count * flow.slot_size:
+                raise RemoteProtocolError(Fault.SIZE.value, f"{size} bytes for {frame.count} messages")
+            if frame.kind is FrameType.PUSH and size < PUSH_PREFIX.size + flow.slot_size:
+                raise RemoteProtocolError(Fault.SIZE.value, "no room for the attached message")
+            flow.receive(frame.first_sequence, frame.count)
+        return fresh
+
+    def _take_offer(self, frame: Frame) -> None:
+        if frame.channel in self._offers:
+            raise RemoteProtocolError(Fault.CHANNEL.value, f"{frame.channel} opened twice")
+        if frame.acknowledged:
+            raise RemoteProtocolError(Fault.ACKNOWLEDGEMENT.value, "before the channel is open")
+        slot_size, slots = CHANNEL_OPEN_BODY.unpack(frame.payload)
+        offer = check_offer(slot_size, slots, frame.credit)
+        self._offers[frame.channel] = offer
+        flow = self._flows.get(frame.channel)
+        if flow is not None:
+            flow.learn_offer(offer)
+
+    def _take_heartbeat(self, frame: Frame, now: float) -> None:
+        stamp, echo, held = HEARTBEAT_BODY.unpack(frame.payload)
+        self._peer_stamp, self._peer_stamp_s = stamp, now
+        if echo:
+            self.round_trip_s = max(0.0, now - (echo + held) / MICROSECONDS)
+
+    def heartbeat(self, now: float) -> bytes:
+        """The payload of a heartbeat that is written now. A stamp of 0 means none, so clocks are shifted by one."""
+        held = now - self._peer_stamp_s if self._peer_stamp else 0.0
+        return HEARTBEAT_BODY.pack(max(1, int(now * MICROSECONDS)), self._peer_stamp, max(0, int(held * MICROSECONDS)))
+
+    def take_heartbeat_due(self, now: float) -> bool:
+        """Whether a heartbeat is due; the next one is then due an interval after now."""
+        if now < self.heartbeat_due_s:
+            return False
+        self.heartbeat_due_s = now + HEARTBEAT_INTERVAL_S
+        return True
+
+    @property
+    def next_deadline_s(self) -> float:
+        """When the watchdog has to look again."""
+        silent_s = self.last_received_s + SILENCE_S
+        if self._grace_until_s is not None:
+            silent_s = max(silent_s, self._grace_until_s)
+        return min(self.heartbeat_due_s, silent_s)
+
+    def is_silent(self, now: float, *, planned_s: float) -> bool:
+        """Whether the peer is lost, asked by a watchdog that meant to wake at ``planned_s``.
+
+        A watchdog that woke late grants the reader one grace, once for each silence: its own loop stood still, and
+        the peer's frames may be waiting.
+        """
+        if now < self.last_received_s + SILENCE_S:
+            return False
+        if self._grace_until_s is None:
+            if now - planned_s <= LATE_S:
+                return True
+            self._grace_until_s = now + GRACE_S
+            return False
+        return now >= self._grace_until_s

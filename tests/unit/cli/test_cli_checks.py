@@ -1,0 +1,244 @@
+"""What a node looks at before it writes anything: each fault is found, named, and leaves everything as it was."""
+
+import hashlib
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from ctlha_trio._errors import ConfigError
+from ctlha_trio.cli._checks import prepare
+from ctlha_trio.cli._config import load_config
+from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.door import STATUS_SOCKET
+from ctlha_trio.seams import ThreadDisk, make_key
+
+SIZE = 64 * 1024
+BASE_PORT = 23_500
+
+
+@attrs.frozen
+class Pair:
+    folder: Path
+
+    @property
+    def a(self) -> Path:
+        return self.folder / "a"
+
+    @property
+    def config(self) -> Path:
+        return self.a / "node.toml"
+
+    def edit(self, old: str, new: str) -> None:
+        text = self.config.read_text()
+        assert old in text
+        self.config.write_text(text.replace(old, new, 1))
+
+    def fingerprint(self) -> dict[str, str]:
+        """Every file and its content."""
+        return {
+            str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            for path in self.folder.rglob("*")
+        }
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    create_pair(tmp_path / "p", NewPair(size_bytes=SIZE, link_addresses=loopback_addresses(BASE_PORT)))
+    return Pair(tmp_path / "p")
+
+
+async def faults_of(pair: Pair) -> list[str]:
+    """Each fault as ``key: problem``; nothing was changed by looking."""
+    before = pair.fingerprint()
+    with trio.fail_after(20), pytest.raises(ExceptionGroup) as caught:
+        await prepare(load_config(pair.config))
+    assert pair.fingerprint() == before
+    errors = caught.value.exceptions
+    assert all(isinstance(error, ConfigError) for error in errors)
+    lines = [str(error) for error in errors]
+    assert all(line.startswith(f"{pair.config}: ") for line in lines)
+    return [line.removeprefix(f"{pair.config}: ") for line in lines]
+
+
+def remove_key(pair: Pair) -> None:
+    (pair.a / "node.key").unlink()
+
+
+def open_key(pair: Pair) -> None:
+    (pair.a / "node.key").chmod(0o640)
+
+
+def break_key(pair: Pair) -> None:
+    (pair.a / "node.key").write_text("no key")
+
+
+def replace_key_by_folder(pair: Pair) -> None:
+    (pair.a / "node.key").unlink()
+    (pair.a / "node.key").mkdir(mode=0o700)
+
+
+def remove_volume(pair: Pair) -> None:
+    (pair.a / "volume.img").unlink()
+
+
+def shorten_volume(pair: Pair) -> None:
+    with (pair.a / "volume.img").open("r+b") as file:
+        file.truncate(SIZE)
+
+
+def lengthen_volume(pair: Pair) -> None:
+    with (pair.a / "volume.img").open("ab") as file:
+        file.write(bytes(4096))
+
+
+def configure_other_size(pair: Pair) -> None:
+    pair.edit(f"size_bytes = {SIZE}", f"size_bytes = {SIZE * 2}")
+
+
+def replace_volume_by_something(pair: Pair) -> None:
+    (pair.a / "volume.img").write_bytes(b"x" * (SIZE + 64 * 1024))
+
+
+def take_the_others_volume(pair: Pair) -> None:
+    shutil.copy(pair.folder / "b" / "volume.img", pair.a / "volume.img")
+
+
+def remove_arbiter(pair: Pair) -> None:
+    (pair.folder / "arbiter.db").unlink()
+
+
+def empty_arbiter(pair: Pair) -> None:
+    (pair.folder / "arbiter.db").write_bytes(b"")
+
+
+def replace_arbiter_by_something(pair: Pair) -> None:
+    (pair.folder / "arbiter.db").write_bytes(b"x" * 8192)
+
+
+def take_another_pairs_arbiter(pair: Pair) -> None:
+    other = pair.folder.parent / "q"
+    create_pair(other, NewPair(size_bytes=SIZE, link_addresses=loopback_addresses(BASE_PORT)))
+    shutil.copy(other / "arbiter.db", pair.folder / "arbiter.db")
+
+
+def take_a_new_arbiter_of_the_same_cluster(pair: Pair) -> None:
+    other = pair.folder.parent / "q"
+    cluster = load_config(pair.config).content.cluster
+    create_pair(other, NewPair(size_bytes=SIZE, link_addresses=loopback_addresses(BASE_PORT), cluster=cluster))
+    shutil.copy(other / "arbiter.db", pair.folder / "arbiter.db")
+
+
+def open_folder(pair: Pair) -> None:
+    pair.a.chmod(0o750)
+
+
+def rename_cluster(pair: Pair) -> None:
+    pair.edit(load_config(pair.config).content.cluster, "other")
+
+
+def swap_ids(pair: Pair) -> None:
+    pair.edit('node = "a"', 'node = "x"')
+
+
+@pytest.mark.parametrize(
+    ("damage", "key", "says"),
+    [
+        (remove_key, "link.key", "no such file"),
+        (open_key, "link.key", "open to others"),
+        (break_key, "link.key", "not a private key"),
+        (replace_key_by_folder, "link.key", "node.key"),
+        (remove_volume, "volume.file", "volume.img"),
+        (shorten_volume, "volume.file", "volume.img"),
+        (lengthen_volume, "volume.file", "volume.img"),
+        (configure_other_size, "volume.file", str(SIZE * 2)),
+        (replace_volume_by_something, "volume.file", "not a ctlha volume"),
+        (take_the_others_volume, "node", "belongs to 'b'"),
+        (remove_arbiter, "arbiter.sqlite", "no such file"),
+        (empty_arbiter, "arbiter.sqlite", "not an arbiter's file"),
+        (replace_arbiter_by_something, "arbiter.sqlite", "not an arbiter's file"),
+        (take_another_pairs_arbiter, "arbiter.sqlite", "belongs to"),
+        (take_a_new_arbiter_of_the_same_cluster, "arbiter.sqlite", "not the arbiter that this node belongs to"),
+        (rename_cluster, "cluster", "belongs to"),
+        (swap_ids, "node", "belongs to 'a'"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+async def test_a_fault_is_found_and_names_its_key(
+    pair: Pair, damage: Callable[[Pair], None], key: str, says: str
+) -> None:
+    damage(pair)
+    faults = await faults_of(pair)
+    assert any(fault.startswith(f"{key}: ") and says in fault for fault in faults), faults
+
+
+async def test_a_sound_node_has_no_fault_and_looking_changes_nothing(pair: Pair) -> None:
+    before = pair.fingerprint()
+    with trio.fail_after(20):
+        await prepare(load_config(pair.config))
+    assert pair.fingerprint() == before
+
+
+async def test_several_faults_are_named_at_once(pair: Pair) -> None:
+    for damage in (open_key, shorten_volume, remove_arbiter):
+        damage(pair)
+    keys = [fault.partition(": ")[0] for fault in await faults_of(pair)]
+    assert keys == ["link.key", "volume.file", "arbiter.sqlite"]
+
+
+async def test_a_folder_open_to_others(pair: Pair) -> None:
+    open_folder(pair)
+    (fault,) = await faults_of(pair)
+    assert "mode 0750" in fault
+    assert str(pair.a) in fault
+
+
+async def test_a_port_in_use(pair: Pair) -> None:
+    with socket.create_server(("127.0.0.1", BASE_PORT)):
+        (fault,) = await faults_of(pair)
+    assert fault.startswith(f"link.listen: cannot listen on 127.0.0.1:{BASE_PORT}: ")
+    assert "in use" in fault
+
+
+async def test_a_volume_in_use(pair: Pair) -> None:
+    held = await ThreadDisk().open(str(pair.a / "volume.img"))
+    (fault,) = await faults_of(pair)
+    held.close()
+    assert fault.startswith("volume.file: ")
+    assert "in use" in fault
+
+
+async def test_a_node_that_is_already_running(pair: Pair) -> None:
+    with socket.socket(socket.AF_UNIX) as living:
+        living.bind(str(pair.a / STATUS_SOCKET))
+        living.listen()
+        with pytest.raises(ExceptionGroup) as caught:
+            await prepare(load_config(pair.config))
+    (error,) = caught.value.exceptions
+    assert str(error).startswith(f"{pair.config}: node: a is already running")
+
+
+async def test_a_dead_nodes_socket_is_no_fault(pair: Pair) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(pair.a / STATUS_SOCKET))
+        dead.listen()
+    with trio.fail_after(20):
+        await prepare(load_config(pair.config))
+
+
+async def test_a_path_too_long_for_a_socket(pair: Pair) -> None:
+    long = pair.folder.parent / ("x" * 100)
+    shutil.copytree(pair.folder, long)
+    (fault, _) = await faults_of(Pair(long))
+    assert "more than 107 bytes" in fault
+
+
+async def test_another_key_of_our_own_is_not_a_fault_that_can_be_seen_here(pair: Pair) -> None:
+    """Only the peer can tell: it has the pin. So this is found when the two meet."""
+    (pair.a / "node.key").write_bytes(make_key())
+    with trio.fail_after(20):
+        await prepare(load_config(pair.config))

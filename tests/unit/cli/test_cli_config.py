@@ -1,0 +1,202 @@
+from pathlib import Path
+
+import pytest
+
+from ctlha_trio._errors import ConfigError
+from ctlha_trio.cli._config import is_loopback, load_config
+from ctlha_trio.seams import describe_key, load_key, make_key
+
+
+@pytest.fixture(scope="module")
+def pins(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("keys")
+    found = []
+    for name in ("1", "2", "3"):
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_bytes(make_key())
+        found.append(describe_key(load_key(path)))
+    return found
+
+
+@pytest.fixture
+def good(pins: list[str]) -> str:
+    return f"""\
+format = 1
+cluster = "c"
+node = "a"
+resource = "volume"
+[link]
+listen = "127.0.0.1:7900"
+key = "node.key"
+[peer]
+node = "b"
+address = "localhost:7902"
+pins = ["{pins[0]}"]
+[volume]
+file = "sub/volume.img"
+size_bytes = 65536
+[arbiter]
+sqlite = "../arbiter.db"
+"""
+
+
+def faults_of(tmp_path: Path, text: str | bytes) -> list[str]:
+    """Each fault as ``key: problem``; the file is named in all of them."""
+    file = tmp_path / "node.toml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ExceptionGroup) as caught:
+        load_config(file)
+    errors = caught.value.exceptions
+    assert all(isinstance(error, ConfigError) for error in errors)
+    lines = [str(error) for error in errors]
+    assert all(line.startswith(f"{file}: ") for line in lines)
+    return [line.removeprefix(f"{file}: ") for line in lines]
+
+
+def test_a_good_configuration(tmp_path: Path, good: str, pins: list[str]) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(good)
+    loaded = load_config(file)
+    assert loaded.content.link.listen == "127.0.0.1:7900"
+    assert [str(pin) for pin in loaded.content.peer.pins] == pins[:1]
+    assert loaded.volume_path == tmp_path / "sub" / "volume.img"
+    assert loaded.key_path == tmp_path / "node.key"
+    assert loaded.arbiter_path.resolve() == tmp_path.parent / "arbiter.db"
+
+
+def test_relative_configuration_paths_are_relative_to_the_file(
+    tmp_path: Path, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "node.toml").write_text(good)
+    monkeypatch.chdir(tmp_path)
+    assert load_config(Path("a/node.toml")).key_path == tmp_path / "a" / "node.key"
+
+
+def test_two_pins_for_rotation(tmp_path: Path, good: str, pins: list[str]) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(good.replace(f'["{pins[0]}"]', f'["{pins[0]}", "{pins[1]}"]'))
+    assert len(load_config(file).content.peer.pins) == 2
+
+
+def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
+    text = """\
+format = 1
+cluster = 5
+node = "a"
+strange = 1
+[link]
+listen = "127.0.0.1:x"
+other = 2
+[peer]
+node = "-"
+address = "127.0.0.1:0"
+pins = []
+[volume]
+file = ""
+size_bytes = true
+"""
+    assert {fault.partition(": ")[0] for fault in faults_of(tmp_path, text)} == {
+        "cluster",
+        "resource",
+        "strange",
+        "link.listen",
+        "link.key",
+        "link.other",
+        "peer.node",
+        "peer.address",
+        "peer.pins",
+        "volume.file",
+        "volume.size_bytes",
+        "arbiter",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "says"),
+    [
+        ("format = 1", "format = 2", "format", "must be 1"),
+        ("format = 1", "format = true", "format", "must be 1"),
+        ("format = 1", "", "format", "must be 1"),
+        ('cluster = "c"', 'cluster = ""', "cluster", "letters"),
+        ('cluster = "c"', 'cluster = "a/b"', "cluster", "letters"),
+        ('cluster = "c"', f'cluster = "{"x" * 65}"', "cluster", "letters"),
+        ('node = "a"', 'node = "b"', "peer.node", "one id"),
+        ('"localhost:7902"', '"127.0.0.1:7900"', "peer.address", "same as link.listen"),
+        ('"127.0.0.1:7900"', '"10.0.0.1:7900"', "link.listen", "not loopback"),
+        ('"127.0.0.1:7900"', '"0.0.0.0:7900"', "link.listen", "not loopback"),
+        ('"localhost:7902"', '"example.org:7902"', "peer.address", "not loopback"),
+        ('"localhost:7902"', '"localhost.example.org:7902"', "peer.address", "not loopback"),
+        ('"localhost:7902"', '"localhost"', "peer.address", "HOST:PORT"),
+        ('"localhost:7902"', '"localhost:99999"', "peer.address", "65535"),
+        ("size_bytes = 65536", "size_bytes = 65537", "volume.size_bytes", "multiple of 4096"),
+        ("size_bytes = 65536", "size_bytes = 0", "volume.size_bytes", "multiple of 4096"),
+        ("size_bytes = 65536", "size_bytes = -4096", "volume.size_bytes", "multiple of 4096"),
+        ("size_bytes = 65536", 'size_bytes = "64K"', "volume.size_bytes", "whole number"),
+        ('key = "node.key"', 'key = "a\\u0000b"', "link.key", "path"),
+        ('sqlite = "../arbiter.db"', 'etcd = "https://x"', "arbiter.sqlite", "missing"),
+    ],
+)
+def test_a_fault_names_its_key(tmp_path: Path, good: str, old: str, new: str, key: str, says: str) -> None:
+    assert old in good
+    faults = faults_of(tmp_path, good.replace(old, new, 1))
+    assert any(fault.startswith(f"{key}: ") and says in fault for fault in faults), faults
+
+
+def test_both_ends_off_loopback_are_two_faults(tmp_path: Path, good: str) -> None:
+    text = good.replace("127.0.0.1", "192.0.2.1").replace("localhost", "192.0.2.2")
+    assert [fault.partition(":")[0] for fault in faults_of(tmp_path, text)] == ["link.listen", "peer.address"]
+
+
+@pytest.mark.parametrize("value", ["5", '"x"', "[1]"])
+def test_a_table_that_is_none(tmp_path: Path, good: str, value: str) -> None:
+    assert "link: must be a table" in faults_of(tmp_path, good.replace("[link]", f"link = {value}\n[other]"))
+
+
+@pytest.mark.parametrize("value", ['["x"]', '"x"', "[5]", '["ed25519:AAAA"]', f'["ed25519:{"A" * 43}="]'])
+def test_pins_that_are_none(tmp_path: Path, good: str, pins: list[str], value: str) -> None:
+    (fault,) = faults_of(tmp_path, good.replace(f'["{pins[0]}"]', value))
+    assert fault.startswith("peer.pins: ")
+
+
+def test_three_pins_are_too_many(tmp_path: Path, good: str, pins: list[str]) -> None:
+    (fault,) = faults_of(tmp_path, good.replace(f'["{pins[0]}"]', str(pins).replace("'", '"')))
+    assert fault == "peer.pins: must be a list of one or two keys"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [(b"format = ", "TOML"), (b"\xff\xfe", "UTF-8"), (b"#" * 70_000, "longer"), (b"", "format")]
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: bytes, says: str) -> None:
+    (fault,) = faults_of(tmp_path, text)
+    assert says in fault
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder"])
+def test_a_configuration_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "node.toml"
+    if kind == "folder":
+        file.mkdir()
+    with pytest.raises(ExceptionGroup) as caught:
+        load_config(file)
+    (error,) = caught.value.exceptions
+    assert str(error).startswith(f"{file}: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("address", "answer"),
+    [
+        ("127.0.0.1:1", True),
+        ("127.9.9.9:1", True),
+        ("[::1]:1", True),
+        ("localhost:1", True),
+        ("[::]:1", False),
+        ("0.0.0.0:1", False),
+        ("10.1.1.1:1", False),
+        ("ip6-localhost:1", False),
+        ("[fe80::1]:1", False),
+    ],
+)
+def test_what_is_loopback(address: str, answer: bool) -> None:
+    assert is_loopback(address) is answer

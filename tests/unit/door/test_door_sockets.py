@@ -1,0 +1,108 @@
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+import trio
+
+from ctlha_trio._errors import ConfigError
+from ctlha_trio.door import MAX_SOCKET_PATH_BYTES, is_answered
+from ctlha_trio.door._sockets import BoundSocket, is_own_user
+
+
+def leave_stale_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(os.fspath(path))
+        dead.listen()
+
+
+async def test_a_bound_socket_is_for_its_user_only_and_goes_with_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    bound = BoundSocket.bind(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert is_answered(path)
+    bound.close()
+    assert not path.exists()
+    bound.close()
+
+
+async def test_a_dead_nodes_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    leave_stale_socket(path)
+    assert path.exists()
+    assert not is_answered(path)
+    bound = BoundSocket.bind(path)
+    assert is_answered(path)
+    bound.close()
+
+
+async def test_a_living_nodes_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    living = BoundSocket.bind(path)
+    with pytest.raises(ConfigError, match="already running"):
+        BoundSocket.bind(path)
+    assert is_answered(path)
+    living.close()
+
+
+async def test_a_full_backlog_is_a_living_node(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as waiting:
+        listening.bind(os.fspath(path))
+        listening.listen(0)
+        waiting.connect(os.fspath(path))
+        assert is_answered(path)
+        with pytest.raises(ConfigError):
+            BoundSocket.bind(path)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+async def test_what_is_no_socket_is_never_removed(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "s"
+    if kind == "file":
+        path.write_text("mine")
+    else:
+        path.mkdir()
+    with pytest.raises(ConfigError, match="not a socket"):
+        BoundSocket.bind(path)
+    assert path.exists()
+
+
+@pytest.mark.parametrize(("length", "fits"), [(MAX_SOCKET_PATH_BYTES, True), (MAX_SOCKET_PATH_BYTES + 1, False)])
+async def test_the_longest_path_that_fits(tmp_path: Path, length: int, fits: bool) -> None:
+    path = tmp_path / ("x" * (length - len(os.fsencode(tmp_path)) - 1))
+    if fits:
+        BoundSocket.bind(path).close()
+    else:
+        with pytest.raises(ConfigError, match="longer than the 107 bytes"):
+            BoundSocket.bind(path)
+
+
+async def test_closing_leaves_the_socket_of_a_successor(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    first = BoundSocket.bind(path)
+    path.unlink()
+    second = BoundSocket.bind(path)
+    first.close()
+    assert is_answered(path)
+    second.close()
+
+
+async def test_closing_survives_a_removed_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "f"
+    folder.mkdir()
+    bound = BoundSocket.bind(folder / "s")
+    (folder / "s").unlink()
+    folder.rmdir()
+    bound.close()
+
+
+async def test_the_users_own_processes_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, trio.socket.from_stdlib_socket(ours) as wrapped:
+        stream = trio.SocketStream(wrapped)
+        assert is_own_user(stream)
+        uid = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+        assert not is_own_user(stream)

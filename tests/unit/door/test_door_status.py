@@ -1,0 +1,188 @@
+"""The status socket, over real sockets."""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError
+from ctlha_trio._vocabulary import ctl_ha_state
+from ctlha_trio.door import STATUS_SOCKET, Door, Reply, _status as status_door, status_of, switchover_of
+from ctlha_trio.door._sockets import BoundSocket
+from ctlha_trio.pair import OperationKind
+from ctlha_trio.seams import Buffer
+
+
+class Verdict(Enum):
+    PROTECTED = "protected"
+
+
+@attrs.frozen
+class Transition:
+    at_s: float
+    what: str
+
+
+@attrs.frozen
+class Status:
+    verdict: Verdict = Verdict.PROTECTED
+    state: ctl_ha_state = ctl_ha_state.CTL_HA_STATE_HA
+    reasons: tuple[str, ...] = ("no-peer",)
+    transitions: tuple[Transition, ...] = (Transition(1.5, "lost"),)
+
+
+@attrs.define(eq=False)
+class TalkingNode:
+    refusal: CtlHaError | None = None
+    switched: int = 0
+
+    async def submit(
+        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+    ) -> Reply:
+        raise AssertionError("nobody asked for an operation")
+
+    def status(self) -> Status:
+        return Status()
+
+    async def switchover(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.refusal is not None:
+            raise self.refusal
+        self.switched += 1
+
+
+@attrs.frozen
+class Served:
+    node: TalkingNode
+    path: Path
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    node = TalkingNode()
+    door = Door(tmp_path)
+    component = door.component(node)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(door.run)
+            await component.init(component)
+            yield Served(node, tmp_path / STATUS_SOCKET)
+            nursery.cancel_scope.cancel()
+
+
+async def converse(path: Path, sent: bytes) -> bytes:
+    """Send, end the sending, and return everything that comes back."""
+    async with await trio.open_unix_socket(os.fspath(path)) as stream:
+        await stream.send_all(sent)
+        await stream.send_eof()
+        received = b""
+        try:
+            async for chunk in stream:
+                received += chunk
+        except trio.BrokenResourceError:
+            pass
+        return received
+
+
+async def test_status_answers_before_the_node_was_ever_started(served: Served) -> None:
+    assert await status_of(served.path) == {
+        "verdict": "protected",
+        "state": "CTL_HA_STATE_HA",
+        "reasons": ["no-peer"],
+        "transitions": [{"at_s": 1.5, "what": "lost"}],
+    }
+
+
+async def test_a_switchover_that_succeeds(served: Served) -> None:
+    await switchover_of(served.path)
+    assert served.node.switched == 1
+
+
+async def test_a_switchover_that_is_refused_says_why(served: Served) -> None:
+    served.node.refusal = FailedError("the peer is away")
+    with pytest.raises(FailedError, match="the peer is away"):
+        await switchover_of(served.path)
+
+
+async def test_several_requests_on_one_connection(served: Served) -> None:
+    answers = await converse(served.path, b'{"request": "status"}\n{"request": "switchover"}\n')
+    assert [json.loads(line)["ok"] for line in answers.splitlines()] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"status", b"[]", b"7", b'{"request": "reboot"}', b'{"request": []}', b"\xff\xfe"]
+)
+async def test_anything_else_is_answered_with_what_there_is(served: Served, line: bytes) -> None:
+    answer = json.loads(await converse(served.path, line + b"\n"))
+    assert answer["ok"] is False
+    assert "switchover" in answer["error"]
+    assert served.node.switched == 0
+
+
+async def test_a_line_without_end_is_closed(served: Served) -> None:
+    assert await converse(served.path, b"x" * 5000) == b""
+
+
+async def test_a_line_that_never_ends_is_closed_after_its_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_door, "LINE_S", 0.05)
+    async with await trio.open_unix_socket(os.fspath(served.path)) as stream:
+        await stream.send_all(b'{"request"')
+        assert await stream.receive_some() == b""
+
+
+async def test_another_user_gets_no_answer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    uid = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+    with pytest.raises(DisconnectError):
+        await status_of(served.path)
+
+
+async def test_the_ninth_connection_is_closed(served: Served) -> None:
+    async with trio.open_nursery() as nursery:
+        streams = [await trio.open_unix_socket(os.fspath(served.path)) for _ in range(8)]
+        await wait_all_tasks_blocked()
+        with pytest.raises(DisconnectError):
+            await status_of(served.path)
+        for stream in streams:
+            nursery.start_soon(stream.aclose)
+    await wait_all_tasks_blocked()
+    assert (await status_of(served.path))["verdict"] == "protected"
+
+
+async def test_no_node_is_no_answer(tmp_path: Path) -> None:
+    with pytest.raises(DisconnectError, match="no node listens there"):
+        await status_of(tmp_path / STATUS_SOCKET)
+
+
+async def test_a_node_that_accepts_and_says_nothing_is_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / STATUS_SOCKET
+    bound = BoundSocket.bind(path)
+    with pytest.raises(DisconnectError, match=r"no answer within 0.05 s"):
+        await status_of(path, timeout_s=0.05)
+    bound.close()
+
+
+@pytest.mark.parametrize("answer", [b"nonsense\n", b"[]\n", b'{"ok": true}\n', b"x" * 300_000, b""])
+async def test_an_answer_that_is_none(tmp_path: Path, answer: bytes) -> None:
+    path = tmp_path / STATUS_SOCKET
+    bound = BoundSocket.bind(path)
+
+    async def answer_once() -> None:
+        async with await bound.listener.accept() as stream:
+            await stream.receive_some()
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(answer)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer_once)
+            with pytest.raises(DisconnectError):
+                await status_of(path)
+    bound.close()

@@ -1,0 +1,581 @@
+"""Two links and the network between them: how sessions begin and end. All under virtual time."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, RefusedError
+from ctlha_trio.link import (
+    Channel,
+    ChannelEvent,
+    Connected,
+    Disconnected,
+    Link,
+    LinkConfig,
+    LossReason,
+)
+from ctlha_trio.seams import MemoryNetwork, Stream, TrioClock
+from ctlha_trio.wire import (
+    FrameDecoder,
+    FrameType,
+    Hello,
+    ResourceState,
+    decode_refusal,
+    encode_header,
+    encode_hello,
+)
+
+CONFIGS = {
+    node: LinkConfig(
+        cluster="c", node=node, peer=peer, resource="volume", listen=f"{node}-address", peer_address=f"{peer}-address"
+    )
+    for node, peer in (("a", "b"), ("b", "a"))
+}
+
+
+@attrs.define(eq=False)
+class Side:
+    """One node's link with a channel that shows what happens."""
+
+    link: Link
+    channel: Channel
+    reports: list[CtlHaError]
+    alive: bool = True
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    events: list[ChannelEvent] = attrs.field(factory=list)
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        with self.scope:
+            await self.link.run(task_status=task_status)
+
+    async def watch(self) -> None:
+        while True:
+            self.events += await self.channel.receive_events()
+
+    def events_of(self, kind: type[ChannelEvent]) -> list[ChannelEvent]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def losses(self) -> list[LossReason]:
+        return [event.reason for event in self.events if isinstance(event, Disconnected)]
+
+    @property
+    def reasons(self) -> list[str]:
+        return [error.reason for error in self.reports if isinstance(error, RefusedError)]
+
+
+def make_side(network: MemoryNetwork, config: LinkConfig, *, incarnation: int = 1) -> Side:
+    reports: list[CtlHaError] = []
+    sides: list[Side] = []
+    link = Link(
+        config,
+        clock=TrioClock(),
+        entropy=random.Random(f"{config.node}{incarnation}").randbytes,
+        transport=network.transport(config.node),
+        incarnation=incarnation,
+        alive=lambda: sides[0].alive,
+        report=reports.append,
+    )
+    sides.append(Side(link, link.open_channel(0x80, slot_size=16, slots=4), reports))
+    return sides[0]
+
+
+@attrs.define(eq=False)
+class Pair:
+    network: MemoryNetwork
+    nursery: trio.Nursery
+    a: Side
+    b: Side
+
+    async def start(self, side: Side) -> None:
+        await self.nursery.start(side.run)
+        self.nursery.start_soon(side.watch)
+
+    async def online(self) -> None:
+        await until(lambda: self.is_online)
+
+    @property
+    def is_online(self) -> bool:
+        one, other = self.a.link.session, self.b.link.session
+        return one is not None and other is not None and one.session == other.session
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> float:
+    """Seconds of virtual time until the condition held."""
+    started_s = trio.current_time()
+    with trio.fail_after(within_s):
+        while not condition():  # noqa: ASYNC110 - states of two nodes at once have no event, and time is virtual
+            await trio.sleep(0.001)
+    return trio.current_time() - started_s
+
+
+@asynccontextmanager
+async def open_pair(*, start: str = "ab", b_changes: dict[str, str] | None = None) -> AsyncIterator[Pair]:
+    network = MemoryNetwork()
+    b_config = attrs.evolve(CONFIGS["b"], **(b_changes or {}))
+    sides = {"a": make_side(network, CONFIGS["a"]), "b": make_side(network, b_config)}
+    async with trio.open_nursery() as nursery:
+        pair = Pair(network, nursery, sides["a"], sides["b"])
+        for node in start:
+            await pair.start(sides[node])
+        yield pair
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+async def test_either_may_start_first(autojump_clock: trio.testing.MockClock, order: str) -> None:
+    async with open_pair(start=order[0]) as pair:
+        await trio.sleep(5)
+        first, second = (pair.a, pair.b) if order == "ab" else (pair.b, pair.a)
+        assert first.link.state == "unknown"
+        assert first.link.session is None
+        await pair.start(second)
+        await pair.online()
+        assert (first.link.state, second.link.state) == ("online", "online")
+        assert not first.reports
+
+
+@pytest.mark.parametrize("_round", range(20))
+async def test_simultaneous_connects_end_in_exactly_one_session(
+    autojump_clock: trio.testing.MockClock, _round: int
+) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(5)
+        assert pair.is_online
+        for side in (pair.a, pair.b):
+            assert len(side.events_of(Connected)) == 1
+            assert side.losses == []
+            assert side.reports == []
+            assert side.link.statistics().sessions == 1
+
+
+async def test_the_preferred_dialler_refuses_while_its_own_hello_is_unanswered(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair(start="") as pair:
+        listener = await pair.network.transport("b").listen("b-address")
+        unanswered: list[Stream] = []
+
+        async def swallow(stream: Stream) -> None:
+            unanswered.append(stream)
+            await trio.sleep_forever()
+
+        pair.nursery.start_soon(listener.serve, swallow)
+        await pair.start(pair.a)
+        await until(lambda: bool(unanswered))
+        with trio.fail_after(1):
+            stream = await dial(pair.network, "b", "a-address", hello("b"))
+            assert await refusal(stream) == "simultaneous"
+        assert pair.a.reports == [], "the tie-break is no fault"
+
+
+async def test_the_other_accepts_and_gives_up_its_own_dial(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="") as pair:
+        listener = await pair.network.transport("a").listen("a-address")
+        ended: list[float] = []
+
+        async def swallow(stream: Stream) -> None:
+            buffer = memoryview(bytearray(4096))
+            while await stream.receive_into(buffer):
+                pass
+            ended.append(trio.current_time())
+
+        pair.nursery.start_soon(listener.serve, swallow)
+        await pair.start(pair.b)
+        await trio.sleep(0.1)
+        with trio.fail_after(1):
+            stream = await dial(pair.network, "a", "b-address", hello("a"))
+            await confirm(stream)
+            await until(lambda: pair.b.link.state == "online" and bool(ended))
+
+
+async def test_what_both_learn_of_each_other(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="") as pair:
+        pair.a.link.announce(epoch=7, revision=70)
+        pair.b.link.announce(epoch=5, revision=50)
+        await pair.start(pair.a)
+        await pair.start(pair.b)
+        await pair.online()
+        session = pair.a.link.session
+        assert session is not None
+        assert (session.peer_epoch, session.peer_revision, session.peer_incarnation) == (5, 50, 1)
+        await trio.sleep(0.1)
+        assert pair.b.events == [Connected(session=session.session, peer_incarnation=1, peer_epoch=7, peer_revision=70)]
+        pair.b.link.announce(epoch=8, revision=80)
+        await trio.sleep(0.2)
+        session = pair.a.link.session
+        assert session is not None
+        assert session.peer_epoch == 8
+        with pytest.raises(InvalidError):
+            pair.b.link.announce(epoch=7, revision=80)
+
+
+@pytest.mark.parametrize("cut", ["both", "one"])
+async def test_silence_is_noticed_within_a_second(autojump_clock: trio.testing.MockClock, cut: str) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(2.03)
+        pair.network.cut("b", "a")
+        if cut == "both":
+            pair.network.cut("a", "b")
+        assert 0.8 <= await until(lambda: pair.a.link.state == "unknown") <= 1.0
+        await trio.sleep(0.01)
+        assert pair.a.losses == [LossReason.SILENT]
+        last = pair.a.events[-1]
+        assert isinstance(last, Disconnected)
+        assert "0.9" in last.detail
+
+
+async def test_a_quiet_link_stays(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(120)
+        assert pair.is_online
+        assert pair.a.losses == pair.b.losses == []
+        statistics = pair.a.link.statistics()
+        assert statistics.sessions == 1
+        assert statistics.round_trip_s == pytest.approx(0.0, abs=0.001)
+        assert 1190 < statistics.frames_in < 1210
+
+
+async def test_heartbeats_are_withheld_while_the_disk_path_hangs(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(1)
+        pair.b.alive = False
+        assert 0.8 <= await until(lambda: pair.a.link.state == "unknown") <= 1.0
+        await trio.sleep(0.01)
+        assert pair.a.losses == [LossReason.SILENT]
+        pair.b.alive = True
+        await pair.online()
+        await trio.sleep(3)
+        assert pair.is_online
+
+
+async def test_a_broken_connection_is_noticed_at_once_and_made_again(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        for _ in range(5):
+            pair.network.reset("a", "b")
+            await until(lambda: pair.a.link.session is None or pair.b.link.session is None, within_s=0.1)
+            assert await until(lambda: pair.is_online) < 1.0
+        for side in (pair.a, pair.b):
+            assert set(side.losses) <= {LossReason.CLOSED, LossReason.REPLACED}
+            assert len(side.events_of(Connected)) == len(side.losses) + 1
+            assert [type(event) for event in side.events[:3]] == [Connected, Disconnected, Connected]
+            assert side.reports == []
+
+
+async def test_the_link_comes_back_after_a_cut(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        before = pair.a.link.session
+        pair.network.cut("a", "b")
+        pair.network.cut("b", "a")
+        await trio.sleep(20)
+        assert (pair.a.link.state, pair.b.link.state) == ("unknown", "unknown")
+        pair.network.heal()
+        assert await until(lambda: pair.is_online) < 4.5, "a hello under way may have to run out first"
+        assert before is not None
+        assert pair.a.link.session is not None
+        assert pair.a.link.session.session != before.session
+        await trio.sleep(5)
+        assert pair.is_online
+
+
+async def test_a_newer_connection_replaces_the_old(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="a") as pair:
+        first = await dial(pair.network, "b", "a-address", hello("b"))
+        await confirm(first)
+        await until(lambda: pair.a.link.state == "online")
+        second = await dial(pair.network, "b", "a-address", hello("b", incarnation=2))
+        assert pair.a.events_of(Disconnected) == []
+        await confirm(second)
+        await until(lambda: len(pair.a.events) == 3, within_s=0.5)
+        assert pair.a.losses == [LossReason.REPLACED]
+        assert [event.peer_incarnation for event in pair.a.events if isinstance(event, Connected)] == [1, 2]
+        session = pair.a.link.session
+        assert session is not None
+        assert session.peer_incarnation == 2
+
+
+async def test_a_hello_that_is_never_confirmed_replaces_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        stream = await dial(pair.network, "b", "a-address", hello("b"))
+        await trio.sleep(5)
+        assert pair.is_online
+        assert pair.a.losses == []
+        stream.close()
+
+
+async def test_a_peer_that_restarts_is_another_incarnation(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        pair.b.scope.cancel()
+        await until(lambda: pair.a.link.session is None, within_s=0.2)
+        pair.b = make_side(pair.network, CONFIGS["b"], incarnation=2)
+        await pair.start(pair.b)
+        await pair.online()
+        session = pair.a.link.session
+        assert session is not None
+        assert session.peer_incarnation == 2
+
+
+async def test_goodbye_is_heard_at_once_and_is_for_good(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(1)
+        started_s = trio.current_time()
+        await pair.b.link.goodbye("store failed")
+        assert trio.current_time() - started_s < 0.01
+        await until(lambda: bool(pair.a.losses) and bool(pair.b.losses), within_s=0.01)
+        assert pair.a.events[-1] == Disconnected(LossReason.GOODBYE, "store failed")
+        assert pair.b.events[-1] == Disconnected(LossReason.CLOSED, "goodbye said here: store failed")
+        await trio.sleep(10)
+        assert pair.a.link.session is pair.b.link.session is None
+        assert set(pair.a.reasons) == set(pair.b.reasons) == {"stopping"}
+
+
+async def test_goodbye_goes_behind_everything_queued(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(0.1)
+        for number in range(4):
+            pair.b.channel.send_nowait(bytes([number]) * 16)
+        await pair.b.link.goodbye("bye")
+        await trio.sleep(0.1)
+        assert [pair.a.channel.receive_nowait()[0] for _ in range(4)] == [0, 1, 2, 3]
+        with pytest.raises(DisconnectError):
+            pair.b.channel.send_nowait(bytes(16))
+
+
+async def test_goodbye_to_a_peer_that_does_not_listen_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        pair.network.cut("b", "a")
+        pair.network.cut("a", "b")
+        with trio.fail_after(1.01):
+            await pair.b.link.goodbye("bye")
+        assert pair.b.link.session is None
+        await pair.b.link.goodbye("again")
+
+
+async def test_a_cancelled_goodbye_still_leaves(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        pair.network.cut("b", "a")
+        with trio.move_on_after(0.1) as scope:
+            await pair.b.link.goodbye("bye")
+        assert scope.cancelled_caught
+        assert pair.b.link.session is None
+
+
+async def test_drop_ends_the_session_and_the_link_goes_on(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(1)
+        pair.a.link.drop("the probe was not answered")
+        assert pair.a.link.session is None
+        await pair.online()
+        await trio.sleep(0.1)
+        assert pair.a.events[1] == Disconnected(LossReason.CLOSED, "the probe was not answered")
+        pair.b.link.drop("")
+        assert pair.b.link.session is None
+
+
+async def test_an_address_that_cannot_be_had_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        other = make_side(pair.network, CONFIGS["a"])
+        with pytest.raises(OSError, match="in use"):
+            await other.link.run()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"node": "a"}, "same-node"),
+        ({"cluster": "other"}, "foreign-cluster"),
+        ({"node": "z"}, "wrong-peer"),
+        ({"resource": "other"}, "resource"),
+    ],
+)
+async def test_a_refusal_has_its_reason_on_both_sides(
+    autojump_clock: trio.testing.MockClock, changes: dict[str, str], reason: str
+) -> None:
+    async with open_pair(b_changes=changes) as pair:
+        await trio.sleep(3)
+        assert pair.a.link.session is pair.b.link.session is None
+        assert reason in pair.a.reasons
+        assert reason in pair.b.reasons
+        assert len(pair.a.reasons) < 60, "tries back off"
+
+
+async def test_only_one_side_may_find_the_other_wrong(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(b_changes={"peer": "z"}) as pair:
+        await trio.sleep(3)
+        assert pair.a.link.session is pair.b.link.session is None
+        assert set(pair.a.reasons) == set(pair.b.reasons) == {"wrong-peer"}
+        assert pair.a.events == pair.b.events == []
+
+
+# A peer made of bytes
+
+
+def hello(node: str, *, incarnation: int = 1, version: int = 1, half: int = 77) -> bytes:
+    body = encode_hello(
+        Hello(
+            cluster="c",
+            node=node,
+            incarnation=incarnation,
+            session_half=half,
+            resources=(ResourceState("volume", 0, 0),),
+            version_min=version,
+            version_max=version,
+        )
+    )
+    return encode_header(FrameType.HELLO, (body,)) + body
+
+
+async def dial(network: MemoryNetwork, node: str, address: str, data: bytes) -> Stream:
+    stream = await network.transport(node).dial(address)
+    await stream.send_all(data)
+    return stream
+
+
+async def answer(stream: Stream) -> tuple[FrameType, int, bytes]:
+    decoder = FrameDecoder()
+    while (frame := decoder.next_frame()) is None:
+        size = await stream.receive_into(decoder.space())
+        assert size, "closed without an answer"
+        decoder.received(size)
+    return frame.kind, frame.session, bytes(frame.payload)
+
+
+async def refusal(stream: Stream) -> str:
+    kind, _, payload = await answer(stream)
+    assert kind is FrameType.HELLO_REFUSE
+    return decode_refusal(payload)
+
+
+async def confirm(stream: Stream, *, xor: int = 0) -> int:
+    kind, session, _ = await answer(stream)
+    assert kind is FrameType.HELLO_ACCEPT
+    await stream.send_all(encode_header(FrameType.HELLO_CONFIRM, session=session ^ xor))
+    return session
+
+
+async def test_a_version_that_is_unknown_here_is_refused(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="a") as pair:
+        stream = await dial(pair.network, "b", "a-address", hello("b", version=2))
+        assert await refusal(stream) == "version"
+        assert pair.a.reasons == ["version"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n\r\n" + bytes(64),
+        encode_header(FrameType.HELLO, (b"nonsense",)) + b"nonsense",
+        encode_header(FrameType.HELLO, (bytes(5000),)),
+        encode_header(FrameType.HEARTBEAT, (bytes(24),), session=1) + bytes(24),
+        encode_header(FrameType.HELLO_CONFIRM, session=1),
+    ],
+)
+async def test_what_is_no_hello_is_malformed(autojump_clock: trio.testing.MockClock, data: bytes) -> None:
+    async with open_pair(start="a") as pair:
+        stream = await dial(pair.network, "b", "a-address", data)
+        assert await refusal(stream) == "malformed"
+        assert pair.a.reasons == ["malformed"]
+
+
+async def test_the_confirmation_must_name_the_session(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="a") as pair:
+        stream = await dial(pair.network, "b", "a-address", hello("b"))
+        await confirm(stream, xor=1)
+        await trio.sleep(0.1)
+        assert pair.a.link.session is None
+        assert pair.a.reasons == ["malformed"]
+
+
+async def test_a_slow_hello_ends_after_three_seconds_however_it_trickles(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair(start="a") as pair:
+        started_s = trio.current_time()
+        stream = await dial(pair.network, "b", "a-address", b"")
+        with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):  # noqa: PT012
+            for byte in hello("b"):
+                await stream.send_all(bytes([byte]))
+                await trio.sleep(0.05)
+        assert trio.current_time() - started_s == pytest.approx(3.0, abs=0.06)
+        assert pair.a.events == []
+
+
+async def test_at_most_eight_strangers_are_listened_to(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="a") as pair:
+        strangers = [await dial(pair.network, "x", "a-address", b"") for _ in range(8)]
+        await trio.sleep(0.1)
+        ninth = await dial(pair.network, "x", "a-address", b"")
+        with trio.fail_after(0.1):
+            assert await ninth.receive_into(memoryview(bytearray(1))) == 0
+        await trio.sleep(3)
+        for stream in strangers:
+            assert await stream.receive_into(memoryview(bytearray(1))) == 0
+        stream = await dial(pair.network, "b", "a-address", hello("b"))
+        await confirm(stream)
+        await until(lambda: pair.a.link.state == "online", within_s=0.1)
+
+
+async def test_strangers_do_not_disturb_a_session(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        for _ in range(8):
+            await dial(pair.network, "x", "a-address", b"x")
+        await trio.sleep(5)
+        assert pair.is_online
+        assert pair.a.losses == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "fault"),
+    [
+        (encode_header(FrameType.HEARTBEAT, (bytes(24),), session=1) + bytes(24), "session"),
+        (b"junk" * 20, "magic"),
+        (hello("b"), "type"),
+    ],
+)
+async def test_what_a_session_does_not_allow_ends_it_with_a_name(
+    autojump_clock: trio.testing.MockClock, frame: bytes, fault: str
+) -> None:
+    async with open_pair(start="a") as pair:
+        stream = await dial(pair.network, "b", "a-address", hello("b"))
+        await confirm(stream)
+        await until(lambda: pair.a.link.state == "online")
+        await stream.send_all(frame)
+        await until(lambda: pair.a.link.state == "unknown", within_s=0.1)
+        await trio.sleep(0.01)
+        last = pair.a.events[-1]
+        assert isinstance(last, Disconnected)
+        assert last.reason is LossReason.CLOSED
+        assert last.detail.startswith(f"{fault}: ")
+        assert [str(error).partition(":")[0] for error in pair.a.reports] == [fault]
+
+
+async def test_one_side_that_stands_still_does_not_suspect_the_other(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        mock_clock.autojump_threshold = 0
+        await pair.online()
+        await trio.sleep(1)
+        mock_clock.jump(5)
+        await trio.sleep(5)
+        assert pair.is_online
+        assert pair.a.losses == pair.b.losses == []

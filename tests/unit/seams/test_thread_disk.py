@@ -1,0 +1,269 @@
+import errno
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from ctlha_trio._errors import StoreError
+from ctlha_trio.seams import DiskFile, ThreadDisk, _thread_disk
+
+SIZE_BYTES = 64 * 1024
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    file = tmp_path / "volume"
+    file.write_bytes(bytes(SIZE_BYTES))
+    return str(file)
+
+
+@asynccontextmanager
+async def opened(path: str) -> AsyncIterator[DiskFile]:
+    with trio.fail_after(20):
+        file = await ThreadDisk().open(path)
+        try:
+            yield file
+        finally:
+            file.close()
+
+
+def content_of(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def fail_with(number: int) -> Callable[..., int]:
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+async def test_reads_what_was_written_at_each_offset(path: str) -> None:
+    async with opened(path) as file:
+        assert file.size_bytes == SIZE_BYTES
+        await file.pwrite(
+            [(512, b"one"), (515, bytearray(b"two")), (9000, memoryview(b"far")), (513, b""), (513, b"N")]
+        )
+        await file.flush()
+        assert await file.pread(510, 10) == b"\0\0oNetwo\0\0"
+        assert await file.pread(9000, 3) == b"far"
+        assert await file.pread(SIZE_BYTES, 0) == b""
+    assert content_of(path)[512:518] == b"oNetwo"
+
+
+async def test_a_later_extent_of_one_write_wins(path: str) -> None:
+    async with opened(path) as file:
+        await file.pwrite([(0, b"aaaa"), (2, b"bb"), (0, b"c")])
+        assert await file.pread(0, 4) == b"cabb"
+
+
+async def test_more_buffers_than_the_kernel_takes_at_once(path: str) -> None:
+    async with opened(path) as file:
+        await file.pwrite([(i * 4, i.to_bytes(4, "big")) for i in range(5000)])
+        content = await file.pread(0, 20_000)
+        assert [int.from_bytes(content[i : i + 4], "big") for i in range(0, 20_000, 4)] == list(range(5000))
+
+
+async def test_short_counts_go_on(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, read = os.pwrite, os.pread
+    monkeypatch.setattr(os, "pwritev", lambda fd, buffers, offset: write(fd, b"".join(buffers)[:7], offset))
+    monkeypatch.setattr(os, "pread", lambda fd, size, offset: read(fd, min(size, 5), offset))
+    async with opened(path) as file:
+        await file.pwrite([(100, b"0123456789"), (110, b"abc"), (113, b"defghijklmn")])
+        assert await file.pread(99, 26) == b"\0" + b"0123456789abcdefghijklmn" + b"\0"
+
+
+async def test_a_file_that_became_shorter_is_an_error_not_a_loop(path: str) -> None:
+    async with opened(path) as file:
+        os.truncate(path, 100)
+        with pytest.raises(StoreError, match="cut short"):
+            await file.pread(50, 100)
+
+
+async def test_a_write_of_nothing_is_an_error_not_a_loop(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pwritev", lambda *_: 0)
+    async with opened(path) as file:
+        with pytest.raises(StoreError, match="wrote nothing"):
+            await file.pwrite([(0, b"x")])
+
+
+@pytest.mark.parametrize(("offset", "size"), [(-1, 1), (0, -1), (SIZE_BYTES, 1), (SIZE_BYTES - 1, 2)])
+async def test_beyond_the_file_is_refused(path: str, offset: int, size: int) -> None:
+    async with opened(path) as file:
+        with pytest.raises(StoreError, match="not within"):
+            await file.pread(offset, size)
+        with pytest.raises(StoreError, match="not within"):
+            await file.pwrite([(0, b"not even this"), (offset if size >= 0 else -1, bytes(abs(size)))])
+        assert await file.pread(0, 4) == bytes(4)
+    assert len(content_of(path)) == SIZE_BYTES
+
+
+async def test_a_failed_read_is_an_error_of_that_read_alone(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(path) as file:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pread", fail_with(errno.EIO))
+            with pytest.raises(StoreError, match="read failed") as caught:
+                await file.pread(0, 1)
+        assert isinstance(caught.value.__cause__, OSError)
+        await file.pwrite([(0, b"x")])
+        await file.flush()
+
+
+@pytest.mark.parametrize(("call", "number"), [("fdatasync", errno.EIO), ("pwritev", errno.ENOSPC)])
+async def test_after_a_failed_write_or_flush_everything_is_refused(
+    path: str, call: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path) as file:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, fail_with(number))
+            with pytest.raises(StoreError) as caught:
+                await (file.flush() if call == "fdatasync" else file.pwrite([(0, b"x")]))
+        assert isinstance(caught.value.__cause__, OSError)
+        assert caught.value.__cause__.errno == number
+        for again in (file.flush, lambda: file.pwrite([(0, b"x")]), lambda: file.pread(0, 1)):
+            with pytest.raises(StoreError, match="refused, an earlier call failed"):
+                await again()
+
+
+async def test_a_flush_beside_a_failing_one_fails_too(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    calls = []
+
+    def fail_first(_: int) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            entered.set()
+            go_on.wait(10)
+            raise OSError(errno.EIO, "lost")
+
+    monkeypatch.setattr(os, "fdatasync", fail_first)
+    failed = 0
+
+    async def expect_failure(file: DiskFile) -> None:
+        nonlocal failed
+        with pytest.raises(StoreError):
+            await file.flush()
+        failed += 1
+
+    async with opened(path) as file:
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(expect_failure, file)
+            await trio.to_thread.run_sync(entered.wait, 10)
+            go_on.set()
+        assert failed == 2
+    assert len(calls) == 1
+
+
+async def test_a_write_that_ended_well_beside_a_failing_flush_is_not_trusted(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, may_return = threading.Event(), threading.Event()
+    real = os.pwritev
+
+    def write_slowly(fd: int, buffers: list[memoryview], offset: int) -> int:
+        count = real(fd, buffers, offset)
+        written.set()
+        may_return.wait(10)
+        return count
+
+    monkeypatch.setattr(os, "pwritev", write_slowly)
+    monkeypatch.setattr(os, "fdatasync", fail_with(errno.EIO))
+
+    async def write(file: DiskFile) -> None:
+        with pytest.raises(StoreError, match="refused"):
+            await file.pwrite([(0, b"x")])
+
+    async with opened(path) as file, trio.open_nursery() as nursery:
+        nursery.start_soon(write, file)
+        await trio.to_thread.run_sync(written.wait, 10)
+        with pytest.raises(StoreError, match="flush failed"):
+            await file.flush()
+        may_return.set()
+
+
+async def test_a_cancelled_call_ends_only_when_the_kernel_has(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    ended = False
+
+    def slow(_: int) -> None:
+        entered.set()
+        go_on.wait(10)
+
+    async def flush(file: DiskFile) -> None:
+        nonlocal ended
+        await file.flush()
+        ended = True
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    async with opened(path) as file, trio.open_nursery() as nursery:
+        nursery.start_soon(flush, file)
+        await trio.to_thread.run_sync(entered.wait, 10)
+        nursery.cancel_scope.cancel()
+        file.close()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert not ended
+            with pytest.raises(StoreError, match="in use"):
+                await ThreadDisk().open(path)
+        go_on.set()
+    assert ended
+    async with opened(path):
+        pass
+
+
+async def test_a_second_opener_gets_a_clear_error(path: str) -> None:
+    async with opened(path) as first:
+        with pytest.raises(StoreError, match="in use"):
+            await ThreadDisk().open(path)
+        script = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        other = await trio.run_process([sys.executable, "-c", script, path], check=False, capture_stderr=True)
+        assert b"BlockingIOError" in other.stderr
+        first.close()
+        first.close()
+        async with opened(path) as second:
+            assert await second.pread(0, 1) == b"\0"
+
+
+async def test_a_closed_file_refuses(path: str) -> None:
+    async with opened(path) as file:
+        file.close()
+        for call in (file.flush, lambda: file.pwrite([(0, b"x")]), lambda: file.pread(0, 1)):
+            with pytest.raises(StoreError, match="closed"):
+                await call()
+
+
+async def test_opens_only_what_exists_and_can_hold_a_volume(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, problem in [
+        ("missing", "No such file"),
+        (".", "Is a directory"),
+        ("pipe", "neither a file"),
+        ("\0", "null"),
+    ]:
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(StoreError, match=problem):
+            await ThreadDisk().open(f"{tmp_path}/{name}")
+        assert len(os.listdir("/proc/self/fd")) == before
+    assert not (tmp_path / "missing").exists()
+
+
+async def test_a_disk_that_hangs_does_not_take_the_threads_of_others(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(os, "pread", lambda *_: b"x" if go_on.wait(10) else b"")
+    async with opened(path) as file, trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(file.pread, 0, 1)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+        assert await trio.to_thread.run_sync(lambda: "free") == "free"
+        go_on.set()
+    assert _thread_disk.MAX_THREADS < 40

@@ -1,0 +1,305 @@
+import ssl
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, UntrustedPeerError
+from ctlha_trio.seams import Pin, Stream, TlsTransport, _certificates, _tcp, _tls, parse_address
+from ctlha_trio.seams._certificates import make_certificate, make_context, pin_of_certificate
+from ctlha_trio.seams._identity import pin_of
+
+ANYWHERE = "127.0.0.1:0"
+
+
+@attrs.define(eq=False)
+class Server:
+    """A listening node that echoes, and what it noticed."""
+
+    key: Ed25519PrivateKey
+    address: str = ""
+    reports: list[CtlHaError] = attrs.field(factory=list)
+    served: int = 0
+    reported: trio.Event = attrs.field(factory=trio.Event)
+
+    def report(self, error: CtlHaError) -> None:
+        self.reports.append(error)
+        self.reported.set()
+
+    async def echo(self, stream: Stream) -> None:
+        self.served += 1
+        buffer = memoryview(bytearray(65536))
+        while count := await stream.receive_into(buffer):
+            await stream.send_all(buffer[:count])
+
+
+def new_key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate()
+
+
+def pin(key: Ed25519PrivateKey) -> Pin:
+    return pin_of(key.public_key())
+
+
+@asynccontextmanager
+async def serving(key: Ed25519PrivateKey, *pins: Pin) -> AsyncIterator[Server]:
+    server = Server(key)
+    with trio.fail_after(20):
+        listener = await TlsTransport(key=key, pins=pins, report=server.report).listen(ANYWHERE)
+        server.address = listener.address
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.serve, server.echo)
+            yield server
+            nursery.cancel_scope.cancel()
+        listener.close()
+
+
+async def works(stream: Stream) -> bool:
+    await stream.send_all(b"?")
+    answer = bytearray(2)
+    return await stream.receive_into(memoryview(answer)) == 1 and answer[:1] == b"?"
+
+
+async def dial_until_admitted(transport: TlsTransport, address: str) -> Stream:
+    while True:
+        try:
+            return await transport.dial(address)
+        except DisconnectError:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_either_of_two_pins_is_enough_on_both_sides() -> None:
+    a, b, next_a, next_b = new_key(), new_key(), new_key(), new_key()
+    for server_key in (a, next_a):
+        async with serving(server_key, pin(b), pin(next_b)) as server:
+            for client_key in (b, next_b):
+                stream = await TlsTransport(key=client_key, pins=[pin(a), pin(next_a)]).dial(server.address)
+                assert await works(stream)
+                stream.close()
+            assert not server.reports
+
+
+@pytest.mark.parametrize("wrong_side", ["server", "client"])
+async def test_a_wrong_key_is_named_on_both_sides(wrong_side: str) -> None:
+    a, b, stranger = new_key(), new_key(), new_key()
+    async with serving(stranger if wrong_side == "server" else a, pin(b)) as server:
+        client = TlsTransport(key=stranger if wrong_side == "client" else b, pins=[pin(a)])
+        with pytest.raises(UntrustedPeerError, match=r"peer\.pins") as caught:
+            await client.dial(server.address)
+        assert server.address in str(caught.value)
+        await server.reported.wait()
+        (report,) = server.reports
+        assert isinstance(report, UntrustedPeerError)
+        assert "peer.pins" in str(report)
+        assert not server.served
+        refuser = str(caught.value) if wrong_side == "server" else str(report)
+        assert "is not among peer.pins" in refuser
+
+
+async def test_a_foreign_key_under_the_pinned_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b, stranger = new_key(), new_key(), new_key()
+    monkeypatch.setattr(_certificates, "pin_of", lambda _: pin(b))
+    forger = TlsTransport(key=stranger, pins=[pin(a)])
+    monkeypatch.undo()
+    async with serving(a, pin(b)) as server:
+        with pytest.raises(UntrustedPeerError, match="does not trust our key"):
+            await forger.dial(server.address)
+        await server.reported.wait()
+        assert not server.served
+
+
+@pytest.mark.parametrize("delegated_side", ["server", "client"])
+async def test_a_key_that_the_pinned_key_only_vouches_for_is_refused(
+    delegated_side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, delegate = new_key(), new_key(), new_key()
+    voucher = a if delegated_side == "server" else b
+
+    def vouch(_: Ed25519PrivateKey) -> object:
+        return make_certificate(voucher, subject_key=delegate.public_key())
+
+    def delegated(pinned: Pin) -> TlsTransport:
+        with monkeypatch.context() as patch:
+            patch.setattr(_certificates, "make_certificate", vouch)
+            return TlsTransport(key=delegate, pins=[pinned], report=server.report)
+
+    server = Server(a)
+    on_a = delegated(pin(b)) if delegated_side == "server" else TlsTransport(key=a, pins=[pin(b)], report=server.report)
+    on_b = delegated(pin(a)) if delegated_side == "client" else TlsTransport(key=b, pins=[pin(a)])
+    listener = await on_a.listen(ANYWHERE)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.serve, server.echo)
+            with pytest.raises(UntrustedPeerError):
+                await on_b.dial(listener.address)
+            await server.reported.wait()
+            nursery.cancel_scope.cancel()
+    listener.close()
+    assert isinstance(server.reports[0], UntrustedPeerError)
+    assert not server.served
+
+
+async def test_a_client_without_a_key_is_refused_and_reported() -> None:
+    a, b = new_key(), new_key()
+    async with serving(a, pin(b)) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        await refused(server, context)
+        await server.reported.wait()
+        assert "no key" in str(server.reports[0])
+
+
+async def test_older_tls_is_refused_even_with_the_right_key() -> None:
+    a, b = new_key(), new_key()
+    context = make_context(b, [pin(a)], server_side=False)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with serving(a, pin(b)) as server:
+        await refused(server, context)
+
+
+async def refused(server: Server, context: ssl.SSLContext) -> None:
+    raw = await trio.open_tcp_stream(*parse_address(server.address))
+    async with trio.SSLStream(raw, context, https_compatible=True) as stream:
+        try:
+            answer = await stream.receive_some(10)
+        except trio.BrokenResourceError:
+            answer = b""
+        assert not answer
+    assert not server.served
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        bytes(200_000),
+        b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(0x4000 - 4) + (b"\x16\x03\x03\x40\x00" + bytes(0x4000)) * 8,
+    ],
+    ids=["plain", "zeros", "endless handshake"],
+)
+async def test_garbage_is_closed_at_once_and_reaches_no_handler(words: bytes) -> None:
+    a, b = new_key(), new_key()
+    async with serving(a, pin(b)) as server:
+        stream = await trio.open_tcp_stream(*parse_address(server.address))
+        async with stream:
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(words)
+                while await stream.receive_some(1000):
+                    continue
+        assert not server.served
+        assert not server.reports
+        with closing(await TlsTransport(key=b, pins=[pin(a)]).dial(server.address)) as honest:
+            assert await works(honest)
+
+
+async def test_many_silent_strangers_keep_the_peer_out_only_until_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _tcp.HANDSHAKE_DEADLINE_S <= 3
+    monkeypatch.setattr(_tcp, "HANDSHAKE_DEADLINE_S", 0.3)
+    a, b = new_key(), new_key()
+    client = TlsTransport(key=b, pins=[pin(a)])
+    async with serving(a, pin(b)) as server:
+        established = await client.dial(server.address)
+        began = trio.current_time()
+        strangers = [await trio.open_tcp_stream(*parse_address(server.address)) for _ in range(50)]
+        closed_at_once = 0
+        for stranger in strangers[_tcp.MAX_HANDSHAKES :]:
+            with trio.move_on_after(0.2):
+                closed_at_once += await stranger.receive_some(1) == b""
+        assert closed_at_once == 50 - _tcp.MAX_HANDSHAKES
+        assert await works(established)
+        stream = await dial_until_admitted(client, server.address)
+        assert trio.current_time() - began < 2
+        assert await works(stream)
+        for connection in (established, stream):
+            connection.close()
+        for stranger in strangers:
+            await stranger.aclose()
+
+
+async def test_a_listener_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tls, "DIAL_DEADLINE_S", 0.1)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    client = TlsTransport(key=new_key(), pins=[pin(new_key())])
+    with trio.fail_after(20), pytest.raises(DisconnectError, match="no answer"):
+        await client.dial(f"127.0.0.1:{listener.socket.getsockname()[1]}")
+    await listener.aclose()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["close", "garbage"])
+async def test_a_listener_of_another_kind_is_a_disconnect(answer: bytes) -> None:
+    async def say(stream: trio.SocketStream) -> None:
+        if answer:
+            await stream.receive_some(10_000)
+            await stream.send_all(answer)
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    client = TlsTransport(key=new_key(), pins=[pin(new_key())])
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, say, [listener])
+            with pytest.raises(DisconnectError):
+                await client.dial(f"127.0.0.1:{listener.socket.getsockname()[1]}")
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_send_that_was_cut_short_is_the_last() -> None:
+    a, b = new_key(), new_key()
+    async with serving(a, pin(b)) as server:
+        stream = await TlsTransport(key=b, pins=[pin(a)]).dial(server.address)
+        with trio.move_on_after(0.05) as scope:
+            await stream.send_all(bytes(64 * 1024 * 1024))
+        assert scope.cancelled_caught
+        with pytest.raises(trio.BrokenResourceError, match="cut short"):
+            await stream.send_all(b"more")
+        stream.close()
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_one_or_two_pins(count: int) -> None:
+    with pytest.raises(InvalidError, match=r"peer\.pins"):
+        TlsTransport(key=new_key(), pins=[pin(new_key()) for _ in range(count)])
+
+
+def test_the_private_key_is_gone_from_temporary_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    modes: list[tuple[int, int]] = []
+
+    def spy(_: ssl.SSLContext, file: Path, **options: object) -> None:
+        modes.append((file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777))
+        assert b"BEGIN ENCRYPTED PRIVATE KEY" in file.read_bytes()
+        assert options["password"]
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make_context(new_key(), [pin(new_key())], server_side=True)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", spy)
+    make_context(new_key(), [pin(new_key())], server_side=True)
+    assert modes == [(0o600, 0o700)]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("server_side", [False, True])
+def test_nothing_older_nothing_resumed_nobody_unverified(server_side: bool) -> None:
+    context = make_context(new_key(), [pin(new_key())], server_side=server_side)
+    assert context.minimum_version == context.maximum_version == ssl.TLSVersion.TLSv1_3
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.options & ssl.OP_NO_TICKET
+    if server_side:
+        assert context.num_tickets == 0
+
+
+def test_a_certificate_of_another_kind_of_key_has_no_pin() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, _certificates.FIRST_DAY, _certificates.LAST_DAY)
+    assert pin_of_certificate(builder.sign(key, SHA256()).public_bytes(Encoding.DER)) is None

@@ -1,0 +1,31 @@
+from collections.abc import Awaitable, Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ctlha_trio.seams import MemoryNetwork, TcpTransport, TlsTransport, describe_key, parse_pin
+from ctlha_trio.testing import TRANSPORT_CHECKS, PairFactory, TransportPair
+
+
+def make_memory_pair() -> TransportPair:
+    network = MemoryNetwork()
+    return TransportPair(server=network.transport("server"), client=network.transport("client"), address="anywhere")
+
+
+def make_tcp_pair() -> TransportPair:
+    return TransportPair(server=TcpTransport(), client=TcpTransport(), address="127.0.0.1:0")
+
+
+def make_tls_pair() -> TransportPair:
+    server, client = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    return TransportPair(
+        server=TlsTransport(key=server, pins=[parse_pin(describe_key(client))]),
+        client=TlsTransport(key=client, pins=[parse_pin(describe_key(server))]),
+        address="127.0.0.1:0",
+    )
+
+
+@pytest.mark.parametrize("make_pair", [make_memory_pair, make_tcp_pair, make_tls_pair])
+@pytest.mark.parametrize("check", TRANSPORT_CHECKS)
+async def test_conforms(check: Callable[[PairFactory], Awaitable[None]], make_pair: PairFactory) -> None:
+    await check(make_pair)

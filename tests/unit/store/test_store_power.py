@@ -1,0 +1,186 @@
+"""The store under power cuts at every disk call, with everything that may have become of unflushed writes."""
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from ctlha_trio._errors import StoreError
+from ctlha_trio.pair import Copy, Metadata
+from ctlha_trio.seams import TrioClock
+from ctlha_trio.store import BlockStore, image
+from ctlha_trio.testing import CallKind, Moment, PowerCut, PowerDisk
+
+SIZE_BYTES = 32 * 1024
+WRITE_BYTES = 1500
+FIRST = Metadata(
+    cluster="cluster",
+    node="a",
+    resource="volume",
+    # Long, so that the payload spans sectors and a torn slot is torn in its content.
+    lineage="0" * 3000,
+    arbiter="arbiter",
+    epoch=0,
+    revision=9,
+    primary="a",
+    members=("a", "b"),
+    copy=Copy.MEMBER,
+)
+
+
+def metadata(epoch: int) -> Metadata:
+    return attrs.evolve(FIRST, epoch=epoch, lineage=str(epoch) * 3000)
+
+
+@attrs.frozen
+class Write:
+    """The data of the write of this number; each has its own place, across sectors."""
+
+    number: int
+
+    @property
+    def offset(self) -> int:
+        return 4096 * self.number + 300
+
+    @property
+    def data(self) -> bytes:
+        return bytes([self.number + 1]) * WRITE_BYTES
+
+
+@attrs.frozen
+class Persist:
+    epoch: int
+
+
+STEPS: tuple[Write | Persist, ...] = (Write(0), Persist(1), Write(1), Write(2), Persist(2), Persist(3), Write(3))
+
+
+async def execute(store: BlockStore, step: Write | Persist, answered: list[Write | Persist]) -> None:
+    if isinstance(step, Write):
+        await store.write(step.offset, step.data)
+    else:
+        await store.persist(metadata(step.epoch))
+        assert store.metadata.epoch >= step.epoch
+    answered.append(step)
+
+
+def new_disk() -> PowerDisk:
+    return PowerDisk({"file": image(FIRST, SIZE_BYTES)})
+
+
+async def opened(disk: PowerDisk) -> BlockStore:
+    return await BlockStore.open(disk, "file", size_bytes=SIZE_BYTES, clock=TrioClock())
+
+
+async def live(disk: PowerDisk, answered: list[Write | Persist], *, at_once: bool = False) -> None:
+    """One life of a store, as far as the disk lets it: the steps one by one, or all queued before any is committed."""
+    store = await opened(disk)
+    async with trio.open_nursery() as nursery:
+        if at_once:
+            for step in STEPS:
+                nursery.start_soon(execute, store, step, answered)
+                await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(store.run)
+        if at_once:
+            await trio.testing.wait_all_tasks_blocked()
+        else:
+            for step in STEPS:
+                await execute(store, step, answered)
+        nursery.cancel_scope.cancel()
+    store.close()
+
+
+async def live_until_the_cut(disk: PowerDisk, *, at_once: bool = False) -> list[Write | Persist]:
+    answered: list[Write | Persist] = []
+    with pytest.raises((PowerCut, BaseExceptionGroup)) as caught:
+        await live(disk, answered, at_once=at_once)
+    if isinstance(caught.value, BaseExceptionGroup):
+        assert caught.value.split((PowerCut, StoreError))[1] is None
+    assert disk.is_cut
+    return answered
+
+
+async def check_survived(disk: PowerDisk, answered: list[Write | Persist]) -> None:
+    """Whatever was answered is there; metadata is that of the last answered persist or of the next."""
+    store = await opened(disk)
+    found = store.metadata.epoch
+    persisted = max((step.epoch for step in answered if isinstance(step, Persist)), default=0)
+    assert store.metadata == metadata(found)
+    assert found >= persisted
+    for place, step in enumerate(STEPS):
+        if isinstance(step, Write):
+            data = await store.read(step.offset, WRITE_BYTES)
+            promised = step in answered or any(Persist(epoch) in STEPS[place:] for epoch in range(1, found + 1))
+            if promised:
+                assert data == step.data
+            else:
+                assert set(data) <= {0, step.number + 1}
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_cut_at_every_disk_call(at_once: bool, moment: Moment) -> None:
+    undisturbed = new_disk()
+    answered: list[Write | Persist] = []
+    await live(undisturbed, answered, at_once=at_once)
+    assert set(answered) == set(STEPS)
+    assert undisturbed.count(CallKind.FLUSH) >= 6
+    for number in range(1, len(undisturbed.calls) + 1):
+        disk = new_disk()
+        disk.cut_at(number, moment)
+        answered = await live_until_the_cut(disk, at_once=at_once)
+        outcomes = disk.outcomes()
+        assert outcomes
+        for loss in outcomes:
+            await check_survived(disk.after_cut(loss), answered)
+
+
+async def test_life_goes_on_after_every_cut() -> None:
+    """A second life on what a first one left, cut too: slots keep alternating from whichever was left."""
+    calls = len((await lived()).calls)
+    for first_cut in range(2, calls + 1):
+        disk = new_disk()
+        disk.cut_at(first_cut, Moment.DURING)
+        await live_until_the_cut(disk)
+        for loss in disk.outcomes():
+            for second_cut in range(2, calls + 1, 3):
+                again = disk.after_cut(loss)
+                again.cut_at(second_cut, Moment.DURING)
+                answered = await live_until_the_cut(again)
+                for second_loss in again.outcomes():
+                    store = await opened(again.after_cut(second_loss))
+                    newest = [step.epoch for step in answered if isinstance(step, Persist)]
+                    assert not newest or store.metadata.epoch >= newest[-1]
+
+
+async def lived() -> PowerDisk:
+    disk = new_disk()
+    await live(disk, [])
+    return disk
+
+
+@pytest.mark.parametrize("ordinal", range(1, 8))
+@pytest.mark.parametrize("kind", [CallKind.WRITE, CallKind.FLUSH])
+async def test_failing_call_answers_nothing_that_a_cut_could_take_back(kind: CallKind, ordinal: int) -> None:
+    disk = new_disk()
+    (disk.fail_write_at if kind is CallKind.WRITE else disk.fail_flush_at)(ordinal)
+    answered: list[Write | Persist] = []
+    with pytest.RaisesGroup(StoreError, StoreError) as caught:
+        await live(disk, answered)
+    assert all(f"the store is dead: file: {kind.value} {ordinal} " in str(error) for error in caught.value.exceptions)
+    assert len(answered) < len(STEPS)
+    disk.cut_now()
+    for loss in disk.outcomes():
+        await check_survived(disk.after_cut(loss), answered)
+
+
+async def test_full_disk_kills_the_store_and_keeps_what_was_there() -> None:
+    disk = await lived()
+    disk.full()
+    again: list[Write | Persist] = []
+    with pytest.RaisesGroup(StoreError, StoreError):
+        await live(disk, again)
+    assert not again
+    disk.cut_now()
+    for loss in disk.outcomes():
+        await check_survived(disk.after_cut(loss), list(STEPS))

@@ -1,0 +1,164 @@
+"""The session: which frames are allowed in it, and when silence is loss."""
+
+import attrs
+import pytest
+
+from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
+from ctlha_trio.wire import (
+    CHANNEL_OPEN_BODY,
+    HEARTBEAT_INTERVAL_S,
+    SILENCE_S,
+    Fault,
+    Flag,
+    Frame,
+    FrameType,
+    SessionCore,
+)
+
+SESSION = 99
+HEARTBEAT = Frame(kind=FrameType.HEARTBEAT, session=SESSION, epoch=3, payload=memoryview(bytes(24)))
+OPEN = Frame(
+    kind=FrameType.CHANNEL_OPEN,
+    session=SESSION,
+    epoch=3,
+    channel=1,
+    credit=4,
+    payload=memoryview(CHANNEL_OPEN_BODY.pack(16, 4)),
+)
+MESSAGES = Frame(
+    kind=FrameType.MESSAGES,
+    session=SESSION,
+    epoch=3,
+    channel=1,
+    count=2,
+    first_sequence=1,
+    credit=4,
+    payload=memoryview(bytes(32)),
+)
+
+
+def begin(now: float = 10.0) -> SessionCore:
+    return SessionCore.begin(session=SESSION, epoch=3, peer_epoch=3, now=now)
+
+
+def begin_with_channel() -> SessionCore:
+    core = begin()
+    core.open_channel(1, slot_size=16, slots=4, free_slots=4).tell()
+    core.receive(OPEN, 10.0)
+    return core
+
+
+def test_messages_are_taken_in_sequence() -> None:
+    core = begin_with_channel()
+    core.receive(MESSAGES, 10.0)
+    core.receive(attrs.evolve(MESSAGES, first_sequence=3), 10.0)
+
+
+@pytest.mark.parametrize(
+    ("frame", "fault"),
+    [
+        (attrs.evolve(MESSAGES, session=98), Fault.SESSION),
+        (attrs.evolve(MESSAGES, epoch=2), Fault.EPOCH),
+        (attrs.evolve(MESSAGES, channel=2), Fault.CHANNEL),
+        (attrs.evolve(MESSAGES, first_sequence=2), Fault.SEQUENCE),
+        (attrs.evolve(MESSAGES, count=1), Fault.SIZE),
+        (attrs.evolve(MESSAGES, count=5, payload=memoryview(bytes(80))), Fault.CREDIT),
+        (attrs.evolve(MESSAGES, acknowledged=1), Fault.ACKNOWLEDGEMENT),
+        (attrs.evolve(MESSAGES, credit=3), Fault.CREDIT),
+        (attrs.evolve(MESSAGES, credit=5), Fault.CREDIT),
+        (OPEN, Fault.CHANNEL),
+        (attrs.evolve(OPEN, channel=2, credit=5), Fault.CREDIT),
+        (attrs.evolve(OPEN, channel=2, acknowledged=1), Fault.ACKNOWLEDGEMENT),
+        (attrs.evolve(OPEN, channel=2, payload=memoryview(CHANNEL_OPEN_BODY.pack(0, 4))), Fault.SIZE),
+        (attrs.evolve(OPEN, channel=2, payload=memoryview(CHANNEL_OPEN_BODY.pack(1 << 17, 4))), Fault.SIZE),
+        (attrs.evolve(OPEN, channel=2, credit=0, payload=memoryview(CHANNEL_OPEN_BODY.pack(16, 0))), Fault.COUNT),
+        (
+            attrs.evolve(MESSAGES, kind=FrameType.PUSH, flags=Flag.MESSAGE_ATTACHED, count=1),
+            Fault.SIZE,
+        ),
+    ],
+)
+def test_what_a_session_does_not_allow(frame: Frame, fault: Fault) -> None:
+    core = begin_with_channel()
+    with pytest.raises(RemoteProtocolError) as caught:
+        core.receive(frame, 10.0)
+    assert caught.value.reason == fault
+
+
+def test_messages_need_the_channel_opened_on_both_sides() -> None:
+    core = begin()
+    core.open_channel(1, slot_size=16, slots=4, free_slots=4)
+    with pytest.raises(RemoteProtocolError, match="channel"):
+        core.receive(MESSAGES, 10.0)
+
+
+def test_a_channel_opened_first_by_the_peer_has_credit_at_once() -> None:
+    core = begin()
+    core.receive(OPEN, 10.0)
+    flow = core.open_channel(1, slot_size=16, slots=4, free_slots=4)
+    assert flow.has_credit
+    with pytest.raises(LocalProtocolError):
+        core.open_channel(1, slot_size=16, slots=4, free_slots=4)
+
+
+def test_the_peers_epoch_rises_with_its_frames() -> None:
+    core = begin()
+    core.receive(attrs.evolve(HEARTBEAT, epoch=5), 10.0)
+    assert core.peer_epoch == 5
+    with pytest.raises(RemoteProtocolError, match="epoch"):
+        core.receive(attrs.evolve(HEARTBEAT, epoch=4), 10.0)
+
+
+def test_heartbeats_are_due_at_once_and_then_at_intervals() -> None:
+    core = begin(10.0)
+    assert core.take_heartbeat_due(10.0)
+    assert not core.take_heartbeat_due(10.05)
+    assert core.next_deadline_s == pytest.approx(10.0 + HEARTBEAT_INTERVAL_S)
+    assert core.take_heartbeat_due(10.5)
+    assert not core.take_heartbeat_due(10.55), "missed ones are not made up for"
+
+
+def test_silence_is_counted_from_the_last_frame() -> None:
+    core = begin(10.0)
+    assert not core.is_silent(10.0 + SILENCE_S - 0.01, planned_s=10.0 + SILENCE_S - 0.01)
+    core.receive(HEARTBEAT, 10.5)
+    assert not core.is_silent(10.0 + SILENCE_S, planned_s=10.0 + SILENCE_S)
+    assert core.is_silent(10.5 + SILENCE_S, planned_s=10.5 + SILENCE_S)
+
+
+def test_a_watchdog_that_slept_gives_the_reader_one_grace() -> None:
+    core = begin(10.0)
+    core.heartbeat_due_s = 100.0
+    assert not core.is_silent(15.0, planned_s=10.1), "its own loop stood still"
+    again_s = core.next_deadline_s
+    assert 15.0 < again_s <= 15.1
+    assert core.is_silent(again_s, planned_s=again_s)
+
+
+def test_a_frame_that_waited_while_the_loop_stood_still_ends_the_suspicion() -> None:
+    core = begin(10.0)
+    assert not core.is_silent(15.0, planned_s=10.1)
+    core.receive(HEARTBEAT, 15.01)
+    assert not core.is_silent(15.2, planned_s=15.2)
+    assert not core.is_silent(20.0, planned_s=15.3), "each silence has its own grace"
+
+
+def test_a_watchdog_that_keeps_waking_late_still_comes_to_a_verdict() -> None:
+    core = begin(10.0)
+    assert not core.is_silent(15.0, planned_s=10.1)
+    assert core.is_silent(17.0, planned_s=15.05)
+
+
+def test_the_round_trip_leaves_out_what_the_peer_held() -> None:
+    one, other = begin(10.0), SessionCore.begin(session=SESSION, epoch=3, peer_epoch=3, now=500.0)
+    assert one.round_trip_s is None
+    other.receive(attrs.evolve(HEARTBEAT, payload=memoryview(one.heartbeat(10.0))), 500.001)
+    one.receive(attrs.evolve(HEARTBEAT, payload=memoryview(other.heartbeat(500.051))), 10.053)
+    assert one.round_trip_s == pytest.approx(0.003, abs=1e-5)
+
+
+def test_a_nonsense_heartbeat_does_no_harm() -> None:
+    core = begin(10.0)
+    core.receive(attrs.evolve(HEARTBEAT, payload=memoryview(b"\xff" * 24)), 10.0)
+    assert core.round_trip_s == 0.0
+    assert len(core.heartbeat(11.0)) == 24
