@@ -1,1 +1,58 @@
-"""A typed Trio implementation of the high-availability interface of FreeBSD's CAM Target Layer."""
+"""A typed Trio implementation of the high-availability interface of FreeBSD's CAM Target Layer.
+
+What a program that runs as one of two nodes needs: ``open_node`` and what goes into it, the names of the header, the
+errors. ``ctlha_trio.seams`` has the real clock, disk and transports, ``ctlha_trio.arbiter`` the arbiters, and
+``ctlha_trio.testing`` pairs to test against. Every other package is a part of the whole, see the page on architecture.
+"""
+
+from importlib.metadata import version as _version
+
+from ctlha_trio._errors import (
+    ArbiterError as ArbiterError,
+    BusyError as BusyError,
+    ComponentError as ComponentError,
+    ConfigError as ConfigError,
+    CtlHaError as CtlHaError,
+    DisconnectError as DisconnectError,
+    EmptyError as EmptyError,
+    FailedError as FailedError,
+    InvalidError as InvalidError,
+    LocalProtocolError as LocalProtocolError,
+    NotPrimaryError as NotPrimaryError,
+    RefusedError as RefusedError,
+    RemoteProtocolError as RemoteProtocolError,
+    StoreError as StoreError,
+    UnknownOutcomeError as UnknownOutcomeError,
+    UntrustedPeerError as UntrustedPeerError,
+)
+from ctlha_trio._vocabulary import (
+    CTL_HA_STATE_IS_HA as CTL_HA_STATE_IS_HA,
+    CTL_HA_STATE_IS_SINGLE as CTL_HA_STATE_IS_SINGLE,
+    RemoteBuffer as RemoteBuffer,
+    ctl_evt_handler as ctl_evt_handler,
+    ctl_ha_channel as ctl_ha_channel,
+    ctl_ha_comp_status as ctl_ha_comp_status,
+    ctl_ha_component as ctl_ha_component,
+    ctl_ha_dt_cb as ctl_ha_dt_cb,
+    ctl_ha_dt_cmd as ctl_ha_dt_cmd,
+    ctl_ha_dt_req as ctl_ha_dt_req,
+    ctl_ha_dtid as ctl_ha_dtid,
+    ctl_ha_event as ctl_ha_event,
+    ctl_ha_mode as ctl_ha_mode,
+    ctl_ha_state as ctl_ha_state,
+    ctl_ha_status as ctl_ha_status,
+    ctl_hacmp_init_t as ctl_hacmp_init_t,
+    ctl_hacmp_start_t as ctl_hacmp_start_t,
+)
+from ctlha_trio.ha import (
+    Node as Node,
+    NodeConfig as NodeConfig,
+    Reason as Reason,
+    Status as Status,
+    Volume as Volume,
+    open_node as open_node,
+    run_node as run_node,
+)
+from ctlha_trio.seams import Seams as Seams
+
+__version__ = _version("ctlha-trio")

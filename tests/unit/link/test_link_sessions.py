@@ -21,13 +21,17 @@ from ctlha_trio.link import (
 )
 from ctlha_trio.seams import MemoryNetwork, Stream, TrioClock
 from ctlha_trio.wire import (
+    CHANNEL_OPEN_BODY,
+    HEADER_SIZE,
     FrameDecoder,
     FrameType,
     Hello,
     ResourceState,
+    decode_hello,
     decode_refusal,
     encode_header,
     encode_hello,
+    session_id,
 )
 
 CONFIGS = {
@@ -504,6 +508,36 @@ async def test_the_confirmation_must_name_the_session(autojump_clock: trio.testi
         assert pair.a.reasons == ["malformed"]
 
 
+@pytest.mark.parametrize("wrong", ["session", "kind", "node"])
+async def test_an_answer_that_is_wrong_is_refused_by_the_dialler(
+    autojump_clock: trio.testing.MockClock, wrong: str
+) -> None:
+    async with open_pair(start="") as pair:
+        listener = await pair.network.transport("b").listen("b-address")
+        heard: list[str] = []
+
+        async def answer_wrongly(stream: Stream) -> None:
+            kind, _, payload = await answer(stream)
+            assert kind is FrameType.HELLO
+            session = session_id(dialler_half=decode_hello(payload).session_half, acceptor_half=77)
+            body = hello("z" if wrong == "node" else "b")[HEADER_SIZE:]
+            kind = FrameType.HELLO_ACCEPT
+            if wrong == "session":
+                session ^= 1 << 40
+            elif wrong == "kind":
+                kind, body = FrameType.HELLO_CONFIRM, b""
+            await stream.send_all(encode_header(kind, (body,), session=session) + body)
+            heard.append(await refusal(stream))
+
+        pair.nursery.start_soon(listener.serve, answer_wrongly)
+        await pair.start(pair.a)
+        await until(lambda: bool(heard))
+        expected = "wrong-peer" if wrong == "node" else "malformed"
+        assert heard[0] == expected
+        assert set(pair.a.reasons) == {expected}
+        assert pair.a.events == []
+
+
 async def test_a_slow_hello_ends_after_three_seconds_however_it_trickles(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -566,6 +600,26 @@ async def test_what_a_session_does_not_allow_ends_it_with_a_name(
         assert last.reason is LossReason.CLOSED
         assert last.detail.startswith(f"{fault}: ")
         assert [str(error).partition(":")[0] for error in pair.a.reports] == [fault]
+
+
+async def test_a_goodbye_is_heard_though_sending_fails_at_the_same_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair(start="a") as pair:
+        for number in range(1, 11):
+            stream = await dial(pair.network, "b", "a-address", hello("b"))
+            session = await confirm(stream)
+            offer = CHANNEL_OPEN_BODY.pack(16, 4)
+            await stream.send_all(
+                encode_header(FrameType.CHANNEL_OPEN, (offer,), session=session, channel=0x80, credit=4) + offer
+            )
+            await trio.sleep(0.01)
+            assert pair.a.link.state == "online"
+            await stream.send_all(encode_header(FrameType.GOODBYE, (b"bye",), session=session) + b"bye")
+            stream.close()
+            pair.a.channel.send_nowait(bytes(16))
+            await trio.sleep(0.1)
+            assert pair.a.losses == [LossReason.GOODBYE] * number
 
 
 async def test_one_side_that_stands_still_does_not_suspect_the_other(

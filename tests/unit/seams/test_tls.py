@@ -184,19 +184,21 @@ async def refused(server: Server, context: ssl.SSLContext) -> None:
     [
         b"GET / HTTP/1.1\r\n\r\n",
         bytes(200_000),
-        b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(0x4000 - 4) + (b"\x16\x03\x03\x40\x00" + bytes(0x4000)) * 8,
+        b"\x16\x03\x01\x40\x00\x01\x01\x80\x00" + bytes(0x4000 - 4) + (b"\x16\x03\x01\x40\x00" + bytes(0x4000)) * 4,
     ],
     ids=["plain", "zeros", "endless handshake"],
 )
 async def test_garbage_is_closed_at_once_and_reaches_no_handler(words: bytes) -> None:
     a, b = new_key(), new_key()
     async with serving(a, pin(b)) as server:
+        began = trio.current_time()
         stream = await trio.open_tcp_stream(*parse_address(server.address))
         async with stream:
             with suppress(trio.BrokenResourceError):
                 await stream.send_all(words)
                 while await stream.receive_some(1000):
                     continue
+        assert trio.current_time() - began < _tcp.HANDSHAKE_DEADLINE_S / 2
         assert not server.served
         assert not server.reports
         with closing(await TlsTransport(key=b, pins=[pin(a)]).dial(server.address)) as honest:
@@ -263,6 +265,17 @@ async def test_a_send_that_was_cut_short_is_the_last() -> None:
         with pytest.raises(trio.BrokenResourceError, match="cut short"):
             await stream.send_all(b"more")
         stream.close()
+
+
+async def test_certificates_do_not_expire_and_need_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = new_key(), new_key()
+    monkeypatch.setattr(_certificates, "FIRST_DAY", _certificates.LAST_DAY)
+    client = TlsTransport(key=b, pins=[pin(a)])
+    monkeypatch.undo()
+    monkeypatch.setattr(_certificates, "LAST_DAY", _certificates.FIRST_DAY)
+    async with serving(a, pin(b)) as server:
+        with closing(await client.dial(server.address)) as stream:
+            assert await works(stream)
 
 
 @pytest.mark.parametrize("count", [0, 3])
