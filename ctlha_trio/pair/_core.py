@@ -199,9 +199,9 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
         case msg.Joined():
             admission.joined(step)
         case msg.HandoverPrepare():
-            handover.prepare(step)
+            handover.prepare(step, message)
         case msg.HandoverReady():
-            handover.peer_ready(step)
+            handover.peer_ready(step, message)
         case msg.HandoverDone():
             handover.done(step, message)
         case _:

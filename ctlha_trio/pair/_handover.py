@@ -27,6 +27,7 @@ def asked(step: Step) -> None:
     if state.phase is not Phase.MIRRORING or peer is None or peer.phase is not Phase.FOLLOWING:
         step.do(act.HandoverEnded("this node is not the primary of two members in sync"))
         return
+    step.change(handover_attempt=state.handover_attempt + 1)
     step.move(Phase.HANDING_OVER, "handover asked", Stage.DRAINING)
     step.set_timer(ev.Timer.HANDOVER_LIMIT, HANDOVER_LIMIT_S)
 
@@ -38,12 +39,14 @@ def drained(step: Step) -> None:
         return
     if not any(f.sequence for f in state.flights):
         step.change(stage=Stage.ASKING)
-        step.send(msg.HandoverPrepare(state.epoch))
+        step.send(msg.HandoverPrepare(state.epoch, state.handover_attempt))
 
 
-def peer_ready(step: Step) -> None:
+def peer_ready(step: Step, message: msg.HandoverReady) -> None:
     """The peer has flushed: flush here."""
-    if step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.ASKING:
+    state = step.state
+    asking = state.phase is Phase.HANDING_OVER and state.stage is Stage.ASKING
+    if asking and message.attempt == state.handover_attempt:
         step.change(stage=Stage.PERSISTING)
         step.persist(Copy.MEMBER)
 
@@ -109,26 +112,24 @@ def peer_lost(step: Step, loss: ev.Loss | None) -> None:
 # The secondary that takes it.
 
 
-def prepare(step: Step) -> None:
+def prepare(step: Step, message: msg.HandoverPrepare) -> None:
     """Everything sent is written; flush and persist."""
     if step.state.phase is Phase.FOLLOWING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING)
+        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt)
         step.persist(Copy.MEMBER)
 
 
 def prepared(step: Step) -> None:
     """Ready: the role comes with the record, not with this."""
     step.change(stage=Stage.ASKING)
-    step.send(msg.HandoverReady(step.state.epoch))
+    step.send(msg.HandoverReady(step.state.epoch, step.state.handover_attempt))
 
 
 def done(step: Step, message: msg.HandoverDone) -> None:
     """This node is primary by the record: persist it before serving."""
     state = step.state
     record = state.record
-    if state.phase is not Phase.FOLLOWING or state.stage is not Stage.ASKING or record is None:
-        return
-    if message.epoch != record.epoch + 1:
+    if state.phase is not Phase.FOLLOWING or record is None or message.epoch != record.epoch + 1:
         return
     record = record.succeed(primary=state.me, members=state.both, proposal=message.proposal)
     step.change(record=record, revision=message.revision, stage=Stage.RECORDING)

@@ -123,6 +123,8 @@ class PairState:
     probe_sent: int = 0
     probe_back: int = 0
     resync: Resync | None = None
+    handover_attempt: int = 0
+    """At the primary: the latest that was begun. At the secondary: the one that is being prepared."""
 
     @property
     def epoch(self) -> int:

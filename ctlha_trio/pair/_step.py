@@ -40,6 +40,7 @@ class Changes(TypedDict, total=False):
     probe_sent: int
     probe_back: int
     resync: Resync | None
+    handover_attempt: int
 
 
 @attrs.define(eq=False)

@@ -145,6 +145,8 @@ class HandoverPrepare:
     """Primary to secondary: everything is drained; flush and persist."""
 
     epoch: int
+    attempt: int
+    """An answer to an attempt that was given up must not be taken for one to the next."""
 
 
 @attrs.frozen
@@ -152,6 +154,7 @@ class HandoverReady:
     """The secondary is ready to be primary."""
 
     epoch: int
+    attempt: int
 
 
 @attrs.frozen
