@@ -107,7 +107,7 @@ def CTL_HA_STATE_IS_HA(state: ctl_ha_state) -> bool:
 class RemoteBuffer:
     """Where a transfer meets the other node's memory. The header's raw pointer becomes a key, never an address."""
 
-    key: bytes
+    key: bytes = attrs.field(repr=False)
     """128 random bits that name a registered region of the other node."""
     offset: int = 0
     """Bytes from the start of that region."""

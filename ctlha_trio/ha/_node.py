@@ -22,9 +22,6 @@ from ctlha_trio.store import BlockStore
 
 PAIR_CHANNEL: Final = 0x80
 """Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
-DISK_STALL_S: Final = 5.0
-"""A disk call that takes longer counts as hung: heartbeats stop, and the peer goes on alone. Virtual disks pause for a
-second or two and come back; initiators give up after 30."""
 
 _FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING})
 _MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource"})
@@ -142,7 +139,7 @@ async def run_node(
                     failures.append(error)
                     nursery.cancel_scope.cancel(reason="the configuration is wrong")
 
-            link = _make_link(config, seams, store, state.incarnation, report)
+            link = _make_link(config, seams, state.incarnation, report, alive=lambda: not driver.disk_hangs)
             channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT)
             driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, nursery)
             volume = Volume(config.size_bytes, driver, state.incarnation)
@@ -179,11 +176,13 @@ def _check_identity(config: NodeConfig, store: BlockStore, seams: Seams) -> None
 
 
 def _make_link(
-    config: NodeConfig, seams: Seams, store: BlockStore, incarnation: int, report: Callable[[CtlHaError], None]
+    config: NodeConfig,
+    seams: Seams,
+    incarnation: int,
+    report: Callable[[CtlHaError], None],
+    *,
+    alive: Callable[[], bool],
 ) -> Link:
-    def alive() -> bool:
-        return store.oldest_call_s is None or seams.clock.now() - store.oldest_call_s < DISK_STALL_S
-
     return Link(
         LinkConfig(
             cluster=config.cluster,

@@ -1,6 +1,7 @@
 """What this node says: messages in their order, and pushes of data in theirs, each within the session it was meant for."""
 
 from collections import deque
+from typing import Final
 
 import attrs
 import trio
@@ -9,8 +10,11 @@ from ctlha_trio._errors import DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
-from ctlha_trio.pair import Grant, Pushed, encode
+from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, encode
 from ctlha_trio.pair.messages import CopyData, Message, MirrorWrite
+
+MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
+"""An honest peer has at most one answer to each of its operations waiting here, and a handful besides."""
 
 
 @attrs.frozen
@@ -24,8 +28,8 @@ class _Push:
 class Outbox:
     """Two queues with a task each: a push that waits for room in the peer's ring holds up no message.
 
-    Both are bounded by the core: it has at most ``FLIGHTS_LIMIT`` operations and a few messages for each. What was
-    meant for a session that is over is dropped; the core learns of the loss by its own event.
+    What was meant for a session that is over is dropped; the core learns of the loss by its own event. Pushes are
+    bounded by the core, which has at most ``FLIGHTS_LIMIT`` operations under way.
     """
 
     _link: Link
@@ -49,7 +53,10 @@ class Outbox:
         self._changed.unpark_all()
 
     def say(self, message: Message | Grant) -> None:
-        """Queue a message."""
+        """Queue a message. A peer that does not take what it is owed loses its session."""
+        if len(self._messages) >= MESSAGES_MAX:
+            self._messages.clear()
+            self._link.drop("the peer does not take its messages")
         self._messages.append((self.session, message))
         self._changed.unpark_all()
 

@@ -34,6 +34,10 @@ from ctlha_trio.store import BlockStore, condemn_copy
 
 TRANSITIONS_KEPT: Final = 64
 """Changes of phase kept for ``status``: a failover and a return have about ten."""
+DISK_STALL_S: Final = 5.0
+"""A disk call that takes longer counts as hung. Virtual disks pause for a second or two and come back; initiators give up
+after 30."""
+DISK_LOOK_S: Final = 0.5
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -117,6 +121,7 @@ class PairDriver:
             self._disk.run,
             self._arbiter.run,
             self._timers.run,
+            self._watch_disk,
         ):
             self._nursery.start_soon(run)
         for action in self._first:
@@ -262,7 +267,9 @@ class PairDriver:
         match action:
             case actions.PushWrite():
                 operation = action.operation
-                write = messages.MirrorWrite(action.epoch, action.sequence, operation.offset, operation.size)
+                write = messages.MirrorWrite(
+                    action.epoch, action.sequence, action.previous, operation.offset, operation.size
+                )
                 self._outbox.push(write, self._requests[action.ticket].data)
             case actions.PushCopy():
                 data = self._compared.pop(action.sequence)
@@ -308,6 +315,19 @@ class PairDriver:
             self._handover_problem = problem
             self._handover.set()
             self._handover = None
+
+    @property
+    def disk_hangs(self) -> bool:
+        """Whether a disk call has been running for so long that it may never end."""
+        oldest_s = self._store.oldest_call_s
+        return oldest_s is not None and self._seams.clock.now() - oldest_s >= DISK_STALL_S
+
+    async def _watch_disk(self) -> None:
+        """A disk that hangs is a disk that failed: with a live session and no goodbye the peer would wait for it."""
+        clock = self._seams.clock
+        while not self.disk_hangs:
+            await clock.sleep_until(clock.now() + DISK_LOOK_S)
+        self._store_failed(StoreError(f"a disk call has been running for {DISK_STALL_S:.0f} s"))
 
     async def _condemn(self, metadata: Metadata) -> None:
         self._store.close()

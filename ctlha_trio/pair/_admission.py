@@ -28,7 +28,7 @@ def offer(step: Step) -> None:
 def ready(step: Step) -> None:
     """The target has persisted that it is being overwritten: copy from the start."""
     if step.state.phase is Phase.ALONE and step.state.resync is None:
-        step.change(resync=Resync())
+        step.change(resync=Resync(), last_pushed=0)
         copy_on(step)
 
 

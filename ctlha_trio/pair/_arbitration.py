@@ -27,9 +27,12 @@ def record_read(step: Step, event: ev.RecordRead) -> None:
     step.change(reading=False, arbiter_answers=True)
     if state.phase in _ENDED:
         return
-    known = max(state.revision, state.metadata.revision), max(state.epoch, state.metadata.epoch)
-    if event.revision < known[0] or event.record.epoch < known[1]:
+    revision, epoch = state.asked_at
+    if event.revision < revision or event.record.epoch < epoch:
         membership.stop(step, "arbiter-went-back")
+    elif event.revision < state.revision:
+        # The answer was on its way while the peer told of a newer record.
+        pass
     elif state.swap is not None:
         _resolve(step, state.swap, event.record, event.revision)
     elif state.phase is Phase.BOOTING:

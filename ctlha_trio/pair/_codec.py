@@ -28,7 +28,7 @@ class Grant:
     """The peer may push data of this epoch into this node's ring."""
 
     epoch: int
-    key: bytes
+    key: bytes = attrs.field(repr=False)
     """16 bytes."""
     size: int
     """Of the ring, bytes."""
@@ -47,7 +47,7 @@ Spoken = msg.Message | Grant | Pushed
 _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struct]]] = {
     1: (msg.Standing, struct.Struct("<QQBQ")),
     2: (msg.Resumed, struct.Struct("<QQ")),
-    3: (msg.MirrorWrite, struct.Struct("<QQQI")),
+    3: (msg.MirrorWrite, struct.Struct("<QQQQI")),
     4: (msg.Applied, struct.Struct("<QQ")),
     5: (msg.Probe, struct.Struct("<QQ")),
     6: (msg.ProbeReply, struct.Struct("<QQ")),

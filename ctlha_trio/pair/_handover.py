@@ -139,6 +139,6 @@ def done(step: Step, message: msg.HandoverDone) -> None:
 def recorded_as_primary(step: Step) -> None:
     """Serve."""
     state = step.state
-    step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1))
+    step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1), last_pushed=0)
     step.move(Phase.MIRRORING, "took over by handover")
     service.advance(step)

@@ -83,7 +83,7 @@ def _start(step: Step, flight: Flight) -> None:
     match operation.kind:
         case OperationKind.WRITE:
             if mirrored:
-                step.do(act.PushWrite(state.epoch, sequence, flight.ticket, operation))
+                push(step, started)
             step.do(act.StoreWrite(sequence, flight.ticket, operation))
         case OperationKind.READ:
             step.do(act.FetchRead(sequence, flight.ticket, operation))
@@ -92,6 +92,13 @@ def _start(step: Step, flight: Flight) -> None:
         case OperationKind.FLUSH:
             # Nothing to do: it starts when every operation before it is durable on every member.
             pass
+
+
+def push(step: Step, flight: Flight) -> None:
+    """Push a write behind the one pushed before it."""
+    state = step.state
+    step.do(act.PushWrite(state.epoch, flight.sequence, state.last_pushed, flight.ticket, flight.operation))
+    step.change(last_pushed=flight.sequence)
 
 
 def _wanted_there(step: Step, operation: Operation) -> bool:
@@ -163,9 +170,13 @@ def probe_reply(step: Step, message: msg.ProbeReply) -> None:
 
 
 def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
-    """The primary's write, its data placed. One that came before a flap is known by its sequence and dropped."""
+    """The primary's write, its data placed.
+
+    Executed only if it follows on the last one taken. One that came before a flap is known by that and dropped, and so
+    is one behind another that this node did not take: both are settled when the two agree on what is under way.
+    """
     state = step.state
-    if message.sequence <= state.last_sequence:
+    if message.previous != state.last_sequence:
         return
     step.change(last_sequence=message.sequence, storing=state.storing | {message.sequence})
     step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
@@ -196,13 +207,14 @@ def resend_from(step: Step, last_sequence: int) -> None:
     In the order of the sequences, which is not that of the queue: an operation may have overtaken one before it that
     waited for a range. The secondary knows what it has by its last sequence alone.
     """
+    step.change(last_pushed=last_sequence)
     for flight in sorted(step.state.flights, key=lambda each: each.sequence):
         if flight.operation.kind is not OperationKind.WRITE or not flight.sequence or flight.there:
             continue
         if flight.sequence <= last_sequence:
             replace(step, flight, attrs.evolve(flight, there=True))
         else:
-            step.do(act.PushWrite(step.state.epoch, flight.sequence, flight.ticket, flight.operation))
+            push(step, flight)
 
 
 def drop_flights(step: Step, started: Outcome) -> None:

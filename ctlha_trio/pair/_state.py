@@ -97,6 +97,8 @@ class PairState:
     revision: int = 0
     reading: bool = False
     """A read of the record is under way."""
+    asked_at: tuple[int, int] = (0, 0)
+    """The revision and the epoch known when that read was asked for: its answer can be no older."""
     arbiter_answers: bool = False
     """The last call was answered."""
     swap: SwapAttempt | None = None
@@ -116,8 +118,10 @@ class PairState:
 
     flights: tuple[Flight, ...] = ()
     next_sequence: int = 1
+    last_pushed: int = 0
+    """The latest write pushed to the secondary, or to the target of a resync."""
     last_sequence: int = 0
-    """The highest that came from the primary."""
+    """The latest write taken from the primary; every one before it was taken too."""
     storing: frozenset[int] = frozenset()
     """Writes that run on this disk for nobody who waits here: the peer's, or those of a role that was lost."""
     probe_sent: int = 0

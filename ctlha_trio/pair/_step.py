@@ -25,6 +25,7 @@ class Changes(TypedDict, total=False):
     record: Record | None
     revision: int
     reading: bool
+    asked_at: tuple[int, int]
     arbiter_answers: bool
     swap: SwapAttempt | None
     proposals: int
@@ -35,6 +36,7 @@ class Changes(TypedDict, total=False):
     partner: int
     flights: tuple[Flight, ...]
     next_sequence: int
+    last_pushed: int
     last_sequence: int
     storing: frozenset[int]
     probe_sent: int
@@ -98,8 +100,10 @@ class Step:
 
     def read_record(self) -> None:
         """Ask the arbiter, unless it is being asked."""
-        if not self.state.reading:
-            self.change(reading=True)
+        state = self.state
+        if not state.reading:
+            known = max(state.revision, state.metadata.revision), max(state.epoch, state.metadata.epoch)
+            self.change(reading=True, asked_at=known)
             self.do(act.ReadRecord())
 
     def propose(self, *, primary: str, members: tuple[str, ...]) -> None:

@@ -48,6 +48,7 @@ class PushWrite:
 
     epoch: int
     sequence: int
+    previous: int
     ticket: int
     operation: Operation
 

@@ -35,6 +35,8 @@ class MirrorWrite:
 
     epoch: int
     sequence: int
+    previous: int
+    """Sequence of the write before it; 0 for the first. One that does not follow on what came last is not executed."""
     offset: int
     size: int
 
