@@ -1,5 +1,6 @@
 """``ctlha node``: puts the real parts together and runs one node until a signal."""
 
+import errno
 import logging
 import os
 import signal
@@ -8,21 +9,27 @@ from collections.abc import AsyncIterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import attrs
 import trio
 
-from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
+from ctlha_trio._errors import ConfigError, CtlHaError, RefusedError, UntrustedPeerError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.cli._checks import Prepared, prepare
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.door import Door
 from ctlha_trio.ha import Node, NodeConfig, run_node
+from ctlha_trio.pair import Phase
 from ctlha_trio.seams import Seams, TrioClock
 
 SHARED_FAILURE_DOMAIN: Final = "shared-failure-domain"
 """The note of a pair whose arbiter dies with one of its nodes."""
 
+_FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING})
+"""Nothing was written yet, and nothing served."""
+
 _LOG: Final = logging.getLogger(__name__)
 _LOG_FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)-28s %(message)s"
+_ERRORS_OF_BIND: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _KEYS_OF_REFUSALS: Final = {
     "same-node": "node",
     "foreign-cluster": "cluster",
@@ -38,9 +45,10 @@ async def run_configured_node(file: Path) -> int:
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT, datefmt="%H:%M:%S")
     loaded = load_config(file)
-    prepared = await prepare(loaded)
+    running = _Running(loaded)
+    prepared = await prepare(loaded, running.judge_stranger)
     try:
-        await _run_until_signal(loaded, prepared)
+        await running.run(prepared)
     except Exception as error:
         faults = [*_faults(loaded, error)]
         if not faults:
@@ -49,38 +57,61 @@ async def run_configured_node(file: Path) -> int:
     return 0
 
 
-async def _run_until_signal(loaded: LoadedConfig, prepared: Prepared) -> None:
-    door = Door(loaded.folder)
-    nodes: list[Node] = []
+@attrs.define(eq=False)
+class _Running:
+    """One node between its start and its end."""
 
-    def components(node: Node) -> Sequence[ctl_ha_component]:
-        nodes.append(node)
-        return [door.component(node)]
+    loaded: LoadedConfig
+    _node: Node | None = attrs.field(default=None, init=False)
+    _stopping: bool = attrs.field(default=False, init=False)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _stranger: CtlHaError | None = attrs.field(default=None, init=False)
 
-    async def stop_on_signal(signals: AsyncIterable[int]) -> None:
+    async def run(self, prepared: Prepared) -> None:
+        """Until a signal, or until it is clear that the configuration is wrong."""
+        door = Door(self.loaded.folder)
+        seams = Seams(
+            clock=TrioClock(),
+            entropy=os.urandom,
+            disk=prepared.disk,
+            transport=prepared.transport,
+            arbiter=prepared.arbiter,
+        )
+
+        def components(node: Node) -> Sequence[ctl_ha_component]:
+            self._node = node
+            return [door.component(node)]
+
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stop_on_signal, signals)
+                nursery.start_soon(door.run)
+                await run_node(_node_config(self.loaded), seams, components)
+                nursery.cancel_scope.cancel()
+        if self._stranger is not None:
+            raise self._stranger
+
+    def judge_stranger(self, error: CtlHaError) -> None:
+        """Somebody connected who is not trusted here, or does not trust this node.
+
+        Before this node has taken any part that ends it: the peer would be locked out, and the node go on without it.
+        Later it is only worth a line. With the SQLite arbiter everybody who can connect is on this machine.
+        """
+        _LOG.warning("link: %s", error)
+        fresh = self._node is not None and self._node.pair.phase in _FRESH
+        if fresh and isinstance(error, UntrustedPeerError):
+            self._stranger = error
+            self._scope.cancel()
+
+    async def _stop_on_signal(self, signals: AsyncIterable[int]) -> None:
         async for number in signals:
             reason = signal.Signals(number).name
             _LOG.info("stopping: %s", reason)
-            if not nodes or nodes[0] in stopped:
-                nursery.cancel_scope.cancel()
+            if self._node is None or self._stopping:
+                self._scope.cancel()
             else:
-                stopped.append(nodes[0])
-                nodes[0].stop(reason)
-
-    stopped: list[Node] = []
-    seams = Seams(
-        clock=TrioClock(),
-        entropy=os.urandom,
-        disk=prepared.disk,
-        transport=prepared.transport,
-        arbiter=prepared.arbiter,
-    )
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stop_on_signal, signals)
-            nursery.start_soon(door.run)
-            await run_node(_node_config(loaded), seams, components)
-            nursery.cancel_scope.cancel()
+                self._stopping = True
+                self._node.stop(reason)
 
 
 def _node_config(loaded: LoadedConfig) -> NodeConfig:
@@ -110,5 +141,5 @@ def _faults(loaded: LoadedConfig, error: BaseException) -> Iterator[ConfigError]
             yield loaded.fault("peer.pins", str(error))
         case RefusedError() if error.reason in _KEYS_OF_REFUSALS:
             yield loaded.fault(_KEYS_OF_REFUSALS[error.reason], str(error))
-        case OSError():
+        case OSError() if error.errno in _ERRORS_OF_BIND:
             yield loaded.fault("link.listen", f"cannot listen on {loaded.content.link.listen}: {error.strerror}")

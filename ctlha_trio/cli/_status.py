@@ -13,6 +13,7 @@ from ctlha_trio.door import STATUS_SOCKET, status_of, switchover_of
 
 _HELP: Final = {
     "peer-lost": "start the other node: ctlha node <its node.toml>",
+    "waiting-for-peer": "start the other node: ctlha node <its node.toml>",
 }
 """The one command that helps, by reason."""
 

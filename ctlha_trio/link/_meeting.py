@@ -194,6 +194,9 @@ class Meeting:
         return None
 
     async def _refuse(self, handshake: Handshake, refusal: Refusal, detail: str) -> None:
-        if refusal is not Refusal.SIMULTANEOUS:
-            self.report(RefusedError(refusal.value, detail))
-        await handshake.refuse(refusal)
+        """Tell the peer first: the report may be what ends this node, and then the peer would never know why."""
+        try:
+            await handshake.refuse(refusal)
+        finally:
+            if refusal is not Refusal.SIMULTANEOUS:
+                self.report(RefusedError(refusal.value, detail))

@@ -55,7 +55,7 @@ class BlockStore:
         file = await disk.open(path)
         try:
             if file.size_bytes < DATA_OFFSET:
-                raise ConfigError(path, "volume.path", "is not a ctlha volume")
+                raise ConfigError(path, "volume.file", "is not a ctlha volume")
             index, slot = choose_slot(path, await file.pread(0, SLOT_COUNT * SLOT_BYTES))
             check_size(path, file.size_bytes, size_bytes)
         except BaseException:

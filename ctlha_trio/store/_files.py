@@ -35,7 +35,7 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
-        raise ConfigError(path, "volume.path", "exists; it is not overwritten") from error
+        raise ConfigError(path, "volume.file", "exists; it is not overwritten") from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     try:
@@ -66,7 +66,7 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise ConfigError(path, "volume.path", "there is no such file") from error
+        raise ConfigError(path, "volume.file", "there is no such file") from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     try:
@@ -74,7 +74,7 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         file_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         if file_bytes < DATA_OFFSET:
-            raise ConfigError(path, "volume.path", "is not a ctlha volume")
+            raise ConfigError(path, "volume.file", "is not a ctlha volume")
         choose_slot(path, _read_exactly(descriptor, 0, SLOT_COUNT * SLOT_BYTES))
         check_size(path, file_bytes, size_bytes)
         for offset in range(0, size_bytes, READ_BYTES):

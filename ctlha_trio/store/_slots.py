@@ -87,12 +87,12 @@ def choose_slot(path: str, head: bytes) -> tuple[int, Slot]:
     """
     found = [decode_slot(head[index * SLOT_BYTES : (index + 1) * SLOT_BYTES]) for index in range(SLOT_COUNT)]
     if Flaw.NEWER in found:
-        raise ConfigError(path, "volume.path", f"was written by a newer version; this one knows format {SLOT_FORMAT}")
+        raise ConfigError(path, "volume.file", f"was written by a newer version; this one knows format {SLOT_FORMAT}")
     valid = [(index, slot) for index, slot in enumerate(found) if isinstance(slot, Slot)]
     if not valid:
         if Flaw.DAMAGED in found:
             raise StoreError(f"{path}: both metadata slots are damaged")
-        raise ConfigError(path, "volume.path", "is not a ctlha volume")
+        raise ConfigError(path, "volume.file", "is not a ctlha volume")
     if len({slot.generation for _, slot in valid}) < len(valid):
         raise StoreError(f"{path}: both metadata slots claim generation {valid[0][1].generation}")
     return max(valid, key=lambda choice: choice[1].generation)

@@ -138,7 +138,7 @@ size_bytes = true
         ('sqlite = "../arbiter.db"', 'etcd = "https://x"', "arbiter.sqlite", "missing"),
     ],
 )
-def test_a_fault_names_its_key(tmp_path: Path, good: str, old: str, new: str, key: str, says: str) -> None:
+def test_a_fault_names_its_key(tmp_path: Path, good: str, *, old: str, new: str, key: str, says: str) -> None:
     assert old in good
     faults = faults_of(tmp_path, good.replace(old, new, 1))
     assert any(fault.startswith(f"{key}: ") and says in fault for fault in faults), faults

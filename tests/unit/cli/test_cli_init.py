@@ -4,15 +4,19 @@ from pathlib import Path
 import pytest
 import trio
 
-from ctlha_trio._errors import ConfigError, StoreError
+from ctlha_trio._errors import ConfigError, CtlHaError, StoreError
 from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import _init as init_module
 from ctlha_trio.cli._checks import prepare
 from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
-from ctlha_trio.store import read_volume
+from ctlha_trio.store import create_store_file, read_volume
 
 SIZE = 64 * 1024
+
+
+def be_silent(_: CtlHaError) -> None:
+    """Nobody connects in these tests."""
 
 
 def new_pair(base_port: int = 23_400) -> NewPair:
@@ -65,7 +69,7 @@ async def test_what_was_made_passes_every_check_of_a_node(tmp_path: Path) -> Non
     create_pair(tmp_path, new_pair())
     with trio.fail_after(20):
         for node in ("a", "b"):
-            prepared = await prepare(load_config(tmp_path / node / "node.toml"))
+            prepared = await prepare(load_config(tmp_path / node / "node.toml"), be_silent)
             found = await prepared.arbiter.read()
             assert (found.revision, found.record.epoch) == (1, 1)
             assert (found.record.primary, found.record.members) == ("a", ("a", "b"))
@@ -123,7 +127,7 @@ def test_what_was_made_is_gone_after_a_failure(
     folder = tmp_path / "pair"
     if existed:
         folder.mkdir()
-    create = init_module.create_store_file
+    create = create_store_file
     made: list[str] = []
 
     def fail_at_the_second(path: str, *arguments: object) -> None:

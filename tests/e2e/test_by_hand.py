@@ -1,0 +1,309 @@
+"""Two nodes as a new user runs them: by their commands, each a process of its own."""
+
+import hashlib
+import json
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from ctlha_trio._errors import DisconnectError
+from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, DoorClient, open_door_client, status_of
+from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.seams import TrioClock, describe_key, load_key
+
+pytestmark = pytest.mark.slow
+
+POLL_S = 0.02
+START_S = 30.0
+"""For what needs a process to start, on a machine that is busy with something else."""
+
+CLOCK = TrioClock()
+OTHER = {"a": "b", "b": "a"}
+
+
+@attrs.frozen
+class Finished:
+    """What a command that ended left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def run_ctlha(*arguments: str | Path) -> Finished:
+    """One command, to its end."""
+    with trio.fail_after(START_S):
+        done = await trio.run_process(
+            [sys.executable, "-m", "ctlha_trio", *map(str, arguments)],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def is_free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_base_port() -> int:
+    """A base whose two link ports are free, below those that the system gives to clients."""
+    return next(port for port in random.sample(range(20_000, 32_000, 4), 1000) if is_free(port) and is_free(port + 2))
+
+
+@attrs.define(eq=False)
+class HandPair:
+    """A pair in a folder, and the processes that were started for it."""
+
+    folder: Path
+    base_port: int
+    _processes: dict[str, trio.Process] = attrs.field(factory=dict)
+
+    def config(self, node: str) -> Path:
+        return self.folder / node / "node.toml"
+
+    def edit(self, node: str, old: str, new: str) -> None:
+        text = self.config(node).read_text()
+        assert old in text
+        self.config(node).write_text(text.replace(old, new))
+
+    def pin_in(self, node: str) -> str:
+        """The pin that the node has of its peer."""
+        found = re.search(r'pins = \["(.*)"\]', self.config(node).read_text())
+        assert found is not None
+        return found[1]
+
+    def log(self, node: str) -> str:
+        return (self.folder / f"{node}.log").read_text()
+
+    def fingerprint(self, folder: str = "") -> dict[str, str]:
+        """Every file below and its content; logs of this test are left out."""
+        return {
+            str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            for path in (self.folder / folder).rglob("*")
+            if path.suffix != ".log"
+        }
+
+    async def start(self, node: str) -> None:
+        with (self.folder / f"{node}.log").open("ab") as log:
+            self._processes[node] = await trio.lowlevel.open_process(
+                [sys.executable, "-m", "ctlha_trio", "node", str(self.config(node))],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def end(self, node: str, number: int) -> int:
+        """Send a signal and return the exit code."""
+        self._processes[node].send_signal(number)
+        return await self.wait_ended(node)
+
+    async def kill(self, node: str) -> None:
+        await self.end(node, signal.SIGKILL)
+
+    async def wait_ended(self, node: str) -> int:
+        with trio.fail_after(START_S):
+            code = await self._processes[node].wait()
+        del self._processes[node]
+        return code
+
+    async def status(self, node: str) -> dict[str, object]:
+        try:
+            return await status_of(self.folder / node / STATUS_SOCKET)
+        except DisconnectError:
+            return {}
+
+    async def wait_for(self, node: str, *, within_s: float = START_S, **wanted: object) -> dict[str, object]:
+        """Its status, once that has the wanted fields."""
+        deadline_s = time.monotonic() + within_s
+        while True:
+            status = await self.status(node)
+            if status and all(status[key] == value for key, value in wanted.items()):
+                return status
+            assert time.monotonic() < deadline_s, f"{wanted} not within {within_s} s: {status}\n{self.log(node)}"
+            await CLOCK.sleep_until(CLOCK.now() + POLL_S)
+
+    async def wait_protected(self) -> None:
+        for node in ("a", "b"):
+            await self.wait_for(node, verdict="protected")
+
+    async def primary(self) -> str:
+        for node in ("a", "b"):
+            if (await self.status(node)).get("role") == "primary":
+                return node
+        raise AssertionError("no primary")
+
+    async def connect(self, node: str, client: int, nursery: trio.Nursery) -> DoorClient:
+        door = await open_door_client(self.folder / node / DATA_SOCKET, client=client)
+        nursery.start_soon(door.receive_replies)
+        return door
+
+    async def end_all(self) -> None:
+        with trio.CancelScope(shield=True):
+            for node in list(self._processes):
+                process = self._processes.pop(node)
+                process.kill()
+                await process.wait()
+
+
+@pytest.fixture
+async def hand_pair(tmp_path: Path) -> AsyncIterator[HandPair]:
+    """A pair that was just made; nothing runs."""
+    pair = HandPair(tmp_path / "pair", free_base_port())
+    made = await run_ctlha("init", pair.folder, "--size", "1M", "--base-port", str(pair.base_port))
+    assert made.code == 0, made.err
+    try:
+        yield pair
+    finally:
+        await pair.end_all()
+
+
+@pytest.fixture
+async def protected_pair(hand_pair: HandPair) -> HandPair:
+    """A pair whose nodes run and are in sync."""
+    await hand_pair.start("a")
+    await hand_pair.start("b")
+    await hand_pair.wait_protected()
+    return hand_pair
+
+
+@pytest.mark.parametrize("victim_role", ["primary", "secondary"])
+async def test_one_is_killed_and_comes_back(protected_pair: HandPair, victim_role: str) -> None:
+    pair = protected_pair
+    primary = await pair.primary()
+    victim = primary if victim_role == "primary" else OTHER[primary]
+    survivor = OTHER[victim]
+    assert (await run_ctlha("status", pair.config(victim))).code == 0
+    await pair.kill(victim)
+    status = await pair.wait_for(survivor, verdict="degraded", role="primary", within_s=2.0)
+    assert status["reasons"] == ["peer-lost"]
+    asked = await run_ctlha("status", pair.config(survivor))
+    assert asked.code == 1
+    assert asked.out.startswith("degraded: peer-lost\n")
+    assert (await run_ctlha("status", pair.config(victim))).code == 2
+    await pair.start(victim)
+    await pair.wait_protected()
+    assert await pair.primary() == survivor
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+async def test_both_are_killed_and_started_in_either_order(protected_pair: HandPair, first: str) -> None:
+    pair = protected_pair
+    data = {number: bytes([number]) * 4096 for number in range(1, 9)}
+    async with trio.open_nursery() as nursery:
+        door = await pair.connect(await pair.primary(), 1, nursery)
+        for number, block in data.items():
+            reply = await door.execute(OperationKind.WRITE, number=number, offset=number * 4096, data=block)
+            assert reply.outcome is Outcome.DONE
+        door.close()
+    for node in ("a", "b"):
+        await pair.kill(node)
+    await pair.start(first)
+    await pair.wait_for(first)
+    await pair.start(OTHER[first])
+    await pair.wait_protected()
+    async with trio.open_nursery() as nursery:
+        door = await pair.connect(await pair.primary(), 2, nursery)
+        for number, block in data.items():
+            reply = await door.execute(OperationKind.READ, number=number, offset=number * 4096, size=4096)
+            assert (reply.outcome, bytes(reply.data)) == (Outcome.DONE, block)
+        door.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_is_a_goodbye(protected_pair: HandPair, number: int) -> None:
+    pair = protected_pair
+    leaving = await pair.primary()
+    began_s = time.monotonic()
+    assert await pair.end(leaving, number) == 0
+    await pair.wait_for(OTHER[leaving], verdict="degraded", role="primary", within_s=2.0)
+    assert time.monotonic() - began_s < 5
+    assert not [path for path in pair.fingerprint(leaving) if path.endswith(".sock")]
+    await pair.start(leaving)
+    await pair.wait_protected()
+
+
+async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    first = await pair.primary()
+    refused = await run_ctlha("switchover", pair.config(OTHER[first]))
+    assert (refused.code, refused.out) == (1, "")
+    assert len(refused.err.splitlines()) == 1
+    done = await run_ctlha("switchover", pair.config(first))
+    assert done.code == 0, done.err
+    await pair.wait_for(OTHER[first], role="primary", verdict="protected")
+    await pair.wait_for(first, role="secondary", verdict="protected")
+
+
+async def test_status_as_json_has_the_fields_that_are_promised(protected_pair: HandPair) -> None:
+    asked = await run_ctlha("status", protected_pair.config("a"), "--json")
+    assert asked.code == 0
+    status = json.loads(asked.out)
+    promised = {"verdict", "reasons", "notes", "node", "role", "state", "epoch", "link", "arbiter", "resync_bytes_left"}
+    assert promised <= status.keys()
+    assert status["verdict"] == "protected"
+    assert status["state"] == "CTL_HA_STATE_HA"
+    assert status["notes"] == ["shared-failure-domain"]
+    assert status["link"] == "online"
+
+
+async def test_a_node_is_not_started_twice(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    second = await run_ctlha("node", pair.config("a"))
+    assert second.code == 2
+    assert f"{pair.config('a')}: node: a is already running" in second.err
+    assert (await run_ctlha("status", pair.config("a"))).code == 0
+
+
+async def test_the_sockets_are_for_this_user_only(protected_pair: HandPair) -> None:
+    for name in (STATUS_SOCKET, DATA_SOCKET):
+        assert (protected_pair.folder / "a" / name).stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_peer_with_an_unknown_key(hand_pair: HandPair) -> None:
+    """Both see it: one does not know the other's key, the other is told that its own is not known."""
+    pair = hand_pair
+    own = str(describe_key(load_key(pair.folder / "a" / "node.key")))
+    pair.edit("a", pair.pin_in("a"), own)
+    before = pair.fingerprint("a")
+    await pair.start("b")
+    await pair.start("a")
+    assert await pair.wait_ended("a") == 2
+    last = pair.log("a").splitlines()[-1]
+    assert last.startswith(f"{pair.config('a')}: peer.pins: ")
+    assert pair.fingerprint("a") == before
+
+
+async def test_two_nodes_with_one_id(hand_pair: HandPair) -> None:
+    """Node a and a copy of its folder that was told to be at b's address."""
+    pair = hand_pair
+    pair.edit("a", pair.pin_in("a"), str(describe_key(load_key(pair.folder / "a" / "node.key"))))
+    shutil.rmtree(pair.folder / "b")
+    shutil.copytree(pair.folder / "a", pair.folder / "b")
+    here, there = f"127.0.0.1:{pair.base_port}", f"127.0.0.1:{pair.base_port + 2}"
+    pair.edit("b", f'listen = "{here}"', f'listen = "{there}"')
+    pair.edit("b", f'address = "{there}"', f'address = "{here}"')
+    before = {node: pair.fingerprint(node) for node in OTHER}
+    await pair.start("a")
+    await pair.start("b")
+    for node in OTHER:
+        assert await pair.wait_ended(node) == 2
+        assert pair.log(node).splitlines()[-1].startswith(f"{pair.config(node)}: node: same-node: ")
+        assert pair.fingerprint(node) == before[node]

@@ -1,0 +1,176 @@
+"""The demo with real processes: it passes, and it fails where it must."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from ctlha_trio.cli import _demo_content
+from ctlha_trio.cli._demo import DemoPlan, Victim, run_demo
+from ctlha_trio.cli._demo_report import DemoReport, Moment
+from ctlha_trio.store import DATA_OFFSET
+
+pytestmark = pytest.mark.slow
+
+WRITES = 1024
+"""A quarter of the demo's, to save time; one test runs the whole."""
+BLOCKS = 64
+LIMIT_S = 120.0
+AFTER_THE_KILL = {Moment.LOST, Moment.SWAPPED, Moment.SERVING, Moment.RETURNED, Moment.RESYNCED, Moment.VERIFIED}
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Something to write, not a multiple of a block."""
+    monkeypatch.setattr(_demo_content, "WRITES", WRITES)
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(BLOCKS * 4096 - 100))
+    return path
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the demo makes its folder."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+async def run(file: Path, plan: DemoPlan) -> DemoReport:
+    with trio.fail_after(LIMIT_S):
+        return await run_demo(file, plan)
+
+
+def node_command(script: str) -> Sequence[str]:
+    return (sys.executable, str(HERE / script), "node")
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of this machine's processes that name the folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in command:
+            found.append(command)
+    return found
+
+
+@pytest.mark.parametrize("victim", ["primary", "secondary"])
+@pytest.mark.parametrize("kill_at", [0.1, 0.5, 0.9])
+async def test_nothing_is_lost(file: Path, temporary: Path, victim: Victim, kill_at: float) -> None:
+    report = await run(file, DemoPlan(kill_at=kill_at, victim=victim))
+    assert report.passed, report.verdict
+    assert (report.acknowledged_writes, report.lost_writes, report.copies_equal) == (WRITES, 0, True)
+    handed_back = {Moment.HANDED_BACK} if victim == "primary" else set()
+    assert report.durations_s.keys() == AFTER_THE_KILL | handed_back
+    assert 0 < report.durations_s[Moment.LOST] <= report.durations_s[Moment.SWAPPED]
+    assert report.durations_s[Moment.SWAPPED] <= report.durations_s[Moment.SERVING]
+    assert os.listdir(temporary) == []
+
+
+async def test_a_forged_acknowledgement_is_found(file: Path, temporary: Path) -> None:
+    report = await run(file, DemoPlan(node_command=node_command("forging_node.py")))
+    assert not report.passed
+    assert report.lost_writes > 0
+    assert not report.copies_equal
+    assert re.fullmatch(
+        r"\d+ acknowledged writes are lost: node b has not that of block \d+ \(offset \d+\)", report.verdict
+    )
+    assert os.listdir(temporary) == []
+
+
+async def test_a_node_that_serves_before_it_is_in_sync_is_found(file: Path, temporary: Path) -> None:
+    report = await run(file, DemoPlan(node_command=node_command("eager_node.py")))
+    assert not report.passed
+    assert re.fullmatch(r"node a served block \d+ \(offset \d+\) before it was in sync", report.verdict)
+    assert os.listdir(temporary) == []
+
+
+@pytest.mark.parametrize(("copy", "name"), [(0, "a"), (1, "b")])
+async def test_a_damaged_block_is_found(file: Path, temporary: Path, copy: int, name: str) -> None:
+    def damage(volumes: Sequence[Path]) -> None:
+        with volumes[copy].open("r+b") as volume:
+            volume.seek(DATA_OFFSET + 17 * 4096 + 5)
+            byte = volume.read(1)
+            volume.seek(-1, os.SEEK_CUR)
+            volume.write(bytes([byte[0] ^ 0x80]))
+
+    report = await run(file, DemoPlan(before_compare=damage))
+    assert not report.passed
+    assert not report.copies_equal
+    where = f"in 1 of {BLOCKS} blocks, first block 17 (offset {17 * 4096})"
+    assert report.verdict == f"the copy of node {name} differs from the file {where}"
+    assert os.listdir(temporary) == []
+
+
+async def test_a_node_that_dies_unasked_is_the_verdict(file: Path, temporary: Path, tmp_path: Path) -> None:
+    script = tmp_path / "dying.py"
+    script.write_text("import sys\nsys.exit('its last words')\n")
+    report = await run(file, DemoPlan(node_command=(sys.executable, str(script))))
+    assert not report.passed
+    assert re.fullmatch(r"node [ab] ended unasked with exit code 1: its last words", report.verdict)
+    assert os.listdir(temporary) == []
+
+
+async def test_a_cancelled_demo_leaves_nothing(file: Path, temporary: Path) -> None:
+    with trio.move_on_after(4) as cut_short:
+        await run_demo(file)
+    assert cut_short.cancelled_caught
+    assert os.listdir(temporary) == []
+    assert processes_of(temporary) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_demo_and_its_nodes(tmp_path: Path, number: int) -> None:
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "ctlha_trio", "demo"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stderr is not None
+    with trio.fail_after(LIMIT_S):
+        said = b""
+        async for chunk in process.stderr:
+            said += chunk
+            if b"  writing" in said:
+                process.send_signal(number)
+                break
+        async for _ in process.stderr:
+            pass
+        assert await process.wait() == (130 if number == signal.SIGINT else 1)
+    await process.stderr.aclose()
+    assert os.listdir(tmp_path) == []
+    assert processes_of(tmp_path) == []
+
+
+async def test_the_whole_demo_as_a_user_runs_it(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT_S):
+        done = await trio.run_process(
+            [sys.executable, "-m", "ctlha_trio", "demo", "--json"],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+    assert done.returncode == 0, done.stdout
+    (line,) = done.stdout.decode().splitlines()
+    found = json.loads(line)
+    assert found["acknowledged_writes"] >= 4096
+    assert (found["lost_writes"], found["copies_equal"]) == (0, True)
+    durations = [found[f"{moment.value.replace(' ', '_')}_s"] for moment in Moment]
+    assert all(isinstance(duration_s, float) and duration_s > 0 for duration_s in durations)
+    assert os.listdir(tmp_path) == []

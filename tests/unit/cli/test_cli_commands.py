@@ -1,0 +1,173 @@
+"""The commands in this process: their arguments, their exit codes, and what they print."""
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from ctlha_trio._errors import BusyError, ConfigError, FailedError
+from ctlha_trio.cli import main
+from ctlha_trio.cli._config import load_config
+from ctlha_trio.cli._demo_report import DemoReport, Moment
+from ctlha_trio.cli._run import EXIT_INTERRUPTED, MonotonicClock, report
+from ctlha_trio.cli._status import describe_status
+from ctlha_trio.seams import TrioClock
+
+
+def ctlha(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("4096", 4096), ("64K", 65536), ("1m", 1 << 20), ("3M", 3 << 20), ("0064K", 65536)],
+)
+def test_sizes(tmp_path: Path, text: str, size_bytes: int) -> None:
+    done = ctlha("init", tmp_path / "p", "--size", text)
+    assert done.exit_code == 0, done.output
+    assert load_config(tmp_path / "p" / "a" / "node.toml").content.volume.size_bytes == size_bytes
+
+
+@pytest.mark.parametrize("text", ["0", "4095", "4097", "1X", "", "-4096", "1.5M", "65T", "9" * 30, "M", "1 M"])
+def test_sizes_that_are_none(tmp_path: Path, text: str) -> None:
+    done = ctlha("init", tmp_path / "p", f"--size={text}")
+    assert done.exit_code == 2
+    assert "--size" in done.output
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("port", ["0", "65533", "-1", "x"])
+def test_ports_that_leave_no_room(tmp_path: Path, port: str) -> None:
+    done = ctlha("init", tmp_path / "p", f"--base-port={port}")
+    assert done.exit_code == 2
+    assert "--base-port" in done.output
+    assert not (tmp_path / "p").exists()
+
+
+def test_the_default_ports(tmp_path: Path) -> None:
+    assert ctlha("init", tmp_path / "p", "--size", "4K").exit_code == 0
+    links = [load_config(tmp_path / "p" / node / "node.toml").content.link.listen for node in ("a", "b")]
+    assert links == ["127.0.0.1:7900", "127.0.0.1:7902"]
+
+
+@pytest.mark.parametrize("arbiter", ["https://127.0.0.1:2379", "etcd", ""])
+def test_only_the_sqlite_arbiter_is_known(tmp_path: Path, arbiter: str) -> None:
+    done = ctlha("init", tmp_path / "p", "--arbiter", arbiter)
+    assert done.exit_code == 2
+    assert "this version knows only 'sqlite'" in done.output
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    done = ctlha("init", tmp_path)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"{tmp_path}: exists and is not empty; nothing is ever overwritten\n"
+
+
+def test_init_says_how_to_go_on(tmp_path: Path) -> None:
+    done = ctlha("init", tmp_path / "p", "--size", "4K")
+    assert done.stdout.splitlines() == [f"ctlha node {tmp_path / 'p' / node / 'node.toml'}" for node in ("a", "b")]
+
+
+@pytest.mark.parametrize("command", ["init", "node", "status", "switchover", "demo"])
+def test_every_command_explains_itself(command: str) -> None:
+    done = ctlha(command, "--help")
+    assert done.exit_code == 0
+    assert len(done.output.splitlines()) > 4
+
+
+def test_all_faults_of_a_configuration_are_lines_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text('format = 1\n"two\\nlines" = 1\n')
+    done = ctlha("node", tmp_path / "node.toml")
+    assert done.exit_code == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 8
+    assert all(line.startswith(f"{tmp_path / 'node.toml'}: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (FailedError("x"), 1),
+        (BusyError("x"), 1),
+        (ConfigError("f", "k", "p"), 2),
+        (ExceptionGroup("", [FailedError("x"), ExceptionGroup("", [ConfigError("f", "k", "p")])]), 2),
+        (KeyboardInterrupt(), EXIT_INTERRUPTED),
+        (BaseExceptionGroup("", [KeyboardInterrupt()]), EXIT_INTERRUPTED),
+    ],
+)
+def test_errors_and_their_exit_codes(error: BaseException, code: int) -> None:
+    assert report(error) == code
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ExceptionGroup("", [FailedError("x"), KeyError("a bug")])])
+def test_a_bug_is_not_dressed_up(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        report(error)
+
+
+def test_status_says_the_verdict_first_then_the_reasons_then_what_helps() -> None:
+    status: dict[str, object] = {
+        "verdict": "degraded",
+        "reasons": ["peer-lost", "arbiter-silent"],
+        "notes": ["shared-failure-domain"],
+        "node": "a",
+        "role": "primary",
+        "resync_bytes_left": 4096,
+    }
+    lines = describe_status(status).splitlines()
+    assert lines[0] == "degraded: peer-lost, arbiter-silent"
+    assert "node a" in lines[1]
+    assert lines[2:] == [
+        "  4096 bytes left to resync",
+        "  note: shared-failure-domain",
+        "  help: start the other node: ctlha node <its node.toml>",
+    ]
+    assert describe_status({"verdict": "protected", "reasons": []}).splitlines()[0] == "protected"
+
+
+def test_the_report_as_json_is_flat_and_says_null_for_what_was_not_reached() -> None:
+    found = DemoReport(acknowledged_writes=7, verdict="v", durations_s={Moment.HANDED_BACK: 0.12345}).as_json()
+    assert json.loads(json.dumps(found)) == {
+        "acknowledged_writes": 7,
+        "lost_writes": 0,
+        "copies_equal": False,
+        "verdict": "v",
+        "lost_s": None,
+        "swapped_s": None,
+        "serving_s": None,
+        "returned_s": None,
+        "resynced_s": None,
+        "handed_back_s": 0.123,
+        "verified_s": None,
+        "total_s": 0.0,
+    }
+
+
+def test_the_timeline_is_in_order_and_the_verdict_last() -> None:
+    durations_s = {Moment.SERVING: 0.3, Moment.LOST: 0.1}
+    lines = [*DemoReport(verdict="all is well", passed=True, durations_s=durations_s).lines()]
+    assert [line.split()[0] for line in lines] == ["lost", "serving", "passed:"]
+    assert [*attrs.evolve(DemoReport(), verdict="x").lines()] == ["FAILED: x"]
+
+
+def test_the_clock_of_the_commands_is_the_one_that_processes_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 1234.5)
+    clock = MonotonicClock()
+    assert clock.current_time() == 1234.5
+    assert clock.deadline_to_sleep_time(1235.0) == 0.5
+
+
+def test_trio_runs_on_that_clock() -> None:
+    async def two_looks() -> tuple[float, float]:
+        clock = TrioClock()
+        began_s = clock.now()
+        await clock.sleep_until(began_s + 0.01)
+        return began_s, clock.now()
+
+    began_s, ended_s = trio.run(two_looks, clock=MonotonicClock())
+    assert ended_s - began_s >= 0.01

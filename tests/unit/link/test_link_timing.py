@@ -1,0 +1,42 @@
+"""Back-off between dials and time limits on protocol time."""
+
+import pytest
+import trio
+import trio.testing
+
+from ctlha_trio.link._backoff import backoff_s
+from ctlha_trio.link._deadline import finish_by
+from ctlha_trio.seams import TrioClock
+
+
+@pytest.mark.parametrize(("failures", "longest_s"), [(0, 0.1), (1, 0.2), (3, 0.8), (4, 1.0), (10**9, 1.0)])
+def test_back_off_is_random_between_50_ms_and_a_bound_that_doubles(failures: int, longest_s: float) -> None:
+    assert backoff_s(failures, bytes) == pytest.approx(0.05)
+    assert backoff_s(failures, lambda size: b"\xff" * size) == pytest.approx(longest_s)
+    assert 0.05 < backoff_s(failures, lambda size: b"\x7f" * size) < longest_s
+
+
+async def test_what_finishes_in_time_gives_its_result_or_its_error(autojump_clock: trio.testing.MockClock) -> None:
+    async def succeed() -> int:
+        await trio.sleep(0.9)
+        return 5
+
+    async def fail() -> int:
+        raise ValueError("its own")
+
+    assert await finish_by(TrioClock(), trio.current_time() + 1, succeed) == 5
+    with pytest.raises(ValueError, match="its own"):
+        await finish_by(TrioClock(), trio.current_time() + 1, fail)
+
+
+async def test_what_does_not_is_cancelled(autojump_clock: trio.testing.MockClock) -> None:
+    started_s = trio.current_time()
+    with pytest.raises(trio.TooSlowError):
+        await finish_by(TrioClock(), started_s + 1, trio.sleep_forever)
+    assert trio.current_time() == pytest.approx(started_s + 1)
+
+
+async def test_a_cancelled_caller_is_not_told_that_time_ran_out(autojump_clock: trio.testing.MockClock) -> None:
+    with trio.move_on_after(0.5) as scope:
+        await finish_by(TrioClock(), trio.current_time() + 1, trio.sleep_forever)
+    assert scope.cancelled_caught
