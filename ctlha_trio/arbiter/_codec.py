@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from ctlha_trio._errors import ArbiterError, InvalidError
-from ctlha_trio.pair import Kind, Record
-from ctlha_trio.pair._record import RECORD_FORMAT, Fence
+from ctlha_trio.pair import RECORD_FORMAT, Fence, Kind, Record
 
 RECORD_CHARACTERS_MAX = 64 * 1024
 """A record is a few hundred characters; this leaves later versions room and bounds what a broken engine can feed us."""

@@ -66,6 +66,11 @@ class MemoryArbiter:
         return other
 
     @property
+    def record(self) -> Record:
+        """What the arbiter holds at this moment, without a call. For tests."""
+        return decode_record(self._cell.text)
+
+    @property
     def identity(self) -> str:
         """The same for every client."""
         return self._cell.identity

@@ -9,11 +9,16 @@ import attrs
 import trio
 
 from ctlha_trio._errors import ArbiterError, StoreError
-from ctlha_trio.pair import Metadata, actions, events
-from ctlha_trio.seams import Arbiter
+from ctlha_trio.link import finish_by
+from ctlha_trio.pair import Metadata, SwapOutcome, actions, events
+from ctlha_trio.seams import Arbiter, Clock
 from ctlha_trio.store import BlockStore
 
 DIGEST_BYTES: Final = 32
+ARBITER_LIMIT_S: Final = 3.0
+"""For one call. SQLite gives up on a lock after half a second; three etcd members elect a leader within 2.5 s."""
+HANGING_MAX: Final = 4
+"""Calls that may hang at the same time; each may hold a thread."""
 
 
 def digest_of(data: bytes) -> bytes:
@@ -78,13 +83,29 @@ class DiskWork:
 
 
 @attrs.define(eq=False)
+class _Call:
+    ordered: actions.ReadRecord | actions.Swap
+    answer: events.Event | None = None
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+
+@attrs.define(eq=False)
 class ArbiterWork:
-    """One call after the other, so that answers come in the order in which the arbiter gave them."""
+    """One call after the other, so that answers come in the order in which the arbiter gave them.
+
+    A call that takes longer than ``ARBITER_LIMIT_S`` is given up: a read has failed then, a swap is unknown. It is
+    cancelled, which a call in a thread does not heed; its late answer counts for nothing.
+    """
 
     _arbiter: Arbiter
+    _clock: Clock
+    _nursery: trio.Nursery
     _feed: Callable[[events.Event], None]
     _calls: deque[actions.ReadRecord | actions.Swap] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _given_up: int = attrs.field(default=0, init=False)
+    """Calls that were given up and still run."""
 
     def call(self, call: actions.ReadRecord | actions.Swap) -> None:
         """Queue a call. The core has at most one of each under way."""
@@ -96,14 +117,44 @@ class ArbiterWork:
         while True:
             while not self._calls:
                 await self._ordered.park()
-            self._feed(await self._ask(self._calls.popleft()))
+            self._feed(await self._ask_in_time(self._calls.popleft()))
 
-    async def _ask(self, call: actions.ReadRecord | actions.Swap) -> events.Event:
-        if isinstance(call, actions.Swap):
-            answer = await self._arbiter.cas(call.expected_revision, call.record)
-            return events.Swapped(call.record.proposal, answer.outcome, answer.revision)
+    async def _ask_in_time(self, ordered: actions.ReadRecord | actions.Swap) -> events.Event:
+        if self._given_up >= HANGING_MAX:
+            await self._clock.sleep_until(self._clock.now() + ARBITER_LIMIT_S)
+        if self._given_up >= HANGING_MAX:
+            return _unanswered(ordered, SwapOutcome.REFUSED)
+        call = _Call(ordered)
+        self._nursery.start_soon(self._ask, call)
         try:
-            found = await self._arbiter.read()
-        except ArbiterError:
-            return events.ReadFailed()
-        return events.RecordRead(found.record, found.revision)
+            await finish_by(self._clock, self._clock.now() + ARBITER_LIMIT_S, call.ended.wait)
+        except trio.TooSlowError:
+            self._given_up += 1
+            call.scope.cancel(reason="the arbiter takes too long")
+            self._nursery.start_soon(self._await_end, call)
+        return call.answer or _unanswered(ordered, SwapOutcome.UNKNOWN)
+
+    async def _ask(self, call: _Call) -> None:
+        with call.scope:
+            if isinstance(call.ordered, actions.Swap):
+                swap = call.ordered
+                answer = await self._arbiter.cas(swap.expected_revision, swap.record)
+                call.answer = events.Swapped(swap.record.proposal, answer.outcome, answer.revision)
+            else:
+                try:
+                    found = await self._arbiter.read()
+                    call.answer = events.RecordRead(found.record, found.revision)
+                except ArbiterError:
+                    call.answer = events.ReadFailed()
+        call.ended.set()
+
+    async def _await_end(self, call: _Call) -> None:
+        await call.ended.wait()
+        self._given_up -= 1
+
+
+def _unanswered(ordered: actions.ReadRecord | actions.Swap, outcome: SwapOutcome) -> events.Event:
+    """What is known of a call that gave no answer, or (REFUSED) was not even made."""
+    if isinstance(ordered, actions.Swap):
+        return events.Swapped(ordered.record.proposal, outcome)
+    return events.ReadFailed()

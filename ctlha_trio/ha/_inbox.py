@@ -10,6 +10,7 @@ from ctlha_trio.dma import Dma, Region
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LossReason
 from ctlha_trio.pair import Grant, Pushed, Spoken, decode
 from ctlha_trio.pair.events import Loss
+from ctlha_trio.pair.messages import Compare, CopyData, MirrorWrite
 
 RING_BYTES: Final = 8 << 20
 """Data pushed and not yet stored: eight of the largest writes, thousands of small ones."""
@@ -43,6 +44,8 @@ class Inbox:
     _channel: Channel
     _dma: Dma
     _hearer: Hearer
+    _size_bytes: int
+    """Of the volume."""
     _memory: bytearray = attrs.field(factory=lambda: bytearray(RING_BYTES), init=False)
     _region: Region | None = attrs.field(default=None, init=False)
     _deaf: bool = attrs.field(default=False, init=False)
@@ -91,6 +94,9 @@ class Inbox:
 
     def _data_of(self, spoken: Spoken) -> bytes:
         """The placed data, copied: the ring may be granted anew while the disk still writes."""
+        message = spoken.message if isinstance(spoken, Pushed) else spoken
+        if isinstance(message, MirrorWrite | CopyData | Compare) and message.offset + message.size > self._size_bytes:
+            raise RemoteProtocolError("out-of-range", f"{message.size} bytes at {message.offset} of the volume")
         if not isinstance(spoken, Pushed):
             return b""
         end = spoken.ring_offset + spoken.message.size

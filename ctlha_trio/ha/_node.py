@@ -24,7 +24,7 @@ PAIR_CHANNEL: Final = 0x80
 """Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
 
 _FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING})
-_MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource"})
+_MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource", "size"})
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -74,10 +74,6 @@ class Node:
             resync_bytes_left=bytes_left(state),
             transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
         )
-
-    async def wait_changed(self) -> None:
-        """Return at the next change of phase or epoch. A checkpoint; may be cancelled."""
-        await self._driver.changed.park()
 
     async def switchover(self) -> None:
         """Make the peer primary. ``FailedError`` with the reason if that did not come about. A checkpoint."""
@@ -189,6 +185,7 @@ def _make_link(
             node=config.node,
             peer=config.peer,
             resource=config.resource,
+            size_bytes=config.size_bytes,
             listen=config.listen,
             peer_address=config.peer_address,
         ),

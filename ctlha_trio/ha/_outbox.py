@@ -1,4 +1,4 @@
-"""What this node says: messages in their order, and pushes of data in theirs, each within the session it was meant for."""
+"""What this node says: messages in their order, pushes of data in theirs, each in the session it was meant for."""
 
 from collections import deque
 from typing import Final

@@ -35,8 +35,8 @@ from ctlha_trio.store import BlockStore, condemn_copy
 TRANSITIONS_KEPT: Final = 64
 """Changes of phase kept for ``status``: a failover and a return have about ten."""
 DISK_STALL_S: Final = 5.0
-"""A disk call that takes longer counts as hung. Virtual disks pause for a second or two and come back; initiators give up
-after 30."""
+"""A disk call that takes longer counts as hung. Virtual disks pause for a second or two and come back;
+initiators give up after 30."""
 DISK_LOOK_S: Final = 0.5
 
 _LOG: Final = logging.getLogger(__name__)
@@ -107,9 +107,9 @@ class PairDriver:
     def __attrs_post_init__(self) -> None:
         self._dma = Dma(self._link, self._seams.entropy)
         self._outbox = Outbox(self._link, self._channel, self._dma)
-        self._inbox = Inbox(self._link, self._channel, self._dma, self)
+        self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
-        self._arbiter = ArbiterWork(self._seams.arbiter, self.feed)
+        self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
 
     def start(self) -> None:
@@ -145,7 +145,7 @@ class PairDriver:
         await self._farewell_said.wait()
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
-        """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed all the same."""
+        """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
         await self._places.acquire()
         self._tickets += 1
         request = self._requests[self._tickets] = _Request(operation, data)
@@ -280,6 +280,8 @@ class PairDriver:
         request = self._requests[action.ticket]
 
         def done(data: bytes) -> None:
+            if request.ended.is_set():
+                return  # read before a loss of the session, and again since
             request.data = data
             self.feed(events.Fetched(action.sequence))
 
@@ -330,9 +332,12 @@ class PairDriver:
         self._store_failed(StoreError(f"a disk call has been running for {DISK_STALL_S:.0f} s"))
 
     async def _condemn(self, metadata: Metadata) -> None:
+        """Mark the copy as dead, however long it takes: a call that still hangs keeps the file from opening."""
         self._store.close()
-        if not await condemn_copy(self._seams.disk, self._volume_path, metadata):
-            _LOG.error("the failed disk does not even take the mark that its copy is dead")
+        clock = self._seams.clock
+        while not await condemn_copy(self._seams.disk, self._volume_path, metadata):
+            await clock.sleep_until(clock.now() + DISK_LOOK_S)
+        _LOG.error("the copy on the failed disk is marked as dead")
 
     async def _say_farewell(self, reason: str) -> None:
         await self._link.goodbye(reason)

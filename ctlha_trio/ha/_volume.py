@@ -14,14 +14,14 @@ _OK = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 
 @attrs.define(eq=False)
 class Volume:
-    """Operations on the mirrored volume. Between ``quiesce`` and ``start`` new ones wait where they could be executed."""
+    """Operations on the mirrored volume. Between ``quiesce`` and ``start`` new ones wait, if it takes any."""
 
     size_bytes: int
     _driver: PairDriver
     _client: int
     """The id of the local user, for operations that no other client names."""
     _numbers: int = attrs.field(default=0, init=False)
-    _started: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _is_started: bool = attrs.field(default=False, init=False)
 
     async def read(self, offset: int, size: int) -> bytes:
         """``size`` bytes from ``offset``. A checkpoint. Errors as for ``write``."""
@@ -46,8 +46,8 @@ class Volume:
         """One operation of a client that numbers its own. ``InvalidError`` if it cannot be one. A checkpoint."""
         self._check(kind, offset, size, data)
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._started.is_set() and self._driver.accepts:
-            await self._started.wait()
+        while not self._is_started and self._driver.accepts:
+            await self._driver.changed.park()
         return await self._driver.submit(Operation(kind, client, number, offset, size), bytes(data))
 
     def component(self) -> ctl_ha_component:
@@ -85,10 +85,11 @@ class Volume:
 
     async def _start(self, _: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
         await trio.lowlevel.checkpoint()
-        self._started.set()
+        self._is_started = True
+        self._driver.changed.unpark_all()
         return _OK
 
     async def _quiesce(self, _: ctl_ha_component) -> ctl_ha_comp_status:
         await trio.lowlevel.checkpoint()
-        self._started = trio.Event()
+        self._is_started = False
         return _OK

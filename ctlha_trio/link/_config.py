@@ -13,6 +13,8 @@ class LinkConfig:
     peer: str
     """The other node's id; the smaller of the two is the preferred dialler."""
     resource: str
+    size_bytes: int = 0
+    """Of the resource's volume; both nodes must say the same."""
     listen: str
     """Address to bind."""
     peer_address: str

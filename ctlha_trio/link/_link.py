@@ -62,7 +62,7 @@ class Link:
             transport=self._transport,
             incarnation=self._incarnation,
             report=self._report,
-            known=lambda: ResourceState(self.config.resource, self._epoch, self._revision),
+            known=lambda: ResourceState(self.config.resource, self._epoch, self._revision, self.config.size_bytes),
             is_online=lambda: self._connection is not None,
             begin=self._begin,
         )

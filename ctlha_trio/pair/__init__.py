@@ -1,7 +1,7 @@
 """The replicated state machine of the pair: pure, no clock, no I/O, no bytes of data.
 
-``boot`` and ``step_pair`` are the machine; ``events`` is all that it takes, ``actions`` all that it orders, ``messages``
-all that the nodes say to each other, and ``encode`` and ``decode`` their form in the slots of a channel.
+``boot`` and ``step_pair`` are the machine; ``events`` is all that it takes, ``actions`` all that it orders,
+``messages`` all that the nodes say to each other, and ``encode`` and ``decode`` their form in the slots of a channel.
 """
 
 from ctlha_trio.pair._codec import (

@@ -51,13 +51,13 @@ def copy_on(step: Step) -> None:
 
 
 def compared(step: Step, message: msg.Compared) -> None:
-    """The target told whether the range differs."""
+    """The target told whether the range differs; it is asked, and heard, once."""
     flight = service.by_sequence(step, message.sequence)
-    if flight is None:
+    if flight is None or flight.operation.kind is not OperationKind.COPY or flight.here:
         return
     operation = flight.operation
+    service.replace(step, flight, attrs.evolve(flight, here=True, there=message.equal))
     if message.equal:
-        service.replace(step, flight, attrs.evolve(flight, there=True))
         service.advance(step)
     else:
         step.do(act.PushCopy(step.state.epoch, flight.sequence, operation.offset, operation.size))
@@ -90,7 +90,7 @@ def persisted_before_swap(step: Step) -> None:
 
 
 def refused(step: Step) -> None:
-    """The arbiter certainly did not take the swap: serve on; the target keeps up and is sealed anew before the next try."""
+    """The arbiter certainly did not take the swap: serve on; the target keeps up and is sealed anew for the next."""
     step.change(swap=None)
     if not step.state.partner:
         service.want_nothing_there(step)
@@ -167,7 +167,9 @@ def prepare(step: Step) -> None:
     state = step.state
     if state.phase is Phase.OUTDATED and state.stage is Stage.DRAINING and not state.storing:
         step.change(stage=Stage.PERSISTING)
-        step.persist(Copy.RESYNCING)
+        # After a failed flush the kernel may show as clean and equal what never reached the medium.
+        failed = state.metadata.copy in {Copy.FAILED, Copy.REWRITING}
+        step.persist(Copy.REWRITING if failed else Copy.RESYNCING)
 
 
 def prepared(step: Step) -> None:
@@ -175,6 +177,14 @@ def prepared(step: Step) -> None:
     step.change(last_sequence=0)
     step.move(Phase.RESYNCING, "resync from the sole member")
     step.send(msg.ResyncReady(step.state.epoch))
+
+
+def compare(step: Step, message: msg.Compare) -> None:
+    """Compare a range, unless what this disk reads is not to be believed: then it is to be sent."""
+    if step.state.metadata.copy is Copy.REWRITING:
+        step.send(msg.Compared(message.epoch, message.sequence, equal=False))
+    else:
+        step.do(act.CompareRange(step.state.sessions, message.sequence, message.offset, message.size, message.digest))
 
 
 def copy_data(step: Step, message: msg.CopyData) -> None:

@@ -1,4 +1,4 @@
-"""What the arbiter's answers mean: reads, swaps won and lost, and swaps whose outcome is unknown until the revision moves."""
+"""What the arbiter's answers mean: reads, swaps won and lost, swaps that are unknown until the revision moves."""
 
 import attrs
 
@@ -7,6 +7,7 @@ from ctlha_trio.pair import (
     _admission as admission,
     _handover as handover,
     _membership as membership,
+    _sessions as sessions,
     actions as act,
     events as ev,
 )
@@ -28,7 +29,11 @@ def record_read(step: Step, event: ev.RecordRead) -> None:
     if state.phase in _ENDED:
         return
     revision, epoch = state.asked_at
-    if event.revision < revision or event.record.epoch < epoch:
+    if (
+        event.revision < revision
+        or event.record.epoch < epoch
+        or (event.revision == state.revision and not _same(event.record, state.record))
+    ):
         membership.stop(step, "arbiter-went-back")
     elif event.revision < state.revision:
         # The answer was on its way while the peer told of a newer record.
@@ -42,6 +47,11 @@ def record_read(step: Step, event: ev.RecordRead) -> None:
             membership.decide(step, event.record, event.revision, "read a newer record")
         else:
             membership.displaced(step, event.record, event.revision)
+
+
+def _same(record: Record, known: Record | None) -> bool:
+    """Whether one revision has one content."""
+    return known is None or (record.epoch, record.proposal) == (known.epoch, known.proposal)
 
 
 def read_failed(step: Step) -> None:
@@ -86,7 +96,7 @@ def swapped(step: Step, event: ev.Swapped) -> None:
 
 def _certainly_not(step: Step) -> None:
     match step.state.phase:
-        case Phase.CLAIMING if step.state.partner:
+        case Phase.CLAIMING if step.state.partner and _may_resume(step):
             membership.unclaim(step)
         case Phase.ADMITTING:
             admission.refused(step)
@@ -94,6 +104,14 @@ def _certainly_not(step: Step) -> None:
             handover.refused(step)
         case _:
             step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
+
+
+def _may_resume(step: Step) -> bool:
+    """Whether the peer may still be the one that this node was paired with. Otherwise only another try helps."""
+    state = step.state
+    if not state.session:
+        return True
+    return state.session == state.partner and (state.standing is None or sessions.still_paired(step, state.standing))
 
 
 def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) -> None:
@@ -107,9 +125,6 @@ def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) ->
         _won(step, record, revision)
     else:
         step.change(swap=None)
-        lost_by = step.state.phase
-        if lost_by is Phase.HANDING_OVER:
-            step.do(act.HandoverEnded("another swap won"))
         membership.decide(step, record, revision, f"{record.primary} won epoch {record.epoch}")
 
 

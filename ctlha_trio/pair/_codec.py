@@ -1,4 +1,4 @@
-"""Messages of the pair as fixed-size slots: one byte for the kind, the fields little-endian in their order, zeros behind.
+"""Messages of the pair as fixed-size slots: a byte for the kind, the fields little-endian in order, zeros behind.
 
 Besides the core's messages there is ``Grant``, which the drivers exchange: where pushed data may be placed. A pushed
 message carries the place of its data in front of the core's fields.
@@ -69,6 +69,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _WITH_PHASE: Final = frozenset({1})
 _WITH_PROPOSAL: Final = frozenset({14, 18})
+_HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _RING_OFFSET: Final = struct.Struct("<I")
 
 
@@ -98,8 +99,11 @@ def decode(slot: bytes) -> Spoken:
     start = 1 + (_RING_OFFSET.size if pushed else 0)
     if any(slot[start + layout.size :]):
         raise RemoteProtocolError("reserved", f"bytes behind pair message {slot[0]}")
+    fields = layout.unpack_from(slot, start)
+    if layout.pack(*fields) != slot[start : start + layout.size]:
+        raise RemoteProtocolError("malformed", f"pair message {slot[0]}: a truth value that is neither 0 nor 1")
     try:
-        message = kind(*_from_wire(slot[0], layout.unpack_from(slot, start)))
+        message = kind(*_from_wire(slot[0], fields))
     except (ValueError, UnicodeDecodeError) as error:
         raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
     if isinstance(message, msg.MirrorWrite | msg.CopyData):
@@ -130,6 +134,7 @@ def _from_wire(number: int, fields: tuple[object, ...]) -> list[object]:
     if number in _WITH_PHASE:
         values[2] = Phase(values[2])
     if number in _WITH_PROPOSAL and isinstance(values[2], bytes):
-        values[2] = values[2].decode("ascii")
-        int(str(values[2]), 16)
+        proposal = values[2] = values[2].decode("ascii")
+        if not _HEXADECIMAL.issuperset(proposal):
+            raise ValueError("a proposal is written in hexadecimal digits")
     return values

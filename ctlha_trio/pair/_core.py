@@ -28,7 +28,7 @@ from ctlha_trio.pair._state import PairState, Stage
 from ctlha_trio.pair._step import Step
 
 RECORD_POLL_S = 1.0
-"""A sole primary reads the record this often and stops at a newer epoch; for everyone it tells whether the arbiter answers."""
+"""A sole primary reads the record this often and stops at a newer epoch; it also tells whether the arbiter answers."""
 
 
 def boot(
@@ -183,9 +183,7 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
         case msg.ResyncReady():
             admission.ready(step)
         case msg.Compare() if phase is Phase.RESYNCING:
-            step.do(
-                act.CompareRange(step.state.sessions, message.sequence, message.offset, message.size, message.digest)
-            )
+            admission.compare(step, message)
         case msg.Compared():
             admission.compared(step, message)
         case msg.CopyData() if phase is Phase.RESYNCING:

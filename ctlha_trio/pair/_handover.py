@@ -69,7 +69,6 @@ def recorded(step: Step) -> None:
     """Tell the peer and follow it; clients that were held find it there."""
     state = step.state
     service.drop_flights(step, Outcome.UNKNOWN)
-    step.do(act.HandoverEnded(""))
     if not state.partner:
         membership.suspend(step, None, "peer lost during handover")
         return
@@ -83,17 +82,15 @@ def recorded(step: Step) -> None:
 def late(step: Step) -> None:
     """Too slow: nothing has been proposed yet, so this node simply goes on."""
     if step.state.phase is Phase.HANDING_OVER and step.state.stage in {Stage.DRAINING, Stage.ASKING, Stage.PERSISTING}:
-        step.do(act.HandoverEnded("the nodes were not ready in time"))
-        step.move(Phase.MIRRORING, "handover given up")
+        step.move(Phase.MIRRORING, "the nodes were not ready in time")
         service.advance(step)
 
 
 def refused(step: Step) -> None:
     """The arbiter certainly did not take the swap: go on as before it."""
     step.change(swap=None)
-    step.do(act.HandoverEnded("the arbiter does not answer"))
     if step.state.partner:
-        step.move(Phase.MIRRORING, "handover given up")
+        step.move(Phase.MIRRORING, "the arbiter does not answer")
         service.advance(step)
     else:
         membership.suspend(step, None, "peer lost during handover")
@@ -103,7 +100,6 @@ def peer_lost(step: Step, loss: ev.Loss | None) -> None:
     """The session ended. Before the swap this is a loss like any other; after it what comes back decides."""
     if step.state.stage in {Stage.DRAINING, Stage.ASKING, Stage.PERSISTING}:
         step.cancel_timer(ev.Timer.HANDOVER_LIMIT)
-        step.do(act.HandoverEnded("the peer was lost"))
         membership.suspend(step, loss, "peer lost during handover")
     else:
         step.change(partner=0)

@@ -20,7 +20,7 @@ def decide(step: Step, record: Record, revision: int, why: str) -> None:
     """Act on a record read afresh, with no swap of this node's under way."""
     state = step.state
     step.change(record=record, revision=revision, partner=0)
-    problem = _contradiction(step, record)
+    problem = _contradiction(step, record, revision)
     if problem:
         stop(step, problem)
         return
@@ -40,7 +40,7 @@ def decide(step: Step, record: Record, revision: int, why: str) -> None:
         step.set_timer(ev.Timer.PEER_WAIT, PEER_WAIT_S)
 
 
-def _contradiction(step: Step, record: Record) -> str:
+def _contradiction(step: Step, record: Record, revision: int) -> str:
     """Why the record and this node's disk cannot both be right, or nothing."""
     state = step.state
     metadata = state.metadata
@@ -48,7 +48,11 @@ def _contradiction(step: Step, record: Record) -> str:
         return "foreign-record"
     if record.lineage != metadata.lineage:
         return "foreign-lineage"
-    if state.me in record.members and metadata.copy is Copy.RESYNCING:
+    same = (record.epoch, record.primary, record.members) == (metadata.epoch, metadata.primary, metadata.members)
+    if revision == metadata.revision and not same:
+        # The same revision with another content: a copy of the arbiter's data that went on from an older state.
+        return "arbiter-went-back"
+    if state.me in record.members and metadata.copy in {Copy.RESYNCING, Copy.REWRITING}:
         # The source proposes both only after this node has persisted that its copy is whole.
         return "copy-incomplete"
     return ""
@@ -80,6 +84,7 @@ def claim(step: Step, why: str) -> None:
 def unclaim(step: Step) -> None:
     """The arbiter certainly did not take the claim: wait like before it, for the peer or for the next try."""
     step.change(swap=None)
+    service.forget_probes(step)
     step.move(Phase.SUSPENDED, "the arbiter does not answer")
     step.set_timer(ev.Timer.CLAIM, ARBITER_RETRY_S)
 

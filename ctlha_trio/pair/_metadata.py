@@ -14,10 +14,12 @@ class Copy(Enum):
     """It held every acknowledged write at ``epoch``."""
     RESYNCING = "resyncing"
     """It is being overwritten from the source of ``epoch``: neither old nor new."""
+    REWRITING = "rewriting"
+    """As RESYNCING, after the disk had failed: what it reads may not be what it holds, so every range is written."""
     SEALED = "sealed"
     """It was copied whole from the source of ``epoch`` and becomes a member when the record says so."""
     FAILED = "failed"
-    """The disk failed under it. Only a full copy makes it whole again."""
+    """The disk failed under it. Only a full copy, with nothing compared, makes it whole again."""
 
 
 @attrs.frozen(kw_only=True)

@@ -75,7 +75,7 @@ def _start(step: Step, flight: Flight) -> None:
     started = attrs.evolve(
         flight,
         sequence=sequence,
-        here=operation.kind in {OperationKind.FLUSH, OperationKind.COPY},
+        here=operation.kind is OperationKind.FLUSH,
         there=not mirrored and operation.kind is not OperationKind.COPY,
     )
     step.change(next_sequence=sequence + 1)

@@ -1,4 +1,4 @@
-"""Sessions: who the peer is, where it stands, and what follows for this node; flaps, and peers that lost their memory."""
+"""Sessions: who the peer is, where it stands, what follows for this node; flaps, and peers that lost their memory."""
 
 from ctlha_trio.pair import (
     _admission as admission,
@@ -142,6 +142,10 @@ def resumed(step: Step, message: msg.Resumed) -> None:
     """Primary after a flap: both agree on what is under way; the rest is pushed again."""
     state = step.state
     if state.phase is Phase.SUSPENDED and state.primary and still_paired(step, state.standing):
+        if state.metadata.epoch < state.epoch:
+            # The role came by a handover and is not durable here yet: the claim's own persist makes up for it.
+            membership.claim(step, "resumed before the role was persisted")
+            return
         step.cancel_timer(ev.Timer.CLAIM)
         service.resend_from(step, message.last_sequence)
         step.move(Phase.MIRRORING, "resumed after a flap")

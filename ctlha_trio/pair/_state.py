@@ -57,7 +57,7 @@ class Flight:
     sequence: int = 0
     """Given when it starts; 0 before."""
     here: bool = False
-    """Durable on this disk, or read from it."""
+    """Durable on this disk, or read from it; for a copy: the target has compared."""
     there: bool = False
     """Durable on the peer's disk, or not wanted there."""
     probe: int = 0

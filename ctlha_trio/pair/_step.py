@@ -71,6 +71,8 @@ class Step:
         """Enter a phase, legally, and tell the peer and the supervisor."""
         if phase is not self.state.phase and phase not in TRANSITIONS[self.state.phase]:
             raise LocalProtocolError(f"no way from {self.state.phase.name} to {phase.name}: {why}")
+        if self.state.phase is Phase.HANDING_OVER and phase is not Phase.HANDING_OVER:
+            self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why))
         self.state = attrs.evolve(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))

@@ -1,8 +1,9 @@
-"""Everything that the pair core orders. The driver carries actions out in the order given.
+"""Everything that the pair core orders.
 
-``ReadRecord``, ``Swap``, ``Persist``, ``StoreWrite``, ``StoreMirrored``, ``FetchRead``, ``SendCompare`` and ``CompareRange`` are begun in that
-order and each is answered by an event. What must be durable before something else happens is ordered only after its event
-has come: persist before send is in the data, not in the driver.
+The driver says and pushes in the order given, calls the arbiter in that order, and persists in that order. Calls of
+the disk for operations run side by side: two that would conflict are never ordered at once. Each call of disk or
+arbiter is answered by an event, and what must be durable before something else happens is ordered only after its
+event has come: persist before send is in the data, not in the driver.
 """
 
 import attrs

@@ -64,13 +64,13 @@ class Stream(Protocol):
         """The other side, for logs: its address."""
 
     async def send_all(self, data: Buffer) -> None:
-        """Send everything. ``trio.BrokenResourceError`` if the connection broke; cancelled: an unknown part was sent."""
+        """Send everything. ``trio.BrokenResourceError`` if the connection breaks; cancelled: a part was sent."""
 
     async def receive_into(self, buffer: memoryview) -> int:
         """Wait for at least one byte, fill up to the buffer's size, return the count; 0 at the end of the stream."""
 
     def close(self) -> None:
-        """Close at once, without waiting and without a farewell. May be called twice. Wakes both tasks with an error."""
+        """Close at once, without waiting or a farewell. May be called twice. Wakes both tasks with an error."""
 
 
 class Listener(Protocol):

@@ -1,5 +1,6 @@
 """Simulation, fault injection and checks: shipped, documented, part of the product."""
 
+from ctlha_trio.testing._memory_pair import MemoryPair as MemoryPair, open_pair as open_pair
 from ctlha_trio.testing._power_disk import (
     CallKind as CallKind,
     DiskCall as DiskCall,
@@ -13,4 +14,3 @@ from ctlha_trio.testing._transport_suite import (
     PairFactory as PairFactory,
     TransportPair as TransportPair,
 )
-from ctlha_trio.testing._memory_pair import MemoryPair as MemoryPair, open_pair as open_pair

@@ -59,8 +59,9 @@ class PowerDisk:
     power failed, every call raises ``PowerCut``, and ``after_cut`` gives the disk that the node's next start finds.
 
     As on a real disk, a call that was begun is made to its end even if it is cancelled, and the first write or flush
-    that fails ends the open file. It may be opened again, but once a flush of it failed, every flush of it does: on a
-    real disk it could succeed without making durable what the failed one was to.
+    that fails ends the open file. It may be opened again. After a flush that failed, reads show what it was to make
+    durable and later flushes succeed, but only a new write of it can be made durable: so does Linux, which takes the
+    pages for clean.
     """
 
     _medium: PowerMedium = attrs.field(converter=lay_out)
@@ -73,7 +74,6 @@ class PowerDisk:
     _made: Counter[CallKind] = attrs.field(factory=Counter, init=False)
     _cut: tuple[int, Moment] | None = attrs.field(default=None, init=False)
     _failing: set[tuple[CallKind, int]] = attrs.field(factory=set, init=False)
-    _unflushable: set[str] = attrs.field(factory=set, init=False)
     _is_full: bool = attrs.field(default=False, init=False)
 
     async def open(self, path: str) -> DiskFile:
@@ -90,6 +90,10 @@ class PowerDisk:
     def content(self, path: str) -> bytes:
         """Return what a read of the whole file would give, flushed or not."""
         return bytes(self._medium.seen(path))
+
+    def durable_content(self, path: str) -> bytes:
+        """Return what the whole file would be after a cut now that keeps nothing but what was flushed."""
+        return self._medium.after(Loss("nothing kept", ()))[path]
 
     def count(self, kind: CallKind) -> int:
         """Return how many calls of that kind were made."""
@@ -162,10 +166,10 @@ class PowerDisk:
     def _fail_if_told(self, kind: CallKind, ordinal: int, path: str, effect: Callable[[Moment], T]) -> None:
         if kind is CallKind.WRITE and self._is_full:
             raise StoreError(f"{path}: no space left")
-        if (kind, ordinal) in self._failing or (kind is CallKind.FLUSH and path in self._unflushable):
+        if (kind, ordinal) in self._failing:
             effect(Moment.DURING)
             if kind is CallKind.FLUSH:
-                self._unflushable.add(path)
+                self._medium.forget(path)
             raise StoreError(f"{path}: {kind.value} {ordinal} failed")
 
     def _fail_at(self, kind: CallKind, ordinal: int) -> None:

@@ -69,6 +69,10 @@ class PowerMedium:
                 _put(self._durable, write, Kept(0, 0, len(write.data)))
         self.pending = [write for write in self.pending if id(write) not in asked]
 
+    def forget(self, path: str) -> None:
+        """Let what is pending of a file be seen for ever and never become durable."""
+        self.pending = [write for write in self.pending if write.path != path]
+
     def after(self, loss: Loss) -> dict[str, bytes]:
         """Return the files as they are when the power is back."""
         files = {path: bytearray(content) for path, content in self._durable.items()}

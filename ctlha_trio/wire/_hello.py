@@ -16,7 +16,7 @@ NAME_SIZE_MAX = 255
 """Bytes; the length field of a name is one byte."""
 
 _FIXED = struct.Struct("<HHIQ")
-_RESOURCE = struct.Struct("<QQ")
+_RESOURCE = struct.Struct("<QQQ")
 
 
 class Refusal(StrEnum):
@@ -27,6 +27,7 @@ class Refusal(StrEnum):
     WRONG_PEER = "wrong-peer"
     VERSION = "version"
     RESOURCE = "resource"
+    SIZE = "size"
     SIMULTANEOUS = "simultaneous"
     MALFORMED = "malformed"
     STOPPING = "stopping"
@@ -39,6 +40,8 @@ class ResourceState:
     name: str
     epoch: int
     revision: int
+    size_bytes: int = 0
+    """Of the volume. Two that differ are no pair: the tail of the larger one would never be compared."""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,8 +78,11 @@ def judge_hello(own: Hello, theirs: Hello, *, peer: str, resource: str) -> Refus
         return Refusal.WRONG_PEER
     if theirs.version_min > own.version_max or theirs.version_max < own.version_min:
         return Refusal.VERSION
-    if theirs.resource(resource) is None:
+    mine, yours = own.resource(resource), theirs.resource(resource)
+    if mine is None or yours is None:
         return Refusal.RESOURCE
+    if mine.size_bytes != yours.size_bytes:
+        return Refusal.SIZE
     return None
 
 
@@ -97,7 +103,7 @@ def encode_hello(hello: Hello) -> bytes:
     out.append(len(hello.resources))
     for state in hello.resources:
         out += _name_bytes(state.name)
-        out += _RESOURCE.pack(state.epoch, state.revision)
+        out += _RESOURCE.pack(state.epoch, state.revision, state.size_bytes)
     return bytes(out)
 
 
@@ -142,8 +148,8 @@ def decode_hello(payload: bytes | memoryview) -> Hello:
     resources = []
     for _ in range(count):
         name = reader.name()
-        epoch, revision = _RESOURCE.unpack(reader.take(_RESOURCE.size))
-        resources.append(ResourceState(name, epoch, revision))
+        epoch, revision, size_bytes = _RESOURCE.unpack(reader.take(_RESOURCE.size))
+        resources.append(ResourceState(name, epoch, revision, size_bytes))
     if len({state.name for state in resources}) != count:
         raise RemoteProtocolError(Fault.HELLO.value, "a resource twice")
     if reader.position != len(payload):

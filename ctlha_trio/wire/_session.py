@@ -55,7 +55,7 @@ class SessionCore:
     def receive(self, frame: Frame, now: float) -> int:
         """Check a frame against the session and take in what it says; returns newly acknowledged messages.
 
-        Messages and pushed data are the caller's to deliver; ``attached_slot_size`` tells where a push's message is.
+        Messages and pushed data are the caller's to deliver.
         """
         if frame.session != self.session:
             raise RemoteProtocolError(Fault.SESSION.value, "frame of another session")

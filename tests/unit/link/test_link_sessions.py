@@ -121,7 +121,7 @@ async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> flo
 @asynccontextmanager
 async def open_pair(*, start: str = "ab", b_changes: dict[str, str] | None = None) -> AsyncIterator[Pair]:
     network = MemoryNetwork()
-    b_config = attrs.evolve(CONFIGS["b"], **(b_changes or {}))
+    b_config = LinkConfig(**{**attrs.asdict(CONFIGS["b"]), **(b_changes or {})})
     sides = {"a": make_side(network, CONFIGS["a"]), "b": make_side(network, b_config)}
     async with trio.open_nursery() as nursery:
         pair = Pair(network, nursery, sides["a"], sides["b"])

@@ -71,7 +71,7 @@ def test_volume_is_read_in_bounded_pieces(path: str) -> None:
 
 def test_existing_file_is_never_overwritten(path: str) -> None:
     Path(path).write_bytes(b"precious")
-    with pytest.raises(ConfigError, match=r"volume\.path: exists"):
+    with pytest.raises(ConfigError, match=r"volume\.file: exists"):
         create_store_file(path, METADATA, SIZE_BYTES)
     assert Path(path).read_bytes() == b"precious"
 

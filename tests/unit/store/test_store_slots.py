@@ -104,7 +104,7 @@ def test_two_slots_of_one_generation_are_not_guessed_about() -> None:
 
 
 def test_file_of_somebody_else() -> None:
-    with pytest.raises(ConfigError, match=r"file: volume\.path: is not a ctlha volume"):
+    with pytest.raises(ConfigError, match=r"file: volume\.file: is not a ctlha volume"):
         choose_slot("file", b"x" * (2 * SLOT_BYTES))
 
 

@@ -275,12 +275,10 @@ async def test_a_failed_flush_makes_nothing_durable_ever() -> None:
             await again()
     file.close()
     reopened = await disk.open(VOLUME)
-    assert await reopened.pread(0, 1) == NEW
-    with pytest.raises(StoreError):
-        await reopened.flush()
+    assert await reopened.pread(0, 1) == NEW, "the kernel takes the page for clean"
+    await reopened.flush()
     disk.cut_now()
     assert chosen(disk, "nothing kept") == b"...."
-    assert chosen(disk, "everything kept") == b"#..."
 
 
 async def test_a_failed_write_has_done_half() -> None:

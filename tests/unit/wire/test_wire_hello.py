@@ -31,9 +31,9 @@ hellos = st.builds(
     node=names,
     incarnation=u64,
     session_half=st.integers(1, 2**32 - 1),
-    resources=st.lists(st.builds(ResourceState, names, u64, u64), max_size=8, unique_by=lambda state: state.name).map(
-        tuple
-    ),
+    resources=st.lists(
+        st.builds(ResourceState, names, u64, u64, u64), max_size=8, unique_by=lambda state: state.name
+    ).map(tuple),
 )
 
 
@@ -64,7 +64,7 @@ def test_a_hello_cut_anywhere_is_refused() -> None:
 
 
 def test_the_longest_hello_fits() -> None:
-    state = ResourceState("", 2**64 - 1, 2**64 - 1)
+    state = ResourceState("", 2**64 - 1, 2**64 - 1, 2**64 - 1)
     resources = tuple(attrs.evolve(state, name=f"{number}" * 255) for number in range(8))
     hello = attrs.evolve(OWN, cluster="c" * 255, node="n" * 255, resources=resources)
     assert len(encode_hello(hello)) <= HELLO_SIZE_MAX
@@ -105,6 +105,7 @@ def test_a_hello_that_makes_no_sense_is_refused(hello: Hello) -> None:
         ({"resources": ()}, Refusal.RESOURCE),
         ({"resources": (ResourceState("other", 3, 4),)}, Refusal.RESOURCE),
         ({"resources": (ResourceState("volume", 1, 1),)}, None),
+        ({"resources": (ResourceState("volume", 3, 4, 4096),)}, Refusal.SIZE),
     ],
 )
 def test_who_is_refused(change: dict[str, object], refusal: Refusal | None) -> None:

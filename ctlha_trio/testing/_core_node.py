@@ -1,0 +1,128 @@
+"""One node of a simulated pair: its durable blocks, the calls under way at its disk and the arbiter, its timers."""
+
+from collections import deque
+from random import Random
+
+import attrs
+
+from ctlha_trio.pair import Metadata, PairState, actions as act, events as ev
+from ctlha_trio.testing._core_arbiter import Call
+from ctlha_trio.testing._core_link import Blocks, LinkEnd
+
+BLOCKS = 4
+BLOCK_BYTES = 1 << 19
+"""Half a range of a resync, so that a range covers two blocks."""
+
+KEPT_CHANCE = 0.5
+"""Of a block under way when the process ends, and of any block when the disk fails."""
+SLOW_CHANCE = 0.25
+"""Of a call to the disk: it ends after all that are not slow."""
+
+DiskCall = act.Persist | act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
+
+
+def blocks_of(offset: int, size: int) -> range:
+    """The numbers of the blocks in a range."""
+    return range(offset // BLOCK_BYTES, (offset + size) // BLOCK_BYTES)
+
+
+def digest_of(blocks: Blocks) -> bytes:
+    """Different for different values."""
+    return repr(sorted(blocks.items())).encode()
+
+
+@attrs.define(eq=False)
+class ArbiterCall:
+    """A call that was made; ``answer`` once the arbiter has executed it."""
+
+    call: Call
+    answer: ev.Event | None = None
+
+
+@attrs.define(eq=False)
+class UnderWay:
+    """A call to the disk, with what it writes, and the session in which it was made."""
+
+    call: DiskCall
+    session: int
+    slow: bool
+    data: Blocks = attrs.Factory(dict)
+
+
+@attrs.define(eq=False)
+class SimulatedNode:
+    """What outlives a process, and the process if one runs."""
+
+    name: str
+    peer: str
+    random: Random
+    metadata: Metadata
+    """Durable."""
+    link: LinkEnd
+    blocks: list[int] = attrs.Factory(lambda: [0] * BLOCKS)
+    """Durable: for each block the value written last, which is the ticket of its write."""
+    state: PairState | None = None
+    """None while no process runs."""
+    disk: list[UnderWay] = attrs.Factory(list)
+    calls: deque[ArbiterCall] = attrs.Factory(deque)
+    """One after the other, as the driver makes them."""
+    timers: set[ev.Timer] = attrs.Factory(set)
+    held: dict[int, Blocks] = attrs.Factory(dict)
+    """Ranges read for a comparison, by sequence."""
+
+    def begin_disk_call(self, call: DiskCall, data: Blocks | None = None) -> None:
+        """A call is made. ``AssertionError`` if it writes what another call writes: they could end in any order."""
+        data = {} if data is None else data
+        for other in self.disk:
+            if other.data.keys() & data.keys():
+                raise AssertionError(f"{self.name} writes a block twice at once: {other.call}, {call}")
+        self.disk.append(UnderWay(call, self.link.session, self.random.random() < SLOW_CHANCE, data))
+
+    def drags(self) -> bool:
+        """Whether only slow calls are under way at the disk."""
+        return all(each.slow for each in self.disk)
+
+    def pick_disk_call(self) -> UnderWay:
+        """Some call ends: any, but metadata is made durable in the order in which it was ordered."""
+        persists = [each for each in self.disk if isinstance(each.call, act.Persist)]
+        possible = [each for each in self.disk if each not in persists[1:]]
+        quick = [each for each in possible if not each.slow]
+        ended = self.random.choice(quick or possible)
+        self.disk.remove(ended)
+        return ended
+
+    def apply(self, ended: UnderWay) -> None:
+        """Make durable what the call writes."""
+        if isinstance(ended.call, act.Persist):
+            self.metadata = ended.call.metadata
+        for block, value in ended.data.items():
+            self.blocks[block] = value
+
+    def read(self, offset: int, size: int) -> Blocks:
+        """What the blocks of a range hold."""
+        return {block: self.blocks[block] for block in blocks_of(offset, size)}
+
+    def crash(self) -> list[act.Swap]:
+        """End the process: of what was under way any part may be on the disk. Returns swaps that are on their way."""
+        persisting = True
+        for under_way in self.disk:
+            if not isinstance(under_way.call, act.Persist):
+                torn = {block: value for block, value in under_way.data.items() if self.random.random() < KEPT_CHANCE}
+                self.apply(attrs.evolve(under_way, data=torn))
+            elif persisting := persisting and self.random.random() < KEPT_CHANCE:
+                self.apply(under_way)
+        swaps = [each.call for each in self.calls if isinstance(each.call, act.Swap) and each.answer is None]
+        self.forget()
+        return swaps
+
+    def condemn(self, metadata: Metadata) -> None:
+        """The disk under this copy failed; that it did is all that may be relied on from now on."""
+        self.metadata = metadata
+        self.blocks = [value if self.random.random() < KEPT_CHANCE else 0 for value in self.blocks]
+
+    def forget(self) -> None:
+        """All that a process holds."""
+        self.state = None
+        self.link.clear()
+        for held in (self.disk, self.calls, self.timers, self.held):
+            held.clear()

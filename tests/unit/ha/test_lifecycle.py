@@ -1,0 +1,63 @@
+"""The legal life of one component."""
+
+from itertools import product
+
+import pytest
+import trio
+
+from ctlha_trio._errors import ComponentError
+from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
+from ctlha_trio.ha import _lifecycle as lifecycle
+
+UNKNOWN, SINGLE, HA = lifecycle.UNKNOWN, lifecycle.SINGLE, lifecycle.HA
+MASTER, SLAVE = ctl_ha_state.CTL_HA_STATE_MASTER, ctl_ha_state.CTL_HA_STATE_SLAVE
+OK = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+ERROR = ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR
+LEGAL = {(UNKNOWN, SINGLE), (UNKNOWN, HA), (SINGLE, HA), (HA, SINGLE)}
+
+
+def component(state: ctl_ha_state = UNKNOWN, answer: ctl_ha_comp_status = OK) -> ctl_ha_component:
+    async def step(_: ctl_ha_component) -> ctl_ha_comp_status:
+        await trio.lowlevel.checkpoint()
+        return answer
+
+    async def start(own: ctl_ha_component, _: ctl_ha_state) -> ctl_ha_comp_status:
+        own.name += " started"
+        return await step(own)
+
+    return ctl_ha_component(name="part", state=state, init=step, start=start, quiesce=step)
+
+
+@pytest.mark.parametrize("bits", [UNKNOWN, MASTER, SLAVE, MASTER | SLAVE])
+@pytest.mark.parametrize(("running", "wanted"), list(product((UNKNOWN, SINGLE, HA), repeat=2)))
+async def test_start(running: ctl_ha_state, wanted: ctl_ha_state, bits: ctl_ha_state) -> None:
+    part = component(running | bits)
+    if (running, wanted) in LEGAL:
+        await lifecycle.start(part, wanted)
+        assert part.name == "part started"
+        assert part.state == wanted | bits
+    else:
+        with pytest.raises(ComponentError, match="cannot go"):
+            await lifecycle.start(part, wanted)
+        assert part.name == "part", "it was not even asked"
+        assert part.state == running | bits
+
+
+async def test_failed_start_leaves_the_state() -> None:
+    part = component(HA | MASTER, ERROR)
+    with pytest.raises(ComponentError, match="part started: start answered CTL_HA_COMP_STATUS_ERROR"):
+        await lifecycle.start(part, SINGLE)
+    assert part.state == HA | MASTER
+    assert part.status is ERROR
+
+
+@pytest.mark.parametrize("answer", ctl_ha_comp_status)
+async def test_init_and_quiesce_keep_the_answer(answer: ctl_ha_comp_status) -> None:
+    for step in (lifecycle.init, lifecycle.quiesce):
+        part = component(answer=answer)
+        if answer is OK:
+            await step(part)
+        else:
+            with pytest.raises(ComponentError, match=answer.name):
+                await step(part)
+        assert part.status is answer

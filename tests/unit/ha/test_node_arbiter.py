@@ -1,0 +1,131 @@
+"""Two whole nodes whose arbiter is silent, or leaves them in doubt."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from ctlha_trio._errors import NotPrimaryError
+from ctlha_trio.arbiter import MemoryArbiter, SwapFault
+from ctlha_trio.testing import MemoryPair, open_pair
+
+BLOCK = 4096
+
+
+def silence(pair: MemoryPair, *names: str, silent: bool = True) -> None:
+    for name in names:
+        pair.arbiters[name].unavailable = silent
+
+
+async def test_silent_arbiter_of_a_connected_pair_only_shows(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        silence(pair, "a", "b")
+        await trio.sleep(3.0)
+        for node in pair.nodes.values():
+            assert (node.status().verdict, node.status().reasons) == ("degraded", ("arbiter-silent",))
+            assert node.status().arbiter == "unknown"
+        await pair.nodes["a"].volume.write(0, b"x" * BLOCK)
+        assert await pair.nodes["a"].volume.read(0, BLOCK) == b"x" * BLOCK
+        silence(pair, "a", "b", silent=False)
+        await pair.wait_protected()
+
+
+async def test_peer_and_arbiter_lost_holds_both_and_both_say_why(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        silence(pair, "a", "b")
+        pair.network.cut("a", "b")
+        pair.network.cut("b", "a")
+        done = trio.Event()
+
+        async def write() -> None:
+            await a.volume.write(0, b"w" * BLOCK)
+            done.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await trio.sleep(10.0)
+            assert not done.is_set()
+            assert pair.record.members == ("a", "b")
+            for node in (a, b):
+                assert node.status().verdict == "at-risk"
+                assert node.status().reasons == ("peer-lost", "claiming", "arbiter-silent")
+            with pytest.raises(NotPrimaryError):
+                await b.volume.read(0, BLOCK)
+            # The operation is held, not lost: the peer alone brings it to its end.
+            pair.network.heal()
+            await done.wait()
+        assert pair.record.epoch == a.status().epoch
+        silence(pair, "a", "b", silent=False)
+        await pair.wait_protected()
+        assert pair.copy("a")[:BLOCK] == pair.copy("b")[:BLOCK] == b"w" * BLOCK
+
+
+@pytest.mark.parametrize(
+    "fault", [SwapFault.UNKNOWN_APPLIED, SwapFault.UNKNOWN_NOT_APPLIED, SwapFault.UNKNOWN_APPLIED_LATER]
+)
+@pytest.mark.parametrize(("dead", "survivor"), [("b", "a"), ("a", "b")])
+async def test_unknown_swap_holds_until_it_is_known(
+    fault: SwapFault, dead: str, survivor: str, autojump_clock: MockClock
+) -> None:
+    async with open_pair() as pair:
+        node = pair.nodes[survivor]
+        await pair.nodes["a"].volume.write(0, b"old!" * (BLOCK // 4))
+        arbiter: MemoryArbiter = pair.arbiters[survivor]
+        swaps = arbiter.swaps
+        arbiter.next_cas(fault)
+        pair.crash(dead)
+        await pair.wait_until(lambda: arbiter.swaps > swaps)
+        arbiter.unavailable = True
+        async with trio.open_nursery() as nursery:
+            if survivor == "a":
+                # Accepted, held, and done once the doubt is over.
+                nursery.start_soon(node.volume.write, BLOCK, b"held" * (BLOCK // 4))
+            await trio.sleep(10.0)
+            assert node.pair.phase.name == "CLAIMING"
+            assert node.status().verdict == "at-risk"
+            assert pair.durable_metadata(survivor).members == ("a", "b")
+            assert len(node.pair.flights) == (1 if survivor == "a" else 0)
+            arbiter.unavailable = False
+            await pair.wait_alone(survivor)
+        assert pair.record.members == (survivor,)
+        assert await node.volume.read(0, 4) == b"old!"
+        if survivor == "a":
+            assert await node.volume.read(BLOCK, 4) == b"held"
+        # A swap that is applied only now has lost to the one that ended the doubt.
+        assert not arbiter.release()
+        await pair.restart(dead)
+        await pair.wait_protected()
+
+
+async def test_unknown_swap_that_the_other_node_won_demotes(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        a = pair.nodes["a"]
+        pair.arbiters["a"].next_cas(SwapFault.UNKNOWN_APPLIED_LATER)
+        pair.network.cut("a", "b")
+        pair.network.cut("b", "a")
+        swaps = pair.arbiters["a"].swaps
+        await pair.wait_until(lambda: pair.arbiters["a"].swaps > swaps)
+        pair.arbiters["a"].unavailable = True
+        b = await pair.wait_alone("b")
+        await b.volume.write(0, b"b" * BLOCK)
+        assert not pair.arbiters["a"].release()
+        assert a.status().verdict == "at-risk"
+        pair.arbiters["a"].unavailable = False
+        await pair.wait_until(lambda: a.status().role == "outdated")
+        with pytest.raises(NotPrimaryError):
+            await a.volume.read(0, BLOCK)
+        pair.network.heal()
+        await pair.wait_protected()
+        assert pair.copy("a") == pair.copy("b")
+
+
+async def test_arbiter_that_went_back_stops_the_node(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        pair.crash("b")
+        a = await pair.wait_alone("a")
+        cell = pair.arbiter._cell
+        cell.revision -= 1
+        await pair.wait_until(lambda: a.status().verdict == "stopped")
+        assert a.status().reasons == ("arbiter-went-back",)
+        with pytest.raises(NotPrimaryError):
+            await a.volume.read(0, BLOCK)

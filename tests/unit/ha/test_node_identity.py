@@ -1,0 +1,132 @@
+"""A node starts only where disk, arbiter, configuration and peer belong together; otherwise it writes nothing."""
+
+from collections.abc import Callable
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from ctlha_trio._errors import ConfigError, RefusedError, StoreError
+from ctlha_trio.arbiter import MemoryArbiter
+from ctlha_trio.ha import NodeConfig, run_node
+from ctlha_trio.store import image
+from ctlha_trio.testing import CallKind, MemoryPair, PowerDisk, open_pair
+
+
+def writes(disk: PowerDisk) -> int:
+    return disk.count(CallKind.WRITE) + disk.count(CallKind.FLUSH)
+
+
+def other_cluster(config: NodeConfig) -> NodeConfig:
+    return attrs.evolve(config, cluster="other")
+
+
+def other_node(config: NodeConfig) -> NodeConfig:
+    return attrs.evolve(config, node="other")
+
+
+def other_resource(config: NodeConfig) -> NodeConfig:
+    return attrs.evolve(config, resource="other")
+
+
+@pytest.mark.parametrize(
+    ("key", "change"), [("cluster", other_cluster), ("node", other_node), ("resource", other_resource)]
+)
+async def test_copy_of_another_pair_is_refused(
+    key: str, change: Callable[[NodeConfig], NodeConfig], autojump_clock: MockClock
+) -> None:
+    async with open_pair(start=False) as pair:
+        config = change(pair.config("a"))
+        with pytest.raises(ConfigError) as caught:
+            await run_node(config, pair.seams("a"))
+        assert (caught.value.file, caught.value.key) == ("volume", key)
+        assert "other" in caught.value.problem
+        assert writes(pair.disks["a"]) == 0
+        # The file is free again, and untouched.
+        await pair.start("a")
+
+
+async def test_foreign_arbiter_is_refused(autojump_clock: MockClock) -> None:
+    async with open_pair(start=False) as pair:
+        foreign = MemoryArbiter(pair.record, identity="foreign")
+        with pytest.raises(ConfigError) as caught:
+            await run_node(pair.config("a"), attrs.evolve(pair.seams("a"), arbiter=foreign))
+        assert caught.value.key == "arbiter"
+        assert foreign.reads == foreign.swaps == writes(pair.disks["a"]) == 0
+
+
+@pytest.mark.parametrize(("size_bytes", "key"), [(4096, "volume.size_bytes"), (1 << 21, "volume.size_bytes")])
+async def test_volume_of_another_size_is_refused(size_bytes: int, key: str, autojump_clock: MockClock) -> None:
+    async with open_pair(start=False) as pair:
+        with pytest.raises(ConfigError) as caught:
+            await run_node(attrs.evolve(pair.config("a"), size_bytes=size_bytes), pair.seams("a"))
+        assert caught.value.key == key
+        assert writes(pair.disks["a"]) == 0
+
+
+async def test_missing_volume_and_taken_address(autojump_clock: MockClock) -> None:
+    async with open_pair(start=False) as pair:
+        with pytest.raises(StoreError, match="no such file"):
+            await run_node(attrs.evolve(pair.config("a"), volume_path="nowhere"), pair.seams("a"))
+        await pair.start("a")
+        with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="in use"), flatten_subgroups=True):
+            await run_node(attrs.evolve(pair.config("b"), listen="a"), pair.seams("b"))
+        assert writes(pair.disks["b"]) == 0
+
+
+async def run_stranger(pair: MemoryPair, reason: str, config: NodeConfig) -> None:
+    """Run a node, whole in itself, in the place of node b: refused, with nothing written."""
+    metadata = attrs.evolve(
+        pair.durable_metadata("b"),
+        cluster=config.cluster,
+        node=config.node,
+        epoch=1,
+        revision=1,
+        primary="a",
+        members=("a", "b"),
+    )
+    disk = PowerDisk({"volume": image(metadata, pair.size_bytes)})
+    record = attrs.evolve(pair.record, cluster=config.cluster, epoch=1, primary="a", members=("a", "b"))
+    arbiter = MemoryArbiter(record, identity=pair.arbiter.identity)
+    seams = attrs.evolve(pair.seams("b"), disk=disk, arbiter=arbiter)
+    with pytest.raises(RefusedError) as caught, trio.fail_after(60):
+        await run_node(config, seams)
+    assert caught.value.reason == reason
+    assert writes(disk) == arbiter.swaps == 0
+
+
+async def test_peer_of_a_foreign_cluster_ends_the_newcomer_only(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        await run_stranger(pair, "foreign-cluster", attrs.evolve(pair.config("b"), cluster="other"))
+        await a.volume.write(0, b"serves on")
+        assert a.status().reasons == ("peer-lost",)
+        await pair.start("b")
+        await pair.wait_protected()
+
+
+async def test_peer_with_the_same_id_ends_the_newcomer_only(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        await run_stranger(pair, "same-node", attrs.evolve(pair.config("b"), node="a", peer="b", peer_address="a"))
+        await a.volume.write(0, b"serves on")
+        assert a.status().verdict == "degraded"
+
+
+async def test_two_fresh_nodes_of_different_clusters_both_end(autojump_clock: MockClock) -> None:
+    async with open_pair(start=False) as pair:
+        failed: list[str] = []
+
+        async def run_first() -> None:
+            with pytest.raises(RefusedError) as caught:
+                await run_node(pair.config("a"), pair.seams("a"))
+            failed.append(caught.value.reason)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_first)
+            await run_stranger(pair, "foreign-cluster", attrs.evolve(pair.config("b"), cluster="other"))
+        assert failed == ["foreign-cluster"]
+        assert writes(pair.disks["a"]) == pair.arbiters["a"].swaps == 0

@@ -1,0 +1,139 @@
+"""What a node says of itself in each phase."""
+
+import attrs
+import pytest
+
+from ctlha_trio.ha import Reason
+from ctlha_trio.ha._status import bytes_left, judge, role_of
+from ctlha_trio.pair import Copy, Metadata, PairState, Phase, Record, boot
+from ctlha_trio.pair._state import Resync
+from ctlha_trio.pair.messages import Standing
+
+METADATA = Metadata(
+    cluster="c",
+    node="a",
+    resource="r",
+    lineage="l",
+    arbiter="x",
+    epoch=1,
+    revision=1,
+    primary="a",
+    members=("a", "b"),
+    copy=Copy.MEMBER,
+)
+RECORD = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=("a", "b"), proposal="p")
+PEER = 7
+STOPS = ("store-failed", "copy-failed", "copy-incomplete", "arbiter-went-back", "foreign-record", "foreign-lineage")
+
+
+def stand(phase: Phase, *, session: int = PEER, arbiter_answers: bool = True, primary: str = "a") -> PairState:
+    state, _ = boot(me="a", peer="b", incarnation=3, size_bytes=1000, metadata=METADATA)
+    record = attrs.evolve(RECORD, primary=primary)
+    return attrs.evolve(state, phase=phase, session=session, arbiter_answers=arbiter_answers, record=record)
+
+
+def said(state: PairState) -> tuple[str, list[str]]:
+    verdict, reasons = judge(state)
+    return verdict, [reason.value for reason in reasons]
+
+
+CONNECTED = {
+    Phase.BOOTING: ("at-risk", ["booting"]),
+    Phase.WAITING: ("at-risk", ["waiting-for-peer"]),
+    Phase.CLAIMING: ("at-risk", ["claiming"]),
+    Phase.SECURING: ("at-risk", ["claiming"]),
+    Phase.ALONE: ("degraded", ["peer-outdated"]),
+    Phase.ADMITTING: ("degraded", ["peer-outdated"]),
+    Phase.MIRRORING: ("protected", []),
+    Phase.FOLLOWING: ("protected", []),
+    Phase.HANDING_OVER: ("protected", []),
+    Phase.SUSPENDED: ("at-risk", ["claiming"]),
+    Phase.OUTDATED: ("at-risk", ["outdated"]),
+    Phase.RESYNCING: ("at-risk", ["resyncing"]),
+    Phase.LEFT: ("stopped", ["leaving"]),
+}
+ROLES = {
+    Phase.BOOTING: "none",
+    Phase.WAITING: "none",
+    Phase.SECURING: "primary",
+    Phase.ALONE: "primary",
+    Phase.ADMITTING: "primary",
+    Phase.MIRRORING: "primary",
+    Phase.HANDING_OVER: "primary",
+    Phase.FOLLOWING: "secondary",
+    Phase.OUTDATED: "outdated",
+    Phase.RESYNCING: "outdated",
+    Phase.STOPPED: "none",
+    Phase.LEFT: "none",
+}
+
+
+def test_every_phase_has_its_verdict_here() -> None:
+    assert set(CONNECTED) == set(Phase) - {Phase.STOPPED}
+    assert set(ROLES) == set(Phase) - {Phase.SUSPENDED, Phase.CLAIMING}
+
+
+@pytest.mark.parametrize(("phase", "expected"), CONNECTED.items())
+def test_with_peer_and_arbiter(phase: Phase, expected: tuple[str, list[str]]) -> None:
+    assert said(stand(phase)) == expected
+
+
+@pytest.mark.parametrize("phase", [phase for phase in CONNECTED if phase is not Phase.LEFT])
+def test_silent_arbiter_is_always_said_and_never_protected(phase: Phase) -> None:
+    verdict, reasons = said(stand(phase, arbiter_answers=False))
+    assert verdict == ("degraded" if CONNECTED[phase][0] == "protected" else CONNECTED[phase][0])
+    assert reasons == [*CONNECTED[phase][1], "arbiter-silent"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        (Phase.ALONE, ["peer-lost"]),
+        (Phase.ADMITTING, ["peer-lost"]),
+        (Phase.SUSPENDED, ["peer-lost", "claiming"]),
+        (Phase.CLAIMING, ["peer-lost", "claiming"]),
+        (Phase.SECURING, ["peer-lost", "claiming"]),
+        (Phase.OUTDATED, ["outdated", "peer-lost"]),
+    ],
+)
+def test_lost_peer_is_said(phase: Phase, expected: list[str]) -> None:
+    verdict, reasons = said(stand(phase, session=0))
+    assert reasons == expected
+    assert verdict == CONNECTED[phase][0]
+
+
+@pytest.mark.parametrize("why", STOPS)
+def test_stopped_says_why(why: str) -> None:
+    state = attrs.evolve(stand(Phase.STOPPED), why=why)
+    assert said(state) == ("stopped", [why])
+    assert role_of(state) == "none"
+
+
+def test_no_reason_is_said_twice() -> None:
+    assert len({reason.value for reason in Reason}) == len(Reason)
+
+
+@pytest.mark.parametrize("phase", [Phase.ALONE, Phase.ADMITTING])
+def test_source_says_how_much_is_left(phase: Phase) -> None:
+    state = attrs.evolve(stand(phase), resync=Resync(cursor=400))
+    assert said(state) == ("degraded", ["resyncing"])
+    assert bytes_left(state) == 600
+    assert bytes_left(stand(phase)) == 0
+
+
+@pytest.mark.parametrize(("phase", "reason"), [(Phase.OUTDATED, "outdated"), (Phase.RESYNCING, "resyncing")])
+def test_target_of_a_serving_source_is_degraded(phase: Phase, reason: str) -> None:
+    for source, verdict in ((Phase.ALONE, "degraded"), (Phase.ADMITTING, "degraded"), (Phase.CLAIMING, "at-risk")):
+        state = attrs.evolve(stand(phase), standing=Standing(epoch=1, revision=1, phase=source, partner=0))
+        assert said(state) == (verdict, [reason])
+
+
+@pytest.mark.parametrize(("phase", "role"), ROLES.items())
+def test_role(phase: Phase, role: str) -> None:
+    assert role_of(stand(phase)) == role
+
+
+@pytest.mark.parametrize("phase", [Phase.SUSPENDED, Phase.CLAIMING])
+@pytest.mark.parametrize(("primary", "role"), [("a", "primary"), ("b", "secondary")])
+def test_role_while_it_is_open_is_that_of_the_record(phase: Phase, primary: str, role: str) -> None:
+    assert role_of(stand(phase, primary=primary)) == role

@@ -1,0 +1,144 @@
+"""The slots of the pair's channel: what was encoded comes back, and nothing that was not can do harm."""
+
+import attrs
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
+from ctlha_trio.pair import SLOT_BYTES, WRITE_BYTES_MAX, Grant, Phase, Pushed, Spoken, decode, encode, messages as msg
+
+OFFSET_MAX = 1 << 56
+u64 = st.integers(0, 2**64 - 1)
+u32 = st.integers(0, 2**32 - 1)
+offsets = st.integers(0, OFFSET_MAX)
+sizes = st.integers(1, WRITE_BYTES_MAX)
+proposals = st.text("0123456789abcdef", min_size=32, max_size=32)
+
+WRITES = st.builds(msg.MirrorWrite, epoch=u64, sequence=u64, previous=u64, offset=offsets, size=sizes)
+COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
+BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
+    msg.Standing: st.builds(msg.Standing, epoch=u64, revision=u64, phase=st.sampled_from(Phase), partner=u64),
+    msg.Resumed: st.builds(msg.Resumed, epoch=u64, last_sequence=u64),
+    msg.MirrorWrite: st.builds(Pushed, WRITES, u32),
+    msg.Applied: st.builds(msg.Applied, epoch=u64, sequence=u64),
+    msg.Probe: st.builds(msg.Probe, epoch=u64, number=u64),
+    msg.ProbeReply: st.builds(msg.ProbeReply, epoch=u64, number=u64),
+    msg.ResyncStart: st.builds(msg.ResyncStart, epoch=u64, revision=u64),
+    msg.ResyncReady: st.builds(msg.ResyncReady, epoch=u64),
+    msg.Compare: st.builds(
+        msg.Compare, epoch=u64, sequence=u64, offset=offsets, size=sizes, digest=st.binary(min_size=32, max_size=32)
+    ),
+    msg.Compared: st.builds(msg.Compared, epoch=u64, sequence=u64, equal=st.booleans()),
+    msg.CopyData: st.builds(Pushed, COPIES, u32),
+    msg.Seal: st.builds(msg.Seal, epoch=u64),
+    msg.Sealed: st.builds(msg.Sealed, epoch=u64),
+    msg.Admitted: st.builds(msg.Admitted, epoch=u64, revision=u64, proposal=proposals),
+    msg.Joined: st.builds(msg.Joined, epoch=u64),
+    msg.HandoverPrepare: st.builds(msg.HandoverPrepare, epoch=u64, attempt=u64),
+    msg.HandoverReady: st.builds(msg.HandoverReady, epoch=u64, attempt=u64),
+    msg.HandoverDone: st.builds(msg.HandoverDone, epoch=u64, revision=u64, proposal=proposals),
+    msg.Refused: st.builds(msg.Refused, epoch=u64, stale_epoch=u64),
+    Grant: st.builds(Grant, epoch=u64, key=st.binary(min_size=16, max_size=16), size=u32),
+}
+SPOKEN = st.one_of(*BY_KIND.values())
+
+
+def test_every_message_of_the_pair_is_tried_here() -> None:
+    assert set(msg.Message.__args__) | {Grant} == set(BY_KIND)
+
+
+@pytest.mark.parametrize("kind", BY_KIND, ids=lambda kind: kind.__name__)
+def test_a_message_comes_back_as_it_was_encoded(kind: type) -> None:
+    @given(BY_KIND[kind])
+    @settings(max_examples=25, deadline=None)
+    def check(spoken: Spoken) -> None:
+        slot = encode(spoken)
+        assert len(slot) == SLOT_BYTES
+        assert decode(slot) == spoken
+
+    check()
+
+
+@given(st.binary(min_size=SLOT_BYTES, max_size=SLOT_BYTES))
+def test_garbage_is_a_message_or_refused(slot: bytes) -> None:
+    try:
+        spoken = decode(slot)
+    except RemoteProtocolError:
+        return
+    assert encode(spoken) == slot
+
+
+@given(SPOKEN, st.integers(0, SLOT_BYTES - 1), st.integers(1, 255))
+@settings(max_examples=250, deadline=None)
+def test_a_changed_byte_is_another_message_or_refused(spoken: Spoken, place: int, change: int) -> None:
+    slot = bytearray(encode(spoken))
+    slot[place] ^= change
+    try:
+        changed = decode(bytes(slot))
+    except RemoteProtocolError:
+        return
+    assert changed != spoken
+
+
+@given(SPOKEN)
+def test_the_last_byte_is_reserved(spoken: Spoken) -> None:
+    with pytest.raises(RemoteProtocolError, match="reserved"):
+        decode(encode(spoken)[:-1] + b"\x01")
+
+
+@pytest.mark.parametrize("size", [0, 1, SLOT_BYTES - 1, SLOT_BYTES + 1])
+def test_a_slot_of_another_size_is_refused(size: int) -> None:
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        decode(b"\x04" * size)
+
+
+@pytest.mark.parametrize("kind", [0, 21, 255])
+def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
+    with pytest.raises(RemoteProtocolError, match="unknown-type"):
+        decode(bytes([kind]) + bytes(SLOT_BYTES - 1))
+
+
+@pytest.mark.parametrize("phase", [0, 15, 255])
+def test_a_phase_that_does_not_exist_is_refused(phase: int) -> None:
+    slot = bytearray(encode(msg.Standing(1, 1, Phase.ALONE, 0)))
+    slot[17] = phase
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        decode(bytes(slot))
+
+
+@pytest.mark.parametrize("proposal", ["g" * 32, "\0" * 32, "-" + "1" * 31, " " * 31 + "1"])
+def test_a_proposal_that_is_no_number_is_refused(proposal: str) -> None:
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        decode(encode(msg.Admitted(2, 2, proposal)))
+
+
+@pytest.mark.parametrize("truth", [2, 255])
+def test_a_truth_value_is_0_or_1(truth: int) -> None:
+    slot = bytearray(encode(msg.Compared(1, 1, equal=True)))
+    slot[17] = truth
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        decode(bytes(slot))
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"), [(0, 0), (0, WRITE_BYTES_MAX + 1), (0, 2**32 - 1), (OFFSET_MAX + 1, 1), (2**64 - 1, 1)]
+)
+def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
+    for spoken in (
+        Pushed(msg.MirrorWrite(1, 1, 0, offset, size), 0),
+        Pushed(msg.CopyData(1, 1, offset, size), 0),
+        msg.Compare(1, 1, offset, size, bytes(32)),
+    ):
+        with pytest.raises(RemoteProtocolError, match="out-of-range"):
+            decode(encode(spoken))
+
+
+@pytest.mark.parametrize("message", [msg.MirrorWrite(1, 1, 0, 0, 512), msg.CopyData(1, 1, 0, 512)])
+def test_a_message_with_data_is_not_sent_without_its_place(message: msg.MirrorWrite | msg.CopyData) -> None:
+    with pytest.raises(LocalProtocolError):
+        encode(message)
+
+
+def test_the_key_of_a_grant_shows_in_no_log() -> None:
+    assert "key" not in repr(Grant(1, b"0123456789abcdef", 4096))
+    assert attrs.fields(Grant).key.repr is False

@@ -1,0 +1,877 @@
+"""The rules of the pair, a scripted scenario each: a node is fed events by hand, and the test reads what it orders."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import attrs
+import pytest
+
+from ctlha_trio._errors import LocalProtocolError
+from ctlha_trio.pair import (
+    Copy,
+    Kind,
+    Metadata,
+    Operation,
+    OperationKind,
+    Outcome,
+    PairState,
+    Phase,
+    Record,
+    SwapOutcome,
+    accepts,
+    actions as act,
+    boot,
+    events as ev,
+    messages as msg,
+    step_pair,
+)
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES
+from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core_world import CoreWorld
+
+BOTH = ("a", "b")
+PEER = 77
+"""The peer's incarnation."""
+BLOCK = 4096
+SIZE = 2 * COPY_CHUNK_BYTES
+FIRST = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=BOTH, proposal="0")
+
+Ordered = TypeVar("Ordered", bound=act.Action)
+
+
+def metadata_of(node: str, record: Record, revision: int, copy: Copy = Copy.MEMBER) -> Metadata:
+    return Metadata(
+        cluster="c",
+        node=node,
+        resource="r",
+        lineage="l",
+        arbiter="x",
+        epoch=record.epoch,
+        revision=revision,
+        primary=record.primary,
+        members=record.members,
+        copy=copy,
+    )
+
+
+@attrs.define(eq=False)
+class Node:
+    """One core between the test and nothing. ``feed`` also checks what is true of every step."""
+
+    state: PairState
+    ordered: tuple[act.Action, ...]
+
+    @classmethod
+    def boots(cls, me: str, metadata: Metadata) -> "Node":
+        peer = "b" if me == "a" else "a"
+        return cls(*boot(me=me, peer=peer, incarnation=ord(me), size_bytes=SIZE, metadata=metadata))
+
+    def feed(self, event: ev.Event) -> "Node":
+        before = self.state
+        self.state, self.ordered = step_pair(before, event)
+        assert step_pair(before, event) == (self.state, self.ordered)
+        hash(self.state)
+        return self
+
+    def hear(self, *said: msg.Message) -> "Node":
+        """Messages in a row; ``ordered`` is then what all of them led to."""
+        ordered: tuple[act.Action, ...] = ()
+        for message in said:
+            ordered += self.feed(ev.Received(message)).ordered
+        self.ordered = ordered
+        return self
+
+    def all(self, kind: type[Ordered]) -> list[Ordered]:
+        return [action for action in self.ordered if isinstance(action, kind)]
+
+    def one(self, kind: type[Ordered]) -> Ordered:
+        (found,) = self.all(kind)
+        return found
+
+    @property
+    def phase(self) -> Phase:
+        return self.state.phase
+
+    @property
+    def said(self) -> list[msg.Message]:
+        return [action.message for action in self.all(act.Send)]
+
+    @property
+    def answers(self) -> dict[int, Outcome]:
+        return {answer.ticket: answer.outcome for answer in self.all(act.Answer)}
+
+    @property
+    def timers(self) -> dict[ev.Timer, float]:
+        return {timer.timer: timer.delay_s for timer in self.all(act.SetTimer)}
+
+    def persisted(self) -> "Node":
+        return self.feed(ev.Persisted(self.one(act.Persist).metadata))
+
+    def wins(self) -> "Node":
+        swap = self.one(act.Swap)
+        return self.feed(ev.Swapped(swap.record.proposal, SwapOutcome.WON, swap.expected_revision + 1))
+
+    def gets(self, outcome: SwapOutcome) -> "Node":
+        return self.feed(ev.Swapped(self.one(act.Swap).record.proposal, outcome))
+
+    def write(self, ticket: int, offset: int = 0) -> "Node":
+        return self.feed(ev.Submitted(ticket, Operation(OperationKind.WRITE, 1, ticket, offset, BLOCK)))
+
+    def read(self, ticket: int, offset: int = 0) -> "Node":
+        return self.feed(ev.Submitted(ticket, Operation(OperationKind.READ, 1, ticket, offset, BLOCK)))
+
+    def flush(self, ticket: int) -> "Node":
+        return self.feed(ev.Submitted(ticket, Operation(OperationKind.FLUSH, 1, ticket, 0, 0)))
+
+    def fires(self, timer: ev.Timer) -> "Node":
+        return self.feed(ev.TimerFired(timer))
+
+    def reads_record(self, record: Record, revision: int) -> "Node":
+        return self.feed(ev.RecordRead(record, revision))
+
+    def lost(self, loss: ev.Loss = ev.Loss.CLOSED) -> "Node":
+        return self.feed(ev.SessionLost(loss))
+
+
+def standing(epoch: int, phase: Phase, partner: int = 0, revision: int = 0) -> msg.Standing:
+    return msg.Standing(epoch, revision or epoch, phase, partner)
+
+
+def alone() -> Node:
+    """``a`` serves alone in epoch 3 (revision 3)."""
+    record = attrs.evolve(FIRST, epoch=2, members=("a",))
+    node = Node.boots("a", metadata_of("a", record, 2)).reads_record(record, 2).wins().persisted()
+    assert node.phase is Phase.ALONE
+    return node
+
+
+def copying() -> Node:
+    """``a`` has begun to copy its volume to ``b``."""
+    node = alone().feed(ev.SessionUp(PEER)).hear(standing(3, Phase.OUTDATED))
+    assert node.said == [msg.ResyncStart(3, 3)]
+    return node.hear(msg.ResyncReady(3), standing(3, Phase.RESYNCING))
+
+
+def admitting() -> Node:
+    """``a`` has copied everything to ``b`` and waits for its seal."""
+    node = copying()
+    while node.phase is Phase.ALONE:
+        node.hear(msg.Compared(3, node.one(act.SendCompare).sequence, equal=True))
+    assert node.said == [msg.Seal(3), standing(3, Phase.ADMITTING)]
+    return node
+
+
+def telling() -> Node:
+    node = admitting().hear(msg.Sealed(3)).persisted().wins().persisted()
+    assert isinstance(node.said[0], msg.Admitted)
+    return node
+
+
+def mirroring() -> Node:
+    """``a`` is the primary of two members in epoch 4, in a session with ``b``."""
+    node = telling().hear(msg.Joined(4), standing(4, Phase.FOLLOWING, ord("a")))
+    assert node.phase is Phase.MIRRORING
+    return node
+
+
+def resyncing() -> Node:
+    """``b`` is being overwritten by ``a`` in epoch 3."""
+    record = attrs.evolve(FIRST, epoch=3, members=("a",))
+    node = Node.boots("b", metadata_of("b", FIRST, 1)).reads_record(record, 3).feed(ev.SessionUp(PEER))
+    return node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, 3)).persisted()
+
+
+def sealed() -> Node:
+    return resyncing().hear(msg.Seal(3)).persisted()
+
+
+def following() -> Node:
+    """``b`` follows ``a`` in epoch 4."""
+    node = sealed().hear(msg.Admitted(4, 4, "f" * 32)).persisted()
+    return node.hear(standing(4, Phase.MIRRORING, ord("b")))
+
+
+def suspended_primary() -> Node:
+    return mirroring().lost()
+
+
+# The record, and what a node is that boots.
+
+
+def test_a_node_that_boots_asks_the_arbiter_before_anything_else() -> None:
+    node = Node.boots("a", metadata_of("a", FIRST, 1))
+    assert node.ordered[0] == act.ReadRecord()
+    assert not accepts(node.state)
+    assert node.write(1).answers == {1: Outcome.NOT_PRIMARY}
+
+
+def test_without_an_arbiter_a_node_that_boots_asks_again_and_serves_nothing() -> None:
+    node = Node.boots("a", metadata_of("a", FIRST, 1)).feed(ev.ReadFailed())
+    assert node.phase is Phase.BOOTING
+    assert ev.Timer.ARBITER_RETRY in node.timers
+    assert node.fires(ev.Timer.ARBITER_RETRY).all(act.ReadRecord)
+
+
+def test_a_sole_member_that_boots_claims_a_new_epoch_before_it_serves() -> None:
+    record = attrs.evolve(FIRST, epoch=2, members=("a",))
+    node = Node.boots("a", metadata_of("a", record, 2)).reads_record(record, 2)
+    swap = node.one(act.Swap)
+    assert (swap.expected_revision, swap.record.epoch, swap.record.members) == (2, 3, ("a",))
+    assert not accepts(attrs.evolve(node.state, phase=Phase.BOOTING))
+
+
+def test_a_member_of_two_waits_for_the_other_and_then_claims() -> None:
+    node = Node.boots("b", metadata_of("b", FIRST, 1)).reads_record(FIRST, 1)
+    assert node.phase is Phase.WAITING
+    assert node.timers[ev.Timer.PEER_WAIT] == 3.0
+    assert node.fires(ev.Timer.PEER_WAIT).one(act.Swap).record.primary == "b"
+
+
+@pytest.mark.parametrize("copy", [Copy.MEMBER, Copy.RESYNCING, Copy.SEALED, Copy.FAILED])
+def test_a_node_that_is_no_member_serves_nothing_whatever_its_disk_says(copy: Copy) -> None:
+    record = attrs.evolve(FIRST, epoch=2, members=("a",))
+    node = Node.boots("b", metadata_of("b", FIRST, 1, copy)).reads_record(record, 2)
+    assert node.phase is Phase.OUTDATED
+    assert node.read(1).answers == {1: Outcome.NOT_PRIMARY}
+    for timer in ev.Timer:
+        node.fires(timer)
+        assert not node.all(act.Swap)
+
+
+def test_if_both_restarted_the_primary_of_the_record_goes_first() -> None:
+    primary = Node.boots("a", metadata_of("a", FIRST, 1)).reads_record(FIRST, 1).feed(ev.SessionUp(PEER))
+    assert primary.hear(standing(1, Phase.WAITING)).one(act.Swap).record.members == ("a",)
+    secondary = Node.boots("b", metadata_of("b", FIRST, 1)).reads_record(FIRST, 1).feed(ev.SessionUp(PEER))
+    assert not secondary.hear(standing(1, Phase.WAITING)).all(act.Swap)
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (attrs.evolve(FIRST, cluster="other"), "foreign-record"),
+        (attrs.evolve(FIRST, resource="other"), "foreign-record"),
+        (attrs.evolve(FIRST, kind=Kind.SHARED), "foreign-record"),
+        (attrs.evolve(FIRST, lineage="other"), "foreign-lineage"),
+    ],
+)
+def test_a_record_of_something_else_stops_the_node(record: Record, why: str) -> None:
+    node = Node.boots("a", metadata_of("a", FIRST, 1)).reads_record(record, 1)
+    assert (node.state.phase, node.state.why) == (Phase.STOPPED, why)
+    assert node.one(act.Goodbye).reason == why
+
+
+def test_a_member_whose_copy_was_being_overwritten_stops() -> None:
+    node = Node.boots("b", metadata_of("b", FIRST, 1, Copy.RESYNCING)).reads_record(FIRST, 1)
+    assert node.state.why == "copy-incomplete"
+
+
+def test_a_sealed_copy_that_the_record_names_is_a_member() -> None:
+    metadata = metadata_of("b", attrs.evolve(FIRST, epoch=3, members=("a",)), 3, Copy.SEALED)
+    node = Node.boots("b", metadata).reads_record(attrs.evolve(FIRST, epoch=4), 4)
+    node.fires(ev.Timer.PEER_WAIT).wins()
+    assert node.one(act.Persist).metadata.copy is Copy.MEMBER
+    assert node.phase is Phase.SECURING
+    assert node.persisted().phase is Phase.ALONE
+
+
+def test_a_dead_copy_is_no_member_and_the_only_copy_stops() -> None:
+    dead = metadata_of("a", FIRST, 1, Copy.FAILED)
+    assert Node.boots("a", dead).reads_record(FIRST, 1).phase is Phase.OUTDATED
+    sole = attrs.evolve(FIRST, epoch=2, members=("a",))
+    assert Node.boots("a", dead).reads_record(sole, 2).state.why == "copy-failed"
+
+
+@pytest.mark.parametrize(("epoch", "revision"), [(3, 4), (4, 3), (3, 3)])
+def test_an_arbiter_that_went_back_stops_the_node(epoch: int, revision: int) -> None:
+    node = Node.boots("a", metadata_of("a", attrs.evolve(FIRST, epoch=4), 4))
+    node.reads_record(attrs.evolve(FIRST, epoch=epoch), revision)
+    assert (node.state.phase, node.state.why) == (Phase.STOPPED, "arbiter-went-back")
+
+
+def test_an_answer_overtaken_by_the_word_of_the_peer_is_old_and_no_sign_of_a_restored_arbiter() -> None:
+    node = sealed().fires(ev.Timer.RECORD_POLL)
+    assert node.all(act.ReadRecord)
+    node.hear(msg.Admitted(4, 4, "f" * 32))
+    node.reads_record(attrs.evolve(FIRST, epoch=3, members=("a",)), 3)
+    assert node.phase is Phase.RESYNCING
+    assert (node.state.epoch, node.state.revision) == (4, 4)
+
+
+def test_a_sole_primary_polls_the_record_and_yields_to_a_newer_epoch() -> None:
+    node = alone().fires(ev.Timer.RECORD_POLL)
+    assert node.all(act.ReadRecord)
+    assert node.timers == {ev.Timer.RECORD_POLL: 1.0}
+    node.reads_record(attrs.evolve(FIRST, epoch=4, primary="b", members=("b",)), 4)
+    assert node.phase is Phase.OUTDATED
+
+
+# Swaps.
+
+
+def test_an_unknown_swap_is_held_until_the_revision_has_moved() -> None:
+    node = suspended_primary().fires(ev.Timer.CLAIM)
+    swap = node.one(act.Swap)
+    node.gets(SwapOutcome.UNKNOWN)
+    unmoved = node.state.record
+    assert unmoved is not None
+    node.fires(ev.Timer.ARBITER_RETRY).reads_record(unmoved, 4)
+    assert node.one(act.Swap) == swap
+    node.gets(SwapOutcome.UNKNOWN).fires(ev.Timer.ARBITER_RETRY)
+    node.reads_record(swap.record, 5)
+    assert node.phase is Phase.SECURING
+
+
+def test_an_unknown_swap_that_another_node_overtook_is_lost() -> None:
+    node = suspended_primary().fires(ev.Timer.CLAIM).gets(SwapOutcome.UNKNOWN).fires(ev.Timer.ARBITER_RETRY)
+    node.reads_record(attrs.evolve(FIRST, epoch=5, primary="b", members=("b",), proposal="b5"), 5)
+    assert node.phase is Phase.OUTDATED
+
+
+def test_a_lost_swap_may_have_been_applied_by_an_earlier_try() -> None:
+    node = suspended_primary().fires(ev.Timer.CLAIM)
+    mine = node.one(act.Swap).record
+    node.gets(SwapOutcome.LOST)
+    assert node.all(act.ReadRecord)
+    assert node.reads_record(mine, 5).phase is Phase.SECURING
+
+
+def test_a_swap_refused_after_a_doubtful_one_is_still_doubtful() -> None:
+    node = suspended_primary().fires(ev.Timer.CLAIM).gets(SwapOutcome.UNKNOWN).fires(ev.Timer.ARBITER_RETRY)
+    assert node.state.record is not None
+    node.reads_record(node.state.record, 4).gets(SwapOutcome.REFUSED)
+    assert node.phase is Phase.CLAIMING
+    assert node.state.swap is not None
+
+
+def test_a_swap_that_was_certainly_refused_lets_a_partner_come_back() -> None:
+    node = suspended_primary().fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
+    assert node.phase is Phase.SUSPENDED
+    assert ev.Timer.CLAIM in node.timers
+    node.feed(ev.SessionUp(PEER))
+    assert node.hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0)).phase is Phase.MIRRORING
+
+
+def test_an_answer_to_another_proposal_is_ignored() -> None:
+    node = suspended_primary().fires(ev.Timer.CLAIM)
+    before = node.state
+    assert node.feed(ev.Swapped("e" * 32, SwapOutcome.WON, 9)).state == before
+
+
+# Operations.
+
+
+def test_a_write_is_answered_once_it_is_durable_on_both() -> None:
+    node = mirroring().write(1)
+    sequence = node.one(act.StoreWrite).sequence
+    assert node.one(act.PushWrite).sequence == sequence
+    assert node.feed(ev.Stored(sequence)).answers == {}
+    assert node.hear(msg.Applied(4, sequence)).answers == {1: Outcome.DONE}
+
+
+def test_the_order_of_the_two_disks_does_not_matter() -> None:
+    node = mirroring().write(1)
+    sequence = node.one(act.StoreWrite).sequence
+    assert node.hear(msg.Applied(4, sequence)).answers == {}
+    assert node.feed(ev.Stored(sequence)).answers == {1: Outcome.DONE}
+
+
+def test_conflicting_operations_run_one_after_the_other_and_others_at_once() -> None:
+    node = mirroring().write(1)
+    first = node.one(act.StoreWrite).sequence
+    assert not node.write(2).all(act.StoreWrite)
+    assert node.write(3, BLOCK).all(act.StoreWrite)
+    node.feed(ev.Stored(first)).hear(msg.Applied(4, first))
+    assert node.one(act.StoreWrite).ticket == 2
+
+
+def test_a_flush_waits_for_all_before_it_and_all_behind_it_wait_for_it() -> None:
+    node = mirroring().write(1)
+    first = node.one(act.StoreWrite).sequence
+    assert node.flush(2).answers == {}
+    assert not node.write(3, BLOCK).all(act.StoreWrite)
+    node.feed(ev.Stored(first)).hear(msg.Applied(4, first))
+    assert node.answers == {1: Outcome.DONE, 2: Outcome.DONE}
+    assert node.one(act.StoreWrite).ticket == 3
+
+
+def test_the_secondary_executes_a_write_and_answers_once_it_is_durable() -> None:
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 0, BLOCK))
+    assert node.one(act.StoreMirrored).sequence == 9
+    assert node.said == []
+    assert node.feed(ev.Stored(9)).said == [msg.Applied(4, 9)]
+
+
+def test_the_secondary_executes_no_write_behind_one_that_it_has_not_seen() -> None:
+    node = following().hear(msg.MirrorWrite(4, 9, 8, 0, BLOCK))
+    assert not node.ordered
+    assert node.state.last_sequence == 0
+
+
+@pytest.mark.parametrize("epoch", [3, 5])
+def test_a_message_of_another_epoch_is_refused_by_name_and_not_executed(epoch: int) -> None:
+    for message in (msg.MirrorWrite(epoch, 9, 0, 0, BLOCK), msg.Probe(epoch, 1), msg.HandoverPrepare(epoch, 1)):
+        node = following().hear(message)
+        assert node.said == [msg.Refused(4, epoch)]
+        assert not node.all(act.StoreMirrored)
+
+
+def test_a_client_of_the_secondary_is_sent_away() -> None:
+    assert following().write(1).answers == {1: Outcome.NOT_PRIMARY}
+
+
+# Reads.
+
+
+def test_a_read_is_fetched_after_a_probe_sent_after_its_arrival_came_back() -> None:
+    node = mirroring().read(1)
+    assert node.said == [msg.Probe(4, 1)]
+    assert not node.read(2, BLOCK).ordered, "one probe at a time"
+    node.hear(msg.ProbeReply(4, 1))
+    assert node.one(act.FetchRead).ticket == 1
+    assert node.said == [msg.Probe(4, 2)], "the first probe was sent before the second read came"
+    fetched = node.one(act.FetchRead).sequence
+    assert node.feed(ev.Fetched(fetched)).answers == {1: Outcome.DONE}
+    assert node.hear(msg.ProbeReply(4, 2)).one(act.FetchRead).ticket == 2
+
+
+def test_a_sole_member_reads_without_a_probe() -> None:
+    node = alone().read(1)
+    assert node.feed(ev.Fetched(node.one(act.FetchRead).sequence)).answers == {1: Outcome.DONE}
+
+
+def test_a_read_waits_for_the_write_before_it() -> None:
+    node = alone().write(1)
+    write = node.one(act.StoreWrite).sequence
+    assert not node.read(2).all(act.FetchRead)
+    assert node.feed(ev.Stored(write)).one(act.FetchRead).ticket == 2
+
+
+def test_only_a_node_that_follows_answers_a_probe() -> None:
+    assert following().hear(msg.Probe(4, 1)).said == [msg.ProbeReply(4, 1)]
+    assert following().lost().feed(ev.SessionUp(PEER)).hear(msg.Probe(4, 1)).said == [msg.Refused(4, 4)]
+    assert resyncing().hear(msg.Probe(3, 1)).said == [msg.Refused(3, 3)]
+
+
+def test_a_read_begun_before_a_flap_proves_itself_anew() -> None:
+    node = mirroring().read(1).hear(msg.ProbeReply(4, 1))
+    old = node.one(act.FetchRead).sequence
+    node.lost().feed(ev.SessionUp(PEER))
+    assert node.feed(ev.Fetched(old)).answers == {}
+    node.hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0))
+    assert msg.Probe(4, 2) in node.said
+    assert node.hear(msg.ProbeReply(4, 2)).one(act.FetchRead).sequence > old
+
+
+def test_probes_are_answered_after_a_change_of_epoch() -> None:
+    """A probe that was lost with its epoch must not hold up those of the next one."""
+    node = mirroring().read(1).lost(ev.Loss.SILENT).wins().persisted()
+    assert node.one(act.FetchRead).ticket == 1
+    node.feed(ev.Fetched(node.one(act.FetchRead).sequence))
+    assert node.state.probe_back == node.state.probe_sent
+
+
+# Losing the peer.
+
+
+@pytest.mark.parametrize(
+    ("loss", "primary", "delay_s"),
+    [
+        (ev.Loss.CLOSED, True, 0.1),
+        (ev.Loss.SILENT, True, 0.0),
+        (ev.Loss.GOODBYE, True, 0.0),
+        (ev.Loss.CLOSED, False, 0.25),
+        (ev.Loss.SILENT, False, 0.25),
+        (ev.Loss.GOODBYE, False, 0.0),
+    ],
+)
+def test_after_a_loss_a_member_claims_when_the_protocol_says(loss: ev.Loss, delay_s: float, *, primary: bool) -> None:
+    node = (mirroring() if primary else following()).lost(loss)
+    if delay_s:
+        assert node.phase is Phase.SUSPENDED
+        assert not node.all(act.Swap)
+        assert node.timers == {ev.Timer.CLAIM: delay_s}
+        node.fires(ev.Timer.CLAIM)
+    swap = node.one(act.Swap)
+    assert (swap.expected_revision, swap.record.epoch) == (4, 5)
+    assert swap.record.members == (swap.record.primary,) == (node.state.me,)
+
+
+def test_a_primary_acknowledges_nothing_between_the_loss_and_its_persisted_epoch() -> None:
+    node = mirroring().write(1)
+    sequence = node.one(act.StoreWrite).sequence
+    for event in (ev.Stored(sequence), ev.SessionLost(ev.Loss.CLOSED), ev.TimerFired(ev.Timer.CLAIM)):
+        assert node.feed(event).answers == {}
+    assert node.wins().answers == {}
+    metadata = node.one(act.Persist).metadata
+    assert (metadata.epoch, metadata.members) == (5, ("a",))
+    assert node.persisted().answers == {1: Outcome.DONE}
+    assert node.phase is Phase.ALONE
+
+
+def test_operations_that_come_meanwhile_are_held_by_the_primary_and_refused_by_the_secondary() -> None:
+    assert suspended_primary().write(1).answers == {}
+    assert following().lost().write(1).answers == {1: Outcome.NOT_PRIMARY}
+
+
+def test_a_secondary_that_takes_over_first_ends_what_it_writes_for_the_old_primary() -> None:
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 0, BLOCK)).lost(ev.Loss.GOODBYE).wins().persisted()
+    assert node.phase is Phase.SECURING
+    assert not node.write(1).all(act.StoreWrite)
+    assert node.feed(ev.Stored(9)).phase is Phase.ALONE
+    assert node.one(act.StoreWrite).sequence > 9
+
+
+def test_a_primary_that_lost_the_swap_demotes_and_leaves_the_outcome_open() -> None:
+    node = mirroring().write(1).write(2).read(3, BLOCK).lost(ev.Loss.SILENT).gets(SwapOutcome.LOST)
+    node.reads_record(attrs.evolve(FIRST, epoch=5, primary="b", members=("b",), proposal="b5"), 5)
+    assert node.phase is Phase.OUTDATED
+    assert node.answers == {1: Outcome.UNKNOWN, 2: Outcome.NOT_PRIMARY, 3: Outcome.NOT_PRIMARY}
+
+
+def test_a_demoted_primary_ends_its_own_writes_before_it_is_overwritten() -> None:
+    node = mirroring().write(1)
+    sequence = node.one(act.StoreWrite).sequence
+    node.lost(ev.Loss.SILENT).gets(SwapOutcome.LOST)
+    node.reads_record(attrs.evolve(FIRST, epoch=5, primary="b", members=("b",), proposal="b5"), 5)
+    node.feed(ev.SessionUp(PEER)).hear(standing(5, Phase.ALONE), msg.ResyncStart(5, 5))
+    assert not node.all(act.Persist)
+    node.feed(ev.Stored(sequence))
+    assert node.one(act.Persist).metadata.copy is Copy.RESYNCING
+
+
+@pytest.mark.parametrize("phase", [Phase.WAITING, Phase.BOOTING, Phase.OUTDATED])
+def test_a_peer_that_runs_anew_is_no_partner_although_the_record_names_both(phase: Phase) -> None:
+    node = suspended_primary().feed(ev.SessionUp(PEER + 1))
+    assert node.one(act.Swap).record.members == ("a",)
+    assert not node.hear(standing(4, phase)).all(act.Send)
+
+
+def test_a_flap_is_resumed_once_both_say_so() -> None:
+    primary = suspended_primary().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")))
+    assert primary.one(act.CancelTimer).timer is ev.Timer.CLAIM
+    assert primary.phase is Phase.SUSPENDED
+    assert primary.hear(msg.Resumed(4, 0)).phase is Phase.MIRRORING
+
+    secondary = following().lost().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("b")))
+    assert secondary.said[0] == msg.Resumed(4, 0)
+    assert secondary.phase is Phase.FOLLOWING
+
+
+def test_a_secondary_resumes_once_nothing_is_running_on_its_disk() -> None:
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 0, BLOCK)).lost().feed(ev.SessionUp(PEER))
+    assert node.hear(standing(4, Phase.SUSPENDED, ord("b"))).phase is Phase.SUSPENDED
+    node.feed(ev.Stored(9))
+    assert node.said[0] == msg.Resumed(4, 9)
+
+
+def test_after_a_flap_what_is_there_counts_and_the_rest_is_pushed_in_the_order_of_the_sequences() -> None:
+    """A write that waited for its range may stand in the queue before one of a lower sequence."""
+    node = mirroring().write(1)
+    first = node.one(act.StoreWrite).sequence
+    node.write(2).write(3, BLOCK)
+    overtaking = node.one(act.StoreWrite).sequence
+    node.feed(ev.Stored(first)).hear(msg.Applied(4, first))
+    waited = node.one(act.StoreWrite).sequence
+    assert overtaking < waited
+    node.write(4, 2 * BLOCK)
+    last = node.one(act.StoreWrite).sequence
+    node.lost().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, first))
+    pushes = [(push.previous, push.sequence) for push in node.all(act.PushWrite)]
+    assert pushes == [(first, overtaking), (overtaking, waited), (waited, last)]
+    assert not node.all(act.StoreWrite)
+    for sequence in (overtaking, waited):
+        node.feed(ev.Stored(sequence))
+    node.lost().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, overtaking))
+    assert node.answers == {3: Outcome.DONE}
+    assert [push.sequence for push in node.all(act.PushWrite)] == [waited, last]
+
+
+def test_standings_are_not_echoed() -> None:
+    node = mirroring()
+    for message in (standing(4, Phase.FOLLOWING, ord("a")), standing(4, Phase.FOLLOWING, ord("a"))):
+        assert node.hear(message).said == []
+    node = suspended_primary().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")))
+    assert node.hear(standing(4, Phase.SUSPENDED, ord("a"))).said == []
+
+
+def test_without_an_arbiter_two_connected_members_go_on() -> None:
+    node = mirroring().fires(ev.Timer.RECORD_POLL).feed(ev.ReadFailed())
+    assert not node.state.arbiter_answers
+    assert node.write(1).all(act.PushWrite)
+
+
+# A store error, and leaving.
+
+
+def test_a_store_error_is_the_death_of_the_copy() -> None:
+    node = mirroring().write(1).feed(ev.StoreFailed())
+    assert node.one(act.CondemnCopy).metadata.copy is Copy.FAILED
+    assert node.one(act.Goodbye).reason == "store-failed"
+    assert node.answers == {1: Outcome.UNKNOWN}
+    assert not node.write(2).all(act.StoreWrite)
+    assert node.feed(ev.StoreFailed()).ordered == ()
+
+
+def test_a_node_that_leaves_says_so_and_acknowledges_nothing_more() -> None:
+    node = mirroring().write(1)
+    sequence = node.one(act.StoreWrite).sequence
+    assert node.feed(ev.StopAsked("asked")).one(act.Goodbye).reason == "asked"
+    assert node.answers == {1: Outcome.UNKNOWN}
+    assert node.hear(msg.Applied(4, sequence)).feed(ev.Stored(sequence)).ordered == ()
+    assert node.feed(ev.StopAsked("asked")).ordered == ()
+
+
+# Return.
+
+
+def test_a_target_persists_that_it_is_overwritten_before_the_first_range() -> None:
+    record = attrs.evolve(FIRST, epoch=3, members=("a",))
+    node = Node.boots("b", metadata_of("b", FIRST, 1)).reads_record(record, 3).feed(ev.SessionUp(PEER))
+    node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, 3))
+    assert node.one(act.Persist).metadata.copy is Copy.RESYNCING
+    assert node.said == []
+    assert node.persisted().said == [msg.ResyncReady(3), standing(3, Phase.RESYNCING)]
+
+
+def test_a_range_is_clean_after_the_durable_answer_of_the_target() -> None:
+    node = copying()
+    compare = node.one(act.SendCompare)
+    node.hear(msg.Compared(3, compare.sequence, equal=False))
+    assert node.one(act.PushCopy).sequence == compare.sequence
+    assert not node.all(act.SendCompare)
+    assert node.hear(msg.Applied(3, compare.sequence)).one(act.SendCompare).offset == COPY_CHUNK_BYTES
+
+
+def test_the_answer_to_a_comparison_is_heard_once_and_only_for_a_range_under_copy() -> None:
+    node = copying()
+    compare = node.one(act.SendCompare)
+    node.write(1, COPY_CHUNK_BYTES)
+    assert not node.hear(msg.Compared(3, node.one(act.StoreWrite).sequence, equal=False)).all(act.PushCopy)
+    assert node.hear(msg.Compared(3, compare.sequence, equal=False)).all(act.PushCopy)
+    assert not node.hear(msg.Compared(3, compare.sequence, equal=False)).ordered
+
+
+def test_a_disk_that_failed_is_written_whole_whatever_it_reads() -> None:
+    record = attrs.evolve(FIRST, epoch=3, members=("a",))
+    node = Node.boots("b", metadata_of("b", FIRST, 1, Copy.FAILED)).reads_record(record, 3).feed(ev.SessionUp(PEER))
+    node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, 3))
+    assert node.one(act.Persist).metadata.copy is Copy.REWRITING
+    node.persisted().hear(msg.Compare(3, 9, 0, BLOCK, bytes(32)))
+    assert node.ordered == (act.Send(msg.Compared(3, 9, equal=False)),)
+
+
+def test_a_write_goes_to_both_below_the_cursor_and_waits_for_the_range_under_copy() -> None:
+    node = copying()
+    compare = node.one(act.SendCompare)
+    assert not node.write(1).all(act.StoreWrite)
+    assert not node.write(2, COPY_CHUNK_BYTES).all(act.PushWrite), "not copied yet: the copy will carry it"
+    above = node.one(act.StoreWrite).sequence
+    node.hear(msg.Compared(3, compare.sequence, equal=True))
+    below = node.one(act.PushWrite).sequence
+    assert node.feed(ev.Stored(below)).answers == {1: Outcome.DONE}, (
+        "a sole member's client does not wait for the target"
+    )
+    assert not node.all(act.SendCompare), "the next range waits for the write in it"
+    assert node.feed(ev.Stored(above)).one(act.SendCompare).offset == COPY_CHUNK_BYTES
+
+
+def test_operations_are_held_from_the_last_range_until_the_target_is_a_member() -> None:
+    node = admitting().write(1)
+    assert not node.all(act.StoreWrite)
+    swap = node.hear(msg.Sealed(3)).persisted().one(act.Swap)
+    assert (swap.record.primary, swap.record.members) == ("a", BOTH)
+    assert not node.wins().all(act.Send)
+    assert [type(message) for message in node.persisted().said] == [msg.Admitted]
+    assert not node.all(act.StoreWrite)
+    assert node.hear(msg.Joined(4)).one(act.PushWrite).ticket == 1
+
+
+def test_the_target_is_a_member_once_it_has_persisted_the_record() -> None:
+    node = sealed()
+    assert node.said == [msg.Sealed(3)]
+    node.hear(msg.Admitted(4, 4, "f" * 32))
+    assert (node.state.phase, node.said) == (Phase.RESYNCING, [])
+    node.persisted()
+    assert node.said[0] == msg.Joined(4)
+    assert node.phase is Phase.FOLLOWING
+
+
+def test_a_target_is_not_sealed_while_it_writes() -> None:
+    node = resyncing().hear(msg.CopyData(3, 9, 0, BLOCK), msg.Seal(3))
+    assert not node.all(act.Persist)
+
+
+@pytest.mark.parametrize("stage", ["copying", "asking", "sealed"])
+def test_a_target_lost_before_the_swap_leaves_the_source_serving_alone(stage: str) -> None:
+    node = copying()
+    if stage != "copying":
+        node = admitting()
+    if stage == "sealed":
+        node.hear(msg.Sealed(3))
+    node.write(1).lost()
+    assert node.phase is Phase.ALONE
+    assert node.state.resync is None
+    assert not node.all(act.Swap)
+
+
+def test_a_target_lost_after_the_swap_is_a_member_lost() -> None:
+    node = telling().lost()
+    assert node.phase is Phase.SUSPENDED
+    assert node.fires(ev.Timer.CLAIM).one(act.Swap).record.members == ("a",)
+
+
+def test_a_refused_admission_is_tried_again_and_clients_are_served_meanwhile() -> None:
+    node = admitting().write(1).hear(msg.Sealed(3)).persisted().gets(SwapOutcome.REFUSED)
+    assert node.phase is Phase.ALONE
+    sequence = node.one(act.PushWrite).sequence
+    assert node.feed(ev.Stored(sequence)).answers == {1: Outcome.DONE}
+    node.hear(msg.Applied(3, sequence)).fires(ev.Timer.ARBITER_RETRY)
+    assert node.said[0] == msg.Seal(3), "sealed anew, with what was written since"
+
+
+def test_the_source_lost_before_the_admission_leaves_the_target_outdated() -> None:
+    node = sealed().lost()
+    assert node.phase is Phase.OUTDATED
+    assert node.all(act.ReadRecord)
+
+
+# Handover.
+
+
+def handed_over() -> Node:
+    node = mirroring().feed(ev.HandoverAsked())
+    assert node.said[0] == msg.HandoverPrepare(4, 1)
+    return node.hear(msg.HandoverReady(4, 1)).persisted()
+
+
+def test_a_handover_drains_asks_persists_swaps_and_tells() -> None:
+    node = mirroring().write(1)
+    sequence = node.one(act.StoreWrite).sequence
+    assert not [m for m in node.feed(ev.HandoverAsked()).said if isinstance(m, msg.HandoverPrepare)]
+    assert not node.write(2).all(act.StoreWrite)
+    node.feed(ev.Stored(sequence)).hear(msg.Applied(4, sequence))
+    assert node.answers == {1: Outcome.DONE}
+    assert msg.HandoverPrepare(4, 1) in node.said
+    swap = node.hear(msg.HandoverReady(4, 1)).persisted().one(act.Swap)
+    assert (swap.record.epoch, swap.record.primary, swap.record.members) == (5, "b", BOTH)
+    assert not node.wins().all(act.Send)
+    node.persisted()
+    assert node.said[0] == msg.HandoverDone(5, 5, swap.record.proposal)
+    assert (node.state.phase, node.answers) == (Phase.FOLLOWING, {2: Outcome.NOT_PRIMARY})
+    assert node.one(act.HandoverEnded).problem == ""
+
+
+def test_the_secondary_takes_the_role_once_it_has_persisted_it() -> None:
+    node = following().hear(msg.HandoverPrepare(4, 1)).persisted()
+    assert node.said == [msg.HandoverReady(4, 1)]
+    node.hear(msg.HandoverDone(5, 5, "e" * 32))
+    assert not accepts(node.state)
+    assert node.persisted().phase is Phase.MIRRORING
+    assert node.write(1).all(act.PushWrite)
+
+
+def test_a_secondary_prepares_once_it_has_written_everything() -> None:
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 0, BLOCK), msg.HandoverPrepare(4, 1))
+    assert not node.all(act.Persist)
+
+
+def test_a_handover_that_takes_too_long_is_given_up_and_its_late_answer_is_not_taken_for_the_next() -> None:
+    node = mirroring().feed(ev.HandoverAsked()).write(1).fires(ev.Timer.HANDOVER_LIMIT)
+    assert node.one(act.HandoverEnded).problem
+    assert node.phase is Phase.MIRRORING
+    sequence = node.one(act.StoreWrite).sequence
+    node.feed(ev.Stored(sequence)).hear(msg.Applied(4, sequence)).feed(ev.HandoverAsked())
+    assert not node.hear(msg.HandoverReady(4, 1)).all(act.Persist)
+    assert node.hear(msg.HandoverReady(4, 2)).all(act.Persist)
+
+
+def test_a_handover_whose_swap_was_refused_goes_on_as_before() -> None:
+    node = handed_over().gets(SwapOutcome.REFUSED)
+    assert node.one(act.HandoverEnded).problem
+    assert node.phase is Phase.MIRRORING
+
+
+def test_an_unknown_handover_holds_until_the_record_tells() -> None:
+    node = handed_over()
+    mine = node.one(act.Swap).record
+    node.gets(SwapOutcome.UNKNOWN).write(1)
+    assert not node.all(act.StoreWrite)
+    node.fires(ev.Timer.ARBITER_RETRY).reads_record(mine, 5).persisted()
+    assert node.phase is Phase.FOLLOWING
+
+
+def test_the_peer_lost_before_the_swap_of_a_handover_is_a_peer_lost() -> None:
+    node = mirroring().feed(ev.HandoverAsked()).lost()
+    assert node.one(act.HandoverEnded).problem
+    assert node.timers == {ev.Timer.CLAIM: 0.1}
+
+
+def test_the_peer_lost_during_the_swap_of_a_handover_waits_for_the_record() -> None:
+    node = handed_over()
+    swap = node.one(act.Swap)
+    assert node.lost().phase is Phase.HANDING_OVER
+    node.feed(ev.Swapped(swap.record.proposal, SwapOutcome.WON, 5)).persisted()
+    assert node.phase is Phase.SUSPENDED
+    assert not node.state.primary
+
+
+@pytest.mark.parametrize("make", [alone, following, resyncing, suspended_primary])
+def test_only_the_primary_of_two_in_sync_hands_over(make: Callable[[], Node]) -> None:
+    node = make()
+    phase = node.state.phase
+    assert node.feed(ev.HandoverAsked()).one(act.HandoverEnded).problem
+    assert node.phase is phase
+
+
+def test_a_role_that_came_by_handover_is_not_served_before_it_is_durable_although_a_flap_is_resumed() -> None:
+    node = following().hear(msg.HandoverPrepare(4, 1)).persisted().hear(msg.HandoverDone(5, 5, "e" * 32))
+    node.lost().feed(ev.SessionUp(PEER)).hear(standing(5, Phase.SUSPENDED, ord("b")), msg.Resumed(5, 0))
+    assert node.phase is Phase.CLAIMING
+    assert node.wins().one(act.Persist).metadata.epoch == 6
+
+
+def test_the_word_of_a_handover_is_taken_even_while_the_secondary_prepares_again() -> None:
+    node = following().hear(msg.HandoverPrepare(4, 1)).persisted().hear(msg.HandoverPrepare(4, 2))
+    node.hear(msg.HandoverDone(5, 5, "e" * 32))
+    assert node.persisted().phase is Phase.MIRRORING
+
+
+# The machine.
+
+
+def test_a_phase_that_the_table_does_not_allow_raises() -> None:
+    for state, illegal in ((alone().state, Phase.FOLLOWING), (following().state, Phase.ALONE)):
+        with pytest.raises(LocalProtocolError, match="no way from"):
+            Step(state).move(illegal, "test")
+
+
+def test_a_second_swap_beside_one_under_way_raises() -> None:
+    node = suspended_primary().fires(ev.Timer.CLAIM)
+    with pytest.raises(LocalProtocolError, match="no other swap"):
+        Step(node.state).propose(primary="a", members=("a",))
+
+
+def test_an_ended_node_takes_every_event_and_orders_nothing_but_refusals() -> None:
+    events: Sequence[ev.Event] = (
+        ev.ReadFailed(),
+        ev.Stored(1),
+        ev.Fetched(1),
+        ev.HandoverAsked(),
+        ev.RangeCompared(1, 1, equal=True),
+        ev.TimerFired(ev.Timer.RECORD_POLL),
+        ev.TimerFired(ev.Timer.CLAIM),
+        ev.RecordRead(attrs.evolve(FIRST, epoch=9), 9),
+        ev.Received(msg.MirrorWrite(4, 9, 0, 0, BLOCK)),
+    )
+    node = mirroring().feed(ev.StopAsked("asked"))
+    for event in events:
+        assert not [a for a in node.feed(event).ordered if not isinstance(a, act.HandoverEnded)]
+        assert node.phase is Phase.LEFT
+
+
+def test_every_step_of_a_troubled_pair_is_deterministic() -> None:
+    first, second = CoreWorld(5), CoreWorld(5)
+    for world in (first, second):
+        world.run(600)
+    assert [str(line) for line in first.log] == [str(line) for line in second.log]
+    assert [node.state for node in first.nodes.values()] == [node.state for node in second.nodes.values()]

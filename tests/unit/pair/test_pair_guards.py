@@ -1,0 +1,162 @@
+"""What a core does with an arbiter or a peer that says what cannot be: it stops, or it does not listen."""
+
+import attrs
+import pytest
+
+from ctlha_trio.pair import (
+    COPY_CHUNK_BYTES,
+    Copy,
+    Metadata,
+    PairState,
+    Phase,
+    Record,
+    SwapOutcome,
+    actions as act,
+    boot,
+    events as ev,
+    messages as msg,
+    step_pair,
+)
+
+BOTH = ("a", "b")
+PEER = 77
+FIRST = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=BOTH, proposal="0")
+ALONE = attrs.evolve(FIRST, epoch=2, members=("a",), proposal="1")
+
+
+def started(me: str, record: Record, revision: int, copy: Copy = Copy.MEMBER) -> PairState:
+    """A node whose disk knows that record, before the arbiter has answered."""
+    metadata = Metadata(
+        cluster="c",
+        node=me,
+        resource="r",
+        lineage="l",
+        arbiter="x",
+        epoch=record.epoch,
+        revision=revision,
+        primary=record.primary,
+        members=record.members,
+        copy=copy,
+    )
+    peer = "b" if me == "a" else "a"
+    return boot(me=me, peer=peer, incarnation=ord(me), size_bytes=2 * COPY_CHUNK_BYTES, metadata=metadata)[0]
+
+
+def feed(state: PairState, *fed: ev.Event) -> tuple[PairState, list[act.Action]]:
+    """Events in a row, and all that they led to."""
+    ordered: list[act.Action] = []
+    for event in fed:
+        state, actions = step_pair(state, event)
+        ordered += actions
+    return state, ordered
+
+
+def alone() -> PairState:
+    """``a`` serves alone in epoch 3, revision 3."""
+    state, ordered = feed(started("a", ALONE, 2), ev.RecordRead(ALONE, 2))
+    (swap,) = [action for action in ordered if isinstance(action, act.Swap)]
+    state, ordered = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 3))
+    (persist,) = [action for action in ordered if isinstance(action, act.Persist)]
+    state, _ = feed(state, ev.Persisted(persist.metadata))
+    assert state.phase is Phase.ALONE
+    return state
+
+
+def test_a_revision_with_another_content_is_another_history() -> None:
+    """A copy of the arbiter's data that went on from an older state reaches the same revision with another winner."""
+    state = alone()
+    assert state.record is not None
+    other = attrs.evolve(state.record, primary="b", members=("b",), proposal="elsewhere")
+    state, _ = feed(state, ev.RecordRead(other, state.revision))
+    assert (state.phase, state.why) == (Phase.STOPPED, "arbiter-went-back")
+
+
+def test_so_it_is_when_the_node_was_down_meanwhile() -> None:
+    """Its disk remembers who was primary in that revision."""
+    other = attrs.evolve(ALONE, primary="b", members=("b",))
+    state, _ = feed(started("a", ALONE, 2), ev.RecordRead(other, 2))
+    assert (state.phase, state.why) == (Phase.STOPPED, "arbiter-went-back")
+
+
+def copying() -> tuple[PairState, int]:
+    """``a`` copies to ``b``; the sequence of the range that is being compared."""
+    said = (
+        msg.Standing(3, 3, Phase.OUTDATED, 0),
+        msg.ResyncReady(3),
+        msg.Standing(3, 3, Phase.RESYNCING, 0),
+    )
+    state, ordered = feed(alone(), ev.SessionUp(PEER), *(ev.Received(each) for each in said))
+    (compare,) = [action for action in ordered if isinstance(action, act.SendCompare)]
+    return state, compare.sequence
+
+
+def test_a_target_answers_a_comparison_once() -> None:
+    """A second answer must neither push the range again nor end a copy that is not durable yet."""
+    state, sequence = copying()
+    state, ordered = feed(state, ev.Received(msg.Compared(3, sequence, equal=False)))
+    assert [type(action) for action in ordered] == [act.PushCopy]
+    for equal in (False, True):
+        after, ordered = feed(state, ev.Received(msg.Compared(3, sequence, equal=equal)))
+        assert (after, ordered) == (state, [])
+
+
+def test_an_unasked_comparison_is_not_heard() -> None:
+    state, _ = copying()
+    after, ordered = feed(state, ev.Received(msg.Compared(3, 9999, equal=True)))
+    assert (after, ordered) == (state, [])
+
+
+@pytest.mark.parametrize("copy", [Copy.FAILED, Copy.REWRITING])
+def test_a_copy_that_failed_is_written_anew_and_not_compared(copy: Copy) -> None:
+    state, ordered = feed(
+        started("b", FIRST, 1, copy),
+        ev.RecordRead(ALONE, 2),
+        ev.SessionUp(PEER),
+        ev.Received(msg.Standing(2, 2, Phase.ALONE, 0)),
+        ev.Received(msg.ResyncStart(2, 2)),
+    )
+    (persist,) = [action for action in ordered if isinstance(action, act.Persist)]
+    assert persist.metadata.copy is Copy.REWRITING, "an interrupted copy must not be forgotten"
+    state, ordered = feed(
+        state, ev.Persisted(persist.metadata), ev.Received(msg.Compare(2, 5, 0, COPY_CHUNK_BYTES, bytes(32)))
+    )
+    assert act.Send(msg.Compared(2, 5, equal=False)) in ordered
+    assert not [action for action in ordered if isinstance(action, act.CompareRange)]
+
+
+def mirroring() -> PairState:
+    """``a`` is primary of both in epoch 3, in a session with ``b``."""
+    return attrs.evolve(
+        alone(), phase=Phase.MIRRORING, record=attrs.evolve(FIRST, epoch=3), partner=PEER, session=PEER, sessions=1
+    )
+
+
+def test_a_refused_claim_is_tried_again_after_a_pause_and_not_at_once() -> None:
+    """With a peer that restarted there is nothing to resume: waiting for the arbiter must not become a busy loop."""
+    state, _ = feed(mirroring(), ev.SessionLost(ev.Loss.CLOSED))
+    state, ordered = feed(state, ev.SessionUp(PEER + 1))
+    (swap,) = [action for action in ordered if isinstance(action, act.Swap)]
+    state, ordered = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.REFUSED))
+    assert state.phase is Phase.CLAIMING
+    assert not [action for action in ordered if isinstance(action, act.Swap | act.Moved)]
+    assert [action.timer for action in ordered if isinstance(action, act.SetTimer)] == [ev.Timer.ARBITER_RETRY]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ev.StopAsked("asked"),
+        ev.StoreFailed(),
+        ev.RecordRead(attrs.evolve(FIRST, epoch=4, primary="b", members=("b",), proposal="2"), 9),
+        ev.SessionLost(ev.Loss.CLOSED),
+        ev.TimerFired(ev.Timer.HANDOVER_LIMIT),
+    ],
+)
+def test_a_handover_always_ends_for_who_asked(event: ev.Event) -> None:
+    state = attrs.evolve(mirroring(), standing=msg.Standing(3, 3, Phase.FOLLOWING, ord("a")))
+    state, ordered = feed(state, ev.HandoverAsked())
+    assert state.phase is Phase.HANDING_OVER
+    assert not [action for action in ordered if isinstance(action, act.HandoverEnded)]
+    _, ordered = feed(state, event)
+    (ended,) = [action for action in ordered if isinstance(action, act.HandoverEnded)]
+    assert ended.problem

@@ -1,0 +1,392 @@
+"""Rules of the protocol taken out of the core, one at a time: the simulated pair must notice each.
+
+A mutant lives here only and patches functions of the pair's modules. One that survives all its seeds shows that the
+world has become too weak, in its faults or in what it demands.
+
+Some rules have no mutant, for other rules do their work in all but the rarest runs, or in all. Messages of another
+epoch cannot come in a session whose operations were drained at each change of the epoch. A probe cannot reach a
+secondary that took over: it has lost the session first. An unknown swap taken as lost makes a node wait and claim on
+the same revision, where only one of the two swaps can win. A push out of the order of the sequences shows after two
+flaps in a row. ``test_pair_core`` holds the core to these rules.
+"""
+
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from ctlha_trio.pair import (
+    Copy,
+    Operation,
+    Outcome,
+    Phase,
+    Record,
+    SwapOutcome,
+    _admission as admission,
+    _arbitration as arbitration,
+    _core as core,
+    _handover as handover,
+    _membership as membership,
+    _phase as phases,
+    _service as service,
+    _sessions as sessions,
+    events as ev,
+    messages as msg,
+)
+from ctlha_trio.pair._state import Flight, Stage
+from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core_trouble import TIMER_RATES
+from ctlha_trio.testing._core_world import CoreWorld
+
+SEEDS = 150
+STEPS = 900
+
+Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch], None]
+EARLY, LATE = TIMER_RATES[-1:], TIMER_RATES[:1]
+
+
+@attrs.frozen
+class Trouble:
+    """That which shows a mutant soonest; the world must find it among nothing else."""
+
+    faults: tuple[str, ...]
+    timers: tuple[float, ...]
+
+    def world(self, seed: int) -> CoreWorld:
+        return CoreWorld(seed, self.faults, self.timers)
+
+
+MUTANTS: dict[str, tuple[Plant, Trouble]] = {}
+
+
+def mutant(*faults: str, timers: tuple[float, ...] = TIMER_RATES) -> Callable[[Plant], Plant]:
+    def enter(plant: Plant) -> Plant:
+        MUTANTS[plant.__name__] = plant, Trouble(faults, timers)
+        return plant
+
+    return enter
+
+
+def first_failure(trouble: Trouble) -> str:
+    """What the world says of the first seed that it does not survive; empty if it survives all."""
+    for seed in range(SEEDS):
+        world = trouble.world(seed)
+        try:
+            world.run(STEPS)
+            world.heal()
+        except AssertionError as error:
+            return str(error).splitlines()[0]
+        except Exception as error:
+            # An order that cannot be carried out is a death too.
+            return f"seed {seed}: {error!r}"
+    return ""
+
+
+# Going alone.
+
+
+@mutant("cut")
+def acknowledges_alone_before_the_swap(patch: Patch) -> None:
+    plain = membership.suspend
+
+    def suspend(step: Step, loss: ev.Loss | None, why: str) -> None:
+        plain(step, loss, why)
+        if step.state.primary:
+            service.want_nothing_there(step)
+            service.advance(step)
+
+    patch.setattr(service, "_ENDING", service._ENDING | {Phase.SUSPENDED, Phase.CLAIMING})
+    patch.setattr(membership, "suspend", suspend)
+
+
+@mutant("cut", timers=EARLY)
+def acknowledges_alone_before_it_is_persisted(patch: Patch) -> None:
+    plain = membership.secure
+
+    def secure(step: Step) -> None:
+        plain(step)
+        step.change(stage=Stage.DRAINING)
+
+    patch.setattr(membership, "secure", secure)
+
+
+@mutant("cut", timers=EARLY)
+def does_not_drain_before_it_serves_alone(patch: Patch) -> None:
+    def secured(step: Step) -> None:
+        if step.state.phase is Phase.SECURING and step.state.stage is Stage.DRAINING:
+            step.move(Phase.ALONE, "secured")
+            service.advance(step)
+
+    patch.setattr(membership, "secured", secured)
+
+
+def answered_as(patch: Patch, outcome: SwapOutcome) -> None:
+    plain = arbitration.swapped
+
+    def swapped(step: Step, event: ev.Swapped) -> None:
+        if event.outcome is SwapOutcome.UNKNOWN and step.state.swap is not None:
+            event = attrs.evolve(event, outcome=outcome, revision=step.state.swap.expected_revision + 1)
+        plain(step, event)
+
+    patch.setattr(arbitration, "swapped", swapped)
+
+
+@mutant("cut", "fail_arbiter")
+def takes_an_unknown_swap_as_won(patch: Patch) -> None:
+    answered_as(patch, SwapOutcome.WON)
+
+
+@mutant("cut", "fail_arbiter", "apply_late")
+def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
+    answered_as(patch, SwapOutcome.REFUSED)
+
+
+# Operations and reads.
+
+
+@mutant("part", "cut", timers=EARLY)
+def reads_without_a_probe(patch: Patch) -> None:
+    def ask_probe(step: Step) -> None:
+        flights = tuple(attrs.evolve(f, probe=1) if service._unprobed_read(f) else f for f in step.state.flights)
+        step.change(flights=flights, probe_back=1)
+
+    patch.setattr(service, "ask_probe", ask_probe)
+
+
+@mutant()
+def acknowledges_when_durable_here_only(patch: Patch) -> None:
+    plain = service._complete
+
+    def complete(step: Step, flight: Flight) -> bool:
+        return plain(step, attrs.evolve(flight, there=True)) and not flight.answered
+
+    patch.setattr(service, "_complete", complete)
+
+
+@mutant()
+def acknowledges_when_durable_there_only(patch: Patch) -> None:
+    plain = service._complete
+
+    def complete(step: Step, flight: Flight) -> bool:
+        return plain(step, attrs.evolve(flight, here=True))
+
+    patch.setattr(service, "_complete", complete)
+
+
+@mutant()
+def answers_a_mirrored_write_before_it_is_stored(patch: Patch) -> None:
+    plain = service.mirror_write
+
+    def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
+        plain(step, message)
+        step.send(msg.Applied(message.epoch, message.sequence))
+
+    patch.setattr(service, "mirror_write", mirror_write)
+
+
+@mutant()
+def executes_conflicting_operations_at_once(patch: Patch) -> None:
+    patch.setattr(Operation, "conflicts", lambda *_: False)
+
+
+# Losing the peer.
+
+
+@mutant("crash", timers=LATE)
+def takes_a_peer_that_runs_anew_for_the_one_before(patch: Patch) -> None:
+    plain = membership.decide
+
+    def decide(step: Step, record: Record, revision: int, why: str) -> None:
+        plain(step, record, revision, why)
+        if step.state.phase is Phase.WAITING:
+            step.move(Phase.SUSPENDED, why)
+
+    def session_up(step: Step, event: ev.SessionUp) -> None:
+        step.change(session=event.incarnation, sessions=step.state.sessions + 1, standing=None)
+        if step.state.phase is Phase.SUSPENDED:
+            step.change(partner=event.incarnation)
+        step.moved = True
+
+    patch.setitem(phases.TRANSITIONS, Phase.WAITING, phases.TRANSITIONS[Phase.WAITING] | {Phase.SUSPENDED})
+    patch.setattr(membership, "decide", decide)
+    patch.setattr(sessions, "session_up", session_up)
+
+
+@mutant("cut", timers=LATE)
+def pushes_nothing_again_after_a_flap(patch: Patch) -> None:
+    plain = service.resend_from
+    patch.setattr(service, "resend_from", lambda step, _: plain(step, 1 << 62))
+
+
+@mutant("cut", timers=LATE)
+def resumes_while_it_still_writes(patch: Patch) -> None:
+    plain = sessions.resume
+
+    def resume(step: Step) -> None:
+        storing = step.state.storing
+        step.change(storing=frozenset())
+        plain(step)
+        step.change(storing=storing)
+
+    patch.setattr(sessions, "resume", resume)
+
+
+# Return.
+
+
+@mutant("crash")
+def claims_although_it_is_no_member(patch: Patch) -> None:
+    def become_outdated(step: Step, why: str) -> None:
+        service.drop_flights(step, Outcome.UNKNOWN)
+        step.change(partner=0, swap=None)
+        membership.claim(step, why)
+
+    patch.setattr(membership, "become_outdated", become_outdated)
+
+
+@mutant("cut", timers=EARLY)
+def forgets_its_own_writes_when_it_loses_the_role(patch: Patch) -> None:
+    plain = service.drop_flights
+
+    def drop_flights(step: Step, started: Outcome) -> None:
+        storing = step.state.storing
+        plain(step, started)
+        step.change(storing=storing)
+
+    patch.setattr(service, "drop_flights", drop_flights)
+
+
+@mutant("crash")
+def takes_a_range_as_copied_once_it_is_sent(patch: Patch) -> None:
+    plain = admission.compared
+
+    def compared(step: Step, message: msg.Compared) -> None:
+        plain(step, message)
+        flight = service.by_sequence(step, message.sequence)
+        if flight is not None:
+            service.replace(step, flight, attrs.evolve(flight, there=True))
+            service.advance(step)
+
+    patch.setattr(admission, "compared", compared)
+
+
+@mutant("crash")
+def does_not_mirror_below_the_cursor(patch: Patch) -> None:
+    patch.setattr(service, "_wanted_there", lambda step, _: step.state.phase is Phase.MIRRORING)
+
+
+@mutant("crash")
+def admits_while_writes_are_under_way(patch: Patch) -> None:
+    patch.setattr(admission, "_under_way", lambda _: False)
+
+
+@mutant("crash")
+def admits_without_a_seal(patch: Patch) -> None:
+    def drained(step: Step) -> None:
+        draining = step.state.phase is Phase.ADMITTING and step.state.stage is Stage.DRAINING
+        if draining and not admission._under_way(step):
+            step.change(stage=Stage.ASKING)
+            admission.sealed(step)
+
+    patch.setattr(admission, "drained", drained)
+
+
+@mutant("crash")
+def seals_before_it_is_persisted(patch: Patch) -> None:
+    plain = admission.seal
+
+    def seal(step: Step) -> None:
+        plain(step)
+        if step.state.phase is Phase.RESYNCING and step.state.stage is Stage.PERSISTING:
+            admission.seal_persisted(step)
+
+    patch.setattr(admission, "seal", seal)
+
+
+@mutant("crash")
+def overwrites_before_that_is_persisted(patch: Patch) -> None:
+    plain = admission.prepare
+
+    def prepare(step: Step) -> None:
+        plain(step)
+        if step.state.phase is Phase.OUTDATED and step.state.stage is Stage.PERSISTING:
+            admission.prepared(step)
+
+    patch.setattr(admission, "prepare", prepare)
+
+
+@mutant("crash")
+def mirrors_before_the_target_has_joined(patch: Patch) -> None:
+    plain = admission.recorded
+
+    def recorded(step: Step) -> None:
+        plain(step)
+        admission.joined(step)
+
+    patch.setitem(core._AFTER_PERSIST, (Phase.ADMITTING, Stage.RECORDING), recorded)
+
+
+@mutant("crash")
+def serves_on_while_it_admits(patch: Patch) -> None:
+    patch.setattr(service, "SERVING", phases.SERVING | {Phase.ADMITTING})
+
+
+# Handover.
+
+
+@mutant("hand_over")
+def hands_over_without_a_drain(patch: Patch) -> None:
+    def drained(step: Step) -> None:
+        if step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING:
+            step.change(stage=Stage.ASKING)
+            step.send(msg.HandoverPrepare(step.state.epoch, step.state.handover_attempt))
+
+    patch.setattr(handover, "drained", drained)
+
+
+@mutant("hand_over")
+def serves_on_while_it_hands_over(patch: Patch) -> None:
+    patch.setattr(service, "SERVING", phases.SERVING | {Phase.HANDING_OVER})
+
+
+@mutant("hand_over")
+def takes_the_role_before_it_is_persisted(patch: Patch) -> None:
+    plain = handover.done
+
+    def done(step: Step, message: msg.HandoverDone) -> None:
+        plain(step, message)
+        if step.state.stage is Stage.RECORDING:
+            handover.recorded_as_primary(step)
+
+    patch.setattr(handover, "done", done)
+
+
+@mutant("fail_disk")
+def trusts_a_failed_copy(patch: Patch) -> None:
+    plain = membership.decide
+
+    def decide(step: Step, record: Record, revision: int, why: str) -> None:
+        if step.state.metadata.copy is Copy.FAILED:
+            step.change(metadata=attrs.evolve(step.state.metadata, copy=Copy.MEMBER))
+        plain(step, record, revision, why)
+
+    patch.setattr(membership, "decide", decide)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_world_kills(name: str, monkeypatch: Patch) -> None:
+    plant, trouble = MUTANTS[name]
+    plant(monkeypatch)
+    failure = first_failure(trouble)
+    print(name, "was killed by", failure)  # noqa: T201 (shown by pytest -rP)
+    assert failure, f"{name} survived seeds 0 to {SEEDS - 1} of {STEPS} steps with {trouble}"
+
+
+@pytest.mark.parametrize("trouble", sorted({trouble for _, trouble in MUTANTS.values()}, key=str), ids=str)
+def test_the_world_lets_the_core_live(trouble: Trouble) -> None:
+    """What kills the mutants is what was done to them."""
+    for seed in range(8):
+        world = trouble.world(seed)
+        world.run(STEPS)
+        world.heal()
