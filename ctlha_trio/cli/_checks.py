@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections.abc import Callable
 from types import TracebackType
 
 import attrs
@@ -15,8 +14,6 @@ from ctlha_trio.door import DATA_SOCKET, MAX_SOCKET_PATH_BYTES, STATUS_SOCKET, i
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Disk, ThreadDisk, TlsTransport, TrioClock, load_key
 from ctlha_trio.store import BlockStore
-
-Report = Callable[[CtlHaError], None]
 
 
 @attrs.frozen
@@ -65,15 +62,12 @@ class Noting:
         return False
 
 
-async def prepare(loaded: LoadedConfig, report: Report) -> Prepared:
-    """Check everything that a node needs before anything is written. Raises a group of ``ConfigError``.
-
-    ``report`` gets what the prepared transport has against those who connect to it.
-    """
+async def prepare(loaded: LoadedConfig) -> Prepared:
+    """Check everything that a node needs before anything is written. Raises a group of ``ConfigError``."""
     faults = Faults(loaded)
     await _check_folder(faults)
     disk = ThreadDisk()
-    transport = await _check_link(faults, report)
+    transport = await _check_link(faults)
     metadata = await _check_volume(faults, disk)
     arbiter = await _check_arbiter(faults, metadata)
     if faults.found or transport is None or arbiter is None:
@@ -98,11 +92,11 @@ async def _check_folder(faults: Faults) -> None:
                 faults.add("node", f"{faults.loaded.content.node} is already running: it answers at {path}")
 
 
-async def _check_link(faults: Faults, report: Report) -> TlsTransport | None:
+async def _check_link(faults: Faults) -> TlsTransport | None:
     loaded = faults.loaded
     with faults.at("link.key"):
         key = load_key(loaded.key_path)
-        transport = TlsTransport(key=key, pins=loaded.content.peer.pins, report=report)
+        transport = TlsTransport(key=key, pins=loaded.content.peer.pins)
         try:
             (await transport.listen(loaded.content.link.listen)).close()
         except OSError as error:

@@ -12,7 +12,7 @@ import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
 
 from ctlha_trio._errors import ConfigError
-from ctlha_trio.seams import Pin, parse_address, parse_pin
+from ctlha_trio.seams import MAX_PINS, Pin, parse_address, parse_pin
 
 CONFIG_FORMAT: Final = 1
 BLOCK_BYTES: Final = 4096
@@ -21,8 +21,6 @@ MAX_VOLUME_BYTES: Final = 64 * 1024**4
 """64 TiB, what common file systems hold in one file."""
 MAX_CONFIG_BYTES: Final = 64 * 1024
 """A configuration has some 400 bytes; anything long is another file."""
-MAX_PINS: Final = 2
-"""The peer's key and the next one, while keys are being changed."""
 
 Name = NewType("Name", str)
 Address = NewType("Address", str)

@@ -1,5 +1,6 @@
 """``ctlha demo``: one of two nodes on this machine is killed while a writer writes, and nothing is lost."""
 
+import os
 import signal
 import sys
 import tempfile
@@ -11,21 +12,23 @@ from typing import Final, Literal, TypeVarTuple
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError
+from ctlha_trio._errors import ConfigError, CtlHaError
 from ctlha_trio.cli._demo_compare import compare_copy
 from ctlha_trio.cli._demo_content import Content, random_content, read_content
 from ctlha_trio.cli._demo_pair import POLL_S, DemoNode, demo_nodes, free_addresses
 from ctlha_trio.cli._demo_reader import ReadBack, watch_for_early_service
 from ctlha_trio.cli._demo_report import DemoReport, DemoViolation, Moment
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
-from ctlha_trio.cli._init import NewPair, create_pair
+from ctlha_trio.cli._init import NODES, NewPair, create_pair
 from ctlha_trio.cli._run import leaves_of
+from ctlha_trio.door import MAX_SOCKET_PATH_BYTES, STATUS_SOCKET
 from ctlha_trio.seams import TrioClock
 
 NODE_COMMAND: Final = (sys.executable, "-m", "ctlha_trio", "node")
 STEP_S: Final = 30.0
-"""For each step. All but those that are bound to the size of the file take less than a few seconds."""
-DEMO_S: Final = 240.0
+"""For each step, all of which take less than a few seconds; while the file is written, without one more acknowledged
+write: how long that takes is the disk's affair."""
+DEMO_S: Final = 900.0
 """For everything, so that it ends even where each step is slow."""
 PROGRESS_S: Final = 0.1
 """Between two looks of who watches."""
@@ -40,6 +43,9 @@ Progress = Callable[[int, int, str], None]
 _CLOCK: Final = TrioClock()
 _PHASES: Final = {Moment.LOST: {"suspended", "claiming"}, Moment.SWAPPED: {"securing", "alone"}}
 """The survivor's phases by which it is known that it came so far."""
+_WRITING: Final = "writing"
+_WRITING_THE_FILE: Final = "writing the file"
+_AT_THE_DISKS_PACE: Final = frozenset({_WRITING, _WRITING_THE_FILE})
 _BURST: Final = 4
 """A quarter of the writes between the kill and the last ones comes at once, to show when the survivor serves."""
 _TRICKLE: Final = 100
@@ -71,6 +77,8 @@ async def run_demo(file: Path, plan: DemoPlan | None = None, *, progress: Progre
         try:
             with trio.fail_after(DEMO_S):
                 await _run_in(Path(folder) / "pair", content, plan, report, progress)
+        except ConfigError:
+            raise
         except (Exception, BaseExceptionGroup) as error:
             report.verdict = _verdict_of(error)
     report.total_s = time.monotonic() - began_s
@@ -91,7 +99,7 @@ async def _run_in(
     folder: Path, content: Content, plan: DemoPlan, report: DemoReport, progress: Progress | None
 ) -> None:
     new = NewPair(size_bytes=len(content.volume), link_addresses=await free_addresses())
-    create_pair(folder, new, fill=lambda _: random_content(len(content.volume)))
+    _make_room(folder, new, content)
     async with demo_nodes(folder, plan.node_command) as nodes, trio.open_nursery() as nursery:
         demo = _Demo(content, plan, nodes, report)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
@@ -100,6 +108,17 @@ async def _run_in(
                 nursery.start_soon(demo.show_progress, progress)
             await demo.run(nursery)
             nursery.cancel_scope.cancel()
+
+
+def _make_room(folder: Path, new: NewPair, content: Content) -> None:
+    """The pair's folder. ``ConfigError`` where this machine, and no node, is the reason that there can be none."""
+    longest = folder / NODES[0] / STATUS_SOCKET
+    if len(os.fsencode(longest)) > MAX_SOCKET_PATH_BYTES:
+        raise ConfigError(folder, "TMPDIR", f"too long: a socket's path may have {MAX_SOCKET_PATH_BYTES} bytes")
+    try:
+        create_pair(folder, new, fill=lambda _: random_content(len(content.volume)))
+    except (CtlHaError, OSError) as error:
+        raise ConfigError(folder, "TMPDIR", f"cannot hold the pair: {error}") from error
 
 
 async def _end_on_signal(signals: AsyncIterable[int]) -> None:
@@ -139,7 +158,7 @@ class _Demo:
         killed = first if self.plan.victim == "primary" else self._other(first)
         survivor = self._other(killed)
         nursery.start_soon(self.writer.run)
-        await self._do("writing", self._write_until_kill)
+        await self._do(_WRITING, self._write_until_kill)
         killed_s = time.monotonic()
         await killed.kill()
         await self._do(f"node {killed.name} is killed", self._write_to_survivor, survivor, killed_s)
@@ -148,7 +167,7 @@ class _Demo:
         await self._return(killed, survivor, nursery)
         if killed is first:
             await self._do(f"node {first.name} takes its role back", self._hand_back, survivor, first)
-        await self._do("writing the file", self._write_to_end)
+        await self._do(_WRITING_THE_FILE, self._write_to_end)
         await self._do("stopping both nodes", self._stop)
         await self._compare()
 
@@ -162,10 +181,23 @@ class _Demo:
         """One step, with its deadline."""
         self.step = step
         with trio.move_on_after(STEP_S) as limit:
-            await function(*arguments)
+            async with trio.open_nursery() as nursery:
+                if step in _AT_THE_DISKS_PACE:
+                    nursery.start_soon(self._extend, limit)
+                await function(*arguments)
+                nursery.cancel_scope.cancel()
         if limit.cancelled_caught:
             states = [await node.describe() for node in self.nodes]
             raise DemoViolation(f"{step}: not done within {STEP_S:g} s; {'; '.join(states)}")
+
+    async def _extend(self, limit: trio.CancelScope) -> None:
+        """Let the step go on for as long as writes are acknowledged."""
+        seen = self.report.acknowledged_writes
+        while True:
+            await _CLOCK.sleep_until(_CLOCK.now() + PROGRESS_S)
+            if self.report.acknowledged_writes != seen:
+                seen = self.report.acknowledged_writes
+                limit.deadline = trio.current_time() + STEP_S
 
     async def _wait_protected(self) -> None:
         for node in self.nodes:

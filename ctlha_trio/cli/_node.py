@@ -12,20 +12,17 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import ConfigError, CtlHaError, RefusedError, UntrustedPeerError
+from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.cli._checks import Prepared, prepare
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._run import EXIT_INTERRUPTED
 from ctlha_trio.door import Door
 from ctlha_trio.ha import Node, NodeConfig, run_node
-from ctlha_trio.pair import Phase
 from ctlha_trio.seams import Seams, TrioClock
 
 SHARED_FAILURE_DOMAIN: Final = "shared-failure-domain"
 """The note of a pair whose arbiter dies with one of its nodes."""
-
-_FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING})
-"""Nothing was written yet, and nothing served."""
 
 _LOG: Final = logging.getLogger(__name__)
 _LOG_FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)-28s %(message)s"
@@ -35,20 +32,20 @@ _KEYS_OF_REFUSALS: Final = {
     "foreign-cluster": "cluster",
     "wrong-peer": "peer.node",
     "resource": "resource",
+    "size": "volume.size_bytes",
 }
 
 
 async def run_configured_node(file: Path) -> int:
-    """Run the node of a configuration until SIGTERM or SIGINT; it leaves with a goodbye, at a second signal without.
+    """Run the node of a configuration until SIGTERM or SIGINT.
 
+    It leaves with a goodbye. At a second signal the process ends at once, whatever it waits for.
     ``ConfigError``, alone or in a group, for whatever only the user can put right; nothing was written then.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT, datefmt="%H:%M:%S")
     loaded = load_config(file)
-    running = _Running(loaded)
-    prepared = await prepare(loaded, running.judge_stranger)
     try:
-        await running.run(prepared)
+        await _Running(loaded).run()
     except Exception as error:
         faults = [*_faults(loaded, error)]
         if not faults:
@@ -65,10 +62,17 @@ class _Running:
     _node: Node | None = attrs.field(default=None, init=False)
     _stopping: bool = attrs.field(default=False, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _stranger: CtlHaError | None = attrs.field(default=None, init=False)
 
-    async def run(self, prepared: Prepared) -> None:
+    async def run(self) -> None:
         """Until a signal, or until it is clear that the configuration is wrong."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stop_on_signal, signals)
+                with self._scope:
+                    await self._run_prepared(await prepare(self.loaded))
+                nursery.cancel_scope.cancel()
+
+    async def _run_prepared(self, prepared: Prepared) -> None:
         door = Door(self.loaded.folder)
         seams = Seams(
             clock=TrioClock(),
@@ -82,35 +86,23 @@ class _Running:
             self._node = node
             return [door.component(node)]
 
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._stop_on_signal, signals)
-                nursery.start_soon(door.run)
-                await run_node(_node_config(self.loaded), seams, components)
-                nursery.cancel_scope.cancel()
-        if self._stranger is not None:
-            raise self._stranger
-
-    def judge_stranger(self, error: CtlHaError) -> None:
-        """Somebody connected who is not trusted here, or does not trust this node.
-
-        Before this node has taken any part that ends it: the peer would be locked out, and the node go on without it.
-        Later it is only worth a line. With the SQLite arbiter everybody who can connect is on this machine.
-        """
-        _LOG.warning("link: %s", error)
-        fresh = self._node is not None and self._node.pair.phase in _FRESH
-        if fresh and isinstance(error, UntrustedPeerError):
-            self._stranger = error
-            self._scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(door.run)
+            await run_node(_node_config(self.loaded), seams, components)
+            nursery.cancel_scope.cancel()
 
     async def _stop_on_signal(self, signals: AsyncIterable[int]) -> None:
         async for number in signals:
             reason = signal.Signals(number).name
+            if self._stopping:
+                _LOG.warning("stopping at once, without a goodbye: %s", reason)
+                # A disk call that hangs can be neither cancelled nor left behind. To the peer this is a crash.
+                os._exit(EXIT_INTERRUPTED)
+            self._stopping = True
             _LOG.info("stopping: %s", reason)
-            if self._node is None or self._stopping:
+            if self._node is None:
                 self._scope.cancel()
             else:
-                self._stopping = True
                 self._node.stop(reason)
 
 

@@ -15,7 +15,7 @@ from ctlha_trio.door._ledger import NumberLedger
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._protocol import HELLO_BYTES, Reply, Request, decode_hello
 from ctlha_trio.door._sockets import is_own_user
-from ctlha_trio.door._streams import PatientReader
+from ctlha_trio.door._streams import PatientReader, has_hung_up
 from ctlha_trio.pair import Outcome
 
 MAX_CONNECTIONS: Final = 8
@@ -136,6 +136,8 @@ class DataDoor:
         await connection.wait_no_conflict(request)
         if client.connection is not connection:
             return  # a newer one waits for the end of what this one started: nothing may be added to it
+        if has_hung_up(connection.stream):
+            raise DisconnectError("the client left before its request could begin")
         client.executing += 1
         connection.begin(request)
         with trio.CancelScope(shield=True):  # what has begun belongs to the door, not to the connection

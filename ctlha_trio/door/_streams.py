@@ -1,8 +1,17 @@
-"""Reading what has a size or an end from a local socket."""
+"""Reading what has a size or an end from a local socket, and noticing without reading that it has ended."""
+
+import select
 
 import trio
 
 from ctlha_trio._errors import DisconnectError, RemoteProtocolError
+
+
+def has_hung_up(stream: trio.SocketStream) -> bool:
+    """Whether the other side has closed, or will send nothing more. Not a checkpoint, and it reads nothing."""
+    look = select.poll()
+    look.register(stream.socket.fileno(), select.POLLRDHUP)  # POLLHUP and POLLERR come unasked
+    return bool(look.poll(0))
 
 
 class PatientReader:

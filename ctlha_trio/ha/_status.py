@@ -25,6 +25,7 @@ class Reason(Enum):
     ARBITER_WENT_BACK = "arbiter-went-back"
     FOREIGN_RECORD = "foreign-record"
     FOREIGN_LINEAGE = "foreign-lineage"
+    TWIN = "twin"
     LEAVING = "leaving"
 
 

@@ -135,4 +135,9 @@ def displaced(step: Step, record: Record, revision: int) -> None:
     if state.phase is Phase.RESYNCING and state.session and state.me not in record.members:
         # The source restarts; the end of its session ends this resync.
         return
+    makers = {state.incarnation, state.partner, state.session}
+    if record.primary == state.me and not any(record.proposal.startswith(f"{maker:016x}") for maker in makers):
+        # Neither this process nor its peer proposed it: a copy of this node runs elsewhere, under this node's name.
+        stop(step, "twin")
+        return
     decide(step, record, revision, f"{record.primary} made epoch {record.epoch}")

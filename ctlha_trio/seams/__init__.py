@@ -17,7 +17,7 @@ from ctlha_trio.seams._memory_network import (
 )
 from ctlha_trio.seams._tcp import SocketListener as SocketListener, TcpTransport as TcpTransport
 from ctlha_trio.seams._thread_disk import ThreadDisk as ThreadDisk, ThreadDiskFile as ThreadDiskFile
-from ctlha_trio.seams._tls import TlsTransport as TlsTransport
+from ctlha_trio.seams._tls import MAX_PINS as MAX_PINS, TlsTransport as TlsTransport
 from ctlha_trio.seams._types import (
     Arbiter as Arbiter,
     Buffer as Buffer,

@@ -20,10 +20,15 @@ MAX_HANDSHAKES = 8
 """Connections that have not proved who they are, per listener. Each costs a stranger's worth of memory."""
 
 HANDSHAKE_DEADLINE_S = 3.0
-"""For such a connection to prove it, and so how long strangers can keep the peer out with one volley."""
+"""For such a connection to prove it."""
+
+HANDSHAKE_SHARE_S = 0.25
+"""Of that, what it has for certain; then, if there is no room, it must give way to a newcomer. Enough for an honest
+handshake, and so short that the peer's turn comes before its dial ends, however many strangers were there first."""
 
 BACKLOG = 64
-"""Connections that the kernel holds for the accept loop, which only falls behind while the process does."""
+"""Connections that the kernel holds for the accept loop, which falls behind while the process does, or while strangers
+have their share."""
 
 ACCEPT_PAUSE_S = 0.1
 """After an error of ``accept`` that stays, such as too many open files: often enough to recover, too rare to spin."""
@@ -76,14 +81,18 @@ class SocketListener:
     _admit: Admit
     _report: Callable[[CtlHaError], None]
     address: str
-    _admitting: int = attrs.field(default=0, init=False)
+    _admitting: dict[trio.CancelScope, float] = attrs.field(factory=dict, init=False)
+    """Until when each handshake under way has its share of time, the oldest first. The scope ends it."""
+    _admitted: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Unparked whenever a handshake has ended, one way or the other."""
     _serving: int = attrs.field(default=0, init=False)
 
     async def serve(self, handler: Callable[[Stream], Awaitable[None]]) -> None:
         """Accept until cancelled or closed; ``trio.ClosedResourceError`` then.
 
-        A connection above ``MAX_HANDSHAKES`` or, once admitted, above ``MAX_CONNECTIONS`` is closed at once. One that
-        is not admitted within ``HANDSHAKE_DEADLINE_S`` is closed; one with the wrong key is reported.
+        A connection that is not admitted within ``HANDSHAKE_DEADLINE_S`` is closed; one with the wrong key is reported.
+        Above ``MAX_HANDSHAKES`` the one that has been at it for longest gives way to the newcomer, after
+        ``HANDSHAKE_SHARE_S``. Once admitted, a connection above ``MAX_CONNECTIONS`` is closed at once.
         """
         async with trio.open_nursery() as nursery:
             for socket in self._sockets[1:]:
@@ -104,14 +113,27 @@ class SocketListener:
                     logger.warning("%s: cannot accept connections: %s", self.address, error)
                     await clock.sleep_until(clock.now() + ACCEPT_PAUSE_S)
                 continue
-            if self._admitting >= MAX_HANDSHAKES:
+            try:
+                await self._wait_for_room()
+            except BaseException:
                 accepted.close()
-                continue
-            self._admitting += 1
-            nursery.start_soon(self._serve_one, accepted, handler)
+                raise
+            now = trio.current_time()
+            handshake = trio.CancelScope(deadline=now + HANDSHAKE_DEADLINE_S)
+            self._admitting[handshake] = now + HANDSHAKE_SHARE_S
+            nursery.start_soon(self._serve_one, accepted, handshake, handler)
 
-    async def _serve_one(self, accepted: SocketType, handler: Callable[[Stream], Awaitable[None]]) -> None:
-        stream = await self._try_to_admit(accepted)
+    async def _wait_for_room(self) -> None:
+        """Return once one more may be admitted. A checkpoint only if it must wait."""
+        while len(self._admitting) >= MAX_HANDSHAKES:
+            oldest, until = next(iter(self._admitting.items()))
+            oldest.deadline = until
+            await self._admitted.park()
+
+    async def _serve_one(
+        self, accepted: SocketType, handshake: trio.CancelScope, handler: Callable[[Stream], Awaitable[None]]
+    ) -> None:
+        stream = await self._try_to_admit(accepted, handshake)
         if stream is None:
             return
         if self._serving >= MAX_CONNECTIONS:
@@ -123,10 +145,10 @@ class SocketListener:
         finally:
             self._serving -= 1
 
-    async def _try_to_admit(self, accepted: SocketType) -> Stream | None:
+    async def _try_to_admit(self, accepted: SocketType, handshake: trio.CancelScope) -> Stream | None:
         admitted: Stream | None = None
         try:
-            with trio.move_on_after(HANDSHAKE_DEADLINE_S):
+            with handshake:
                 admitted = await self._admit(wrap_socket(accepted))
                 return admitted
             logger.info("a connection to %s did not prove itself in time", self.address)
@@ -136,7 +158,8 @@ class SocketListener:
             # A port scan, or a connection that was gone before it could be wrapped: nothing that a person must see.
             logger.info("a connection to %s did not prove itself: %s", self.address, error)
         finally:
-            self._admitting -= 1
+            del self._admitting[handshake]
+            self._admitted.unpark_all()
             if admitted is None:
                 accepted.close()
         return None

@@ -38,6 +38,8 @@ class TlsStream:
     _received: memoryview = attrs.field(factory=lambda: memoryview(bytearray(RECEIVE_BYTES)), init=False)
     _closed: bool = attrs.field(default=False, init=False)
     _cut_short: bool = attrs.field(default=False, init=False)
+    _ended: bool = attrs.field(default=False, init=False)
+    """TCP ended during the handshake, and TLS has been told."""
     _sending: OneAtATime = attrs.field(factory=lambda: OneAtATime("sending"), init=False)
     _receiving: OneAtATime = attrs.field(factory=lambda: OneAtATime("receiving"), init=False)
 
@@ -74,7 +76,11 @@ class TlsStream:
                 return
             if received_bytes > MAX_HANDSHAKE_BYTES:
                 raise trio.BrokenResourceError(f"{self.description}: a handshake without end")
-            received_bytes += await self._feed()
+            count = await self._feed()
+            if not count and self._ended:
+                raise trio.BrokenResourceError(f"{self.description}: closed during the handshake")
+            self._ended = not count
+            received_bytes += count
 
     async def send_all(self, data: Buffer) -> None:
         """Send everything. Cancelled: an unknown part was sent, and nothing can be sent any more."""
@@ -120,7 +126,10 @@ class TlsStream:
         filled = 0
         try:
             while filled < len(buffer):
-                filled += read_into(self._tls, buffer[filled:])
+                count = read_into(self._tls, buffer[filled:])
+                if not count:
+                    return filled
+                filled += count
         except ssl.SSLWantReadError:
             return filled or None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -152,6 +161,10 @@ class TlsStream:
 
 
 def read_into(tls: ssl.SSLObject, buffer: memoryview) -> int:
-    """Decrypt into ``buffer``; at least one byte, or one of the errors of ``ssl``."""
+    """Decrypt into ``buffer``; at least one byte, or one of the errors of ``ssl``.
+
+    0 is the end too: after a farewell in every version, after the end of TCP where ``OP_IGNORE_UNEXPECTED_EOF`` is a
+    default, as in Python 3.11.2.
+    """
     # The stubs know only the form without a buffer.
     return cast("int", tls.read(len(buffer), buffer))

@@ -1,4 +1,4 @@
-"""``ctlha`` whose nodes answer reads from their own copy whatever their role is, as soon as their socket is there."""
+"""``ctlha`` whose nodes answer reads with zeros where they are not primary, as soon as their socket is there."""
 
 from ctlha_trio.cli import main
 from ctlha_trio.door._data import DataDoor

@@ -1,4 +1,4 @@
-"""``ctlha`` whose nodes acknowledge every fiftieth write without doing it."""
+"""``ctlha`` whose nodes acknowledge every seventh write without doing it."""
 
 from itertools import count
 
@@ -9,7 +9,8 @@ from ctlha_trio.ha import Answer, Node
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Buffer
 
-EVERY = 50
+EVERY = 7
+"""So many that whenever a reader looks, the last write of some block is one of them."""
 
 _submit = Node.submit
 _writes = count(1)

@@ -10,24 +10,29 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ctlha_trio._errors import DisconnectError
+from ctlha_trio._errors import DisconnectError, UntrustedPeerError
 from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, DoorClient, open_door_client, status_of
 from ctlha_trio.pair import OperationKind, Outcome
-from ctlha_trio.seams import TrioClock, describe_key, load_key
+from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
+from ctlha_trio.store import BlockStore, create_store_file
 
 pytestmark = pytest.mark.slow
 
 POLL_S = 0.02
 START_S = 30.0
 """For what needs a process to start, on a machine that is busy with something else."""
+
+SIZE_BYTES = 1024 * 1024
+HANGING_NODE = (str(Path(__file__).parent / "hanging_node.py"),)
 
 CLOCK = TrioClock()
 OTHER = {"a": "b", "b": "a"}
@@ -76,6 +81,9 @@ class HandPair:
     base_port: int
     _processes: dict[str, trio.Process] = attrs.field(factory=dict)
 
+    def address(self, node: str) -> str:
+        return f"127.0.0.1:{self.base_port + (2 if node == 'b' else 0)}"
+
     def config(self, node: str) -> Path:
         return self.folder / node / "node.toml"
 
@@ -101,18 +109,26 @@ class HandPair:
             if path.suffix != ".log"
         }
 
-    async def start(self, node: str) -> None:
+    def faults(self, node: str) -> list[str]:
+        """What it said about its configuration, each as ``key: problem``."""
+        start = f"{self.config(node)}: "
+        return [line.removeprefix(start) for line in self.log(node).splitlines() if line.startswith(start)]
+
+    async def start(self, node: str, program: Sequence[str] = ("-m", "ctlha_trio")) -> None:
         with (self.folder / f"{node}.log").open("ab") as log:
             self._processes[node] = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "ctlha_trio", "node", str(self.config(node))],
+                [sys.executable, *program, "node", str(self.config(node))],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
 
+    def send_signal(self, node: str, number: int) -> None:
+        self._processes[node].send_signal(number)
+
     async def end(self, node: str, number: int) -> int:
         """Send a signal and return the exit code."""
-        self._processes[node].send_signal(number)
+        self.send_signal(node, number)
         return await self.wait_ended(node)
 
     async def kill(self, node: str) -> None:
@@ -139,6 +155,11 @@ class HandPair:
                 return status
             assert time.monotonic() < deadline_s, f"{wanted} not within {within_s} s: {status}\n{self.log(node)}"
             await CLOCK.sleep_until(CLOCK.now() + POLL_S)
+
+    async def wait_logged(self, node: str, text: str) -> None:
+        with trio.fail_after(START_S):
+            while text not in self.log(node):
+                await CLOCK.sleep_until(CLOCK.now() + POLL_S)
 
     async def wait_protected(self) -> None:
         for node in ("a", "b"):
@@ -167,7 +188,7 @@ class HandPair:
 async def hand_pair(tmp_path: Path) -> AsyncIterator[HandPair]:
     """A pair that was just made; nothing runs."""
     pair = HandPair(tmp_path / "pair", free_base_port())
-    made = await run_ctlha("init", pair.folder, "--size", "1M", "--base-port", str(pair.base_port))
+    made = await run_ctlha("init", pair.folder, "--size", str(SIZE_BYTES), "--base-port", str(pair.base_port))
     assert made.code == 0, made.err
     try:
         yield pair
@@ -277,18 +298,95 @@ async def test_the_sockets_are_for_this_user_only(protected_pair: HandPair) -> N
         assert (protected_pair.folder / "a" / name).stat().st_mode & 0o777 == 0o600
 
 
+@asynccontextmanager
+async def listening_as(pair: HandPair, node: str, pin: str) -> AsyncIterator[None]:
+    """The link of a node that lives and does not dial: all that the other one learns, its own dial has found out."""
+
+    async def never(stream: Stream) -> None:
+        raise AssertionError(f"{stream.description} was trusted")
+
+    transport = TlsTransport(key=load_key(pair.folder / node / "node.key"), pins=[parse_pin(pin)])
+    listener = await transport.listen(pair.address(node))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listener.serve, never)
+        yield
+        nursery.cancel_scope.cancel()
+    listener.close()
+
+
 async def test_a_peer_with_an_unknown_key(hand_pair: HandPair) -> None:
-    """Both see it: one does not know the other's key, the other is told that its own is not known."""
+    """The node whose pins are wrong ends as soon as it has dialled its peer."""
     pair = hand_pair
-    own = str(describe_key(load_key(pair.folder / "a" / "node.key")))
-    pair.edit("a", pair.pin_in("a"), own)
+    known = pair.pin_in("b")
+    pair.edit("a", pair.pin_in("a"), known)
     before = pair.fingerprint("a")
-    await pair.start("b")
-    await pair.start("a")
-    assert await pair.wait_ended("a") == 2
-    last = pair.log("a").splitlines()[-1]
-    assert last.startswith(f"{pair.config('a')}: peer.pins: ")
+    async with listening_as(pair, "b", known):
+        await pair.start("a")
+        assert await pair.wait_ended("a") == 2
+    (said,) = pair.faults("a")
+    assert said.startswith(f"peer.pins: {pair.address('b')}: its key is not among peer.pins")
     assert pair.fingerprint("a") == before
+
+
+async def test_a_peer_that_does_not_know_the_key(hand_pair: HandPair) -> None:
+    """The node whose pins are right ends too: its dial is told that its key is refused, and whose pins to look at."""
+    pair = hand_pair
+    before = pair.fingerprint("b")
+    async with listening_as(pair, "a", pin=pair.pin_in("b")):
+        await pair.start("b")
+        assert await pair.wait_ended("b") == 2
+    (said,) = pair.faults("b")
+    refused = f"{pair.address('a')}: it does not trust our key; see peer.pins in its configuration"
+    assert said == f"peer.pins: {refused}"
+    assert pair.fingerprint("b") == before
+
+
+async def test_a_strangers_connection_does_not_end_a_node_that_waits_for_its_peer(hand_pair: HandPair) -> None:
+    pair = hand_pair
+    stranger = TlsTransport(key=Ed25519PrivateKey.generate(), pins=[parse_pin(pair.pin_in("b"))])
+    await pair.start("a")
+    await pair.wait_for("a", state="CTL_HA_STATE_UNKNOWN")
+    with pytest.raises(UntrustedPeerError):
+        await stranger.dial(pair.address("a"))
+    async with await trio.open_tcp_stream("127.0.0.1", pair.base_port) as garbage:
+        await garbage.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        with suppress(trio.BrokenResourceError):
+            while await garbage.receive_some(1000):
+                continue
+    assert (await pair.status("a"))["state"] == "CTL_HA_STATE_UNKNOWN"
+    await pair.start("b")
+    await pair.wait_protected()
+    assert len([line for line in pair.log("a").splitlines() if "is not among peer.pins" in line]) == 1
+
+
+async def test_a_peer_whose_volume_has_another_size(hand_pair: HandPair) -> None:
+    """Each node's store and configuration agree, so that only the other node can tell."""
+    pair = hand_pair
+    volume = pair.folder / "b" / "volume.img"
+    store = await BlockStore.open(ThreadDisk(), str(volume), size_bytes=SIZE_BYTES, clock=CLOCK)
+    store.close()
+    volume.unlink()
+    create_store_file(str(volume), store.metadata, 2 * SIZE_BYTES)
+    pair.edit("b", f"size_bytes = {SIZE_BYTES}", f"size_bytes = {2 * SIZE_BYTES}")
+    before = {node: pair.fingerprint(node) for node in OTHER}
+    await pair.start("a")
+    await pair.start("b")
+    for node in OTHER:
+        assert await pair.wait_ended(node) == 2
+        (said,) = pair.faults(node)
+        assert said.startswith("volume.size_bytes: ")
+        assert pair.fingerprint(node) == before[node]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_a_node_whose_disk_hangs(hand_pair: HandPair, number: int) -> None:
+    pair = hand_pair
+    await pair.start("a", HANGING_NODE)
+    await pair.wait_logged("a", "hanging_node: a flush hangs")
+    pair.send_signal("a", number)
+    await pair.wait_logged("a", f"stopping: {signal.Signals(number).name}")
+    assert await pair.end("a", number) == 130
+    assert f"stopping at once, without a goodbye: {signal.Signals(number).name}" in pair.log("a").splitlines()[-1]
 
 
 async def test_two_nodes_with_one_id(hand_pair: HandPair) -> None:
@@ -297,7 +395,7 @@ async def test_two_nodes_with_one_id(hand_pair: HandPair) -> None:
     pair.edit("a", pair.pin_in("a"), str(describe_key(load_key(pair.folder / "a" / "node.key"))))
     shutil.rmtree(pair.folder / "b")
     shutil.copytree(pair.folder / "a", pair.folder / "b")
-    here, there = f"127.0.0.1:{pair.base_port}", f"127.0.0.1:{pair.base_port + 2}"
+    here, there = pair.address("a"), pair.address("b")
     pair.edit("b", f'listen = "{here}"', f'listen = "{there}"')
     pair.edit("b", f'address = "{there}"', f'address = "{here}"')
     before = {node: pair.fingerprint(node) for node in OTHER}

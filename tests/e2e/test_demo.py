@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import trio
+from click.testing import CliRunner, Result
 
-from ctlha_trio.cli import _demo_content
+from ctlha_trio.cli import _demo, _demo_content, main
 from ctlha_trio.cli._demo import DemoPlan, Victim, run_demo
 from ctlha_trio.cli._demo_report import DemoReport, Moment
 from ctlha_trio.store import DATA_OFFSET
@@ -99,6 +100,33 @@ async def test_a_node_that_serves_before_it_is_in_sync_is_found(file: Path, temp
     assert os.listdir(temporary) == []
 
 
+def test_a_demo_that_fails_says_so_by_its_exit_code(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run_forging_demo(monkeypatch, str(file))
+    assert done.exit_code == 1
+    *timeline, verdict = done.stdout.splitlines()
+    assert re.fullmatch(r"FAILED: \d+ acknowledged writes are lost: node b .*", verdict)
+    assert [line.split()[0] for line in timeline] == ["lost", "swapped", "serving"]
+
+
+def test_a_demo_that_fails_says_so_in_json(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run_forging_demo(monkeypatch, "--json", str(file))
+    assert done.exit_code == 1
+    (line,) = done.stdout.splitlines()
+    found = json.loads(line)
+    assert found["lost_writes"] > 0
+    assert found["copies_equal"] is False
+    assert re.fullmatch(r"\d+ acknowledged writes are lost: node b .*", found["verdict"])
+    assert found["serving_s"] > 0
+    assert found["verified_s"] is None
+
+
+def run_forging_demo(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    """``ctlha demo`` on nodes that lose what they acknowledged."""
+    plan = DemoPlan(node_command=node_command("forging_node.py"))
+    monkeypatch.setattr(_demo, "DemoPlan", lambda: plan)
+    return CliRunner().invoke(main, ["demo", *arguments])
+
+
 @pytest.mark.parametrize(("copy", "name"), [(0, "a"), (1, "b")])
 async def test_a_damaged_block_is_found(file: Path, temporary: Path, copy: int, name: str) -> None:
     def damage(volumes: Sequence[Path]) -> None:
@@ -126,8 +154,13 @@ async def test_a_node_that_dies_unasked_is_the_verdict(file: Path, temporary: Pa
 
 
 async def test_a_cancelled_demo_leaves_nothing(file: Path, temporary: Path) -> None:
-    with trio.move_on_after(4) as cut_short:
-        await run_demo(file)
+    with trio.fail_after(LIMIT_S), trio.CancelScope() as cut_short:
+
+        def cut_while_writing(acknowledged: int, _: int, __: str) -> None:
+            if acknowledged:
+                cut_short.cancel()
+
+        await run_demo(file, progress=cut_while_writing)
     assert cut_short.cancelled_caught
     assert os.listdir(temporary) == []
     assert processes_of(temporary) == []

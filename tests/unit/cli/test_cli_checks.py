@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from ctlha_trio._errors import ConfigError, CtlHaError
+from ctlha_trio._errors import ConfigError
 from ctlha_trio.cli._checks import prepare
 from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
@@ -19,10 +19,6 @@ from ctlha_trio.seams import ThreadDisk, make_key
 
 SIZE = 64 * 1024
 BASE_PORT = 23_500
-
-
-def be_silent(_: CtlHaError) -> None:
-    """Nobody connects in these tests."""
 
 
 @attrs.frozen
@@ -60,7 +56,7 @@ async def faults_of(pair: Pair) -> list[str]:
     """Each fault as ``key: problem``; nothing was changed by looking."""
     before = pair.fingerprint()
     with trio.fail_after(20), pytest.raises(ExceptionGroup) as caught:
-        await prepare(load_config(pair.config), be_silent)
+        await prepare(load_config(pair.config))
     assert pair.fingerprint() == before
     errors = caught.value.exceptions
     assert all(isinstance(error, ConfigError) for error in errors)
@@ -183,7 +179,7 @@ async def test_a_fault_is_found_and_names_its_key(
 async def test_a_sound_node_has_no_fault_and_looking_changes_nothing(pair: Pair) -> None:
     before = pair.fingerprint()
     with trio.fail_after(20):
-        await prepare(load_config(pair.config), be_silent)
+        await prepare(load_config(pair.config))
     assert pair.fingerprint() == before
 
 
@@ -221,7 +217,7 @@ async def test_a_node_that_is_already_running(pair: Pair) -> None:
         living.bind(str(pair.a / STATUS_SOCKET))
         living.listen()
         with pytest.raises(ExceptionGroup) as caught:
-            await prepare(load_config(pair.config), be_silent)
+            await prepare(load_config(pair.config))
     (error,) = caught.value.exceptions
     assert str(error).startswith(f"{pair.config}: node: a is already running")
 
@@ -231,7 +227,7 @@ async def test_a_dead_nodes_socket_is_no_fault(pair: Pair) -> None:
         dead.bind(str(pair.a / STATUS_SOCKET))
         dead.listen()
     with trio.fail_after(20):
-        await prepare(load_config(pair.config), be_silent)
+        await prepare(load_config(pair.config))
 
 
 async def test_a_path_too_long_for_a_socket(pair: Pair) -> None:
@@ -245,4 +241,4 @@ async def test_another_key_of_our_own_is_not_a_fault_that_can_be_seen_here(pair:
     """Only the peer can tell: it has the pin. So this is found when the two meet."""
     (pair.a / "node.key").write_bytes(make_key())
     with trio.fail_after(20):
-        await prepare(load_config(pair.config), be_silent)
+        await prepare(load_config(pair.config))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from ctlha_trio._errors import ConfigError, CtlHaError, StoreError
+from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import _init as init_module
 from ctlha_trio.cli._checks import prepare
@@ -13,10 +13,6 @@ from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.store import create_store_file, read_volume
 
 SIZE = 64 * 1024
-
-
-def be_silent(_: CtlHaError) -> None:
-    """Nobody connects in these tests."""
 
 
 def new_pair(base_port: int = 23_400) -> NewPair:
@@ -69,7 +65,7 @@ async def test_what_was_made_passes_every_check_of_a_node(tmp_path: Path) -> Non
     create_pair(tmp_path, new_pair())
     with trio.fail_after(20):
         for node in ("a", "b"):
-            prepared = await prepare(load_config(tmp_path / node / "node.toml"), be_silent)
+            prepared = await prepare(load_config(tmp_path / node / "node.toml"))
             found = await prepared.arbiter.read()
             assert (found.revision, found.record.epoch) == (1, 1)
             assert (found.record.primary, found.record.members) == ("a", ("a", "b"))

@@ -25,6 +25,7 @@ def loaded(tmp_path: Path) -> LoadedConfig:
         (RefusedError("foreign-cluster"), "cluster"),
         (RefusedError("wrong-peer"), "peer.node"),
         (RefusedError("resource"), "resource"),
+        (RefusedError("size"), "volume.size_bytes"),
         (OSError(errno.EADDRINUSE, "in use"), "link.listen"),
     ],
     ids=str,

@@ -516,6 +516,35 @@ async def test_a_held_request_of_a_replaced_connection_is_not_executed(served: S
     assert len(served.node.seen) == 1
 
 
+async def test_a_held_request_of_a_client_that_has_gone_is_not_executed(served: Served) -> None:
+    await served.quiesce()
+    gone, stays = await served.connect(client=1), await served.connect(client=2)
+    for number in range(MAX_IN_FLIGHT):
+        await ask(served, gone, WRITE, number, offset=number * BLOCK, data=b"gone")
+    asked = await ask(served, stays, WRITE, 1, data=b"stays")
+    gone.close()
+    await served.start()
+    (submitted,) = await served.node.wait_seen(1)
+    submitted.end()
+    assert await asked.outcome() is Outcome.DONE
+    await wait_all_tasks_blocked(0.01)
+    assert [submitted.client for submitted in served.node.seen] == [2]
+    served.node.rule = lambda _: Answer(Outcome.DONE)
+    for client_id in range(3, 10):  # the door has let go of the connection: with client 2 this makes eight
+        client = await served.connect(client=client_id)
+        assert (await client.execute(FLUSH, number=1)).outcome is Outcome.DONE
+
+
+async def test_a_request_behind_another_is_not_executed_for_a_client_that_has_gone(served: Served) -> None:
+    client = await served.connect()
+    await ask(served, client, WRITE, 1, data=b"first")
+    await ask(served, client, WRITE, 2, data=b"waits for the first: same place")
+    client.close()
+    served.node.seen[0].end()
+    await wait_all_tasks_blocked(0.01)
+    assert [submitted.number for submitted in served.node.seen] == [1]
+
+
 async def test_before_the_first_start_nothing_is_executed(tmp_path: Path) -> None:
     node = SlowNode(rule=lambda _: Answer(Outcome.DONE))
     door = Door(tmp_path)

@@ -78,6 +78,15 @@ def test_so_it_is_when_the_node_was_down_meanwhile() -> None:
     assert (state.phase, state.why) == (Phase.STOPPED, "arbiter-went-back")
 
 
+def test_a_newer_record_in_this_node_s_name_is_a_twin_s() -> None:
+    """A copy of the node's folder runs elsewhere; the one that finds out stops instead of taking the record back."""
+    state = alone()
+    assert state.record is not None
+    state, ordered = feed(state, ev.RecordRead(state.record.succeed(primary="a", members=("a",), proposal="9" * 32), 4))
+    assert (state.phase, state.why) == (Phase.STOPPED, "twin")
+    assert not [action for action in ordered if isinstance(action, act.Swap)]
+
+
 def copying() -> tuple[PairState, int]:
     """``a`` copies to ``b``; the sequence of the range that is being compared."""
     said = (

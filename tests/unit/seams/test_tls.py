@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from trio.testing import wait_all_tasks_blocked
 
 from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, UntrustedPeerError
 from ctlha_trio.seams import Pin, Stream, TlsTransport, _certificates, _tcp, _tls, parse_address
 from ctlha_trio.seams._certificates import make_certificate, make_context, pin_of_certificate
 from ctlha_trio.seams._identity import pin_of
+from ctlha_trio.seams._serve import DIAL_DEADLINE_S
 
 ANYWHERE = "127.0.0.1:0"
 
@@ -67,14 +69,6 @@ async def works(stream: Stream) -> bool:
     await stream.send_all(b"?")
     answer = bytearray(2)
     return await stream.receive_into(memoryview(answer)) == 1 and answer[:1] == b"?"
-
-
-async def dial_until_admitted(transport: TlsTransport, address: str) -> Stream:
-    while True:
-        try:
-            return await transport.dial(address)
-        except DisconnectError:
-            await trio.lowlevel.checkpoint()
 
 
 async def test_either_of_two_pins_is_enough_on_both_sides() -> None:
@@ -205,28 +199,47 @@ async def test_garbage_is_closed_at_once_and_reaches_no_handler(words: bytes) ->
             assert await works(honest)
 
 
-async def test_many_silent_strangers_keep_the_peer_out_only_until_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_many_silent_strangers_only_so_many_stay_and_none_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _tcp.HANDSHAKE_DEADLINE_S <= 3
     monkeypatch.setattr(_tcp, "HANDSHAKE_DEADLINE_S", 0.3)
+    monkeypatch.setattr(_tcp, "HANDSHAKE_SHARE_S", 0.02)
     a, b = new_key(), new_key()
-    client = TlsTransport(key=b, pins=[pin(a)])
     async with serving(a, pin(b)) as server:
-        established = await client.dial(server.address)
-        began = trio.current_time()
-        strangers = [await trio.open_tcp_stream(*parse_address(server.address)) for _ in range(50)]
-        closed_at_once = 0
-        for stranger in strangers[_tcp.MAX_HANDSHAKES :]:
-            with trio.move_on_after(0.2):
-                closed_at_once += await stranger.receive_some(1) == b""
-        assert closed_at_once == 50 - _tcp.MAX_HANDSHAKES
-        assert await works(established)
-        stream = await dial_until_admitted(client, server.address)
-        assert trio.current_time() - began < 2
-        assert await works(stream)
-        for connection in (established, stream):
-            connection.close()
+        with closing(await TlsTransport(key=b, pins=[pin(a)]).dial(server.address)) as established:
+            began = trio.current_time()
+            strangers = [await trio.open_tcp_stream(*parse_address(server.address)) for _ in range(50)]
+            for number, stranger in enumerate(strangers):
+                assert await stranger.receive_some(1) == b""
+                was_pushed_out = trio.current_time() - began < 0.3
+                assert was_pushed_out == (number < 50 - _tcp.MAX_HANDSHAKES)
+            assert await works(established)
         for stranger in strangers:
             await stranger.aclose()
+
+
+async def test_silent_strangers_that_come_back_at_once_do_not_keep_the_peer_out() -> None:
+    assert _tcp.BACKLOG / _tcp.MAX_HANDSHAKES * _tcp.HANDSHAKE_SHARE_S < DIAL_DEADLINE_S
+    a, b = new_key(), new_key()
+    client = TlsTransport(key=b, pins=[pin(a)])
+    pushed_out = 0
+
+    async def come_back_for_ever(address: str) -> None:
+        nonlocal pushed_out
+        while True:
+            async with await trio.open_tcp_stream(*parse_address(address)) as stranger:
+                with suppress(trio.BrokenResourceError):
+                    await stranger.receive_some(1)
+                pushed_out += 1
+
+    async with serving(a, pin(b)) as server, trio.open_nursery() as nursery:
+        for _ in range(12):
+            nursery.start_soon(come_back_for_ever, server.address)
+        await wait_all_tasks_blocked(0.01)
+        for _ in range(5):
+            with closing(await client.dial(server.address)) as stream:
+                assert await works(stream)
+        assert pushed_out
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_listener_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
