@@ -23,7 +23,8 @@ from ctlha_trio.store import BlockStore
 PAIR_CHANNEL: Final = 0x80
 """Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
 
-_FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING})
+_FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
+"""Phases of a node that has written nothing, as long as it has had no session yet."""
 _MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource", "size"})
 
 _LOG: Final = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ async def run_node(
                 wrong = isinstance(error, UntrustedPeerError) or (
                     isinstance(error, RefusedError) and error.reason in _MISCONFIGURED
                 )
-                if wrong and driver.state.phase in _FRESH:
+                if wrong and not driver.state.sessions and driver.state.phase in _FRESH:
                     failures.append(error)
                     nursery.cancel_scope.cancel(reason="the configuration is wrong")
 

@@ -130,3 +130,23 @@ async def test_two_fresh_nodes_of_different_clusters_both_end(autojump_clock: Mo
             await run_stranger(pair, "foreign-cluster", attrs.evolve(pair.config("b"), cluster="other"))
         assert failed == ["foreign-cluster"]
         assert writes(pair.disks["a"]) == pair.arbiters["a"].swaps == 0
+
+
+async def test_an_outdated_newcomer_is_still_told_that_it_is_configured_wrongly(autojump_clock: MockClock) -> None:
+    """It read the record before it met the node that serves alone, and has written nothing."""
+    async with open_pair(start=False) as pair, trio.open_nursery() as nursery:
+        await pair.start("a")
+        await pair.wait_alone("a")
+        before = writes(pair.disks["b"])
+        pair.network.cut("a", "b")
+        pair.network.cut("b", "a")
+
+        async def meet_later() -> None:
+            await trio.sleep(1.0)
+            pair.network.heal()
+
+        nursery.start_soon(meet_later)
+        with pytest.raises(RefusedError) as caught, trio.fail_after(60):
+            await run_node(attrs.evolve(pair.config("b"), peer="c"), pair.seams("b"))
+        assert caught.value.reason == "wrong-peer"
+        assert writes(pair.disks["b"]) == before
