@@ -2,30 +2,55 @@
 
 from ctlha_trio._errors import DisconnectError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer
-from ctlha_trio.dma._regions import Region, RegionTable
-from ctlha_trio.link import Channel, Link
+from ctlha_trio.dma._regions import Region, RegionTable, Rights
+from ctlha_trio.link import Channel, Link, OnDone, Transfer
 from ctlha_trio.seams import Buffer, Entropy
 
 
 class Dma:
-    """Push into the peer's registered memory, and registration of our own. One per link, made before it runs."""
+    """Push into the peer's registered memory, pull from it, and register our own. One per link, made before it runs.
+
+    ``on_done`` of a transfer is called exactly once, synchronously, from the link's tasks and never within the start,
+    when the transfer has its status; it must not raise. It may start the next one. Transfers end in the order of their
+    starts, pushes and pulls each for themselves, and before any channel reports the loss of the session. Between their
+    fragments of at most ``FRAGMENT_SIZE_MAX`` go messages and those of other kinds of bulk data. What the peer denies
+    changes nothing in its memory, unless the key died while the transfer was under way: then only the rest.
+    """
 
     def __init__(self, link: Link, entropy: Entropy) -> None:
         self._link = link
         self._regions = RegionTable(entropy)
         link.attach_placement(self._regions)
 
-    def register(self, memory: bytearray, *, epoch: int) -> Region:
-        """Let the peer write into ``memory``, as long as this session and this epoch last.
+    def register(self, memory: bytearray, *, epoch: int, rights: Rights = Rights.WRITE) -> Region:
+        """Let the peer write into ``memory``, or read it, as long as this session and this epoch last.
 
-        ``DisconnectError`` without a session, ``InvalidError`` if ``epoch`` is not the link's, ``BusyError`` if
-        too many regions are registered. The memory cannot be resized while the region lives.
+        ``DisconnectError`` without a session, ``InvalidError`` if ``epoch`` is not the link's or there are no rights,
+        ``BusyError`` if too many regions are registered. The memory cannot be resized while the region lives. The same
+        memory may be registered again, under another key. What the peer reads of memory that changes meanwhile may be
+        old in one part and new in another.
         """
         if self._link.session is None:
             raise DisconnectError("a region belongs to a session, and there is none")
         if epoch != self._link.epoch:
             raise InvalidError(f"epoch {epoch} is not the link's {self._link.epoch}")
-        return self._regions.add(memory, epoch=epoch)
+        return self._regions.add(memory, epoch=epoch, rights=rights)
+
+    def start_push(self, remote: RemoteBuffer, data: Buffer, *, on_done: OnDone) -> Transfer:
+        """Begin to put ``data`` into the peer's memory at ``remote``; done when the peer says that all of it is placed.
+
+        ``data`` must be left unchanged until then. ``InvalidError`` for no bytes, or a place that cannot be;
+        ``DisconnectError`` without a session; ``BusyError`` if ``TRANSFERS_IN_FLIGHT_MAX`` are in flight.
+        """
+        return self._link.start_push(remote, data, on_done)
+
+    def start_pull(self, remote: RemoteBuffer, into: memoryview, *, on_done: OnDone) -> Transfer:
+        """Begin to get as many bytes of the peer's memory at ``remote`` as ``into`` has; done when the last is here.
+
+        Until then parts of ``into`` may be written, afterwards none is. Errors as of ``start_push``, and
+        ``InvalidError`` if ``into`` cannot be written.
+        """
+        return self._link.start_pull(remote, into, on_done)
 
     async def push_message(self, remote: RemoteBuffer, data: Buffer, channel: Channel, message: Buffer) -> None:
         """Put ``data`` into the peer's memory at ``remote``, then deliver ``message`` on ``channel``.

@@ -1,6 +1,8 @@
 """A node of the pair: its supervisor and components, its volume, and the driver of its pair core."""
 
-from ctlha_trio.ha._config import NodeConfig as NodeConfig
+from ctlha_trio.ha._config import ChannelConfig as ChannelConfig, NodeConfig as NodeConfig
+from ctlha_trio.ha._current import current_node as current_node
+from ctlha_trio.ha._message_channel import MessageChannel as MessageChannel
 from ctlha_trio.ha._node import PAIR_CHANNEL as PAIR_CHANNEL, Node as Node, open_node as open_node, run_node as run_node
 from ctlha_trio.ha._pair_driver import Answer as Answer
 from ctlha_trio.ha._status import Reason as Reason, Status as Status

@@ -1,6 +1,23 @@
 """What a node must be told."""
 
+from collections.abc import Mapping
+from typing import Final
+
 import attrs
+
+from ctlha_trio._vocabulary import ctl_ha_channel
+
+
+@attrs.frozen(kw_only=True)
+class ChannelConfig:
+    """The fixed size of a channel's messages, and how many of them are preallocated in each direction."""
+
+    message_size_bytes: int = 512
+    """FreeBSD 9's CTL sends 432 bytes, whatever the message."""
+    slots: int = 64
+
+
+DEFAULT_CHANNEL: Final = ChannelConfig()
 
 
 @attrs.frozen(kw_only=True)
@@ -21,5 +38,7 @@ class NodeConfig:
     """The backing file, as the disk seam names it."""
     size_bytes: int
     """Of the volume."""
+    channels: Mapping[ctl_ha_channel, ChannelConfig] = attrs.field(factory=dict)
+    """Of consumers; those that are not named have the defaults. Both nodes must agree on the size."""
     notes: tuple[str, ...] = ()
     """What is true of the set-up but no fault, for ``status``."""

@@ -19,15 +19,22 @@ async def init(component: ctl_ha_component) -> None:
     _check(component, "init")
 
 
-async def start(component: ctl_ha_component, state: ctl_ha_state) -> None:
-    """Ask it to run in ``state``. ``ComponentError`` unless that is legal and it answers OK; the state is kept then."""
+async def start(component: ctl_ha_component, state: ctl_ha_state) -> bool:
+    """Ask it to run in ``state``; whether it does. One that answers FAILED runs in none, and may be asked again.
+
+    ``ComponentError`` if the transition is illegal, and nothing was asked then, or if it answers ERROR, which is final.
+    """
     running = component.state & ctl_ha_state.CTL_HA_STATE_MASK
     if (running, state) not in LEGAL_STARTS:
         raise ComponentError(f"{component.name} cannot go from {running!r} to {state!r}")
     component.status = await component.start(component, state)
-    _check(component, "start")
+    if component.status is ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR:
+        _check(component, "start")
     # SLAVE and MASTER are the component's own, whatever it set.
-    component.state = state | (component.state & ~ctl_ha_state.CTL_HA_STATE_MASK)
+    own = component.state & ~ctl_ha_state.CTL_HA_STATE_MASK
+    runs = component.status is ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+    component.state = own | (state if runs else UNKNOWN)
+    return runs
 
 
 async def quiesce(component: ctl_ha_component) -> None:

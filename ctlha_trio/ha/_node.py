@@ -2,26 +2,34 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from typing import Final
 
 import attrs
 import trio
 
-from ctlha_trio._errors import ConfigError, CtlHaError, RefusedError, UntrustedPeerError
-from ctlha_trio._vocabulary import ctl_ha_component
-from ctlha_trio.ha._config import NodeConfig
+from ctlha_trio._errors import ComponentError, ConfigError, CtlHaError, InvalidError, RefusedError, UntrustedPeerError
+from ctlha_trio._vocabulary import ctl_evt_handler, ctl_ha_channel, ctl_ha_component, ctl_ha_event, ctl_ha_status
+from ctlha_trio.dma import Dma, Region, Rights
+from ctlha_trio.ha._config import DEFAULT_CHANNEL, NodeConfig
+from ctlha_trio.ha._current import entered
+from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._pair_driver import Answer, PairDriver
-from ctlha_trio.ha._status import Status, TransitionStatus, bytes_left, judge, role_of
+from ctlha_trio.ha._status import Reason, Status, TransitionStatus, bytes_left, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
+from ctlha_trio.ha._transfers import CHANNEL_OF, Transfers
 from ctlha_trio.ha._volume import Volume
-from ctlha_trio.link import Link, LinkConfig
+from ctlha_trio.link import Link, LinkConfig, finish_by
 from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, OperationKind, PairState, Phase, boot
-from ctlha_trio.seams import Buffer, Seams
+from ctlha_trio.seams import Buffer, Clock, Seams
 from ctlha_trio.store import BlockStore
 
 PAIR_CHANNEL: Final = 0x80
 """Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
+
+LAST_EVENTS_LIMIT_S: Final = 0.5
+"""For each channel's handler and callbacks at the end of the node. A handler that blocks shall not keep it alive."""
 
 _FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
 """Phases of a node that has written nothing, as long as it has had no session yet."""
@@ -43,14 +51,87 @@ class Node:
     volume: Volume
     _driver: PairDriver
     _link: Link
+    _dma: Dma
     _supervisor: Supervisor
+    _nursery: trio.Nursery
+    _clock: Clock
+    _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
+    transfers: Transfers = attrs.field(init=False)
+    """The header's requests of this node."""
+    _channels: dict[ctl_ha_channel, MessageChannel] = attrs.field(factory=dict, init=False)
+    _handler_errors: list[Exception] = attrs.field(factory=list, init=False)
+    _ended: bool = attrs.field(default=False, init=False)
     _stop_asked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop_reason: str = attrs.field(default="", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.transfers = Transfers(
+            dma=self._dma, enter=self.current, report=self._report_transfer, callback_failed=self._fail_channel
+        )
 
     @property
     def pair(self) -> PairState:
         """The state of the pair core, as a value."""
         return self._driver.state
+
+    def current(self) -> AbstractContextManager[None]:
+        """In ``with node.current():`` the header's functions mean this node, in tasks that are started there too."""
+        return entered(self)
+
+    def check_usable(self, token: trio.lowlevel.TrioToken) -> None:
+        """``RuntimeError`` if the node has ended, or belongs to another run of Trio."""
+        if self._ended or token is not self._token:
+            raise RuntimeError(f"node {self.config.node} has ended" if self._ended else "the node is of another run")
+
+    def open_channel(self, channel: ctl_ha_channel, handler: ctl_evt_handler | None = None) -> MessageChannel:
+        """Open a consumer's channel, once. ``InvalidError`` if it is open already, NONE or MAX. Not a checkpoint."""
+        if channel not in {ctl_ha_channel.CTL_HA_CHAN_CTL, ctl_ha_channel.CTL_HA_CHAN_ZFS} or channel in self._channels:
+            raise InvalidError(f"{channel!r} is open already, or no channel")
+        config = self.config.channels.get(channel, DEFAULT_CHANNEL)
+        opened = self._channels[channel] = MessageChannel(
+            number=channel,
+            message_size_bytes=config.message_size_bytes,
+            channel=self._link.open_channel(channel, slot_size=config.message_size_bytes, slots=config.slots),
+            enter=self.current,
+            callbacks=self.transfers.callbacks(channel),
+            handler_failed=self._note_failure,
+        )
+        opened.set_handler(handler)
+        self._nursery.start_soon(opened.run_intake)
+        self._nursery.start_soon(opened.run_handler)
+        return opened
+
+    def channel(self, channel: ctl_ha_channel) -> MessageChannel:
+        """The channel that was opened. ``InvalidError`` if none was."""
+        opened = self._channels.get(channel)
+        if opened is None:
+            raise InvalidError(f"{channel!r} is not open")
+        return opened
+
+    def register_region(self, memory: bytearray, rights: Rights = Rights.WRITE) -> Region:
+        """Let the peer reach ``memory`` under a random key, which goes to it in a message: ``region.remote``.
+
+        The key dies with the session, with the epoch, and with ``region.close()``. ``DisconnectError`` without a
+        session, ``InvalidError`` without rights, ``BusyError`` if too many are registered.
+        """
+        return self._dma.register(memory, epoch=self._link.epoch, rights=rights)
+
+    def _report_transfer(self, channel: ctl_ha_channel, event: ctl_ha_event, status: ctl_ha_status) -> None:
+        """A transfer of a channel's data has ended: its handler hears of it, if it has one."""
+        if channel in self._channels:
+            self._channels[channel].report_transfer(event, status)
+
+    def _fail_channel(self, channel: ctl_ha_channel, error: Exception) -> None:
+        """A callback of a channel's data raised: close the channel, if it is open."""
+        if channel in self._channels:
+            self._channels[channel].fail(error)
+        else:
+            self._note_failure(channel, error)
+
+    def _note_failure(self, channel: ctl_ha_channel, error: Exception) -> None:
+        """A handler or callback raised: say so until the node ends, then raise it."""
+        _LOG.error("the handler of %s raised %r", channel.name, error)
+        self._handler_errors.append(error)
 
     async def submit(
         self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
@@ -62,6 +143,13 @@ class Node:
         """The verdict and what it rests on, as of now."""
         state = self._driver.state
         verdict, reasons = judge(state)
+        for is_so, reason in (
+            (self._handler_errors, Reason.HANDLER_FAILED),
+            (self._supervisor.failed, Reason.COMPONENT_FAILED),
+        ):
+            if is_so:
+                verdict = "degraded" if verdict == "protected" else verdict
+                reasons = (*reasons, reason)
         return Status(
             verdict=verdict,
             reasons=tuple(reason.value for reason in reasons),
@@ -88,15 +176,57 @@ class Node:
 
     async def run(self, *, task_status: "trio.TaskStatus[Node]") -> None:
         """Initialise the components, join the pair, go on until ``stop``. Called by ``run_node``."""
-        await self._supervisor.init()
-        self._driver.start()
+        with self.current():
+            try:
+                for data_id in CHANNEL_OF:
+                    self._nursery.start_soon(self.transfers.run, data_id)
+                await self._supervisor.init()
+                self._driver.start()
+                await self._take_part(task_status)
+            finally:
+                self._ended = True
+                for opened in self._channels.values():
+                    opened.close()
+
+    async def _take_part(self, task_status: "trio.TaskStatus[Node]") -> None:
+        failures: list[ComponentError] = []
+
+        async def supervise() -> None:
+            try:
+                await self._supervisor.run()
+            except ComponentError as error:
+                failures.append(error)
+                self.stop(f"component failed: {error}")
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._supervisor.run)
+            nursery.start_soon(supervise)
             task_status.started(self)
             await self._stop_asked.wait()
             nursery.cancel_scope.cancel(reason=f"stopping: {self._stop_reason}")
-        await self._supervisor.quiesce()
+        try:
+            await self._supervisor.quiesce()
+        except ComponentError as error:
+            failures.append(error)
         await self._driver.leave(self._stop_reason)
+        await self._tell_handlers()
+        if failures:
+            raise failures[0]
+
+    async def _tell_handlers(self) -> None:
+        """Let handlers and callbacks hear of what the goodbye ended, but not hold it up for long."""
+        for channel, opened in self._channels.items():
+            callbacks = self.transfers.callbacks(channel)
+            try:
+                deadline_s = self._clock.now() + LAST_EVENTS_LIMIT_S
+                await finish_by(self._clock, deadline_s, partial(callbacks.wait_ended, callbacks.queued))
+                await finish_by(self._clock, deadline_s, opened.wait_told)
+            except trio.TooSlowError:
+                _LOG.warning("the handler of %s is cancelled: it did not end in time", channel.name)
+
+    @property
+    def handler_errors(self) -> Sequence[Exception]:
+        """What handlers and callbacks raised."""
+        return self._handler_errors
 
 
 async def run_node(
@@ -138,7 +268,8 @@ async def run_node(
 
             link = _make_link(config, seams, state.incarnation, report, alive=lambda: not driver.disk_hangs)
             channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT)
-            driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, nursery)
+            dma = Dma(link, seams.entropy)
+            driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, dma, nursery)
             volume = Volume(config.size_bytes, driver, state.incarnation)
             supervised: list[ctl_ha_component] = [volume.component()]
             node = Node(
@@ -146,15 +277,21 @@ async def run_node(
                 volume,
                 driver,
                 link,
+                dma,
                 Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed),
+                nursery,
+                seams.clock,
             )
-            supervised.extend(components(node))
+            with node.current():
+                supervised.extend(components(node))
             await nursery.start(link.run)
             nursery.start_soon(driver.commit)
             await node.run(task_status=task_status)
             nursery.cancel_scope.cancel(reason="the node has left")
         if failures:
             raise failures[0]
+        if node.handler_errors:
+            raise ExceptionGroup("handlers raised", node.handler_errors)
     finally:
         store.close()
 

@@ -79,8 +79,8 @@ class PairDriver:
     _store: BlockStore
     _link: Link
     _channel: Channel
+    _dma: Dma
     _nursery: trio.Nursery
-    _dma: Dma = attrs.field(init=False)
     _outbox: Outbox = attrs.field(init=False)
     _inbox: Inbox = attrs.field(init=False)
     _disk: DiskWork = attrs.field(init=False)
@@ -105,7 +105,6 @@ class PairDriver:
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._dma = Dma(self._link, self._seams.entropy)
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)

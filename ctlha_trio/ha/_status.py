@@ -27,6 +27,8 @@ class Reason(Enum):
     FOREIGN_LINEAGE = "foreign-lineage"
     TWIN = "twin"
     LEAVING = "leaving"
+    HANDLER_FAILED = "handler-failed"
+    COMPONENT_FAILED = "component-failed"
 
 
 Role = Literal["primary", "secondary", "outdated", "none"]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 import trio
@@ -29,6 +29,8 @@ _STATES: Final = {
 _OUT: Final = frozenset({Phase.OUTDATED, Phase.RESYNCING, Phase.STOPPED, Phase.LEFT})
 """This node has no part in the service: its components are quiesced."""
 
+Result = TypeVar("Result")
+
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -43,6 +45,8 @@ class Supervisor:
     """Unparked whenever the phase may have changed."""
     state: ctl_ha_state = attrs.field(default=lifecycle.UNKNOWN, init=False)
     """That the components were last brought to."""
+    failed: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    """Names of the components that answered FAILED when they were last asked to start."""
 
     async def init(self) -> None:
         """Initialise all, in order. ``ComponentError`` if one does not answer OK in time."""
@@ -76,17 +80,20 @@ class Supervisor:
 
     async def _bring_to(self, state: ctl_ha_state) -> None:
         await self.quiesce()
+        failed: list[str] = []
         for component in self._components:
             if state is lifecycle.UNKNOWN:
                 # The header has no hook for this: a component that was quiesced and has no part may start from scratch.
-                component.state = lifecycle.UNKNOWN
-            else:
-                await self._limited(component, "start", partial(lifecycle.start, component, state))
+                component.state &= ~ctl_ha_state.CTL_HA_STATE_MASK
+            elif not await self._limited(component, "start", partial(lifecycle.start, component, state)):
+                _LOG.error("%s cannot start in %s", component.name, state.name)
+                failed.append(component.name)
+        self.failed = frozenset(failed)
         _LOG.info("components run in %s", state.name)
         self.state = state
 
-    async def _limited(self, component: ctl_ha_component, step: str, call: Callable[[], Awaitable[None]]) -> None:
+    async def _limited(self, component: ctl_ha_component, step: str, call: Callable[[], Awaitable[Result]]) -> Result:
         try:
-            await finish_by(self._clock, self._clock.now() + STEP_LIMIT_S, call)
+            return await finish_by(self._clock, self._clock.now() + STEP_LIMIT_S, call)
         except trio.TooSlowError as error:
             raise ComponentError(f"{component.name}: {step} took more than {STEP_LIMIT_S:.0f} s") from error

@@ -1,6 +1,6 @@
 """The session with the peer: connecting, channels of short messages, heartbeats, loss and return."""
 
-from ctlha_trio.link._channel import Channel as Channel
+from ctlha_trio.link._channel import Channel as Channel, OnSettled as OnSettled
 from ctlha_trio.link._config import LinkConfig as LinkConfig
 from ctlha_trio.link._deadline import finish_by as finish_by
 from ctlha_trio.link._events import (
@@ -12,5 +12,6 @@ from ctlha_trio.link._events import (
     SessionInfo as SessionInfo,
 )
 from ctlha_trio.link._link import Link as Link
+from ctlha_trio.link._requests import TRANSFERS_IN_FLIGHT_MAX as TRANSFERS_IN_FLIGHT_MAX
 from ctlha_trio.link._statistics import LinkStatistics as LinkStatistics
-from ctlha_trio.link._transfer import Placement as Placement
+from ctlha_trio.link._transfer import OnDone as OnDone, Placement as Placement, Transfer as Transfer

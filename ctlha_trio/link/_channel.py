@@ -15,6 +15,9 @@ from ctlha_trio.wire import MESSAGES_SIZE_MAX, ChannelFlow
 MESSAGES_PER_FRAME_MAX = 0xFFFF
 """The count field of a frame has 16 bits."""
 
+OnSettled = Callable[[ctl_ha_status], None]
+"""Told once what became of a message: SUCCESS, or DISCONNECT. Synchronous; must not raise."""
+
 
 @attrs.define(eq=False)
 class Channel:
@@ -40,6 +43,10 @@ class Channel:
     """Filled and emptied in a circle, over all sessions."""
     _received: int = attrs.field(default=0, init=False)
     _consumed: int = attrs.field(default=0, init=False)
+    _settled: int = attrs.field(default=0, init=False)
+    """Messages of this session that have been reported as sent or lost."""
+    _watched: deque[tuple[int, OnSettled]] = attrs.field(factory=deque, init=False)
+    """Sequences of this session that report to a function of their own, in order. At most ``slots``."""
     _queued_receipts: int = attrs.field(default=0, init=False)
     """MSG_RECV events that wait to be taken; they belong to the newest messages."""
     _events: deque[ChannelEvent] = attrs.field(factory=deque, init=False)
@@ -79,16 +86,21 @@ class Channel:
         self._release(occupied - self._occupied)
         return message
 
-    def send_nowait(self, message: Buffer) -> None:
+    def send_nowait(self, message: Buffer, *, on_settled: OnSettled | None = None) -> None:
         """Copy a message out; it arrives in order, and MSG_SENT tells that it did, or that the session ended first.
 
+        With ``on_settled`` that is called in place of the event, once: with SUCCESS when the peer has acknowledged the
+        message, or with DISCONNECT at the end of the session, before ``Disconnected``; never within this call.
         ``InvalidError`` if it is not ``slot_size`` bytes long, ``DisconnectError`` without session, ``BusyError`` while
         no slot is free on both sides: the peer must have opened the channel with the same slot size.
         """
         view = self.check_message(message)
         flow = self.live_flow
-        start = (flow.accept() - 1) % self.slots * self.slot_size
+        sequence = flow.accept()
+        start = (sequence - 1) % self.slots * self.slot_size
         self._send_ring[start : start + self.slot_size] = view
+        if on_settled is not None:
+            self._watched.append((sequence, on_settled))
         self._wake_writer()
 
     async def send(self, message: Buffer) -> None:
@@ -155,6 +167,7 @@ class Channel:
         """Enter a session."""
         assert self.can_join, "the channel is in a session"
         self._flow = flow
+        self._settled = 0
         self._wake_writer = wake_writer
         self._connected_waits = True
         self._post(connected)
@@ -165,10 +178,13 @@ class Channel:
         self._room.unpark_all()
 
     def lose(self, reason: LossReason, detail: str) -> None:
-        """The session ended: what was accepted and not acknowledged is reported, then the loss."""
-        if self._flow is None:
+        """The session ended: each message that was accepted and not reported is reported, then the loss."""
+        flow = self._flow
+        if flow is None:
             return
-        self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_SENT, self._flow.unsettled, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
+        self._closing = True
+        self._report(flow.acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
+        self._report(flow.acknowledged + flow.unsettled, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
         self._flow = None
         self._closing = False
         self._wake_writer = lambda: None
@@ -187,10 +203,22 @@ class Channel:
         self._queued_receipts += count
         self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_RECV, count, self.slot_size)
 
-    def settle(self, count: int) -> None:
-        """The peer has received so many more messages, or may have told of new room."""
-        self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_SENT, count, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
+    def settle(self) -> None:
+        """The peer may have received more messages, or told of new room. Who is told may end the session."""
         self._room.unpark_all()
+        self._report(self.session_flow.acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
+
+    def _report(self, last: int, status: ctl_ha_status) -> None:
+        """Say of the messages up to sequence ``last`` what became of them, in their order."""
+        while self._settled < last:
+            watched = self._watched[0][0] if self._watched else last + 1
+            unwatched = min(last, watched - 1) - self._settled
+            self._settled += unwatched
+            self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_SENT, unwatched, status)
+            if watched <= last:
+                self._settled += 1
+                _, on_settled = self._watched.popleft()
+                on_settled(status)
 
     def next_messages(self) -> tuple[memoryview, int]:
         """Accepted messages for one frame, as they lie in the slots, and their count; 0 if there are none."""

@@ -1,23 +1,24 @@
 """One session on one stream: a reader, a writer and a watchdog."""
 
-from collections import deque
 from collections.abc import Callable
 
 import attrs
 import trio
 
 from ctlha_trio._errors import CtlHaError, DisconnectError, RemoteProtocolError
+from ctlha_trio.link._answers import Answers
+from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._channel import Channel
 from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.link._events import Connected, LossReason, SessionInfo
+from ctlha_trio.link._intake import Intake
+from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._statistics import LinkCounters
-from ctlha_trio.link._transfer import Placement, Transfer
+from ctlha_trio.link._transfer import MessagePush, Placement
 from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.seams import Clock, Stream
-from ctlha_trio.wire import PUSH_PREFIX, Fault, Flag, Frame, FrameDecoder, FrameType, SessionCore, decode_reason
+from ctlha_trio.wire import FrameDecoder, FrameType, SessionCore, decode_reason
 
-TRANSFERS_MAX = 32
-"""Pushes that wait for the writer. Their data stays the caller's, so this bounds only what the writer owes."""
 GOODBYE_TIMEOUT_S = 1.0
 """For everything queued and the farewell to leave, and the peer to hang up. A planned stop must stay quicker than a
 crash is noticed."""
@@ -44,13 +45,27 @@ class Connection:
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
     _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
-    _transfers: deque[Transfer] = attrs.field(factory=deque, init=False)
-    _transfer_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _requests: Requests = attrs.field(factory=Requests, init=False)
+    _answers: Answers = attrs.field(init=False)
     _writer: FrameWriter = attrs.field(init=False)
+    _bulk: BulkTurns = attrs.field(init=False)
+    _intake: Intake = attrs.field(init=False)
     _farewell: str | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._answers = Answers(self.core, self.placement)
         self._writer = FrameWriter(self.core, self.counters)
+        self._bulk = BulkTurns(self._writer, self._requests, self._answers)
+        self._intake = Intake(
+            core=self.core,
+            channels=self._channels,
+            requests=self._requests,
+            answers=self._answers,
+            placement=self.placement,
+            counters=self.counters,
+            has_ended=self._ended.is_set,
+            wake_writer=self.wake,
+        )
 
     @property
     def info(self) -> SessionInfo:
@@ -97,21 +112,26 @@ class Connection:
             self.end(LossReason.CLOSED, "the link was stopped")
 
     def end(self, reason: LossReason, detail: str) -> None:
-        """End the session at once: keys die, channels are told, the stream is closed. Later calls do nothing."""
+        """End the session at once: keys die, transfers end, then channels are told. Later calls do nothing.
+
+        First of all it leaves the link, so whoever is told finds no session to start anything in.
+        """
         if self._ended.is_set():
             return
         self._ended.set()
         if self._farewell is not None and reason is LossReason.CLOSED:
             detail = f"goodbye said here: {self._farewell}"
-        if self.placement is not None:
-            self.placement.expire()
-        for channel in self._channels.values():
-            channel.lose(reason, detail)
-        self._transfers.clear()
-        self._transfer_room.unpark_all()
         self.stream.close()
         self._scope.cancel()
         self.on_end()
+        if self.placement is not None:
+            self.placement.expire()
+        for channel in self._channels.values():
+            channel.close_for_sending()
+        self._bulk.lose()
+        self._requests.lose(reason.value)
+        for channel in self._channels.values():
+            channel.lose(reason, detail)
 
     async def goodbye(self, reason: str) -> None:
         """Send a farewell behind everything queued, wait for the peer to hang up, at most ``GOODBYE_TIMEOUT_S``.
@@ -130,25 +150,20 @@ class Connection:
         finally:
             self.end(LossReason.CLOSED, "")
 
-    async def push(self, transfer: Transfer) -> None:
+    async def push_message(self, push: MessagePush) -> None:
         """Queue a push once there is room for it and credit for its message; ``DisconnectError`` on loss."""
-        channel = transfer.channel
+        channel = push.channel
         if self._channels.get(channel.number) is not channel:
             raise DisconnectError(f"channel {channel.number} is not in the session")
-        flow = channel.live_flow
-        await trio.lowlevel.checkpoint()
-        while True:
-            if channel.live_flow is not flow:
-                raise DisconnectError("the session ended before the push was queued")
-            if not flow.has_credit:
-                await channel.wait_for_credit()
-            elif len(self._transfers) >= TRANSFERS_MAX:
-                await self._transfer_room.park()
-            else:
-                break
-        flow.reserve()
-        self._transfers.append(transfer)
+        await self._bulk.queue(push)
         self.wake()
+
+    def open_requests(self) -> Requests:
+        """Where a transfer may be started, to be written next. ``DisconnectError`` at the end of the session."""
+        if self._ended.is_set() or self._farewell is not None:
+            raise DisconnectError("the session is ending")
+        self.wake()
+        return self._requests
 
     async def _write(self) -> None:
         try:
@@ -161,19 +176,21 @@ class Connection:
                 for piece in pieces:
                     await self.stream.send_all(piece)
                     self.counters.bytes_out += len(piece)
+                self._requests.sent()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
             self.end(LossReason.CLOSED, "the connection broke while sending")
 
     def _gather(self) -> list[bytes | bytearray | memoryview]:
         """Everything that can be written now, but at most one fragment of bulk data."""
+        if self._writer.has_said_goodbye:
+            return []
         self._writer.write_control(self._channels.values(), self.clock.now())
-        if self._transfers:
-            transfer = self._transfers[0]
-            if self._writer.write_fragment(transfer):
-                self._transfers.popleft()
-                self._transfer_room.unpark_all()
-        elif self._farewell is not None:
+        for verdict in self._answers.take_verdicts():
+            self._writer.write_verdict(verdict)
+        for pull in self._requests.take_pulls():
+            self._writer.write_pull(pull)
+        if not self._bulk.write_next() and self._farewell is not None:
             self._writer.write_goodbye(self._farewell)
         return self._writer.take()
 
@@ -201,37 +218,9 @@ class Connection:
             if frame is None:
                 return
             self.counters.frames_in += 1
-            self._take(frame, now)
-
-    def _take(self, frame: Frame, now: float) -> None:
-        acknowledged = self.core.receive(frame, now)
-        if frame.kind is FrameType.GOODBYE:
-            self.end(LossReason.GOODBYE, decode_reason(frame.payload))
-            return
-        channel = self._channels.get(frame.channel)
-        if frame.kind is FrameType.PUSH:
-            self._place(frame, channel)
-        if channel is None:
-            return
-        channel.settle(acknowledged)
-        if frame.kind is FrameType.MESSAGES:
-            channel.deliver(frame.payload, frame.count)
-        if frame.count:
-            self.counters.messages_in += frame.count
-            self.wake()
-
-    def _place(self, frame: Frame, channel: Channel | None) -> None:
-        end = len(frame.payload)
-        if channel is not None and frame.flags & Flag.MESSAGE_ATTACHED:
-            end -= channel.slot_size
-        key, offset = PUSH_PREFIX.unpack_from(frame.payload)
-        data = frame.payload[PUSH_PREFIX.size : end]
-        if self.placement is None:
-            raise RemoteProtocolError(Fault.UNKNOWN_KEY.value, "no memory is registered here")
-        self.placement.place(key, offset, data, epoch=frame.epoch)
-        self.counters.pushed_bytes_in += len(data)
-        if channel is not None:
-            channel.deliver(frame.payload[end:], frame.count)
+            self._intake.take(frame, now)
+            if frame.kind is FrameType.GOODBYE:
+                self.end(LossReason.GOODBYE, decode_reason(frame.payload))
 
     async def _watch(self) -> None:
         while True:

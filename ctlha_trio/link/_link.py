@@ -15,7 +15,15 @@ from ctlha_trio.link._events import LossReason, SessionInfo
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
 from ctlha_trio.link._statistics import LinkCounters, LinkStatistics
-from ctlha_trio.link._transfer import Placement, Transfer
+from ctlha_trio.link._transfer import (
+    MessagePush,
+    OnDone,
+    Placement,
+    Transfer,
+    check_remote,
+    incoming_bytes,
+    outgoing_bytes,
+)
 from ctlha_trio.seams import Buffer, Clock, Entropy, Transport
 from ctlha_trio.wire import (
     CHANNEL_MAX,
@@ -152,16 +160,32 @@ class Link:
         the same channel may overtake. ``data`` must stay unchanged until MSG_SENT. ``DisconnectError`` if the session
         ends before; cancelled: nothing was queued.
         """
-        if len(remote.key) != KEY_SIZE or not 0 <= remote.offset < 1 << 63:
-            raise InvalidError("not a remote buffer")
+        check_remote(remote)
         copied = bytes(channel.check_message(message))
-        if self._connection is None:
-            raise DisconnectError("there is no session")
-        await self._connection.push(
-            Transfer(
+        await self._live_connection.push_message(
+            MessagePush(
                 key=remote.key, offset=remote.offset, data=memoryview(data).cast("B"), channel=channel, message=copied
             )
         )
+
+    def start_push(self, remote: RemoteBuffer, data: Buffer, on_done: OnDone) -> Transfer:
+        """Begin to put ``data`` into the peer's memory, as ``Dma.start_push`` says."""
+        check_remote(remote)
+        view = outgoing_bytes(data)
+        return self._live_connection.open_requests().push(remote, view, on_done)
+
+    def start_pull(self, remote: RemoteBuffer, into: memoryview, on_done: OnDone) -> Transfer:
+        """Begin to get the peer's memory into ``into``, as ``Dma.start_pull`` says."""
+        check_remote(remote)
+        view = incoming_bytes(into)
+        requests = self._live_connection.open_requests()
+        return requests.pull(remote, view, self._entropy(KEY_SIZE), on_done)
+
+    @property
+    def _live_connection(self) -> Connection:
+        if self._connection is None:
+            raise DisconnectError("there is no session")
+        return self._connection
 
     def _bring_in(self, channel: Channel) -> None:
         if self._connection is not None:

@@ -144,19 +144,24 @@ class Meeting:
     async def _dial_to_session(self, begun: list[Connection]) -> None:
         """Put the session into ``begun`` as soon as it is live: a dial that is given up then comes too late."""
         dial_by_s = self.clock.now() + HELLO_TIMEOUT_S
+        streams: list[Stream] = []
+
+        async def dial() -> None:
+            streams.append(await self.transport.dial(self.config.peer_address))
+
         try:
-            stream = await finish_by(self.clock, dial_by_s, lambda: self.transport.dial(self.config.peer_address))
+            await finish_by(self.clock, dial_by_s, dial)
+            handshake = Handshake(streams[0])
+            await self._exchange(handshake, lambda: self._propose(handshake, begun))
         except (DisconnectError, trio.TooSlowError):
             return
         except CtlHaError as error:
             self.report(error)
-            return
-        handshake = Handshake(stream)
-        try:
-            await self._exchange(handshake, lambda: self._propose(handshake, begun))
         finally:
+            # Also if the dial is given up in the moment in which it succeeds.
             if not begun:
-                stream.close()
+                for stream in streams:
+                    stream.close()
 
     async def _propose(self, handshake: Handshake, begun: list[Connection]) -> None:
         own = self._own_hello()

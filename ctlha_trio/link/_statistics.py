@@ -19,6 +19,11 @@ class LinkStatistics:
     pushed_bytes_in: int
     """Data placed into memory here."""
     pushed_bytes_out: int
+    pulled_bytes_in: int
+    """Data that this side had asked for."""
+    pulled_bytes_out: int
+    denied_bytes_in: int
+    """Data of pushes that this side denied, and dropped."""
     round_trip_s: float | None
     """Of the latest heartbeat that came back in the current session."""
 
@@ -36,6 +41,9 @@ class LinkCounters:
     bytes_out: int = 0
     pushed_bytes_in: int = 0
     pushed_bytes_out: int = 0
+    pulled_bytes_in: int = 0
+    pulled_bytes_out: int = 0
+    denied_bytes_in: int = 0
 
     def snapshot(self, round_trip_s: float | None) -> LinkStatistics:
         """The totals as of now."""

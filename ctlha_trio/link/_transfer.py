@@ -1,32 +1,43 @@
-"""Bulk data on its way out, and who places it on its way in."""
+"""Bulk data: what is on its way, and who owns the memory that the peer may reach."""
 
+from collections.abc import Callable
+from operator import index
 from typing import Protocol
 
 import attrs
 
+from ctlha_trio._errors import InvalidError
+from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link._channel import Channel
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX
+from ctlha_trio.seams import Buffer
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, KEY_SIZE, Denial
+
+OFFSET_MAX = (1 << 63) - 1
+"""Of a place in the peer's memory: no memory is as large, and an offset plus a size still fits the wire's field."""
 
 
 class Placement(Protocol):
-    """Owner of the memory that the peer may push into."""
+    """Owner of the memory that the peer may reach. Denied means that nothing was touched."""
 
-    def place(self, key: bytes, offset: int, data: memoryview, *, epoch: int) -> None:
-        """Write pushed data. ``RemoteProtocolError``, and nothing written, if the key does not allow it."""
+    def place(self, key: bytes, offset: int, data: memoryview, *, span: int, epoch: int) -> Denial | None:
+        """Write pushed data; ``span`` is the size of all that is to come from ``offset`` on and must fit."""
+
+    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> bytes | Denial:
+        """Copy ``size`` bytes out, the first of ``span`` that must all be there."""
 
     def expire(self) -> None:
         """Forget every key: the session ended or the epoch changed."""
 
 
 @attrs.define(eq=False, kw_only=True)
-class Transfer:
-    """A push that waits for the writer, or is partly written."""
+class MessagePush:
+    """A push that belongs to no request: its message tells that it was placed."""
 
-    key: bytes
+    key: bytes = attrs.field(repr=False)
     offset: int
-    data: memoryview
+    data: memoryview = attrs.field(repr=False)
     channel: Channel
-    message: bytes
+    message: bytes = attrs.field(repr=False)
     _written: int = 0
 
     @property
@@ -40,3 +51,53 @@ class Transfer:
         fragment = self.data[start : start + FRAGMENT_SIZE_MAX]
         self._written += len(fragment)
         return self.offset + start, fragment
+
+
+@attrs.define(eq=False)
+class Transfer:
+    """A push or pull of this node, as its starter sees it."""
+
+    request: int
+    """Its number in the session, from 1."""
+    _on_done: "Callable[[Transfer], None]" = attrs.field(repr=False)
+    status: ctl_ha_status = attrs.field(default=ctl_ha_status.CTL_HA_STATUS_WAIT, init=False)
+    """WAIT until it is done; then SUCCESS, ERROR or BUSY as the peer said, or DISCONNECT."""
+    reason: str = attrs.field(default="", init=False)
+    """Why it failed: a ``Denial`` of the peer, or the ``LossReason`` of the session."""
+
+    def finish(self, status: ctl_ha_status, reason: str) -> None:
+        """It is done; tell the starter. For the link, once."""
+        assert self.status is ctl_ha_status.CTL_HA_STATUS_WAIT, "a transfer is done once"
+        self.status, self.reason = status, reason
+        self._on_done(self)
+
+
+OnDone = Callable[[Transfer], None]
+
+
+def check_remote(remote: RemoteBuffer) -> RemoteBuffer:
+    """A place that can be named on the wire. ``InvalidError`` otherwise, ``TypeError`` for what is no place at all."""
+    if memoryview(remote.key).nbytes != KEY_SIZE or not 0 <= index(remote.offset) <= OFFSET_MAX:
+        raise InvalidError("not a remote buffer")
+    return remote
+
+
+def outgoing_bytes(data: Buffer) -> memoryview:
+    """The bytes of ``data``, at least one. ``InvalidError`` otherwise."""
+    try:
+        view = memoryview(data).cast("B")
+    except (ValueError, TypeError) as error:
+        if not isinstance(data, memoryview):
+            raise
+        raise InvalidError("memory to transfer is in one piece, and not released") from error
+    if not len(view):
+        raise InvalidError("a transfer has at least one byte")
+    return view
+
+
+def incoming_bytes(into: memoryview) -> memoryview:
+    """The bytes of ``into``, at least one, to be written. ``InvalidError`` otherwise."""
+    view = outgoing_bytes(into)
+    if view.readonly:
+        raise InvalidError("memory to pull into must be writable")
+    return view

@@ -6,16 +6,22 @@ import attrs
 
 from ctlha_trio.link._channel import Channel
 from ctlha_trio.link._statistics import LinkCounters
-from ctlha_trio.link._transfer import Transfer
+from ctlha_trio.link._transfer import MessagePush
 from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
     PUSH_PREFIX,
     Bytes,
     Flag,
+    Fragment,
     FrameType,
+    PullRequest,
     SessionCore,
+    Verdict,
     encode_header,
+    encode_pull,
     encode_reason,
+    encode_verdict,
+    fragment_prefix,
 )
 
 COPIED_DATA_MAX = 16 * 1024
@@ -52,8 +58,6 @@ class FrameWriter:
 
     def write_control(self, channels: Iterable[Channel], now: float) -> None:
         """Heartbeat, new channels, then of each channel its messages, or what is to be acknowledged."""
-        if self._goodbye_written:
-            return
         if self._heartbeat_asked:
             self._heartbeat_asked = False
             self._frame(FrameType.HEARTBEAT, self._core.heartbeat(now))
@@ -87,25 +91,42 @@ class FrameWriter:
             acknowledged, credit = flow.tell()
             self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
 
-    def write_fragment(self, transfer: Transfer) -> bool:
-        """The next fragment of a push; True if it was the last, with the message behind it.
+    def write_pull(self, pull: PullRequest) -> None:
+        """Ask for data."""
+        self._frame(FrameType.PULL, encode_pull(pull))
+
+    def write_verdict(self, verdict: Verdict) -> None:
+        """Say what became of a request."""
+        self._frame(FrameType.TRANSFER_DONE, encode_verdict(verdict))
+
+    def write_fragment(self, fragment: Fragment, way: Flag) -> None:
+        """Part of a push (REQUEST) or of what was asked for (REPLY)."""
+        if way is Flag.REQUEST:
+            self._counters.pushed_bytes_out += len(fragment.data)
+        else:
+            self._counters.pulled_bytes_out += len(fragment.data)
+        flags = way | Flag.LAST if fragment.is_last else way
+        self._frame(FrameType.PUSH, fragment_prefix(fragment), fragment.data, flags=flags)
+
+    def write_message_push(self, push: MessagePush) -> bool:
+        """The next fragment of a push without request; True if it was the last, with the message behind it.
 
         Everything accepted on the channel must be written before the last one.
         """
-        is_last = transfer.is_last_fragment
-        offset, data = transfer.next_fragment()
-        place = PUSH_PREFIX.pack(transfer.key, offset)
+        is_last = push.is_last_fragment
+        offset, data = push.next_fragment()
+        place = PUSH_PREFIX.pack(push.key, offset)
         self._counters.pushed_bytes_out += len(data)
         if is_last:
-            flow = transfer.channel.session_flow
+            flow = push.channel.session_flow
             acknowledged, credit = flow.tell()
             self._frame(
                 FrameType.PUSH,
                 place,
                 data,
-                transfer.message,
+                push.message,
                 flags=Flag.MESSAGE_ATTACHED,
-                channel=transfer.channel.number,
+                channel=push.channel.number,
                 count=1,
                 first_sequence=flow.redeem(),
                 acknowledged=acknowledged,
@@ -116,11 +137,15 @@ class FrameWriter:
             self._frame(FrameType.PUSH, place, data)
         return is_last
 
+    @property
+    def has_said_goodbye(self) -> bool:
+        """Whether the farewell is written, and so nothing may be any more."""
+        return self._goodbye_written
+
     def write_goodbye(self, reason: str) -> None:
         """The farewell, once. Nothing is written after it."""
-        if not self._goodbye_written:
-            self._goodbye_written = True
-            self._frame(FrameType.GOODBYE, encode_reason(reason))
+        self._goodbye_written = True
+        self._frame(FrameType.GOODBYE, encode_reason(reason))
 
     def _frame(
         self,

@@ -13,7 +13,7 @@ from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import Node, NodeConfig, run_node
 from ctlha_trio.pair import Copy, Metadata, Record
-from ctlha_trio.seams import MemoryNetwork, Seams, TrioClock
+from ctlha_trio.seams import MemoryNetwork, Seams, Transport, TrioClock
 from ctlha_trio.store import choose_slot, image
 from ctlha_trio.testing._power_disk import PowerCut, PowerDisk
 from ctlha_trio.testing._power_medium import Loss
@@ -118,6 +118,14 @@ class MemoryPair:
         """What the arbiter has at this moment."""
         return self.arbiter.record
 
+    def transport(self, name: str) -> Transport:
+        """What that node reaches the other one through."""
+        return self.network.transport(name)
+
+    def break_link(self) -> None:
+        """Break the connection of the two at once; nothing keeps them from making another."""
+        self.network.reset(*NAMES)
+
     def is_up(self, name: str) -> bool:
         """Whether that node runs, or is still ending."""
         return name in self._scopes
@@ -129,7 +137,7 @@ class MemoryPair:
             clock=TrioClock(),
             entropy=self.random.randbytes,
             disk=SlowDisk(disk, self.disk_call_s[name]) if name in self.disk_call_s else disk,
-            transport=self.network.transport(name),
+            transport=self.transport(name),
             arbiter=self.arbiters[name],
         )
 

@@ -5,12 +5,15 @@ from ctlha_trio.wire._flow import ChannelFlow as ChannelFlow, ChannelOffer as Ch
 from ctlha_trio.wire._frame import (
     CHANNEL_MAX as CHANNEL_MAX,
     CHANNEL_OPEN_BODY as CHANNEL_OPEN_BODY,
+    DONE_PREFIX as DONE_PREFIX,
+    FRAGMENT_PREFIX as FRAGMENT_PREFIX,
     FRAGMENT_SIZE_MAX as FRAGMENT_SIZE_MAX,
     FRAME_SIZE_MAX as FRAME_SIZE_MAX,
     HEADER_SIZE as HEADER_SIZE,
     HELLO_SIZE_MAX as HELLO_SIZE_MAX,
     KEY_SIZE as KEY_SIZE,
     MESSAGES_SIZE_MAX as MESSAGES_SIZE_MAX,
+    PULL_BODY as PULL_BODY,
     PUSH_PREFIX as PUSH_PREFIX,
     SLOT_SIZE_MAX as SLOT_SIZE_MAX,
     Bytes as Bytes,
@@ -35,4 +38,17 @@ from ctlha_trio.wire._session import (
     HEARTBEAT_INTERVAL_S as HEARTBEAT_INTERVAL_S,
     SILENCE_S as SILENCE_S,
     SessionCore as SessionCore,
+)
+from ctlha_trio.wire._transfers import (
+    Denial as Denial,
+    Fragment as Fragment,
+    PullRequest as PullRequest,
+    PushOrder as PushOrder,
+    Verdict as Verdict,
+    decode_fragment as decode_fragment,
+    decode_pull as decode_pull,
+    decode_verdict as decode_verdict,
+    encode_pull as encode_pull,
+    encode_verdict as encode_verdict,
+    fragment_prefix as fragment_prefix,
 )

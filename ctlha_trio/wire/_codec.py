@@ -16,7 +16,7 @@ from ctlha_trio.wire._frame import (
     HELLO_SIZE_MAX,
     MAGIC,
     PREFIX,
-    PUSH_WITH_MESSAGE,
+    PUSH_RULES,
     Bytes,
     Fault,
     Flag,
@@ -31,8 +31,6 @@ HELLO_BUFFER_SIZE = HEADER_SIZE + HELLO_SIZE_MAX
 """What a connection may make us keep before its session is agreed."""
 SESSION_BUFFER_SIZE = 1024 * 1024
 """Three of the largest frames, so that a partial one is seldom moved."""
-PLAIN_FLAGS = (Flag.NONE,)
-PUSH_FLAGS = (Flag.NONE, Flag.MESSAGE_ATTACHED)
 KINDS = {kind.value: kind for kind in FrameType}
 
 
@@ -132,13 +130,11 @@ class FrameDecoder:
         kind = KINDS.get(number)
         if kind is None:
             raise _refuse(Fault.TYPE, str(number))
-        rule = FRAME_RULES[kind]
-        if rule.hello == self._in_session:
+        if FRAME_RULES[kind].hello == self._in_session:
             raise _refuse(Fault.TYPE, f"{kind.name} {'in' if self._in_session else 'before'} the session")
-        if flags not in (PUSH_FLAGS if kind is FrameType.PUSH else PLAIN_FLAGS):
+        rule = _rule_of(kind, flags)
+        if rule is None:
             raise _refuse(Fault.FLAGS, f"{flags:#x} on {kind.name}")
-        if flags:
-            rule = PUSH_WITH_MESSAGE
         if not rule.size_min <= size <= rule.size_max:
             raise _refuse(Fault.SIZE, f"{size} bytes of {kind.name}")
         return HEADER_SIZE + int(size)
@@ -165,12 +161,21 @@ class FrameDecoder:
             credit=credit,
             payload=self._view[start + HEADER_SIZE : end],
         )
-        _check_fields(frame, PUSH_WITH_MESSAGE if flags else FRAME_RULES[frame.kind])
+        _check_fields(frame)
         return frame
 
 
-def _check_fields(frame: Frame, rule: FrameRule) -> None:
+def _rule_of(kind: FrameType, flags: int) -> FrameRule | None:
+    """What a frame of that type with those flags must keep; None if it may not carry them."""
+    if kind is FrameType.PUSH:
+        return PUSH_RULES.get(Flag(flags))
+    return None if flags else FRAME_RULES[kind]
+
+
+def _check_fields(frame: Frame) -> None:
     """Refuse a field that is set where its type has none, or missing where it needs one."""
+    rule = _rule_of(frame.kind, frame.flags)
+    assert rule is not None, "measured"
     name = frame.kind.name
     if (frame.session != 0) != rule.in_session:
         raise _refuse(Fault.SESSION, f"{frame.session:#x} on {name}")

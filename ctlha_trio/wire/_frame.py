@@ -36,7 +36,13 @@ BODY = struct.Struct("<BBHHHQQQQII")
 """Everything behind the checksum."""
 HEADER_SIZE = PREFIX.size + BODY.size
 PUSH_PREFIX = struct.Struct("<16sQ")
-"""Key and offset, before the data of a push."""
+"""Key and offset, before the data of a push that belongs to no request."""
+FRAGMENT_PREFIX = struct.Struct("<Q16sQQ")
+"""Request, key, offset, bytes left of the transfer from there on; before the data of a request's push or reply."""
+PULL_BODY = struct.Struct("<Q16sQQ16s")
+"""Request, key, offset, size, key of the reply."""
+DONE_PREFIX = struct.Struct("<QB")
+"""Request and status, before the reason."""
 HEARTBEAT_BODY = struct.Struct("<QQQ")
 """Own stamp, the peer's last stamp, how long that one was held; microseconds."""
 CHANNEL_OPEN_BODY = struct.Struct("<II")
@@ -50,6 +56,8 @@ HELLO_SIZE_MAX = 4096
 """A hello of one resource has under 200 bytes; this leaves room and costs a stranger nothing worth having."""
 REASON_SIZE_MAX = 256
 """One line for a person."""
+DENIAL_SIZE_MAX = 32
+"""A name out of a closed list."""
 SLOT_SIZE_MAX = 64 * 1024
 """Messages are short; anything larger is pushed."""
 MESSAGES_SIZE_MAX = 64 * 1024
@@ -71,6 +79,8 @@ class FrameType(IntEnum):
     ACKNOWLEDGE = 8
     CHANNEL_OPEN = 9
     GOODBYE = 10
+    PULL = 11
+    TRANSFER_DONE = 12
 
 
 class Flag(IntFlag):
@@ -79,10 +89,19 @@ class Flag(IntFlag):
     NONE = 0
     MESSAGE_ATTACHED = 1
     """A push whose payload ends with one message slot, delivered once the data is placed."""
+    REQUEST = 2
+    """A fragment of a push that the peer has to answer."""
+    REPLY = 4
+    """A fragment of what the peer has asked for by PULL."""
+    LAST = 8
+    """The last fragment of its request."""
 
 
 class Fault(StrEnum):
-    """Why bytes of the peer were refused: the closed list of ``RemoteProtocolError.reason``."""
+    """Why bytes of the peer were refused: the closed list of ``RemoteProtocolError.reason``.
+
+    A push that belongs to no request adds ``Denial`` to it, as nothing else can be answered to it.
+    """
 
     MAGIC = "magic"
     FRAME_VERSION = "frame-version"
@@ -100,10 +119,8 @@ class Fault(StrEnum):
     CREDIT = "credit"
     HELLO = "hello"
     REASON = "reason"
-    UNKNOWN_KEY = "unknown-key"
-    EXPIRED_KEY = "expired-key"
-    STALE_EPOCH = "stale-epoch"
-    OUT_OF_RANGE = "out-of-range"
+    REQUEST = "request"
+    FRAGMENT = "fragment"
 
 
 @attrs.frozen(kw_only=True)
@@ -149,6 +166,8 @@ FRAME_RULES = {
     FrameType.ACKNOWLEDGE: FrameRule(0, 0, in_session=True, channel=True),
     FrameType.CHANNEL_OPEN: FrameRule(CHANNEL_OPEN_BODY.size, CHANNEL_OPEN_BODY.size, in_session=True, channel=True),
     FrameType.GOODBYE: FrameRule(0, REASON_SIZE_MAX, in_session=True),
+    FrameType.PULL: FrameRule(PULL_BODY.size, PULL_BODY.size, in_session=True),
+    FrameType.TRANSFER_DONE: FrameRule(DONE_PREFIX.size, DONE_PREFIX.size + DENIAL_SIZE_MAX, in_session=True),
 }
 PUSH_WITH_MESSAGE = FrameRule(
     PUSH_PREFIX.size + 1,
@@ -157,4 +176,18 @@ PUSH_WITH_MESSAGE = FrameRule(
     channel=True,
     messages=True,
 )
+PUSH_OF_REQUEST = FrameRule(
+    FRAGMENT_PREFIX.size + 1,
+    FRAGMENT_PREFIX.size + FRAGMENT_SIZE_MAX,
+    in_session=True,
+)
+PUSH_RULES = {
+    Flag.NONE: FRAME_RULES[FrameType.PUSH],
+    Flag.MESSAGE_ATTACHED: PUSH_WITH_MESSAGE,
+    Flag.REQUEST: PUSH_OF_REQUEST,
+    Flag.REQUEST | Flag.LAST: PUSH_OF_REQUEST,
+    Flag.REPLY: PUSH_OF_REQUEST,
+    Flag.REPLY | Flag.LAST: PUSH_OF_REQUEST,
+}
+"""By the flags that a push may carry."""
 FRAME_SIZE_MAX = HEADER_SIZE + PUSH_WITH_MESSAGE.size_max

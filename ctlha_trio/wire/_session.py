@@ -52,10 +52,10 @@ class SessionCore:
             flow.learn_offer(offer)
         return flow
 
-    def receive(self, frame: Frame, now: float) -> int:
-        """Check a frame against the session and take in what it says; returns newly acknowledged messages.
+    def receive(self, frame: Frame, now: float) -> None:
+        """Check a frame against the session and take in what it says of the peer, its channels and their flows.
 
-        Messages and pushed data are the caller's to deliver.
+        Messages and the data and requests of transfers are the caller's to deliver.
         """
         if frame.session != self.session:
             raise RemoteProtocolError(Fault.SESSION.value, "frame of another session")
@@ -69,14 +69,13 @@ class SessionCore:
         elif frame.kind is FrameType.CHANNEL_OPEN:
             self._take_offer(frame)
         elif frame.channel:
-            return self._take_flow(frame)
-        return 0
+            self._take_flow(frame)
 
-    def _take_flow(self, frame: Frame) -> int:
+    def _take_flow(self, frame: Frame) -> None:
         flow = self._flows.get(frame.channel)
         if flow is None or frame.channel not in self._offers:
             raise RemoteProtocolError(Fault.CHANNEL.value, f"{frame.channel} is not open on both sides")
-        fresh = flow.learn_acknowledgement(frame.acknowledged, frame.credit)
+        flow.learn_acknowledgement(frame.acknowledged, frame.credit)
         if frame.count:
             size = len(frame.payload)
             if frame.kind is FrameType.MESSAGES and size != frame.count * flow.slot_size:
@@ -84,7 +83,6 @@ class SessionCore:
             if frame.kind is FrameType.PUSH and size < PUSH_PREFIX.size + flow.slot_size:
                 raise RemoteProtocolError(Fault.SIZE.value, "no room for the attached message")
             flow.receive(frame.first_sequence, frame.count)
-        return fresh
 
     def _take_offer(self, frame: Frame) -> None:
         if frame.channel in self._offers:

@@ -130,15 +130,28 @@ async def test_component_that_does_not_initialise_ends_the_node(answer: ctl_ha_c
     assert bench.components[0].status is answer
 
 
-@pytest.mark.parametrize("answer", [FAILED, ERROR])
 @pytest.mark.parametrize("line", ["lower HA", "upper HA"])
-async def test_component_that_does_not_start_ends_the_node(line: str, answer: ctl_ha_comp_status) -> None:
+async def test_component_that_can_never_start_ends_the_node(line: str) -> None:
     bench = Bench(phase=Phase.MIRRORING)
-    bench.recorder.answers[line] = answer
-    with pytest.raises(ComponentError, match=answer.name):
+    bench.recorder.answers[line] = ERROR
+    with pytest.raises(ComponentError, match=ERROR.name):
         await bench.supervisor.run()
     assert bench.recorder.take()[-1] == line
     assert bench.supervisor.state is UNKNOWN
+
+
+@pytest.mark.parametrize("line", ["lower HA", "upper HA"])
+async def test_component_that_does_not_start_is_named_and_asked_again(line: str, nursery: trio.Nursery) -> None:
+    bench = Bench()
+    name = line.split(maxsplit=1)[0]
+    bench.recorder.answers[line] = FAILED
+    nursery.start_soon(bench.supervisor.run)
+    await bench.enter(Phase.MIRRORING)
+    assert bench.supervisor.failed == {name}
+    assert [component.state for component in bench.components if component.name == name] == [UNKNOWN]
+    assert f"{name} SINGLE" in await bench.enter(Phase.ALONE)
+    assert bench.supervisor.failed == frozenset()
+    nursery.cancel_scope.cancel()
 
 
 async def test_every_component_is_quiesced_even_if_one_fails(nursery: trio.Nursery) -> None:
@@ -232,7 +245,7 @@ async def test_components_live_through_failover_return_handover_and_stop(autojum
 async def test_component_that_fails_its_start_ends_its_node_and_the_peer_goes_on(autojump_clock: MockClock) -> None:
     recorders = {"a": Recorder(), "b": Recorder()}
     async with open_pair(components=recorded(recorders)) as pair:
-        recorders["b"].answers["lower SINGLE"] = FAILED
+        recorders["b"].answers["lower SINGLE"] = ERROR
         pair.crash("a")
         await pair.wait_until(lambda: "b" in pair.failures)
         failure = pair.failures["b"]

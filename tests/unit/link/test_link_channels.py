@@ -447,3 +447,161 @@ async def test_a_silent_peer_costs_a_bounded_amount(autojump_clock: trio.testing
         assert events[0] == sent(1000, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
         assert isinstance(events[1], Disconnected)
         assert events[1].reason in {LossReason.CLOSED, LossReason.SILENT}
+
+
+# Messages that report to a function of their own
+
+SUCCESS, DISCONNECT = ctl_ha_status.CTL_HA_STATUS_SUCCESS, ctl_ha_status.CTL_HA_STATUS_DISCONNECT
+
+
+@attrs.define(eq=False)
+class Settled:
+    """What the senders of messages were told, and whether the channel was still in its session."""
+
+    channel: Channel
+    told: list[tuple[int, ctl_ha_status]] = attrs.field(factory=list)
+
+    def send(self, number: int) -> None:
+        def on_settled(status: ctl_ha_status) -> None:
+            assert self.channel.has_session, "told before the loss is"
+            self.told.append((number, status))
+
+        before = list(self.told)
+        self.channel.send_nowait(message(number), on_settled=on_settled)
+        assert self.told == before, "never from within"
+
+
+async def test_a_watched_message_reports_instead_of_its_event(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        one, other = pair.open()
+        await pair.online()
+        await gather_events(one)
+        settled = Settled(one)
+        settled.send(0)
+        one.send_nowait(message(1))
+        settled.send(2)
+        settled.send(3)
+        assert settled.told == []
+        await pair.quiet()
+        assert settled.told == [(0, SUCCESS), (2, SUCCESS), (3, SUCCESS)]
+        assert await gather_events(one) == [sent(1)]
+        assert take(other, 4) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("end", ["drop", "peer-drop", "reset", "cut", "goodbye", "peer-goodbye", "stop"])
+async def test_a_watched_message_reports_a_loss_once(autojump_clock: trio.testing.MockClock, end: str) -> None:
+    async with open_pair() as pair:
+        one, _ = pair.open()
+        await pair.online()
+        await gather_events(one)
+        settled = Settled(one)
+        settled.send(0)
+        await pair.quiet()
+        pair.network.cut("b", "a")
+        if end == "cut":
+            pair.network.cut("a", "b")
+        settled.send(1)
+        one.send_nowait(message(2))
+        settled.send(3)
+        await pair.quiet()
+        assert settled.told == [(0, SUCCESS)]
+        match end:
+            case "drop":
+                pair.a.drop("test")
+            case "peer-drop":
+                pair.b.drop("test")
+                pair.network.heal()
+            case "reset":
+                pair.network.reset("a", "b")
+            case "goodbye":
+                await pair.a.goodbye("bye")
+            case "peer-goodbye":
+                pair.network.cut("a", "b")
+                pair.network.heal("b", "a")
+                pair.nursery.start_soon(pair.b.goodbye, "bye")
+            case "stop":
+                pair.nursery.cancel_scope.cancel()
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(0.1)
+            case _:
+                pass
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+            first, second, third = settled.told
+            assert first == (0, SUCCESS)
+            assert [number for number, _ in (second, third)] == [1, 3]
+            acknowledged = {status for _, status in (second, third)}
+            assert len(acknowledged) == 1
+            events = await gather_events(one)
+            assert events[0] == sent(1, acknowledged.pop())
+            assert isinstance(events[1], Disconnected)
+            pair.reports.clear()
+
+
+async def test_who_is_told_may_end_the_session_and_the_others_are_told_still(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        one, _ = pair.open()
+        await pair.online()
+        await gather_events(one)
+        told: list[ctl_ha_status] = []
+
+        def drop(status: ctl_ha_status) -> None:
+            told.append(status)
+            pair.a.drop("from within")
+            with pytest.raises(DisconnectError):
+                one.send_nowait(message(9))
+
+        settled = Settled(one)
+        one.send_nowait(message(0), on_settled=drop)
+        settled.send(1)
+        one.send_nowait(message(2))
+        await trio.sleep(0.05)
+        assert told == [SUCCESS]
+        assert settled.told == [(1, SUCCESS)], "the peer had acknowledged it"
+        events = await gather_events(one)
+        assert events[:2] == [sent(1), Disconnected(LossReason.CLOSED, "from within")]
+
+
+async def test_who_is_told_may_send_the_next(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        one, other = pair.open()
+        await pair.online()
+        numbers: list[int] = []
+
+        def send_next(status: ctl_ha_status) -> None:
+            assert status is SUCCESS
+            if len(numbers) < 100:
+                numbers.append(len(numbers))
+                one.send_nowait(message(numbers[-1]), on_settled=send_next)
+
+        async def drain() -> None:
+            while True:
+                await other.receive_events()
+                with pytest.raises(EmptyError):  # noqa: PT012
+                    while True:
+                        other.receive_nowait()
+
+        pair.nursery.start_soon(drain)
+        send_next(SUCCESS)
+        await trio.sleep(1)
+        assert numbers == list(range(100))
+
+
+async def test_a_message_without_credit_is_not_watched(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        one, _ = pair.open()
+        await pair.online()
+        settled = Settled(one)
+        for number in range(SLOTS):
+            settled.send(number)
+        with pytest.raises(BusyError):
+            settled.send(SLOTS)
+        with pytest.raises(InvalidError):
+            one.send_nowait(b"short", on_settled=lambda status: settled.told.append((99, status)))
+        pair.a.drop("test")
+        with pytest.raises(DisconnectError):
+            settled.send(SLOTS)
+        assert settled.told == [(number, DISCONNECT) for number in range(SLOTS)]

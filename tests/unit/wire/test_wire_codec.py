@@ -100,6 +100,10 @@ SESSION_FRAMES = [
     ),
     Frame(kind=FrameType.ACKNOWLEDGE, channel=CHANNEL_MAX, session=SESSION, acknowledged=9, credit=3),
     Frame(kind=FrameType.CHANNEL_OPEN, channel=2, session=SESSION, credit=4, payload=memoryview(bytes(8))),
+    Frame(kind=FrameType.PULL, session=SESSION, payload=memoryview(bytes(56))),
+    Frame(kind=FrameType.PUSH, flags=Flag.REQUEST, session=SESSION, payload=memoryview(bytes(40) + b"data")),
+    Frame(kind=FrameType.PUSH, flags=Flag.REPLY | Flag.LAST, session=SESSION, payload=memoryview(bytes(40) + b"d")),
+    Frame(kind=FrameType.TRANSFER_DONE, session=SESSION, payload=memoryview(bytes(9) + b"unknown-key")),
     Frame(kind=FrameType.GOODBYE, session=SESSION, payload=memoryview(b"stopping")),
 ]
 HELLO_FRAMES = [
@@ -156,7 +160,7 @@ def test_a_flipped_bit_anywhere_is_noticed(position: int) -> None:
         (0, b"X", Fault.MAGIC),
         (3, b"\x02", Fault.FRAME_VERSION),
         (8, b"\x00", Fault.TYPE),
-        (8, b"\x0b", Fault.TYPE),
+        (8, b"\x0d", Fault.TYPE),
         (8, b"\x01", Fault.TYPE),
         (9, b"\x01", Fault.FLAGS),
         (9, b"\x80", Fault.FLAGS),
@@ -194,6 +198,38 @@ def test_a_field_that_its_type_has_not_must_be_zero(field: str, value: int, faul
     goodbye = attrs.evolve(SESSION_FRAMES[-1], **{field: value})  # type: ignore[arg-type]
     with pytest.raises(RemoteProtocolError) as caught:
         decode(encode(goodbye), in_session=True)
+    assert caught.value.reason == fault
+
+
+def a_frame(kind: FrameType, flags: Flag, size: int) -> Frame:
+    return Frame(kind=kind, flags=flags, session=SESSION, payload=memoryview(bytes(size)))
+
+
+@pytest.mark.parametrize(
+    ("frame", "fault"),
+    [
+        (a_frame(FrameType.PUSH, Flag.LAST, 41), Fault.FLAGS),
+        (a_frame(FrameType.PUSH, Flag.REQUEST | Flag.REPLY, 41), Fault.FLAGS),
+        (a_frame(FrameType.PUSH, Flag.REQUEST | Flag.MESSAGE_ATTACHED, 41), Fault.FLAGS),
+        (a_frame(FrameType.PUSH, Flag.MESSAGE_ATTACHED | Flag.LAST, 41), Fault.FLAGS),
+        (a_frame(FrameType.PULL, Flag.REQUEST, 56), Fault.FLAGS),
+        (a_frame(FrameType.TRANSFER_DONE, Flag.LAST, 9), Fault.FLAGS),
+        (a_frame(FrameType.PUSH, Flag.REQUEST, 40), Fault.SIZE),
+        (a_frame(FrameType.PUSH, Flag.REPLY | Flag.LAST, 40), Fault.SIZE),
+        (a_frame(FrameType.PUSH, Flag.REQUEST, 40 + FRAGMENT_SIZE_MAX + 1), Fault.SIZE),
+        (a_frame(FrameType.PULL, Flag.NONE, 55), Fault.SIZE),
+        (a_frame(FrameType.PULL, Flag.NONE, 57), Fault.SIZE),
+        (a_frame(FrameType.TRANSFER_DONE, Flag.NONE, 8), Fault.SIZE),
+        (a_frame(FrameType.TRANSFER_DONE, Flag.NONE, 42), Fault.SIZE),
+        (attrs.evolve(a_frame(FrameType.PUSH, Flag.REQUEST, 41), channel=1), Fault.CHANNEL),
+        (attrs.evolve(a_frame(FrameType.PUSH, Flag.REPLY, 41), count=1), Fault.COUNT),
+        (attrs.evolve(a_frame(FrameType.PULL, Flag.NONE, 56), credit=1), Fault.CREDIT),
+        (attrs.evolve(a_frame(FrameType.TRANSFER_DONE, Flag.NONE, 9), first_sequence=1), Fault.SEQUENCE),
+    ],
+)
+def test_frames_of_transfers_keep_their_layout(frame: Frame, fault: Fault) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode(encode(frame), in_session=True)
     assert caught.value.reason == fault
 
 

@@ -1,0 +1,40 @@
+"""Which node the header's functions mean: set by ``with node.current():`` and in no other way."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    from ctlha_trio.ha._node import Node
+
+_CURRENT: Final[ContextVar["Node"]] = ContextVar("ctlha_current_node")
+
+
+@contextmanager
+def entered(node: "Node") -> Iterator[None]:
+    """Make ``node`` the current one for the block, and for tasks that are started in it."""
+    token = _CURRENT.set(node)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current_node() -> "Node":
+    """The node that ``with node.current():`` named last around this code.
+
+    ``RuntimeError`` outside of such a block, from a worker thread, which Trio gives a copy of the context, from
+    another run than the node's, and for a node that has ended: never another node instead.
+    """
+    try:
+        token = trio.lowlevel.current_trio_token()
+    except RuntimeError as error:
+        raise RuntimeError("the header's functions are for Trio tasks, not for threads") from error
+    node = _CURRENT.get(None)
+    if node is None:
+        raise RuntimeError("no node is current here: call it inside `with node.current():`")
+    node.check_usable(token)
+    return node

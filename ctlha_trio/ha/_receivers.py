@@ -1,0 +1,40 @@
+"""Tasks that wait for a message: each message goes to one of them, and none is lost to a cancellation."""
+
+from collections import deque
+
+import attrs
+import outcome
+import trio
+
+
+@attrs.define(eq=False)
+class Receivers:
+    """First come, first served."""
+
+    _tasks: deque[trio.lowlevel.Task] = attrs.field(factory=deque, init=False)
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._tasks)
+
+    async def wait(self) -> bytes:
+        """The next message that nobody before waits for. Cancelled: it goes to somebody else."""
+        task = trio.lowlevel.current_task()
+        self._tasks.append(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._tasks.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        message = await trio.lowlevel.wait_task_rescheduled(abort)
+        assert isinstance(message, bytes)
+        return message
+
+    def give(self, message: bytes) -> None:
+        """To the task that has waited for longest; from here on its cancellation comes too late."""
+        trio.lowlevel.reschedule(self._tasks.popleft(), outcome.Value(message))
+
+    def fail(self, error: Exception) -> None:
+        """Nobody will get a message any more."""
+        while self._tasks:
+            trio.lowlevel.reschedule(self._tasks.popleft(), outcome.Error(error))

@@ -1,0 +1,105 @@
+"""What the peer asked of this node's memory in one session, and what it is owed for it."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import attrs
+
+from ctlha_trio._errors import RemoteProtocolError
+from ctlha_trio.link._requests import TRANSFERS_IN_FLIGHT_MAX
+from ctlha_trio.link._transfer import Placement
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Denial, Fault, Fragment, PullRequest, PushOrder, SessionCore, Verdict
+
+PULLS_OWED_MAX = TRANSFERS_IN_FLIGHT_MAX
+"""A peer of this version never has more in flight; one that has learns BUSY."""
+ANSWERS_OWED_MAX = 2 * TRANSFERS_IN_FLIGHT_MAX
+"""Of each kind, those that say BUSY included. A peer that asks on and reads nothing ends its session."""
+
+
+@attrs.define(eq=False)
+class _Owed:
+    """A reply that waits for its turn."""
+
+    pull: PullRequest
+    denial: Denial | None
+    replied: int = 0
+
+
+@attrs.define(eq=False)
+class Answers:
+    """Synchronous. ``RemoteProtocolError`` for what the peer may not ask; a denial leaves everything else alone.
+
+    Keys are looked up anew for each fragment: what dies in the middle of a transfer ends the rest of it.
+    """
+
+    _core: SessionCore
+    _placement: Placement | None
+    _order: PushOrder = attrs.field(factory=PushOrder, init=False)
+    _verdicts: deque[Verdict] = attrs.field(factory=deque, init=False)
+    _owed: deque[_Owed] = attrs.field(factory=deque, init=False)
+    _last_pull: int = attrs.field(default=0, init=False)
+
+    # For the reader
+
+    def take_push(self, fragment: Fragment) -> bool:
+        """Place a fragment, or drop it if its push is denied. Returns whether it was placed."""
+        assert isinstance(fragment.data, memoryview), "received"
+        self._order.take(fragment)
+        if self._order.is_denied:
+            return False
+        denial: Denial | None = Denial.UNKNOWN_KEY
+        if self._placement is not None:
+            denial = self._placement.place(
+                fragment.key, fragment.offset, fragment.data, span=fragment.left, epoch=self._core.peer_epoch
+            )
+        if denial is not None:
+            self._order.is_denied = True
+        if denial is not None or fragment.is_last:
+            self._check_owed(len(self._verdicts))
+            self._verdicts.append(Verdict(fragment.request, denial))
+        return denial is None
+
+    def take_pull(self, pull: PullRequest) -> None:
+        """Owe the peer a reply."""
+        if pull.request <= self._last_pull:
+            raise RemoteProtocolError(Fault.REQUEST.value, f"pull {pull.request} after {self._last_pull}")
+        self._last_pull = pull.request
+        self._check_owed(len(self._owed))
+        self._owed.append(_Owed(pull, Denial.BUSY if len(self._owed) >= PULLS_OWED_MAX else None))
+
+    def _check_owed(self, owed: int) -> None:
+        if owed >= ANSWERS_OWED_MAX:
+            raise RemoteProtocolError(Fault.REQUEST.value, f"more than {ANSWERS_OWED_MAX} requests without an answer")
+
+    # For the writer
+
+    def take_verdicts(self) -> Iterator[Verdict]:
+        """What became of pushes, to be told now."""
+        while self._verdicts:
+            yield self._verdicts.popleft()
+
+    def next_reply(self) -> Fragment | Verdict | None:
+        """The next piece that a pull is owed: data, or why there is none. None: nothing is owed.
+
+        Data is copied as it is now: it may change before it is sent, and the checksum would be wrong.
+        """
+        if not self._owed:
+            return None
+        owed = self._owed[0]
+        pull = owed.pull
+        left = pull.size - owed.replied
+        data = owed.denial or self._fetch(pull, owed.replied, left)
+        if isinstance(data, Denial):
+            self._owed.popleft()
+            return Verdict(pull.request, data)
+        fragment = Fragment(pull.request, pull.reply_key, owed.replied, left, data)
+        owed.replied += len(data)
+        if fragment.is_last:
+            self._owed.popleft()
+        return fragment
+
+    def _fetch(self, pull: PullRequest, start: int, left: int) -> bytes | Denial:
+        if self._placement is None:
+            return Denial.UNKNOWN_KEY
+        size = min(left, FRAGMENT_SIZE_MAX)
+        return self._placement.fetch(pull.key, pull.offset + start, size, span=left, epoch=self._core.peer_epoch)

@@ -1,0 +1,94 @@
+"""Turns of bulk data: a fragment each, so that no kind of it starves another."""
+
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from ctlha_trio._errors import DisconnectError
+from ctlha_trio.link._answers import Answers
+from ctlha_trio.link._requests import Requests
+from ctlha_trio.link._transfer import MessagePush
+from ctlha_trio.link._writing import FrameWriter
+from ctlha_trio.wire import Flag, Verdict
+
+MESSAGE_PUSHES_MAX = 32
+"""Those that wait for the writer. Their data stays the caller's, so this bounds only what the writer owes."""
+
+
+@attrs.define(eq=False)
+class BulkTurns:
+    """Message pushes, pushes and replies to pulls take turns. Within each the order is that of the requests.
+
+    Turns among the pushes of one kind would gain nothing: a later one may not be done before an earlier one.
+    """
+
+    _writer: FrameWriter
+    _requests: Requests
+    _answers: Answers
+    _message_pushes: deque[MessagePush] = attrs.field(factory=deque, init=False)
+    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _turns: deque[Callable[[], bool]] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = deque([self._write_message_push, self._write_push, self._write_reply])
+
+    async def queue(self, push: MessagePush) -> None:
+        """Queue a push once there is room for it and credit for its message; ``DisconnectError`` on loss."""
+        channel = push.channel
+        flow = channel.live_flow
+        await trio.lowlevel.checkpoint()
+        while True:
+            if channel.live_flow is not flow:
+                raise DisconnectError("the session ended before the push was queued")
+            if not flow.has_credit:
+                await channel.wait_for_credit()
+            elif len(self._message_pushes) >= MESSAGE_PUSHES_MAX:
+                await self._room.park()
+            else:
+                break
+        flow.reserve()
+        self._message_pushes.append(push)
+
+    def lose(self) -> None:
+        """The session ended."""
+        self._message_pushes.clear()
+        self._room.unpark_all()
+
+    def write_next(self) -> bool:
+        """Write one fragment of the kind whose turn it is; False if there is none of any kind.
+
+        Everything accepted on the channels must be written before.
+        """
+        for _ in range(len(self._turns)):
+            write = self._turns[0]
+            self._turns.rotate(-1)
+            if write():
+                return True
+        return False
+
+    def _write_message_push(self) -> bool:
+        if not self._message_pushes:
+            return False
+        if self._writer.write_message_push(self._message_pushes[0]):
+            self._message_pushes.popleft()
+            self._room.unpark_all()
+        return True
+
+    def _write_push(self) -> bool:
+        fragment = self._requests.next_fragment()
+        if fragment is None:
+            return False
+        self._writer.write_fragment(fragment, Flag.REQUEST)
+        return True
+
+    def _write_reply(self) -> bool:
+        reply = self._answers.next_reply()
+        if reply is None:
+            return False
+        if isinstance(reply, Verdict):
+            self._writer.write_verdict(reply)
+        else:
+            self._writer.write_fragment(reply, Flag.REPLY)
+        return True

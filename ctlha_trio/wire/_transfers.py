@@ -1,0 +1,172 @@
+"""Transfers that are answered: their requests, fragments and verdicts, and the order in which these must come.
+
+A push is one or more PUSH frames with the flag REQUEST, and is answered by one TRANSFER_DONE. A pull is a PULL frame,
+and is answered by PUSH frames with the flag REPLY, or by one TRANSFER_DONE instead of the rest of them. Each side
+numbers its requests from 1, pushes and pulls together; fragments of two pushes never mix, and answers come in the
+order of the requests, for pushes and for pulls. Every request is answered once and none is withdrawn, so an answer
+to one that is not open is no late one but a broken peer.
+"""
+
+from enum import StrEnum
+
+import attrs
+
+from ctlha_trio._errors import RemoteProtocolError
+from ctlha_trio._vocabulary import ctl_ha_status
+from ctlha_trio.wire._frame import DONE_PREFIX, FRAGMENT_PREFIX, KEY_SIZE, PULL_BODY, Bytes, Fault, Flag, Frame
+
+
+class Denial(StrEnum):
+    """Why a transfer was not carried out by the owner of the memory: a closed list."""
+
+    UNKNOWN_KEY = "unknown-key"
+    """No memory has that key, or it was given up."""
+    EXPIRED_KEY = "expired-key"
+    """Its session or epoch is over."""
+    STALE_EPOCH = "stale-epoch"
+    """The requester is at another epoch than the memory."""
+    RIGHTS = "rights"
+    """The memory is not for this direction."""
+    OUT_OF_RANGE = "out-of-range"
+    """Some of it would lie outside the memory."""
+    BUSY = "busy"
+    """The owner owes too many answers already; the memory was not looked at."""
+
+
+STATUSES = {
+    ctl_ha_status.CTL_HA_STATUS_SUCCESS.value: ctl_ha_status.CTL_HA_STATUS_SUCCESS,
+    ctl_ha_status.CTL_HA_STATUS_ERROR.value: ctl_ha_status.CTL_HA_STATUS_ERROR,
+    ctl_ha_status.CTL_HA_STATUS_BUSY.value: ctl_ha_status.CTL_HA_STATUS_BUSY,
+}
+"""What a transfer can come to for its owner. Numbers of the wire are those of the header."""
+
+
+@attrs.frozen
+class Fragment:
+    """Part of a push, or of the reply to a pull."""
+
+    request: int
+    key: bytes = attrs.field(repr=False)
+    offset: int
+    """Of a push: in the region. Of a reply: in what was asked for."""
+    left: int
+    """Bytes of the transfer from ``offset`` on, this fragment's included."""
+    data: Bytes = attrs.field(repr=False)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing of the transfer comes after it."""
+        return self.left == len(self.data)
+
+
+@attrs.frozen
+class PullRequest:
+    """The peer wants ``size`` bytes of a region."""
+
+    request: int
+    key: bytes = attrs.field(repr=False)
+    offset: int
+    size: int
+    reply_key: bytes = attrs.field(repr=False)
+    """Names the requester's memory in the reply."""
+
+
+@attrs.frozen
+class Verdict:
+    """What became of a request, said by the owner of the memory."""
+
+    request: int
+    denial: Denial | None = None
+    """None: it is done."""
+
+    @property
+    def status(self) -> ctl_ha_status:
+        """The same as a status."""
+        if self.denial is None:
+            return ctl_ha_status.CTL_HA_STATUS_SUCCESS
+        if self.denial is Denial.BUSY:
+            return ctl_ha_status.CTL_HA_STATUS_BUSY
+        return ctl_ha_status.CTL_HA_STATUS_ERROR
+
+
+def fragment_prefix(fragment: Fragment) -> bytes:
+    """What goes before the fragment's data."""
+    return FRAGMENT_PREFIX.pack(fragment.request, fragment.key, fragment.offset, fragment.left)
+
+
+def decode_fragment(frame: Frame) -> Fragment:
+    """The fragment in a PUSH frame with REQUEST or REPLY. Its data lies in the receive buffer."""
+    request, key, offset, left = FRAGMENT_PREFIX.unpack_from(frame.payload)
+    fragment = Fragment(_check_number(request), key, offset, left, frame.payload[FRAGMENT_PREFIX.size :])
+    if left < len(fragment.data):
+        raise RemoteProtocolError(Fault.SIZE.value, f"{len(fragment.data)} bytes where {left} are left")
+    if fragment.is_last != (Flag.LAST in frame.flags):
+        raise RemoteProtocolError(Fault.FLAGS.value, f"{frame.flags:#x} with {left} bytes left")
+    return fragment
+
+
+def encode_pull(pull: PullRequest) -> bytes:
+    """The payload of a PULL."""
+    return PULL_BODY.pack(pull.request, pull.key, pull.offset, pull.size, pull.reply_key)
+
+
+def decode_pull(payload: Bytes) -> PullRequest:
+    """The request in a PULL."""
+    request, key, offset, size, reply_key = PULL_BODY.unpack(payload)
+    if size == 0:
+        raise RemoteProtocolError(Fault.SIZE.value, "a pull of nothing")
+    return PullRequest(_check_number(request), key, offset, size, reply_key)
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    """The payload of a TRANSFER_DONE."""
+    reason = "" if verdict.denial is None else verdict.denial.value
+    return DONE_PREFIX.pack(verdict.request, verdict.status) + reason.encode("ascii")
+
+
+def decode_verdict(payload: Bytes) -> Verdict:
+    """The verdict in a TRANSFER_DONE. Status and reason must belong together."""
+    request, number = DONE_PREFIX.unpack_from(payload)
+    status = STATUSES.get(number)
+    if status is None:
+        raise RemoteProtocolError(Fault.REASON.value, f"status {number} of a transfer")
+    try:
+        reason = bytes(payload[DONE_PREFIX.size :]).decode("ascii")
+        verdict = Verdict(_check_number(request), Denial(reason) if reason else None)
+    except ValueError as error:
+        raise RemoteProtocolError(Fault.REASON.value, "unknown denial") from error
+    if verdict.status is not status:
+        raise RemoteProtocolError(Fault.REASON.value, f"{status.name} for {reason!r}")
+    return verdict
+
+
+def _check_number(request: int) -> int:
+    if request == 0:
+        raise RemoteProtocolError(Fault.REQUEST.value, "requests are numbered from 1")
+    return request
+
+
+@attrs.define(eq=False)
+class PushOrder:
+    """Judges the order of the peer's pushes: one after the other, each without a gap, and cut short only if denied."""
+
+    is_denied: bool = False
+    """Whether the current push was answered already. What still comes of it is to be dropped."""
+    _request: int = 0
+    _key: bytes = attrs.field(default=bytes(KEY_SIZE), repr=False)
+    _offset: int = 0
+    _left: int = 0
+
+    def take(self, fragment: Fragment) -> None:
+        """The next fragment. ``RemoteProtocolError`` if it cannot be."""
+        if fragment.request == self._request and self._left:
+            place = (fragment.key, fragment.offset, fragment.left)
+            if place != (self._key, self._offset, self._left):
+                raise RemoteProtocolError(Fault.FRAGMENT.value, f"push {fragment.request} does not go on where it was")
+        elif fragment.request > self._request and (self._left == 0 or self.is_denied):
+            self._request, self._key = fragment.request, fragment.key
+            self.is_denied = False
+        else:
+            raise RemoteProtocolError(Fault.REQUEST.value, f"push {fragment.request} after {self._request}")
+        size = len(fragment.data)
+        self._offset, self._left = fragment.offset + size, fragment.left - size

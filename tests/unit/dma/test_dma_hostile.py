@@ -1,0 +1,315 @@
+"""A peer made of bytes, in an agreed session: what it may not say of transfers ends the session by name."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from ctlha_trio._errors import CtlHaError, RemoteProtocolError
+from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
+from ctlha_trio.dma import Dma, Rights, Transfer
+from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LinkConfig
+from ctlha_trio.seams import MemoryNetwork, Stream, TrioClock
+from ctlha_trio.wire import (
+    CHANNEL_OPEN_BODY,
+    DONE_PREFIX,
+    FRAGMENT_PREFIX,
+    PULL_BODY,
+    Flag,
+    FrameDecoder,
+    FrameType,
+    Hello,
+    ResourceState,
+    decode_verdict,
+    encode_header,
+    encode_hello,
+)
+
+SUCCESS, DISCONNECT, BUSY = (
+    ctl_ha_status.CTL_HA_STATUS_SUCCESS,
+    ctl_ha_status.CTL_HA_STATUS_DISCONNECT,
+    ctl_ha_status.CTL_HA_STATUS_BUSY,
+)
+REMOTE = RemoteBuffer(b"k" * 16)
+
+
+@attrs.define(eq=False)
+class Peer:
+    """The other end of the session, and the node that it tries its luck with."""
+
+    stream: Stream
+    session: int
+    decoder: FrameDecoder
+    link: Link
+    channel: Channel
+    dma: Dma
+    reports: list[CtlHaError]
+    done: list[Transfer] = attrs.field(factory=list)
+
+    def frame(self, kind: FrameType, body: bytes, *, flags: Flag = Flag.NONE) -> bytes:
+        return encode_header(kind, (body,), flags=flags, session=self.session) + body
+
+    def fragment(self, request: int, data: bytes, *, flags: Flag, key: bytes, offset: int = 0, left: int = 0) -> bytes:
+        left = left or len(data)
+        if left == len(data):
+            flags |= Flag.LAST
+        return self.frame(FrameType.PUSH, FRAGMENT_PREFIX.pack(request, key, offset, left) + data, flags=flags)
+
+    def pull(self, request: int, key: bytes, size: int = 4) -> bytes:
+        return self.frame(FrameType.PULL, PULL_BODY.pack(request, key, 0, size, bytes(16)))
+
+    def verdict(self, request: int, status: int, reason: bytes = b"") -> bytes:
+        return self.frame(FrameType.TRANSFER_DONE, DONE_PREFIX.pack(request, status) + reason)
+
+    async def next(self, *wanted: FrameType) -> tuple[FrameType, Flag, bytes]:
+        """The next frame of one of those types."""
+        with trio.fail_after(1):
+            while True:
+                frame = self.decoder.next_frame()
+                if frame is not None and frame.kind in wanted:
+                    return frame.kind, frame.flags, bytes(frame.payload)
+                if frame is None:
+                    size = await self.stream.receive_into(self.decoder.space())
+                    assert size, "the session has ended"
+                    self.decoder.received(size)
+
+    async def fault_after(self, data: bytes) -> str:
+        """Send it; the name under which the session then ends."""
+        await self.stream.send_all(data)
+        with trio.fail_after(0.05):
+            while self.link.session is not None:  # noqa: ASYNC110 - the end has no event here, and time is virtual
+                await trio.sleep(0.0001)
+        (reason,) = [error.reason for error in self.reports if isinstance(error, RemoteProtocolError)]
+        return reason
+
+
+@asynccontextmanager
+async def open_session() -> AsyncIterator[Peer]:
+    network = MemoryNetwork()
+    reports: list[CtlHaError] = []
+    entropy = random.Random(1).randbytes
+    link = Link(
+        LinkConfig(cluster="c", node="a", peer="b", resource="r", listen="a", peer_address="b"),
+        clock=TrioClock(),
+        entropy=entropy,
+        transport=network.transport("a"),
+        incarnation=1,
+        alive=lambda: True,
+        report=reports.append,
+    )
+    channel, dma = link.open_channel(1, slot_size=16, slots=4), Dma(link, entropy)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(link.run)
+        stream = await network.transport("b").dial("a")
+        hello = encode_hello(
+            Hello(cluster="c", node="b", incarnation=1, session_half=7, resources=(ResourceState("r", 0, 0),))
+        )
+        await stream.send_all(encode_header(FrameType.HELLO, (hello,)) + hello)
+        decoder = FrameDecoder()
+        while (frame := decoder.next_frame()) is None:
+            decoder.received(await stream.receive_into(decoder.space()))
+        session = frame.session
+        await stream.send_all(encode_header(FrameType.HELLO_CONFIRM, session=session))
+        decoder.admit()
+        with trio.fail_after(1):
+            while link.session is None:  # noqa: ASYNC110 - as above
+                await trio.sleep(0.0001)
+        yield Peer(stream, session, decoder, link, channel, dma, reports)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("lie", "fault"),
+    [
+        ("another request", "request"),
+        ("another key", "fragment"),
+        ("a gap", "fragment"),
+        ("too much", "fragment"),
+        ("too little", "fragment"),
+        ("done without data", "request"),
+        ("unknown reason", "reason"),
+        ("unknown status", "reason"),
+    ],
+)
+async def test_a_pull_that_is_answered_wrongly(autojump_clock: trio.testing.MockClock, lie: str, fault: str) -> None:
+    async with open_session() as peer:
+        into = bytearray(b"....")
+        peer.dma.start_pull(REMOTE, memoryview(into), on_done=peer.done.append)
+        _, _, body = await peer.next(FrameType.PULL)
+        request, key, offset, size, reply_key = PULL_BODY.unpack(body)
+        assert (key, offset, size) == (REMOTE.key, 0, 4)
+        reply = Flag.REPLY
+        frames = {
+            "another request": peer.fragment(request + 1, b"evil", flags=reply, key=reply_key),
+            "another key": peer.fragment(request, b"evil", flags=reply, key=bytes(16)),
+            "a gap": peer.fragment(request, b"il", flags=reply, key=reply_key, offset=2),
+            "too much": peer.fragment(request, b"very evil", flags=reply, key=reply_key),
+            "too little": peer.fragment(request, b"bad", flags=reply, key=reply_key),
+            "done without data": peer.verdict(request, SUCCESS),
+            "unknown reason": peer.verdict(request, 2, b"because"),
+            "unknown status": peer.verdict(request, 0),
+        }
+        assert await peer.fault_after(frames[lie]) == fault
+        assert into == b"....", "nothing was written"
+        assert [(transfer.status, transfer.reason) for transfer in peer.done] == [(DISCONNECT, "closed")]
+
+
+@pytest.mark.parametrize("lie", ["too early", "twice", "unknown"])
+async def test_a_push_that_is_answered_wrongly(autojump_clock: trio.testing.MockClock, lie: str) -> None:
+    async with open_session() as peer:
+        transfer = peer.dma.start_push(REMOTE, bytes(1 << 20), on_done=peer.done.append)
+        await peer.next(FrameType.PUSH)
+        verdicts = {
+            "too early": peer.verdict(transfer.request, SUCCESS),
+            "twice": peer.verdict(transfer.request, 2, b"rights") * 2,
+            "unknown": peer.verdict(transfer.request + 1, SUCCESS),
+        }
+        assert await peer.fault_after(verdicts[lie]) == "request"
+        assert len(peer.done) == 1
+
+
+async def test_an_answer_that_nobody_asked_for(autojump_clock: trio.testing.MockClock) -> None:
+    for data in ("verdict", "reply"):
+        async with open_session() as peer:
+            frame = (
+                peer.verdict(1, SUCCESS)
+                if data == "verdict"
+                else peer.fragment(1, b"evil", flags=Flag.REPLY, key=bytes(16))
+            )
+            assert await peer.fault_after(frame) == "request"
+
+
+@pytest.mark.parametrize(
+    ("lie", "fault"), [("gap", "fragment"), ("key", "fragment"), ("cut short", "request"), ("again", "request")]
+)
+async def test_a_push_in_disorder(autojump_clock: trio.testing.MockClock, lie: str, fault: str) -> None:
+    async with open_session() as peer:
+        memory = bytearray(b"." * 8)
+        key = peer.dma.register(memory, epoch=0).key
+        ask = Flag.REQUEST
+        begin = peer.fragment(2, b"ab", flags=ask, key=key, left=8)
+        rest = {
+            "gap": peer.fragment(2, b"evil", flags=ask, key=key, offset=4),
+            "key": peer.fragment(2, b"evil!!", flags=ask, key=bytes(16), offset=2),
+            "cut short": peer.fragment(3, b"evil", flags=ask, key=key),
+            "again": peer.fragment(2, b"cdefgh", flags=ask, key=key, offset=2)
+            + peer.fragment(2, b"evil", flags=ask, key=key),
+        }
+        assert await peer.fault_after(begin + rest[lie]) == fault
+        assert b"evil" not in memory
+
+
+async def test_memory_outside_of_the_region_cannot_be_reached_by_a_fragment_behind_a_good_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_session() as peer:
+        memory = bytearray(b"." * 8)
+        key = peer.dma.register(memory, epoch=0).key
+        too_long = peer.fragment(1, b"evil", flags=Flag.REQUEST, key=key, left=9)
+        await peer.stream.send_all(too_long)
+        _, _, body = await peer.next(FrameType.TRANSFER_DONE)
+        assert decode_verdict(body).denial == "out-of-range"
+        assert memory == b"." * 8, "not even what would have fitted"
+        assert peer.link.session is not None
+
+
+async def test_many_pulls_are_answered_in_order_and_the_surplus_is_busy(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        key = peer.dma.register(bytearray(b"data"), epoch=0, rights=Rights.READ).key
+        await peer.stream.send_all(b"".join(peer.pull(number, key) for number in range(1, 301)))
+        busy = []
+        for number in range(1, 301):
+            kind, _, body = await peer.next(FrameType.PUSH, FrameType.TRANSFER_DONE)
+            assert int.from_bytes(body[:8], "little") == number
+            if kind is FrameType.PUSH:
+                assert body.endswith(b"data")
+            else:
+                busy.append(number)
+                assert decode_verdict(body).status is BUSY
+        assert busy == list(range(257, 301))
+
+
+async def test_pulls_without_end_and_without_reading_end_the_session(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        key = peer.dma.register(bytearray(1 << 20), epoch=0, rights=Rights.READ).key
+        pulls = b"".join(peer.pull(number, key, 1 << 20) for number in range(1, 601))
+        assert await peer.fault_after(pulls) == "request"
+
+
+async def test_the_number_of_a_pull_is_not_used_again(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        assert await peer.fault_after(peer.pull(2, bytes(16)) + peer.pull(2, bytes(16))) == "request"
+
+
+async def test_messages_acknowledged_by_a_frame_that_ends_the_session_are_sent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What the peer acknowledges counts, though the same frame carries what it may not."""
+    async with open_session() as peer:
+        offer = CHANNEL_OPEN_BODY.pack(16, 4)
+        opened = encode_header(FrameType.CHANNEL_OPEN, (offer,), session=peer.session, channel=1, credit=4) + offer
+        await peer.stream.send_all(opened)
+        await trio.sleep(0.01)
+        told: list[ctl_ha_status] = []
+        peer.channel.send_nowait(bytes(16), on_settled=told.append)
+        peer.channel.send_nowait(bytes(16))
+        peer.channel.send_nowait(bytes(16), on_settled=told.append)
+        await peer.next(FrameType.MESSAGES)
+        wrong = encode_header(
+            FrameType.MESSAGES,
+            (bytes(16),),
+            session=peer.session,
+            channel=1,
+            count=1,
+            first_sequence=9,
+            acknowledged=2,
+            credit=4,
+        )
+        assert await peer.fault_after(wrong + bytes(16)) == "sequence"
+        assert told == [SUCCESS, DISCONNECT]
+        connected, sent, disconnected = await peer.channel.receive_events()
+        assert isinstance(connected, Connected)
+        assert sent == EventRange(ctl_ha_event.CTL_HA_EVT_MSG_SENT, 1, SUCCESS)
+        assert isinstance(disconnected, Disconnected)
+
+
+async def test_what_comes_with_the_frame_in_which_the_session_was_ended_here_is_dropped(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_session() as peer:
+        offer = CHANNEL_OPEN_BODY.pack(16, 4)
+        opened = encode_header(FrameType.CHANNEL_OPEN, (offer,), session=peer.session, channel=1, credit=4) + offer
+        await peer.stream.send_all(opened)
+        await trio.sleep(0.01)
+        peer.channel.send_nowait(bytes(16), on_settled=lambda _: peer.link.drop("from within"))
+        await peer.next(FrameType.MESSAGES)
+        answer = encode_header(
+            FrameType.MESSAGES,
+            (bytes(16),),
+            session=peer.session,
+            channel=1,
+            count=1,
+            first_sequence=1,
+            acknowledged=1,
+            credit=4,
+        )
+        await peer.stream.send_all(answer + bytes(16))
+        await trio.sleep(0.01)
+        events = await peer.channel.receive_events()
+        assert [type(event) for event in events] == [Connected, Disconnected]
+        assert peer.reports == []
+
+
+async def test_nothing_is_answered_after_the_farewell(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        key = peer.dma.register(bytearray(4), epoch=0, rights=Rights.READ | Rights.WRITE).key
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.link.goodbye, "bye")
+            await peer.next(FrameType.GOODBYE)
+            await peer.stream.send_all(peer.pull(1, key) + peer.fragment(2, b"data", flags=Flag.REQUEST, key=key))
+            with pytest.raises(AssertionError, match="the session has ended"):
+                await peer.next(*FrameType)

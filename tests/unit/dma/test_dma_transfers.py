@@ -1,0 +1,713 @@
+"""Pushes and pulls that are answered: done once and in order, denied by name, cut anywhere. All under virtual time."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, InvalidError, RemoteProtocolError
+from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
+from ctlha_trio.dma import TRANSFERS_IN_FLIGHT_MAX, Dma, Region, Rights, Transfer
+from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LinkConfig
+from ctlha_trio.seams import Buffer, MemoryNetwork, TrioClock
+
+SLOT = 16
+MIB = 1024 * 1024
+FRAGMENT = 256 * 1024
+SIZES = [1, 7, FRAGMENT, FRAGMENT + 1, 3 * MIB + 1]
+BOTH = Rights.READ | Rights.WRITE
+WAIT, SUCCESS, ERROR, DISCONNECT = (
+    ctl_ha_status.CTL_HA_STATUS_WAIT,
+    ctl_ha_status.CTL_HA_STATUS_SUCCESS,
+    ctl_ha_status.CTL_HA_STATUS_ERROR,
+    ctl_ha_status.CTL_HA_STATUS_DISCONNECT,
+)
+
+
+@attrs.define(eq=False)
+class Side:
+    """One node: link, channel, DMA, and what its transfers came to."""
+
+    link: Link
+    channel: Channel
+    dma: Dma
+    reports: list[CtlHaError]
+    done: list[Transfer] = attrs.field(factory=list)
+    _starting: bool = False
+
+    def on_done(self, transfer: Transfer) -> None:
+        assert not self._starting, "never within a start"
+        assert transfer.status is not WAIT
+        assert all(transfer is not other for other in self.done), "done twice"
+        if transfer.status is DISCONNECT:
+            assert self.channel.has_session, "before the channel is told of the loss"
+            assert self.link.session is None, "no session to start anything in"
+        self.done.append(transfer)
+
+    def push(self, remote: RemoteBuffer, data: Buffer) -> Transfer:
+        return self._start(lambda: self.dma.start_push(remote, data, on_done=self.on_done))
+
+    def pull(self, remote: RemoteBuffer, into: bytearray) -> Transfer:
+        return self._start(lambda: self.dma.start_pull(remote, memoryview(into), on_done=self.on_done))
+
+    def _start(self, start: Callable[[], Transfer]) -> Transfer:
+        self._starting = True
+        try:
+            return start()
+        finally:
+            self._starting = False
+
+    def register(self, memory: bytearray, rights: Rights = BOTH) -> Region:
+        return self.dma.register(memory, epoch=self.link.epoch, rights=rights)
+
+    @property
+    def told(self) -> list[tuple[ctl_ha_status, str]]:
+        return [(transfer.status, transfer.reason) for transfer in self.done]
+
+    @property
+    def faults(self) -> list[str]:
+        return [error.reason for error in self.reports if isinstance(error, RemoteProtocolError)]
+
+
+def make_side(network: MemoryNetwork, node: str, peer: str) -> Side:
+    reports: list[CtlHaError] = []
+    entropy = random.Random(node).randbytes
+    link = Link(
+        LinkConfig(cluster="c", node=node, peer=peer, resource="r", listen=node, peer_address=peer),
+        clock=TrioClock(),
+        entropy=entropy,
+        transport=network.transport(node),
+        incarnation=1,
+        alive=lambda: True,
+        report=reports.append,
+    )
+    link.announce(epoch=5, revision=5)
+    return Side(link, link.open_channel(1, slot_size=SLOT, slots=64), Dma(link, entropy), reports)
+
+
+@attrs.define(eq=False)
+class Pair:
+    network: MemoryNetwork
+    nursery: trio.Nursery
+    a: Side
+    b: Side
+
+    async def online(self) -> None:
+        await until(lambda: self.a.link.session is not None and self.b.link.session is not None)
+        await self.quiet()
+
+    async def quiet(self) -> None:
+        await trio.sleep(0.01)
+
+    @property
+    def session(self) -> int:
+        """Number of the session that both are in."""
+        one, other = self.a.link.session, self.b.link.session
+        assert one is not None
+        assert other is not None
+        assert one.session == other.session
+        return one.session
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    with trio.fail_after(within_s):
+        while not condition():  # noqa: ASYNC110 - states of two nodes have no common event, and time is virtual
+            await trio.sleep(0.0001)
+
+
+@asynccontextmanager
+async def open_pair(*, is_clean: bool = True) -> AsyncIterator[Pair]:
+    network = MemoryNetwork()
+    async with trio.open_nursery() as nursery:
+        pair = Pair(network, nursery, make_side(network, "a", "b"), make_side(network, "b", "a"))
+        await nursery.start(pair.a.link.run)
+        await nursery.start(pair.b.link.run)
+        await pair.online()
+        yield pair
+        nursery.cancel_scope.cancel()
+    if is_clean:
+        assert pair.a.faults == pair.b.faults == [], "the session was left alone"
+
+
+def random_bytes(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+def message(number: int) -> bytes:
+    return number.to_bytes(SLOT, "little")
+
+
+# What works
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_push_is_done_when_it_is_placed(autojump_clock: trio.testing.MockClock, size: int) -> None:
+    async with open_pair() as pair:
+        memory = bytearray(b"\xaa" * (size + 200))
+        data = random_bytes(size)
+        transfer = pair.a.push(pair.b.register(memory).remote.at(100), data)
+        assert (transfer.status, pair.a.done) == (WAIT, [])
+        await until(lambda: bool(pair.a.done))
+        assert bytes(memory) == b"\xaa" * 100 + data + b"\xaa" * 100
+        await pair.quiet()
+        assert pair.a.told == [(SUCCESS, "")]
+        assert pair.a.link.statistics().pushed_bytes_out == pair.b.link.statistics().pushed_bytes_in == size
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_pull_is_done_when_the_data_is_here(autojump_clock: trio.testing.MockClock, size: int) -> None:
+    async with open_pair() as pair:
+        data = random_bytes(size)
+        into = bytearray(size)
+        transfer = pair.a.pull(pair.b.register(bytearray(b"x" * 100 + data + b"y")).remote.at(100), into)
+        assert (transfer.status, pair.a.done) == (WAIT, [])
+        await until(lambda: bool(pair.a.done))
+        assert into == data
+        await pair.quiet()
+        assert pair.a.told == [(SUCCESS, "")]
+        assert pair.b.link.statistics().pulled_bytes_out == pair.a.link.statistics().pulled_bytes_in == size
+
+
+async def test_each_direction_is_done_in_the_order_of_its_starts(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        chance = random.Random(1)
+        memory, source = bytearray(16 * MIB), bytearray(random_bytes(MIB))
+        target, other = pair.b.register(memory, Rights.WRITE), pair.b.register(source, Rights.READ)
+        pushes, pulls, expected, pulled = [], [], bytearray(), []
+        for _ in range(64):
+            data = random_bytes(chance.choice([1, 100, FRAGMENT, FRAGMENT + 1]))
+            pushes.append(pair.a.push(target.remote.at(len(expected)), data))
+            expected += data
+            pulled.append(bytearray(chance.choice([1, 100, FRAGMENT, FRAGMENT + 1])))
+            pulls.append(pair.a.pull(other.remote, pulled[-1]))
+        await until(lambda: len(pair.a.done) == 128)
+        assert memory.startswith(expected)
+        assert all(source.startswith(into) for into in pulled)
+        for kind in (pushes, pulls):
+            assert [transfer for transfer in pair.a.done if transfer in kind] == kind
+        assert {transfer.status for transfer in pair.a.done} == {SUCCESS}
+
+
+async def test_both_sides_push_and_pull_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        session = pair.session
+        memories = [bytearray(2 * MIB) for _ in range(4)]
+        for one, other, memory in ((pair.a, pair.b, memories[0]), (pair.b, pair.a, memories[1])):
+            one.push(other.register(memory).remote, random_bytes(2 * MIB))
+        for one, other, memory in ((pair.a, pair.b, memories[2]), (pair.b, pair.a, memories[3])):
+            one.pull(other.register(bytearray(random_bytes(2 * MIB))).remote, memory)
+        await until(lambda: len(pair.a.done) == len(pair.b.done) == 2)
+        assert [memory == random_bytes(2 * MIB) for memory in memories] == [True] * 4
+        assert pair.session == session
+
+
+@pytest.mark.parametrize("kind", ["push", "pull"])
+async def test_messages_and_other_bulk_data_pass_between_fragments(
+    autojump_clock: trio.testing.MockClock, kind: str
+) -> None:
+    async with open_pair() as pair:
+        large, small = pair.b.register(bytearray(8 * MIB)).remote, pair.b.register(bytearray(MIB)).remote
+        messages_in: list[int] = []
+
+        def on_done(_: Transfer) -> None:
+            messages_in.append(pair.b.link.statistics().messages_in)
+
+        if kind == "push":
+            pair.a.dma.start_push(large, bytes(8 * MIB), on_done=on_done)
+            pair.a.dma.start_pull(small, memoryview(bytearray(MIB)), on_done=on_done)
+        else:
+            pair.a.dma.start_pull(large, memoryview(bytearray(8 * MIB)), on_done=on_done)
+            pair.a.dma.start_push(small, bytes(MIB), on_done=on_done)
+        await pair.a.dma.push_message(small, bytes(MIB), pair.a.channel, message(1))
+        pair.a.channel.send_nowait(message(2))
+        await until(lambda: len(messages_in) == 2)
+        assert messages_in[0] >= 1, "the message did not wait for a transfer"
+        assert messages_in[1] == 2, "the pushed message did not wait for the large one"
+        numbers = [int.from_bytes(pair.b.channel.receive_nowait(), "little") for _ in range(2)]
+        assert numbers == [2, 1]
+
+
+async def test_no_kind_of_bulk_data_starves_another(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        there, here = pair.b.register(bytearray(8 * MIB)).remote, pair.a.register(bytearray(8 * MIB)).remote
+        messages_in: list[int] = []
+
+        def on_done(_: Transfer) -> None:
+            messages_in.append(pair.b.link.statistics().messages_in)
+
+        for number in range(8):
+            await pair.a.dma.push_message(there, bytes(8 * MIB), pair.a.channel, message(number))
+        pair.a.dma.start_push(there, bytes(8 * MIB), on_done=on_done)
+        pair.b.dma.start_pull(here, memoryview(bytearray(8 * MIB)), on_done=on_done)
+        await until(lambda: len(messages_in) == 2)
+        assert messages_in[0] <= messages_in[1] <= 4, "a third each"
+
+
+async def test_the_same_memory_may_have_two_names(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        memory = bytearray(4)
+        one, other = pair.b.register(memory, Rights.WRITE), pair.b.register(memory, Rights.READ)
+        assert one.key != other.key
+        into = bytearray(4)
+        pair.a.push(one.remote, b"data")
+        await until(lambda: len(pair.a.done) == 1)
+        one.close()
+        pair.a.pull(other.remote, into)
+        pair.a.push(one.remote, b"more")
+        await until(lambda: len(pair.a.done) == 3)
+        assert pair.a.told[1:] in ([(SUCCESS, ""), (ERROR, "unknown-key")], [(ERROR, "unknown-key"), (SUCCESS, "")])
+        assert into == memory == b"data"
+
+
+async def test_memory_that_changes_while_it_is_pulled(autojump_clock: trio.testing.MockClock) -> None:
+    """What arrives is a mixture; the frames that carry it are sound, and the session goes on."""
+    async with open_pair() as pair:
+        session = pair.session
+        memory, into = bytearray(3 * MIB + 1), bytearray(3 * MIB + 1)
+        pair.a.pull(pair.b.register(memory).remote, into)
+        number = 0
+        with trio.fail_after(1):
+            while not pair.a.done:
+                number = number % 255 + 1
+                memory[:] = bytes([number]) * len(memory)
+                await trio.lowlevel.checkpoint()
+        assert pair.a.told == [(SUCCESS, "")]
+        assert len(set(into)) > 1
+        for start in range(0, len(into), FRAGMENT):
+            assert len(set(into[start : start + FRAGMENT])) == 1, "a fragment is of one moment"
+        assert pair.session == session
+
+
+# What the owner of the memory denies
+
+
+@attrs.define(eq=False)
+class Denied:
+    """Memory of b that something is wrong with, and what was asked of it."""
+
+    remote: RemoteBuffer
+    size: int
+    reason: str
+
+
+async def prepare(pair: Pair, memory: bytearray, case: str, right: Rights) -> Denied:
+    region = pair.b.register(memory, right)
+    match case:
+        case "unknown-key":
+            return Denied(RemoteBuffer(bytes([region.key[0] ^ 1]) + region.key[1:]), 4, case)
+        case "closed":
+            region.close()
+            return Denied(region.remote, 4, "unknown-key")
+        case "expired-key":
+            pair.b.link.announce(epoch=6, revision=6)
+            return Denied(region.remote, 4, case)
+        case "expired-with-session":
+            pair.b.link.drop("test")
+            await pair.online()
+            return Denied(region.remote, 4, "expired-key")
+        case "stale-epoch":
+            pair.a.link.announce(epoch=6, revision=6)
+            return Denied(region.remote, 4, case)
+        case "rights":
+            region.close()
+            return Denied(pair.b.register(memory, BOTH & ~right).remote, 4, case)
+        case "end":
+            return Denied(region.remote.at(len(memory) - 3), 4, "out-of-range")
+        case "behind":
+            return Denied(region.remote.at(len(memory)), 1, "out-of-range")
+        case "far":
+            return Denied(region.remote.at(2**63 - 1), 4, "out-of-range")
+        case "large":
+            return Denied(region.remote, len(memory) + 1, "out-of-range")
+    raise AssertionError(case)
+
+
+CASES = [
+    "unknown-key",
+    "closed",
+    "expired-key",
+    "expired-with-session",
+    "stale-epoch",
+    "rights",
+    "end",
+    "behind",
+    "far",
+    "large",
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", ["push", "pull"])
+async def test_a_denied_transfer_has_its_reason_and_harms_nothing(
+    autojump_clock: trio.testing.MockClock, kind: str, case: str
+) -> None:
+    async with open_pair() as pair:
+        memory = bytearray(b"\xaa" * (2 * FRAGMENT + 5))
+        right = Rights.WRITE if kind == "push" else Rights.READ
+        denied = await prepare(pair, memory, case, right)
+        session, into = pair.session, bytearray(b"\xbb" * denied.size)
+        if kind == "push":
+            pair.a.push(denied.remote, b"\xee" * denied.size)
+        else:
+            pair.a.pull(denied.remote, into)
+        await until(lambda: bool(pair.a.done))
+        await pair.quiet()
+        assert pair.a.told == [(ERROR, denied.reason)]
+        assert memory == b"\xaa" * (2 * FRAGMENT + 5), "nothing was written"
+        assert into == b"\xbb" * denied.size, "nothing was read"
+        assert pair.session == session
+        assert pair.b.link.statistics().pushed_bytes_in == pair.b.link.statistics().pulled_bytes_out == 0
+
+
+async def test_a_denied_transfer_leaves_the_others_alone(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        memory, source = bytearray(3 * MIB), bytearray(random_bytes(3 * MIB))
+        target, other = pair.b.register(memory), pair.b.register(source)
+        unknown, into = RemoteBuffer(bytes(16)), [bytearray(MIB), bytearray(MIB)]
+        data = random_bytes(3 * MIB)
+        pair.a.push(target.remote, data[:MIB])
+        pair.a.push(unknown, bytes(3 * MIB))
+        pair.a.push(target.remote.at(MIB), data[MIB:])
+        pair.a.pull(other.remote, into[0])
+        pair.a.pull(unknown, bytearray(MIB))
+        pair.a.pull(other.remote.at(MIB), into[1])
+        await until(lambda: len(pair.a.done) == 6)
+        by_request = sorted(pair.a.done, key=lambda transfer: transfer.request)
+        assert [transfer.status for transfer in by_request] == [SUCCESS, ERROR, SUCCESS] * 2
+        assert memory == data
+        assert into[0] + into[1] == source[: 2 * MIB]
+        assert 0 < pair.b.link.statistics().denied_bytes_in < 3 * MIB, "the rest was not sent"
+
+
+async def test_the_data_of_a_denied_push_may_change_as_soon_as_it_is_done(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        session = pair.session
+        data = bytearray(8 * MIB)
+        told: list[str] = []
+
+        def on_done(transfer: Transfer) -> None:
+            told.append(transfer.reason)
+            data[:] = b"\xff" * len(data)
+
+        for _ in range(10):
+            pair.a.dma.start_push(RemoteBuffer(bytes(16)), data, on_done=on_done)
+        await until(lambda: len(told) == 10)
+        await trio.sleep(1)
+        assert told == ["unknown-key"] * 10
+        assert pair.session == session
+
+
+@pytest.mark.parametrize("kind", ["push", "pull"])
+@pytest.mark.parametrize(
+    ("how", "reason"), [("close", "unknown-key"), ("announce here", "expired-key"), ("announce there", "stale-epoch")]
+)
+async def test_a_key_that_dies_in_the_middle_ends_the_rest(
+    autojump_clock: trio.testing.MockClock, kind: str, how: str, reason: str
+) -> None:
+    async with open_pair() as pair:
+        session = pair.session
+        memory, into = bytearray(8 * MIB), bytearray(8 * MIB)
+        region = pair.b.register(memory)
+        changed = memory if kind == "push" else into
+        if kind == "push":
+            pair.a.push(region.remote, b"\x01" * len(memory))
+        else:
+            memory[:] = b"\x01" * len(memory)
+            pair.a.pull(region.remote, into)
+        with trio.fail_after(1):
+            while not changed[0]:
+                await trio.lowlevel.checkpoint()
+        match how:
+            case "close":
+                region.close()
+            case "announce here":
+                pair.b.link.announce(epoch=6, revision=6)
+            case _:
+                pair.a.link.announce(epoch=6, revision=6)
+                pair.a.channel.send_nowait(message(1))  # a frame of any kind tells the owner of a pull
+        await until(lambda: bool(pair.a.done))
+        snapshot = bytes(changed)
+        await pair.quiet()
+        assert pair.a.told == [(ERROR, reason)]
+        assert changed == snapshot, "nothing is written afterwards"
+        assert changed[-1] == 0
+        assert pair.session == session
+        if how != "announce there":
+            memory.extend(b"may be resized again")
+
+
+# What cannot be started
+
+
+async def test_what_cannot_be_transferred(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = pair.b.register(bytearray(16)).remote
+        for bad in (RemoteBuffer(b"short"), RemoteBuffer(remote.key, -1), RemoteBuffer(remote.key, 2**63)):
+            with pytest.raises(InvalidError):
+                pair.a.push(bad, b"data")
+            with pytest.raises(InvalidError):
+                pair.a.pull(bad, bytearray(4))
+        for nothing in (b"", memoryview(b"data")[::2]):
+            with pytest.raises(InvalidError):
+                pair.a.push(remote, nothing)
+        released = memoryview(b"data")
+        released.release()
+        for useless in (memoryview(bytearray(0)), memoryview(b"data"), memoryview(bytearray(4))[::2], released):
+            with pytest.raises(InvalidError):
+                pair.a.dma.start_pull(remote, useless, on_done=pair.a.on_done)
+        for wrong in (RemoteBuffer("k" * 16), RemoteBuffer(remote.key, 1.0)):  # type: ignore[arg-type]
+            with pytest.raises(TypeError):
+                pair.a.push(wrong, b"data")
+        with pytest.raises(TypeError):
+            pair.a.push(remote, "data")  # type: ignore[arg-type]
+        with pytest.raises(InvalidError):
+            pair.b.register(bytearray(1), Rights(0))
+        pair.a.link.drop("test")
+        with pytest.raises(DisconnectError):
+            pair.a.push(remote, b"data")
+        with pytest.raises(DisconnectError):
+            pair.a.pull(remote, bytearray(4))
+        await pair.online()
+        assert pair.a.done == []
+
+
+async def test_larger_items_are_counted_in_bytes(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        memory, into = bytearray(16), bytearray(16)
+        remote = pair.b.register(memory).remote
+        pair.a.push(remote, memoryview(bytes(range(16))).cast("Q"))
+        await until(lambda: len(pair.a.done) == 1)
+        pair.a.dma.start_pull(remote, memoryview(into).cast("I"), on_done=pair.a.on_done)
+        await until(lambda: len(pair.a.done) == 2)
+        assert memory == into == bytes(range(16))
+
+
+async def test_more_in_flight_than_allowed_are_busy(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        memory = bytearray(TRANSFERS_IN_FLIGHT_MAX)
+        remote = pair.b.register(memory).remote
+        for number in range(TRANSFERS_IN_FLIGHT_MAX):
+            if number % 2:
+                pair.a.push(remote.at(number), b"x")
+            else:
+                pair.a.pull(remote.at(number), bytearray(1))
+        with pytest.raises(BusyError):
+            pair.a.push(remote, b"x")
+        with pytest.raises(BusyError):
+            pair.a.pull(remote, bytearray(1))
+        await until(lambda: len(pair.a.done) == TRANSFERS_IN_FLIGHT_MAX)
+        assert {transfer.status for transfer in pair.a.done} == {SUCCESS}
+        assert memory == b"\0x" * (TRANSFERS_IN_FLIGHT_MAX // 2)
+        for number in range(TRANSFERS_IN_FLIGHT_MAX):
+            pair.a.pull(remote.at(number), bytearray(1))
+        await until(lambda: len(pair.a.done) == 2 * TRANSFERS_IN_FLIGHT_MAX)
+        assert {transfer.status for transfer in pair.a.done} == {SUCCESS}, "an honest peer is never busy"
+
+
+async def test_the_next_may_be_started_from_within(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = pair.b.register(bytearray(FRAGMENT)).remote
+        into = memoryview(bytearray(FRAGMENT))
+        numbers: list[int] = []
+
+        def pull_next(transfer: Transfer) -> None:
+            assert transfer.status is SUCCESS
+            numbers.append(transfer.request)
+            if len(numbers) < 50:
+                pair.a.dma.start_pull(remote, into, on_done=push_next)
+
+        def push_next(transfer: Transfer) -> None:
+            assert transfer.status is SUCCESS
+            numbers.append(transfer.request)
+            pair.a.dma.start_push(remote, into, on_done=pull_next)
+
+        pair.a.dma.start_pull(remote, into, on_done=push_next)
+        await until(lambda: len(numbers) == 50)
+        assert numbers == list(range(1, 51))
+
+
+# Loss
+
+
+async def end_session(pair: Pair, how: str) -> None:
+    match how:
+        case "drop here":
+            pair.a.link.drop("test")
+        case "drop there":
+            pair.b.link.drop("test")
+        case "reset":
+            pair.network.reset("a", "b")
+        case "silence":
+            pair.network.cut("a", "b")
+            pair.network.cut("b", "a")
+        case "deaf":
+            pair.network.cut("b", "a")
+        case "goodbye here":
+            await pair.a.link.goodbye("bye")
+        case "goodbye there":
+            await pair.b.link.goodbye("bye")
+        case "stop":
+            pair.nursery.cancel_scope.cancel()
+
+
+ENDS = ["drop here", "drop there", "reset", "silence", "deaf", "goodbye here", "goodbye there", "stop"]
+
+
+@pytest.mark.parametrize("stage", range(0, 36, 3))
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_session_cut_at_any_stage_ends_each_transfer_once(
+    autojump_clock: trio.testing.MockClock, how: str, stage: int
+) -> None:
+    async with open_pair(is_clean=False) as pair:
+        memory, source = bytearray(2 * MIB + 1), bytearray(random_bytes(2 * MIB + 1))
+        target, other = pair.b.register(memory, Rights.WRITE), pair.b.register(source, Rights.READ)
+        into, late = bytearray(len(source)), bytearray(len(source))
+        data = random_bytes(len(memory))
+        transfers = [
+            pair.a.push(target.remote, data),
+            pair.a.pull(other.remote, into),
+            pair.a.push(RemoteBuffer(bytes(16)), data),
+            pair.a.pull(other.remote, late),
+        ]
+        for _ in range(stage):
+            await trio.lowlevel.checkpoint()
+        with trio.CancelScope(shield=True):
+            await end_session(pair, how)
+            await trio.sleep(2)
+            assert sorted(transfer.request for transfer in pair.a.done) == [1, 2, 3, 4]
+            pushed, pulled, denied, second = transfers
+            for transfer in transfers:
+                assert transfer.status in {SUCCESS if transfer is not denied else ERROR, DISCONNECT}
+                assert transfer.reason or transfer.status is SUCCESS
+            if pushed.status is SUCCESS:
+                assert memory == data
+            if pulled.status is SUCCESS:
+                assert into == source
+            if second.status is SUCCESS:
+                assert late == source
+            for kind in ([pushed, denied], [pulled, second]):
+                assert [transfer for transfer in pair.a.done if transfer in kind] == kind
+            events = await pair.a.channel.receive_events()
+            assert [type(event) for event in events[:2]] == [Connected, Disconnected]
+            pair.network.heal()
+            snapshot = [bytes(into), bytes(late), bytes(memory)]
+            await trio.sleep(5)
+            assert [bytes(into), bytes(late), bytes(memory)] == snapshot, "nothing of a dead session is written"
+            assert len(pair.a.done) == 4
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"), [("drop here", "closed"), ("silence", "silent"), ("goodbye there", "goodbye")]
+)
+async def test_a_loss_has_its_reason(autojump_clock: trio.testing.MockClock, how: str, reason: str) -> None:
+    async with open_pair() as pair:
+        remote = pair.b.register(bytearray(8 * MIB)).remote
+        pair.network.cut("b", "a")
+        pair.a.push(remote, bytes(8 * MIB))
+        pair.a.pull(remote, bytearray(8 * MIB))
+        await pair.quiet()
+        if how != "silence":
+            pair.network.heal()
+        await end_session(pair, how)
+        await until(lambda: len(pair.a.done) == 2)
+        await pair.quiet()
+        expected = {(DISCONNECT, reason)}
+        if how == "goodbye there":
+            expected |= {(DISCONNECT, "closed"), (SUCCESS, "")}
+        assert set(pair.a.told) <= expected
+
+
+async def test_nothing_can_be_started_behind_a_farewell(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = pair.b.register(bytearray(MIB)).remote
+        pair.network.cut("a", "b")
+        pair.a.push(remote, bytes(MIB))
+        pair.nursery.start_soon(pair.a.link.goodbye, "bye")
+        await pair.quiet()
+        assert pair.a.link.session is not None
+        with pytest.raises(DisconnectError):
+            pair.a.push(remote, b"data")
+        with pytest.raises(DisconnectError):
+            pair.a.pull(remote, bytearray(4))
+        await until(lambda: bool(pair.a.done))
+        assert pair.a.told == [(DISCONNECT, "closed")]
+
+
+async def test_nothing_can_be_started_from_within_a_loss(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = pair.b.register(bytearray(MIB)).remote
+        refused: list[type[CtlHaError]] = []
+
+        def try_again(transfer: Transfer) -> None:
+            assert transfer.status is DISCONNECT
+            for start in (
+                lambda: pair.a.push(remote, b"data"),
+                lambda: pair.a.pull(remote, bytearray(4)),
+                lambda: pair.a.register(bytearray(4)),
+                lambda: pair.a.channel.send_nowait(message(1)),
+            ):
+                with pytest.raises(DisconnectError) as caught:
+                    start()
+                refused.append(caught.type)
+            pair.a.link.drop("again")
+
+        for _ in range(3):
+            pair.a.dma.start_push(remote, bytes(MIB), on_done=try_again)
+        pair.a.link.drop("test")
+        assert refused == [DisconnectError] * 12
+        await pair.online()
+        events = await pair.a.channel.receive_events()
+        assert [type(event) for event in events] == [Connected, Disconnected]
+
+
+async def test_who_is_told_may_end_the_session(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = pair.b.register(bytearray(MIB)).remote
+        first: list[Transfer] = []
+
+        def drop(transfer: Transfer) -> None:
+            first.append(transfer)
+            pair.a.link.drop("from within")
+
+        pair.a.dma.start_pull(remote, memoryview(bytearray(MIB)), on_done=drop)
+        pair.a.pull(remote, bytearray(MIB))
+        pair.a.push(remote, bytes(MIB))
+        await until(lambda: bool(first))
+        assert first[0].status is SUCCESS
+        assert sum(transfer.status is DISCONNECT for transfer in pair.a.done) >= 1
+        assert len(pair.a.done) == 2
+        await pair.online()
+
+
+async def test_a_new_session_numbers_anew_and_answers_of_the_old_do_not_count(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        memory = bytearray(MIB)
+        old = pair.a.push(pair.b.register(memory).remote, bytes(MIB))
+        await trio.lowlevel.checkpoint()
+        pair.a.link.drop("test")
+        await pair.online()
+        new = pair.a.push(pair.b.register(memory).remote, b"data")
+        await until(lambda: len(pair.a.done) == 2)
+        assert (old.request, new.request) == (1, 1)
+        assert (old.status, new.status) == (DISCONNECT, SUCCESS)
+
+
+async def test_transfers_make_no_events_of_their_own(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = pair.b.register(bytearray(4)).remote
+        pair.a.push(remote, b"data")
+        pair.a.pull(remote, bytearray(4))
+        await until(lambda: len(pair.a.done) == 2)
+        pair.a.channel.send_nowait(message(1))
+        await pair.quiet()
+        for side, event in ((pair.a, ctl_ha_event.CTL_HA_EVT_MSG_SENT), (pair.b, ctl_ha_event.CTL_HA_EVT_MSG_RECV)):
+            events = [event for event in await side.channel.receive_events() if isinstance(event, EventRange)]
+            assert [each.event for each in events] == [event]

@@ -1,0 +1,438 @@
+"""Requests and answers of one session, without a stream: order, bounds, and a peer that answers or asks wrongly."""
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+import attrs
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from ctlha_trio._errors import BusyError, RemoteProtocolError
+from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
+from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Transfer
+from ctlha_trio.link._answers import ANSWERS_OWED_MAX, PULLS_OWED_MAX, Answers
+from ctlha_trio.link._requests import Requests
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Denial, Fault, Fragment, PullRequest, SessionCore, Verdict
+
+WAIT, SUCCESS, ERROR, DISCONNECT, BUSY = (
+    ctl_ha_status.CTL_HA_STATUS_WAIT,
+    ctl_ha_status.CTL_HA_STATUS_SUCCESS,
+    ctl_ha_status.CTL_HA_STATUS_ERROR,
+    ctl_ha_status.CTL_HA_STATUS_DISCONNECT,
+    ctl_ha_status.CTL_HA_STATUS_BUSY,
+)
+REMOTE = RemoteBuffer(bytes(16), 100)
+REPLY_KEY = b"r" * 16
+
+
+@attrs.define(eq=False)
+class Asker:
+    """Requests, and what their starter was told."""
+
+    requests: Requests = attrs.field(factory=Requests)
+    done: list[Transfer] = attrs.field(factory=list)
+
+    def push(self, size: int = 4) -> Transfer:
+        return self.requests.push(REMOTE, memoryview(bytes(size)), self.done.append)
+
+    def pull(self, size: int = 4) -> tuple[Transfer, bytearray]:
+        into = bytearray(b"." * size)
+        return self.requests.pull(REMOTE, memoryview(into), REPLY_KEY, self.done.append), into
+
+    def write(self) -> list[Fragment]:
+        """Everything, as a writer does that is never held up."""
+        fragments = []
+        list(self.requests.take_pulls())
+        while (fragment := self.requests.next_fragment()) is not None:
+            fragments.append(fragment)
+            self.requests.sent()
+        return fragments
+
+    @property
+    def told(self) -> list[tuple[int, ctl_ha_status, str]]:
+        return [(transfer.request, transfer.status, transfer.reason) for transfer in self.done]
+
+
+def reply(request: int, data: bytes, *, offset: int = 0, left: int | None = None, key: bytes = REPLY_KEY) -> Fragment:
+    return Fragment(request, key, offset, len(data) if left is None else left, data)
+
+
+def take(requests: Requests, answer: Verdict | Fragment) -> None:
+    if isinstance(answer, Verdict):
+        requests.take_verdict(answer)
+    else:
+        requests.take_reply(answer)
+
+
+def test_requests_are_numbered_over_both_kinds() -> None:
+    asker = Asker()
+    assert [asker.push().request, asker.pull()[0].request, asker.push().request] == [1, 2, 3]
+    assert [fragment.request for fragment in asker.write()] == [1, 3]
+    assert asker.told == []
+
+
+def test_a_push_is_cut_into_fragments_that_tell_what_is_left() -> None:
+    asker = Asker()
+    asker.push(2 * FRAGMENT_SIZE_MAX + 1)
+    places = [(fragment.offset, fragment.left, len(fragment.data)) for fragment in asker.write()]
+    assert places == [
+        (100, 2 * FRAGMENT_SIZE_MAX + 1, FRAGMENT_SIZE_MAX),
+        (100 + FRAGMENT_SIZE_MAX, FRAGMENT_SIZE_MAX + 1, FRAGMENT_SIZE_MAX),
+        (100 + 2 * FRAGMENT_SIZE_MAX, 1, 1),
+    ]
+
+
+def test_a_push_is_done_when_the_peer_says_so() -> None:
+    asker = Asker()
+    transfer = asker.push()
+    asker.push()
+    asker.write()
+    assert transfer.status is WAIT
+    asker.requests.take_verdict(Verdict(1))
+    asker.requests.take_verdict(Verdict(2, Denial.RIGHTS))
+    assert asker.told == [(1, SUCCESS, ""), (2, ERROR, "rights")]
+
+
+def test_a_pull_is_done_with_its_last_byte_or_a_denial() -> None:
+    asker = Asker()
+    _, into = asker.pull(4)
+    _, other = asker.pull(4)
+    _, third = asker.pull(4)
+    asker.write()
+    asker.requests.take_reply(reply(1, b"ab", left=4))
+    assert asker.told == []
+    asker.requests.take_reply(reply(1, b"cd", offset=2))
+    asker.requests.take_reply(reply(2, b"ab", left=4))
+    asker.requests.take_verdict(Verdict(2, Denial.EXPIRED_KEY))
+    asker.requests.take_verdict(Verdict(3, Denial.BUSY))
+    assert asker.told == [(1, SUCCESS, ""), (2, ERROR, "expired-key"), (3, BUSY, "busy")]
+    assert [into, other, third] == [b"abcd", b"ab..", b"...."]
+
+
+def test_a_denied_push_sends_no_more_and_its_memory_is_given_back_after_the_senders_hands() -> None:
+    asker = Asker()
+    asker.push(3 * FRAGMENT_SIZE_MAX)
+    asker.push(4)
+    asker.requests.next_fragment()
+    asker.requests.sent()
+    asker.requests.next_fragment()
+    asker.requests.take_verdict(Verdict(1, Denial.OUT_OF_RANGE))
+    assert asker.told == [], "the second fragment is being sent: its data may not change yet"
+    with pytest.raises(RemoteProtocolError, match="request"):
+        asker.requests.take_verdict(Verdict(1))
+    asker.requests.sent()
+    assert asker.told == [(1, ERROR, "out-of-range")]
+    fragment = asker.requests.next_fragment()
+    assert fragment is not None
+    assert fragment.request == 2
+
+
+def test_a_verdict_that_came_before_the_loss_counts() -> None:
+    asker = Asker()
+    asker.push(4)
+    asker.requests.next_fragment()
+    asker.requests.take_verdict(Verdict(1, Denial.RIGHTS))
+    asker.requests.lose("closed")
+    asker.requests.sent()
+    assert asker.told == [(1, ERROR, "rights")]
+
+
+def test_a_loss_ends_everything_in_the_order_of_the_starts_once() -> None:
+    asker = Asker()
+    for _ in range(3):
+        asker.push(FRAGMENT_SIZE_MAX + 1)
+        asker.pull()
+    asker.requests.next_fragment()
+    list(asker.requests.take_pulls())
+    asker.requests.lose("silent")
+    asker.requests.lose("closed")
+    asker.requests.sent()
+    assert asker.told == [(number, DISCONNECT, "silent") for number in range(1, 7)]
+    assert asker.write() == []
+
+
+def test_too_many_in_flight_are_busy_until_one_is_done() -> None:
+    asker = Asker()
+    for number in range(TRANSFERS_IN_FLIGHT_MAX):
+        if number % 2:
+            asker.pull()
+        else:
+            asker.push()
+    asker.write()
+    for start in (asker.push, asker.pull):
+        with pytest.raises(BusyError):
+            start()
+    asker.requests.take_verdict(Verdict(1))
+    assert asker.push().request == TRANSFERS_IN_FLIGHT_MAX + 1
+    with pytest.raises(BusyError):
+        asker.pull()
+
+
+def test_the_next_may_be_started_from_within() -> None:
+    requests, numbers = Requests(), []
+
+    def go_on(transfer: Transfer) -> None:
+        numbers.append(transfer.request)
+        if transfer.status is SUCCESS:
+            requests.push(REMOTE, memoryview(b"data"), go_on)
+
+    for _ in range(TRANSFERS_IN_FLIGHT_MAX):
+        requests.push(REMOTE, memoryview(b"data"), go_on)
+    for number in range(1, 1001):
+        while requests.next_fragment() is not None:
+            requests.sent()
+        requests.take_verdict(Verdict(number))
+    assert numbers == list(range(1, 1001))
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (Verdict(1), Fault.REQUEST),
+        (Verdict(2, Denial.RIGHTS), Fault.REQUEST),
+        (Verdict(3), Fault.REQUEST),
+        (Verdict(4), Fault.REQUEST),
+        (Verdict(5, Denial.RIGHTS), Fault.REQUEST),
+        (Verdict(99, Denial.BUSY), Fault.REQUEST),
+        (reply(1, b"data"), Fault.REQUEST),
+        (reply(5, b"data"), Fault.REQUEST),
+        (reply(99, b"data"), Fault.REQUEST),
+        (reply(3, b"da", left=4, offset=1), Fault.FRAGMENT),
+        (reply(3, b"dat"), Fault.FRAGMENT),
+        (reply(3, b"data+"), Fault.FRAGMENT),
+        (reply(3, b"data", left=5), Fault.FRAGMENT),
+        (reply(3, b"data", key=bytes(16)), Fault.FRAGMENT),
+    ],
+)
+def test_an_answer_that_nobody_asked_for(answer: Verdict | Fragment, fault: Fault) -> None:
+    """1 is half written, 2 is not written, 3 was asked for, 4 was asked for behind it, 5 was not yet asked for."""
+    asker = Asker()
+    asker.push(FRAGMENT_SIZE_MAX + 1)
+    asker.push()
+    memories = [asker.pull()[1], asker.pull()[1]]
+    list(asker.requests.take_pulls())
+    memories.append(asker.pull()[1])
+    asker.requests.next_fragment()
+    asker.requests.sent()
+    with pytest.raises(RemoteProtocolError) as caught:
+        take(asker.requests, answer)
+    assert caught.value.reason == fault
+    assert memories == [b"...."] * 3
+    assert asker.told == []
+    asker.requests.lose("closed")
+    assert len(asker.told) == 5
+
+
+@pytest.mark.parametrize("answer", [Verdict(1, Denial.RIGHTS), reply(1, b"data")])
+def test_a_pull_that_the_peer_cannot_know_of_is_not_answered(answer: Verdict | Fragment) -> None:
+    asker = Asker()
+    asker.pull(4)
+    with pytest.raises(RemoteProtocolError, match="request"):
+        take(asker.requests, answer)
+    assert asker.told == []
+
+
+def test_nothing_is_written_after_the_last_byte() -> None:
+    asker = Asker()
+    _, into = asker.pull(4)
+    asker.write()
+    asker.requests.take_reply(reply(1, b"data"))
+    with pytest.raises(RemoteProtocolError, match="request"):
+        asker.requests.take_reply(reply(1, b"evil"))
+    with pytest.raises(RemoteProtocolError, match="request"):
+        asker.requests.take_verdict(Verdict(1, Denial.RIGHTS))
+    assert into == b"data"
+    assert asker.told == [(1, SUCCESS, "")]
+
+
+# The other side
+
+
+@attrs.define(eq=False)
+class Memory:
+    """One piece of memory for every key but a wrong one."""
+
+    data: bytearray
+    wrong_key: bytes = b"w" * 16
+
+    def place(self, key: bytes, offset: int, data: memoryview, *, span: int, epoch: int) -> Denial | None:
+        if key == self.wrong_key:
+            return Denial.UNKNOWN_KEY
+        if offset + span > len(self.data):
+            return Denial.OUT_OF_RANGE
+        self.data[offset : offset + len(data)] = data
+        return None
+
+    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> bytes | Denial:
+        if key == self.wrong_key:
+            return Denial.UNKNOWN_KEY
+        return bytes(self.data[offset : offset + size]) if offset + span <= len(self.data) else Denial.OUT_OF_RANGE
+
+    def expire(self) -> None:
+        raise AssertionError("not asked for")
+
+
+def make_answers(memory: Memory | None) -> Answers:
+    return Answers(SessionCore.begin(session=1, epoch=1, peer_epoch=1, now=0.0), memory)
+
+
+def fragment(
+    request: int, data: bytes, *, offset: int = 0, left: int | None = None, key: bytes = bytes(16)
+) -> Fragment:
+    return Fragment(request, key, offset, len(data) if left is None else left, memoryview(data))
+
+
+def test_a_denied_push_is_answered_once_and_the_rest_is_dropped() -> None:
+    memory = Memory(bytearray(8))
+    answers = make_answers(memory)
+    assert not answers.take_push(fragment(1, b"abcd", left=9))
+    assert not answers.take_push(fragment(1, b"efgh", offset=4, left=5))
+    assert not answers.take_push(fragment(1, b"i", offset=8))
+    assert answers.take_push(fragment(2, b"data"))
+    assert list(answers.take_verdicts()) == [Verdict(1, Denial.OUT_OF_RANGE), Verdict(2)]
+    assert memory.data == b"data" + bytes(4)
+
+
+def test_where_no_memory_is_every_transfer_is_denied() -> None:
+    answers = make_answers(None)
+    assert not answers.take_push(fragment(1, b"data"))
+    answers.take_pull(PullRequest(2, bytes(16), 0, 4, REPLY_KEY))
+    assert list(answers.take_verdicts()) == [Verdict(1, Denial.UNKNOWN_KEY)]
+    assert answers.next_reply() == Verdict(2, Denial.UNKNOWN_KEY)
+    assert answers.next_reply() is None
+
+
+def test_more_pulls_than_owed_are_busy_in_their_turn() -> None:
+    answers = make_answers(Memory(bytearray(4)))
+    for number in range(1, ANSWERS_OWED_MAX + 1):
+        answers.take_pull(PullRequest(number, bytes(16), 0, 4, REPLY_KEY))
+    with pytest.raises(RemoteProtocolError) as caught:
+        answers.take_pull(PullRequest(ANSWERS_OWED_MAX + 1, bytes(16), 0, 4, REPLY_KEY))
+    assert caught.value.reason == Fault.REQUEST
+    for number in range(1, ANSWERS_OWED_MAX + 1):
+        answer = answers.next_reply()
+        assert answer is not None
+        assert answer.request == number
+        assert answer == Verdict(number, Denial.BUSY) if number > PULLS_OWED_MAX else isinstance(answer, Fragment)
+    assert answers.next_reply() is None
+
+
+def test_pushes_without_end_whose_answers_are_not_read_end_the_session() -> None:
+    answers = make_answers(Memory(bytearray(4)))
+    for number in range(1, ANSWERS_OWED_MAX + 1):
+        answers.take_push(fragment(number, b"data"))
+    with pytest.raises(RemoteProtocolError) as caught:
+        answers.take_push(fragment(ANSWERS_OWED_MAX + 1, b"data"))
+    assert caught.value.reason == Fault.REQUEST
+
+
+def test_pulls_are_numbered_upwards() -> None:
+    answers = make_answers(Memory(bytearray(4)))
+    answers.take_pull(PullRequest(2, bytes(16), 0, 4, REPLY_KEY))
+    for number in (1, 2):
+        with pytest.raises(RemoteProtocolError, match="request"):
+            answers.take_pull(PullRequest(number, bytes(16), 0, 4, REPLY_KEY))
+
+
+# Both sides
+
+SIZES = (1, 7, FRAGMENT_SIZE_MAX, FRAGMENT_SIZE_MAX + 1)
+
+
+@attrs.define(eq=False)
+class Session:
+    """Two honest sides whose steps come in any order."""
+
+    chance: random.Random
+    memory: Memory = attrs.field(factory=lambda: Memory(bytearray(2 * FRAGMENT_SIZE_MAX)))
+    requests: Requests = attrs.field(factory=Requests)
+    answers: Answers = attrs.field(init=False)
+    started: dict[int, str] = attrs.field(factory=dict)
+    done: list[Transfer] = attrs.field(factory=list)
+    way: Fragment | None = None
+    in_hand: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.answers = make_answers(self.memory)
+
+    def push(self, kind: str = "push", key: bytes = bytes(16)) -> None:
+        data = memoryview(bytes(self.chance.choice(SIZES)))
+        self.started[self.requests.push(RemoteBuffer(key), data, self.done.append).request] = kind
+
+    def pull(self, kind: str = "pull", key: bytes = bytes(16)) -> None:
+        into = memoryview(bytearray(self.chance.choice(SIZES)))
+        self.started[self.requests.pull(RemoteBuffer(key), into, REPLY_KEY, self.done.append).request] = kind
+
+    def bad_push(self) -> None:
+        self.push("bad push", self.memory.wrong_key)
+
+    def bad_pull(self) -> None:
+        self.pull("bad pull", self.memory.wrong_key)
+
+    def ask(self) -> None:
+        for pull in self.requests.take_pulls():
+            self.answers.take_pull(pull)
+
+    def write(self) -> None:
+        if not self.in_hand and self.way is None:
+            self.way = self.requests.next_fragment()
+            self.in_hand = True
+
+    def sent(self) -> None:
+        self.requests.sent()
+        self.in_hand = False
+
+    def carry(self) -> None:
+        if self.way is not None:
+            self.answers.take_push(attrs.evolve(self.way, data=memoryview(self.way.data)))
+            self.way = None
+
+    def reply(self) -> None:
+        for verdict in self.answers.take_verdicts():
+            self.requests.take_verdict(verdict)
+        answer = self.answers.next_reply()
+        if answer is not None:
+            take(self.requests, answer)
+
+    def finish(self) -> None:
+        for _ in range(2 * len(self.started) + 1):
+            for step in (self.ask, self.write, self.carry, self.sent, self.reply):
+                step()
+
+
+STEPS = (
+    Session.push,
+    Session.pull,
+    Session.bad_push,
+    Session.bad_pull,
+    Session.ask,
+    Session.write,
+    Session.sent,
+    Session.carry,
+    Session.reply,
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(STEPS), max_size=60), st.integers(0, 2**32), st.sampled_from(["loss", "lie", "end"]))
+def test_whatever_happens_each_transfer_is_done_once_and_in_order(
+    steps: list[Callable[[Session], None]], seed: int, outcome: str
+) -> None:
+    session = Session(random.Random(seed))
+    for step in steps:
+        step(session)
+    if outcome == "end":
+        session.finish()
+        for transfer in session.done:
+            assert transfer.status is (ERROR if "bad" in session.started[transfer.request] else SUCCESS)
+        assert len(session.done) == len(session.started)
+    elif outcome == "lie":
+        with suppress(RemoteProtocolError):
+            session.requests.take_verdict(Verdict(session.chance.randint(1, 9), Denial.RIGHTS))
+    session.requests.lose("closed")
+    session.sent()
+    assert sorted(transfer.request for transfer in session.done) == sorted(session.started)
+    for kind in ("push", "pull"):
+        order = [transfer.request for transfer in session.done if kind in session.started[transfer.request]]
+        assert order == sorted(order)
