@@ -259,10 +259,7 @@ async def run_node(
 
             def report(error: CtlHaError) -> None:
                 _LOG.warning("link: %s", error)
-                wrong = isinstance(error, UntrustedPeerError) or (
-                    isinstance(error, RefusedError) and error.reason in _MISCONFIGURED
-                )
-                if wrong and not driver.state.sessions and driver.state.phase in _FRESH:
+                if _is_misconfiguration(error) and _is_fresh(driver.state):
                     failures.append(error)
                     nursery.cancel_scope.cancel(reason="the configuration is wrong")
 
@@ -307,6 +304,16 @@ def _check_identity(config: NodeConfig, store: BlockStore, seams: Seams) -> None
     ):
         if found != wanted:
             raise ConfigError(config.volume_path, key, f"the copy belongs to {found!r}, not to {wanted!r}")
+
+
+def _is_misconfiguration(error: CtlHaError) -> bool:
+    """Whether only a person can put it right: trying again will not."""
+    return isinstance(error, UntrustedPeerError) or (isinstance(error, RefusedError) and error.reason in _MISCONFIGURED)
+
+
+def _is_fresh(state: PairState) -> bool:
+    """Whether this node has taken no part yet, and so has written nothing."""
+    return not state.sessions and state.phase in _FRESH
 
 
 def _make_link(

@@ -1,12 +1,16 @@
 """Whole nodes beside an arbiter or on a disk that neither answers nor fails."""
 
+from collections.abc import Sequence
+
+import attrs
+import pytest
 import trio
 from trio.testing import MockClock
 
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.pair import Record
-from ctlha_trio.seams import SwapAnswer, Versioned
-from ctlha_trio.testing import open_pair
+from ctlha_trio.seams import Buffer, Disk, DiskFile, Seams, SwapAnswer, Versioned
+from ctlha_trio.testing import MemoryPair, open_pair
 
 
 class HangingArbiter(MemoryArbiter):
@@ -79,3 +83,62 @@ async def test_a_swap_that_hangs_is_unknown_and_nobody_acknowledges(autojump_clo
         assert b.status().role == "secondary"
         arbiter.hanging_swaps = False
         await pair.wait_alone("b")
+
+
+@attrs.define(eq=False)
+class HangingDisk:
+    """A disk whose flushes do not return while they hang."""
+
+    disk: Disk
+    hanging: bool = False
+
+    async def open(self, path: str) -> DiskFile:
+        return HangingFile(self, await self.disk.open(path))
+
+
+@attrs.frozen(eq=False)
+class HangingFile:
+    owner: HangingDisk
+    file: DiskFile
+
+    @property
+    def size_bytes(self) -> int:
+        return self.file.size_bytes
+
+    async def pread(self, offset: int, size: int) -> bytes:
+        return await self.file.pread(offset, size)
+
+    async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        await self.file.pwrite(extents)
+
+    async def flush(self) -> None:
+        if self.owner.hanging:
+            await trio.sleep_forever()
+        await self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+async def test_a_disk_that_hangs_is_a_disk_that_failed(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a live session and no goodbye the primary would wait for the secondary's flush for ever."""
+    disks: dict[str, HangingDisk] = {}
+    seams = MemoryPair.seams
+
+    def hanging_seams(pair: MemoryPair, name: str) -> Seams:
+        given = seams(pair, name)
+        disks[name] = HangingDisk(given.disk)
+        return attrs.evolve(given, disk=disks[name])
+
+    monkeypatch.setattr(MemoryPair, "seams", hanging_seams)
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        disks["b"].hanging = True
+        began_s = trio.current_time()
+        with trio.fail_after(30):
+            await a.volume.write(0, b"kept")
+        assert 5.0 <= trio.current_time() - began_s < 7.0
+        assert (b.status().verdict, b.status().reasons) == ("stopped", ("store-failed",))
+        assert pair.record.members == ("a",)
