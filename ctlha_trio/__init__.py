@@ -44,7 +44,10 @@ from ctlha_trio._vocabulary import (
     ctl_hacmp_init_t as ctl_hacmp_init_t,
     ctl_hacmp_start_t as ctl_hacmp_start_t,
 )
+from ctlha_trio.dma import Region as Region, Rights as Rights
 from ctlha_trio.ha import (
+    ChannelConfig as ChannelConfig,
+    MessageChannel as MessageChannel,
     Node as Node,
     NodeConfig as NodeConfig,
     Reason as Reason,

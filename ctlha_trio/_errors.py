@@ -96,6 +96,6 @@ class ConfigError(InvalidError):
 
     def __init__(self, file: Path | str, key: str, problem: str) -> None:
         super().__init__(f"{file}: {key}: {problem}" if key else f"{file}: {problem}")
-        self.file = str(file)
+        self.file: str = str(file)
         self.key = key
         self.problem = problem

@@ -6,7 +6,7 @@ compiler gives the header's enumerators; where the header writes them out (``ctl
 
 from collections.abc import Awaitable, Callable
 from enum import IntEnum, IntFlag
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import attrs
 
@@ -20,6 +20,10 @@ class ctl_ha_mode(IntEnum):
     CTL_HA_MODE_XFER = 1
 
 
+CTL_HA_MODE_SER_ONLY: Final = ctl_ha_mode.CTL_HA_MODE_SER_ONLY
+CTL_HA_MODE_XFER: Final = ctl_ha_mode.CTL_HA_MODE_XFER
+
+
 class ctl_ha_channel(IntEnum):
     """The channels of the system's components. ``NONE`` and ``MAX`` are bounds, never channels."""
 
@@ -27,6 +31,12 @@ class ctl_ha_channel(IntEnum):
     CTL_HA_CHAN_CTL = 1
     CTL_HA_CHAN_ZFS = 2
     CTL_HA_CHAN_MAX = 3
+
+
+CTL_HA_CHAN_NONE: Final = ctl_ha_channel.CTL_HA_CHAN_NONE
+CTL_HA_CHAN_CTL: Final = ctl_ha_channel.CTL_HA_CHAN_CTL
+CTL_HA_CHAN_ZFS: Final = ctl_ha_channel.CTL_HA_CHAN_ZFS
+CTL_HA_CHAN_MAX: Final = ctl_ha_channel.CTL_HA_CHAN_MAX
 
 
 class ctl_ha_event(IntEnum):
@@ -39,6 +49,15 @@ class ctl_ha_event(IntEnum):
     CTL_HA_EVT_DMA_SENT = 4
     CTL_HA_EVT_DMA_RECEIVED = 5
     CTL_HA_EVT_MAX = 6
+
+
+CTL_HA_EVT_NONE: Final = ctl_ha_event.CTL_HA_EVT_NONE
+CTL_HA_EVT_MSG_RECV: Final = ctl_ha_event.CTL_HA_EVT_MSG_RECV
+CTL_HA_EVT_MSG_SENT: Final = ctl_ha_event.CTL_HA_EVT_MSG_SENT
+CTL_HA_EVT_DISCONNECT: Final = ctl_ha_event.CTL_HA_EVT_DISCONNECT
+CTL_HA_EVT_DMA_SENT: Final = ctl_ha_event.CTL_HA_EVT_DMA_SENT
+CTL_HA_EVT_DMA_RECEIVED: Final = ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED
+CTL_HA_EVT_MAX: Final = ctl_ha_event.CTL_HA_EVT_MAX
 
 
 class ctl_ha_status(IntEnum):
@@ -56,6 +75,15 @@ class ctl_ha_status(IntEnum):
     CTL_HA_STATUS_MAX = 6
 
 
+CTL_HA_STATUS_WAIT: Final = ctl_ha_status.CTL_HA_STATUS_WAIT
+CTL_HA_STATUS_SUCCESS: Final = ctl_ha_status.CTL_HA_STATUS_SUCCESS
+CTL_HA_STATUS_ERROR: Final = ctl_ha_status.CTL_HA_STATUS_ERROR
+CTL_HA_STATUS_INVALID: Final = ctl_ha_status.CTL_HA_STATUS_INVALID
+CTL_HA_STATUS_DISCONNECT: Final = ctl_ha_status.CTL_HA_STATUS_DISCONNECT
+CTL_HA_STATUS_BUSY: Final = ctl_ha_status.CTL_HA_STATUS_BUSY
+CTL_HA_STATUS_MAX: Final = ctl_ha_status.CTL_HA_STATUS_MAX
+
+
 class ctl_ha_dtid(IntEnum):
     """Whose data a transfer carries."""
 
@@ -64,11 +92,20 @@ class ctl_ha_dtid(IntEnum):
     CTL_HA_DATA_MAX = 2
 
 
+CTL_HA_DATA_CTL: Final = ctl_ha_dtid.CTL_HA_DATA_CTL
+CTL_HA_DATA_ZFS: Final = ctl_ha_dtid.CTL_HA_DATA_ZFS
+CTL_HA_DATA_MAX: Final = ctl_ha_dtid.CTL_HA_DATA_MAX
+
+
 class ctl_ha_dt_cmd(IntEnum):
     """Direction of a transfer, seen from the requester: ``READ`` pulls, ``WRITE`` pushes."""
 
     CTL_HA_DT_CMD_READ = 0
     CTL_HA_DT_CMD_WRITE = 1
+
+
+CTL_HA_DT_CMD_READ: Final = ctl_ha_dt_cmd.CTL_HA_DT_CMD_READ
+CTL_HA_DT_CMD_WRITE: Final = ctl_ha_dt_cmd.CTL_HA_DT_CMD_WRITE
 
 
 class ctl_ha_state(IntFlag):
@@ -85,12 +122,25 @@ class ctl_ha_state(IntFlag):
     CTL_HA_STATE_MASTER = 0x20
 
 
+CTL_HA_STATE_UNKNOWN: Final = ctl_ha_state.CTL_HA_STATE_UNKNOWN
+CTL_HA_STATE_SINGLE: Final = ctl_ha_state.CTL_HA_STATE_SINGLE
+CTL_HA_STATE_HA: Final = ctl_ha_state.CTL_HA_STATE_HA
+CTL_HA_STATE_MASK: Final = ctl_ha_state.CTL_HA_STATE_MASK
+CTL_HA_STATE_SLAVE: Final = ctl_ha_state.CTL_HA_STATE_SLAVE
+CTL_HA_STATE_MASTER: Final = ctl_ha_state.CTL_HA_STATE_MASTER
+
+
 class ctl_ha_comp_status(IntEnum):
     """A component's answer: running; not started, but failover may still work; never to be started again."""
 
     CTL_HA_COMP_STATUS_OK = 0
     CTL_HA_COMP_STATUS_FAILED = 1
     CTL_HA_COMP_STATUS_ERROR = 2
+
+
+CTL_HA_COMP_STATUS_OK: Final = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+CTL_HA_COMP_STATUS_FAILED: Final = ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED
+CTL_HA_COMP_STATUS_ERROR: Final = ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR
 
 
 def CTL_HA_STATE_IS_SINGLE(state: ctl_ha_state) -> bool:

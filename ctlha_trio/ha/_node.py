@@ -3,33 +3,30 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from functools import partial
 from typing import Final
 
 import attrs
 import trio
 
-from ctlha_trio._errors import ComponentError, ConfigError, CtlHaError, InvalidError, RefusedError, UntrustedPeerError
-from ctlha_trio._vocabulary import ctl_evt_handler, ctl_ha_channel, ctl_ha_component, ctl_ha_event, ctl_ha_status
+from ctlha_trio._errors import ComponentError, ConfigError, CtlHaError, RefusedError, UntrustedPeerError
+from ctlha_trio._vocabulary import ctl_evt_handler, ctl_ha_channel, ctl_ha_component
 from ctlha_trio.dma import Dma, Region, Rights
-from ctlha_trio.ha._config import DEFAULT_CHANNEL, NodeConfig
+from ctlha_trio.ha._config import NodeConfig
+from ctlha_trio.ha._consumers import Consumers
 from ctlha_trio.ha._current import entered
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._pair_driver import Answer, PairDriver
 from ctlha_trio.ha._status import Reason, Status, TransitionStatus, bytes_left, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
-from ctlha_trio.ha._transfers import CHANNEL_OF, Transfers
+from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
-from ctlha_trio.link import Link, LinkConfig, finish_by
+from ctlha_trio.link import Link, LinkConfig
 from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, OperationKind, PairState, Phase, boot
 from ctlha_trio.seams import Buffer, Clock, Seams
 from ctlha_trio.store import BlockStore
 
 PAIR_CHANNEL: Final = 0x80
 """Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
-
-LAST_EVENTS_LIMIT_S: Final = 0.5
-"""For each channel's handler and callbacks at the end of the node. A handler that blocks shall not keep it alive."""
 
 _FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
 """Phases of a node that has written nothing, as long as it has had no session yet."""
@@ -56,18 +53,13 @@ class Node:
     _nursery: trio.Nursery
     _clock: Clock
     _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
-    transfers: Transfers = attrs.field(init=False)
-    """The header's requests of this node."""
-    _channels: dict[ctl_ha_channel, MessageChannel] = attrs.field(factory=dict, init=False)
-    _handler_errors: list[Exception] = attrs.field(factory=list, init=False)
+    _consumers: Consumers = attrs.field(init=False)
     _ended: bool = attrs.field(default=False, init=False)
     _stop_asked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop_reason: str = attrs.field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.transfers = Transfers(
-            dma=self._dma, enter=self.current, report=self._report_transfer, callback_failed=self._fail_channel
-        )
+        self._consumers = Consumers(self.config, self._link, self._nursery, self._clock, self.current, dma=self._dma)
 
     @property
     def pair(self) -> PairState:
@@ -83,30 +75,18 @@ class Node:
         if self._ended or token is not self._token:
             raise RuntimeError(f"node {self.config.node} has ended" if self._ended else "the node is of another run")
 
+    @property
+    def transfers(self) -> Transfers:
+        """The header's requests of this node."""
+        return self._consumers.transfers
+
     def open_channel(self, channel: ctl_ha_channel, handler: ctl_evt_handler | None = None) -> MessageChannel:
         """Open a consumer's channel, once. ``InvalidError`` if it is open already, NONE or MAX. Not a checkpoint."""
-        if channel not in {ctl_ha_channel.CTL_HA_CHAN_CTL, ctl_ha_channel.CTL_HA_CHAN_ZFS} or channel in self._channels:
-            raise InvalidError(f"{channel!r} is open already, or no channel")
-        config = self.config.channels.get(channel, DEFAULT_CHANNEL)
-        opened = self._channels[channel] = MessageChannel(
-            number=channel,
-            message_size_bytes=config.message_size_bytes,
-            channel=self._link.open_channel(channel, slot_size=config.message_size_bytes, slots=config.slots),
-            enter=self.current,
-            callbacks=self.transfers.callbacks(channel),
-            handler_failed=self._note_failure,
-        )
-        opened.set_handler(handler)
-        self._nursery.start_soon(opened.run_intake)
-        self._nursery.start_soon(opened.run_handler)
-        return opened
+        return self._consumers.open_channel(channel, handler)
 
     def channel(self, channel: ctl_ha_channel) -> MessageChannel:
         """The channel that was opened. ``InvalidError`` if none was."""
-        opened = self._channels.get(channel)
-        if opened is None:
-            raise InvalidError(f"{channel!r} is not open")
-        return opened
+        return self._consumers.channel(channel)
 
     def register_region(self, memory: bytearray, rights: Rights = Rights.WRITE) -> Region:
         """Let the peer reach ``memory`` under a random key, which goes to it in a message: ``region.remote``.
@@ -115,23 +95,6 @@ class Node:
         session, ``InvalidError`` without rights, ``BusyError`` if too many are registered.
         """
         return self._dma.register(memory, epoch=self._link.epoch, rights=rights)
-
-    def _report_transfer(self, channel: ctl_ha_channel, event: ctl_ha_event, status: ctl_ha_status) -> None:
-        """A transfer of a channel's data has ended: its handler hears of it, if it has one."""
-        if channel in self._channels:
-            self._channels[channel].report_transfer(event, status)
-
-    def _fail_channel(self, channel: ctl_ha_channel, error: Exception) -> None:
-        """A callback of a channel's data raised: close the channel, if it is open."""
-        if channel in self._channels:
-            self._channels[channel].fail(error)
-        else:
-            self._note_failure(channel, error)
-
-    def _note_failure(self, channel: ctl_ha_channel, error: Exception) -> None:
-        """A handler or callback raised: say so until the node ends, then raise it."""
-        _LOG.error("the handler of %s raised %r", channel.name, error)
-        self._handler_errors.append(error)
 
     async def submit(
         self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
@@ -144,7 +107,7 @@ class Node:
         state = self._driver.state
         verdict, reasons = judge(state)
         for is_so, reason in (
-            (self._handler_errors, Reason.HANDLER_FAILED),
+            (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.failed, Reason.COMPONENT_FAILED),
         ):
             if is_so:
@@ -178,15 +141,13 @@ class Node:
         """Initialise the components, join the pair, go on until ``stop``. Called by ``run_node``."""
         with self.current():
             try:
-                for data_id in CHANNEL_OF:
-                    self._nursery.start_soon(self.transfers.run, data_id)
+                self._consumers.start()
                 await self._supervisor.init()
                 self._driver.start()
                 await self._take_part(task_status)
             finally:
                 self._ended = True
-                for opened in self._channels.values():
-                    opened.close()
+                self._consumers.close()
 
     async def _take_part(self, task_status: "trio.TaskStatus[Node]") -> None:
         failures: list[ComponentError] = []
@@ -208,25 +169,14 @@ class Node:
         except ComponentError as error:
             failures.append(error)
         await self._driver.leave(self._stop_reason)
-        await self._tell_handlers()
+        await self._consumers.tell_all()
         if failures:
             raise failures[0]
-
-    async def _tell_handlers(self) -> None:
-        """Let handlers and callbacks hear of what the goodbye ended, but not hold it up for long."""
-        for channel, opened in self._channels.items():
-            callbacks = self.transfers.callbacks(channel)
-            try:
-                deadline_s = self._clock.now() + LAST_EVENTS_LIMIT_S
-                await finish_by(self._clock, deadline_s, partial(callbacks.wait_ended, callbacks.queued))
-                await finish_by(self._clock, deadline_s, opened.wait_told)
-            except trio.TooSlowError:
-                _LOG.warning("the handler of %s is cancelled: it did not end in time", channel.name)
 
     @property
     def handler_errors(self) -> Sequence[Exception]:
         """What handlers and callbacks raised."""
-        return self._handler_errors
+        return self._consumers.errors
 
 
 async def run_node(

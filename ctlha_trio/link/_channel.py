@@ -91,8 +91,9 @@ class Channel:
 
         With ``on_settled`` that is called in place of the event, once: with SUCCESS when the peer has acknowledged the
         message, or with DISCONNECT at the end of the session, before ``Disconnected``; never within this call.
-        ``InvalidError`` if it is not ``slot_size`` bytes long, ``DisconnectError`` without session, ``BusyError`` while
-        no slot is free on both sides: the peer must have opened the channel with the same slot size.
+        ``InvalidError`` if it is not ``slot_size`` bytes long, or the peer opened the channel with another size,
+        ``DisconnectError`` without session, ``BusyError`` while no slot is free on both sides, or the peer has not
+        opened the channel.
         """
         view = self.check_message(message)
         flow = self.live_flow
@@ -146,9 +147,13 @@ class Channel:
         return self._flow
 
     async def wait_for_credit(self) -> None:
-        """Return once one more message can be accepted. ``DisconnectError`` if the session ends first."""
+        """Return once one more message can be accepted. ``DisconnectError`` if the session ends first.
+
+        ``InvalidError`` as soon as it is known that the peer's slots have another size.
+        """
         flow = self.live_flow
         while not flow.has_credit:
+            flow.check_size()
             await self._room.park()
             if self.live_flow is not flow:
                 raise DisconnectError(f"the session of channel {self.number} ended")

@@ -2,7 +2,7 @@
 
 import attrs
 
-from ctlha_trio._errors import BusyError, LocalProtocolError, RemoteProtocolError
+from ctlha_trio._errors import BusyError, InvalidError, LocalProtocolError, RemoteProtocolError
 from ctlha_trio.wire._frame import SLOT_SIZE_MAX, Fault
 
 
@@ -50,18 +50,28 @@ class ChannelFlow:
     told_received: int = 0
     told_limit: int = 0
     _peer_slots: int = 0
+    _peer_slot_size: int = 0
+    """0 until the peer has opened the channel."""
     _peer_limit: int = 0
     """What the peer granted, usable or not."""
-    _usable: bool = False
-    """Whether the slots of both sides have one size."""
 
     def learn_offer(self, offer: ChannelOffer) -> None:
         """The peer opened the channel. With another slot size it stays without credit."""
         self._peer_slots = offer.slots
+        self._peer_slot_size = offer.slot_size
         self._peer_limit = offer.credit
-        self._usable = offer.slot_size == self.slot_size
         if self._usable:
             self.limit = offer.credit
+
+    def check_size(self) -> None:
+        """``InvalidError`` if the peer has opened the channel with another slot size: credit will never come."""
+        if self._peer_slot_size and not self._usable:
+            raise InvalidError(f"messages have {self.slot_size} bytes here and {self._peer_slot_size} at the peer")
+
+    @property
+    def _usable(self) -> bool:
+        """Whether the slots of both sides have one size."""
+        return self._peer_slot_size == self.slot_size
 
     @property
     def has_credit(self) -> bool:
@@ -70,7 +80,11 @@ class ChannelFlow:
         return next_sequence <= self.limit and next_sequence <= self.acknowledged + self.slots
 
     def accept(self) -> int:
-        """Sequence for one more message. ``BusyError`` without a free slot on both sides."""
+        """Sequence for one more message. ``BusyError`` without a free slot on both sides.
+
+        ``InvalidError`` if there can be none, for the two have slots of different sizes.
+        """
+        self.check_size()
         next_sequence = self.accepted + self.reserved + 1
         if next_sequence > self.limit or next_sequence > self.acknowledged + self.slots:
             raise BusyError("no credit" if next_sequence > self.limit else "no free slot")

@@ -1,6 +1,7 @@
 """The vocabulary against tables written by hand from the header, in its order."""
 
 import itertools
+import re
 from collections.abc import Awaitable
 from enum import Enum, IntEnum, IntFlag
 from typing import get_args, get_origin, get_type_hints
@@ -8,7 +9,7 @@ from typing import get_args, get_origin, get_type_hints
 import attrs
 import pytest
 
-from ctlha_trio import _vocabulary as vocabulary
+from ctlha_trio import _vocabulary as vocabulary, ctl_ha
 
 HEADER_ENUMS: dict[str, dict[str, int]] = {
     "ctl_ha_mode": {"CTL_HA_MODE_SER_ONLY": 0, "CTL_HA_MODE_XFER": 1},
@@ -48,6 +49,26 @@ HEADER_ENUMS: dict[str, dict[str, int]] = {
     },
 }
 
+HEADER_TYPES = {
+    "ctl_ha_dt_req",
+    "ctl_ha_dt_cb",
+    "ctl_evt_handler",
+    "ctl_ha_component",
+    "ctl_hacmp_init_t",
+    "ctl_hacmp_start_t",
+}
+HEADER_FUNCTIONS = {
+    "ctl_ha_register_evthandler",
+    "ctl_ha_msg_create",
+    "ctl_ha_msg_recv",
+    "ctl_ha_msg_send",
+    "ctl_dt_req_alloc",
+    "ctl_dt_req_free",
+    "ctl_dt_single",
+    "CTL_HA_STATE_IS_SINGLE",
+    "CTL_HA_STATE_IS_HA",
+}
+
 STATE_BITS = (0x01, 0x02, 0x04, 0x08, 0x10, 0x20)
 """The four bits of the mask, then ``SLAVE`` and ``MASTER``."""
 
@@ -67,6 +88,24 @@ def enum_named(name: str) -> type[Enum]:
 def test_enum_has_exactly_the_members_and_values_of_the_header(name: str) -> None:
     members = {member: value.value for member, value in enum_named(name).__members__.items()}
     assert list(members.items()) == list(HEADER_ENUMS[name].items())
+
+
+@pytest.mark.parametrize("name", HEADER_ENUMS)
+def test_each_enumerator_is_a_name_by_itself_as_in_c(name: str) -> None:
+    for member in HEADER_ENUMS[name]:
+        assert getattr(ctl_ha, member) is enum_named(name)[member]
+
+
+def test_the_mirror_exports_the_names_of_the_header_and_nothing_else() -> None:
+    enumerators = {member for members in HEADER_ENUMS.values() for member in members}
+    assert set(ctl_ha.__all__) == {*HEADER_ENUMS, *enumerators, *HEADER_TYPES, *HEADER_FUNCTIONS}
+    assert len(ctl_ha.__all__) == len(set(ctl_ha.__all__))
+
+
+def test_each_name_of_the_header_has_a_typing_test(pytestconfig: pytest.Config) -> None:
+    checks = (pytestconfig.rootpath / "tests" / "typing").glob("*.py")
+    words = {word for check in checks for word in re.findall(r"\w+", check.read_text(encoding="utf-8"))}
+    assert sorted({*ctl_ha.__all__} - words) == []
 
 
 def test_no_enum_beside_those_of_the_header() -> None:

@@ -12,9 +12,21 @@ import attrs
 import pytest
 import trio
 
-from ctlha_trio import InvalidError, Node, RemoteBuffer
+from ctlha_trio import InvalidError, Node, RemoteBuffer, ctl_ha
 from ctlha_trio.ctl_ha import (
+    CTL_HA_CHAN_CTL,
+    CTL_HA_COMP_STATUS_ERROR,
+    CTL_HA_COMP_STATUS_OK,
+    CTL_HA_DT_CMD_READ,
+    CTL_HA_DT_CMD_WRITE,
+    CTL_HA_EVT_DMA_RECEIVED,
+    CTL_HA_EVT_DMA_SENT,
     CTL_HA_STATE_IS_SINGLE,
+    CTL_HA_STATE_SINGLE,
+    CTL_HA_STATUS_BUSY,
+    CTL_HA_STATUS_DISCONNECT,
+    CTL_HA_STATUS_SUCCESS,
+    CTL_HA_STATUS_WAIT,
     ctl_dt_req_alloc,
     ctl_dt_req_free,
     ctl_dt_single,
@@ -34,13 +46,6 @@ from ctlha_trio.dma import Region, Rights
 from ctlha_trio.testing import MemoryPair
 
 OpenPair = Callable[..., AbstractAsyncContextManager[MemoryPair]]
-CTL = ctl_ha_channel.CTL_HA_CHAN_CTL
-READ, WRITE = ctl_ha_dt_cmd
-OK, ERROR = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK, ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR
-WAIT = ctl_ha_status.CTL_HA_STATUS_WAIT
-SUCCESS = ctl_ha_status.CTL_HA_STATUS_SUCCESS
-DISCONNECT = ctl_ha_status.CTL_HA_STATUS_DISCONNECT
-BUSY = ctl_ha_status.CTL_HA_STATUS_BUSY
 
 UNION_BYTES = 512
 """All messages have the size of the largest, whatever their type."""
@@ -60,8 +65,8 @@ class Kind(IntEnum):
 class Message:
     kind: Kind
     io: int = 0
-    command: ctl_ha_dt_cmd = READ
-    status: ctl_ha_status = SUCCESS
+    command: ctl_ha_dt_cmd = CTL_HA_DT_CMD_READ
+    status: ctl_ha_status = CTL_HA_STATUS_SUCCESS
     key: bytes = bytes(16)
 
     _FORMAT = struct.Struct("<BIBB16s")
@@ -136,26 +141,26 @@ class Ctl:
         return ctl_ha_component("ctlisc", init=self.init, start=self.start, quiesce=self.quiesce)
 
     async def init(self, component: ctl_ha_component) -> ctl_ha_comp_status:
-        return OK
+        return CTL_HA_COMP_STATUS_OK
 
     async def start(self, component: ctl_ha_component, state: ctl_ha_state) -> ctl_ha_comp_status:
         self.starts.append(state)
         if not self.opened:
-            if ctl_ha_msg_create(CTL, self.isc_event_handler) is not SUCCESS:
-                return ERROR
+            if ctl_ha_msg_create(CTL_HA_CHAN_CTL, self.isc_event_handler) is not CTL_HA_STATUS_SUCCESS:
+                return CTL_HA_COMP_STATUS_ERROR
             self.opened = True
         if CTL_HA_STATE_IS_SINGLE(state):
             self.failover()
         self.single = CTL_HA_STATE_IS_SINGLE(state)
-        return OK
+        return CTL_HA_COMP_STATUS_OK
 
     async def quiesce(self, component: ctl_ha_component) -> ctl_ha_comp_status:
-        return OK
+        return CTL_HA_COMP_STATUS_OK
 
     def failover(self) -> None:
-        """Commands that the other node was to execute are BUSY: the host repeats them."""
+        """Commands that the other node was to execute are CTL_HA_STATUS_BUSY: the host repeats them."""
         for io in list(self.ios.values()):
-            self.finish(io, BUSY)
+            self.finish(io, CTL_HA_STATUS_BUSY)
         for _, region in self.moving.values():
             region.close()
         self.moving.clear()
@@ -164,20 +169,20 @@ class Ctl:
 
     async def isc_event_handler(self, channel: ctl_ha_channel, event: ctl_ha_event, param: int) -> None:
         match event:
-            case ctl_ha_event.CTL_HA_EVT_MSG_RECV:
+            case ctl_ha.CTL_HA_EVT_MSG_RECV:
                 union = bytearray(UNION_BYTES)
-                if await ctl_ha_msg_recv(channel, union, UNION_BYTES, 0) is SUCCESS:
+                if await ctl_ha_msg_recv(channel, union, UNION_BYTES, 0) is CTL_HA_STATUS_SUCCESS:
                     await self.dispatch(Message.unpack(union))
-            case ctl_ha_event.CTL_HA_EVT_MSG_SENT:
+            case ctl_ha.CTL_HA_EVT_MSG_SENT:
                 self.sent.append(param)
-            case ctl_ha_event.CTL_HA_EVT_DISCONNECT:
+            case ctl_ha.CTL_HA_EVT_DISCONNECT:
                 self.losses += 1
                 self.seen_sync = False
                 for request in self.unfreed:
                     ctl_dt_req_free(request)  # whatever was in flight has ended before this event
                 self.unfreed.clear()
                 self.failover()
-            case ctl_ha_event.CTL_HA_EVT_DMA_SENT | ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED:
+            case ctl_ha.CTL_HA_EVT_DMA_SENT | ctl_ha.CTL_HA_EVT_DMA_RECEIVED:
                 self.dma_events.append((event, param))
             case _:
                 pytest.fail(f"unknown event {event!r}")
@@ -196,7 +201,7 @@ class Ctl:
                 if message.io in self.moving:
                     memory, region = self.moving.pop(message.io)
                     region.close()
-                    if message.status is SUCCESS and message.command is WRITE:
+                    if message.status is CTL_HA_STATUS_SUCCESS and message.command is CTL_HA_DT_CMD_WRITE:
                         self.stored[:] = memory
                     await self.send(Message(Kind.FINISH_IO, message.io, status=message.status))
             case Kind.FINISH_IO:
@@ -204,9 +209,9 @@ class Ctl:
                     self.finish(self.ios[message.io], message.status)
 
     async def send(self, message: Message) -> bool:
-        while (status := await ctl_ha_msg_send(CTL, message.pack(), UNION_BYTES, 0)) is BUSY:
+        while (status := await ctl_ha_msg_send(CTL_HA_CHAN_CTL, message.pack(), UNION_BYTES, 0)) is CTL_HA_STATUS_BUSY:
             pass
-        accepted = not status > SUCCESS
+        accepted = not status > CTL_HA_STATUS_SUCCESS
         self.accepted += accepted
         await self.saboteur().step(self.node, f"sent {message.kind.name}")
         return accepted
@@ -216,16 +221,16 @@ class Ctl:
     async def port_enable(self) -> bool:
         with self.node.current():
             await self.saboteur().step(self.node, "enables")
-            status = await ctl_ha_msg_send(CTL, Message(Kind.SYNC_FE).pack(), UNION_BYTES, 1)
-            if status > SUCCESS:
-                assert status is DISCONNECT
+            status = await ctl_ha_msg_send(CTL_HA_CHAN_CTL, Message(Kind.SYNC_FE).pack(), UNION_BYTES, 1)
+            if status > CTL_HA_STATUS_SUCCESS:
+                assert status is CTL_HA_STATUS_DISCONNECT
                 return False
             await self.saboteur().step(self.node, "sent SYNC_FE")
             if not self.seen_sync:
                 union = bytearray(UNION_BYTES)
-                status = await ctl_ha_msg_recv(CTL, union, UNION_BYTES, 1)
-                if status > SUCCESS:
-                    assert status is DISCONNECT
+                status = await ctl_ha_msg_recv(CTL_HA_CHAN_CTL, union, UNION_BYTES, 1)
+                if status > CTL_HA_STATUS_SUCCESS:
+                    assert status is CTL_HA_STATUS_DISCONNECT
                     return False
                 await self.dispatch(Message.unpack(union))
             return True
@@ -236,7 +241,7 @@ class Ctl:
         io = self.ios[number] = Io(number, command, local)
         with self.node.current():
             if not await self.send(Message(Kind.SERIALIZE, number, command)) and number in self.ios:
-                self.finish(io, BUSY)
+                self.finish(io, CTL_HA_STATUS_BUSY)
         return io
 
     def finish(self, io: Io, status: ctl_ha_status) -> None:
@@ -246,7 +251,8 @@ class Ctl:
     async def execute(self, message: Message) -> None:
         memory = bytearray(self.stored)
         try:
-            region = self.node.register_region(memory, Rights.READ if message.command is READ else Rights.WRITE)
+            rights = Rights.READ if message.command is CTL_HA_DT_CMD_READ else Rights.WRITE
+            region = self.node.register_region(memory, rights)
         except trio.BrokenResourceError:
             return
         self.moving[message.io] = memory, region
@@ -271,7 +277,7 @@ class Ctl:
             pieces += 1
             request.callback = self.datamove_done if done == TOTAL_BYTES else None
             status = ctl_dt_single(request)
-            if status is not WAIT:
+            if status is not CTL_HA_STATUS_WAIT:
                 request.ret = status
                 await self.datamove_done(request)
                 return
@@ -308,7 +314,7 @@ class World:
         await self.pair.wait_protected()
         await self.pair.wait_until(
             lambda: all(
-                ctl.opened and not ctl.single and ctl.node.channel(CTL)._channel.has_session
+                ctl.opened and not ctl.single and ctl.node.channel(CTL_HA_CHAN_CTL)._channel.has_session
                 for ctl in self.made.values()
             )
         )
@@ -330,8 +336,8 @@ class World:
         before = bytes(self.b.stored)
         io = await self.a.host_io(number, command, local)
         await self.pair.wait_until(lambda: bool(io.outcomes))
-        if io.outcomes == [SUCCESS]:
-            assert (local == before) if command is READ else (self.b.stored == local)
+        if io.outcomes == [CTL_HA_STATUS_SUCCESS]:
+            assert (local == before) if command is CTL_HA_DT_CMD_READ else (self.b.stored == local)
         return io
 
 
@@ -354,7 +360,7 @@ async def world(open_tls: OpenPair) -> AsyncIterator[World]:
 def check_books(ctl: Ctl) -> None:
     """Nothing is owed and nothing was told twice."""
     assert len(ctl.sent) == ctl.accepted
-    assert set(ctl.sent) <= {SUCCESS, DISCONNECT}
+    assert set(ctl.sent) <= {CTL_HA_STATUS_SUCCESS, CTL_HA_STATUS_DISCONNECT}
     assert ctl.unfreed == []
     assert not ctl.ios
     assert not ctl.moving
@@ -386,18 +392,18 @@ async def test_a_command_goes_through_every_step(open_tls: OpenPair) -> None:
         assert await it.enable() == {"a": True, "b": True}
         assert set(STEPS["barrier"]) <= set(it.saboteur.steps)
         it.saboteur.steps.clear()
-        assert (await it.io(1, WRITE)).outcomes == [SUCCESS]
+        assert (await it.io(1, CTL_HA_DT_CMD_WRITE)).outcomes == [CTL_HA_STATUS_SUCCESS]
         assert [step for step in it.saboteur.steps if step in STEPS["io"]] == STEPS["io"]
-        assert (await it.io(2, READ)).outcomes == [SUCCESS]
+        assert (await it.io(2, CTL_HA_DT_CMD_READ)).outcomes == [CTL_HA_STATUS_SUCCESS]
         await it.pair.wait_until(lambda: len(it.a.dma_events) == 2)
         assert it.a.dma_events == [
-            (ctl_ha_event.CTL_HA_EVT_DMA_SENT, SUCCESS),
-            (ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED, SUCCESS),
+            (CTL_HA_EVT_DMA_SENT, CTL_HA_STATUS_SUCCESS),
+            (CTL_HA_EVT_DMA_RECEIVED, CTL_HA_STATUS_SUCCESS),
         ]
         await it.pair.wait_until(lambda: all(len(ctl.sent) == ctl.accepted for ctl in it.made.values()))
         for ctl in it.made.values():
             check_books(ctl)
-            assert set(ctl.sent) == {SUCCESS}
+            assert set(ctl.sent) == {CTL_HA_STATUS_SUCCESS}
             assert ctl.losses == 0
 
 
@@ -407,7 +413,7 @@ async def settle(it: World, loss: str, losses: int) -> None:
     if loss == "crash":
         await it.pair.wait_until(lambda: it.a.single)
         check_books(it.a)
-        assert it.a.starts[-1] is ctl_ha_state.CTL_HA_STATE_SINGLE
+        assert it.a.starts[-1] is CTL_HA_STATE_SINGLE
         await it.pair.restart("b")
     else:
         await it.pair.wait_until(lambda: it.b.losses == losses)
@@ -415,8 +421,8 @@ async def settle(it: World, loss: str, losses: int) -> None:
             check_books(ctl)
     await it.ready()
     assert await it.enable() == {"a": True, "b": True}
-    for number, command in ((8, WRITE), (9, READ)):
-        assert (await it.io(number, command)).outcomes == [SUCCESS]
+    for number, command in ((8, CTL_HA_DT_CMD_WRITE), (9, CTL_HA_DT_CMD_READ)):
+        assert (await it.io(number, command)).outcomes == [CTL_HA_STATUS_SUCCESS]
     assert it.a.losses == losses
     assert it.saboteur.at == "", "the step was reached"
 
@@ -442,7 +448,7 @@ async def test_the_link_is_cut_at_each_step_of_the_barrier(open_tls: OpenPair, s
 
 
 @pytest.mark.parametrize("loss", ["broken", "crash"])
-@pytest.mark.parametrize("command", [WRITE, READ])
+@pytest.mark.parametrize("command", [CTL_HA_DT_CMD_WRITE, CTL_HA_DT_CMD_READ])
 @pytest.mark.parametrize("step", STEPS["io"])
 async def test_the_link_is_cut_at_each_step_of_a_command(
     open_tls: OpenPair, step: str, command: ctl_ha_dt_cmd, loss: str
@@ -452,6 +458,6 @@ async def test_the_link_is_cut_at_each_step_of_a_command(
         it.saboteur.at, it.saboteur.loss = step, loss
         io = await it.io(1, command)
         await it.pair.wait_until(lambda: it.a.losses == 1)
-        assert io.outcomes in ([SUCCESS], [BUSY], [DISCONNECT])
-        assert (io.outcomes == [SUCCESS]) is (step == "a got FINISH_IO") or step == "b sent FINISH_IO"
+        assert io.outcomes in ([CTL_HA_STATUS_SUCCESS], [CTL_HA_STATUS_BUSY], [CTL_HA_STATUS_DISCONNECT])
+        assert (io.outcomes == [CTL_HA_STATUS_SUCCESS]) is (step == "a got FINISH_IO") or step == "b sent FINISH_IO"
         await settle(it, loss, 1)

@@ -10,7 +10,7 @@ import trio
 from trio.abc import Clock
 from trio.testing import assert_checkpoints, assert_no_checkpoints, wait_all_tasks_blocked
 
-from ctlha_trio import BusyError, DisconnectError, EmptyError, InvalidError, Node
+from ctlha_trio import BusyError, ChannelConfig, DisconnectError, EmptyError, InvalidError, Node, NodeConfig
 from ctlha_trio.ctl_ha import (
     ctl_ha_channel,
     ctl_ha_event,
@@ -410,6 +410,36 @@ async def test_busy_until_the_peer_has_opened_the_channel(clock: Clock, open_any
         assert status is WAIT
         await pair.wait_until(lambda: bool(b.messages))
         assert b.messages == [message(2)]
+
+
+async def test_two_nodes_that_disagree_on_the_size_are_told(
+    clock: Clock, open_any: OpenPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = MemoryPair.config
+
+    def config(pair: MemoryPair, name: str) -> NodeConfig:
+        channels = {CTL: ChannelConfig(message_size_bytes=SIZE // 2)} if name == "b" else {}
+        return attrs.evolve(plain(pair, name), channels=channels)
+
+    monkeypatch.setattr(MemoryPair, "config", config)
+    async with open_any() as pair:
+        a = consume(pair, "a")
+        await a.node.channel(CTL).wait_connected()
+        ends: list[ctl_ha_status] = []
+
+        async def send_and_wait() -> None:
+            ends.append(await a.send(1, wait=1))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_and_wait)
+            await wait_all_tasks_blocked()
+            assert ends == []
+            consume(pair, "b")
+        assert ends == [INVALID]
+        assert await a.send(2) is INVALID
+        with pytest.raises(InvalidError, match="512 bytes here and 256 at the peer"):
+            a.node.channel(CTL).send_nowait(message(3))
+        assert a.events == []
 
 
 async def test_busy_when_the_slots_are_taken_and_nothing_is_lost(clock: Clock, open_any: OpenPair) -> None:

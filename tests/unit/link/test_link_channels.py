@@ -134,15 +134,17 @@ async def test_there_is_no_credit_before_the_peer_has_opened(autojump_clock: tri
         assert take(other, 1) == [2]
 
 
-async def test_another_slot_size_never_has_credit(autojump_clock: trio.testing.MockClock) -> None:
+async def test_another_slot_size_is_invalid_once_both_have_opened_the_channel(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with open_pair() as pair:
         one, other = pair.open(b_slot_size=2 * SLOT)
         await pair.online()
         await trio.sleep(1)
-        with pytest.raises(BusyError):
+        with pytest.raises(InvalidError, match="at the peer"):
             one.send_nowait(message(1))
-        with pytest.raises(BusyError):
-            other.send_nowait(bytes(2 * SLOT))
+        with pytest.raises(InvalidError, match="at the peer"):
+            await other.send(bytes(2 * SLOT))
 
 
 async def test_a_full_channel_is_busy_until_the_consumer_takes(autojump_clock: trio.testing.MockClock) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from ctlha_trio._errors import BusyError, LocalProtocolError, RemoteProtocolError
+from ctlha_trio._errors import BusyError, InvalidError, LocalProtocolError, RemoteProtocolError
 from ctlha_trio.wire import ChannelFlow, ChannelOffer, Fault
 
 
@@ -30,12 +30,12 @@ def test_nothing_can_be_sent_before_the_peer_has_opened() -> None:
     assert flow.accept() == 1
 
 
-def test_another_slot_size_stays_without_credit() -> None:
+def test_another_slot_size_is_invalid_and_stays_without_credit() -> None:
     flow = ChannelFlow(slot_size=16, slots=4, receive_limit=4)
     flow.learn_offer(ChannelOffer(32, 4, 3))
     flow.learn_acknowledgement(0, 4)
     assert not has_credit(flow)
-    with pytest.raises(BusyError):
+    with pytest.raises(InvalidError):
         flow.accept()
 
 
