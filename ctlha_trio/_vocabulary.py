@@ -153,11 +153,18 @@ def CTL_HA_STATE_IS_HA(state: ctl_ha_state) -> bool:
     return state & ctl_ha_state.CTL_HA_STATE_MASK == ctl_ha_state.CTL_HA_STATE_HA
 
 
+def _frozen_key(key: bytes | bytearray | memoryview) -> bytes:
+    return memoryview(key).tobytes()
+
+
 @attrs.frozen
 class RemoteBuffer:
-    """Where a transfer meets the other node's memory. The header's raw pointer becomes a key, never an address."""
+    """Where a transfer meets the other node's memory. The header's raw pointer becomes a key, never an address.
 
-    key: bytes = attrs.field(repr=False)
+    ``TypeError`` for a key that is no buffer. It is copied, so that it may be cut out of the message that brought it.
+    """
+
+    key: bytes = attrs.field(repr=False, converter=_frozen_key)
     """128 random bits that name a registered region of the other node."""
     offset: int = 0
     """Bytes from the start of that region."""

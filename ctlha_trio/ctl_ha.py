@@ -62,6 +62,7 @@ from ctlha_trio._vocabulary import (
     ctl_hacmp_start_t,
 )
 from ctlha_trio.ha import current_node
+from ctlha_trio.seams import Buffer, byte_view
 
 __all__ = [
     "CTL_HA_CHAN_CTL",
@@ -127,8 +128,6 @@ _WAIT = ctl_ha_status.CTL_HA_STATUS_WAIT
 _SUCCESS = ctl_ha_status.CTL_HA_STATUS_SUCCESS
 _INVALID = ctl_ha_status.CTL_HA_STATUS_INVALID
 
-Buffer = bytes | bytearray | memoryview
-
 
 def ctl_ha_register_evthandler(channel: ctl_ha_channel, handler: ctl_evt_handler) -> None:
     """Replace the handler of an open channel, from its next event on. Does nothing for a channel that is not open.
@@ -173,8 +172,8 @@ async def ctl_ha_msg_recv(
     _require(channel, ctl_ha_channel, "channel")
     _require(size, int, "size")
     _require(wait, int, "wait")
-    view = memoryview(buffer).cast("B")
     try:
+        view = byte_view(buffer)
         opened = node.channel(channel)
         if size != opened.message_size_bytes or len(view) < size or view.readonly or wait not in {0, 1}:
             raise InvalidError("size, buffer or wait")
@@ -199,8 +198,8 @@ async def ctl_ha_msg_send(channel: ctl_ha_channel, buffer: Buffer, size: int, wa
     _require(channel, ctl_ha_channel, "channel")
     _require(size, int, "size")
     _require(wait, int, "wait")
-    view = memoryview(buffer).cast("B")
     try:
+        view = byte_view(buffer)
         opened = node.channel(channel)
         if size != opened.message_size_bytes or len(view) < size or wait not in {0, 1}:
             raise InvalidError("size, buffer or wait")
@@ -225,9 +224,10 @@ def ctl_dt_req_alloc() -> ctl_ha_dt_req[Any]:
 def ctl_dt_req_free(req: ctl_ha_dt_req[Any]) -> None:
     """Give a request back. Not a checkpoint.
 
-    ``InvalidError`` if it is in flight, was freed before, or was never allocated by this node.
+    ``InvalidError`` if it is in flight, was freed before, or was never allocated by this node. Works after the node's
+    end too, so that clean-up needs no care.
     """
-    node = current_node()
+    node = current_node(even_ended=True)
     _require(req, ctl_ha_dt_req, "req")
     node.transfers.free(req)
 
@@ -253,9 +253,9 @@ def ctl_dt_single(req: ctl_ha_dt_req[Any]) -> ctl_ha_status:
 
 def _require(value: object, kind: type, name: str) -> None:
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is a {kind.__name__}, not {value!r}")
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {value!r}")
 
 
 def _require_callable(handler: object) -> None:
     if not callable(handler):
-        raise TypeError(f"handler is an async callable, not {handler!r}")
+        raise TypeError(f"handler must be an async callable, not {handler!r}")

@@ -22,13 +22,13 @@ class Dma:
         self._regions = RegionTable(entropy)
         link.attach_placement(self._regions)
 
-    def register(self, memory: bytearray, *, epoch: int, rights: Rights = Rights.WRITE) -> Region:
+    def register(self, memory: Buffer, *, epoch: int, rights: Rights = Rights.WRITE) -> Region:
         """Let the peer write into ``memory``, or read it, as long as this session and this epoch last.
 
-        ``DisconnectError`` without a session, ``InvalidError`` if ``epoch`` is not the link's or there are no rights,
-        ``BusyError`` if too many regions are registered. The memory cannot be resized while the region lives. The same
-        memory may be registered again, under another key. What the peer reads of memory that changes meanwhile may be
-        old in one part and new in another.
+        ``DisconnectError`` without a session, ``InvalidError`` if ``epoch`` is not the link's, there are no rights, or
+        the memory is read-only and the right is to write, ``BusyError`` if too many regions are registered. The memory
+        cannot be resized while the region lives. The same memory may be registered again, under another key. What the
+        peer reads of memory that changes meanwhile may be old in one part and new in another.
         """
         if self._link.session is None:
             raise DisconnectError("a region belongs to a session, and there is none")

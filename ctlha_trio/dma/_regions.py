@@ -6,7 +6,7 @@ import attrs
 
 from ctlha_trio._errors import BusyError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer
-from ctlha_trio.seams import Entropy
+from ctlha_trio.seams import Buffer, Entropy, byte_view
 from ctlha_trio.wire import KEY_SIZE, Denial
 
 REGIONS_MAX = 1024
@@ -74,16 +74,21 @@ class RegionTable:
     _expired: frozenset[bytes] = attrs.field(default=frozenset(), init=False)
     """Keys of the last epoch or session, only to call a late transfer by its right name."""
 
-    def add(self, memory: bytearray, *, epoch: int, rights: Rights) -> Region:
+    def add(self, memory: Buffer, *, epoch: int, rights: Rights) -> Region:
         """A new key for ``memory``, which cannot be resized while it lives."""
+        view = byte_view(memory)
+        if not isinstance(rights, Rights):
+            raise TypeError(f"rights must be of type Rights, not {rights!r}")
         if not rights:
             raise InvalidError("a region without rights")
+        if Rights.WRITE in rights and view.readonly:
+            raise InvalidError("the peer cannot write into memory that is read-only")
         if len(self._regions) >= REGIONS_MAX:
             raise BusyError(f"{REGIONS_MAX} regions are registered")
         key = self._entropy(KEY_SIZE)
         if key in self._regions or len(key) != KEY_SIZE:
             raise InvalidError("the entropy is not random")
-        region = Region(key, epoch, len(memory), rights, memoryview(memory), self)
+        region = Region(key, epoch, len(view), rights, view, self)
         self._regions[key] = region
         return region
 

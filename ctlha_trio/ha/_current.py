@@ -23,11 +23,11 @@ def entered(node: "Node") -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-def current_node() -> "Node":
+def current_node(*, even_ended: bool = False) -> "Node":
     """The node that ``with node.current():`` named last around this code.
 
     ``RuntimeError`` outside of such a block, from a worker thread, which Trio gives a copy of the context, from
-    another run than the node's, and for a node that has ended: never another node instead.
+    another run than the node's, and unless ``even_ended`` for a node that has ended: never another node instead.
     """
     try:
         token = trio.lowlevel.current_trio_token()
@@ -36,5 +36,5 @@ def current_node() -> "Node":
     node = _CURRENT.get(None)
     if node is None:
         raise RuntimeError("no node is current here: call it inside `with node.current():`")
-    node.check_usable(token)
+    node.check_usable(token, even_ended=even_ended)
     return node

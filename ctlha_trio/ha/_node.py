@@ -70,10 +70,12 @@ class Node:
         """In ``with node.current():`` the header's functions mean this node, in tasks that are started there too."""
         return entered(self)
 
-    def check_usable(self, token: trio.lowlevel.TrioToken) -> None:
-        """``RuntimeError`` if the node has ended, or belongs to another run of Trio."""
-        if self._ended or token is not self._token:
-            raise RuntimeError(f"node {self.config.node} has ended" if self._ended else "the node is of another run")
+    def check_usable(self, token: trio.lowlevel.TrioToken, *, even_ended: bool) -> None:
+        """``RuntimeError`` if the node belongs to another run of Trio, or has ended and that counts."""
+        if token is not self._token:
+            raise RuntimeError("the node is of another run")
+        if self._ended and not even_ended:
+            raise RuntimeError(f"node {self.config.node} has ended")
 
     @property
     def transfers(self) -> Transfers:
@@ -88,11 +90,12 @@ class Node:
         """The channel that was opened. ``InvalidError`` if none was."""
         return self._consumers.channel(channel)
 
-    def register_region(self, memory: bytearray, rights: Rights = Rights.WRITE) -> Region:
+    def register_region(self, memory: Buffer, rights: Rights = Rights.WRITE) -> Region:
         """Let the peer reach ``memory`` under a random key, which goes to it in a message: ``region.remote``.
 
         The key dies with the session, with the epoch, and with ``region.close()``. ``DisconnectError`` without a
-        session, ``InvalidError`` without rights, ``BusyError`` if too many are registered.
+        session, ``InvalidError`` without rights, or with the right to write for memory that is read-only, ``BusyError``
+        if too many are registered. The memory cannot be resized until the key is dead.
         """
         return self._dma.register(memory, epoch=self._link.epoch, rights=rights)
 

@@ -20,6 +20,7 @@ from ctlha_trio._vocabulary import (
 from ctlha_trio.dma import Dma, Transfer
 from ctlha_trio.ha._callbacks import Callback, CallbackQueue, Ended, Request
 from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX
+from ctlha_trio.seams import byte_view
 
 REQUESTS_MAX: Final = 1024
 """Allocated and not freed: above what a consumer with a request for each of its commands needs."""
@@ -169,7 +170,7 @@ _EVENTS: Final = {
 
 def _check(request: Request) -> tuple[memoryview, RemoteBuffer]:
     """Both ends of the piece. ``TypeError`` for what is no buffer, ``InvalidError`` for values that cannot be."""
-    view = memoryview(request.local).cast("B")
+    view = byte_view(request.local)
     if request.id not in CHANNEL_OF:
         raise InvalidError(f"{request.id!r} is no data id")
     if not 0 < request.size <= len(view):

@@ -9,7 +9,7 @@ import trio
 from ctlha_trio._errors import DisconnectError, EmptyError, InvalidError
 from ctlha_trio._vocabulary import ctl_ha_event, ctl_ha_status
 from ctlha_trio.link._events import ChannelEvent, Connected, Disconnected, EventRange, LossReason
-from ctlha_trio.seams import Buffer
+from ctlha_trio.seams import Buffer, byte_view
 from ctlha_trio.wire import MESSAGES_SIZE_MAX, ChannelFlow
 
 MESSAGES_PER_FRAME_MAX = 0xFFFF
@@ -128,7 +128,7 @@ class Channel:
     def check_message(self, message: Buffer) -> Buffer:
         """The message as bytes of a slot. ``InvalidError`` if it has another size."""
         if isinstance(message, memoryview):
-            message = message.cast("B")
+            message = byte_view(message)
         if len(message) != self.slot_size:
             raise InvalidError(f"a message of channel {self.number} has {self.slot_size} bytes, not {len(message)}")
         return message

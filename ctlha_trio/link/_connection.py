@@ -168,18 +168,22 @@ class Connection:
     async def _write(self) -> None:
         try:
             while not self._ended.is_set():
-                pieces = self._gather()
-                if not pieces:
+                if not await self._write_gathered():
                     await self._work.wait()
                     self._work = trio.Event()
-                    continue
-                for piece in pieces:
-                    await self.stream.send_all(piece)
-                    self.counters.bytes_out += len(piece)
-                self._requests.sent()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
             self.end(LossReason.CLOSED, "the connection broke while sending")
+
+    async def _write_gathered(self) -> bool:
+        """Send what can be written now; whether there was anything. Holds no consumer's memory once it has returned."""
+        pieces = self._gather()
+        for piece in pieces:
+            await self.stream.send_all(piece)
+            self.counters.bytes_out += len(piece)
+        if pieces:
+            self._requests.sent()
+        return bool(pieces)
 
     def _gather(self) -> list[bytes | bytearray | memoryview]:
         """Everything that can be written now, but at most one fragment of bulk data."""

@@ -24,7 +24,7 @@ from ctlha_trio.link._transfer import (
     incoming_bytes,
     outgoing_bytes,
 )
-from ctlha_trio.seams import Buffer, Clock, Entropy, Transport
+from ctlha_trio.seams import Buffer, Clock, Entropy, Transport, byte_view
 from ctlha_trio.wire import (
     CHANNEL_MAX,
     KEY_SIZE,
@@ -163,9 +163,7 @@ class Link:
         check_remote(remote)
         copied = bytes(channel.check_message(message))
         await self._live_connection.push_message(
-            MessagePush(
-                key=remote.key, offset=remote.offset, data=memoryview(data).cast("B"), channel=channel, message=copied
-            )
+            MessagePush(key=remote.key, offset=remote.offset, data=byte_view(data), channel=channel, message=copied)
         )
 
     def start_push(self, remote: RemoteBuffer, data: Buffer, on_done: OnDone) -> Transfer:

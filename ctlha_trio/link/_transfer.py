@@ -9,7 +9,7 @@ import attrs
 from ctlha_trio._errors import InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link._channel import Channel
-from ctlha_trio.seams import Buffer
+from ctlha_trio.seams import Buffer, byte_view
 from ctlha_trio.wire import FRAGMENT_SIZE_MAX, KEY_SIZE, Denial
 
 OFFSET_MAX = (1 << 63) - 1
@@ -77,19 +77,14 @@ OnDone = Callable[[Transfer], None]
 
 def check_remote(remote: RemoteBuffer) -> RemoteBuffer:
     """A place that can be named on the wire. ``InvalidError`` otherwise, ``TypeError`` for what is no place at all."""
-    if memoryview(remote.key).nbytes != KEY_SIZE or not 0 <= index(remote.offset) <= OFFSET_MAX:
+    if len(remote.key) != KEY_SIZE or not 0 <= index(remote.offset) <= OFFSET_MAX:
         raise InvalidError("not a remote buffer")
     return remote
 
 
 def outgoing_bytes(data: Buffer) -> memoryview:
     """The bytes of ``data``, at least one. ``InvalidError`` otherwise."""
-    try:
-        view = memoryview(data).cast("B")
-    except (ValueError, TypeError) as error:
-        if not isinstance(data, memoryview):
-            raise
-        raise InvalidError("memory to transfer is in one piece, and not released") from error
+    view = byte_view(data)
     if not len(view):
         raise InvalidError("a transfer has at least one byte")
     return view

@@ -2,6 +2,7 @@
 
 from ctlha_trio.pair import SwapOutcome as SwapOutcome
 from ctlha_trio.seams._address import format_address as format_address, parse_address as parse_address
+from ctlha_trio.seams._buffers import byte_view as byte_view
 from ctlha_trio.seams._clock import TrioClock as TrioClock
 from ctlha_trio.seams._identity import (
     Pin as Pin,

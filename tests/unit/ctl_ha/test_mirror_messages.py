@@ -37,6 +37,12 @@ SIZE = 512
 SLOTS = 64
 
 
+def released_view() -> memoryview:
+    view = memoryview(bytearray(SIZE))
+    view.release()
+    return view
+
+
 def message(number: int) -> bytes:
     return number.to_bytes(4, "little") * (SIZE // 4)
 
@@ -326,6 +332,8 @@ async def test_a_wrong_size_is_invalid_and_never_a_truncation(clock: Clock, open
                 (bytes(SIZE - 1), SIZE),
                 (bytes(SIZE), 0),
                 (bytes(SIZE), -1),
+                (memoryview(bytes(2 * SIZE))[::2], SIZE),
+                (released_view(), SIZE),
             ):
                 assert [await ctl_ha_msg_send(CTL, buffer, size, 0), await ctl_ha_msg_send(CTL, buffer, size, 1)] == [
                     INVALID,
@@ -340,6 +348,8 @@ async def test_a_wrong_size_is_invalid_and_never_a_truncation(clock: Clock, open
                 (bytearray(SIZE - 1), SIZE),
                 (bytearray(SIZE), 0),
                 (memoryview(bytes(SIZE)), SIZE),
+                (memoryview(bytearray(2 * SIZE))[::2], SIZE),
+                (released_view(), SIZE),
             ):
                 assert [await ctl_ha_msg_recv(CTL, into, size, 0), await ctl_ha_msg_recv(CTL, into, size, 1)] == [
                     INVALID,

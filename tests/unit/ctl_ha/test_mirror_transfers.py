@@ -51,6 +51,12 @@ PIECE = 1000
 PIECES = 40
 
 
+def released_view() -> memoryview:
+    view = memoryview(bytearray(8))
+    view.release()
+    return view
+
+
 @attrs.define(eq=False)
 class Requester:
     """Node a's side: notes callbacks and events in one list, in their order."""
@@ -137,6 +143,29 @@ async def test_a_pull_of_40_pieces_on_one_request(clock: Clock, open_any: OpenPa
         await pair.wait_until(lambda: len(a.happened) == 2)
         assert target == memory
         assert a.happened == [("done", SUCCESS), (RECEIVED, SUCCESS)]
+
+
+async def test_a_key_cut_out_of_a_message_and_memory_that_is_closed_in_the_callback(
+    clock: Clock, open_any: OpenPair
+) -> None:
+    async with memory_of_b(open_any) as (pair, a, memory, remote):
+        union = bytearray(512)
+        union[100:116] = remote.key
+        cut_out = RemoteBuffer(memoryview(union)[100:116])
+        union[:] = bytes(512)
+        local = bytearray(30_000)
+        ended = trio.Event()
+
+        async def callback(request: Request) -> None:
+            local.append(1)  # BufferError if anybody still held it
+            ctl_dt_req_free(request)
+            ended.set()
+
+        request = a.request(command=WRITE, local=local, size=30_000, remote=cut_out, callback=callback)
+        assert a.start(request) is WAIT
+        await ended.wait()
+        assert memory[:30_000] == bytes(30_000)
+        assert pair.nodes["a"].handler_errors == []
 
 
 async def test_the_first_error_is_sticky_and_the_last_callback_reports_it(clock: Clock, open_any: OpenPair) -> None:
@@ -361,6 +390,8 @@ async def test_busy_when_a_stuck_consumer_lets_what_has_ended_pile_up(
         {"size": 9},
         {"local": b""},
         {"local": b"read-only"},
+        {"local": memoryview(bytearray(16))[::2]},
+        {"local": released_view()},
         {"remote": None},
         {"remote": RemoteBuffer(b"short")},
         {"remote": RemoteBuffer(bytes(16), -1)},

@@ -61,7 +61,7 @@ class Side:
         finally:
             self._starting = False
 
-    def register(self, memory: bytearray, rights: Rights = BOTH) -> Region:
+    def register(self, memory: bytes | bytearray | memoryview, rights: Rights = BOTH) -> Region:
         return self.dma.register(memory, epoch=self.link.epoch, rights=rights)
 
     @property
@@ -461,13 +461,19 @@ async def test_what_cannot_be_transferred(autojump_clock: trio.testing.MockClock
         for useless in (memoryview(bytearray(0)), memoryview(b"data"), memoryview(bytearray(4))[::2], released):
             with pytest.raises(InvalidError):
                 pair.a.dma.start_pull(remote, useless, on_done=pair.a.on_done)
-        for wrong in (RemoteBuffer("k" * 16), RemoteBuffer(remote.key, 1.0)):  # type: ignore[arg-type]
-            with pytest.raises(TypeError):
-                pair.a.push(wrong, b"data")
+        with pytest.raises(TypeError):
+            RemoteBuffer("k" * 16)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            pair.a.push(RemoteBuffer(remote.key, 1.0), b"data")  # type: ignore[arg-type]
         with pytest.raises(TypeError):
             pair.a.push(remote, "data")  # type: ignore[arg-type]
         with pytest.raises(InvalidError):
             pair.b.register(bytearray(1), Rights(0))
+        for unfit in (b"read only", memoryview(bytearray(8))[::2], released):
+            with pytest.raises(InvalidError):
+                pair.b.register(unfit, Rights.WRITE)
+        with pytest.raises(TypeError):
+            pair.b.register(bytearray(1), 2)  # type: ignore[arg-type]
         pair.a.link.drop("test")
         with pytest.raises(DisconnectError):
             pair.a.push(remote, b"data")
