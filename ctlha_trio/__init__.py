@@ -50,6 +50,7 @@ from ctlha_trio.ha import (
     MessageChannel as MessageChannel,
     Node as Node,
     NodeConfig as NodeConfig,
+    PendingTransfer as PendingTransfer,
     Reason as Reason,
     Status as Status,
     Volume as Volume,

@@ -32,8 +32,6 @@ class CallbackQueue:
     """All that ever were."""
     ended: int = attrs.field(default=0, init=False)
     """Those of them that have returned, and whose event is with the handler."""
-    unheard: int = attrs.field(default=0, init=False)
-    """Events of transfers that the handler has not been given yet; kept by the channel."""
     _waiting: deque[Ended] = attrs.field(factory=deque, init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 

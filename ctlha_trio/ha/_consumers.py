@@ -37,13 +37,20 @@ class Consumers:
     _enter: Callable[[], AbstractContextManager[None]]
     """Makes the node the current one."""
     _dma: Dma = attrs.field(kw_only=True)
+    _room: trio.lowlevel.ParkingLot = attrs.field(kw_only=True)
+    """Unparked whenever a transfer has ended."""
     transfers: Transfers = attrs.field(init=False)
     _channels: dict[ctl_ha_channel, MessageChannel] = attrs.field(factory=dict, init=False)
     _errors: list[Exception] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.transfers = Transfers(
-            dma=self._dma, enter=self._enter, report=self._report_transfer, callback_failed=self._fail_channel
+            dma=self._dma,
+            enter=self._enter,
+            report=self._report_transfer,
+            callback_failed=self._fail_channel,
+            unheard=self._unheard,
+            room=self._room,
         )
 
     @property
@@ -83,19 +90,24 @@ class Consumers:
 
     async def tell_all(self) -> None:
         """Let handlers and callbacks hear of what the goodbye ended, but not hold it up for long."""
-        for number, opened in self._channels.items():
+        for number in CHANNEL_OF.values():
             callbacks = self.transfers.callbacks(number)
             try:
                 deadline_s = self._clock.now() + LAST_EVENTS_LIMIT_S
                 await finish_by(self._clock, deadline_s, partial(callbacks.wait_ended, callbacks.queued))
-                await finish_by(self._clock, deadline_s, opened.wait_told)
+                if number in self._channels:
+                    await finish_by(self._clock, deadline_s, self._channels[number].wait_told)
             except trio.TooSlowError:
-                _LOG.warning("the handler of %s is cancelled: it did not end in time", number.name)
+                _LOG.warning("callbacks or handler of %s are cancelled: they did not end in time", number.name)
 
     def close(self) -> None:
         """The node has ended: whoever still waits at a channel is told."""
         for opened in self._channels.values():
             opened.close()
+
+    def _unheard(self, number: ctl_ha_channel) -> int:
+        """How many ended transfers a channel's handler has still to hear of."""
+        return self._channels[number].transfers_unheard if number in self._channels else 0
 
     def _report_transfer(self, number: ctl_ha_channel, event: ctl_ha_event, status: ctl_ha_status) -> None:
         """A transfer of a channel's data has ended: its handler hears of it, if it has one."""

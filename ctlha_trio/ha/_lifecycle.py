@@ -15,7 +15,7 @@ LEGAL_STARTS: Final = frozenset({(UNKNOWN, HA), (UNKNOWN, SINGLE), (HA, SINGLE),
 
 async def init(component: ctl_ha_component) -> None:
     """Once, before anything else. ``ComponentError`` unless it answers OK."""
-    component.status = await component.init(component)
+    component.status = _answer(component, "init", await component.init(component))
     _check(component, "init")
 
 
@@ -27,7 +27,7 @@ async def start(component: ctl_ha_component, state: ctl_ha_state) -> bool:
     running = component.state & ctl_ha_state.CTL_HA_STATE_MASK
     if (running, state) not in LEGAL_STARTS:
         raise ComponentError(f"{component.name} cannot go from {running!r} to {state!r}")
-    component.status = await component.start(component, state)
+    component.status = _answer(component, "start", await component.start(component, state))
     if component.status is ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR:
         _check(component, "start")
     # SLAVE and MASTER are the component's own, whatever it set.
@@ -39,8 +39,15 @@ async def start(component: ctl_ha_component, state: ctl_ha_state) -> bool:
 
 async def quiesce(component: ctl_ha_component) -> None:
     """Ask it to stop feeding work. ``ComponentError`` unless it answers OK."""
-    component.status = await component.quiesce(component)
+    component.status = _answer(component, "quiesce", await component.quiesce(component))
     _check(component, "quiesce")
+
+
+def _answer(component: ctl_ha_component, step: str, answer: object) -> ctl_ha_comp_status:
+    """What a hook returned. ``TypeError`` for no status: a forgotten ``return`` must not pass for an answer."""
+    if not isinstance(answer, ctl_ha_comp_status):
+        raise TypeError(f"{component.name}: {step} answers a ctl_ha_comp_status, not {answer!r}")
+    return answer
 
 
 def _check(component: ctl_ha_component, step: str) -> None:

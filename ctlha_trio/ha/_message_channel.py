@@ -1,6 +1,5 @@
 """One channel of a consumer: messages both ways, and for whoever wants them as callbacks the header's events."""
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
@@ -8,25 +7,18 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import DisconnectError, EmptyError, InvalidError
+from ctlha_trio._errors import BusyError, DisconnectError, EmptyError, InvalidError
 from ctlha_trio._vocabulary import ctl_evt_handler, ctl_ha_channel, ctl_ha_event, ctl_ha_status
 from ctlha_trio.ha._callbacks import CallbackQueue
+from ctlha_trio.ha._event_queue import EventQueue, PendingEvents
 from ctlha_trio.ha._receivers import Receivers
-from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Channel, Connected, Disconnected, EventRange
+from ctlha_trio.link import Channel, Connected, Disconnected, EventRange
 from ctlha_trio.seams import Buffer
 
-_TRANSFER_EVENTS: Final = frozenset({ctl_ha_event.CTL_HA_EVT_DMA_SENT, ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED})
-
-
-@attrs.define
-class _Pending:
-    """Equal events in a row, for the handler."""
-
-    event: ctl_ha_event
-    param: int
-    count: int = 1
-    callbacks_before: int = 0
-    """Of a DISCONNECT: that many callbacks, and their events, come before it."""
+_MSG_RECV: Final = ctl_ha_event.CTL_HA_EVT_MSG_RECV
+_MSG_SENT: Final = ctl_ha_event.CTL_HA_EVT_MSG_SENT
+_DMA_SENT: Final = ctl_ha_event.CTL_HA_EVT_DMA_SENT
+_DMA_RECEIVED: Final = ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -49,9 +41,9 @@ class MessageChannel:
     _available: int = attrs.field(default=0, init=False)
     """Messages that were announced and not taken."""
     _receivers: Receivers = attrs.field(factory=Receivers, init=False)
-    _events: deque[_Pending] = attrs.field(factory=deque, init=False)
-    _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
-    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _events: EventQueue = attrs.field(factory=EventQueue, init=False)
+    _posted: int = attrs.field(default=0, init=False)
+    """Messages of which the handler has still to hear."""
     _online: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _connected: bool = attrs.field(default=False, init=False)
     _failed: bool = attrs.field(default=False, init=False)
@@ -73,9 +65,16 @@ class MessageChannel:
         self._channel.send_nowait(message, on_settled=_nobody)
 
     def post_nowait(self, message: Buffer) -> None:
-        """As ``send_nowait``, and the handler gets exactly one MSG_SENT with the status, also when the link falls."""
+        """As ``send_nowait``, and the handler gets exactly one MSG_SENT with the status, also when the link falls.
+
+        ``BusyError`` too while it has not heard of as many as there are slots.
+        """
         self._check_usable()
+        self._channel.check_message(message)
+        if self._posted >= self._channel.slots:
+            raise BusyError(f"the handler of {self.number.name} has not heard of {self._posted} messages")
         self._channel.send_nowait(message)
+        self._posted += 1
 
     async def send(self, message: Buffer) -> None:
         """Return once the peer has the message. Always a checkpoint. Cancelled: it may have been sent.
@@ -92,8 +91,7 @@ class MessageChannel:
             statuses.append(status)
             settled.set()
 
-        flow = self._channel.live_flow
-        if not flow.has_credit:
+        if not self._channel.live_flow.has_credit:
             await self._channel.wait_for_credit()
         self._channel.send_nowait(message, on_settled=on_settled)
         await settled.wait()
@@ -108,6 +106,7 @@ class MessageChannel:
         if not self._available:
             raise EmptyError(f"{self.number.name} has no message")
         self._available -= 1
+        self._events.keep_receipts(self._available)
         return self._channel.receive_nowait()
 
     async def receive(self) -> bytes:
@@ -117,7 +116,7 @@ class MessageChannel:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_usable()
-        if self._available and not self._receivers:
+        if self._available:
             message = self.receive_nowait()
             await trio.lowlevel.cancel_shielded_checkpoint()
             return message
@@ -157,29 +156,26 @@ class MessageChannel:
     # Events.
 
     def set_handler(self, handler: ctl_evt_handler | None) -> None:
-        """Who is awaited with the events from now on. One that runs is not interrupted."""
+        """Who is awaited with the events from now on. One that runs ends undisturbed before."""
         self._check_usable()
-        if handler is not None and self._handler is None and self._available:
-            self._post(ctl_ha_event.CTL_HA_EVT_MSG_RECV, self._available, self.message_size_bytes, handler)
+        if handler is not None and self._handler is None:
+            untold = self._available - self._events.count(_MSG_RECV)
+            self._events.add(_MSG_RECV, self.message_size_bytes, untold)
         self._handler = handler
+
+    @property
+    def transfers_unheard(self) -> int:
+        """Ended transfers of which the handler has still to hear."""
+        return self._events.count(_DMA_SENT) + self._events.count(_DMA_RECEIVED)
 
     def report_transfer(self, event: ctl_ha_event, status: ctl_ha_status) -> None:
         """The oldest callback that has not ended has returned: tell the handler, before a loss that came later."""
-        if self._handler is None or self._failed:
-            return
-        self._callbacks.unheard += 1
-        ordinal = self._callbacks.ended + 1
-        for index, pending in enumerate(self._events):
-            if pending.event is ctl_ha_event.CTL_HA_EVT_DISCONNECT and pending.callbacks_before >= ordinal:
-                self._events.insert(index, _Pending(event, status))
-                return
-        self._post(event, 1, status, self._handler)
+        if self._handler is not None and not self._failed:
+            self._events.add_of_callback(event, status, self._callbacks.ended + 1)
 
     async def run_intake(self) -> None:
-        """Take what the link tells, until cancelled. Stops taking while the handler is too far behind."""
+        """Take what the link tells, until cancelled."""
         while True:
-            while len(self._events) >= self._events_max:
-                await self._room.park()
             for event in await self._channel.receive_events():
                 self._take(event)
 
@@ -187,13 +183,15 @@ class MessageChannel:
         """Await the handler with one event after the other, until cancelled or it raises."""
         with self._enter():
             while not self._failed:
-                if not self._events:
+                first = self._events.first
+                if first is None:
                     self._idle.unpark_all()
-                    await self._news.park()
-                elif self._callbacks.ended < self._events[0].callbacks_before:
-                    await self._callbacks.wait_ended(self._events[0].callbacks_before)
+                    await self._events.wait()
+                elif self._callbacks.ended < first.callbacks_before:
+                    # One by one, for the event of each comes before this one.
+                    await self._callbacks.wait_ended(self._callbacks.ended + 1)
                 else:
-                    await self._handle(self._next_event())
+                    await self._handle(self._events.take())
             self._idle.unpark_all()
 
     async def wait_told(self) -> None:
@@ -202,7 +200,9 @@ class MessageChannel:
         while not self._failed and (self._connected or self._events or self._handling):
             await self._idle.park()
 
-    async def _handle(self, pending: _Pending) -> None:
+    async def _handle(self, pending: PendingEvents) -> None:
+        if pending.event is _MSG_SENT:
+            self._posted -= 1
         if self._handler is None:
             return
         self._handling = True
@@ -213,21 +213,6 @@ class MessageChannel:
         finally:
             self._handling = False
 
-    @property
-    def _events_max(self) -> int:
-        return 2 * self._channel.slots + TRANSFERS_IN_FLIGHT_MAX + 1
-
-    def _next_event(self) -> _Pending:
-        first = self._events[0]
-        if first.event in _TRANSFER_EVENTS:
-            self._callbacks.unheard -= 1
-        if first.count == 1:
-            self._events.popleft()
-            self._room.unpark_all()
-        else:
-            first.count -= 1
-        return first
-
     def _take(self, event: Connected | EventRange | Disconnected) -> None:
         match event:
             case Connected():
@@ -236,18 +221,16 @@ class MessageChannel:
             case EventRange(event=ctl_ha_event.CTL_HA_EVT_MSG_RECV):
                 self._received(event.count)
             case EventRange():
-                self._post(event.event, event.count, event.param, self._handler)
+                self._tell(event.event, event.param, event.count)
             case Disconnected():
                 self._connected = False
                 self._receivers.fail(DisconnectError(f"the session of {self.number.name} ended: {event.reason.value}"))
-                self._lost()
+                self._tell(ctl_ha_event.CTL_HA_EVT_DISCONNECT, 0, callbacks_before=self._callbacks.queued)
 
-    def _lost(self) -> None:
-        if self._handler is None or self._failed:
-            self._idle.unpark_all()
-            return
-        self._events.append(_Pending(ctl_ha_event.CTL_HA_EVT_DISCONNECT, 0, callbacks_before=self._callbacks.queued))
-        self._news.unpark_all()
+    def _tell(self, event: ctl_ha_event, param: int, count: int = 1, *, callbacks_before: int = 0) -> None:
+        """Queue it even without a handler: what is counted until it is heard of is counted down in one place."""
+        if not self._failed:
+            self._events.add(event, param, count, callbacks_before=callbacks_before)
 
     def _received(self, count: int) -> None:
         if self._failed:
@@ -257,17 +240,8 @@ class MessageChannel:
             self._receivers.give(self._channel.receive_nowait())
             taken += 1
         self._available += count - taken
-        self._post(ctl_ha_event.CTL_HA_EVT_MSG_RECV, count - taken, self.message_size_bytes, self._handler)
-
-    def _post(self, event: ctl_ha_event, count: int, param: int, handler: ctl_evt_handler | None) -> None:
-        if not count or handler is None or self._failed:
-            return
-        last = self._events[-1] if self._events else None
-        if last is not None and (last.event, last.param) == (event, param):
-            last.count += count
-        else:
-            self._events.append(_Pending(event, param, count))
-        self._news.unpark_all()
+        if self._handler is not None:
+            self._tell(_MSG_RECV, self.message_size_bytes, count - taken)
 
     def fail(self, error: Exception) -> None:
         """The handler, or a callback of this channel's data, raised: close this channel, tell the node.
@@ -277,9 +251,9 @@ class MessageChannel:
         self._handler_failed(self.number, error)
         self._failed = True
         self._events.clear()
-        self._callbacks.unheard = 0
         self._receivers.fail(InvalidError(f"{self.number.name} is closed: its handler raised"))
-        for parked in (self._online, self._room, self._news, self._idle):
+        self._events.wake()
+        for parked in (self._online, self._idle):
             parked.unpark_all()
 
     def close(self) -> None:

@@ -1,43 +1,27 @@
-"""A node: the parts below put together for one incarnation, from its first look at the disk to its goodbye."""
+"""A running node, as those who use it see it: volume, channels, transfers, status, and its end."""
 
-import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Final
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import attrs
 import trio
 
-from ctlha_trio._errors import ComponentError, ConfigError, CtlHaError, RefusedError, UntrustedPeerError
-from ctlha_trio._vocabulary import ctl_evt_handler, ctl_ha_channel, ctl_ha_component
+from ctlha_trio._errors import ComponentError
+from ctlha_trio._vocabulary import RemoteBuffer, ctl_evt_handler, ctl_ha_channel
 from ctlha_trio.dma import Dma, Region, Rights
 from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._consumers import Consumers
 from ctlha_trio.ha._current import entered
+from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._pair_driver import Answer, PairDriver
 from ctlha_trio.ha._status import Reason, Status, TransitionStatus, bytes_left, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
-from ctlha_trio.link import Link, LinkConfig
-from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, OperationKind, PairState, Phase, boot
-from ctlha_trio.seams import Buffer, Clock, Seams
-from ctlha_trio.store import BlockStore
-
-PAIR_CHANNEL: Final = 0x80
-"""Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
-
-_FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
-"""Phases of a node that has written nothing, as long as it has had no session yet."""
-_MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource", "size"})
-
-_LOG: Final = logging.getLogger(__name__)
-
-
-def no_components(_: "Node") -> Sequence[ctl_ha_component]:
-    """A node whose only component is its volume."""
-    return ()
+from ctlha_trio.link import Link
+from ctlha_trio.pair import OperationKind, PairState
+from ctlha_trio.seams import Buffer, Clock
 
 
 @attrs.define(eq=False)
@@ -54,12 +38,23 @@ class Node:
     _clock: Clock
     _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
     _consumers: Consumers = attrs.field(init=False)
+    _direct: DirectTransfers = attrs.field(init=False)
     _ended: bool = attrs.field(default=False, init=False)
     _stop_asked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop_reason: str = attrs.field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._consumers = Consumers(self.config, self._link, self._nursery, self._clock, self.current, dma=self._dma)
+        room = trio.lowlevel.ParkingLot()
+        self._direct = DirectTransfers(self._dma, room)
+        self._consumers = Consumers(
+            self.config,
+            self._link,
+            self._nursery,
+            self._clock,
+            self.current,
+            dma=self._dma,
+            room=room,
+        )
 
     @property
     def pair(self) -> PairState:
@@ -98,6 +93,33 @@ class Node:
         if too many are registered. The memory cannot be resized until the key is dead.
         """
         return self._dma.register(memory, epoch=self._link.epoch, rights=rights)
+
+    async def push(self, remote: RemoteBuffer, data: Buffer) -> None:
+        """Put ``data`` into the peer's memory; return once the peer has confirmed that all of it is in place.
+
+        Waits for room while ``TRANSFERS_IN_FLIGHT_MAX`` are under way. Always a checkpoint. ``InvalidError`` for no
+        bytes or a place that cannot be, else errors as of ``PendingTransfer.wait``. Cancelled: the transfer may go on,
+        so ``data`` must stay unchanged until the session ends.
+        """
+        await self._direct.transfer(lambda: self._direct.push_nowait(remote, data))
+
+    async def pull(self, remote: RemoteBuffer, into: bytearray | memoryview) -> None:
+        """Fill ``into`` from the peer's memory; return once the last byte is here. As ``push`` in all else.
+
+        Cancelled: the transfer may go on, and ``into`` may be written until the session ends.
+        """
+        await self._direct.transfer(lambda: self._direct.pull_nowait(remote, into))
+
+    def push_nowait(self, remote: RemoteBuffer, data: Buffer) -> PendingTransfer:
+        """Start a push; ``wait`` of what it returns tells the end. ``BusyError`` if too many are under way.
+
+        ``DisconnectError`` without a session; ``InvalidError`` as of ``push``. Not a checkpoint.
+        """
+        return self._direct.push_nowait(remote, data)
+
+    def pull_nowait(self, remote: RemoteBuffer, into: bytearray | memoryview) -> PendingTransfer:
+        """Start a pull, as ``push_nowait`` a push. ``InvalidError`` also if ``into`` cannot be written."""
+        return self._direct.pull_nowait(remote, into)
 
     async def submit(
         self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
@@ -143,14 +165,15 @@ class Node:
     async def run(self, *, task_status: "trio.TaskStatus[Node]") -> None:
         """Initialise the components, join the pair, go on until ``stop``. Called by ``run_node``."""
         with self.current():
-            try:
-                self._consumers.start()
-                await self._supervisor.init()
-                self._driver.start()
-                await self._take_part(task_status)
-            finally:
-                self._ended = True
-                self._consumers.close()
+            self._consumers.start()
+            await self._supervisor.init()
+            self._driver.start()
+            await self._take_part(task_status)
+
+    def close(self) -> None:
+        """Its tasks have ended, nobody can use it any more: tell whoever still waits for it. For ``run_node``."""
+        self._ended = True
+        self._consumers.close()
 
     async def _take_part(self, task_status: "trio.TaskStatus[Node]") -> None:
         failures: list[ComponentError] = []
@@ -180,130 +203,3 @@ class Node:
     def handler_errors(self) -> Sequence[Exception]:
         """What handlers and callbacks raised."""
         return self._consumers.errors
-
-
-async def run_node(
-    config: NodeConfig,
-    seams: Seams,
-    components: Callable[[Node], Sequence[ctl_ha_component]] = no_components,
-    *,
-    task_status: "trio.TaskStatus[Node]" = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Run one node until ``Node.stop``; give the node out with ``started``.
-
-    ``components`` makes the node's components, which start after the volume in the order given.
-    ``ConfigError`` if disk, arbiter and configuration do not belong together; ``OSError`` if the address cannot be had;
-    ``RefusedError`` or ``UntrustedPeerError`` if the peer shows, before this node has taken any part, that one of
-    the two is configured wrongly: nothing was written until then. ``ComponentError`` if a component fails.
-    Cancelled: ends at once without a goodbye, like a crash.
-    """
-    store = await BlockStore.open(seams.disk, config.volume_path, size_bytes=config.size_bytes, clock=seams.clock)
-    try:
-        _check_identity(config, store, seams)
-        failures: list[CtlHaError] = []
-        async with trio.open_nursery() as nursery:
-            state, first = boot(
-                me=config.node,
-                peer=config.peer,
-                incarnation=int.from_bytes(seams.entropy(8), "little") or 1,
-                size_bytes=config.size_bytes,
-                metadata=store.metadata,
-            )
-
-            def report(error: CtlHaError) -> None:
-                _LOG.warning("link: %s", error)
-                if _is_misconfiguration(error) and _is_fresh(driver.state):
-                    failures.append(error)
-                    nursery.cancel_scope.cancel(reason="the configuration is wrong")
-
-            link = _make_link(config, seams, state.incarnation, report, alive=lambda: not driver.disk_hangs)
-            channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT)
-            dma = Dma(link, seams.entropy)
-            driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, dma, nursery)
-            volume = Volume(config.size_bytes, driver, state.incarnation)
-            supervised: list[ctl_ha_component] = [volume.component()]
-            node = Node(
-                config,
-                volume,
-                driver,
-                link,
-                dma,
-                Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed),
-                nursery,
-                seams.clock,
-            )
-            with node.current():
-                supervised.extend(components(node))
-            await nursery.start(link.run)
-            nursery.start_soon(driver.commit)
-            await node.run(task_status=task_status)
-            nursery.cancel_scope.cancel(reason="the node has left")
-        if failures:
-            raise failures[0]
-        if node.handler_errors:
-            raise ExceptionGroup("handlers raised", node.handler_errors)
-    finally:
-        store.close()
-
-
-def _check_identity(config: NodeConfig, store: BlockStore, seams: Seams) -> None:
-    """Nothing is served from another pair's copy, or by another pair's arbiter."""
-    metadata = store.metadata
-    for key, found, wanted in (
-        ("cluster", metadata.cluster, config.cluster),
-        ("node", metadata.node, config.node),
-        ("resource", metadata.resource, config.resource),
-        ("arbiter", metadata.arbiter, seams.arbiter.identity),
-    ):
-        if found != wanted:
-            raise ConfigError(config.volume_path, key, f"the copy belongs to {found!r}, not to {wanted!r}")
-
-
-def _is_misconfiguration(error: CtlHaError) -> bool:
-    """Whether only a person can put it right: trying again will not."""
-    return isinstance(error, UntrustedPeerError) or (isinstance(error, RefusedError) and error.reason in _MISCONFIGURED)
-
-
-def _is_fresh(state: PairState) -> bool:
-    """Whether this node has taken no part yet, and so has written nothing."""
-    return not state.sessions and state.phase in _FRESH
-
-
-def _make_link(
-    config: NodeConfig,
-    seams: Seams,
-    incarnation: int,
-    report: Callable[[CtlHaError], None],
-    *,
-    alive: Callable[[], bool],
-) -> Link:
-    return Link(
-        LinkConfig(
-            cluster=config.cluster,
-            node=config.node,
-            peer=config.peer,
-            resource=config.resource,
-            size_bytes=config.size_bytes,
-            listen=config.listen,
-            peer_address=config.peer_address,
-        ),
-        clock=seams.clock,
-        entropy=seams.entropy,
-        transport=seams.transport,
-        incarnation=incarnation,
-        alive=alive,
-        report=report,
-    )
-
-
-@asynccontextmanager
-async def open_node(
-    config: NodeConfig, seams: Seams, components: Callable[[Node], Sequence[ctl_ha_component]] = no_components
-) -> AsyncIterator[Node]:
-    """``run_node`` for the length of a block; leaving it stops the node and waits for its goodbye."""
-    async with trio.open_nursery() as nursery:
-        node: Node = await nursery.start(run_node, config, seams, components)
-        try:
-            yield node
-        finally:
-            node.stop("closed")

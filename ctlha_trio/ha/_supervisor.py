@@ -45,6 +45,8 @@ class Supervisor:
     """Unparked whenever the phase may have changed."""
     state: ctl_ha_state = attrs.field(default=lifecycle.UNKNOWN, init=False)
     """That the components were last brought to."""
+    _asked: list[ctl_ha_component] = attrs.field(factory=list, init=False)
+    """To start since they were last quiesced, whatever they answered, or if they have not yet."""
     failed: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """Names of the components that answered FAILED when they were last asked to start."""
 
@@ -63,14 +65,15 @@ class Supervisor:
                 await self._bring_to(wanted)
 
     async def quiesce(self) -> None:
-        """Quiesce what runs, in reverse order; every one is asked, the first failure is raised at the end."""
+        """Quiesce what was asked to start, in reverse order; the first failure is raised when all were asked."""
         failures: list[ComponentError] = []
-        if self.state is not lifecycle.UNKNOWN:
-            for component in reversed(self._components):
-                try:
-                    await self._limited(component, "quiesce", partial(lifecycle.quiesce, component))
-                except ComponentError as error:
-                    failures.append(error)
+        while self._asked:
+            component = self._asked[-1]
+            try:
+                await self._limited(component, "quiesce", partial(lifecycle.quiesce, component))
+            except ComponentError as error:
+                failures.append(error)
+            self._asked.pop()
         if failures:
             raise failures[0]
 
@@ -85,7 +88,9 @@ class Supervisor:
             if state is lifecycle.UNKNOWN:
                 # The header has no hook for this: a component that was quiesced and has no part may start from scratch.
                 component.state &= ~ctl_ha_state.CTL_HA_STATE_MASK
-            elif not await self._limited(component, "start", partial(lifecycle.start, component, state)):
+                continue
+            self._asked.append(component)
+            if not await self._limited(component, "start", partial(lifecycle.start, component, state)):
                 _LOG.error("%s cannot start in %s", component.name, state.name)
                 failed.append(component.name)
         self.failed = frozenset(failed)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 import attrs
+import trio
 
 from ctlha_trio._errors import BusyError, InvalidError
 from ctlha_trio._vocabulary import (
@@ -69,13 +70,21 @@ class Transfers:
     _enter: Callable[[], AbstractContextManager[None]]
     _report: Callable[[ctl_ha_channel, ctl_ha_event, ctl_ha_status], None]
     _callback_failed: Callable[[ctl_ha_channel, Exception], None]
+    _unheard: Callable[[ctl_ha_channel], int]
+    """Events of transfers that the channel's handler has not been given yet."""
+    _room: trio.lowlevel.ParkingLot
     _books: dict[int, _Book] = attrs.field(factory=dict, init=False)
     """By the identity of the request, which it keeps alive."""
-    _in_flight: int = attrs.field(default=0, init=False)
+    _in_flight: dict[ctl_ha_dtid, int] = attrs.field(factory=lambda: dict.fromkeys(CHANNEL_OF, 0), init=False)
     """Pieces."""
     _queues: dict[ctl_ha_dtid, CallbackQueue] = attrs.field(
         factory=lambda: {each: CallbackQueue() for each in CHANNEL_OF}, init=False
     )
+
+    @property
+    def in_flight(self) -> int:
+        """Pieces that have been started and have not ended."""
+        return sum(self._in_flight.values())
 
     def allocate(self) -> Request:
         """A new request. ``BusyError`` while ``REQUESTS_MAX`` are allocated."""
@@ -96,12 +105,12 @@ class Transfers:
         """Start one piece. Fields are read now; the request may be changed for the next piece at once.
 
         ``InvalidError`` for values that cannot be, ``DisconnectError`` without a session, ``BusyError`` with too many
-        in flight, or ended and not yet told of: then nothing was started. ``TypeError`` for what is no buffer, place
-        or callable. Not a checkpoint; no callback runs before this returns.
+        in flight, or of this data ended and not yet told of: then nothing was started. ``TypeError`` for what is no
+        buffer, place or callable. Not a checkpoint; no callback runs before this returns.
         """
         book = self._book(request)
         local, remote = _check(request)
-        self._check_room()
+        self._check_room(request.id)
         piece = _Piece(book, request.command, request.id, request.callback)
 
         def on_done(transfer: Transfer) -> None:
@@ -111,15 +120,17 @@ class Transfers:
             self._dma.start_push(remote, local, on_done=on_done)
         else:
             self._dma.start_pull(remote, local, on_done=on_done)
-        self._in_flight += 1
+        self._in_flight[piece.id] += 1
         book.pieces.append(piece)
         request.ret = ctl_ha_status.CTL_HA_STATUS_WAIT
 
-    def _check_room(self) -> None:
-        """What has ended is bounded too: a consumer whose callback or handler is stuck cannot start for ever."""
-        unfinished = self._in_flight + sum(queue.waiting for queue in self._queues.values())
-        unheard = sum(queue.unheard for queue in self._queues.values())
-        if max(unfinished, unheard) >= TRANSFERS_IN_FLIGHT_MAX:
+    def _check_room(self, data_id: ctl_ha_dtid) -> None:
+        """What has ended is bounded too: a consumer whose callback or handler is stuck cannot start for ever.
+
+        Each kind of data by itself, so that a stuck consumer stops nobody else.
+        """
+        unfinished = self._in_flight[data_id] + self._queues[data_id].waiting
+        if max(unfinished, self._unheard(CHANNEL_OF[data_id])) >= TRANSFERS_IN_FLIGHT_MAX:
             raise BusyError(f"{TRANSFERS_IN_FLIGHT_MAX} transfers are in flight, or have ended unheard")
 
     def callbacks(self, channel: ctl_ha_channel) -> CallbackQueue:
@@ -149,7 +160,8 @@ class Transfers:
 
     def _ended(self, piece: _Piece, status: ctl_ha_status) -> None:
         book = piece.book
-        self._in_flight -= 1
+        self._in_flight[piece.id] -= 1
+        self._room.unpark_all()
         piece.ended = True
         if status is not ctl_ha_status.CTL_HA_STATUS_SUCCESS and book.error is None:
             book.error = status

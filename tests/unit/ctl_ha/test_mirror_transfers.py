@@ -187,7 +187,7 @@ async def test_a_later_error_does_not_hide_the_first(clock: Clock, open_any: Ope
     async with memory_of_b(open_any) as (pair, a, _, remote):
         request = a.request(callback=None, command=WRITE, local=b"x", size=1)
         assert a.start(request, remote=RemoteBuffer(bytes(16))) is WAIT
-        await pair.wait_until(lambda: a.node.transfers._in_flight == 0)
+        await pair.wait_until(lambda: a.node.transfers.in_flight == 0)
         assert a.start(request, remote=remote) is WAIT
         assert a.start(request, callback=a.callback) is WAIT
         pair.break_link()
@@ -368,7 +368,7 @@ async def test_busy_when_a_stuck_consumer_lets_what_has_ended_pile_up(
                 request = a.request(**fields)
                 if a.start(request) is BUSY:
                     a.free(request)
-                    await pair.wait_until(lambda: pair.nodes["a"].transfers._in_flight == 0)
+                    await pair.wait_until(lambda: pair.nodes["a"].transfers.in_flight == 0)
                     request = a.request(**fields)
                     if a.start(request) is BUSY:
                         a.free(request)

@@ -1,0 +1,84 @@
+"""Transfers as a Trio program wants them: awaited, without a request, a callback or an event."""
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from ctlha_trio._errors import BusyError, DisconnectError, FailedError
+from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
+from ctlha_trio.dma import Dma, Transfer
+from ctlha_trio.seams import Buffer, byte_view
+
+
+@attrs.define(eq=False)
+class PendingTransfer:
+    """A push or pull that is under way. Given out by ``Node.push_nowait`` and ``Node.pull_nowait``."""
+
+    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _transfer: Transfer = attrs.field(init=False)
+
+    @property
+    def status(self) -> ctl_ha_status:
+        """WAIT until it has ended; then SUCCESS, ERROR or BUSY as the peer said, or DISCONNECT."""
+        return self._transfer.status
+
+    async def wait(self) -> None:
+        """Return once it has ended well. Always a checkpoint. Cancelled: the answer is abandoned, not the transfer.
+
+        ``FailedError`` with the peer's reason, ``DisconnectError`` if the session ended first, ``BusyError`` if the
+        peer had too many pulls to serve.
+        """
+        await self._ended.wait()
+        reason = self._transfer.reason
+        match self._transfer.status:
+            case ctl_ha_status.CTL_HA_STATUS_SUCCESS:
+                return
+            case ctl_ha_status.CTL_HA_STATUS_DISCONNECT:
+                raise DisconnectError(f"the session ended before the transfer did: {reason}")
+            case ctl_ha_status.CTL_HA_STATUS_BUSY:
+                raise BusyError(reason)
+            case _:
+                raise FailedError(f"the peer refused the transfer: {reason}")
+
+    def begin(self, start: Callable[[Callable[[Transfer], None]], Transfer], room: trio.lowlevel.ParkingLot) -> None:
+        """Start it. For ``DirectTransfers``."""
+
+        def on_done(_: Transfer) -> None:
+            self._ended.set()
+            room.unpark_all()
+
+        self._transfer = start(on_done)
+
+
+@attrs.define(eq=False)
+class DirectTransfers:
+    """The native side of one node's transfers."""
+
+    _dma: Dma
+    _room: trio.lowlevel.ParkingLot
+    """Unparked whenever a transfer has ended, whoever started it."""
+
+    def push_nowait(self, remote: RemoteBuffer, data: Buffer) -> PendingTransfer:
+        """As ``Node.push_nowait``."""
+        pending = PendingTransfer()
+        pending.begin(lambda on_done: self._dma.start_push(remote, data, on_done=on_done), self._room)
+        return pending
+
+    def pull_nowait(self, remote: RemoteBuffer, into: bytearray | memoryview) -> PendingTransfer:
+        """As ``Node.pull_nowait``."""
+        view = byte_view(into)
+        pending = PendingTransfer()
+        pending.begin(lambda on_done: self._dma.start_pull(remote, view, on_done=on_done), self._room)
+        return pending
+
+    async def transfer(self, start: Callable[[], PendingTransfer]) -> None:
+        """Start as soon as there is room, and wait for the end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            try:
+                pending = start()
+            except BusyError:
+                await self._room.park()
+            else:
+                return await pending.wait()

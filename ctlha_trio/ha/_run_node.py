@@ -1,0 +1,155 @@
+"""One incarnation of a node, from its first look at the disk to its goodbye: the parts put together, and run."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from typing import Final
+
+import trio
+
+from ctlha_trio._errors import ConfigError, CtlHaError, RefusedError, UntrustedPeerError
+from ctlha_trio._vocabulary import ctl_ha_component
+from ctlha_trio.dma import Dma
+from ctlha_trio.ha._config import NodeConfig
+from ctlha_trio.ha._node import Node
+from ctlha_trio.ha._pair_driver import PairDriver
+from ctlha_trio.ha._supervisor import Supervisor
+from ctlha_trio.ha._volume import Volume
+from ctlha_trio.link import Link, LinkConfig
+from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, PairState, Phase, boot
+from ctlha_trio.seams import Seams
+from ctlha_trio.store import BlockStore
+
+PAIR_CHANNEL: Final = 0x80
+"""Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
+
+_FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
+"""Phases of a node that has written nothing, as long as it has had no session yet."""
+_MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource", "size"})
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def no_components(_: Node) -> Sequence[ctl_ha_component]:
+    """A node whose only component is its volume."""
+    return ()
+
+
+async def run_node(
+    config: NodeConfig,
+    seams: Seams,
+    components: Callable[[Node], Sequence[ctl_ha_component]] = no_components,
+    *,
+    task_status: "trio.TaskStatus[Node]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run one node until ``Node.stop``; give the node out with ``started``.
+
+    ``components`` makes the node's components, which start after the volume in the order given.
+    ``ConfigError`` if disk, arbiter and configuration do not belong together; ``OSError`` if the address cannot be had;
+    ``RefusedError`` or ``UntrustedPeerError`` if the peer shows, before this node has taken any part, that one of
+    the two is configured wrongly: nothing was written until then. ``ComponentError`` if a component fails.
+    Cancelled: ends at once without a goodbye, like a crash.
+    """
+    store = await BlockStore.open(seams.disk, config.volume_path, size_bytes=config.size_bytes, clock=seams.clock)
+    failures: list[CtlHaError] = []
+    with ExitStack() as at_end:
+        at_end.callback(store.close)
+        _check_identity(config, store, seams)
+        async with trio.open_nursery() as nursery:
+            state, first = boot(
+                me=config.node,
+                peer=config.peer,
+                incarnation=int.from_bytes(seams.entropy(8), "little") or 1,
+                size_bytes=config.size_bytes,
+                metadata=store.metadata,
+            )
+
+            def report(error: CtlHaError) -> None:
+                _LOG.warning("link: %s", error)
+                if _is_misconfiguration(error) and _is_fresh(driver.state):
+                    failures.append(error)
+                    nursery.cancel_scope.cancel(reason="the configuration is wrong")
+
+            link = _make_link(config, seams, state.incarnation, report, alive=lambda: not driver.disk_hangs)
+            channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT)
+            dma = Dma(link, seams.entropy)
+            driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, dma, nursery)
+            volume = Volume(config.size_bytes, driver, state.incarnation)
+            supervised: list[ctl_ha_component] = [volume.component()]
+            supervisor = Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed)
+            node = Node(config, volume, driver, link, dma, supervisor, nursery, seams.clock)
+            # Only when its tasks have ended: a handler's clean-up is still this node's.
+            at_end.callback(node.close)
+            with node.current():
+                supervised.extend(components(node))
+            await nursery.start(link.run)
+            nursery.start_soon(driver.commit)
+            await node.run(task_status=task_status)
+            nursery.cancel_scope.cancel(reason="the node has left")
+        if failures:
+            raise failures[0]
+        if node.handler_errors:
+            raise ExceptionGroup("handlers raised", node.handler_errors)
+
+
+def _check_identity(config: NodeConfig, store: BlockStore, seams: Seams) -> None:
+    """Nothing is served from another pair's copy, or by another pair's arbiter."""
+    metadata = store.metadata
+    for key, found, wanted in (
+        ("cluster", metadata.cluster, config.cluster),
+        ("node", metadata.node, config.node),
+        ("resource", metadata.resource, config.resource),
+        ("arbiter", metadata.arbiter, seams.arbiter.identity),
+    ):
+        if found != wanted:
+            raise ConfigError(config.volume_path, key, f"the copy belongs to {found!r}, not to {wanted!r}")
+
+
+def _is_misconfiguration(error: CtlHaError) -> bool:
+    """Whether only a person can put it right: trying again will not."""
+    return isinstance(error, UntrustedPeerError) or (isinstance(error, RefusedError) and error.reason in _MISCONFIGURED)
+
+
+def _is_fresh(state: PairState) -> bool:
+    """Whether this node has taken no part yet, and so has written nothing."""
+    return not state.sessions and state.phase in _FRESH
+
+
+def _make_link(
+    config: NodeConfig,
+    seams: Seams,
+    incarnation: int,
+    report: Callable[[CtlHaError], None],
+    *,
+    alive: Callable[[], bool],
+) -> Link:
+    return Link(
+        LinkConfig(
+            cluster=config.cluster,
+            node=config.node,
+            peer=config.peer,
+            resource=config.resource,
+            size_bytes=config.size_bytes,
+            listen=config.listen,
+            peer_address=config.peer_address,
+        ),
+        clock=seams.clock,
+        entropy=seams.entropy,
+        transport=seams.transport,
+        incarnation=incarnation,
+        alive=alive,
+        report=report,
+    )
+
+
+@asynccontextmanager
+async def open_node(
+    config: NodeConfig, seams: Seams, components: Callable[[Node], Sequence[ctl_ha_component]] = no_components
+) -> AsyncIterator[Node]:
+    """``run_node`` for the length of a block; leaving it stops the node and waits for its goodbye."""
+    async with trio.open_nursery() as nursery:
+        node: Node = await nursery.start(run_node, config, seams, components)
+        try:
+            yield node
+        finally:
+            node.stop("closed")
