@@ -40,3 +40,15 @@ async def test_a_cancelled_caller_is_not_told_that_time_ran_out(autojump_clock: 
     with trio.move_on_after(0.5) as scope:
         await finish_by(TrioClock(), trio.current_time() + 1, trio.sleep_forever)
     assert scope.cancelled_caught
+
+
+async def test_an_error_is_not_lost_to_a_cancellation_from_outside(autojump_clock: trio.testing.MockClock) -> None:
+    async def fail_when_cancelled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("in its clean-up")
+
+    with trio.move_on_after(0.5) as scope, pytest.raises(ValueError, match="in its clean-up"):
+        await finish_by(TrioClock(), trio.current_time() + 1, fail_when_cancelled)
+    assert not scope.cancelled_caught
