@@ -317,6 +317,7 @@ async def run_trial(
             nursery.cancel_scope.cancel(reason="the trial is over")
         if limit.cancelled_caught:
             trial.problems.append(f"not together after {CALM_S:g} s: {_stand(pair)}")
+        trial.problems.extend(f"node {name} failed: {failure!r}" for name, failure in pair.failures.items())
         return Findings(
             calls=calls, was_cut=trial.was_cut, losses=trial.losses, problems=tuple(dict.fromkeys(trial.problems))
         )
