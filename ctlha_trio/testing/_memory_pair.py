@@ -80,9 +80,8 @@ class MemoryPair(PairFaults):
         )
         self.arbiter = MemoryArbiter(record)
         self.arbiters = {name: self.arbiter.client() for name in NAMES}
-        self.disks = {
-            name: PowerDisk({VOLUME: image(self._first_metadata(record, name), self.size_bytes)}) for name in NAMES
-        }
+        for name in NAMES:
+            self.disks[name] = PowerDisk({VOLUME: image(self._first_metadata(record, name), self.size_bytes)})
 
     def _first_metadata(self, record: Record, name: str) -> Metadata:
         return Metadata(

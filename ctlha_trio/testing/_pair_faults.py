@@ -29,7 +29,7 @@ class PairFaults:
     disk_call_s: dict[str, float] = attrs.field(factory=dict, kw_only=True)
     """By node: what each disk call takes. Without latency an answer can never overtake a flush."""
     network: MemoryNetwork = attrs.field(factory=MemoryNetwork, init=False)
-    disks: dict[str, PowerDisk] = attrs.field(init=False)
+    disks: dict[str, PowerDisk] = attrs.field(factory=dict, init=False)
     _parted: set[str] = attrs.field(factory=set, init=False)
     """Nodes of whose sending nothing arrives, though both have power."""
 
