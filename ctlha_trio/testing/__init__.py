@@ -1,6 +1,13 @@
 """Simulation, fault injection and checks: shipped, documented, part of the product."""
 
-from ctlha_trio.testing._memory_pair import MemoryPair as MemoryPair, open_pair as open_pair
+from ctlha_trio.testing._memory_pair import Components as Components, MemoryPair as MemoryPair
+from ctlha_trio.testing._open_pair import (
+    Mirrors as Mirrors,
+    OpenMirrors as OpenMirrors,
+    OpenPair as OpenPair,
+    open_mirrors as open_mirrors,
+    open_pair as open_pair,
+)
 from ctlha_trio.testing._power_disk import (
     CallKind as CallKind,
     DiskCall as DiskCall,

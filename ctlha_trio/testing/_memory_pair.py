@@ -1,7 +1,6 @@
 """Two whole nodes in one process, over a memory network, with disks that lose power and an arbiter in memory."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Final, TypeVar
 
@@ -9,17 +8,18 @@ import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError, FailedError, InvalidError
-from ctlha_trio._vocabulary import ctl_ha_component
+from ctlha_trio._vocabulary import ctl_ha_channel, ctl_ha_component
 from ctlha_trio.arbiter import MemoryArbiter
-from ctlha_trio.ha import Node, NodeConfig, run_node
+from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, run_node
 from ctlha_trio.pair import Copy, Metadata, Record
-from ctlha_trio.seams import MemoryNetwork, Seams, Transport, TrioClock
+from ctlha_trio.seams import Seams, Transport, TrioClock
 from ctlha_trio.store import choose_slot, image
+from ctlha_trio.testing._pair_faults import NAMES, PairFaults, other
+from ctlha_trio.testing._plain_nursery import plain
 from ctlha_trio.testing._power_disk import PowerCut, PowerDisk
 from ctlha_trio.testing._power_medium import Loss
 from ctlha_trio.testing._slow_disk import SlowDisk
 
-NAMES: Final = ("a", "b")
 VOLUME: Final = "volume"
 LOOK_S: Final = 0.01
 """Between two looks at a condition: a tenth of the shortest time in the protocol."""
@@ -37,7 +37,7 @@ def no_components(_: Node) -> Sequence[ctl_ha_component]:
 
 
 @attrs.define(eq=False)
-class MemoryPair:
+class MemoryPair(PairFaults):
     """A pair whose nodes can be started, crashed and started again in any order. Made by ``open_pair``.
 
     Each incarnation runs in a task of its own. A crash cuts its disk and its network first, so that nothing that its
@@ -48,21 +48,20 @@ class MemoryPair:
     random: Random
     components: Components
     _nursery: trio.Nursery
-    disk_call_s: Mapping[str, float] = attrs.field(factory=dict, kw_only=True)
-    """By node: what each disk call takes. Without latency an answer can never overtake a flush."""
+    channels: Mapping[ctl_ha_channel, ChannelConfig] = attrs.field(factory=dict, kw_only=True)
+    """Of both nodes."""
     look_s: float = attrs.field(default=LOOK_S, kw_only=True)
     """Between two looks at a condition that is waited for."""
     on_power_cut: Callable[[str], None] | None = attrs.field(default=None, init=False)
     """Called with the node's name at the moment at which its power fails."""
-    network: MemoryNetwork = attrs.field(factory=MemoryNetwork, init=False)
     arbiter: MemoryArbiter = attrs.field(init=False)
     """The arbiter's own client; each node has another one in ``arbiters``."""
     arbiters: dict[str, MemoryArbiter] = attrs.field(init=False)
-    disks: dict[str, PowerDisk] = attrs.field(init=False)
     nodes: dict[str, Node] = attrs.field(factory=dict, init=False)
     """Those that run."""
-    failures: dict[str, BaseException] = attrs.field(factory=dict, init=False)
-    """What ended a node that was neither crashed nor stopped."""
+    _failures: dict[str, BaseException] = attrs.field(factory=dict, init=False)
+    _noted: set[str] = attrs.field(factory=set, init=False)
+    """Nodes whose failure somebody has looked at."""
     _scopes: dict[str, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _silent: bool = attrs.field(default=False, init=False)
     """The crash under way breaks no connection."""
@@ -81,9 +80,8 @@ class MemoryPair:
         )
         self.arbiter = MemoryArbiter(record)
         self.arbiters = {name: self.arbiter.client() for name in NAMES}
-        self.disks = {
-            name: PowerDisk({VOLUME: image(self._first_metadata(record, name), self.size_bytes)}) for name in NAMES
-        }
+        for name in NAMES:
+            self.disks[name] = PowerDisk({VOLUME: image(self._first_metadata(record, name), self.size_bytes)})
 
     def _first_metadata(self, record: Record, name: str) -> Metadata:
         return Metadata(
@@ -101,7 +99,7 @@ class MemoryPair:
 
     def config(self, name: str) -> NodeConfig:
         """That node's configuration."""
-        peer = _other(name)
+        peer = other(name)
         return NodeConfig(
             cluster="memory",
             node=name,
@@ -111,7 +109,19 @@ class MemoryPair:
             peer_address=peer,
             volume_path=VOLUME,
             size_bytes=self.size_bytes,
+            channels=self.channels,
         )
+
+    @property
+    def failures(self) -> dict[str, BaseException]:
+        """What ended a node that was not crashed, by node. Who has looked knows: closing the pair does not raise it."""
+        self._noted.update(self._failures)
+        return self._failures
+
+    @property
+    def unnoted_failures(self) -> dict[str, BaseException]:
+        """Those that nobody has looked at."""
+        return {name: failure for name, failure in self._failures.items() if name not in self._noted}
 
     @property
     def record(self) -> Record:
@@ -122,21 +132,16 @@ class MemoryPair:
         """What that node reaches the other one through."""
         return self.network.transport(name)
 
-    def break_link(self) -> None:
-        """Break the connection of the two at once; nothing keeps them from making another."""
-        self.network.reset(*NAMES)
-
     def is_up(self, name: str) -> bool:
         """Whether that node runs, or is still ending."""
         return name in self._scopes
 
     def seams(self, name: str) -> Seams:
         """What that node is given, with the disk that it has now."""
-        disk = self.disks[name]
         return Seams(
             clock=TrioClock(),
             entropy=self.random.randbytes,
-            disk=SlowDisk(disk, self.disk_call_s[name]) if name in self.disk_call_s else disk,
+            disk=SlowDisk(self.disks[name], lambda: self.disk_call_s.get(name, 0.0)),
             transport=self.transport(name),
             arbiter=self.arbiters[name],
         )
@@ -144,7 +149,7 @@ class MemoryPair:
     async def start(self, name: str) -> Node:
         """Start a node that is down; return it once it takes part. A checkpoint.
 
-        ``FailedError`` if its power fails before. What else ends it before is raised, alone in a group.
+        ``FailedError`` if its power fails before. What else ends it before is raised, and is not among ``failures``.
         """
         if name in self._scopes:
             raise InvalidError(f"node {name} runs")
@@ -156,6 +161,7 @@ class MemoryPair:
     async def _run(self, name: str, *, task_status: "trio.TaskStatus[Node | None]") -> None:
         self.disks[name].on_cut = lambda: self._isolate(name)
         node: Node | None = None
+        failure: BaseException | None = None
         scope = trio.CancelScope()
         self._scopes[name] = scope
         try:
@@ -167,15 +173,19 @@ class MemoryPair:
         except* PowerCut:
             pass
         except* Exception as failed:
-            self.failures[name] = failed
-            if node is None:
-                raise
+            failure = plain(failed)
         finally:
             del self._scopes[name]
             self.nodes.pop(name, None)
             self._dismiss(name)
-        if node is None:
-            task_status.started(None)
+        if failure is None:
+            if node is None:
+                task_status.started(None)
+        elif node is None:
+            raise failure
+        else:
+            self._failures[name] = failure
+            self._noted.discard(name)
 
     async def ask(self, name: str, question: Callable[[Node], Awaitable[Answer]]) -> Answer:
         """Ask a node something as a client outside of it would. A checkpoint.
@@ -213,11 +223,9 @@ class MemoryPair:
             self._scopes[name].cancel(reason="crashed")
 
     def _isolate(self, name: str) -> None:
-        peer = _other(name)
-        self.network.cut(name, peer)
-        self.network.cut(peer, name)
+        self.connect_powered()
         if not self._silent:
-            self.network.reset(name, peer)
+            self.network.reset(*NAMES)
         if name in self._scopes:
             self._scopes[name].cancel(reason="power cut")
         self._dismiss(name)
@@ -234,10 +242,7 @@ class MemoryPair:
         await self.wait_until(lambda: name not in self._scopes)
         disk = self.disks[name]
         self.disks[name] = disk.after_cut(loss or disk.outcomes()[0])
-        peer = _other(name)
-        if not self.disks[peer].is_cut:
-            self.network.heal(name, peer)
-            self.network.heal(peer, name)
+        self.connect_powered()
         return self.disks[name]
 
     async def stop(self, name: str) -> None:
@@ -260,9 +265,8 @@ class MemoryPair:
 
     async def wait_protected(self) -> None:
         """Return once both nodes say ``protected``. ``FailedError`` if one has failed instead."""
-        await self.wait_until(lambda: bool(self.failures) or self._is_protected())
-        for name, failure in self.failures.items():
-            raise FailedError(f"node {name} failed: {failure!r}") from failure
+        await self.wait_until(lambda: bool(self._failures) or self._is_protected())
+        raise_failures(self.failures)
 
     def _is_protected(self) -> bool:
         verdicts = [node.status().verdict for node in self.nodes.values()]
@@ -300,28 +304,8 @@ class MemoryPair:
         return self.disks[name].durable_content(VOLUME)
 
 
-def _other(name: str) -> str:
-    return NAMES[1] if name == NAMES[0] else NAMES[0]
-
-
-@asynccontextmanager
-async def open_pair(
-    *,
-    size_bytes: int = 1 << 20,
-    seed: int = 0,
-    components: Components = no_components,
-    start: bool = True,
-    disk_call_s: Mapping[str, float] | None = None,
-) -> AsyncIterator[MemoryPair]:
-    """A pair for the length of a block: started and ``protected``, unless ``start`` is False.
-
-    Use it under Trio's ``MockClock`` with an autojump threshold of 0: then it takes no real time to wait for time-outs.
-    """
-    async with trio.open_nursery() as nursery:
-        pair = MemoryPair(size_bytes, Random(seed), components, nursery, disk_call_s=disk_call_s or {})
-        if start:
-            for name in NAMES:
-                await pair.start(name)
-            await pair.wait_protected()
-        yield pair
-        nursery.cancel_scope.cancel(reason="the pair is closed")
+def raise_failures(failures: Mapping[str, BaseException]) -> None:
+    """``FailedError`` that names each node of these, from what ended it. Nothing if there are none."""
+    if failures:
+        said = "; ".join(f"node {name} failed: {failure!r}" for name, failure in failures.items())
+        raise FailedError(said) from plain(BaseExceptionGroup("nodes failed", [*failures.values()]))

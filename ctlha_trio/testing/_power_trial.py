@@ -11,7 +11,9 @@ from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import Copy, Operation, OperationKind, Outcome, PairState, actions
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.testing._memory_pair import NAMES, VOLUME, MemoryPair, open_pair
+from ctlha_trio.testing._memory_pair import VOLUME, MemoryPair
+from ctlha_trio.testing._open_pair import open_pair
+from ctlha_trio.testing._pair_faults import NAMES
 from ctlha_trio.testing._power_disk import Moment, PowerDisk
 from ctlha_trio.testing._power_medium import Loss
 from ctlha_trio.testing._register_history import BLOCK_BYTES, RegisterHistory, fill
@@ -315,6 +317,7 @@ async def run_trial(
             nursery.cancel_scope.cancel(reason="the trial is over")
         if limit.cancelled_caught:
             trial.problems.append(f"not together after {CALM_S:g} s: {_stand(pair)}")
+        trial.problems.extend(f"node {name} failed: {failure!r}" for name, failure in pair.failures.items())
         return Findings(
             calls=calls, was_cut=trial.was_cut, losses=trial.losses, problems=tuple(dict.fromkeys(trial.problems))
         )

@@ -1,6 +1,6 @@
 """A disk whose calls take time on Trio's clock, so that what does not wait for them can be seen to overtake them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -9,10 +9,10 @@ from ctlha_trio.seams import Buffer, Disk, DiskFile, TrioClock
 
 @attrs.frozen
 class SlowDisk:
-    """Another disk, each call of which begins ``call_s`` seconds late. Opening takes no time."""
+    """Another disk, each call of which begins ``call_s()`` seconds late. Opening takes no time."""
 
     _disk: Disk
-    _call_s: float
+    _call_s: Callable[[], float]
 
     async def open(self, path: str) -> DiskFile:
         """Open a file of the disk behind this one."""
@@ -24,7 +24,7 @@ class SlowFile:
     """An open file of a ``SlowDisk``. A call that is cancelled during its delay is not made."""
 
     _file: DiskFile
-    _call_s: float
+    _call_s: Callable[[], float]
 
     @property
     def size_bytes(self) -> int:
@@ -51,5 +51,6 @@ class SlowFile:
         self._file.close()
 
     async def _delay(self) -> None:
-        clock = TrioClock()
-        await clock.sleep_until(clock.now() + self._call_s)
+        if call_s := self._call_s():
+            clock = TrioClock()
+            await clock.sleep_until(clock.now() + call_s)

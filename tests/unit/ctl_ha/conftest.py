@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ctlha_trio.ha import NodeConfig
 from ctlha_trio.seams import Listener, Stream, TlsTransport, Transport, describe_key, parse_pin
-from ctlha_trio.testing import MemoryPair, open_pair
-from ctlha_trio.testing._memory_pair import NAMES, Components, no_components
+from ctlha_trio.testing import Components, MemoryPair, open_pair
+from ctlha_trio.testing._memory_pair import no_components
+from ctlha_trio.testing._pair_faults import NAMES
 
 LIMIT_S = 30
 

@@ -146,9 +146,7 @@ async def test_error_ends_the_node_with_a_goodbye_and_the_other_takes_over(autoj
             book.stuck.add(("a", "start"))
         await pair.restart("b")
         await pair.wait_until(lambda: "a" not in pair.nodes)
-        with pytest.raises(ExceptionGroup) as raised:
-            raise pair.failures["a"]
-        assert raised.group_contains(ComponentError)
+        assert isinstance(pair.failures["a"], ComponentError)
         assert await pair.wait_serving("b") is pair.nodes["b"]
 
 
@@ -158,9 +156,8 @@ async def test_a_component_that_cannot_be_initialised_ends_the_node_before_it_jo
 ) -> None:
     book = Book(answers={("a", "two", "init"): answer})
     async with open_pair(components=book.make, start=False) as pair:
-        with pytest.raises(ExceptionGroup) as raised:
+        with pytest.raises(ComponentError, match="two: init answered"):
             await pair.start("a")
-        assert raised.group_contains(ComponentError, match="two: init answered")
         assert book.steps["a"] == BEGIN[:2]
 
 

@@ -108,9 +108,8 @@ async def test_one_that_raises_closes_its_channel_and_is_raised_at_the_end(clock
         await case.zfs_works()
         assert calls == [MSG_RECV]
         await pair.stop("b")
-        with pytest.raises(ExceptionGroup) as raised:
+        with pytest.raises(LookupError, match="in the handler"):
             raise pair.failures["b"]
-        assert raised.group_contains(LookupError, match="in the handler")
 
 
 async def test_nobody_receives_on_a_closed_channel_so_its_sender_becomes_busy(clock: Clock, open_any: OpenPair) -> None:
