@@ -1,7 +1,8 @@
 """The pytest plugin of ctlha-trio: fixtures for projects that run as one of two nodes. See docs/testing.md.
 
-It stands beside the package because pytest imports every plugin that is installed: inside, it would load the package,
-and Trio, into the test run of projects that use neither. For the same reason each fixture imports what it needs.
+Installed, it stands beside the package, as ``pytest_ctlha``: pytest imports every plugin that is installed, and a part
+of the package would load the package, and Trio, into the test runs of projects that use neither. For the same reason
+each fixture imports what it needs.
 """
 
 from typing import TYPE_CHECKING
