@@ -114,14 +114,22 @@ class MemoryPair(PairFaults):
 
     @property
     def failures(self) -> dict[str, BaseException]:
-        """What ended a node that was not crashed, by node. Who has looked knows: closing the pair does not raise it."""
-        self._noted.update(self._failures)
-        return self._failures
+        """What ended a node that was not crashed, or what a handler of one raised, however that ended, by node.
+
+        Who has looked knows: closing the pair does not raise it.
+        """
+        found = self._found_failures()
+        self._noted.update(found)
+        return found
 
     @property
     def unnoted_failures(self) -> dict[str, BaseException]:
         """Those that nobody has looked at."""
-        return {name: failure for name, failure in self._failures.items() if name not in self._noted}
+        return {name: failure for name, failure in self._found_failures().items() if name not in self._noted}
+
+    def _found_failures(self) -> dict[str, BaseException]:
+        raised = {name: handler_failure(node) for name, node in self.nodes.items()}
+        return self._failures | {name: failure for name, failure in raised.items() if failure is not None}
 
     @property
     def record(self) -> Record:
@@ -153,6 +161,7 @@ class MemoryPair(PairFaults):
         """
         if name in self._scopes:
             raise InvalidError(f"node {name} runs")
+        self._noted.discard(name)
         node: Node | None = await self._nursery.start(self._run, name)
         if node is None:
             raise FailedError(f"the power of node {name} failed while it started")
@@ -178,6 +187,9 @@ class MemoryPair(PairFaults):
             del self._scopes[name]
             self.nodes.pop(name, None)
             self._dismiss(name)
+            raised = None if node is None else handler_failure(node)
+            if raised is not None:
+                self._failures[name] = raised
         if failure is None:
             if node is None:
                 task_status.started(None)
@@ -185,7 +197,6 @@ class MemoryPair(PairFaults):
             raise failure
         else:
             self._failures[name] = failure
-            self._noted.discard(name)
 
     async def ask(self, name: str, question: Callable[[Node], Awaitable[Answer]]) -> Answer:
         """Ask a node something as a client outside of it would. A checkpoint.
@@ -302,6 +313,11 @@ class MemoryPair(PairFaults):
 
     def _durable(self, name: str) -> bytes:
         return self.disks[name].durable_content(VOLUME)
+
+
+def handler_failure(node: Node) -> Exception | None:
+    """What its handlers and callbacks raised, if any did."""
+    return ExceptionGroup("handlers raised", node.handler_errors) if node.handler_errors else None
 
 
 def raise_failures(failures: Mapping[str, BaseException]) -> None:

@@ -1,11 +1,12 @@
 """Pairs for the length of a block: whole ones, and two connected nodes for what only uses the header's functions."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import attrs
+import trio
 
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio._vocabulary import ctl_ha_channel
@@ -16,6 +17,9 @@ from ctlha_trio.testing._plain_nursery import open_plain_nursery
 
 MIRROR_VOLUME_BYTES: Final = 4096
 """The smallest volume that ``ctlha init`` would make: the pair must have one, whoever uses it."""
+
+
+AnyPair = TypeVar("AnyPair", bound=MemoryPair)
 
 
 @asynccontextmanager
@@ -36,10 +40,21 @@ async def open_pair(
 
     Use it under Trio's ``MockClock`` with an autojump threshold of 0: then it takes no real time to wait for time-outs.
     """
-    async with open_plain_nursery() as nursery:
-        pair = MemoryPair(
+
+    def make(nursery: trio.Nursery) -> MemoryPair:
+        return MemoryPair(
             size_bytes, Random(seed), components, nursery, channels=channels or {}, disk_call_s=dict(disk_call_s or {})
         )
+
+    async with opened(make, start=start) as pair:
+        yield pair
+
+
+@asynccontextmanager
+async def opened(make: Callable[[trio.Nursery], AnyPair], *, start: bool = True) -> AsyncIterator[AnyPair]:
+    """Any kind of pair for the length of a block, as ``open_pair`` does it."""
+    async with open_plain_nursery() as nursery:
+        pair = make(nursery)
         if start:
             for name in NAMES:
                 await pair.start(name)

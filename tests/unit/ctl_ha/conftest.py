@@ -15,6 +15,7 @@ from ctlha_trio.ha import NodeConfig
 from ctlha_trio.seams import Listener, Stream, TlsTransport, Transport, describe_key, parse_pin
 from ctlha_trio.testing import Components, MemoryPair, open_pair
 from ctlha_trio.testing._memory_pair import no_components
+from ctlha_trio.testing._open_pair import opened
 from ctlha_trio.testing._pair_faults import NAMES
 
 LIMIT_S = 30
@@ -110,13 +111,8 @@ class TlsPair(MemoryPair):
 @asynccontextmanager
 async def open_tls_pair(*, components: Components = no_components) -> AsyncIterator[MemoryPair]:
     with trio.fail_after(LIMIT_S):
-        async with trio.open_nursery() as nursery:
-            pair = TlsPair(1 << 20, Random(0), components, nursery)
-            for name in NAMES:
-                await pair.start(name)
-            await pair.wait_protected()
+        async with opened(lambda nursery: TlsPair(1 << 20, Random(0), components, nursery)) as pair:
             yield pair
-            nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ SUCCESS = ctl_ha_status.CTL_HA_STATUS_SUCCESS
 INVALID = ctl_ha_status.CTL_HA_STATUS_INVALID
 BUSY = ctl_ha_status.CTL_HA_STATUS_BUSY
 SIZE = 512
+SLOTS = 64
 
 
 @attrs.define(eq=False)
@@ -124,8 +125,9 @@ async def test_nobody_receives_on_a_closed_channel_so_its_sender_becomes_busy(cl
             while await ctl_ha_msg_send(CTL, bytes(SIZE), SIZE, 0) is WAIT:
                 sent += 1
                 await case.pair.wait_until(lambda: True)
-        assert sent < 200
+        assert sent == SLOTS - 1, "the message that the handler raised at was never taken"
         await case.zfs_works()
+        assert list(case.pair.failures) == ["b"]
 
 
 async def test_a_pending_recv_ends_when_the_handler_raises(clock: Clock, open_any: OpenPair) -> None:
@@ -148,6 +150,7 @@ async def test_a_pending_recv_ends_when_the_handler_raises(clock: Clock, open_an
             await case.pair.wait_until(lambda: ends == [SUCCESS])
             assert await case.send(CTL, b"", "b") is WAIT  # its MSG_SENT is what the handler raises at
         assert ends == [SUCCESS, INVALID]
+        assert list(case.pair.failures) == ["b"]
 
 
 async def test_one_that_blocks_holds_up_only_its_own_channel(clock: Clock, open_any: OpenPair) -> None:
@@ -247,3 +250,4 @@ async def test_one_that_is_no_async_function_closes_its_channel(clock: Clock, op
         await case.send(CTL, b"ctl")
         await case.pair.wait_until(lambda: "handler-failed" in case.pair.nodes["b"].status().reasons)
         await case.zfs_works()
+        assert list(case.pair.failures) == ["b"]

@@ -5,6 +5,13 @@ import trio
 from trio.testing import MockClock
 
 from ctlha_trio._errors import DisconnectError, FailedError, InvalidError
+from ctlha_trio._vocabulary import (
+    ctl_ha_channel,
+    ctl_ha_comp_status,
+    ctl_ha_component,
+    ctl_ha_event,
+    ctl_ha_state,
+)
 from ctlha_trio.ha import Node
 from ctlha_trio.testing import CallKind, Moment, open_pair
 from ctlha_trio.testing._register_history import BLOCK_BYTES, RegisterHistory, fill
@@ -90,10 +97,40 @@ async def test_waiting_for_what_never_comes_ends(autojump_clock: MockClock) -> N
 
 
 async def test_failed_node_is_not_waited_for(autojump_clock: MockClock) -> None:
-    async with open_pair(size_bytes=1 << 16) as pair:
-        pair.failures["b"] = ValueError("planted")
+    async def answer(component: ctl_ha_component) -> ctl_ha_comp_status:
+        return ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+
+    async def start(component: ctl_ha_component, _: ctl_ha_state) -> ctl_ha_comp_status:
+        raise ValueError("planted")
+
+    def components(node: Node) -> list[ctl_ha_component]:
+        return [ctl_ha_component("bad", init=answer, start=start, quiesce=answer)] if node.config.node == "b" else []
+
+    async with open_pair(size_bytes=1 << 16, start=False, components=components) as pair:
+        for name in ("a", "b"):
+            await pair.start(name)
         with pytest.raises(FailedError, match="planted"):
             await pair.wait_protected()
+
+
+async def test_what_a_handler_raised_is_raised_at_the_end_unless_looked_at(autojump_clock: MockClock) -> None:
+    async def handler(channel: ctl_ha_channel, event: ctl_ha_event, param: int) -> None:
+        raise ValueError("in the handler")
+
+    async def fail_in_b(*, looked_at: bool) -> None:
+        async with open_pair(size_bytes=1 << 16) as pair:
+            one, other = (
+                pair.nodes[name].open_channel(ctl_ha_channel.CTL_HA_CHAN_CTL, handler if name == "b" else None)
+                for name in ("a", "b")
+            )
+            await one.send(bytes(other.message_size_bytes))
+            await pair.wait_until(lambda: bool(pair.nodes["b"].handler_errors))
+            if looked_at:
+                assert list(pair.failures) == ["b"]
+
+    with pytest.raises(FailedError, match="in the handler"):
+        await fail_in_b(looked_at=False)
+    await fail_in_b(looked_at=True)
 
 
 async def test_slow_disk_takes_its_time(autojump_clock: MockClock) -> None:
