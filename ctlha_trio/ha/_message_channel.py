@@ -39,7 +39,9 @@ class MessageChannel:
     _handler_failed: Callable[[ctl_ha_channel, Exception], None]
     _handler: ctl_evt_handler | None = attrs.field(default=None, init=False)
     _available: int = attrs.field(default=0, init=False)
-    """Messages that were announced and not taken."""
+    """Messages that have come and were not taken."""
+    _untold: int = attrs.field(default=0, init=False)
+    """Those of them that came without a handler."""
     _receivers: Receivers = attrs.field(factory=Receivers, init=False)
     _events: EventQueue = attrs.field(factory=EventQueue, init=False)
     _posted: int = attrs.field(default=0, init=False)
@@ -106,6 +108,7 @@ class MessageChannel:
         if not self._available:
             raise EmptyError(f"{self.number.name} has no message")
         self._available -= 1
+        self._untold = min(self._untold, self._available)
         self._events.keep_receipts(self._available)
         return self._channel.receive_nowait()
 
@@ -158,9 +161,9 @@ class MessageChannel:
     def set_handler(self, handler: ctl_evt_handler | None) -> None:
         """Who is awaited with the events from now on. One that runs ends undisturbed before."""
         self._check_usable()
-        if handler is not None and self._handler is None:
-            untold = self._available - self._events.count(_MSG_RECV)
-            self._events.add(_MSG_RECV, self.message_size_bytes, untold)
+        if handler is not None:
+            self._tell(_MSG_RECV, self.message_size_bytes, self._untold)
+            self._untold = 0
         self._handler = handler
 
     @property
@@ -204,6 +207,7 @@ class MessageChannel:
         if pending.event is _MSG_SENT:
             self._posted -= 1
         if self._handler is None:
+            self._untold += pending.event is _MSG_RECV
             return
         self._handling = True
         try:
@@ -240,7 +244,9 @@ class MessageChannel:
             self._receivers.give(self._channel.receive_nowait())
             taken += 1
         self._available += count - taken
-        if self._handler is not None:
+        if self._handler is None:
+            self._untold += count - taken
+        else:
             self._tell(_MSG_RECV, self.message_size_bytes, count - taken)
 
     def fail(self, error: Exception) -> None:

@@ -121,6 +121,8 @@ class Ctl:
     node: Node
     saboteur: Callable[[], Saboteur]
     opened: bool = False
+    paused: bool = False
+    """Quiesced: nothing that is ready to run is run."""
     single: bool = True
     seen_sync: bool = False
     ios: dict[int, Io] = attrs.field(factory=dict)
@@ -144,6 +146,7 @@ class Ctl:
         return CTL_HA_COMP_STATUS_OK
 
     async def start(self, component: ctl_ha_component, state: ctl_ha_state) -> ctl_ha_comp_status:
+        assert self.paused is bool(self.starts), "the supervisor quiesces before each start but the first"
         self.starts.append(state)
         if not self.opened:
             if ctl_ha_msg_create(CTL_HA_CHAN_CTL, self.isc_event_handler) is not CTL_HA_STATUS_SUCCESS:
@@ -152,13 +155,15 @@ class Ctl:
         if CTL_HA_STATE_IS_SINGLE(state):
             self.failover()
         self.single = CTL_HA_STATE_IS_SINGLE(state)
+        self.paused = False
         return CTL_HA_COMP_STATUS_OK
 
     async def quiesce(self, component: ctl_ha_component) -> ctl_ha_comp_status:
+        self.paused = True
         return CTL_HA_COMP_STATUS_OK
 
     def failover(self) -> None:
-        """Commands that the other node was to execute are CTL_HA_STATUS_BUSY: the host repeats them."""
+        """Commands that the other node was to execute are busy: the host repeats them."""
         for io in list(self.ios.values()):
             self.finish(io, CTL_HA_STATUS_BUSY)
         for _, region in self.moving.values():

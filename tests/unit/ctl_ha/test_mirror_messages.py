@@ -317,7 +317,7 @@ async def test_iterating_needs_a_channel_without_handler(clock: Clock, open_any:
         with pytest.raises(DisconnectError):
             await receive_all()
         assert received == [message(number) for number in range(3)]
-        channel.set_handler(a.handle)
+        channel.set_handler(Consumer(pair.nodes["b"]).handle)
         with pytest.raises(trio.BusyResourceError):
             await channel.__anext__()
 

@@ -1,5 +1,6 @@
 """The legal life of one component."""
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -61,3 +62,12 @@ async def test_init_and_quiesce_keep_the_answer(answer: ctl_ha_comp_status) -> N
             with pytest.raises(ComponentError, match=answer.name):
                 await step(part)
         assert part.status is answer
+
+
+@pytest.mark.parametrize("step", ["init", "start", "quiesce"])
+async def test_a_forgotten_return_is_no_answer(step: str) -> None:
+    part = component(answer=None)  # type: ignore[arg-type]
+    steps = {"init": lifecycle.init, "start": partial(lifecycle.start, state=HA), "quiesce": lifecycle.quiesce}
+    with pytest.raises(TypeError, match=f"{step} answers a ctl_ha_comp_status, not None"):
+        await steps[step](part)
+    assert part.state == UNKNOWN

@@ -138,6 +138,32 @@ async def test_component_that_can_never_start_ends_the_node(line: str) -> None:
         await bench.supervisor.run()
     assert bench.recorder.take()[-1] == line
     assert bench.supervisor.state is UNKNOWN
+    await bench.supervisor.quiesce()
+    asked = ["upper quiesce", "lower quiesce"] if line.startswith("upper") else ["lower quiesce"]
+    assert bench.recorder.take() == asked, "whatever was asked to start is quiesced, and nothing else"
+
+
+async def test_a_start_that_is_cancelled_is_quiesced(autojump_clock: MockClock) -> None:
+    bench = Bench(phase=Phase.MIRRORING)
+    bench.recorder.hangs = {"upper HA"}
+    with trio.move_on_after(1):
+        await bench.supervisor.run()
+    assert bench.recorder.take() == ["lower HA", "upper HA"]
+    await bench.supervisor.quiesce()
+    assert bench.recorder.take() == ["upper quiesce", "lower quiesce"]
+
+
+async def test_a_quiesce_that_is_cancelled_is_asked_again(autojump_clock: MockClock) -> None:
+    bench = Bench(phase=Phase.MIRRORING)
+    with trio.move_on_after(1):
+        await bench.supervisor.run()
+    bench.recorder.take()
+    bench.recorder.hangs = {"upper quiesce"}
+    with trio.move_on_after(1):
+        await bench.supervisor.quiesce()
+    bench.recorder.hangs = set()
+    await bench.supervisor.quiesce()
+    assert bench.recorder.take() == ["upper quiesce", "upper quiesce", "lower quiesce"]
 
 
 @pytest.mark.parametrize("line", ["lower HA", "upper HA"])
