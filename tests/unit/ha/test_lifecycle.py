@@ -1,5 +1,6 @@
 """The legal life of one component."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import product
 
@@ -67,7 +68,11 @@ async def test_init_and_quiesce_keep_the_answer(answer: ctl_ha_comp_status) -> N
 @pytest.mark.parametrize("step", ["init", "start", "quiesce"])
 async def test_a_forgotten_return_is_no_answer(step: str) -> None:
     part = component(answer=None)  # type: ignore[arg-type]
-    steps = {"init": lifecycle.init, "start": partial(lifecycle.start, state=HA), "quiesce": lifecycle.quiesce}
+    steps: dict[str, Callable[[ctl_ha_component], Awaitable[object]]] = {
+        "init": lifecycle.init,
+        "start": partial(lifecycle.start, state=HA),
+        "quiesce": lifecycle.quiesce,
+    }
     with pytest.raises(TypeError, match=f"{step} answers a ctl_ha_comp_status, not None"):
         await steps[step](part)
     assert part.state == UNKNOWN
