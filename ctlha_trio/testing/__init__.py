@@ -1,5 +1,14 @@
 """Simulation, fault injection and checks: shipped, documented, part of the product."""
 
+from ctlha_trio.testing._block_history import BlockHistory as BlockHistory
+from ctlha_trio.testing._linearizability import check_linearizability as check_linearizability
+from ctlha_trio.testing._linearizability_records import (
+    ZEROS as ZEROS,
+    ClientOperation as ClientOperation,
+    Evidence as Evidence,
+    Verdict as Verdict,
+    Violation as Violation,
+)
 from ctlha_trio.testing._memory_pair import Components as Components, MemoryPair as MemoryPair
 from ctlha_trio.testing._open_pair import (
     Mirrors as Mirrors,
