@@ -24,7 +24,7 @@ IMPURE_MODULES = frozenset(
 )
 
 PORTS: dict[str, tuple[str, ...]] = {
-    "ctlha_trio.seams": ("ctlha_trio.seams._types", "ctlha_trio.seams._address"),
+    "ctlha_trio.seams": ("ctlha_trio.seams._types", "ctlha_trio.seams._address", "ctlha_trio.seams._key_files"),
     "ctlha_trio.arbiter": (),
 }
 """Packages whose real forms are chosen outside, and the modules of theirs that anybody may use."""
