@@ -10,7 +10,7 @@ import pytest
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 
 
-@pytest.mark.parametrize("page", ["vocabulary", "messages", "transfers", "components"])
+@pytest.mark.parametrize("page", ["vocabulary", "messages", "transfers", "components", "arbiters"])
 def test_the_example_prints_what_the_page_says(page: str, tmp_path: Path) -> None:
     """A reader copies it into an empty folder."""
     text = (PAGES / f"{page}.md").read_text()
