@@ -171,7 +171,7 @@ async def test_a_dead_endpoint_costs_a_swap_nothing(endpoint: str) -> None:
     assert swapped.outcome is SwapOutcome.WON
 
 
-async def test_nobody_there(etcd_endpoint: str) -> None:
+async def test_nobody_there() -> None:
     arbiter = reached(EtcdAccess(endpoints=("http://127.0.0.1:1", "http://localhost:1")), "x-y")
     with pytest.raises(ArbiterSilentError, match=r"127\.0\.0\.1:1: no connection: .*; .*localhost:1: ") as caught:
         await arbiter.read()
