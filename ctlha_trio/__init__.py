@@ -9,6 +9,7 @@ from importlib.metadata import version as _version
 
 from ctlha_trio._errors import (
     ArbiterError as ArbiterError,
+    ArbiterSilentError as ArbiterSilentError,
     BusyError as BusyError,
     ComponentError as ComponentError,
     ConfigError as ConfigError,

@@ -79,6 +79,14 @@ class ArbiterError(FailedError):
     """The arbiter could not be asked, or gave an answer that cannot be used."""
 
 
+class ArbiterSilentError(ArbiterError):
+    """Nobody at the arbiter gave a usable answer in time. ``sent``: the question may have been taken all the same."""
+
+    def __init__(self, detail: str, *, sent: bool) -> None:
+        super().__init__(detail)
+        self.sent = sent
+
+
 class ComponentError(FailedError):
     """A component answered FAILED or ERROR, or took too long."""
 

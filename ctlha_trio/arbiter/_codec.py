@@ -74,10 +74,10 @@ def decode_record(text: str) -> Record:
     )
 
 
-def require_same_resource(kept: Record, record: Record) -> None:
-    """``InvalidError`` if ``record`` belongs to another resource than the one that is kept."""
-    if (kept.cluster, kept.resource) != (record.cluster, record.resource):
-        raise InvalidError(f"a record of {record.cluster}/{record.resource} for {kept.cluster}/{kept.resource}")
+def require_resource(record: Record, cluster: str, resource: str) -> None:
+    """``InvalidError`` if ``record`` belongs to another resource than this one."""
+    if (record.cluster, record.resource) != (cluster, resource):
+        raise InvalidError(f"a record of {record.cluster}/{record.resource} for {cluster}/{resource}")
 
 
 def _split_object(text: str) -> dict[str, tuple[Any, str]]:

@@ -6,7 +6,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import ArbiterError
-from ctlha_trio.arbiter._codec import decode_record, encode_record, require_same_resource
+from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import SwapAnswer, Versioned
 
@@ -90,7 +90,8 @@ class MemoryArbiter:
         """
         self.swaps += 1
         text = encode_record(record)
-        require_same_resource(decode_record(self._cell.text), record)
+        kept = self.record
+        require_resource(record, kept.cluster, kept.resource)
         await trio.lowlevel.checkpoint()
         if self.unavailable:
             return SwapAnswer(SwapOutcome.REFUSED)

@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import ArbiterError, ConfigError
-from ctlha_trio.arbiter._codec import decode_record, encode_record, require_same_resource
+from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import SwapAnswer, Versioned
 
@@ -110,7 +110,7 @@ class SqliteArbiter:
         Cancelled before its thread runs: not applied; later it is not cancelled. ``InvalidError`` for a record of
         another resource or one that cannot be kept.
         """
-        require_same_resource(self._kept, record)
+        require_resource(record, self._kept.cluster, self._kept.resource)
         body = encode_record(record)
         return await trio.to_thread.run_sync(self._swap, expected_revision, body, limiter=self._threads)
 

@@ -2,17 +2,19 @@
 
 import os
 import stat
+from contextlib import suppress
 from types import TracebackType
 
 import attrs
 import trio
 
-from ctlha_trio._errors import ConfigError, CtlHaError
-from ctlha_trio.arbiter import SqliteArbiter
-from ctlha_trio.cli._config import LoadedConfig
+from ctlha_trio._errors import ArbiterSilentError, ConfigError, CtlHaError
+from ctlha_trio.arbiter import EtcdArbiter, SqliteArbiter
+from ctlha_trio.cli._config import EtcdTable, LoadedConfig, SqliteTable
+from ctlha_trio.cli._run import leaves_of
 from ctlha_trio.door import DATA_SOCKET, MAX_SOCKET_PATH_BYTES, STATUS_SOCKET, is_answered
 from ctlha_trio.pair import Metadata
-from ctlha_trio.seams import Disk, ThreadDisk, TlsTransport, TrioClock, load_key
+from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, load_key
 from ctlha_trio.store import BlockStore
 
 
@@ -21,7 +23,7 @@ class Prepared:
     """What the checks had to open anyway, for the node that runs next."""
 
     transport: TlsTransport
-    arbiter: SqliteArbiter
+    arbiter: Arbiter
     disk: Disk
 
 
@@ -120,13 +122,42 @@ async def _check_volume(faults: Faults, disk: Disk) -> Metadata | None:
     return None
 
 
-async def _check_arbiter(faults: Faults, metadata: Metadata | None) -> SqliteArbiter | None:
-    loaded = faults.loaded
+async def _check_arbiter(faults: Faults, metadata: Metadata | None) -> Arbiter | None:
+    table = faults.loaded.content.arbiter
+    if isinstance(table, SqliteTable):
+        return await _check_sqlite(faults, table, metadata)
+    return await _check_etcd(faults, table, metadata)
+
+
+async def _check_sqlite(faults: Faults, table: SqliteTable, metadata: Metadata | None) -> Arbiter | None:
+    content, path = faults.loaded.content, faults.loaded.folder / table.sqlite
     with faults.at("arbiter.sqlite"):
-        arbiter = await SqliteArbiter.open(
-            loaded.arbiter_path, cluster=loaded.content.cluster, resource=loaded.content.resource
-        )
+        arbiter = await SqliteArbiter.open(path, cluster=content.cluster, resource=content.resource)
         if metadata is not None and arbiter.identity != metadata.arbiter:
-            faults.add("arbiter.sqlite", f"{loaded.arbiter_path} is not the arbiter that this node belongs to")
+            faults.add("arbiter.sqlite", f"{path} is not the arbiter that this node belongs to")
+        return arbiter
+    return None
+
+
+async def _check_etcd(faults: Faults, table: EtcdTable, metadata: Metadata | None) -> Arbiter | None:
+    """A silent etcd is no fault of the configuration: the node starts, and asks until there is an answer."""
+    content = faults.loaded.content
+    try:
+        arbiter = EtcdArbiter.open(
+            faults.loaded.etcd_access(table),
+            cluster=content.cluster,
+            resource=content.resource,
+            identity="" if metadata is None else metadata.arbiter,
+        )
+    except* ConfigError as found:
+        for error in leaves_of(found):
+            assert isinstance(error, ConfigError)
+            faults.add(error.key, f"{error.file}: {error.problem}")
+        arbiter = None
+    if arbiter is None or metadata is None:
+        return arbiter
+    with faults.at("arbiter.endpoints"):
+        with suppress(ArbiterSilentError):
+            await arbiter.read()
         return arbiter
     return None

@@ -1,6 +1,5 @@
 """A node's configuration: TOML to frozen records, with every fault of the text named at once."""
 
-import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,8 @@ import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
 
 from ctlha_trio._errors import ConfigError
-from ctlha_trio.seams import MAX_PINS, Pin, parse_address, parse_pin
+from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
+from ctlha_trio.seams import MAX_PINS, Pin, is_loopback, parse_address, parse_pin
 
 CONFIG_FORMAT: Final = 1
 BLOCK_BYTES: Final = 4096
@@ -27,6 +27,10 @@ Address = NewType("Address", str)
 PathText = NewType("PathText", str)
 Size = NewType("Size", int)
 Pins = NewType("Pins", tuple[Pin, ...])
+Endpoints = NewType("Endpoints", tuple[str, ...])
+
+ETCD_FILES: Final = ("ca", "certificate", "key", "credentials")
+"""Fields of ``EtcdTable`` that are paths."""
 
 _UNKNOWN_KEYS: Final = "unknown: "
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -60,11 +64,24 @@ class VolumeTable:
 
 
 @attrs.frozen(kw_only=True)
-class ArbiterTable:
-    """``[arbiter]``: the third vote."""
+class SqliteTable:
+    """``[arbiter]``, the third vote, in a file: for two nodes on one machine."""
 
     sqlite: PathText
-    """Its file, for two nodes on one machine."""
+
+
+@attrs.frozen(kw_only=True)
+class EtcdTable:
+    """``[arbiter]``, the third vote, in an etcd cluster. The fields of ``EtcdAccess``."""
+
+    endpoints: Endpoints
+    ca: PathText | None = None
+    certificate: PathText | None = None
+    key: PathText | None = None
+    credentials: PathText | None = None
+
+
+ArbiterTable = SqliteTable | EtcdTable
 
 
 @attrs.frozen(kw_only=True)
@@ -105,9 +122,16 @@ class LoadedConfig:
         return self.folder / self.content.volume.file
 
     @property
-    def arbiter_path(self) -> Path:
-        """The SQLite arbiter."""
-        return self.folder / self.content.arbiter.sqlite
+    def arbiter_on_this_machine(self) -> bool:
+        """Whether the arbiter is lost with this machine."""
+        table = self.content.arbiter
+        return isinstance(table, SqliteTable) or all(is_loopback(one.partition("://")[2]) for one in table.endpoints)
+
+    def etcd_access(self, table: EtcdTable) -> EtcdAccess:
+        """How the arbiter in etcd is reached."""
+        files = {name: getattr(table, name) for name in ETCD_FILES}
+        paths = {name: self.folder / text for name, text in files.items() if text is not None}
+        return EtcdAccess(endpoints=table.endpoints, **paths)
 
     def fault(self, key: str, problem: str) -> ConfigError:
         """Something that is wrong with what stands at ``key``."""
@@ -180,22 +204,15 @@ def _contradictions(loaded: LoadedConfig) -> Iterator[ConfigError]:
         yield loaded.fault("peer.node", f"is {content.node!r}, the same as node: two nodes cannot have one id")
     if parse_address(content.link.listen) == parse_address(content.peer.address):
         yield loaded.fault("peer.address", "is the same as link.listen")
+    if isinstance(content.arbiter, EtcdTable):
+        for field, problem in contradictions(loaded.etcd_access(content.arbiter)):
+            yield loaded.fault(f"arbiter.{field}", problem)
+        return
     for key, address in (("link.listen", content.link.listen), ("peer.address", content.peer.address)):
         if not is_loopback(address):
             yield loaded.fault(
                 key, f"{address} is not loopback, but arbiter.sqlite is an arbiter for two nodes on one machine"
             )
-
-
-def is_loopback(address: str) -> bool:
-    """Whether ``HOST:PORT`` stays on this machine for certain: a loopback address, or the name ``localhost``."""
-    host, _ = parse_address(address)
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _text(value: object) -> str:
@@ -245,6 +262,12 @@ def _pins(value: object) -> Pins:
     return Pins(tuple(parse_pin(_text(item)) for item in value))
 
 
+def _endpoints(value: object) -> Endpoints:
+    if not isinstance(value, list):
+        raise ValueError("must be a list of addresses such as https://HOST:PORT")
+    return Endpoints(tuple(parse_endpoint(_text(item)) for item in value))
+
+
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     hooks: Mapping[object, Callable[[object], object]] = {
@@ -254,9 +277,17 @@ def _make_converter() -> cattrs.Converter:
         PathText: _path,
         Size: _size,
         Pins: _pins,
+        Endpoints: _endpoints,
     }
     for kind, hook in hooks.items():
         converter.register_structure_hook(kind, _ignoring_type(hook))
+
+    def arbiter(value: object, _: object) -> ArbiterTable:
+        if isinstance(value, dict) and "endpoints" in value and "sqlite" not in value:
+            return converter.structure(value, EtcdTable)
+        return converter.structure(value, SqliteTable)
+
+    converter.register_structure_hook(ArbiterTable, arbiter)
     return converter
 
 

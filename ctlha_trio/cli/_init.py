@@ -1,17 +1,26 @@
-"""Makes a new pair: two folders with keys, pins, backing files and configurations, and the arbiter beside them."""
+"""Makes a new pair: two folders with keys, pins, backing files and configurations, and the record of an arbiter."""
 
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import attrs
+import trio
 
-from ctlha_trio._errors import ConfigError
-from ctlha_trio.arbiter import create_sqlite_arbiter
-from ctlha_trio.cli._config import CONFIG_FORMAT
+from ctlha_trio._errors import ArbiterError, ConfigError
+from ctlha_trio.arbiter import (
+    CreatedRecord,
+    EtcdAccess,
+    create_etcd_record,
+    create_sqlite_arbiter,
+    remove_etcd_record,
+)
+from ctlha_trio.cli._config import CONFIG_FORMAT, ETCD_FILES
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import describe_key, load_key, make_key
 from ctlha_trio.store import create_store_file
@@ -47,16 +56,46 @@ def loopback_addresses(base_port: int) -> tuple[str, str]:
 
 
 def create_pair(folder: Path, new: NewPair, *, fill: Fill | None = None) -> None:
-    """Make the pair in ``folder``, which must be empty or not exist. ``fill`` gives contents other than zeros.
+    """Make the pair in ``folder``, which must be empty or not exist, with a SQLite arbiter beside the nodes.
 
-    After any error everything that was made is gone again. ``ConfigError`` for a folder that cannot be used,
-    ``StoreError`` or ``ArbiterError`` if a file cannot be written.
+    ``fill`` gives contents other than zeros. After any error everything that was made is gone again. ``ConfigError``
+    for a folder that cannot be used, ``StoreError`` or ``ArbiterError`` if a file cannot be written.
     """
+    with _new_folder(folder):
+        record = _first_record(new)
+        identity = create_sqlite_arbiter(folder / ARBITER_FILE, record)
+        _create_nodes(folder, new, record, CreatedRecord(identity, 1), table=f'sqlite = "../{ARBITER_FILE}"', fill=fill)
+
+
+async def create_pair_in_etcd(folder: Path, new: NewPair, access: EtcdAccess) -> None:
+    """Make the pair in ``folder``, and its record in an etcd cluster. Otherwise like ``create_pair``. A checkpoint.
+
+    ``ConfigError``, alone or in a group, also if the record cannot be made. If etcd does not answer any more when what
+    was made is taken back, the record stays there; its name is random and never used again.
+    """
+    with _new_folder(folder):
+        table = _etcd_table(access)
+        record = _first_record(new)
+        try:
+            created = await create_etcd_record(access, record)
+        except ArbiterError as error:
+            raise ConfigError("--arbiter", "", str(error)) from error
+        try:
+            _create_nodes(folder, new, record, created, table=table)
+        except BaseException:
+            with trio.CancelScope(shield=True), suppress(ArbiterError):
+                await remove_etcd_record(access, record, created)
+            raise
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """An empty folder, which is as it was before if the block fails."""
     existed = _require_empty(folder)
     try:
         if not existed:
             folder.mkdir(mode=0o700)
-        _create_parts(folder, new, fill)
+        yield
     except BaseException as error:
         _remove(folder, existed=existed)
         if isinstance(error, OSError):
@@ -85,8 +124,8 @@ def _remove(folder: Path, *, existed: bool) -> None:
         folder.rmdir()
 
 
-def _create_parts(folder: Path, new: NewPair, fill: Fill | None) -> None:
-    record = Record(
+def _first_record(new: NewPair) -> Record:
+    return Record(
         cluster=new.cluster,
         resource=_RESOURCE,
         epoch=1,
@@ -95,8 +134,13 @@ def _create_parts(folder: Path, new: NewPair, fill: Fill | None) -> None:
         members=NODES,
         proposal=secrets.token_hex(16),
     )
+
+
+def _create_nodes(
+    folder: Path, new: NewPair, record: Record, created: CreatedRecord, *, table: str, fill: Fill | None = None
+) -> None:
+    """``table`` is the text of ``[arbiter]``."""
     pins = {node: _create_node_folder(folder / node) for node in NODES}
-    identity = create_sqlite_arbiter(folder / ARBITER_FILE, record)
     for index, node in enumerate(NODES):
         peer = NODES[1 - index]
         metadata = Metadata(
@@ -104,16 +148,16 @@ def _create_parts(folder: Path, new: NewPair, fill: Fill | None) -> None:
             node=node,
             resource=record.resource,
             lineage=record.lineage,
-            arbiter=identity,
+            arbiter=created.identity,
             epoch=record.epoch,
-            revision=1,
+            revision=created.revision,
             primary=record.primary,
             members=record.members,
             copy=Copy.MEMBER,
         )
         volume = os.fspath(folder / node / _VOLUME_FILE)
         create_store_file(volume, metadata, new.size_bytes, fill(node) if fill else None)
-        text = _config_text(new, node=node, peer=peer, pin=pins[peer])
+        text = _config_text(new, node=node, peer=peer, pin=pins[peer], arbiter=table)
         _write_new(folder / node / CONFIG_FILE, text.encode(), mode=0o644)
 
 
@@ -132,7 +176,7 @@ def _write_new(path: Path, content: bytes, *, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _config_text(new: NewPair, *, node: str, peer: str, pin: str) -> str:
+def _config_text(new: NewPair, *, node: str, peer: str, pin: str, arbiter: str) -> str:
     addresses = dict(zip(NODES, new.link_addresses, strict=True))
     return f"""\
 # Node {node} of a pair. Paths are relative to this file.
@@ -155,5 +199,20 @@ file = "{_VOLUME_FILE}"
 size_bytes = {new.size_bytes}
 
 [arbiter]
-sqlite = "../{ARBITER_FILE}"
+{arbiter}
 """
+
+
+def _etcd_table(access: EtcdAccess) -> str:
+    lines = [f"endpoints = [{', '.join(map(_quoted, access.endpoints))}]"]
+    for name in ETCD_FILES:
+        path = getattr(access, name)
+        if path is not None:
+            lines.append(f"{name} = {_quoted(os.fspath(path.absolute()))}")
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    if not text.isprintable():
+        raise ConfigError("--arbiter", "", f"{text!r} cannot be written to a configuration")
+    return json.dumps(text, ensure_ascii=False)

@@ -1,14 +1,16 @@
 """The commands and their arguments."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import click
 
-from ctlha_trio.cli._config import BLOCK_BYTES, MAX_VOLUME_BYTES
+from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
+from ctlha_trio.cli._config import BLOCK_BYTES, ETCD_FILES, MAX_VOLUME_BYTES
 from ctlha_trio.cli._demo_command import show_demo
-from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, loopback_addresses
+from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._status import show_status, switch_over
@@ -16,6 +18,8 @@ from ctlha_trio.cli._status import show_status, switch_over
 _SIZE: Final = re.compile(r"([0-9]{1,20})([KMGT]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _MAX_PORT: Final = 65535
+_SQLITE: Final = "sqlite"
+_FILE: Final = click.Path(path_type=Path)
 
 
 def _parse_size(_: click.Context, __: click.Parameter, text: str) -> int:
@@ -45,19 +49,44 @@ def main() -> None:
     show_default=True,
     help="The link of node a; node b's is two above.",
 )
-@click.option("--arbiter", default="sqlite", show_default=True, help="Who decides which node serves.")
-def init(folder: Path, size: int, base_port: int, arbiter: str) -> None:
+@click.option(
+    "--arbiter",
+    default=_SQLITE,
+    show_default=True,
+    metavar="sqlite|https://HOST:PORT,...",
+    help="Who decides which node serves: a file in DIR, or an etcd cluster.",
+)
+@click.option("--arbiter-ca", "ca", type=_FILE, help="etcd: the authority that signs its certificates.")
+@click.option("--arbiter-certificate", "certificate", type=_FILE, help="etcd: our certificate, if it asks for one.")
+@click.option("--arbiter-key", "key", type=_FILE, help="etcd: the key of that, of mode 0600.")
+@click.option("--arbiter-credentials", "credentials", type=_FILE, help="etcd: USER:PASSWORD, in a file of mode 0600.")
+def init(folder: Path, size: int, base_port: int, arbiter: str, **files: Path | None) -> None:
     """Make a pair of nodes in DIR, for this machine."""
-    if arbiter != "sqlite":
-        raise click.BadParameter(
-            f"{arbiter!r}: this version knows only 'sqlite', an arbiter for two nodes on one machine",
-            param_hint="--arbiter",
-        )
-    run_command(_init, folder, NewPair(size_bytes=size, link_addresses=loopback_addresses(base_port)))
+    new = NewPair(size_bytes=size, link_addresses=loopback_addresses(base_port))
+    run_command(_init, folder, new, _parse_arbiter(arbiter, files))
 
 
-async def _init(folder: Path, new: NewPair) -> int:
-    create_pair(folder, new)
+def _parse_arbiter(arbiter: str, files: Mapping[str, Path | None]) -> EtcdAccess | None:
+    """None for the SQLite arbiter."""
+    given = [f"--arbiter-{name}" for name in ETCD_FILES if files[name] is not None]
+    if arbiter == _SQLITE:
+        if given:
+            raise click.BadParameter("is for an arbiter in etcd", param_hint=given[0])
+        return None
+    try:
+        access = EtcdAccess(endpoints=tuple(map(parse_endpoint, arbiter.split(","))), **files)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--arbiter") from error
+    for field, problem in contradictions(access):
+        raise click.BadParameter(problem, param_hint="--arbiter" if field == "endpoints" else f"--arbiter-{field}")
+    return access
+
+
+async def _init(folder: Path, new: NewPair, access: EtcdAccess | None) -> int:
+    if access is None:
+        create_pair(folder, new)
+    else:
+        await create_pair_in_etcd(folder, new, access)
     for node in NODES:
         click.echo(f"ctlha node {folder / node / 'node.toml'}")
     return 0

@@ -117,7 +117,7 @@ def _node_config(loaded: LoadedConfig) -> NodeConfig:
         peer_address=content.peer.address,
         volume_path=os.fspath(loaded.volume_path),
         size_bytes=content.volume.size_bytes,
-        notes=(SHARED_FAILURE_DOMAIN,),
+        notes=(SHARED_FAILURE_DOMAIN,) if loaded.arbiter_on_this_machine else (),
     )
 
 

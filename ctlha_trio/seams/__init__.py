@@ -1,7 +1,11 @@
 """What a node gets from outside: clock, entropy, disk, transport, arbiter."""
 
 from ctlha_trio.pair import SwapOutcome as SwapOutcome
-from ctlha_trio.seams._address import format_address as format_address, parse_address as parse_address
+from ctlha_trio.seams._address import (
+    format_address as format_address,
+    is_loopback as is_loopback,
+    parse_address as parse_address,
+)
 from ctlha_trio.seams._buffers import byte_view as byte_view
 from ctlha_trio.seams._clock import TrioClock as TrioClock
 from ctlha_trio.seams._identity import (
@@ -11,6 +15,7 @@ from ctlha_trio.seams._identity import (
     make_key as make_key,
     parse_pin as parse_pin,
 )
+from ctlha_trio.seams._key_files import read_key_file as read_key_file
 from ctlha_trio.seams._memory_network import (
     MemoryListener as MemoryListener,
     MemoryNetwork as MemoryNetwork,

@@ -34,6 +34,17 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def is_loopback(address: str) -> bool:
+    """Whether ``HOST:PORT`` stays on this machine for certain: a loopback address, or the name ``localhost``."""
+    host, _ = parse_address(address)
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _ipv6(text: str, host: str) -> str:
     try:
         ipaddress.IPv6Address(host)

@@ -2,8 +2,6 @@
 
 import base64
 import binascii
-import os
-import stat
 from pathlib import Path
 
 import attrs
@@ -17,11 +15,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ctlha_trio._errors import ConfigError
+from ctlha_trio.seams._key_files import read_key_file
 
 PIN_SCHEME = "ed25519:"
 PIN_BYTES = 32
-MAX_KEY_FILE_BYTES = 64 * 1024
-"""A key file has about 120 bytes; anything long is another file."""
 
 CONFIG_KEY = "link.key"
 
@@ -80,7 +77,7 @@ def make_key() -> bytes:
 
 def load_key(path: str | Path) -> Ed25519PrivateKey:
     """Read a node key that only its owner can read. ``ConfigError`` names the file and what is wrong with it."""
-    content = _read_private_file(path)
+    content = read_key_file(path, CONFIG_KEY)
     try:
         key = load_pem_private_key(content, password=None)
     except TypeError as error:
@@ -90,32 +87,3 @@ def load_key(path: str | Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(path, CONFIG_KEY, "not an Ed25519 key")
     return key
-
-
-def _read_private_file(path: str | Path) -> bytes:
-    try:
-        # Not blocking, or a named pipe in the key's place would stop the node for good.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError as error:
-        raise ConfigError(path, CONFIG_KEY, "there is no such file") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(path, CONFIG_KEY, f"cannot be read: {error}") from error
-    try:
-        problem = _privacy_problem(os.fstat(descriptor))
-        if problem:
-            raise ConfigError(path, CONFIG_KEY, problem)
-        return os.read(descriptor, MAX_KEY_FILE_BYTES)
-    except OSError as error:
-        raise ConfigError(path, CONFIG_KEY, f"cannot be read: {error}") from error
-    finally:
-        os.close(descriptor)
-
-
-def _privacy_problem(status: os.stat_result) -> str:
-    if not stat.S_ISREG(status.st_mode):
-        return "not a file"
-    if status.st_uid != os.geteuid():
-        return "belongs to another user"
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return f"open to others (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600"
-    return ""

@@ -12,7 +12,14 @@ PAGES = Path(__file__).parents[2] / "docs"
 
 @pytest.mark.parametrize(
     "page",
-    ["reference/vocabulary", "reference/messages", "reference/transfers", "reference/components", "explain/checker"],
+    [
+        "reference/vocabulary",
+        "reference/messages",
+        "reference/transfers",
+        "reference/components",
+        "reference/arbiters",
+        "explain/checker",
+    ],
 )
 def test_the_example_prints_what_the_page_says(page: str, tmp_path: Path) -> None:
     """A reader copies it into an empty folder."""

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, DoorClient, open_door_cl
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
+from ctlha_trio.testing._etcd_server import EtcdMember, started_etcd
 
 pytestmark = pytest.mark.slow
 
@@ -184,16 +185,24 @@ class HandPair:
                 await process.wait()
 
 
-@pytest.fixture
-async def hand_pair(tmp_path: Path) -> AsyncIterator[HandPair]:
+@asynccontextmanager
+async def made_pair(folder: Path, *arguments: str) -> AsyncIterator[HandPair]:
     """A pair that was just made; nothing runs."""
-    pair = HandPair(tmp_path / "pair", free_base_port())
-    made = await run_ctlha("init", pair.folder, "--size", str(SIZE_BYTES), "--base-port", str(pair.base_port))
+    pair = HandPair(folder, free_base_port())
+    size_and_port = ("--size", str(SIZE_BYTES), "--base-port", str(pair.base_port))
+    made = await run_ctlha("init", folder, *size_and_port, *arguments)
     assert made.code == 0, made.err
     try:
         yield pair
     finally:
         await pair.end_all()
+
+
+@pytest.fixture
+async def hand_pair(tmp_path: Path) -> AsyncIterator[HandPair]:
+    """With a SQLite arbiter."""
+    async with made_pair(tmp_path / "pair") as pair:
+        yield pair
 
 
 @pytest.fixture
@@ -405,3 +414,67 @@ async def test_two_nodes_with_one_id(hand_pair: HandPair) -> None:
         assert await pair.wait_ended(node) == 2
         assert pair.log(node).splitlines()[-1].startswith(f"{pair.config(node)}: node: same-node: ")
         assert pair.fingerprint(node) == before[node]
+
+
+@pytest.fixture
+def etcd(etcd_program: str, tmp_path: Path) -> Iterator[EtcdMember]:
+    """One that the test may stop."""
+    with started_etcd(etcd_program, tmp_path / "etcd") as (member,):
+        yield member
+
+
+@pytest.fixture
+async def etcd_pair(etcd: EtcdMember, tmp_path: Path) -> AsyncIterator[HandPair]:
+    """A pair with its arbiter in etcd, whose nodes run and are in sync."""
+    async with made_pair(tmp_path / "pair", "--arbiter", etcd.endpoint) as pair:
+        await pair.start("a")
+        await pair.start("b")
+        await pair.wait_protected()
+        yield pair
+
+
+async def test_with_etcd_one_is_killed_and_comes_back(etcd_pair: HandPair) -> None:
+    pair = etcd_pair
+    victim = await pair.primary()
+    survivor = OTHER[victim]
+    await pair.kill(victim)
+    status = await pair.wait_for(survivor, verdict="degraded", role="primary", within_s=3.0)
+    assert (status["reasons"], status["notes"]) == (["peer-lost"], ["shared-failure-domain"])
+    await pair.start(victim)
+    await pair.wait_protected()
+    assert await pair.primary() == survivor
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["survivor-runs", "survivor-restarted"])
+async def test_with_etcd_down_nobody_goes_alone(etcd_pair: HandPair, etcd: EtcdMember, restarted: bool) -> None:
+    pair = etcd_pair
+    victim = await pair.primary()
+    survivor = OTHER[victim]
+    etcd.kill()
+    async with trio.open_nursery() as nursery:
+        for node in OTHER:
+            status = await pair.wait_for(node, verdict="degraded", arbiter="unknown")
+            assert status["reasons"] == ["arbiter-silent"]
+        door = await pair.connect(victim, 1, nursery)
+        reply = await door.execute(OperationKind.WRITE, number=1, offset=0, data=b"w" * 4096)
+        assert reply.outcome is Outcome.DONE
+        door.close()
+    await pair.kill(victim)
+    await pair.wait_for(survivor, verdict="at-risk", reasons=["peer-lost", "claiming", "arbiter-silent"])
+    asked = await run_ctlha("status", pair.config(survivor))
+    assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
+    assert "no connection: Connection refused" in pair.log(survivor)
+    if restarted:
+        await pair.kill(survivor)
+        await pair.start(survivor)
+        await pair.wait_for(survivor, verdict="at-risk", reasons=["booting", "arbiter-silent"])
+    etcd.start()
+    await trio.to_thread.run_sync(etcd.wait_ready)
+    await pair.wait_for(survivor, verdict="degraded", role="primary", reasons=["peer-lost"])
+    async with trio.open_nursery() as nursery:
+        door = await pair.connect(survivor, 2, nursery)
+        reply = await door.execute(OperationKind.READ, number=1, offset=0, size=4096)
+        assert (reply.outcome, bytes(reply.data)) == (Outcome.DONE, b"w" * 4096)
+        door.close()
+    await pair.start(victim)
+    await pair.wait_protected()

@@ -24,7 +24,9 @@ IMPURE_MODULES = frozenset(
 )
 
 PORTS: dict[str, tuple[str, ...]] = {
-    "ctlha_trio.seams": ("ctlha_trio.seams._types", "ctlha_trio.seams._address", "ctlha_trio.seams._buffers"),
+    "ctlha_trio.seams": tuple(
+        f"ctlha_trio.seams.{module}" for module in ("_types", "_address", "_buffers", "_key_files")
+    ),
     "ctlha_trio.arbiter": (),
 }
 """Packages whose real forms are chosen outside, and the modules of theirs that anybody may use."""

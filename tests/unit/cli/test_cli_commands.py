@@ -53,11 +53,42 @@ def test_the_default_ports(tmp_path: Path) -> None:
     assert links == ["127.0.0.1:7900", "127.0.0.1:7902"]
 
 
-@pytest.mark.parametrize("arbiter", ["https://127.0.0.1:2379", "etcd", ""])
-def test_only_the_sqlite_arbiter_is_known(tmp_path: Path, arbiter: str) -> None:
-    done = ctlha("init", tmp_path / "p", "--arbiter", arbiter)
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("etcd",), "for --arbiter: 'etcd': expected https://HOST:PORT"),
+        (("",), "for --arbiter: '': expected https://HOST:PORT"),
+        (("https://e:1,",), "for --arbiter: '': expected https://HOST:PORT"),
+        (("http://192.0.2.1:2379",), "for --arbiter: 'http://192.0.2.1:2379': http is for loopback only"),
+        (("https://e:1,https://e:1", "--arbiter-ca", "x"), "for --arbiter: one comes twice"),
+        (("https://e:1",), "for --arbiter-ca: is missing"),
+        (("https://e:1", "--arbiter-ca", "x", "--arbiter-key", "y"), "for --arbiter-certificate: is missing"),
+        (("sqlite", "--arbiter-credentials", "x"), "for --arbiter-credentials: is for an arbiter in etcd"),
+    ],
+)
+def test_arbiters_that_are_none(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    done = ctlha("init", tmp_path / "p", "--arbiter", *arguments)
     assert done.exit_code == 2
-    assert "this version knows only 'sqlite'" in done.output
+    assert says in done.output
+    assert not (tmp_path / "p").exists()
+
+
+def test_an_etcd_that_cannot_be_reached(tmp_path: Path) -> None:
+    done = ctlha("init", tmp_path / "p", "--arbiter", "http://127.0.0.1:1")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "--arbiter: http://127.0.0.1:1: no connection: Connection refused\n"
+    assert not (tmp_path / "p").exists()
+
+
+def test_files_for_etcd_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "credentials").touch(mode=0o644)
+    files = ("--arbiter-ca", tmp_path / "none.pem", "--arbiter-credentials", tmp_path / "credentials")
+    done = ctlha("init", tmp_path / "p", "--arbiter", "https://127.0.0.1:1", *files)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [
+        f"{tmp_path / 'none.pem'}: arbiter.ca: there is no such file",
+        f"{tmp_path / 'credentials'}: arbiter.credentials: open to others (mode 0644): chmod 600",
+    ]
     assert not (tmp_path / "p").exists()
 
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from ctlha_trio._errors import ConfigError
-from ctlha_trio.cli._config import is_loopback, load_config
-from ctlha_trio.seams import describe_key, load_key, make_key
+from ctlha_trio.arbiter import EtcdAccess
+from ctlha_trio.cli._config import EtcdTable, PathText, SqliteTable, load_config
+from ctlha_trio.seams import describe_key, is_loopback, load_key, make_key
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,8 @@ def test_a_good_configuration(tmp_path: Path, good: str, pins: list[str]) -> Non
     assert [str(pin) for pin in loaded.content.peer.pins] == pins[:1]
     assert loaded.volume_path == tmp_path / "sub" / "volume.img"
     assert loaded.key_path == tmp_path / "node.key"
-    assert loaded.arbiter_path.resolve() == tmp_path.parent / "arbiter.db"
+    assert loaded.content.arbiter == SqliteTable(sqlite=PathText("../arbiter.db"))
+    assert loaded.arbiter_on_this_machine
 
 
 def test_relative_configuration_paths_are_relative_to_the_file(
@@ -142,6 +144,84 @@ def test_a_fault_names_its_key(tmp_path: Path, good: str, *, old: str, new: str,
     assert old in good
     faults = faults_of(tmp_path, good.replace(old, new, 1))
     assert any(fault.startswith(f"{key}: ") and says in fault for fault in faults), faults
+
+
+@pytest.fixture
+def with_etcd(good: str) -> str:
+    table = """\
+endpoints = ["https://etcd1.example:2379", "https://192.0.2.1:2379"]
+ca = "ca.pem"
+certificate = "/etc/node.pem"
+key = "/etc/node.key"
+credentials = "credentials"
+"""
+    return good.replace('sqlite = "../arbiter.db"\n', table)
+
+
+def test_an_arbiter_in_etcd(tmp_path: Path, with_etcd: str) -> None:
+    """It may be anywhere, and so may the nodes."""
+    file = tmp_path / "node.toml"
+    file.write_text(with_etcd.replace("127.0.0.1:7900", "192.0.2.7:7900"))
+    loaded = load_config(file)
+    assert isinstance(loaded.content.arbiter, EtcdTable)
+    assert loaded.etcd_access(loaded.content.arbiter) == EtcdAccess(
+        endpoints=("https://etcd1.example:2379", "https://192.0.2.1:2379"),
+        ca=tmp_path / "ca.pem",
+        certificate=Path("/etc/node.pem"),
+        key=Path("/etc/node.key"),
+        credentials=tmp_path / "credentials",
+    )
+    assert not loaded.arbiter_on_this_machine
+
+
+def test_an_etcd_on_this_machine_is_lost_with_it(tmp_path: Path, good: str) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(good.replace('sqlite = "../arbiter.db"', 'endpoints = ["http://127.0.0.1:1", "http://[::1]:1"]'))
+    assert load_config(file).arbiter_on_this_machine
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "says"),
+    [
+        ("etcd1.example:2379", "etcd1.example", "arbiter.endpoints", "HOST:PORT"),
+        ("https://192", "http://192", "arbiter.endpoints", "loopback only"),
+        ("https://192.0.2.1", "https://u:p@192.0.2.1", "arbiter.endpoints", "no place"),
+        ("192.0.2.1:2379", "etcd1.example:2379", "arbiter.endpoints", "twice"),
+        (
+            'endpoints = ["https://etcd1.example:2379", "https://192.0.2.1:2379"]',
+            "endpoints = []",
+            "arbiter.endpoints",
+            "1",
+        ),
+        ('["https://etcd1.example:2379", "https://192.0.2.1:2379"]', '"https://e:1"', "arbiter.endpoints", "a list"),
+        ('["https://etcd1.example:2379", "https://192.0.2.1:2379"]', "[1]", "arbiter.endpoints", "text in quotes"),
+        ('ca = "ca.pem"', "", "arbiter.ca", "missing"),
+        ('ca = "ca.pem"', 'ca = ""', "arbiter.ca", "path"),
+        ('ca = "ca.pem"', "ca = 1", "arbiter.ca", "text in quotes"),
+        ('key = "/etc/node.key"', "", "arbiter.key", "go together"),
+        ("credentials = ", "password = ", "arbiter.password", "not known here"),
+    ],
+)
+def test_a_fault_of_an_arbiter_in_etcd(
+    tmp_path: Path, with_etcd: str, *, old: str, new: str, key: str, says: str
+) -> None:
+    assert old in with_etcd
+    (fault,) = faults_of(tmp_path, with_etcd.replace(old, new, 1))
+    assert fault.startswith(f"{key}: ")
+    assert says in fault
+    assert "u:p" not in fault
+
+
+def test_two_arbiters_are_none(tmp_path: Path, with_etcd: str) -> None:
+    faults = faults_of(tmp_path, with_etcd.replace("endpoints = ", 'sqlite = "x"\nendpoints = '))
+    assert "arbiter.endpoints: is not known here" in faults
+
+
+def test_several_faults_of_an_arbiter_in_etcd_at_once(tmp_path: Path, with_etcd: str) -> None:
+    text = with_etcd.replace('ca = "ca.pem"\ncertificate = "/etc/node.pem"\n', "")
+    assert [fault.partition(":")[0] for fault in faults_of(tmp_path, text)] == ["arbiter.ca", "arbiter.certificate"]
+    text = text.replace('key = "/etc/node.key"', "key = 1").replace("https://192", "http://192")
+    assert {fault.partition(":")[0] for fault in faults_of(tmp_path, text)} == {"arbiter.endpoints", "arbiter.key"}
 
 
 def test_both_ends_off_loopback_are_two_faults(tmp_path: Path, good: str) -> None:

@@ -1,15 +1,18 @@
+# ruff: noqa: ASYNC240  (files of a test are small and local)
 import stat
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
-from ctlha_trio._errors import ConfigError, StoreError
-from ctlha_trio.arbiter import SqliteArbiter
+from ctlha_trio._errors import ArbiterError, ConfigError, StoreError
+from ctlha_trio.arbiter import CreatedRecord, EtcdAccess, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli import _init as init_module
-from ctlha_trio.cli._checks import prepare
-from ctlha_trio.cli._config import load_config
-from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.cli._checks import Prepared, prepare
+from ctlha_trio.cli._config import EtcdTable, load_config
+from ctlha_trio.cli._init import NewPair, create_pair, create_pair_in_etcd, loopback_addresses
+from ctlha_trio.pair import Record
 from ctlha_trio.store import create_store_file, read_volume
 
 SIZE = 64 * 1024
@@ -137,3 +140,99 @@ def test_what_was_made_is_gone_after_a_failure(
         create_pair(folder, new_pair())
     assert folder.exists() is existed
     assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.fixture
+def etcd_access(etcd_endpoint: str) -> EtcdAccess:
+    return EtcdAccess(endpoints=(etcd_endpoint,))
+
+
+async def prepared(folder: Path) -> list[Prepared]:
+    with trio.fail_after(20):
+        return [await prepare(load_config(folder / node / "node.toml")) for node in ("a", "b")]
+
+
+async def test_a_pair_whose_record_is_in_etcd(tmp_path: Path, etcd_access: EtcdAccess) -> None:
+    await create_pair_in_etcd(tmp_path, new_pair(), etcd_access)
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"node.toml", "node.key", "volume.img"}
+    a, b = [one.arbiter for one in await prepared(tmp_path)]
+    found = await a.read()
+    assert a.identity == b.identity
+    assert found == await b.read()
+    assert (found.record.epoch, found.record.primary, found.record.members) == (1, "a", ("a", "b"))
+
+
+async def test_the_files_for_etcd_are_named_in_both_configurations(
+    tmp_path: Path, etcd_access: EtcdAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / 'a "b" \\ \N{SNOWMAN} \N{GRINNING FACE}'
+    odd.touch(mode=0o600)
+    odd.write_text("user:password\n")
+    access = attrs.evolve(etcd_access, credentials=odd)
+
+    async def created(_: EtcdAccess, __: Record) -> CreatedRecord:
+        return CreatedRecord("x-y", 7)
+
+    monkeypatch.setattr(init_module, "create_etcd_record", created)
+    monkeypatch.chdir(tmp_path)
+    await create_pair_in_etcd(tmp_path / "p", new_pair(), attrs.evolve(access, credentials=Path(odd.name)))
+    for node in ("a", "b"):
+        loaded = load_config(tmp_path / "p" / node / "node.toml")
+        assert isinstance(loaded.content.arbiter, EtcdTable)
+        assert loaded.etcd_access(loaded.content.arbiter) == access
+
+
+async def test_a_path_that_no_configuration_can_hold(tmp_path: Path, etcd_access: EtcdAccess) -> None:
+    access = attrs.evolve(etcd_access, credentials=tmp_path / "line\nbreak")
+    with pytest.raises(ConfigError, match="cannot be written to a configuration"):
+        await create_pair_in_etcd(tmp_path / "p", new_pair(), access)
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("error", [StoreError("disk full"), KeyboardInterrupt()])
+async def test_the_record_in_etcd_is_gone_after_a_failure(
+    tmp_path: Path, etcd_access: EtcdAccess, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(init_module, "create_store_file", fail)
+    new = new_pair()
+    with pytest.raises(type(error)):
+        await create_pair_in_etcd(tmp_path / "p", new, etcd_access)
+    assert not (tmp_path / "p").exists()
+    arbiter = EtcdArbiter.open(etcd_access, cluster=new.cluster, resource="volume", identity="x-y")
+    with pytest.raises(ArbiterError, match="etcd holds no record"):
+        await arbiter.read()
+
+
+async def test_another_pairs_record_is_not_overwritten(tmp_path: Path, etcd_access: EtcdAccess) -> None:
+    new = new_pair()
+    await create_pair_in_etcd(tmp_path / "1", new, etcd_access)
+    with pytest.raises(ConfigError, match="exists; it is not overwritten"):
+        await create_pair_in_etcd(tmp_path / "2", new, etcd_access)
+    assert not (tmp_path / "2").exists()
+    await prepared(tmp_path / "1")
+
+
+async def test_a_node_starts_without_an_etcd_that_is_silent(
+    tmp_path: Path, etcd_access: EtcdAccess, caplog: pytest.LogCaptureFixture
+) -> None:
+    await create_pair_in_etcd(tmp_path, new_pair(), etcd_access)
+    for config in tmp_path.rglob("node.toml"):
+        config.write_text(config.read_text().replace(etcd_access.endpoints[0], "http://127.0.0.1:1"))
+    await prepared(tmp_path)
+    assert "the arbiter: http://127.0.0.1:1: no connection: Connection refused" in caplog.messages
+
+
+async def test_faults_that_only_etcd_can_tell(tmp_path: Path, etcd_access: EtcdAccess) -> None:
+    for name in ("1", "2"):
+        await create_pair_in_etcd(tmp_path / name, new_pair(), etcd_access)
+    config = tmp_path / "1" / "a" / "node.toml"
+    clusters = [load_config(tmp_path / name / "a" / "node.toml").content.cluster for name in ("1", "2")]
+    config.write_text(config.read_text().replace(clusters[0], clusters[1]))
+    with pytest.raises(ExceptionGroup) as caught:
+        await prepare(load_config(config))
+    faults = [str(error).removeprefix(f"{config}: ") for error in caught.value.exceptions]
+    assert [fault.partition(": ")[0] for fault in faults] == ["cluster", "arbiter.endpoints"]
+    assert "another arbiter's data" in faults[1]

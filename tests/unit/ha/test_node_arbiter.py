@@ -6,6 +6,7 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import NotPrimaryError
 from ctlha_trio.arbiter import MemoryArbiter, SwapFault
+from ctlha_trio.pair import RECORD_POLL_S
 from ctlha_trio.testing import MemoryPair, open_pair
 
 BLOCK = 4096
@@ -129,3 +130,27 @@ async def test_arbiter_that_went_back_stops_the_node(autojump_clock: MockClock) 
         assert a.status().reasons == ("arbiter-went-back",)
         with pytest.raises(NotPrimaryError):
             await a.volume.read(0, BLOCK)
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["both", "alone"])
+async def test_no_write_asks_the_arbiter(alone: bool, autojump_clock: MockClock) -> None:
+    """A thousand writes at once make no call. While a hundred more take ten seconds, there are those of the clock."""
+    async with open_pair() as pair:
+        node = pair.nodes["a"]
+        if alone:
+            pair.crash("b")
+            await pair.wait_alone("a")
+
+        def calls() -> int:
+            return sum(arbiter.reads + arbiter.swaps for arbiter in pair.arbiters.values())
+
+        before, began_s = calls(), trio.current_time()
+        for number in range(1000):
+            await node.volume.write(number % 16 * BLOCK, b"w" * BLOCK)
+        assert calls() == before
+        assert trio.current_time() - began_s < RECORD_POLL_S
+        for number in range(100):
+            await node.volume.write(number % 16 * BLOCK, b"w" * BLOCK)
+            await trio.sleep(0.1)
+        polls = (trio.current_time() - began_s) // RECORD_POLL_S + 1
+        assert 0 < calls() - before <= polls * len(pair.nodes)

@@ -1,0 +1,201 @@
+"""Questions to etcd's JSON gateway over HTTP: several endpoints, a limit on each call, and what a failure leaves open.
+
+Each question has a connection of its own. On one that was kept, a member's restart would be found out only after the
+question was sent, and a swap be in doubt for nothing. Only the library's transport is used: no redirects, no cookies,
+no proxies, and nothing of the environment.
+"""
+
+import json
+import os
+import ssl
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import httpx2
+import trio
+
+from ctlha_trio._errors import ArbiterError, ArbiterSilentError
+from ctlha_trio.arbiter._codec import RECORD_CHARACTERS_MAX
+from ctlha_trio.arbiter._etcd_access import Credentials
+from ctlha_trio.arbiter._etcd_transactions import Json
+
+CALL_LIMIT_S: Final = 2.75
+"""For one call, over all endpoints. While a leader is elected etcd does not answer, with its default times for up to
+2.5 s; whoever asks gives up after 3 s, and should hear from here before that."""
+CONNECT_SHARE: Final = 0.25
+"""Of an endpoint's time, for the connection and again for its TLS: less than half is gone when a dead machine is known
+to be one, which is a certain no, and the rest is for the answer."""
+ANSWER_BYTES_MAX: Final = 8 * RECORD_CHARACTERS_MAX
+"""The longest record, at up to four bytes a character, in base64, and some hundred bytes around it."""
+MESSAGE_CHARACTERS_MAX: Final = 200
+"""Of what etcd says in its own words; goes into logs."""
+
+_OK: Final = 200
+_CLIENT_ERROR: Final = 4
+"""The hundreds of an HTTP status."""
+_DECLINED: Final = frozenset({3, 7, 9, 16})
+"""gRPC's codes for an invalid argument, no permission, a wrong state and no authentication, which etcd finds out before
+it changes anything. Not so that for exhausted resources: a transaction that fills the store is applied and refused."""
+_STALE_TOKENS: Final = ("invalid auth token", "revision of auth store is old")
+
+
+class _DeclinedError(ArbiterError):
+    """It was certainly not done, and will not be before somebody has changed something."""
+
+
+@attrs.define(eq=False)
+class Gateway:
+    """The endpoints of one cluster. Holds no connection between calls."""
+
+    _endpoints: Sequence[str]
+    _transport: httpx2.AsyncHTTPTransport
+    _credentials: Credentials | None
+    _preferred: int = attrs.field(default=0, init=False)
+    """The endpoint that is asked first: always the one after the last that failed."""
+    _token: str = attrs.field(default="", init=False, repr=False)
+
+    async def transact(self, transaction: Json, *, repeatable: bool) -> Json:
+        """The answer to a transaction, from whichever endpoint gives one. A checkpoint; cancelled: may be applied.
+
+        One that is not ``repeatable`` goes to another endpoint only if the last one certainly did not take it.
+        ``ArbiterSilentError`` if there is no answer; ``ArbiterError`` if etcd declined: it was certainly not applied.
+        """
+        ends_s = trio.current_time() + CALL_LIMIT_S
+        failures: list[ArbiterError] = []
+        first = self._preferred
+        for tried in range(len(self._endpoints)):
+            index = (first + tried) % len(self._endpoints)
+            now_s = trio.current_time()
+            limit_s = (ends_s - now_s) / (len(self._endpoints) - tried)
+            try:
+                return await self._ask(self._endpoints[index], transaction, now_s + limit_s)
+            except ArbiterError as error:
+                self._preferred = (index + 1) % len(self._endpoints)
+                failures.append(error)
+                if _may_be_applied(error) and not repeatable:
+                    break
+        raise _summary(failures)
+
+    async def _ask(self, endpoint: str, transaction: Json, ends_s: float) -> Json:
+        if self._credentials is None:
+            return await self._post(endpoint, "kv/txn", transaction, ends_s)
+        token = self._token or await self._authenticate(endpoint, self._credentials, ends_s)
+        try:
+            return await self._post(endpoint, "kv/txn", transaction, ends_s, token)
+        except _DeclinedError as error:
+            if not any(stale in str(error) for stale in _STALE_TOKENS):
+                raise
+        token = await self._authenticate(endpoint, self._credentials, ends_s)
+        return await self._post(endpoint, "kv/txn", transaction, ends_s, token)
+
+    async def _authenticate(self, endpoint: str, credentials: Credentials, ends_s: float) -> str:
+        question = {"name": credentials.user, "password": credentials.password}
+        try:
+            answer = await self._post(endpoint, "auth/authenticate", question, ends_s)
+        except ArbiterSilentError as error:
+            # What may have been sent is this question, not the one that waits for it.
+            raise ArbiterSilentError(str(error), sent=False) from error
+        token = answer.get("token")
+        if not isinstance(token, str) or not token or not (token.isascii() and token.isprintable()):
+            raise ArbiterSilentError(f"{endpoint}: authenticated without a token", sent=False)
+        self._token = token
+        return token
+
+    async def _post(self, endpoint: str, path: str, question: Json, ends_s: float, token: str = "") -> Json:
+        connect_s = max(0.0, ends_s - trio.current_time()) * CONNECT_SHARE
+        request = httpx2.Request(
+            "POST",
+            f"{endpoint}/v3/{path}",
+            # Identity: what is compressed has no bound that can be seen from outside.
+            headers={"Accept-Encoding": "identity"} | ({"Authorization": token} if token else {}),
+            json=question,
+            extensions={"timeout": httpx2.Timeout(None, connect=connect_s).as_dict()},
+        )
+        try:
+            with trio.fail_at(ends_s):
+                status, kind, content = await self._exchange(request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            reason = _root(error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise _DeclinedError(f"{endpoint}: its certificate is not trusted: {reason.verify_message}") from error
+            raise ArbiterSilentError(f"{endpoint}: no connection: {_describe(reason)}", sent=False) from error
+        except httpx2.HTTPError as error:
+            raise ArbiterSilentError(f"{endpoint}: {_describe(_root(error))}", sent=True) from error
+        except trio.TooSlowError as error:
+            raise ArbiterSilentError(f"{endpoint}: no answer in time", sent=True) from error
+        return _judge(endpoint, status, kind, content)
+
+    async def _exchange(self, request: httpx2.Request) -> tuple[int, str, bytes]:
+        """Status, media type and body; of a body that is too long only so much that this can be seen."""
+        response = await self._transport.handle_async_request(request)
+        content = bytearray()
+        try:
+            async for piece in response.aiter_raw():
+                content += piece
+                if len(content) > ANSWER_BYTES_MAX:
+                    # Ends the loop with an error. Left by itself, it would leave generators of the library unfinished.
+                    await response.aclose()
+        except httpx2.HTTPError:
+            if len(content) <= ANSWER_BYTES_MAX:
+                raise
+        finally:
+            await response.aclose()
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return response.status_code, kind, bytes(content)
+
+
+def open_gateway(endpoints: Sequence[str], context: ssl.SSLContext, credentials: Credentials | None) -> Gateway:
+    """Connects to nothing yet."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+    transport = httpx2.AsyncHTTPTransport(verify=context, limits=limits)
+    return Gateway(endpoints, transport, credentials)
+
+
+def _judge(endpoint: str, status: int, kind: str, content: bytes) -> Json:
+    """The body, if it is the answer of an etcd that did as asked."""
+    if len(content) > ANSWER_BYTES_MAX:
+        raise ArbiterSilentError(f"{endpoint}: an answer of more than {ANSWER_BYTES_MAX} bytes", sent=True)
+    try:
+        answer = json.loads(content) if kind == "application/json" else None
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise ArbiterSilentError(f"{endpoint}: HTTP status {status} and no JSON object", sent=True)
+    if status == _OK:
+        return answer
+    message = " ".join(str(answer.get("message", "")).split())[:MESSAGE_CHARACTERS_MAX]
+    code = answer.get("code")
+    if status // 100 == _CLIENT_ERROR and isinstance(code, int) and code in _DECLINED:
+        raise _DeclinedError(f"{endpoint}: {message}")
+    raise ArbiterSilentError(f"{endpoint}: HTTP status {status}: {message}", sent=True)
+
+
+def _may_be_applied(error: ArbiterError) -> bool:
+    return isinstance(error, ArbiterSilentError) and error.sent
+
+
+def _summary(failures: Sequence[ArbiterError]) -> ArbiterError:
+    """All of them as one. What may have been taken outweighs a refusal, and that somebody refused a silence."""
+    # In an order that does not depend on who was asked first, so that a failure that goes on reads the same.
+    text = "; ".join(sorted(map(str, failures)))
+    if any(map(_may_be_applied, failures)):
+        return ArbiterSilentError(text, sent=True)
+    if any(isinstance(error, _DeclinedError) for error in failures):
+        return ArbiterError(text)
+    return ArbiterSilentError(text, sent=False)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What lies at the bottom of an error of the library: the operating system's or OpenSSL's."""
+    while True:
+        # The library cuts causes off on their way; the context is still there.
+        below = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+        if below is None:
+            return error
+        error = below
+
+
+def _describe(error: BaseException) -> str:
+    text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+    return text or type(error).__name__

@@ -1,0 +1,106 @@
+"""Real etcd on loopback, for tests: processes whose data lies in a folder, and that end with the block."""
+
+import random
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+import attrs
+
+from ctlha_trio._errors import FailedError
+
+START_LIMIT_S: Final = 30.0
+"""For a member to have a leader, on a machine that is busy with something else."""
+PORTS: Final = range(10_000, 19_000)
+"""Below those that the system gives to clients."""
+_READY: Final = b"ready to serve client requests"
+
+
+@attrs.define(eq=False)
+class EtcdMember:
+    """One process of a cluster, which can be killed, stopped, and started again with what it had on disk."""
+
+    endpoint: str
+    _command: Sequence[str]
+    _process: "subprocess.Popen[bytes] | None" = attrs.field(default=None, init=False)
+    _reader: threading.Thread | None = attrs.field(default=None, init=False)
+    _ready: bool = attrs.field(default=False, init=False)
+    _last_words: bytes = attrs.field(default=b"", init=False)
+    _decided: threading.Event = attrs.field(factory=threading.Event, init=False)
+    """It is ready, or has ended."""
+
+    def start(self) -> None:
+        """Returns at once; ``wait_ready`` waits."""
+        self._ready = False
+        self._decided.clear()
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603
+        self._reader = threading.Thread(target=self._read_log, args=(self._process.stderr,), daemon=True)
+        self._reader.start()
+
+    def wait_ready(self) -> None:
+        """Until there is a leader. Blocks the thread. ``FailedError`` with its last words if that does not happen."""
+        if not self._decided.wait(START_LIMIT_S) or not self._ready:
+            raise FailedError(f"etcd is not ready: {self._last_words.decode(errors='replace').strip()}")
+
+    def _read_log(self, log: IO[bytes]) -> None:
+        """To its end, or a full pipe would stop the process."""
+        with log:
+            for line in log:
+                self._last_words = line
+                if _READY in line:
+                    self._ready = True
+                    self._decided.set()
+        self._decided.set()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Such as SIGSTOP, after which it takes connections and answers nothing."""
+        self._running().send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end."""
+        process = self._running()
+        process.kill()
+        process.wait()
+        if self._reader is not None:
+            self._reader.join()
+        self._process = None
+
+    def end(self) -> None:
+        """Kill it if it runs."""
+        if self._process is not None:
+            self.kill()
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None
+        return self._process
+
+
+@contextmanager
+def started_etcd(
+    program: str, folder: Path, *, members: int = 1, scheme: str = "http", arguments: Sequence[str] = ()
+) -> Iterator[list[EtcdMember]]:
+    """A new cluster, ready. ``scheme`` is that of its clients; ``arguments`` go to each member."""
+    ports = random.sample(PORTS, 2 * members)
+    peers = [f"http://127.0.0.1:{port}" for port in ports[members:]]
+    cluster = ",".join(f"m{index}={peer}" for index, peer in enumerate(peers))
+    made = []
+    for index, port in enumerate(ports[:members]):
+        endpoint = f"{scheme}://127.0.0.1:{port}"
+        command = [program, "--name", f"m{index}", "--data-dir", str(folder / f"m{index}")]
+        command += ["--listen-client-urls", endpoint, "--advertise-client-urls", endpoint]
+        command += ["--listen-peer-urls", peers[index], "--initial-advertise-peer-urls", peers[index]]
+        command += ["--initial-cluster", cluster, *arguments]
+        made.append(EtcdMember(endpoint, command))
+    try:
+        for member in made:
+            member.start()
+        for member in made:
+            member.wait_ready()
+        yield made
+    finally:
+        for member in made:
+            member.end()

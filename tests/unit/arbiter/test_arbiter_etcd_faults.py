@@ -1,0 +1,497 @@
+"""The arbiter in etcd, over a gateway in this process that answers as no etcd does, or not at all."""
+
+import json
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trustme
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from ctlha_trio._errors import ArbiterError, ArbiterSilentError
+from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, create_etcd_record
+from ctlha_trio.arbiter._etcd_gateway import ANSWER_BYTES_MAX, CALL_LIMIT_S, MESSAGE_CHARACTERS_MAX
+from ctlha_trio.ha._disk_work import ARBITER_LIMIT_S
+from ctlha_trio.pair import Record, SwapOutcome
+from ctlha_trio.seams import Arbiter
+from ctlha_trio.testing._arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
+
+NEXT = sample_record(epoch=8, proposal="next")
+PASSWORD = "a-secret"
+TOKEN = "token-of-the-fake"
+
+Say = Callable[[bytes], Awaitable[None]]
+Fault = Callable[["FakeEtcd", Callable[[], bytes], Say], Awaitable[None]]
+"""Is given what applies the transaction and returns the honest answer, and what sends; then the connection closes."""
+
+
+@attrs.frozen
+class Value:
+    text: str
+    modified: int
+
+
+@attrs.define(eq=False)
+class Store:
+    """What all members of a cluster agree on."""
+
+    values: dict[str, Value] = attrs.field(factory=dict)
+    revision: int = 1
+
+    def execute(self, transaction: Mapping[str, Any]) -> dict[str, object]:
+        succeeded = all(map(self._holds, transaction.get("compare", [])))
+        branch = transaction.get("success" if succeeded else "failure", [])
+        self.revision += any("request_range" not in operation for operation in branch)
+        responses = [self._execute(operation) for operation in branch]
+        # What is false is left out.
+        return {"responses": responses} | ({"succeeded": True} if succeeded else {})
+
+    def _holds(self, compare: dict[str, str]) -> bool:
+        value = self.values.get(compare["key"])
+        match compare["target"]:
+            case "VALUE":
+                return value is not None and value.text == compare["value"]
+            case "MOD":
+                return (value.modified if value else 0) == int(compare["mod_revision"])
+        assert compare["target"] == "CREATE"
+        return (value is not None) == (compare["result"] == "GREATER")
+
+    def _execute(self, operation: Mapping[str, dict[str, str]]) -> object:
+        if put := operation.get("request_put"):
+            self.values[put["key"]] = Value(put["value"], self.revision)
+            return {"response_put": {}}
+        key = operation["request_range"]["key"]
+        if (value := self.values.get(key)) is None:
+            return {"response_range": {}}
+        found = {"key": key, "value": value.text, "mod_revision": str(value.modified)}
+        return {"response_range": {"kvs": [found], "count": "1"}}
+
+
+@attrs.define(eq=False)
+class FakeEtcd:
+    """As much of a member's gateway as the arbiter uses, with faults at will."""
+
+    store: Store = attrs.field(factory=Store)
+    password: str = ""
+    """If not empty, a token is needed."""
+    tokens: list[str] = attrs.field(factory=list)
+    port: int = 0
+    faults: deque[Fault] = attrs.field(factory=deque)
+    """For the next questions at ``faulty_path``, one each; then answers are honest."""
+    faulty_path: str = "/v3/kv/txn"
+    connections: int = 0
+    questions: list[str] = attrs.field(factory=list)
+    hanging: trio.Event = attrs.field(factory=trio.Event)
+    """A fault has begun to hang."""
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def serve(self, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            (listener,) = await nursery.start(partial(trio.serve_tcp, self._converse, 0, host="127.0.0.1"))
+            self.port = listener.socket.getsockname()[1]
+            task_status.started()
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
+        self.connections += 1
+        received = b""
+        async for piece in stream:
+            received += piece
+            head, end, body = received.partition(b"\r\n\r\n")
+            headers = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
+            if end and len(body) == int(headers[b"content-length"]):
+                break
+        else:
+            return
+        path = head.split()[1].decode()
+        self.questions.append(path)
+        apply = partial(self.answer, path, json.loads(body), headers.get(b"authorization", b"").decode())
+        fault = self.faults.popleft() if self.faults and path == self.faulty_path else None
+        with suppress(trio.BrokenResourceError):
+            if fault is None:
+                await stream.send_all(apply())
+            else:
+                await fault(self, apply, stream.send_all)
+
+    def answer(self, path: str, question: Mapping[str, Any], token: str) -> bytes:
+        if path == "/v3/auth/authenticate":
+            if question != {"name": "node", "password": self.password}:
+                return reply(400, {"code": 3, "message": "etcdserver: authentication failed"})
+            self.tokens.append(f"{TOKEN}-{len(self.questions)}")
+            return reply(200, {"token": self.tokens[-1]})
+        if self.password and token not in self.tokens:
+            return reply(401, {"code": 16, "message": "etcdserver: invalid auth token"})
+        answer = self.store.execute(question)
+        return reply(200, {"header": {"cluster_id": "4660", "revision": str(self.store.revision)}, **answer})
+
+
+def reply(status: int, body: object, kind: str = "application/json") -> bytes:
+    content = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
+    return head.encode() + b"\r\n" + content
+
+
+def instead(status: int, body: object, kind: str = "application/json", *, applied: bool = True) -> Fault:
+    async def fault(_: FakeEtcd, apply: Callable[[], bytes], say: Say) -> None:
+        if applied:
+            apply()
+        await say(reply(status, body, kind))
+
+    return fault
+
+
+async def lost_reply(_: FakeEtcd, apply: Callable[[], bytes], __: Say) -> None:
+    apply()
+
+
+async def truncated(_: FakeEtcd, apply: Callable[[], bytes], say: Say) -> None:
+    await say(apply()[:-10])
+
+
+async def no_http(_: FakeEtcd, apply: Callable[[], bytes], say: Say) -> None:
+    apply()
+    await say(b"SSH-2.0-OpenSSH\r\n")
+
+
+async def hang(fake: FakeEtcd, apply: Callable[[], bytes], __: Say) -> None:
+    """As during a change of leaders."""
+    apply()
+    fake.hanging.set()
+    await trio.sleep_forever()
+
+
+async def hang_half_way(fake: FakeEtcd, apply: Callable[[], bytes], say: Say) -> None:
+    await say(apply()[:-10])
+    fake.hanging.set()
+    await trio.sleep_forever()
+
+
+async def endless(_: FakeEtcd, apply: Callable[[], bytes], say: Say) -> None:
+    apply()
+    await say(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\n\r\n")
+    while True:
+        await say(b" " * 65536)
+
+
+async def wrong_type(_: FakeEtcd, apply: Callable[[], bytes], say: Say) -> None:
+    await say(apply().replace(b"application/json", b"text/html"))
+
+
+async def redirect(fake: FakeEtcd, apply: Callable[[], bytes], say: Say) -> None:
+    apply()
+    await say(f"HTTP/1.1 307 X\r\nLocation: {fake.endpoint}/v3/kv/txn\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+async def nothing_moved(fake: FakeEtcd, apply: Callable[[], bytes], say: Say) -> None:
+    """What a swap that failed gets, with the record as it was before the swap: one of the two is not true."""
+    both = [{"request_range": {"key": key}} for key in fake.store.values]
+    never = [{"key": "", "target": "MOD", "mod_revision": "1"}]
+    answer = fake.answer("", {"compare": never, "failure": both}, "")
+    apply()
+    await say(answer)
+
+
+HEADER = {"cluster_id": "4660", "revision": "9"}
+UNCLEAR = {
+    "lost reply": lost_reply,
+    "truncated": truncated,
+    "no http": no_http,
+    "endless": endless,
+    "wrong type": wrong_type,
+    "redirect": redirect,
+    "nothing moved": nothing_moved,
+    "not JSON": instead(200, "x"),
+    "empty object": instead(200, {}),
+    "too deep": instead(200, json.loads("[" * 900 + "]" * 900)),
+    "no cluster": instead(200, {"header": {"revision": "9"}, "succeeded": True, "responses": []}),
+    "succeeded as text": instead(200, {"header": HEADER, "succeeded": "true", "responses": []}),
+    "another cluster": instead(200, {"header": HEADER | {"cluster_id": "1"}, "succeeded": True, "responses": []}),
+    "failed, and nothing else": instead(200, {"header": HEADER}),
+    "no leader": instead(503, {"code": 14, "message": "etcdserver: no leader"}),
+    "timed out": instead(504, {"code": 4, "message": "etcdserver: request timed out"}),
+    "proxy error": instead(502, "Bad Gateway", "text/html"),
+    "full, and applied": instead(429, {"code": 8, "message": "etcdserver: mvcc: database space exceeded"}),
+    "a code of no meaning here": instead(400, {"code": [3]}),
+    "a no with a status of doubt": instead(503, {"code": 7, "message": "etcdserver: permission denied"}),
+    "not etcd's no": instead(403, "Forbidden", "text/plain"),
+}
+"""What leaves open whether a swap was applied. Here it always was."""
+
+DECLINED = {
+    "invalid": instead(400, {"code": 3, "message": "etcdserver: user name is empty"}, applied=False),
+    "denied": instead(403, {"code": 7, "message": "etcdserver: permission denied"}, applied=False),
+    "learner": instead(412, {"code": 9, "message": "etcdserver: rpc not supported for learner"}, applied=False),
+    "no token": instead(401, {"code": 16, "message": "etcdserver: invalid auth token"}, applied=False),
+}
+
+
+def members(count: int) -> list[FakeEtcd]:
+    store = Store()
+    return [FakeEtcd(store) for _ in range(count)]
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeEtcd]:
+    async with serving(FakeEtcd()) as etcd:
+        yield etcd
+
+
+@asynccontextmanager
+async def serving(*etcds: FakeEtcd) -> AsyncIterator[FakeEtcd]:
+    async with trio.open_nursery() as nursery:
+        for etcd in etcds:
+            await nursery.start(etcd.serve)
+        yield etcds[0]
+        nursery.cancel_scope.cancel()
+
+
+async def created(*etcds: FakeEtcd, record: Record | None = None, credentials: Path | None = None) -> EtcdArbiter:
+    access = EtcdAccess(endpoints=tuple(etcd.endpoint for etcd in etcds), credentials=credentials)
+    made = await create_etcd_record(access, record or sample_record())
+    for etcd in etcds:
+        etcd.questions.clear()
+    return EtcdArbiter.open(access, cluster="cluster", resource="volume", identity=made.identity)
+
+
+@pytest.mark.parametrize("check", ARBITER_CHECKS, ids=lambda check: check.__name__)
+async def test_the_fake_is_an_etcd(check: ArbiterCheck, fake: FakeEtcd) -> None:
+    async def make(record: Record) -> Arbiter:
+        fake.store.values.clear()
+        return await created(fake, record=record)
+
+    await check(make)
+
+
+@pytest.mark.parametrize("fault", UNCLEAR.values(), ids=UNCLEAR.keys())
+async def test_what_may_have_been_applied_is_unknown(fake: FakeEtcd, fault: Fault) -> None:
+    arbiter = await created(fake)
+    fake.faults.append(fault)
+    assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.UNKNOWN
+    assert fake.questions == ["/v3/kv/txn"], "it was sent again, or elsewhere"
+    assert (await arbiter.read()).record == NEXT
+    if fault is not nothing_moved:
+        fake.faults.append(fault)
+        with pytest.raises(ArbiterError):
+            await arbiter.read()
+
+
+@pytest.mark.parametrize("fault", DECLINED.values(), ids=DECLINED.keys())
+async def test_what_etcd_declined_is_refused(fake: FakeEtcd, fault: Fault) -> None:
+    arbiter = await created(fake)
+    fake.faults.extend((fault, fault))
+    assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.REFUSED
+    with pytest.raises(ArbiterError, match="etcdserver: ") as caught:
+        await arbiter.read()
+    assert not isinstance(caught.value, ArbiterSilentError)
+
+
+@pytest.mark.parametrize("fault", [hang, hang_half_way])
+@pytest.mark.parametrize("endpoints", [1, 3])
+async def test_a_hanging_etcd_is_given_up_before_the_node_would_do_it(
+    fault: Fault, endpoints: int, mock_clock: MockClock
+) -> None:
+    assert CALL_LIMIT_S < ARBITER_LIMIT_S
+    first, *others = members(endpoints)
+    async with serving(first, *others):
+        arbiter = await created(first, *others)
+        outcomes = []
+
+        async def swap() -> None:
+            outcomes.append((await arbiter.cas(2, NEXT)).outcome)
+
+        first.faults.append(fault)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(swap)
+            await first.hanging.wait()
+            mock_clock.jump(CALL_LIMIT_S / endpoints)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert outcomes == [SwapOutcome.UNKNOWN]
+        assert not any(other.questions for other in others)
+
+
+async def test_a_reader_goes_on_to_the_next_endpoint(mock_clock: MockClock) -> None:
+    first, second = members(2)
+    async with serving(first, second):
+        arbiter = await created(first, second)
+        found = []
+
+        async def read() -> None:
+            found.append(await arbiter.read())
+
+        first.faults.append(hang)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await first.hanging.wait()
+            mock_clock.jump(CALL_LIMIT_S / 2)
+        assert [one.record for one in found] == [sample_record()]
+        # It stays with the one that answered.
+        await arbiter.read()
+        assert (len(first.questions), len(second.questions)) == (1, 2)
+
+
+async def test_the_call_after_an_unknown_swap_asks_the_next_endpoint() -> None:
+    first, second = members(2)
+    async with serving(first, second):
+        arbiter = await created(first, second)
+        first.faults.append(lost_reply)
+        assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.UNKNOWN
+        assert not second.questions
+        assert (await arbiter.read()).record == NEXT
+        assert (len(first.questions), len(second.questions)) == (1, 1)
+
+
+async def test_a_swap_goes_on_to_the_next_endpoint_if_the_last_declined() -> None:
+    first, second = members(2)
+    async with serving(first, second):
+        arbiter = await created(first, second)
+        first.faults.append(DECLINED["learner"])
+        assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.WON
+        assert (len(first.questions), len(second.questions)) == (1, 1)
+
+
+async def test_a_machine_that_takes_connections_and_says_nothing(tmp_path: Path, mock_clock: MockClock) -> None:
+    """No TLS comes about, so that nothing was sent, and a swap is refused, not unknown."""
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    connected = trio.Event()
+
+    async def silent(stream: trio.SocketStream) -> None:
+        connected.set()
+        await trio.sleep_forever()
+
+    outcomes = []
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, silent, 0, host="127.0.0.1"))
+        endpoint = f"https://127.0.0.1:{listener.socket.getsockname()[1]}"
+        access = EtcdAccess(endpoints=(endpoint,), ca=tmp_path / "ca.pem")
+        arbiter = EtcdArbiter.open(access, cluster="cluster", resource="volume", identity="x-y")
+
+        async def swap() -> None:
+            outcomes.append((await arbiter.cas(2, NEXT)).outcome)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(swap)
+        await connected.wait()
+        await wait_all_tasks_blocked()
+        mock_clock.jump(CALL_LIMIT_S / 2)
+    assert outcomes == [SwapOutcome.REFUSED]
+
+
+async def test_a_cancelled_swap_ends_at_once(fake: FakeEtcd) -> None:
+    arbiter = await created(fake)
+    fake.faults.append(hang)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(arbiter.cas, 2, NEXT)
+            await fake.hanging.wait()
+            nursery.cancel_scope.cancel()
+        assert (await arbiter.read()).record == NEXT
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(fake: FakeEtcd) -> None:
+    arbiter = await created(fake)
+    fake.faults.append(endless)
+    with pytest.raises(ArbiterSilentError, match=f"more than {ANSWER_BYTES_MAX} bytes"):
+        await arbiter.read()
+
+
+async def test_each_question_has_a_connection_of_its_own(fake: FakeEtcd) -> None:
+    arbiter = await created(fake)
+    for _ in range(3):
+        await arbiter.read()
+    assert fake.connections == 4
+
+
+async def test_nothing_of_the_environment_counts(fake: FakeEtcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    await (await created(fake)).read()
+
+
+@pytest.mark.parametrize("fault", [lost_reply, truncated])
+async def test_a_creation_that_may_have_happened_says_so(fake: FakeEtcd, fault: Fault) -> None:
+    fake.faults.append(fault)
+    with pytest.raises(ArbiterSilentError) as caught:
+        await created(fake)
+    assert caught.value.sent
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    path = tmp_path / "credentials"
+    path.touch(mode=0o600)
+    path.write_text(f"node:{PASSWORD}\n")
+    return path
+
+
+async def test_a_token_that_ran_out_is_renewed_once(fake: FakeEtcd, credentials: Path) -> None:
+    fake.password = PASSWORD
+    arbiter = await created(fake, credentials=credentials)
+    await arbiter.read()
+    fake.tokens.clear()
+    fake.questions.clear()
+    assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.WON
+    assert fake.questions == ["/v3/kv/txn", "/v3/auth/authenticate", "/v3/kv/txn"]
+    fake.questions.clear()
+    assert (await arbiter.cas(3, NEXT)).outcome is SwapOutcome.WON
+    assert fake.questions == ["/v3/kv/txn"]
+
+
+@pytest.mark.parametrize("fault", [lost_reply, instead(503, {}), instead(200, {}), instead(200, {"token": "a\nb"})])
+async def test_a_swap_that_gets_no_token_was_not_sent(fake: FakeEtcd, credentials: Path, fault: Fault) -> None:
+    fake.password = PASSWORD
+    arbiter = await created(fake, credentials=credentials)
+    fake.faulty_path = "/v3/auth/authenticate"
+    fake.faults.append(fault)
+    assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.REFUSED
+    assert fake.questions == ["/v3/auth/authenticate"]
+    assert (await arbiter.read()).record == sample_record()
+
+
+async def test_a_token_that_is_never_taken_ends_the_call(fake: FakeEtcd, credentials: Path) -> None:
+    fake.password = PASSWORD
+    arbiter = await created(fake, credentials=credentials)
+    fake.faults.extend([DECLINED["no token"]] * 2)
+    with pytest.raises(ArbiterError, match="invalid auth token"):
+        await arbiter.read()
+
+
+async def test_no_secret_gets_into_the_log(fake: FakeEtcd, credentials: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    fake.password = PASSWORD
+    arbiter = await created(fake, credentials=credentials)
+    for fault in (lost_reply, DECLINED["no token"], DECLINED["denied"], endless):
+        fake.faults.append(fault)
+        with suppress(ArbiterError):
+            await arbiter.read()
+    fake.password = "changed"
+    fake.tokens.clear()
+    with pytest.raises(ArbiterError, match="authentication failed"):
+        await arbiter.read()
+    assert "authentication failed" in caplog.text
+    for text in (caplog.text, repr(arbiter._gateway)):
+        assert PASSWORD not in text
+        assert TOKEN not in text
+
+
+async def test_a_failure_that_goes_on_is_logged_once(fake: FakeEtcd, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="ctlha_trio")
+    arbiter = await created(fake)
+    fake.faults.extend([instead(503, {"message": "x" * 1000})] * 3)
+    for _ in range(3):
+        with pytest.raises(ArbiterSilentError):
+            await arbiter.read()
+    await arbiter.read()
+    await arbiter.read()
+    said = [record.getMessage() for record in caplog.records]
+    prefix = f"the arbiter: {fake.endpoint}: HTTP status 503: "
+    assert said == [prefix + "x" * MESSAGE_CHARACTERS_MAX, "the arbiter answers again"]
