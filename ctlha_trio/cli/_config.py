@@ -10,8 +10,11 @@ import attrs
 import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
 
-from ctlha_trio._errors import ConfigError
+from ctlha_trio._errors import ConfigError, InvalidError
+from ctlha_trio._vocabulary import CTL_HA_CHAN_CTL, CTL_HA_CHAN_ZFS, ctl_ha_channel
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
+from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig
+from ctlha_trio.link import check_channel_size
 from ctlha_trio.seams import MAX_PINS, Pin, is_loopback, parse_address, parse_pin
 
 CONFIG_FORMAT: Final = 1
@@ -85,6 +88,22 @@ ArbiterTable = SqliteTable | EtcdTable
 
 
 @attrs.frozen(kw_only=True)
+class ChannelTable:
+    """``[channels.ctl]`` or ``[channels.zfs]``: both nodes must say the same. The fields of ``ChannelConfig``."""
+
+    message_size_bytes: int = DEFAULT_CHANNEL.message_size_bytes
+    slots: int = DEFAULT_CHANNEL.slots
+
+
+@attrs.frozen(kw_only=True)
+class ChannelsTable:
+    """``[channels]``: of the consumers of the header."""
+
+    ctl: ChannelTable = ChannelTable()
+    zfs: ChannelTable = ChannelTable()
+
+
+@attrs.frozen(kw_only=True)
 class Configuration:
     """The whole file. Paths in it are relative to the folder that it lies in."""
 
@@ -96,6 +115,7 @@ class Configuration:
     peer: PeerTable
     volume: VolumeTable
     arbiter: ArbiterTable
+    channels: ChannelsTable = ChannelsTable()
 
 
 @attrs.frozen
@@ -132,6 +152,15 @@ class LoadedConfig:
         files = {name: getattr(table, name) for name in ETCD_FILES}
         paths = {name: self.folder / text for name, text in files.items() if text is not None}
         return EtcdAccess(endpoints=table.endpoints, **paths)
+
+    @property
+    def channels(self) -> dict[ctl_ha_channel, ChannelConfig]:
+        """Sizes of the consumers' channels."""
+        table = self.content.channels
+        return {
+            channel: ChannelConfig(message_size_bytes=one.message_size_bytes, slots=one.slots)
+            for channel, one in ((CTL_HA_CHAN_CTL, table.ctl), (CTL_HA_CHAN_ZFS, table.zfs))
+        }
 
     def fault(self, key: str, problem: str) -> ConfigError:
         """Something that is wrong with what stands at ``key``."""
@@ -204,6 +233,11 @@ def _contradictions(loaded: LoadedConfig) -> Iterator[ConfigError]:
         yield loaded.fault("peer.node", f"is {content.node!r}, the same as node: two nodes cannot have one id")
     if parse_address(content.link.listen) == parse_address(content.peer.address):
         yield loaded.fault("peer.address", "is the same as link.listen")
+    for name, channel in (("ctl", content.channels.ctl), ("zfs", content.channels.zfs)):
+        try:
+            check_channel_size(channel.message_size_bytes, channel.slots)
+        except InvalidError as error:
+            yield loaded.fault(f"channels.{name}", str(error))
     if isinstance(content.arbiter, EtcdTable):
         for field, problem in contradictions(loaded.etcd_access(content.arbiter)):
             yield loaded.fault(f"arbiter.{field}", problem)

@@ -1,39 +1,24 @@
-"""``ctlha node``: puts the real parts together and runs one node until a signal."""
+"""``ctlha node``: runs one configured node until a signal."""
 
-import errno
 import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 import trio
 
-from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
 from ctlha_trio._vocabulary import ctl_ha_component
-from ctlha_trio.cli._checks import Prepared, prepare
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._configured_node import faults_of, run_loaded_node
 from ctlha_trio.cli._run import EXIT_INTERRUPTED
-from ctlha_trio.door import Door
-from ctlha_trio.ha import Node, NodeConfig, run_node
-from ctlha_trio.seams import Seams, TrioClock
-
-SHARED_FAILURE_DOMAIN: Final = "shared-failure-domain"
-"""The note of a pair whose arbiter dies with one of its nodes."""
+from ctlha_trio.ha import Node
 
 _LOG: Final = logging.getLogger(__name__)
 _LOG_FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)-28s %(message)s"
-_ERRORS_OF_BIND: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
-_KEYS_OF_REFUSALS: Final = {
-    "same-node": "node",
-    "foreign-cluster": "cluster",
-    "wrong-peer": "peer.node",
-    "resource": "resource",
-    "size": "volume.size_bytes",
-}
 
 
 async def run_configured_node(file: Path) -> int:
@@ -44,13 +29,8 @@ async def run_configured_node(file: Path) -> int:
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT, datefmt="%H:%M:%S")
     loaded = load_config(file)
-    try:
+    with faults_of(loaded):
         await _Running(loaded).run()
-    except Exception as error:
-        faults = [*_faults(loaded, error)]
-        if not faults:
-            raise
-        raise ExceptionGroup("the configuration cannot be used", faults) from error
     return 0
 
 
@@ -69,27 +49,12 @@ class _Running:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop_on_signal, signals)
                 with self._scope:
-                    await self._run_prepared(await prepare(self.loaded))
+                    await run_loaded_node(self.loaded, self._remember)
                 nursery.cancel_scope.cancel()
 
-    async def _run_prepared(self, prepared: Prepared) -> None:
-        door = Door(self.loaded.folder)
-        seams = Seams(
-            clock=TrioClock(),
-            entropy=os.urandom,
-            disk=prepared.disk,
-            transport=prepared.transport,
-            arbiter=prepared.arbiter,
-        )
-
-        def components(node: Node) -> Sequence[ctl_ha_component]:
-            self._node = node
-            return [door.component(node)]
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(door.run)
-            await run_node(_node_config(self.loaded), seams, components)
-            nursery.cancel_scope.cancel()
+    def _remember(self, node: Node) -> Sequence[ctl_ha_component]:
+        self._node = node
+        return ()
 
     async def _stop_on_signal(self, signals: AsyncIterable[int]) -> None:
         async for number in signals:
@@ -104,34 +69,3 @@ class _Running:
                 self._scope.cancel()
             else:
                 self._node.stop(reason)
-
-
-def _node_config(loaded: LoadedConfig) -> NodeConfig:
-    content = loaded.content
-    return NodeConfig(
-        cluster=content.cluster,
-        node=content.node,
-        peer=content.peer.node,
-        resource=content.resource,
-        listen=content.link.listen,
-        peer_address=content.peer.address,
-        volume_path=os.fspath(loaded.volume_path),
-        size_bytes=content.volume.size_bytes,
-        notes=(SHARED_FAILURE_DOMAIN,) if loaded.arbiter_on_this_machine else (),
-    )
-
-
-def _faults(loaded: LoadedConfig, error: BaseException) -> Iterator[ConfigError]:
-    """What in the configuration the errors of a node that never served stand for."""
-    match error:
-        case BaseExceptionGroup():
-            for inner in error.exceptions:
-                yield from _faults(loaded, inner)
-        case ConfigError():
-            yield error
-        case UntrustedPeerError():
-            yield loaded.fault("peer.pins", str(error))
-        case RefusedError() if error.reason in _KEYS_OF_REFUSALS:
-            yield loaded.fault(_KEYS_OF_REFUSALS[error.reason], str(error))
-        case OSError() if error.errno in _ERRORS_OF_BIND:
-            yield loaded.fault("link.listen", f"cannot listen on {loaded.content.link.listen}: {error.strerror}")

@@ -11,7 +11,7 @@ from ctlha_trio.link._events import (
     LossReason as LossReason,
     SessionInfo as SessionInfo,
 )
-from ctlha_trio.link._link import Link as Link
+from ctlha_trio.link._link import Link as Link, check_channel_size as check_channel_size
 from ctlha_trio.link._requests import TRANSFERS_IN_FLIGHT_MAX as TRANSFERS_IN_FLIGHT_MAX
 from ctlha_trio.link._statistics import LinkStatistics as LinkStatistics
 from ctlha_trio.link._transfer import OnDone as OnDone, Placement as Placement, Transfer as Transfer

@@ -39,6 +39,15 @@ CHANNEL_SIZE_MAX = 4 * 1024 * 1024
 """Bytes of slots per channel and direction: what one write of the link may have to gather."""
 
 
+def check_channel_size(slot_size: int, slots: int) -> None:
+    """``InvalidError`` if no channel can have so many slots of that size."""
+    if not 1 <= slot_size <= SLOT_SIZE_MAX or not 1 <= slots <= SLOTS_MAX or slot_size * slots > CHANNEL_SIZE_MAX:
+        raise InvalidError(
+            f"a channel cannot have {slots} slots of {slot_size} bytes: up to {SLOTS_MAX} slots,"
+            f" {SLOT_SIZE_MAX} bytes each, {CHANNEL_SIZE_MAX} in all"
+        )
+
+
 @attrs.define(eq=False)
 class Link:
     """Both nodes listen and dial; a hello that is accepted and confirmed replaces the session before it.
@@ -95,8 +104,7 @@ class Link:
         """
         if not 1 <= number <= CHANNEL_MAX or number in self._channels:
             raise InvalidError(f"channel number {number} is taken or not in 1..{CHANNEL_MAX}")
-        if not 1 <= slot_size <= SLOT_SIZE_MAX or not 1 <= slots <= SLOTS_MAX or slot_size * slots > CHANNEL_SIZE_MAX:
-            raise InvalidError(f"channel {number} cannot have {slots} slots of {slot_size} bytes")
+        check_channel_size(slot_size, slots)
         channel = Channel(number, slot_size, slots, on_drained=self._bring_in)
         self._channels[number] = channel
         self._bring_in(channel)

@@ -18,6 +18,7 @@ PAGES = Path(__file__).parents[2] / "docs"
         "reference/transfers",
         "reference/components",
         "reference/arbiters",
+        "reference/node",
         "explain/checker",
     ],
 )

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from ctlha_trio import ChannelConfig
 from ctlha_trio._errors import ConfigError
 from ctlha_trio.arbiter import EtcdAccess
 from ctlha_trio.cli._config import EtcdTable, PathText, SqliteTable, load_config
+from ctlha_trio.ctl_ha import CTL_HA_CHAN_CTL, CTL_HA_CHAN_ZFS
 from ctlha_trio.seams import describe_key, is_loopback, load_key, make_key
 
 
@@ -65,6 +67,32 @@ def test_a_good_configuration(tmp_path: Path, good: str, pins: list[str]) -> Non
     assert loaded.key_path == tmp_path / "node.key"
     assert loaded.content.arbiter == SqliteTable(sqlite=PathText("../arbiter.db"))
     assert loaded.arbiter_on_this_machine
+
+
+def test_channels_have_the_defaults_unless_something_is_said(tmp_path: Path, good: str) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(good)
+    assert set(load_config(file).channels.values()) == {ChannelConfig()}
+    file.write_text(good + "[channels.ctl]\nmessage_size_bytes = 432\n[channels.zfs]\nslots = 8\n")
+    assert load_config(file).channels == {
+        CTL_HA_CHAN_CTL: ChannelConfig(message_size_bytes=432),
+        CTL_HA_CHAN_ZFS: ChannelConfig(slots=8),
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ("[channels.ctl]\nslots = 0", "channels.ctl: a channel cannot have 0 slots"),
+        ("[channels.zfs]\nmessage_size_bytes = 65537", "channels.zfs: a channel cannot have 64 slots of 65537 bytes"),
+        ("[channels.ctl]\nslots = 4096\nmessage_size_bytes = 2048", "channels.ctl: a channel cannot have 4096 slots"),
+        ('[channels.ctl]\nslots = "8"', "channels.ctl.slots: must be a whole number"),
+        ("[channels.nfs]", "channels.nfs: is not known here"),
+    ],
+)
+def test_channels_that_cannot_be(tmp_path: Path, good: str, table: str, fault: str) -> None:
+    (line,) = faults_of(tmp_path, good + table)
+    assert line.startswith(fault)
 
 
 def test_relative_configuration_paths_are_relative_to_the_file(

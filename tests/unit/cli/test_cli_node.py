@@ -7,8 +7,8 @@ import pytest
 
 from ctlha_trio._errors import ConfigError, RefusedError, StoreError, UntrustedPeerError
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._configured_node import _faults
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
-from ctlha_trio.cli._node import _faults
 
 
 @pytest.fixture

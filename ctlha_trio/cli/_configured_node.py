@@ -1,0 +1,117 @@
+"""A configured node inside a program: the real parts put together, and the door through which commands reach it."""
+
+import errno
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
+from ctlha_trio._vocabulary import ctl_ha_component
+from ctlha_trio.cli._checks import prepare
+from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.door import Door
+from ctlha_trio.ha import Node, NodeConfig, no_components, run_node
+from ctlha_trio.seams import Seams, TrioClock
+
+SHARED_FAILURE_DOMAIN: Final = "shared-failure-domain"
+"""The note of a pair whose arbiter dies with one of its nodes."""
+
+_ERRORS_OF_BIND: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
+_KEYS_OF_REFUSALS: Final = {
+    "same-node": "node",
+    "foreign-cluster": "cluster",
+    "wrong-peer": "peer.node",
+    "resource": "resource",
+    "size": "volume.size_bytes",
+}
+
+Components = Callable[[Node], Sequence[ctl_ha_component]]
+
+
+@asynccontextmanager
+async def open_configured_node(file: Path | str, components: Components = no_components) -> AsyncIterator[Node]:
+    """Run the node of a ``node.toml`` for the length of a block, as ``ctlha node`` does, with components of your own.
+
+    Leaving the block says goodbye and waits for it; a checkpoint each way. ``ctlha status`` and the other commands
+    reach it. ``ConfigError``, alone or in a group, for whatever only the user can put right: nothing was written then.
+    Other errors are those of ``run_node``. Signals are the program's. Cancelled: ends without a goodbye, like a crash.
+    """
+    loaded = load_config(Path(file))
+    with faults_of(loaded):
+        async with trio.open_nursery() as nursery:
+            node: Node = await nursery.start(run_loaded_node, loaded, components)
+            try:
+                yield node
+            finally:
+                node.stop("closed")
+
+
+async def run_loaded_node(
+    loaded: LoadedConfig, components: Components, *, task_status: "trio.TaskStatus[Node]" = trio.TASK_STATUS_IGNORED
+) -> None:
+    """``run_node`` with the real parts that a configuration names, and with its door."""
+    prepared = await prepare(loaded)
+    door = Door(loaded.folder)
+    seams = Seams(
+        clock=TrioClock(),
+        entropy=os.urandom,
+        disk=prepared.disk,
+        transport=prepared.transport,
+        arbiter=prepared.arbiter,
+    )
+
+    def with_door(node: Node) -> Sequence[ctl_ha_component]:
+        return [door.component(node), *components(node)]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(door.run)
+        await run_node(_node_config(loaded), seams, with_door, task_status=task_status)
+        nursery.cancel_scope.cancel(reason="the node has left")
+
+
+@contextmanager
+def faults_of(loaded: LoadedConfig) -> Iterator[None]:
+    """Errors of a node that never served, as faults of its configuration where they are that."""
+    try:
+        yield
+    except Exception as error:
+        faults = [*_faults(loaded, error)]
+        if not faults:
+            raise
+        raise ExceptionGroup("the configuration cannot be used", faults) from error
+
+
+def _node_config(loaded: LoadedConfig) -> NodeConfig:
+    content = loaded.content
+    return NodeConfig(
+        cluster=content.cluster,
+        node=content.node,
+        peer=content.peer.node,
+        resource=content.resource,
+        listen=content.link.listen,
+        peer_address=content.peer.address,
+        volume_path=os.fspath(loaded.volume_path),
+        size_bytes=content.volume.size_bytes,
+        channels=loaded.channels,
+        notes=(SHARED_FAILURE_DOMAIN,) if loaded.arbiter_on_this_machine else (),
+    )
+
+
+def _faults(loaded: LoadedConfig, error: BaseException) -> Iterator[ConfigError]:
+    """What in the configuration the errors of a node that never served stand for."""
+    match error:
+        case BaseExceptionGroup():
+            for inner in error.exceptions:
+                yield from _faults(loaded, inner)
+        case ConfigError():
+            yield error
+        case UntrustedPeerError():
+            yield loaded.fault("peer.pins", str(error))
+        case RefusedError() if error.reason in _KEYS_OF_REFUSALS:
+            yield loaded.fault(_KEYS_OF_REFUSALS[error.reason], str(error))
+        case OSError() if error.errno in _ERRORS_OF_BIND:
+            yield loaded.fault("link.listen", f"cannot listen on {loaded.content.link.listen}: {error.strerror}")
