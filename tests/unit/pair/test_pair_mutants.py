@@ -35,7 +35,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._state import Flight, Stage
 from ctlha_trio.pair._step import Step
-from ctlha_trio.testing._core_trouble import TIMER_RATES
+from ctlha_trio.testing._core_trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core_world import CoreWorld
 
 SEEDS = 150
@@ -43,7 +43,7 @@ STEPS = 900
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
-EARLY, LATE = TIMER_RATES[-1:], TIMER_RATES[:1]
+EARLY, LATE = CLOCK_FACTORS[-1:], CLOCK_FACTORS[:1]
 
 
 @attrs.frozen
@@ -51,18 +51,18 @@ class Trouble:
     """That which shows a mutant soonest; the world must find it among nothing else."""
 
     faults: tuple[str, ...]
-    timers: tuple[float, ...]
+    clocks: tuple[float, ...]
 
     def world(self, seed: int) -> CoreWorld:
-        return CoreWorld(seed, self.faults, self.timers)
+        return CoreWorld(seed, self.faults, self.clocks)
 
 
 MUTANTS: dict[str, tuple[Plant, Trouble]] = {}
 
 
-def mutant(*faults: str, timers: tuple[float, ...] = TIMER_RATES) -> Callable[[Plant], Plant]:
+def mutant(*faults: str, clocks: tuple[float, ...] = CLOCK_FACTORS) -> Callable[[Plant], Plant]:
     def enter(plant: Plant) -> Plant:
-        MUTANTS[plant.__name__] = plant, Trouble(faults, timers)
+        MUTANTS[plant.__name__] = plant, Trouble(faults, clocks)
         return plant
 
     return enter
@@ -100,7 +100,7 @@ def acknowledges_alone_before_the_swap(patch: Patch) -> None:
     patch.setattr(membership, "suspend", suspend)
 
 
-@mutant("cut", timers=EARLY)
+@mutant("cut", clocks=EARLY)
 def acknowledges_alone_before_it_is_persisted(patch: Patch) -> None:
     plain = membership.secure
 
@@ -111,7 +111,7 @@ def acknowledges_alone_before_it_is_persisted(patch: Patch) -> None:
     patch.setattr(membership, "secure", secure)
 
 
-@mutant("cut", timers=EARLY)
+@mutant("cut", clocks=EARLY)
 def does_not_drain_before_it_serves_alone(patch: Patch) -> None:
     def secured(step: Step) -> None:
         if step.state.phase is Phase.SECURING and step.state.stage is Stage.DRAINING:
@@ -145,7 +145,7 @@ def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
 # Operations and reads.
 
 
-@mutant("part", "cut", timers=EARLY)
+@mutant("part", "cut", clocks=LATE + EARLY)
 def reads_without_a_probe(patch: Patch) -> None:
     def ask_probe(step: Step) -> None:
         flights = tuple(attrs.evolve(f, probe=1) if service._unprobed_read(f) else f for f in step.state.flights)
@@ -193,7 +193,7 @@ def executes_conflicting_operations_at_once(patch: Patch) -> None:
 # Losing the peer.
 
 
-@mutant("crash", timers=LATE)
+@mutant("crash", clocks=LATE)
 def takes_a_peer_that_runs_anew_for_the_one_before(patch: Patch) -> None:
     plain = membership.decide
 
@@ -213,13 +213,13 @@ def takes_a_peer_that_runs_anew_for_the_one_before(patch: Patch) -> None:
     patch.setattr(sessions, "session_up", session_up)
 
 
-@mutant("cut", timers=LATE)
+@mutant("cut", clocks=LATE)
 def pushes_nothing_again_after_a_flap(patch: Patch) -> None:
     plain = service.resend_from
     patch.setattr(service, "resend_from", lambda step, _: plain(step, 1 << 62))
 
 
-@mutant("cut", timers=LATE)
+@mutant("cut", clocks=LATE)
 def resumes_while_it_still_writes(patch: Patch) -> None:
     plain = sessions.resume
 
@@ -245,7 +245,7 @@ def claims_although_it_is_no_member(patch: Patch) -> None:
     patch.setattr(membership, "become_outdated", become_outdated)
 
 
-@mutant("cut", timers=EARLY)
+@mutant("cut", "impersonate", clocks=EARLY)
 def forgets_its_own_writes_when_it_loses_the_role(patch: Patch) -> None:
     plain = service.drop_flights
 
