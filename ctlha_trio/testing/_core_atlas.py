@@ -11,6 +11,7 @@ the arbiter answers with an older record than halt: ``arbiter-went-back``; heals
 each node has persisted                       returns
 the arbiter answers with a record that is not halt: ``foreign-record`` or ``foreign-lineage``; heals when the
 the pair's, or of another lineage             newest record returns
+somebody makes a half copied copy the truth    halt: ``copy-incomplete``; heals when that is taken back
 somebody uses a member's name                 that member halts: ``twin``; it may start anew
 the arbiter answers with an older record that excluded: nothing tells that node from one that is up to date;
 some node has not outlived                    whoever restores must have both nodes asked (adopt-arbiter)

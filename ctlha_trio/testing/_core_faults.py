@@ -5,8 +5,9 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Phase, events as ev
+from ctlha_trio.pair import Copy, Phase, events as ev
 from ctlha_trio.testing._core_atlas import disk_may_fail, outlived
+from ctlha_trio.testing._core_invariants import OVERWRITTEN
 from ctlha_trio.testing._core_node import SimulatedNode
 from ctlha_trio.testing._core_pair import NODES, SimulatedPair
 
@@ -14,6 +15,9 @@ FLAPS_MAX: Final = 4
 LEAP_NOTICED_CHANCE: Final = 0.5
 """That a clock's leap also makes the link think that it heard nothing for too long."""
 FOREIGN_REVISIONS_MAX: Final = 3
+
+HANDOVER_CHANCE: Final = 0.3
+"""That who uses a member's name gives its role away."""
 
 Do = Callable[[SimulatedPair], None]
 
@@ -84,6 +88,16 @@ def clog(pair: SimulatedPair) -> None:
         pair.happened["partitions"] += 1
         pair.note(node.name, "hears nothing")
         node.link.clogged = True
+
+
+@_fault(20)
+def silence(pair: SimulatedPair) -> None:
+    """Both ways stop, and no end is told: each finds out by its own clock."""
+    if pair.link.live:
+        pair.happened["partitions"] += 1
+        pair.note("-", "neither node hears the other")
+        for node in pair.nodes.values():
+            node.link.clogged = True
 
 
 # Nodes.
@@ -164,11 +178,10 @@ def apply_late(pair: SimulatedPair) -> None:
     pair.arbiter.apply_late()
 
 
-def _displace(pair: SimulatedPair, reason: str, what: str) -> None:
+def _displaced(pair: SimulatedPair, what: str, *reasons: str) -> None:
     pair.happened["arbiter_displacements"] += 1
     pair.note("-", f"the arbiter {what}")
-    pair.excuse = reason
-    pair.excuse_all(reason)
+    pair.excuse_all(*reasons)
 
 
 @_fault(3)
@@ -178,7 +191,7 @@ def restore_arbiter(pair: SimulatedPair) -> None:
     if copies and pair.arbiter.newest is None:
         old = pair.random.choice(copies)
         pair.arbiter.displace(old.record, old.revision)
-        _displace(pair, "arbiter-went-back", f"is restored to epoch {old.record.epoch} r{old.revision}")
+        _displaced(pair, f"is restored to epoch {old.record.epoch} r{old.revision}", "arbiter-went-back")
 
 
 @_fault(1)
@@ -193,20 +206,33 @@ def change_arbiter(pair: SimulatedPair) -> None:
     else:
         record = attrs.evolve(record, lineage="foreign")
     pair.arbiter.displace(record, pair.arbiter.revision + pair.random.randint(1, FOREIGN_REVISIONS_MAX))
-    _displace(pair, reason, f"answers with a {reason}")
+    _displaced(pair, f"answers with a {reason}", reason)
+
+
+@_fault(2)
+def force_wrong_copy(pair: SimulatedPair) -> None:
+    """Somebody makes the node primary whose copy is half overwritten."""
+    node = _some(pair, lambda each: each.state is None and each.metadata.copy in OVERWRITTEN)
+    if node is None or pair.arbiter.newest is not None:
+        return
+    record = pair.arbiter.record.succeed(primary=node.name, members=(node.name,), proposal="forced")
+    pair.arbiter.displace(record, pair.arbiter.revision + 1)
+    _displaced(pair, f"is made to name {node.name}", "copy-incomplete", "arbiter-went-back", "twin")
 
 
 @_fault(2)
 def impersonate(pair: SimulatedPair) -> None:
-    """A copy of a member runs elsewhere under its name, and claims."""
+    """A copy of a member runs elsewhere under its name, and changes the record as that member could."""
     members = pair.arbiter.truth.members
-    node = _some(pair, lambda each: each.name in members and each.metadata.copy.value in {"member", "sealed"})
+    node = _some(pair, lambda each: each.name in members and each.metadata.copy in {Copy.MEMBER, Copy.SEALED})
     if node is None or pair.arbiter.newest is not None or not pair.arbiter.up:
         return
-    node.excused.add("twin")
-    pair.note(node.name, "is impersonated")
-    record = pair.arbiter.record.succeed(primary=node.name, members=(node.name,), proposal="f" * 32)
-    pair.arbiter.impose(record)
+    primary, left = node.name, (node.name,)
+    if len(members) == len(NODES) and pair.random.random() < HANDOVER_CHANCE:
+        primary, left = node.peer, NODES
+    pair.nodes[primary].excused.add("twin")
+    pair.note(node.name, f"is impersonated and makes {primary} primary of {'+'.join(left)}")
+    pair.arbiter.impose(pair.arbiter.record.succeed(primary=primary, members=left, proposal="f" * 32))
 
 
 # What people do.

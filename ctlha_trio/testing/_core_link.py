@@ -32,6 +32,11 @@ class Parcel:
         return isinstance(self.event, ev.Received)
 
     @property
+    def silent(self) -> bool:
+        """Whether it is that nothing was heard for too long."""
+        return isinstance(self.event, ev.SessionLost) and self.event.loss is ev.Loss.SILENT
+
+    @property
     def pushed(self) -> bool:
         """Pushes keep their order and other messages theirs, but either may overtake the other."""
         return self.data is not None

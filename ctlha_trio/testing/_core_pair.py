@@ -36,6 +36,8 @@ from ctlha_trio.testing._core_totals import Coverage, Move, Totals
 NODES: Final = ("a", "b")
 MARK_CHANCE: Final = 0.5
 """That a disk which failed still takes the mark that it did."""
+LINGER_CHANCE: Final = 0.5
+"""That a goodbye is said behind what is ordered after it: the driver takes its time for it."""
 GOOD_REASONS_TO_END: Final = frozenset({"store-failed", "asked"})
 
 
@@ -55,8 +57,8 @@ class SimulatedPair:
     happened: Counter[str] = attrs.Factory(Counter)
     """By the names of ``Totals``."""
     faults_done: set[str] = attrs.Factory(set)
-    excuse: str = ""
-    """Reason to end that what the arbiter answers gives every node."""
+    excuses: frozenset[str] = frozenset()
+    """Reasons to end that the surroundings give every node."""
     _moves: set[tuple[Phase, Phase]] = attrs.field(factory=set, init=False)
     _reasons: set[str] = attrs.field(factory=set, init=False)
 
@@ -99,7 +101,7 @@ class SimulatedPair:
         """Start a process on what the disk holds."""
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
-        node.excused = {self.excuse} if self.excuse else set()
+        node.excused = set(self.excuses)
         node.state, first = boot(
             me=node.name,
             peer=node.peer,
@@ -124,10 +126,11 @@ class SimulatedPair:
             raise AssertionError(f"I15: {node.name} stopped without cause: {node.state.why}")
         self.take_down(node)
 
-    def excuse_all(self, reason: str) -> None:
-        """What is done now may end either node, for that reason."""
+    def excuse_all(self, *reasons: str) -> None:
+        """From now on either node may end, for one of these reasons."""
+        self.excuses = frozenset(reasons)
         for node in self.nodes.values():
-            node.excused.add(reason)
+            node.excused.update(reasons)
 
     def pause(self, node: SimulatedNode) -> None:
         """Stop a process as a debugger does."""
@@ -200,11 +203,16 @@ class SimulatedPair:
         self.invariants.stepped(node, before, node.state, event, ordered)
         self._cover(before, node.state, ordered)
         copied = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData)
+        leaves = False
         for action in ordered:
             if isinstance(action, act.Answer):
                 self.invariants.answered(node, before.phase, action)
+            elif isinstance(action, act.Goodbye) and self.random.random() < LINGER_CHANCE:
+                leaves = True
             else:
                 self._carry_out(node, action, data, copied=copied)
+        if leaves:
+            self.link.part(node.link)
 
     def note(self, node: str, what: str) -> None:
         """Enter something in the event history."""
@@ -283,14 +291,13 @@ class SimulatedPair:
 
     def _cover(self, before: PairState, after: PairState, ordered: tuple[act.Action, ...]) -> None:
         phase = before.phase
-        if after.phase is not phase or after.why is not before.why:
-            for action in ordered:
-                if isinstance(action, act.Moved) and action.phase is not phase:
-                    self._moves.add((phase, action.phase))
-                    phase = action.phase
-        elif after.arbiter_answers is before.arbiter_answers and after.session == before.session:
-            return
-        self._reasons.update(reason.value for reason in judge(after)[1])
+        for action in ordered:
+            if isinstance(action, act.Moved):
+                self._moves.add((phase, action.phase))
+                phase = action.phase
+        changed = after.arbiter_answers is not before.arbiter_answers or after.session != before.session
+        if changed or after.phase is not before.phase:
+            self._reasons.update(reason.value for reason in judge(after)[1])
 
 
 def _first_metadata(name: str) -> Metadata:

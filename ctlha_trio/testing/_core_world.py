@@ -113,6 +113,14 @@ class CoreWorld:
         self.relieve()
         self.go_at(CALM)
         self.go_on_until(self._together, HEAL_S, "the pair did not come together")
+        self._settle()
+
+    def settle(self) -> None:
+        """If the pair happens to be together, demand that both copies are equal, and forget how that came about."""
+        if self._together():
+            self._settle()
+
+    def _settle(self) -> None:
         copies = [node.blocks for node in self.pair.nodes.values()]
         if copies[0] != copies[1]:
             raise self.failure(f"I7: copies differ: {copies}")
@@ -170,10 +178,15 @@ class CoreWorld:
             raise self.failure(str(error)) from error
 
     def _together(self) -> bool:
-        states = [node.state for node in self.pair.nodes.values() if node.state is not None]
-        idle = all(not node.disk and not node.link.inbox for node in self.pair.nodes.values())
-        phases = {state.phase for state in states}
-        return idle and phases == {Phase.MIRRORING, Phase.FOLLOWING} and not any(state.flights for state in states)
+        first, second = self.pair.nodes.values()
+        one, other = first.state, second.state
+        if one is None or other is None:
+            return False
+        if one.phase is Phase.FOLLOWING:
+            one, other = other, one
+        if one.phase is not Phase.MIRRORING or other.phase is not Phase.FOLLOWING:
+            return False
+        return not (one.flights or first.disk or second.disk or first.link.inbox or second.link.inbox)
 
     # What may happen next.
 
@@ -214,7 +227,8 @@ class CoreWorld:
         if node.ended:
             self._may(self.pace.boot if pair.arbiter.newest is None else self.pace.boot * DRAG, seat.take_down_ended)
         if link.inbox and not (link.clogged and pair.link.live):
-            self._may(pace.link, seat.deliver)
+            # Silence takes its time to be noticed, and that by the node's own clock.
+            self._may(pace.clock / SUSPICION_S if link.inbox[0].silent else pace.link, seat.deliver)
         if node.disk:
             self._may(pace.disk * DRAG if node.drags() else pace.disk, seat.end_disk_call)
         busy = bool(link.inbox or node.disk or node.calls or state.flights)
@@ -293,4 +307,4 @@ class CoreWorld:
         if self.pair.arbiter.newest is not None:
             self.pair.note("-", "the arbiter has its newest record again")
             self.pair.arbiter.give_back()
-            self.pair.excuse = ""
+            self.pair.excuses = frozenset()
