@@ -13,9 +13,7 @@ from ctlha_trio.pair import PairState, Phase, actions as act, events as ev
 
 LINES_KEPT: Final = 80
 LINES_HASHED_AT_ONCE: Final = 128
-TIMELINE_HEADER: Final = (
-    f"{'line':>7} {'time_s':>12} node {'phase before':>12}    {'phase after':12} epoch event => orders"
-)
+TIMELINE_HEADER: Final = f"{'line':>7} {'time_s':>12} node {'phase':>12} -> {'phase after':12} epoch event => orders"
 """Time is simulated, from the start of the seed; the epoch is the one that the node acts in after the event."""
 
 

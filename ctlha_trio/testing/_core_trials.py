@@ -21,6 +21,8 @@ OPERATIONS: Final = 5
 """That a healthy core must complete."""
 FRUITLESS_S: Final = 20.0
 """For which one that must not serve is asked."""
+FROZEN_CHANCE: Final = 0.5
+"""That a node that is left out stands still as it is, where it could as well be down."""
 _CLIENTS: Final = NodePace(clients=100.0)
 
 Trial = Callable[[CoreWorld], bool]
@@ -35,9 +37,9 @@ def survivor_serves(world: CoreWorld) -> bool:
     survivor = world.random.choice(whole)
     other = pair.nodes[survivor.peer]
     world.relieve()
-    if _swaps(other) or world.random.random() < 0.5:
+    if other.state is None or _swaps(other) or world.random.random() >= FROZEN_CHANCE:
         _keep_down(world, other)
-    elif other.state is not None:
+    else:
         pair.pause(other)
     pair.arbiter.late.clear()
     pair.link.partition()
