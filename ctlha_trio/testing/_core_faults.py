@@ -227,12 +227,12 @@ def impersonate(pair: SimulatedPair) -> None:
     node = _some(pair, lambda each: each.name in members and each.metadata.copy in {Copy.MEMBER, Copy.SEALED})
     if node is None or pair.arbiter.newest is not None or not pair.arbiter.up:
         return
-    primary, left = node.name, (node.name,)
+    primary, left = node.name, [node.name]
     if len(members) == len(NODES) and pair.random.random() < HANDOVER_CHANCE:
-        primary, left = node.peer, NODES
+        primary, left = node.peer, list(NODES)
     pair.nodes[primary].excused.add("twin")
     pair.note(node.name, f"is impersonated and makes {primary} primary of {'+'.join(left)}")
-    pair.arbiter.impose(pair.arbiter.record.succeed(primary=primary, members=left, proposal="f" * 32))
+    pair.arbiter.impose(pair.arbiter.record.succeed(primary=primary, members=tuple(left), proposal="f" * 32))
 
 
 # What people do.

@@ -161,7 +161,7 @@ class Invariants:
         if protected and survivor.metadata.copy is not Copy.FAILED:
             _demand(survivor.name in truth.members, f"I10: {survivor.name} is no member although all was protected")
             for block in range(len(survivor.blocks)):
-                self._check_block(survivor, block)
+                self._check_block(survivor, block, "I10")
         return swaps
 
     def _living_members(self) -> list[SimulatedNode]:
@@ -171,11 +171,11 @@ class Invariants:
         _demand(bool(living), "I2: the arbiter names only nodes whose copies are dead")
         return living
 
-    def _check_block(self, node: SimulatedNode, block: int) -> None:
+    def _check_block(self, node: SimulatedNode, block: int, number: str = "I2") -> None:
         try:
             self.clients.history.check(block, node.blocks[block])
         except AssertionError as error:
-            raise AssertionError(f"I2: {node.name}: {error}") from error
+            raise AssertionError(f"{number}: {node.name}: {error}") from error
 
 
 def _demand(true: bool, otherwise: str) -> None:

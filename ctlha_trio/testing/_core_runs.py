@@ -1,4 +1,4 @@
-"""Runs of the core simulator: one seed, many seeds over several processes, or a long time of an ordinary pair's life."""
+"""Runs of the core simulator: one seed, many seeds over several processes, or a long time of an ordinary life."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator

@@ -16,7 +16,7 @@ from ctlha_trio.testing._core_trouble import NodePace, Pace
 from ctlha_trio.testing._core_world import CoreWorld
 
 SERVE_S: Final = 60.0
-"""Simulated. Twenty times what a member that boots waits for its peer, since timers here have no deadline but a rate."""
+"""Simulated. Twenty times what a member that boots waits for its peer: timers have no deadline here, but a rate."""
 OPERATIONS: Final = 5
 """That a healthy core must complete."""
 FRUITLESS_S: Final = 20.0

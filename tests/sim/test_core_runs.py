@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from ctlha_trio.pair import PairState, _service as service, events as ev
+from ctlha_trio.pair import _service as service, events as ev
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core_log import TIMELINE_HEADER, EventLine
 from ctlha_trio.testing._core_runs import (

@@ -8,7 +8,7 @@ from ctlha_trio.testing._core_runs import SeedReport, run_seeds
 from ctlha_trio.testing._core_totals import Coverage, Totals
 from ctlha_trio.testing._core_world import CoreWorld
 
-SEEDS = 48
+SEEDS = 32
 
 UNREACHED = {
     # They need a record that was forced against the only whole copy, which the core has no order for yet.
