@@ -56,7 +56,8 @@ class SimulatedArbiter:
         """Whether a node that asks would hear nothing new."""
         if not self.up:
             return not state.arbiter_answers
-        return self.newest is None and state.arbiter_answers and state.revision == self.revision
+        known = state.record is not None and state.record.proposal == self.record.proposal
+        return known and self.newest is None and state.arbiter_answers and state.revision == self.revision
 
     def execute(self, call: Call) -> ev.Event:
         """Apply a call now; its caller hears the answer later."""
