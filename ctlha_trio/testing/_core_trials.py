@@ -11,14 +11,15 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, Phase, actions as act, events as ev
+from ctlha_trio.testing._core_clients import FLIGHTS_MAX
 from ctlha_trio.testing._core_node import SimulatedNode
 from ctlha_trio.testing._core_trouble import NodePace, Pace
 from ctlha_trio.testing._core_world import CoreWorld
 
 SERVE_S: Final = 60.0
 """Simulated. Twenty times what a member that boots waits for its peer: timers have no deadline here, but a rate."""
-OPERATIONS: Final = 5
-"""That a healthy core must complete."""
+WRITES: Final = FLIGHTS_MAX + 2
+"""That a healthy core must acknowledge: more than can have been under way, and on both copies, when it was left."""
 FRUITLESS_S: Final = 20.0
 """For which one that must not serve is asked."""
 FROZEN_CHANCE: Final = 0.5
@@ -122,9 +123,9 @@ def _keep_down(world: CoreWorld, node: SimulatedNode) -> None:
 
 def _must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
     clients = world.pair.clients
-    enough = clients.done + OPERATIONS
+    enough = clients.acknowledged + WRITES
     world.go_at(Pace(nodes={node.name: _CLIENTS}, relief=0.0))
-    world.go_on_until(lambda: clients.done >= enough, SERVE_S, otherwise)
+    world.go_on_until(lambda: clients.acknowledged >= enough, SERVE_S, otherwise)
 
 
 def _must_not_serve(world: CoreWorld, otherwise: str) -> None:

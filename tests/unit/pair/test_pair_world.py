@@ -8,7 +8,7 @@ from ctlha_trio.testing._core_runs import SeedReport, run_seeds
 from ctlha_trio.testing._core_totals import Coverage, Totals
 from ctlha_trio.testing._core_world import CoreWorld
 
-SEEDS = 32
+SEEDS = 40
 
 UNREACHED = {
     # They need a record that was forced against the only whole copy, which the core has no order for yet.
@@ -32,6 +32,7 @@ RARE = {
     (Phase.HANDING_OVER, Phase.CLAIMING),
     (Phase.HANDING_OVER, Phase.WAITING),
     (Phase.MIRRORING, Phase.WAITING),
+    (Phase.OUTDATED, Phase.WAITING),
     (Phase.SUSPENDED, Phase.WAITING),
     (Phase.WAITING, Phase.WAITING),
 }
