@@ -1,0 +1,126 @@
+"""Each fault by itself is survived; what the atlas does not let two copies survive ends in a halt that says why."""
+
+from random import Random
+
+import pytest
+
+from ctlha_trio.ha import judge
+from ctlha_trio.pair import Copy, Phase
+from ctlha_trio.testing._core_atlas import disk_may_fail, outlived
+from ctlha_trio.testing._core_clock import SimulatedClock
+from ctlha_trio.testing._core_faults import FAULTS
+from ctlha_trio.testing._core_trials import (
+    dead_copies_halt,
+    outsider_does_not_serve,
+    pair_serves_without_arbiter,
+    survivor_serves,
+)
+from ctlha_trio.testing._core_trouble import NodePace, Pace
+from ctlha_trio.testing._core_world import CoreWorld
+
+BUSY = Pace(nodes=dict.fromkeys(("a", "b"), NodePace(clients=100.0)), relief=0.0)
+
+
+def world_after(*faults: str, seed: int = 1, steps: int = 450) -> CoreWorld:
+    world = CoreWorld(seed, faults)
+    world.run(steps)
+    return world
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_by_itself_is_survived(fault: str) -> None:
+    served = 0
+    for seed in range(4):
+        world = world_after(fault, seed=seed)
+        world.heal()
+        served += world.pair.clients.done
+        assert world.pair.faults_done <= {fault}
+    assert served
+
+
+@pytest.mark.parametrize(
+    ("fault", "reasons"),
+    [("restore_arbiter", {"arbiter-went-back"}), ("change_arbiter", {"foreign-record", "foreign-lineage"})],
+)
+def test_a_wrong_record_halts_both_and_the_right_one_heals_them(fault: str, reasons: set[str]) -> None:
+    world = world_after("crash")
+    world.heal()
+    pair = world.pair
+    FAULTS[fault].do(pair)
+    assert pair.arbiter.newest is not None
+    for node in pair.nodes.values():
+        node.kept_down = False
+    world.go_at(BUSY)
+    world.go_on_until(lambda: all(node.ended for node in pair.nodes.values()), 60.0, "a node goes on")
+    for node in pair.nodes.values():
+        assert node.state is not None
+        verdict, given = judge(node.state)
+        assert verdict == "stopped"
+        assert {reason.value for reason in given} <= reasons
+    served = pair.clients.done
+    world.go_on_until(lambda: pair.clients.tickets > 1000, 600.0, "no client asks")
+    assert pair.clients.done == served
+    world.heal()
+
+
+def test_the_atlas_spares_the_last_whole_copy() -> None:
+    world = CoreWorld(1)
+    world.heal()
+    pair = world.pair
+    a, b = pair.nodes.values()
+    assert disk_may_fail(pair, a)
+    assert disk_may_fail(pair, b)
+    b.kept_down = True
+    pair.take_down(b)
+    world.go_on_until(lambda: a.state is not None and a.state.phase is Phase.ALONE, 60.0, "not alone")
+    assert pair.arbiter.truth.members == ("a",)
+    assert not disk_may_fail(pair, a)
+    assert disk_may_fail(pair, b)
+
+
+def test_the_atlas_restores_only_what_both_nodes_have_outlived() -> None:
+    world = CoreWorld(1)
+    world.heal()
+    pair = world.pair
+    a, b = pair.nodes.values()
+    b.kept_down = True
+    pair.take_down(b)
+    world.go_on_until(lambda: a.state is not None and a.state.phase is Phase.ALONE, 60.0, "not alone")
+    known = b.metadata.revision
+    assert a.metadata.revision > known
+    assert [kept.revision for kept in outlived(pair)] == [
+        kept.revision for kept in pair.arbiter.past if kept.revision < known
+    ]
+    assert known in {kept.revision for kept in pair.arbiter.past}, "this one would make b serve what it has missed"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_left_of_a_pair_serves(seed: int) -> None:
+    world = world_after("crash", "cut", "part", seed=seed)
+    assert survivor_serves(world)
+    world.heal()
+    assert pair_serves_without_arbiter(world)
+    world.heal()
+
+
+def test_an_outsider_is_left_alone_and_does_not_serve() -> None:
+    tried = 0
+    for seed in range(6):
+        world = world_after("crash", "cut", "part", seed=seed)
+        tried += outsider_does_not_serve(world)
+        world.heal()
+    assert tried
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_whole_copy_both_nodes_halt(seed: int) -> None:
+    world = CoreWorld(seed)
+    dead_copies_halt(world)
+    assert {node.metadata.copy for node in world.pair.nodes.values()} == {Copy.FAILED, Copy.MEMBER}
+
+
+def test_times_between_happenings_have_the_mean_that_their_rate_says() -> None:
+    clock = SimulatedClock(Random(1))
+    for _ in range(20_000):
+        clock.advance(1000.0)
+    assert clock.now_s == pytest.approx(20.0, rel=0.03)
