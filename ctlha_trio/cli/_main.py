@@ -1,6 +1,7 @@
 """The commands and their arguments."""
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from ctlha_trio.cli._demo_command import show_demo
 from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
+from ctlha_trio.cli._sim import DEFAULT_COUNT, fresh_seed, replay, sweep
 from ctlha_trio.cli._status import show_status, switch_over
 
 _SIZE: Final = re.compile(r"([0-9]{1,20})([KMGT]?)", re.IGNORECASE)
@@ -124,3 +126,21 @@ def demo(file: Path | None, as_json: bool) -> None:
     library, unless given. Exit code 0: everything held, 1: the verdict says what did not, 2: FILE cannot be used.
     """
     run_command(show_demo, file, as_json)
+
+
+@main.command()
+@click.option("--seed", type=click.IntRange(0), help="Show this one as a timeline.")
+@click.option("--count", type=click.IntRange(1), help=f"How many seeds, from 0 on.  [default: {DEFAULT_COUNT}]")
+@click.option("--fresh", is_flag=True, help="From a random seed on instead.")
+def sim(seed: int | None, count: int | None, fresh: bool) -> None:
+    """Simulate pairs in trouble, each from one number, and check that they keep every promise.
+
+    Both nodes' pair cores and an arbiter among crashes, partitions, failing disks and clocks, in simulated time. The
+    same seed is the same on every machine, down to the digest of its events. Exit code 0: all passed, 1: some did not.
+    """
+    if seed is not None:
+        if count is not None or fresh:
+            raise click.UsageError("--seed shows one seed; --count and --fresh run many")
+        sys.exit(replay(seed))
+    first = fresh_seed() if fresh else 0
+    sys.exit(sweep(range(first, first + (count or DEFAULT_COUNT))))

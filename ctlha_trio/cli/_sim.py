@@ -1,0 +1,76 @@
+"""``ctlha sim``: many seeds and what they came to, or one seed as a timeline."""
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from time import monotonic
+from typing import Final
+
+import attrs
+import click
+
+from ctlha_trio.cli._run import EXIT_FAILED
+from ctlha_trio.testing import TIMELINE_HEADER, Coverage, SeedReport, Totals, run_seed, run_seeds
+
+DEFAULT_COUNT: Final = 100
+"""Seeds when nobody says how many: half a minute."""
+FRESH_BITS: Final = 32
+"""Of a seed that nobody has named: short enough to be typed, and hardly ever drawn twice."""
+DIGEST_SHOWN: Final = 16
+"""Hexadecimal digits of the digest, of 64: enough to compare two machines by eye."""
+
+
+def fresh_seed() -> int:
+    """A seed that hardly anybody has run."""
+    return secrets.randbits(FRESH_BITS)
+
+
+def replay(seed: int) -> int:
+    """Run one seed and print each event as it happens. The exit code: 1 if it failed."""
+    click.echo(TIMELINE_HEADER)
+    report = run_seed(seed, watch=lambda line: click.echo(str(line)))
+    click.echo(_line(report))
+    if report.failure:
+        click.echo(f"FAILED {report.problem}")
+    return EXIT_FAILED if report.failure else 0
+
+
+def sweep(seeds: Sequence[int]) -> int:
+    """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed."""
+    began_s = monotonic()
+    totals, coverage, failed = Totals(), Coverage(), list[SeedReport]()
+    for report in run_seeds(seeds, processes=os.cpu_count() or 1):
+        totals, coverage = totals + report.totals, coverage | report.coverage
+        click.echo(_line(report))
+        if report.failure:
+            failed.append(report)
+            click.echo(report.failure)
+    for line in (*_sums(totals, monotonic() - began_s), *_not_reached(coverage)):
+        click.echo(line)
+    for report in failed:
+        click.echo(f"FAILED seed {report.seed}: {report.problem}; replay it with: ctlha sim --seed {report.seed}")
+    click.echo(f"{len(seeds) - len(failed)} of {len(seeds)} seeds passed")
+    return EXIT_FAILED if failed else 0
+
+
+def _line(report: SeedReport) -> str:
+    verdict = "FAILED" if report.failure else "passed"
+    return f"seed {report.seed:<10} {report.digest[:DIGEST_SHOWN]} {verdict} {report.totals.events:>8} events"
+
+
+def _sums(totals: Totals, took_s: float) -> Iterator[str]:
+    """One line for each thing that was counted."""
+    for field in attrs.fields(Totals):
+        value = getattr(totals, field.name)
+        shown = f"{value:,.0f}" if isinstance(value, float) else f"{value:,}"
+        yield f"{field.name.replace('_', ' '):<22} {shown:>16}"
+    yield f"{'events a second':<22} {totals.events / took_s:>16,.0f}"
+    yield f"{'took s':<22} {took_s:>16,.0f}"
+
+
+def _not_reached(coverage: Coverage) -> Iterator[str]:
+    """What no seed led to; many seeds reach everything."""
+    for move in coverage.moves_missing:
+        yield f"not reached: {' -> '.join(move)}"
+    for reason in coverage.reasons_missing:
+        yield f"not reached: reason {reason}"
