@@ -83,7 +83,8 @@ class DirtyBitmap:
 
     def mark(self, offset: int, size: int) -> None:
         """Every unit that the range touches is dirty."""
-        self._set(offset // DIRTY_BYTES, -(-(offset + size) // DIRTY_BYTES), dirty=True)
+        if size:
+            self._set(offset // DIRTY_BYTES, -(-(offset + size) // DIRTY_BYTES), dirty=True)
 
     def clear(self, offset: int, size: int) -> None:
         """Every unit that lies wholly within the range is clean."""
