@@ -49,7 +49,8 @@ class CheckedVolume:
         page = await self.entry_page(groups[0])
         changes = self.changes
         begin = self.layout.file_offset(start)
-        raw = memoryview(await self._file.pread(begin, self.layout.file_offset(end - 1) + 1 - begin))
+        found = await self._file.pread(begin, self.layout.file_offset(end - 1) + 1 - begin)
+        raw = memoryview(found)
         pieces: list[memoryview] = []
         damaged: list[int] = []
         for group in groups:
@@ -63,8 +64,11 @@ class CheckedVolume:
             pieces.append(piece)
         if damaged:
             raise DamagedBlockError(tuple(block * BLOCK_BYTES for block in damaged))
-        whole = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
-        return bytes(whole[offset - start : offset - start + size])
+        if len(found) == size:
+            return found  # whole blocks of one group: large reads are not copied
+        pieces[0] = pieces[0][offset - start :]
+        pieces[-1] = pieces[-1][: len(pieces[-1]) - (end - offset - size)]
+        return b"".join(pieces)
 
     async def entry_page(self, group: int) -> bytes:
         """The entries of a group, from memory or from the disk."""
