@@ -23,7 +23,7 @@ from ctlha_trio.store._layout import (
     volume_bytes,
 )
 from ctlha_trio.store._queue import OrderStep, PersistStep, StepQueue, WriteStep
-from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata
+from ctlha_trio.store._slots import EPOCH_MAX, SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.store._write_tracker import WriteTracker
 
@@ -221,8 +221,10 @@ class BlockStore:
         """Mark every write called from now on, over restarts; return once that is durable. A checkpoint.
 
         With the base epoch that is in use what is dirty stays dirty. With another one it is forgotten; cut before it
-        returns, either the old set counts, or more than that, or the new one.
+        returns, either the old set counts, or more than that, or the new one. ``InvalidError`` if it is no epoch.
         """
+        if not 0 <= base_epoch <= EPOCH_MAX:
+            raise InvalidError(f"base epoch {base_epoch} is not between 0 and {EPOCH_MAX}")
         await self._queue.complete(OrderStep(carry_out=lambda: self._tracker.start(base_epoch)))
 
     async def stop_tracking(self) -> None:

@@ -93,7 +93,15 @@ class DirtyBitmap:
         self._set(-(-offset // DIRTY_BYTES), last, dirty=False)
 
     def _set(self, first: int, end: int, *, dirty: bool) -> None:
-        for number in range(first, end):
+        # A volume has millions of units: all but the edges of a range are set by whole bytes.
+        start, stop = -(-first // 8), end // 8
+        if start < stop:
+            filled = (b"\xff" if dirty else b"\0") * (stop - start)
+            if self._bits[start:stop] != filled:
+                self._bits[start:stop] = filled
+                self._changed.update(range(start // _BITS_BYTES, (stop - 1) // _BITS_BYTES + 1))
+        edges = (first, 8 * start, 8 * stop, end) if start < stop else (first, end, end, end)
+        for number in (*range(*edges[:2]), *range(*edges[2:])):
             place, bit = number >> 3, 1 << (number & 7)
             if bool(self._bits[place] & bit) is not dirty:
                 self._bits[place] ^= bit
