@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from random import Random
 
 import attrs
 import pytest
@@ -258,6 +259,27 @@ async def test_overlapping_writes_of_a_batch_keep_their_order() -> None:
         nursery.cancel_scope.cancel()
     assert file.calls == [READ, DATA_WRITE, FLUSH]
     assert volume_in(bytes(file.content), SIZE_BYTES)[:5] == b"dccc\0"
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_any_batch_leaves_what_its_writes_one_by_one_would(seed: int) -> None:
+    random = Random(seed)
+    size_bytes = 5 * BLOCK_BYTES + 1000
+    file, expected = new_file(size_bytes), bytearray(size_bytes)
+    store = await opened(file)
+    async with callers() as nursery:
+        for number in range(1, 30):
+            offset = random.choice((random.randrange(size_bytes), random.randrange(6) * BLOCK_BYTES))
+            size = random.choice((0, 1, random.randrange(2 * BLOCK_BYTES), BLOCK_BYTES, 3 * BLOCK_BYTES, size_bytes))
+            data = bytes([number]) * min(size, size_bytes - offset)
+            expected[offset : offset + len(data)] = data
+            await start_write(nursery, store, offset, data)
+        nursery.start_soon(store.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert file.calls.count(DATA_WRITE) == 1
+        assert await store.read(0, size_bytes) == expected
+        nursery.cancel_scope.cancel()
+    assert await (await opened(file)).read(0, size_bytes) == expected
 
 
 async def test_number_of_queued_steps_is_bounded_and_order_is_kept_beyond_it() -> None:

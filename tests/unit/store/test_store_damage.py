@@ -42,6 +42,8 @@ class MemoryFile:
     falsify: Callable[[int, Buffer], tuple[int, Buffer] | None] | None = None
     gate: trio.Event | None = None
     """A write waits for it with its entries and half of its data written."""
+    read_gate: trio.Event | None = None
+    """The next read waits for it with what it has read."""
 
     @property
     def size_bytes(self) -> int:
@@ -49,7 +51,10 @@ class MemoryFile:
 
     async def pread(self, offset: int, size: int) -> bytes:
         found = bytes(self.content[offset : offset + size])
+        gate, self.read_gate = self.read_gate, None
         await trio.lowlevel.checkpoint()
+        if gate is not None:
+            await gate.wait()
         return found
 
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
@@ -273,14 +278,13 @@ async def test_read_beside_a_write_sees_no_damage() -> None:
 async def test_entries_read_beside_a_write_are_not_kept() -> None:
     """A reader that has the old entries when the new ones are written must not put them back."""
     file = MemoryFile()
-    async with running(file) as store:
-        await store.write(0, b"o" * BLOCK_BYTES)
-        for page in list(store._volume._pages):
-            del store._volume._pages[page]
-        async with trio.open_nursery() as nursery:
-            for _ in range(20):
-                nursery.start_soon(store.read, 0, 1)
-                nursery.start_soon(store.write, 0, b"n" * BLOCK_BYTES)
+    async with running(file) as store, trio.open_nursery() as nursery:
+        file.read_gate = gate = trio.Event()
+        nursery.start_soon(store.read, 0, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        await store.write(0, b"n" * BLOCK_BYTES)
+        gate.set()
+        await trio.testing.wait_all_tasks_blocked()
         assert await store.read(0, 1) == b"n"
 
 
