@@ -235,7 +235,7 @@ async def test_whole_block_that_is_written_over_heals_it() -> None:
         assert await store.read(BLOCK, 1) == b"y"
 
 
-@pytest.mark.parametrize(("offset", "size"), [(1, BLOCK_BYTES), (0, BLOCK_BYTES - 1), (LAST, 99)])
+@pytest.mark.parametrize(("offset", "size"), [(1, BLOCK_BYTES - 1), (0, BLOCK_BYTES - 1), (LAST, 99)])
 async def test_repair_of_a_part_of_a_block_is_refused(offset: int, size: int) -> None:
     async with running(MemoryFile()) as store:
         with pytest.raises(InvalidError, match="only whole blocks"):
@@ -397,6 +397,25 @@ async def test_tracking_marks_what_is_written_and_nothing_else_over_a_restart() 
         assert (store.base_epoch, store.is_tracking, store.dirty_bytes) == (None, False, 0)
         await store.close_extents()
     assert (await opened(file)).base_epoch is None
+
+
+@pytest.mark.parametrize("how", ["persist", "close", "write"])
+async def test_what_was_cleared_becomes_durable_with_the_next_step(how: str) -> None:
+    file = MemoryFile()
+    async with running(file) as store:
+        await store.start_tracking(4)
+        await store.write(0, b"x")
+        await store.close_extents()
+        store.clear(0, DIRTY_BYTES)
+        match how:
+            case "persist":
+                await store.persist(METADATA)
+            case "close":
+                await store.close_extents()
+            case _:
+                await store.repair(GROUP_BYTES, bytes(BLOCK_BYTES))
+    store = await opened(file)
+    assert list(store.dirty_ranges()) == []
 
 
 async def test_write_over_more_extents_than_may_be_open_is_refused() -> None:
