@@ -14,6 +14,7 @@ from ctlha_trio._errors import (
     ComponentError as ComponentError,
     ConfigError as ConfigError,
     CtlHaError as CtlHaError,
+    DamagedBlockError as DamagedBlockError,
     DisconnectError as DisconnectError,
     EmptyError as EmptyError,
     FailedError as FailedError,

@@ -75,6 +75,18 @@ class StoreError(FailedError):
     """The disk refused or corrupted something; the copy on it is dead."""
 
 
+class DamagedBlockError(StoreError):
+    """Blocks are not what was written there last. The store lives on: good data can be written over them.
+
+    ``offsets`` says where they begin, in bytes of the volume, in order.
+    """
+
+    def __init__(self, offsets: tuple[int, ...]) -> None:
+        others = f" and {len(offsets) - 1} more" if len(offsets) > 1 else ""
+        super().__init__(f"the block at {offsets[0]}{others}: damaged, the checksum is wrong")
+        self.offsets = offsets
+
+
 class ArbiterError(FailedError):
     """The arbiter could not be asked, or gave an answer that cannot be used."""
 

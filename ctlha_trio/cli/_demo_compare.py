@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ctlha_trio._errors import DamagedBlockError
 from ctlha_trio.cli._demo_content import Content
 from ctlha_trio.cli._demo_report import DemoViolation
 from ctlha_trio.store import read_volume
@@ -14,9 +15,12 @@ def compare_copy(content: Content, name: str, volume: Path) -> None:
     """
     differing: list[int] = []
     view = memoryview(content.volume)
-    for start, data in read_volume(str(volume), size_bytes=len(content.volume)):
-        if view[start : start + len(data)] != data:
-            differing += _differing_blocks(content, start, data)
+    try:
+        for start, data in read_volume(str(volume), size_bytes=len(content.volume)):
+            if view[start : start + len(data)] != data:
+                differing += _differing_blocks(content, start, data)
+    except DamagedBlockError as error:
+        raise DemoViolation(f"the copy of node {name} is damaged: {error}") from error
     blocks = sorted(set(differing))  # a block may lie across two pieces
     if blocks:
         where = content.describe_block(blocks[0])

@@ -2,6 +2,7 @@
 
 import logging
 from collections import deque
+from contextlib import suppress
 from typing import Final, assert_never
 
 import attrs
@@ -13,7 +14,7 @@ from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._timers import Timers
-from ctlha_trio.link import Channel, Link
+from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
     Grant,
@@ -38,6 +39,8 @@ DISK_STALL_S: Final = 5.0
 """A disk call that takes longer counts as hung. Virtual disks pause for a second or two and come back;
 initiators give up after 30."""
 DISK_LOOK_S: Final = 0.5
+CLEAN_END_LIMIT_S: Final = 1.0
+"""For two writes and flushes; without them the next start has extents to recover, and nothing else is lost."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -139,9 +142,12 @@ class PairDriver:
             self._store_failed(error)
 
     async def leave(self, reason: str) -> None:
-        """Leave the pair; return once the peer was told, as far as it could be."""
+        """Leave the pair; return once the peer was told and the store has ended cleanly, each as far as it could be."""
         self.feed(events.StopAsked(reason))
         await self._farewell_said.wait()
+        clock = self._seams.clock
+        with suppress(StoreError, trio.TooSlowError):
+            await finish_by(clock, clock.now() + CLEAN_END_LIMIT_S, self._store.close_extents)
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""

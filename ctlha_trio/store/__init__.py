@@ -1,18 +1,29 @@
 """The durable part of a node: one backing file with the volume's bytes and the metadata about its copy.
 
-``_slots`` is the form of the file's head, ``_queue`` what waits to become durable, ``_blocks`` the store itself,
-``_files`` what is done with a backing file while no node has it open.
+What lies in the file, as bytes and records without I/O: ``_layout`` (where), ``_slots`` (metadata), ``_checksums``
+(of each block), ``_activity_log`` (where a crash may have torn a block), ``_dirty_bitmap`` (what may differ from the
+peer's copy). What does I/O: ``_queue`` is what waits to become durable, ``_commit_loop`` the one task that writes it,
+by way of ``_write_batch``, ``_checked_volume``, ``_write_tracker`` and ``_watched_file``; ``_blocks`` is the store
+itself. ``_files`` is what is done with a backing file while no node has it open.
 """
 
 from ctlha_trio.store._blocks import BlockStore as BlockStore
+from ctlha_trio.store._commit_loop import Recovery as Recovery
 from ctlha_trio.store._condemn import condemn_copy as condemn_copy
+from ctlha_trio.store._dirty_bitmap import DIRTY_BYTES as DIRTY_BYTES
 from ctlha_trio.store._files import (
     create_store_file as create_store_file,
     image as image,
     read_volume as read_volume,
 )
+from ctlha_trio.store._layout import (
+    BLOCK_BYTES as BLOCK_BYTES,
+    GROUP_BYTES as GROUP_BYTES,
+    Layout as Layout,
+    volume_in as volume_in,
+)
 from ctlha_trio.store._queue import (
     BATCH_BYTES_MAX as BATCH_BYTES_MAX,
     BATCH_STEPS_MAX as BATCH_STEPS_MAX,
 )
-from ctlha_trio.store._slots import DATA_OFFSET as DATA_OFFSET, choose_slot as choose_slot
+from ctlha_trio.store._slots import choose_slot as choose_slot

@@ -1,105 +1,184 @@
 """The store of one volume: its bytes and its metadata in one backing file, made durable by one commit loop."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar, TypeVarTuple
+from collections.abc import Iterator
 
 import attrs
 import trio
 
-from ctlha_trio._errors import ConfigError, InvalidError, StoreError
+from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError
 from ctlha_trio.pair import Metadata
-from ctlha_trio.seams import Buffer, Clock, Disk, DiskFile
-from ctlha_trio.store._queue import PersistStep, Step, StepQueue, WriteStep
-from ctlha_trio.store._slots import (
-    DATA_OFFSET,
-    SLOT_BYTES,
-    SLOT_COUNT,
-    Slot,
-    choose_slot,
-    encode_metadata,
-    encode_slot,
+from ctlha_trio.seams import Buffer, Clock, Disk
+from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX, choose_activity
+from ctlha_trio.store._checked_volume import CheckedVolume
+from ctlha_trio.store._commit_loop import CommitLoop, Recovery
+from ctlha_trio.store._dirty_bitmap import DirtyBitmap
+from ctlha_trio.store._layout import (
+    ACTIVITY_OFFSET,
+    BITMAP_OFFSET,
+    BITMAP_PAGE_BYTES,
+    BLOCK_BYTES,
+    GROUP_BYTES,
+    Layout,
+    groups_of,
+    volume_bytes,
 )
+from ctlha_trio.store._queue import OrderStep, PersistStep, StepQueue, WriteStep
+from ctlha_trio.store._slots import EPOCH_MAX, SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata
+from ctlha_trio.store._watched_file import WatchedFile
+from ctlha_trio.store._write_tracker import WriteTracker
 
 READS_AT_ONCE = 6
 """Reads on the disk at one time: fewer than the calls that the real disk runs at once, so that reads never keep the
 commit loop from it."""
-
-Answer = TypeVar("Answer")
-Arguments = TypeVarTuple("Arguments")
 
 
 @attrs.define(eq=False, kw_only=True)
 class BlockStore:
     """A volume of fixed size. Made by ``open``; ``run`` must be running for anything to become durable.
 
-    Any ``StoreError`` kills it: whoever waits and whoever calls later gets a ``StoreError`` that names the first one,
-    and nothing is tried again. The end of ``run`` kills it too: what had been queued may or may not be on the disk.
+    Any ``StoreError`` but ``DamagedBlockError`` kills it: whoever waits and whoever calls later gets a ``StoreError``
+    that names the first one, and nothing is tried again. The end of ``run`` kills it too: what had been queued may or
+    may not be on the disk.
+
+    For a partial resync: the dirty bitmap is what may differ from the peer's copy since ``base_epoch``. In it are all
+    writes that were answered after ``start_tracking``, what ``mark_dirty`` names, and the ``crash_extents`` of every
+    unclean end; ``clear`` takes ranges out, ``stop_tracking`` everything. No crash loses any of it.
     """
 
     size_bytes: int
-    _file: DiskFile
-    _clock: Clock
-    _slot: Slot
-    _slot_index: int
-    _queue: StepQueue = attrs.field(factory=StepQueue, init=False)
+    crash_extents: tuple[tuple[int, int], ...]
+    """Offset and size of the ranges that were open when the last life ended; empty after a clean end."""
+    _file: WatchedFile
+    _queue: StepQueue
+    _volume: CheckedVolume
+    _tracker: WriteTracker
+    _loop: CommitLoop
     _reads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(READS_AT_ONCE), init=False)
-    _calls_s: dict[object, float] = attrs.field(factory=dict, init=False)
 
     @staticmethod
     async def open(disk: Disk, path: str, *, size_bytes: int, clock: Clock) -> "BlockStore":
         """Open an existing backing file and find its metadata. Writes nothing. A checkpoint.
 
-        ``ConfigError`` if the file is not ours, of a newer format, or made for another size; ``StoreError`` if the disk
-        fails or both metadata slots are damaged.
+        ``ConfigError`` if the file is not ours, of another format, or made for another size; ``StoreError`` if the disk
+        fails, or both metadata slots or both pages of the activity log are damaged.
         """
-        file = await disk.open(path)
+        opened = await disk.open(path)
+        queue = StepQueue()
+        file = WatchedFile(opened, clock, queue)
+        layout = Layout(size_bytes)
         try:
-            if file.size_bytes < DATA_OFFSET:
+            if opened.size_bytes < BITMAP_OFFSET:
                 raise ConfigError(path, "volume.file", "is not a ctlha volume")
-            index, slot = choose_slot(path, await file.pread(0, SLOT_COUNT * SLOT_BYTES))
-            check_size(path, file.size_bytes, size_bytes)
+            head = await opened.pread(0, BITMAP_OFFSET)
+            index, slot = choose_slot(path, head[: SLOT_COUNT * SLOT_BYTES])
+            check_size(path, opened.size_bytes, size_bytes)
+            page = choose_activity(path, head[ACTIVITY_OFFSET:])
+            bitmap = DirtyBitmap(layout)
+            if page.base_epoch is not None:
+                raw = await opened.pread(BITMAP_OFFSET, layout.bitmap_pages * BITMAP_PAGE_BYTES)
+                bitmap.load(raw, page.base_epoch)
         except BaseException:
-            file.close()
+            opened.close()
             raise
-        return BlockStore(size_bytes=size_bytes, file=file, clock=clock, slot=slot, slot_index=index)
+        volume = CheckedVolume(layout, file)
+        tracker = WriteTracker(file, page, bitmap)
+        return BlockStore(
+            size_bytes=size_bytes,
+            crash_extents=tuple((group * GROUP_BYTES, layout.group_bytes(group)) for group in sorted(page.extents)),
+            file=file,
+            queue=queue,
+            volume=volume,
+            tracker=tracker,
+            loop=CommitLoop(file, queue, volume, tracker, slot, index),
+        )
 
     @property
     def metadata(self) -> Metadata:
         """As last found or made durable."""
-        return self._slot.metadata
+        return self._loop.slot.metadata
 
     @property
     def oldest_call_s(self) -> float | None:
         """When the oldest disk call still running began, on the store's clock; None if the disk is idle."""
-        return next(iter(self._calls_s.values()), None)
+        return self._file.oldest_call_s
 
     async def run(self) -> None:
-        """Commit until cancelled: all that is queued in one write and one flush. ``StoreError`` once the store dies."""
-        try:
-            while True:
-                await self._commit(await self._queue.take())
-        finally:
-            self._queue.die(StoreError("its commit loop ended"))
+        """Recover, then commit until cancelled: all that is queued in one write and one flush. ``StoreError`` if dead.
+
+        The first write into an extent that is not open takes one more write and flush before it.
+        """
+        await self._loop.run()
+
+    async def recover(self, *, reseal: bool = True) -> Recovery:
+        """After an unclean end, make what is on the disk a whole volume again. A checkpoint.
+
+        The extents that were open are the only places where a power cut may have torn a block. Blocks there that are
+        not whole are sealed as they are: no write of theirs was acknowledged. With ``reseal`` False they stay damaged,
+        for a caller that is about to overwrite them with the peer's copy. All the extents become dirty, counted
+        from the metadata's epoch if nothing was yet. Cut at any point, it begins anew and ends the same.
+
+        ``run`` begins with it. Call it before that to choose, or to learn what was resealed.
+        """
+        return await self._loop.recover(reseal=reseal)
 
     async def read(self, offset: int, size: int) -> bytes:
-        """``size`` bytes of the volume from ``offset``. A checkpoint. Runs beside the commit loop.
+        """``size`` bytes of the volume from ``offset``, verified. A checkpoint. Runs beside the commit loop.
 
-        A read that overlaps a write under way gets any mixture of old and new. ``InvalidError`` outside the volume.
+        After an unclean end it waits for the recovery. A read that overlaps a write under way gets any mixture of old
+        and new blocks. ``InvalidError`` outside the volume. ``DamagedBlockError`` names every block of the range that
+        is not what was written there.
         """
         self._check_range(offset, size)
-        async with self._reads:
-            return await self._call(self._file.pread, DATA_OFFSET + offset, size)
+        if not size:
+            await trio.lowlevel.checkpoint()
+            return b""
+        changes = self._volume.changes
+        if self._loop.is_recovered:
+            try:
+                async with self._reads:
+                    return await self._volume.read(offset, size)
+            except DamagedBlockError:
+                if changes == self._volume.changes and not changes % 2:
+                    raise
+        # Before the recovery, or beside a write, damage may be none: what the commit loop reads in turn is certain.
+        return await self._read_in_turn(offset, size)
+
+    async def _read_in_turn(self, offset: int, size: int) -> bytes:
+        found: list[bytes] = []
+
+        async def read() -> None:
+            found.append(await self._volume.read(offset, size))
+
+        await self._queue.complete(OrderStep(carry_out=read))
+        return found[0]
 
     async def write(self, offset: int, data: Buffer) -> None:
         """Return once ``data`` is on stable media at ``offset`` of the volume. A checkpoint.
 
         Writes that overlap are executed in the order of the calls. Cancelled: the answer is abandoned, the write may or
-        may not be executed; the caller may change ``data`` at once. ``InvalidError`` outside the volume.
+        may not be executed; the caller may change ``data`` at once. ``InvalidError`` outside the volume, or over more
+        than ``EXTENTS_OPEN_MAX`` extents. ``DamagedBlockError``, and nothing of it was written, if it covers a part of
+        a block that is damaged.
         """
+        await self._write(offset, data, dirties=True)
+
+    async def repair(self, offset: int, data: Buffer) -> None:
+        """As ``write``, for whole blocks that the peer's copy holds: it makes nothing dirty. A checkpoint.
+
+        ``InvalidError`` unless the range begins and ends where blocks do.
+        """
+        end = offset + memoryview(data).nbytes
+        if offset % BLOCK_BYTES or (end % BLOCK_BYTES and end != self.size_bytes):
+            raise InvalidError(f"only whole blocks can be repaired, not {offset} to {end}")
+        await self._write(offset, data, dirties=False)
+
+    async def _write(self, offset: int, data: Buffer, *, dirties: bool) -> None:
         # What is not immutable is copied: a caller that is cancelled uses its buffer again while the disk reads it.
         kept = bytes(data)
         self._check_range(offset, len(kept))
-        await self._queue.complete(WriteStep(offset=DATA_OFFSET + offset, data=kept))
+        if len(groups_of(offset, len(kept))) > EXTENTS_OPEN_MAX:
+            raise InvalidError(f"a write of {len(kept)} bytes touches more extents than may be open")
+        await self._queue.complete(WriteStep(offset=offset, data=kept, dirties=dirties))
 
     async def persist(self, metadata: Metadata) -> None:
         """Return once the metadata is on stable media, behind every write that was called before. A checkpoint.
@@ -109,55 +188,71 @@ class BlockStore:
         """
         await self._queue.complete(PersistStep(metadata=metadata, payload=encode_metadata(metadata)))
 
+    async def close_extents(self) -> None:
+        """Return once the log says that nothing is under way, behind every write that was called before. A checkpoint.
+
+        A store that is closed after this, with nothing written since, has ended cleanly.
+        """
+        await self._queue.complete(OrderStep(carry_out=self._tracker.close_extents))
+
+    @property
+    def base_epoch(self) -> int | None:
+        """The epoch from which the dirty bitmap counts, in this life or an earlier one; None if it does not."""
+        return self._tracker.bitmap.base_epoch
+
+    @property
+    def is_tracking(self) -> bool:
+        """Whether every write is marked as dirty, by order of this life or an earlier one."""
+        return self._tracker.page.tracking
+
+    @property
+    def dirty_bytes(self) -> int:
+        """Bytes of the volume that may differ from the peer's copy."""
+        return self._tracker.bitmap.dirty_bytes
+
+    def dirty_ranges(self, start: int = 0) -> Iterator[tuple[int, int]]:
+        """Offset and size of each dirty range from ``start`` on, in order, each as it is when it is asked for.
+
+        A write that was not answered yet may be missing.
+        """
+        return self._tracker.bitmap.ranges(start)
+
+    async def start_tracking(self, base_epoch: int) -> None:
+        """Mark every write called from now on, over restarts; return once that is durable. A checkpoint.
+
+        With the base epoch that is in use what is dirty stays dirty. With another one it is forgotten; cut before it
+        returns, either the old set counts, or more than that, or the new one. ``InvalidError`` if it is no epoch.
+        """
+        if not 0 <= base_epoch <= EPOCH_MAX:
+            raise InvalidError(f"base epoch {base_epoch} is not between 0 and {EPOCH_MAX}")
+        await self._queue.complete(OrderStep(carry_out=lambda: self._tracker.start(base_epoch)))
+
+    async def stop_tracking(self) -> None:
+        """Forget what is dirty, since both copies are known to be equal; return once that is durable. A checkpoint."""
+        await self._queue.complete(OrderStep(carry_out=self._tracker.stop))
+
+    async def mark_dirty(self, offset: int, size: int) -> None:
+        """Return once it is durable that the range may differ. A checkpoint.
+
+        ``InvalidError`` outside the volume, or if there is no base epoch to count from.
+        """
+        self._check_range(offset, size)
+        if self.base_epoch is None:
+            raise InvalidError("nothing says from which epoch a dirty range would count")
+        await self._queue.complete(OrderStep(carry_out=lambda: self._tracker.mark_dirty(offset, size)))
+
+    def clear(self, offset: int, size: int) -> None:
+        """The range is equal again, as far as whole units lie in it. For a range that nobody is writing to.
+
+        It becomes durable with the next write or persist; a crash before that compares it once more.
+        """
+        self._check_range(offset, size)
+        self._tracker.bitmap.clear(offset, size)
+
     def close(self) -> None:
         """Kill the store and give the file up. May be called twice."""
         self._queue.die(StoreError("it was closed"))
         self._file.close()
-
-    async def _commit(self, steps: Sequence[Step]) -> None:
-        writes: list[WriteStep] = []
-        for step in steps:
-            if isinstance(step, WriteStep):
-                writes.append(step)
-            elif isinstance(step, PersistStep):
-                await self._commit_writes(writes)
-                writes = []
-                await self._commit_metadata(step)
-        await self._commit_writes(writes)
-
-    async def _commit_writes(self, writes: Sequence[WriteStep]) -> None:
-        if not writes:
-            return
-        await self._call(self._file.pwrite, [(step.offset, step.data) for step in writes])
-        await self._call(self._file.flush)
-        for step in writes:
-            self._queue.mark_durable(step)
-
-    async def _commit_metadata(self, step: PersistStep) -> None:
-        index = (self._slot_index + 1) % SLOT_COUNT
-        slot = Slot(self._slot.generation + 1, step.metadata)
-        # Metadata speaks about data, so it must never be durable before the data is.
-        await self._call(self._file.flush)
-        await self._call(self._file.pwrite, [(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
-        await self._call(self._file.flush)
-        self._slot, self._slot_index = slot, index
-        self._queue.mark_durable(step)
-
-    async def _call(self, call: Callable[[*Arguments], Awaitable[Answer]], *arguments: *Arguments) -> Answer:
-        """One disk call: timed for ``oldest_call_s``, fatal if it fails, worthless if the store died meanwhile."""
-        self._queue.check()
-        token = object()
-        self._calls_s[token] = self._clock.now()
-        try:
-            answer = await call(*arguments)
-        except StoreError as error:
-            self._queue.die(error)
-            self._queue.check()
-            raise
-        finally:
-            del self._calls_s[token]
-        self._queue.check()
-        return answer
 
     def _check_range(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size_bytes:
@@ -166,6 +261,8 @@ class BlockStore:
 
 def check_size(path: str, file_bytes: int, size_bytes: int) -> None:
     """``ConfigError`` unless the file was made for a volume of ``size_bytes``."""
-    if file_bytes != DATA_OFFSET + size_bytes:
-        made_for = file_bytes - DATA_OFFSET
+    made_for = volume_bytes(file_bytes)
+    if made_for is None:
+        raise ConfigError(path, "volume.file", f"has {file_bytes} bytes, as no volume has: it was cut short or grew")
+    if made_for != size_bytes:
         raise ConfigError(path, "volume.size_bytes", f"says {size_bytes}, the file was made for {made_for}")

@@ -7,19 +7,32 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 
-from ctlha_trio._errors import ConfigError, InvalidError, StoreError
+from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Buffer
+from ctlha_trio.store._activity_log import choose_activity, new_activity_pages
 from ctlha_trio.store._blocks import check_size
-from ctlha_trio.store._slots import DATA_OFFSET, SLOT_BYTES, SLOT_COUNT, choose_slot, new_head
-
-READ_BYTES = 1024 * 1024
-"""Bytes that ``read_volume`` reads at a time: large enough for the disk's full speed, small beside any volume."""
+from ctlha_trio.store._checksums import damaged_blocks, seal_blocks
+from ctlha_trio.store._layout import (
+    ACTIVITY_OFFSET,
+    BITMAP_OFFSET,
+    BLOCK_BYTES,
+    GROUP_BLOCKS,
+    GROUP_BYTES,
+    PAGE_BYTES,
+    Layout,
+)
+from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot, new_slots
 
 
 def image(metadata: Metadata, size_bytes: int) -> bytes:
     """The content of a new backing file for a volume of ``size_bytes`` zeros."""
-    return new_head(metadata) + bytes(size_bytes)
+    return _new_head(metadata) + bytes(Layout(size_bytes).file_bytes - BITMAP_OFFSET)
+
+
+def _new_head(metadata: Metadata) -> bytes:
+    """Everything before the bitmap, which says nothing as long as the activity log names no base for it."""
+    return (new_slots(metadata) + new_activity_pages()).ljust(BITMAP_OFFSET, b"\0")
 
 
 def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iterable[Buffer] | None = None) -> None:
@@ -29,7 +42,7 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
     overwritten. ``InvalidError`` if ``fill`` is larger than the volume. ``StoreError`` if the disk fails. After any
     error there is no new file.
     """
-    head = new_head(metadata)
+    head = _new_head(metadata)
     if size_bytes <= 0:
         raise InvalidError(f"a volume of {size_bytes} bytes")
     try:
@@ -40,8 +53,8 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
         raise StoreError(f"{path}: {error.strerror}") from error
     try:
         try:
-            os.posix_fallocate(descriptor, 0, DATA_OFFSET + size_bytes)
-            _fill(descriptor, size_bytes, fill or ())
+            os.posix_fallocate(descriptor, 0, Layout(size_bytes).file_bytes)
+            _fill(descriptor, Layout(size_bytes), fill or (), metadata.epoch)
             # The head makes it a volume, so it comes last: a file that was cut off while being filled is none.
             os.fsync(descriptor)
             _write_all(descriptor, 0, head)
@@ -58,10 +71,11 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
 
 
 def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """The volume's bytes in order, as (offset, bytes) of up to ``READ_BYTES``. Errors come with the iteration.
+    """The volume's bytes in order, as (offset, bytes) of up to ``GROUP_BYTES``. Errors come with the iteration.
 
     ``ConfigError`` if the file is not there, not ours or made for another size; ``StoreError`` if a node has it open or
-    the disk fails.
+    the disk fails; ``DamagedBlockError`` names the damaged blocks of the next piece. After an unclean end the extents
+    that were open are given as they are, as the next start of a node would take them.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -73,12 +87,20 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
         # The same lock that keeps two nodes off one file: half of a write under way is no copy to compare.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         file_bytes = os.lseek(descriptor, 0, os.SEEK_END)
-        if file_bytes < DATA_OFFSET:
+        if file_bytes < BITMAP_OFFSET:
             raise ConfigError(path, "volume.file", "is not a ctlha volume")
-        choose_slot(path, _read_exactly(descriptor, 0, SLOT_COUNT * SLOT_BYTES))
+        head = _read_exactly(descriptor, 0, BITMAP_OFFSET)
+        choose_slot(path, head[: SLOT_COUNT * SLOT_BYTES])
         check_size(path, file_bytes, size_bytes)
-        for offset in range(0, size_bytes, READ_BYTES):
-            yield offset, _read_exactly(descriptor, DATA_OFFSET + offset, min(READ_BYTES, size_bytes - offset))
+        doubtful = choose_activity(path, head[ACTIVITY_OFFSET:]).extents
+        layout = Layout(size_bytes)
+        for group in range(layout.groups):
+            raw = _read_exactly(descriptor, layout.entry_page_offset(group), PAGE_BYTES + layout.group_bytes(group))
+            data = memoryview(raw)[PAGE_BYTES:]
+            damaged = tuple(damaged_blocks(raw[:PAGE_BYTES], group * GROUP_BLOCKS, data))
+            if damaged and group not in doubtful:
+                raise DamagedBlockError(tuple(block * BLOCK_BYTES for block in damaged))
+            yield group * GROUP_BYTES, bytes(data)
     except BlockingIOError as error:
         raise StoreError(f"{path}: a node has it open") from error
     except OSError as error:
@@ -87,14 +109,30 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
         os.close(descriptor)
 
 
-def _fill(descriptor: int, size_bytes: int, fill: Iterable[Buffer]) -> None:
-    filled = 0
-    for piece in fill:
-        data = bytes(piece)
-        if filled + len(data) > size_bytes:
-            raise InvalidError(f"the content is larger than the volume of {size_bytes} bytes")
-        _write_all(descriptor, DATA_OFFSET + filled, data)
-        filled += len(data)
+def _fill(descriptor: int, layout: Layout, fill: Iterable[Buffer], epoch: int) -> None:
+    for group, data in enumerate(_in_groups(fill)):
+        if group * GROUP_BYTES + len(data) > layout.size_bytes:
+            raise InvalidError(f"the content is larger than the volume of {layout.size_bytes} bytes")
+        whole = bytes(data).ljust(min(-(-len(data) // BLOCK_BYTES) * BLOCK_BYTES, layout.group_bytes(group)), b"\0")
+        page = bytearray(PAGE_BYTES)
+        seal_blocks(page, group * GROUP_BLOCKS, memoryview(whole), epoch)
+        _write_all(descriptor, layout.entry_page_offset(group), bytes(page) + whole)
+
+
+def _in_groups(pieces: Iterable[Buffer]) -> Iterator[bytearray]:
+    """The same bytes in pieces of ``GROUP_BYTES``, the last one smaller."""
+    group = bytearray()
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        while view:
+            taken = view[: GROUP_BYTES - len(group)]
+            group += taken
+            view = view[len(taken) :]
+            if len(group) == GROUP_BYTES:
+                yield group
+                group = bytearray()
+    if group:
+        yield group
 
 
 def _write_all(descriptor: int, offset: int, data: bytes) -> None:

@@ -1,9 +1,11 @@
 """What waits to become durable: a bounded queue in the order of the calls, emptied at once by the commit loop."""
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 import trio
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import DamagedBlockError, StoreError
 from ctlha_trio.pair import Metadata
 
 BATCH_STEPS_MAX = 256
@@ -19,8 +21,10 @@ class Step:
     """One thing to make durable. It is executed even if nobody waits for it any more."""
 
     durable: bool = False
+    refusal: DamagedBlockError | None = None
+    """Why it was not executed, although the store lives."""
     ended: trio.Event = attrs.field(factory=trio.Event)
-    """Set when it is durable, or when the store died first."""
+    """Set when it is durable or refused, or when the store died first."""
 
     @property
     def size_bytes(self) -> int:
@@ -30,11 +34,12 @@ class Step:
 
 @attrs.define(eq=False, kw_only=True)
 class WriteStep(Step):
-    """Data for one extent of the file."""
+    """Data for one range of the volume."""
 
     offset: int
-    """Bytes from the start of the file."""
     data: bytes
+    dirties: bool = True
+    """Whether the peer's copy differs from then on, if it does not get the same write."""
 
     @property
     def size_bytes(self) -> int:
@@ -48,6 +53,13 @@ class PersistStep(Step):
 
     metadata: Metadata
     payload: bytes
+
+
+@attrs.define(eq=False, kw_only=True)
+class OrderStep(Step):
+    """Anything else that is to happen while nothing is being written."""
+
+    carry_out: Callable[[], Awaitable[None]]
 
 
 @attrs.define(eq=False)
@@ -65,8 +77,8 @@ class StepQueue:
     async def complete(self, step: Step) -> None:
         """Put a step in, wait until it is durable. A checkpoint.
 
-        ``StoreError`` if the store died before. Cancelled while there is no room: nothing was queued. Cancelled later:
-        the step is executed all the same.
+        ``StoreError`` if the store died before, ``DamagedBlockError`` if the step was refused. Cancelled while there
+        is no room: nothing was queued. Cancelled later: the step is executed all the same.
         """
         self.check()
         # The lock hands over in the order of arrival; whoever finds it free and room in the queue overtakes nobody.
@@ -80,6 +92,8 @@ class StepQueue:
         else:
             self._put(step)
         await step.ended.wait()
+        if step.refusal is not None:
+            raise step.refusal
         if not step.durable:
             self.check()
 
@@ -97,6 +111,12 @@ class StepQueue:
         """Answer whoever waits for a step. ``StoreError`` if the store died meanwhile: then it was answered so."""
         self.check()
         step.durable = True
+        step.ended.set()
+
+    def refuse(self, step: Step, reason: DamagedBlockError) -> None:
+        """Answer whoever waits for a step that it was not executed."""
+        self.check()
+        step.refusal = reason
         step.ended.set()
 
     def die(self, reason: StoreError) -> None:

@@ -1,8 +1,8 @@
 """The head of a backing file: two metadata slots that are written in turn. Bytes to metadata and back, no I/O.
 
 A slot is 4 KiB: magic, format, generation, payload length and CRC32C, then the payload and zeros. The checksum covers
-the whole slot with its own field as zero. These five fields keep their place in every format, so that an older
-version knows a newer slot from a torn one and never falls back to what the newer one replaced.
+the whole slot with its own field as zero. These five fields keep their place in every format, so that a version knows
+a slot of another one from a torn one and never falls back to what that one replaced.
 """
 
 import json
@@ -19,9 +19,9 @@ from ctlha_trio.pair import Copy, Metadata
 SLOT_BYTES = 4096
 """One page: no disk in use writes less than 512 bytes at a time, and none needs more for so small a payload."""
 SLOT_COUNT = 2
-DATA_OFFSET = 64 * 1024
-"""Where the volume's bytes begin. The room behind the slots is for an activity log and a dirty bitmap's directory."""
-SLOT_FORMAT = 1
+SLOT_FORMAT = 2
+EPOCH_MAX = 2**64 - 2
+"""What fits wherever the file names an epoch, beside one value that says none."""
 _MAGIC = b"ctlhavol"
 _HEADER = struct.Struct("<8sIQII")
 PAYLOAD_BYTES_MAX = SLOT_BYTES - _HEADER.size
@@ -43,12 +43,14 @@ class Flaw(Enum):
     """It does not begin with the magic: never written, or not ours."""
     DAMAGED = "damaged"
     """It begins like ours, but the checksum is wrong: torn by a power cut, or decayed."""
-    NEWER = "newer"
+    OTHER_FORMAT = "other format"
     """It is whole and of a format that this version does not know."""
 
 
 def encode_metadata(metadata: Metadata) -> bytes:
-    """The payload of a slot. ``InvalidError`` if it does not fit into one."""
+    """The payload of a slot. ``InvalidError`` if it does not fit into one, or its epoch not into the file."""
+    if type(metadata.epoch) is int and not 0 <= metadata.epoch <= EPOCH_MAX:
+        raise InvalidError(f"epoch {metadata.epoch} is not between 0 and {EPOCH_MAX}")
     fields = attrs.asdict(metadata, recurse=False)
     fields["copy"] = metadata.copy.value
     payload = json.dumps(fields, sort_keys=True).encode("ascii")
@@ -75,19 +77,20 @@ def decode_slot(raw: bytes) -> Slot | Flaw:
     if checksum != crc32c(body, crc32c(_HEADER.pack(magic, slot_format, generation, payload_size, 0))):
         return Flaw.DAMAGED
     if slot_format != SLOT_FORMAT:
-        return Flaw.NEWER
+        return Flaw.OTHER_FORMAT
     return Slot(generation, _decode_metadata(body[:payload_size]))
 
 
 def choose_slot(path: str, head: bytes) -> tuple[int, Slot]:
     """The index and content of the slot that counts. ``head`` holds both slots.
 
-    One slot that cannot be read is what a power cut leaves. ``ConfigError`` if the file is not ours or of a newer
+    One slot that cannot be read is what a power cut leaves. ``ConfigError`` if the file is not ours or of another
     format, ``StoreError`` if it is ours and no slot can be believed.
     """
     found = [decode_slot(head[index * SLOT_BYTES : (index + 1) * SLOT_BYTES]) for index in range(SLOT_COUNT)]
-    if Flaw.NEWER in found:
-        raise ConfigError(path, "volume.file", f"was written by a newer version; this one knows format {SLOT_FORMAT}")
+    if Flaw.OTHER_FORMAT in found:
+        other = _HEADER.unpack_from(head, found.index(Flaw.OTHER_FORMAT) * SLOT_BYTES)[1]
+        raise ConfigError(path, "volume.file", f"has format {other}; this version knows format {SLOT_FORMAT} alone")
     valid = [(index, slot) for index, slot in enumerate(found) if isinstance(slot, Slot)]
     if not valid:
         if Flaw.DAMAGED in found:
@@ -98,11 +101,10 @@ def choose_slot(path: str, head: bytes) -> tuple[int, Slot]:
     return max(valid, key=lambda choice: choice[1].generation)
 
 
-def new_head(metadata: Metadata) -> bytes:
-    """Everything before the volume's bytes in a new file. Both slots are written, so that decay of one is survived."""
+def new_slots(metadata: Metadata) -> bytes:
+    """The slots of a new file. Both are written, so that decay of one is survived."""
     payload = encode_metadata(metadata)
-    slots = b"".join(encode_slot(payload, generation) for generation in range(1, SLOT_COUNT + 1))
-    return slots.ljust(DATA_OFFSET, b"\0")
+    return b"".join(encode_slot(payload, generation) for generation in range(1, SLOT_COUNT + 1))
 
 
 def _decode_metadata(payload: bytes) -> Metadata:

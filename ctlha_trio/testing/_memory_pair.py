@@ -13,7 +13,7 @@ from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, run_node
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import Seams, Transport, TrioClock
-from ctlha_trio.store import choose_slot, image
+from ctlha_trio.store import choose_slot, image, volume_in
 from ctlha_trio.testing._pair_faults import NAMES, PairFaults, other
 from ctlha_trio.testing._plain_nursery import plain
 from ctlha_trio.testing._power_disk import PowerCut, PowerDisk
@@ -301,11 +301,11 @@ class MemoryPair(PairFaults):
 
     def copy(self, name: str) -> bytes:
         """The volume as that node's disk would give it now, flushed or not."""
-        return self.disks[name].content(VOLUME)[-self.size_bytes :]
+        return volume_in(self.disks[name].content(VOLUME), self.size_bytes)
 
     def durable_copy(self, name: str) -> bytes:
         """The volume as that node's disk would give it after a power cut now that keeps only what was flushed."""
-        return self._durable(name)[-self.size_bytes :]
+        return volume_in(self._durable(name), self.size_bytes)
 
     def durable_metadata(self, name: str) -> Metadata:
         """The metadata that would be found after such a cut."""

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from ctlha_trio.cli import _demo, _demo_content, main
 from ctlha_trio.cli._demo import DemoPlan, Victim, run_demo
 from ctlha_trio.cli._demo_report import DemoReport, Moment
-from ctlha_trio.store import DATA_OFFSET
+from ctlha_trio.store import Layout
 
 pytestmark = pytest.mark.slow
 
@@ -131,7 +131,7 @@ def run_forging_demo(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result
 async def test_a_damaged_block_is_found(file: Path, temporary: Path, copy: int, name: str) -> None:
     def damage(volumes: Sequence[Path]) -> None:
         with volumes[copy].open("r+b") as volume:
-            volume.seek(DATA_OFFSET + 17 * 4096 + 5)
+            volume.seek(Layout(BLOCKS * 4096).file_offset(17 * 4096 + 5))
             byte = volume.read(1)
             volume.seek(-1, os.SEEK_CUR)
             volume.write(bytes([byte[0] ^ 0x80]))
@@ -139,8 +139,7 @@ async def test_a_damaged_block_is_found(file: Path, temporary: Path, copy: int, 
     report = await run(file, DemoPlan(before_compare=damage))
     assert not report.passed
     assert not report.copies_equal
-    where = f"in 1 of {BLOCKS} blocks, first block 17 (offset {17 * 4096})"
-    assert report.verdict == f"the copy of node {name} differs from the file {where}"
+    assert report.verdict.startswith(f"the copy of node {name} is damaged: the block at {17 * 4096}:")
     assert os.listdir(temporary) == []
 
 

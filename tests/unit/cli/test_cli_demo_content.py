@@ -2,19 +2,22 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 from hypothesis import given, strategies as st
 
 from ctlha_trio._errors import ConfigError
 from ctlha_trio.cli import _demo_content as content_module
 from ctlha_trio.cli._demo_compare import compare_copy
-from ctlha_trio.cli._demo_content import WRITES, cut, largest_module_file, random_content, read_content
+from ctlha_trio.cli._demo_content import WRITES, Content, cut, largest_module_file, random_content, read_content
 from ctlha_trio.cli._demo_report import DemoViolation
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
-from ctlha_trio.store import DATA_OFFSET
+from ctlha_trio.seams import ThreadDisk, TrioClock
+from ctlha_trio.store import BLOCK_BYTES, BlockStore, Layout
 
 KIB = 1024
 
@@ -130,33 +133,52 @@ def test_a_disk_error_while_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read_content(tmp_path / "file")
 
 
-def test_comparing_names_the_copy_and_the_first_block(tmp_path: Path) -> None:
+async def change(volume: Path, content: Content, offsets: Sequence[int]) -> None:
+    """Flip a bit of each of these bytes, as a write that only this copy got."""
+    store = await BlockStore.open(ThreadDisk(), str(volume), size_bytes=len(content.volume), clock=TrioClock())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        for offset in offsets:
+            await store.write(offset, bytes([content.volume[offset] ^ 1]))
+        nursery.cancel_scope.cancel()
+    store.close()
+
+
+def test_comparing_names_the_copy_that_is_damaged(tmp_path: Path) -> None:
+    content = cut(os.urandom(2 * KIB * KIB))
+    new = NewPair(size_bytes=len(content.volume), link_addresses=loopback_addresses(23_450))
+    create_pair(tmp_path / "p", new, fill=lambda _: [content.volume])
+    volume = tmp_path / "p" / "b" / "volume.img"
+    with volume.open("r+b") as file:
+        file.seek(Layout(len(content.volume)).file_offset(300 * BLOCK_BYTES + 77))
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    compare_copy(content, "a", tmp_path / "p" / "a" / "volume.img")
+    with pytest.raises(DemoViolation, match=f"the copy of node b is damaged: the block at {300 * BLOCK_BYTES}:"):
+        compare_copy(content, "b", volume)
+
+
+async def test_comparing_names_the_copy_and_the_first_block(tmp_path: Path) -> None:
     content = cut(os.urandom(5 * KIB * KIB))
     new = NewPair(size_bytes=len(content.volume), link_addresses=loopback_addresses(23_450))
     create_pair(tmp_path / "p", new, fill=lambda _: [content.volume])
     volume = tmp_path / "p" / "b" / "volume.img"
     compare_copy(content, "b", volume)
-    for block in (1100, 600):
-        with volume.open("r+b") as file:
-            file.seek(DATA_OFFSET + content.offset_of(block) + 77)
-            byte = file.read(1)
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([byte[0] ^ 1]))
+    await change(volume, content, [content.offset_of(block) + 77 for block in (1100, 600)])
     with pytest.raises(DemoViolation) as caught:
         compare_copy(content, "b", volume)
     said = f"differs from the file in 2 of {content.blocks} blocks, first block 600 (offset {600 * 4096})"
     assert str(caught.value) == f"the copy of node b {said}"
 
 
-def test_comparing_finds_a_difference_in_a_block_across_two_pieces(tmp_path: Path) -> None:
+async def test_comparing_finds_a_difference_in_a_block_across_two_pieces(tmp_path: Path) -> None:
     content = attrs.evolve(cut(os.urandom(2 * KIB * KIB)), unit_bytes=12288)
     new = NewPair(size_bytes=len(content.volume), link_addresses=loopback_addresses(23_450))
     create_pair(tmp_path / "p", new, fill=lambda _: [content.volume])
     volume = tmp_path / "p" / "a" / "volume.img"
     compare_copy(content, "a", volume)
     across = KIB * KIB // 12288
-    with volume.open("r+b") as file:
-        file.seek(DATA_OFFSET + KIB * KIB - 1)
-        file.write(bytes([content.volume[KIB * KIB - 1] ^ 1, content.volume[KIB * KIB] ^ 1]))
+    await change(volume, content, [KIB * KIB - 1, KIB * KIB])
     with pytest.raises(DemoViolation, match=f"in 1 of .*, first block {across} "):
         compare_copy(content, "a", volume)

@@ -35,7 +35,8 @@ async def test_an_interrupted_full_copy_stays_a_full_copy(autojump_clock: MockCl
     async with open_pair(size_bytes=4 << 20) as pair:
         await fail_the_flush_of_b(pair)
         disk = pair.disks["b"]
-        disk.cut_at(len(disk.calls) + 8, Moment.AFTER)  # one read, the three calls of a persist, and two of four ranges
+        # One read, the seven calls of a recovery, the three of a persist, and two of four ranges with four calls each.
+        disk.cut_at(len(disk.calls) + 19, Moment.AFTER)
         await pair.start("b")
         await pair.wait_until(lambda: disk.is_cut)
         await pair.wait_alone("a")

@@ -6,6 +6,7 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import NotPrimaryError, UnknownOutcomeError
 from ctlha_trio.pair import Copy
+from ctlha_trio.store import GROUP_BYTES, BlockStore
 from ctlha_trio.testing import CallKind, MemoryPair, open_pair
 
 BLOCK = 4096
@@ -107,3 +108,18 @@ async def test_failing_read_is_the_copy_s_death_too(autojump_clock: MockClock) -
             await a.volume.read(0, BLOCK)
         b = await pair.wait_alone("b")
         assert await b.volume.read(0, BLOCK) == b"x" * BLOCK
+
+
+@pytest.mark.parametrize("cleanly", [True, False])
+async def test_only_a_node_that_stopped_has_nothing_to_recover(cleanly: bool, autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.nodes["a"].volume.write(0, b"x" * BLOCK)
+        if cleanly:
+            await pair.stop("b")
+        else:
+            pair.crash("b")
+            await pair.restore_power("b")
+        seams = pair.seams("b")
+        store = await BlockStore.open(seams.disk, "volume", size_bytes=pair.size_bytes, clock=seams.clock)
+        assert store.crash_extents == (() if cleanly else ((0, GROUP_BYTES),))
+        store.close()

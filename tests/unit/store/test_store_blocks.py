@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from random import Random
 
 import attrs
 import pytest
@@ -9,11 +10,12 @@ import trio.testing
 from ctlha_trio._errors import ConfigError, InvalidError, StoreError
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import Buffer, DiskFile
-from ctlha_trio.store import BATCH_BYTES_MAX, BATCH_STEPS_MAX, DATA_OFFSET, BlockStore, image
+from ctlha_trio.store import BATCH_BYTES_MAX, BATCH_STEPS_MAX, BLOCK_BYTES, BlockStore, Layout, image, volume_in
 from ctlha_trio.store._blocks import READS_AT_ONCE
+from ctlha_trio.store._layout import ACTIVITY_OFFSET, BITMAP_OFFSET, volume_bytes
 from ctlha_trio.store._slots import SLOT_BYTES
 
-SIZE_BYTES = 64 * 1024
+SIZE_BYTES = 128 * BLOCK_BYTES + 1000
 OLD = Metadata(
     cluster="cluster",
     node="a",
@@ -28,7 +30,7 @@ OLD = Metadata(
 )
 NEW = attrs.evolve(OLD, epoch=8, members=("a",), primary="a")
 HANG_S = 10
-SLOT_WRITE, DATA_WRITE, FLUSH, READ = "slot write", "data write", "flush", "read"
+SLOT_WRITE, LOG_WRITE, DATA_WRITE, FLUSH, READ = "slot write", "log write", "data write", "flush", "read"
 
 
 @attrs.define(eq=False)
@@ -37,7 +39,8 @@ class ScriptedFile:
 
     content: bytearray
     calls: list[str] = attrs.field(factory=list)
-    batches: list[list[tuple[int, Buffer]]] = attrs.field(factory=list)
+    batches: list[list[Buffer]] = attrs.field(factory=list)
+    """The data of each data write, without the entries."""
     failing: dict[str, str] = attrs.field(factory=dict)
     """Kind of call to what it says when it fails."""
     gates: dict[str, trio.Event] = attrs.field(factory=dict)
@@ -53,10 +56,13 @@ class ScriptedFile:
         return bytes(self.content[offset : offset + size])
 
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
-        is_slot = extents[0][0] < DATA_OFFSET
-        if not is_slot:
-            self.batches.append(list(extents))
-        await self._enter(SLOT_WRITE if is_slot else DATA_WRITE)
+        first = extents[0][0]
+        kind = SLOT_WRITE if first < ACTIVITY_OFFSET else LOG_WRITE if first < BITMAP_OFFSET else DATA_WRITE
+        if kind is DATA_WRITE:
+            layout = Layout(volume_bytes(self.size_bytes) or 0)
+            entries = [layout.entry_page_offset(group) for group in range(layout.groups)]
+            self.batches.append([data for offset, data in extents if offset not in entries])
+        await self._enter(kind)
         for offset, data in extents:
             self.content[offset : offset + len(data)] = data
 
@@ -100,10 +106,20 @@ def new_file(size_bytes: int = SIZE_BYTES) -> ScriptedFile:
 
 
 async def opened(file: ScriptedFile, clock: HandClock | None = None) -> BlockStore:
-    size_bytes = file.size_bytes - DATA_OFFSET
+    """A store that has written everywhere already: its extents are open, its entries in memory."""
+    size_bytes = volume_bytes(file.size_bytes)
+    assert size_bytes
     store = await BlockStore.open(OneFileDisk(file), "file", size_bytes=size_bytes, clock=clock or HandClock())
+    for group in range(Layout(size_bytes).groups):
+        await store._volume.entry_page(group)
+        store._tracker._open.use([group])
     file.calls.clear()
     return store
+
+
+def block(text: bytes) -> bytes:
+    """A whole block, for which nothing has to be read."""
+    return text.ljust(BLOCK_BYTES, b".")
 
 
 @asynccontextmanager
@@ -183,7 +199,7 @@ async def test_what_was_written_is_read_and_found_again() -> None:
         await store.write(SIZE_BYTES - 4, memoryview(bytearray(b"last")))
         assert await store.read(0, 5) == b"first"
     assert await (await opened(file)).read(SIZE_BYTES - 4, 4) == b"last"
-    assert file.content[DATA_OFFSET : DATA_OFFSET + 5] == b"first"
+    assert volume_in(bytes(file.content), SIZE_BYTES)[:5] == b"first"
 
 
 @pytest.mark.parametrize(("offset", "size"), [(-1, 1), (0, SIZE_BYTES + 1), (SIZE_BYTES, 1), (SIZE_BYTES - 1, 2)])
@@ -196,7 +212,7 @@ async def test_outside_the_volume_is_invalid_and_touches_nothing(offset: int, si
             await store.write(offset, bytes(size))
         with pytest.raises(InvalidError):
             await store.read(0, -1)
-        await store.write(0, b"alive")
+        await store.write(0, block(b"alive"))
     assert file.calls == [DATA_WRITE, FLUSH]
 
 
@@ -204,7 +220,7 @@ async def test_all_that_is_queued_is_one_write_and_one_flush() -> None:
     file = new_file()
     store = await opened(file)
     async with callers() as nursery:
-        calls = [await start_write(nursery, store, 16 * number, b"x") for number in range(100)]
+        calls = [await start_write(nursery, store, number * BLOCK_BYTES, block(b"x")) for number in range(100)]
         nursery.start_soon(store.run)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -217,8 +233,8 @@ async def test_what_arrives_while_a_batch_is_on_the_disk_is_the_next_batch() -> 
     file = new_file()
     async with running(file) as (store, nursery):
         file.gates[FLUSH] = trio.Event()
-        first = await start_write(nursery, store, 0, b"1")
-        later = [await start_write(nursery, store, 16 * number, b"x") for number in range(1, 20)]
+        first = await start_write(nursery, store, 0, block(b"1"))
+        later = [await start_write(nursery, store, number * BLOCK_BYTES, block(b"x")) for number in range(1, 20)]
         assert file.calls == [DATA_WRITE, FLUSH]
         assert not first.is_done()
         file.gates[FLUSH].set()
@@ -241,8 +257,29 @@ async def test_overlapping_writes_of_a_batch_keep_their_order() -> None:
         nursery.start_soon(store.run)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert len(file.batches) == 1
-    assert file.content[DATA_OFFSET : DATA_OFFSET + 4] == b"dccc"
+    assert file.calls == [READ, DATA_WRITE, FLUSH]
+    assert volume_in(bytes(file.content), SIZE_BYTES)[:5] == b"dccc\0"
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_any_batch_leaves_what_its_writes_one_by_one_would(seed: int) -> None:
+    random = Random(seed)
+    size_bytes = 5 * BLOCK_BYTES + 1000
+    file, expected = new_file(size_bytes), bytearray(size_bytes)
+    store = await opened(file)
+    async with callers() as nursery:
+        for number in range(1, 30):
+            offset = random.choice((random.randrange(size_bytes), random.randrange(6) * BLOCK_BYTES))
+            size = random.choice((0, 1, random.randrange(2 * BLOCK_BYTES), BLOCK_BYTES, 3 * BLOCK_BYTES, size_bytes))
+            data = bytes([number]) * min(size, size_bytes - offset)
+            expected[offset : offset + len(data)] = data
+            await start_write(nursery, store, offset, data)
+        nursery.start_soon(store.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert file.calls.count(DATA_WRITE) == 1
+        assert await store.read(0, size_bytes) == expected
+        nursery.cancel_scope.cancel()
+    assert await (await opened(file)).read(0, size_bytes) == expected
 
 
 async def test_number_of_queued_steps_is_bounded_and_order_is_kept_beyond_it() -> None:
@@ -250,58 +287,63 @@ async def test_number_of_queued_steps_is_bounded_and_order_is_kept_beyond_it() -
     store = await opened(file)
     count = 2 * BATCH_STEPS_MAX + 10
     async with callers() as nursery:
-        calls = [await start_write(nursery, store, 0, number.to_bytes(4)) for number in range(count)]
+        calls = [await start_write(nursery, store, 0, block(number.to_bytes(4))) for number in range(count)]
         nursery.start_soon(store.run)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert all(call.is_done() for call in calls)
     assert max(len(batch) for batch in file.batches) == BATCH_STEPS_MAX
-    written = [int.from_bytes(data) for batch in file.batches for _, data in batch]
+    written = [int.from_bytes(bytes(data)[:4]) for batch in file.batches for data in batch]
     assert written == list(range(count))
 
 
 async def test_bytes_queued_are_bounded_and_nobody_overtakes_who_waits_for_room() -> None:
-    half = BATCH_BYTES_MAX // 2 + 1
+    half = BATCH_BYTES_MAX // 2 + BLOCK_BYTES
     file = new_file(BATCH_BYTES_MAX)
     store = await opened(file)
     async with callers() as nursery:
-        for data in (b"1" * half, b"2" * half, b"3"):
+        for data in (b"1" * half, b"2" * half, b"3" * BLOCK_BYTES):
             await start_write(nursery, store, 0, data)
         nursery.start_soon(store.run)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    firsts = [[bytes(data)[:1] for _, data in batch] for batch in file.batches]
+    firsts = firsts_of(file)
     assert firsts[0] == [b"1"]
     assert [first for batch in firsts for first in batch] == [b"1", b"2", b"3"]
+
+
+def firsts_of(file: ScriptedFile) -> list[list[bytes]]:
+    """How the data of each batch begins; a write over several groups is several pieces."""
+    return [list(dict.fromkeys(bytes(data)[:1] for data in batch)) for batch in file.batches]
 
 
 async def test_step_larger_than_a_batch_goes_alone() -> None:
     file = new_file(2 * BATCH_BYTES_MAX)
     store = await opened(file)
     async with callers() as nursery:
-        await start_write(nursery, store, 0, b"1")
-        large = await start_write(nursery, store, 0, b"2" * (BATCH_BYTES_MAX + 1))
+        await start_write(nursery, store, 0, block(b"1"))
+        large = await start_write(nursery, store, 0, b"2" * (BATCH_BYTES_MAX + BLOCK_BYTES))
         nursery.start_soon(store.run)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert large.is_done()
-    assert [len(batch) for batch in file.batches] == [1, 1]
+    assert firsts_of(file) == [[b"1"], [b"2"]]
 
 
 async def test_cancelled_writer_abandons_the_answer_and_not_the_step() -> None:
     file = new_file()
     async with running(file) as (store, nursery):
         file.gates[DATA_WRITE] = trio.Event()
-        await start_write(nursery, store, 0, b"on the disk")
-        buffer = bytearray(b"queued")
-        queued = await start_write(nursery, store, 100, buffer)
+        await start_write(nursery, store, 0, block(b"on the disk"))
+        buffer = bytearray(block(b"queued"))
+        queued = await start_write(nursery, store, BLOCK_BYTES, buffer)
         queued.scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
         assert queued.scope.cancelled_caught
         buffer[:] = b"reused"
         file.gates.pop(DATA_WRITE).set()
         await trio.testing.wait_all_tasks_blocked()
-        assert await store.read(100, 6) == b"queued"
+        assert await store.read(BLOCK_BYTES, 6) == b"queued"
         assert file.calls == [DATA_WRITE, FLUSH, DATA_WRITE, FLUSH, READ]
 
 
@@ -310,8 +352,8 @@ async def test_writer_that_is_cancelled_for_want_of_room_writes_nothing_and_bloc
     store = await opened(file)
     async with callers() as nursery:
         for _ in range(BATCH_STEPS_MAX):
-            await start_write(nursery, store, 0, b"full")
-        first, second, third = [await start_write(nursery, store, 8, data) for data in (b"1st", b"2nd", b"3rd")]
+            await start_write(nursery, store, 0, block(b"full"))
+        first, second, third = [await start_write(nursery, store, 0, block(data)) for data in (b"1st", b"2nd", b"3rd")]
         first.scope.cancel()
         second.scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
@@ -319,14 +361,14 @@ async def test_writer_that_is_cancelled_for_want_of_room_writes_nothing_and_bloc
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert third.is_done()
-    assert [data for _, data in file.batches[1]] == [b"3rd"]
+    assert file.batches[1] == [block(b"3rd")]
 
 
 async def test_read_does_not_wait_for_the_commit_loop() -> None:
     file = new_file()
     async with running(file) as (store, nursery):
         file.gates[FLUSH] = trio.Event()
-        await start_write(nursery, store, 0, b"x")
+        await start_write(nursery, store, 0, block(b"x"))
         with trio.fail_after(5):
             assert len(await store.read(8, 8)) == 8
 
@@ -340,16 +382,16 @@ async def test_reads_at_one_time_are_bounded() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert file.calls.count(READ) == READS_AT_ONCE
         with trio.fail_after(5):
-            await store.write(0, b"not starved")
+            await store.write(0, block(b"not starved"))
 
 
 async def test_persist_flushes_data_first_and_then_its_slot() -> None:
     file = new_file()
     store = await opened(file)
     async with callers() as nursery:
-        before = await start_write(nursery, store, 0, b"before")
+        before = await start_write(nursery, store, 0, block(b"before"))
         persisted = await start_persist(nursery, store, NEW)
-        after = await start_write(nursery, store, 0, b"after!")
+        after = await start_write(nursery, store, 0, block(b"after!"))
         nursery.start_soon(store.run)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -442,7 +484,7 @@ async def test_first_disk_error_kills_the_store_for_everybody(kind: str) -> None
 
     async with callers() as nursery:
         nursery.start_soon(commit)
-        calls = [await start_write(nursery, store, 0, b"x") for _ in range(BATCH_STEPS_MAX + 10)]
+        calls = [await start_write(nursery, store, 0, block(b"x")) for _ in range(BATCH_STEPS_MAX + 10)]
         calls.append(await start_persist(nursery, store, NEW))
         assert not any(call.error for call in calls)
         file.gates[kind].set()
@@ -487,8 +529,8 @@ async def test_failing_read_kills_the_store_under_a_running_write() -> None:
     async with callers() as nursery:
         nursery.start_soon(commit)
         file.gates[DATA_WRITE] = trio.Event()
-        on_the_disk = await start_write(nursery, store, 0, b"x")
-        queued = await start_write(nursery, store, 8, b"x")
+        on_the_disk = await start_write(nursery, store, 0, block(b"x"))
+        queued = await start_write(nursery, store, BLOCK_BYTES, block(b"x"))
         file.failing[READ] = "bad sector"
         with pytest.raises(StoreError, match="bad sector"):
             await store.read(0, 1)
@@ -553,8 +595,8 @@ async def test_end_of_the_commit_loop_is_the_end_of_the_store() -> None:
                 await store.run()
 
         nursery.start_soon(commit)
-        on_the_disk = await start_write(nursery, store, 0, b"x")
-        queued = await start_write(nursery, store, 8, b"x")
+        on_the_disk = await start_write(nursery, store, 0, block(b"x"))
+        queued = await start_write(nursery, store, BLOCK_BYTES, block(b"x"))
         scope.cancel()
     assert on_the_disk.error is not None
     assert queued.error is not None
@@ -585,7 +627,7 @@ async def test_oldest_call_is_that_of_the_disk_call_still_running() -> None:
         nursery.start_soon(store.read, 0, 8)
         await trio.testing.wait_all_tasks_blocked()
         clock.at_s = 2.0
-        await start_write(nursery, store, 0, b"x")
+        await start_write(nursery, store, 0, block(b"x"))
         seen.append(store.oldest_call_s)
         file.gates[READ].set()
         await trio.testing.wait_all_tasks_blocked()
@@ -618,13 +660,13 @@ async def open_fails(file: ScriptedFile, size_bytes: int, error: type[Exception]
     assert file.closed
 
 
-@pytest.mark.parametrize("configured", [SIZE_BYTES - 1, SIZE_BYTES + 1, DATA_OFFSET + SIZE_BYTES])
+@pytest.mark.parametrize("configured", [SIZE_BYTES - 1, SIZE_BYTES + 1, Layout(SIZE_BYTES).file_bytes])
 async def test_size_that_differs_from_the_files_names_both(configured: int) -> None:
     match = rf"file: volume\.size_bytes: says {configured}, the file was made for {SIZE_BYTES}"
     await open_fails(new_file(), configured, ConfigError, match)
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 100, b"x" * (DATA_OFFSET + SIZE_BYTES)])
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"x" * Layout(SIZE_BYTES).file_bytes])
 async def test_file_that_is_not_ours(content: bytes) -> None:
     await open_fails(ScriptedFile(bytearray(content)), SIZE_BYTES, ConfigError, "is not a ctlha volume")
 

@@ -9,8 +9,7 @@ import trio
 from ctlha_trio._errors import ConfigError, CtlHaError, InvalidError, StoreError
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import Buffer, ThreadDisk, TrioClock
-from ctlha_trio.store import DATA_OFFSET, BlockStore, create_store_file, image, read_volume
-from ctlha_trio.store._files import READ_BYTES
+from ctlha_trio.store import GROUP_BYTES, BlockStore, Layout, create_store_file, image, read_volume
 
 SIZE_BYTES = 100_000
 METADATA = Metadata(
@@ -37,7 +36,7 @@ def whole(path: str, size_bytes: int = SIZE_BYTES) -> bytes:
     data = b""
     for offset, piece in pieces:
         assert offset == len(data)
-        assert 0 < len(piece) <= READ_BYTES
+        assert 0 < len(piece) <= GROUP_BYTES
         data += piece
     return data
 
@@ -46,7 +45,7 @@ def test_created_file_is_private_allocated_and_equal_to_its_image(path: str) -> 
     create_store_file(path, METADATA, SIZE_BYTES)
     found = os.stat(path)
     assert stat.S_IMODE(found.st_mode) == 0o600
-    assert found.st_blocks * 512 >= DATA_OFFSET + SIZE_BYTES
+    assert found.st_blocks * 512 >= Layout(SIZE_BYTES).file_bytes
     assert Path(path).read_bytes() == image(METADATA, SIZE_BYTES)
 
 
@@ -63,9 +62,9 @@ def test_content_that_fills_the_volume(path: str) -> None:
 
 
 def test_volume_is_read_in_bounded_pieces(path: str) -> None:
-    size_bytes = 2 * READ_BYTES + 7
+    size_bytes = 2 * GROUP_BYTES + 7
     create_store_file(path, METADATA, size_bytes, [b"x" * size_bytes])
-    assert [len(piece) for _, piece in read_volume(path, size_bytes=size_bytes)] == [READ_BYTES, READ_BYTES, 7]
+    assert [len(piece) for _, piece in read_volume(path, size_bytes=size_bytes)] == [GROUP_BYTES, GROUP_BYTES, 7]
     assert whole(path, size_bytes) == b"x" * size_bytes
 
 
@@ -118,7 +117,7 @@ def test_reading_what_cannot_be_compared(path: str, tmp_path: Path) -> None:
     assert "there is no such file" in str(error_of(path, SIZE_BYTES))
     create_store_file(path, METADATA, SIZE_BYTES)
     assert f"says 5, the file was made for {SIZE_BYTES}" in str(error_of(path, 5))
-    for name, content in (("empty", b""), ("other", b"x" * (DATA_OFFSET + SIZE_BYTES))):
+    for name, content in (("empty", b""), ("other", b"x" * Layout(SIZE_BYTES).file_bytes)):
         (tmp_path / name).write_bytes(content)
         assert "is not a ctlha volume" in str(error_of(str(tmp_path / name), SIZE_BYTES))
     assert isinstance(error_of(str(tmp_path), SIZE_BYTES), (StoreError, ConfigError))

@@ -103,6 +103,8 @@ async def live_until_the_cut(disk: PowerDisk, *, at_once: bool = False) -> list[
 async def check_survived(disk: PowerDisk, answered: list[Write | Persist]) -> None:
     """Whatever was answered is there; metadata is that of the last answered persist or of the next."""
     store = await opened(disk)
+    await store.recover()
+    assert len(await store.read(0, SIZE_BYTES)) == SIZE_BYTES
     found = store.metadata.epoch
     persisted = max((step.epoch for step in answered if isinstance(step, Persist)), default=0)
     assert store.metadata == metadata(found)

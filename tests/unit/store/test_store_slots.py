@@ -8,7 +8,7 @@ from crc32c import crc32c
 from ctlha_trio._errors import ConfigError, InvalidError, StoreError
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.store._slots import (
-    DATA_OFFSET,
+    EPOCH_MAX,
     PAYLOAD_BYTES_MAX,
     SLOT_BYTES,
     Flaw,
@@ -17,7 +17,7 @@ from ctlha_trio.store._slots import (
     decode_slot,
     encode_metadata,
     encode_slot,
-    new_head,
+    new_slots,
 )
 
 OLD = Metadata(
@@ -47,7 +47,7 @@ def resealed(raw: bytes, slot_format: int) -> bytes:
 
 @pytest.mark.parametrize("copy", Copy)
 def test_metadata_comes_back(copy: Copy) -> None:
-    metadata = attrs.evolve(OLD, copy=copy, node="knöten ☃", epoch=2**64)
+    metadata = attrs.evolve(OLD, copy=copy, node="knöten ☃", epoch=EPOCH_MAX)
     raw = slot(metadata, 2**64 - 1)
     assert len(raw) == SLOT_BYTES
     assert decode_slot(raw) == Slot(2**64 - 1, metadata)
@@ -58,6 +58,12 @@ def test_every_changed_byte_is_noticed() -> None:
     for at in range(SLOT_BYTES):
         damaged = raw[:at] + bytes([raw[at] ^ 0x10]) + raw[at + 1 :]
         assert decode_slot(damaged) is (Flaw.FOREIGN if at < 8 else Flaw.DAMAGED)
+
+
+@pytest.mark.parametrize("epoch", [-1, EPOCH_MAX + 1])
+def test_epoch_that_fits_nowhere_else_in_the_file_is_refused(epoch: int) -> None:
+    with pytest.raises(InvalidError, match="is not between 0 and"):
+        encode_metadata(attrs.evolve(OLD, epoch=epoch))
 
 
 def test_metadata_that_does_not_fit_is_refused() -> None:
@@ -108,17 +114,18 @@ def test_file_of_somebody_else() -> None:
         choose_slot("file", b"x" * (2 * SLOT_BYTES))
 
 
-def test_newer_format_is_never_passed_over_for_what_it_replaced() -> None:
-    later = resealed(slot(NEW, 5), 2)
-    assert decode_slot(later) is Flaw.NEWER
-    for head in (slot(OLD, 4) + later, later + slot(OLD, 4)):
-        with pytest.raises(ConfigError, match=r"newer version; this one knows format 1"):
+@pytest.mark.parametrize("slot_format", [1, 3])
+def test_other_format_is_never_passed_over_for_what_it_replaced(slot_format: int) -> None:
+    other = resealed(slot(NEW, 5), slot_format)
+    assert decode_slot(other) is Flaw.OTHER_FORMAT
+    for head in (slot(OLD, 4) + other, other + slot(OLD, 4)):
+        with pytest.raises(ConfigError, match=rf"has format {slot_format}; this version knows format 2 alone"):
             choose_slot("file", head)
 
 
-def test_new_head_survives_the_loss_of_either_slot() -> None:
-    head = new_head(OLD)
-    assert len(head) == DATA_OFFSET
+def test_new_file_survives_the_loss_of_either_slot() -> None:
+    head = new_slots(OLD)
+    assert len(head) == 2 * SLOT_BYTES
     for lost in (0, SLOT_BYTES):
         damaged = head[:lost] + bytes(SLOT_BYTES) + head[lost + SLOT_BYTES : 2 * SLOT_BYTES]
         assert choose_slot("file", damaged)[1].metadata == OLD

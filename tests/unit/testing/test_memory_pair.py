@@ -13,6 +13,7 @@ from ctlha_trio._vocabulary import (
     ctl_ha_state,
 )
 from ctlha_trio.ha import Node
+from ctlha_trio.store import BLOCK_BYTES as STORE_BLOCK_BYTES
 from ctlha_trio.testing import CallKind, Moment, open_pair
 
 
@@ -28,8 +29,9 @@ async def test_pair_starts_protected_with_equal_copies(autojump_clock: MockClock
 async def test_crash_loses_what_was_not_flushed(autojump_clock: MockClock) -> None:
     async with open_pair(size_bytes=1 << 16) as pair:
         disk = pair.disks["b"]
+        await pair.nodes["a"].volume.write(0, bytes(STORE_BLOCK_BYTES))
         disk.cut_at(len(disk.calls) + 2, Moment.BEFORE)
-        await pair.nodes["a"].volume.write(0, b"data")
+        await pair.nodes["a"].volume.write(0, b"data".ljust(STORE_BLOCK_BYTES))
         assert disk.calls[-1].kind is CallKind.FLUSH
         assert pair.copy("b")[:4] == b"data"
         assert pair.durable_copy("b")[:4] == bytes(4)
@@ -134,7 +136,8 @@ async def test_what_a_handler_raised_is_raised_at_the_end_unless_looked_at(autoj
 
 async def test_slow_disk_takes_its_time(autojump_clock: MockClock) -> None:
     async with open_pair(size_bytes=1 << 16, disk_call_s={"a": 0.01, "b": 0.02}) as pair:
+        await pair.nodes["a"].volume.write(0, bytes(STORE_BLOCK_BYTES))
         began = trio.current_time()
-        await pair.nodes["a"].volume.write(0, b"x")
+        await pair.nodes["a"].volume.write(0, b"x" * STORE_BLOCK_BYTES)
         # The secondary's write and flush, the primary's meanwhile.
         assert trio.current_time() - began == pytest.approx(0.04)

@@ -1,0 +1,108 @@
+"""The volume's blocks in the backing file, each read and written together with its checksum."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from ctlha_trio._errors import DamagedBlockError
+from ctlha_trio.seams import Buffer
+from ctlha_trio.store._checksums import damaged_blocks, seal_blocks
+from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BLOCKS, GROUP_BYTES, PAGE_BYTES, Layout, groups_of
+from ctlha_trio.store._watched_file import WatchedFile
+
+ENTRY_PAGES_KEPT: Final = 4096
+"""16 MiB of memory, which spares reads and small writes within 4 GiB of the volume a second call to the disk."""
+
+
+@attrs.frozen
+class SealedWrite:
+    """What goes out in one call."""
+
+    extents: list[tuple[int, Buffer]]
+    """Of the file: data, and the pages of entries that belong to it."""
+    pages: dict[int, bytes]
+    """The same pages, by group."""
+
+
+@attrs.define(eq=False, repr=False)
+class CheckedVolume:
+    """Reads may run beside each other and beside one ``put``; one that overlaps a ``put`` may find damage that is none.
+
+    ``changes`` tells: it differs before and after, or is odd, when something was written meanwhile.
+    """
+
+    layout: Layout
+    _file: WatchedFile
+    changes: int = attrs.field(default=0, init=False)
+    _pages: dict[int, bytes] = attrs.field(factory=dict, init=False)
+    """Entries as the file has them, by group, in the order in which they were read or written."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """A range that is not empty, every block of it verified. ``DamagedBlockError`` names those that are not whole.
+
+        One call to the disk, and one before it for the entries of the first group unless they are kept.
+        """
+        start = offset // BLOCK_BYTES * BLOCK_BYTES
+        end = min(-(-(offset + size) // BLOCK_BYTES) * BLOCK_BYTES, self.layout.size_bytes)
+        groups = groups_of(start, end - start)
+        page = await self.entry_page(groups[0])
+        changes = self.changes
+        begin = self.layout.file_offset(start)
+        found = await self._file.pread(begin, self.layout.file_offset(end - 1) + 1 - begin)
+        raw = memoryview(found)
+        pieces: list[memoryview] = []
+        damaged: list[int] = []
+        for group in groups:
+            first = max(start, group * GROUP_BYTES)
+            at = self.layout.file_offset(first) - begin
+            piece = raw[at : at + min(end, (group + 1) * GROUP_BYTES) - first]
+            if group != groups[0]:
+                page = self._pages.get(group) or bytes(raw[at - PAGE_BYTES : at])
+                self._keep(group, page, changes)
+            damaged.extend(damaged_blocks(page, first // BLOCK_BYTES, piece))
+            pieces.append(piece)
+        if damaged:
+            raise DamagedBlockError(tuple(block * BLOCK_BYTES for block in damaged))
+        if len(found) == size:
+            return found  # whole blocks of one group: large reads are not copied
+        pieces[0] = pieces[0][offset - start :]
+        pieces[-1] = pieces[-1][: len(pieces[-1]) - (end - offset - size)]
+        return b"".join(pieces)
+
+    async def entry_page(self, group: int) -> bytes:
+        """The entries of a group, from memory or from the disk."""
+        page = self._pages.get(group)
+        if page is None:
+            changes = self.changes
+            page = await self._file.pread(self.layout.entry_page_offset(group), PAGE_BYTES)
+            self._keep(group, page, changes)
+        return page
+
+    async def put(self, write: SealedWrite, others: Sequence[tuple[int, Buffer]] = ()) -> None:
+        """Write data and entries, and what else is to be durable with them, in one call. Not flushed."""
+        self.changes += 1
+        await self._file.pwrite([*write.extents, *others])
+        self.changes += 1
+        for group, page in write.pages.items():
+            self._keep(group, page, self.changes)
+
+    async def reseal(self, group: int, epoch: int) -> tuple[bytes, list[int]]:
+        """The entries of a group as they must be for what its blocks hold now, and which blocks were not whole."""
+        begin = self.layout.entry_page_offset(group)
+        raw = memoryview(await self._file.pread(begin, PAGE_BYTES + self.layout.group_bytes(group)))
+        page, data = bytearray(raw[:PAGE_BYTES]), raw[PAGE_BYTES:]
+        first = group * GROUP_BLOCKS
+        damaged = list(damaged_blocks(page, first, data))
+        for block in damaged:
+            at = (block - first) * BLOCK_BYTES
+            seal_blocks(page, block, data[at : at + BLOCK_BYTES], epoch)
+        return bytes(page), damaged
+
+    def _keep(self, group: int, page: bytes, changes: int) -> None:
+        if changes != self.changes or changes % 2:
+            return  # read while it may have been written
+        self._pages.pop(group, None)
+        self._pages[group] = page
+        if len(self._pages) > ENTRY_PAGES_KEPT:
+            del self._pages[next(iter(self._pages))]

@@ -1,0 +1,64 @@
+"""A checksum for each block that covers its data, its address and the epoch in which it was written. No I/O.
+
+The entries of a group fill one page: epoch, CRC32C and kind, 16 bytes for each block. Zeros in an entry say that the
+block was never written; then it must read as zeros, so that a new file needs no entries.
+
+The checksum starts from a value in which no two addresses of one epoch are equal (up to 2^32 blocks, 16 TiB). Since
+CRC32C is a bijection of its start for the same data, data of one epoch never has the checksum of another place.
+
+Found, but for one chance in 2^32: data of a block that was written only in part, or not at all while its entry was (or
+the other way round); data or a page of entries that lies where it does not belong; any bit that flipped, in the block
+or in its entry. Not found: a write of which both the data and the entry are lost, for then the block is what it was
+before, whole, and as zeros if it was the first. Only a comparison with the other copy can tell that.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from crc32c import crc32c
+
+from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BLOCKS
+
+_ENTRY: Final = struct.Struct("<QII")
+ENTRY_BYTES: Final = _ENTRY.size
+_NEVER_WRITTEN: Final = (0, 0, 0)
+_WRITTEN: Final = 1
+_ZEROS_CHECKSUM: Final = crc32c(bytes(BLOCK_BYTES))
+
+
+def seal_blocks(page: bytearray, first_block: int, data: memoryview, epoch: int) -> None:
+    """Put the entries of these blocks, all of one group, into its page. Only the volume's last block may be short."""
+    start = _start_of(epoch)
+    place = first_block % GROUP_BLOCKS * ENTRY_BYTES
+    for block, at in enumerate(range(0, len(data), BLOCK_BYTES), first_block):
+        checksum = crc32c(data[at : at + BLOCK_BYTES], start ^ block & 0xFFFFFFFF)
+        _ENTRY.pack_into(page, place, epoch, checksum, _WRITTEN)
+        place += ENTRY_BYTES
+
+
+def damaged_blocks(page: bytes | bytearray | memoryview, first_block: int, data: memoryview) -> Iterator[int]:
+    """Which of these blocks, all of the group of this page of entries, are not what their entries say."""
+    place = first_block % GROUP_BLOCKS * ENTRY_BYTES
+    blocks = -(-len(data) // BLOCK_BYTES)
+    entries = _ENTRY.iter_unpack(memoryview(page)[place : place + blocks * ENTRY_BYTES])
+    start, start_epoch = _start_of(0), 0
+    for block, (entry, at) in enumerate(zip(entries, range(0, len(data), BLOCK_BYTES), strict=True), first_block):
+        epoch, checksum, kind = entry
+        content = data[at : at + BLOCK_BYTES]
+        if kind == _WRITTEN:
+            if epoch != start_epoch:
+                start, start_epoch = _start_of(epoch), epoch
+            if crc32c(content, start ^ block & 0xFFFFFFFF) != checksum:
+                yield block
+        elif entry != _NEVER_WRITTEN or not _is_zeros(content):
+            yield block
+
+
+def _start_of(epoch: int) -> int:
+    return crc32c(epoch.to_bytes(8, "little"))
+
+
+def _is_zeros(content: memoryview) -> bool:
+    checksum = crc32c(content)
+    return checksum == (_ZEROS_CHECKSUM if len(content) == BLOCK_BYTES else crc32c(bytes(len(content))))

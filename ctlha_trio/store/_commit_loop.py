@@ -1,0 +1,138 @@
+"""The one task that writes: batches of steps, each durable before whoever waits for it is answered."""
+
+from collections.abc import Sequence
+
+import attrs
+import trio
+
+from ctlha_trio._errors import DamagedBlockError, StoreError
+from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX
+from ctlha_trio.store._checked_volume import CheckedVolume, SealedWrite
+from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BYTES, groups_of
+from ctlha_trio.store._queue import OrderStep, PersistStep, Step, StepQueue, WriteStep
+from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
+from ctlha_trio.store._watched_file import WatchedFile
+from ctlha_trio.store._write_batch import WriteBatch
+from ctlha_trio.store._write_tracker import WriteTracker
+
+
+@attrs.frozen
+class Recovery:
+    """What an unclean end has left."""
+
+    extents: tuple[tuple[int, int], ...] = ()
+    """Offset and size of the ranges in which a write may have been under way."""
+    resealed: tuple[int, ...] = ()
+    """Where blocks in them begin that were not whole and now are what they happened to hold."""
+
+
+@attrs.define(eq=False, repr=False)
+class CommitLoop:
+    """Nothing else writes to the file while the store is open."""
+
+    _file: WatchedFile
+    _queue: StepQueue
+    _volume: CheckedVolume
+    _tracker: WriteTracker
+    slot: Slot
+    """The last one that is durable."""
+    _slot_index: int
+    is_recovered: bool = attrs.field(init=False)
+    """Whether a block that is not whole is damaged for certain."""
+    _recovering: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    @is_recovered.default
+    def _ended_cleanly(self) -> bool:
+        return not self._tracker.page.extents
+
+    async def run(self) -> None:
+        """Recover, then commit until cancelled or dead."""
+        try:
+            await self.recover(reseal=True)
+            while True:
+                await self._commit(await self._queue.take())
+        finally:
+            self._queue.die(StoreError("its commit loop ended"))
+
+    async def recover(self, *, reseal: bool) -> Recovery:
+        """See ``BlockStore.recover``."""
+        async with self._recovering:
+            if self.is_recovered:
+                return Recovery()
+            groups = sorted(self._tracker.page.extents)
+            resealed = await self._reseal(groups) if reseal else []
+            layout = self._volume.layout
+            extents = tuple((group * GROUP_BYTES, layout.group_bytes(group)) for group in groups)
+            await self._tracker.settle(extents, self.slot.metadata.epoch)
+            self.is_recovered = True
+            return Recovery(extents, tuple(block * BLOCK_BYTES for block in resealed))
+
+    async def _reseal(self, groups: Sequence[int]) -> list[int]:
+        pages: dict[int, bytes] = {}
+        blocks: list[int] = []
+        for group in groups:
+            page, damaged = await self._volume.reseal(group, self.slot.metadata.epoch)
+            if damaged:
+                pages[group] = page
+                blocks.extend(damaged)
+        if pages:
+            place = self._volume.layout.entry_page_offset
+            await self._volume.put(SealedWrite([(place(group), page) for group, page in pages.items()], pages))
+            await self._file.flush()
+        return blocks
+
+    async def _commit(self, steps: Sequence[Step]) -> None:
+        writes: list[WriteStep] = []
+        touched: set[int] = set()
+        for step in steps:
+            match step:
+                case WriteStep():
+                    groups = groups_of(step.offset, len(step.data))
+                    if len(touched.union(groups)) > EXTENTS_OPEN_MAX:
+                        await self._commit_writes(writes)
+                        writes, touched = [], set()
+                    writes.append(step)
+                    touched.update(groups)
+                case PersistStep() | OrderStep():
+                    await self._commit_writes(writes)
+                    writes, touched = [], set()
+                    await (self._commit_metadata(step) if isinstance(step, PersistStep) else self._carry_out(step))
+        await self._commit_writes(writes)
+
+    async def _commit_writes(self, steps: Sequence[WriteStep]) -> None:
+        batch = WriteBatch(self._volume)
+        laid: list[WriteStep] = []
+        for step in steps:
+            try:
+                await batch.add(step.offset, step.data)
+            except DamagedBlockError as error:
+                self._queue.refuse(step, error)
+            else:
+                laid.append(step)
+        if laid:
+            sealed = await batch.seal(self.slot.metadata.epoch)
+            await self._tracker.admit(sealed.pages.keys())
+            marks = self._tracker.mark([(step.offset, len(step.data)) for step in laid if step.dirties])
+            await self._volume.put(sealed, marks)
+            await self._file.flush()
+        for step in laid:
+            self._queue.mark_durable(step)
+
+    async def _commit_metadata(self, step: PersistStep) -> None:
+        index = (self._slot_index + 1) % SLOT_COUNT
+        slot = Slot(self.slot.generation + 1, step.metadata)
+        # Metadata speaks about data and about what is dirty, so it must never be durable before these are.
+        await self._tracker.write_bitmap()
+        await self._file.flush()
+        await self._file.pwrite([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
+        await self._file.flush()
+        self.slot, self._slot_index = slot, index
+        self._queue.mark_durable(step)
+
+    async def _carry_out(self, step: OrderStep) -> None:
+        try:
+            await step.carry_out()
+        except DamagedBlockError as error:
+            self._queue.refuse(step, error)
+        else:
+            self._queue.mark_durable(step)

@@ -1,0 +1,59 @@
+"""The backing file as an open store uses it: each call is timed, and the first that fails is the store's end."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar, TypeVarTuple
+
+import attrs
+
+from ctlha_trio._errors import StoreError
+from ctlha_trio.seams import Buffer, Clock, DiskFile
+from ctlha_trio.store._queue import StepQueue
+
+Answer = TypeVar("Answer")
+Arguments = TypeVarTuple("Arguments")
+
+
+@attrs.define(eq=False, repr=False)
+class WatchedFile:
+    """The calls of the file behind it, worthless if the store died while they ran."""
+
+    _file: DiskFile
+    _clock: Clock
+    _queue: StepQueue
+    _calls_s: dict[object, float] = attrs.field(factory=dict, init=False)
+
+    @property
+    def oldest_call_s(self) -> float | None:
+        """When the oldest call still running began; None if there is none."""
+        return next(iter(self._calls_s.values()), None)
+
+    async def pread(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``."""
+        return await self._call(self._file.pread, offset, size)
+
+    async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """Write each buffer whole, in order."""
+        await self._call(self._file.pwrite, extents)
+
+    async def flush(self) -> None:
+        """Make everything written before durable."""
+        await self._call(self._file.flush)
+
+    def close(self) -> None:
+        """Give the file up."""
+        self._file.close()
+
+    async def _call(self, call: Callable[[*Arguments], Awaitable[Answer]], *arguments: *Arguments) -> Answer:
+        self._queue.check()
+        token = object()
+        self._calls_s[token] = self._clock.now()
+        try:
+            answer = await call(*arguments)
+        except StoreError as error:
+            self._queue.die(error)
+            self._queue.check()
+            raise
+        finally:
+            del self._calls_s[token]
+        self._queue.check()
+        return answer

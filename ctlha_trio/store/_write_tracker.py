@@ -1,0 +1,92 @@
+"""Activity log and dirty bitmap of an open store: what is durable of them before and with each write."""
+
+from collections.abc import Collection, Sequence
+
+import attrs
+
+from ctlha_trio.store._activity_log import ACTIVITY_PAGES, ActivityPage, OpenExtents, encode_activity
+from ctlha_trio.store._dirty_bitmap import DirtyBitmap
+from ctlha_trio.store._watched_file import WatchedFile
+
+
+@attrs.define(eq=False, repr=False)
+class WriteTracker:
+    """Everything here is called while no data is being written, so that whatever is not asked for is idle."""
+
+    _file: WatchedFile
+    page: ActivityPage
+    """The last one that is durable."""
+    bitmap: DirtyBitmap
+    _open: OpenExtents = attrs.field(factory=OpenExtents, init=False)
+
+    async def admit(self, extents: Collection[int]) -> None:
+        """Make durable that data may be under way in these extents. Nothing to do if they are open."""
+        if self._open.use(extents):
+            await self._write(self.page.succeed(self._open))
+
+    def mark(self, ranges: Collection[tuple[int, int]]) -> Sequence[tuple[int, bytes]]:
+        """Mark ranges, if writes are to be; the pages of the bitmap that have to be durable with the data."""
+        if self.page.tracking:
+            for offset, size in ranges:
+                self.bitmap.mark(offset, size)
+        return self.bitmap.take_changed()
+
+    async def mark_dirty(self, offset: int, size: int) -> None:
+        """Make durable that a range may differ, if anything counts from some epoch."""
+        if self.bitmap.base_epoch is not None:
+            self.bitmap.mark(offset, size)
+            await self._save_bitmap()
+
+    async def write_bitmap(self) -> bool:
+        """Write what the disk does not have of the bitmap, without a flush; whether there was anything."""
+        changed = self.bitmap.take_changed()
+        if changed:
+            await self._file.pwrite(changed)
+        return bool(changed)
+
+    async def _save_bitmap(self) -> None:
+        if await self.write_bitmap():
+            await self._file.flush()
+
+    async def start(self, base_epoch: int) -> None:
+        """Mark every write from now on. Another base than before: nothing that was dirty is any more."""
+        if self.bitmap.base_epoch != base_epoch:
+            self.bitmap.reset(base_epoch)
+        # Before the log names the base: a page of another base says that all is dirty, never that nothing is.
+        await self._save_bitmap()
+        await self._rebase(attrs.evolve(self.page, base_epoch=base_epoch, tracking=True))
+
+    async def stop(self) -> None:
+        """Forget what is dirty and mark nothing more."""
+        self.bitmap.forget()
+        await self._rebase(attrs.evolve(self.page, base_epoch=None, tracking=False))
+
+    async def close_extents(self) -> None:
+        """Nothing is under way any more."""
+        await self._save_bitmap()
+        if self.page.extents:
+            self._open.clear()
+            await self._write(self.page.succeed(()))
+
+    async def settle(self, crashed: Collection[tuple[int, int]], epoch: int) -> None:
+        """Make durable that these ranges may differ from the peer's copy since ``epoch``, then close their extents."""
+        if self.bitmap.base_epoch is None:
+            self.bitmap.reset(epoch)
+        for offset, size in crashed:
+            self.bitmap.mark(offset, size)
+        await self._save_bitmap()
+        if self.page.base_epoch is None:
+            await self._rebase(attrs.evolve(self.page, base_epoch=epoch, extents=()))
+        else:
+            await self._write(self.page.succeed(()))
+
+    async def _rebase(self, page: ActivityPage) -> None:
+        """On both pages, so that the decay of one does not bring the old base back."""
+        for _ in range(ACTIVITY_PAGES):
+            page = page.succeed(page.extents)
+            await self._write(page)
+
+    async def _write(self, page: ActivityPage) -> None:
+        await self._file.pwrite([(page.offset, encode_activity(page))])
+        await self._file.flush()
+        self.page = page
