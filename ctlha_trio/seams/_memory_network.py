@@ -1,5 +1,6 @@
 """Connections inside one process: no sockets, no threads, no randomness, faults at will."""
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -7,6 +8,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError
+from ctlha_trio.seams._memory_transit import Transit
 from ctlha_trio.seams._one_at_a_time import OneAtATime
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S, MAX_CONNECTIONS, serve_stream
 from ctlha_trio.seams._types import Buffer, Stream
@@ -24,13 +26,15 @@ class MemoryNetwork:
 
     A cut behaves as it does to TCP: what is under way, ends of streams included, is neither delivered nor reported. It
     is kept, as a kernel keeps it to send it again: after ``heal`` it arrives, late, whole and in order. A sender
-    notices nothing until ``buffer_bytes`` are under way and then waits. Everything happens in the callers' tasks.
+    notices nothing until ``buffer_bytes`` are under way and then waits. Everything happens in the callers' tasks, and
+    delays are on Trio's clock.
     """
 
     buffer_bytes: int = BUFFER_BYTES
     _listeners: "dict[str, MemoryListener]" = attrs.field(factory=dict, init=False)
     _owners: dict[str, str] = attrs.field(factory=dict, init=False)
     _cuts: dict[tuple[str, str], None] = attrs.field(factory=dict, init=False)
+    _delays_s: dict[tuple[str, str], float] = attrs.field(factory=dict, init=False)
     _streams: "dict[MemoryStream, None]" = attrs.field(factory=dict, init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -48,6 +52,18 @@ class MemoryNetwork:
             if source in (None, cut[0]) and target in (None, cut[1]):
                 del self._cuts[cut]
         self._wake()
+
+    def delay(self, source: str, target: str, seconds_s: float) -> None:
+        """Let what ``source`` sends from now on arrive at ``target`` that much later; 0 ends it.
+
+        Connections keep their order: what follows a delayed byte does not overtake it. A dial takes both ways.
+        """
+        self._delays_s[source, target] = seconds_s
+
+    def arrival_s(self, source: str, target: str) -> float:
+        """When something that ``source`` sends now is at ``target``, -inf if at once. For ``MemoryStream``."""
+        delay_s = self._delays_s.get((source, target), 0.0)
+        return trio.current_time() + delay_s if delay_s else -math.inf
 
     def reset(self, one: str, other: str) -> None:
         """Break every connection between the two, at once, on both sides, cut or not. Bytes under way are lost."""
@@ -67,10 +83,7 @@ class MemoryNetwork:
     async def connect(self, name: str, address: str) -> "MemoryStream":
         """``dial`` of the node ``name``, without its deadline. For ``MemoryTransport``."""
         await trio.lowlevel.checkpoint()
-        owner = self._owners.get(address)
-        while owner is not None and (self.is_cut(name, owner) or self.is_cut(owner, name)):
-            await self._changed.park()
-            owner = self._owners.get(address)
+        await self._reach(name, address, name, self._owners.get(address, name))
         listener = self._listeners.get(address)
         if listener is None or not listener.has_room:
             raise DisconnectError(f"{address}: connection refused")
@@ -79,7 +92,24 @@ class MemoryNetwork:
         dialled.peer, accepted.peer = accepted, dialled
         self._streams[dialled] = self._streams[accepted] = None
         listener.enqueue(accepted)
+        try:
+            await self._reach(name, address, listener.name, name)
+        except trio.Cancelled:
+            dialled.close()
+            raise
         return dialled
+
+    async def _reach(self, name: str, address: str, source: str, target: str) -> None:
+        """Let one way of a dial pass, which both ways must be open for."""
+        due_s = self.arrival_s(source, target)
+        while True:
+            owner = self._owners.get(address)
+            if owner is not None and (self.is_cut(name, owner) or self.is_cut(owner, name)):
+                await self._changed.park()
+            elif trio.current_time() < due_s:
+                await park_until(self._changed, due_s)
+            else:
+                return
 
     def bind(self, name: str, address: str) -> "MemoryListener":
         """``listen`` of the node ``name``. For ``MemoryTransport``."""
@@ -182,8 +212,10 @@ class MemoryStream:
     """The node that holds this end."""
     description: str
     peer: "MemoryStream" = attrs.field(init=False)
-    _arriving: bytearray = attrs.field(factory=bytearray, init=False)
+    _arriving: Transit = attrs.field(factory=Transit, init=False)
     _closed: bool = attrs.field(default=False, init=False)
+    _end_s: float = attrs.field(default=math.inf, init=False)
+    """When the other side may know that this one has closed."""
     _broken: bool = attrs.field(default=False, init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _sending: OneAtATime = attrs.field(factory=lambda: OneAtATime("sending"), init=False)
@@ -200,12 +232,13 @@ class MemoryStream:
                     raise trio.BrokenResourceError(f"{self.description}: the other side has closed")
                 room = self.network.buffer_bytes - len(self.peer._arriving)
                 if room > 0 and sent < len(left):
-                    self.peer._arriving += left[sent : sent + room]
+                    arrival_s = self.network.arrival_s(self.name, self.peer.name)
+                    self.peer._arriving.put(left[sent : sent + room], arrival_s)
                     sent = min(len(left), sent + room)
                     self.peer.wake()
                 if sent == len(left):
                     return
-                await self._changed.park()
+                await park_until(self._changed, self._peer_end_s())
 
     async def receive_into(self, buffer: memoryview) -> int:
         """Wait for at least one byte and fill up to the buffer's size; 0 at the end of the stream."""
@@ -215,20 +248,21 @@ class MemoryStream:
             await trio.lowlevel.checkpoint()
             while True:
                 self._raise_if_gone()
-                if self._arriving and not self.network.is_cut(self.peer.name, self.name):
-                    count = min(len(buffer), len(self._arriving))
-                    buffer[:count] = self._arriving[:count]
-                    del self._arriving[:count]
+                if self.network.is_cut(self.peer.name, self.name):
+                    await self._changed.park()
+                    continue
+                if count := self._arriving.take(buffer, trio.current_time()):
                     self.peer.wake()
                     return count
                 if self._peer_is_known_to_be_closed():
                     return 0
-                await self._changed.park()
+                await park_until(self._changed, min(self._arriving.next_s, self._peer_end_s()))
 
     def close(self) -> None:
         """Close at once. What was sent still arrives; what was not received is lost."""
         if not self._closed:
             self._closed = True
+            self._end_s = self.peer._arriving.arrival_s(self.network.arrival_s(self.name, self.peer.name))
             self._arriving.clear()
             self.network.forget_stream(self)
             self.wake()
@@ -253,4 +287,14 @@ class MemoryStream:
             raise trio.BrokenResourceError(f"{self.description}: the connection was reset")
 
     def _peer_is_known_to_be_closed(self) -> bool:
-        return self.peer._closed and not self.network.is_cut(self.peer.name, self.name)
+        return self._peer_end_s() <= trio.current_time()
+
+    def _peer_end_s(self) -> float:
+        """When the other side's end is here: never while it has none, or behind a cut."""
+        return math.inf if self.network.is_cut(self.peer.name, self.name) else self.peer._end_s
+
+
+async def park_until(lot: trio.lowlevel.ParkingLot, deadline_s: float) -> None:
+    """Return once woken, or at ``deadline_s`` on Trio's clock. A checkpoint."""
+    with trio.move_on_at(deadline_s):
+        await lot.park()

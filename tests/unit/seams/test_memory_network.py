@@ -153,6 +153,122 @@ async def test_a_reset_leaves_other_nodes_alone(autojump_clock: MockClock) -> No
         assert await receive(b) == b"x"
 
 
+async def test_a_delay_holds_one_direction_that_long(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with connected(network) as (a, b):
+        network.delay("a", "b", 2.0)
+        began = trio.current_time()
+        await a.send_all(b"late")
+        await b.send_all(b"the other way")
+        assert await receive(a) == b"the other way"
+        assert trio.current_time() == began
+        assert await receive(b) == b"late"
+        assert trio.current_time() == began + 2.0
+
+
+async def test_a_sender_does_not_wait_for_a_delay(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with connected(network) as (a, b):
+        network.delay("a", "b", 2.0)
+        began = trio.current_time()
+        for part in (b"1", b"2", b"3"):
+            await a.send_all(part)
+            await trio.sleep(0.5)
+        assert [await receive(b, 1) for _ in range(3)] == [b"1", b"2", b"3"]
+        assert trio.current_time() == began + 3.0
+
+
+async def test_nothing_overtakes_what_was_delayed(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with connected(network) as (a, b):
+        network.delay("a", "b", 2.0)
+        began = trio.current_time()
+        await a.send_all(b"first, ")
+        network.delay("a", "b", 0)
+        await a.send_all(b"second")
+        a.close()
+        assert await receive(b) == b"first, second"
+        assert trio.current_time() == began + 2.0
+        assert await receive(b) == b""
+        assert trio.current_time() == began + 2.0
+
+
+async def test_the_end_of_a_stream_is_delayed_too(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork(buffer_bytes=1)
+    async with connected(network) as (a, b):
+        network.delay("a", "b", 2.0)
+        began = trio.current_time()
+        a.close()
+        await b.send_all(b"x")
+        with pytest.raises(trio.BrokenResourceError):
+            await b.send_all(b"no room for this until the end is known")
+        assert trio.current_time() == began + 2.0
+        assert await receive(b) == b""
+
+
+async def test_a_reset_loses_what_is_delayed_at_once(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with connected(network) as (a, b), trio.open_nursery() as nursery:
+        network.delay("a", "b", 2.0)
+        began = trio.current_time()
+        await a.send_all(b"lost")
+
+        async def expect_the_reset() -> None:
+            with pytest.raises(trio.BrokenResourceError):
+                await receive(b)
+
+        nursery.start_soon(expect_the_reset)
+        await trio.testing.wait_all_tasks_blocked()
+        network.reset("a", "b")
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        assert trio.current_time() == began
+
+
+async def test_a_cut_holds_what_was_delayed_as_well(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with connected(network) as (a, b):
+        network.delay("a", "b", 2.0)
+        await a.send_all(b"late")
+        network.cut("a", "b")
+        assert await nothing_comes(b)
+        healed = trio.current_time()
+        network.heal()
+        assert await receive(b) == b"late"
+        assert trio.current_time() == healed
+
+
+async def test_a_dial_takes_the_delay_of_both_ways(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    listener = await network.transport("b").listen("b's")
+    network.delay("a", "b", 0.25)
+    network.delay("b", "a", 0.5)
+    began = trio.current_time()
+    await network.transport("a").dial("b's")
+    assert trio.current_time() == began + 0.75
+    listener.close()
+    with pytest.raises(DisconnectError, match="refused"):
+        await network.transport("a").dial("b's")
+
+
+async def test_a_dial_that_the_answer_reaches_too_late_leaves_no_connection(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    ended = trio.Event()
+
+    async def wait_for_the_end(stream: Stream) -> None:
+        assert await receive(stream) == b""
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        listener = await network.transport("b").listen("b's")
+        nursery.start_soon(listener.serve, wait_for_the_end)
+        network.delay("b", "a", 2 * DIAL_DEADLINE_S)
+        with pytest.raises(DisconnectError, match="no answer"):
+            await network.transport("a").dial("b's")
+        await ended.wait()
+        nursery.cancel_scope.cancel()
+
+
 async def test_more_than_the_backlog_is_refused_and_the_rest_broken_at_close(autojump_clock: MockClock) -> None:
     network = MemoryNetwork()
     listener = await network.transport("b").listen("b's")
