@@ -1,5 +1,14 @@
 """Simulation, fault injection and checks: shipped, documented, part of the product."""
 
+from ctlha_trio.testing._block_history import BlockHistory as BlockHistory
+from ctlha_trio.testing._linearizability import check_linearizability as check_linearizability
+from ctlha_trio.testing._linearizability_records import (
+    ZEROS as ZEROS,
+    ClientOperation as ClientOperation,
+    Evidence as Evidence,
+    Verdict as Verdict,
+    Violation as Violation,
+)
 from ctlha_trio.testing._memory_pair import MemoryPair as MemoryPair, open_pair as open_pair
 from ctlha_trio.testing._power_disk import (
     CallKind as CallKind,

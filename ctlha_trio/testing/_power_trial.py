@@ -11,10 +11,11 @@ from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import Copy, Operation, OperationKind, Outcome, PairState, actions
 from ctlha_trio.seams import TrioClock
+from ctlha_trio.testing._block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
+from ctlha_trio.testing._block_history import BlockHistory
 from ctlha_trio.testing._memory_pair import NAMES, VOLUME, MemoryPair, open_pair
 from ctlha_trio.testing._power_disk import Moment, PowerDisk
 from ctlha_trio.testing._power_medium import Loss
-from ctlha_trio.testing._register_history import BLOCK_BYTES, RegisterHistory, fill
 
 SIZE_BYTES: Final = 64 * 1024
 DISK_CALL_S: Final = {"a": 0.001, "b": 0.0015}
@@ -65,11 +66,15 @@ class PowerTrial:
     _victim: str
     _both: bool
     _cut: PowerCutAt | None
-    history: RegisterHistory = attrs.field(factory=RegisterHistory, init=False)
+    history: BlockHistory = attrs.field(factory=BlockHistory, init=False)
+    """Of sectors."""
     problems: list[str] = attrs.field(factory=list, init=False)
     was_cut: bool = attrs.field(default=False, init=False)
     losses: int = attrs.field(default=0, init=False)
     _busy: int = attrs.field(default=0, init=False)
+    _tickets: int = attrs.field(default=0, init=False)
+    _written: set[int] = attrs.field(factory=set, init=False)
+    """Blocks that clients asked to write."""
     _calls_before: int | None = attrs.field(default=None, init=False)
     _act: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _acknowledged_by: dict[int, str] = attrs.field(factory=dict, init=False)
@@ -176,6 +181,7 @@ class PowerTrial:
             self.problems.append("the copies differ at the end")
         for name in NAMES:
             self._check_copy(name)
+        self.problems.extend(map(str, self.history.verdict().violations))
 
     # The clients.
 
@@ -192,14 +198,15 @@ class PowerTrial:
         self._busy -= 1
 
     async def _write_once(self, name: str, block: int) -> bool:
-        write = self.history.begin(block)
-        data = fill(write.number)
+        ticket = self._call(OperationKind.WRITE, block, name)
+        data = fill(ticket)
+        self._written.add(block)
 
         async def ask(node: Node) -> Outcome:
             answer = await node.submit(
                 OperationKind.WRITE,
                 client=CLIENT,
-                number=write.number,
+                number=ticket,
                 offset=block * BLOCK_BYTES,
                 size=BLOCK_BYTES,
                 data=data,
@@ -210,19 +217,22 @@ class PowerTrial:
             outcome = await self.pair.ask(name, ask)
         except DisconnectError:
             outcome = Outcome.UNKNOWN
-        self.history.end(write.number, refused=outcome is Outcome.NOT_PRIMARY)
+        end = self.history.not_executed if outcome is Outcome.NOT_PRIMARY else self.history.ended
+        with self._noting(f"write at {name}"):
+            for sector in sectors_of(block):
+                end(ticket, OperationKind.WRITE, sector)
         return outcome is Outcome.DONE
 
     async def read_back(self) -> bool:
         """Read every block that was written from whoever serves; whether somebody does. A checkpoint."""
         served = False
         for name in NAMES:
-            for block in {write.block for write in self.history.writes.values()}:
+            for block in tuple(self._written):
                 served |= await self._read(name, block)
         return served
 
     async def _read(self, name: str, block: int) -> bool:
-        asked = self.history.now
+        ticket = self._call(OperationKind.READ, block, name)
 
         async def ask(node: Node) -> bytes:
             answer = await node.submit(
@@ -233,16 +243,35 @@ class PowerTrial:
         try:
             data = await self.pair.ask(name, ask)
         except DisconnectError:
+            data = b""
+        if not data:
+            self.history.lost(ticket)
             return False
-        if data:
-            self.problems.extend(f"read at {name}: {each}" for each in self.history.problems(block, data, asked))
-        return bool(data)
+        with self._noting(f"read at {name}"):
+            for sector, number in read_numbers(block, data):
+                self.history.done(ticket, OperationKind.READ, sector, number)
+        return True
 
     def _check_copy(self, name: str) -> None:
         copy = self.pair.durable_copy(name)
-        for block in {write.block for write in self.history.writes.values()}:
+        for block in self._written:
             content = copy[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
-            self.problems.extend(f"copy of {name}: {each}" for each in self.history.problems(block, content))
+            with self._noting(f"copy of {name}"):
+                for sector, number in read_numbers(block, content):
+                    self.history.check(sector, number)
+
+    def _call(self, kind: OperationKind, block: int, name: str) -> int:
+        self._tickets += 1
+        for sector in sectors_of(block):
+            self.history.called(self._tickets, kind, sector, f"a client at {name}")
+        return self._tickets
+
+    @contextmanager
+    def _noting(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except AssertionError as error:
+            self.problems.append(f"{where}: {error}")
 
     # The moment of each acknowledgement.
 
@@ -251,7 +280,9 @@ class PowerTrial:
         name = state.me
         if self.pair.disks[name].is_cut or outcome is not Outcome.DONE or operation.kind is not OperationKind.WRITE:
             return
-        self.history.acknowledge(operation.number)
+        with self._noting(f"answer of {name}"):
+            for sector in sectors_of(operation.offset // BLOCK_BYTES):
+                self.history.done(operation.number, operation.kind, sector, operation.number)
         write = f"{name} acknowledged write {operation.number} in epoch {state.epoch}"
         for member in self.pair.record.members:
             copy = self.pair.durable_copy(member)

@@ -1,4 +1,4 @@
-"""The examples of the reference pages run, and print what the pages say."""
+"""The examples of the documentation's pages run, and print what the pages say."""
 
 import re
 import subprocess
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-PAGES = Path(__file__).parents[2] / "docs" / "reference"
+PAGES = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("page", ["messages", "transfers", "components"])
+@pytest.mark.parametrize(
+    "page", ["reference/messages", "reference/transfers", "reference/components", "explain/checker"]
+)
 def test_the_example_prints_what_the_page_says(page: str, tmp_path: Path) -> None:
     """A reader copies it into an empty folder."""
     text = (PAGES / f"{page}.md").read_text()

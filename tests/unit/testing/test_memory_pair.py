@@ -7,7 +7,6 @@ from trio.testing import MockClock
 from ctlha_trio._errors import DisconnectError, FailedError, InvalidError
 from ctlha_trio.ha import Node
 from ctlha_trio.testing import CallKind, Moment, open_pair
-from ctlha_trio.testing._register_history import BLOCK_BYTES, RegisterHistory, fill
 
 
 async def test_pair_starts_protected_with_equal_copies(autojump_clock: MockClock) -> None:
@@ -102,53 +101,3 @@ async def test_slow_disk_takes_its_time(autojump_clock: MockClock) -> None:
         await pair.nodes["a"].volume.write(0, b"x")
         # The secondary's write and flush, the primary's meanwhile.
         assert trio.current_time() - began == pytest.approx(0.04)
-
-
-# The history of the power trials.
-
-
-def problems(history: RegisterHistory, content: bytes, block: int = 0) -> list[str]:
-    return list(history.problems(block, content))
-
-
-def test_history_knows_what_may_be_there() -> None:
-    history = RegisterHistory()
-    assert problems(history, bytes(BLOCK_BYTES)) == []
-    first = history.begin(0)
-    assert problems(history, fill(first.number)) == problems(history, bytes(BLOCK_BYTES)) == []
-    history.acknowledge(first.number)
-    assert problems(history, fill(first.number)) == []
-    second = history.begin(0)
-    half = fill(second.number)[: BLOCK_BYTES // 2] + fill(first.number)[BLOCK_BYTES // 2 :]
-    assert problems(history, half) == [], "a write under way may be torn"
-
-
-def test_history_finds_what_must_not_be_there() -> None:
-    history = RegisterHistory()
-    first, elsewhere, third = history.begin(0), history.begin(1), history.begin(0)
-    history.end(first.number)
-    history.end(third.number, refused=True)
-    last = history.begin(0)
-    history.acknowledge(last.number)
-    for content, said in (
-        (bytes(BLOCK_BYTES), "is lost: 0 is there"),
-        (fill(first.number), f"is lost: {first.number} is there"),
-        (fill(elsewhere.number), "never written here"),
-        (fill(99), "never written here"),
-        (fill(third.number), "not executed"),
-        (b"?" + fill(last.number)[1:], "no write"),
-        (fill(last.number)[: BLOCK_BYTES // 2] + bytes(BLOCK_BYTES // 2), "is lost"),
-    ):
-        assert any(said in problem for problem in problems(history, content)), said
-    assert problems(history, fill(last.number)) == []
-
-
-def test_history_holds_a_read_against_what_was_acknowledged_before_it() -> None:
-    history = RegisterHistory()
-    first = history.begin(0)
-    history.acknowledge(first.number)
-    asked = history.now
-    second = history.begin(0)
-    history.acknowledge(second.number)
-    assert list(history.problems(0, fill(first.number), asked)) == []
-    assert list(history.problems(0, fill(first.number))) != []

@@ -1,0 +1,100 @@
+"""What a client asked of a block and was told, and what a check of many such operations finds."""
+
+import math
+from typing import Final
+
+import attrs
+
+from ctlha_trio.pair import OperationKind, Outcome
+
+ZEROS: Final = 0
+"""The value that every block has before the first write."""
+
+NOT_EXECUTED: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED})
+
+
+@attrs.frozen(kw_only=True)
+class ClientOperation:
+    """One read or write of one block. An operation on several blocks is one for each, with the same ticket.
+
+    The times may be of a virtual clock or count what happened; equal times say nothing about an order.
+    """
+
+    ticket: int
+    """Whatever names it in a log; only shown."""
+    client: str = ""
+    """Who asked, and whom, in words; only shown."""
+    kind: OperationKind
+    block: int
+    value: int = ZEROS
+    """What a write writes, what a read has found. Means nothing in a read that was not answered."""
+    called: float
+    returned: float = math.inf
+    """When it was certainly over. For an unknown outcome: by then it had taken effect, or it never will."""
+    outcome: Outcome = Outcome.UNKNOWN
+
+    def __str__(self) -> str:
+        """In words."""
+        if self.called == -math.inf:
+            return "what every block holds before the first write"
+        by = f" by {self.client}" if self.client else ""
+        asked = f"{self.kind.name.lower()} of {self.value}{by} (ticket {self.ticket}), called at {self.called:g}"
+        return f"{asked}, {self._answer}"
+
+    @property
+    def _answer(self) -> str:
+        if self.outcome in NOT_EXECUTED:
+            return f"said at {self.returned:g} not to have been executed"
+        if self.outcome is Outcome.DONE:
+            return f"done at {self.returned:g}" if self.returned < math.inf else "just now"
+        return f"over at {self.returned:g}, outcome unknown" if self.returned < math.inf else "outcome never known"
+
+
+@attrs.frozen
+class Evidence:
+    """One step of the proof that a history cannot be."""
+
+    remark: str
+    operation: ClientOperation
+
+
+@attrs.frozen
+class Violation:
+    """Answers that no order of one block's operations explains."""
+
+    block: int
+    what: str
+    evidence: tuple[Evidence, ...]
+    """The operations that contradict each other; all others of the block may be left out."""
+
+    def __str__(self) -> str:
+        """What is wrong, then a line for each operation that shows it."""
+        width = max((len(each.remark) for each in self.evidence), default=0)
+        lines = (f"  {each.remark:{width}}  {each.operation}" for each in self.evidence)
+        return "\n".join((f"block {self.block}: {self.what}", *lines))
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """The end of a check. Whoever wants a yes or no calls ``require``: undecided is not a yes."""
+
+    violations: tuple[Violation, ...] = ()
+    """One at the most for each block."""
+    undecided: tuple[int, ...] = ()
+    """Blocks whose search was given up at its limit of steps: the test that made this history has to be changed."""
+    steps: int = 0
+    """Of the searches; blocks in which every written value is unique need none."""
+
+    @property
+    def linearizable(self) -> bool:
+        """Whether every block was decided and none is wrong."""
+        return not self.violations and not self.undecided
+
+    def require(self) -> None:
+        """``AssertionError`` that says what is wrong, or that it is unknown, unless the history is linearizable."""
+        problems = [str(violation) for violation in self.violations]
+        if self.undecided:
+            blocks = ", ".join(map(str, self.undecided))
+            problems.append(f"undecided after {self.steps} steps, so the test proves nothing: block {blocks}")
+        if problems:
+            raise AssertionError("\n".join(problems))
