@@ -15,4 +15,4 @@ from ctlha_trio.store._queue import (
     BATCH_BYTES_MAX as BATCH_BYTES_MAX,
     BATCH_STEPS_MAX as BATCH_STEPS_MAX,
 )
-from ctlha_trio.store._slots import DATA_OFFSET as DATA_OFFSET, choose_slot as choose_slot
+from ctlha_trio.store._slots import DATA_OFFSET as DATA_OFFSET, HEAD_BYTES as HEAD_BYTES, choose_slot as choose_slot

@@ -12,6 +12,7 @@ from ctlha_trio.seams import Buffer, Clock, Disk, DiskFile
 from ctlha_trio.store._queue import PersistStep, Step, StepQueue, WriteStep
 from ctlha_trio.store._slots import (
     DATA_OFFSET,
+    HEAD_BYTES,
     SLOT_BYTES,
     SLOT_COUNT,
     Slot,
@@ -56,7 +57,7 @@ class BlockStore:
         try:
             if file.size_bytes < DATA_OFFSET:
                 raise ConfigError(path, "volume.file", "is not a ctlha volume")
-            index, slot = choose_slot(path, await file.pread(0, SLOT_COUNT * SLOT_BYTES))
+            index, slot = choose_slot(path, await file.pread(0, HEAD_BYTES))
             check_size(path, file.size_bytes, size_bytes)
         except BaseException:
             file.close()

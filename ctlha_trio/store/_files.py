@@ -11,7 +11,7 @@ from ctlha_trio._errors import ConfigError, InvalidError, StoreError
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Buffer
 from ctlha_trio.store._blocks import check_size
-from ctlha_trio.store._slots import DATA_OFFSET, SLOT_BYTES, SLOT_COUNT, choose_slot, new_head
+from ctlha_trio.store._slots import DATA_OFFSET, HEAD_BYTES, choose_slot, new_head
 
 READ_BYTES = 1024 * 1024
 """Bytes that ``read_volume`` reads at a time: large enough for the disk's full speed, small beside any volume."""
@@ -75,7 +75,7 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
         file_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         if file_bytes < DATA_OFFSET:
             raise ConfigError(path, "volume.file", "is not a ctlha volume")
-        choose_slot(path, _read_exactly(descriptor, 0, SLOT_COUNT * SLOT_BYTES))
+        choose_slot(path, _read_exactly(descriptor, 0, HEAD_BYTES))
         check_size(path, file_bytes, size_bytes)
         for offset in range(0, size_bytes, READ_BYTES):
             yield offset, _read_exactly(descriptor, DATA_OFFSET + offset, min(READ_BYTES, size_bytes - offset))

@@ -19,6 +19,8 @@ from ctlha_trio.pair import Copy, Metadata
 SLOT_BYTES = 4096
 """One page: no disk in use writes less than 512 bytes at a time, and none needs more for so small a payload."""
 SLOT_COUNT = 2
+HEAD_BYTES = SLOT_COUNT * SLOT_BYTES
+"""All slots, one behind the other, from the start of the file."""
 DATA_OFFSET = 64 * 1024
 """Where the volume's bytes begin. The room behind the slots is for an activity log and a dirty bitmap's directory."""
 SLOT_FORMAT = 1
