@@ -5,6 +5,6 @@ from ctlha_trio.ha._current import current_node as current_node
 from ctlha_trio.ha._message_channel import MessageChannel as MessageChannel
 from ctlha_trio.ha._node import PAIR_CHANNEL as PAIR_CHANNEL, Node as Node, open_node as open_node, run_node as run_node
 from ctlha_trio.ha._pair_driver import Answer as Answer
-from ctlha_trio.ha._status import Reason as Reason, Status as Status
+from ctlha_trio.ha._status import Reason as Reason, Status as Status, judge as judge
 from ctlha_trio.ha._volume import Volume as Volume
 from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome

@@ -132,11 +132,13 @@ def displaced(step: Step, record: Record, revision: int) -> None:
     if told_soon and state.phase is Phase.RESYNCING:
         # This node's admission: likewise.
         return
-    if state.phase is Phase.RESYNCING and state.session and state.me not in record.members:
+    source_knows = state.standing is not None and state.standing.epoch >= record.epoch
+    if state.phase is Phase.RESYNCING and state.session and state.me not in record.members and not source_knows:
         # The source restarts; the end of its session ends this resync.
         return
     makers = {state.incarnation, state.partner, state.session}
-    if record.primary == state.me and not any(record.proposal.startswith(f"{maker:016x}") for maker in makers):
+    stranger = not any(record.proposal.startswith(f"{maker:016x}") for maker in makers)
+    if record.primary == state.me and stranger and not _contradiction(step, record, revision):
         # Neither this process nor its peer proposed it: a copy of this node runs elsewhere, under this node's name.
         stop(step, "twin")
         return

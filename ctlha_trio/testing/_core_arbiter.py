@@ -1,18 +1,31 @@
 """The arbiter of a simulated pair: one record, calls that are applied at one moment and answered at a later one."""
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
+from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Record, SwapOutcome, actions as act, events as ev
+from ctlha_trio.pair import PairState, Record, SwapOutcome, actions as act, events as ev
 
 Call = act.Swap | act.ReadRecord
 
-REFUSED_CHANCE = 0.5
+REFUSED_CHANCE: Final = 0.5
 """Of a swap while the arbiter is down; the others leave their callers in doubt."""
-TIMEOUT_CHANCE = 0.1
+TIMEOUT_CHANCE: Final = 0.1
 """Of a swap whose answer is lost although the arbiter works."""
+DELAYED_CHANCE: Final = 0.3
+"""Of such a swap: not even applied yet when its caller gives up."""
+RECORDS_KEPT: Final = 16
+
+
+@attrs.frozen
+class Kept:
+    """A record with its revision."""
+
+    record: Record
+    revision: int
 
 
 @attrs.define(eq=False)
@@ -21,15 +34,33 @@ class SimulatedArbiter:
 
     record: Record
     random: Random
-    applied: Callable[[Record], None]
-    """Told of every record that became the truth."""
+    applied: Callable[[Record, Record], None]
+    """Told of every record that became the truth, behind the one that it follows."""
     revision: int = 1
     up: bool = True
+    slow: bool = False
+    calls: int = 0
     late: list[act.Swap] = attrs.Factory(list)
     """Swaps whose caller was told UNKNOWN, or is gone, and that may still be applied."""
+    past: deque[Kept] = attrs.field(factory=lambda: deque(maxlen=RECORDS_KEPT))
+    """What backups hold, oldest first."""
+    newest: Kept | None = None
+    """While an old copy, or what is not this pair's record, is in the place of the truth: the truth."""
+
+    @property
+    def truth(self) -> Record:
+        """The newest record of this pair, whatever the arbiter answers."""
+        return self.record if self.newest is None else self.newest.record
+
+    def known_to(self, state: PairState) -> bool:
+        """Whether a node that asks would hear nothing new."""
+        if not self.up:
+            return not state.arbiter_answers
+        return self.newest is None and state.arbiter_answers and state.revision == self.revision
 
     def execute(self, call: Call) -> ev.Event:
         """Apply a call now; its caller hears the answer later."""
+        self.calls += 1
         if isinstance(call, act.ReadRecord):
             return ev.RecordRead(self.record, self.revision) if self.up else ev.ReadFailed()
         proposal = call.record.proposal
@@ -38,23 +69,42 @@ class SimulatedArbiter:
                 return ev.Swapped(proposal, SwapOutcome.REFUSED)
             self.late.append(call)
             return ev.Swapped(proposal, SwapOutcome.UNKNOWN)
-        won = self._swap(call)
         if self.random.random() < TIMEOUT_CHANCE:
+            if self.random.random() < DELAYED_CHANCE:
+                self.late.append(call)
+            else:
+                self._swap(call)
             return ev.Swapped(proposal, SwapOutcome.UNKNOWN)
-        return ev.Swapped(proposal, SwapOutcome.WON, self.revision) if won else ev.Swapped(proposal, SwapOutcome.LOST)
-
-    def toggle(self) -> None:
-        """Go down, or come back."""
-        self.up = not self.up
+        if self._swap(call):
+            return ev.Swapped(proposal, SwapOutcome.WON, self.revision)
+        return ev.Swapped(proposal, SwapOutcome.LOST)
 
     def apply_late(self) -> None:
         """One of the swaps that nobody waits for takes effect, if it still can."""
         if self.late:
             self._swap(self.late.pop(self.random.randrange(len(self.late))))
 
+    def impose(self, record: Record) -> None:
+        """Another hand swaps."""
+        self._swap(act.Swap(self.revision, record))
+
+    def displace(self, record: Record, revision: int) -> None:
+        """Answer with what is not the truth. Whoever brings that about takes so long that no call of before lasts."""
+        self.newest = Kept(self.record, self.revision)
+        self.record, self.revision = record, revision
+        self.late.clear()
+
+    def give_back(self) -> None:
+        """The newest record returns."""
+        if self.newest is not None:
+            self.record, self.revision, self.newest = self.newest.record, self.newest.revision, None
+
     def _swap(self, call: act.Swap) -> bool:
         if call.expected_revision != self.revision:
             return False
+        before = Kept(self.record, self.revision)
         self.record, self.revision = call.record, self.revision + 1
-        self.applied(call.record)
+        if self.newest is None:
+            self.past.append(before)
+            self.applied(before.record, call.record)
         return True

@@ -32,6 +32,11 @@ class Parcel:
         return isinstance(self.event, ev.Received)
 
     @property
+    def silent(self) -> bool:
+        """Whether it is that nothing was heard for too long."""
+        return isinstance(self.event, ev.SessionLost) and self.event.loss is ev.Loss.SILENT
+
+    @property
     def pushed(self) -> bool:
         """Pushes keep their order and other messages theirs, but either may overtake the other."""
         return self.data is not None
@@ -45,6 +50,8 @@ class LinkEnd:
     session: int = 0
     """The session that the node's core knows; 0 without one."""
     inbox: list[Parcel] = attrs.Factory(list)
+    clogged: bool = False
+    """Nothing comes through to this end, while the other way works."""
 
     def receive(self) -> Parcel:
         """Take what is heard next."""
@@ -58,6 +65,9 @@ class LinkEnd:
 
     def end(self, session: int, loss: ev.Loss) -> None:
         """Hear, behind some of what was under way, that the session is over, unless it was never heard of."""
+        if self.clogged:
+            self._fall_silent(session)
+            return
         begins = [i for i, each in enumerate(self.inbox) if isinstance(each.event, ev.SessionUp)]
         if begins and self.inbox[begins[-1]].session == session and self.random.random() < ONE_SIDED_CHANCE:
             del self.inbox[begins[-1] :]
@@ -67,6 +77,13 @@ class LinkEnd:
             for lost in lane[self.random.randint(0, len(lane)) :]:
                 self.inbox.remove(lost)
         self.inbox.append(Parcel(ev.SessionLost(loss), session))
+
+    def _fall_silent(self, session: int) -> None:
+        """Nothing of the session that was not heard by now ever is, not even how it ended."""
+        known = self.session == session
+        self.inbox = [each for each in self.inbox if each.session != session]
+        if known:
+            self.inbox.append(Parcel(ev.SessionLost(ev.Loss.SILENT), session))
 
     def clear(self) -> None:
         """The node crashed."""
@@ -94,9 +111,14 @@ class SimulatedLink:
     sessions: int = 0
     partitioned: bool = False
 
+    @property
+    def passable(self) -> bool:
+        """Whether a session can begin: its agreement needs both ways."""
+        return not (self.live or self.partitioned or self.ends[0].clogged or self.ends[1].clogged)
+
     def connect(self, incarnations: tuple[int, int]) -> None:
         """Begin a session between processes of these incarnations, in the order of the ends."""
-        if self.live or self.partitioned:
+        if not self.passable:
             return
         self.sessions += 1
         self.live = self.sessions
@@ -111,7 +133,7 @@ class SimulatedLink:
 
     def cut(self) -> None:
         """The connection ends, or falls silent; the ends need not agree which."""
-        self._end_with(*(ev.Loss.SILENT if self.random.random() < SILENT_CHANCE else ev.Loss.CLOSED for _ in self.ends))
+        self._end_with(*(self._some_loss() for _ in self.ends))
 
     def part(self, leaver: LinkEnd) -> None:
         """One end says goodbye behind all that it has said."""
@@ -119,13 +141,22 @@ class SimulatedLink:
         if session:
             for end in self.ends:
                 loss = ev.Loss.CLOSED if end is leaver else ev.Loss.GOODBYE
-                end.inbox.append(Parcel(ev.SessionLost(loss), session))
+                if end.clogged:
+                    end.end(session, loss)
+                else:
+                    end.inbox.append(Parcel(ev.SessionLost(loss), session))
 
-    def toggle_partition(self) -> None:
-        """Cut the nodes off each other, or let them connect again."""
-        self.partitioned = not self.partitioned
-        if self.partitioned:
-            self.cut()
+    def suspect(self, suspicious: LinkEnd) -> None:
+        """One end has heard nothing for so long that it gives the session up; the other one learns of that or not."""
+        self._end_with(*(ev.Loss.SILENT if end is suspicious else self._some_loss() for end in self.ends))
+
+    def partition(self) -> None:
+        """Cut the nodes off each other until the partition is lifted."""
+        self.partitioned = True
+        self.cut()
+
+    def _some_loss(self) -> ev.Loss:
+        return ev.Loss.SILENT if self.random.random() < SILENT_CHANCE else ev.Loss.CLOSED
 
     def _end_with(self, *losses: ev.Loss) -> None:
         session, self.live = self.live, 0

@@ -1,36 +1,163 @@
-"""The last events of a simulated pair, in columns, for whoever reads a failure."""
+"""The event history of a simulated pair: its digest, its last lines for whoever reads a failure, or all its lines."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from operator import attrgetter
+from typing import Any, Final
 
 import attrs
 
-from ctlha_trio.pair import Phase, actions as act, events as ev
+from ctlha_trio.pair import PairState, Phase, actions as act, events as ev
+
+LINES_KEPT: Final = 80
+LINES_HASHED_AT_ONCE: Final = 128
+TIMELINE_HEADER: Final = f"{'line':>7} {'time_s':>12} node {'phase':>12} -> {'phase after':12} epoch event => orders"
+"""Time is simulated, from the start of the seed; the epoch is the one that the node acts in after the event."""
 
 
 @attrs.frozen
 class EventLine:
-    """One step of one node. Put into words only when somebody asks."""
+    """One step of one node, or (``note``) what befell the world. Put into words only when somebody asks."""
 
-    node: str
-    before: Phase
-    after: Phase
-    epoch: int
-    event: ev.Event
-    ordered: tuple[act.Action, ...]
+    number: int
+    now_s: float
+    node: str = "-"
+    before: Phase | None = None
+    after: Phase | None = None
+    epoch: int = 0
+    event: ev.Event | None = None
+    ordered: tuple[act.Action, ...] = ()
+    note: str = ""
 
     def __str__(self) -> str:
-        """As columns."""
-        ordered = ", ".join(type(action).__name__ for action in self.ordered)
+        """As columns, under ``TIMELINE_HEADER``."""
+        place = f"{self.number:7} {self.now_s:12.6f} {self.node:>4}"
+        if self.event is None or self.before is None or self.after is None:
+            return f"{place} {self.note}"
+        ordered = ", ".join(map(_brief_order, self.ordered))
         phases = f"{self.before.name:>12} -> {self.after.name:12}"
-        return f"{self.node} {phases} e{self.epoch:<3} {_brief(self.event)} => {ordered}"
+        return f"{place} {phases} {self.epoch:5} {_brief(self.event)} => {ordered or 'nothing'}"
+
+
+@attrs.define(eq=False)
+class EventHistory:
+    """Every event and every order in one digest, the same for the same seed on any machine and Python."""
+
+    watch: Callable[[EventLine], None] | None = None
+    """Told of every line."""
+    events: int = 0
+    """Steps of a core."""
+    lines: deque[EventLine] = attrs.field(factory=lambda: deque(maxlen=LINES_KEPT))
+    _number: int = attrs.field(default=0, init=False)
+    _hash: Any = attrs.field(factory=hashlib.sha256, init=False)
+    _unhashed: list[tuple[object, ...]] = attrs.field(factory=list, init=False)
+
+    def stepped(  # noqa: PLR0917 (called at every step)
+        self,
+        now_s: float,
+        node: str,
+        before: PairState,
+        after: PairState,
+        event: ev.Event,
+        ordered: tuple[act.Action, ...],
+    ) -> None:
+        """A core took an event."""
+        self.events += 1
+        self._unhashed.append((now_s, node, canonical(event), *map(canonical, ordered)))
+        self._add(EventLine(self._number, now_s, node, before.phase, after.phase, after.epoch, event, ordered))
+
+    def noted(self, now_s: float, node: str, note: str) -> None:
+        """Something happened that no core was told of."""
+        self._unhashed.append((now_s, node, note))
+        self._add(EventLine(self._number, now_s, node, note=note))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything so far, in hexadecimal."""
+        self._hash_lines()
+        return str(self._hash.hexdigest())
+
+    def _add(self, line: EventLine) -> None:
+        self._number += 1
+        self.lines.append(line)
+        if self.watch is not None:
+            self.watch(line)
+        if len(self._unhashed) == LINES_HASHED_AT_ONCE:
+            self._hash_lines()
+
+    def _hash_lines(self) -> None:
+        for line in self._unhashed:
+            self._hash.update(repr(line).encode())
+        self._unhashed.clear()
+
+
+_PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
+"""Types whose ``repr`` is the same for the same value, everywhere."""
+_FIELDS: Final[dict[type, Callable[[Any], tuple[object, ...]]]] = {}
+
+
+def canonical(value: Any) -> object:
+    """The value as nested tuples of plain values."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is tuple:
+        return tuple([each if type(each) in _PLAIN else canonical(each) for each in value])
+    if isinstance(value, Enum):
+        return value.value
+    fields = _FIELDS.get(kind)
+    if fields is None:
+        fields = _FIELDS[kind] = _fields_of(kind)
+    return (kind.__name__, *[each if type(each) in _PLAIN else canonical(each) for each in fields(value)])
+
+
+def _fields_of(kind: type) -> Callable[[Any], tuple[object, ...]]:
+    names = [field.name for field in attrs.fields(kind)]
+    match names:
+        case []:
+            return lambda _: ()
+        case [name]:
+            get = attrgetter(name)
+            return lambda value: (get(value),)
+        case _:
+            return attrgetter(*names)
 
 
 def _brief(event: ev.Event) -> str:
     match event:
         case ev.RecordRead():
             record = event.record
-            return f"RecordRead e{record.epoch} {record.primary} {record.members} r{event.revision}"
+            members = "+".join(record.members)
+            return f"RecordRead(epoch={record.epoch}, primary={record.primary}, members={members}, r{event.revision})"
         case ev.Persisted():
-            return f"Persisted e{event.metadata.epoch} {event.metadata.copy.value}"
+            return f"Persisted(epoch={event.metadata.epoch}, {event.metadata.copy.value})"
+        case ev.TimerFired():
+            return f"TimerFired({event.timer.value})"
+        case ev.SessionLost():
+            return f"SessionLost({event.loss.value})"
+        case ev.Submitted():
+            operation = event.operation
+            return f"Submitted({operation.kind.name} {operation.offset}+{operation.size}, ticket={event.ticket})"
         case ev.Received():
             return str(event.message)
         case _:
             return str(event)
+
+
+def _brief_order(action: act.Action) -> str:
+    match action:
+        case act.Send():
+            return f"Send({type(action.message).__name__})"
+        case act.Answer():
+            return f"Answer({action.ticket} {action.outcome.name})"
+        case act.Moved():
+            return f"Moved({action.phase.name}: {action.why})"
+        case act.Swap():
+            record = action.record
+            return f"Swap(epoch={record.epoch}, primary={record.primary}, members={'+'.join(record.members)})"
+        case act.SetTimer() | act.CancelTimer():
+            return f"{type(action).__name__}({action.timer.value})"
+        case _:
+            return type(action).__name__

@@ -5,7 +5,7 @@ from random import Random
 
 import attrs
 
-from ctlha_trio.pair import Metadata, PairState, actions as act, events as ev
+from ctlha_trio.pair import Metadata, PairState, Phase, actions as act, events as ev
 from ctlha_trio.testing._core_arbiter import Call
 from ctlha_trio.testing._core_link import Blocks, LinkEnd
 
@@ -66,9 +66,27 @@ class SimulatedNode:
     disk: list[UnderWay] = attrs.Factory(list)
     calls: deque[ArbiterCall] = attrs.Factory(deque)
     """One after the other, as the driver makes them."""
-    timers: set[ev.Timer] = attrs.Factory(set)
+    timers: dict[ev.Timer, float] = attrs.Factory(dict)
+    """Those that run, with the delay of each in seconds."""
     held: dict[int, Blocks] = attrs.Factory(dict)
     """Ranges read for a comparison, by sequence."""
+    paused: bool = False
+    """The process stands still; what it has asked of others goes on."""
+    kept_down: bool = False
+    """Nobody starts it."""
+    excused: set[str] = attrs.Factory(set)
+    """Reasons to end that this process was given."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process runs and takes no part any more."""
+        state = self.state
+        return state is not None and (state.phase is Phase.STOPPED or state.phase is Phase.LEFT)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it would agree to a session."""
+        return self.state is not None and not self.paused and not self.ended
 
     def begin_disk_call(self, call: DiskCall, data: Blocks | None = None) -> None:
         """A call is made. ``AssertionError`` if it writes what another call writes: they could end in any order."""
@@ -84,6 +102,8 @@ class SimulatedNode:
 
     def pick_disk_call(self) -> UnderWay:
         """Some call ends: any, but metadata is made durable in the order in which it was ordered."""
+        if len(self.disk) == 1:
+            return self.disk.pop()
         persists = [each for each in self.disk if isinstance(each.call, act.Persist)]
         possible = [each for each in self.disk if each not in persists[1:]]
         quick = [each for each in possible if not each.slow]
@@ -123,6 +143,9 @@ class SimulatedNode:
     def forget(self) -> None:
         """All that a process holds."""
         self.state = None
+        self.paused = False
         self.link.clear()
-        for held in (self.disk, self.calls, self.timers, self.held):
-            held.clear()
+        self.disk.clear()
+        self.calls.clear()
+        self.timers.clear()
+        self.held.clear()

@@ -1,365 +1,310 @@
-"""Both pair cores, an arbiter, a link, disks and clients in one seeded event loop: no Trio, no bytes, no clock.
+"""A simulated pair in one seeded event loop: no Trio, no bytes; a clock that is simulated and passes by chance.
 
-Anything that the seams allow may happen next; timers fire whenever the seed says so, for the protocol must be safe
-without clocks. ``CoreWorld.run`` makes trouble, ``CoreWorld.heal`` ends it and demands that the pair comes together.
+Everything that may happen next has a rate, in happenings a second; which one it is and how long it took are drawn by
+these rates. Lanes and timers know no deadlines: the protocol must be safe in every order, and any order can come.
+``CoreWorld.run`` makes trouble, ``CoreWorld.heal`` ends it and demands that the pair comes together.
 """
 
-from collections import deque
+from bisect import bisect
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from random import Random
+from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import (
-    Copy,
-    Metadata,
-    PairState,
-    Phase,
-    Record,
-    accepts,
-    actions as act,
-    boot,
-    events as ev,
-    messages as msg,
-    step_pair,
-)
-from ctlha_trio.testing._core_arbiter import SimulatedArbiter
-from ctlha_trio.testing._core_clients import FLIGHTS_MAX, SimulatedClients
-from ctlha_trio.testing._core_link import Blocks, LinkEnd, SimulatedLink
-from ctlha_trio.testing._core_log import EventLine
-from ctlha_trio.testing._core_node import BLOCK_BYTES, BLOCKS, ArbiterCall, SimulatedNode, UnderWay, digest_of
+from ctlha_trio.pair import Phase, accepts, events as ev
+from ctlha_trio.testing._core_clients import FLIGHTS_MAX
+from ctlha_trio.testing._core_faults import FAULTS
+from ctlha_trio.testing._core_log import EventHistory, EventLine
+from ctlha_trio.testing._core_node import SimulatedNode
+from ctlha_trio.testing._core_pair import NODES, SimulatedPair
 from ctlha_trio.testing._core_trouble import (
     CALM,
+    CLOCK_FACTORS,
     EPISODE_STEPS,
-    FAULTS,
-    LANES,
-    TIMER_RATES,
-    Choices,
+    ROUND_STEPS,
+    NodePace,
     Pace,
+    some_faults,
     troubled_pace,
 )
 
-NODES = ("a", "b")
-HEAL_STEPS = 15_000
-"""Far more than the slowest seed needs, so that only a pair that is stuck reaches it."""
-SELDOM = 0.05
-"""What changes nothing nearly always: a poll of the record, a client at a node that sends it away."""
-DRAG = 0.01
-"""Of the pace of a disk at which only slow calls are under way."""
+HEAL_STEPS: Final = 15_000
+HEAL_S: Final = 120.0
+"""Far more than the slowest seed needs, so that only a pair that is stuck reaches either."""
+SELDOM: Final = 0.03
+"""Of the pace of what changes nothing: a client at a node that sends it away, a poll of a record that is known."""
+DRAG: Final = 0.01
+"""Of the pace of a disk at which only slow calls are under way, and of an arbiter that is slow."""
+SUSPICION_S: Final = 0.9
+"""Silence after which an end gives its session up."""
 
-_ENDED = frozenset({Phase.STOPPED, Phase.LEFT})
-_GOOD_REASONS_TO_END = frozenset({"store-failed", "asked"})
-MARK_CHANCE = 0.5
-"""That a disk which failed still takes the mark that it did."""
-_LOG_LINES = 80
+SHORTEST_S: Final = 0.001
+"""Of a timer."""
+
+Do = Callable[[], None]
+_POLL, _RETRY = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY
+
+
+@attrs.frozen(eq=False)
+class _Seat:
+    """A node at its pace, with everything that may happen to it: made once, for it is looked at before every step."""
+
+    node: SimulatedNode
+    pace: NodePace
+    start: Do
+    resume: Do
+    take_down_ended: Do
+    deliver: Do
+    end_disk_call: Do
+    go_on_with_arbiter_call: Do
+    submit: Do
+    unclog: Do
+    suspect: Do
+    fire: dict[ev.Timer, Do]
 
 
 @attrs.define(eq=False)
 class CoreWorld:
-    """One seeded run, of all faults or of those that are named.
+    """One seeded run, of some faults that the seed chooses or of those that are named.
 
     Everything that it demands is an ``AssertionError`` with the seed and the last events.
     """
 
     seed: int
-    faults: tuple[str, ...] = tuple(FAULTS)
-    timers: tuple[float, ...] = TIMER_RATES
+    faults: tuple[str, ...] | None = None
+    clocks: tuple[float, ...] = CLOCK_FACTORS
+    watch: Callable[[EventLine], None] | None = None
+    """Told of every line of the event history."""
     random: Random = attrs.field(init=False)
-    arbiter: SimulatedArbiter = attrs.field(init=False)
-    link: SimulatedLink = attrs.field(init=False)
-    nodes: dict[str, SimulatedNode] = attrs.field(init=False)
-    clients: SimulatedClients = attrs.field(init=False)
-    incarnations: int = 0
-    events: int = 0
-    log: deque[tuple[int, "EventLine | str"]] = attrs.field(factory=lambda: deque(maxlen=_LOG_LINES), init=False)
-    """The latest events, with their numbers."""
-    _pace: Pace = attrs.field(default=CALM, init=False)
-    phases_seen: set[tuple[Phase, Phase]] = attrs.Factory(set)
+    pair: SimulatedPair = attrs.field(init=False)
+    idle_s: float = 0.0
+    """Time that was jumped over."""
+    pace: Pace = attrs.field(default=CALM, init=False)
+    _rates: list[float] = attrs.field(factory=list, init=False)
+    _moves: list[Do] = attrs.field(factory=list, init=False)
+    """What may happen next, beside its rates."""
+    _seats: "list[_Seat]" = attrs.field(factory=list, init=False)
+    _fault_rates: list[float] = attrs.field(factory=list, init=False)
+    _fault_moves: list[Do] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Make an arbiter and two nodes that hold the same zeros."""
+        """Make the pair, from which nothing runs yet."""
         self.random = Random(self.seed)
-        record = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=NODES, proposal="init")
-        self.link = SimulatedLink((LinkEnd(self.random), LinkEnd(self.random)), self.random)
-        self.nodes = {
-            name: SimulatedNode(name, peer, self.random, _first_metadata(name), end)
-            for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
-        }
-        self.clients = SimulatedClients(self.random, self.nodes, lambda: self.arbiter.record)
-        self.arbiter = SimulatedArbiter(record, self.random, lambda _: self.clients.check_members())
-
-    # What may happen next.
+        self.pair = SimulatedPair(self.random, EventHistory(self.watch))
+        if self.faults is None:
+            self.faults = some_faults(self.random)
+        self.go_at(CALM)
 
     def run(self, steps: int) -> None:
-        """Trouble: ``steps`` random happenings, from a pair that has just come together."""
-        self.heal()
+        """Trouble: ``steps`` random happenings, in rounds that each begin with a pair that has just come together."""
+        assert self.faults is not None
         for step in range(steps):
+            if step % ROUND_STEPS == 0:
+                self.heal()
             if step % EPISODE_STEPS == 0:
-                self._pace = troubled_pace(self.random, NODES, self.faults, self.timers)
-            self._happen(self._possible())
+                self.go_at(troubled_pace(self.random, NODES, self.faults, self.clocks))
+            self.step()
 
     def heal(self) -> None:
         """End all trouble and demand that the pair comes together: both members, both copies equal."""
-        self._pace = CALM
-        self.link.partitioned = False
-        self.arbiter.up = True
-        for _ in range(HEAL_STEPS):
-            if self._together():
-                break
-            self._happen(self._possible())
-        else:
-            raise self._failure("the pair did not come together")
-        copies = [node.blocks for node in self.nodes.values()]
+        self.relieve()
+        self.go_at(CALM)
+        self.go_on_until(self._together, HEAL_S, "the pair did not come together")
+        self._settle()
+
+    def settle(self) -> None:
+        """If the pair happens to be together, demand that both copies are equal, and forget how that came about."""
+        if self._together():
+            self._settle()
+
+    def _settle(self) -> None:
+        copies = [node.blocks for node in self.pair.nodes.values()]
         if copies[0] != copies[1]:
-            raise self._failure(f"copies differ: {copies}")
-        self._checked(self.clients.check_members)
+            raise self.failure(f"I7: copies differ: {copies}")
+        self._checked(self.pair.invariants.check_members)
+        self.pair.clients.start_over(copies[0])
 
-    def _possible(self) -> Choices:
-        """Everything that can happen now, with its weight."""
-        choices: Choices = []
-        for node in self.nodes.values():
-            if node.state is None:
-                choices.append((3, partial(self._start, node)))
-                continue
-            if node.state.phase in _ENDED:
-                choices.append((3, partial(self._take_down_ended, node, node.state)))
-            lanes = (node.link.inbox, node.disk, node.calls)
-            goes_on = (self._deliver, self._end_disk_call, self._go_on_with_arbiter_call)
-            for lane, waiting, go_on in zip(LANES, lanes, goes_on, strict=True):
-                if waiting:
-                    drag = DRAG if waiting is node.disk and node.drags() else 1
-                    choices.append((self._pace.lane(node.name, lane) * drag, partial(go_on, node)))
-            for timer in sorted(node.timers, key=lambda each: each.value):
-                seldom = SELDOM if timer is ev.Timer.RECORD_POLL else 1
-                choices.append((self._pace.timers * seldom, partial(self._fire_timer, node, timer)))
-            if len(node.state.flights) < FLIGHTS_MAX and node.name in self._pace.clients:
-                seldom = 1 if accepts(node.state) else SELDOM
-                choices.append((self._pace.clients[node.name] * seldom, partial(self._submit, node)))
-        if not self.link.live:
-            choices.append((self._pace.connect, self._connect))
-        for fault, rate in self._pace.faults.items():
-            choices.append((rate, getattr(self, f"_{fault}")))
-        if self.link.partitioned:
-            choices.append((1, self.link.toggle_partition))
-        if not self.arbiter.up:
-            choices.append((1, self.arbiter.toggle))
-        return choices
+    def relieve(self) -> None:
+        """End everything that is wrong around the processes."""
+        self.pair.link.partitioned = False
+        self.pair.arbiter.up = True
+        self.pair.arbiter.slow = False
+        self._give_back()
+        for node in self.pair.nodes.values():
+            node.paused = node.kept_down = node.link.clogged = False
 
-    def _together(self) -> bool:
-        states = [node.state for node in self.nodes.values() if node.state is not None]
-        idle = all(not node.disk and not node.link.inbox for node in self.nodes.values())
-        phases = {state.phase for state in states}
-        return idle and phases == {Phase.MIRRORING, Phase.FOLLOWING} and not any(state.flights for state in states)
+    def go_at(self, pace: Pace) -> None:
+        """From now on."""
+        self.pace = pace
+        self._seats = [self._seat(node, pace.of(name)) for name, node in self.pair.nodes.items()]
+        faults = [(rate, partial(self._do_fault, name)) for name, rate in pace.faults.items()]
+        self._fault_rates = [rate for rate, _ in faults]
+        self._fault_moves = [do for _, do in faults]
 
-    def _happen(self, choices: Choices) -> None:
-        weights = [weight for weight, _ in choices]
-        self._checked(self.random.choices([do for _, do in choices], weights)[0])
+    def go_on_until(self, reached: Callable[[], bool], limit_s: float, otherwise: str) -> None:
+        """``AssertionError`` if so much time, or a very great number of steps, is not enough."""
+        end_s = self.pair.clock.now_s + limit_s
+        for _ in range(HEAL_STEPS):
+            if reached():
+                return
+            if self.pair.clock.now_s > end_s:
+                break
+            self.step()
+        raise self.failure(otherwise)
 
-    def _checked(self, do: Callable[[], None]) -> None:
+    def step(self) -> None:
+        """Let the next thing happen."""
+        idle = self._look_around()
+        if not self._rates:
+            raise self.failure("nothing can happen any more")
+        bounds = list(accumulate(self._rates))
+        total = bounds[-1]
+        waited_s = self.pair.clock.advance(total)
+        if idle:
+            self.idle_s += waited_s
+        self._checked(self._moves[bisect(bounds, self.random.random() * total, 0, len(bounds) - 1)])
+
+    def failure(self, what: str) -> AssertionError:
+        """What is wrong, with the seed and the last events."""
+        return AssertionError("\n".join((f"seed {self.seed}: {what}", *map(str, self.pair.history.lines))))
+
+    def _checked(self, do: Do) -> None:
         try:
             do()
         except AssertionError as error:
-            raise self._failure(str(error)) from error
+            raise self.failure(str(error)) from error
 
-    def _failure(self, what: str) -> AssertionError:
-        lines = (f"{number:6} {line}" for number, line in self.log)
-        return AssertionError("\n".join((f"seed {self.seed}: {what}", *lines)))
+    def _together(self) -> bool:
+        first, second = self.pair.nodes.values()
+        one, other = first.state, second.state
+        if one is None or other is None:
+            return False
+        if one.phase is Phase.FOLLOWING:
+            one, other = other, one
+        if one.phase is not Phase.MIRRORING or other.phase is not Phase.FOLLOWING:
+            return False
+        return not (one.flights or first.disk or second.disk or first.link.inbox or second.link.inbox)
 
-    def _any_running(self, condition: Callable[[PairState], bool]) -> SimulatedNode | None:
-        nodes = [node for node in self.nodes.values() if node.state is not None and condition(node.state)]
-        return self.random.choice(nodes) if nodes else None
+    # What may happen next.
 
-    def _deliver(self, node: SimulatedNode) -> None:
-        parcel = node.link.receive()
-        self._feed(node, parcel.event, parcel.data)
+    def _look_around(self) -> bool:
+        """Find everything that can happen now. True if nothing was under way and what changes nothing was left out."""
+        self._rates.clear()
+        self._moves.clear()
+        polls: list[tuple[float, Do]] = []
+        busy = False
+        for seat in self._seats:
+            busy |= self._look_at_node(seat, polls)
+        idle = not busy and self.pair.arbiter.newest is None
+        if not idle:
+            for rate, do in polls:
+                self._may(rate, do)
+        self._look_at_surroundings()
+        self._rates += self._fault_rates
+        self._moves += self._fault_moves
+        return idle
 
-    def _end_disk_call(self, node: SimulatedNode) -> None:
-        self._end(node, node.pick_disk_call())
+    def _may(self, rate: float, do: Do) -> None:
+        self._rates.append(rate)
+        self._moves.append(do)
 
-    def _go_on_with_arbiter_call(self, node: SimulatedNode) -> None:
-        """Execute the oldest call of a node, or let the node hear the answer."""
-        oldest = node.calls[0]
-        if oldest.answer is None:
-            oldest.answer = self.arbiter.execute(oldest.call)
-        else:
-            node.calls.popleft()
-            self._feed(node, oldest.answer)
+    def _look_at_node(self, seat: "_Seat", polls: list[tuple[float, Do]]) -> bool:
+        """Whether more is under way than calls of the arbiter that change nothing."""
+        pair, node, pace = self.pair, seat.node, seat.pace
+        state, link = node.state, node.link
+        if state is None:
+            if not node.kept_down:
+                self._may(self.pace.boot, seat.start)
+            return False
+        if node.calls and (not node.paused or node.calls[0].answer is None):
+            self._may(pace.arbiter * DRAG if pair.arbiter.slow else pace.arbiter, seat.go_on_with_arbiter_call)
+        if node.paused:
+            self._may(self.pace.relief, seat.resume)
+            return True
+        if node.ended:
+            self._may(self.pace.boot if pair.arbiter.newest is None else self.pace.boot * DRAG, seat.take_down_ended)
+        if link.inbox and not (link.clogged and pair.link.live):
+            # Silence takes its time to be noticed, and that by the node's own clock.
+            self._may(pace.clock / SUSPICION_S if link.inbox[0].silent else pace.link, seat.deliver)
+        if node.disk:
+            self._may(pace.disk * DRAG if node.drags() else pace.disk, seat.end_disk_call)
+        busy = bool(link.inbox or node.disk or node.calls or state.flights)
+        known = pair.arbiter.known_to(state)
+        for timer, delay_s in node.timers.items():
+            rate, do = pace.clock / max(delay_s, SHORTEST_S), seat.fire[timer]
+            if known and (timer is _POLL or (timer is _RETRY and not pair.arbiter.up)):
+                polls.append((rate * SELDOM, do))
+            else:
+                busy = True
+                self._may(rate, do)
+        if pace.clients and len(state.flights) < FLIGHTS_MAX:
+            self._may(pace.clients if accepts(state) else pace.clients * SELDOM, seat.submit)
+        return busy
 
-    def _fire_timer(self, node: SimulatedNode, timer: ev.Timer) -> None:
-        node.timers.discard(timer)
-        self._feed(node, ev.TimerFired(timer))
+    def _look_at_surroundings(self) -> None:
+        link, arbiter, relief = self.pair.link, self.pair.arbiter, self.pace.relief
+        first, second = self._seats
+        if not link.live and link.passable and first.node.reachable and second.node.reachable:
+            self._may(self.pace.connect, self.pair.connect)
+        if link.partitioned:
+            self._may(relief, self._end_partition)
+        for seat, peer in ((first, second.node), (second, first.node)):
+            node = seat.node
+            if node.link.clogged:
+                self._may(relief, seat.unclog)
+            if (node.link.clogged or peer.paused) and link.live and node.state is not None and not node.paused:
+                self._may(seat.pace.clock / SUSPICION_S, seat.suspect)
+        if not arbiter.up:
+            self._may(relief, self._start_arbiter)
+        if arbiter.slow:
+            self._may(relief, self._hasten_arbiter)
+        if arbiter.newest is not None:
+            self._may(relief * SELDOM, self._give_back)
 
-    def _submit(self, node: SimulatedNode) -> None:
-        self._feed(node, self.clients.ask(node, self._pace.kinds[node.name]))
-
-    def _cut(self) -> None:
-        self.link.cut()
-
-    def _part(self) -> None:
-        if not self.link.partitioned:
-            self.link.toggle_partition()
-
-    def _fail_arbiter(self) -> None:
-        self.arbiter.up = False
-
-    def _apply_late(self) -> None:
-        self.arbiter.apply_late()
-
-    def _connect(self) -> None:
-        states = [node.state for node in self.nodes.values()]
-        incarnations = [s.incarnation for s in states if s is not None and s.phase not in _ENDED]
-        if len(incarnations) == len(NODES):
-            self.link.connect((incarnations[0], incarnations[1]))
-
-    def _hand_over(self) -> None:
-        node = self._any_running(lambda state: state.phase is Phase.MIRRORING)
-        if node is not None:
-            self._feed(node, ev.HandoverAsked())
-
-    def _leave(self) -> None:
-        node = self._any_running(lambda _: True)
-        if node is not None:
-            self._feed(node, ev.StopAsked("asked"))
-
-    def _fail_disk(self) -> None:
-        """Two copies survive the loss of one: never of both, and never of the only one that counts."""
-        node = self._any_running(lambda state: state.swap is None)
-        failed = any(each.metadata.copy is not Copy.MEMBER for each in self.nodes.values())
-        if node is None or failed or self.arbiter.late or self.arbiter.record.members != NODES:
-            return
-        node.disk.clear()
-        self._feed(node, ev.StoreFailed())
-
-    def _take_down_ended(self, node: SimulatedNode, state: PairState) -> None:
-        """As a person does with a node that ended, and had a reason."""
-        if state.why not in _GOOD_REASONS_TO_END:
-            raise AssertionError(f"{node.name} stopped: {state.why}")
-        self._take_down(node)
-
-    def _start(self, node: SimulatedNode) -> None:
-        self.incarnations += 1
-        self._note(f"{node.name} starts as {self.incarnations}")
-        node.state, first = boot(
-            me=node.name,
-            peer=node.peer,
-            incarnation=self.incarnations,
-            size_bytes=BLOCKS * BLOCK_BYTES,
-            metadata=node.metadata,
+    def _seat(self, node: SimulatedNode, pace: NodePace) -> _Seat:
+        pair = self.pair
+        return _Seat(
+            node,
+            pace,
+            start=partial(pair.start, node),
+            resume=partial(pair.resume, node),
+            take_down_ended=partial(pair.take_down_ended, node),
+            deliver=partial(pair.deliver, node),
+            end_disk_call=partial(pair.end_disk_call, node),
+            go_on_with_arbiter_call=partial(pair.go_on_with_arbiter_call, node),
+            submit=partial(pair.submit, node, pace.kinds),
+            unclog=partial(self._unclog, node),
+            suspect=partial(pair.link.suspect, node.link),
+            fire={timer: partial(pair.fire_timer, node, timer) for timer in ev.Timer},
         )
-        for action in first:
-            self._carry_out(node, action)
 
-    def _crash(self) -> None:
-        node = self._any_running(lambda _: True)
-        if node is not None:
-            self._take_down(node)
+    def _do_fault(self, name: str) -> None:
+        self.pair.faults_done.add(name)
+        FAULTS[name].do(self.pair)
 
-    def _take_down(self, node: SimulatedNode) -> None:
-        self._note(f"{node.name} ends")
-        self.arbiter.late.extend(node.crash())
-        self.link.cut()
-        node.forget()
-        self.clients.crashed(node)
+    # Relief.
 
-    # The driver.
+    def _end_partition(self) -> None:
+        self.pair.note("-", "the partition ends")
+        self.pair.link.partitioned = False
 
-    def _feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
-        before = node.state
-        assert before is not None
-        node.state, ordered = step_pair(before, event)
-        self.phases_seen.add((before.phase, node.state.phase))
-        self._note(EventLine(node.name, before.phase, node.state.phase, node.state.epoch, event, ordered))
-        if node.state.epoch < before.epoch:
-            raise AssertionError(f"{node.name} went back from epoch {before.epoch} to {node.state.epoch}")
-        copied = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData)
-        for action in ordered:
-            self._carry_out(node, action, data, copied=copied)
+    def _unclog(self, node: SimulatedNode) -> None:
+        self.pair.note(node.name, "hears again")
+        node.link.clogged = False
 
-    def _carry_out(  # noqa: PLR0912 (one case for each kind of action)
-        self, node: SimulatedNode, action: act.Action, placed: Blocks | None = None, *, copied: bool = False
-    ) -> None:
-        match action:
-            case act.Send():
-                self.link.send(node.link, action.message)
-            case act.PushWrite() | act.PushCopy():
-                self._push(node, action)
-            case act.ReadRecord() | act.Swap():
-                node.calls.append(ArbiterCall(action))
-            case act.SetTimer():
-                node.timers.add(action.timer)
-            case act.CancelTimer():
-                node.timers.discard(action.timer)
-            case act.Answer():
-                self.clients.answered(node, action)
-            case act.Goodbye():
-                self.link.part(node.link)
-            case act.CondemnCopy():
-                if self.random.random() < MARK_CHANCE:
-                    node.condemn(action.metadata)
-            case act.StoreWrite():
-                block = action.operation.offset // BLOCK_BYTES
-                node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
-            case act.StoreMirrored():
-                if copied and node.metadata.copy not in {Copy.RESYNCING, Copy.REWRITING}:
-                    raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
-                assert placed is not None, "a write was ordered without its data"
-                node.begin_disk_call(action, placed)
-            case act.Persist() | act.FetchRead() | act.SendCompare() | act.CompareRange():
-                node.begin_disk_call(action)
-            case act.Moved() | act.HandoverEnded():
-                pass
+    def _start_arbiter(self) -> None:
+        self.pair.note("-", "the arbiter is up")
+        self.pair.arbiter.up = True
 
-    def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
-        match action:
-            case act.PushWrite(operation=operation):
-                write = msg.MirrorWrite(
-                    epoch=action.epoch,
-                    sequence=action.sequence,
-                    previous=action.previous,
-                    offset=operation.offset,
-                    size=operation.size,
-                )
-                data = {operation.offset // BLOCK_BYTES: self.clients.values[action.ticket]}
-                self.link.send(node.link, write, data)
-            case act.PushCopy():
-                copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
-                self.link.send(node.link, copy, node.held.pop(action.sequence))
+    def _hasten_arbiter(self) -> None:
+        self.pair.note("-", "the arbiter is quick again")
+        self.pair.arbiter.slow = False
 
-    def _end(self, node: SimulatedNode, ended: UnderWay) -> None:
-        node.apply(ended)
-        match ended.call:
-            case act.Persist() as call:
-                self._feed(node, ev.Persisted(call.metadata))
-            case act.StoreWrite() | act.StoreMirrored() as call:
-                self._feed(node, ev.Stored(call.sequence))
-            case act.FetchRead() as call:
-                self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
-                self._feed(node, ev.Fetched(call.sequence))
-            case act.SendCompare() as call:
-                if ended.session == node.link.session:
-                    held = node.held[call.sequence] = node.read(call.offset, call.size)
-                    compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
-                    self.link.send(node.link, compare)
-            case act.CompareRange() as call:
-                equal = digest_of(node.read(call.offset, call.size)) == call.digest
-                self._feed(node, ev.RangeCompared(call.session, call.sequence, equal))
-
-    def _note(self, line: "EventLine | str") -> None:
-        self.events += 1
-        self.log.append((self.events, line))
-
-
-def _first_metadata(name: str) -> Metadata:
-    return Metadata(
-        cluster="c",
-        node=name,
-        resource="r",
-        lineage="l",
-        arbiter="x",
-        epoch=1,
-        revision=1,
-        primary="a",
-        members=NODES,
-        copy=Copy.MEMBER,
-    )
+    def _give_back(self) -> None:
+        if self.pair.arbiter.newest is not None:
+            self.pair.note("-", "the arbiter has its newest record again")
+            self.pair.arbiter.give_back()
+            self.pair.excuses = frozenset()

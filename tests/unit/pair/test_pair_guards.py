@@ -87,6 +87,37 @@ def test_a_newer_record_in_this_node_s_name_is_a_twin_s() -> None:
     assert not [action for action in ordered if isinstance(action, act.Swap)]
 
 
+@pytest.mark.parametrize(
+    ("cluster", "lineage", "reason"), [("other", "l", "foreign-record"), ("c", "other", "foreign-lineage")]
+)
+def test_another_pair_s_record_is_no_twin_s(cluster: str, lineage: str, reason: str) -> None:
+    """Whoever reads the reason looks for what is wrong: the arbiter's address, and not a copy of this node."""
+    state = alone()
+    assert state.record is not None
+    record = state.record.succeed(primary="a", members=("a",), proposal="9" * 32)
+    state, _ = feed(state, ev.RecordRead(attrs.evolve(record, cluster=cluster, lineage=lineage), 4))
+    assert (state.phase, state.why) == (Phase.STOPPED, reason)
+
+
+def test_a_target_whose_source_has_moved_on_in_the_same_session_begins_anew() -> None:
+    """The source lost the swap that would have admitted it, claimed again, and offers its copy as of that epoch."""
+    state, _ = feed(
+        started("b", ALONE, 2, Copy.RESYNCING),
+        ev.RecordRead(ALONE, 2),
+        ev.SessionUp(PEER),
+        ev.Received(msg.Standing(2, 2, Phase.ALONE, 0)),
+        ev.Received(msg.ResyncStart(2, 2)),
+    )
+    assert state.persisting is not None
+    state, _ = feed(state, ev.Persisted(state.persisting))
+    assert state.phase is Phase.RESYNCING
+    claimed = ALONE.succeed(primary="a", members=("a",), proposal="2")
+    state, _ = feed(state, ev.Received(msg.Standing(3, 3, Phase.ALONE, 0)), ev.RecordRead(claimed, 3))
+    assert (state.phase, state.epoch) == (Phase.OUTDATED, 3)
+    state, ordered = feed(state, ev.Received(msg.ResyncStart(3, 3)))
+    assert [type(action) for action in ordered] == [act.Persist]
+
+
 def copying() -> tuple[PairState, int]:
     """``a`` copies to ``b``; the sequence of the range that is being compared."""
     said = (

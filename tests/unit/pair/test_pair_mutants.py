@@ -7,10 +7,12 @@ Some rules have no mutant, for other rules do their work in all but the rarest r
 epoch cannot come in a session whose operations were drained at each change of the epoch. A probe cannot reach a
 secondary that took over: it has lost the session first. An unknown swap taken as lost makes a node wait and claim on
 the same revision, where only one of the two swaps can win. A push out of the order of the sequences shows after two
-flaps in a row. ``test_pair_core`` holds the core to these rules.
+flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
+after. ``test_pair_core`` holds the core to these rules.
 """
 
 from collections.abc import Callable
+from time import perf_counter
 
 import attrs
 import pytest
@@ -18,6 +20,7 @@ import pytest
 from ctlha_trio.pair import (
     Copy,
     Operation,
+    OperationKind,
     Outcome,
     Phase,
     Record,
@@ -35,7 +38,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._state import Flight, Stage
 from ctlha_trio.pair._step import Step
-from ctlha_trio.testing._core_trouble import TIMER_RATES
+from ctlha_trio.testing._core_trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core_world import CoreWorld
 
 SEEDS = 150
@@ -43,7 +46,7 @@ STEPS = 900
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
-EARLY, LATE = TIMER_RATES[-1:], TIMER_RATES[:1]
+EARLY, LATE = CLOCK_FACTORS[-1:], CLOCK_FACTORS[:1]
 
 
 @attrs.frozen
@@ -51,36 +54,53 @@ class Trouble:
     """That which shows a mutant soonest; the world must find it among nothing else."""
 
     faults: tuple[str, ...]
-    timers: tuple[float, ...]
+    clocks: tuple[float, ...]
 
     def world(self, seed: int) -> CoreWorld:
-        return CoreWorld(seed, self.faults, self.timers)
+        return CoreWorld(seed, self.faults, self.clocks)
 
 
 MUTANTS: dict[str, tuple[Plant, Trouble]] = {}
 
 
-def mutant(*faults: str, timers: tuple[float, ...] = TIMER_RATES) -> Callable[[Plant], Plant]:
+def mutant(*faults: str, clocks: tuple[float, ...] = CLOCK_FACTORS) -> Callable[[Plant], Plant]:
     def enter(plant: Plant) -> Plant:
-        MUTANTS[plant.__name__] = plant, Trouble(faults, timers)
+        MUTANTS[plant.__name__] = plant, Trouble(faults, clocks)
         return plant
 
     return enter
 
 
-def first_failure(trouble: Trouble) -> str:
-    """What the world says of the first seed that it does not survive; empty if it survives all."""
+@attrs.frozen
+class Death:
+    """How the world noticed a mutant."""
+
+    problem: str
+    """What it said of the first seed that it did not survive; empty if it survived all."""
+    seeds: int
+    """That it took."""
+    took_s: float
+
+    def __str__(self) -> str:
+        return f"{self.seeds} seeds, {self.took_s:.1f} s: {self.problem or 'survived'}"
+
+
+def first_failure(trouble: Trouble) -> Death:
+    started_s = perf_counter()
+    problem, seed = "", 0
     for seed in range(SEEDS):
         world = trouble.world(seed)
         try:
             world.run(STEPS)
             world.heal()
         except AssertionError as error:
-            return str(error).splitlines()[0]
+            problem = str(error).splitlines()[0]
         except Exception as error:
             # An order that cannot be carried out is a death too.
-            return f"seed {seed}: {error!r}"
-    return ""
+            problem = f"seed {seed}: {error!r}"
+        if problem:
+            break
+    return Death(problem, seed + 1, perf_counter() - started_s)
 
 
 # Going alone.
@@ -100,7 +120,7 @@ def acknowledges_alone_before_the_swap(patch: Patch) -> None:
     patch.setattr(membership, "suspend", suspend)
 
 
-@mutant("cut", timers=EARLY)
+@mutant("cut", clocks=EARLY)
 def acknowledges_alone_before_it_is_persisted(patch: Patch) -> None:
     plain = membership.secure
 
@@ -111,7 +131,7 @@ def acknowledges_alone_before_it_is_persisted(patch: Patch) -> None:
     patch.setattr(membership, "secure", secure)
 
 
-@mutant("cut", timers=EARLY)
+@mutant("cut", clocks=EARLY)
 def does_not_drain_before_it_serves_alone(patch: Patch) -> None:
     def secured(step: Step) -> None:
         if step.state.phase is Phase.SECURING and step.state.stage is Stage.DRAINING:
@@ -137,7 +157,7 @@ def takes_an_unknown_swap_as_won(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.WON)
 
 
-@mutant("cut", "fail_arbiter", "apply_late")
+@mutant("cut", "fail_arbiter", "apply_late", clocks=EARLY)
 def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.REFUSED)
 
@@ -145,7 +165,7 @@ def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
 # Operations and reads.
 
 
-@mutant("part", "cut", timers=EARLY)
+@mutant("silence", clocks=LATE + EARLY)
 def reads_without_a_probe(patch: Patch) -> None:
     def ask_probe(step: Step) -> None:
         flights = tuple(attrs.evolve(f, probe=1) if service._unprobed_read(f) else f for f in step.state.flights)
@@ -193,7 +213,7 @@ def executes_conflicting_operations_at_once(patch: Patch) -> None:
 # Losing the peer.
 
 
-@mutant("crash", timers=LATE)
+@mutant("crash", clocks=LATE)
 def takes_a_peer_that_runs_anew_for_the_one_before(patch: Patch) -> None:
     plain = membership.decide
 
@@ -213,13 +233,13 @@ def takes_a_peer_that_runs_anew_for_the_one_before(patch: Patch) -> None:
     patch.setattr(sessions, "session_up", session_up)
 
 
-@mutant("cut", timers=LATE)
+@mutant("cut", clocks=LATE)
 def pushes_nothing_again_after_a_flap(patch: Patch) -> None:
     plain = service.resend_from
     patch.setattr(service, "resend_from", lambda step, _: plain(step, 1 << 62))
 
 
-@mutant("cut", timers=LATE)
+@mutant("cut", clocks=LATE)
 def resumes_while_it_still_writes(patch: Patch) -> None:
     plain = sessions.resume
 
@@ -245,7 +265,7 @@ def claims_although_it_is_no_member(patch: Patch) -> None:
     patch.setattr(membership, "become_outdated", become_outdated)
 
 
-@mutant("cut", timers=EARLY)
+@mutant("cut", "impersonate", clocks=EARLY)
 def forgets_its_own_writes_when_it_loses_the_role(patch: Patch) -> None:
     plain = service.drop_flights
 
@@ -374,13 +394,139 @@ def trusts_a_failed_copy(patch: Patch) -> None:
     patch.setattr(membership, "decide", decide)
 
 
+# The arbiter, clocks, and sessions of before.
+
+
+@mutant("restore_arbiter", "cut", "crash")
+def accepts_an_arbiter_that_went_back(patch: Patch) -> None:
+    plain = arbitration.record_read
+
+    def record_read(step: Step, event: ev.RecordRead) -> None:
+        if event.revision < max(step.state.asked_at[0], step.state.revision) and not step.state.swap:
+            step.change(reading=False, arbiter_answers=True)
+            membership.decide(step, event.record, event.revision, "read a record")
+        else:
+            plain(step, event)
+
+    patch.setattr(arbitration, "record_read", record_read)
+
+
+@mutant("crash", "fail_arbiter")
+def serves_by_its_own_disk_while_the_arbiter_is_silent(patch: Patch) -> None:
+    plain = arbitration.read_failed
+
+    def read_failed(step: Step) -> None:
+        plain(step)
+        disk = step.state.metadata
+        if step.state.phase is Phase.BOOTING and disk.copy is Copy.MEMBER and disk.primary == disk.node:
+            record = Record(
+                cluster="c",
+                resource="r",
+                epoch=disk.epoch,
+                lineage=disk.lineage,
+                primary=disk.primary,
+                members=disk.members,
+                proposal="",
+            )
+            step.change(record=record, revision=disk.revision)
+            membership.secure(step)
+
+    booting = phases.TRANSITIONS[Phase.BOOTING]
+    patch.setitem(phases.TRANSITIONS, Phase.BOOTING, booting | {Phase.SECURING})
+    patch.setattr(arbitration, "read_failed", read_failed)
+
+
+@mutant("silence", clocks=LATE + EARLY)
+def reads_under_a_probe_from_before_the_read(patch: Patch) -> None:
+    plain = service.ask_probe
+
+    def ask_probe(step: Step) -> None:
+        known = step.state.probe_back
+        flights = step.state.flights
+        if known:
+            flights = tuple(attrs.evolve(f, probe=known) if service._unprobed_read(f) else f for f in flights)
+        step.change(flights=flights)
+        plain(step)
+
+    patch.setattr(service, "ask_probe", ask_probe)
+
+
+@mutant("cut", "crash")
+def reads_what_is_not_acknowledged(patch: Patch) -> None:
+    plain = Operation.conflicts
+
+    def conflicts(self: Operation, other: Operation) -> bool:
+        kinds = {self.kind, other.kind}
+        return kinds != {OperationKind.READ, OperationKind.WRITE} and plain(self, other)
+
+    patch.setattr(Operation, "conflicts", conflicts)
+
+
+@mutant("hand_over", "leap")
+def gives_a_handover_up_after_its_swap(patch: Patch) -> None:
+    def late(step: Step) -> None:
+        if step.state.phase is Phase.HANDING_OVER:
+            step.move(Phase.MIRRORING, "the nodes were not ready in time")
+            service.advance(step)
+
+    patch.setattr(handover, "late", late)
+    patch.setattr(Step, "cancel_timer", lambda *_: None)
+
+
+@mutant("leap", "cut")
+def takes_the_role_when_a_timer_of_before_fires(patch: Patch) -> None:
+    plain = core._timer
+
+    def timer(step: Step, fired: ev.Timer) -> None:
+        if fired is ev.Timer.CLAIM and step.state.phase is Phase.FOLLOWING:
+            step.move(Phase.MIRRORING, "the primary seems to be gone")
+        else:
+            plain(step, fired)
+
+    patch.setattr(Step, "cancel_timer", lambda *_: None)
+    patch.setattr(core, "_timer", timer)
+
+
+@mutant()
+def asks_the_arbiter_for_every_operation(patch: Patch) -> None:
+    plain = service.submitted
+
+    def submitted(step: Step, event: ev.Submitted) -> None:
+        plain(step, event)
+        step.read_record()
+
+    patch.setattr(service, "submitted", submitted)
+
+
+@mutant("impersonate", "crash", "cut")
+def waits_for_a_source_that_has_moved_on(patch: Patch) -> None:
+    plain = membership.displaced
+
+    def displaced(step: Step, record: Record, revision: int) -> None:
+        if step.state.phase is not Phase.RESYNCING or not step.state.session:
+            plain(step, record, revision)
+
+    patch.setattr(membership, "displaced", displaced)
+
+
+@mutant("change_arbiter")
+def takes_another_pair_s_record_for_a_twin_s(patch: Patch) -> None:
+    plain = membership.stop
+
+    def stop(step: Step, why: str) -> None:
+        primary = step.state.record is not None and step.state.record.primary == step.state.me
+        plain(step, "twin" if primary and why.startswith("foreign") else why)
+
+    patch.setattr(membership, "stop", stop)
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_world_kills(name: str, monkeypatch: Patch) -> None:
     plant, trouble = MUTANTS[name]
     plant(monkeypatch)
-    failure = first_failure(trouble)
-    print(name, "was killed by", failure)  # noqa: T201 (shown by pytest -rP)
-    assert failure, f"{name} survived seeds 0 to {SEEDS - 1} of {STEPS} steps with {trouble}"
+    death = first_failure(trouble)
+    print(f"{name}: {death}")  # noqa: T201 (shown by pytest -rP)
+    assert death.problem, f"{name} survived seeds 0 to {SEEDS - 1} of {STEPS} steps with {trouble}"
 
 
 @pytest.mark.parametrize("trouble", sorted({trouble for _, trouble in MUTANTS.values()}, key=str), ids=str)

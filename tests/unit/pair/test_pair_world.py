@@ -2,51 +2,78 @@
 
 import pytest
 
-from ctlha_trio.pair import TRANSITIONS, Phase
-from ctlha_trio.testing._core_trouble import FAULTS
+from ctlha_trio.pair import Phase
+from ctlha_trio.testing._core_faults import FAULTS
+from ctlha_trio.testing._core_runs import SeedReport, run_seeds
+from ctlha_trio.testing._core_totals import Coverage, Totals
 from ctlha_trio.testing._core_world import CoreWorld
 
-SEEDS = 150
-SEEDS_OF_A_TEST = 15
-STEPS = 1500
+SEEDS = 48
 
-RARE = frozenset(
-    {
-        # They need a record that changes by another hand, such as a forced one, or several coincidences at once.
-        *((phase, Phase.WAITING) for phase in Phase),
-        *((phase, Phase.CLAIMING) for phase in Phase),
-        *((phase, Phase.OUTDATED) for phase in Phase),
-        *((phase, Phase.STOPPED) for phase in Phase),
-        *((phase, Phase.LEFT) for phase in Phase),
-        (Phase.CLAIMING, Phase.SUSPENDED),
-    }
-)
+UNREACHED = {
+    # They need a record that was forced against the only whole copy, which the core has no order for yet.
+    (Phase.ALONE, Phase.OUTDATED),
+    (Phase.SECURING, Phase.OUTDATED),
+    (Phase.OUTDATED, Phase.CLAIMING),
+    (Phase.RESYNCING, Phase.CLAIMING),
+    # They need a record that another hand changed to both members at a moment when one of them counts.
+    (Phase.ALONE, Phase.WAITING),
+    (Phase.SECURING, Phase.WAITING),
+    (Phase.ADMITTING, Phase.WAITING),
+    # They need a record of this node's own making, newer than the one that it acts on.
+    (Phase.ALONE, Phase.CLAIMING),
+    (Phase.SECURING, Phase.CLAIMING),
+}
+RARE = {
+    # Several coincidences at once: once in a hundred seeds.
+    (Phase.ADMITTING, Phase.OUTDATED),
+    (Phase.ADMITTING, Phase.LEFT),
+    (Phase.FOLLOWING, Phase.WAITING),
+    (Phase.HANDING_OVER, Phase.CLAIMING),
+    (Phase.HANDING_OVER, Phase.WAITING),
+    (Phase.MIRRORING, Phase.WAITING),
+    (Phase.SUSPENDED, Phase.WAITING),
+    (Phase.WAITING, Phase.WAITING),
+}
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_OF_A_TEST))
-def test_a_troubled_pair_keeps_its_promises_and_heals(first: int) -> None:
-    for seed in range(first, first + SEEDS_OF_A_TEST):
-        world = CoreWorld(seed)
-        world.run(STEPS)
-        world.heal()
-        assert world.clients.done, "clients that are never served prove nothing"
+@pytest.fixture(scope="module")
+def reports() -> list[SeedReport]:
+    return list(run_seeds(range(SEEDS)))
 
 
-def test_the_trouble_leads_through_the_whole_machine() -> None:
-    seen: set[tuple[Phase, Phase]] = set()
-    for seed in range(15):
-        for faults in (tuple(FAULTS), ("cut",), ("cut", "fail_arbiter"), ("cut", "hand_over")):
-            world = CoreWorld(seed, faults)
-            world.run(STEPS)
-            seen |= world.phases_seen
-    possible = {(phase, other) for phase, others in TRANSITIONS.items() for other in others}
-    assert sorted((a.name, b.name) for a, b in possible - seen - RARE) == []
+def test_a_troubled_pair_keeps_its_promises_and_heals(reports: list[SeedReport]) -> None:
+    assert [report.failure for report in reports if report.failure] == []
+
+
+def test_every_seed_serves(reports: list[SeedReport]) -> None:
+    for report in reports:
+        assert report.totals.acknowledged_writes, "clients that are never served prove nothing"
+    assert sum(report.totals.events for report in reports) / SEEDS >= 5_000
+
+
+def test_the_trouble_leads_through_the_whole_machine(reports: list[SeedReport]) -> None:
+    coverage = Coverage()
+    totals = Totals()
+    for report in reports:
+        coverage |= report.coverage
+        totals += report.totals
+    spared = {(before.name, after.name) for before, after in UNREACHED | RARE}
+    assert set(coverage.moves_missing) - spared == set()
+    assert coverage.reasons_missing == []
+    assert coverage.faults == FAULTS.keys()
+    assert min(totals.failovers, totals.handovers, totals.resyncs, totals.trials, totals.disk_failures) > 0
+
+
+def test_nobody_reaches_what_is_said_to_be_out_of_reach(reports: list[SeedReport]) -> None:
+    unreached = {(before.name, after.name) for before, after in UNREACHED}
+    assert [report.seed for report in reports if report.coverage.moves & unreached] == []
 
 
 def test_a_failure_names_the_seed_and_shows_what_happened() -> None:
     world = CoreWorld(0)
     world.run(300)
-    world.nodes["a"].blocks[0] = -1
-    world.nodes["b"].blocks[0] = -2
+    world.pair.nodes["a"].blocks[:] = [-1] * 4
+    world.pair.nodes["b"].blocks[:] = [-2] * 4
     with pytest.raises(AssertionError, match=r"^seed 0: (?s:.)* -> "):
         world.run(10_000)
