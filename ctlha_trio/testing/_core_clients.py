@@ -6,8 +6,9 @@ from typing import Final
 import attrs
 
 from ctlha_trio.pair import Operation, OperationKind, Outcome, actions as act, events as ev
-from ctlha_trio.testing._block_history import ZEROS, BlockHistory
+from ctlha_trio.testing._block_history import BlockHistory
 from ctlha_trio.testing._core_node import BLOCK_BYTES, BLOCKS, SimulatedNode
+from ctlha_trio.testing._linearizability_records import ZEROS
 
 FLIGHTS_MAX: Final = 8
 """Operations under way at one node, beyond which no client asks it."""

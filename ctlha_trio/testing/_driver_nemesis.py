@@ -40,6 +40,8 @@ class Nemesis:
     pair: DriverPair
     keeper: Keeper
     timeline: Timeline
+    struck: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    """Names of the faults that have happened."""
     _strikes: dict[Fault, Strike] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -79,6 +81,7 @@ class Nemesis:
     async def _repeat(self, fault: Fault, interval_s: float, random: Random) -> None:
         while True:
             await self._wait(random.expovariate(1 / interval_s))
+            self.struck |= {fault.name}
             await self._strikes[fault](random)
 
     def heal(self, *names: str) -> None:
@@ -126,6 +129,7 @@ class Nemesis:
         self.pair.unblock(ways, reason)
 
     async def _reset(self, _: Random) -> None:
+        self.timeline.counts["cuts"] += 1
         self.timeline.note(EVERYWHERE, "the connection breaks")
         self.pair.break_link()
         await trio.lowlevel.checkpoint()
@@ -218,6 +222,7 @@ class Nemesis:
         async def strike(random: Random) -> None:
             names = [random.choice(NAMES)] if happens(random, 0.6) else list(NAMES)
             seconds = random.uniform(0.3, 8)
+            self.timeline.counts["arbiter outages"] += 1
             for name in names:
                 self.timeline.note(name, f"arbiter is {way.value} for {seconds:.3f} s")
                 self.pair.machines[name].arbiter.way = way
@@ -233,7 +238,7 @@ class Nemesis:
         try:
             with trio.move_on_after(_SWITCHOVER_S):
                 await self.pair.ask(name, lambda node: node.switchover())
-                self.timeline.counts["switchovers"] += 1
+                self.timeline.counts["handovers"] += 1
                 self.timeline.note(name, "has handed over")
         except (FailedError, DisconnectError) as error:
             self.timeline.note(name, f"has not handed over: {error}")

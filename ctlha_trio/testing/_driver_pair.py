@@ -1,6 +1,6 @@
 """A pair whose machines can be paused, and between whose parts everything can be slow, cut or out of order."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from random import Random
 from typing import Final
@@ -14,7 +14,7 @@ from ctlha_trio.testing._driver_arbiter import ArbiterTrouble, TroubledArbiter
 from ctlha_trio.testing._driver_atlas import Stand
 from ctlha_trio.testing._driver_chance import Latency, happens
 from ctlha_trio.testing._driver_clock import NodeClock
-from ctlha_trio.testing._driver_disk import DiskTrouble, TroubledDisk
+from ctlha_trio.testing._driver_disk import DiskFault, DiskTrouble, TroubledDisk
 from ctlha_trio.testing._driver_gate import Gate
 from ctlha_trio.testing._driver_swarm import Swarm
 from ctlha_trio.testing._memory_pair import NAMES, VOLUME, MemoryPair
@@ -46,6 +46,8 @@ class DriverPair(MemoryPair):
     """A ``MemoryPair`` on machines that have trouble."""
 
     swarm: Swarm = attrs.field(kw_only=True)
+    on_strike: Callable[[str, DiskFault], None] | None = attrs.field(default=None, init=False)
+    """Told of each disk that fails, at that moment."""
     machines: dict[str, Machine] = attrs.field(factory=dict, init=False)
     ways: dict[str, TroubledArbiter] = attrs.field(factory=dict, init=False)
     """From each node to the arbiter."""
@@ -80,11 +82,13 @@ class DriverPair(MemoryPair):
             disk_latency=self.swarm.disks[name],
             arbiter_latency=self.swarm.arbiter,
         )
-        machine.disk.on_strike = lambda _: self._strike(name)
+        machine.disk.on_strike = lambda fault: self._strike(name, fault)
         return machine
 
-    def _strike(self, name: str) -> None:
+    def _strike(self, name: str, fault: DiskFault) -> None:
         self.machines[name].struck = True
+        if self.on_strike is not None:
+            self.on_strike(name, fault)
 
     def seams(self, name: str) -> Seams:
         """What that node is given: the parts of its machine, around what every pair has."""

@@ -8,9 +8,11 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio.pair import OperationKind, Outcome, Phase, actions
+from ctlha_trio.ha import judge
+from ctlha_trio.pair import OperationKind, Outcome, PairState, Phase, actions
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing._action_watch import Ordered
+from ctlha_trio.testing._core_totals import ALL_MOVES, Coverage
 from ctlha_trio.testing._driver_chance import happens
 from ctlha_trio.testing._driver_checks import DriverChecks
 from ctlha_trio.testing._driver_clients import DriverClients
@@ -54,6 +56,10 @@ class DriverRun:
     clients: DriverClients = attrs.field(init=False)
     keeper: Keeper = attrs.field(init=False)
     nemesis: Nemesis = attrs.field(init=False)
+    _phases: dict[tuple[str, int], Phase] = attrs.field(factory=dict, init=False)
+    """By node and incarnation, the last that it entered."""
+    _moves: frozenset[tuple[str, str]] = attrs.field(default=frozenset(), init=False)
+    _reasons: frozenset[str] = attrs.field(default=frozenset(), init=False)
 
     def __attrs_post_init__(self) -> None:
         """Put the parts together."""
@@ -64,7 +70,12 @@ class DriverRun:
         )
         self.nemesis = Nemesis(self.pair, self.keeper, self.timeline)
         self.pair.on_power_cut = self.keeper.power_failed
+        self.pair.on_strike = self._disk_failed
         self.pair.look_s = LOOK_S
+
+    def _disk_failed(self, name: str, fault: DiskFault) -> None:
+        self.timeline.counts["disk failures"] += 1
+        self.timeline.note(name, fault.value)
 
     def problem(self, text: str) -> None:
         """Something is wrong: keep it and end the run."""
@@ -82,8 +93,8 @@ class DriverRun:
         match ordered.action:
             case actions.Moved() as moved:
                 self.timeline.note(name, f"e{moved.epoch} {moved.phase.name.lower().replace('_', '-')}: {moved.why}")
-                if moved.phase is Phase.RESYNCING:
-                    self.timeline.counts["resyncs"] += 1
+                self.timeline.counts["resyncs"] += moved.phase is Phase.RESYNCING
+                self._reach(ordered.state, moved.phase)
             case actions.Swap() as swap:
                 record = swap.record
                 self.timeline.note(name, f"proposes e{record.epoch}: {record.primary} of {','.join(record.members)}")
@@ -93,6 +104,22 @@ class DriverRun:
                 self.timeline.cover(name, f"answers {what} {answer.outcome.name}")
             case action:
                 self.timeline.cover(name, str(action) if isinstance(action, actions.Send) else type(action).__name__)
+
+    def _reach(self, state: PairState, phase: Phase) -> None:
+        before = self._phases.get((state.me, state.incarnation), Phase.BOOTING)
+        self._phases[state.me, state.incarnation] = phase
+        self._moves |= {(before.name, phase.name)} & ALL_MOVES
+        self._reasons |= {reason.value for reason in judge(state)[1]}
+
+    @property
+    def coverage(self) -> Coverage:
+        """What of the machine was reached, and which faults happened."""
+        return Coverage(self._moves, self._reasons, self.nemesis.struck)
+
+    @property
+    def arbiter_calls(self) -> int:
+        """Of both nodes so far."""
+        return sum(arbiter.reads + arbiter.swaps for arbiter in self.pair.arbiters.values())
 
     @property
     def failovers(self) -> int:
@@ -141,6 +168,7 @@ class DriverRun:
         await self._let_swaps_arrive()
         core = NAMES[1 - NAMES.index(frozen)]
         if core in self.pair.record.members and not self.pair.is_copy_dead(core):
+            self.timeline.counts["trials"] += 1
             self.timeline.note(core, f"is healed alone, {frozen} is frozen")
             self.keeper.down_s = 0.0
             self.nemesis.heal(core)
@@ -177,18 +205,15 @@ class DriverRun:
 
     async def _write_in_calm(self) -> None:
         """I11: writes do not ask the arbiter."""
-        began_s, asked = trio.current_time(), self._arbiter_calls()
+        began_s, asked = trio.current_time(), self.arbiter_calls
         name = self.pair.record.primary
         for place in range(CALM_WRITES):
             sector = self.pair.swarm.sectors[place % len(self.pair.swarm.sectors)]
             if await self.clients.operate(name, 0, (OperationKind.WRITE, sector, 1)) is not Outcome.DONE:
                 self.problem(f"I12: {name} does not serve, although all is well")
         looks = len(NAMES) * (1 + (trio.current_time() - began_s) / ARBITER_READS_S)
-        if self._arbiter_calls() - asked > looks:
-            self.problem(f"I11: {self._arbiter_calls() - asked} calls of the arbiter in {CALM_WRITES} writes")
-
-    def _arbiter_calls(self) -> int:
-        return sum(arbiter.reads + arbiter.swaps for arbiter in self.pair.arbiters.values())
+        if self.arbiter_calls - asked > looks:
+            self.problem(f"I11: {self.arbiter_calls - asked} calls of the arbiter in {CALM_WRITES} writes")
 
     async def _read_all(self) -> None:
         """I3 for everything that was ever written."""
@@ -205,6 +230,7 @@ class DriverRun:
         if older and happens(random):
             copy = random.choice(older)
             self.timeline.note(EVERYWHERE, f"the arbiter is restored: e{copy.record.epoch}, revision {copy.revision}")
+            self.timeline.counts["arbiter restored"] += 1
             self.pair.arbiter.restore(copy)
         else:
             await self._kill_both_copies(random)
@@ -228,7 +254,7 @@ class DriverRun:
 
     async def _expect_halt(self) -> None:
         """I15: no copy is left that counts, so nobody serves, and everybody says why."""
-        self.timeline.counts["halts"] += 1
+        self.timeline.counts["trials"] += 1
         self.keeper.held = frozenset(NAMES)
         await self._require(self.pair.has_halted, HALTS_S, "I15: the pair does not halt")
         served = self.history.done

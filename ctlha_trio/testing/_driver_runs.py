@@ -10,6 +10,8 @@ import attrs
 import trio
 
 from ctlha_trio.testing._action_watch import watch_actions
+from ctlha_trio.testing._core_runs import SeedReport
+from ctlha_trio.testing._core_totals import Totals
 from ctlha_trio.testing._deterministic_trio import run_from_seed
 from ctlha_trio.testing._driver_pair import DriverPair
 from ctlha_trio.testing._driver_run import DriverRun
@@ -19,41 +21,9 @@ from ctlha_trio.testing._memory_pair import NAMES, no_components
 
 
 @attrs.frozen(kw_only=True)
-class DriverTotals:
-    """How much happened."""
+class DriverReport(SeedReport):
+    """The end of a run of whole nodes. The digest is the same for the same seed, Python and Trio."""
 
-    operations: int
-    """That clients asked for."""
-    done: int
-    """That ended well."""
-    acknowledged: int
-    """Writes among them."""
-    crashes: int
-    pauses: int
-    partitions: int
-    failovers: int
-    """Changes of the primary that nobody had planned."""
-    switchovers: int
-    """Changes of the primary that an operator asked for."""
-    resyncs: int
-    """Begun."""
-    halts: int
-    """Runs that ended without a copy that counts, and said so."""
-    simulated_s: float
-    events: int
-    """Actions of both cores and lines of the timeline."""
-
-
-@attrs.frozen(kw_only=True)
-class DriverReport:
-    """The end of a run. It holds nothing alive and can be sent to another process."""
-
-    seed: int
-    digest: str
-    """SHA-256 of the event history: the same for the same seed, Python and Trio."""
-    totals: DriverTotals
-    failure: str
-    """Empty, or what was wrong."""
     timeline: tuple[TimelineLine, ...] = attrs.field(repr=False)
 
 
@@ -99,22 +69,32 @@ async def _run(seed: int) -> DriverReport:
 
 
 def _report(run: DriverRun, timeline: Timeline, crash: str) -> DriverReport:
-    counts = timeline.counts
-    totals = DriverTotals(
-        operations=len(run.history.calls),
-        done=run.history.done,
-        acknowledged=run.history.acknowledged,
+    counts, history = timeline.counts, run.history
+    totals = Totals(
+        seeds=1,
+        events=timeline.events,
+        simulated_s=trio.current_time(),
+        operations=len(history.calls),
+        done=history.done,
+        acknowledged_writes=history.acknowledged,
+        arbiter_calls=run.arbiter_calls,
         crashes=counts["crashes"],
         pauses=counts["pauses"],
         partitions=counts["partitions"],
+        cuts=counts["cuts"],
+        disk_failures=counts["disk failures"],
+        arbiter_outages=counts["arbiter outages"],
+        arbiter_displacements=counts["arbiter restored"],
         failovers=run.failovers,
-        switchovers=counts["switchovers"],
+        handovers=counts["handovers"],
         resyncs=counts["resyncs"],
-        halts=counts["halts"],
-        simulated_s=trio.current_time(),
-        events=timeline.events,
+        trials=counts["trials"],
     )
-    failure = "\n".join((*run.problems, crash)).strip()
     return DriverReport(
-        seed=run.seed, digest=timeline.digest, totals=totals, failure=failure, timeline=tuple(timeline.lines)
+        seed=run.seed,
+        digest=timeline.digest,
+        totals=totals,
+        coverage=run.coverage,
+        failure="\n".join((*run.problems, crash)).strip(),
+        timeline=tuple(timeline.lines),
     )

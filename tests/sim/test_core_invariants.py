@@ -96,7 +96,11 @@ def test_an_epoch_or_a_revision_that_goes_back(served: Served) -> None:
             served.step(after)
     with pytest.raises(AssertionError, match="^I6: .* has persisted"):
         served.pair.invariants.stepped(
-            served.primary, attrs.evolve(state, record=None, revision=0), attrs.evolve(state, revision=0), ev.ReadFailed(), ()
+            served.primary,
+            attrs.evolve(state, record=None, revision=0),
+            attrs.evolve(state, revision=0),
+            ev.ReadFailed(),
+            (),
         )
 
 
