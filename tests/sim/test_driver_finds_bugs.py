@@ -11,7 +11,8 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._pair_driver import PairDriver
-from ctlha_trio.pair import Metadata, SwapOutcome, actions, events
+from ctlha_trio.ha._timers import Timers
+from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, actions, events
 from ctlha_trio.store import BlockStore
 from ctlha_trio.store._queue import WriteStep
 from ctlha_trio.testing._driver_runs import run_driver_seed
@@ -102,6 +103,31 @@ def ask_the_arbiter_at_each_write(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(DiskWork, "write", ask)
 
 
+def answer_while_nobody_follows(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(service, "_ENDING", service._ENDING | {Phase.SUSPENDED})
+
+
+def never_go_on_alone(patch: pytest.MonkeyPatch) -> None:
+    start = Timers.set
+
+    def forget_claims(timers: Timers, timer: events.Timer, delay_s: float) -> None:
+        if timer is not events.Timer.CLAIM:
+            start(timers, timer, delay_s)
+
+    patch.setattr(Timers, "set", forget_claims)
+
+
+def believe_an_arbiter_that_went_back(patch: pytest.MonkeyPatch) -> None:
+    feed = PairDriver.feed
+
+    def overlook(driver: PairDriver, event: events.Event) -> None:
+        if isinstance(event, events.RecordRead) and event.revision < driver.state.revision:
+            event = events.ReadFailed()
+        feed(driver, event)
+
+    patch.setattr(PairDriver, "feed", overlook)
+
+
 @pytest.mark.parametrize(
     ("plant", "first_seed", "found"),
     [
@@ -113,6 +139,9 @@ def ask_the_arbiter_at_each_write(patch: pytest.MonkeyPatch) -> None:
         (answer_a_read_with_what_was_read_before, 1000, r"^I3: "),
         (take_a_suspended_machine_for_a_hung_disk, 1010, r"^node . stopped: store-failed"),
         (ask_the_arbiter_at_each_write, 1000, r"^I11: "),
+        (answer_while_nobody_follows, 1018, r"^I8: "),
+        (never_go_on_alone, 1006, r"^I12: "),
+        (believe_an_arbiter_that_went_back, 1046, r"^I15: "),
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, first_seed: int, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
