@@ -10,7 +10,7 @@ from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.testing._driver_arbiter import ArbiterTrouble, TroubledArbiter, Way
 from ctlha_trio.testing._driver_disk import DiskFault, DiskTrouble, TroubledDisk
 from ctlha_trio.testing._driver_gate import Gate
-from ctlha_trio.testing._power_disk import PowerDisk
+from ctlha_trio.testing._power_disk import Moment, PowerDisk
 
 RECORD = Record(cluster="c", resource="r", epoch=1, lineage="00" * 16, primary="a", members=("a", "b"), proposal="init")
 NEXT = RECORD.succeed(primary="a", members=("a",), proposal="next")
@@ -150,3 +150,11 @@ async def test_a_silent_arbiter_neither_answers_nor_takes_anything(autojump_cloc
             await way.cas(1, NEXT)
         assert scope.cancelled_caught
         assert arbiter.record == RECORD
+
+
+async def test_power_that_was_to_fail_at_a_call_and_is_not_any_more(autojump_clock: MockClock) -> None:
+    disk = PowerDisk({"f": bytes(4)})
+    disk.cut_at(1, Moment.BEFORE)
+    disk.cut_never()
+    await (await disk.open("f")).flush()
+    assert not disk.is_cut
