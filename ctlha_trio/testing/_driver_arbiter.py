@@ -9,8 +9,9 @@ import trio
 from ctlha_trio._errors import ArbiterError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.pair import Record, SwapOutcome
-from ctlha_trio.seams import SwapAnswer, TrioClock, Versioned
+from ctlha_trio.seams import SwapAnswer, Versioned
 from ctlha_trio.testing._driver_gate import Gate
+from ctlha_trio.testing._driver_time import let_pass
 
 
 class Way(Enum):
@@ -61,14 +62,14 @@ class TroubledArbiter:
     async def read(self) -> Versioned:
         """The record as it is at some moment of the call."""
         await self._trouble.gate.wait_open()
-        await self._travel(self._trouble.latency_s())
+        await let_pass(self._trouble.latency_s())
         match self._trouble.way:
             case Way.DOWN:
                 raise ArbiterError("down")
             case Way.SILENT | Way.DEAF:
                 await trio.sleep_forever()
         found = await self._arbiter.read()
-        await self._travel(self._trouble.latency_s())
+        await let_pass(self._trouble.latency_s())
         await self._trouble.gate.wait_open()
         return found
 
@@ -88,12 +89,12 @@ class TroubledArbiter:
         self.under_way += 1
         self._nursery.start_soon(self._deliver, expected_revision, record, delay_s, answers, arrived)
         if is_deaf and self._trouble.says_unknown():
-            await self._travel(self._trouble.latency_s())
+            await let_pass(self._trouble.latency_s())
             return SwapAnswer(SwapOutcome.UNKNOWN)
         if is_deaf:
             await trio.sleep_forever()
         await arrived.wait()
-        await self._travel(self._trouble.latency_s())
+        await let_pass(self._trouble.latency_s())
         await self._trouble.gate.wait_open()
         return answers[0]
 
@@ -110,7 +111,3 @@ class TroubledArbiter:
         answers.append(await self._arbiter.cas(expected_revision, record))
         self.under_way -= 1
         arrived.set()
-
-    async def _travel(self, seconds: float) -> None:
-        clock = TrioClock()
-        await clock.sleep_until(clock.now() + seconds)

@@ -10,11 +10,11 @@ import trio
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import Operation, OperationKind, Outcome
-from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing._block_content import fill_sector
 from ctlha_trio.testing._driver_chance import happens
 from ctlha_trio.testing._driver_history import VolumeHistory
 from ctlha_trio.testing._driver_pair import DriverPair
+from ctlha_trio.testing._driver_time import let_pass
 from ctlha_trio.testing._memory_pair import NAMES
 from ctlha_trio.testing._power_medium import SECTOR_BYTES
 
@@ -47,10 +47,9 @@ class DriverClients:
         await self.pair.wait_until(lambda: not self._running)
 
     async def _run(self, number: int, random: Random) -> None:
-        clock = TrioClock()
         name = NAMES[0]
         while not self._stopping:
-            await clock.sleep_until(clock.now() + random.expovariate(1 / self.pair.swarm.think_s))
+            await let_pass(random.expovariate(1 / self.pair.swarm.think_s))
             outcome = await self.operate(name, number, self._choose(random))
             if outcome is not Outcome.DONE or happens(random, _WANDERS):
                 name = NAMES[1 - NAMES.index(name)]

@@ -7,8 +7,9 @@ from typing import TypeVar
 import attrs
 import trio
 
-from ctlha_trio.seams import Buffer, DiskFile, TrioClock
+from ctlha_trio.seams import Buffer, DiskFile
 from ctlha_trio.testing._driver_gate import Gate
+from ctlha_trio.testing._driver_time import let_pass
 from ctlha_trio.testing._power_disk import CallKind, PowerDisk
 
 Answer = TypeVar("Answer")
@@ -101,8 +102,7 @@ class TroubledFile:
         self._file.close()
 
     async def _call(self, kind: CallKind, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        clock = TrioClock()
-        await clock.sleep_until(clock.now() + self._trouble.latency_s(kind))
+        await let_pass(self._trouble.latency_s(kind))
         await self._trouble.gate.wait_open()
         if self._trouble.strike(self._disk, kind) is DiskFault.HANG:
             await trio.sleep_forever()

@@ -9,9 +9,9 @@ import trio
 
 from ctlha_trio._errors import FailedError
 from ctlha_trio.pair import Phase
-from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing._driver_chance import happens
 from ctlha_trio.testing._driver_pair import DriverPair
+from ctlha_trio.testing._driver_time import let_pass
 from ctlha_trio.testing._driver_timeline import Timeline
 from ctlha_trio.testing._memory_pair import NAMES
 
@@ -45,11 +45,10 @@ class Keeper:
 
     async def run(self) -> None:
         """Look after both until cancelled."""
-        clock = TrioClock()
         while True:
             for name in NAMES:
                 self._look_after(name)
-            await clock.sleep_until(clock.now() + LOOK_S)
+            await let_pass(LOOK_S)
 
     def _look_after(self, name: str) -> None:
         for failed, failure in self.pair.failures.items():
@@ -61,8 +60,7 @@ class Keeper:
             self._nursery.start_soon(self._bring_back, name)
 
     async def _bring_back(self, name: str) -> None:
-        clock = TrioClock()
-        await clock.sleep_until(clock.now() + self._random.uniform(0, self.down_s))
+        await let_pass(self._random.uniform(0, self.down_s))
         try:
             await self._end_stopped(name)
             await self.pair.wait_until(lambda: not self.pair.is_up(name))

@@ -8,13 +8,13 @@ import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError, FailedError
-from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing._driver_arbiter import Way
 from ctlha_trio.testing._driver_atlas import Fault
 from ctlha_trio.testing._driver_chance import Latency, happens
 from ctlha_trio.testing._driver_disk import DiskFault
 from ctlha_trio.testing._driver_keeper import Keeper
 from ctlha_trio.testing._driver_pair import DriverPair
+from ctlha_trio.testing._driver_time import let_pass
 from ctlha_trio.testing._driver_timeline import EVERYWHERE, Timeline
 from ctlha_trio.testing._memory_pair import NAMES
 from ctlha_trio.testing._power_disk import Moment
@@ -80,7 +80,7 @@ class Nemesis:
 
     async def _repeat(self, fault: Fault, interval_s: float, random: Random) -> None:
         while True:
-            await self._wait(random.expovariate(1 / interval_s))
+            await let_pass(random.expovariate(1 / interval_s))
             self.struck |= {fault.name}
             await self._strikes[fault](random)
 
@@ -107,7 +107,7 @@ class Nemesis:
             seconds = random.choice([0.001, 0.02, 0.2, 1.0]) * random.uniform(0.5, 1.5)
             self.timeline.note(EVERYWHERE, f"from {way[0]} to {way[1]} takes {seconds:.3f} s")
             self.pair.network.delay(*way, seconds)
-        await self._wait(random.uniform(0.5, 6))
+        await let_pass(random.uniform(0.5, 6))
         for way in ways:
             self.pair.network.delay(*way, 0.0)
 
@@ -125,7 +125,7 @@ class Nemesis:
         path = " and ".join(f"from {source} to {target}" for source, target in ways)
         self.timeline.note(EVERYWHERE, f"{reason} {path} for {seconds:.3f} s")
         self.pair.block(ways, reason)
-        await self._wait(seconds)
+        await let_pass(seconds)
         self.pair.unblock(ways, reason)
 
     async def _reset(self, _: Random) -> None:
@@ -137,7 +137,7 @@ class Nemesis:
     async def _flap(self, random: Random) -> None:
         for _ in range(random.randint(2, 6)):
             await self._reset(random)
-            await self._wait(random.uniform(0.02, 0.6))
+            await let_pass(random.uniform(0.02, 0.6))
 
     # The machines.
 
@@ -145,7 +145,7 @@ class Nemesis:
         name = random.choice(NAMES)
         self.timeline.note(name, "disk is slow")
         self.pair.machines[name].disk_latency = _SLOW_DISK
-        await self._wait(random.uniform(1, 6))
+        await let_pass(random.uniform(1, 6))
         self.pair.machines[name].disk_latency = self.pair.swarm.disks[name]
 
     def _fail_disk(self, fault: DiskFault) -> Strike:
@@ -185,7 +185,7 @@ class Nemesis:
         self.timeline.counts["pauses"] += 1
         self.timeline.note(name, f"stands still for {seconds:.3f} s")
         self.pair.pause(name)
-        await self._wait(seconds)
+        await let_pass(seconds)
         self._go_on(name, jumps=happens(random))
 
     def _go_on(self, name: str, *, jumps: bool) -> None:
@@ -215,7 +215,7 @@ class Nemesis:
         name = random.choice(NAMES)
         self.timeline.note(name, "arbiter is slow")
         self.pair.machines[name].arbiter_latency = _SLOW_ARBITER
-        await self._wait(random.uniform(1, 8))
+        await let_pass(random.uniform(1, 8))
         self.pair.machines[name].arbiter_latency = self.pair.swarm.arbiter
 
     def _lose_arbiter(self, way: Way) -> Strike:
@@ -226,7 +226,7 @@ class Nemesis:
             for name in names:
                 self.timeline.note(name, f"arbiter is {way.value} for {seconds:.3f} s")
                 self.pair.machines[name].arbiter.way = way
-            await self._wait(seconds)
+            await let_pass(seconds)
             for name in names:
                 self.pair.machines[name].arbiter.way = Way.OPEN
 
@@ -242,10 +242,6 @@ class Nemesis:
                 self.timeline.note(name, "has handed over")
         except (FailedError, DisconnectError) as error:
             self.timeline.note(name, f"has not handed over: {error}")
-
-    async def _wait(self, seconds: float) -> None:
-        clock = TrioClock()
-        await clock.sleep_until(clock.now() + seconds)
 
 
 def _a_way(random: Random) -> tuple[str, str]:

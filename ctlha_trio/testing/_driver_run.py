@@ -10,7 +10,6 @@ import trio
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import OperationKind, Outcome, PairState, Phase, actions
-from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing._action_watch import Ordered
 from ctlha_trio.testing._core_totals import ALL_MOVES, Coverage
 from ctlha_trio.testing._driver_chance import happens
@@ -21,6 +20,7 @@ from ctlha_trio.testing._driver_history import VolumeHistory
 from ctlha_trio.testing._driver_keeper import Keeper
 from ctlha_trio.testing._driver_nemesis import Nemesis
 from ctlha_trio.testing._driver_pair import DriverPair
+from ctlha_trio.testing._driver_time import let_pass
 from ctlha_trio.testing._driver_timeline import EVERYWHERE, Timeline
 from ctlha_trio.testing._memory_pair import NAMES
 
@@ -149,7 +149,7 @@ class DriverRun:
     async def _watch_verdicts(self) -> None:
         while True:
             self.checks.check_verdicts()
-            await self._wait(ASKED_S)
+            await let_pass(ASKED_S)
 
     async def _be_safe(self) -> None:
         with trio.move_on_after(self.pair.swarm.safety_s):
@@ -182,7 +182,7 @@ class DriverRun:
         while any(way.under_way for way in self.pair.ways.values()):
             for way in self.pair.ways.values():
                 way.hurry()
-            await self._wait(LOOK_S)
+            await let_pass(LOOK_S)
 
     async def _come_together(self) -> None:
         """Everything is healed: both must be protected in time, and their copies equal."""
@@ -249,7 +249,7 @@ class DriverRun:
                 await self.clients.operate(self.pair.record.primary, 0, (OperationKind.WRITE, 0, 1))
                 if self.pair.is_copy_dead(name):
                     break
-                await self._wait(1.0)
+                await let_pass(1.0)
             await self._require(partial(self.pair.is_stopped, name), HALTS_S, f"{name} lives on a dead disk")
 
     async def _expect_halt(self) -> None:
@@ -272,7 +272,3 @@ class DriverRun:
         stand = "; ".join(f"{name} {node.pair.phase.name} ({node.pair.why})" for name, node in self.pair.nodes.items())
         self.problem(f"{otherwise} within {within_s:g} s: {stand or 'no node runs'}")
         await trio.lowlevel.checkpoint()
-
-    async def _wait(self, seconds: float) -> None:
-        clock = TrioClock()
-        await clock.sleep_until(clock.now() + seconds)
