@@ -1,6 +1,7 @@
 """Simulation, fault injection and checks: shipped, documented, part of the product."""
 
 from ctlha_trio.testing._block_history import BlockHistory as BlockHistory
+from ctlha_trio.testing._driver_runs import DriverReport as DriverReport, run_driver_seed as run_driver_seed
 from ctlha_trio.testing._linearizability import check_linearizability as check_linearizability
 from ctlha_trio.testing._linearizability_records import (
     ZEROS as ZEROS,

@@ -12,12 +12,16 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 import trio
 from trio.testing import MockClock
 
-SCHEDULER: Final[Any] = trio._core._run
 SWITCH: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
 SHUFFLER: Final = "_r"
 
 Answer = TypeVar("Answer")
 Arguments = TypeVarTuple("Arguments")
+
+
+def scheduler() -> Any:
+    """The module of Trio that both are in; None if this version has none."""
+    return getattr(getattr(trio, "_core", None), "_run", None)
 
 
 @contextmanager
@@ -26,16 +30,17 @@ def scheduling_from(seed: int) -> Iterator[None]:
 
     ``RuntimeError`` if this version of Trio cannot. As it is global to the process, other runs are affected as well.
     """
-    shuffler = getattr(SCHEDULER, SHUFFLER, None)
-    if not isinstance(shuffler, Random) or not hasattr(SCHEDULER, SWITCH):
+    module = scheduler()
+    shuffler = getattr(module, SHUFFLER, None)
+    if not isinstance(shuffler, Random) or not hasattr(module, SWITCH):
         raise RuntimeError(f"Trio {trio.__version__} has no scheduler that can be seeded")
-    switch, state = getattr(SCHEDULER, SWITCH), shuffler.getstate()
-    setattr(SCHEDULER, SWITCH, True)
+    switch, state = getattr(module, SWITCH), shuffler.getstate()
+    setattr(module, SWITCH, True)
     shuffler.seed(seed)
     try:
         yield
     finally:
-        setattr(SCHEDULER, SWITCH, switch)
+        setattr(module, SWITCH, switch)
         shuffler.setstate(state)
 
 

@@ -6,7 +6,7 @@ import trio
 
 import ctlha_trio
 from ctlha_trio.testing import _deterministic_trio
-from ctlha_trio.testing._deterministic_trio import SCHEDULER, SHUFFLER, SWITCH, run_from_seed, scheduling_from
+from ctlha_trio.testing._deterministic_trio import SHUFFLER, SWITCH, run_from_seed, scheduler, scheduling_from
 
 TASKS = 20
 
@@ -28,8 +28,8 @@ def order_of_tasks(seed: int) -> list[int]:
 
 
 def test_trio_still_has_the_switch_and_the_source_that_this_rests_on() -> None:
-    assert SCHEDULER.__dict__[SWITCH] in {True, False}
-    assert isinstance(SCHEDULER.__dict__[SHUFFLER], Random)
+    assert scheduler().__dict__[SWITCH] in {True, False}
+    assert isinstance(scheduler().__dict__[SHUFFLER], Random)
 
 
 def test_the_order_of_tasks_is_that_of_the_seed() -> None:
@@ -49,15 +49,21 @@ def test_time_is_virtual_and_begins_at_zero() -> None:
 
 
 def test_everything_is_put_back_afterwards() -> None:
-    was = SCHEDULER.__dict__[SWITCH], SCHEDULER.__dict__[SHUFFLER].getstate()
+    was = scheduler().__dict__[SWITCH], scheduler().__dict__[SHUFFLER].getstate()
     with pytest.raises(KeyError), scheduling_from(1):
         raise KeyError
-    assert (SCHEDULER.__dict__[SWITCH], SCHEDULER.__dict__[SHUFFLER].getstate()) == was
+    assert (scheduler().__dict__[SWITCH], scheduler().__dict__[SHUFFLER].getstate()) == was
 
 
 @pytest.mark.parametrize("name", [SWITCH, SHUFFLER])
 def test_a_trio_without_them_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(SCHEDULER, name)
+    monkeypatch.delattr(scheduler(), name)
+    with pytest.raises(RuntimeError, match="that can be seeded"), scheduling_from(1):
+        pytest.fail("the block was entered")
+
+
+def test_a_trio_without_that_module_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_deterministic_trio, "scheduler", lambda: None)
     with pytest.raises(RuntimeError, match="that can be seeded"), scheduling_from(1):
         pytest.fail("the block was entered")
 
@@ -65,6 +71,6 @@ def test_a_trio_without_them_is_refused(name: str, monkeypatch: pytest.MonkeyPat
 def test_no_other_module_touches_them() -> None:
     package = Path(ctlha_trio.__file__).parent
     touching = [
-        file for file in package.rglob("*.py") if SWITCH in file.read_text() or "trio._core" in file.read_text()
+        file for file in package.rglob("*.py") if SWITCH in file.read_text() or "_core._run" in file.read_text()
     ]
     assert touching == [Path(_deterministic_trio.__file__)]
