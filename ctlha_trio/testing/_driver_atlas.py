@@ -58,18 +58,23 @@ class Entry:
 
 _RECOVERS = Entry(Survival.ALWAYS, "it only takes time; safety rests on no clock")
 _COPY_DIES = Entry(Survival.WITH_PEER, "a disk that failed once is not believed again: its copy is dead")
+_MAY_CLAIM = Entry(
+    Survival.WITH_PEER,
+    "as any failed disk, five seconds later; a node that becomes the sole member before takes the record with it",
+)
 _UNSEEN = Entry(Survival.UNDETECTED, "a block carries neither checksum nor place, so no read can tell")
 
 ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
     dict.fromkeys(Fault, _RECOVERS)
-    | dict.fromkeys((Fault.WRITE_FAILS, Fault.FLUSH_FAILS, Fault.DISK_FULL, Fault.DISK_HANGS), _COPY_DIES)
+    | dict.fromkeys((Fault.WRITE_FAILS, Fault.FLUSH_FAILS, Fault.DISK_FULL), _COPY_DIES)
     | dict.fromkeys((Fault.BIT_ROT, Fault.MISDIRECTED), _UNSEEN)
     | {
+        Fault.DISK_HANGS: _MAY_CLAIM,
         Fault.ARBITER_RESTORED: Entry(
             Survival.HALT,
             "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows; "
             "one that has not cannot, so restoring is for a pair in which both have",
-        )
+        ),
     }
 )
 """What is demanded of the pair after each fault."""

@@ -36,6 +36,8 @@ HALTS_S: Final = 10.0
 """For a pair that cannot go on to say so."""
 ASKED_S: Final = 0.5
 """Between two looks at what the nodes say of themselves."""
+EVENTS_MAX: Final = 200_000
+"""Far more than the longest run has. Nodes that keep each other busy in no time would never let it pass."""
 CALM_WRITES: Final = 50
 """During which the arbiter is asked no more than otherwise."""
 ARBITER_READS_S: Final = 1.0
@@ -87,6 +89,8 @@ class DriverRun:
         """A node is about to carry out an action."""
         self._cover(ordered)
         self.checks.ordered(ordered)
+        if self.timeline.events == EVENTS_MAX:
+            self.problem(f"I12: {EVENTS_MAX} events and no end: the nodes go round in circles")
 
     def _cover(self, ordered: Ordered) -> None:
         name = ordered.state.me

@@ -1,9 +1,11 @@
 import pytest
+from trio.testing import MockClock
 
+from ctlha_trio.store import DATA_OFFSET
+from ctlha_trio.testing import open_pair
 from ctlha_trio.testing._driver_atlas import ATLAS, DRAWN, FATAL_TO_COPY, Fault, Stand, Survival
 from ctlha_trio.testing._driver_swarm import draw_swarm
-
-NAMES = ("a", "b")
+from ctlha_trio.testing._memory_pair import NAMES, VOLUME
 
 
 def stand(members: tuple[str, ...], dead: str = "", claiming: str = "") -> Stand:
@@ -44,6 +46,16 @@ def test_a_pair_must_halt_when_every_copy_that_counts_is_dead() -> None:
     assert stand(("a", "b"), dead="ab").must_halt
     assert not stand(("a",), dead="b").must_halt
     assert not stand(("a", "b"), dead="a").must_halt
+
+
+async def test_a_decayed_block_cannot_be_told_from_a_good_one(autojump_clock: MockClock) -> None:
+    """Why the atlas leaves it out: once blocks carry checksums this fails, and the fault can be drawn."""
+    async with open_pair() as pair:
+        node = pair.nodes["a"]
+        await node.volume.write(0, b"good")
+        pair.disks["a"]._medium.seen(VOLUME)[DATA_OFFSET] ^= 1
+        assert await node.volume.read(0, 4) == b"food"
+        assert node.status().verdict == "protected"
 
 
 def test_a_swarm_is_that_of_its_seed() -> None:
