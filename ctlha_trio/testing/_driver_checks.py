@@ -76,11 +76,26 @@ class DriverChecks:
             self.problem(f"I1: {said}, and so did the other node")
         # A member whose disk has died since has kept it; one whose disk was dead before cannot have agreed.
         for member in self.pair.record.members:
-            if self.pair.durable_range(member, offset, len(data)) != data:
+            if not self._holds(member, offset, data, exactly=state.record == self.pair.record):
                 self.problem(f"I2: {said}, and it is not durable on {member}")
         metadata = self.pair.durable_metadata(state.me)
         if metadata.epoch != state.epoch:
             self.problem(f"I2: {said}, but its disk is still in {metadata.epoch}")
+
+    def _holds(self, member: str, offset: int, data: bytes, *, exactly: bool) -> bool:
+        """Whether a copy has what was written, or, if its node has gone on without the other, something later."""
+        if exactly:
+            return self.pair.durable_range(member, offset, len(data)) == data
+        first = offset // SECTOR_BYTES
+        return all(self._may_hold(member, sector) for sector in range(first, first + len(data) // SECTOR_BYTES))
+
+    def _may_hold(self, member: str, sector: int) -> bool:
+        content = self.pair.durable_range(member, sector * SECTOR_BYTES, SECTOR_BYTES)
+        try:
+            self.history.check_sector(sector, content)
+        except AssertionError:
+            return False
+        return True
 
     def _moved(self, state: PairState, moved: actions.Moved) -> None:
         for name in NAMES:
