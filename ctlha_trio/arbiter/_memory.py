@@ -75,6 +75,15 @@ class MemoryArbiter:
         """The same for every client."""
         return self._cell.identity
 
+    @property
+    def revision(self) -> int:
+        """Of ``record``."""
+        return self._cell.revision
+
+    def restore(self, copy: Versioned) -> None:
+        """Go back to an earlier record and revision for every client, as a backup that is put back does. For tests."""
+        self._cell.text, self._cell.revision = encode_record(copy.record), copy.revision
+
     async def read(self) -> Versioned:
         """The record as it is now. A checkpoint. ``ArbiterError`` while unavailable."""
         self.reads += 1

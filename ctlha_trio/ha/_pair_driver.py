@@ -10,6 +10,7 @@ import trio
 
 from ctlha_trio._errors import FailedError, StoreError
 from ctlha_trio.dma import Dma
+from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._outbox import Outbox
@@ -35,10 +36,6 @@ from ctlha_trio.store import BlockStore, condemn_copy
 
 TRANSITIONS_KEPT: Final = 64
 """Changes of phase kept for ``status``: a failover and a return have about ten."""
-DISK_STALL_S: Final = 5.0
-"""A disk call that takes longer counts as hung. Virtual disks pause for a second or two and come back;
-initiators give up after 30."""
-DISK_LOOK_S: Final = 0.5
 CLEAN_END_LIMIT_S: Final = 1.0
 """For two writes and flushes; without them the next start has extents to recover, and nothing else is lost."""
 
@@ -87,6 +84,7 @@ class PairDriver:
     _outbox: Outbox = attrs.field(init=False)
     _inbox: Inbox = attrs.field(init=False)
     _disk: DiskWork = attrs.field(init=False)
+    _disk_watch: DiskWatch = attrs.field(init=False)
     _arbiter: ArbiterWork = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False)
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
@@ -111,6 +109,7 @@ class PairDriver:
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
+        self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
 
@@ -326,14 +325,11 @@ class PairDriver:
     @property
     def disk_hangs(self) -> bool:
         """Whether a disk call has been running for so long that it may never end."""
-        oldest_s = self._store.oldest_call_s
-        return oldest_s is not None and self._seams.clock.now() - oldest_s >= DISK_STALL_S
+        return self._disk_watch.hangs
 
     async def _watch_disk(self) -> None:
         """A disk that hangs is a disk that failed: with a live session and no goodbye the peer would wait for it."""
-        clock = self._seams.clock
-        while not self.disk_hangs:
-            await clock.sleep_until(clock.now() + DISK_LOOK_S)
+        await self._disk_watch.run()
         self._store_failed(StoreError(f"a disk call has been running for {DISK_STALL_S:.0f} s"))
 
     async def _condemn(self, metadata: Metadata) -> None:

@@ -26,4 +26,4 @@ from ctlha_trio.store._queue import (
     BATCH_BYTES_MAX as BATCH_BYTES_MAX,
     BATCH_STEPS_MAX as BATCH_STEPS_MAX,
 )
-from ctlha_trio.store._slots import choose_slot as choose_slot
+from ctlha_trio.store._slots import HEAD_BYTES as HEAD_BYTES, choose_slot as choose_slot

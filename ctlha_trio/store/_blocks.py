@@ -23,7 +23,7 @@ from ctlha_trio.store._layout import (
     volume_bytes,
 )
 from ctlha_trio.store._queue import OrderStep, PersistStep, StepQueue, WriteStep
-from ctlha_trio.store._slots import EPOCH_MAX, SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata
+from ctlha_trio.store._slots import EPOCH_MAX, HEAD_BYTES, choose_slot, encode_metadata
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.store._write_tracker import WriteTracker
 
@@ -70,7 +70,7 @@ class BlockStore:
             if opened.size_bytes < BITMAP_OFFSET:
                 raise ConfigError(path, "volume.file", "is not a ctlha volume")
             head = await opened.pread(0, BITMAP_OFFSET)
-            index, slot = choose_slot(path, head[: SLOT_COUNT * SLOT_BYTES])
+            index, slot = choose_slot(path, head[:HEAD_BYTES])
             check_size(path, opened.size_bytes, size_bytes)
             page = choose_activity(path, head[ACTIVITY_OFFSET:])
             bitmap = DirtyBitmap(layout)

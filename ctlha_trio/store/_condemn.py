@@ -3,7 +3,7 @@
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Disk
-from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata, encode_slot
+from ctlha_trio.store._slots import HEAD_BYTES, SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata, encode_slot
 
 
 async def condemn_copy(disk: Disk, path: str, metadata: Metadata) -> bool:
@@ -17,7 +17,7 @@ async def condemn_copy(disk: Disk, path: str, metadata: Metadata) -> bool:
     except StoreError:
         return False
     try:
-        index, slot = choose_slot(path, await file.pread(0, SLOT_COUNT * SLOT_BYTES))
+        index, slot = choose_slot(path, await file.pread(0, HEAD_BYTES))
         place = (index + 1) % SLOT_COUNT * SLOT_BYTES
         await file.pwrite([(place, encode_slot(encode_metadata(metadata), slot.generation + 1))])
         await file.flush()

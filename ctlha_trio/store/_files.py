@@ -22,7 +22,7 @@ from ctlha_trio.store._layout import (
     PAGE_BYTES,
     Layout,
 )
-from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot, new_slots
+from ctlha_trio.store._slots import HEAD_BYTES, choose_slot, new_slots
 
 
 def image(metadata: Metadata, size_bytes: int) -> bytes:
@@ -90,7 +90,7 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
         if file_bytes < BITMAP_OFFSET:
             raise ConfigError(path, "volume.file", "is not a ctlha volume")
         head = _read_exactly(descriptor, 0, BITMAP_OFFSET)
-        choose_slot(path, head[: SLOT_COUNT * SLOT_BYTES])
+        choose_slot(path, head[:HEAD_BYTES])
         check_size(path, file_bytes, size_bytes)
         doubtful = choose_activity(path, head[ACTIVITY_OFFSET:]).extents
         layout = Layout(size_bytes)

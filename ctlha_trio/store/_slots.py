@@ -19,6 +19,8 @@ from ctlha_trio.pair import Copy, Metadata
 SLOT_BYTES = 4096
 """One page: no disk in use writes less than 512 bytes at a time, and none needs more for so small a payload."""
 SLOT_COUNT = 2
+HEAD_BYTES = SLOT_COUNT * SLOT_BYTES
+"""All slots, one behind the other, from the start of the file."""
 SLOT_FORMAT = 2
 EPOCH_MAX = 2**64 - 2
 """What fits wherever the file names an epoch, beside one value that says none."""

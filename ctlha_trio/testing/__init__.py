@@ -4,6 +4,7 @@ from ctlha_trio.testing._block_history import BlockHistory as BlockHistory
 from ctlha_trio.testing._core_log import TIMELINE_HEADER as TIMELINE_HEADER, EventLine as EventLine
 from ctlha_trio.testing._core_runs import SeedReport as SeedReport, run_seed as run_seed, run_seeds as run_seeds
 from ctlha_trio.testing._core_totals import Coverage as Coverage, Totals as Totals
+from ctlha_trio.testing._driver_runs import DriverReport as DriverReport, run_driver_seed as run_driver_seed
 from ctlha_trio.testing._linearizability import check_linearizability as check_linearizability
 from ctlha_trio.testing._linearizability_records import (
     ZEROS as ZEROS,

@@ -93,7 +93,11 @@ class PowerDisk:
 
     def durable_content(self, path: str) -> bytes:
         """Return what the whole file would be after a cut now that keeps nothing but what was flushed."""
-        return self._medium.after(Loss("nothing kept", ()))[path]
+        return bytes(self._medium.durable(path))
+
+    def durable_range(self, path: str, offset: int, size: int) -> bytes:
+        """Return a part of ``durable_content``."""
+        return bytes(memoryview(self._medium.durable(path))[offset : offset + size])
 
     def count(self, kind: CallKind) -> int:
         """Return how many calls of that kind were made."""
@@ -104,6 +108,10 @@ class PowerDisk:
         if call_number <= len(self.calls):
             raise LocalProtocolError(f"there was a call {call_number} already")
         self._cut = call_number, moment
+
+    def cut_never(self) -> None:
+        """Undo ``cut_at``."""
+        self._cut = None
 
     def cut_now(self) -> None:
         """Let the power fail between two calls; those under way have done nothing. Again: nothing happens."""
@@ -123,6 +131,10 @@ class PowerDisk:
     def full(self) -> None:
         """Let every write from now on raise ``StoreError`` without effect, as it does in a sparse file."""
         self._is_full = True
+
+    def free(self) -> None:
+        """Undo ``full``."""
+        self._is_full = False
 
     def outcomes(self) -> list[Loss]:
         """Return what may have become of the writes that were not flushed, as ``enumerate_losses`` lists it."""

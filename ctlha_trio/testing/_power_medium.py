@@ -55,6 +55,10 @@ class PowerMedium:
         """Return what reads see. Not to be changed."""
         return self._seen[path]
 
+    def durable(self, path: str) -> bytearray:
+        """Return what was flushed. Not to be changed."""
+        return self._durable[path]
+
     def write(self, writes: Iterable[PendingWrite]) -> None:
         """Let reads see the writes, in order."""
         for write in writes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import trio
@@ -11,6 +11,7 @@ from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import Copy, Operation, OperationKind, Outcome, PairState, actions
 from ctlha_trio.seams import TrioClock
+from ctlha_trio.testing._action_watch import Ordered, watch_actions
 from ctlha_trio.testing._block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
 from ctlha_trio.testing._block_history import BlockHistory
 from ctlha_trio.testing._memory_pair import VOLUME, MemoryPair
@@ -277,8 +278,12 @@ class PowerTrial:
 
     # The moment of each acknowledgement.
 
-    def answered(self, state: PairState, operation: Operation, data: bytes, outcome: Outcome) -> None:
+    def ordered(self, ordered: Ordered) -> None:
         """A node is about to answer: a write that it calls done must be durable wherever the arbiter says."""
+        if isinstance(ordered.action, actions.Answer) and ordered.operation is not None:
+            self._answered(ordered.state, ordered.operation, ordered.data, ordered.action.outcome)
+
+    def _answered(self, state: PairState, operation: Operation, data: bytes, outcome: Outcome) -> None:
         name = state.me
         if self.pair.disks[name].is_cut or outcome is not Outcome.DONE or operation.kind is not OperationKind.WRITE:
             return
@@ -305,24 +310,6 @@ class PowerTrial:
 Act = Callable[[PowerTrial], Awaitable[None]]
 
 
-@contextmanager
-def _watch_answers(node: Node, watch: Callable[[PairState, Operation, bytes, Outcome], None]) -> Iterator[None]:
-    """Call ``watch`` at the instant of each answer of any node, before whoever waits for it can run."""
-    driver = type(node._driver)
-    answer = driver._answer
-
-    def watched(self: Any, action: actions.Answer) -> None:
-        request = self._requests[action.ticket]
-        watch(self.state, request.operation, request.data, action.outcome)
-        answer(self, action)
-
-    driver._answer = watched  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        driver._answer = answer  # type: ignore[method-assign]
-
-
 async def run_trial(
     prepare: Act, act: Act, *, victim: str, both: bool = False, cut: PowerCutAt | None = None, seed: int = 0
 ) -> Findings:
@@ -336,7 +323,7 @@ async def run_trial(
         calls = 0
         async with trio.open_nursery() as nursery:
             trial = PowerTrial(pair, nursery, victim, both, cut)
-            with _watch_answers(pair.nodes["a"], trial.answered), trio.move_on_after(CALM_S) as limit:
+            with watch_actions(trial.ordered), trio.move_on_after(CALM_S) as limit:
                 try:
                     await prepare(trial)
                     await trial.act(act)

@@ -91,3 +91,14 @@ async def test_delayed_swap_that_was_overtaken_is_never_applied() -> None:
     assert (await arbiter.client().cas(1, winner)).outcome is SwapOutcome.WON
     assert not arbiter.release()
     assert (await arbiter.read()).record == winner
+
+
+async def test_an_old_copy_that_is_put_back_is_there_for_every_client() -> None:
+    arbiter = MemoryArbiter(sample_record())
+    other = arbiter.client()
+    backup = await other.read()
+    await arbiter.cas(1, NEXT)
+    assert other.revision == 2
+    arbiter.restore(backup)
+    assert await other.read() == backup
+    assert (arbiter.revision, arbiter.record) == (1, sample_record())

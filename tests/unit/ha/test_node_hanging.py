@@ -11,6 +11,7 @@ from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.pair import Record
 from ctlha_trio.seams import Buffer, Disk, DiskFile, Seams, SwapAnswer, Versioned
 from ctlha_trio.testing import MemoryPair, open_pair
+from ctlha_trio.testing._driver_clock import NodeClock
 
 
 class HangingArbiter(MemoryArbiter):
@@ -90,7 +91,14 @@ class HangingDisk:
     """A disk whose flushes do not return while they hang."""
 
     disk: Disk
-    hanging: bool = False
+    answering: trio.Event = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.hang()
+        self.answering.set()
+
+    def hang(self) -> None:
+        self.answering = trio.Event()
 
     async def open(self, path: str) -> DiskFile:
         return HangingFile(self, await self.disk.open(path))
@@ -112,33 +120,64 @@ class HangingFile:
         await self.file.pwrite(extents)
 
     async def flush(self) -> None:
-        if self.owner.hanging:
-            await trio.sleep_forever()
+        await self.owner.answering.wait()
         await self.file.flush()
 
     def close(self) -> None:
         self.file.close()
 
 
-async def test_a_disk_that_hangs_is_a_disk_that_failed(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a live session and no goodbye the primary would wait for the secondary's flush for ever."""
-    disks: dict[str, HangingDisk] = {}
+@pytest.fixture
+def disks(monkeypatch: pytest.MonkeyPatch) -> dict[str, HangingDisk]:
+    """Those that the nodes of a pair are given, by node."""
+    given: dict[str, HangingDisk] = {}
     seams = MemoryPair.seams
 
     def hanging_seams(pair: MemoryPair, name: str) -> Seams:
-        given = seams(pair, name)
-        disks[name] = HangingDisk(given.disk)
-        return attrs.evolve(given, disk=disks[name])
+        usual = seams(pair, name)
+        given[name] = HangingDisk(usual.disk)
+        return attrs.evolve(usual, disk=given[name])
 
     monkeypatch.setattr(MemoryPair, "seams", hanging_seams)
+    return given
+
+
+async def test_a_disk_that_hangs_is_a_disk_that_failed(
+    autojump_clock: MockClock, disks: dict[str, HangingDisk]
+) -> None:
+    """With a live session and no goodbye the primary would wait for the secondary's flush for ever."""
     async with open_pair() as pair:
         a, b = pair.nodes["a"], pair.nodes["b"]
-        disks["b"].hanging = True
+        disks["b"].hang()
         began_s = trio.current_time()
         with trio.fail_after(30):
             await a.volume.write(0, b"kept")
         assert 5.0 <= trio.current_time() - began_s < 7.0
         assert (b.status().verdict, b.status().reasons) == ("stopped", ("store-failed",))
         assert pair.record.members == ("a",)
+
+
+async def test_a_machine_that_stood_still_in_a_disk_call_believes_its_disk(
+    autojump_clock: MockClock, disks: dict[str, HangingDisk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the time that passed without it is no time in which the disk did not answer."""
+    clocks: dict[str, NodeClock] = {}
+    seams = MemoryPair.seams
+
+    def clocked_seams(pair: MemoryPair, name: str) -> Seams:
+        clocks[name] = NodeClock(0.0)
+        return attrs.evolve(seams(pair, name), clock=clocks[name])
+
+    monkeypatch.setattr(MemoryPair, "seams", clocked_seams)
+    async with open_pair(start=False) as pair:
+        a = await pair.start("a")
+        await pair.wait_alone("a")
+        disks["a"].hang()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.volume.write, 0, b"kept")
+            await trio.sleep(2.0)
+            clocks["a"].jump(100.0)
+            await trio.sleep(2.0)
+            disks["a"].answering.set()
+        assert a.status().verdict == "degraded"
+        assert await a.volume.read(0, 4) == b"kept"

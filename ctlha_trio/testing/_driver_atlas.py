@@ -1,0 +1,110 @@
+"""Which faults two copies survive, and which they can only answer by an honest halt."""
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+
+class Fault(Enum):
+    """Everything that a simulated pair can be struck by."""
+
+    DELAY = "the network is slow, each direction by itself"
+    CLOG = "nothing arrives for a moment, then all of it"
+    ONE_WAY = "one direction is cut"
+    PARTITION = "both directions are cut"
+    RESET = "the connection breaks"
+    FLAP = "the connection breaks again and again"
+    SLOW_DISK = "disk calls take long"
+    WRITE_FAILS = "a write fails"
+    FLUSH_FAILS = "a flush fails"
+    DISK_FULL = "the disk is full"
+    DISK_HANGS = "a disk call never ends"
+    BIT_ROT = "a block decays"
+    MISDIRECTED = "a write goes to another block"
+    CRASH = "a node loses its power"
+    CRASH_AT_CALL = "a node loses its power in a disk call"
+    CRASH_BOTH = "both nodes lose their power at once"
+    PAUSE = "a node stands still"
+    STOP = "a node is stopped and started again"
+    JUMP = "a clock jumps forward"
+    DRIFT = "a clock goes too fast or too slow"
+    ARBITER_SLOW = "the arbiter answers late"
+    ARBITER_DOWN = "the arbiter refuses"
+    ARBITER_SILENT = "the arbiter never answers"
+    ARBITER_DEAF = "the arbiter's answers are lost, and swaps are applied later"
+    ARBITER_RESTORED = "the arbiter is restored from an old copy"
+    SWITCHOVER = "an operator changes the roles"
+
+
+class Survival(Enum):
+    """What is demanded after a fault."""
+
+    ALWAYS = "nothing acknowledged is lost, and service goes on when the fault is over"
+    WITH_PEER = "as ALWAYS while the other node's copy is a member and alive; else an honest halt"
+    HALT = "every node says why it serves nothing, and serves nothing"
+    FOUND_LATE = "found by the read that meets it, and the copy is dead from then on; until then it seems whole"
+
+
+@attrs.frozen
+class Entry:
+    """One line of the atlas."""
+
+    survival: Survival
+    why: str
+
+
+_RECOVERS = Entry(Survival.ALWAYS, "it only takes time; safety rests on no clock")
+_COPY_DIES = Entry(Survival.WITH_PEER, "a disk that failed once is not believed again: its copy is dead")
+_MAY_CLAIM = Entry(
+    Survival.WITH_PEER,
+    "as any failed disk, five seconds later; a node that becomes the sole member before takes the record with it",
+)
+_UNSEEN = Entry(
+    Survival.FOUND_LATE,
+    "a checksum covers a block's bytes and its place, but nobody reads all blocks: the other copy may be gone by then",
+)
+
+ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
+    dict.fromkeys(Fault, _RECOVERS)
+    | dict.fromkeys((Fault.WRITE_FAILS, Fault.FLUSH_FAILS, Fault.DISK_FULL), _COPY_DIES)
+    | dict.fromkeys((Fault.BIT_ROT, Fault.MISDIRECTED), _UNSEEN)
+    | {
+        Fault.DISK_HANGS: _MAY_CLAIM,
+        Fault.ARBITER_RESTORED: Entry(
+            Survival.HALT,
+            "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows; "
+            "one that has not cannot, so restoring is for a pair in which both have",
+        ),
+    }
+)
+"""What is demanded of the pair after each fault."""
+
+DRAWN: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.ALWAYS)
+"""May strike at any time."""
+FATAL_TO_COPY: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.WITH_PEER)
+"""Strike only where the other copy is left, except at the end of a run that is to halt."""
+
+
+@attrs.frozen(kw_only=True)
+class Stand:
+    """What there is to lose at this moment."""
+
+    members: tuple[str, ...]
+    """That the arbiter names."""
+    dead: frozenset[str]
+    """Nodes whose copy is dead."""
+    claiming: frozenset[str]
+    """Nodes that may become the sole member by what they have asked of the arbiter already."""
+
+    @property
+    def must_halt(self) -> bool:
+        """Whether every copy that counts is dead."""
+        return self.dead.issuperset(self.members)
+
+    def survives_death_of(self, victim: str) -> bool:
+        """Whether another copy is left that counts, and nothing under way may take it out."""
+        others = set(self.members) - self.dead - {victim}
+        return bool(others) and victim not in self.claiming

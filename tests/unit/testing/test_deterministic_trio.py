@@ -1,0 +1,76 @@
+from pathlib import Path
+from random import Random
+
+import pytest
+import trio
+
+import ctlha_trio
+from ctlha_trio.testing import _deterministic_trio
+from ctlha_trio.testing._deterministic_trio import SHUFFLER, SWITCH, run_from_seed, scheduler, scheduling_from
+
+TASKS = 20
+
+
+def order_of_tasks(seed: int) -> list[int]:
+    order: list[int] = []
+
+    async def note(number: int) -> None:
+        await trio.lowlevel.checkpoint()
+        order.append(number)
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(TASKS):
+                nursery.start_soon(note, number)
+
+    run_from_seed(seed, run)
+    return order
+
+
+def test_trio_still_has_the_switch_and_the_source_that_this_rests_on() -> None:
+    assert scheduler().__dict__[SWITCH] in {True, False}
+    assert isinstance(scheduler().__dict__[SHUFFLER], Random)
+
+
+def test_the_order_of_tasks_is_that_of_the_seed() -> None:
+    orders = [order_of_tasks(seed) for seed in (1, 2, 3)]
+    assert [order_of_tasks(seed) for seed in (1, 2, 3)] == orders
+    assert len({tuple(order) for order in orders}) == len(orders)
+    assert all(sorted(order) == list(range(TASKS)) for order in orders)
+
+
+def test_time_is_virtual_and_begins_at_zero() -> None:
+    async def sleep() -> tuple[float, float]:
+        began_s = trio.current_time()
+        await trio.sleep(80_000.0)
+        return began_s, trio.current_time()
+
+    assert run_from_seed(1, sleep) == (0.0, 80_000.0)
+
+
+def test_everything_is_put_back_afterwards() -> None:
+    was = scheduler().__dict__[SWITCH], scheduler().__dict__[SHUFFLER].getstate()
+    with pytest.raises(KeyError), scheduling_from(1):
+        raise KeyError
+    assert (scheduler().__dict__[SWITCH], scheduler().__dict__[SHUFFLER].getstate()) == was
+
+
+@pytest.mark.parametrize("name", [SWITCH, SHUFFLER])
+def test_a_trio_without_them_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(scheduler(), name)
+    with pytest.raises(RuntimeError, match="that can be seeded"), scheduling_from(1):
+        pytest.fail("the block was entered")
+
+
+def test_a_trio_without_that_module_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_deterministic_trio, "scheduler", lambda: None)
+    with pytest.raises(RuntimeError, match="that can be seeded"), scheduling_from(1):
+        pytest.fail("the block was entered")
+
+
+def test_no_other_module_touches_them() -> None:
+    package = Path(ctlha_trio.__file__).parent
+    touching = [
+        file for file in package.rglob("*.py") if SWITCH in file.read_text() or "_core._run" in file.read_text()
+    ]
+    assert touching == [Path(_deterministic_trio.__file__)]

@@ -1,0 +1,160 @@
+"""The disk and the way to the arbiter of a machine that has trouble, without a node on it."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from ctlha_trio._errors import ArbiterError, StoreError
+from ctlha_trio.arbiter import MemoryArbiter
+from ctlha_trio.pair import Record, SwapOutcome
+from ctlha_trio.testing._driver_arbiter import ArbiterTrouble, TroubledArbiter, Way
+from ctlha_trio.testing._driver_disk import DiskFault, DiskTrouble, TroubledDisk
+from ctlha_trio.testing._driver_gate import Gate
+from ctlha_trio.testing._power_disk import Moment, PowerDisk
+
+RECORD = Record(cluster="c", resource="r", epoch=1, lineage="00" * 16, primary="a", members=("a", "b"), proposal="init")
+NEXT = RECORD.succeed(primary="a", members=("a",), proposal="next")
+
+
+def trouble(latency_s: float = 0.0) -> DiskTrouble:
+    return DiskTrouble(Gate(), lambda _: latency_s)
+
+
+async def test_a_disk_call_takes_its_time(autojump_clock: MockClock) -> None:
+    disk = TroubledDisk(PowerDisk({"f": bytes(4)}), trouble(0.5))
+    file = await disk.open("f")
+    await file.pwrite([(0, b"abcd")])
+    await file.flush()
+    assert await file.pread(0, 4) == b"abcd"
+    assert trio.current_time() == 1.5
+
+
+@pytest.mark.parametrize("fault", [DiskFault.WRITE, DiskFault.FLUSH, DiskFault.FULL])
+async def test_a_fault_happens_once_to_the_call_that_it_is_for(fault: DiskFault, autojump_clock: MockClock) -> None:
+    struck: list[DiskFault] = []
+    power_disk, machine = PowerDisk({"f": bytes(4)}), trouble()
+    machine.on_strike = struck.append
+    file = await TroubledDisk(power_disk, machine).open("f")
+    machine.fault = fault
+    await file.pread(0, 4)
+    assert not struck
+    with pytest.raises(StoreError):  # noqa: PT012 (which of the two fails is what the fault says)
+        await file.pwrite([(0, b"abcd")])
+        await file.flush()
+    assert struck == [fault]
+    assert power_disk.durable_content("f") == bytes(4)
+
+
+async def test_a_fault_that_may_not_happen_yet_waits(autojump_clock: MockClock) -> None:
+    machine, may = trouble(), False
+    machine.may_fail = lambda _: may
+    machine.fault = DiskFault.WRITE
+    file = await TroubledDisk(PowerDisk({"f": bytes(4)}), machine).open("f")
+    await file.pwrite([(0, b"abcd")])
+    may = True
+    with pytest.raises(StoreError):
+        await file.pwrite([(0, b"abcd")])
+
+
+async def test_a_hanging_call_never_ends(autojump_clock: MockClock) -> None:
+    machine = trouble()
+    machine.fault = DiskFault.HANG
+    file = await TroubledDisk(PowerDisk({"f": bytes(4)}), machine).open("f")
+    with trio.move_on_after(1e6) as scope:
+        await file.flush()
+    assert scope.cancelled_caught
+
+
+async def test_no_call_returns_while_the_machine_stands_still(autojump_clock: MockClock) -> None:
+    machine = trouble(1.0)
+    file = await TroubledDisk(PowerDisk({"f": bytes(4)}), machine).open("f")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(file.flush)
+        machine.gate.close()
+        await trio.sleep(100.0)
+        assert nursery.child_tasks
+        machine.gate.open()
+    assert trio.current_time() == 100.0
+
+
+def test_a_full_disk_that_was_freed_takes_writes_again() -> None:
+    async def write() -> None:
+        disk = PowerDisk({"f": bytes(4)})
+        disk.full()
+        file = await disk.open("f")
+        with pytest.raises(StoreError):
+            await file.pwrite([(0, b"abcd")])
+        file.close()
+        disk.free()
+        await (await disk.open("f")).pwrite([(0, b"abcd")])
+        assert disk.content("f") == b"abcd"
+        assert disk.durable_range("f", 1, 2) == bytes(2)
+
+    trio.run(write)
+
+
+def way_to(arbiter: MemoryArbiter, nursery: trio.Nursery, way: Way, *, says_unknown: bool = True) -> TroubledArbiter:
+    machine = ArbiterTrouble(Gate(), latency_s=lambda: 0.5, late_s=lambda: 7.0, says_unknown=lambda: says_unknown)
+    machine.way = way
+    return TroubledArbiter(arbiter, machine, nursery)
+
+
+async def test_the_arbiter_is_a_latency_away_each_way(autojump_clock: MockClock) -> None:
+    arbiter = MemoryArbiter(RECORD)
+    async with trio.open_nursery() as nursery:
+        way = way_to(arbiter, nursery, Way.OPEN)
+        assert (await way.read()).record == RECORD
+        assert (await way.cas(1, NEXT)).outcome is SwapOutcome.WON
+        assert trio.current_time() == 2.0
+
+
+async def test_an_arbiter_that_is_down_certainly_took_nothing(autojump_clock: MockClock) -> None:
+    arbiter = MemoryArbiter(RECORD)
+    async with trio.open_nursery() as nursery:
+        way = way_to(arbiter, nursery, Way.DOWN)
+        with pytest.raises(ArbiterError):
+            await way.read()
+        assert (await way.cas(1, NEXT)).outcome is SwapOutcome.REFUSED
+        await trio.sleep(100.0)
+        assert arbiter.record == RECORD
+
+
+async def test_a_swap_whose_answer_is_lost_is_applied_later(autojump_clock: MockClock) -> None:
+    arbiter = MemoryArbiter(RECORD)
+    async with trio.open_nursery() as nursery:
+        way = way_to(arbiter, nursery, Way.DEAF)
+        assert (await way.cas(1, NEXT)).outcome is SwapOutcome.UNKNOWN
+        assert (arbiter.record, way.under_way) == (RECORD, 1)
+        await trio.sleep(7.0)
+        assert (arbiter.record, way.under_way) == (NEXT, 0)
+
+
+async def test_a_swap_reaches_the_arbiter_although_its_node_is_dead(autojump_clock: MockClock) -> None:
+    arbiter = MemoryArbiter(RECORD)
+    async with trio.open_nursery() as nursery:
+        way = way_to(arbiter, nursery, Way.DEAF, says_unknown=False)
+        with trio.move_on_after(1.0) as life:
+            await way.cas(1, NEXT)
+        assert life.cancelled_caught
+        assert arbiter.record == RECORD
+        way.hurry()
+        await trio.testing.wait_all_tasks_blocked()
+        assert arbiter.record == NEXT
+
+
+async def test_a_silent_arbiter_neither_answers_nor_takes_anything(autojump_clock: MockClock) -> None:
+    arbiter = MemoryArbiter(RECORD)
+    async with trio.open_nursery() as nursery:
+        way = way_to(arbiter, nursery, Way.SILENT)
+        with trio.move_on_after(1e6) as scope:
+            await way.cas(1, NEXT)
+        assert scope.cancelled_caught
+        assert arbiter.record == RECORD
+
+
+async def test_power_that_was_to_fail_at_a_call_and_is_not_any_more(autojump_clock: MockClock) -> None:
+    disk = PowerDisk({"f": bytes(4)})
+    disk.cut_at(1, Moment.BEFORE)
+    disk.cut_never()
+    await (await disk.open("f")).flush()
+    assert not disk.is_cut
