@@ -27,6 +27,8 @@ class SimulatedClients:
     tickets: int = 0
     done: int = 0
     """Operations that ended well."""
+    latest_done: int = 0
+    """The latest asked of those."""
     acknowledged: int = 0
     """Writes among them."""
 
@@ -49,6 +51,7 @@ class SimulatedClients:
         match answer.outcome:
             case Outcome.DONE:
                 self.done += 1
+                self.latest_done = max(self.latest_done, answer.ticket)
                 self.acknowledged += operation.kind is OperationKind.WRITE
                 self.history.done(answer.ticket, operation.kind, block, self.values[answer.ticket])
             case Outcome.NOT_PRIMARY:

@@ -15,7 +15,6 @@ from ctlha_trio.pair import FLIGHTS_LIMIT, OperationKind, Outcome, PairState, Ph
 from ctlha_trio.testing._action_watch import Ordered
 from ctlha_trio.testing._driver_history import VolumeHistory
 from ctlha_trio.testing._driver_pair import DriverPair
-from ctlha_trio.testing._memory_pair import VOLUME
 from ctlha_trio.testing._pair_faults import NAMES
 from ctlha_trio.testing._power_medium import SECTOR_BYTES
 
@@ -166,7 +165,7 @@ class DriverChecks:
 
     def check_copies_equal(self) -> None:
         """I7 for a pair at rest: every byte of both volumes."""
-        one, other = (self.pair.disks[name].durable_content(VOLUME)[-self.pair.size_bytes :] for name in NAMES)
+        one, other = (self.pair.durable_copy(name) for name in NAMES)
         if one != other:
             differ = next(place for place in range(len(one)) if one[place] != other[place])
             self.problem(f"I7: the copies differ at rest, first in sector {differ // SECTOR_BYTES}")
