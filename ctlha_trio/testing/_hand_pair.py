@@ -32,6 +32,8 @@ NODE_PROGRAM: Final = ("-m", "ctlha_trio")
 """Arguments of Python that are ``ctlha``."""
 
 _LOOPBACK: Final = "127.0.0.1"
+_BOTH_ON_LOOPBACK: Final[Mapping[str, str]] = dict.fromkeys(NODES, _LOOPBACK)
+_STARTED_HERE: Final[Mapping[str, Sequence[str]]] = dict.fromkeys(NODES, ())
 _CLOCK: Final = TrioClock()
 
 
@@ -78,8 +80,8 @@ class HandPair:
     folder: Path
     base_port: int
     size_bytes: int = SIZE_BYTES
-    hosts: Mapping[str, str] = {"a": _LOOPBACK, "b": _LOOPBACK}
-    launchers: Mapping[str, Sequence[str]] = {"a": (), "b": ()}
+    hosts: Mapping[str, str] = _BOTH_ON_LOOPBACK
+    launchers: Mapping[str, Sequence[str]] = _STARTED_HERE
     """Put before a node's command, such as what takes it to another network."""
     _processes: dict[str, trio.Process] = attrs.field(factory=dict, init=False)
 
@@ -126,10 +128,9 @@ class HandPair:
 
     async def start(self, node: str, program: Sequence[str] = NODE_PROGRAM) -> None:
         """Start its process; returns at once."""
-        launcher = self.launchers.get(node, ())
         with (self.folder / f"{node}.log").open("ab") as log:
             self._processes[node] = await trio.lowlevel.open_process(
-                [*launcher, sys.executable, *program, "node", str(self.config(node))],
+                [*self.launchers[node], sys.executable, *program, "node", str(self.config(node))],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -229,19 +230,18 @@ async def made_pair(
     folder: Path,
     *arguments: str,
     size_bytes: int = SIZE_BYTES,
-    hosts: Mapping[str, str] | None = None,
-    launchers: Mapping[str, Sequence[str]] | None = None,
+    hosts: Mapping[str, str] = _BOTH_ON_LOOPBACK,
+    launchers: Mapping[str, Sequence[str]] = _STARTED_HERE,
 ) -> AsyncIterator[HandPair]:
     """A pair that was just made; nothing runs. ``arguments`` are for ``ctlha init``, which is run where node a is."""
-    pair = HandPair(folder, free_base_port(), size_bytes)
-    at_home = {node: pair.address(node) for node in NODES}
-    pair.hosts, pair.launchers = hosts or pair.hosts, launchers or pair.launchers
+    pair = HandPair(folder, free_base_port(), size_bytes, hosts, launchers)
     size_and_port = ("--size", str(size_bytes), "--base-port", str(pair.base_port))
-    made = await run_ctlha("init", folder, *size_and_port, *arguments, launcher=pair.launchers["a"])
+    made = await run_ctlha("init", folder, *size_and_port, *arguments, launcher=launchers["a"])
     assert made.code == 0, made.err
     for node in NODES:
         for other in NODES:
-            pair.edit(node, f'"{at_home[other]}"', f'"{pair.address(other)}"')
+            address = pair.address(other)
+            pair.edit(node, f'"{address.replace(hosts[other], _LOOPBACK)}"', f'"{address}"')
     try:
         yield pair
     finally:
