@@ -4,12 +4,11 @@ import hashlib
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -58,19 +57,22 @@ async def run_ctlha(*arguments: str | Path, launcher: Sequence[str] = ()) -> Fin
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def is_free(port: int) -> bool:
+async def is_free(port: int) -> bool:
     """Whether a node could listen there."""
-    with closing(socket.socket()) as probe:
+    with trio.socket.socket() as probe:
         try:
-            probe.bind((_LOOPBACK, port))
+            await probe.bind((_LOOPBACK, port))
         except OSError:
             return False
     return True
 
 
-def free_base_port() -> int:
+async def free_base_port() -> int:
     """A base whose two link ports are free, below those that the system gives to clients."""
-    return next(port for port in random.sample(range(20_000, 32_000, 4), 1000) if is_free(port) and is_free(port + 2))
+    for port in random.sample(range(20_000, 32_000, 4), 1000):
+        if await is_free(port) and await is_free(port + 2):
+            return port
+    raise AssertionError("no free ports")
 
 
 @attrs.define(eq=False)
@@ -234,7 +236,7 @@ async def made_pair(
     launchers: Mapping[str, Sequence[str]] = _STARTED_HERE,
 ) -> AsyncIterator[HandPair]:
     """A pair that was just made; nothing runs. ``arguments`` are for ``ctlha init``, which is run where node a is."""
-    pair = HandPair(folder, free_base_port(), size_bytes, hosts, launchers)
+    pair = HandPair(folder, await free_base_port(), size_bytes, hosts, launchers)
     size_and_port = ("--size", str(size_bytes), "--base-port", str(pair.base_port))
     made = await run_ctlha("init", folder, *size_and_port, *arguments, launcher=launchers["a"])
     assert made.code == 0, made.err
