@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.store import DATA_OFFSET
+from ctlha_trio.store import Layout
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot
 from ctlha_trio.testing._hand_pair import OTHER, POLL_S, SIZE_BYTES, START_S, HandPair, run_ctlha
 from ctlha_trio.testing._networked_pair import Site, networked_pair
@@ -24,7 +24,7 @@ FAILING_NODE = (str(Path(__file__).parent / "failing_node.py"),)
 
 def fill_disk(pair: HandPair, node: str) -> None:
     """There is room for metadata, and none for data."""
-    resource.prlimit(pair.pid(node), resource.RLIMIT_FSIZE, (DATA_OFFSET, resource.RLIM_INFINITY))
+    resource.prlimit(pair.pid(node), resource.RLIMIT_FSIZE, (Layout(SIZE_BYTES).file_offset(0), resource.RLIM_INFINITY))
 
 
 def fail_flushes(pair: HandPair, node: str) -> None:
