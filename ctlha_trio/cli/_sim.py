@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 import click
 
-from ctlha_trio.cli._run import EXIT_FAILED
+from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED
 from ctlha_trio.testing import (
     DRIVER_TIMELINE_HEADER,
     TIMELINE_HEADER,
@@ -44,22 +44,32 @@ def replay(seed: int, *, drivers: bool) -> int:
 
 
 def sweep(seeds: Sequence[int], *, drivers: bool) -> int:
-    """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed."""
+    """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed.
+
+    An interrupt ends it early, with what was run so far.
+    """
     began_s = monotonic()
     totals, coverage, failed = Totals(), Coverage(), list[SeedReport]()
     run: Callable[[int], SeedReport] = run_driver_seed if drivers else run_seed
-    for report in map_seeds(run, seeds, processes=os.cpu_count() or 1):
-        totals, coverage = totals + report.totals, coverage | report.coverage
-        click.echo(_line(report))
-        if report.failure:
-            failed.append(report)
-            click.echo(report.failure)
+    interrupted = False
+    try:
+        for report in map_seeds(run, seeds, processes=os.cpu_count() or 1):
+            totals, coverage = totals + report.totals, coverage | report.coverage
+            click.echo(_line(report))
+            if report.failure:
+                failed.append(report)
+                click.echo(report.failure)
+    except KeyboardInterrupt:
+        interrupted = True
     for line in (*_sums(totals, monotonic() - began_s), *_not_reached(coverage)):
         click.echo(line)
     again = "ctlha sim --drivers --seed" if drivers else "ctlha sim --seed"
     for report in failed:
         click.echo(f"FAILED {report.problem}; replay it with: {again} {report.seed}")
-    click.echo(f"{len(seeds) - len(failed)} of {len(seeds)} seeds passed, {seeds[0]} to {seeds[-1]}")
+    run_so_far = totals.seeds
+    click.echo(f"{run_so_far - len(failed)} of {run_so_far} seeds passed, {seeds[0]} to {seeds[max(run_so_far, 1) - 1]}")
+    if interrupted:
+        return EXIT_INTERRUPTED
     return EXIT_FAILED if failed else 0
 
 

@@ -70,6 +70,18 @@ def test_a_failing_seed_prints_the_command_that_replays_it(monkeypatch: pytest.M
     assert "line 2" in done.output
 
 
+def test_an_interrupt_leaves_what_was_run_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop_at_two(seed: int) -> SeedReport:
+        if seed == 2:
+            raise KeyboardInterrupt
+        return run_seed(seed, rounds=1)
+
+    monkeypatch.setattr(sim, "run_seed", stop_at_two)
+    done = ctlha("--count", "9")
+    assert done.exit_code == 130
+    assert done.output.splitlines()[-1] == "2 of 2 seeds passed, 0 to 1"
+
+
 def test_one_seed_or_many() -> None:
     done = ctlha("--seed", "1", "--count", "2")
     assert done.exit_code == 2
