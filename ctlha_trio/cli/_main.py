@@ -15,7 +15,7 @@ from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, cr
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._sim import DEFAULT_COUNT, fresh_seed, replay, sweep
-from ctlha_trio.cli._status import show_status, switch_over
+from ctlha_trio.cli._status import show_status, switch_over, watch_status
 
 _SIZE: Final = re.compile(r"([0-9]{1,20})([KMGT]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -104,9 +104,10 @@ def node(config: Path) -> None:
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def status(config: Path, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="A line for every change, until interrupted.")
+def status(config: Path, as_json: bool, watch: bool) -> None:
     """Ask the node of CONFIG. Exit code 0: protected, 1: anything else, 2: no answer."""
-    run_command(show_status, config, as_json)
+    run_command(watch_status if watch else show_status, config, as_json)
 
 
 @main.command()

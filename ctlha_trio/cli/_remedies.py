@@ -1,0 +1,34 @@
+"""What helps, for every reason that a verdict can have: one command, or one action where no command can."""
+
+from typing import Final
+
+from ctlha_trio.ha import Reason
+
+REMEDIES: Final[dict[Reason, str]] = {
+    Reason.BOOTING: "wait: the node asks the arbiter",
+    Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: nobody changes who counts until it answers",
+    Reason.PEER_LOST: "start the other node, {peer}, or mend the link to it",
+    Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
+    Reason.RESYNCING: "wait: the copy is being brought up to date",
+    Reason.OUTDATED: "start node {peer}, whose copy counts",
+    Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
+    Reason.CLAIMING: "wait: it ends with the arbiter's answer",
+    Reason.STORE_FAILED: "look at the disk, then start the node again: its copy is made anew from node {peer}",
+    Reason.COPY_FAILED: "the only copy that counts is dead: restore the volume from a backup",
+    Reason.COPY_INCOMPLETE: "the record names a copy that is half overwritten: put the record back that was forced, "
+    "then start the node again",
+    Reason.ARBITER_WENT_BACK: "the arbiter was put back to an old copy: restore its newest, then start the node again",
+    Reason.FOREIGN_RECORD: "the arbiter's record is of another pair: correct the [arbiter] of {config}",
+    Reason.FOREIGN_LINEAGE: "the record descends from none that this copy knows: correct the [arbiter] of {config}, "
+    "or restore its newest data",
+    Reason.TWIN: "a copy of this node's folder runs elsewhere: end it, then start this node again",
+    Reason.LEAVING: "start the node again: ctlha node {config}",
+    Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
+    Reason.COMPONENT_FAILED: "see the node's log for the component, mend it, and start the node again",
+}
+
+
+def remedy_for(reason: str, *, config: str, node: str, peer: str) -> str:
+    """What helps against a reason; empty for one that only a later version knows."""
+    known = {each.value: text for each, text in REMEDIES.items()}
+    return known.get(reason, "").format(config=config, node=node, peer=peer)
