@@ -11,6 +11,7 @@ import click
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
 from ctlha_trio.cli._config import BLOCK_BYTES, ETCD_FILES, MAX_VOLUME_BYTES
 from ctlha_trio.cli._demo_command import show_demo
+from ctlha_trio.cli._force import force_primary as force_configured_primary
 from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
@@ -115,6 +116,20 @@ def status(config: Path, as_json: bool, watch: bool) -> None:
 def switchover(config: Path) -> None:
     """Have the node of CONFIG, the primary, hand its role to the other."""
     run_command(switch_over, config)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--abandon", required=True, metavar="NODE", help="The other node, which is powered off.")
+@click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def force_primary(config: Path, abandon: str, statement: str | None, dry_run: bool) -> None:
+    """Make the node of CONFIG, which runs, the primary and the only one that counts, whatever the other copy holds.
+
+    For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
+    abandoned copy is overwritten when its node returns.
+    """
+    run_command(force_configured_primary, config, abandon, statement, dry_run)
 
 
 @main.command()

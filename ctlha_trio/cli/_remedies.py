@@ -10,11 +10,13 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.PEER_LOST: "start the other node, {peer}, or mend the link to it",
     Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
     Reason.RESYNCING: "wait: the copy is being brought up to date",
-    Reason.OUTDATED: "start node {peer}, whose copy counts",
+    Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever: "
+    "ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
     Reason.CLAIMING: "wait: it ends with the arbiter's answer",
     Reason.STORE_FAILED: "look at the disk, then start the node again: its copy is made anew from node {peer}",
-    Reason.COPY_FAILED: "the only copy that counts is dead: restore the volume from a backup",
+    Reason.COPY_FAILED: "the only copy that counts is dead; to serve what node {peer} still has, on {peer}: "
+    "ctlha force-primary <its node.toml> --abandon {node}",
     Reason.COPY_INCOMPLETE: "the record names a copy that is half overwritten: put the record back that was forced, "
     "then start the node again",
     Reason.ARBITER_WENT_BACK: "the arbiter was put back to an old copy: restore its newest, then start the node again",

@@ -20,7 +20,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ctlha_trio._errors import DisconnectError, UntrustedPeerError
-from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, DoorClient, open_door_client, status_of
+from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET, DoorClient, open_door_client, status_of
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
@@ -414,6 +414,86 @@ async def test_two_nodes_with_one_id(hand_pair: HandPair) -> None:
         assert await pair.wait_ended(node) == 2
         assert pair.log(node).splitlines()[-1].startswith(f"{pair.config(node)}: node: same-node: ")
         assert pair.fingerprint(node) == before[node]
+
+
+async def write_and_read(
+    pair: HandPair, node: str, client: int, writes: dict[int, bytes], found: dict[int, bytes]
+) -> None:
+    """Write blocks by their number, then find these."""
+    async with trio.open_nursery() as nursery:
+        door = await pair.connect(node, client, nursery)
+        for number, (block, data) in enumerate(writes.items(), 1):
+            reply = await door.execute(OperationKind.WRITE, number=number, offset=block * 4096, data=data)
+            assert reply.outcome is Outcome.DONE
+        for number, (block, data) in enumerate(found.items(), len(writes) + 1):
+            reply = await door.execute(OperationKind.READ, number=number, offset=block * 4096, size=4096)
+            assert (reply.outcome, bytes(reply.data)) == (Outcome.DONE, data)
+        door.close()
+
+
+OLD, NEW, FORKED = (letter * 4096 for letter in (b"o", b"n", b"f"))
+
+
+async def leave_behind(pair: HandPair, *, kept_alive: bool = False) -> tuple[str, str]:
+    """A node that has missed a write of the other one, which is gone or only not heard."""
+    survivor = await pair.primary()
+    behind = OTHER[survivor]
+    await write_and_read(pair, survivor, 1, {0: OLD, 1: OLD}, {})
+    await pair.kill(behind)
+    await pair.wait_for(survivor, verdict="degraded", role="primary")
+    await write_and_read(pair, survivor, 2, {0: NEW}, {0: NEW})
+    if kept_alive:
+        pair.edit(behind, pair.address(survivor), "127.0.0.1:1")
+        pair.edit(survivor, pair.address(behind), "127.0.0.1:1")
+        await pair.kill(survivor)
+        await pair.start(survivor)
+        await pair.wait_for(survivor, verdict="degraded", role="primary")
+    else:
+        await pair.kill(survivor)
+    await pair.start(behind)
+    await pair.wait_for(behind, verdict="at-risk", reasons=["outdated", "peer-lost"])
+    return behind, survivor
+
+
+async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    behind, lost = await leave_behind(pair)
+    asked = await run_ctlha("status", pair.config(behind))
+    helps = f"ctlha force-primary {pair.config(behind)} --abandon {lost}"
+    assert helps in asked.out
+    shown = await run_ctlha(*helps.split()[1:], "--dry-run")
+    assert shown.code == 0, shown.err
+    assert f"primary  {lost} -> {behind}" in shown.out
+    await pair.wait_for(behind, verdict="at-risk", reasons=["outdated", "peer-lost"])
+    forced = await run_ctlha(*helps.split()[1:], "--statement", f"{lost} is powered off")
+    assert forced.code == 0, forced.err
+    status = await pair.wait_for(behind, verdict="degraded", role="primary")
+    await write_and_read(pair, behind, 3, {1: FORKED}, {0: OLD, 1: FORKED})
+    lines = [json.loads(line) for line in (pair.folder / behind / DECISIONS_FILE).read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == ["asked", "done"]
+    assert lines[1]["after"]["epoch"] == status["epoch"]
+    await pair.start(lost)
+    await pair.wait_protected()
+    assert await pair.primary() == behind
+    done = await run_ctlha("switchover", pair.config(behind))
+    assert done.code == 0, done.err
+    await pair.wait_for(lost, verdict="protected", role="primary")
+    await write_and_read(pair, lost, 4, {}, {0: OLD, 1: FORKED})
+
+
+async def test_an_abandoned_node_that_is_alive_stops_within_a_second(protected_pair: HandPair) -> None:
+    """Neither reaches the other, so that nothing but the record can tell it."""
+    pair = protected_pair
+    behind, alive = await leave_behind(pair, kept_alive=True)
+    force = ("force-primary", pair.config(behind), "--abandon", alive, "--statement", f"{alive} is powered off")
+    forced = await run_ctlha(*force)
+    assert forced.code == 0, forced.err
+    await pair.wait_for(alive, role="outdated", within_s=1.5)
+    await pair.wait_for(behind, verdict="degraded", role="primary")
+    await write_and_read(pair, behind, 3, {}, {0: OLD})
+    again = await run_ctlha(*force)
+    assert (again.code, again.out) == (1, "")
+    assert "cannot be forced while it is alone" in again.err
 
 
 @pytest.fixture

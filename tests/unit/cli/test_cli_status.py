@@ -66,7 +66,8 @@ def test_every_reason_has_what_helps(reason: Reason) -> None:
 
 def test_what_helps_names_the_nodes_and_the_configuration() -> None:
     assert remedy_for("leaving", config="x/node.toml", node="a", peer="b").endswith(": ctlha node x/node.toml")
-    assert "node b" in remedy_for("outdated", config="x/node.toml", node="a", peer="b")
+    outdated = remedy_for("outdated", config="x/node.toml", node="a", peer="b")
+    assert outdated.endswith(": ctlha force-primary x/node.toml --abandon b")
 
 
 @pytest.mark.parametrize("reason", Reason)
