@@ -56,6 +56,17 @@ class EtcdArbiter:
         keys = Keys.of(cluster, resource)
         return EtcdArbiter(identity=identity, cluster=cluster, resource=resource, keys=keys, gateway=gateway)
 
+    @staticmethod
+    async def discover(access: EtcdAccess, *, cluster: str, resource: str) -> "EtcdArbiter":
+        """Bind to whatever data lies there: for who has no copy that remembers the identity. A checkpoint.
+
+        ``ArbiterSilentError`` if nobody answers, ``ArbiterError`` if there is no record; else as for ``open``.
+        """
+        found = EtcdArbiter.open(access, cluster=cluster, resource=resource, identity="")
+        answer = parse_answer(await found._gateway.transact(reading(found._keys), repeatable=True), found._keys)
+        found.identity = _identity(_require_found(answer, found._keys).identity, answer)
+        return found
+
     async def read(self) -> Versioned:
         """The record as it is now. A checkpoint.
 
@@ -114,11 +125,10 @@ class EtcdArbiter:
         return _identity(random_id, answer) == self.identity
 
     def _require_ours(self, answer: Answer) -> Found:
-        if answer.found is None:
-            raise ArbiterError(f"etcd holds no record at {self._keys.record}")
-        if not self._is_ours(answer.found.identity, answer):
+        found = _require_found(answer, self._keys)
+        if not self._is_ours(found.identity, answer):
             raise ArbiterError(f"another arbiter's data lies at {self._keys.record}")
-        return answer.found
+        return found
 
     def _note(self, problem: str) -> None:
         if problem and problem != self._problem:
@@ -156,6 +166,12 @@ async def remove_etcd_record(access: EtcdAccess, record: Record, created: Create
     keys = Keys.of(record.cluster, record.resource)
     transaction = removing(keys, created.identity.rpartition("-")[0])
     await _open_gateway(access).transact(transaction, repeatable=True)
+
+
+def _require_found(answer: Answer, keys: Keys) -> Found:
+    if answer.found is None:
+        raise ArbiterError(f"etcd holds no record at {keys.record}")
+    return answer.found
 
 
 def _identity(random_id: str, answer: Answer) -> str:

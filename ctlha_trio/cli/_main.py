@@ -14,6 +14,7 @@ from ctlha_trio.cli._demo_command import show_demo
 from ctlha_trio.cli._force import force_primary as force_configured_primary
 from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
+from ctlha_trio.cli._replace import replace_copy
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._sim import DEFAULT_COUNT, fresh_seed, replay, sweep
 from ctlha_trio.cli._status import show_status, switch_over, watch_status
@@ -130,6 +131,15 @@ def force_primary(config: Path, abandon: str, statement: str | None, dry_run: bo
     abandoned copy is overwritten when its node returns.
     """
     run_command(force_configured_primary, config, abandon, statement, dry_run)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("node")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def replace(config: Path, node: str, dry_run: bool) -> None:
+    """Make an empty copy for NODE, the node of CONFIG, whose disk is new. Started, it is filled by the other node."""
+    run_command(replace_copy, config, node, dry_run)
 
 
 @main.command()

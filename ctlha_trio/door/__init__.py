@@ -13,7 +13,7 @@ from ctlha_trio.door._client import (
     status_of as status_of,
     switchover_of as switchover_of,
 )
-from ctlha_trio.door._decisions import DECISIONS_FILE as DECISIONS_FILE
+from ctlha_trio.door._decisions import DECISIONS_FILE as DECISIONS_FILE, DecisionLog as DecisionLog
 from ctlha_trio.door._door import Door as Door
 from ctlha_trio.door._node import DoorAnswer as DoorAnswer, DoorNode as DoorNode
 from ctlha_trio.door._protocol import (

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import StoreError
+from ctlha_trio.door._jsonable import jsonable
 
 DECISIONS_FILE: Final = "decisions.jsonl"
 """In the node's folder."""
@@ -22,12 +23,12 @@ class DecisionLog:
     path: Path
 
     async def append(self, **fields: object) -> None:
-        """Add a line: the time, this process's user, and ``fields``. Durable when this returns. A checkpoint.
+        """Add a line: the time, this process's user, and ``fields``, records too. Durable at the return. A checkpoint.
 
         ``StoreError`` if it cannot be written; what it tells of is not to be done then.
         """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"at": at, "uid": os.getuid(), **fields}).encode() + b"\n"
+        line = json.dumps({"at": at, "uid": os.getuid(), **fields}, default=jsonable).encode() + b"\n"
         try:
             await trio.to_thread.run_sync(self._append, line)
         except OSError as error:

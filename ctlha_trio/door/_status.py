@@ -2,7 +2,6 @@
 
 import json
 import logging
-from enum import Enum, Flag
 from typing import Final
 
 import attrs
@@ -10,6 +9,7 @@ import trio
 
 from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, RemoteProtocolError
 from ctlha_trio.door._decisions import DecisionLog
+from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._sockets import is_own_user
 from ctlha_trio.door._streams import PatientReader
@@ -67,12 +67,12 @@ class StatusDoor:
         try:
             match _request_of(line):
                 case {"request": "status"}:
-                    return {"ok": True, "status": _jsonable(self._node.status())}
+                    return {"ok": True, "status": jsonable(self._node.status())}
                 case {"request": "switchover"}:
                     await self._node.switchover()
                     return {"ok": True}
                 case {"request": "plan-force", "abandon": str(abandon)}:
-                    return {"ok": True, "plan": _jsonable(self._node.plan_force(abandon))}
+                    return {"ok": True, "plan": jsonable(self._node.plan_force(abandon))}
                 case {"request": "force-primary", "abandon": str(abandon), "revision": int(revision)}:
                     await self._force_primary(abandon, revision)
                     return {"ok": True}
@@ -91,8 +91,8 @@ class StatusDoor:
             "abandon": abandon,
             "revision": revision,
             "epoch": plan.before.epoch,
-            "before": _jsonable(plan.before),
-            "after": _jsonable(plan.after),
+            "before": plan.before,
+            "after": plan.after,
         }
         await self._decisions.append(outcome="asked", **decision)
         try:
@@ -108,14 +108,3 @@ def _request_of(line: bytes) -> object:
         return json.loads(line)
     except ValueError:
         return None
-
-
-def _jsonable(record: attrs.AttrsInstance) -> dict[str, object]:
-    """The record as JSON knows it; enums by their value, flags by the names in them."""
-
-    def serialize(_: type, __: "attrs.Attribute[object]", value: object) -> object:
-        if isinstance(value, Flag):
-            return value.name
-        return value.value if isinstance(value, Enum) else value
-
-    return attrs.asdict(record, value_serializer=serialize)

@@ -496,6 +496,38 @@ async def test_an_abandoned_node_that_is_alive_stops_within_a_second(protected_p
     assert "cannot be forced while it is alone" in again.err
 
 
+@pytest.mark.parametrize("both_down", [False, True], ids=["peer-serves", "both-were-down"])
+async def test_a_disk_is_replaced(protected_pair: HandPair, both_down: bool) -> None:
+    pair = protected_pair
+    keeper = await pair.primary()
+    replaced = OTHER[keeper]
+    volume = pair.folder / replaced / "volume.img"
+    await write_and_read(pair, keeper, 1, {0: OLD, 1: NEW}, {})
+    if both_down:
+        # At once, so that the record still names both.
+        for node in OTHER:
+            pair.send_signal(node, signal.SIGKILL)
+        for node in OTHER:
+            await pair.wait_ended(node)
+    else:
+        await pair.kill(replaced)
+        await pair.wait_for(keeper, verdict="degraded", role="primary")
+    volume.unlink()
+    await pair.start(replaced)
+    assert await pair.wait_ended(replaced) == 2
+    done = await run_ctlha("replace", pair.config(replaced), replaced)
+    assert done.code == 0, done.err
+    await pair.start(replaced)
+    if both_down:
+        await pair.wait_for(replaced, verdict="at-risk", role="outdated")
+        await pair.start(keeper)
+    await pair.wait_protected()
+    assert await pair.primary() == keeper
+    assert (await run_ctlha("switchover", pair.config(keeper))).code == 0
+    await pair.wait_for(replaced, verdict="protected", role="primary")
+    await write_and_read(pair, replaced, 2, {}, {0: OLD, 1: NEW})
+
+
 @pytest.fixture
 def etcd(etcd_program: str, tmp_path: Path) -> Iterator[EtcdMember]:
     """One that the test may stop."""
