@@ -57,14 +57,16 @@ class EtcdArbiter:
         return EtcdArbiter(identity=identity, cluster=cluster, resource=resource, keys=keys, gateway=gateway)
 
     @staticmethod
-    async def discover(access: EtcdAccess, *, cluster: str, resource: str) -> "EtcdArbiter":
-        """Bind to whatever data lies there: for who has no copy that remembers the identity. A checkpoint.
+    async def discover(access: EtcdAccess, *, cluster: str, resource: str) -> "EtcdArbiter | None":
+        """Bind to whatever data lies there, and None if none does: for who does not remember the identity.
 
-        ``ArbiterSilentError`` if nobody answers, ``ArbiterError`` if there is no record; else as for ``open``.
+        A checkpoint. ``ArbiterSilentError`` if nobody answers, ``ArbiterError`` if etcd declines; else as for ``open``.
         """
         found = EtcdArbiter.open(access, cluster=cluster, resource=resource, identity="")
         answer = parse_answer(await found._gateway.transact(reading(found._keys), repeatable=True), found._keys)
-        found.identity = _identity(_require_found(answer, found._keys).identity, answer)
+        if answer.found is None:
+            return None
+        found.identity = _identity(answer.found.identity, answer)
         return found
 
     async def read(self) -> Versioned:
@@ -125,10 +127,11 @@ class EtcdArbiter:
         return _identity(random_id, answer) == self.identity
 
     def _require_ours(self, answer: Answer) -> Found:
-        found = _require_found(answer, self._keys)
-        if not self._is_ours(found.identity, answer):
+        if answer.found is None:
+            raise ArbiterError(f"etcd holds no record at {self._keys.record}")
+        if not self._is_ours(answer.found.identity, answer):
             raise ArbiterError(f"another arbiter's data lies at {self._keys.record}")
-        return found
+        return answer.found
 
     def _note(self, problem: str) -> None:
         if problem and problem != self._problem:
@@ -166,12 +169,6 @@ async def remove_etcd_record(access: EtcdAccess, record: Record, created: Create
     keys = Keys.of(record.cluster, record.resource)
     transaction = removing(keys, created.identity.rpartition("-")[0])
     await _open_gateway(access).transact(transaction, repeatable=True)
-
-
-def _require_found(answer: Answer, keys: Keys) -> Found:
-    if answer.found is None:
-        raise ArbiterError(f"etcd holds no record at {keys.record}")
-    return answer.found
 
 
 def _identity(random_id: str, answer: Answer) -> str:

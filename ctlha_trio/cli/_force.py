@@ -1,31 +1,27 @@
 """``ctlha force-primary``: shows what it would change, has a person say what no node can know, and asks the node."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from ctlha_trio._errors import ConfigError, DisconnectError, FailedError
+from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.cli._config import load_config
+from ctlha_trio.cli._statement import check_statement, require_statement
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, force_plan_of, force_primary_of
-
-_STATEMENT: Final = "{} is powered off"
 
 
 async def force_primary(file: Path, abandon: str, statement: str | None, dry_run: bool) -> int:
     """Make the node of a configuration the only one that counts. The exit code: 0 done or shown, 1 not done."""
     loaded = load_config(file)
-    expected = _STATEMENT.format(abandon)
-    if statement not in {None, expected}:
-        raise ConfigError("--statement", "", f"must be {expected!r}")
+    check_statement(abandon, statement)
     socket = loaded.folder / STATUS_SOCKET
     plan: Any = await force_plan_of(socket, abandon)
     click.echo(describe_plan(plan))
     if dry_run:
         click.echo("nothing was changed: --dry-run")
         return 0
-    if statement is None and click.prompt(f"If it is so, write: {expected}\n") != expected:
-        raise FailedError("nothing was changed: that is not the statement")
+    require_statement(abandon, statement)
     try:
         await force_primary_of(socket, abandon, revision=plan["revision"])
     except DisconnectError as error:

@@ -9,12 +9,13 @@ from typing import Final
 import click
 
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
+from ctlha_trio.cli._adopt import adopt_arbiter as adopt_configured_arbiter
 from ctlha_trio.cli._config import BLOCK_BYTES, ETCD_FILES, MAX_VOLUME_BYTES
 from ctlha_trio.cli._demo_command import show_demo
 from ctlha_trio.cli._force import force_primary as force_configured_primary
+from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
 from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
-from ctlha_trio.cli._replace import replace_copy
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._sim import DEFAULT_COUNT, fresh_seed, replay, sweep
 from ctlha_trio.cli._status import show_status, switch_over, watch_status
@@ -140,6 +141,28 @@ def force_primary(config: Path, abandon: str, statement: str | None, dry_run: bo
 def replace(config: Path, node: str, dry_run: bool) -> None:
     """Make an empty copy for NODE, the node of CONFIG, whose disk is new. Started, it is filled by the other node."""
     run_command(replace_copy, config, node, dry_run)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--discard", required=True, metavar="NODE", help="The node of CONFIG, whose copy is to be overwritten.")
+@click.option("--dry-run", is_flag=True, help="Show the copy and the record, and change nothing.")
+def resolve(config: Path, discard: str, dry_run: bool) -> None:
+    """Show how the copy of CONFIG's node has diverged from the record, and discard it: the other node fills it anew."""
+    run_command(resolve_copy, config, discard, dry_run)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--abandon", required=True, metavar="NODE", help="The other node, which is powered off.")
+@click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def adopt_arbiter(config: Path, abandon: str, statement: str | None, dry_run: bool) -> None:
+    """Bind the node of CONFIG, which is stopped, to an arbiter that is new or was restored from an old copy.
+
+    Its copy becomes the volume. The other node, whose copy is abandoned, follows with ctlha resolve.
+    """
+    run_command(adopt_configured_arbiter, config, abandon, statement, dry_run)
 
 
 @main.command()

@@ -528,6 +528,47 @@ async def test_a_disk_is_replaced(protected_pair: HandPair, both_down: bool) -> 
     await write_and_read(pair, replaced, 2, {}, {0: OLD, 1: NEW})
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["went-back", "lost"])
+async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool) -> None:
+    """One node decides what the volume is, the other one discards its copy."""
+    pair = protected_pair
+    arbiter = pair.folder / "arbiter.db"
+    backup = arbiter.read_bytes()
+    kept = await pair.primary()
+    other = OTHER[kept]
+    await write_and_read(pair, kept, 1, {0: OLD}, {})
+    await pair.kill(other)
+    await pair.wait_for(kept, verdict="degraded", role="primary")
+    await pair.start(other)
+    await pair.wait_protected()
+    await write_and_read(pair, kept, 2, {0: NEW}, {})
+    for node in (other, kept):
+        await pair.kill(node)
+    arbiter.unlink()
+    if not lost:
+        arbiter.write_bytes(backup)
+        arbiter.chmod(0o600)
+    for node in OTHER:
+        await pair.start(node)
+        if lost:
+            assert await pair.wait_ended(node) == 2
+        else:
+            await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+            assert await pair.end(node, signal.SIGTERM) == 0
+    statement = ("--statement", f"{other} is powered off")
+    adopted = await run_ctlha("adopt-arbiter", pair.config(kept), "--abandon", other, *statement)
+    assert adopted.code == 0, adopted.err
+    await pair.start(kept)
+    await pair.wait_for(kept, verdict="degraded", role="primary")
+    resolved = await run_ctlha("resolve", pair.config(other), "--discard", other)
+    assert resolved.code == 0, resolved.err
+    await pair.start(other)
+    await pair.wait_protected()
+    assert (await run_ctlha("switchover", pair.config(kept))).code == 0
+    await pair.wait_for(other, verdict="protected", role="primary")
+    await write_and_read(pair, other, 3, {}, {0: NEW})
+
+
 @pytest.fixture
 def etcd(etcd_program: str, tmp_path: Path) -> Iterator[EtcdMember]:
     """One that the test may stop."""

@@ -103,7 +103,10 @@ def test_init_says_how_to_go_on(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [f"ctlha node {tmp_path / 'p' / node / 'node.toml'}" for node in ("a", "b")]
 
 
-@pytest.mark.parametrize("command", ["init", "node", "status", "switchover", "force-primary", "replace", "demo"])
+@pytest.mark.parametrize(
+    "command",
+    ["init", "node", "status", "switchover", "force-primary", "replace", "resolve", "adopt-arbiter", "demo", "sim"],
+)
 def test_every_command_explains_itself(command: str) -> None:
     done = ctlha(command, "--help")
     assert done.exit_code == 0
