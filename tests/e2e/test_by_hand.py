@@ -294,6 +294,28 @@ async def test_status_as_json_has_the_fields_that_are_promised(protected_pair: H
     assert status["link"] == "online"
 
 
+async def test_status_is_watched_until_interrupted(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    primary = await pair.primary()
+    watched = OTHER[primary]
+    command = [sys.executable, "-m", "ctlha_trio", "status", "--watch", str(pair.config(watched))]
+    watch = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert watch.stdout is not None
+    seen = ""
+    with trio.fail_after(START_S):
+        while "protected" not in seen:
+            seen += (await watch.stdout.receive_some()).decode()
+        await pair.kill(primary)
+        while "degraded: peer-lost" not in seen:
+            seen += (await watch.stdout.receive_some()).decode()
+        watch.send_signal(signal.SIGINT)
+        assert await watch.wait() == 130
+    told = [line.split(maxsplit=1)[1].strip() for line in seen.splitlines()]
+    assert told[0].startswith("protected   role secondary")
+    assert [line.partition(":")[0] for line in told if ": secured" in line] == ["alone"]
+    assert told[-1].startswith("degraded: peer-lost   role primary")
+
+
 async def test_a_node_is_not_started_twice(protected_pair: HandPair) -> None:
     pair = protected_pair
     second = await run_ctlha("node", pair.config("a"))
