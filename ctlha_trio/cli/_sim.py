@@ -67,7 +67,9 @@ def sweep(seeds: Sequence[int], *, drivers: bool) -> int:
     for report in failed:
         click.echo(f"FAILED {report.problem}; replay it with: {again} {report.seed}")
     run_so_far = totals.seeds
-    click.echo(f"{run_so_far - len(failed)} of {run_so_far} seeds passed, {seeds[0]} to {seeds[max(run_so_far, 1) - 1]}")
+    click.echo(
+        f"{run_so_far - len(failed)} of {run_so_far} seeds passed, {seeds[0]} to {seeds[max(run_so_far, 1) - 1]}"
+    )
     if interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if failed else 0

@@ -20,7 +20,7 @@ from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link
-from ctlha_trio.pair import OperationKind, PairState
+from ctlha_trio.pair import OperationKind, PairState, Plan
 from ctlha_trio.seams import Buffer, Clock
 
 
@@ -155,6 +155,22 @@ class Node:
     async def switchover(self) -> None:
         """Make the peer primary. ``FailedError`` with the reason if that did not come about. A checkpoint."""
         await self._driver.hand_over()
+
+    def plan_force(self, abandon: str) -> Plan:
+        """What ``force_primary`` would change, of which nothing is done. Not a checkpoint.
+
+        ``InvalidError`` if ``abandon`` is not the other node, ``FailedError`` with the reason why it cannot be forced.
+        """
+        return self._driver.plan_force(abandon)
+
+    async def force_primary(self, plan: Plan) -> None:
+        """Make this node the only one that counts, and its copy the volume. Returns once the arbiter has taken it.
+
+        Only for whoever knows that the other node is powered off: what it acknowledged, and this copy does not hold, is
+        lost, and so is all that it acknowledges until it finds out. ``FailedError`` with the reason if it did not come
+        about, as when the record is not the plan's any more. A checkpoint. Cancelled: it may come about all the same.
+        """
+        await self._driver.force(plan)
 
     def stop(self, reason: str) -> None:
         """Ask the node to say goodbye and end. Legal anywhere, returns at once; the first reason counts."""

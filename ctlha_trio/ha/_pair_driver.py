@@ -8,12 +8,13 @@ from typing import Final, assert_never
 import attrs
 import trio
 
-from ctlha_trio._errors import FailedError, StoreError
+from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._outbox import Outbox
+from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
@@ -23,12 +24,14 @@ from ctlha_trio.pair import (
     Operation,
     Outcome,
     PairState,
+    Plan,
     Pushed,
     Spoken,
     accepts,
     actions,
     events,
     messages,
+    plan_force,
     step_pair,
 )
 from ctlha_trio.seams import Seams
@@ -36,6 +39,8 @@ from ctlha_trio.store import BlockStore, condemn_copy
 
 TRANSITIONS_KEPT: Final = 64
 """Changes of phase kept for ``status``: a failover and a return have about ten."""
+LINEAGE_BYTES: Final = 16
+"""No two lines have ever the same id."""
 CLEAN_END_LIMIT_S: Final = 1.0
 """For two writes and flushes; without them the next start has extents to recover, and nothing else is lost."""
 
@@ -97,8 +102,8 @@ class PairDriver:
     _compared: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """The range under comparison, by sequence, until the target has answered."""
     _announced: int = attrs.field(default=0, init=False)
-    _handover: trio.Event | None = attrs.field(default=None, init=False)
-    _handover_problem: str = attrs.field(default="", init=False)
+    _handover: PersonRequest = attrs.field(init=False)
+    _force: PersonRequest = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
     transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -111,6 +116,8 @@ class PairDriver:
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
+        self._handover = PersonRequest("handover", self.feed)
+        self._force = PersonRequest("forced change", self.feed)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
 
     def start(self) -> None:
@@ -159,13 +166,15 @@ class PairDriver:
 
     async def hand_over(self) -> None:
         """Make the peer primary. ``FailedError`` with the reason if that did not come about."""
-        if self._handover is not None:
-            raise FailedError("a handover is under way")
-        ended = self._handover = trio.Event()
-        self.feed(events.HandoverAsked())
-        await ended.wait()
-        if self._handover_problem:
-            raise FailedError(self._handover_problem)
+        await self._handover.ask(events.HandoverAsked())
+
+    def plan_force(self, abandon: str) -> Plan:
+        """What ``force`` would change. ``InvalidError`` or ``FailedError`` with the reason why it cannot be."""
+        return plan_force(self.state, abandon, self._seams.entropy(LINEAGE_BYTES).hex())
+
+    async def force(self, plan: Plan) -> None:
+        """Make this node the only one that counts. ``FailedError`` with the reason if that did not come about."""
+        await self._force.ask(events.ForceAsked(self.state.peer, plan.after.lineage, plan.revision))
 
     def feed(self, event: events.Event) -> None:
         """Give the core an event and carry out its orders, then those of events that came meanwhile."""
@@ -259,7 +268,9 @@ class PairDriver:
                 self.changed.unpark_all()
                 _LOG.info("%s, epoch %d", _describe(action), action.epoch)
             case actions.HandoverEnded():
-                self._end_handover(action.problem)
+                self._handover.end(action.problem)
+            case actions.ForceEnded():
+                self._force.end(action.problem)
             case actions.Goodbye():
                 self._nursery.start_soon(self._say_farewell, action.reason)
             case actions.CondemnCopy():
@@ -315,12 +326,6 @@ class PairDriver:
         request.outcome = action.outcome
         request.ended.set()
         self._places.release()
-
-    def _end_handover(self, problem: str) -> None:
-        if self._handover is not None:
-            self._handover_problem = problem
-            self._handover.set()
-            self._handover = None
 
     @property
     def disk_hangs(self) -> bool:

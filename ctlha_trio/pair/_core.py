@@ -2,7 +2,8 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_admission`` the return of a node and ``_handover`` the planned change of roles.
+operations, ``_admission`` the return of a node, ``_handover`` the planned change of roles and ``_force`` what a person
+decides who knows what no node can know.
 """
 
 from typing import assert_never
@@ -12,6 +13,7 @@ import attrs
 from ctlha_trio.pair import (
     _admission as admission,
     _arbitration as arbitration,
+    _force as force,
     _handover as handover,
     _membership as membership,
     _service as service,
@@ -96,6 +98,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
             _store_failed(step)
         case ev.HandoverAsked():
             handover.asked(step)
+        case ev.ForceAsked():
+            force.asked(step, event)
         case ev.StopAsked():
             _leave(step, event.reason)
         case _:

@@ -5,7 +5,7 @@ from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import Kind, Record
-from ctlha_trio.pair._state import Stage
+from ctlha_trio.pair._state import PairState, Stage
 from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
 
 PEER_WAIT_S = 3.0
@@ -46,7 +46,7 @@ def _contradiction(step: Step, record: Record, revision: int) -> str:
     metadata = state.metadata
     if (record.cluster, record.resource) != (metadata.cluster, metadata.resource) or record.kind is not Kind.MIRROR:
         return "foreign-record"
-    if record.lineage != metadata.lineage:
+    if record.lineage != metadata.lineage and not _was_forced(state, record):
         return "foreign-lineage"
     same = (record.epoch, record.primary, record.members) == (metadata.epoch, metadata.primary, metadata.members)
     if revision == metadata.revision and not same:
@@ -56,6 +56,16 @@ def _contradiction(step: Step, record: Record, revision: int) -> str:
         # The source proposes both only after this node has persisted that its copy is whole.
         return "copy-incomplete"
     return ""
+
+
+def _was_forced(state: PairState, record: Record) -> bool:
+    """Whether a person began the record's line with what this copy is of: by abandoning this copy, or by choosing it.
+
+    Chosen, this node may not have recorded it yet; until it has, it acknowledges nothing in the new line, so that its
+    copy still is what was chosen. A record of the new line with both members would mean that it has.
+    """
+    forked = state.metadata.lineage in record.ancestors and record.epoch > state.metadata.epoch
+    return forked and (state.me not in record.members or record.members == (state.me,))
 
 
 def stop(step: Step, why: str) -> None:

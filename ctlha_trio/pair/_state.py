@@ -102,6 +102,8 @@ class PairState:
     arbiter_answers: bool = False
     """The last call was answered."""
     swap: SwapAttempt | None = None
+    forcing: bool = False
+    """The swap under way is a person's: it is not tried again once it is known not to have been taken."""
     proposals: int = 0
     """Made so far; makes the next one's id."""
     persisting: Metadata | None = None
@@ -134,6 +136,11 @@ class PairState:
     def epoch(self) -> int:
         """Of the record that this node acts on; 0 while it knows none."""
         return self.record.epoch if self.record else 0
+
+    @property
+    def next_proposal(self) -> str:
+        """The id of the next swap, which no other has: the incarnation is random."""
+        return f"{self.incarnation:016x}{self.proposals + 1:016x}"
 
     @property
     def primary(self) -> bool:

@@ -28,6 +28,7 @@ class Changes(TypedDict, total=False):
     asked_at: tuple[int, int]
     arbiter_answers: bool
     swap: SwapAttempt | None
+    forcing: bool
     proposals: int
     persisting: Metadata | None
     session: int
@@ -73,6 +74,9 @@ class Step:
             raise LocalProtocolError(f"no way from {self.state.phase.name} to {phase.name}: {why}")
         if self.state.phase is Phase.HANDING_OVER and phase is not Phase.HANDING_OVER:
             self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why))
+        if self.state.forcing and phase is not Phase.CLAIMING:
+            self.do(act.ForceEnded("" if phase is Phase.SECURING else why))
+            self.change(forcing=False)
         self.state = attrs.evolve(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))
@@ -109,15 +113,17 @@ class Step:
             self.do(act.ReadRecord())
 
     def propose(self, *, primary: str, members: tuple[str, ...]) -> None:
-        """Start a swap from the record known to its successor. Its id is unique: the incarnation is random."""
+        """Start a swap from the record known to its successor."""
+        if self.state.record is None:
+            raise LocalProtocolError("a swap needs a known record")
+        self.swap(self.state.record.succeed(primary=primary, members=members, proposal=self.state.next_proposal))
+
+    def swap(self, record: Record) -> None:
+        """Start a swap from the record known to this one, which bears ``next_proposal``."""
         state = self.state
-        if state.record is None or state.swap is not None:
-            raise LocalProtocolError("a swap needs a known record and no other swap")
-        number = state.proposals + 1
-        record = state.record.succeed(
-            primary=primary, members=members, proposal=f"{state.incarnation:016x}{number:016x}"
-        )
-        self.change(proposals=number, swap=SwapAttempt(state.revision, record, calling=True))
+        if state.swap is not None:
+            raise LocalProtocolError("there is a swap under way")
+        self.change(proposals=state.proposals + 1, swap=SwapAttempt(state.revision, record, calling=True))
         self.do(act.Swap(state.revision, record))
 
     def set_timer(self, timer: Timer, delay_s: float) -> None:

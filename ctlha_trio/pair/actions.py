@@ -152,6 +152,13 @@ class HandoverEnded:
 
 
 @attrs.frozen
+class ForceEnded:
+    """What a person wanted to force is over; ``problem`` is empty if the arbiter has taken it."""
+
+    problem: str
+
+
+@attrs.frozen
 class CondemnCopy:
     """Try to mark the copy on the failed disk as dead. Nothing waits for it."""
 
@@ -182,6 +189,7 @@ Action = (
     | CancelTimer
     | Moved
     | HandoverEnded
+    | ForceEnded
     | CondemnCopy
     | Goodbye
 )

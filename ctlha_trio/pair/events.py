@@ -6,7 +6,7 @@ import attrs
 
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation
-from ctlha_trio.pair._record import Record, SwapOutcome
+from ctlha_trio.pair._record import NodeId, Record, SwapOutcome
 from ctlha_trio.pair.messages import Message
 
 
@@ -131,6 +131,17 @@ class HandoverAsked:
 
 
 @attrs.frozen
+class ForceAsked:
+    """A person says that the other node is powered off, and wants this one to be the only one that counts."""
+
+    abandon: NodeId
+    lineage: str
+    """Random: of the line that begins."""
+    revision: int
+    """Of the record that the person has seen."""
+
+
+@attrs.frozen
 class StopAsked:
     """This node is to leave."""
 
@@ -152,5 +163,6 @@ Event = (
     | Persisted
     | StoreFailed
     | HandoverAsked
+    | ForceAsked
     | StopAsked
 )

@@ -136,6 +136,8 @@ class Invariants:
     def recorded(self, before: Record, record: Record) -> None:
         """The arbiter applied a swap: every member holds every acknowledged write and knows its copy as whole."""
         self.records[record.epoch] = record
+        if record.primary not in before.members and record.lineage == before.lineage:
+            raise AssertionError(f"I4: {record.primary}, no member, is made primary of the same line")
         self.check_members()
         if len(before.members) < len(record.members):
             copies = [node.blocks for node in self.nodes.values()]

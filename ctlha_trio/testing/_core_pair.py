@@ -249,7 +249,7 @@ class SimulatedPair:
             case act.CondemnCopy():
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
-            case act.Moved() | act.HandoverEnded():
+            case act.Moved() | act.HandoverEnded() | act.ForceEnded():
                 pass
             case act.Answer():
                 raise AssertionError("an answer before any event")
@@ -282,6 +282,9 @@ class SimulatedPair:
     # What is counted.
 
     def _recorded(self, before: Record, record: Record) -> None:
+        if record.lineage != before.lineage and record.primary not in before.members:
+            chosen = self.nodes[record.primary]
+            self.clients.forsake(chosen.blocks, [each.data for each in chosen.disk])
         self.invariants.recorded(before, record)
         both = len(record.members) == len(NODES)
         if before.primary != record.primary:

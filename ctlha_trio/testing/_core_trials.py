@@ -69,8 +69,11 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
     members = pair.arbiter.truth.members
     if len(members) > 1:
         return False
-    world.relieve()
     member = pair.nodes[members[0]]
+    outsider = pair.nodes[member.peer].state
+    if outsider is not None and outsider.forcing:
+        return False
+    world.relieve()
     _keep_down(world, member)
     pair.arbiter.late.clear()
     _must_not_serve(world, f"I4: {member.peer} serves, but is no member")

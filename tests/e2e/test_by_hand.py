@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -13,12 +15,12 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ctlha_trio._errors import UntrustedPeerError
-from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET
+from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
 from ctlha_trio.testing._etcd_server import EtcdMember, started_etcd
-from ctlha_trio.testing._hand_pair import OTHER, SIZE_BYTES, HandPair, made_pair, run_ctlha
+from ctlha_trio.testing._hand_pair import OTHER, SIZE_BYTES, START_S, HandPair, made_pair, run_ctlha
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +105,28 @@ async def test_status_as_json_has_the_fields_that_are_promised(protected_pair: H
     assert status["state"] == "CTL_HA_STATE_HA"
     assert status["notes"] == ["shared-failure-domain"]
     assert status["link"] == "online"
+
+
+async def test_status_is_watched_until_interrupted(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    primary = await pair.primary()
+    watched = OTHER[primary]
+    command = [sys.executable, "-m", "ctlha_trio", "status", "--watch", str(pair.config(watched))]
+    watch = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert watch.stdout is not None
+    seen = ""
+    with trio.fail_after(START_S):
+        while "protected" not in seen:
+            seen += (await watch.stdout.receive_some()).decode()
+        await pair.kill(primary)
+        while "degraded: peer-lost" not in seen:
+            seen += (await watch.stdout.receive_some()).decode()
+        watch.send_signal(signal.SIGINT)
+        assert await watch.wait() == 130
+    told = [line.split(maxsplit=1)[1].strip() for line in seen.splitlines()]
+    assert told[0].startswith("protected   role secondary")
+    assert [line.partition(":")[0] for line in told if ": secured" in line] == ["alone"]
+    assert told[-1].startswith("degraded: peer-lost   role primary")
 
 
 async def test_a_node_is_not_started_twice(protected_pair: HandPair) -> None:
@@ -225,6 +249,159 @@ async def test_two_nodes_with_one_id(hand_pair: HandPair) -> None:
         assert await pair.wait_ended(node) == 2
         assert pair.log(node).splitlines()[-1].startswith(f"{pair.config(node)}: node: same-node: ")
         assert pair.fingerprint(node) == before[node]
+
+
+async def write_and_read(
+    pair: HandPair, node: str, client: int, writes: dict[int, bytes], found: dict[int, bytes]
+) -> None:
+    """Write blocks by their number, then find these."""
+    async with trio.open_nursery() as nursery:
+        door = await pair.connect(node, client, nursery)
+        for number, (block, data) in enumerate(writes.items(), 1):
+            reply = await door.execute(OperationKind.WRITE, number=number, offset=block * 4096, data=data)
+            assert reply.outcome is Outcome.DONE
+        for number, (block, data) in enumerate(found.items(), len(writes) + 1):
+            reply = await door.execute(OperationKind.READ, number=number, offset=block * 4096, size=4096)
+            assert (reply.outcome, bytes(reply.data)) == (Outcome.DONE, data)
+        door.close()
+
+
+OLD, NEW, FORKED = (letter * 4096 for letter in (b"o", b"n", b"f"))
+
+
+async def leave_behind(pair: HandPair, *, kept_alive: bool = False) -> tuple[str, str]:
+    """A node that has missed a write of the other one, which is gone or only not heard."""
+    survivor = await pair.primary()
+    behind = OTHER[survivor]
+    await write_and_read(pair, survivor, 1, {0: OLD, 1: OLD}, {})
+    await pair.kill(behind)
+    await pair.wait_for(survivor, verdict="degraded", role="primary")
+    await write_and_read(pair, survivor, 2, {0: NEW}, {0: NEW})
+    if kept_alive:
+        pair.edit(behind, pair.address(survivor), "127.0.0.1:1")
+        pair.edit(survivor, pair.address(behind), "127.0.0.1:1")
+        await pair.kill(survivor)
+        await pair.start(survivor)
+        await pair.wait_for(survivor, verdict="degraded", role="primary")
+    else:
+        await pair.kill(survivor)
+    await pair.start(behind)
+    await pair.wait_for(behind, verdict="at-risk", reasons=["outdated", "peer-lost"])
+    return behind, survivor
+
+
+async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    behind, lost = await leave_behind(pair)
+    asked = await run_ctlha("status", pair.config(behind))
+    helps = f"ctlha force-primary {pair.config(behind)} --abandon {lost}"
+    assert helps in asked.out
+    shown = await run_ctlha(*helps.split()[1:], "--dry-run")
+    assert shown.code == 0, shown.err
+    assert f"primary  {lost} -> {behind}" in shown.out
+    await pair.wait_for(behind, verdict="at-risk", reasons=["outdated", "peer-lost"])
+    forced = await run_ctlha(*helps.split()[1:], "--statement", f"{lost} is powered off")
+    assert forced.code == 0, forced.err
+    status = await pair.wait_for(behind, verdict="degraded", role="primary")
+    await write_and_read(pair, behind, 3, {1: FORKED}, {0: OLD, 1: FORKED})
+    lines = [json.loads(line) for line in (pair.folder / behind / DECISIONS_FILE).read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == ["asked", "done"]
+    assert lines[1]["after"]["epoch"] == status["epoch"]
+    await pair.start(lost)
+    await pair.wait_protected()
+    assert await pair.primary() == behind
+    done = await run_ctlha("switchover", pair.config(behind))
+    assert done.code == 0, done.err
+    await pair.wait_for(lost, verdict="protected", role="primary")
+    await write_and_read(pair, lost, 4, {}, {0: OLD, 1: FORKED})
+
+
+async def test_an_abandoned_node_that_is_alive_stops_within_a_second(protected_pair: HandPair) -> None:
+    """Neither reaches the other, so that nothing but the record can tell it."""
+    pair = protected_pair
+    behind, alive = await leave_behind(pair, kept_alive=True)
+    force = ("force-primary", pair.config(behind), "--abandon", alive, "--statement", f"{alive} is powered off")
+    forced = await run_ctlha(*force)
+    assert forced.code == 0, forced.err
+    await pair.wait_for(alive, role="outdated", within_s=1.5)
+    await pair.wait_for(behind, verdict="degraded", role="primary")
+    await write_and_read(pair, behind, 3, {}, {0: OLD})
+    again = await run_ctlha(*force)
+    assert (again.code, again.out) == (1, "")
+    assert "cannot be forced while it is alone" in again.err
+
+
+@pytest.mark.parametrize("both_down", [False, True], ids=["peer-serves", "both-were-down"])
+async def test_a_disk_is_replaced(protected_pair: HandPair, both_down: bool) -> None:
+    pair = protected_pair
+    keeper = await pair.primary()
+    replaced = OTHER[keeper]
+    volume = pair.folder / replaced / "volume.img"
+    await write_and_read(pair, keeper, 1, {0: OLD, 1: NEW}, {})
+    if both_down:
+        # At once, so that the record still names both.
+        for node in OTHER:
+            pair.send_signal(node, signal.SIGKILL)
+        for node in OTHER:
+            await pair.wait_ended(node)
+    else:
+        await pair.kill(replaced)
+        await pair.wait_for(keeper, verdict="degraded", role="primary")
+    volume.unlink()
+    await pair.start(replaced)
+    assert await pair.wait_ended(replaced) == 2
+    done = await run_ctlha("replace", pair.config(replaced), replaced)
+    assert done.code == 0, done.err
+    await pair.start(replaced)
+    if both_down:
+        await pair.wait_for(replaced, verdict="at-risk", role="outdated")
+        await pair.start(keeper)
+    await pair.wait_protected()
+    assert await pair.primary() == keeper
+    assert (await run_ctlha("switchover", pair.config(keeper))).code == 0
+    await pair.wait_for(replaced, verdict="protected", role="primary")
+    await write_and_read(pair, replaced, 2, {}, {0: OLD, 1: NEW})
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["went-back", "lost"])
+async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool) -> None:
+    """One node decides what the volume is, the other one discards its copy."""
+    pair = protected_pair
+    arbiter = pair.folder / "arbiter.db"
+    backup = arbiter.read_bytes()
+    kept = await pair.primary()
+    other = OTHER[kept]
+    await write_and_read(pair, kept, 1, {0: OLD}, {})
+    await pair.kill(other)
+    await pair.wait_for(kept, verdict="degraded", role="primary")
+    await pair.start(other)
+    await pair.wait_protected()
+    await write_and_read(pair, kept, 2, {0: NEW}, {})
+    for node in (other, kept):
+        await pair.kill(node)
+    arbiter.unlink()
+    if not lost:
+        arbiter.write_bytes(backup)
+        arbiter.chmod(0o600)
+    for node in OTHER:
+        await pair.start(node)
+        if lost:
+            assert await pair.wait_ended(node) == 2
+        else:
+            await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+            assert await pair.end(node, signal.SIGTERM) == 0
+    statement = ("--statement", f"{other} is powered off")
+    adopted = await run_ctlha("adopt-arbiter", pair.config(kept), "--abandon", other, *statement)
+    assert adopted.code == 0, adopted.err
+    await pair.start(kept)
+    await pair.wait_for(kept, verdict="degraded", role="primary")
+    resolved = await run_ctlha("resolve", pair.config(other), "--discard", other)
+    assert resolved.code == 0, resolved.err
+    await pair.start(other)
+    await pair.wait_protected()
+    assert (await run_ctlha("switchover", pair.config(kept))).code == 0
+    await pair.wait_for(other, verdict="protected", role="primary")
+    await write_and_read(pair, other, 3, {}, {0: NEW})
 
 
 @pytest.fixture

@@ -847,7 +847,7 @@ def test_a_phase_that_the_table_does_not_allow_raises() -> None:
 
 def test_a_second_swap_beside_one_under_way_raises() -> None:
     node = suspended_primary().fires(ev.Timer.CLAIM)
-    with pytest.raises(LocalProtocolError, match="no other swap"):
+    with pytest.raises(LocalProtocolError, match="a swap under way"):
         Step(node.state).propose(primary="a", members=("a",))
 
 

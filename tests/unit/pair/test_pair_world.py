@@ -11,10 +11,7 @@ from ctlha_trio.testing._core_world import CoreWorld
 SEEDS = 40
 
 UNREACHED = {
-    # They need a record that was forced against the only whole copy, which the core has no order for yet.
-    (Phase.ALONE, Phase.OUTDATED),
-    (Phase.SECURING, Phase.OUTDATED),
-    (Phase.OUTDATED, Phase.CLAIMING),
+    # It needs a record that was forced for a copy that is being overwritten.
     (Phase.RESYNCING, Phase.CLAIMING),
     # They need a record that another hand changed to both members at a moment when one of them counts.
     (Phase.ALONE, Phase.WAITING),
@@ -27,6 +24,9 @@ UNREACHED = {
 RARE = {
     # Several coincidences at once: once in a hundred seeds.
     (Phase.ADMITTING, Phase.OUTDATED),
+    (Phase.ALONE, Phase.OUTDATED),
+    (Phase.SECURING, Phase.OUTDATED),
+    (Phase.RESYNCING, Phase.WAITING),
     (Phase.ADMITTING, Phase.LEFT),
     (Phase.FOLLOWING, Phase.WAITING),
     (Phase.HANDING_OVER, Phase.CLAIMING),
