@@ -29,5 +29,7 @@ from ctlha_trio.pair._service import accepts as accepts
 from ctlha_trio.pair._state import (
     COPY_CHUNK_BYTES as COPY_CHUNK_BYTES,
     FLIGHTS_LIMIT as FLIGHTS_LIMIT,
+    RANGES_LIMIT as RANGES_LIMIT,
     PairState as PairState,
+    Range as Range,
 )
