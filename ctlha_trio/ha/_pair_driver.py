@@ -318,6 +318,9 @@ class PairDriver:
 
         def done(data: bytes) -> None:
             if session == self._outbox.session:
+                # A target that began anew within the session never answers what it was asked before.
+                live = {flight.sequence for flight in self.state.flights}
+                self._compared = {sequence: kept for sequence, kept in self._compared.items() if sequence in live}
                 self._compared[action.sequence] = data
                 self._outbox.say(
                     messages.Compare(action.epoch, action.sequence, action.offset, action.size, digest_of(data))

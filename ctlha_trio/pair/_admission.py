@@ -16,6 +16,8 @@ from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._state import (
+    COPIES_AT_ONCE,
+    COPY_BYTES_AT_ONCE,
     COPY_CHUNK_BYTES,
     RANGE_UNIT_BYTES,
     RANGES_LIMIT,
@@ -73,16 +75,22 @@ def copy_on(step: Step) -> None:
     resync = state.resync
     if state.phase is not Phase.ALONE or resync is None or resync.search:
         return
-    if any(f.operation.kind is OperationKind.COPY for f in state.flights):
-        return
+    copies = [f.operation.size for f in state.flights if f.operation.kind is OperationKind.COPY]
+    room = len(copies) < COPIES_AT_ONCE and sum(copies) + COPY_CHUNK_BYTES <= COPY_BYTES_AT_ONCE
     if resync.cursor < state.size_bytes:
-        # A write under way is marked when it ends, perhaps behind the search.
-        unseen = tuple((f.operation.offset, f.operation.size) for f in state.flights if f.unsettled)
-        search = state.next_sequence
-        step.change(next_sequence=search + 1, resync=attrs.evolve(resync, search=search, unseen=unseen))
-        step.do(act.FindDirty(search, resync.cursor))
-    elif not resync.paused:
+        if room:
+            _search(step, resync)
+    elif not copies and not resync.paused:
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
+
+
+def _search(step: Step, resync: Resync) -> None:
+    state = step.state
+    # A write under way is marked when it ends, perhaps behind the search.
+    unseen = tuple((f.operation.offset, f.operation.size) for f in state.flights if f.unsettled)
+    number = state.next_sequence
+    step.change(next_sequence=number + 1, resync=attrs.evolve(resync, search=number, unseen=unseen))
+    step.do(act.FindDirty(number, resync.cursor))
 
 
 def found(step: Step, event: ev.DirtyFound) -> None:

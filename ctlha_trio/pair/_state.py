@@ -13,6 +13,10 @@ from ctlha_trio.pair.messages import Standing
 COPY_CHUNK_BYTES = 1 << 20
 """One range of a resync: large enough that the round trip does not count, small enough that a client waits only
 milliseconds for a range under copy."""
+COPIES_AT_ONCE = 32
+"""Ranges that are compared and copied side by side: small ones that lie apart cost little but round trips and flushes."""
+COPY_BYTES_AT_ONCE = 4 * COPY_CHUNK_BYTES
+"""Of those ranges. Half of the ring into which they are pushed stays free for what clients write."""
 FLIGHTS_LIMIT = 128
 """Operations accepted and not yet answered. The driver keeps clients waiting beyond it. Half of the extents in the
 activity log of a store: a write touches two at most, so that what a crash leaves on one copy only is in the log."""

@@ -25,6 +25,7 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
+    COPIES_AT_ONCE,
     FLIGHTS_LIMIT,
     Copy,
     OperationKind,
@@ -85,7 +86,7 @@ class Invariants:
             len(after.flights) <= FLIGHTS_LIMIT
             and len(node.calls) <= CALLS_MAX
             and len(node.disk) <= DISK_CALLS_MAX
-            and len(node.held) <= 1
+            and len(node.held) <= COPIES_AT_ONCE
         )
         if not within:
             raise AssertionError(

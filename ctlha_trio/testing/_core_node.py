@@ -11,7 +11,7 @@ from ctlha_trio.testing._core_arbiter import Call
 from ctlha_trio.testing._core_link import Blocks, LinkEnd
 from ctlha_trio.testing._core_marks import DirtyMarks
 
-BLOCKS = 4
+BLOCKS = 6
 BLOCK_BYTES = 1 << 19
 """Half a range of a resync, so that a range covers two blocks."""
 

@@ -174,6 +174,13 @@ class SimulatedPair:
     def deliver(self, node: SimulatedNode) -> None:
         """What came over the link."""
         parcel = node.link.receive()
+        match parcel.event:
+            case ev.SessionLost():
+                node.held.clear()
+            case ev.Received(message=msg.Compared(equal=True, sequence=sequence)):
+                node.held.pop(sequence, None)
+            case _:
+                pass
         self.feed(node, parcel.event, parcel.data)
 
     def go_on_with_arbiter_call(self, node: SimulatedNode) -> None:
@@ -324,7 +331,8 @@ class SimulatedPair:
 
     def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
         if ended.session == node.link.session:
-            node.held.clear()
+            live = {flight.sequence for flight in node.state.flights} if node.state else set()
+            node.held = {sequence: held for sequence, held in node.held.items() if sequence in live}
             held = node.held[call.sequence] = node.read(call.offset, call.size)
             compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
             self.link.send(node.link, compare)
