@@ -206,7 +206,8 @@ def change_arbiter(pair: SimulatedPair) -> None:
     else:
         record = attrs.evolve(record, lineage="foreign")
     pair.arbiter.displace(record, pair.arbiter.revision + pair.random.randint(1, FOREIGN_REVISIONS_MAX))
-    _displaced(pair, f"answers with a {reason}", reason)
+    # An answer that is heard late may have the revision that the node has come to know meanwhile, with another content.
+    _displaced(pair, f"answers with a {reason}", reason, "arbiter-went-back")
 
 
 @_fault(2)

@@ -1,217 +1,28 @@
 """Two nodes as a new user runs them: by their commands, each a process of its own."""
 
-import hashlib
 import json
-import random
-import re
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import attrs
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ctlha_trio._errors import DisconnectError, UntrustedPeerError
-from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, DoorClient, open_door_client, status_of
+from ctlha_trio._errors import UntrustedPeerError
+from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
 from ctlha_trio.testing._etcd_server import EtcdMember, started_etcd
+from ctlha_trio.testing._hand_pair import OTHER, SIZE_BYTES, HandPair, made_pair, run_ctlha
 
 pytestmark = pytest.mark.slow
 
-POLL_S = 0.02
-START_S = 30.0
-"""For what needs a process to start, on a machine that is busy with something else."""
-
-SIZE_BYTES = 1024 * 1024
 HANGING_NODE = (str(Path(__file__).parent / "hanging_node.py"),)
-
-CLOCK = TrioClock()
-OTHER = {"a": "b", "b": "a"}
-
-
-@attrs.frozen
-class Finished:
-    """What a command that ended left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def run_ctlha(*arguments: str | Path) -> Finished:
-    """One command, to its end."""
-    with trio.fail_after(START_S):
-        done = await trio.run_process(
-            [sys.executable, "-m", "ctlha_trio", *map(str, arguments)],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
-    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_base_port() -> int:
-    """A base whose two link ports are free, below those that the system gives to clients."""
-    return next(port for port in random.sample(range(20_000, 32_000, 4), 1000) if is_free(port) and is_free(port + 2))
-
-
-@attrs.define(eq=False)
-class HandPair:
-    """A pair in a folder, and the processes that were started for it."""
-
-    folder: Path
-    base_port: int
-    _processes: dict[str, trio.Process] = attrs.field(factory=dict)
-
-    def address(self, node: str) -> str:
-        return f"127.0.0.1:{self.base_port + (2 if node == 'b' else 0)}"
-
-    def config(self, node: str) -> Path:
-        return self.folder / node / "node.toml"
-
-    def edit(self, node: str, old: str, new: str) -> None:
-        text = self.config(node).read_text()
-        assert old in text
-        self.config(node).write_text(text.replace(old, new))
-
-    def pin_in(self, node: str) -> str:
-        """The pin that the node has of its peer."""
-        found = re.search(r'pins = \["(.*)"\]', self.config(node).read_text())
-        assert found is not None
-        return found[1]
-
-    def log(self, node: str) -> str:
-        return (self.folder / f"{node}.log").read_text()
-
-    def fingerprint(self, folder: str = "") -> dict[str, str]:
-        """Every file below and its content; logs of this test are left out."""
-        return {
-            str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-            for path in (self.folder / folder).rglob("*")
-            if path.suffix != ".log"
-        }
-
-    def faults(self, node: str) -> list[str]:
-        """What it said about its configuration, each as ``key: problem``."""
-        start = f"{self.config(node)}: "
-        return [line.removeprefix(start) for line in self.log(node).splitlines() if line.startswith(start)]
-
-    async def start(self, node: str, program: Sequence[str] = ("-m", "ctlha_trio")) -> None:
-        with (self.folder / f"{node}.log").open("ab") as log:
-            self._processes[node] = await trio.lowlevel.open_process(
-                [sys.executable, *program, "node", str(self.config(node))],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def send_signal(self, node: str, number: int) -> None:
-        self._processes[node].send_signal(number)
-
-    async def end(self, node: str, number: int) -> int:
-        """Send a signal and return the exit code."""
-        self.send_signal(node, number)
-        return await self.wait_ended(node)
-
-    async def kill(self, node: str) -> None:
-        await self.end(node, signal.SIGKILL)
-
-    async def wait_ended(self, node: str) -> int:
-        with trio.fail_after(START_S):
-            code = await self._processes[node].wait()
-        del self._processes[node]
-        return code
-
-    async def status(self, node: str) -> dict[str, object]:
-        try:
-            return await status_of(self.folder / node / STATUS_SOCKET)
-        except DisconnectError:
-            return {}
-
-    async def wait_for(self, node: str, *, within_s: float = START_S, **wanted: object) -> dict[str, object]:
-        """Its status, once that has the wanted fields."""
-        deadline_s = time.monotonic() + within_s
-        while True:
-            status = await self.status(node)
-            if status and all(status[key] == value for key, value in wanted.items()):
-                return status
-            assert time.monotonic() < deadline_s, f"{wanted} not within {within_s} s: {status}\n{self.log(node)}"
-            await CLOCK.sleep_until(CLOCK.now() + POLL_S)
-
-    async def wait_logged(self, node: str, text: str) -> None:
-        with trio.fail_after(START_S):
-            while text not in self.log(node):
-                await CLOCK.sleep_until(CLOCK.now() + POLL_S)
-
-    async def wait_protected(self) -> None:
-        for node in ("a", "b"):
-            await self.wait_for(node, verdict="protected")
-
-    async def primary(self) -> str:
-        for node in ("a", "b"):
-            if (await self.status(node)).get("role") == "primary":
-                return node
-        raise AssertionError("no primary")
-
-    async def connect(self, node: str, client: int, nursery: trio.Nursery) -> DoorClient:
-        door = await open_door_client(self.folder / node / DATA_SOCKET, client=client)
-        nursery.start_soon(door.receive_replies)
-        return door
-
-    async def end_all(self) -> None:
-        with trio.CancelScope(shield=True):
-            for node in list(self._processes):
-                process = self._processes.pop(node)
-                process.kill()
-                await process.wait()
-
-
-@asynccontextmanager
-async def made_pair(folder: Path, *arguments: str) -> AsyncIterator[HandPair]:
-    """A pair that was just made; nothing runs."""
-    pair = HandPair(folder, free_base_port())
-    size_and_port = ("--size", str(SIZE_BYTES), "--base-port", str(pair.base_port))
-    made = await run_ctlha("init", folder, *size_and_port, *arguments)
-    assert made.code == 0, made.err
-    try:
-        yield pair
-    finally:
-        await pair.end_all()
-
-
-@pytest.fixture
-async def hand_pair(tmp_path: Path) -> AsyncIterator[HandPair]:
-    """With a SQLite arbiter."""
-    async with made_pair(tmp_path / "pair") as pair:
-        yield pair
-
-
-@pytest.fixture
-async def protected_pair(hand_pair: HandPair) -> HandPair:
-    """A pair whose nodes run and are in sync."""
-    await hand_pair.start("a")
-    await hand_pair.start("b")
-    await hand_pair.wait_protected()
-    return hand_pair
 
 
 @pytest.mark.parametrize("victim_role", ["primary", "secondary"])
@@ -372,7 +183,7 @@ async def test_a_peer_whose_volume_has_another_size(hand_pair: HandPair) -> None
     """Each node's store and configuration agree, so that only the other node can tell."""
     pair = hand_pair
     volume = pair.folder / "b" / "volume.img"
-    store = await BlockStore.open(ThreadDisk(), str(volume), size_bytes=SIZE_BYTES, clock=CLOCK)
+    store = await BlockStore.open(ThreadDisk(), str(volume), size_bytes=SIZE_BYTES, clock=TrioClock())
     store.close()
     volume.unlink()
     create_store_file(str(volume), store.metadata, 2 * SIZE_BYTES)
@@ -427,9 +238,7 @@ def etcd(etcd_program: str, tmp_path: Path) -> Iterator[EtcdMember]:
 async def etcd_pair(etcd: EtcdMember, tmp_path: Path) -> AsyncIterator[HandPair]:
     """A pair with its arbiter in etcd, whose nodes run and are in sync."""
     async with made_pair(tmp_path / "pair", "--arbiter", etcd.endpoint) as pair:
-        await pair.start("a")
-        await pair.start("b")
-        await pair.wait_protected()
+        await pair.start_protected()
         yield pair
 
 
