@@ -164,8 +164,8 @@ def copying() -> Node:
 def admitting() -> Node:
     """``a`` has copied everything to ``b`` and waits for its seal."""
     node = copying()
-    while node.phase is Phase.ALONE:
-        node.hear(msg.Compared(3, node.one(act.SendCompare).sequence, equal=True))
+    for compare in node.all(act.SendCompare):
+        node.hear(msg.Compared(3, compare.sequence, equal=True))
     assert node.said == [msg.Seal(3), standing(3, Phase.ADMITTING)]
     return node
 
@@ -645,17 +645,18 @@ def test_a_target_persists_that_it_is_overwritten_before_the_first_range() -> No
 
 def test_a_range_is_clean_after_the_durable_answer_of_the_target() -> None:
     node = copying()
-    compare = node.one(act.SendCompare)
-    node.hear(msg.Compared(3, compare.sequence, equal=False))
-    assert node.one(act.PushCopy).sequence == compare.sequence
-    assert not node.all(act.SendCompare)
-    assert node.hear(msg.Applied(3, compare.sequence)).one(act.SendCompare).offset == COPY_CHUNK_BYTES
+    first, second = node.all(act.SendCompare)
+    node.hear(msg.Compared(3, first.sequence, equal=False))
+    assert node.one(act.PushCopy).sequence == first.sequence
+    assert not node.all(act.ClearDirty)
+    assert node.hear(msg.Applied(3, first.sequence)).one(act.ClearDirty).offset == first.offset
+    assert node.hear(msg.Compared(3, second.sequence, equal=True)).one(act.ClearDirty).offset == second.offset
 
 
 def test_the_answer_to_a_comparison_is_heard_once_and_only_for_a_range_under_copy() -> None:
     node = copying()
-    compare = node.one(act.SendCompare)
-    node.write(1, COPY_CHUNK_BYTES)
+    compare, other = node.all(act.SendCompare)
+    node.hear(msg.Compared(3, other.sequence, equal=True)).write(1, COPY_CHUNK_BYTES)
     assert not node.hear(msg.Compared(3, node.one(act.StoreWrite).sequence, equal=False)).all(act.PushCopy)
     assert node.hear(msg.Compared(3, compare.sequence, equal=False)).all(act.PushCopy)
     assert not node.hear(msg.Compared(3, compare.sequence, equal=False)).ordered
@@ -671,14 +672,16 @@ def test_a_disk_that_failed_is_written_whole_whatever_it_reads() -> None:
 
 
 def test_a_write_goes_to_both_below_the_cursor_and_waits_for_the_range_under_copy() -> None:
-    node = copying()
-    compare = node.one(act.SendCompare)
-    assert not node.write(1).all(act.StoreWrite)
-    assert not node.write(2, COPY_CHUNK_BYTES).all(act.PushWrite), "not copied yet: the copy will carry it"
+    node = alone()
+    node.dirty = (0, BLOCK)
+    node.write(1, COPY_CHUNK_BYTES)
     above = node.one(act.StoreWrite).sequence
+    node.feed(ev.SessionUp(PEER)).hear(standing(3, Phase.OUTDATED), msg.ResyncReady(3, 3))
+    compare = node.one(act.SendCompare)
+    assert not node.write(2).all(act.StoreWrite)
     node.hear(msg.Compared(3, compare.sequence, equal=True))
     below = node.one(act.PushWrite).sequence
-    assert node.feed(ev.Stored(below)).answers == {1: Outcome.DONE}, (
+    assert node.feed(ev.Stored(below)).answers == {2: Outcome.DONE}, (
         "a sole member's client does not wait for the target"
     )
     assert not node.all(act.SendCompare), "the next range waits for the write in it"
