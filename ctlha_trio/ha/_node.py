@@ -15,7 +15,7 @@ from ctlha_trio.ha._current import entered
 from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._pair_driver import Answer, PairDriver
-from ctlha_trio.ha._status import Reason, Status, TransitionStatus, bytes_left, judge, role_of
+from ctlha_trio.ha._status import Reason, Status, TransitionStatus, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
@@ -148,7 +148,7 @@ class Node:
             epoch=state.epoch,
             link=self._link.state,
             arbiter="online" if state.arbiter_answers else "unknown",
-            resync_bytes_left=bytes_left(state),
+            resync_bytes_left=self._driver.resync_bytes_left,
             transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
         )
 

@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from contextlib import suppress
+from itertools import islice
 from typing import Final, assert_never
 
 import attrs
@@ -19,6 +20,7 @@ from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
+    RANGES_LIMIT,
     Grant,
     Metadata,
     Operation,
@@ -152,8 +154,8 @@ class PairDriver:
         self.feed(events.StopAsked(reason))
         await self._farewell_said.wait()
         clock = self._seams.clock
-        with suppress(StoreError, trio.TooSlowError):
-            await finish_by(clock, clock.now() + CLEAN_END_LIMIT_S, self._store.close_extents)
+        with suppress(trio.TooSlowError):
+            await finish_by(clock, clock.now() + CLEAN_END_LIMIT_S, self._disk.end)
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
@@ -255,6 +257,18 @@ class PairDriver:
                 self._compare(action)
             case actions.Persist():
                 self._disk.persist(action.metadata)
+            case actions.Track():
+                self._disk.track(action.base_epoch, action.ranges)
+            case actions.MarkDirty():
+                self._disk.mark_dirty(action.ranges)
+            case actions.StopTracking():
+                self._disk.stop_tracking()
+            case actions.FindDirty():
+                self._disk.find_dirty(action.search, action.offset)
+            case actions.ClearDirty():
+                self._store.clear(action.offset, action.size)
+            case actions.SendReady():
+                self._say_ready(action.epoch, action.base_epoch)
             case actions.ReadRecord() | actions.Swap():
                 self._arbiter.call(action)
             case actions.SetTimer():
@@ -283,13 +297,21 @@ class PairDriver:
             case actions.PushWrite():
                 operation = action.operation
                 write = messages.MirrorWrite(
-                    action.epoch, action.sequence, action.previous, operation.offset, operation.size
+                    action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
                 )
                 self._outbox.push(write, self._requests[action.ticket].data)
             case actions.PushCopy():
                 data = self._compared.pop(action.sequence)
                 copy = messages.CopyData(action.epoch, action.sequence, action.offset, action.size)
                 self._outbox.push(copy, data)
+
+    def _say_ready(self, epoch: int, base_epoch: int) -> None:
+        ranges = list(islice(self._store.dirty_ranges(), RANGES_LIMIT))
+        if len(ranges) == RANGES_LIMIT:
+            ranges, base_epoch = [], 0
+        for offset, size in ranges:
+            self._outbox.say(messages.OwnRange(epoch, offset, size))
+        self._outbox.say(messages.ResyncReady(epoch, base_epoch))
 
     def _fetch(self, action: actions.FetchRead) -> None:
         request = self._requests[action.ticket]
@@ -307,6 +329,9 @@ class PairDriver:
 
         def done(data: bytes) -> None:
             if session == self._outbox.session:
+                # A target that began anew within the session never answers what it was asked before.
+                live = {flight.sequence for flight in self.state.flights}
+                self._compared = {sequence: kept for sequence, kept in self._compared.items() if sequence in live}
                 self._compared[action.sequence] = data
                 self._outbox.say(
                     messages.Compare(action.epoch, action.sequence, action.offset, action.size, digest_of(data))
@@ -326,6 +351,12 @@ class PairDriver:
         request.outcome = action.outcome
         request.ended.set()
         self._places.release()
+
+    @property
+    def resync_bytes_left(self) -> int:
+        """What the source has still to compare, and to copy where it differs; 0 when no resync is under way here."""
+        resync = self.state.resync
+        return 0 if resync is None else self._store.dirty_bytes_from(resync.cursor)
 
     @property
     def disk_hangs(self) -> bool:

@@ -29,7 +29,10 @@ from ctlha_trio.pair._record import (
 )
 from ctlha_trio.pair._service import accepts as accepts
 from ctlha_trio.pair._state import (
+    COPIES_AT_ONCE as COPIES_AT_ONCE,
     COPY_CHUNK_BYTES as COPY_CHUNK_BYTES,
     FLIGHTS_LIMIT as FLIGHTS_LIMIT,
+    RANGES_LIMIT as RANGES_LIMIT,
     PairState as PairState,
+    Range as Range,
 )

@@ -78,7 +78,7 @@ def stop(step: Step, why: str) -> None:
 def become_outdated(step: Step, why: str) -> None:
     """This node's copy does not count: whatever was not acknowledged may differ."""
     service.drop_flights(step, Outcome.UNKNOWN)
-    step.change(partner=0, swap=None)
+    step.change(partner=0, swap=None, base_epoch=0)
     step.move(Phase.OUTDATED, why)
 
 
@@ -101,11 +101,15 @@ def unclaim(step: Step) -> None:
 
 def secure(step: Step) -> None:
     """The claim was won: what was written for the old primary must end, and the record be durable, before serving."""
+    state = step.state
+    # No node was ever a member in this epoch: who counts from it copies everything.
+    base_epoch = state.base_epoch or state.epoch
+    step.do(act.Track(base_epoch, state.may_differ))
     service.want_nothing_there(step)
     service.forget_probes(step)
-    step.change(partner=0)
+    step.change(partner=0, base_epoch=base_epoch, unsettled=())
     step.move(Phase.SECURING, "claim won", Stage.RECORDING)
-    step.persist(Copy.MEMBER)
+    step.persist(Copy.MEMBER, base_epoch=base_epoch)
 
 
 def secured(step: Step) -> None:

@@ -9,7 +9,7 @@ from ctlha_trio.pair import actions as act
 from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._phase import TRANSITIONS, Phase
 from ctlha_trio.pair._record import Record
-from ctlha_trio.pair._state import Flight, PairState, Resync, Stage, SwapAttempt
+from ctlha_trio.pair._state import Flight, Mirrored, PairState, Range, Resync, Stage, SwapAttempt
 from ctlha_trio.pair.events import Timer
 from ctlha_trio.pair.messages import Message, Standing
 
@@ -39,10 +39,13 @@ class Changes(TypedDict, total=False):
     next_sequence: int
     last_pushed: int
     last_sequence: int
+    unsettled: tuple[Mirrored, ...]
     storing: frozenset[int]
     probe_sent: int
     probe_back: int
     resync: Resync | None
+    told_ranges: tuple[Range, ...]
+    base_epoch: int
     handover_attempt: int
 
 
@@ -86,8 +89,8 @@ class Step:
         state = self.state
         self.send(Standing(state.epoch, state.revision, state.phase, state.partner))
 
-    def persist(self, copy: Copy) -> None:
-        """Make the record acted on, and what the copy is worth, durable."""
+    def persist(self, copy: Copy, *, base_epoch: int | None = None) -> None:
+        """Make the record acted on, and what the copy is worth, durable; ``base_epoch`` if that changes."""
         state = self.state
         record = state.record
         if record is None:
@@ -100,9 +103,14 @@ class Step:
             primary=record.primary,
             members=record.members,
             copy=copy,
+            base_epoch=self._synced_epoch(record) if base_epoch is None else base_epoch,
         )
         self.change(persisting=metadata)
         self.do(act.Persist(metadata))
+
+    def _synced_epoch(self, record: Record) -> int:
+        newest = self.state.persisting or self.state.metadata
+        return newest.synced_epoch if newest.lineage == record.lineage else 0
 
     def read_record(self) -> None:
         """Ask the arbiter, unless it is being asked."""

@@ -114,6 +114,15 @@ class RangeCompared:
 
 
 @attrs.frozen
+class DirtyFound:
+    """The first range, from where the search began, that is marked; ``size`` is 0 if none is."""
+
+    search: int
+    offset: int = 0
+    size: int = 0
+
+
+@attrs.frozen
 class Persisted:
     """The metadata is durable, and with it everything stored before."""
 
@@ -160,6 +169,7 @@ Event = (
     | Stored
     | Fetched
     | RangeCompared
+    | DirtyFound
     | Persisted
     | StoreFailed
     | HandoverAsked
