@@ -61,7 +61,9 @@ def divergence(metadata: Metadata, peer: str, identity: str, found: Versioned) -
     """The reason for which a node with this copy would stop at this record; empty if it would go on."""
     if metadata.arbiter != identity:
         return OTHER_ARBITER
-    state: PairState = boot(me=metadata.node, peer=peer, incarnation=1, size_bytes=1, metadata=metadata)[0]
+    state: PairState = boot(
+        me=metadata.node, peer=peer, incarnation=1, size_bytes=1, metadata=metadata, marked_from=None
+    )[0]
     state, _ = step_pair(state, events.RecordRead(found.record, found.revision))
     return state.why if state.phase is Phase.STOPPED else ""
 

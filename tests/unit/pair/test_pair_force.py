@@ -51,7 +51,9 @@ def metadata_of(node: str, record: Record, copy: Copy = Copy.MEMBER) -> Metadata
 def started(node: str, metadata: Metadata, record: Record) -> tuple[PairState, tuple[act.Action, ...]]:
     """Booted with that on its disk, and told the arbiter's record."""
     peer = "b" if node == "a" else "a"
-    state, _ = boot(me=node, peer=peer, incarnation=ord(node), size_bytes=2 * COPY_CHUNK_BYTES, metadata=metadata)
+    state, _ = boot(
+        me=node, peer=peer, incarnation=ord(node), size_bytes=2 * COPY_CHUNK_BYTES, metadata=metadata, marked_from=None
+    )
     return step_pair(state, ev.RecordRead(record, record.epoch))
 
 
@@ -141,7 +143,7 @@ def test_a_node_that_serves_or_has_ended_is_not_forced() -> None:
     alone, _ = started("a", metadata_of("a", ALONE), ALONE)
     assert alone.phase is Phase.CLAIMING
     left, _ = step_pair(outdated(), ev.StopAsked("asked"))
-    booting, _ = boot(me="a", peer="b", incarnation=1, size_bytes=1, metadata=metadata_of("a", ALONE))
+    booting, _ = boot(me="a", peer="b", incarnation=1, size_bytes=1, metadata=metadata_of("a", ALONE), marked_from=None)
     for state, abandon in ((alone, "b"), (left, "a"), (booting, "b")):
         with pytest.raises(FailedError, match=f"while it is {state.phase.name.lower()}"):
             plan_force(state, abandon, "new")

@@ -74,7 +74,7 @@ def test_nobody_reaches_what_is_said_to_be_out_of_reach(reports: list[SeedReport
 def test_a_failure_names_the_seed_and_shows_what_happened() -> None:
     world = CoreWorld(0)
     world.run(300)
-    world.pair.nodes["a"].blocks[:] = [-1] * 4
-    world.pair.nodes["b"].blocks[:] = [-2] * 4
+    for node, value in zip(world.pair.nodes.values(), (-1, -2), strict=True):
+        node.blocks[:] = [value] * len(node.blocks)
     with pytest.raises(AssertionError, match=r"^seed 0: (?s:.)* -> "):
         world.run(10_000)
