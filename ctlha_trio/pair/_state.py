@@ -14,7 +14,7 @@ COPY_CHUNK_BYTES = 1 << 20
 """One range of a resync: large enough that the round trip does not count, small enough that a client waits only
 milliseconds for a range under copy."""
 COPIES_AT_ONCE = 32
-"""Ranges that are compared and copied side by side: small ones that lie apart cost little but round trips and flushes."""
+"""Ranges that are compared and copied side by side: what small ones cost is round trips and flushes."""
 COPY_BYTES_AT_ONCE = 4 * COPY_CHUNK_BYTES
 """Of those ranges. Half of the ring into which they are pushed stays free for what clients write."""
 FLIGHTS_LIMIT = 128

@@ -115,8 +115,8 @@ class Pair:
         await self._until(lambda: self.nodes[name].status().role == "primary")
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await trio.sleep(LOOK_S)  # noqa: ASYNC110 (what a status says has no event)
+        while not condition():  # noqa: ASYNC110 (what a status says has no event)
+            await trio.sleep(LOOK_S)
 
     async def write(self, name: str, offsets: list[int], size: int) -> None:
         limiter = trio.CapacityLimiter(AT_ONCE)

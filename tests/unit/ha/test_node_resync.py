@@ -1,7 +1,5 @@
 """Whole nodes of which one returns: what is compared, and what is left to do when that is interrupted."""
 
-from collections.abc import Callable
-
 import pytest
 from trio.testing import MockClock
 
@@ -19,7 +17,7 @@ UNIT = DIRTY_BYTES
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Every range that a source has asked about."""
     ranges: list[tuple[int, int]] = []
-    plain: Callable[[Outbox, Message | Grant], None] = Outbox.say
+    plain = Outbox.say
 
     def say(outbox: Outbox, message: Message | Grant) -> None:
         if isinstance(message, Compare):

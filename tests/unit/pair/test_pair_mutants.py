@@ -8,8 +8,8 @@ epoch cannot come in a session whose operations were drained at each change of t
 secondary that took over: it has lost the session first. An unknown swap taken as lost makes a node wait and claim on
 the same revision, where only one of the two swaps can win. A push out of the order of the sequences shows after two
 flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
-after. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between the
-order to mark everything and its end. ``test_pair_core`` holds the core to these rules.
+after. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
+the order to mark everything and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these rules.
 """
 
 from collections.abc import Callable
@@ -161,7 +161,7 @@ def takes_an_unknown_swap_as_won(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.WON)
 
 
-@mutant("cut", "fail_arbiter", "apply_late", clocks=EARLY)
+@mutant("cut", "fail_arbiter", "apply_late")
 def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.REFUSED)
 

@@ -1,4 +1,4 @@
-"""What a returning node is sent: where either copy may differ, from the epoch in which both were equal, or everything."""
+"""What a returning node is sent: where the copies may differ since an epoch in which both were equal, or everything."""
 
 from unittest.mock import ANY
 
