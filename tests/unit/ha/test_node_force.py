@@ -144,7 +144,9 @@ async def test_one_forced_change_at_a_time(autojump_clock: MockClock) -> None:
         plan = b.plan_force("a")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(b.force_primary, plan)
-            await pair.wait_until(lambda: b.pair.forcing)
+            with trio.fail_after(5):
+                while not b.pair.forcing:
+                    await trio.lowlevel.checkpoint()
             with pytest.raises(FailedError, match="a forced change is under way"):
                 await b.force_primary(plan)
         await pair.wait_alone("b")
