@@ -149,7 +149,7 @@ def fail_disk(pair: SimulatedPair) -> None:
     node = _some(pair, _runs)
     if node is not None and disk_may_fail(pair, node):
         pair.happened["disk_failures"] += 1
-        node.disk.clear()
+        node.lose_disk_calls()
         pair.feed(node, ev.StoreFailed())
 
 

@@ -73,6 +73,8 @@ class SimulatedNode:
     """Durable."""
     written: set[int] = attrs.Factory(set)
     """Blocks to which this process wrote."""
+    logged: set[int] = attrs.Factory(set)
+    """Blocks that were suspect when the disk failed under this process."""
     state: PairState | None = None
     """None while no process runs."""
     disk: list[UnderWay] = attrs.Factory(list)
@@ -169,7 +171,7 @@ class SimulatedNode:
     def crash(self) -> list[act.Swap]:
         """End the process: of what was under way any part may be on the disk. Returns swaps that are on their way."""
         in_order = True
-        suspect = {block for where in self._may_differ() for block in blocks_of(*where)}
+        suspect = self._suspect() | self.logged
         started = {block for under_way in self.disk for block in under_way.data}
         torn: set[int] = set()
         for under_way in self.disk:
@@ -194,11 +196,16 @@ class SimulatedNode:
         self.marks.settle()
         return self._end()
 
-    def _may_differ(self) -> list[Range]:
-        """What the core holds for possibly different, or has ordered to be marked so."""
+    def lose_disk_calls(self) -> None:
+        """The disk fails: nothing that is under way ends, but what was written before stays in the activity log."""
+        self.logged |= self._suspect()
+        self.disk.clear()
+
+    def _suspect(self) -> set[int]:
+        """Blocks that the core holds for possibly different, or has ordered to be marked so."""
         ordered = [each.call.ranges for each in self.disk if isinstance(each.call, act.Track | act.MarkDirty)]
         known = self.state.may_differ if self.state else ()
-        return [where for ranges in (known, *ordered) for where in ranges]
+        return {block for ranges in (known, *ordered) for where in ranges for block in blocks_of(*where)}
 
     def recover(self) -> int | None:
         """As the store when it is opened: mark what the activity log lists. The epoch from which all marks count."""
@@ -227,3 +234,4 @@ class SimulatedNode:
         self.timers.clear()
         self.held.clear()
         self.written.clear()
+        self.logged.clear()

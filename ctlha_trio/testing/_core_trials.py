@@ -93,7 +93,7 @@ def dead_copies_halt(world: CoreWorld) -> None:
     _must_serve(world, member, f"I12: {member.name} is a member and has the arbiter, but does not serve")
     assert member.state is not None
     failed = attrs.evolve(member.metadata, copy=Copy.FAILED)
-    member.disk.clear()
+    member.lose_disk_calls()
     pair.feed(member, ev.StoreFailed())
     member.condemn(failed)
     pair.excuses = frozenset({"store-failed", "copy-failed"})

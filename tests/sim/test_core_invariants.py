@@ -5,7 +5,17 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from ctlha_trio.pair import Copy, Operation, OperationKind, Outcome, PairState, Phase, actions as act, events as ev
+from ctlha_trio.pair import (
+    COPIES_AT_ONCE,
+    Copy,
+    Operation,
+    OperationKind,
+    Outcome,
+    PairState,
+    Phase,
+    actions as act,
+    events as ev,
+)
 from ctlha_trio.testing._core_node import ArbiterCall, SimulatedNode
 from ctlha_trio.testing._core_pair import SimulatedPair
 from ctlha_trio.testing._core_trouble import NodePace, Pace
@@ -155,7 +165,7 @@ def test_a_call_of_the_arbiter_for_an_operation(served: Served) -> None:
     "fill",
     [
         lambda node: node.calls.extend([ArbiterCall(act.ReadRecord())] * 5),
-        lambda node: node.held.update({1: {}, 2: {}}),
+        lambda node: node.held.update({number: {} for number in range(COPIES_AT_ONCE + 1)}),
         lambda node: node.disk.extend([None] * 65),
     ],
 )

@@ -28,11 +28,13 @@ RARE = {
     (Phase.SECURING, Phase.OUTDATED),
     (Phase.RESYNCING, Phase.WAITING),
     (Phase.ADMITTING, Phase.LEFT),
+    (Phase.ADMITTING, Phase.SUSPENDED),
     (Phase.FOLLOWING, Phase.WAITING),
     (Phase.HANDING_OVER, Phase.CLAIMING),
     (Phase.HANDING_OVER, Phase.WAITING),
     (Phase.MIRRORING, Phase.WAITING),
     (Phase.OUTDATED, Phase.WAITING),
+    (Phase.RESYNCING, Phase.WAITING),
     (Phase.SUSPENDED, Phase.WAITING),
     (Phase.WAITING, Phase.WAITING),
 }
