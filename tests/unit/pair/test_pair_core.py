@@ -566,6 +566,17 @@ def test_a_flap_is_resumed_once_both_say_so() -> None:
     assert secondary.phase is Phase.FOLLOWING
 
 
+def test_a_resumption_counts_although_the_secondary_had_said_that_it_claims() -> None:
+    """Its claim was refused: without this both wait for ever, connected."""
+    primary = suspended_primary().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.CLAIMING, ord("a")))
+    assert primary.hear(msg.Resumed(4, 0)).phase is Phase.MIRRORING
+
+
+def test_a_resumption_by_another_process_does_not_count() -> None:
+    primary = suspended_primary().feed(ev.SessionUp(PEER + 1)).hear(standing(4, Phase.SUSPENDED, ord("a")))
+    assert primary.hear(msg.Resumed(4, 0)).phase is not Phase.MIRRORING
+
+
 def test_a_secondary_resumes_once_nothing_is_running_on_its_disk() -> None:
     node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK)).lost().feed(ev.SessionUp(PEER))
     assert node.hear(standing(4, Phase.SUSPENDED, ord("b"))).phase is Phase.SUSPENDED
