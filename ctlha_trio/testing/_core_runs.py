@@ -1,5 +1,6 @@
 """Runs of the core simulator: one seed, many seeds over several processes, or a long time of an ordinary life."""
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
@@ -114,7 +115,7 @@ def _report(world: CoreWorld, play: Callable[[CoreWorld], None]) -> SeedReport:
     except AssertionError as error:
         failure = str(error)
     except Exception as error:
-        failure = str(world.failure(repr(error)))
+        failure = f"{world.failure(repr(error))}\n{traceback.format_exc()}"
     pair = world.pair
     totals = attrs.evolve(pair.totals, idle_s=world.idle_s)
     return SeedReport(world.seed, pair.history.digest, totals, pair.coverage, failure)

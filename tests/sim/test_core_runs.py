@@ -98,3 +98,13 @@ def test_an_ordinary_day_serves_and_costs_little() -> None:
     assert totals.done > 0.9 * 0.1 * DAY_S, "of an operation each ten seconds"
     assert totals.crashes
     assert totals.events * 365 < 4 * 3600 * 8_000
+
+
+def test_an_exception_of_the_core_is_told_with_the_place_where_it_was_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RecursionError("planted")
+
+    monkeypatch.setattr("ctlha_trio.testing._core_pair.step_pair", broken)
+    report = run_seed(1)
+    assert report.problem == "seed 1: RecursionError('planted')"
+    assert "in broken" in report.failure
