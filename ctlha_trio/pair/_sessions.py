@@ -141,7 +141,9 @@ def resume(step: Step) -> None:
 def resumed(step: Step, message: msg.Resumed) -> None:
     """Primary after a flap: both agree on what is under way; the rest is pushed again."""
     state = step.state
-    if state.phase is Phase.SUSPENDED and state.primary and still_paired(step, state.standing):
+    # The secondary says so only to the process that it was paired with; what it said of itself before may be of a claim
+    # that the arbiter refused.
+    if state.phase is Phase.SUSPENDED and state.primary and state.partner == state.session:
         if state.metadata.epoch < state.epoch:
             # The role came by a handover and is not durable here yet: the claim's own persist makes up for it.
             membership.claim(step, "resumed before the role was persisted")

@@ -45,6 +45,11 @@ def test_everything_holds_and_goes_on(bound: Bound, cold: bool) -> None:
     assert exploration.states > 1
 
 
+def test_a_resumption_counts_although_the_secondary_had_said_that_it_claims() -> None:
+    """Its claim was refused, and what it said of itself last is still under way: the primary would wait for ever."""
+    explore(Bound(cuts=1, refusals=1)).require()
+
+
 def test_it_reaches_what_the_bound_says() -> None:
     graph = Graph()
     reached = worlds_from(graph, graph.with_bound(find_together(graph), Bound(cuts=1)))
