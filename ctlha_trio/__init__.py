@@ -53,6 +53,7 @@ from ctlha_trio.ha import (
     Node as Node,
     NodeConfig as NodeConfig,
     PendingTransfer as PendingTransfer,
+    Plan as Plan,
     Reason as Reason,
     Status as Status,
     Volume as Volume,

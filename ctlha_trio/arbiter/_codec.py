@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+import attrs
+
 from ctlha_trio._errors import ArbiterError, InvalidError
 from ctlha_trio.pair import RECORD_FORMAT, Fence, Kind, Record
 
@@ -13,9 +15,7 @@ NUMBER_MAX = 2**63 - 1
 """Largest integer of SQLite and of etcd; no epoch gets there by rising."""
 _FENCES: dict[str, Fence] = {fence: fence for fence in get_args(Fence)}
 _KINDS = {kind.value: kind for kind in Kind}
-_KNOWN = frozenset(
-    ("format", "cluster", "resource", "kind", "epoch", "lineage", "primary", "members", "fence", "evidence", "proposal")
-)
+_KNOWN = frozenset(field.name for field in attrs.fields(Record)) - {"unknown"}
 _WHITESPACE = " \t\n\r"
 
 
@@ -34,6 +34,8 @@ def encode_record(record: Record) -> str:
         "evidence": record.evidence,
         "proposal": record.proposal,
     }
+    if record.ancestors:
+        known["ancestors"] = list(record.ancestors)
     fields = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in known.items()]
     fields += [f"{json.dumps(name)}: {value}" for name, value in record.unknown]
     text = "{" + ", ".join(fields) + "}"
@@ -67,6 +69,7 @@ def decode_record(text: str) -> Record:
         lineage=_text(values, "lineage"),
         primary=_text(values, "primary"),
         members=_members(values),
+        ancestors=_ancestors(values),
         fence=_FENCES[_choice(values, "fence", _FENCES)],
         evidence=_text(values, "evidence"),
         proposal=_text(values, "proposal"),
@@ -157,4 +160,12 @@ def _members(values: Mapping[str, Any]) -> tuple[str, ...]:
         raise ArbiterError("the record's members are not a list of at least one name")
     if value != sorted(set(value)):
         raise ArbiterError("the record's members are not sorted, or one comes twice")
+    return tuple(value)
+
+
+def _ancestors(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Empty in a record of a pair in which nothing was ever forced, and of versions that cannot force."""
+    value = values.get("ancestors", [])
+    if not isinstance(value, list) or not all(isinstance(lineage, str) for lineage in value):
+        raise ArbiterError("the record's ancestors are not a list of lineages")
     return tuple(value)

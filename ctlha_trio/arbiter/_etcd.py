@@ -56,6 +56,19 @@ class EtcdArbiter:
         keys = Keys.of(cluster, resource)
         return EtcdArbiter(identity=identity, cluster=cluster, resource=resource, keys=keys, gateway=gateway)
 
+    @staticmethod
+    async def discover(access: EtcdAccess, *, cluster: str, resource: str) -> "EtcdArbiter | None":
+        """Bind to whatever data lies there, and None if none does: for who does not remember the identity.
+
+        A checkpoint. ``ArbiterSilentError`` if nobody answers, ``ArbiterError`` if etcd declines; else as for ``open``.
+        """
+        found = EtcdArbiter.open(access, cluster=cluster, resource=resource, identity="")
+        answer = parse_answer(await found._gateway.transact(reading(found._keys), repeatable=True), found._keys)
+        if answer.found is None:
+            return None
+        found.identity = _identity(answer.found.identity, answer)
+        return found
+
     async def read(self) -> Versioned:
         """The record as it is now. A checkpoint.
 

@@ -9,13 +9,16 @@ from typing import Final
 import click
 
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
+from ctlha_trio.cli._adopt import adopt_arbiter as adopt_configured_arbiter
 from ctlha_trio.cli._config import BLOCK_BYTES, ETCD_FILES, MAX_VOLUME_BYTES
 from ctlha_trio.cli._demo_command import show_demo
+from ctlha_trio.cli._force import force_primary as force_configured_primary
+from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
 from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._sim import DEFAULT_COUNT, fresh_seed, replay, sweep
-from ctlha_trio.cli._status import show_status, switch_over
+from ctlha_trio.cli._status import show_status, switch_over, watch_status
 
 _SIZE: Final = re.compile(r"([0-9]{1,20})([KMGT]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -104,9 +107,10 @@ def node(config: Path) -> None:
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def status(config: Path, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="A line for every change, until interrupted.")
+def status(config: Path, as_json: bool, watch: bool) -> None:
     """Ask the node of CONFIG. Exit code 0: protected, 1: anything else, 2: no answer."""
-    run_command(show_status, config, as_json)
+    run_command(watch_status if watch else show_status, config, as_json)
 
 
 @main.command()
@@ -114,6 +118,51 @@ def status(config: Path, as_json: bool) -> None:
 def switchover(config: Path) -> None:
     """Have the node of CONFIG, the primary, hand its role to the other."""
     run_command(switch_over, config)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--abandon", required=True, metavar="NODE", help="The other node, which is powered off.")
+@click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def force_primary(config: Path, abandon: str, statement: str | None, dry_run: bool) -> None:
+    """Make the node of CONFIG, which runs, the primary and the only one that counts, whatever the other copy holds.
+
+    For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
+    abandoned copy is overwritten when its node returns.
+    """
+    run_command(force_configured_primary, config, abandon, statement, dry_run)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("node")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def replace(config: Path, node: str, dry_run: bool) -> None:
+    """Make an empty copy for NODE, the node of CONFIG, whose disk is new. Started, it is filled by the other node."""
+    run_command(replace_copy, config, node, dry_run)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--discard", required=True, metavar="NODE", help="The node of CONFIG, whose copy is to be overwritten.")
+@click.option("--dry-run", is_flag=True, help="Show the copy and the record, and change nothing.")
+def resolve(config: Path, discard: str, dry_run: bool) -> None:
+    """Show how the copy of CONFIG's node has diverged from the record, and discard it: the other node fills it anew."""
+    run_command(resolve_copy, config, discard, dry_run)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--abandon", required=True, metavar="NODE", help="The other node, which is powered off.")
+@click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def adopt_arbiter(config: Path, abandon: str, statement: str | None, dry_run: bool) -> None:
+    """Bind the node of CONFIG, which is stopped, to an arbiter that is new or was restored from an old copy.
+
+    Its copy becomes the volume. The other node, whose copy is abandoned, follows with ctlha resolve.
+    """
+    run_command(adopt_configured_arbiter, config, abandon, statement, dry_run)
 
 
 @main.command()
@@ -132,15 +181,17 @@ def demo(file: Path | None, as_json: bool) -> None:
 @click.option("--seed", type=click.IntRange(0), help="Show this one as a timeline.")
 @click.option("--count", type=click.IntRange(1), help=f"How many seeds, from 0 on.  [default: {DEFAULT_COUNT}]")
 @click.option("--fresh", is_flag=True, help="From a random seed on instead.")
-def sim(seed: int | None, count: int | None, fresh: bool) -> None:
+@click.option("--drivers", is_flag=True, help="Whole nodes instead of their cores: a second or two each.")
+def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool) -> None:
     """Simulate pairs in trouble, each from one number, and check that they keep every promise.
 
     Both nodes' pair cores and an arbiter among crashes, partitions, failing disks and clocks, in simulated time. The
-    same seed is the same on every machine, down to the digest of its events. Exit code 0: all passed, 1: some did not.
+    same seed is the same on every machine, down to the digest of its events; with --drivers, for one version of Python
+    and Trio. Exit code 0: all passed, 1: some did not.
     """
     if seed is not None:
         if count is not None or fresh:
             raise click.UsageError("--seed shows one seed; --count and --fresh run many")
-        sys.exit(replay(seed))
+        sys.exit(replay(seed, drivers=drivers))
     first = fresh_seed() if fresh else 0
-    sys.exit(sweep(range(first, first + (count or DEFAULT_COUNT))))
+    sys.exit(sweep(range(first, first + (count or DEFAULT_COUNT)), drivers=drivers))

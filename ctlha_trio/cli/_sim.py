@@ -2,18 +2,27 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Final
 
 import attrs
 import click
 
-from ctlha_trio.cli._run import EXIT_FAILED
-from ctlha_trio.testing import TIMELINE_HEADER, Coverage, SeedReport, Totals, run_seed, run_seeds
+from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED
+from ctlha_trio.testing import (
+    DRIVER_TIMELINE_HEADER,
+    TIMELINE_HEADER,
+    Coverage,
+    SeedReport,
+    Totals,
+    map_seeds,
+    run_driver_seed,
+    run_seed,
+)
 
 DEFAULT_COUNT: Final = 100
-"""Seeds when nobody says how many: half a minute."""
+"""Seeds when nobody says how many: a minute."""
 FRESH_BITS: Final = 32
 """Of a seed that nobody has named: short enough to be typed, and hardly ever drawn twice."""
 DIGEST_SHOWN: Final = 16
@@ -25,32 +34,58 @@ def fresh_seed() -> int:
     return secrets.randbits(FRESH_BITS)
 
 
-def replay(seed: int) -> int:
-    """Run one seed and print each event as it happens. The exit code: 1 if it failed."""
-    click.echo(TIMELINE_HEADER)
-    report = run_seed(seed, watch=lambda line: click.echo(str(line)))
+def replay(seed: int, *, drivers: bool) -> int:
+    """Run one seed and print each event. The exit code: 1 if it failed."""
+    report = _replay_drivers(seed) if drivers else _replay_cores(seed)
     click.echo(_line(report))
     if report.failure:
         click.echo(f"FAILED {report.problem}")
     return EXIT_FAILED if report.failure else 0
 
 
-def sweep(seeds: Sequence[int]) -> int:
-    """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed."""
+def sweep(seeds: Sequence[int], *, drivers: bool) -> int:
+    """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed.
+
+    An interrupt ends it early, with what was run so far.
+    """
     began_s = monotonic()
     totals, coverage, failed = Totals(), Coverage(), list[SeedReport]()
-    for report in run_seeds(seeds, processes=os.cpu_count() or 1):
-        totals, coverage = totals + report.totals, coverage | report.coverage
-        click.echo(_line(report))
-        if report.failure:
-            failed.append(report)
-            click.echo(report.failure)
+    run: Callable[[int], SeedReport] = run_driver_seed if drivers else run_seed
+    interrupted = False
+    try:
+        for report in map_seeds(run, seeds, processes=os.cpu_count() or 1):
+            totals, coverage = totals + report.totals, coverage | report.coverage
+            click.echo(_line(report))
+            if report.failure:
+                failed.append(report)
+                click.echo(report.failure)
+    except KeyboardInterrupt:
+        interrupted = True
     for line in (*_sums(totals, monotonic() - began_s), *_not_reached(coverage)):
         click.echo(line)
+    again = "ctlha sim --drivers --seed" if drivers else "ctlha sim --seed"
     for report in failed:
-        click.echo(f"FAILED seed {report.seed}: {report.problem}; replay it with: ctlha sim --seed {report.seed}")
-    click.echo(f"{len(seeds) - len(failed)} of {len(seeds)} seeds passed")
+        click.echo(f"FAILED {report.problem}; replay it with: {again} {report.seed}")
+    run_so_far = totals.seeds
+    click.echo(
+        f"{run_so_far - len(failed)} of {run_so_far} seeds passed, {seeds[0]} to {seeds[max(run_so_far, 1) - 1]}"
+    )
+    if interrupted:
+        return EXIT_INTERRUPTED
     return EXIT_FAILED if failed else 0
+
+
+def _replay_cores(seed: int) -> SeedReport:
+    click.echo(TIMELINE_HEADER)
+    return run_seed(seed, watch=lambda line: click.echo(str(line)))
+
+
+def _replay_drivers(seed: int) -> SeedReport:
+    report = run_driver_seed(seed)
+    click.echo(DRIVER_TIMELINE_HEADER)
+    for line in report.timeline:
+        click.echo(str(line))
+    return report
 
 
 def _line(report: SeedReport) -> str:
@@ -69,7 +104,7 @@ def _sums(totals: Totals, took_s: float) -> Iterator[str]:
 
 
 def _not_reached(coverage: Coverage) -> Iterator[str]:
-    """What no seed led to; many seeds reach everything."""
+    """What no seed led to; many seeds reach nearly everything."""
     for move in coverage.moves_missing:
         yield f"not reached: {' -> '.join(move)}"
     for reason in coverage.reasons_missing:

@@ -1,39 +1,42 @@
 """``ctlha status`` and ``ctlha switchover``: asking a node through its status socket."""
 
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import click
 
 from ctlha_trio._errors import DisconnectError
-from ctlha_trio.cli._config import load_config
+from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._remedies import remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED
 from ctlha_trio.door import STATUS_SOCKET, status_of, switchover_of
+from ctlha_trio.seams import TrioClock
 
-_HELP: Final = {
-    "peer-lost": "start the other node: ctlha node <its node.toml>",
-    "waiting-for-peer": "start the other node: ctlha node <its node.toml>",
-}
-"""The one command that helps, by reason."""
+WATCH_S: Final = 0.2
+"""Between two looks: what is over sooner is told all the same, as a transition."""
+_WATCHED: Final = ("verdict", "reasons", "role", "state", "epoch", "link", "arbiter")
+"""What ``--watch`` tells changes of. The bytes left of a resync would be a line for every look."""
 
 
 async def show_status(file: Path, as_json: bool) -> int:
     """Print what the node says. The exit code: 0 protected, 1 otherwise, 2 no answer."""
-    socket = load_config(file).folder / STATUS_SOCKET
+    loaded = load_config(file)
     try:
-        status = await status_of(socket)
+        status = await status_of(loaded.folder / STATUS_SOCKET)
     except DisconnectError as error:
         click.echo(f"{file}: no answer from its node: {error}", err=True)
         return EXIT_MISUSED
-    click.echo(json.dumps(status) if as_json else describe_status(status))
+    click.echo(json.dumps(status) if as_json else describe_status(status, loaded))
     return 0 if status.get("verdict") == "protected" else EXIT_FAILED
 
 
-def describe_status(status: dict[str, object]) -> str:
-    """The verdict, then the reasons, then the one command that helps."""
+def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
+    """The verdict, then the reasons, then what helps against each."""
     reasons = _names(status, "reasons")
-    lines = [f"{status.get('verdict')}" + (f": {', '.join(reasons)}" if reasons else "")]
+    lines = [_verdict(status)]
     lines.append(
         f"  node {status.get('node')}   role {status.get('role')}   state {status.get('state')}   "
         f"epoch {status.get('epoch')}   link {status.get('link')}   arbiter {status.get('arbiter')}"
@@ -41,13 +44,69 @@ def describe_status(status: dict[str, object]) -> str:
     if left := status.get("resync_bytes_left"):
         lines.append(f"  {left} bytes left to resync")
     lines += [f"  note: {note}" for note in _names(status, "notes")]
-    lines += [f"  help: {_HELP[reason]}" for reason in reasons if reason in _HELP][:1]
+    content = loaded.content
+    for reason in reasons:
+        helps = remedy_for(reason, config=str(loaded.file), node=content.node, peer=content.peer.node)
+        lines += [f"  {reason}: {helps}"] if helps else []
     return "\n".join(lines)
+
+
+def _verdict(status: dict[str, object]) -> str:
+    reasons = _names(status, "reasons")
+    return f"{status.get('verdict')}" + (f": {', '.join(reasons)}" if reasons else "")
 
 
 def _names(status: dict[str, object], key: str) -> list[str]:
     names = status.get(key)
     return [str(name) for name in names] if isinstance(names, list) else []
+
+
+async def watch_status(file: Path, as_json: bool) -> int:
+    """Print a line for every change until interrupted; with ``as_json`` an object, empty while there is no answer."""
+    socket, clock = load_config(file).folder / STATUS_SOCKET, TrioClock()
+    before: dict[str, object] | None = None
+    while True:
+        try:
+            status = await status_of(socket)
+        except DisconnectError:
+            status = {}
+        if as_json:
+            if before is None or _watched(before) != _watched(status):
+                click.echo(json.dumps(status))
+        else:
+            for line in describe_change(before, status):
+                click.echo(f"{time.strftime('%H:%M:%S')} {line}")
+        before = status
+        await clock.sleep_until(clock.now() + WATCH_S)
+
+
+def describe_change(before: dict[str, object] | None, status: dict[str, object]) -> Iterator[str]:
+    """What happened since ``before``: the transitions in between, then how the node stands if that is not as it was.
+
+    An empty status is a node that does not answer; before the first look there is None.
+    """
+    if before and status:
+        known = _transitions(before)
+        for each in _transitions(status):
+            if each not in known:
+                yield f"  {each[1]}, epoch {each[2]}"
+    if before is None or _watched(before) != _watched(status):
+        yield _line(status) if status else "no answer"
+
+
+def _transitions(status: dict[str, object]) -> list[tuple[object, object, object]]:
+    listed = status.get("transitions")
+    rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+    return [(row.get("at_s"), row.get("what"), row.get("epoch")) for row in rows]
+
+
+def _watched(status: dict[str, object]) -> list[object]:
+    return [status.get(key) for key in _WATCHED]
+
+
+def _line(status: dict[str, object]) -> str:
+    told = ("role", "state", "epoch", "link", "arbiter")
+    return "   ".join([_verdict(status), *(f"{key} {status.get(key)}" for key in told)])
 
 
 async def switch_over(file: Path) -> int:

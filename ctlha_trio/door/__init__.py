@@ -7,10 +7,13 @@ numbered operations, several in flight, and three different answers for `not her
 from ctlha_trio.door._client import (
     DoorClient as DoorClient,
     SentRequest as SentRequest,
+    force_plan_of as force_plan_of,
+    force_primary_of as force_primary_of,
     open_door_client as open_door_client,
     status_of as status_of,
     switchover_of as switchover_of,
 )
+from ctlha_trio.door._decisions import DECISIONS_FILE as DECISIONS_FILE, DecisionLog as DecisionLog
 from ctlha_trio.door._door import Door as Door
 from ctlha_trio.door._node import DoorAnswer as DoorAnswer, DoorNode as DoorNode
 from ctlha_trio.door._protocol import (

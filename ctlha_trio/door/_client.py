@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,8 @@ from ctlha_trio.seams import Buffer
 
 STATUS_S: Final = 2.0
 """For an answer to ``status``, which a node gives without asking anybody."""
+FORCE_S: Final = 60.0
+"""For a forced change, of which an arbiter that leaves the node in doubt has no bound."""
 SWITCHOVER_S: Final = 60.0
 """For a switchover; each of its steps is bounded by the node itself."""
 _MAX_ANSWER_BYTES: Final = 256 * 1024
@@ -138,10 +141,7 @@ async def open_door_client(path: Path, *, client: int) -> DoorClient:
 
 async def status_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
     """What the node behind a status socket says. ``DisconnectError`` if it does not answer in time."""
-    status = (await _ask(path, "status", timeout_s)).get("status")
-    if not isinstance(status, dict):
-        raise DisconnectError(f"{path}: the answer is no status")
-    return status
+    return _table(path, await _ask(path, {"request": "status"}, timeout_s), "status")
 
 
 async def switchover_of(path: Path, *, timeout_s: float = SWITCHOVER_S) -> None:
@@ -149,17 +149,43 @@ async def switchover_of(path: Path, *, timeout_s: float = SWITCHOVER_S) -> None:
 
     ``FailedError`` with its reason if it did not, ``DisconnectError`` if it does not answer.
     """
-    answer = await _ask(path, "switchover", timeout_s)
+    _require_ok(await _ask(path, {"request": "switchover"}, timeout_s))
+
+
+async def force_plan_of(path: Path, abandon: str, *, timeout_s: float = STATUS_S) -> dict[str, object]:
+    """What ``force_primary_of`` would change: the fields of ``Plan``. Errors as of ``switchover_of``."""
+    answer = await _ask(path, {"request": "plan-force", "abandon": abandon}, timeout_s)
+    _require_ok(answer)
+    return _table(path, answer, "plan")
+
+
+async def force_primary_of(path: Path, abandon: str, *, revision: int, timeout_s: float = FORCE_S) -> None:
+    """Make the node the only one that counts, if its record still is of that revision.
+
+    ``FailedError`` with the reason if it did not come about, ``DisconnectError`` if nobody knows whether it did.
+    """
+    request = {"request": "force-primary", "abandon": abandon, "revision": revision}
+    _require_ok(await _ask(path, request, timeout_s))
+
+
+def _require_ok(answer: dict[str, object]) -> None:
     if answer.get("ok") is not True:
         raise FailedError(str(answer.get("error", "no reason given")))
 
 
-async def _ask(path: Path, request: str, timeout_s: float) -> dict[str, object]:
+def _table(path: Path, answer: dict[str, object], key: str) -> dict[str, object]:
+    table = answer.get(key)
+    if not isinstance(table, dict):
+        raise DisconnectError(f"{path}: the answer is no {key}")
+    return table
+
+
+async def _ask(path: Path, request: Mapping[str, object], timeout_s: float) -> dict[str, object]:
     try:
         with trio.fail_after(timeout_s):
             stream = await _connect(path)
             with stream.socket:
-                await stream.send_all(json.dumps({"request": request}).encode() + b"\n")
+                await stream.send_all(json.dumps(request).encode() + b"\n")
                 answer = json.loads(await PatientReader(stream).line(_MAX_ANSWER_BYTES))
     except trio.TooSlowError as error:
         raise DisconnectError(f"{path}: no answer within {timeout_s:g} s") from error

@@ -10,6 +10,7 @@ import trio
 from ctlha_trio._errors import ConfigError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.door._data import DataDoor
+from ctlha_trio.door._decisions import DECISIONS_FILE, DecisionLog
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._sockets import DATA_SOCKET, STATUS_SOCKET, BoundSocket
 from ctlha_trio.door._status import StatusDoor
@@ -41,7 +42,9 @@ class Door:
             assert self._data is not None
             status, data = self._bound
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(StatusDoor(self._node).serve, status.listener)
+                nursery.start_soon(
+                    StatusDoor(self._node, DecisionLog(self.folder / DECISIONS_FILE)).serve, status.listener
+                )
                 nursery.start_soon(self._data.serve, data.listener)
         finally:
             self._close()

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import attrs
 
-from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.pair import OperationKind, Outcome, Plan
 from ctlha_trio.seams import Buffer
 
 
@@ -33,3 +33,9 @@ class DoorNode(Protocol):
 
     async def switchover(self) -> None:
         """Hand the role over. ``FailedError`` with the reason if that did not succeed."""
+
+    def plan_force(self, abandon: str) -> Plan:
+        """What ``force_primary`` would change. ``CtlHaError`` with the reason why it cannot be forced."""
+
+    async def force_primary(self, plan: Plan) -> None:
+        """Make this node the only one that counts. ``FailedError`` with the reason if that did not succeed."""

@@ -2,13 +2,14 @@
 
 import json
 import logging
-from enum import Enum, Flag
 from typing import Final
 
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, RemoteProtocolError
+from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, RemoteProtocolError
+from ctlha_trio.door._decisions import DecisionLog
+from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._sockets import is_own_user
 from ctlha_trio.door._streams import PatientReader
@@ -16,10 +17,11 @@ from ctlha_trio.door._streams import PatientReader
 MAX_CONNECTIONS: Final = 8
 """People and monitors that ask at once; each asks and leaves."""
 MAX_LINE_BYTES: Final = 4096
-"""A request names one of two things."""
+"""A request names one of four things, and at most a node and a revision."""
 LINE_S: Final = 3.0
 """From one request to the next over a local socket. Not protocol time."""
 
+_REQUESTS: Final = ("status", "switchover", "plan-force", "force-primary")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -28,6 +30,7 @@ class StatusDoor:
     """Serves the status socket of one node. It answers in every state."""
 
     _node: DoorNode
+    _decisions: DecisionLog
     _connections: int = attrs.field(default=0, init=False)
 
     async def serve(self, listener: trio.SocketListener) -> None:
@@ -61,33 +64,47 @@ class StatusDoor:
                 await stream.send_all(json.dumps(answer).encode() + b"\n")
 
     async def _answer(self, line: bytes) -> dict[str, object]:
-        match _request_of(line):
-            case "status":
-                return {"ok": True, "status": _jsonable(self._node.status())}
-            case "switchover":
-                try:
+        try:
+            match _request_of(line):
+                case {"request": "status"}:
+                    return {"ok": True, "status": jsonable(self._node.status())}
+                case {"request": "switchover"}:
                     await self._node.switchover()
-                except CtlHaError as error:
-                    return {"ok": False, "error": str(error)}
-                return {"ok": True}
-            case _:
-                return {"ok": False, "error": 'unknown request; there are "status" and "switchover"'}
+                    return {"ok": True}
+                case {"request": "plan-force", "abandon": str(abandon)}:
+                    return {"ok": True, "plan": jsonable(self._node.plan_force(abandon))}
+                case {"request": "force-primary", "abandon": str(abandon), "revision": int(revision)}:
+                    await self._force_primary(abandon, revision)
+                    return {"ok": True}
+                case _:
+                    return {"ok": False, "error": f"unknown request; there are {', '.join(_REQUESTS)}"}
+        except CtlHaError as error:
+            return {"ok": False, "error": str(error)}
+
+    async def _force_primary(self, abandon: str, revision: int) -> None:
+        """Force what was shown, between two lines of the log. ``CtlHaError`` with the reason why that is not so."""
+        plan = self._node.plan_force(abandon)
+        if plan.revision != revision:
+            raise FailedError("the record has changed since it was shown")
+        decision = {
+            "decision": "force-primary",
+            "abandon": abandon,
+            "revision": revision,
+            "epoch": plan.before.epoch,
+            "before": plan.before,
+            "after": plan.after,
+        }
+        await self._decisions.append(outcome="asked", **decision)
+        try:
+            await self._node.force_primary(plan)
+        except CtlHaError as error:
+            await self._decisions.append(outcome=f"failed: {error}", **decision)
+            raise
+        await self._decisions.append(outcome="done", **decision)
 
 
 def _request_of(line: bytes) -> object:
     try:
-        asked = json.loads(line)
+        return json.loads(line)
     except ValueError:
         return None
-    return asked.get("request") if isinstance(asked, dict) else None
-
-
-def _jsonable(record: attrs.AttrsInstance) -> dict[str, object]:
-    """The record as JSON knows it; enums by their value, flags by the names in them."""
-
-    def serialize(_: type, __: "attrs.Attribute[object]", value: object) -> object:
-        if isinstance(value, Flag):
-            return value.name
-        return value.value if isinstance(value, Enum) else value
-
-    return attrs.asdict(record, value_serializer=serialize)

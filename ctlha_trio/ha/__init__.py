@@ -18,4 +18,4 @@ from ctlha_trio.ha._run_node import (
 )
 from ctlha_trio.ha._status import Reason as Reason, Status as Status, judge as judge
 from ctlha_trio.ha._volume import Volume as Volume
-from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome
+from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome, Plan as Plan

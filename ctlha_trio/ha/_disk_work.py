@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Final
 
 import attrs
@@ -10,7 +11,7 @@ import trio
 
 from ctlha_trio._errors import ArbiterError, StoreError
 from ctlha_trio.link import finish_by
-from ctlha_trio.pair import Metadata, SwapOutcome, actions, events
+from ctlha_trio.pair import Metadata, Range, SwapOutcome, actions, events
 from ctlha_trio.seams import Arbiter, Clock
 from ctlha_trio.store import BlockStore
 
@@ -28,13 +29,13 @@ def digest_of(data: bytes) -> bytes:
 
 @attrs.define(eq=False)
 class DiskWork:
-    """Writes and reads in tasks of their own, metadata in the order in which it was ordered."""
+    """Writes and reads in tasks of their own, metadata and marks in the order in which they were ordered."""
 
     _store: BlockStore
     _feed: Callable[[events.Event], None]
     _nursery: trio.Nursery
     _failed: Callable[[StoreError], None]
-    _persists: deque[Metadata] = attrs.field(factory=deque, init=False)
+    _orders: deque[Callable[[], Awaitable[None]]] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def write(self, sequence: int, offset: int, data: bytes) -> None:
@@ -65,21 +66,65 @@ class DiskWork:
 
     def persist(self, metadata: Metadata) -> None:
         """Then ``Persisted``."""
-        self._persists.append(metadata)
+
+        async def work() -> None:
+            await self._store.persist(metadata)
+            self._feed(events.Persisted(metadata))
+
+        self._order(work)
+
+    def track(self, base_epoch: int, ranges: Collection[Range]) -> None:
+        """Mark every write called from now on, and these ranges."""
+
+        async def work() -> None:
+            await self._store.start_tracking(base_epoch)
+            await self._store.mark_dirty(ranges)
+
+        self._order(work)
+
+    def mark_dirty(self, ranges: Collection[Range]) -> None:
+        """Mark these ranges."""
+        self._order(partial(self._store.mark_dirty, ranges))
+
+    def stop_tracking(self) -> None:
+        """Forget all marks."""
+        self._order(self._store.stop_tracking)
+
+    def find_dirty(self, search: int, offset: int) -> None:
+        """Then ``DirtyFound``."""
+
+        async def work() -> None:
+            found = next(self._store.dirty_ranges(offset), None)
+            self._feed(events.DirtyFound(search, *(found or ())))
+
+        self._order(work)
+
+    async def end(self) -> None:
+        """Return once all that is ordered was carried out and the store has ended cleanly, or is dead."""
+        ended = trio.Event()
+
+        async def work() -> None:
+            try:
+                await self._store.close_extents()
+            finally:
+                ended.set()
+
+        self._order(work)
+        await ended.wait()
+
+    def _order(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._orders.append(work)
         self._ordered.unpark_all()
 
     async def run(self) -> None:
-        """Persist what is ordered, in order, until cancelled."""
+        """Carry out what is ordered, in order, until cancelled."""
         while True:
-            while not self._persists:
+            while not self._orders:
                 await self._ordered.park()
-            metadata = self._persists.popleft()
             try:
-                await self._store.persist(metadata)
+                await self._orders.popleft()()
             except StoreError as error:
                 self._failed(error)
-            else:
-                self._feed(events.Persisted(metadata))
 
 
 @attrs.define(eq=False)

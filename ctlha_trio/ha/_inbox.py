@@ -10,7 +10,7 @@ from ctlha_trio.dma import Dma, Region
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LossReason
 from ctlha_trio.pair import Grant, Pushed, Spoken, decode
 from ctlha_trio.pair.events import Loss
-from ctlha_trio.pair.messages import Compare, CopyData, MirrorWrite
+from ctlha_trio.pair.messages import Compare, CopyData, MirrorWrite, OwnRange
 
 RING_BYTES: Final = 8 << 20
 """Data pushed and not yet stored: eight of the largest writes, thousands of small ones."""
@@ -95,7 +95,10 @@ class Inbox:
     def _data_of(self, spoken: Spoken) -> bytes:
         """The placed data, copied: the ring may be granted anew while the disk still writes."""
         message = spoken.message if isinstance(spoken, Pushed) else spoken
-        if isinstance(message, MirrorWrite | CopyData | Compare) and message.offset + message.size > self._size_bytes:
+        if (
+            isinstance(message, MirrorWrite | CopyData | Compare | OwnRange)
+            and message.offset + message.size > self._size_bytes
+        ):
             raise RemoteProtocolError("out-of-range", f"{message.size} bytes at {message.offset} of the volume")
         if not isinstance(spoken, Pushed):
             return b""

@@ -15,12 +15,12 @@ from ctlha_trio.ha._current import entered
 from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._pair_driver import Answer, PairDriver
-from ctlha_trio.ha._status import Reason, Status, TransitionStatus, bytes_left, judge, role_of
+from ctlha_trio.ha._status import Reason, Status, TransitionStatus, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link
-from ctlha_trio.pair import OperationKind, PairState
+from ctlha_trio.pair import OperationKind, PairState, Plan
 from ctlha_trio.seams import Buffer, Clock
 
 
@@ -148,13 +148,29 @@ class Node:
             epoch=state.epoch,
             link=self._link.state,
             arbiter="online" if state.arbiter_answers else "unknown",
-            resync_bytes_left=bytes_left(state),
+            resync_bytes_left=self._driver.resync_bytes_left,
             transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
         )
 
     async def switchover(self) -> None:
         """Make the peer primary. ``FailedError`` with the reason if that did not come about. A checkpoint."""
         await self._driver.hand_over()
+
+    def plan_force(self, abandon: str) -> Plan:
+        """What ``force_primary`` would change, of which nothing is done. Not a checkpoint.
+
+        ``InvalidError`` if ``abandon`` is not the other node, ``FailedError`` with the reason why it cannot be forced.
+        """
+        return self._driver.plan_force(abandon)
+
+    async def force_primary(self, plan: Plan) -> None:
+        """Make this node the only one that counts, and its copy the volume. Returns once the arbiter has taken it.
+
+        Only for whoever knows that the other node is powered off: what it acknowledged, and this copy does not hold, is
+        lost, and so is all that it acknowledges until it finds out. ``FailedError`` with the reason if it did not come
+        about, as when the record is not the plan's any more. A checkpoint. Cancelled: it may come about all the same.
+        """
+        await self._driver.force(plan)
 
     def stop(self, reason: str) -> None:
         """Ask the node to say goodbye and end. Legal anywhere, returns at once; the first reason counts."""

@@ -3,32 +3,37 @@
 import logging
 from collections import deque
 from contextlib import suppress
+from itertools import islice
 from typing import Final, assert_never
 
 import attrs
 import trio
 
-from ctlha_trio._errors import FailedError, StoreError
+from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._outbox import Outbox
+from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
+    RANGES_LIMIT,
     Grant,
     Metadata,
     Operation,
     Outcome,
     PairState,
+    Plan,
     Pushed,
     Spoken,
     accepts,
     actions,
     events,
     messages,
+    plan_force,
     step_pair,
 )
 from ctlha_trio.seams import Seams
@@ -36,6 +41,8 @@ from ctlha_trio.store import BlockStore, condemn_copy
 
 TRANSITIONS_KEPT: Final = 64
 """Changes of phase kept for ``status``: a failover and a return have about ten."""
+LINEAGE_BYTES: Final = 16
+"""No two lines have ever the same id."""
 CLEAN_END_LIMIT_S: Final = 1.0
 """For two writes and flushes; without them the next start has extents to recover, and nothing else is lost."""
 
@@ -97,8 +104,8 @@ class PairDriver:
     _compared: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """The range under comparison, by sequence, until the target has answered."""
     _announced: int = attrs.field(default=0, init=False)
-    _handover: trio.Event | None = attrs.field(default=None, init=False)
-    _handover_problem: str = attrs.field(default="", init=False)
+    _handover: PersonRequest = attrs.field(init=False)
+    _force: PersonRequest = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
     transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -111,6 +118,8 @@ class PairDriver:
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
+        self._handover = PersonRequest("handover", self.feed)
+        self._force = PersonRequest("forced change", self.feed)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
 
     def start(self) -> None:
@@ -145,8 +154,8 @@ class PairDriver:
         self.feed(events.StopAsked(reason))
         await self._farewell_said.wait()
         clock = self._seams.clock
-        with suppress(StoreError, trio.TooSlowError):
-            await finish_by(clock, clock.now() + CLEAN_END_LIMIT_S, self._store.close_extents)
+        with suppress(trio.TooSlowError):
+            await finish_by(clock, clock.now() + CLEAN_END_LIMIT_S, self._disk.end)
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
@@ -159,13 +168,15 @@ class PairDriver:
 
     async def hand_over(self) -> None:
         """Make the peer primary. ``FailedError`` with the reason if that did not come about."""
-        if self._handover is not None:
-            raise FailedError("a handover is under way")
-        ended = self._handover = trio.Event()
-        self.feed(events.HandoverAsked())
-        await ended.wait()
-        if self._handover_problem:
-            raise FailedError(self._handover_problem)
+        await self._handover.ask(events.HandoverAsked())
+
+    def plan_force(self, abandon: str) -> Plan:
+        """What ``force`` would change. ``InvalidError`` or ``FailedError`` with the reason why it cannot be."""
+        return plan_force(self.state, abandon, self._seams.entropy(LINEAGE_BYTES).hex())
+
+    async def force(self, plan: Plan) -> None:
+        """Make this node the only one that counts. ``FailedError`` with the reason if that did not come about."""
+        await self._force.ask(events.ForceAsked(self.state.peer, plan.after.lineage, plan.revision))
 
     def feed(self, event: events.Event) -> None:
         """Give the core an event and carry out its orders, then those of events that came meanwhile."""
@@ -228,7 +239,7 @@ class PairDriver:
 
     # What the core orders.
 
-    def _carry_out(self, action: actions.Action) -> None:  # noqa: PLR0912 (one case for each kind of action)
+    def _carry_out(self, action: actions.Action) -> None:  # noqa: PLR0912, PLR0915 (one case for each kind of action)
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
@@ -246,6 +257,18 @@ class PairDriver:
                 self._compare(action)
             case actions.Persist():
                 self._disk.persist(action.metadata)
+            case actions.Track():
+                self._disk.track(action.base_epoch, action.ranges)
+            case actions.MarkDirty():
+                self._disk.mark_dirty(action.ranges)
+            case actions.StopTracking():
+                self._disk.stop_tracking()
+            case actions.FindDirty():
+                self._disk.find_dirty(action.search, action.offset)
+            case actions.ClearDirty():
+                self._store.clear(action.offset, action.size)
+            case actions.SendReady():
+                self._say_ready(action.epoch, action.base_epoch)
             case actions.ReadRecord() | actions.Swap():
                 self._arbiter.call(action)
             case actions.SetTimer():
@@ -259,7 +282,9 @@ class PairDriver:
                 self.changed.unpark_all()
                 _LOG.info("%s, epoch %d", _describe(action), action.epoch)
             case actions.HandoverEnded():
-                self._end_handover(action.problem)
+                self._handover.end(action.problem)
+            case actions.ForceEnded():
+                self._force.end(action.problem)
             case actions.Goodbye():
                 self._nursery.start_soon(self._say_farewell, action.reason)
             case actions.CondemnCopy():
@@ -272,13 +297,21 @@ class PairDriver:
             case actions.PushWrite():
                 operation = action.operation
                 write = messages.MirrorWrite(
-                    action.epoch, action.sequence, action.previous, operation.offset, operation.size
+                    action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
                 )
                 self._outbox.push(write, self._requests[action.ticket].data)
             case actions.PushCopy():
                 data = self._compared.pop(action.sequence)
                 copy = messages.CopyData(action.epoch, action.sequence, action.offset, action.size)
                 self._outbox.push(copy, data)
+
+    def _say_ready(self, epoch: int, base_epoch: int) -> None:
+        ranges = list(islice(self._store.dirty_ranges(), RANGES_LIMIT))
+        if len(ranges) == RANGES_LIMIT:
+            ranges, base_epoch = [], 0
+        for offset, size in ranges:
+            self._outbox.say(messages.OwnRange(epoch, offset, size))
+        self._outbox.say(messages.ResyncReady(epoch, base_epoch))
 
     def _fetch(self, action: actions.FetchRead) -> None:
         request = self._requests[action.ticket]
@@ -296,6 +329,9 @@ class PairDriver:
 
         def done(data: bytes) -> None:
             if session == self._outbox.session:
+                # A target that began anew within the session never answers what it was asked before.
+                live = {flight.sequence for flight in self.state.flights}
+                self._compared = {sequence: kept for sequence, kept in self._compared.items() if sequence in live}
                 self._compared[action.sequence] = data
                 self._outbox.say(
                     messages.Compare(action.epoch, action.sequence, action.offset, action.size, digest_of(data))
@@ -316,11 +352,11 @@ class PairDriver:
         request.ended.set()
         self._places.release()
 
-    def _end_handover(self, problem: str) -> None:
-        if self._handover is not None:
-            self._handover_problem = problem
-            self._handover.set()
-            self._handover = None
+    @property
+    def resync_bytes_left(self) -> int:
+        """What the source has still to compare, and to copy where it differs; 0 when no resync is under way here."""
+        resync = self.state.resync
+        return 0 if resync is None else self._store.dirty_bytes_from(resync.cursor)
 
     @property
     def disk_hangs(self) -> bool:

@@ -62,6 +62,7 @@ async def run_node(
                 incarnation=int.from_bytes(seams.entropy(8), "little") or 1,
                 size_bytes=config.size_bytes,
                 metadata=store.metadata,
+                marked_from=store.marked_from,
             )
 
             def report(error: CtlHaError) -> None:

@@ -83,11 +83,6 @@ def role_of(state: PairState) -> Role:
     return _ROLES.get(state.phase, "none")
 
 
-def bytes_left(state: PairState) -> int:
-    """What the source has still to copy; 0 when no copy is under way here."""
-    return 0 if state.resync is None else state.size_bytes - state.resync.cursor
-
-
 def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
     """The verdict, and every reason why it is not ``protected``, the weightiest first."""
     silent = () if state.arbiter_answers else (Reason.ARBITER_SILENT,)

@@ -14,10 +14,12 @@ from ctlha_trio.pair._codec import (
     encode as encode,
 )
 from ctlha_trio.pair._core import RECORD_POLL_S as RECORD_POLL_S, boot as boot, step_pair as step_pair
+from ctlha_trio.pair._force import Plan as Plan, plan_force as plan_force
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
 from ctlha_trio.pair._operation import Operation as Operation, OperationKind as OperationKind, Outcome as Outcome
 from ctlha_trio.pair._phase import TRANSITIONS as TRANSITIONS, Phase as Phase
 from ctlha_trio.pair._record import (
+    ANCESTORS_MAX as ANCESTORS_MAX,
     RECORD_FORMAT as RECORD_FORMAT,
     Fence as Fence,
     Kind as Kind,
@@ -27,7 +29,10 @@ from ctlha_trio.pair._record import (
 )
 from ctlha_trio.pair._service import accepts as accepts
 from ctlha_trio.pair._state import (
+    COPIES_AT_ONCE as COPIES_AT_ONCE,
     COPY_CHUNK_BYTES as COPY_CHUNK_BYTES,
     FLIGHTS_LIMIT as FLIGHTS_LIMIT,
+    RANGES_LIMIT as RANGES_LIMIT,
     PairState as PairState,
+    Range as Range,
 )

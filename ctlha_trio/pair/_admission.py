@@ -1,14 +1,32 @@
-"""The return of a node: the source copies its volume and admits the target as a member; the target follows."""
+"""The return of a node: the source copies what may differ and admits the target as a member; the target follows.
+
+What may differ is marked in the dirty bitmap of each node's disk, of which the core sees one range at a time.
+"""
 
 import attrs
 
-from ctlha_trio.pair import _membership as membership, _service as service, actions as act, messages as msg
+from ctlha_trio.pair import (
+    _membership as membership,
+    _service as service,
+    actions as act,
+    events as ev,
+    messages as msg,
+)
 from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
-from ctlha_trio.pair._state import COPY_CHUNK_BYTES, Flight, Resync, Stage
+from ctlha_trio.pair._state import (
+    COPIES_AT_ONCE,
+    COPY_BYTES_AT_ONCE,
+    COPY_CHUNK_BYTES,
+    RANGE_UNIT_BYTES,
+    RANGES_LIMIT,
+    Flight,
+    Range,
+    Resync,
+    Stage,
+)
 from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
-from ctlha_trio.pair.events import Timer
 
 # The source.
 
@@ -22,32 +40,85 @@ def offer(step: Step) -> None:
         target_lost(step)
     state = step.state
     if state.phase is Phase.ALONE and peer.epoch == state.epoch:
+        step.change(told_ranges=())
         step.send(msg.ResyncStart(state.epoch, state.revision))
 
 
-def ready(step: Step) -> None:
-    """The target has persisted that it is being overwritten: copy from the start."""
-    if step.state.phase is Phase.ALONE and step.state.resync is None:
-        step.change(resync=Resync(), last_pushed=0)
-        copy_on(step)
+def own_range(step: Step, message: msg.OwnRange) -> None:
+    """The target named a range; its readiness follows."""
+    state = step.state
+    if state.phase is Phase.ALONE and len(state.told_ranges) < RANGES_LIMIT:
+        step.change(told_ranges=(*state.told_ranges, (message.offset, message.size)))
+
+
+def ready(step: Step, message: msg.ResyncReady) -> None:
+    """The target has persisted that it is being overwritten: copy what either node has marked, or everything.
+
+    Until the target is a member it keeps its own marks, and names them again after an interruption.
+    """
+    state = step.state
+    if state.phase is not Phase.ALONE or state.resync is not None:
+        return
+    whole = message.base_epoch != state.base_epoch or len(state.told_ranges) >= RANGES_LIMIT
+    ranges = ((0, state.size_bytes),) if whole else state.told_ranges
+    if ranges:
+        step.do(act.MarkDirty(ranges))
+    step.change(resync=Resync(whole=whole), last_pushed=0, told_ranges=())
+    if state.standing is not None:
+        # Its own word on where it stands comes behind this; until then it would pass for one that waits for an offer.
+        step.change(standing=attrs.evolve(state.standing, phase=Phase.RESYNCING))
 
 
 def copy_on(step: Step) -> None:
-    """Queue the next range, or admit the target when none is left and none is under way."""
+    """Look for the next range, or admit the target when none is left and none is under way."""
     state = step.state
-    if state.phase is not Phase.ALONE or state.resync is None:
+    resync = state.resync
+    if state.phase is not Phase.ALONE or resync is None or resync.search:
         return
-    if any(f.operation.kind is OperationKind.COPY for f in state.flights):
+    copies = [f.operation.size for f in state.flights if f.operation.kind is OperationKind.COPY]
+    room = len(copies) < COPIES_AT_ONCE and sum(copies) + COPY_CHUNK_BYTES <= COPY_BYTES_AT_ONCE
+    if resync.cursor < state.size_bytes:
+        if room:
+            _search(step, resync)
+    elif not copies and not resync.paused:
+        step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
+
+
+def _search(step: Step, resync: Resync) -> None:
+    state = step.state
+    # A write under way is marked when it ends, perhaps behind the search.
+    unseen = tuple((f.operation.offset, f.operation.size) for f in state.flights if f.unsettled)
+    number = state.next_sequence
+    step.change(next_sequence=number + 1, resync=attrs.evolve(resync, search=number, unseen=unseen))
+    step.do(act.FindDirty(number, resync.cursor))
+
+
+def found(step: Step, event: ev.DirtyFound) -> None:
+    """Copy the first part of the range, or of one that the search may have missed; what it skipped is equal."""
+    state = step.state
+    resync = state.resync
+    if resync is None or resync.search != event.search:
         return
-    cursor = state.resync.cursor
-    if cursor == state.size_bytes:
-        if not state.resync.paused:
-            step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
-        return
-    size = min(COPY_CHUNK_BYTES, state.size_bytes - cursor)
-    flight = Flight(0, Operation(OperationKind.COPY, 0, 0, cursor, size))
-    step.change(flights=(*state.flights, flight), resync=Resync(cursor + size))
-    service.advance(step)
+    if resync.whole:
+        step.send(msg.ResyncBase(state.epoch, state.base_epoch))
+    left = [
+        _whole_units(each, resync.cursor, state.size_bytes) for each in (*resync.unseen, (event.offset, event.size))
+    ]
+    start, size = min((each for each in left if each[1] > 0), default=(state.size_bytes, 0))
+    size = min(size, COPY_CHUNK_BYTES)
+    step.change(resync=Resync(start + size, paused=resync.paused))
+    if size:
+        flight = Flight(0, Operation(OperationKind.COPY, 0, 0, start, size))
+        step.change(flights=(*state.flights, flight))
+        service.advance(step)
+
+
+def _whole_units(written: Range, cursor: int, size_bytes: int) -> Range:
+    """The units that a range touches, from the cursor on."""
+    offset, size = written
+    start = max(cursor, offset // RANGE_UNIT_BYTES * RANGE_UNIT_BYTES)
+    end = min(size_bytes, -(-(offset + size) // RANGE_UNIT_BYTES) * RANGE_UNIT_BYTES)
+    return start, end - start
 
 
 def compared(step: Step, message: msg.Compared) -> None:
@@ -96,7 +167,7 @@ def refused(step: Step) -> None:
         service.want_nothing_there(step)
     elif step.state.resync is not None:
         step.change(resync=attrs.evolve(step.state.resync, paused=True))
-        step.set_timer(Timer.ARBITER_RETRY, ARBITER_RETRY_S)
+        step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
     step.change(partner=0)
     step.move(Phase.ALONE, "the arbiter does not answer")
     service.advance(step)
@@ -110,7 +181,7 @@ def try_again(step: Step) -> None:
 
 def won(step: Step) -> None:
     """Both are members by the record. Nothing is acknowledged before both have persisted it."""
-    step.change(stage=Stage.RECORDING)
+    step.change(stage=Stage.RECORDING, base_epoch=step.state.epoch)
     step.persist(Copy.MEMBER)
 
 
@@ -129,6 +200,7 @@ def joined(step: Step) -> None:
     """Persisted there too: mirror from now on."""
     state = step.state
     if state.phase is Phase.ADMITTING and state.stage is Stage.TELLING:
+        step.do(act.StopTracking())
         step.move(Phase.MIRRORING, "peer is a member")
         service.advance(step)
 
@@ -176,7 +248,14 @@ def prepared(step: Step) -> None:
     """It is persisted: let the source begin."""
     step.change(last_sequence=0)
     step.move(Phase.RESYNCING, "resync from the sole member")
-    step.send(msg.ResyncReady(step.state.epoch))
+    step.do(act.SendReady(step.state.epoch, step.state.metadata.synced_epoch))
+
+
+def resync_base(step: Step, message: msg.ResyncBase) -> None:
+    """Whatever is left from now on is marked at the source: an interrupted copy of everything can go on."""
+    copy = step.state.metadata.copy
+    if copy in {Copy.RESYNCING, Copy.REWRITING}:
+        step.persist(copy, base_epoch=message.base_epoch)
 
 
 def compare(step: Step, message: msg.Compare) -> None:
@@ -196,7 +275,7 @@ def copy_data(step: Step, message: msg.CopyData) -> None:
 def seal(step: Step) -> None:
     """Everything was copied and answered as durable: persist that this copy is whole at the source's epoch."""
     if step.state.phase is Phase.RESYNCING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING)
+        step.change(stage=Stage.PERSISTING, unsettled=())
         step.persist(Copy.SEALED)
 
 
@@ -215,12 +294,13 @@ def admitted(step: Step, message: msg.Admitted) -> None:
     if message.epoch != record.epoch + 1:
         return
     record = record.succeed(primary=state.peer, members=state.both, proposal=message.proposal)
-    step.change(record=record, revision=message.revision, stage=Stage.RECORDING)
+    step.change(record=record, revision=message.revision, stage=Stage.RECORDING, base_epoch=record.epoch)
     step.persist(Copy.MEMBER)
 
 
 def admission_persisted(step: Step) -> None:
     """A member from now on."""
+    step.do(act.StopTracking())
     step.change(partner=step.state.session)
     step.move(Phase.FOLLOWING, "admitted")
     step.send(msg.Joined(step.state.epoch))

@@ -5,6 +5,7 @@ import attrs
 from ctlha_trio._errors import LocalProtocolError
 from ctlha_trio.pair import (
     _admission as admission,
+    _force as force,
     _handover as handover,
     _membership as membership,
     _sessions as sessions,
@@ -96,6 +97,8 @@ def swapped(step: Step, event: ev.Swapped) -> None:
 
 def _certainly_not(step: Step) -> None:
     match step.state.phase:
+        case Phase.CLAIMING if step.state.forcing:
+            force.refused(step)
         case Phase.CLAIMING if step.state.partner and _may_resume(step):
             membership.unclaim(step)
         case Phase.ADMITTING:

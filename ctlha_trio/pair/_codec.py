@@ -47,12 +47,12 @@ Spoken = msg.Message | Grant | Pushed
 _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struct]]] = {
     1: (msg.Standing, struct.Struct("<QQBQ")),
     2: (msg.Resumed, struct.Struct("<QQ")),
-    3: (msg.MirrorWrite, struct.Struct("<QQQQI")),
+    3: (msg.MirrorWrite, struct.Struct("<QQQQQI")),
     4: (msg.Applied, struct.Struct("<QQ")),
     5: (msg.Probe, struct.Struct("<QQ")),
     6: (msg.ProbeReply, struct.Struct("<QQ")),
     7: (msg.ResyncStart, struct.Struct("<QQ")),
-    8: (msg.ResyncReady, struct.Struct("<Q")),
+    8: (msg.ResyncReady, struct.Struct("<QQ")),
     9: (msg.Compare, struct.Struct("<QQQI32s")),
     10: (msg.Compared, struct.Struct("<QQ?")),
     11: (msg.CopyData, struct.Struct("<QQQI")),
@@ -65,6 +65,8 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     18: (msg.HandoverDone, struct.Struct("<QQ32s")),
     19: (msg.Refused, struct.Struct("<QQ")),
     20: (Grant, struct.Struct("<Q16sI")),
+    21: (msg.OwnRange, struct.Struct("<QQQ")),
+    22: (msg.ResyncBase, struct.Struct("<QQ")),
 }
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _WITH_PHASE: Final = frozenset({1})
@@ -111,11 +113,13 @@ def decode(slot: bytes) -> Spoken:
         return Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0])
     if isinstance(message, msg.Compare):
         _check_range(message.offset, message.size)
+    if isinstance(message, msg.OwnRange):
+        _check_range(message.offset, message.size, size_max=_OFFSET_MAX)
     return message
 
 
-def _check_range(offset: int, size: int) -> None:
-    if not 0 < size <= WRITE_BYTES_MAX or offset > _OFFSET_MAX:
+def _check_range(offset: int, size: int, *, size_max: int = WRITE_BYTES_MAX) -> None:
+    if not 0 < size <= size_max or offset > _OFFSET_MAX:
         raise RemoteProtocolError("out-of-range", f"{size} bytes at {offset}")
 
 

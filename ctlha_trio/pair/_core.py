@@ -2,7 +2,8 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_admission`` the return of a node and ``_handover`` the planned change of roles.
+operations, ``_admission`` the return of a node, ``_handover`` the planned change of roles and ``_force`` what a person
+decides who knows what no node can know.
 """
 
 from typing import assert_never
@@ -12,6 +13,7 @@ import attrs
 from ctlha_trio.pair import (
     _admission as admission,
     _arbitration as arbitration,
+    _force as force,
     _handover as handover,
     _membership as membership,
     _service as service,
@@ -32,14 +34,34 @@ RECORD_POLL_S = 1.0
 
 
 def boot(
-    *, me: NodeId, peer: NodeId, incarnation: int, size_bytes: int, metadata: Metadata
+    *, me: NodeId, peer: NodeId, incarnation: int, size_bytes: int, metadata: Metadata, marked_from: int | None
 ) -> tuple[PairState, tuple[act.Action, ...]]:
-    """The state of a node that starts with this metadata on its disk, and its first actions."""
-    state = PairState(me=me, peer=peer, incarnation=incarnation, size_bytes=size_bytes, metadata=metadata)
+    """The state of a node that starts with this metadata on its disk, and its first actions.
+
+    ``marked_from`` is the epoch from which the disk's marks of what may differ count; None if there are none.
+    """
+    state = PairState(
+        me=me,
+        peer=peer,
+        incarnation=incarnation,
+        size_bytes=size_bytes,
+        metadata=metadata,
+        base_epoch=_base_epoch(metadata, marked_from),
+    )
     step = Step(state)
     step.read_record()
     step.set_timer(ev.Timer.RECORD_POLL, RECORD_POLL_S)
     return step.state, tuple(step.actions)
+
+
+def _base_epoch(metadata: Metadata, marked_from: int | None) -> int:
+    """What this copy's marks count from if it comes to be the only one; 0 if they cannot be relied on for that."""
+    if metadata.copy is not Copy.MEMBER:
+        return 0
+    synced = metadata.synced_epoch
+    # Two members mark nothing. Marks from before were to be forgotten, but those of a crash since are among them.
+    nothing_marked = marked_from is None and len(metadata.members) > 1
+    return synced if nothing_marked or marked_from == synced else 0
 
 
 def step_pair(state: PairState, event: ev.Event) -> tuple[PairState, tuple[act.Action, ...]]:
@@ -90,12 +112,16 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
         case ev.RangeCompared():
             if step.state.phase is Phase.RESYNCING and event.session == step.state.sessions:
                 step.send(msg.Compared(step.state.epoch, event.sequence, event.equal))
+        case ev.DirtyFound():
+            admission.found(step, event)
         case ev.Persisted():
             _persisted(step, event.metadata)
         case ev.StoreFailed():
             _store_failed(step)
         case ev.HandoverAsked():
             handover.asked(step)
+        case ev.ForceAsked():
+            force.asked(step, event)
         case ev.StopAsked():
             _leave(step, event.reason)
         case _:
@@ -181,7 +207,11 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
         case msg.ResyncStart():
             admission.offered(step, message)
         case msg.ResyncReady():
-            admission.ready(step)
+            admission.ready(step, message)
+        case msg.OwnRange():
+            admission.own_range(step, message)
+        case msg.ResyncBase() if phase is Phase.RESYNCING:
+            admission.resync_base(step, message)
         case msg.Compare() if phase is Phase.RESYNCING:
             admission.compare(step, message)
         case msg.Compared():

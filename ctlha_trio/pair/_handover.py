@@ -61,7 +61,7 @@ def persisted_before_swap(step: Step) -> None:
 
 def won(step: Step) -> None:
     """The peer is primary by the record: persist it before telling."""
-    step.change(stage=Stage.RECORDING)
+    step.change(stage=Stage.RECORDING, base_epoch=step.state.epoch)
     step.persist(Copy.MEMBER)
 
 
@@ -111,7 +111,7 @@ def peer_lost(step: Step, loss: ev.Loss | None) -> None:
 def prepare(step: Step, message: msg.HandoverPrepare) -> None:
     """Everything sent is written; flush and persist."""
     if step.state.phase is Phase.FOLLOWING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt)
+        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt, unsettled=())
         step.persist(Copy.MEMBER)
 
 
@@ -128,7 +128,7 @@ def done(step: Step, message: msg.HandoverDone) -> None:
     if state.phase is not Phase.FOLLOWING or record is None or message.epoch != record.epoch + 1:
         return
     record = record.succeed(primary=state.me, members=state.both, proposal=message.proposal)
-    step.change(record=record, revision=message.revision, stage=Stage.RECORDING)
+    step.change(record=record, revision=message.revision, stage=Stage.RECORDING, base_epoch=record.epoch)
     step.persist(Copy.MEMBER)
 
 

@@ -5,7 +5,7 @@ from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import Kind, Record
-from ctlha_trio.pair._state import Stage
+from ctlha_trio.pair._state import PairState, Stage
 from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
 
 PEER_WAIT_S = 3.0
@@ -46,7 +46,7 @@ def _contradiction(step: Step, record: Record, revision: int) -> str:
     metadata = state.metadata
     if (record.cluster, record.resource) != (metadata.cluster, metadata.resource) or record.kind is not Kind.MIRROR:
         return "foreign-record"
-    if record.lineage != metadata.lineage:
+    if record.lineage != metadata.lineage and not _was_forced(state, record):
         return "foreign-lineage"
     same = (record.epoch, record.primary, record.members) == (metadata.epoch, metadata.primary, metadata.members)
     if revision == metadata.revision and not same:
@@ -56,6 +56,16 @@ def _contradiction(step: Step, record: Record, revision: int) -> str:
         # The source proposes both only after this node has persisted that its copy is whole.
         return "copy-incomplete"
     return ""
+
+
+def _was_forced(state: PairState, record: Record) -> bool:
+    """Whether a person began the record's line with what this copy is of: by abandoning this copy, or by choosing it.
+
+    Chosen, this node may not have recorded it yet; until it has, it acknowledges nothing in the new line, so that its
+    copy still is what was chosen. A record of the new line with both members would mean that it has.
+    """
+    forked = state.metadata.lineage in record.ancestors and record.epoch > state.metadata.epoch
+    return forked and (state.me not in record.members or record.members == (state.me,))
 
 
 def stop(step: Step, why: str) -> None:
@@ -68,7 +78,7 @@ def stop(step: Step, why: str) -> None:
 def become_outdated(step: Step, why: str) -> None:
     """This node's copy does not count: whatever was not acknowledged may differ."""
     service.drop_flights(step, Outcome.UNKNOWN)
-    step.change(partner=0, swap=None)
+    step.change(partner=0, swap=None, base_epoch=0)
     step.move(Phase.OUTDATED, why)
 
 
@@ -91,11 +101,15 @@ def unclaim(step: Step) -> None:
 
 def secure(step: Step) -> None:
     """The claim was won: what was written for the old primary must end, and the record be durable, before serving."""
+    state = step.state
+    # No node was ever a member in this epoch: who counts from it copies everything.
+    base_epoch = state.base_epoch or state.epoch
+    step.do(act.Track(base_epoch, state.may_differ))
     service.want_nothing_there(step)
     service.forget_probes(step)
-    step.change(partner=0)
+    step.change(partner=0, base_epoch=base_epoch, unsettled=())
     step.move(Phase.SECURING, "claim won", Stage.RECORDING)
-    step.persist(Copy.MEMBER)
+    step.persist(Copy.MEMBER, base_epoch=base_epoch)
 
 
 def secured(step: Step) -> None:

@@ -38,3 +38,15 @@ class Metadata:
     members: tuple[NodeId, ...]
     """Sorted; those of the record of ``epoch``."""
     copy: Copy
+    base_epoch: int = 0
+    """Of a copy that is not one of two members: ``synced_epoch``."""
+
+    @property
+    def synced_epoch(self) -> int:
+        """The epoch in which this copy was equal to the peer's, but for what the dirty bitmaps of the two say since.
+
+        0: nothing is known of it, and only a copy of everything brings the two together.
+        """
+        if self.copy is Copy.FAILED:
+            return 0
+        return self.epoch if self.copy is Copy.MEMBER and len(self.members) > 1 else self.base_epoch

@@ -6,6 +6,8 @@ from typing import Literal
 import attrs
 
 RECORD_FORMAT = 1
+ANCESTORS_MAX = 32
+"""Forced changes that a record remembers. A copy from before them all is refused, as one of another pair is."""
 
 NodeId = str
 Fence = Literal["none", "owed", "confirmed"]
@@ -51,6 +53,8 @@ class Record:
     fence: Fence = "none"
     evidence: str = ""
     """What proves a confirmed fence."""
+    ancestors: tuple[str, ...] = ()
+    """Lineages that forced changes ended, the latest last. A copy of one of them was abandoned."""
     unknown: tuple[tuple[str, str], ...] = ()
     """Fields of a later version, name and JSON text, handed on untouched."""
 
@@ -59,3 +63,9 @@ class Record:
         return attrs.evolve(
             self, epoch=self.epoch + 1, primary=primary, members=tuple(sorted(members)), proposal=proposal
         )
+
+    def fork(self, *, primary: NodeId, lineage: str, proposal: str) -> "Record":
+        """The first record of a new line: a person says that this node's copy, and no other, is the volume."""
+        successor = self.succeed(primary=primary, members=(primary,), proposal=proposal)
+        ancestors = (*self.ancestors, self.lineage)[-ANCESTORS_MAX:]
+        return attrs.evolve(successor, lineage=lineage, ancestors=ancestors)

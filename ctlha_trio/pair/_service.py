@@ -5,7 +5,7 @@ import attrs
 from ctlha_trio.pair import actions as act, events as ev, messages as msg
 from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
-from ctlha_trio.pair._state import Flight, PairState
+from ctlha_trio.pair._state import Flight, Mirrored, PairState
 from ctlha_trio.pair._step import Step
 
 _ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER}
@@ -72,6 +72,8 @@ def _start(step: Step, flight: Flight) -> None:
         return
     sequence = state.next_sequence
     mirrored = operation.kind is OperationKind.WRITE and _wanted_there(step, operation)
+    if operation.kind is OperationKind.WRITE and not mirrored:
+        _note_unseen(step, operation)
     started = attrs.evolve(
         flight,
         sequence=sequence,
@@ -97,8 +99,16 @@ def _start(step: Step, flight: Flight) -> None:
 def push(step: Step, flight: Flight) -> None:
     """Push a write behind the one pushed before it."""
     state = step.state
-    step.do(act.PushWrite(state.epoch, flight.sequence, state.last_pushed, flight.ticket, flight.operation))
+    settled = min(f.sequence for f in state.flights if f.unsettled)
+    step.do(act.PushWrite(state.epoch, flight.sequence, state.last_pushed, settled, flight.ticket, flight.operation))
     step.change(last_pushed=flight.sequence)
+
+
+def _note_unseen(step: Step, operation: Operation) -> None:
+    resync = step.state.resync
+    if resync is not None and resync.search:
+        unseen = (*resync.unseen, (operation.offset, operation.size))
+        step.change(resync=attrs.evolve(resync, unseen=unseen))
 
 
 def _wanted_there(step: Step, operation: Operation) -> bool:
@@ -130,6 +140,8 @@ def _complete(step: Step, flight: Flight) -> bool:
 def _finish(step: Step, flight: Flight) -> None:
     if flight.ticket and not flight.answered:
         step.do(act.Answer(flight.ticket, Outcome.DONE))
+    if flight.operation.kind is OperationKind.COPY:
+        step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))
     replace(step, flight, None if flight.there else attrs.evolve(flight, answered=True))
 
 
@@ -178,7 +190,12 @@ def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
     state = step.state
     if message.previous != state.last_sequence:
         return
-    step.change(last_sequence=message.sequence, storing=state.storing | {message.sequence})
+    unsettled = tuple(each for each in state.unsettled if each.sequence >= message.settled)
+    step.change(
+        last_sequence=message.sequence,
+        storing=state.storing | {message.sequence},
+        unsettled=(*unsettled, Mirrored(message.sequence, (message.offset, message.size))),
+    )
     step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
 
 
@@ -220,9 +237,12 @@ def resend_from(step: Step, last_sequence: int) -> None:
 def drop_flights(step: Step, started: Outcome) -> None:
     """This node no longer serves: what was started may or may not last, what was not was not executed.
 
-    A write still running on this disk must end before anything newer is written there.
+    A write still running on this disk must end before anything newer is written there. Where the copies may differ is
+    marked: whoever comes to serve knows nothing of what it was not sent.
     """
     state = step.state
+    if state.may_differ:
+        step.do(act.MarkDirty(state.may_differ))
     running = {
         f.sequence for f in state.flights if f.operation.kind is OperationKind.WRITE and f.sequence and not f.here
     }
@@ -230,4 +250,4 @@ def drop_flights(step: Step, started: Outcome) -> None:
         if flight.ticket and not flight.answered:
             changed = flight.sequence and flight.operation.kind is OperationKind.WRITE
             step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
-    step.change(flights=(), storing=state.storing | running, resync=None, probe_back=state.probe_sent)
+    step.change(flights=(), unsettled=(), storing=state.storing | running, resync=None, probe_back=state.probe_sent)

@@ -5,7 +5,7 @@ from enum import Enum
 import attrs
 
 from ctlha_trio.pair._metadata import Metadata
-from ctlha_trio.pair._operation import Operation
+from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import NodeId, Record
 from ctlha_trio.pair.messages import Standing
@@ -13,8 +13,22 @@ from ctlha_trio.pair.messages import Standing
 COPY_CHUNK_BYTES = 1 << 20
 """One range of a resync: large enough that the round trip does not count, small enough that a client waits only
 milliseconds for a range under copy."""
-FLIGHTS_LIMIT = 256
-"""Operations accepted and not yet answered. The driver keeps clients waiting beyond it."""
+COPIES_AT_ONCE = 32
+"""Ranges that are compared and copied side by side: what small ones cost is round trips and flushes."""
+COPY_BYTES_AT_ONCE = 4 * COPY_CHUNK_BYTES
+"""Of those ranges. Half of the ring into which they are pushed stays free for what clients write."""
+FLIGHTS_LIMIT = 128
+"""Operations accepted and not yet answered. The driver keeps clients waiting beyond it. Half of the extents in the
+activity log of a store: a write touches two at most, so that what a crash leaves on one copy only is in the log."""
+RANGES_LIMIT = 3 * FLIGHTS_LIMIT
+"""Ranges that a returning node names as its own; one that has more is copied whole. It has those of a full activity
+log, and those of its last operations."""
+RANGE_UNIT_BYTES = 64 * 1024
+"""A range of a resync begins and ends at multiples of it: the dirty bitmap's unit, and whole blocks of any store."""
+
+
+Range = tuple[int, int]
+"""Offset and size in bytes of a range of the volume."""
 
 
 class Stage(Enum):
@@ -48,6 +62,14 @@ class SwapAttempt:
 
 
 @attrs.frozen
+class Mirrored:
+    """A write taken from the primary."""
+
+    sequence: int
+    where: Range
+
+
+@attrs.frozen
 class Flight:
     """An operation between its acceptance and its end."""
 
@@ -64,13 +86,24 @@ class Flight:
     """For a read of a member: the probe that must come back first."""
     answered: bool = False
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether it is a write of which the two copies may hold different things."""
+        return self.operation.kind is OperationKind.WRITE and bool(self.sequence) and not (self.here and self.there)
+
 
 @attrs.frozen
 class Resync:
     """How far the copy for the returning peer has come."""
 
     cursor: int = 0
-    """Everything below, in bytes, is copied or being copied; a write below goes to both."""
+    """Everything below, in bytes, is equal, copied or being copied; a write below goes to both."""
+    whole: bool = False
+    """Everything was ordered to be marked, and the target does not know yet that it is."""
+    search: int = 0
+    """The number of the search for the next dirty range that is under way; 0 for none."""
+    unseen: tuple[Range, ...] = ()
+    """Writes beyond the cursor that were under way at some time of that search: it may have missed them."""
     paused: bool = False
     """The arbiter certainly did not take the admission: try again later, and serve meanwhile."""
 
@@ -102,6 +135,8 @@ class PairState:
     arbiter_answers: bool = False
     """The last call was answered."""
     swap: SwapAttempt | None = None
+    forcing: bool = False
+    """The swap under way is a person's: it is not tried again once it is known not to have been taken."""
     proposals: int = 0
     """Made so far; makes the next one's id."""
     persisting: Metadata | None = None
@@ -122,11 +157,17 @@ class PairState:
     """The latest write pushed to the secondary, or to the target of a resync."""
     last_sequence: int = 0
     """The latest write taken from the primary; every one before it was taken too."""
+    unsettled: tuple[Mirrored, ...] = ()
+    """Writes taken from the primary that may not be durable there."""
     storing: frozenset[int] = frozenset()
     """Writes that run on this disk for nobody who waits here: the peer's, or those of a role that was lost."""
     probe_sent: int = 0
     probe_back: int = 0
     resync: Resync | None = None
+    told_ranges: tuple[Range, ...] = ()
+    """Where the returning peer's copy may differ by its own doing."""
+    base_epoch: int = 0
+    """The epoch in which this copy was equal to the peer's, but for what is tracked since; 0 if none is known."""
     handover_attempt: int = 0
     """At the primary: the latest that was begun. At the secondary: the one that is being prepared."""
 
@@ -136,9 +177,20 @@ class PairState:
         return self.record.epoch if self.record else 0
 
     @property
+    def next_proposal(self) -> str:
+        """The id of the next swap, which no other has: the incarnation is random."""
+        return f"{self.incarnation:016x}{self.proposals + 1:016x}"
+
+    @property
     def primary(self) -> bool:
         """Whether the record names this node."""
         return self.record is not None and self.record.primary == self.me
+
+    @property
+    def may_differ(self) -> tuple[Range, ...]:
+        """Where what is under way may leave the two copies different, sorted."""
+        own = {(f.operation.offset, f.operation.size) for f in self.flights if f.unsettled}
+        return tuple(sorted(own.union(each.where for each in self.unsettled)))
 
     @property
     def both(self) -> tuple[NodeId, ...]:

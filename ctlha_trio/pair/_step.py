@@ -9,7 +9,7 @@ from ctlha_trio.pair import actions as act
 from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._phase import TRANSITIONS, Phase
 from ctlha_trio.pair._record import Record
-from ctlha_trio.pair._state import Flight, PairState, Resync, Stage, SwapAttempt
+from ctlha_trio.pair._state import Flight, Mirrored, PairState, Range, Resync, Stage, SwapAttempt
 from ctlha_trio.pair.events import Timer
 from ctlha_trio.pair.messages import Message, Standing
 
@@ -28,6 +28,7 @@ class Changes(TypedDict, total=False):
     asked_at: tuple[int, int]
     arbiter_answers: bool
     swap: SwapAttempt | None
+    forcing: bool
     proposals: int
     persisting: Metadata | None
     session: int
@@ -38,10 +39,13 @@ class Changes(TypedDict, total=False):
     next_sequence: int
     last_pushed: int
     last_sequence: int
+    unsettled: tuple[Mirrored, ...]
     storing: frozenset[int]
     probe_sent: int
     probe_back: int
     resync: Resync | None
+    told_ranges: tuple[Range, ...]
+    base_epoch: int
     handover_attempt: int
 
 
@@ -73,6 +77,9 @@ class Step:
             raise LocalProtocolError(f"no way from {self.state.phase.name} to {phase.name}: {why}")
         if self.state.phase is Phase.HANDING_OVER and phase is not Phase.HANDING_OVER:
             self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why))
+        if self.state.forcing and phase is not Phase.CLAIMING:
+            self.do(act.ForceEnded("" if phase is Phase.SECURING else why))
+            self.change(forcing=False)
         self.state = attrs.evolve(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))
@@ -82,8 +89,8 @@ class Step:
         state = self.state
         self.send(Standing(state.epoch, state.revision, state.phase, state.partner))
 
-    def persist(self, copy: Copy) -> None:
-        """Make the record acted on, and what the copy is worth, durable."""
+    def persist(self, copy: Copy, *, base_epoch: int | None = None) -> None:
+        """Make the record acted on, and what the copy is worth, durable; ``base_epoch`` if that changes."""
         state = self.state
         record = state.record
         if record is None:
@@ -96,9 +103,14 @@ class Step:
             primary=record.primary,
             members=record.members,
             copy=copy,
+            base_epoch=self._synced_epoch(record) if base_epoch is None else base_epoch,
         )
         self.change(persisting=metadata)
         self.do(act.Persist(metadata))
+
+    def _synced_epoch(self, record: Record) -> int:
+        newest = self.state.persisting or self.state.metadata
+        return newest.synced_epoch if newest.lineage == record.lineage else 0
 
     def read_record(self) -> None:
         """Ask the arbiter, unless it is being asked."""
@@ -109,15 +121,17 @@ class Step:
             self.do(act.ReadRecord())
 
     def propose(self, *, primary: str, members: tuple[str, ...]) -> None:
-        """Start a swap from the record known to its successor. Its id is unique: the incarnation is random."""
+        """Start a swap from the record known to its successor."""
+        if self.state.record is None:
+            raise LocalProtocolError("a swap needs a known record")
+        self.swap(self.state.record.succeed(primary=primary, members=members, proposal=self.state.next_proposal))
+
+    def swap(self, record: Record) -> None:
+        """Start a swap from the record known to this one, which bears ``next_proposal``."""
         state = self.state
-        if state.record is None or state.swap is not None:
-            raise LocalProtocolError("a swap needs a known record and no other swap")
-        number = state.proposals + 1
-        record = state.record.succeed(
-            primary=primary, members=members, proposal=f"{state.incarnation:016x}{number:016x}"
-        )
-        self.change(proposals=number, swap=SwapAttempt(state.revision, record, calling=True))
+        if state.swap is not None:
+            raise LocalProtocolError("there is a swap under way")
+        self.change(proposals=state.proposals + 1, swap=SwapAttempt(state.revision, record, calling=True))
         self.do(act.Swap(state.revision, record))
 
     def set_timer(self, timer: Timer, delay_s: float) -> None:

@@ -12,6 +12,7 @@ from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation, Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import Record
+from ctlha_trio.pair._state import Range
 from ctlha_trio.pair.events import Timer
 from ctlha_trio.pair.messages import Message
 
@@ -37,6 +38,57 @@ class Persist:
 
 
 @attrs.frozen
+class Track:
+    """Mark every write from now on, and these ranges, as what may differ from the peer's copy since ``base_epoch``.
+
+    What was marked stays so if it counts from the same epoch, and is forgotten otherwise. Durable before any
+    ``Persist`` ordered after it, as are ``MarkDirty`` and ``StopTracking``.
+    """
+
+    base_epoch: int
+    ranges: tuple[Range, ...]
+
+
+@attrs.frozen
+class MarkDirty:
+    """Mark these ranges, from whatever epoch it is counted."""
+
+    ranges: tuple[Range, ...]
+
+
+@attrs.frozen
+class FindDirty:
+    """Find the first marked range from an offset on, behind all marks ordered; answered by ``DirtyFound``."""
+
+    search: int
+    offset: int
+
+
+@attrs.frozen
+class ClearDirty:
+    """The range is equal on both copies: take its marks away. Nothing is being written to it."""
+
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class StopTracking:
+    """Forget all marks and mark nothing more: the copies are equal, and both nodes have persisted that they are."""
+
+
+@attrs.frozen
+class SendReady:
+    """Say an ``OwnRange`` for each marked range, fewer than ``RANGES_LIMIT``, then ``ResyncReady``.
+
+    If there are more, only ``ResyncReady``, with 0 for the base.
+    """
+
+    epoch: int
+    base_epoch: int
+
+
+@attrs.frozen
 class Send:
     """Say this in the current session; silently lost if the session is."""
 
@@ -50,6 +102,7 @@ class PushWrite:
     epoch: int
     sequence: int
     previous: int
+    settled: int
     ticket: int
     operation: Operation
 
@@ -152,6 +205,13 @@ class HandoverEnded:
 
 
 @attrs.frozen
+class ForceEnded:
+    """What a person wanted to force is over; ``problem`` is empty if the arbiter has taken it."""
+
+    problem: str
+
+
+@attrs.frozen
 class CondemnCopy:
     """Try to mark the copy on the failed disk as dead. Nothing waits for it."""
 
@@ -169,6 +229,12 @@ Action = (
     ReadRecord
     | Swap
     | Persist
+    | Track
+    | MarkDirty
+    | FindDirty
+    | ClearDirty
+    | StopTracking
+    | SendReady
     | Send
     | PushWrite
     | StoreWrite
@@ -182,6 +248,7 @@ Action = (
     | CancelTimer
     | Moved
     | HandoverEnded
+    | ForceEnded
     | CondemnCopy
     | Goodbye
 )

@@ -6,7 +6,7 @@ import attrs
 
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation
-from ctlha_trio.pair._record import Record, SwapOutcome
+from ctlha_trio.pair._record import NodeId, Record, SwapOutcome
 from ctlha_trio.pair.messages import Message
 
 
@@ -114,6 +114,15 @@ class RangeCompared:
 
 
 @attrs.frozen
+class DirtyFound:
+    """The first range, from where the search began, that is marked; ``size`` is 0 if none is."""
+
+    search: int
+    offset: int = 0
+    size: int = 0
+
+
+@attrs.frozen
 class Persisted:
     """The metadata is durable, and with it everything stored before."""
 
@@ -128,6 +137,17 @@ class StoreFailed:
 @attrs.frozen
 class HandoverAsked:
     """An operator, or the policy, wants the peer to be primary."""
+
+
+@attrs.frozen
+class ForceAsked:
+    """A person says that the other node is powered off, and wants this one to be the only one that counts."""
+
+    abandon: NodeId
+    lineage: str
+    """Random: of the line that begins."""
+    revision: int
+    """Of the record that the person has seen."""
 
 
 @attrs.frozen
@@ -149,8 +169,10 @@ Event = (
     | Stored
     | Fetched
     | RangeCompared
+    | DirtyFound
     | Persisted
     | StoreFailed
     | HandoverAsked
+    | ForceAsked
     | StopAsked
 )

@@ -37,6 +37,8 @@ class MirrorWrite:
     sequence: int
     previous: int
     """Sequence of the write before it; 0 for the first. One that does not follow on what came last is not executed."""
+    settled: int
+    """Every write before this sequence is durable on both."""
     offset: int
     size: int
 
@@ -75,9 +77,28 @@ class ResyncStart:
 
 @attrs.frozen
 class ResyncReady:
-    """The target has persisted that its copy is being overwritten."""
+    """The target has persisted that its copy is being overwritten, and has named its ``OwnRange``s before this."""
 
     epoch: int
+    base_epoch: int
+    """In which its copy was equal to the source's, but for what the two have marked since; 0 for none."""
+
+
+@attrs.frozen
+class OwnRange:
+    """The target's copy may differ here by its own doing: it wrote what was never acknowledged, or crashed."""
+
+    epoch: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class ResyncBase:
+    """The source has marked everything, and counts from this epoch: who is interrupted from here on can go on there."""
+
+    epoch: int
+    base_epoch: int
 
 
 @attrs.frozen
@@ -188,6 +209,8 @@ Message = (
     | ProbeReply
     | ResyncStart
     | ResyncReady
+    | OwnRange
+    | ResyncBase
     | Compare
     | Compared
     | CopyData

@@ -1,6 +1,6 @@
 """The store of one volume: its bytes and its metadata in one backing file, made durable by one commit loop."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import attrs
 import trio
@@ -208,7 +208,16 @@ class BlockStore:
     @property
     def dirty_bytes(self) -> int:
         """Bytes of the volume that may differ from the peer's copy."""
-        return self._tracker.bitmap.dirty_bytes
+        return self._tracker.bitmap.dirty_bytes_from(0)
+
+    def dirty_bytes_from(self, start: int) -> int:
+        """As ``dirty_bytes``, of the volume from ``start`` on, which is taken for the beginning of its unit."""
+        return self._tracker.bitmap.dirty_bytes_from(start)
+
+    @property
+    def marked_from(self) -> int | None:
+        """``base_epoch`` as it is, or will be as soon as the store has recovered."""
+        return self.metadata.epoch if self.base_epoch is None and self.crash_extents else self.base_epoch
 
     def dirty_ranges(self, start: int = 0) -> Iterator[tuple[int, int]]:
         """Offset and size of each dirty range from ``start`` on, in order, each as it is when it is asked for.
@@ -231,15 +240,15 @@ class BlockStore:
         """Forget what is dirty, since both copies are known to be equal; return once that is durable. A checkpoint."""
         await self._queue.complete(OrderStep(carry_out=self._tracker.stop))
 
-    async def mark_dirty(self, offset: int, size: int) -> None:
-        """Return once it is durable that the range may differ. A checkpoint.
+    async def mark_dirty(self, ranges: Collection[tuple[int, int]]) -> None:
+        """Return once it is durable that these ranges, offset and size, may differ. A checkpoint.
 
-        ``InvalidError`` outside the volume, or if there is no base epoch to count from.
+        Counted from the metadata's epoch if nothing was yet. ``InvalidError`` outside the volume.
         """
-        self._check_range(offset, size)
-        if self.base_epoch is None:
-            raise InvalidError("nothing says from which epoch a dirty range would count")
-        await self._queue.complete(OrderStep(carry_out=lambda: self._tracker.mark_dirty(offset, size)))
+        for offset, size in ranges:
+            self._check_range(offset, size)
+        step = OrderStep(carry_out=lambda: self._tracker.mark_dirty(ranges, self.metadata.epoch))
+        await self._queue.complete(step)
 
     def clear(self, offset: int, size: int) -> None:
         """The range is equal again, as far as whole units lie in it. For a range that nobody is writing to.

@@ -144,10 +144,11 @@ class DirtyBitmap:
                 number = 8 * found.start()
         return None
 
-    @property
-    def dirty_bytes(self) -> int:
-        """Bytes of the volume in dirty units."""
-        count = int.from_bytes(self._bits, "little").bit_count() * DIRTY_BYTES
+    def dirty_bytes_from(self, start: int) -> int:
+        """Bytes of the volume in dirty units, from the one that ``start`` is in."""
+        place, skipped = divmod(start // DIRTY_BYTES, 8)
+        count = (int.from_bytes(self._bits[place:], "little") >> skipped).bit_count() * DIRTY_BYTES
         last = (self._layout.size_bytes - 1) // DIRTY_BYTES
         overhang = (last + 1) * DIRTY_BYTES - self._layout.size_bytes
-        return count - (overhang if self._bits[last >> 3] & 1 << (last & 7) else 0)
+        reached = start // DIRTY_BYTES <= last
+        return count - (overhang if reached and self._bits[last >> 3] & 1 << (last & 7) else 0)

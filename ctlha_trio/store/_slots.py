@@ -118,7 +118,7 @@ def _decode_metadata(payload: bytes) -> Metadata:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"metadata slot is whole but makes no sense: {error}") from error
     texts = (getattr(metadata, name) for name in ("cluster", "node", "resource", "lineage", "arbiter", "primary"))
-    numbers = (metadata.epoch, metadata.revision)
+    numbers = (metadata.epoch, metadata.revision, metadata.base_epoch)
     if not all(type(text) is str for text in (*texts, *metadata.members)) or not all(type(n) is int for n in numbers):
         raise StoreError("metadata slot is whole but a field has the wrong type")
     return metadata

@@ -31,11 +31,15 @@ class WriteTracker:
                 self.bitmap.mark(offset, size)
         return self.bitmap.take_changed()
 
-    async def mark_dirty(self, offset: int, size: int) -> None:
-        """Make durable that a range may differ, if anything counts from some epoch."""
-        if self.bitmap.base_epoch is not None:
+    async def mark_dirty(self, ranges: Collection[tuple[int, int]], epoch: int) -> None:
+        """Make durable that these ranges may differ, since ``epoch`` if nothing else is counted from."""
+        if self.bitmap.base_epoch is None:
+            self.bitmap.reset(epoch)
+        for offset, size in ranges:
             self.bitmap.mark(offset, size)
-            await self._save_bitmap()
+        await self._save_bitmap()
+        if self.page.base_epoch is None:
+            await self._rebase(attrs.evolve(self.page, base_epoch=self.bitmap.base_epoch))
 
     async def write_bitmap(self) -> bool:
         """Write what the disk does not have of the bitmap, without a flush; whether there was anything."""
@@ -70,15 +74,8 @@ class WriteTracker:
 
     async def settle(self, crashed: Collection[tuple[int, int]], epoch: int) -> None:
         """Make durable that these ranges may differ from the peer's copy since ``epoch``, then close their extents."""
-        if self.bitmap.base_epoch is None:
-            self.bitmap.reset(epoch)
-        for offset, size in crashed:
-            self.bitmap.mark(offset, size)
-        await self._save_bitmap()
-        if self.page.base_epoch is None:
-            await self._rebase(attrs.evolve(self.page, base_epoch=epoch, extents=()))
-        else:
-            await self._write(self.page.succeed(()))
+        await self.mark_dirty(crashed, epoch)
+        await self._write(self.page.succeed(()))
 
     async def _rebase(self, page: ActivityPage) -> None:
         """On both pages, so that the decay of one does not bring the old base back."""

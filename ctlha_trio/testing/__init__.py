@@ -5,6 +5,10 @@ from ctlha_trio.testing._core_log import TIMELINE_HEADER as TIMELINE_HEADER, Eve
 from ctlha_trio.testing._core_runs import SeedReport as SeedReport, run_seed as run_seed, run_seeds as run_seeds
 from ctlha_trio.testing._core_totals import Coverage as Coverage, Totals as Totals
 from ctlha_trio.testing._driver_runs import DriverReport as DriverReport, run_driver_seed as run_driver_seed
+from ctlha_trio.testing._driver_timeline import (
+    DRIVER_TIMELINE_HEADER as DRIVER_TIMELINE_HEADER,
+    TimelineLine as TimelineLine,
+)
 from ctlha_trio.testing._explore_parts import Bound as Bound
 from ctlha_trio.testing._explore_search import Exploration as Exploration, explore as explore
 from ctlha_trio.testing._linearizability import check_linearizability as check_linearizability
@@ -31,6 +35,7 @@ from ctlha_trio.testing._power_disk import (
     PowerDisk as PowerDisk,
 )
 from ctlha_trio.testing._power_medium import Kept as Kept, Loss as Loss
+from ctlha_trio.testing._seed_processes import map_seeds as map_seeds
 from ctlha_trio.testing._transport_suite import (
     TRANSPORT_CHECKS as TRANSPORT_CHECKS,
     PairFactory as PairFactory,

@@ -13,6 +13,11 @@ the arbiter answers with a record that is not halt: ``foreign-record`` or ``fore
 the pair's, or of another lineage             newest record returns
 somebody makes a half copied copy the truth    halt: ``copy-incomplete``; heals when that is taken back
 somebody uses a member's name                 that member halts: ``twin``; it may start anew
+a node is forced to be primary, and the other nothing but what was acknowledged without the forced node is lost;
+is down at that moment                        the other's copy is made anew. Where both count, nothing is lost
+a node is forced while it hears the other     refused
+a node is forced while the other is alive and excluded: what that one acknowledges until it finds out is lost;
+not to be heard                               it stops within a poll, and acknowledges nothing in the new line
 the arbiter answers with an older record that excluded: nothing tells that node from one that is up to date;
 some node has not outlived                    whoever restores must have both nodes asked (adopt-arbiter)
 ============================================= ==============================================================
@@ -40,6 +45,14 @@ def disk_may_fail(pair: SimulatedPair, node: SimulatedNode) -> bool:
 def _proposes(node: SimulatedNode) -> bool:
     known = node.state is not None and node.state.swap is not None
     return known or any(isinstance(each.call, act.Swap) for each in node.calls)
+
+
+def may_be_forced(node: SimulatedNode, other: SimulatedNode) -> bool:
+    """Whether what a person says of the other node is true, or is seen to be false.
+
+    If it is true it need not stay so: before it serves again, a node that was down has changed the record.
+    """
+    return other.state is None or (node.state is not None and bool(node.state.session))
 
 
 def outlived(pair: SimulatedPair) -> list[Kept]:

@@ -7,6 +7,7 @@ import attrs
 
 from ctlha_trio.pair import Operation, OperationKind, Outcome, actions as act, events as ev
 from ctlha_trio.testing._block_history import BlockHistory
+from ctlha_trio.testing._core_link import Blocks
 from ctlha_trio.testing._core_node import BLOCK_BYTES, BLOCKS, SimulatedNode
 from ctlha_trio.testing._linearizability_records import ZEROS
 
@@ -68,6 +69,21 @@ class SimulatedClients:
             if name == node.name:
                 del self.asked[name, ticket]
                 self.history.lost(ticket)
+
+    def forsake(self, blocks: list[int], under_way: list[Blocks]) -> None:
+        """A person chose a copy that holds this: what was acknowledged and is not on it is lost, by that person's word.
+
+        ``under_way`` may still be written to it.
+        """
+        self.start_over(blocks)
+        for data in under_way:
+            for block, value in data.items():
+                if value not in self.values:
+                    self.values[value] = value
+                    self.history.called(value, OperationKind.WRITE, block)
+        for (node, ticket), operation in self.asked.items():
+            self.values[ticket] = ticket
+            self.history.called(ticket, operation.kind, operation.offset // BLOCK_BYTES, node)
 
     def start_over(self, blocks: list[int]) -> None:
         """Nothing is under way anywhere, and this is what every copy holds: all before it is settled."""

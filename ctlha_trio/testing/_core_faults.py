@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 
 from ctlha_trio.pair import Copy, Phase, events as ev
-from ctlha_trio.testing._core_atlas import disk_may_fail, outlived
+from ctlha_trio.testing._core_atlas import disk_may_fail, may_be_forced, outlived
 from ctlha_trio.testing._core_invariants import OVERWRITTEN
 from ctlha_trio.testing._core_node import SimulatedNode
 from ctlha_trio.testing._core_pair import NODES, SimulatedPair
@@ -149,7 +149,7 @@ def fail_disk(pair: SimulatedPair) -> None:
     node = _some(pair, _runs)
     if node is not None and disk_may_fail(pair, node):
         pair.happened["disk_failures"] += 1
-        node.disk.clear()
+        node.lose_disk_calls()
         pair.feed(node, ev.StoreFailed())
 
 
@@ -206,7 +206,8 @@ def change_arbiter(pair: SimulatedPair) -> None:
     else:
         record = attrs.evolve(record, lineage="foreign")
     pair.arbiter.displace(record, pair.arbiter.revision + pair.random.randint(1, FOREIGN_REVISIONS_MAX))
-    _displaced(pair, f"answers with a {reason}", reason)
+    # An answer that is heard late may have the revision that the node has come to know meanwhile, with another content.
+    _displaced(pair, f"answers with a {reason}", reason, "arbiter-went-back")
 
 
 @_fault(2)
@@ -244,6 +245,14 @@ def hand_over(pair: SimulatedPair) -> None:
     node = _some(pair, lambda each: _runs(each) and each.state is not None and each.state.phase is Phase.MIRRORING)
     if node is not None:
         pair.feed(node, ev.HandoverAsked())
+
+
+@_fault(20)
+def force_primary(pair: SimulatedPair) -> None:
+    """An operator wants a node that does not serve to serve, and says that the other one is powered off."""
+    node = _some(pair, lambda each: _runs(each) and may_be_forced(each, pair.nodes[each.peer]))
+    if node is not None and node.state is not None:
+        pair.feed(node, ev.ForceAsked(node.peer, f"{pair.random.getrandbits(64):016x}", node.state.revision))
 
 
 @_fault(5)

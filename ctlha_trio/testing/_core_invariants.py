@@ -5,7 +5,7 @@ I1  One node at most acknowledges in an epoch: the primary of its record.     ev
 I2  An acknowledged write is on every member of the arbiter's record.         every such write, every new record
 I3  A read returns the last acknowledged value, or a concurrent one.          every read that is answered (the history)
 I4  Who is no member serves nothing and is not promoted.                      every operation done, every new record
-I5  What a resync need not copy is equal on both: here it copies everything.  the record that admits (with I7)
+I5  What is not marked, and not being written, is equal on source and target. every search for what is left to copy
 I6  Neither epoch nor revision goes back, in the state or on the disk.        every step, every persist
 I7  After a resync both copies are equal.                                     the record that admits, every heal
 I8  Nothing is acknowledged after the role was lost.                          every operation that is answered as done
@@ -25,6 +25,7 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
+    COPIES_AT_ONCE,
     FLIGHTS_LIMIT,
     Copy,
     OperationKind,
@@ -38,7 +39,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.testing._core_arbiter import SimulatedArbiter
 from ctlha_trio.testing._core_clients import SimulatedClients
-from ctlha_trio.testing._core_node import BLOCK_BYTES, SimulatedNode
+from ctlha_trio.testing._core_node import BLOCK_BYTES, SimulatedNode, blocks_of
 
 ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
 """Phases in which what was started is completed."""
@@ -85,7 +86,7 @@ class Invariants:
             len(after.flights) <= FLIGHTS_LIMIT
             and len(node.calls) <= CALLS_MAX
             and len(node.disk) <= DISK_CALLS_MAX
-            and len(node.held) <= 1
+            and len(node.held) <= COPIES_AT_ONCE
         )
         if not within:
             raise AssertionError(
@@ -136,10 +137,25 @@ class Invariants:
     def recorded(self, before: Record, record: Record) -> None:
         """The arbiter applied a swap: every member holds every acknowledged write and knows its copy as whole."""
         self.records[record.epoch] = record
+        if record.primary not in before.members and record.lineage == before.lineage:
+            raise AssertionError(f"I4: {record.primary}, no member, is made primary of the same line")
         self.check_members()
         if len(before.members) < len(record.members):
             copies = [node.blocks for node in self.nodes.values()]
             _demand(copies[0] == copies[1], f"I7: a resync has ended and the copies differ: {copies}")
+
+    def searched(self, node: SimulatedNode, call: act.FindDirty) -> None:
+        """The source of a resync looks for what is left to copy, in the session that both nodes are in."""
+        state, target = node.state, self.nodes[node.peer]
+        if state is None or state.resync is None or state.resync.search != call.search:
+            return
+        if target.state is None or target.link.session != node.link.session or target.metadata.copy not in OVERWRITTEN:
+            return
+        written = {block for where in state.may_differ for block in blocks_of(*where)}
+        for block, value in enumerate(node.blocks):
+            differs = target.blocks[block] != value
+            if differs and block not in node.marks.dirty | written:
+                raise AssertionError(f"I5: block {block} differs and is not marked: {node.blocks}, {target.blocks}")
 
     def check_members(self) -> None:
         """Every node that the arbiter names holds every acknowledged write."""

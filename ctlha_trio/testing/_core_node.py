@@ -1,15 +1,17 @@
 """One node of a simulated pair: its durable blocks, the calls under way at its disk and the arbiter, its timers."""
 
 from collections import deque
+from collections.abc import Collection
 from random import Random
 
 import attrs
 
-from ctlha_trio.pair import Metadata, PairState, Phase, actions as act, events as ev
+from ctlha_trio.pair import Metadata, PairState, Phase, Range, actions as act, events as ev
 from ctlha_trio.testing._core_arbiter import Call
 from ctlha_trio.testing._core_link import Blocks, LinkEnd
+from ctlha_trio.testing._core_marks import DirtyMarks
 
-BLOCKS = 4
+BLOCKS = 6
 BLOCK_BYTES = 1 << 19
 """Half a range of a resync, so that a range covers two blocks."""
 
@@ -17,8 +19,12 @@ KEPT_CHANCE = 0.5
 """Of a block under way when the process ends, and of any block when the disk fails."""
 SLOW_CHANCE = 0.25
 """Of a call to the disk: it ends after all that are not slow."""
+LOGGED_CHANCE = 0.2
+"""Of a block that the process wrote: it is in the activity log when the process ends, although it need not be."""
 
-DiskCall = act.Persist | act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
+InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
+"""What the driver carries out one after the other."""
+DiskCall = InOrder | act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
 
 
 def blocks_of(offset: int, size: int) -> range:
@@ -46,6 +52,8 @@ class UnderWay:
     call: DiskCall
     session: int
     slow: bool
+    tracked: bool
+    """It was made while every write was marked."""
     data: Blocks = attrs.Factory(dict)
 
 
@@ -61,6 +69,12 @@ class SimulatedNode:
     link: LinkEnd
     blocks: list[int] = attrs.Factory(lambda: [0] * BLOCKS)
     """Durable: for each block the value written last, which is the ticket of its write."""
+    marks: DirtyMarks = attrs.Factory(DirtyMarks)
+    """Durable."""
+    written: set[int] = attrs.Factory(set)
+    """Blocks to which this process wrote."""
+    logged: set[int] = attrs.Factory(set)
+    """Blocks that were suspect when the disk failed under this process."""
     state: PairState | None = None
     """None while no process runs."""
     disk: list[UnderWay] = attrs.Factory(list)
@@ -94,18 +108,19 @@ class SimulatedNode:
         for other in self.disk:
             if other.data.keys() & data.keys():
                 raise AssertionError(f"{self.name} writes a block twice at once: {other.call}, {call}")
-        self.disk.append(UnderWay(call, self.link.session, self.random.random() < SLOW_CHANCE, data))
+        slow = self.random.random() < SLOW_CHANCE
+        self.disk.append(UnderWay(call, self.link.session, slow, self.marks.tracking, data))
 
     def drags(self) -> bool:
         """Whether only slow calls are under way at the disk."""
         return all(each.slow for each in self.disk)
 
     def pick_disk_call(self) -> UnderWay:
-        """Some call ends: any, but metadata is made durable in the order in which it was ordered."""
+        """Some call ends: any, but metadata and marks are made durable in the order in which they were ordered."""
         if len(self.disk) == 1:
             return self.disk.pop()
-        persists = [each for each in self.disk if isinstance(each.call, act.Persist)]
-        possible = [each for each in self.disk if each not in persists[1:]]
+        in_order = [each for each in self.disk if isinstance(each.call, InOrder)]
+        possible = [each for each in self.disk if each not in in_order[1:]]
         quick = [each for each in possible if not each.slow]
         ended = self.random.choice(quick or possible)
         self.disk.remove(ended)
@@ -113,10 +128,41 @@ class SimulatedNode:
 
     def apply(self, ended: UnderWay) -> None:
         """Make durable what the call writes."""
-        if isinstance(ended.call, act.Persist):
-            self.metadata = ended.call.metadata
+        match ended.call:
+            case act.Persist():
+                self.metadata = ended.call.metadata
+                self.marks.settle()
+            case act.Track():
+                self.marks.track(ended.call.base_epoch)
+                self.mark(ended.call.ranges)
+            case act.MarkDirty():
+                self.mark(ended.call.ranges)
+            case act.StopTracking():
+                self.marks.forget()
+            case _:
+                pass
         for block, value in ended.data.items():
             self.blocks[block] = value
+        if ended.data:
+            self.marks.settle()
+            self.written.update(ended.data)
+            if ended.tracked and self.marks.tracking:
+                self.marks.dirty.update(ended.data)
+
+    def mark(self, ranges: Collection[Range]) -> None:
+        """Make durable that these ranges may differ."""
+        self.marks.add((block for where in ranges for block in blocks_of(*where)), self.metadata.epoch)
+
+    def dirty_ranges(self, offset: int = 0) -> list[Range]:
+        """Every range that is marked, from an offset on."""
+        found: list[Range] = []
+        for block in sorted(self.marks.dirty):
+            start = block * BLOCK_BYTES
+            if found and sum(found[-1]) == start:
+                found[-1] = found[-1][0], found[-1][1] + BLOCK_BYTES
+            elif start >= offset:
+                found.append((start, BLOCK_BYTES))
+        return found
 
     def read(self, offset: int, size: int) -> Blocks:
         """What the blocks of a range hold."""
@@ -124,13 +170,51 @@ class SimulatedNode:
 
     def crash(self) -> list[act.Swap]:
         """End the process: of what was under way any part may be on the disk. Returns swaps that are on their way."""
-        persisting = True
+        in_order = True
+        suspect = self._suspect() | self.logged
+        started = {block for under_way in self.disk for block in under_way.data}
+        torn: set[int] = set()
         for under_way in self.disk:
-            if not isinstance(under_way.call, act.Persist):
-                torn = {block: value for block, value in under_way.data.items() if self.random.random() < KEPT_CHANCE}
-                self.apply(attrs.evolve(under_way, data=torn))
-            elif persisting := persisting and self.random.random() < KEPT_CHANCE:
+            if not isinstance(under_way.call, InOrder):
+                data = {block: value for block, value in under_way.data.items() if self.random.random() < KEPT_CHANCE}
+                torn.update(data)
+                self.apply(attrs.evolve(under_way, data=data))
+            elif in_order and isinstance(under_way.call, act.Track) and self.random.random() >= KEPT_CHANCE:
+                self.marks.track(under_way.call.base_epoch)
+                in_order = False
+            elif in_order := in_order and self.random.random() < KEPT_CHANCE:
                 self.apply(under_way)
+        # An activity log lists at least what was written and may differ; of what else it lists nothing may be expected.
+        others = {block for block in self.written | started if self.random.random() < LOGGED_CHANCE}
+        self.marks.crash(torn | (self.written & suspect) | others, self.random)
+        return self._end()
+
+    def end_cleanly(self) -> list[act.Swap]:
+        """End the process after all that it has ordered of the disk, with nothing left in the activity log."""
+        for under_way in self.disk:
+            self.apply(under_way)
+        self.marks.settle()
+        return self._end()
+
+    def lose_disk_calls(self) -> None:
+        """The disk fails: nothing that is under way ends, but what was written before stays in the activity log."""
+        self.logged |= self._suspect()
+        self.disk.clear()
+
+    def _suspect(self) -> set[int]:
+        """Blocks that the core holds for possibly different, or has ordered to be marked so."""
+        ordered = [each.call.ranges for each in self.disk if isinstance(each.call, act.Track | act.MarkDirty)]
+        known = self.state.may_differ if self.state else ()
+        return {block for ranges in (known, *ordered) for where in ranges for block in blocks_of(*where)}
+
+    def recover(self) -> int | None:
+        """As the store when it is opened: mark what the activity log lists. The epoch from which all marks count."""
+        if self.marks.extents:
+            self.marks.add(self.marks.extents, self.metadata.epoch)
+            self.marks.extents = set()
+        return self.marks.base_epoch
+
+    def _end(self) -> list[act.Swap]:
         swaps = [each.call for each in self.calls if isinstance(each.call, act.Swap) and each.answer is None]
         self.forget()
         return swaps
@@ -149,3 +233,5 @@ class SimulatedNode:
         self.calls.clear()
         self.timers.clear()
         self.held.clear()
+        self.written.clear()
+        self.logged.clear()

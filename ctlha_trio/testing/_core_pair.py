@@ -30,7 +30,15 @@ from ctlha_trio.testing._core_clock import SimulatedClock
 from ctlha_trio.testing._core_invariants import OVERWRITTEN, Invariants
 from ctlha_trio.testing._core_link import Blocks, LinkEnd, SimulatedLink
 from ctlha_trio.testing._core_log import EventHistory
-from ctlha_trio.testing._core_node import BLOCK_BYTES, BLOCKS, ArbiterCall, SimulatedNode, UnderWay, digest_of
+from ctlha_trio.testing._core_node import (
+    BLOCK_BYTES,
+    BLOCKS,
+    ArbiterCall,
+    SimulatedNode,
+    UnderWay,
+    blocks_of,
+    digest_of,
+)
 from ctlha_trio.testing._core_totals import Coverage, Move, Totals
 
 NODES: Final = ("a", "b")
@@ -38,6 +46,10 @@ MARK_CHANCE: Final = 0.5
 """That a disk which failed still takes the mark that it did."""
 LINGER_CHANCE: Final = 0.5
 """That a goodbye is said behind what is ordered after it: the driver takes its time for it."""
+CLEAN_CHANCE: Final = 0.7
+"""That a node which left has ended cleanly when it is taken down."""
+MANY_RANGES_CHANCE: Final = 0.05
+"""That a node which returns has more ranges of its own than it may name."""
 GOOD_REASONS_TO_END: Final = frozenset({"store-failed", "asked"})
 
 
@@ -108,6 +120,7 @@ class SimulatedPair:
             incarnation=self.incarnations,
             size_bytes=BLOCKS * BLOCK_BYTES,
             metadata=node.metadata,
+            marked_from=node.recover(),
         )
         for action in first:
             self._carry_out(node, action)
@@ -121,10 +134,17 @@ class SimulatedPair:
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
-        assert node.state is not None
-        if node.state.why not in GOOD_REASONS_TO_END | node.excused:
-            raise AssertionError(f"I15: {node.name} stopped without cause: {node.state.why}")
-        self.take_down(node)
+        state = node.state
+        assert state is not None
+        if state.why not in GOOD_REASONS_TO_END | node.excused:
+            raise AssertionError(f"I15: {node.name} stopped without cause: {state.why}")
+        if state.phase is Phase.LEFT and self.random.random() < CLEAN_CHANCE:
+            self.note(node.name, "has ended cleanly")
+            self.arbiter.late.extend(node.end_cleanly())
+            self.link.cut()
+            self.clients.crashed(node)
+        else:
+            self.take_down(node)
 
     def excuse_all(self, *reasons: str) -> None:
         """From now on either node may end, for one of these reasons."""
@@ -154,6 +174,13 @@ class SimulatedPair:
     def deliver(self, node: SimulatedNode) -> None:
         """What came over the link."""
         parcel = node.link.receive()
+        match parcel.event:
+            case ev.SessionLost():
+                node.held.clear()
+            case ev.Received(message=msg.Compared(equal=True, sequence=sequence)):
+                node.held.pop(sequence, None)
+            case _:
+                pass
         self.feed(node, parcel.event, parcel.data)
 
     def go_on_with_arbiter_call(self, node: SimulatedNode) -> None:
@@ -183,6 +210,13 @@ class SimulatedPair:
         match ended.call:
             case act.Persist() as call:
                 self.feed(node, ev.Persisted(call.metadata))
+            case act.FindDirty() as call:
+                if node.link.session == self.link.live:
+                    self.invariants.searched(node, call)
+                found = node.dirty_ranges(call.offset)
+                self.feed(node, ev.DirtyFound(call.search, *(found[0] if found else ())))
+            case act.Track() | act.MarkDirty() | act.StopTracking():
+                pass
             case act.StoreWrite() | act.StoreMirrored() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
@@ -236,8 +270,21 @@ class SimulatedPair:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
                 assert placed is not None, "a write was ordered without its data"
                 node.begin_disk_call(action, placed)
-            case act.Persist() | act.FetchRead() | act.SendCompare() | act.CompareRange():
+            case (
+                act.Persist()
+                | act.Track()
+                | act.MarkDirty()
+                | act.FindDirty()
+                | act.StopTracking()
+                | act.FetchRead()
+                | act.SendCompare()
+                | act.CompareRange()
+            ):
                 node.begin_disk_call(action)
+            case act.ClearDirty():
+                node.marks.clear(blocks_of(action.offset, action.size))
+            case act.SendReady():
+                self._say_ready(node, action)
             case act.ReadRecord() | act.Swap():
                 node.calls.append(ArbiterCall(action))
             case act.SetTimer():
@@ -249,7 +296,7 @@ class SimulatedPair:
             case act.CondemnCopy():
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
-            case act.Moved() | act.HandoverEnded():
+            case act.Moved() | act.HandoverEnded() | act.ForceEnded():
                 pass
             case act.Answer():
                 raise AssertionError("an answer before any event")
@@ -263,6 +310,7 @@ class SimulatedPair:
                     epoch=action.epoch,
                     sequence=action.sequence,
                     previous=action.previous,
+                    settled=action.settled,
                     offset=operation.offset,
                     size=operation.size,
                 )
@@ -272,9 +320,19 @@ class SimulatedPair:
                 copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
                 self.link.send(node.link, copy, node.held.pop(action.sequence))
 
+    def _say_ready(self, node: SimulatedNode, action: act.SendReady) -> None:
+        base_epoch = action.base_epoch
+        if self.random.random() < MANY_RANGES_CHANCE:
+            base_epoch = 0
+        else:
+            for offset, size in node.dirty_ranges():
+                self.link.send(node.link, msg.OwnRange(action.epoch, offset, size))
+        self.link.send(node.link, msg.ResyncReady(action.epoch, base_epoch))
+
     def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
         if ended.session == node.link.session:
-            node.held.clear()
+            live = {flight.sequence for flight in node.state.flights} if node.state else set()
+            node.held = {sequence: held for sequence, held in node.held.items() if sequence in live}
             held = node.held[call.sequence] = node.read(call.offset, call.size)
             compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
             self.link.send(node.link, compare)
@@ -282,6 +340,9 @@ class SimulatedPair:
     # What is counted.
 
     def _recorded(self, before: Record, record: Record) -> None:
+        if record.lineage != before.lineage and record.primary not in before.members:
+            chosen = self.nodes[record.primary]
+            self.clients.forsake(chosen.blocks, [each.data for each in chosen.disk])
         self.invariants.recorded(before, record)
         both = len(record.members) == len(NODES)
         if before.primary != record.primary:

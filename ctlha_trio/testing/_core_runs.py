@@ -1,8 +1,6 @@
 """Runs of the core simulator: one seed, many seeds over several processes, or a long time of an ordinary life."""
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -13,6 +11,7 @@ from ctlha_trio.testing._core_totals import Coverage, Totals
 from ctlha_trio.testing._core_trials import TRIALS, dead_copies_halt
 from ctlha_trio.testing._core_trouble import ROUND_STEPS, NodePace, Pace
 from ctlha_trio.testing._core_world import CoreWorld
+from ctlha_trio.testing._seed_processes import map_seeds
 
 ROUNDS: Final = 14
 """Of trouble and healing in one seed: more than 5,000 events in the mean."""
@@ -20,8 +19,6 @@ _TRIAL_CHANCE: Final = 0.4
 """That a round ends with a trial before the pair is healed."""
 _DEATH_CHANCE: Final = 0.1
 """That a seed ends with the loss of both copies."""
-_CHUNK: Final = 4
-"""Seeds that a process takes at once: some last ten times as long as others."""
 
 HOUR_S: Final = 3600.0
 DAY_S: Final = 24 * HOUR_S
@@ -79,16 +76,7 @@ def run_seed(seed: int, *, rounds: int = ROUNDS, watch: Callable[[EventLine], No
 
 def run_seeds(seeds: Iterable[int], *, processes: int = 1, rounds: int = ROUNDS) -> Iterator[SeedReport]:
     """Reports in the order of the seeds, each as soon as those before it are there."""
-    run = partial(run_seed, rounds=rounds)
-    if processes == 1:
-        yield from map(run, seeds)
-        return
-    # Not forked: the caller may have threads.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as executor:
-        try:
-            yield from executor.map(run, seeds, chunksize=_CHUNK)
-        finally:
-            executor.shutdown(cancel_futures=True)
+    yield from map_seeds(partial(run_seed, rounds=rounds), seeds, processes=processes)
 
 
 def run_ordinary_life(seed: int, span_s: float) -> SeedReport:

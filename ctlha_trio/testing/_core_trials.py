@@ -69,8 +69,11 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
     members = pair.arbiter.truth.members
     if len(members) > 1:
         return False
-    world.relieve()
     member = pair.nodes[members[0]]
+    outsider = pair.nodes[member.peer].state
+    if outsider is not None and outsider.forcing:
+        return False
+    world.relieve()
     _keep_down(world, member)
     pair.arbiter.late.clear()
     _must_not_serve(world, f"I4: {member.peer} serves, but is no member")
@@ -90,7 +93,7 @@ def dead_copies_halt(world: CoreWorld) -> None:
     _must_serve(world, member, f"I12: {member.name} is a member and has the arbiter, but does not serve")
     assert member.state is not None
     failed = attrs.evolve(member.metadata, copy=Copy.FAILED)
-    member.disk.clear()
+    member.lose_disk_calls()
     pair.feed(member, ev.StoreFailed())
     member.condemn(failed)
     pair.excuses = frozenset({"store-failed", "copy-failed"})

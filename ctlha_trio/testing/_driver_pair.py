@@ -20,6 +20,7 @@ from ctlha_trio.testing._driver_swarm import Swarm
 from ctlha_trio.testing._memory_pair import VOLUME, MemoryPair
 from ctlha_trio.testing._pair_faults import NAMES
 from ctlha_trio.testing._power_disk import CallKind
+from ctlha_trio.testing._powered_arbiter import PoweredArbiter
 
 LATE_SWAP_S: Final = 8.0
 """The longest that a swap is under way: the node that made it has long given it up, and may have died."""
@@ -98,7 +99,7 @@ class DriverPair(MemoryPair):
             super().seams(name),
             clock=machine.clock,
             disk=TroubledDisk(self.disks[name], machine.disk),
-            arbiter=self.ways[name],
+            arbiter=PoweredArbiter(self.ways[name], self.disks[name]),
         )
 
     @property
@@ -149,10 +150,16 @@ class DriverPair(MemoryPair):
         """Whether both nodes say that either may die, and no disk has failed of which they do not know yet."""
         return self._is_protected() and not any(self.is_copy_dead(name) for name in NAMES)
 
+    def is_settled(self) -> bool:
+        """Whether that is so and no change of roles is under way."""
+        phases = {node.pair.phase for node in self.nodes.values()}
+        return self.is_protected() and phases == {Phase.MIRRORING, Phase.FOLLOWING}
+
     def has_halted(self) -> bool:
-        """Whether every node that runs says that it serves nothing, and why."""
-        verdicts = [node.status() for node in self.nodes.values()]
-        return all(status.verdict in {"at-risk", "stopped"} and status.reasons for status in verdicts)
+        """Whether both nodes run and say that they serve nothing, and why."""
+        given = [node.status() for node in self.nodes.values()]
+        halted = [each for each in given if each.verdict in {"at-risk", "stopped"} and each.reasons]
+        return len(halted) == len(NAMES)
 
     def pause(self, name: str) -> None:
         """Let a machine stand still: nothing goes in or out, no call returns, its clock stands."""

@@ -200,7 +200,7 @@ class DriverRun:
         await self._require(self.pair.is_protected, TOGETHER_S, "I12: the pair does not become protected")
         self.timeline.note(EVERYWHERE, "both are protected")
         await self.clients.stop()
-        await self._require(self.pair.is_protected, TOGETHER_S, "I12: the pair does not stay protected")
+        await self._require(self.pair.is_settled, TOGETHER_S, "I12: the pair does not stay protected")
         await self._write_in_calm()
         await self._read_all()
         self.checks.check_members()
@@ -210,9 +210,9 @@ class DriverRun:
     async def _write_in_calm(self) -> None:
         """I11: writes do not ask the arbiter."""
         began_s, asked = trio.current_time(), self.arbiter_calls
-        name = self.pair.record.primary
         for place in range(CALM_WRITES):
             sector = self.pair.swarm.sectors[place % len(self.pair.swarm.sectors)]
+            name = self.pair.record.primary
             if await self.clients.operate(name, 0, (OperationKind.WRITE, sector, 1)) is not Outcome.DONE:
                 self.problem(f"I12: {name} does not serve, although all is well")
         looks = len(NAMES) * (1 + (trio.current_time() - began_s) / ARBITER_READS_S)

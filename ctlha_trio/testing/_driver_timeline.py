@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import attrs
 
+DRIVER_TIMELINE_HEADER: Final = f"{'time_s':>12}  node what"
+"""Time is virtual, from the start of the run; a node of - stands for the world around both."""
 EVERYWHERE: Final = "-"
 """Stands for the node of what happens to no single one."""
 
@@ -22,7 +24,7 @@ class TimelineLine:
 
     def __str__(self) -> str:
         """As columns."""
-        return f"{self.at_s:12.6f}  {self.node:<2} {self.what}"
+        return f"{self.at_s:12.6f}  {self.node:<4} {self.what}"
 
 
 @attrs.define(eq=False)

@@ -1,4 +1,4 @@
-"""Real etcd on loopback, for tests: processes whose data lies in a folder, and that end with the block."""
+"""Real etcd on this machine, for tests: processes whose data lies in a folder, and that end with the block."""
 
 import random
 import signal
@@ -81,16 +81,26 @@ class EtcdMember:
 
 @contextmanager
 def started_etcd(
-    program: str, folder: Path, *, members: int = 1, scheme: str = "http", arguments: Sequence[str] = ()
+    program: str,
+    folder: Path,
+    *,
+    members: int = 1,
+    scheme: str = "http",
+    host: str = "127.0.0.1",
+    launcher: Sequence[str] = (),
+    arguments: Sequence[str] = (),
 ) -> Iterator[list[EtcdMember]]:
-    """A new cluster, ready. ``scheme`` is that of its clients; ``arguments`` go to each member."""
+    """A new cluster, ready. ``scheme`` is that of its clients; ``arguments`` go to each member.
+
+    ``launcher`` is put before each command, to run it where ``host`` is an address.
+    """
     ports = random.sample(PORTS, 2 * members)
-    peers = [f"http://127.0.0.1:{port}" for port in ports[members:]]
+    peers = [f"http://{host}:{port}" for port in ports[members:]]
     cluster = ",".join(f"m{index}={peer}" for index, peer in enumerate(peers))
     made = []
     for index, port in enumerate(ports[:members]):
-        endpoint = f"{scheme}://127.0.0.1:{port}"
-        command = [program, "--name", f"m{index}", "--data-dir", str(folder / f"m{index}")]
+        endpoint = f"{scheme}://{host}:{port}"
+        command = [*launcher, program, "--name", f"m{index}", "--data-dir", str(folder / f"m{index}")]
         command += ["--listen-client-urls", endpoint, "--advertise-client-urls", endpoint]
         command += ["--listen-peer-urls", peers[index], "--initial-advertise-peer-urls", peers[index]]
         command += ["--initial-cluster", cluster, *arguments]

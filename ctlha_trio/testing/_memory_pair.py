@@ -14,10 +14,11 @@ from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, run_node
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import Seams, Transport, TrioClock
 from ctlha_trio.store import choose_slot, image, volume_in
-from ctlha_trio.testing._pair_faults import NAMES, PairFaults, other
+from ctlha_trio.testing._pair_faults import NAMES, PairFaults, named, other
 from ctlha_trio.testing._plain_nursery import plain
 from ctlha_trio.testing._power_disk import PowerCut, PowerDisk
 from ctlha_trio.testing._power_medium import Loss
+from ctlha_trio.testing._powered_arbiter import PoweredArbiter
 from ctlha_trio.testing._slow_disk import SlowDisk
 
 VOLUME: Final = "volume"
@@ -62,6 +63,9 @@ class MemoryPair(PairFaults):
     _failures: dict[str, BaseException] = attrs.field(factory=dict, init=False)
     _noted: set[str] = attrs.field(factory=set, init=False)
     """Nodes whose failure somebody has looked at."""
+    _failed_last: set[str] = attrs.field(factory=set, init=False)
+    """Nodes that failed when they last ran."""
+    _closed: bool = attrs.field(default=False, init=False)
     _scopes: dict[str, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _silent: bool = attrs.field(default=False, init=False)
     """The crash under way breaks no connection."""
@@ -151,7 +155,7 @@ class MemoryPair(PairFaults):
             entropy=self.random.randbytes,
             disk=SlowDisk(self.disks[name], lambda: self.disk_call_s.get(name, 0.0)),
             transport=self.transport(name),
-            arbiter=self.arbiters[name],
+            arbiter=PoweredArbiter(self.arbiters[name], self.disks[name]),
         )
 
     async def start(self, name: str) -> Node:
@@ -159,9 +163,11 @@ class MemoryPair(PairFaults):
 
         ``FailedError`` if its power fails before. What else ends it before is raised, and is not among ``failures``.
         """
+        self._check_open(name)
         if name in self._scopes:
-            raise InvalidError(f"node {name} runs")
+            raise InvalidError(f"node {name} runs, or is still ending")
         self._noted.discard(name)
+        self._failed_last.discard(name)
         node: Node | None = await self._nursery.start(self._run, name)
         if node is None:
             raise FailedError(f"the power of node {name} failed while it started")
@@ -197,6 +203,7 @@ class MemoryPair(PairFaults):
             raise failure
         else:
             self._failures[name] = failure
+            self._failed_last.add(name)
 
     async def ask(self, name: str, question: Callable[[Node], Awaitable[Answer]]) -> Answer:
         """Ask a node something as a client outside of it would. A checkpoint.
@@ -227,6 +234,7 @@ class MemoryPair(PairFaults):
 
         Its peer sees the connection break, as when a process dies; with ``silently`` nothing, as when a machine does.
         """
+        self._check_open(name)
         self._silent = silently
         self.disks[name].cut_now()
         self._silent = False
@@ -237,6 +245,8 @@ class MemoryPair(PairFaults):
         self.connect_powered()
         if not self._silent:
             self.network.reset(*NAMES)
+        # Whoever waits for something of this node waits for the next incarnation from now on.
+        self.nodes.pop(name, None)
         if name in self._scopes:
             self._scopes[name].cancel(reason="power cut")
         self._dismiss(name)
@@ -244,7 +254,13 @@ class MemoryPair(PairFaults):
             self.on_power_cut(name)
 
     async def restart(self, name: str, loss: Loss | None = None) -> Node:
-        """Start a crashed node with what its disk kept: of what was not flushed nothing, or what ``loss`` says."""
+        """Start a crashed node with what its disk kept: of what was not flushed nothing, or what ``loss`` says.
+
+        A node that was stopped is started with all that is there. ``InvalidError`` for one that runs.
+        """
+        self._check_open(name)
+        if not self.disks[name].is_cut:
+            return await self.start(name)
         await self.restore_power(name, loss)
         return await self.start(name)
 
@@ -257,7 +273,10 @@ class MemoryPair(PairFaults):
         return self.disks[name]
 
     async def stop(self, name: str) -> None:
-        """Let a node say goodbye and end. A checkpoint."""
+        """Let a node say goodbye and end. A checkpoint. ``InvalidError`` if it is down."""
+        self._check_open(name)
+        if name not in self.nodes:
+            raise InvalidError(f"node {name} is down")
         self.nodes[name].stop("stopped by the test")
         await self.wait_until(lambda: name not in self._scopes)
 
@@ -270,14 +289,32 @@ class MemoryPair(PairFaults):
         give_up_s = clock.now() + WAIT_LIMIT_S
         await trio.lowlevel.checkpoint()
         while not condition():
+            self._check_open(NAMES[0])
             if clock.now() >= give_up_s:
-                raise trio.TooSlowError("; ".join(f"{name}: {node.status()}" for name, node in self.nodes.items()))
+                raise trio.TooSlowError(f"not so after {WAIT_LIMIT_S:g} s; {'; '.join(map(self._stand_of, NAMES))}")
             await clock.sleep_until(clock.now() + self.look_s)
 
     async def wait_protected(self) -> None:
         """Return once both nodes say ``protected``. ``FailedError`` if one has failed instead."""
-        await self.wait_until(lambda: bool(self._failures) or self._is_protected())
-        raise_failures(self.failures)
+        await self.wait_until(lambda: bool(self._failed_last) or self._is_protected())
+        raise_failures({name: failure for name, failure in self.failures.items() if name in self._failed_last})
+
+    def close(self) -> None:
+        """Its block has ended: nothing of it is of use any more."""
+        self._closed = True
+
+    def _check_open(self, name: str) -> None:
+        """``InvalidError`` for a name that is no node's, or when the block of the pair has ended."""
+        named(name)
+        if self._closed:
+            raise InvalidError("the pair is closed: its block has ended")
+
+    def _stand_of(self, name: str) -> str:
+        """One node in a line."""
+        if name not in self.nodes:
+            return f"{name} is down"
+        status = self.nodes[name].status()
+        return f"{name} is {status.role}, {status.verdict}: {', '.join(status.reasons) or 'no reason'}"
 
     def _is_protected(self) -> bool:
         verdicts = [node.status().verdict for node in self.nodes.values()]
@@ -285,11 +322,13 @@ class MemoryPair(PairFaults):
 
     async def wait_serving(self, name: str) -> Node:
         """Return that node once it serves the volume, alone or as primary of two."""
+        self._check_open(name)
         await self.wait_until(lambda: self._serves(name, "protected", "degraded"))
         return self.nodes[name]
 
     async def wait_alone(self, name: str) -> Node:
         """Return that node once it serves the volume without its peer."""
+        self._check_open(name)
         await self.wait_until(lambda: self._serves(name, "degraded") and self.record.members == (name,))
         return self.nodes[name]
 

@@ -61,10 +61,12 @@ async def opened(make: Callable[[trio.Nursery], AnyPair], *, start: bool = True)
             await pair.wait_protected()
         try:
             yield pair
-        except Exception as error:
+        except BaseException as error:
             for name, failure in pair.unnoted_failures.items():
                 error.add_note(f"node {name} failed: {failure!r}")
             raise
+        finally:
+            pair.close()
         nursery.cancel_scope.cancel(reason="the pair is closed")
     raise_failures(pair.unnoted_failures)
 

@@ -38,12 +38,12 @@ class PairFaults:
 
         It is kept as TCP keeps it: a connection that is still there after ``heal`` delivers it then, whole.
         """
-        self._parted.update(_named(name))
+        self._parted.update(named(name))
         self.connect_powered()
 
     def heal(self, name: str | None = None) -> None:
         """Undo ``partition``. A node without power stays cut off."""
-        self._parted.difference_update(_named(name))
+        self._parted.difference_update(named(name))
         self.connect_powered()
 
     def break_link(self) -> None:
@@ -61,7 +61,7 @@ class PairFaults:
         for seconds_s in (network_s, disk_call_s):
             if seconds_s is not None and not 0 <= seconds_s < math.inf:
                 raise InvalidError(f"a delay of {seconds_s} s")
-        for node in _named(name):
+        for node in named(name):
             if network_s is not None:
                 self.network.delay(node, other(node), network_s)
             if disk_call_s is not None:
@@ -77,7 +77,8 @@ class PairFaults:
                 self.network.heal(node, peer)
 
 
-def _named(name: str | None) -> Iterable[str]:
+def named(name: str | None) -> Iterable[str]:
+    """The nodes that a name stands for, None for both. ``InvalidError`` for a name that is neither's."""
     if name is None:
         return NAMES
     if name not in NAMES:

@@ -1,217 +1,30 @@
 """Two nodes as a new user runs them: by their commands, each a process of its own."""
 
-import hashlib
 import json
-import random
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import attrs
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ctlha_trio._errors import DisconnectError, UntrustedPeerError
-from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, DoorClient, open_door_client, status_of
+from ctlha_trio._errors import UntrustedPeerError
+from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
 from ctlha_trio.testing._etcd_server import EtcdMember, started_etcd
+from ctlha_trio.testing._hand_pair import OTHER, SIZE_BYTES, START_S, HandPair, made_pair, run_ctlha
 
 pytestmark = pytest.mark.slow
 
-POLL_S = 0.02
-START_S = 30.0
-"""For what needs a process to start, on a machine that is busy with something else."""
-
-SIZE_BYTES = 1024 * 1024
 HANGING_NODE = (str(Path(__file__).parent / "hanging_node.py"),)
-
-CLOCK = TrioClock()
-OTHER = {"a": "b", "b": "a"}
-
-
-@attrs.frozen
-class Finished:
-    """What a command that ended left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def run_ctlha(*arguments: str | Path) -> Finished:
-    """One command, to its end."""
-    with trio.fail_after(START_S):
-        done = await trio.run_process(
-            [sys.executable, "-m", "ctlha_trio", *map(str, arguments)],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
-    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_base_port() -> int:
-    """A base whose two link ports are free, below those that the system gives to clients."""
-    return next(port for port in random.sample(range(20_000, 32_000, 4), 1000) if is_free(port) and is_free(port + 2))
-
-
-@attrs.define(eq=False)
-class HandPair:
-    """A pair in a folder, and the processes that were started for it."""
-
-    folder: Path
-    base_port: int
-    _processes: dict[str, trio.Process] = attrs.field(factory=dict)
-
-    def address(self, node: str) -> str:
-        return f"127.0.0.1:{self.base_port + (2 if node == 'b' else 0)}"
-
-    def config(self, node: str) -> Path:
-        return self.folder / node / "node.toml"
-
-    def edit(self, node: str, old: str, new: str) -> None:
-        text = self.config(node).read_text()
-        assert old in text
-        self.config(node).write_text(text.replace(old, new))
-
-    def pin_in(self, node: str) -> str:
-        """The pin that the node has of its peer."""
-        found = re.search(r'pins = \["(.*)"\]', self.config(node).read_text())
-        assert found is not None
-        return found[1]
-
-    def log(self, node: str) -> str:
-        return (self.folder / f"{node}.log").read_text()
-
-    def fingerprint(self, folder: str = "") -> dict[str, str]:
-        """Every file below and its content; logs of this test are left out."""
-        return {
-            str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-            for path in (self.folder / folder).rglob("*")
-            if path.suffix != ".log"
-        }
-
-    def faults(self, node: str) -> list[str]:
-        """What it said about its configuration, each as ``key: problem``."""
-        start = f"{self.config(node)}: "
-        return [line.removeprefix(start) for line in self.log(node).splitlines() if line.startswith(start)]
-
-    async def start(self, node: str, program: Sequence[str] = ("-m", "ctlha_trio")) -> None:
-        with (self.folder / f"{node}.log").open("ab") as log:
-            self._processes[node] = await trio.lowlevel.open_process(
-                [sys.executable, *program, "node", str(self.config(node))],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def send_signal(self, node: str, number: int) -> None:
-        self._processes[node].send_signal(number)
-
-    async def end(self, node: str, number: int) -> int:
-        """Send a signal and return the exit code."""
-        self.send_signal(node, number)
-        return await self.wait_ended(node)
-
-    async def kill(self, node: str) -> None:
-        await self.end(node, signal.SIGKILL)
-
-    async def wait_ended(self, node: str) -> int:
-        with trio.fail_after(START_S):
-            code = await self._processes[node].wait()
-        del self._processes[node]
-        return code
-
-    async def status(self, node: str) -> dict[str, object]:
-        try:
-            return await status_of(self.folder / node / STATUS_SOCKET)
-        except DisconnectError:
-            return {}
-
-    async def wait_for(self, node: str, *, within_s: float = START_S, **wanted: object) -> dict[str, object]:
-        """Its status, once that has the wanted fields."""
-        deadline_s = time.monotonic() + within_s
-        while True:
-            status = await self.status(node)
-            if status and all(status[key] == value for key, value in wanted.items()):
-                return status
-            assert time.monotonic() < deadline_s, f"{wanted} not within {within_s} s: {status}\n{self.log(node)}"
-            await CLOCK.sleep_until(CLOCK.now() + POLL_S)
-
-    async def wait_logged(self, node: str, text: str) -> None:
-        with trio.fail_after(START_S):
-            while text not in self.log(node):
-                await CLOCK.sleep_until(CLOCK.now() + POLL_S)
-
-    async def wait_protected(self) -> None:
-        for node in ("a", "b"):
-            await self.wait_for(node, verdict="protected")
-
-    async def primary(self) -> str:
-        for node in ("a", "b"):
-            if (await self.status(node)).get("role") == "primary":
-                return node
-        raise AssertionError("no primary")
-
-    async def connect(self, node: str, client: int, nursery: trio.Nursery) -> DoorClient:
-        door = await open_door_client(self.folder / node / DATA_SOCKET, client=client)
-        nursery.start_soon(door.receive_replies)
-        return door
-
-    async def end_all(self) -> None:
-        with trio.CancelScope(shield=True):
-            for node in list(self._processes):
-                process = self._processes.pop(node)
-                process.kill()
-                await process.wait()
-
-
-@asynccontextmanager
-async def made_pair(folder: Path, *arguments: str) -> AsyncIterator[HandPair]:
-    """A pair that was just made; nothing runs."""
-    pair = HandPair(folder, free_base_port())
-    size_and_port = ("--size", str(SIZE_BYTES), "--base-port", str(pair.base_port))
-    made = await run_ctlha("init", folder, *size_and_port, *arguments)
-    assert made.code == 0, made.err
-    try:
-        yield pair
-    finally:
-        await pair.end_all()
-
-
-@pytest.fixture
-async def hand_pair(tmp_path: Path) -> AsyncIterator[HandPair]:
-    """With a SQLite arbiter."""
-    async with made_pair(tmp_path / "pair") as pair:
-        yield pair
-
-
-@pytest.fixture
-async def protected_pair(hand_pair: HandPair) -> HandPair:
-    """A pair whose nodes run and are in sync."""
-    await hand_pair.start("a")
-    await hand_pair.start("b")
-    await hand_pair.wait_protected()
-    return hand_pair
 
 
 @pytest.mark.parametrize("victim_role", ["primary", "secondary"])
@@ -294,6 +107,28 @@ async def test_status_as_json_has_the_fields_that_are_promised(protected_pair: H
     assert status["link"] == "online"
 
 
+async def test_status_is_watched_until_interrupted(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    primary = await pair.primary()
+    watched = OTHER[primary]
+    command = [sys.executable, "-m", "ctlha_trio", "status", "--watch", str(pair.config(watched))]
+    watch = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert watch.stdout is not None
+    seen = ""
+    with trio.fail_after(START_S):
+        while "protected" not in seen:
+            seen += (await watch.stdout.receive_some()).decode()
+        await pair.kill(primary)
+        while "degraded: peer-lost" not in seen:
+            seen += (await watch.stdout.receive_some()).decode()
+        watch.send_signal(signal.SIGINT)
+        assert await watch.wait() == 130
+    told = [line.split(maxsplit=1)[1].strip() for line in seen.splitlines()]
+    assert told[0].startswith("protected   role secondary")
+    assert [line.partition(":")[0] for line in told if ": secured" in line] == ["alone"]
+    assert told[-1].startswith("degraded: peer-lost   role primary")
+
+
 async def test_a_node_is_not_started_twice(protected_pair: HandPair) -> None:
     pair = protected_pair
     second = await run_ctlha("node", pair.config("a"))
@@ -372,7 +207,7 @@ async def test_a_peer_whose_volume_has_another_size(hand_pair: HandPair) -> None
     """Each node's store and configuration agree, so that only the other node can tell."""
     pair = hand_pair
     volume = pair.folder / "b" / "volume.img"
-    store = await BlockStore.open(ThreadDisk(), str(volume), size_bytes=SIZE_BYTES, clock=CLOCK)
+    store = await BlockStore.open(ThreadDisk(), str(volume), size_bytes=SIZE_BYTES, clock=TrioClock())
     store.close()
     volume.unlink()
     create_store_file(str(volume), store.metadata, 2 * SIZE_BYTES)
@@ -416,6 +251,159 @@ async def test_two_nodes_with_one_id(hand_pair: HandPair) -> None:
         assert pair.fingerprint(node) == before[node]
 
 
+async def write_and_read(
+    pair: HandPair, node: str, client: int, writes: dict[int, bytes], found: dict[int, bytes]
+) -> None:
+    """Write blocks by their number, then find these."""
+    async with trio.open_nursery() as nursery:
+        door = await pair.connect(node, client, nursery)
+        for number, (block, data) in enumerate(writes.items(), 1):
+            reply = await door.execute(OperationKind.WRITE, number=number, offset=block * 4096, data=data)
+            assert reply.outcome is Outcome.DONE
+        for number, (block, data) in enumerate(found.items(), len(writes) + 1):
+            reply = await door.execute(OperationKind.READ, number=number, offset=block * 4096, size=4096)
+            assert (reply.outcome, bytes(reply.data)) == (Outcome.DONE, data)
+        door.close()
+
+
+OLD, NEW, FORKED = (letter * 4096 for letter in (b"o", b"n", b"f"))
+
+
+async def leave_behind(pair: HandPair, *, kept_alive: bool = False) -> tuple[str, str]:
+    """A node that has missed a write of the other one, which is gone or only not heard."""
+    survivor = await pair.primary()
+    behind = OTHER[survivor]
+    await write_and_read(pair, survivor, 1, {0: OLD, 1: OLD}, {})
+    await pair.kill(behind)
+    await pair.wait_for(survivor, verdict="degraded", role="primary")
+    await write_and_read(pair, survivor, 2, {0: NEW}, {0: NEW})
+    if kept_alive:
+        pair.edit(behind, pair.address(survivor), "127.0.0.1:1")
+        pair.edit(survivor, pair.address(behind), "127.0.0.1:1")
+        await pair.kill(survivor)
+        await pair.start(survivor)
+        await pair.wait_for(survivor, verdict="degraded", role="primary")
+    else:
+        await pair.kill(survivor)
+    await pair.start(behind)
+    await pair.wait_for(behind, verdict="at-risk", reasons=["outdated", "peer-lost"])
+    return behind, survivor
+
+
+async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    behind, lost = await leave_behind(pair)
+    asked = await run_ctlha("status", pair.config(behind))
+    helps = f"ctlha force-primary {pair.config(behind)} --abandon {lost}"
+    assert helps in asked.out
+    shown = await run_ctlha(*helps.split()[1:], "--dry-run")
+    assert shown.code == 0, shown.err
+    assert f"primary  {lost} -> {behind}" in shown.out
+    await pair.wait_for(behind, verdict="at-risk", reasons=["outdated", "peer-lost"])
+    forced = await run_ctlha(*helps.split()[1:], "--statement", f"{lost} is powered off")
+    assert forced.code == 0, forced.err
+    status = await pair.wait_for(behind, verdict="degraded", role="primary")
+    await write_and_read(pair, behind, 3, {1: FORKED}, {0: OLD, 1: FORKED})
+    lines = [json.loads(line) for line in (pair.folder / behind / DECISIONS_FILE).read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == ["asked", "done"]
+    assert lines[1]["after"]["epoch"] == status["epoch"]
+    await pair.start(lost)
+    await pair.wait_protected()
+    assert await pair.primary() == behind
+    done = await run_ctlha("switchover", pair.config(behind))
+    assert done.code == 0, done.err
+    await pair.wait_for(lost, verdict="protected", role="primary")
+    await write_and_read(pair, lost, 4, {}, {0: OLD, 1: FORKED})
+
+
+async def test_an_abandoned_node_that_is_alive_stops_within_a_second(protected_pair: HandPair) -> None:
+    """Neither reaches the other, so that nothing but the record can tell it."""
+    pair = protected_pair
+    behind, alive = await leave_behind(pair, kept_alive=True)
+    force = ("force-primary", pair.config(behind), "--abandon", alive, "--statement", f"{alive} is powered off")
+    forced = await run_ctlha(*force)
+    assert forced.code == 0, forced.err
+    await pair.wait_for(alive, role="outdated", within_s=1.5)
+    await pair.wait_for(behind, verdict="degraded", role="primary")
+    await write_and_read(pair, behind, 3, {}, {0: OLD})
+    again = await run_ctlha(*force)
+    assert (again.code, again.out) == (1, "")
+    assert "cannot be forced while it is alone" in again.err
+
+
+@pytest.mark.parametrize("both_down", [False, True], ids=["peer-serves", "both-were-down"])
+async def test_a_disk_is_replaced(protected_pair: HandPair, both_down: bool) -> None:
+    pair = protected_pair
+    keeper = await pair.primary()
+    replaced = OTHER[keeper]
+    volume = pair.folder / replaced / "volume.img"
+    await write_and_read(pair, keeper, 1, {0: OLD, 1: NEW}, {})
+    if both_down:
+        # At once, so that the record still names both.
+        for node in OTHER:
+            pair.send_signal(node, signal.SIGKILL)
+        for node in OTHER:
+            await pair.wait_ended(node)
+    else:
+        await pair.kill(replaced)
+        await pair.wait_for(keeper, verdict="degraded", role="primary")
+    volume.unlink()
+    await pair.start(replaced)
+    assert await pair.wait_ended(replaced) == 2
+    done = await run_ctlha("replace", pair.config(replaced), replaced)
+    assert done.code == 0, done.err
+    await pair.start(replaced)
+    if both_down:
+        await pair.wait_for(replaced, verdict="at-risk", role="outdated")
+        await pair.start(keeper)
+    await pair.wait_protected()
+    assert await pair.primary() == keeper
+    assert (await run_ctlha("switchover", pair.config(keeper))).code == 0
+    await pair.wait_for(replaced, verdict="protected", role="primary")
+    await write_and_read(pair, replaced, 2, {}, {0: OLD, 1: NEW})
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["went-back", "lost"])
+async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool) -> None:
+    """One node decides what the volume is, the other one discards its copy."""
+    pair = protected_pair
+    arbiter = pair.folder / "arbiter.db"
+    backup = arbiter.read_bytes()
+    kept = await pair.primary()
+    other = OTHER[kept]
+    await write_and_read(pair, kept, 1, {0: OLD}, {})
+    await pair.kill(other)
+    await pair.wait_for(kept, verdict="degraded", role="primary")
+    await pair.start(other)
+    await pair.wait_protected()
+    await write_and_read(pair, kept, 2, {0: NEW}, {})
+    for node in (other, kept):
+        await pair.kill(node)
+    arbiter.unlink()
+    if not lost:
+        arbiter.write_bytes(backup)
+        arbiter.chmod(0o600)
+    for node in OTHER:
+        await pair.start(node)
+        if lost:
+            assert await pair.wait_ended(node) == 2
+        else:
+            await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+            assert await pair.end(node, signal.SIGTERM) == 0
+    statement = ("--statement", f"{other} is powered off")
+    adopted = await run_ctlha("adopt-arbiter", pair.config(kept), "--abandon", other, *statement)
+    assert adopted.code == 0, adopted.err
+    await pair.start(kept)
+    await pair.wait_for(kept, verdict="degraded", role="primary")
+    resolved = await run_ctlha("resolve", pair.config(other), "--discard", other)
+    assert resolved.code == 0, resolved.err
+    await pair.start(other)
+    await pair.wait_protected()
+    assert (await run_ctlha("switchover", pair.config(kept))).code == 0
+    await pair.wait_for(other, verdict="protected", role="primary")
+    await write_and_read(pair, other, 3, {}, {0: NEW})
+
+
 @pytest.fixture
 def etcd(etcd_program: str, tmp_path: Path) -> Iterator[EtcdMember]:
     """One that the test may stop."""
@@ -427,9 +415,7 @@ def etcd(etcd_program: str, tmp_path: Path) -> Iterator[EtcdMember]:
 async def etcd_pair(etcd: EtcdMember, tmp_path: Path) -> AsyncIterator[HandPair]:
     """A pair with its arbiter in etcd, whose nodes run and are in sync."""
     async with made_pair(tmp_path / "pair", "--arbiter", etcd.endpoint) as pair:
-        await pair.start("a")
-        await pair.start("b")
-        await pair.wait_protected()
+        await pair.start_protected()
         yield pair
 
 

@@ -6,16 +6,17 @@ import pytest
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, Phase
-from ctlha_trio.testing._core_atlas import disk_may_fail, outlived
+from ctlha_trio.testing._core_atlas import disk_may_fail, may_be_forced, outlived
 from ctlha_trio.testing._core_clock import SimulatedClock
 from ctlha_trio.testing._core_faults import FAULTS
+from ctlha_trio.testing._core_node import SimulatedNode
 from ctlha_trio.testing._core_trials import (
     dead_copies_halt,
     outsider_does_not_serve,
     pair_serves_without_arbiter,
     survivor_serves,
 )
-from ctlha_trio.testing._core_trouble import NodePace, Pace
+from ctlha_trio.testing._core_trouble import CALM, NodePace, Pace
 from ctlha_trio.testing._core_world import CoreWorld
 
 BUSY = Pace(nodes=dict.fromkeys(("a", "b"), NodePace(clients=100.0)), relief=0.0)
@@ -25,6 +26,17 @@ def world_after(*faults: str, seed: int = 1, steps: int = 450) -> CoreWorld:
     world = CoreWorld(seed, faults)
     world.run(steps)
     return world
+
+
+def a_alone() -> tuple[CoreWorld, SimulatedNode, SimulatedNode]:
+    """``a`` serves alone, ``b`` is down."""
+    world = CoreWorld(1)
+    world.heal()
+    a, b = world.pair.nodes.values()
+    b.kept_down = True
+    world.pair.take_down(b)
+    world.go_on_until(lambda: a.state is not None and a.state.phase is Phase.ALONE, 60.0, "not alone")
+    return world, a, b
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -70,28 +82,55 @@ def test_the_atlas_spares_the_last_whole_copy() -> None:
     a, b = pair.nodes.values()
     assert disk_may_fail(pair, a)
     assert disk_may_fail(pair, b)
-    b.kept_down = True
-    pair.take_down(b)
-    world.go_on_until(lambda: a.state is not None and a.state.phase is Phase.ALONE, 60.0, "not alone")
+    world, a, b = a_alone()
+    pair = world.pair
     assert pair.arbiter.truth.members == ("a",)
     assert not disk_may_fail(pair, a)
     assert disk_may_fail(pair, b)
 
 
 def test_the_atlas_restores_only_what_both_nodes_have_outlived() -> None:
-    world = CoreWorld(1)
-    world.heal()
+    world, a, b = a_alone()
     pair = world.pair
-    a, b = pair.nodes.values()
-    b.kept_down = True
-    pair.take_down(b)
-    world.go_on_until(lambda: a.state is not None and a.state.phase is Phase.ALONE, 60.0, "not alone")
     known = b.metadata.revision
     assert a.metadata.revision > known
     assert [kept.revision for kept in outlived(pair)] == [
         kept.revision for kept in pair.arbiter.past if kept.revision < known
     ]
     assert known in {kept.revision for kept in pair.arbiter.past}, "this one would make b serve what it has missed"
+
+
+def test_who_is_forced_serves_its_own_copy_and_the_other_becomes_that() -> None:
+    """The last writes of the one that is lost were never on the one that is forced: they are gone, and nothing else."""
+    world, a, b = a_alone()
+    pair = world.pair
+    old = list(b.blocks)
+    world.go_at(BUSY)
+    world.go_on_until(
+        lambda: all(mine != theirs for mine, theirs in zip(a.blocks, old, strict=True)), 60.0, "no writes"
+    )
+    a.kept_down, b.kept_down = True, False
+    pair.take_down(a)
+    world.go_at(CALM)
+    world.go_on_until(lambda: b.state is not None and b.state.phase is Phase.OUTDATED, 60.0, "b counts")
+    assert may_be_forced(b, a)
+    FAULTS["force_primary"].do(pair)
+    world.go_on_until(lambda: b.state is not None and b.state.phase is Phase.ALONE, 60.0, "b does not serve")
+    assert (pair.arbiter.record.ancestors, pair.arbiter.record.members) == (("l",), ("b",))
+    assert b.blocks == old
+    world.heal()
+    assert a.blocks == b.blocks == old
+
+
+def test_the_atlas_lets_nobody_abandon_a_node_that_is_alive_and_not_heard() -> None:
+    world = CoreWorld(1)
+    world.heal()
+    pair = world.pair
+    a, b = pair.nodes.values()
+    assert may_be_forced(a, b), "they hear each other, and it is refused"
+    pair.link.partition()
+    world.go_on_until(lambda: a.state is not None and not a.state.session, 60.0, "still connected")
+    assert not may_be_forced(a, b)
 
 
 @pytest.mark.parametrize("seed", range(6))

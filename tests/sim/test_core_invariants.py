@@ -5,7 +5,17 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from ctlha_trio.pair import Copy, Operation, OperationKind, Outcome, PairState, Phase, actions as act, events as ev
+from ctlha_trio.pair import (
+    COPIES_AT_ONCE,
+    Copy,
+    Operation,
+    OperationKind,
+    Outcome,
+    PairState,
+    Phase,
+    actions as act,
+    events as ev,
+)
 from ctlha_trio.testing._core_node import ArbiterCall, SimulatedNode
 from ctlha_trio.testing._core_pair import SimulatedPair
 from ctlha_trio.testing._core_trouble import NodePace, Pace
@@ -67,11 +77,21 @@ def test_an_acknowledged_write_that_is_not_on_every_member(served: Served) -> No
         served.answer(served.primary)
 
 
+def test_an_outsider_that_is_made_primary_within_the_line(served: Served) -> None:
+    alone = served.state.record
+    assert alone is not None
+    alone = alone.succeed(primary=served.primary.name, members=(served.primary.name,), proposal="p")
+    promoted = alone.succeed(primary=served.secondary.name, members=(served.secondary.name,), proposal="q")
+    with pytest.raises(AssertionError, match=r"^I4: "):
+        served.pair.invariants.recorded(alone, promoted)
+    served.pair.invariants.recorded(alone, attrs.evolve(promoted, lineage="forked"))
+
+
 def test_a_stale_read(served: Served) -> None:
     pair = served.pair
     asked = pair.clients.ask(served.primary, (OperationKind.READ,))
     pair.clients.values[asked.ticket] = 0
-    with pytest.raises(AssertionError, match=r"0 is found again after 10 had replaced it"):
+    with pytest.raises(AssertionError, match=r"block \d: 0 is found again after \d+ had replaced it"):
         pair.invariants.answered(served.primary, Phase.MIRRORING, act.Answer(asked.ticket, Outcome.DONE))
 
 
@@ -145,7 +165,7 @@ def test_a_call_of_the_arbiter_for_an_operation(served: Served) -> None:
     "fill",
     [
         lambda node: node.calls.extend([ArbiterCall(act.ReadRecord())] * 5),
-        lambda node: node.held.update({1: {}, 2: {}}),
+        lambda node: node.held.update({number: {} for number in range(COPIES_AT_ONCE + 1)}),
         lambda node: node.disk.extend([None] * 65),
     ],
 )

@@ -80,7 +80,7 @@ def test_watching_changes_nothing() -> None:
 
 
 def life(span_s: float) -> SeedReport:
-    report = run_ordinary_life(1, span_s)
+    report = run_ordinary_life(2, span_s)
     assert report.problem == ""
     return report
 

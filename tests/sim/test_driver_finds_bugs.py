@@ -134,7 +134,7 @@ def believe_an_arbiter_that_went_back(patch: pytest.MonkeyPatch) -> None:
         (take_an_unknown_swap_for_a_refused_one, 1007, r"^I2: .* not durable"),
         (never_copy_what_differs, 1000, r"^I(7|10): "),
         (answer_a_read_with_what_was_read_before, 1000, r"^I3: "),
-        (take_a_suspended_machine_for_a_hung_disk, 1010, r"^node . stopped: store-failed"),
+        (take_a_suspended_machine_for_a_hung_disk, 2007, r"^node . stopped: store-failed"),
         (ask_the_arbiter_at_each_write, 1000, r"^I11: "),
         (answer_while_nobody_follows, 1018, r"^I8: "),
         (never_go_on_alone, 1006, r"^I12: "),

@@ -28,7 +28,7 @@ def test_a_report_travels_between_processes_and_reads_as_a_timeline() -> None:
     report = run_driver_seed(1)
     assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 (its own)
     lines = [str(line) for line in report.timeline]
-    assert lines[0].startswith("    0.000000  -  faults: ")
+    assert lines[0].startswith("    0.000000  -    faults: ")
     assert any(line.endswith("everything is healed") for line in lines)
     assert [line.at_s for line in report.timeline] == sorted(line.at_s for line in report.timeline)
 

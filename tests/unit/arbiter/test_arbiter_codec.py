@@ -42,6 +42,18 @@ def test_the_text_is_plain_json_with_the_protocols_field_names() -> None:
     }
 
 
+def test_a_record_in_whose_line_something_was_forced_names_the_lines_before() -> None:
+    forced = sample_record().fork(primary="b", lineage="new", proposal="p")
+    assert json.loads(encode_record(forced))["ancestors"] == ["lineage"]
+    assert decode_record(encode_record(forced)) == forced
+
+
+@pytest.mark.parametrize("ancestors", ["lineage", [1], {}, None])
+def test_ancestors_that_are_no_lineages(ancestors: object) -> None:
+    with pytest.raises(ArbiterError, match="ancestors"):
+        decode_record(text_with(ancestors=ancestors))
+
+
 @pytest.mark.parametrize("raw", ["1.0", "1e400", "[ 1 , 2 ]", '"\\u00E9"', "{}", "null", "-0", '{"a":1,"a":2}'])
 def test_unknown_field_keeps_its_text(raw: str) -> None:
     text = text_with()[:-1] + f' , "later" : {raw} }}'

@@ -70,6 +70,16 @@ async def test_etcd_arbiter_conforms(check: ArbiterCheck, endpoint: str) -> None
     await check(make)
 
 
+async def test_an_arbiter_is_found_by_who_does_not_remember_it(endpoint: str) -> None:
+    access = EtcdAccess(endpoints=(endpoint,))
+    assert await EtcdArbiter.discover(access, cluster="cluster", resource="volume") is None
+    known = await created(endpoint)
+    found = await EtcdArbiter.discover(access, cluster="cluster", resource="volume")
+    assert found is not None
+    assert found.identity == known.identity
+    assert await found.read() == await known.read()
+
+
 async def test_creating_gives_the_revision_and_never_overwrites(endpoint: str) -> None:
     access = EtcdAccess(endpoints=(endpoint,))
     made = await create_etcd_record(access, sample_record())

@@ -229,7 +229,7 @@ async def test_a_node_that_has_ended_is_refused(autojump_clock: MockClock, end: 
                 await pair.stop("a")
             else:
                 pair.crash("a")
-                await pair.wait_until(lambda: "a" not in pair.nodes)
+                await pair.wait_until(lambda: not pair.is_up("a"))
             with pytest.raises(RuntimeError, match="a has ended"):
                 ctl_dt_req_alloc()
             assert await call_each() == [name for name in ALL if name != "free"]
@@ -242,7 +242,7 @@ async def test_a_request_is_freed_once_after_the_end_of_its_node_too(autojump_cl
         with pair.nodes["a"].current():
             request = ctl_dt_req_alloc()
             pair.crash("a")
-            await pair.wait_until(lambda: "a" not in pair.nodes)
+            await pair.wait_until(lambda: not pair.is_up("a"))
             ctl_dt_req_free(request)
             with pytest.raises(InvalidError):
                 ctl_dt_req_free(request)

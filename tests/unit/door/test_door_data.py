@@ -24,7 +24,7 @@ from ctlha_trio.door import (
     open_door_client,
 )
 from ctlha_trio.door._protocol import Request, encode_hello, encode_request
-from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.pair import OperationKind, Outcome, Plan
 from ctlha_trio.seams import Buffer
 
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
@@ -88,6 +88,12 @@ class SlowNode:
         return Status()
 
     async def switchover(self) -> None:
+        raise FailedError("not in this test")
+
+    def plan_force(self, abandon: str) -> Plan:
+        raise FailedError("not in this test")
+
+    async def force_primary(self, plan: Plan) -> None:
         raise FailedError("not in this test")
 
     async def wait_seen(self, count: int) -> list[Submitted]:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
@@ -12,12 +13,26 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError
+from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, InvalidError
 from ctlha_trio._vocabulary import ctl_ha_state
-from ctlha_trio.door import STATUS_SOCKET, Door, Reply, _status as status_door, status_of, switchover_of
+from ctlha_trio.door import (
+    DECISIONS_FILE,
+    STATUS_SOCKET,
+    Door,
+    Reply,
+    _status as status_door,
+    force_plan_of,
+    force_primary_of,
+    status_of,
+    switchover_of,
+)
 from ctlha_trio.door._sockets import BoundSocket
-from ctlha_trio.pair import OperationKind
+from ctlha_trio.pair import OperationKind, Plan, Record
 from ctlha_trio.seams import Buffer
+
+BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
+AFTER = BEFORE.fork(primary="a", lineage="m", proposal="q")
+PLAN = Plan(before=BEFORE, revision=9, after=AFTER, copy_epoch=3)
 
 
 class Verdict(Enum):
@@ -40,8 +55,12 @@ class Status:
 
 @attrs.define(eq=False)
 class TalkingNode:
+    decisions: Path
     refusal: CtlHaError | None = None
     switched: int = 0
+    forced: int = 0
+    logged: str = ""
+    """What the log of decisions said when it was asked."""
 
     async def submit(
         self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
@@ -57,6 +76,19 @@ class TalkingNode:
             raise self.refusal
         self.switched += 1
 
+    def plan_force(self, abandon: str) -> Plan:
+        if abandon != "b":
+            raise InvalidError(f"there is no {abandon}")
+        return PLAN
+
+    async def force_primary(self, plan: Plan) -> None:
+        assert plan is PLAN
+        self.logged = self.decisions.read_text()
+        await trio.lowlevel.checkpoint()
+        if self.refusal is not None:
+            raise self.refusal
+        self.forced += 1
+
 
 @attrs.frozen
 class Served:
@@ -66,7 +98,7 @@ class Served:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    node = TalkingNode()
+    node = TalkingNode(tmp_path / DECISIONS_FILE)
     door = Door(tmp_path)
     component = door.component(node)
     with trio.fail_after(20):
@@ -111,13 +143,84 @@ async def test_a_switchover_that_is_refused_says_why(served: Served) -> None:
         await switchover_of(served.path)
 
 
+async def test_a_plan_is_shown_and_nothing_is_done(served: Served) -> None:
+    plan = await force_plan_of(served.path, "b")
+    assert plan["revision"] == 9
+    assert plan["before"] == {
+        **attrs.asdict(BEFORE),
+        "kind": "mirror",
+        "members": ["b"],
+        "ancestors": [],
+        "unknown": [],
+    }
+    with pytest.raises(FailedError, match="there is no c"):
+        await force_plan_of(served.path, "c")
+    assert not served.node.forced
+    assert not served.node.decisions.exists()
+
+
+def lines_of(log: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.splitlines()]
+
+
+async def test_what_is_forced_is_logged_before_and_after(served: Served) -> None:
+    await force_primary_of(served.path, "b", revision=9)
+    assert served.node.forced == 1
+    (asked,) = lines_of(served.node.logged)
+    assert datetime.fromisoformat(str(asked.pop("at"))) <= datetime.now(UTC)
+    assert asked.pop("before") == (await force_plan_of(served.path, "b"))["before"]
+    assert asked.pop("after") == (await force_plan_of(served.path, "b"))["after"]
+    assert asked == {
+        "uid": os.getuid(),
+        "outcome": "asked",
+        "decision": "force-primary",
+        "abandon": "b",
+        "revision": 9,
+        "epoch": 4,
+    }
+    log = served.node.decisions
+    assert [line["outcome"] for line in lines_of(log.read_text())] == ["asked", "done"]
+    assert log.stat().st_mode & 0o777 == 0o600
+    served.node.refusal = FailedError("the arbiter is away")
+    with pytest.raises(FailedError, match="the arbiter is away"):
+        await force_primary_of(served.path, "b", revision=9)
+    outcomes = [line["outcome"] for line in lines_of(log.read_text())]
+    assert outcomes == ["asked", "done", "asked", "failed: the arbiter is away"]
+
+
+async def test_a_record_that_was_not_shown_is_not_forced(served: Served) -> None:
+    with pytest.raises(FailedError, match="the record has changed since it was shown"):
+        await force_primary_of(served.path, "b", revision=8)
+    assert not served.node.decisions.exists()
+
+
+async def test_what_cannot_be_logged_is_not_forced(served: Served) -> None:
+    served.node.decisions.mkdir()
+    with pytest.raises(FailedError, match=DECISIONS_FILE):
+        await force_primary_of(served.path, "b", revision=9)
+    assert not served.node.forced
+
+
 async def test_several_requests_on_one_connection(served: Served) -> None:
     answers = await converse(served.path, b'{"request": "status"}\n{"request": "switchover"}\n')
     assert [json.loads(line)["ok"] for line in answers.splitlines()] == [True, True]
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"status", b"[]", b"7", b'{"request": "reboot"}', b'{"request": []}', b"\xff\xfe"]
+    "line",
+    [
+        b"",
+        b"status",
+        b"[]",
+        b"7",
+        b'{"request": "reboot"}',
+        b'{"request": []}',
+        b"\xff\xfe",
+        b'{"request": "plan-force"}',
+        b'{"request": "plan-force", "abandon": 7}',
+        b'{"request": "force-primary", "abandon": "b"}',
+        b'{"request": "force-primary", "abandon": "b", "revision": "9"}',
+    ],
 )
 async def test_anything_else_is_answered_with_what_there_is(served: Served, line: bytes) -> None:
     answer = json.loads(await converse(served.path, line + b"\n"))

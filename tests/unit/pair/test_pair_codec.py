@@ -14,7 +14,7 @@ offsets = st.integers(0, OFFSET_MAX)
 sizes = st.integers(1, WRITE_BYTES_MAX)
 proposals = st.text("0123456789abcdef", min_size=32, max_size=32)
 
-WRITES = st.builds(msg.MirrorWrite, epoch=u64, sequence=u64, previous=u64, offset=offsets, size=sizes)
+WRITES = st.builds(msg.MirrorWrite, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
 COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Standing: st.builds(msg.Standing, epoch=u64, revision=u64, phase=st.sampled_from(Phase), partner=u64),
@@ -24,7 +24,11 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Probe: st.builds(msg.Probe, epoch=u64, number=u64),
     msg.ProbeReply: st.builds(msg.ProbeReply, epoch=u64, number=u64),
     msg.ResyncStart: st.builds(msg.ResyncStart, epoch=u64, revision=u64),
-    msg.ResyncReady: st.builds(msg.ResyncReady, epoch=u64),
+    msg.ResyncReady: st.builds(msg.ResyncReady, epoch=u64, base_epoch=u64),
+    msg.OwnRange: st.builds(
+        msg.OwnRange, epoch=u64, offset=st.integers(0, 1 << 56), size=st.integers(min_value=1, max_value=1 << 56)
+    ),
+    msg.ResyncBase: st.builds(msg.ResyncBase, epoch=u64, base_epoch=u64),
     msg.Compare: st.builds(
         msg.Compare, epoch=u64, sequence=u64, offset=offsets, size=sizes, digest=st.binary(min_size=32, max_size=32)
     ),
@@ -92,7 +96,7 @@ def test_a_slot_of_another_size_is_refused(size: int) -> None:
         decode(b"\x04" * size)
 
 
-@pytest.mark.parametrize("kind", [0, 21, 255])
+@pytest.mark.parametrize("kind", [0, 23, 255])
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown-type"):
         decode(bytes([kind]) + bytes(SLOT_BYTES - 1))
@@ -125,7 +129,7 @@ def test_a_truth_value_is_0_or_1(truth: int) -> None:
 )
 def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
     for spoken in (
-        Pushed(msg.MirrorWrite(1, 1, 0, offset, size), 0),
+        Pushed(msg.MirrorWrite(1, 1, 0, 1, offset, size), 0),
         Pushed(msg.CopyData(1, 1, offset, size), 0),
         msg.Compare(1, 1, offset, size, bytes(32)),
     ):
@@ -133,7 +137,7 @@ def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
             decode(encode(spoken))
 
 
-@pytest.mark.parametrize("message", [msg.MirrorWrite(1, 1, 0, 0, 512), msg.CopyData(1, 1, 0, 512)])
+@pytest.mark.parametrize("message", [msg.MirrorWrite(1, 1, 0, 1, 0, 512), msg.CopyData(1, 1, 0, 512)])
 def test_a_message_with_data_is_not_sent_without_its_place(message: msg.MirrorWrite | msg.CopyData) -> None:
     with pytest.raises(LocalProtocolError):
         encode(message)

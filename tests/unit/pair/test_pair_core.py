@@ -56,21 +56,30 @@ def metadata_of(node: str, record: Record, revision: int, copy: Copy = Copy.MEMB
 
 @attrs.define(eq=False)
 class Node:
-    """One core between the test and nothing. ``feed`` also checks what is true of every step."""
+    """One core between the test and a disk that has everything marked, or ``dirty``.
+
+    ``feed`` also checks what is true of every step.
+    """
 
     state: PairState
     ordered: tuple[act.Action, ...]
+    dirty: tuple[int, int] = (0, SIZE)
 
     @classmethod
     def boots(cls, me: str, metadata: Metadata) -> "Node":
         peer = "b" if me == "a" else "a"
-        return cls(*boot(me=me, peer=peer, incarnation=ord(me), size_bytes=SIZE, metadata=metadata))
+        return cls(*boot(me=me, peer=peer, incarnation=ord(me), size_bytes=SIZE, metadata=metadata, marked_from=None))
 
     def feed(self, event: ev.Event) -> "Node":
         before = self.state
         self.state, self.ordered = step_pair(before, event)
         assert step_pair(before, event) == (self.state, self.ordered)
         hash(self.state)
+        for search in self.all(act.FindDirty):
+            ordered = self.ordered
+            start = max(search.offset, self.dirty[0])
+            self.feed(ev.DirtyFound(search.search, start, max(0, sum(self.dirty) - start)))
+            self.ordered = ordered + self.ordered
         return self
 
     def hear(self, *said: msg.Message) -> "Node":
@@ -149,14 +158,14 @@ def copying() -> Node:
     """``a`` has begun to copy its volume to ``b``."""
     node = alone().feed(ev.SessionUp(PEER)).hear(standing(3, Phase.OUTDATED))
     assert node.said == [msg.ResyncStart(3, 3)]
-    return node.hear(msg.ResyncReady(3), standing(3, Phase.RESYNCING))
+    return node.hear(msg.ResyncReady(3, 0), standing(3, Phase.RESYNCING))
 
 
 def admitting() -> Node:
     """``a`` has copied everything to ``b`` and waits for its seal."""
     node = copying()
-    while node.phase is Phase.ALONE:
-        node.hear(msg.Compared(3, node.one(act.SendCompare).sequence, equal=True))
+    for compare in node.all(act.SendCompare):
+        node.hear(msg.Compared(3, compare.sequence, equal=True))
     assert node.said == [msg.Seal(3), standing(3, Phase.ADMITTING)]
     return node
 
@@ -395,21 +404,21 @@ def test_a_flush_waits_for_all_before_it_and_all_behind_it_wait_for_it() -> None
 
 
 def test_the_secondary_executes_a_write_and_answers_once_it_is_durable() -> None:
-    node = following().hear(msg.MirrorWrite(4, 9, 0, 0, BLOCK))
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK))
     assert node.one(act.StoreMirrored).sequence == 9
     assert node.said == []
     assert node.feed(ev.Stored(9)).said == [msg.Applied(4, 9)]
 
 
 def test_the_secondary_executes_no_write_behind_one_that_it_has_not_seen() -> None:
-    node = following().hear(msg.MirrorWrite(4, 9, 8, 0, BLOCK))
+    node = following().hear(msg.MirrorWrite(4, 9, 8, 9, 0, BLOCK))
     assert not node.ordered
     assert node.state.last_sequence == 0
 
 
 @pytest.mark.parametrize("epoch", [3, 5])
 def test_a_message_of_another_epoch_is_refused_by_name_and_not_executed(epoch: int) -> None:
-    for message in (msg.MirrorWrite(epoch, 9, 0, 0, BLOCK), msg.Probe(epoch, 1), msg.HandoverPrepare(epoch, 1)):
+    for message in (msg.MirrorWrite(epoch, 9, 0, 9, 0, BLOCK), msg.Probe(epoch, 1), msg.HandoverPrepare(epoch, 1)):
         node = following().hear(message)
         assert node.said == [msg.Refused(4, epoch)]
         assert not node.all(act.StoreMirrored)
@@ -514,7 +523,7 @@ def test_operations_that_come_meanwhile_are_held_by_the_primary_and_refused_by_t
 
 
 def test_a_secondary_that_takes_over_first_ends_what_it_writes_for_the_old_primary() -> None:
-    node = following().hear(msg.MirrorWrite(4, 9, 0, 0, BLOCK)).lost(ev.Loss.GOODBYE).wins().persisted()
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK)).lost(ev.Loss.GOODBYE).wins().persisted()
     assert node.phase is Phase.SECURING
     assert not node.write(1).all(act.StoreWrite)
     assert node.feed(ev.Stored(9)).phase is Phase.ALONE
@@ -557,8 +566,19 @@ def test_a_flap_is_resumed_once_both_say_so() -> None:
     assert secondary.phase is Phase.FOLLOWING
 
 
+def test_a_resumption_counts_although_the_secondary_had_said_that_it_claims() -> None:
+    """Its claim was refused: without this both wait for ever, connected."""
+    primary = suspended_primary().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.CLAIMING, ord("a")))
+    assert primary.hear(msg.Resumed(4, 0)).phase is Phase.MIRRORING
+
+
+def test_a_resumption_by_another_process_does_not_count() -> None:
+    primary = suspended_primary().feed(ev.SessionUp(PEER + 1)).hear(standing(4, Phase.SUSPENDED, ord("a")))
+    assert primary.hear(msg.Resumed(4, 0)).phase is not Phase.MIRRORING
+
+
 def test_a_secondary_resumes_once_nothing_is_running_on_its_disk() -> None:
-    node = following().hear(msg.MirrorWrite(4, 9, 0, 0, BLOCK)).lost().feed(ev.SessionUp(PEER))
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK)).lost().feed(ev.SessionUp(PEER))
     assert node.hear(standing(4, Phase.SUSPENDED, ord("b"))).phase is Phase.SUSPENDED
     node.feed(ev.Stored(9))
     assert node.said[0] == msg.Resumed(4, 9)
@@ -630,22 +650,24 @@ def test_a_target_persists_that_it_is_overwritten_before_the_first_range() -> No
     node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, 3))
     assert node.one(act.Persist).metadata.copy is Copy.RESYNCING
     assert node.said == []
-    assert node.persisted().said == [msg.ResyncReady(3), standing(3, Phase.RESYNCING)]
+    node.persisted()
+    assert (node.one(act.SendReady), node.said) == (act.SendReady(3, 1), [standing(3, Phase.RESYNCING)])
 
 
 def test_a_range_is_clean_after_the_durable_answer_of_the_target() -> None:
     node = copying()
-    compare = node.one(act.SendCompare)
-    node.hear(msg.Compared(3, compare.sequence, equal=False))
-    assert node.one(act.PushCopy).sequence == compare.sequence
-    assert not node.all(act.SendCompare)
-    assert node.hear(msg.Applied(3, compare.sequence)).one(act.SendCompare).offset == COPY_CHUNK_BYTES
+    first, second = node.all(act.SendCompare)
+    node.hear(msg.Compared(3, first.sequence, equal=False))
+    assert node.one(act.PushCopy).sequence == first.sequence
+    assert not node.all(act.ClearDirty)
+    assert node.hear(msg.Applied(3, first.sequence)).one(act.ClearDirty).offset == first.offset
+    assert node.hear(msg.Compared(3, second.sequence, equal=True)).one(act.ClearDirty).offset == second.offset
 
 
 def test_the_answer_to_a_comparison_is_heard_once_and_only_for_a_range_under_copy() -> None:
     node = copying()
-    compare = node.one(act.SendCompare)
-    node.write(1, COPY_CHUNK_BYTES)
+    compare, other = node.all(act.SendCompare)
+    node.hear(msg.Compared(3, other.sequence, equal=True)).write(1, COPY_CHUNK_BYTES)
     assert not node.hear(msg.Compared(3, node.one(act.StoreWrite).sequence, equal=False)).all(act.PushCopy)
     assert node.hear(msg.Compared(3, compare.sequence, equal=False)).all(act.PushCopy)
     assert not node.hear(msg.Compared(3, compare.sequence, equal=False)).ordered
@@ -661,14 +683,16 @@ def test_a_disk_that_failed_is_written_whole_whatever_it_reads() -> None:
 
 
 def test_a_write_goes_to_both_below_the_cursor_and_waits_for_the_range_under_copy() -> None:
-    node = copying()
-    compare = node.one(act.SendCompare)
-    assert not node.write(1).all(act.StoreWrite)
-    assert not node.write(2, COPY_CHUNK_BYTES).all(act.PushWrite), "not copied yet: the copy will carry it"
+    node = alone()
+    node.dirty = (0, BLOCK)
+    node.write(1, COPY_CHUNK_BYTES)
     above = node.one(act.StoreWrite).sequence
+    node.feed(ev.SessionUp(PEER)).hear(standing(3, Phase.OUTDATED), msg.ResyncReady(3, 3))
+    compare = node.one(act.SendCompare)
+    assert not node.write(2).all(act.StoreWrite)
     node.hear(msg.Compared(3, compare.sequence, equal=True))
     below = node.one(act.PushWrite).sequence
-    assert node.feed(ev.Stored(below)).answers == {1: Outcome.DONE}, (
+    assert node.feed(ev.Stored(below)).answers == {2: Outcome.DONE}, (
         "a sole member's client does not wait for the target"
     )
     assert not node.all(act.SendCompare), "the next range waits for the write in it"
@@ -771,7 +795,7 @@ def test_the_secondary_takes_the_role_once_it_has_persisted_it() -> None:
 
 
 def test_a_secondary_prepares_once_it_has_written_everything() -> None:
-    node = following().hear(msg.MirrorWrite(4, 9, 0, 0, BLOCK), msg.HandoverPrepare(4, 1))
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK), msg.HandoverPrepare(4, 1))
     assert not node.all(act.Persist)
 
 
@@ -847,7 +871,7 @@ def test_a_phase_that_the_table_does_not_allow_raises() -> None:
 
 def test_a_second_swap_beside_one_under_way_raises() -> None:
     node = suspended_primary().fires(ev.Timer.CLAIM)
-    with pytest.raises(LocalProtocolError, match="no other swap"):
+    with pytest.raises(LocalProtocolError, match="a swap under way"):
         Step(node.state).propose(primary="a", members=("a",))
 
 
@@ -861,7 +885,7 @@ def test_an_ended_node_takes_every_event_and_orders_nothing_but_refusals() -> No
         ev.TimerFired(ev.Timer.RECORD_POLL),
         ev.TimerFired(ev.Timer.CLAIM),
         ev.RecordRead(attrs.evolve(FIRST, epoch=9), 9),
-        ev.Received(msg.MirrorWrite(4, 9, 0, 0, BLOCK)),
+        ev.Received(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK)),
     )
     node = mirroring().feed(ev.StopAsked("asked"))
     for event in events:

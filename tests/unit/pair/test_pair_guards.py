@@ -39,7 +39,9 @@ def started(me: str, record: Record, revision: int, copy: Copy = Copy.MEMBER) ->
         copy=copy,
     )
     peer = "b" if me == "a" else "a"
-    return boot(me=me, peer=peer, incarnation=ord(me), size_bytes=2 * COPY_CHUNK_BYTES, metadata=metadata)[0]
+    return boot(
+        me=me, peer=peer, incarnation=ord(me), size_bytes=2 * COPY_CHUNK_BYTES, metadata=metadata, marked_from=None
+    )[0]
 
 
 def feed(state: PairState, *fed: ev.Event) -> tuple[PairState, list[act.Action]]:
@@ -122,10 +124,12 @@ def copying() -> tuple[PairState, int]:
     """``a`` copies to ``b``; the sequence of the range that is being compared."""
     said = (
         msg.Standing(3, 3, Phase.OUTDATED, 0),
-        msg.ResyncReady(3),
+        msg.ResyncReady(3, 0),
         msg.Standing(3, 3, Phase.RESYNCING, 0),
     )
     state, ordered = feed(alone(), ev.SessionUp(PEER), *(ev.Received(each) for each in said))
+    (search,) = [action for action in ordered if isinstance(action, act.FindDirty)]
+    state, ordered = feed(state, ev.DirtyFound(search.search, 0, 2 * COPY_CHUNK_BYTES))
     (compare,) = [action for action in ordered if isinstance(action, act.SendCompare)]
     return state, compare.sequence
 

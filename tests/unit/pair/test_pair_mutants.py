@@ -8,7 +8,8 @@ epoch cannot come in a session whose operations were drained at each change of t
 secondary that took over: it has lost the session first. An unknown swap taken as lost makes a node wait and claim on
 the same revision, where only one of the two swaps can win. A push out of the order of the sequences shows after two
 flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
-after. ``test_pair_core`` holds the core to these rules.
+after. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
+the order to mark everything and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these rules.
 """
 
 from collections.abc import Callable
@@ -22,22 +23,27 @@ from ctlha_trio.pair import (
     Operation,
     OperationKind,
     Outcome,
+    PairState,
     Phase,
+    Plan,
     Record,
     SwapOutcome,
     _admission as admission,
     _arbitration as arbitration,
     _core as core,
+    _force as force,
     _handover as handover,
     _membership as membership,
     _phase as phases,
     _service as service,
     _sessions as sessions,
+    actions as act,
     events as ev,
     messages as msg,
 )
-from ctlha_trio.pair._state import Flight, Stage
+from ctlha_trio.pair._state import Flight, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core_node import SimulatedNode
 from ctlha_trio.testing._core_trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core_world import CoreWorld
 
@@ -157,7 +163,7 @@ def takes_an_unknown_swap_as_won(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.WON)
 
 
-@mutant("cut", "fail_arbiter", "apply_late", clocks=EARLY)
+@mutant("cut", "fail_arbiter", "apply_late")
 def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.REFUSED)
 
@@ -352,6 +358,145 @@ def serves_on_while_it_admits(patch: Patch) -> None:
     patch.setattr(service, "SERVING", phases.SERVING | {Phase.ADMITTING})
 
 
+# What may differ.
+
+
+def orders(patch: Patch, change: Callable[[act.Action], act.Action | None]) -> None:
+    """Every order is changed, or (None) not given."""
+    plain = Step.do
+
+    def do(step: Step, action: act.Action) -> None:
+        changed = change(action)
+        if changed is not None:
+            plain(step, changed)
+
+    patch.setattr(Step, "do", do)
+
+
+def goes_alone_without(patch: Patch, forgotten: Callable[[PairState], PairState]) -> None:
+    plain = membership.secure
+
+    def secure(step: Step) -> None:
+        whole = step.state
+        step.state = forgotten(whole)
+        marked = step.state.may_differ
+        step.state = whole
+        plain(step)
+        step.actions[:] = [
+            attrs.evolve(action, ranges=marked) if isinstance(action, act.Track) else action for action in step.actions
+        ]
+
+    patch.setattr(membership, "secure", secure)
+
+
+@mutant("cut", clocks=EARLY)
+def goes_alone_without_marking_its_own_writes(patch: Patch) -> None:
+    goes_alone_without(patch, lambda state: attrs.evolve(state, flights=()))
+
+
+@mutant("cut", "crash", clocks=EARLY)
+def takes_over_without_marking_what_it_was_sent(patch: Patch) -> None:
+    goes_alone_without(patch, lambda state: attrs.evolve(state, unsettled=()))
+
+
+@mutant("cut", "crash", clocks=EARLY)
+def forgets_what_it_was_sent_before_the_primary_has_it(patch: Patch) -> None:
+    plain = service.mirror_write
+    patch.setattr(
+        service, "mirror_write", lambda step, message: plain(step, attrs.evolve(message, settled=message.sequence))
+    )
+
+
+@mutant("cut", clocks=EARLY)
+def marks_nothing_when_it_loses_the_role(patch: Patch) -> None:
+    plain = service.drop_flights
+
+    def drop_flights(step: Step, started: Outcome) -> None:
+        ordered = len(step.actions)
+        plain(step, started)
+        step.actions[ordered:] = [each for each in step.actions[ordered:] if not isinstance(each, act.MarkDirty)]
+
+    patch.setattr(service, "drop_flights", drop_flights)
+
+
+@mutant("cut", "crash", clocks=EARLY)
+def ignores_what_the_target_names(patch: Patch) -> None:
+    patch.setattr(admission, "own_range", lambda *_: None)
+
+
+@mutant("crash")
+def ignores_the_activity_log(patch: Patch) -> None:
+    patch.setattr(SimulatedNode, "recover", lambda node: node.marks.base_epoch)
+
+
+@mutant("crash")
+def marks_its_writes_only_after_it_has_served(patch: Patch) -> None:
+    held: list[act.Track] = []
+
+    def change(action: act.Action) -> act.Action | None:
+        if isinstance(action, act.Track):
+            held.append(action)
+            return None
+        return action
+
+    orders(patch, change)
+    plain = service.stored
+
+    def stored(step: Step, event: ev.Stored) -> None:
+        plain(step, event)
+        if held and step.state.phase is Phase.ALONE:
+            step.actions.append(held.pop())
+
+    patch.setattr(service, "stored", stored)
+
+
+@mutant("cut")
+def takes_a_mark_away_once_the_range_is_sent(patch: Patch) -> None:
+    plain = service._start
+
+    def start(step: Step, flight: Flight) -> None:
+        plain(step, flight)
+        step.actions.extend(
+            act.ClearDirty(each.offset, each.size) for each in tuple(step.actions) if isinstance(each, act.SendCompare)
+        )
+
+    patch.setattr(service, "_start", start)
+
+
+@mutant("cut", "fail_arbiter")
+def forgets_its_marks_before_the_target_is_a_member(patch: Patch) -> None:
+    plain = admission.found
+
+    def found(step: Step, event: ev.DirtyFound) -> None:
+        plain(step, event)
+        if step.state.resync and step.state.resync.cursor == step.state.size_bytes:
+            step.do(act.StopTracking())
+
+    patch.setattr(admission, "found", found)
+
+
+@mutant("fail_disk", "cut")
+def copies_a_part_although_the_bases_differ(patch: Patch) -> None:
+    plain = admission.ready
+    patch.setattr(
+        admission,
+        "ready",
+        lambda step, message: plain(step, attrs.evolve(message, base_epoch=step.state.base_epoch)),
+    )
+
+
+@mutant("cut", "crash")
+def looks_past_a_write_under_way(patch: Patch) -> None:
+    plain = admission.found
+
+    def found(step: Step, event: ev.DirtyFound) -> None:
+        resync = step.state.resync
+        step.change(resync=resync and attrs.evolve(resync, unseen=()))
+        plain(step, event)
+
+    patch.setattr(admission, "found", found)
+
+
 # Handover.
 
 
@@ -392,6 +537,79 @@ def trusts_a_failed_copy(patch: Patch) -> None:
         plain(step, record, revision, why)
 
     patch.setattr(membership, "decide", decide)
+
+
+# What a person forces.
+
+
+@mutant("force_primary", "crash")
+def forces_within_the_line(patch: Patch) -> None:
+    def fork(self: Record, *, primary: str, lineage: str, proposal: str) -> Record:
+        return self.succeed(primary=primary, members=(primary,), proposal=proposal)
+
+    patch.setattr(Record, "fork", fork)
+
+
+@mutant("force_primary", "crash")
+def forces_a_node_that_hears_the_other(patch: Patch) -> None:
+    plain = force.plan_force
+
+    def plan_force(state: PairState, abandon: str, lineage: str) -> Plan:
+        return plain(attrs.evolve(state, session=0), abandon, lineage)
+
+    patch.setattr(force, "plan_force", plan_force)
+
+
+@mutant("force_primary", "crash")
+def forces_a_half_overwritten_copy(patch: Patch) -> None:
+    patch.setattr(force, "_WHOLE", frozenset(Copy))
+
+
+@mutant("force_primary", "crash", "slow_arbiter")
+def forces_without_a_compare(patch: Patch) -> None:
+    """Whatever the record has become, the swap is tried again on that."""
+    plain = arbitration._resolve
+
+    def resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) -> None:
+        if step.state.forcing and not attempt.calling and record.proposal != attempt.record.proposal:
+            step.change(swap=None, record=record, revision=revision)
+            step.swap(record.fork(primary=step.state.me, lineage="forced", proposal=step.state.next_proposal))
+        else:
+            plain(step, attempt, record, revision)
+
+    patch.setattr(arbitration, "_resolve", resolve)
+
+
+@mutant("force_primary", "crash")
+def serves_what_was_forced_before_it_is_persisted(patch: Patch) -> None:
+    plain = membership.secure
+
+    def secure(step: Step) -> None:
+        plain(step)
+        if step.state.record is not None and step.state.record.ancestors:
+            step.change(stage=Stage.DRAINING)
+
+    patch.setattr(membership, "secure", secure)
+
+
+@mutant("force_primary", "crash")
+def an_abandoned_copy_believes_itself(patch: Patch) -> None:
+    plain = membership.decide
+
+    def decide(step: Step, record: Record, revision: int, why: str) -> None:
+        abandoned = step.state.metadata.lineage in record.ancestors and step.state.me not in record.members
+        if abandoned and step.state.metadata.copy is Copy.MEMBER:
+            step.change(record=record, revision=revision)
+            membership.claim(step, "this copy has everything")
+        else:
+            plain(step, record, revision, why)
+
+    patch.setattr(membership, "decide", decide)
+
+
+@mutant("force_primary", "crash")
+def stops_at_a_line_that_it_was_forced_to(patch: Patch) -> None:
+    patch.setattr(membership, "_was_forced", lambda *_: False)
 
 
 # The arbiter, clocks, and sessions of before.

@@ -171,7 +171,7 @@ async def execute(store: BlockStore, step: Step) -> None:
         case Stop():
             await store.stop_tracking()
         case Mark():
-            await store.mark_dirty(step.offset, step.size)
+            await store.mark_dirty([(step.offset, step.size)])
         case Clear():
             store.clear(step.offset, step.size)
         case CloseExtents():

@@ -366,15 +366,13 @@ async def test_tracking_marks_what_is_written_and_nothing_else_over_a_restart() 
     file = MemoryFile()
     async with running(file) as store:
         await store.write(0, b"before")
-        with pytest.raises(InvalidError, match="from which epoch"):
-            await store.mark_dirty(0, 1)
         assert (store.base_epoch, store.is_tracking, store.dirty_bytes) == (None, False, 0)
         with pytest.raises(InvalidError, match="is not between"):
             await store.start_tracking(-1)
         await store.start_tracking(4)
         await store.write(DIRTY_BYTES, b"x")
         await store.repair(3 * DIRTY_BYTES, bytes(BLOCK_BYTES))
-        await store.mark_dirty(5 * DIRTY_BYTES, 1)
+        await store.mark_dirty([(5 * DIRTY_BYTES, 1)])
         await store.close_extents()
     async with running(file) as store:
         assert (store.base_epoch, store.is_tracking, store.crash_extents) == (4, True, ())

@@ -73,7 +73,7 @@ def test_marked_and_cleared_as_a_set_of_units(changes: list[tuple[bool, tuple[in
     loaded.load(bytes(disk) if changes else b"".join(page for _, page in bitmap.take_changed()), 3)
     for each in (bitmap, loaded):
         assert units(each) == expected
-        assert each.dirty_bytes == sum(size for _, size in each.ranges())
+        assert each.dirty_bytes_from(0) == sum(size for _, size in each.ranges())
         for start in (0, 5 * DIRTY_BYTES + 1, PAGE_VOLUME, SIZE_BYTES - 1):
             later = {unit for unit in expected if unit >= start // DIRTY_BYTES}
             assert sum(-(-size // DIRTY_BYTES) for _, size in each.ranges(start)) == len(later)
@@ -104,7 +104,12 @@ def test_bitmap_out_of_use_says_nothing() -> None:
     bitmap = in_use()
     bitmap.mark(0, SIZE_BYTES)
     bitmap.forget()
-    assert (bitmap.base_epoch, bitmap.dirty_bytes, list(bitmap.ranges()), bitmap.take_changed()) == (None, 0, [], [])
+    assert (bitmap.base_epoch, bitmap.dirty_bytes_from(0), list(bitmap.ranges()), bitmap.take_changed()) == (
+        None,
+        0,
+        [],
+        [],
+    )
 
 
 def test_ranges_are_as_they_are_when_asked_for() -> None:

@@ -1,10 +1,11 @@
 """The pair in one process: that its faults are those of the world, and that it notices what a test must not miss."""
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import DisconnectError, FailedError, InvalidError
+from ctlha_trio._errors import ArbiterError, DisconnectError, FailedError, InvalidError
 from ctlha_trio._vocabulary import (
     ctl_ha_channel,
     ctl_ha_comp_status,
@@ -13,6 +14,7 @@ from ctlha_trio._vocabulary import (
     ctl_ha_state,
 )
 from ctlha_trio.ha import Node
+from ctlha_trio.pair import SwapOutcome
 from ctlha_trio.store import BLOCK_BYTES as STORE_BLOCK_BYTES
 from ctlha_trio.testing import CallKind, Moment, open_pair
 
@@ -141,3 +143,69 @@ async def test_slow_disk_takes_its_time(autojump_clock: MockClock) -> None:
         await pair.nodes["a"].volume.write(0, b"x" * STORE_BLOCK_BYTES)
         # The secondary's write and flush, the primary's meanwhile.
         assert trio.current_time() - began == pytest.approx(0.04)
+
+
+async def test_a_crashed_node_is_no_node_any_more_at_once(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        pair.crash("a")
+        assert "a" not in pair.nodes
+        began = trio.current_time()
+        await pair.wait_alone("b")
+        assert trio.current_time() > began, "it has to be noticed first"
+        new = await pair.restart("a")
+        await pair.wait_protected()
+        assert pair.nodes["a"] is new
+
+
+async def test_a_node_that_failed_once_is_waited_for_when_it_runs_again(autojump_clock: MockClock) -> None:
+    async def answer(component: ctl_ha_component) -> ctl_ha_comp_status:
+        return ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+
+    async def start(component: ctl_ha_component, _: ctl_ha_state) -> ctl_ha_comp_status:
+        if fails:
+            raise ValueError("boom")
+        return ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+
+    def components(node: Node) -> list[ctl_ha_component]:
+        return [ctl_ha_component("moody", init=answer, start=start, quiesce=answer)] if node.config.node == "b" else []
+
+    fails = True
+    async with open_pair(size_bytes=1 << 16, start=False, components=components) as pair:
+        for name in ("a", "b"):
+            await pair.start(name)
+        with pytest.raises(FailedError, match="boom"):
+            await pair.wait_protected()
+        assert list(pair.failures) == ["b"]
+        fails = False
+        await pair.restart("b")
+        await pair.wait_protected()
+        assert list(pair.failures) == ["b"], "what happened is not forgotten"
+
+
+async def test_what_cannot_be_asked_of_a_pair_is_refused_at_once(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        for wrong in (pair.restart("a"), pair.start("a"), pair.start("c"), pair.stop("c"), pair.wait_serving("c")):
+            with pytest.raises(InvalidError, match=r"node a runs|no node 'c'"):
+                await wrong
+        with pytest.raises(InvalidError, match="no node 'c'"):
+            pair.crash("c")
+        await pair.stop("b")
+        with pytest.raises(InvalidError, match="b is down"):
+            await pair.stop("b")
+        await pair.restart("b")
+        await pair.wait_protected()
+    for late in (pair.wait_protected(), pair.start("a")):
+        with pytest.raises(InvalidError, match="its block has ended"):
+            await late
+
+
+async def test_a_dead_nodes_clean_up_does_not_reach_the_arbiter(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        seams, before = pair.seams("a"), await pair.arbiter.read()
+        pair.crash("a")
+        answer = await seams.arbiter.cas(before.revision, attrs.evolve(before.record, primary="b"))
+        assert answer.outcome is SwapOutcome.REFUSED
+        with pytest.raises(ArbiterError):
+            await seams.arbiter.read()
+        assert seams.arbiter.identity == pair.arbiter.identity
+        assert pair.record == before.record

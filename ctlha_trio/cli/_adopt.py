@@ -1,0 +1,139 @@
+"""``ctlha adopt-arbiter``: gives an arbiter that is new, or went back, the record that follows on a node's copy."""
+
+import os
+import secrets
+from pathlib import Path
+
+import attrs
+import click
+import trio
+
+from ctlha_trio._errors import ConfigError, FailedError
+from ctlha_trio.arbiter import CreatedRecord, create_etcd_record, create_sqlite_arbiter
+from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
+from ctlha_trio.cli._statement import check_statement, require_statement
+from ctlha_trio.cli._stopped_node import Decision, divergence, find_arbiter, read_metadata, require_stopped
+from ctlha_trio.pair import Copy, Metadata, Record, SwapOutcome
+from ctlha_trio.seams import Arbiter, ThreadDisk, TrioClock, Versioned
+from ctlha_trio.store import BlockStore
+
+
+async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run: bool) -> int:
+    """Write a record that names this node alone, of a new line, and bind this node's copy to it.
+
+    ``FailedError`` if nothing is wrong with the arbiter, or if this node's copy did not count when it was last used.
+    """
+    loaded = load_config(file)
+    peer = loaded.content.peer.node
+    if abandon != peer:
+        raise ConfigError("--abandon", "", f"the other node is {peer}, not {abandon}")
+    check_statement(abandon, statement)
+    await require_stopped(loaded)
+    metadata = await read_metadata(loaded, ThreadDisk())
+    arbiter = await find_arbiter(loaded)
+    found = await arbiter.read() if arbiter else None
+    if arbiter and found and not divergence(metadata, peer, arbiter.identity, found):
+        raise FailedError(f"nothing is wrong with the arbiter: start node {metadata.node}")
+    record = _successor(metadata, found.record if found else None)
+    click.echo(_describe(metadata, found, record, abandon))
+    if dry_run:
+        click.echo("nothing was changed: --dry-run")
+        return 0
+    require_statement(abandon, statement)
+    decision = Decision(
+        loaded,
+        {
+            "decision": "adopt-arbiter",
+            "abandon": abandon,
+            "epoch": metadata.epoch,
+            "revision": found.revision if found else 0,
+            "before": found.record if found else None,
+            "after": record,
+            "copy": metadata,
+        },
+    )
+    await decision.log("asked")
+    written = await _swap(arbiter, found, record) if arbiter and found else await _create(loaded, record)
+    # Behind the record: cut off here, the node still does not start, and the command can be given again.
+    await _bind(loaded, metadata, record, written)
+    await decision.log("done")
+    click.echo(f"done; start it: ctlha node {file}")
+    return 0
+
+
+def _successor(metadata: Metadata, record: Record | None) -> Record:
+    """The first record of a new line: newer than all that the node and the arbiter know, and descending from both."""
+    node = metadata.node
+    if node not in metadata.members or metadata.copy not in {Copy.MEMBER, Copy.SEALED}:
+        raise FailedError(f"the copy of node {node} did not count when it was last used: take the other node's")
+    known = Record(
+        cluster=metadata.cluster,
+        resource=metadata.resource,
+        epoch=metadata.epoch,
+        lineage=metadata.lineage,
+        primary=metadata.primary,
+        members=metadata.members,
+        proposal="",
+    )
+    if record is not None:
+        ancestors = dict.fromkeys((*record.ancestors, record.lineage))
+        ancestors.pop(known.lineage, None)
+        known = attrs.evolve(known, epoch=max(known.epoch, record.epoch), ancestors=tuple(ancestors))
+    return known.fork(primary=node, lineage=secrets.token_hex(16), proposal=secrets.token_hex(16))
+
+
+async def _swap(arbiter: Arbiter, found: Versioned, record: Record) -> CreatedRecord:
+    answer = await arbiter.cas(found.revision, record)
+    if answer.outcome is not SwapOutcome.WON or answer.revision is None:
+        raise FailedError(f"the arbiter did not take it ({answer.outcome.value}); give the command again")
+    return CreatedRecord(arbiter.identity, answer.revision)
+
+
+async def _create(loaded: LoadedConfig, record: Record) -> CreatedRecord:
+    table = loaded.content.arbiter
+    if isinstance(table, SqliteTable):
+        return CreatedRecord(create_sqlite_arbiter(loaded.folder / table.sqlite, record), 1)
+    return await create_etcd_record(loaded.etcd_access(table), record)
+
+
+async def _bind(loaded: LoadedConfig, metadata: Metadata, record: Record, written: CreatedRecord) -> None:
+    """Let the copy know the new arbiter and its record, and let it forget the revisions of another."""
+    bound = attrs.evolve(
+        metadata,
+        arbiter=written.identity,
+        revision=written.revision,
+        epoch=record.epoch,
+        lineage=record.lineage,
+        primary=record.primary,
+        members=record.members,
+        copy=Copy.MEMBER,
+    )
+    path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
+    store = await BlockStore.open(ThreadDisk(), path, size_bytes=size_bytes, clock=TrioClock())
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.run)
+            await store.persist(bound)
+            nursery.cancel_scope.cancel()
+    finally:
+        store.close()
+
+
+def _describe(metadata: Metadata, found: Versioned | None, record: Record, abandon: str) -> str:
+    held = "nothing"
+    if found is not None:
+        held = (
+            f"epoch {found.record.epoch}, revision {found.revision}, lineage {found.record.lineage}, "
+            f"members {' '.join(found.record.members)}"
+        )
+    return "\n".join(
+        (
+            f"copy     node {metadata.node}: epoch {metadata.epoch}, revision {metadata.revision}, "
+            f"lineage {metadata.lineage}, members {' '.join(metadata.members)}",
+            f"arbiter  {held}",
+            f"         -> epoch {record.epoch}, a new lineage, members {metadata.node}",
+            f"node {metadata.node}: its copy becomes the volume",
+            f"node {abandon}: its copy is abandoned; there, ctlha resolve <its node.toml> --discard {abandon}",
+            f"lost: what node {abandon} has acknowledged alone since epoch {metadata.epoch}, if it has",
+        )
+    )

@@ -1,0 +1,127 @@
+"""``ctlha replace`` and ``ctlha resolve``: a copy that holds nothing, which the other node fills."""
+
+import os
+from pathlib import Path
+
+import click
+
+from ctlha_trio._errors import FailedError, StoreError
+from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._stopped_node import Decision, divergence, open_arbiter, read_metadata, require_stopped
+from ctlha_trio.pair import Copy, Metadata, Record
+from ctlha_trio.seams import Arbiter, ThreadDisk, Versioned
+from ctlha_trio.store import condemn_copy, create_store_file
+
+
+async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
+    """Make the backing file anew. It says that it holds nothing, so that it counts only when it was copied whole.
+
+    The record is not changed. ``ConfigError`` if it cannot be made here, ``FailedError`` if it would help nobody.
+    """
+    loaded = load_config(file)
+    _require_own(loaded, node)
+    await require_stopped(loaded)
+    if loaded.volume_path.exists():
+        raise loaded.fault("volume.file", f"{loaded.volume_path} exists and is not overwritten; move it away")
+    arbiter = await open_arbiter(loaded)
+    found = await arbiter.read()
+    _require_another_copy(loaded, found.record)
+    click.echo(_describe_record(found))
+    click.echo(f"node {node}: a new copy that holds nothing, {loaded.content.volume.size_bytes} bytes")
+    click.echo(_describe_source(loaded))
+    if dry_run:
+        click.echo("nothing was changed: --dry-run")
+        return 0
+    decision = _decision(loaded, "replace", found)
+    await decision.log("asked")
+    nothing = _nothing(loaded, arbiter, found)
+    create_store_file(os.fspath(loaded.volume_path), nothing, loaded.content.volume.size_bytes)
+    await decision.log("done")
+    click.echo(f"done; start it: ctlha node {file}")
+    return 0
+
+
+async def resolve_copy(file: Path, discard: str, dry_run: bool) -> int:
+    """Show a copy that has diverged and the record that it diverges from, and mark the copy as one that holds nothing.
+
+    ``FailedError`` if it has not diverged, or if no other copy counts.
+    """
+    loaded = load_config(file)
+    _require_own(loaded, discard)
+    await require_stopped(loaded)
+    disk = ThreadDisk()
+    metadata = await read_metadata(loaded, disk)
+    arbiter = await open_arbiter(loaded)
+    found = await arbiter.read()
+    why = divergence(metadata, loaded.content.peer.node, arbiter.identity, found)
+    click.echo(
+        f"copy     node {discard}: epoch {metadata.epoch}, revision {metadata.revision}, lineage {metadata.lineage}, "
+        f"members {' '.join(metadata.members)}, {metadata.copy.value}"
+    )
+    click.echo(_describe_record(found))
+    if not why:
+        raise FailedError(f"the copy of node {discard} has not diverged from the record: start the node")
+    _require_another_copy(loaded, found.record)
+    click.echo(f"node {discard}: {why}; its copy is discarded")
+    click.echo(_describe_source(loaded))
+    if dry_run:
+        click.echo("nothing was changed: --dry-run")
+        return 0
+    decision = _decision(loaded, "resolve", found, copy=metadata)
+    await decision.log("asked")
+    if not await condemn_copy(disk, os.fspath(loaded.volume_path), _nothing(loaded, arbiter, found)):
+        raise StoreError(f"{loaded.volume_path}: the mark could not be written")
+    await decision.log("done")
+    click.echo(f"done; start it: ctlha node {file}")
+    return 0
+
+
+def _require_own(loaded: LoadedConfig, node: str) -> None:
+    own = loaded.content.node
+    if node != own:
+        raise loaded.fault("node", f"is {own}; name that one, or the configuration of {node}")
+
+
+def _require_another_copy(loaded: LoadedConfig, record: Record) -> None:
+    node, peer = loaded.content.node, loaded.content.peer.node
+    if record.members == (node,):
+        raise FailedError(
+            f"no other copy counts than that of node {node}; to serve what node {peer} still has, on {peer}: "
+            f"ctlha force-primary <its node.toml> --abandon {node}"
+        )
+
+
+def _nothing(loaded: LoadedConfig, arbiter: Arbiter, found: Versioned) -> Metadata:
+    """Of a copy that knows the record, and that it holds nothing, even where the record still names its node."""
+    record = found.record
+    return Metadata(
+        cluster=record.cluster,
+        node=loaded.content.node,
+        resource=record.resource,
+        lineage=record.lineage,
+        arbiter=arbiter.identity,
+        epoch=record.epoch,
+        revision=found.revision,
+        primary=record.primary,
+        members=record.members,
+        copy=Copy.FAILED,
+    )
+
+
+def _decision(loaded: LoadedConfig, what: str, found: Versioned, **more: object) -> Decision:
+    record = found.record
+    known = {"epoch": record.epoch, "revision": found.revision, "before": record}
+    return Decision(loaded, {"decision": what, "node": loaded.content.node, **known, **more})
+
+
+def _describe_record(found: Versioned) -> str:
+    record = found.record
+    return (
+        f"record   unchanged: epoch {record.epoch}, revision {found.revision}, lineage {record.lineage}, "
+        f"primary {record.primary}, members {' '.join(record.members)}"
+    )
+
+
+def _describe_source(loaded: LoadedConfig) -> str:
+    peer = loaded.content.peer.node
+    return f"node {peer}: its copy is copied there whole; until then no other holds what was acknowledged"

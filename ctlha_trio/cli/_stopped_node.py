@@ -1,0 +1,80 @@
+"""A node that does not run, as its own files and the arbiter show it: for commands that change what it starts from."""
+
+import os
+
+import attrs
+import trio
+
+from ctlha_trio._errors import FailedError
+from ctlha_trio.arbiter import EtcdArbiter, SqliteArbiter
+from ctlha_trio.cli._config import LoadedConfig, SqliteTable
+from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, DecisionLog, is_answered
+from ctlha_trio.pair import Metadata, PairState, Phase, boot, events, step_pair
+from ctlha_trio.seams import Arbiter, Disk, TrioClock, Versioned
+from ctlha_trio.store import BlockStore
+
+OTHER_ARBITER = "other-arbiter"
+"""What is wrong with a copy that belongs to another arbiter's data. Such a node does not even start."""
+
+
+async def require_stopped(loaded: LoadedConfig) -> None:
+    """``FailedError`` if the node runs. A checkpoint."""
+    if await trio.to_thread.run_sync(is_answered, loaded.folder / STATUS_SOCKET):
+        raise FailedError(f"node {loaded.content.node} runs; stop it first")
+
+
+async def find_arbiter(loaded: LoadedConfig) -> Arbiter | None:
+    """The arbiter of the configuration, whichever data lies there; None if none does. A checkpoint.
+
+    ``ConfigError`` for data of another pair, ``ArbiterError`` if nobody can tell.
+    """
+    content = loaded.content
+    table = content.arbiter
+    if isinstance(table, SqliteTable):
+        path = loaded.folder / table.sqlite
+        if not path.exists():
+            return None
+        return await SqliteArbiter.open(path, cluster=content.cluster, resource=content.resource)
+    return await EtcdArbiter.discover(loaded.etcd_access(table), cluster=content.cluster, resource=content.resource)
+
+
+async def open_arbiter(loaded: LoadedConfig) -> Arbiter:
+    """As ``find_arbiter``; ``FailedError`` if there is none."""
+    arbiter = await find_arbiter(loaded)
+    if arbiter is None:
+        raise FailedError(f"the arbiter holds no record; what helps is ctlha adopt-arbiter {loaded.file}")
+    return arbiter
+
+
+async def read_metadata(loaded: LoadedConfig, disk: Disk) -> Metadata:
+    """What the node's backing file says of its copy. ``StoreError`` if a node has it open. A checkpoint."""
+    path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
+    store = await BlockStore.open(disk, path, size_bytes=size_bytes, clock=TrioClock())
+    store.close()
+    metadata = store.metadata
+    if (metadata.cluster, metadata.node) != (loaded.content.cluster, loaded.content.node):
+        raise loaded.fault("volume.file", f"belongs to node {metadata.node} of {metadata.cluster}")
+    return metadata
+
+
+def divergence(metadata: Metadata, peer: str, identity: str, found: Versioned) -> str:
+    """The reason for which a node with this copy would stop at this record; empty if it would go on."""
+    if metadata.arbiter != identity:
+        return OTHER_ARBITER
+    state: PairState = boot(
+        me=metadata.node, peer=peer, incarnation=1, size_bytes=1, metadata=metadata, marked_from=None
+    )[0]
+    state, _ = step_pair(state, events.RecordRead(found.record, found.revision))
+    return state.why if state.phase is Phase.STOPPED else ""
+
+
+@attrs.frozen
+class Decision:
+    """One decision and its lines in the log of the node."""
+
+    loaded: LoadedConfig
+    fields: dict[str, object]
+
+    async def log(self, outcome: str) -> None:
+        """Durable when this returns. ``StoreError`` if that cannot be. A checkpoint."""
+        await DecisionLog(self.loaded.folder / DECISIONS_FILE).append(outcome=outcome, **self.fields)

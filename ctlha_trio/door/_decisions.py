@@ -1,0 +1,51 @@
+"""What people decided, in a file that only grows: one JSON object a line."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from ctlha_trio._errors import StoreError
+from ctlha_trio.door._jsonable import jsonable
+
+DECISIONS_FILE: Final = "decisions.jsonl"
+"""In the node's folder."""
+
+
+@attrs.frozen
+class DecisionLog:
+    """The log of one node."""
+
+    path: Path
+
+    async def append(self, **fields: object) -> None:
+        """Add a line: the time, this process's user, and ``fields``, records too. Durable at the return. A checkpoint.
+
+        ``StoreError`` if it cannot be written; what it tells of is not to be done then.
+        """
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"at": at, "uid": os.getuid(), **fields}, default=jsonable).encode() + b"\n"
+        try:
+            await trio.to_thread.run_sync(self._append, line)
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
+
+    def _append(self, line: bytes) -> None:
+        created = not self.path.exists()
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(descriptor, line) != len(line):
+                raise OSError(0, "only a part of the line was written")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if created:
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)

@@ -1,0 +1,203 @@
+"""How long a returning node takes to be a member again: ``python tests/bench/resync_cost.py [FOLDER]``.
+
+Two whole nodes in one process, over a network in memory, each with its copy of 1 GiB in a file in FOLDER. Time counts
+from the moment at which the target is ready to be overwritten to the one at which it is a member. The cases:
+
+- in full: the source cannot know what differs, so everything is compared, and 1 % differs;
+- 1 % dirty: the same 1 %, in writes of 64 KiB all over the volume, marked by a source that served alone;
+- crash: the primary dies after it has written to each of the 256 extents that its activity log has room for.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import attrs
+import trio
+
+from ctlha_trio.arbiter import MemoryArbiter
+from ctlha_trio.ha import Node, NodeConfig, run_node
+from ctlha_trio.pair import Copy, Metadata, OperationKind, Outcome, Record
+from ctlha_trio.seams import MemoryNetwork, Seams, ThreadDisk, TrioClock
+from ctlha_trio.store import BlockStore, create_store_file
+
+MIB = 1 << 20
+SIZE_BYTES = 1024 * MIB
+WRITE_BYTES = 64 * 1024
+DIRTY_WRITES = SIZE_BYTES // 100 // WRITE_BYTES
+CRASH_EXTENTS = 256
+AT_ONCE = 8
+LOOK_S = 0.02
+
+
+@attrs.define(eq=False)
+class Pair:
+    """Two nodes that can be started and ended."""
+
+    folder: Path
+    nursery: trio.Nursery
+    random: Random = attrs.field(factory=lambda: Random(1))
+    network: MemoryNetwork = attrs.field(factory=MemoryNetwork)
+    arbiter: MemoryArbiter = attrs.field(init=False)
+    nodes: dict[str, Node] = attrs.field(factory=dict)
+    _scopes: dict[str, trio.CancelScope] = attrs.field(factory=dict)
+    _numbers: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        """Make both files, with the same random content."""
+        record = Record(
+            cluster="bench", resource="v", epoch=1, lineage="l", primary="a", members=("a", "b"), proposal="0"
+        )
+        self.arbiter = MemoryArbiter(record)
+        for name in record.members:
+            metadata = Metadata(
+                cluster="bench",
+                node=name,
+                resource="v",
+                lineage="l",
+                arbiter=self.arbiter.identity,
+                epoch=1,
+                revision=1,
+                primary="a",
+                members=record.members,
+                copy=Copy.MEMBER,
+            )
+            content = Random(2)
+            pieces = (content.randbytes(MIB) for _ in range(SIZE_BYTES // MIB))
+            create_store_file(self.path(name), metadata, SIZE_BYTES, pieces)
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+    async def start(self, name: str) -> None:
+        self.nodes[name] = await self.nursery.start(self._run, name)
+
+    async def _run(self, name: str, *, task_status: "trio.TaskStatus[Node]") -> None:
+        peer = "b" if name == "a" else "a"
+        config = NodeConfig(
+            cluster="bench",
+            node=name,
+            peer=peer,
+            resource="v",
+            listen=name,
+            peer_address=peer,
+            volume_path=self.path(name),
+            size_bytes=SIZE_BYTES,
+        )
+        seams = Seams(
+            clock=TrioClock(),
+            entropy=os.urandom,
+            disk=ThreadDisk(),
+            transport=self.network.transport(name),
+            arbiter=self.arbiter.client(),
+        )
+        with trio.CancelScope() as scope:
+            self._scopes[name] = scope
+            await run_node(config, seams, task_status=task_status)
+        del self.nodes[name]
+
+    async def end(self, name: str, *, cleanly: bool) -> None:
+        if cleanly:
+            self.nodes[name].stop("bench")
+        else:
+            self._scopes[name].cancel(reason="crash")
+            self.network.reset("a", "b")
+        await self._until(lambda: name not in self.nodes)
+
+    async def protected(self) -> None:
+        await self._until(lambda: [n.status().verdict for n in self.nodes.values()] == ["protected"] * 2)
+
+    async def serves(self, name: str) -> None:
+        await self._until(lambda: self.nodes[name].status().role == "primary")
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 (what a status says has no event)
+            await trio.sleep(LOOK_S)
+
+    async def write(self, name: str, offsets: list[int], size: int) -> None:
+        limiter = trio.CapacityLimiter(AT_ONCE)
+
+        async def one(number: int, offset: int) -> None:
+            async with limiter:
+                data = self.random.randbytes(size)
+                answer = await self.nodes[name].submit(
+                    OperationKind.WRITE, client=number, number=1, offset=offset, size=size, data=data
+                )
+                assert answer.outcome is Outcome.DONE
+
+        async with trio.open_nursery() as nursery:
+            for offset in offsets:
+                self._numbers += 1
+                nursery.start_soon(one, self._numbers, offset)
+
+    def resync_s(self, name: str) -> float:
+        """What the last resync of that node took."""
+        at = {t.what.partition(":")[0]: t.at_s for t in self.nodes[name].status().transitions}
+        return at["following"] - at["resyncing"]
+
+
+@asynccontextmanager
+async def opened_pair(folder: Path) -> AsyncIterator[Pair]:
+    async with trio.open_nursery() as nursery:
+        pair = Pair(folder, nursery)
+        await pair.start("a")
+        await pair.start("b")
+        await pair.protected()
+        yield pair
+        nursery.cancel_scope.cancel()
+
+
+async def forget_base(path: str) -> None:
+    """Make a copy one of which nothing is known."""
+    store = await BlockStore.open(ThreadDisk(), path, size_bytes=SIZE_BYTES, clock=TrioClock())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        await store.persist(attrs.evolve(store.metadata, copy=Copy.RESYNCING, base_epoch=0))
+        nursery.cancel_scope.cancel()
+    store.close()
+
+
+async def while_away(pair: Pair, *, whole: bool) -> float:
+    """``b`` leaves, ``a`` writes 1 % of the volume, ``b`` returns."""
+    await pair.end("b", cleanly=True)
+    await pair.serves("a")
+    if whole:
+        await forget_base(pair.path("b"))
+    units = pair.random.sample(range(SIZE_BYTES // WRITE_BYTES), DIRTY_WRITES)
+    await pair.write("a", [unit * WRITE_BYTES for unit in units], WRITE_BYTES)
+    await pair.start("b")
+    await pair.protected()
+    return pair.resync_s("b")
+
+
+async def after_a_crash(pair: Pair) -> float:
+    """``a`` dies with its activity log full, ``b`` takes over, ``a`` returns."""
+    extents = pair.random.sample(range(SIZE_BYTES // MIB), CRASH_EXTENTS)
+    await pair.write("a", [extent * MIB for extent in extents], WRITE_BYTES)
+    await pair.end("a", cleanly=False)
+    await pair.serves("b")
+    await pair.start("a")
+    await pair.protected()
+    return pair.resync_s("a")
+
+
+def say(what: str, took_s: float) -> None:
+    print(f"{what:34} {took_s:7.2f} s", flush=True)  # noqa: T201
+
+
+async def main(folder: Path) -> None:
+    async with opened_pair(folder) as pair:
+        full_s = await while_away(pair, whole=True)
+        say("in full, 1 % differs", full_s)
+        dirty_s = await while_away(pair, whole=False)
+        say(f"1 % dirty ({full_s / dirty_s:.0f} times faster)", dirty_s)
+        say(f"after a crash, {CRASH_EXTENTS} extents of 1 MiB", await after_a_crash(pair))
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as name:
+        trio.run(main, Path(name))

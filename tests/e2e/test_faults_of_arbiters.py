@@ -1,0 +1,123 @@
+"""Arbiters that cannot be reached, are down, or come back with an old memory, while clients outside ask both nodes."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+from ctlha_trio.testing._hand_pair import NODES, OTHER, HandPair, run_ctlha
+from ctlha_trio.testing._networked_pair import Site
+from ctlha_trio.testing._outside_clients import outside_clients
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+async def test_one_node_is_cut_off_from_the_arbiter_and_loses_its_peer(
+    networked: HandPair, site: Site, role: str
+) -> None:
+    """Both serve on as long as they have each other. It alone must not, and says why, until it reaches the arbiter."""
+    pair = networked
+    primary = await pair.primary()
+    cut_off = primary if role == "primary" else OTHER[primary]
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        await site.networks.cut(cut_off, "arbiter")
+        await pair.wait_for(cut_off, verdict="degraded", reasons=["arbiter-silent"])
+        assert (await pair.status(OTHER[cut_off]))["verdict"] == "protected"
+        await clients.wait_served(primary)
+        await pair.kill(OTHER[cut_off])
+        await pair.wait_for(cut_off, verdict="at-risk", reasons=["peer-lost", "claiming", "arbiter-silent"])
+        served = clients.acknowledged[cut_off]
+        asked = await run_ctlha("status", pair.config(cut_off))
+        assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
+        assert clients.acknowledged[cut_off] == served
+        await site.networks.heal()
+        await clients.wait_served(cut_off)
+        await pair.start(OTHER[cut_off])
+        await pair.wait_protected()
+        await clients.wait_served()
+    await clients.compare_copies()
+
+
+async def test_the_arbiter_hangs_and_the_nodes_lose_each_other(networked: HandPair, site: Site) -> None:
+    """It takes connections and answers nothing: they go on together, and not without each other."""
+    pair = networked
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        site.etcd.send_signal(signal.SIGSTOP)
+        for node in NODES:
+            await pair.wait_for(node, verdict="degraded", reasons=["arbiter-silent"])
+        await clients.wait_served()
+        await site.networks.cut("a", "b")
+        for node in NODES:
+            await pair.wait_for(node, verdict="at-risk", reasons=["peer-lost", "claiming", "arbiter-silent"])
+        served = dict(clients.acknowledged)
+        asked = await run_ctlha("status", pair.config("b"))
+        assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
+        assert clients.acknowledged == served
+        site.etcd.send_signal(signal.SIGCONT)
+        await clients.wait_served()
+        await site.networks.heal()
+        await pair.wait_protected()
+    await clients.compare_copies()
+
+
+async def test_the_etcd_comes_back_from_an_old_copy(networked: HandPair, site: Site, tmp_path: Path) -> None:
+    """Both nodes know newer: they refuse to serve, and say why."""
+    pair = networked
+    site.etcd.kill()
+    shutil.copytree(site.etcd_folder, tmp_path / "old")
+    await trio.to_thread.run_sync(site.start_etcd_again)
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        victim = await pair.primary()
+        await pair.kill(victim)
+        await clients.wait_served(OTHER[victim])
+        await pair.start(victim)
+        await pair.wait_protected()
+        site.etcd.kill()
+        site.etcd_folder.rename(tmp_path / "new")
+        shutil.copytree(tmp_path / "old", site.etcd_folder)
+        await trio.to_thread.run_sync(site.start_etcd_again)
+        for node in NODES:
+            await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+        served = dict(clients.acknowledged)
+        asked = await run_ctlha("status", pair.config(victim))
+        assert (asked.code, asked.out.partition("\n")[0]) == (1, "stopped: arbiter-went-back")
+        assert clients.acknowledged == served
+    site.etcd.kill()
+    shutil.rmtree(site.etcd_folder)
+    (tmp_path / "new").rename(site.etcd_folder)
+    await trio.to_thread.run_sync(site.start_etcd_again)
+
+
+async def test_the_sqlite_file_comes_back_from_an_old_copy(protected_pair: HandPair, tmp_path: Path) -> None:
+    """As with etcd, also when they are started anew; with the newest file they go on."""
+    pair = protected_pair
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        file = pair.folder / "arbiter.db"
+        shutil.copy(file, tmp_path / "old.db")
+        victim = await pair.primary()
+        await pair.kill(victim)
+        await clients.wait_served(OTHER[victim])
+        await pair.start(victim)
+        await pair.wait_protected()
+        file.rename(tmp_path / "new.db")
+        shutil.copy(tmp_path / "old.db", file)
+        for node in NODES:
+            await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+        served = dict(clients.acknowledged)
+        await pair.kill(victim)
+        await pair.start(victim)
+        await pair.wait_for(victim, verdict="stopped", reasons=["arbiter-went-back"])
+        assert clients.acknowledged == served
+        await pair.kill(victim)
+        await pair.kill(OTHER[victim])
+        (tmp_path / "new.db").rename(file)
+        await pair.start_protected()
+        await clients.wait_served()
+    await clients.compare_copies()

@@ -1,0 +1,151 @@
+"""Disks that are full, fail, are torn or replaced, and a copy of a whole node, while clients outside ask both."""
+
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from ctlha_trio.seams import TrioClock
+from ctlha_trio.store import Layout
+from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot
+from ctlha_trio.testing._hand_pair import OTHER, POLL_S, SIZE_BYTES, START_S, HandPair, run_ctlha
+from ctlha_trio.testing._networked_pair import Site, networked_pair
+from ctlha_trio.testing._outside_clients import outside_clients
+
+pytestmark = pytest.mark.slow
+
+FAILING_NODE = (str(Path(__file__).parent / "failing_node.py"),)
+
+
+def fill_disk(pair: HandPair, node: str) -> None:
+    """There is room for metadata, and none for data."""
+    resource.prlimit(pair.pid(node), resource.RLIMIT_FSIZE, (Layout(SIZE_BYTES).file_offset(0), resource.RLIM_INFINITY))
+
+
+def fail_flushes(pair: HandPair, node: str) -> None:
+    pair.send_signal(node, signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+@pytest.mark.parametrize("fault", [fill_disk, fail_flushes])
+async def test_a_disk_fails(site: Site, tmp_path: Path, fault: Callable[[HandPair, str], None], role: str) -> None:
+    """The death of that copy: its node serves nothing more and says why. Started again it gets a new one."""
+    async with networked_pair(site, tmp_path / "pair", program=FAILING_NODE) as pair:
+        primary = await pair.primary()
+        victim = primary if role == "primary" else OTHER[primary]
+        async with outside_clients(pair) as clients:
+            await clients.wait_served()
+            fault(pair, victim)
+            await clients.wait_served(OTHER[victim])
+            await pair.wait_for(victim, verdict="stopped", reasons=["store-failed"])
+            asked = await run_ctlha("status", pair.config(victim))
+            assert (asked.code, asked.out.partition("\n")[0]) == (1, "stopped: store-failed")
+            await pair.kill(victim)
+            await pair.start(victim)
+            await pair.wait_protected()
+            await clients.wait_served()
+        await clients.compare_copies()
+
+
+def tear_slots(volume: Path, count: int) -> None:
+    """The newest ones: their first sector is what it was, the others are of something else."""
+    with volume.open("r+b") as file:
+        newest, _ = choose_slot(str(volume), file.read(SLOT_COUNT * SLOT_BYTES))
+        for age in range(count):
+            file.seek((newest - age) % SLOT_COUNT * SLOT_BYTES + 512)
+            file.write(os.urandom(SLOT_BYTES - 512))
+
+
+async def test_the_newest_metadata_slot_of_a_node_that_was_alone_is_torn(networked: HandPair) -> None:
+    """The older slot knows nothing of being alone, but the arbiter does."""
+    pair = networked
+    victim = await pair.primary()
+    survivor = OTHER[victim]
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        await pair.kill(victim)
+        await clients.wait_served(survivor)
+        await pair.kill(survivor)
+        tear_slots(pair.volume(survivor), 1)
+        await pair.start(victim)
+        await pair.wait_for(victim, verdict="at-risk", reasons=["outdated", "peer-lost"])
+        await pair.start(survivor)
+        await clients.wait_served(survivor)
+        await pair.wait_protected()
+    await clients.compare_copies()
+
+
+def tear_both_slots(volume: Path) -> None:
+    tear_slots(volume, SLOT_COUNT)
+
+
+def replace_by_zeros(volume: Path) -> None:
+    volume.write_bytes(bytes(volume.stat().st_size))
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [(tear_both_slots, "both metadata slots are damaged"), (replace_by_zeros, "is not a ctlha volume")],
+)
+async def test_a_disk_that_was_torn_or_replaced_is_refused_while_there_is_no_command_to_admit_it(
+    networked: HandPair, fault: Callable[[Path], None], problem: str
+) -> None:
+    pair = networked
+    victim = await pair.primary()
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        await pair.kill(victim)
+        fault(pair.volume(victim))
+        before = pair.fingerprint(victim)
+        await pair.start(victim)
+        assert await pair.wait_ended(victim) == 2
+        (said,) = pair.faults(victim)
+        assert said.startswith("volume.file: ")
+        assert problem in said
+        assert pair.fingerprint(victim) == before
+        await pair.wait_for(OTHER[victim], verdict="degraded", role="primary", reasons=["peer-lost"])
+        await clients.wait_served(OTHER[victim])
+
+
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+async def test_a_copy_of_a_node_is_started_beside_it(networked: HandPair, tmp_path: Path, role: str) -> None:
+    """The two push each other out, until one of them finds a record that its own disk contradicts, and stops."""
+    pair = networked
+    primary = await pair.primary()
+    original = primary if role == "primary" else OTHER[primary]
+    twin = HandPair(tmp_path / "twin", pair.base_port + 4, SIZE_BYTES, pair.hosts, pair.launchers)
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        shutil.copytree(pair.folder / original, twin.folder / original, ignore=shutil.ignore_patterns("*.sock"))
+        twin.edit(original, f'listen = "{pair.address(original)}"', f'listen = "{twin.address(original)}"')
+        try:
+            await twin.start(original)
+            await wait_one_stops(pair, twin, original)
+            await pair.wait_for(OTHER[original], verdict="protected", role="primary")
+            await clients.wait_served(OTHER[original])
+        finally:
+            await twin.end_all()
+        await pair.kill(original)
+        await pair.wait_for(OTHER[original], verdict="degraded", role="primary")
+        await pair.start(original)
+        await pair.wait_protected()
+        await clients.wait_served()
+    await clients.compare_copies()
+
+
+async def wait_one_stops(pair: HandPair, twin: HandPair, node: str) -> None:
+    """Return once either has stopped and said why."""
+    clock = TrioClock()
+    with trio.fail_after(START_S):
+        while True:
+            for one in (pair, twin):
+                status = await one.status(node)
+                if status.get("verdict") == "stopped":
+                    assert status["reasons"] in (["copy-incomplete"], ["twin"])
+                    return
+            await clock.sleep_until(clock.now() + POLL_S)

@@ -1,0 +1,33 @@
+"""The clients of the tests with real faults find nodes that lie, and two that serve in one epoch."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from ctlha_trio.testing._hand_pair import NODES, START_S, HandPair
+from ctlha_trio.testing._outside_clients import OutsideClients, outside_clients
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("script", ["forging_node.py", "eager_node.py"])
+async def test_a_node_that_lies_is_found(hand_pair: HandPair, script: str) -> None:
+    await hand_pair.start_protected((str(Path(__file__).parent / script),))
+    contradiction = pytest.RaisesExc(AssertionError, match=r"^block \d+: ")
+    with pytest.RaisesGroup(contradiction, flatten_subgroups=True), trio.fail_after(START_S):
+        async with outside_clients(hand_pair):
+            await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(("epoch", "is_possible"), [(2, False), (3, True)])
+def test_two_nodes_that_serve_in_one_epoch_are_found(tmp_path: Path, epoch: int, is_possible: bool) -> None:
+    phases = {"a": "alone: secured, epoch 2", "b": f"mirroring: peer is a member, epoch {epoch}"}
+    for node in NODES:
+        (tmp_path / f"{node}.log").write_text(f"12:00:00.000 INFO    ctlha_trio.ha._pair_driver   {phases[node]}\n")
+    clients = OutsideClients(HandPair(tmp_path, base_port=1))
+    if is_possible:
+        clients.check_all()
+        return
+    with pytest.raises(AssertionError, match="'2'"):
+        clients.check_all()

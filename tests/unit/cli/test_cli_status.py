@@ -1,0 +1,158 @@
+"""What ``ctlha status`` prints, what it prints of changes, and what helps against each reason."""
+
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from ctlha_trio._errors import ConfigError
+from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.cli._remedies import REMEDIES, remedy_for
+from ctlha_trio.cli._status import describe_change, describe_status, watch_status
+from ctlha_trio.door import STATUS_SOCKET
+from ctlha_trio.ha import Reason
+
+OPERATE = Path(__file__).parents[3] / "docs" / "operate.md"
+STATUS: dict[str, object] = {
+    "verdict": "degraded",
+    "reasons": ["peer-lost", "arbiter-silent"],
+    "notes": ["shared-failure-domain"],
+    "node": "a",
+    "role": "primary",
+    "state": "CTL_HA_STATE_SINGLE",
+    "epoch": 2,
+    "link": "unknown",
+    "arbiter": "unknown",
+    "resync_bytes_left": 4096,
+    "transitions": [{"at_s": 1.0, "what": "alone: secured", "epoch": 2}],
+}
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> LoadedConfig:
+    create_pair(tmp_path / "p", NewPair(size_bytes=4096, link_addresses=loopback_addresses(7900)))
+    return load_config(tmp_path / "p" / "a" / "node.toml")
+
+
+def test_status_says_the_verdict_first_then_the_reasons_then_what_helps(loaded: LoadedConfig) -> None:
+    lines = describe_status(STATUS, loaded).splitlines()
+    assert lines[0] == "degraded: peer-lost, arbiter-silent"
+    assert "node a" in lines[1]
+    assert lines[2:4] == ["  4096 bytes left to resync", "  note: shared-failure-domain"]
+    assert lines[4] == "  peer-lost: start the other node, b, or mend the link to it"
+    assert lines[5].startswith("  arbiter-silent: bring the arbiter back")
+    assert len(lines) == 6
+    assert describe_status({"verdict": "protected", "reasons": []}, loaded).splitlines()[0] == "protected"
+
+
+def test_a_reason_of_a_later_version_is_printed_without_help(loaded: LoadedConfig) -> None:
+    lines = describe_status({"verdict": "degraded", "reasons": ["from-the-future"]}, loaded).splitlines()
+    assert lines[0] == "degraded: from-the-future"
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_what_helps(reason: Reason) -> None:
+    helps = remedy_for(reason.value, config="CONFIG", node="a", peer="b")
+    assert helps
+    assert not re.search("[{}]", helps)
+
+
+def test_what_helps_names_the_nodes_and_the_configuration() -> None:
+    assert remedy_for("leaving", config="x/node.toml", node="a", peer="b").endswith(": ctlha node x/node.toml")
+    outdated = remedy_for("outdated", config="x/node.toml", node="a", peer="b")
+    assert outdated.endswith(": ctlha force-primary x/node.toml --abandon b")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_page_for_operators_has_every_reason_and_the_same_help(reason: Reason) -> None:
+    helps = REMEDIES[reason].format(config="CONFIG", node="NODE", peer="PEER")
+    assert f"| `{reason.value}` | {helps} |" in OPERATE.read_text()
+
+
+def test_the_first_look_is_a_line_and_one_that_is_the_same_is_none() -> None:
+    (line,) = describe_change(None, STATUS)
+    assert line.startswith("degraded: peer-lost, arbiter-silent   role primary")
+    assert list(describe_change(STATUS, STATUS)) == []
+    assert list(describe_change(STATUS, {**STATUS, "resync_bytes_left": 1})) == []
+
+
+def test_a_change_is_told_with_what_happened_between_two_looks() -> None:
+    later = {
+        **STATUS,
+        "verdict": "protected",
+        "reasons": [],
+        "epoch": 3,
+        "transitions": [
+            {"at_s": 1.0, "what": "alone: secured", "epoch": 2},
+            {"at_s": 2.0, "what": "admitting: everything is copied", "epoch": 2},
+            {"at_s": 2.1, "what": "mirroring: peer is a member", "epoch": 3},
+        ],
+    }
+    assert list(describe_change(STATUS, later)) == [
+        "  admitting: everything is copied, epoch 2",
+        "  mirroring: peer is a member, epoch 3",
+        "protected   role primary   state CTL_HA_STATE_SINGLE   epoch 3   link unknown   arbiter unknown",
+    ]
+
+
+def test_a_node_that_stops_answering_and_returns() -> None:
+    assert list(describe_change(None, {})) == ["no answer"]
+    assert list(describe_change({}, {})) == []
+    assert list(describe_change(STATUS, {})) == ["no answer"]
+    assert len(list(describe_change({}, STATUS))) == 1, "what a new process has been through is no news"
+
+
+@attrs.define(eq=False)
+class ScriptedNode:
+    """A status socket that gives one answer after the other. Whoever asks once more has told all of them."""
+
+    answers: list[dict[str, object]]
+    told: trio.Event = attrs.field(factory=trio.Event)
+
+    async def answer(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            if not self.answers:
+                self.told.set()
+                await trio.sleep_forever()
+            await stream.send_all(json.dumps({"ok": True, "status": self.answers.pop(0)}).encode() + b"\n")
+
+
+@pytest.fixture
+async def socket(loaded: LoadedConfig) -> AsyncIterator[trio.SocketListener]:
+    listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    await listening.bind(os.fspath(loaded.folder / STATUS_SOCKET))
+    listening.listen()
+    yield trio.SocketListener(listening)
+    listening.close()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_watching_prints_a_line_for_each_change(
+    loaded: LoadedConfig, socket: trio.SocketListener, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = ScriptedNode([STATUS, STATUS, {**STATUS, "role": "secondary"}, {**STATUS, "role": "none"}])
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, node.answer, [socket])
+            nursery.start_soon(watch_status, loaded.file, as_json)
+            await node.told.wait()
+            nursery.cancel_scope.cancel()
+    lines = capsys.readouterr().out.splitlines()
+    roles = ("primary", "secondary", "none")
+    if as_json:
+        assert [json.loads(line)["role"] for line in lines] == list(roles)
+    else:
+        assert [re.search(r"^\d\d:\d\d:\d\d degraded.* role (\w+)", line)[1] for line in lines] == list(roles)  # type: ignore[index]
+
+
+async def test_watching_a_configuration_that_is_none(tmp_path: Path) -> None:
+    with pytest.RaisesGroup(ConfigError):
+        await watch_status(tmp_path / "node.toml", False)

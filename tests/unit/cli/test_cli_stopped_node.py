@@ -1,0 +1,312 @@
+"""``ctlha replace``, ``resolve`` and ``adopt-arbiter``: what they leave on the disk, and what they refuse."""
+
+import hashlib
+import json
+import os
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from ctlha_trio._errors import StoreError
+from ctlha_trio.arbiter import SqliteArbiter
+from ctlha_trio.cli import _adopt, main
+from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.cli._stopped_node import divergence
+from ctlha_trio.pair import Copy, Metadata, Record, SwapOutcome
+from ctlha_trio.seams import ThreadDisk, TrioClock
+from ctlha_trio.store import BlockStore, condemn_copy
+
+SIZE_BYTES = 1 << 20
+
+
+@attrs.frozen
+class Folder:
+    """A pair that does not run."""
+
+    path: Path
+    cluster: str
+
+    @property
+    def config(self) -> Path:
+        return self.path / "b" / "node.toml"
+
+    @property
+    def volume(self) -> Path:
+        return self.path / "b" / "volume.img"
+
+    @property
+    def decisions(self) -> Path:
+        return self.path / "b" / "decisions.jsonl"
+
+    async def arbiter(self) -> SqliteArbiter:
+        return await SqliteArbiter.open(self.path / "arbiter.db", cluster=self.cluster, resource="volume")
+
+    async def set_members(self, *members: str) -> Record:
+        arbiter = await self.arbiter()
+        found = await arbiter.read()
+        record = found.record.succeed(primary=members[0], members=members, proposal="p")
+        assert (await arbiter.cas(found.revision, record)).outcome is SwapOutcome.WON
+        return record
+
+    async def metadata(self) -> Metadata:
+        """Of b's copy."""
+        store = await BlockStore.open(ThreadDisk(), str(self.volume), size_bytes=SIZE_BYTES, clock=TrioClock())
+        store.close()
+        return store.metadata
+
+    async def write(self, metadata: Metadata) -> None:
+        assert await condemn_copy(ThreadDisk(), str(self.volume), metadata)
+
+    async def would(self) -> str:
+        """The reason for which node b would stop if it was started, or nothing."""
+        arbiter = await self.arbiter()
+        return divergence(await self.metadata(), "a", arbiter.identity, await arbiter.read())
+
+    def decided(self) -> list[tuple[str, str]]:
+        """Decisions and outcomes."""
+        lines = [json.loads(line) for line in self.decisions.read_text().splitlines()]
+        return [(line["decision"], line["outcome"]) for line in lines]
+
+    def fingerprint(self) -> dict[Path, str]:
+        files = [path for path in self.path.rglob("*") if path.is_file()]
+        return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Folder:
+    new = NewPair(size_bytes=SIZE_BYTES, link_addresses=loopback_addresses(7900))
+    create_pair(tmp_path / "p", new)
+    return Folder(tmp_path / "p", new.cluster)
+
+
+@pytest.fixture
+def folder(whole: Folder) -> Folder:
+    """Node b has lost its disk."""
+    whole.volume.unlink()
+    return whole
+
+
+def replace(folder: Folder, node: str, *options: str) -> Result:
+    return CliRunner().invoke(main, ["replace", str(folder.config), node, *options])
+
+
+async def run(command: str, folder: Folder, *options: str) -> Result:
+    return await trio.to_thread.run_sync(CliRunner().invoke, main, [command, str(folder.config), *options])
+
+
+@pytest.mark.parametrize("members", [("a",), ("a", "b")])
+async def test_the_new_copy_knows_the_record_and_holds_nothing(folder: Folder, members: tuple[str, ...]) -> None:
+    record = await folder.set_members(*members)
+    arbiter = await folder.arbiter()
+    done = await trio.to_thread.run_sync(replace, folder, "b")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == f"done; start it: ctlha node {folder.config}"
+    metadata = await folder.metadata()
+    assert (metadata.node, metadata.cluster, metadata.resource) == ("b", folder.cluster, "volume")
+    assert (metadata.epoch, metadata.lineage, metadata.members) == (record.epoch, record.lineage, record.members)
+    assert (metadata.arbiter, metadata.revision) == (arbiter.identity, (await arbiter.read()).revision)
+    assert metadata.copy is Copy.FAILED
+    assert folder.volume.stat().st_mode & 0o777 == 0o600
+    assert (await arbiter.read()).record == record
+    assert folder.decided() == [("replace", "asked"), ("replace", "done")]
+    line = json.loads(folder.decisions.read_text().splitlines()[0])
+    assert (line["before"]["epoch"], line["uid"]) == (record.epoch, os.getuid())
+
+
+async def test_a_dry_run_changes_nothing(folder: Folder) -> None:
+    lineage = (await (await folder.arbiter()).read()).record.lineage
+    before = folder.fingerprint()
+    done = await trio.to_thread.run_sync(replace, folder, "b", "--dry-run")
+    assert (done.exit_code, folder.fingerprint()) == (0, before)
+    assert done.stdout.splitlines() == [
+        f"record   unchanged: epoch 1, revision 1, lineage {lineage}, primary a, members a b",
+        f"node b: a new copy that holds nothing, {SIZE_BYTES} bytes",
+        "node a: its copy is copied there whole; until then no other holds what was acknowledged",
+        "nothing was changed: --dry-run",
+    ]
+
+
+async def test_the_only_copy_that_counts_is_not_replaced(folder: Folder) -> None:
+    await folder.set_members("b")
+    before = folder.fingerprint()
+    done = await trio.to_thread.run_sync(replace, folder, "b")
+    assert (done.exit_code, folder.fingerprint()) == (1, before)
+    assert "no other copy counts than that of node b" in done.stderr
+    assert "on a: ctlha force-primary <its node.toml> --abandon b" in done.stderr
+
+
+def test_a_file_that_is_there_is_not_overwritten(folder: Folder) -> None:
+    folder.volume.write_bytes(b"mine")
+    done = replace(folder, "b")
+    assert done.exit_code == 2
+    assert "exists and is not overwritten; move it away" in done.stderr
+    assert folder.volume.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("node", ["a", "c"])
+def test_the_node_must_be_that_of_the_configuration(folder: Folder, node: str) -> None:
+    done = replace(folder, node)
+    assert done.exit_code == 2
+    assert f"is b; name that one, or the configuration of {node}" in done.stderr
+    assert not folder.volume.exists()
+
+
+def test_a_node_that_runs_is_left_alone(folder: Folder) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(folder.path / "b" / "status.sock"))
+        listening.listen()
+        done = replace(folder, "b")
+    assert (done.exit_code, done.stderr) == (1, "node b runs; stop it first\n")
+    assert not folder.volume.exists()
+
+
+def test_without_an_arbiter_nothing_is_made(folder: Folder) -> None:
+    (folder.path / "arbiter.db").unlink()
+    assert replace(folder, "b").exit_code == 1
+    assert not folder.volume.exists()
+
+
+def test_what_cannot_be_logged_is_not_done(folder: Folder) -> None:
+    folder.decisions.mkdir()
+    assert replace(folder, "b").exit_code == 1
+    assert not folder.volume.exists()
+
+
+# A copy that has diverged.
+
+
+def replaced(metadata: Metadata, **changes: object) -> Metadata:
+    return Metadata(**{**attrs.asdict(metadata, recurse=False), **changes})
+
+
+async def test_a_diverged_copy_is_shown_and_discarded(whole: Folder) -> None:
+    """It went on in an epoch that the arbiter, restored from an older copy, does not know."""
+    ahead = attrs.evolve(await whole.metadata(), epoch=7, revision=9, primary="b", members=("b",))
+    await whole.write(ahead)
+    assert await whole.would() == "arbiter-went-back"
+    before = whole.fingerprint()
+    shown = await run("resolve", whole, "--discard", "b", "--dry-run")
+    assert (shown.exit_code, whole.fingerprint()) == (0, before)
+    first, second, third, *_ = shown.stdout.splitlines()
+    assert first == f"copy     node b: epoch 7, revision 9, lineage {ahead.lineage}, members b, member"
+    assert second.startswith(
+        f"record   unchanged: epoch 1, revision 1, lineage {ahead.lineage}, primary a, members a b"
+    )
+    assert third == "node b: arbiter-went-back; its copy is discarded"
+    done = await run("resolve", whole, "--discard", "b")
+    assert done.exit_code == 0, done.output
+    metadata = await whole.metadata()
+    assert (metadata.copy, metadata.epoch, metadata.revision, metadata.members) == (Copy.FAILED, 1, 1, ("a", "b"))
+    assert await whole.would() == ""
+    assert whole.decided() == [("resolve", "asked"), ("resolve", "done")]
+
+
+@pytest.mark.parametrize("field", ["lineage", "arbiter"])
+async def test_a_copy_of_another_line_or_arbiter_is_discarded(whole: Folder, field: str) -> None:
+    await whole.write(replaced(await whole.metadata(), **{field: "another"}))
+    assert await whole.would() == {"lineage": "foreign-lineage", "arbiter": "other-arbiter"}[field]
+    assert (await run("resolve", whole, "--discard", "b")).exit_code == 0
+    assert await whole.would() == ""
+
+
+async def test_a_copy_that_has_not_diverged_is_not_discarded(whole: Folder) -> None:
+    await whole.set_members("a")
+    before = whole.fingerprint()
+    done = await run("resolve", whole, "--discard", "b")
+    assert (done.exit_code, whole.fingerprint()) == (1, before)
+    assert done.stderr == "the copy of node b has not diverged from the record: start the node\n"
+
+
+async def test_a_diverged_copy_beside_which_none_counts_is_kept(whole: Folder) -> None:
+    await whole.write(attrs.evolve(await whole.metadata(), lineage="another"))
+    await whole.set_members("b")
+    before = whole.fingerprint()
+    done = await run("resolve", whole, "--discard", "b")
+    assert (done.exit_code, whole.fingerprint()) == (1, before)
+    assert "no other copy counts" in done.stderr
+
+
+# An arbiter that is new, or went back.
+
+ADOPT = ("--abandon", "a", "--statement", "a is powered off")
+
+
+async def test_an_arbiter_that_went_back_gets_a_record_that_follows_on_both(whole: Folder) -> None:
+    old = await whole.set_members("a")
+    ahead = attrs.evolve(await whole.metadata(), epoch=7, revision=9, primary="b", members=("b",))
+    await whole.write(ahead)
+    before = whole.fingerprint()
+    shown = await run("adopt-arbiter", whole, "--abandon", "a", "--dry-run")
+    assert (shown.exit_code, whole.fingerprint()) == (0, before)
+    assert shown.stdout.splitlines()[-1] == "nothing was changed: --dry-run"
+    assert "         -> epoch 8, a new lineage, members b" in shown.stdout.splitlines()
+    done = await run("adopt-arbiter", whole, *ADOPT)
+    assert done.exit_code == 0, done.output
+    arbiter = await whole.arbiter()
+    found = await arbiter.read()
+    assert (found.record.epoch, found.record.primary, found.record.members) == (8, "b", ("b",))
+    assert found.record.ancestors == (old.lineage,)
+    metadata = await whole.metadata()
+    assert (metadata.revision, metadata.epoch, metadata.lineage) == (found.revision, 8, found.record.lineage)
+    assert metadata.copy is Copy.MEMBER
+    assert await whole.would() == ""
+    assert whole.decided() == [("adopt-arbiter", "asked"), ("adopt-arbiter", "done")]
+    again = await run("adopt-arbiter", whole, *ADOPT)
+    assert (again.exit_code, again.stderr) == (1, "nothing is wrong with the arbiter: start node b\n")
+
+
+async def test_an_arbiter_that_is_lost_is_made_anew(whole: Folder) -> None:
+    lost = await whole.arbiter()
+    (whole.path / "arbiter.db").unlink()
+    done = await run("adopt-arbiter", whole, *ADOPT)
+    assert done.exit_code == 0, done.output
+    arbiter = await whole.arbiter()
+    assert (await whole.metadata()).arbiter == arbiter.identity != lost.identity
+    assert (await arbiter.read()).record.members == ("b",)
+    assert await whole.would() == ""
+
+
+async def test_what_was_cut_off_behind_the_record_is_done_by_another_try(
+    whole: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    (whole.path / "arbiter.db").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(_adopt, "_bind", fail)
+        assert (await run("adopt-arbiter", whole, *ADOPT)).exit_code == 1
+    assert await whole.would() == "other-arbiter"
+    assert (await run("adopt-arbiter", whole, *ADOPT)).exit_code == 0
+    assert await whole.would() == ""
+
+
+@pytest.mark.parametrize("change", [{"members": ("a",)}, {"copy": Copy.RESYNCING}, {"copy": Copy.FAILED}])
+async def test_a_copy_that_did_not_count_decides_nothing(whole: Folder, change: dict[str, object]) -> None:
+    await whole.write(replaced(await whole.metadata(), arbiter="another", **change))
+    before = whole.fingerprint()
+    done = await run("adopt-arbiter", whole, *ADOPT)
+    assert (done.exit_code, whole.fingerprint()) == (1, before)
+    assert "did not count when it was last used" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--abandon", "b"), 2),
+        (("--abandon", "a", "--statement", "yes"), 2),
+        (("--abandon", "a", "--dry-run"), 1),
+        (ADOPT, 1),
+    ],
+)
+async def test_an_arbiter_with_which_nothing_is_wrong_is_left_alone(
+    whole: Folder, options: tuple[str, ...], code: int
+) -> None:
+    before = whole.fingerprint()
+    done = await run("adopt-arbiter", whole, *options)
+    assert (done.exit_code, whole.fingerprint()) == (code, before)

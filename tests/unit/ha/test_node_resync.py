@@ -1,0 +1,98 @@
+"""Whole nodes of which one returns: what is compared, and what is left to do when that is interrupted."""
+
+import pytest
+from trio.testing import MockClock
+
+from ctlha_trio.ha._outbox import Outbox
+from ctlha_trio.pair import Grant
+from ctlha_trio.pair.messages import Compare, Message
+from ctlha_trio.store import DIRTY_BYTES, GROUP_BYTES
+from ctlha_trio.testing import MemoryPair, open_pair
+
+SIZE = 4 * GROUP_BYTES
+UNIT = DIRTY_BYTES
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Every range that a source has asked about."""
+    ranges: list[tuple[int, int]] = []
+    plain = Outbox.say
+
+    def say(outbox: Outbox, message: Message | Grant) -> None:
+        if isinstance(message, Compare):
+            ranges.append((message.offset, message.size))
+        plain(outbox, message)
+
+    monkeypatch.setattr(Outbox, "say", say)
+    return ranges
+
+
+async def returned(pair: MemoryPair, name: str) -> None:
+    await pair.start(name)
+    await pair.wait_protected()
+    assert pair.copy("a") == pair.copy("b")
+
+
+async def test_only_what_was_written_meanwhile_is_compared(
+    autojump_clock: MockClock, compared: list[tuple[int, int]]
+) -> None:
+    async with open_pair(size_bytes=SIZE) as pair:
+        await pair.nodes["a"].volume.write(0, b"before")
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        await a.volume.write(2 * UNIT + 1, b"x")
+        await a.volume.write(SIZE - 1, b"y")
+        compared.clear()
+        await returned(pair, "b")
+        # When it left, the secondary did not know yet that the primary had the last write too.
+        assert sorted(compared) == [(0, UNIT), (2 * UNIT, UNIT), (SIZE - UNIT, UNIT)]
+        assert pair.nodes["a"].status().resync_bytes_left == 0
+
+
+async def test_a_source_that_restarts_still_knows_what_to_copy(
+    autojump_clock: MockClock, compared: list[tuple[int, int]]
+) -> None:
+    async with open_pair(size_bytes=SIZE) as pair:
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        await a.volume.write(UNIT, b"x")
+        await pair.stop("a")
+        compared.clear()
+        await pair.start("a")
+        await pair.wait_alone("a")
+        await returned(pair, "b")
+        assert compared == [(UNIT, UNIT)]
+
+
+async def test_after_a_crash_of_the_primary_its_open_extents_are_compared(
+    autojump_clock: MockClock, compared: list[tuple[int, int]]
+) -> None:
+    async with open_pair(size_bytes=SIZE) as pair:
+        await pair.nodes["a"].volume.write(GROUP_BYTES, b"x")
+        pair.crash("a")
+        await pair.wait_alone("b")
+        compared.clear()
+        await pair.restart("a")
+        await pair.wait_protected()
+        assert compared == [(GROUP_BYTES, GROUP_BYTES)]
+
+
+async def test_an_interrupted_resync_goes_on_with_what_is_left(
+    autojump_clock: MockClock, compared: list[tuple[int, int]]
+) -> None:
+    size_bytes = 12 * GROUP_BYTES
+    async with open_pair(size_bytes=size_bytes) as pair:
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        for offset in range(0, size_bytes, GROUP_BYTES):
+            await a.volume.write(offset, b"x" * GROUP_BYTES)
+        pair.slow("b", disk_call_s=0.05)
+        await pair.start("b")
+        await pair.wait_until(lambda: 0 < a.status().resync_bytes_left <= 4 * GROUP_BYTES)
+        compared.clear()
+        pair.break_link()
+        await pair.wait_protected()
+        assert pair.copy("a") == pair.copy("b")
+        assert compared
+        assert len(compared) <= 8, "what was left, and what was under way"

@@ -1,0 +1,233 @@
+"""What a returning node is sent: where the copies may differ since an epoch in which both were equal, or everything."""
+
+from unittest.mock import ANY
+
+import attrs
+import pytest
+
+from ctlha_trio.pair import (
+    COPY_CHUNK_BYTES,
+    RANGES_LIMIT,
+    Copy,
+    Metadata,
+    Operation,
+    OperationKind,
+    PairState,
+    Phase,
+    Record,
+    SwapOutcome,
+    actions as act,
+    boot,
+    events as ev,
+    messages as msg,
+    step_pair,
+)
+from ctlha_trio.pair._state import RANGE_UNIT_BYTES
+
+BLOCK = 4096
+SIZE = 4 * COPY_CHUNK_BYTES
+BOTH = ("a", "b")
+
+
+def metadata(epoch: int, members: tuple[str, ...], copy: Copy = Copy.MEMBER, base_epoch: int = 0) -> Metadata:
+    return Metadata(
+        cluster="c",
+        node="a",
+        resource="r",
+        lineage="l",
+        arbiter="x",
+        epoch=epoch,
+        revision=epoch,
+        primary="a",
+        members=members,
+        copy=copy,
+        base_epoch=base_epoch,
+    )
+
+
+def booted(disk: Metadata, marked_from: int | None = None) -> PairState:
+    return boot(me="a", peer="b", incarnation=1, size_bytes=SIZE, metadata=disk, marked_from=marked_from)[0]
+
+
+def feed(state: PairState, *fed: ev.Event | msg.Message) -> tuple[PairState, list[act.Action]]:
+    ordered: list[act.Action] = []
+    for each in fed:
+        state, actions = step_pair(state, each if isinstance(each, ev.Event) else ev.Received(each))
+        ordered += actions
+    return state, ordered
+
+
+def alone() -> PairState:
+    """``a`` serves alone in epoch 6; both copies were equal in epoch 4, and it has started anew since."""
+    disk = metadata(5, ("a",), base_epoch=4)
+    record = Record(cluster="c", resource="r", epoch=5, lineage="l", primary="a", members=("a",), proposal="0")
+    state, ordered = feed(booted(disk, marked_from=4), ev.RecordRead(record, 5))
+    (swap,) = (each for each in ordered if isinstance(each, act.Swap))
+    state, ordered = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 6))
+    assert [each for each in ordered if isinstance(each, act.Track | act.Persist)] == [
+        act.Track(4, ()),
+        act.Persist(metadata(6, ("a",), base_epoch=4)),
+    ]
+    state, _ = feed(state, ev.Persisted(metadata(6, ("a",), base_epoch=4)))
+    assert state.phase is Phase.ALONE
+    return state
+
+
+def asked(base_epoch: int, *own: tuple[int, int]) -> tuple[PairState, list[act.Action]]:
+    """``b`` comes back to it, with these ranges of its own."""
+    return feed(
+        alone(),
+        ev.SessionUp(2),
+        msg.Standing(6, 6, Phase.OUTDATED, 0),
+        *(msg.OwnRange(6, *where) for where in own),
+        msg.ResyncReady(6, base_epoch),
+    )
+
+
+def write(ticket: int, offset: int) -> ev.Submitted:
+    return ev.Submitted(ticket, Operation(OperationKind.WRITE, 1, ticket, offset, BLOCK))
+
+
+@pytest.mark.parametrize(
+    ("disk", "marked_from", "base_epoch"),
+    [
+        (metadata(4, BOTH), None, 4),
+        (metadata(4, BOTH), 4, 4),
+        (metadata(4, BOTH), 2, 0),
+        (metadata(5, ("a",), base_epoch=4), 4, 4),
+        (metadata(5, ("a",), base_epoch=4), None, 0),
+        (metadata(5, ("a",), base_epoch=4), 3, 0),
+        (metadata(5, ("b",), Copy.SEALED, base_epoch=4), None, 0),
+        (metadata(5, ("b",), Copy.RESYNCING, base_epoch=4), 4, 0),
+    ],
+)
+def test_marks_are_relied_on_after_a_restart_only_if_they_count_from_what_is_known(
+    disk: Metadata, marked_from: int | None, base_epoch: int
+) -> None:
+    assert booted(disk, marked_from).base_epoch == base_epoch
+
+
+@pytest.mark.parametrize(
+    ("disk", "synced_epoch"),
+    [
+        (metadata(4, BOTH), 4),
+        (metadata(4, BOTH, Copy.FAILED), 0),
+        (metadata(5, ("a",), base_epoch=4), 4),
+        (metadata(5, ("b",), Copy.RESYNCING, base_epoch=4), 4),
+        (metadata(5, ("b",), Copy.SEALED), 0),
+    ],
+)
+def test_a_copy_knows_when_it_was_equal_to_the_other(disk: Metadata, synced_epoch: int) -> None:
+    assert disk.synced_epoch == synced_epoch
+
+
+def test_what_the_target_names_is_marked_too_and_only_what_is_marked_is_compared() -> None:
+    state, ordered = asked(4, (BLOCK, BLOCK), (COPY_CHUNK_BYTES, BLOCK))
+    search = ordered[-1]
+    assert ordered[-2:] == [act.MarkDirty(((BLOCK, BLOCK), (COPY_CHUNK_BYTES, BLOCK))), act.FindDirty(ANY, 0)]
+    assert isinstance(search, act.FindDirty)
+    state, ordered = feed(state, ev.DirtyFound(search.search, COPY_CHUNK_BYTES, RANGE_UNIT_BYTES))
+    compare, search = ordered
+    assert compare == act.SendCompare(6, ANY, COPY_CHUNK_BYTES, RANGE_UNIT_BYTES)
+    assert search == act.FindDirty(ANY, COPY_CHUNK_BYTES + RANGE_UNIT_BYTES)
+    assert isinstance(compare, act.SendCompare)
+    state, ordered = feed(state, ev.DirtyFound(search.search))
+    assert (ordered, state.phase) == ([], Phase.ALONE)
+    state, ordered = feed(state, msg.Compared(6, compare.sequence, equal=True))
+    assert act.ClearDirty(COPY_CHUNK_BYTES, RANGE_UNIT_BYTES) in ordered
+    assert state.phase is Phase.ADMITTING
+
+
+@pytest.mark.parametrize("base_epoch", [0, 3, 5, 6])
+def test_without_a_common_epoch_everything_is_marked_before_the_target_may_rely_on_it(base_epoch: int) -> None:
+    state, ordered = asked(base_epoch)
+    search = ordered[-1]
+    assert ordered[-2:] == [act.MarkDirty(((0, SIZE),)), act.FindDirty(ANY, 0)]
+    assert isinstance(search, act.FindDirty)
+    _, ordered = feed(state, ev.DirtyFound(search.search, 0, SIZE))
+    assert ordered[0] == act.Send(msg.ResyncBase(6, 4))
+
+
+def test_more_ranges_than_may_be_named_are_everything() -> None:
+    _, ordered = asked(4, *((number * BLOCK, BLOCK) for number in range(RANGES_LIMIT + 1)))
+    assert ordered[-2] == act.MarkDirty(((0, SIZE),))
+
+
+def test_an_old_search_is_not_heard() -> None:
+    state, ordered = asked(4)
+    search = ordered[-1]
+    assert isinstance(search, act.FindDirty)
+    assert feed(state, ev.DirtyFound(search.search - 1, 0, BLOCK)) == (state, [])
+
+
+def test_a_write_that_a_search_may_have_missed_is_copied_first_with_the_units_it_is_in() -> None:
+    state, _ = feed(alone(), write(1, 2 * COPY_CHUNK_BYTES + BLOCK))
+    state, ordered = feed(
+        state, ev.SessionUp(2), msg.Standing(6, 6, Phase.OUTDATED, 0), msg.ResyncReady(6, 4), write(2, COPY_CHUNK_BYTES)
+    )
+    (search,) = (each for each in ordered if isinstance(each, act.FindDirty))
+    (late,) = (each for each in ordered if isinstance(each, act.StoreWrite))
+    state, ordered = feed(state, ev.Stored(late.sequence), ev.DirtyFound(search.search, 3 * COPY_CHUNK_BYTES, BLOCK))
+    (compare,) = (each for each in ordered if isinstance(each, act.SendCompare))
+    assert (compare.offset, compare.size) == (COPY_CHUNK_BYTES, RANGE_UNIT_BYTES)
+
+
+def mirroring() -> PairState:
+    """``a`` is the primary of two members in epoch 7."""
+    state, ordered = asked(4)
+    (search,) = (each for each in ordered if isinstance(each, act.FindDirty))
+    state, _ = feed(state, ev.DirtyFound(search.search), msg.Sealed(6))
+    state, ordered = feed(state, ev.Persisted(metadata(6, ("a",), base_epoch=4)))
+    (swap,) = (each for each in ordered if isinstance(each, act.Swap))
+    state, ordered = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 7))
+    (persist,) = (each for each in ordered if isinstance(each, act.Persist))
+    state, ordered = feed(state, ev.Persisted(persist.metadata))
+    assert not any(isinstance(each, act.StopTracking) for each in ordered), "the target has not persisted it yet"
+    state, ordered = feed(state, msg.Joined(7), msg.Standing(7, 7, Phase.FOLLOWING, 1))
+    assert act.StopTracking() in ordered
+    return state
+
+
+def test_a_primary_marks_its_writes_under_way_before_it_persists_that_it_is_alone() -> None:
+    state, _ = feed(mirroring(), write(1, 0), write(2, BLOCK))
+    state, ordered = feed(state, ev.SessionLost(ev.Loss.SILENT))
+    (swap,) = (each for each in ordered if isinstance(each, act.Swap))
+    _, ordered = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 8))
+    tracked, persisted = (each for each in ordered if isinstance(each, act.Track | act.Persist))
+    assert tracked == act.Track(7, ((0, BLOCK), (BLOCK, BLOCK)))
+    assert persisted == act.Persist(metadata(8, ("a",), base_epoch=7))
+
+
+def test_a_node_that_leaves_marks_its_writes_under_way_before_it_says_goodbye() -> None:
+    state, _ = feed(mirroring(), write(1, 0))
+    _, ordered = feed(state, ev.StopAsked("asked"))
+    marked, left = (each for each in ordered if isinstance(each, act.MarkDirty | act.Goodbye))
+    assert (marked, left) == (act.MarkDirty(((0, BLOCK),)), act.Goodbye("asked"))
+
+
+def test_what_a_primary_sent_may_differ_until_it_says_that_both_have_it() -> None:
+    record = Record(cluster="c", resource="r", epoch=6, lineage="l", primary="b", members=("b",), proposal="0")
+    state, _ = feed(booted(metadata(4, BOTH)), ev.RecordRead(record, 6), ev.SessionUp(2))
+    state, ordered = feed(state, msg.Standing(6, 6, Phase.ALONE, 0), msg.ResyncStart(6, 6))
+    (persist,) = (each for each in ordered if isinstance(each, act.Persist))
+    assert (persist.metadata.copy, persist.metadata.synced_epoch) == (Copy.RESYNCING, 4)
+    state, ordered = feed(state, ev.Persisted(persist.metadata))
+    assert act.SendReady(6, 4) in ordered
+    state, _ = feed(state, msg.MirrorWrite(6, 1, 0, 1, 0, BLOCK), msg.MirrorWrite(6, 2, 1, 1, BLOCK, BLOCK))
+    assert state.may_differ == ((0, BLOCK), (BLOCK, BLOCK))
+    state, _ = feed(state, ev.Stored(1), ev.Stored(2), msg.MirrorWrite(6, 3, 2, 2, 2 * BLOCK, BLOCK))
+    assert state.may_differ == ((BLOCK, BLOCK), (2 * BLOCK, BLOCK))
+    _, ordered = feed(state, ev.SessionLost(ev.Loss.CLOSED))
+    assert act.MarkDirty(state.may_differ) in ordered
+
+
+def test_a_target_goes_on_from_the_source_s_base_once_that_has_marked_everything() -> None:
+    record = Record(cluster="c", resource="r", epoch=6, lineage="l", primary="b", members=("b",), proposal="0")
+    disk = metadata(4, BOTH, Copy.FAILED)
+    state, _ = feed(booted(disk), ev.RecordRead(record, 6), ev.SessionUp(2))
+    state, ordered = feed(state, msg.Standing(6, 6, Phase.ALONE, 0), msg.ResyncStart(6, 6))
+    (persist,) = (each for each in ordered if isinstance(each, act.Persist))
+    assert (persist.metadata.copy, persist.metadata.synced_epoch) == (Copy.REWRITING, 0)
+    state, _ = feed(state, ev.Persisted(persist.metadata))
+    _, ordered = feed(state, msg.ResyncBase(6, 5))
+    assert ordered == [act.Persist(attrs.evolve(persist.metadata, base_epoch=5))]
