@@ -5,10 +5,10 @@ keeps all that the core can tell, and all that it will tell of what it counts la
 
 - Incarnations, proposals and tickets are equal or not. They get the smallest numbers.
 - Epochs, with the revisions, and probes are moved down together: every distance stays.
-- Sequences and sessions keep their order and get the smallest numbers in it. A node's next sequence is above all that
-  it gave itself, and the numbers that two nodes give never meet: a disk is drained before it is written for another.
-  So it becomes the next above all, unless a secondary would not count on from it but from ``last_sequence``: then both
-  keep their places.
+- Sequences, with the numbers of searches, and sessions keep their order and get the smallest numbers in it. A node's
+  next sequence is above all that it gave itself, and the numbers that two nodes give never meet: a disk is drained
+  before it is written for another. So it becomes the next above all, unless a secondary would not count on from it but
+  from ``last_sequence``: then both keep their places.
 - The nodes' names are equal or not: the record's primary is called ``a``.
 """
 
@@ -19,6 +19,7 @@ from typing import Any, Final, get_args, get_type_hints
 import attrs
 
 from ctlha_trio.pair import Metadata, Operation, PairState, Record, actions as act, events as ev, messages as msg
+from ctlha_trio.testing._explore_marks import Marks
 from ctlha_trio.testing._explore_parts import Arbiter, ArbiterCall, DiskCall, Inbox, Node, Push, Session
 from ctlha_trio.testing._explore_register import Order, Register
 
@@ -53,9 +54,12 @@ class Space(Enum):
 _HINTS: Final = get_type_hints(PairState)
 _FLIGHT: Final[type] = get_args(_HINTS["flights"])[0]
 _SWAP_ATTEMPT: Final[type] = get_args(_HINTS["swap"])[0]
+_MIRRORED: Final[type] = get_args(_HINTS["unsettled"])[0]
+_RESYNC: Final[type] = get_args(_HINTS["resync"])[0]
 """Classes that only the state of the core speaks of."""
 
 _EPOCH_ONLY: Final = {"epoch": Space.EPOCH}
+_BASED: Final = _EPOCH_ONLY | {"base_epoch": Space.EPOCH}
 _SEQUENCED: Final = _EPOCH_ONLY | {"sequence": Space.SEQUENCE}
 _RECORDED: Final = _EPOCH_ONLY | {"revision": Space.EPOCH, "proposal": Space.PROPOSAL}
 _OPERATED: Final = {"sequence": Space.SEQUENCE, "ticket": Space.TICKET, "operation": Space.WITHIN}
@@ -81,9 +85,12 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "next_sequence": Space.NEXT_SEQUENCE,
         "last_pushed": Space.SEQUENCE,
         "last_sequence": Space.LAST_SEQUENCE,
+        "unsettled": Space.WITHIN,
         "storing": Space.SEQUENCE,
         "probe_sent": Space.PROBE_MINE,
         "probe_back": Space.PROBE_MINE,
+        "resync": Space.WITHIN,
+        "base_epoch": Space.EPOCH,
     },
     Metadata: {
         "node": Space.NAME,
@@ -91,20 +98,25 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "revision": Space.EPOCH,
         "primary": Space.NAME,
         "members": Space.MEMBERS,
+        "base_epoch": Space.EPOCH,
     },
     Record: _EPOCH_ONLY | {"primary": Space.NAME, "members": Space.MEMBERS, "proposal": Space.PROPOSAL},
     _SWAP_ATTEMPT: {"expected_revision": Space.EPOCH, "record": Space.WITHIN},
     _FLIGHT: _OPERATED | {"probe": Space.PROBE_AWAITED},
+    _MIRRORED: {"sequence": Space.SEQUENCE},
+    _RESYNC: {"search": Space.SEQUENCE},
     Operation: {"client": Space.TICKET},
     # Messages.
     msg.Standing: _EPOCH_ONLY | {"revision": Space.EPOCH, "partner": Space.INCARNATION},
     msg.Resumed: _EPOCH_ONLY | {"last_sequence": Space.SEQUENCE},
-    msg.MirrorWrite: _SEQUENCED | {"previous": Space.SEQUENCE},
+    msg.MirrorWrite: _SEQUENCED | {"previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
     msg.Applied: _SEQUENCED,
     msg.Probe: _EPOCH_ONLY | {"number": Space.PROBE_PEERS},
     msg.ProbeReply: _EPOCH_ONLY | {"number": Space.PROBE_MINE},
     msg.ResyncStart: _EPOCH_ONLY | {"revision": Space.EPOCH},
-    msg.ResyncReady: _EPOCH_ONLY,
+    msg.ResyncReady: _BASED,
+    msg.OwnRange: _EPOCH_ONLY,
+    msg.ResyncBase: _BASED,
     msg.Compare: _SEQUENCED | {"digest": Space.DIGEST},
     msg.Compared: _SEQUENCED,
     msg.CopyData: _SEQUENCED,
@@ -122,6 +134,9 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     act.FetchRead: _OPERATED,
     act.SendCompare: _SEQUENCED,
     act.CompareRange: {"session": Space.SESSION, "sequence": Space.SEQUENCE, "digest": Space.DIGEST},
+    act.Persist: {"metadata": Space.WITHIN},
+    act.Track: {"base_epoch": Space.EPOCH},
+    act.FindDirty: {"search": Space.SEQUENCE},
     act.Swap: {"expected_revision": Space.EPOCH, "record": Space.WITHIN},
     ev.RecordRead: {"record": Space.WITHIN, "revision": Space.EPOCH},
     ev.Swapped: {"proposal": Space.PROPOSAL, "revision": Space.EPOCH},
@@ -131,11 +146,13 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "core": Space.WITHIN,
         "metadata": Space.WITHIN,
         "block": Space.TICKET,
-        "persists": Space.WITHIN,
+        "marks": Space.WITHIN,
+        "ordered": Space.WITHIN,
         "disk": Space.WITHIN,
         "calls": Space.WITHIN,
         "fetched": Space.TICKET,
     },
+    Marks: {"base_epoch": Space.EPOCH},
     DiskCall: {"call": Space.WITHIN, "data": Space.TICKET},
     ArbiterCall: {"call": Space.WITHIN, "answer": Space.WITHIN},
     Push: {"message": Space.WITHIN, "data": Space.TICKET},

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import OperationKind, PairState, Phase, messages as msg
+from ctlha_trio.pair import Copy, Metadata, OperationKind, PairState, Phase, actions as act, messages as msg
 from ctlha_trio.testing._explore_parts import Node
 
 _PAIRED: Final = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.SUSPENDED})
@@ -26,6 +26,8 @@ def plain_core(core: PairState) -> PairState:
     """The state without what decides nothing."""
     return attrs.evolve(
         core,
+        metadata=_plain_metadata(core.metadata),
+        persisting=None if core.persisting is None else _plain_metadata(core.persisting),
         why="",
         arbiter_answers=False,
         # An arbiter that never goes back is never found to have done so.
@@ -36,6 +38,12 @@ def plain_core(core: PairState) -> PairState:
         next_sequence=max(core.next_sequence, core.last_sequence + 1),
         last_sequence=0 if core.phase in _TAKES_NOTHING else core.last_sequence,
     )
+
+
+def _plain_metadata(metadata: Metadata) -> Metadata:
+    """``synced_epoch``, which alone reads the base, does not look at that of one of two members."""
+    unread = metadata.copy is Copy.MEMBER and len(metadata.members) > 1
+    return attrs.evolve(metadata, base_epoch=0) if unread else metadata
 
 
 def _pushes(core: PairState) -> bool:
@@ -63,6 +71,7 @@ def _plain_standing(standing: msg.Standing, epoch: int) -> msg.Standing:
 def plain_node(node: Node) -> Node:
     """The node without what its driver will not be asked for."""
     core = node.core
+    node = attrs.evolve(node, metadata=_plain_metadata(node.metadata))
     if core is None:
         return node
     waiting = {f.sequence for f in core.flights if f.operation.kind is OperationKind.COPY and not f.here}
@@ -70,4 +79,10 @@ def plain_node(node: Node) -> Node:
         node,
         core=plain_core(core),
         held=frozenset(each for each in node.held if each[0] in waiting),
+        # What a search finds is taken only by the resync that waits for it.
+        ordered=tuple(
+            act.Persist(_plain_metadata(each.metadata)) if isinstance(each, act.Persist) else each
+            for each in node.ordered
+            if not isinstance(each, act.FindDirty) or (core.resync is not None and core.resync.search == each.search)
+        ),
     )

@@ -1,9 +1,14 @@
 """What is demanded of every world that is explored, whatever led to it."""
 
+from typing import Final
+
 from ctlha_trio.pair import Phase, Record
 from ctlha_trio.testing._core_invariants import OVERWRITTEN
+from ctlha_trio.testing._explore_node import may_differ
 from ctlha_trio.testing._explore_parts import Arbiter, Inbox, Node
 from ctlha_trio.testing._explore_register import Register
+
+_SOLE: Final = frozenset({Phase.SECURING, Phase.ALONE, Phase.ADMITTING})
 
 
 def check_node(node: Node, arbiter: Arbiter, block: Register) -> str:
@@ -16,6 +21,18 @@ def check_copies(a: Node, b: Node, inbox_a: Inbox, inbox_b: Inbox) -> str:
     if a.block != b.block and not any(session.pushes for inbox in (inbox_a, inbox_b) for session in inbox.sessions):
         return f"I7: nothing is under way and the copies differ: {a.block}, {b.block}"
     return ""
+
+
+def check_marks(source: Node, target: Node, record: Record) -> str:
+    """What differs between the sole member and a node whose copy was equal to its is known to one of the two."""
+    core = source.core
+    if core is None or record.members != (source.name,) or core.phase not in _SOLE:
+        return ""
+    if not core.base_epoch or core.base_epoch != target.metadata.synced_epoch or source.block == target.block:
+        return ""
+    if any(node.marks.dirty or may_differ(node) for node in (source, target)):
+        return ""
+    return f"I5: the copies differ and nothing is marked: {source.block}, {target.block}"
 
 
 def _check_member(node: Node, record: Record, block: Register) -> str:

@@ -16,6 +16,7 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.testing._core_invariants import ACKNOWLEDGING, OVERWRITTEN
+from ctlha_trio.testing._explore_marks import carried_out, parts_carried_out
 from ctlha_trio.testing._explore_parts import BLOCK_BYTES, ArbiterCall, DiskCall, Node, Push
 from ctlha_trio.testing._explore_renaming import digest_of
 
@@ -62,6 +63,7 @@ def start(node: Node, incarnation: int) -> Node:
         incarnation=incarnation,
         size_bytes=BLOCK_BYTES,
         metadata=node.metadata,
+        marked_from=node.marks.base_epoch or None,
     )
     started = attrs.evolve(node, core=core)
     for action in first:
@@ -72,11 +74,26 @@ def start(node: Node, incarnation: int) -> Node:
 def ends_of_crash(node: Node) -> Iterator[tuple[Node, tuple[act.Swap, ...]]]:
     """Whatever may be on the disk of a process that ends, and the swaps that are on their way."""
     swaps = tuple(each.call for each in node.calls if isinstance(each.call, act.Swap) and each.answer is None)
-    values = {node.block} | {each.data for each in node.disk if isinstance(each.call, _WRITES)}
-    for persisted in range(len(node.persists) + 1):
-        metadata = node.persists[persisted - 1] if persisted else node.metadata
+    values = {each.data for each in node.disk if isinstance(each.call, _WRITES)}
+    ends: dict[Node, None] = {}
+    for metadata, marks in parts_carried_out(node.metadata, node.marks, node.ordered):
+        marked = marks.mark(metadata.epoch)
+        unmarked = marks.settle()
         for value in sorted(values):
-            yield Node(name=node.name, metadata=metadata, block=value), swaps
+            ends[Node(name=node.name, metadata=metadata, block=value, marks=marked)] = None
+        listed = node.written and may_differ(node)
+        if not listed:
+            ends[Node(name=node.name, metadata=metadata, block=node.block, marks=unmarked)] = None
+        if listed or marks.cleared or node.written or values:
+            ends[Node(name=node.name, metadata=metadata, block=node.block, marks=marked)] = None
+    for end in ends:
+        yield end, swaps
+
+
+def may_differ(node: Node) -> bool:
+    """Whether the core holds the block for possibly different, or has ordered that it is marked so."""
+    ordered = any(isinstance(each, act.Track | act.MarkDirty) and each.ranges for each in node.ordered)
+    return ordered or (node.core is not None and bool(node.core.may_differ))
 
 
 def feed(node: Node, event: ev.Event, data: int = 0) -> Taken:
@@ -131,7 +148,9 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
         case act.Send():
             outputs.append(Said(action.message))
         case act.PushWrite(operation=operation):
-            write = msg.MirrorWrite(action.epoch, action.sequence, action.previous, operation.offset, operation.size)
+            write = msg.MirrorWrite(
+                action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
+            )
             outputs.append(Said(Push(write, action.ticket)))
         case act.PushCopy():
             copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
@@ -143,8 +162,14 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             return _begin(node, DiskCall(action, data))
         case act.FetchRead() | act.SendCompare() | act.CompareRange():
             return _begin(node, DiskCall(action))
-        case act.Persist():
-            return attrs.evolve(node, persists=(*node.persists, action.metadata))
+        case act.Persist() | act.Track() | act.MarkDirty() | act.FindDirty() | act.StopTracking():
+            return attrs.evolve(node, ordered=(*node.ordered, action))
+        case act.ClearDirty():
+            return attrs.evolve(node, marks=node.marks.clear())
+        case act.SendReady():
+            if node.marks.dirty:
+                outputs.append(Said(msg.OwnRange(action.epoch, 0, BLOCK_BYTES)))
+            outputs.append(Said(msg.ResyncReady(action.epoch, action.base_epoch)))
         case act.ReadRecord() | act.Swap():
             return attrs.evolve(node, calls=(*node.calls, ArbiterCall(action)))
         case act.SetTimer():
@@ -157,7 +182,7 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             raise AssertionError(f"I15: {node.name} stops without cause: {action.reason}")
         case act.CondemnCopy():
             raise AssertionError("no disk fails here")
-        case act.Moved() | act.HandoverEnded():
+        case act.Moved() | act.HandoverEnded() | act.ForceEnded():
             pass
         case _:
             assert_never(action)
@@ -167,21 +192,35 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
 def _begin(node: Node, call: DiskCall) -> Node:
     if call.data and any(other.data for other in node.disk):
         raise AssertionError(f"{node.name} writes a block twice at once: {call.call} and another")
+    call = attrs.evolve(call, tracked=bool(call.data) and node.marks.tracking)
     return attrs.evolve(node, disk=node.disk | {call})
 
 
-def end_persist(node: Node) -> Taken:
-    """The oldest metadata under way is durable."""
-    metadata, *rest = node.persists
+def end_ordered(node: Node) -> Taken:
+    """The oldest order of those that keep their order is durable, or was searched."""
+    order, *rest = node.ordered
     old = node.metadata
+    metadata, marks = carried_out(old, node.marks, order)
     if metadata.epoch < old.epoch or metadata.revision < old.revision:
         return Taken(node, (), f"I6: {node.name} persists epoch {metadata.epoch} over {old.epoch}")
-    return feed(attrs.evolve(node, metadata=metadata, persists=tuple(rest)), ev.Persisted(metadata))
+    after = attrs.evolve(node, metadata=metadata, marks=marks, ordered=tuple(rest))
+    match order:
+        case act.Persist():
+            return feed(after, ev.Persisted(metadata))
+        case act.FindDirty():
+            found = (0, BLOCK_BYTES) if marks.dirty and not order.offset else (0, 0)
+            return feed(after, ev.DirtyFound(order.search, *found))
+        case _:
+            return Taken(after)
 
 
 def end_disk_call(node: Node, ended: DiskCall) -> Taken:
     """One of the calls under way ends."""
-    node = attrs.evolve(node, disk=node.disk - {ended}, block=ended.data or node.block)
+    node = attrs.evolve(node, disk=node.disk - {ended})
+    if ended.data:
+        tracked = ended.tracked and node.marks.tracking
+        marks = node.marks.mark(node.metadata.epoch) if tracked else node.marks.settle()
+        node = attrs.evolve(node, block=ended.data, marks=marks, written=True)
     match ended.call:
         case act.StoreWrite() | act.StoreMirrored() as call:
             return feed(node, ev.Stored(call.sequence))

@@ -5,6 +5,7 @@ from typing import Final
 import attrs
 
 from ctlha_trio.pair import Metadata, PairState, Record, actions as act, events as ev, messages as msg
+from ctlha_trio.testing._explore_marks import InOrder, Marks
 
 BLOCK_BYTES: Final = 1 << 20
 """The volume has one block: one range of a resync."""
@@ -20,6 +21,8 @@ class DiskCall:
 
     call: DiskAccess
     data: int = 0
+    tracked: bool = False
+    """It was made while every write was marked."""
 
 
 @attrs.frozen(cache_hash=True)
@@ -40,8 +43,11 @@ class Node:
     """Durable."""
     block: int = FIRST_VALUE
     """Durable: the ticket of the write whose data it holds."""
-    persists: tuple[Metadata, ...] = ()
-    """Under way: they end in their order."""
+    marks: Marks = attrs.Factory(Marks)
+    written: bool = False
+    """This process has written the block, so that the activity log may list it."""
+    ordered: tuple[InOrder, ...] = ()
+    """Under way: metadata, marks and searches for them end in their order."""
     disk: frozenset[DiskCall] = frozenset()
     calls: tuple[ArbiterCall, ...] = ()
     """One after the other, as the driver makes them."""

@@ -78,8 +78,8 @@ class Steps:
         if node.core is None:
             return []
         steps = []
-        if node.persists:
-            steps.append(self._step(f"{node.persists[0].copy.name} is durable", nodes.end_persist(node)))
+        if node.ordered:
+            steps.append(self._step(node.ordered[0], nodes.end_ordered(node)))
         steps += [self._step(call.call, nodes.end_disk_call(node, call)) for call in sorted(node.disk, key=repr)]
         timers = sorted(node.timers - {ev.Timer.RECORD_POLL}, key=str)
         steps += [self._step(timer, nodes.fire(node, timer)) for timer in timers]
@@ -148,7 +148,8 @@ class Steps:
                 self.store.add(left),
                 self.store.add(arbiters.leave_behind(self._part(arbiter), swaps)),
                 told,
-                f"crashes; its disk holds {left.block}, {left.metadata.copy.name} of epoch {left.metadata.epoch}",
+                f"crashes; its disk holds {left.block}{' marked' * left.marks.dirty}, "
+                f"{left.metadata.copy.name} of epoch {left.metadata.epoch}",
             )
             for left, swaps in nodes.ends_of_crash(node)
         ]

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from ctlha_trio.pair import Copy, Metadata, OperationKind, Record, accepts
-from ctlha_trio.testing._explore_invariants import check_copies, check_node, is_together
+from ctlha_trio.testing._explore_invariants import check_copies, check_marks, check_node, is_together
 from ctlha_trio.testing._explore_parts import FIRST_VALUE, Arbiter, Bound, Inbox, Node
 from ctlha_trio.testing._explore_register import register
 from ctlha_trio.testing._explore_steps import UNCHANGED, Step, Steps, remembered
@@ -74,6 +74,7 @@ class Graph:
         """What is wrong with it; empty if nothing is."""
         a, b, inbox_a, inbox_b, arbiter, block, _ = world
         problem = self._check_node(a, arbiter, block) or self._check_node(b, arbiter, block)
+        problem = problem or self._check_marks(a, b, arbiter) or self._check_marks(b, a, arbiter)
         if not problem and self.is_together(world):
             problem = check_copies(*(self.store.parts[number] for number in (a, b, inbox_a, inbox_b)))
         return problem
@@ -85,6 +86,10 @@ class Graph:
     @remembered
     def _check_node(self, node: int, arbiter: int, block: int) -> str:
         return check_node(*(self.store.parts[number] for number in (node, arbiter, block)))
+
+    @remembered
+    def _check_marks(self, source: int, target: int, arbiter: int) -> str:
+        return check_marks(self.store.parts[source], self.store.parts[target], self.store.parts[arbiter].record)
 
     @remembered
     def _are_together(self, a: int, b: int) -> bool:

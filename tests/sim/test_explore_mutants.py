@@ -19,6 +19,7 @@ from ctlha_trio.pair import (
     _membership as membership,
     _service as service,
     _sessions as sessions,
+    actions as act,
     events as ev,
     messages as msg,
 )
@@ -186,6 +187,48 @@ def tells_nobody_of_the_handover(patch: Patch) -> None:
         step.move(Phase.FOLLOWING, "handed over")
 
     patch.setitem(core._AFTER_PERSIST, (Phase.HANDING_OVER, Stage.RECORDING), recorded)
+
+
+def without_ranges(patch: Patch, kind: type[act.Track | act.MarkDirty]) -> None:
+    plain = Step.do
+
+    def do(step: Step, action: act.Action) -> None:
+        plain(step, attrs.evolve(action, ranges=()) if isinstance(action, kind) else action)
+
+    patch.setattr(Step, "do", do)
+
+
+@mutant(writes=1, cuts=1)
+def claims_without_marking_what_was_under_way(patch: Patch) -> None:
+    without_ranges(patch, act.Track)
+
+
+@mutant(writes=1, cuts=1)
+def drops_what_was_under_way_unmarked(patch: Patch) -> None:
+    without_ranges(patch, act.MarkDirty)
+
+
+@mutant(writes=1, crashes=1)
+def tracks_nothing_while_it_is_alone(patch: Patch) -> None:
+    plain = Step.do
+
+    def do(step: Step, action: act.Action) -> None:
+        if not isinstance(action, act.Track):
+            plain(step, action)
+
+    patch.setattr(Step, "do", do)
+
+
+@mutant(cold=True, writes=1)
+def misses_a_write_under_way_while_it_searches(patch: Patch) -> None:
+    plain = admission.found
+
+    def found(step: Step, event: ev.DirtyFound) -> None:
+        if step.state.resync is not None:
+            step.change(resync=attrs.evolve(step.state.resync, unseen=()))
+        plain(step, event)
+
+    patch.setattr(admission, "found", found)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
