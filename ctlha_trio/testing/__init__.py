@@ -9,6 +9,8 @@ from ctlha_trio.testing._driver_timeline import (
     DRIVER_TIMELINE_HEADER as DRIVER_TIMELINE_HEADER,
     TimelineLine as TimelineLine,
 )
+from ctlha_trio.testing._explore_parts import Bound as Bound
+from ctlha_trio.testing._explore_search import Exploration as Exploration, explore as explore
 from ctlha_trio.testing._linearizability import check_linearizability as check_linearizability
 from ctlha_trio.testing._linearizability_records import (
     ZEROS as ZEROS,

@@ -1,0 +1,168 @@
+"""The exploration of the pair core: what it reaches is reached whole, nothing is broken, and all can go on.
+
+And that what makes it small loses nothing.
+"""
+
+import attrs
+import pytest
+
+from ctlha_trio.pair import (
+    Metadata,
+    Operation,
+    PairState,
+    Record,
+    _service as service,
+    actions as act,
+    events as ev,
+    messages as msg,
+)
+from ctlha_trio.pair._state import Flight, Mirrored, Resync, SwapAttempt
+from ctlha_trio.pair._step import Step
+from ctlha_trio.testing import Bound, explore
+from ctlha_trio.testing._explore_counters import SPACES
+from ctlha_trio.testing._explore_forgetting import plain_message, plain_node
+from ctlha_trio.testing._explore_parts import Inbox, Node
+from ctlha_trio.testing._explore_search import find_together
+from ctlha_trio.testing._explore_store import World
+from ctlha_trio.testing._explore_world import Graph
+
+SMALL = Bound(writes=1, lost_replies=1)
+
+
+@pytest.mark.parametrize(
+    ("bound", "cold"),
+    [
+        (Bound(), True),
+        (Bound(writes=2, reads=1), False),
+        (Bound(writes=1, handovers=1, lost_replies=1), False),
+        (Bound(cuts=1), False),
+    ],
+    ids=str,
+)
+def test_everything_holds_and_goes_on(bound: Bound, cold: bool) -> None:
+    exploration = explore(bound, cold=cold)
+    exploration.require()
+    assert exploration.states > 1
+
+
+def test_a_resumption_counts_although_the_secondary_had_said_that_it_claims() -> None:
+    """Its claim was refused, and what it said of itself last is still under way: the primary would wait for ever."""
+    explore(Bound(cuts=1, refusals=1)).require()
+
+
+def test_it_reaches_what_the_bound_says() -> None:
+    graph = Graph()
+    reached = worlds_from(graph, graph.with_bound(find_together(graph), Bound(cuts=1)))
+    nodes = [part for world in reached for part in graph.parts(world)[:2]]
+    phases = {node.core.phase.name for node in nodes if node.core}
+    assert phases >= {"SUSPENDED", "CLAIMING", "SECURING", "ALONE", "OUTDATED", "RESYNCING", "ADMITTING", "MIRRORING"}
+
+
+def worlds_from(graph: Graph, start: World) -> set[World]:
+    reached, waiting = {start}, [start]
+    while waiting:
+        for move in graph.moves(waiting.pop()):
+            assert not move.problem
+            if move.world not in reached:
+                reached.add(move.world)
+                waiting.append(move.world)
+    return reached
+
+
+def into(graph: Graph, other: Graph, worlds: set[World], *, forgets: bool) -> set[World]:
+    """The worlds of another graph, as this one makes them one."""
+    return {
+        graph.store.canonical(
+            World(*(graph.store.add(plain(part) if forgets else part) for part in other.parts(world)))
+        )
+        for world in worlds
+    }
+
+
+def plain(part: object) -> object:
+    if isinstance(part, Node):
+        return plain_node(part)
+    if isinstance(part, Inbox):
+        sessions = (
+            attrs.evolve(session, messages=tuple(plain_message(message) for message in session.messages))
+            for session in part.sessions
+        )
+        return attrs.evolve(part, sessions=tuple(sessions))
+    return part
+
+
+BOUNDS = {
+    "cold": (Bound(), True),
+    "handover": (Bound(writes=1, refusals=1, handovers=1), False),
+}
+RENAMED = BOUNDS | {"handover": (Bound(writes=1, reads=1, refusals=1, handovers=1), False)}
+"""With less no two worlds differ by counters only: which node may still have to mark the write tells them apart."""
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_renaming_loses_nothing_and_invents_nothing(name: str) -> None:
+    """What is reached without it is, renamed, exactly what is reached with it."""
+    small, large = Graph(), Graph(renames=False)
+    reached, without = reached_by_both(small, large, *RENAMED[name])
+    assert into(small, large, without, forgets=False) == reached
+    assert len(reached) < len(without)
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_forgetting_loses_nothing_and_invents_nothing(name: str) -> None:
+    """What is reached without it is, made plain, exactly what is reached with it."""
+    small, large = Graph(), Graph(renames=False, forgets=False)
+    reached, without = reached_by_both(small, large, *BOUNDS[name])
+    assert into(small, large, without, forgets=True) == reached
+    assert len(reached) < len(without)
+
+
+def reached_by_both(small: Graph, large: Graph, bound: Bound, cold: bool) -> tuple[set[World], set[World]]:
+    start = small.cold(bound) if cold else small.with_bound(find_together(small), bound)
+    same = World(*(large.store.add(part) for part in small.parts(start)))
+    return worlds_from(small, start), worlds_from(large, same)
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["the core", "a mutant"])
+def test_the_verdict_is_the_same_without_what_makes_it_small(broken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if broken:
+        plain_mirror_write = service.mirror_write
+
+        def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
+            plain_mirror_write(step, message)
+            step.send(msg.Applied(message.epoch, message.sequence))
+
+        monkeypatch.setattr(service, "mirror_write", mirror_write)
+    settings = ((True, True), (False, True), (False, False))
+    found = [explore(SMALL, renames=renames, forgets=forgets) for renames, forgets in settings]
+    assert {bool(each.problem) for each in found} == {broken}
+    assert {each.complete and not each.stuck for each in found} == {not broken}
+
+
+NO_COUNTERS = {
+    "phase", "stage", "why", "reading", "arbiter_answers", "size_bytes", "handover_attempt", "cluster",
+    "resource", "lineage", "arbiter", "copy", "format", "kind", "fence", "evidence", "unknown", "calling", "doubtful",
+    "here", "there", "answered", "number", "offset", "size", "equal", "attempt", "outcome", "forcing", "told_ranges",
+    "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen",
+}  # fmt: skip
+"""Fields that the core does not count with, or (``number`` of an operation, ``attempt``) that the bound keeps small."""
+COUNTED = (
+    PairState, Metadata, Record, SwapAttempt, Flight, Mirrored, Resync, Operation, *msg.Message.__args__,
+    act.StoreWrite, act.StoreMirrored, act.FetchRead, act.SendCompare, act.CompareRange, act.Swap,
+    act.Persist, act.Track, act.FindDirty,
+    ev.RecordRead, ev.Swapped,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("counted", COUNTED, ids=lambda each: each.__name__)
+def test_every_field_is_known_as_a_counter_or_as_none(counted: type) -> None:
+    fields = {field.name for field in attrs.fields(counted)}
+    assert fields - SPACES[counted].keys() <= NO_COUNTERS
+    assert SPACES[counted].keys() <= fields
+
+
+def test_a_search_that_was_ended_early_is_no_proof() -> None:
+    exploration = explore(Bound(cuts=1), states_max=50)
+    assert not exploration.complete
+    with pytest.raises(AssertionError, match="not explored to the end"):
+        exploration.require()
