@@ -88,6 +88,8 @@ class SimulatedNode:
     """The process stands still; what it has asked of others goes on."""
     kept_down: bool = False
     """Nobody starts it."""
+    failing: bool = False
+    """The disk has failed under this process: it cannot end cleanly any more."""
     excused: set[str] = attrs.Factory(set)
     """Reasons to end that this process was given."""
 
@@ -198,6 +200,7 @@ class SimulatedNode:
 
     def lose_disk_calls(self) -> None:
         """The disk fails: nothing that is under way ends, but what was written before stays in the activity log."""
+        self.failing = True
         self.logged |= self._suspect()
         self.disk.clear()
 

@@ -114,6 +114,7 @@ class SimulatedPair:
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = set(self.excuses)
+        node.failing = False
         node.state, first = boot(
             me=node.name,
             peer=node.peer,
@@ -138,7 +139,7 @@ class SimulatedPair:
         assert state is not None
         if state.why not in GOOD_REASONS_TO_END | node.excused:
             raise AssertionError(f"I15: {node.name} stopped without cause: {state.why}")
-        if state.phase is Phase.LEFT and self.random.random() < CLEAN_CHANCE:
+        if state.phase is Phase.LEFT and self.random.random() < CLEAN_CHANCE and not node.failing:
             self.note(node.name, "has ended cleanly")
             self.arbiter.late.extend(node.end_cleanly())
             self.link.cut()
