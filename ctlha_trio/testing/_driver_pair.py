@@ -156,10 +156,10 @@ class DriverPair(MemoryPair):
         return self.is_protected() and phases == {Phase.MIRRORING, Phase.FOLLOWING}
 
     def has_halted(self) -> bool:
-        """Whether both nodes run and say that they serve nothing, and why."""
+        """Whether a node runs, and every one that does says that it serves nothing, and why."""
         given = [node.status() for node in self.nodes.values()]
         halted = [each for each in given if each.verdict in {"at-risk", "stopped"} and each.reasons]
-        return len(halted) == len(NAMES)
+        return halted == given != []
 
     def pause(self, name: str) -> None:
         """Let a machine stand still: nothing goes in or out, no call returns, its clock stands."""
