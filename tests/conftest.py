@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ctlha_trio.testing._etcd_server import started_etcd
+from ctlha_trio.testing._processes.etcd_server import started_etcd
 
 
 @pytest.fixture(scope="session")

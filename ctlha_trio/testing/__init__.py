@@ -1,42 +1,42 @@
 """Simulation, fault injection and checks: shipped, documented, part of the product."""
 
-from ctlha_trio.testing._block_history import BlockHistory as BlockHistory
-from ctlha_trio.testing._core_log import TIMELINE_HEADER as TIMELINE_HEADER, EventLine as EventLine
-from ctlha_trio.testing._core_runs import SeedReport as SeedReport, run_seed as run_seed, run_seeds as run_seeds
-from ctlha_trio.testing._core_totals import Coverage as Coverage, Totals as Totals
-from ctlha_trio.testing._driver_runs import DriverReport as DriverReport, run_driver_seed as run_driver_seed
-from ctlha_trio.testing._driver_timeline import (
+from ctlha_trio.testing._core.log import TIMELINE_HEADER as TIMELINE_HEADER, EventLine as EventLine
+from ctlha_trio.testing._core.runs import SeedReport as SeedReport, run_seed as run_seed, run_seeds as run_seeds
+from ctlha_trio.testing._core.totals import Coverage as Coverage, Totals as Totals
+from ctlha_trio.testing._drivers.runs import DriverReport as DriverReport, run_driver_seed as run_driver_seed
+from ctlha_trio.testing._drivers.timeline import (
     DRIVER_TIMELINE_HEADER as DRIVER_TIMELINE_HEADER,
     TimelineLine as TimelineLine,
 )
-from ctlha_trio.testing._explore_parts import Bound as Bound
-from ctlha_trio.testing._explore_search import Exploration as Exploration, explore as explore
-from ctlha_trio.testing._linearizability import check_linearizability as check_linearizability
-from ctlha_trio.testing._linearizability_records import (
+from ctlha_trio.testing._explore.parts import Bound as Bound
+from ctlha_trio.testing._explore.search import Exploration as Exploration, explore as explore
+from ctlha_trio.testing._history.block_history import BlockHistory as BlockHistory
+from ctlha_trio.testing._history.linearizability import check_linearizability as check_linearizability
+from ctlha_trio.testing._history.linearizability_records import (
     ZEROS as ZEROS,
     ClientOperation as ClientOperation,
     Evidence as Evidence,
     Verdict as Verdict,
     Violation as Violation,
 )
-from ctlha_trio.testing._memory_pair import Components as Components, MemoryPair as MemoryPair
-from ctlha_trio.testing._open_pair import (
+from ctlha_trio.testing._pairs.memory_pair import Components as Components, MemoryPair as MemoryPair
+from ctlha_trio.testing._pairs.open_pair import (
     Mirrors as Mirrors,
     OpenMirrors as OpenMirrors,
     OpenPair as OpenPair,
     open_mirrors as open_mirrors,
     open_pair as open_pair,
 )
-from ctlha_trio.testing._power_disk import (
+from ctlha_trio.testing._power.disk import (
     CallKind as CallKind,
     DiskCall as DiskCall,
     Moment as Moment,
     PowerCut as PowerCut,
     PowerDisk as PowerDisk,
 )
-from ctlha_trio.testing._power_medium import Kept as Kept, Loss as Loss
+from ctlha_trio.testing._power.medium import Kept as Kept, Loss as Loss
 from ctlha_trio.testing._seed_processes import map_seeds as map_seeds
-from ctlha_trio.testing._transport_suite import (
+from ctlha_trio.testing._suites.transport_suite import (
     TRANSPORT_CHECKS as TRANSPORT_CHECKS,
     PairFactory as PairFactory,
     TransportPair as TransportPair,

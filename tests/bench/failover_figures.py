@@ -28,9 +28,9 @@ from ctlha_trio._errors import DisconnectError
 from ctlha_trio.door import STATUS_SOCKET, DoorClient, switchover_of
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.testing._hand_pair import NODES, OTHER, SIZE_BYTES, HandPair, made_pair
-from ctlha_trio.testing._networked_pair import Site, networked_pair, opened_site
-from ctlha_trio.testing._node_networks import missing_for_networks
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, SIZE_BYTES, HandPair, made_pair
+from ctlha_trio.testing._processes.networked_pair import Site, networked_pair, opened_site
+from ctlha_trio.testing._processes.node_networks import missing_for_networks
 
 RETRY_S = 0.005
 """Of a writer whose node is down or not primary: what a client adds to the time that a pair is away."""

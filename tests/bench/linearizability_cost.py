@@ -10,8 +10,8 @@ from random import Random
 from time import perf_counter
 
 from ctlha_trio.testing import ClientOperation, check_linearizability
-from ctlha_trio.testing._linearizability_sample import SampleHistory
-from ctlha_trio.testing._linearizability_search import STEPS_MAX, search_order
+from ctlha_trio.testing._history.linearizability_sample import SampleHistory
+from ctlha_trio.testing._history.linearizability_search import STEPS_MAX, search_order
 
 SEED = 1
 SHAPES = ((4, 1000, 1), (8, 1000, 1), (16, 1000, 1), (16, 1250, 256), (16, 20_000, 256))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ctlha_trio.testing._hand_pair import HandPair, made_pair
-from ctlha_trio.testing._networked_pair import Site, networked_pair, opened_site
-from ctlha_trio.testing._node_networks import missing_for_networks
+from ctlha_trio.testing._processes.hand_pair import HandPair, made_pair
+from ctlha_trio.testing._processes.networked_pair import Site, networked_pair, opened_site
+from ctlha_trio.testing._processes.node_networks import missing_for_networks
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
-from ctlha_trio.testing._etcd_server import EtcdMember, started_etcd
-from ctlha_trio.testing._hand_pair import OTHER, SIZE_BYTES, START_S, HandPair, made_pair, run_ctlha
+from ctlha_trio.testing._processes.etcd_server import EtcdMember, started_etcd
+from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, START_S, HandPair, made_pair, run_ctlha
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from ctlha_trio.testing._hand_pair import NODES, OTHER, HandPair, run_ctlha
-from ctlha_trio.testing._networked_pair import Site
-from ctlha_trio.testing._outside_clients import outside_clients
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, HandPair, run_ctlha
+from ctlha_trio.testing._processes.networked_pair import Site
+from ctlha_trio.testing._processes.outside_clients import outside_clients
 
 pytestmark = pytest.mark.slow
 

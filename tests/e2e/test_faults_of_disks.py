@@ -13,9 +13,9 @@ import trio
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import Layout
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot
-from ctlha_trio.testing._hand_pair import OTHER, POLL_S, SIZE_BYTES, HandPair, run_ctlha
-from ctlha_trio.testing._networked_pair import Site, networked_pair
-from ctlha_trio.testing._outside_clients import outside_clients
+from ctlha_trio.testing._processes.hand_pair import OTHER, POLL_S, SIZE_BYTES, HandPair, run_ctlha
+from ctlha_trio.testing._processes.networked_pair import Site, networked_pair
+from ctlha_trio.testing._processes.outside_clients import outside_clients
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,10 @@ import pytest
 import trio
 
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.testing._hand_pair import NODES, OTHER, POLL_S, HandPair
-from ctlha_trio.testing._networked_pair import Site
-from ctlha_trio.testing._node_networks import BOTH_DIRECTIONS, Direction
-from ctlha_trio.testing._outside_clients import outside_clients
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, POLL_S, HandPair
+from ctlha_trio.testing._processes.networked_pair import Site
+from ctlha_trio.testing._processes.node_networks import BOTH_DIRECTIONS, Direction
+from ctlha_trio.testing._processes.outside_clients import outside_clients
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from ctlha_trio.testing._hand_pair import NODES, OTHER, HandPair
-from ctlha_trio.testing._outside_clients import outside_clients
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, HandPair
+from ctlha_trio.testing._processes.outside_clients import outside_clients
 
 pytestmark = pytest.mark.slow
 

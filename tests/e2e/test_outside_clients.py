@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from ctlha_trio.testing._hand_pair import NODES, START_S, HandPair
-from ctlha_trio.testing._outside_clients import OutsideClients, outside_clients
+from ctlha_trio.testing._processes.hand_pair import NODES, START_S, HandPair
+from ctlha_trio.testing._processes.outside_clients import OutsideClients, outside_clients
 
 pytestmark = pytest.mark.slow
 

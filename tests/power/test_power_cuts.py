@@ -24,8 +24,8 @@ from ctlha_trio.store._queue import PersistStep, WriteStep
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
 from ctlha_trio.store._write_batch import WriteBatch
 from ctlha_trio.testing import Moment
-from ctlha_trio.testing._power_scenarios import POWER_SCENARIOS
-from ctlha_trio.testing._power_trial import SIZE_BYTES, Findings, PowerCutAt, run_trial
+from ctlha_trio.testing._power_cuts.scenarios import POWER_SCENARIOS
+from ctlha_trio.testing._power_cuts.trial import SIZE_BYTES, Findings, PowerCutAt, run_trial
 
 pytestmark = pytest.mark.slow
 

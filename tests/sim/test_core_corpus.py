@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ctlha_trio.testing._core_runs import run_seed
+from ctlha_trio.testing._core.runs import run_seed
 
 CORPUS = tomllib.loads((Path(__file__).parent / "corpus" / "core.toml").read_text(encoding="utf-8"))["seed"]
 

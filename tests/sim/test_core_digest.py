@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from ctlha_trio.pair import Phase, actions as act, events as ev, messages as msg
-from ctlha_trio.testing._core_log import EventHistory, canonical
-from ctlha_trio.testing._core_runs import run_seed
+from ctlha_trio.testing._core.log import EventHistory, canonical
+from ctlha_trio.testing._core.runs import run_seed
 
 ROUNDS = 3
 DIGESTS = {
@@ -17,7 +17,7 @@ DIGESTS = {
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
 PROGRAM = f"""
-from ctlha_trio.testing._core_runs import run_seed
+from ctlha_trio.testing._core.runs import run_seed
 for seed in {tuple(DIGESTS)}:
     print(run_seed(seed, rounds={ROUNDS}).digest)
 """

@@ -6,18 +6,18 @@ import pytest
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, Phase
-from ctlha_trio.testing._core_atlas import disk_may_fail, may_be_forced, outlived
-from ctlha_trio.testing._core_clock import SimulatedClock
-from ctlha_trio.testing._core_faults import FAULTS
-from ctlha_trio.testing._core_node import SimulatedNode
-from ctlha_trio.testing._core_trials import (
+from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, outlived
+from ctlha_trio.testing._core.clock import SimulatedClock
+from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.trials import (
     dead_copies_halt,
     outsider_does_not_serve,
     pair_serves_without_arbiter,
     survivor_serves,
 )
-from ctlha_trio.testing._core_trouble import CALM, NodePace, Pace
-from ctlha_trio.testing._core_world import CoreWorld
+from ctlha_trio.testing._core.trouble import CALM, NodePace, Pace
+from ctlha_trio.testing._core.world import CoreWorld
 
 BUSY = Pace(nodes=dict.fromkeys(("a", "b"), NodePace(clients=100.0)), relief=0.0)
 

@@ -16,10 +16,10 @@ from ctlha_trio.pair import (
     actions as act,
     events as ev,
 )
-from ctlha_trio.testing._core_node import ArbiterCall, SimulatedNode
-from ctlha_trio.testing._core_pair import SimulatedPair
-from ctlha_trio.testing._core_trouble import NodePace, Pace
-from ctlha_trio.testing._core_world import CoreWorld
+from ctlha_trio.testing._core.node import ArbiterCall, SimulatedNode
+from ctlha_trio.testing._core.pair import SimulatedPair
+from ctlha_trio.testing._core.trouble import NodePace, Pace
+from ctlha_trio.testing._core.world import CoreWorld
 
 WRITES = (OperationKind.WRITE,)
 

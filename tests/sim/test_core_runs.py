@@ -6,8 +6,8 @@ import pytest
 
 from ctlha_trio.pair import _service as service, events as ev
 from ctlha_trio.pair._step import Step
-from ctlha_trio.testing._core_log import TIMELINE_HEADER, EventLine
-from ctlha_trio.testing._core_runs import (
+from ctlha_trio.testing._core.log import TIMELINE_HEADER, EventLine
+from ctlha_trio.testing._core.runs import (
     DAY_S,
     HOUR_S,
     SeedReport,
@@ -15,7 +15,7 @@ from ctlha_trio.testing._core_runs import (
     run_seed,
     run_seeds,
 )
-from ctlha_trio.testing._core_totals import ALL_MOVES, ALL_REASONS, Coverage, Totals
+from ctlha_trio.testing._core.totals import ALL_MOVES, ALL_REASONS, Coverage, Totals
 
 ROUNDS = 2
 
@@ -104,7 +104,7 @@ def test_an_exception_of_the_core_is_told_with_the_place_where_it_was_raised(mon
     def broken(*_: object) -> None:
         raise RecursionError("planted")
 
-    monkeypatch.setattr("ctlha_trio.testing._core_pair.step_pair", broken)
+    monkeypatch.setattr("ctlha_trio.testing._core.pair.step_pair", broken)
     report = run_seed(1)
     assert report.problem == "seed 1: RecursionError('planted')"
     assert "in broken" in report.failure

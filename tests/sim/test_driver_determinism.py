@@ -9,7 +9,7 @@ import pytest
 SEEDS = (3, 42, 52, 1010)
 PROGRAM = """
 import sys
-from ctlha_trio.testing._driver_runs import run_driver_seed
+from ctlha_trio.testing._drivers.runs import run_driver_seed
 for seed in map(int, sys.argv[1:]):
     report = run_driver_seed(seed)
     print(seed, report.digest, report.totals, *report.timeline, sep="\\n")

@@ -15,7 +15,7 @@ from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, actions, events
 from ctlha_trio.store._watched_file import WatchedFile
-from ctlha_trio.testing._driver_runs import run_driver_seed
+from ctlha_trio.testing._drivers.runs import run_driver_seed
 
 SEEDS_MAX = 40
 """So many are run until one finds the bug. The first is one that did when this was written, which saves time."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ctlha_trio.testing._driver_runs import DriverReport, run_driver_seed
+from ctlha_trio.testing._drivers.runs import DriverReport, run_driver_seed
 
 FIXED = range(6)
 CORPUS = tomllib.loads((Path(__file__).parent / "corpus" / "drivers.toml").read_text(encoding="utf-8"))["seed"]

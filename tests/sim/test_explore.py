@@ -19,12 +19,12 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._state import Flight, Mirrored, Resync, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing import Bound, explore
-from ctlha_trio.testing._explore_counters import SPACES
-from ctlha_trio.testing._explore_forgetting import plain_message, plain_node
-from ctlha_trio.testing._explore_parts import Inbox, Node
-from ctlha_trio.testing._explore_search import find_together
-from ctlha_trio.testing._explore_store import World
-from ctlha_trio.testing._explore_world import Graph
+from ctlha_trio.testing._explore.counters import SPACES
+from ctlha_trio.testing._explore.forgetting import plain_message, plain_node
+from ctlha_trio.testing._explore.parts import Inbox, Node
+from ctlha_trio.testing._explore.search import find_together
+from ctlha_trio.testing._explore.store import World
+from ctlha_trio.testing._explore.world import Graph
 
 SMALL = Bound(writes=1, lost_replies=1)
 

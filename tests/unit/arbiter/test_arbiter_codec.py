@@ -7,7 +7,7 @@ from ctlha_trio._errors import ArbiterError, InvalidError
 from ctlha_trio.arbiter import decode_record, encode_record
 from ctlha_trio.arbiter._codec import NUMBER_MAX, RECORD_CHARACTERS_MAX
 from ctlha_trio.pair import Kind
-from ctlha_trio.testing._arbiter_suite import sample_record
+from ctlha_trio.testing._suites.arbiter_suite import sample_record
 
 
 def text_with(**changes: Any) -> str:

@@ -15,8 +15,8 @@ from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError
 from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, create_etcd_record, remove_etcd_record
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import Arbiter
-from ctlha_trio.testing._arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
-from ctlha_trio.testing._etcd_server import EtcdMember, started_etcd
+from ctlha_trio.testing._processes.etcd_server import EtcdMember, started_etcd
+from ctlha_trio.testing._suites.arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
 
 RECORD_KEY = "/ctlha/cluster/volume/record"
 IDENTITY_KEY = "/ctlha/cluster/volume/identity"

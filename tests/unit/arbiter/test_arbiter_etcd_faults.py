@@ -21,7 +21,7 @@ from ctlha_trio.arbiter._etcd_gateway import ANSWER_BYTES_MAX, CALL_LIMIT_S, MES
 from ctlha_trio.ha._disk_work import ARBITER_LIMIT_S
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import Arbiter
-from ctlha_trio.testing._arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
+from ctlha_trio.testing._suites.arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
 
 NEXT = sample_record(epoch=8, proposal="next")
 PASSWORD = "a-secret"

@@ -4,7 +4,7 @@ from ctlha_trio._errors import ArbiterError
 from ctlha_trio.arbiter import MemoryArbiter, SwapFault
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import Arbiter
-from ctlha_trio.testing._arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
+from ctlha_trio.testing._suites.arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
 
 NEXT = sample_record(epoch=8, proposal="next")
 

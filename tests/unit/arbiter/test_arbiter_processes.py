@@ -13,7 +13,7 @@ import trio
 import ctlha_trio
 from ctlha_trio.arbiter import SqliteArbiter, create_sqlite_arbiter
 from ctlha_trio.pair import SwapOutcome
-from ctlha_trio.testing._arbiter_suite import sample_record
+from ctlha_trio.testing._suites.arbiter_suite import sample_record
 
 LAST_REVISION = 60
 

@@ -13,7 +13,7 @@ from ctlha_trio.arbiter import SqliteArbiter, create_sqlite_arbiter, encode_reco
 from ctlha_trio.arbiter._sqlite import BUSY_TIMEOUT_S, _connect
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import Arbiter
-from ctlha_trio.testing._arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
+from ctlha_trio.testing._suites.arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
 
 NEXT = sample_record(epoch=8, proposal="next")
 

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ctlha_trio.ha import NodeConfig
 from ctlha_trio.seams import Listener, Stream, TlsTransport, Transport, describe_key, parse_pin
 from ctlha_trio.testing import Components, MemoryPair, open_pair
-from ctlha_trio.testing._memory_pair import no_components
-from ctlha_trio.testing._open_pair import opened
-from ctlha_trio.testing._pair_faults import NAMES
+from ctlha_trio.testing._pairs.memory_pair import no_components
+from ctlha_trio.testing._pairs.open_pair import opened
+from ctlha_trio.testing._pairs.pair_faults import NAMES
 
 LIMIT_S = 30
 

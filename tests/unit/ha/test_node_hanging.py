@@ -11,7 +11,7 @@ from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.pair import Record
 from ctlha_trio.seams import Buffer, Disk, DiskFile, Seams, SwapAnswer, Versioned
 from ctlha_trio.testing import MemoryPair, open_pair
-from ctlha_trio.testing._driver_clock import NodeClock
+from ctlha_trio.testing._drivers.clock import NodeClock
 
 
 class HangingArbiter(MemoryArbiter):

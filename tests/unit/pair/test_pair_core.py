@@ -27,7 +27,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._state import COPY_CHUNK_BYTES
 from ctlha_trio.pair._step import Step
-from ctlha_trio.testing._core_world import CoreWorld
+from ctlha_trio.testing._core.world import CoreWorld
 
 BOTH = ("a", "b")
 PEER = 77

@@ -43,9 +43,9 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._state import Flight, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
-from ctlha_trio.testing._core_node import SimulatedNode
-from ctlha_trio.testing._core_trouble import CLOCK_FACTORS
-from ctlha_trio.testing._core_world import CoreWorld
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
+from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 150
 STEPS = 900

@@ -3,10 +3,10 @@
 import pytest
 
 from ctlha_trio.pair import Phase
-from ctlha_trio.testing._core_faults import FAULTS
-from ctlha_trio.testing._core_runs import SeedReport, run_seeds
-from ctlha_trio.testing._core_totals import Coverage, Totals
-from ctlha_trio.testing._core_world import CoreWorld
+from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.runs import SeedReport, run_seeds
+from ctlha_trio.testing._core.totals import Coverage, Totals
+from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 40
 

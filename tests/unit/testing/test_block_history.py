@@ -4,7 +4,7 @@ import pytest
 
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.testing import ZEROS, BlockHistory
-from ctlha_trio.testing._block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
+from ctlha_trio.testing._history.block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
 
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
 

@@ -5,8 +5,8 @@ import pytest
 import trio
 
 import ctlha_trio
-from ctlha_trio.testing import _deterministic_trio
-from ctlha_trio.testing._deterministic_trio import SHUFFLER, SWITCH, run_from_seed, scheduler, scheduling_from
+from ctlha_trio.testing._drivers import deterministic_trio
+from ctlha_trio.testing._drivers.deterministic_trio import SHUFFLER, SWITCH, run_from_seed, scheduler, scheduling_from
 
 TASKS = 20
 
@@ -63,7 +63,7 @@ def test_a_trio_without_them_is_refused(name: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_trio_without_that_module_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_deterministic_trio, "scheduler", lambda: None)
+    monkeypatch.setattr(deterministic_trio, "scheduler", lambda: None)
     with pytest.raises(RuntimeError, match="that can be seeded"), scheduling_from(1):
         pytest.fail("the block was entered")
 
@@ -73,4 +73,4 @@ def test_no_other_module_touches_them() -> None:
     touching = [
         file for file in package.rglob("*.py") if SWITCH in file.read_text() or "_core._run" in file.read_text()
     ]
-    assert touching == [Path(_deterministic_trio.__file__)]
+    assert touching == [Path(deterministic_trio.__file__)]

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio.testing._driver_clock import NodeClock
+from ctlha_trio.testing._drivers.clock import NodeClock
 
 
 async def test_it_goes_at_its_own_rate_from_where_it_began(autojump_clock: MockClock) -> None:

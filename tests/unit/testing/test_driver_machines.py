@@ -7,10 +7,10 @@ from trio.testing import MockClock
 from ctlha_trio._errors import ArbiterError, StoreError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.pair import Record, SwapOutcome
-from ctlha_trio.testing._driver_arbiter import ArbiterTrouble, TroubledArbiter, Way
-from ctlha_trio.testing._driver_disk import DiskFault, DiskTrouble, TroubledDisk
-from ctlha_trio.testing._driver_gate import Gate
-from ctlha_trio.testing._power_disk import Moment, PowerDisk
+from ctlha_trio.testing._drivers.arbiter import ArbiterTrouble, TroubledArbiter, Way
+from ctlha_trio.testing._drivers.disk import DiskFault, DiskTrouble, TroubledDisk
+from ctlha_trio.testing._drivers.gate import Gate
+from ctlha_trio.testing._power.disk import Moment, PowerDisk
 
 RECORD = Record(cluster="c", resource="r", epoch=1, lineage="00" * 16, primary="a", members=("a", "b"), proposal="init")
 NEXT = RECORD.succeed(primary="a", members=("a",), proposal="next")

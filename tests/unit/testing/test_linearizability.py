@@ -9,7 +9,7 @@ import pytest
 
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.testing import ZEROS, ClientOperation, Verdict, check_linearizability
-from ctlha_trio.testing._linearizability_sample import SampleHistory
+from ctlha_trio.testing._history.linearizability_sample import SampleHistory
 
 History = list[ClientOperation]
 NEVER = math.inf

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings, strategies as st
 
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.testing import ZEROS, BlockHistory, ClientOperation, check_linearizability
-from ctlha_trio.testing._linearizability_search import search_order
+from ctlha_trio.testing._history.linearizability_search import search_order
 
 OPERATIONS_MAX = 6
 KINDS = (OperationKind.READ, OperationKind.WRITE)

@@ -8,7 +8,7 @@ import trio.testing
 from ctlha_trio._errors import LocalProtocolError, StoreError
 from ctlha_trio.seams import DiskFile
 from ctlha_trio.testing import CallKind, Loss, Moment, PowerCut, PowerDisk
-from ctlha_trio.testing._power_medium import SECTOR_BYTES, PendingWrite, enumerate_losses, halve, lay_out
+from ctlha_trio.testing._power.medium import SECTOR_BYTES, PendingWrite, enumerate_losses, halve, lay_out
 
 VOLUME = "volume"
 OLD, NEW = b".", b"#"

@@ -1,0 +1,61 @@
+"""The fault atlas: what two copies and one record can survive, and what must end in an honest halt.
+
+============================================= ==============================================================
+what has happened                             what is demanded
+============================================= ==============================================================
+any crash, pause, loss or delay, of any parts nothing acknowledged is lost, and all of it heals
+one disk of two members                       the other goes on; the disk is copied anew, nothing compared
+the disk of a node that is no member          likewise
+the disk of the only member, or both disks    halt: ``copy-failed`` or ``store-failed``; the outsider stays one
+the arbiter answers with an older record than halt: ``arbiter-went-back``; heals when the newest record
+each node has persisted                       returns
+the arbiter answers with a record that is not halt: ``foreign-record`` or ``foreign-lineage``; heals when the
+the pair's, or of another lineage             newest record returns
+somebody makes a half copied copy the truth    halt: ``copy-incomplete``; heals when that is taken back
+somebody uses a member's name                 that member halts: ``twin``; it may start anew
+a node is forced to be primary, and the other nothing but what was acknowledged without the forced node is lost;
+is down at that moment                        the other's copy is made anew. Where both count, nothing is lost
+a node is forced while it hears the other     refused
+a node is forced while the other is alive and excluded: what that one acknowledges until it finds out is lost;
+not to be heard                               it stops within a poll, and acknowledges nothing in the new line
+the arbiter answers with an older record that excluded: nothing tells that node from one that is up to date;
+some node has not outlived                    whoever restores must have both nodes asked (adopt-arbiter)
+============================================= ==============================================================
+
+A halt is a node that serves nothing and says why.
+"""
+
+from ctlha_trio.pair import Copy, actions as act
+from ctlha_trio.testing._core.arbiter import Kept
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.pair import NODES, SimulatedPair
+
+
+def disk_may_fail(pair: SimulatedPair, node: SimulatedNode) -> bool:
+    """Whether the other copy counts, whatever the swaps under way make of the record."""
+    other = pair.nodes[node.peer]
+    members = pair.arbiter.truth.members
+    if pair.arbiter.late or _proposes(node) or Copy.FAILED in {node.metadata.copy, other.metadata.copy}:
+        return False
+    if members == NODES:
+        return {node.metadata.copy, other.metadata.copy} == {Copy.MEMBER}
+    return members == (other.name,) and not _proposes(other)
+
+
+def _proposes(node: SimulatedNode) -> bool:
+    known = node.state is not None and node.state.swap is not None
+    return known or any(isinstance(each.call, act.Swap) for each in node.calls)
+
+
+def may_be_forced(node: SimulatedNode, other: SimulatedNode) -> bool:
+    """Whether what a person says of the other node is true, or is seen to be false.
+
+    If it is true it need not stay so: before it serves again, a node that was down has changed the record.
+    """
+    return other.state is None or (node.state is not None and bool(node.state.session))
+
+
+def outlived(pair: SimulatedPair) -> list[Kept]:
+    """Records that each node knows, from its own disk, to be past."""
+    known = min(node.metadata.revision for node in pair.nodes.values())
+    return [each for each in pair.arbiter.past if each.revision < known]

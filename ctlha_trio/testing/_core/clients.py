@@ -1,0 +1,96 @@
+"""The clients of a simulated pair: what they ask of which node, and what they were told."""
+
+from random import Random
+from typing import Final
+
+import attrs
+
+from ctlha_trio.pair import Operation, OperationKind, Outcome, actions as act, events as ev
+from ctlha_trio.testing._core.link import Blocks
+from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode
+from ctlha_trio.testing._history.block_history import BlockHistory
+from ctlha_trio.testing._history.linearizability_records import ZEROS
+
+FLIGHTS_MAX: Final = 8
+"""Operations under way at one node, beyond which no client asks it."""
+
+
+@attrs.define(eq=False)
+class SimulatedClients:
+    """Each operation is a client of its own: all that the volume promises to several at once is demanded."""
+
+    random: Random
+    history: BlockHistory = attrs.Factory(BlockHistory)
+    asked: dict[tuple[str, int], Operation] = attrs.Factory(dict)
+    """By node and ticket, while unanswered."""
+    values: dict[int, int] = attrs.Factory(dict)
+    """By ticket: what a write writes, and what a read has read."""
+    tickets: int = 0
+    done: int = 0
+    """Operations that ended well."""
+    latest_done: int = 0
+    """The latest asked of those."""
+    acknowledged: int = 0
+    """Writes among them."""
+
+    def ask(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> ev.Submitted:
+        """A new operation for this node, of one of these kinds."""
+        self.tickets += 1
+        kind = self.random.choice(kinds)
+        block = 0 if kind is OperationKind.FLUSH else self.random.randrange(BLOCKS)
+        size = 0 if kind is OperationKind.FLUSH else BLOCK_BYTES
+        operation = Operation(kind, self.tickets, 1, block * BLOCK_BYTES, size)
+        self.asked[node.name, self.tickets] = operation
+        self.values[self.tickets] = self.tickets
+        self.history.called(self.tickets, kind, block, node.name)
+        return ev.Submitted(self.tickets, operation)
+
+    def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
+        """The operation that was answered. ``AssertionError`` if the answer cannot be true."""
+        operation = self.asked.pop((node.name, answer.ticket))
+        block = operation.offset // BLOCK_BYTES
+        match answer.outcome:
+            case Outcome.DONE:
+                self.done += 1
+                self.latest_done = max(self.latest_done, answer.ticket)
+                self.acknowledged += operation.kind is OperationKind.WRITE
+                self.history.done(answer.ticket, operation.kind, block, self.values[answer.ticket])
+            case Outcome.NOT_PRIMARY:
+                self.history.not_executed(answer.ticket, operation.kind, block)
+            case Outcome.UNKNOWN:
+                self.history.lost(answer.ticket)
+            case Outcome.FAILED:
+                raise AssertionError(f"operation {answer.ticket} failed, although no rule says so")
+        return operation
+
+    def crashed(self, node: SimulatedNode) -> None:
+        """Whoever had asked it is never answered."""
+        for name, ticket in list(self.asked):
+            if name == node.name:
+                del self.asked[name, ticket]
+                self.history.lost(ticket)
+
+    def forsake(self, blocks: list[int], under_way: list[Blocks]) -> None:
+        """A person chose a copy that holds this: what was acknowledged and is not on it is lost, by that person's word.
+
+        ``under_way`` may still be written to it.
+        """
+        self.start_over(blocks)
+        for data in under_way:
+            for block, value in data.items():
+                if value not in self.values:
+                    self.values[value] = value
+                    self.history.called(value, OperationKind.WRITE, block)
+        for (node, ticket), operation in self.asked.items():
+            self.values[ticket] = ticket
+            self.history.called(ticket, operation.kind, operation.offset // BLOCK_BYTES, node)
+
+    def start_over(self, blocks: list[int]) -> None:
+        """Nothing is under way anywhere, and this is what every copy holds: all before it is settled."""
+        self.history.verdict().require()
+        self.history = BlockHistory()
+        self.values = {value: value for value in blocks}
+        for block, value in enumerate(blocks):
+            if value != ZEROS:
+                self.history.called(value, OperationKind.WRITE, block)
+                self.history.done(value, OperationKind.WRITE, block, value)

@@ -1,0 +1,377 @@
+"""Two pair cores with all that they need: what drives them, and everything that can be done to them.
+
+The cores are those that run in production. Nothing here is left to chance but what the parts below decide; what
+happens when, is ``_core.world``'s affair.
+"""
+
+from collections import Counter
+from random import Random
+from typing import Final, assert_never
+
+import attrs
+
+from ctlha_trio.ha import judge
+from ctlha_trio.pair import (
+    Copy,
+    Metadata,
+    OperationKind,
+    PairState,
+    Phase,
+    Record,
+    actions as act,
+    boot,
+    events as ev,
+    messages as msg,
+    step_pair,
+)
+from ctlha_trio.testing._core.arbiter import SimulatedArbiter
+from ctlha_trio.testing._core.clients import SimulatedClients
+from ctlha_trio.testing._core.clock import SimulatedClock
+from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
+from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink
+from ctlha_trio.testing._core.log import EventHistory
+from ctlha_trio.testing._core.node import (
+    BLOCK_BYTES,
+    BLOCKS,
+    ArbiterCall,
+    SimulatedNode,
+    UnderWay,
+    blocks_of,
+    digest_of,
+)
+from ctlha_trio.testing._core.totals import Coverage, Move, Totals
+
+NODES: Final = ("a", "b")
+MARK_CHANCE: Final = 0.5
+"""That a disk which failed still takes the mark that it did."""
+LINGER_CHANCE: Final = 0.5
+"""That a goodbye is said behind what is ordered after it: the driver takes its time for it."""
+CLEAN_CHANCE: Final = 0.7
+"""That a node which left has ended cleanly when it is taken down."""
+MANY_RANGES_CHANCE: Final = 0.05
+"""That a node which returns has more ranges of its own than it may name."""
+GOOD_REASONS_TO_END: Final = frozenset({"store-failed", "asked"})
+
+
+@attrs.define(eq=False)
+class SimulatedPair:
+    """Everything that it demands is an ``AssertionError``."""
+
+    random: Random
+    history: EventHistory
+    clock: SimulatedClock = attrs.field(init=False)
+    arbiter: SimulatedArbiter = attrs.field(init=False)
+    link: SimulatedLink = attrs.field(init=False)
+    nodes: dict[str, SimulatedNode] = attrs.field(init=False)
+    clients: SimulatedClients = attrs.field(init=False)
+    invariants: Invariants = attrs.field(init=False)
+    incarnations: int = 0
+    happened: Counter[str] = attrs.Factory(Counter)
+    """By the names of ``Totals``."""
+    faults_done: set[str] = attrs.Factory(set)
+    excuses: frozenset[str] = frozenset()
+    """Reasons to end that the surroundings give every node."""
+    _moves: set[tuple[Phase, Phase]] = attrs.field(factory=set, init=False)
+    _reasons: set[str] = attrs.field(factory=set, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make an arbiter and two nodes that hold the same zeros."""
+        record = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=NODES, proposal="init")
+        self.clock = SimulatedClock(self.random)
+        self.link = SimulatedLink((LinkEnd(self.random), LinkEnd(self.random)), self.random)
+        self.nodes = {
+            name: SimulatedNode(name, peer, self.random, _first_metadata(name), end)
+            for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
+        }
+        self.clients = SimulatedClients(self.random)
+        self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
+        self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
+
+    @property
+    def totals(self) -> Totals:
+        """Of this pair so far."""
+        return Totals(
+            seeds=1,
+            events=self.history.events,
+            simulated_s=self.clock.now_s,
+            operations=self.clients.tickets,
+            done=self.clients.done,
+            acknowledged_writes=self.clients.acknowledged,
+            arbiter_calls=self.arbiter.calls,
+            **self.happened,
+        )
+
+    @property
+    def coverage(self) -> Coverage:
+        """Of this pair so far."""
+        moves: frozenset[Move] = frozenset((before.name, after.name) for before, after in self._moves)
+        return Coverage(moves, frozenset(self._reasons), frozenset(self.faults_done))
+
+    # What happens to processes.
+
+    def start(self, node: SimulatedNode) -> None:
+        """Start a process on what the disk holds."""
+        self.incarnations += 1
+        self.note(node.name, f"starts as incarnation {self.incarnations}")
+        node.excused = set(self.excuses)
+        node.failing = False
+        node.state, first = boot(
+            me=node.name,
+            peer=node.peer,
+            incarnation=self.incarnations,
+            size_bytes=BLOCKS * BLOCK_BYTES,
+            metadata=node.metadata,
+            marked_from=node.recover(),
+        )
+        for action in first:
+            self._carry_out(node, action)
+
+    def take_down(self, node: SimulatedNode) -> None:
+        """Kill a process."""
+        self.note(node.name, "ends")
+        self.arbiter.late.extend(self.invariants.crash(node))
+        self.link.cut()
+        self.clients.crashed(node)
+
+    def take_down_ended(self, node: SimulatedNode) -> None:
+        """As a person does with a node that ended, and had a reason."""
+        state = node.state
+        assert state is not None
+        if state.why not in GOOD_REASONS_TO_END | node.excused:
+            raise AssertionError(f"I15: {node.name} stopped without cause: {state.why}")
+        if state.phase is Phase.LEFT and self.random.random() < CLEAN_CHANCE and not node.failing:
+            self.note(node.name, "has ended cleanly")
+            self.arbiter.late.extend(node.end_cleanly())
+            self.link.cut()
+            self.clients.crashed(node)
+        else:
+            self.take_down(node)
+
+    def excuse_all(self, *reasons: str) -> None:
+        """From now on either node may end, for one of these reasons."""
+        self.excuses = frozenset(reasons)
+        for node in self.nodes.values():
+            node.excused.update(reasons)
+
+    def pause(self, node: SimulatedNode) -> None:
+        """Stop a process as a debugger does."""
+        node.paused = True
+        self.happened["pauses"] += 1
+        self.note(node.name, "is paused")
+
+    def resume(self, node: SimulatedNode) -> None:
+        """Let it go on."""
+        node.paused = False
+        self.note(node.name, "goes on")
+
+    def connect(self) -> None:
+        """Let the nodes find each other, if they can."""
+        incarnations = [each.state.incarnation for each in self.nodes.values() if each.state and each.reachable]
+        if len(incarnations) == len(NODES):
+            self.link.connect((incarnations[0], incarnations[1]))
+
+    # What a process hears.
+
+    def deliver(self, node: SimulatedNode) -> None:
+        """What came over the link."""
+        parcel = node.link.receive()
+        match parcel.event:
+            case ev.SessionLost():
+                node.held.clear()
+            case ev.Received(message=msg.Compared(equal=True, sequence=sequence)):
+                node.held.pop(sequence, None)
+            case _:
+                pass
+        self.feed(node, parcel.event, parcel.data)
+
+    def go_on_with_arbiter_call(self, node: SimulatedNode) -> None:
+        """Execute the oldest call of a node, or let the node hear the answer."""
+        oldest = node.calls[0]
+        if oldest.answer is None:
+            oldest.answer = self.arbiter.execute(oldest.call)
+        else:
+            node.calls.popleft()
+            self.feed(node, oldest.answer)
+
+    def fire_timer(self, node: SimulatedNode, timer: ev.Timer) -> None:
+        """A timer ran out on the node's clock."""
+        del node.timers[timer]
+        self.feed(node, ev.TimerFired(timer))
+
+    def submit(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> None:
+        """A client asks the node."""
+        self.feed(node, self.clients.ask(node, kinds))
+
+    def end_disk_call(self, node: SimulatedNode) -> None:
+        """Some call at the disk ends."""
+        ended = node.pick_disk_call()
+        if isinstance(ended.call, act.Persist):
+            self.invariants.persisted(node, ended.call)
+        node.apply(ended)
+        match ended.call:
+            case act.Persist() as call:
+                self.feed(node, ev.Persisted(call.metadata))
+            case act.FindDirty() as call:
+                if node.link.session == self.link.live:
+                    self.invariants.searched(node, call)
+                found = node.dirty_ranges(call.offset)
+                self.feed(node, ev.DirtyFound(call.search, *(found[0] if found else ())))
+            case act.Track() | act.MarkDirty() | act.StopTracking():
+                pass
+            case act.StoreWrite() | act.StoreMirrored() as call:
+                self.feed(node, ev.Stored(call.sequence))
+            case act.FetchRead() as call:
+                self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
+                self.feed(node, ev.Fetched(call.sequence))
+            case act.SendCompare() as call:
+                self._compare_there(node, call, ended)
+            case act.CompareRange() as call:
+                equal = digest_of(node.read(call.offset, call.size)) == call.digest
+                self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
+
+    def feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
+        """Let the core take an event, and carry out what it orders."""
+        before = node.state
+        assert before is not None
+        node.state, ordered = step_pair(before, event)
+        self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered)
+        self.invariants.stepped(node, before, node.state, event, ordered)
+        self._cover(before, node.state, ordered)
+        copied = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData)
+        leaves = False
+        for action in ordered:
+            if isinstance(action, act.Answer):
+                self.invariants.answered(node, before.phase, action)
+            elif isinstance(action, act.Goodbye) and self.random.random() < LINGER_CHANCE:
+                leaves = True
+            else:
+                self._carry_out(node, action, data, copied=copied)
+        if leaves:
+            self.link.part(node.link)
+
+    def note(self, node: str, what: str) -> None:
+        """Enter something in the event history."""
+        self.history.noted(self.clock.now_s, node, what)
+
+    # The driver.
+
+    def _carry_out(  # noqa: PLR0912 (one case for each kind of action)
+        self, node: SimulatedNode, action: act.Action, placed: Blocks | None = None, *, copied: bool = False
+    ) -> None:
+        match action:
+            case act.Send():
+                self.link.send(node.link, action.message)
+            case act.PushWrite() | act.PushCopy():
+                self._push(node, action)
+            case act.StoreWrite():
+                block = action.operation.offset // BLOCK_BYTES
+                node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
+            case act.StoreMirrored():
+                if copied and node.metadata.copy not in OVERWRITTEN:
+                    raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
+                assert placed is not None, "a write was ordered without its data"
+                node.begin_disk_call(action, placed)
+            case (
+                act.Persist()
+                | act.Track()
+                | act.MarkDirty()
+                | act.FindDirty()
+                | act.StopTracking()
+                | act.FetchRead()
+                | act.SendCompare()
+                | act.CompareRange()
+            ):
+                node.begin_disk_call(action)
+            case act.ClearDirty():
+                node.marks.clear(blocks_of(action.offset, action.size))
+            case act.SendReady():
+                self._say_ready(node, action)
+            case act.ReadRecord() | act.Swap():
+                node.calls.append(ArbiterCall(action))
+            case act.SetTimer():
+                node.timers[action.timer] = action.delay_s
+            case act.CancelTimer():
+                node.timers.pop(action.timer, None)
+            case act.Goodbye():
+                self.link.part(node.link)
+            case act.CondemnCopy():
+                if self.random.random() < MARK_CHANCE:
+                    node.condemn(action.metadata)
+            case act.Moved() | act.HandoverEnded() | act.ForceEnded():
+                pass
+            case act.Answer():
+                raise AssertionError("an answer before any event")
+            case _:
+                assert_never(action)
+
+    def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
+        match action:
+            case act.PushWrite(operation=operation):
+                write = msg.MirrorWrite(
+                    epoch=action.epoch,
+                    sequence=action.sequence,
+                    previous=action.previous,
+                    settled=action.settled,
+                    offset=operation.offset,
+                    size=operation.size,
+                )
+                data = {operation.offset // BLOCK_BYTES: self.clients.values[action.ticket]}
+                self.link.send(node.link, write, data)
+            case act.PushCopy():
+                copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
+                self.link.send(node.link, copy, node.held.pop(action.sequence))
+
+    def _say_ready(self, node: SimulatedNode, action: act.SendReady) -> None:
+        base_epoch = action.base_epoch
+        if self.random.random() < MANY_RANGES_CHANCE:
+            base_epoch = 0
+        else:
+            for offset, size in node.dirty_ranges():
+                self.link.send(node.link, msg.OwnRange(action.epoch, offset, size))
+        self.link.send(node.link, msg.ResyncReady(action.epoch, base_epoch))
+
+    def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
+        if ended.session == node.link.session:
+            live = {flight.sequence for flight in node.state.flights} if node.state else set()
+            node.held = {sequence: held for sequence, held in node.held.items() if sequence in live}
+            held = node.held[call.sequence] = node.read(call.offset, call.size)
+            compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
+            self.link.send(node.link, compare)
+
+    # What is counted.
+
+    def _recorded(self, before: Record, record: Record) -> None:
+        if record.lineage != before.lineage and record.primary not in before.members:
+            chosen = self.nodes[record.primary]
+            self.clients.forsake(chosen.blocks, [each.data for each in chosen.disk])
+        self.invariants.recorded(before, record)
+        both = len(record.members) == len(NODES)
+        if before.primary != record.primary:
+            self.happened["handovers" if both else "failovers"] += 1
+        if both and len(before.members) < len(NODES):
+            self.happened["resyncs"] += 1
+
+    def _cover(self, before: PairState, after: PairState, ordered: tuple[act.Action, ...]) -> None:
+        phase = before.phase
+        for action in ordered:
+            if isinstance(action, act.Moved):
+                self._moves.add((phase, action.phase))
+                phase = action.phase
+        changed = after.arbiter_answers is not before.arbiter_answers or after.session != before.session
+        if changed or after.phase is not before.phase:
+            self._reasons.update(reason.value for reason in judge(after)[1])
+
+
+def _first_metadata(name: str) -> Metadata:
+    return Metadata(
+        cluster="c",
+        node=name,
+        resource="r",
+        lineage="l",
+        arbiter="x",
+        epoch=1,
+        revision=1,
+        primary="a",
+        members=NODES,
+        copy=Copy.MEMBER,
+    )

@@ -1,0 +1,141 @@
+"""The liveness phase: a part of the pair is made healthy, the rest is not, and that part must serve or must halt.
+
+``I12``: a member with the arbiter, or both nodes without it, serve within ``SERVE_S``. ``I4``: a node that is no member
+serves nothing, whatever it is left alone with. ``I15``: where both copies are bad, nobody serves and both say why.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ctlha_trio.ha import judge
+from ctlha_trio.pair import Copy, Phase, actions as act, events as ev
+from ctlha_trio.testing._core.clients import FLIGHTS_MAX
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.trouble import NodePace, Pace
+from ctlha_trio.testing._core.world import CoreWorld
+
+SERVE_S: Final = 60.0
+"""Simulated. Twenty times what a member that boots waits for its peer: timers have no deadline here, but a rate."""
+WRITES: Final = FLIGHTS_MAX + 2
+"""That a healthy core must acknowledge: more than can have been under way, and on both copies, when it was left."""
+FRUITLESS_S: Final = 20.0
+"""For which one that must not serve is asked."""
+FROZEN_CHANCE: Final = 0.5
+"""That a node that is left out stands still as it is, where it could as well be down."""
+_CLIENTS: Final = NodePace(clients=100.0)
+
+Trial = Callable[[CoreWorld], bool]
+"""False if the pair is in no state for it."""
+
+
+def survivor_serves(world: CoreWorld) -> bool:
+    """One member and the arbiter are all that is left: the other node is down, or frozen as it is."""
+    pair = world.pair
+    whole = [pair.nodes[name] for name in pair.arbiter.truth.members]
+    whole = [node for node in whole if node.metadata.copy is not Copy.FAILED]
+    survivor = world.random.choice(whole)
+    other = pair.nodes[survivor.peer]
+    world.relieve()
+    if other.state is None or _swaps(other) or world.random.random() >= FROZEN_CHANCE:
+        _keep_down(world, other)
+    else:
+        pair.pause(other)
+    pair.arbiter.late.clear()
+    pair.link.partition()
+    _must_serve(world, survivor, f"I12: {survivor.name} is a member and has the arbiter, but does not serve")
+    return True
+
+
+def pair_serves_without_arbiter(world: CoreWorld) -> bool:
+    """Both nodes mirror, the arbiter is gone: they go on, and do not call that protected."""
+    world.heal()
+    pair = world.pair
+    pair.arbiter.up = False
+    primary = next(node for node in pair.nodes.values() if node.state and node.state.phase is Phase.MIRRORING)
+    _must_serve(world, primary, "I12: both nodes are connected, but do not serve without the arbiter")
+    world.go_on_until(
+        lambda: all(node.state and judge(node.state)[0] == "degraded" for node in pair.nodes.values()),
+        SERVE_S,
+        "I10: a node does not say that the arbiter is silent",
+    )
+    return True
+
+
+def outsider_does_not_serve(world: CoreWorld) -> bool:
+    """The only member is down, and a node that is none has the arbiter for itself."""
+    pair = world.pair
+    members = pair.arbiter.truth.members
+    if len(members) > 1:
+        return False
+    member = pair.nodes[members[0]]
+    outsider = pair.nodes[member.peer].state
+    if outsider is not None and outsider.forcing:
+        return False
+    world.relieve()
+    _keep_down(world, member)
+    pair.arbiter.late.clear()
+    _must_not_serve(world, f"I4: {member.peer} serves, but is no member")
+    return True
+
+
+TRIALS: Final[tuple[Trial, ...]] = (survivor_serves, pair_serves_without_arbiter, outsider_does_not_serve)
+
+
+def dead_copies_halt(world: CoreWorld) -> None:
+    """The disk of the only member fails, while the other node is down and misses writes. Nothing heals that."""
+    world.heal()
+    pair = world.pair
+    pair.note("-", "trial: the only whole copy dies")
+    outsider, member = world.random.sample(list(pair.nodes.values()), 2)
+    _keep_down(world, outsider)
+    _must_serve(world, member, f"I12: {member.name} is a member and has the arbiter, but does not serve")
+    assert member.state is not None
+    failed = attrs.evolve(member.metadata, copy=Copy.FAILED)
+    member.lose_disk_calls()
+    pair.feed(member, ev.StoreFailed())
+    member.condemn(failed)
+    pair.excuses = frozenset({"store-failed", "copy-failed"})
+    pair.take_down(member)
+    outsider.kept_down = False
+    _must_not_serve(world, "I15: somebody serves, although no copy is whole")
+    world.go_on_until(
+        lambda: _gives(member, "stopped", "copy-failed") and _gives(outsider, "at-risk", "outdated"),
+        SERVE_S,
+        "I15: the nodes do not say why they serve nothing",
+    )
+
+
+def _gives(node: SimulatedNode, verdict: str, reason: str) -> bool:
+    if node.state is None:
+        return False
+    given, reasons = judge(node.state)
+    return given == verdict and reason in {each.value for each in reasons}
+
+
+def _swaps(node: SimulatedNode) -> bool:
+    return any(isinstance(each.call, act.Swap) for each in node.calls)
+
+
+def _keep_down(world: CoreWorld, node: SimulatedNode) -> None:
+    node.kept_down = True
+    if node.state is not None:
+        world.pair.take_down(node)
+
+
+def _must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
+    clients = world.pair.clients
+    enough = clients.acknowledged + WRITES
+    world.go_at(Pace(nodes={node.name: _CLIENTS}, relief=0.0))
+    world.go_on_until(lambda: clients.acknowledged >= enough, SERVE_S, otherwise)
+
+
+def _must_not_serve(world: CoreWorld, otherwise: str) -> None:
+    pair = world.pair
+    # A read that was probed before may be answered now: it ends with what was true when it was asked.
+    before, end_s = pair.clients.tickets, pair.clock.now_s + FRUITLESS_S
+    world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, _CLIENTS), relief=0.0))
+    world.go_on_until(lambda: pair.clock.now_s >= end_s, 2 * FRUITLESS_S, otherwise)
+    if pair.clients.latest_done > before:
+        raise world.failure(otherwise)

@@ -1,0 +1,310 @@
+"""A simulated pair in one seeded event loop: no Trio, no bytes; a clock that is simulated and passes by chance.
+
+Everything that may happen next has a rate, in happenings a second; which one it is and how long it took are drawn by
+these rates. Lanes and timers know no deadlines: the protocol must be safe in every order, and any order can come.
+``CoreWorld.run`` makes trouble, ``CoreWorld.heal`` ends it and demands that the pair comes together.
+"""
+
+from bisect import bisect
+from collections.abc import Callable
+from functools import partial
+from itertools import accumulate
+from random import Random
+from typing import Final
+
+import attrs
+
+from ctlha_trio.pair import Phase, accepts, events as ev
+from ctlha_trio.testing._core.clients import FLIGHTS_MAX
+from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.log import EventHistory, EventLine
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.pair import NODES, SimulatedPair
+from ctlha_trio.testing._core.trouble import (
+    CALM,
+    CLOCK_FACTORS,
+    EPISODE_STEPS,
+    ROUND_STEPS,
+    NodePace,
+    Pace,
+    some_faults,
+    troubled_pace,
+)
+
+HEAL_STEPS: Final = 15_000
+HEAL_S: Final = 120.0
+"""Far more than the slowest seed needs, so that only a pair that is stuck reaches either."""
+SELDOM: Final = 0.03
+"""Of the pace of what changes nothing: a client at a node that sends it away, a poll of a record that is known."""
+DRAG: Final = 0.01
+"""Of the pace of a disk at which only slow calls are under way, and of an arbiter that is slow."""
+SUSPICION_S: Final = 0.9
+"""Silence after which an end gives its session up."""
+
+SHORTEST_S: Final = 0.001
+"""Of a timer."""
+
+Do = Callable[[], None]
+_POLL, _RETRY = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY
+
+
+@attrs.frozen(eq=False)
+class _Seat:
+    """A node at its pace, with everything that may happen to it: made once, for it is looked at before every step."""
+
+    node: SimulatedNode
+    pace: NodePace
+    start: Do
+    resume: Do
+    take_down_ended: Do
+    deliver: Do
+    end_disk_call: Do
+    go_on_with_arbiter_call: Do
+    submit: Do
+    unclog: Do
+    suspect: Do
+    fire: dict[ev.Timer, Do]
+
+
+@attrs.define(eq=False)
+class CoreWorld:
+    """One seeded run, of some faults that the seed chooses or of those that are named.
+
+    Everything that it demands is an ``AssertionError`` with the seed and the last events.
+    """
+
+    seed: int
+    faults: tuple[str, ...] | None = None
+    clocks: tuple[float, ...] = CLOCK_FACTORS
+    watch: Callable[[EventLine], None] | None = None
+    """Told of every line of the event history."""
+    random: Random = attrs.field(init=False)
+    pair: SimulatedPair = attrs.field(init=False)
+    idle_s: float = 0.0
+    """Time that was jumped over."""
+    pace: Pace = attrs.field(default=CALM, init=False)
+    _rates: list[float] = attrs.field(factory=list, init=False)
+    _moves: list[Do] = attrs.field(factory=list, init=False)
+    """What may happen next, beside its rates."""
+    _seats: "list[_Seat]" = attrs.field(factory=list, init=False)
+    _fault_rates: list[float] = attrs.field(factory=list, init=False)
+    _fault_moves: list[Do] = attrs.field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the pair, from which nothing runs yet."""
+        self.random = Random(self.seed)
+        self.pair = SimulatedPair(self.random, EventHistory(self.watch))
+        if self.faults is None:
+            self.faults = some_faults(self.random)
+        self.go_at(CALM)
+
+    def run(self, steps: int) -> None:
+        """Trouble: ``steps`` random happenings, in rounds that each begin with a pair that has just come together."""
+        assert self.faults is not None
+        for step in range(steps):
+            if step % ROUND_STEPS == 0:
+                self.heal()
+            if step % EPISODE_STEPS == 0:
+                self.go_at(troubled_pace(self.random, NODES, self.faults, self.clocks))
+            self.step()
+
+    def heal(self) -> None:
+        """End all trouble and demand that the pair comes together: both members, both copies equal."""
+        self.relieve()
+        self.go_at(CALM)
+        self.go_on_until(self._together, HEAL_S, "the pair did not come together")
+        self._settle()
+
+    def settle(self) -> None:
+        """If the pair happens to be together, demand that both copies are equal, and forget how that came about."""
+        if self._together():
+            self._settle()
+
+    def _settle(self) -> None:
+        copies = [node.blocks for node in self.pair.nodes.values()]
+        if copies[0] != copies[1]:
+            raise self.failure(f"I7: copies differ: {copies}")
+        self._checked(self.pair.invariants.check_members)
+        self.pair.clients.start_over(copies[0])
+
+    def relieve(self) -> None:
+        """End everything that is wrong around the processes."""
+        self.pair.link.partitioned = False
+        self.pair.arbiter.up = True
+        self.pair.arbiter.slow = False
+        self._give_back()
+        for node in self.pair.nodes.values():
+            node.paused = node.kept_down = node.link.clogged = False
+
+    def go_at(self, pace: Pace) -> None:
+        """From now on."""
+        self.pace = pace
+        self._seats = [self._seat(node, pace.of(name)) for name, node in self.pair.nodes.items()]
+        faults = [(rate, partial(self._do_fault, name)) for name, rate in pace.faults.items()]
+        self._fault_rates = [rate for rate, _ in faults]
+        self._fault_moves = [do for _, do in faults]
+
+    def go_on_until(self, reached: Callable[[], bool], limit_s: float, otherwise: str) -> None:
+        """``AssertionError`` if so much time, or a very great number of steps, is not enough."""
+        end_s = self.pair.clock.now_s + limit_s
+        for _ in range(HEAL_STEPS):
+            if reached():
+                return
+            if self.pair.clock.now_s > end_s:
+                break
+            self.step()
+        raise self.failure(otherwise)
+
+    def step(self) -> None:
+        """Let the next thing happen."""
+        idle = self._look_around()
+        if not self._rates:
+            raise self.failure("nothing can happen any more")
+        bounds = list(accumulate(self._rates))
+        total = bounds[-1]
+        waited_s = self.pair.clock.advance(total)
+        if idle:
+            self.idle_s += waited_s
+        self._checked(self._moves[bisect(bounds, self.random.random() * total, 0, len(bounds) - 1)])
+
+    def failure(self, what: str) -> AssertionError:
+        """What is wrong, with the seed and the last events."""
+        return AssertionError("\n".join((f"seed {self.seed}: {what}", *map(str, self.pair.history.lines))))
+
+    def _checked(self, do: Do) -> None:
+        try:
+            do()
+        except AssertionError as error:
+            raise self.failure(str(error)) from error
+
+    def _together(self) -> bool:
+        first, second = self.pair.nodes.values()
+        one, other = first.state, second.state
+        if one is None or other is None:
+            return False
+        if one.phase is Phase.FOLLOWING:
+            one, other = other, one
+        if one.phase is not Phase.MIRRORING or other.phase is not Phase.FOLLOWING:
+            return False
+        return not (one.flights or first.disk or second.disk or first.link.inbox or second.link.inbox)
+
+    # What may happen next.
+
+    def _look_around(self) -> bool:
+        """Find everything that can happen now. True if nothing was under way and what changes nothing was left out."""
+        self._rates.clear()
+        self._moves.clear()
+        polls: list[tuple[float, Do]] = []
+        busy = False
+        for seat in self._seats:
+            busy |= self._look_at_node(seat, polls)
+        idle = not busy and self.pair.arbiter.newest is None
+        if not idle:
+            for rate, do in polls:
+                self._may(rate, do)
+        self._look_at_surroundings()
+        self._rates += self._fault_rates
+        self._moves += self._fault_moves
+        return idle
+
+    def _may(self, rate: float, do: Do) -> None:
+        self._rates.append(rate)
+        self._moves.append(do)
+
+    def _look_at_node(self, seat: "_Seat", polls: list[tuple[float, Do]]) -> bool:
+        """Whether more is under way than calls of the arbiter that change nothing."""
+        pair, node, pace = self.pair, seat.node, seat.pace
+        state, link = node.state, node.link
+        if state is None:
+            if not node.kept_down:
+                self._may(self.pace.boot, seat.start)
+            return False
+        if node.calls and (not node.paused or node.calls[0].answer is None):
+            self._may(pace.arbiter * DRAG if pair.arbiter.slow else pace.arbiter, seat.go_on_with_arbiter_call)
+        if node.paused:
+            self._may(self.pace.relief, seat.resume)
+            return True
+        if node.ended:
+            self._may(self.pace.boot if pair.arbiter.newest is None else self.pace.boot * DRAG, seat.take_down_ended)
+        if link.inbox and not (link.clogged and pair.link.live):
+            # Silence takes its time to be noticed, and that by the node's own clock.
+            self._may(pace.clock / SUSPICION_S if link.inbox[0].silent else pace.link, seat.deliver)
+        if node.disk:
+            self._may(pace.disk * DRAG if node.drags() else pace.disk, seat.end_disk_call)
+        busy = bool(link.inbox or node.disk or node.calls or state.flights)
+        known = pair.arbiter.known_to(state)
+        for timer, delay_s in node.timers.items():
+            rate, do = pace.clock / max(delay_s, SHORTEST_S), seat.fire[timer]
+            if known and (timer is _POLL or (timer is _RETRY and not pair.arbiter.up)):
+                polls.append((rate * SELDOM, do))
+            else:
+                busy = True
+                self._may(rate, do)
+        if pace.clients and len(state.flights) < FLIGHTS_MAX:
+            self._may(pace.clients if accepts(state) else pace.clients * SELDOM, seat.submit)
+        return busy
+
+    def _look_at_surroundings(self) -> None:
+        link, arbiter, relief = self.pair.link, self.pair.arbiter, self.pace.relief
+        first, second = self._seats
+        if not link.live and link.passable and first.node.reachable and second.node.reachable:
+            self._may(self.pace.connect, self.pair.connect)
+        if link.partitioned:
+            self._may(relief, self._end_partition)
+        for seat, peer in ((first, second.node), (second, first.node)):
+            node = seat.node
+            if node.link.clogged:
+                self._may(relief, seat.unclog)
+            if (node.link.clogged or peer.paused) and link.live and node.state is not None and not node.paused:
+                self._may(seat.pace.clock / SUSPICION_S, seat.suspect)
+        if not arbiter.up:
+            self._may(relief, self._start_arbiter)
+        if arbiter.slow:
+            self._may(relief, self._hasten_arbiter)
+        if arbiter.newest is not None:
+            self._may(relief * SELDOM, self._give_back)
+
+    def _seat(self, node: SimulatedNode, pace: NodePace) -> _Seat:
+        pair = self.pair
+        return _Seat(
+            node,
+            pace,
+            start=partial(pair.start, node),
+            resume=partial(pair.resume, node),
+            take_down_ended=partial(pair.take_down_ended, node),
+            deliver=partial(pair.deliver, node),
+            end_disk_call=partial(pair.end_disk_call, node),
+            go_on_with_arbiter_call=partial(pair.go_on_with_arbiter_call, node),
+            submit=partial(pair.submit, node, pace.kinds),
+            unclog=partial(self._unclog, node),
+            suspect=partial(pair.link.suspect, node.link),
+            fire={timer: partial(pair.fire_timer, node, timer) for timer in ev.Timer},
+        )
+
+    def _do_fault(self, name: str) -> None:
+        self.pair.faults_done.add(name)
+        FAULTS[name].do(self.pair)
+
+    # Relief.
+
+    def _end_partition(self) -> None:
+        self.pair.note("-", "the partition ends")
+        self.pair.link.partitioned = False
+
+    def _unclog(self, node: SimulatedNode) -> None:
+        self.pair.note(node.name, "hears again")
+        node.link.clogged = False
+
+    def _start_arbiter(self) -> None:
+        self.pair.note("-", "the arbiter is up")
+        self.pair.arbiter.up = True
+
+    def _hasten_arbiter(self) -> None:
+        self.pair.note("-", "the arbiter is quick again")
+        self.pair.arbiter.slow = False
+
+    def _give_back(self) -> None:
+        if self.pair.arbiter.newest is not None:
+            self.pair.note("-", "the arbiter has its newest record again")
+            self.pair.arbiter.give_back()
+            self.pair.excuses = frozenset()

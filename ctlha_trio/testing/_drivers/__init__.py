@@ -1,0 +1,1 @@
+"""Whole nodes with their Trio drivers under a virtual clock, from a seed."""

@@ -1,0 +1,91 @@
+"""The clients of a simulated pair: several at once on the same few sectors, with values that tell their write."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import attrs
+import trio
+
+from ctlha_trio._errors import DisconnectError
+from ctlha_trio.ha import Node
+from ctlha_trio.pair import Operation, OperationKind, Outcome
+from ctlha_trio.testing._drivers.chance import happens
+from ctlha_trio.testing._drivers.history import VolumeHistory
+from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._drivers.time import let_pass
+from ctlha_trio.testing._history.block_content import fill_sector
+from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._power.medium import SECTOR_BYTES
+
+SECTORS_MAX: Final = 4
+"""Of one operation: enough to overlap in part, and to be torn."""
+_WANDERS: Final = 0.1
+"""Chance that a client turns to the other node although it was served where it is."""
+
+
+@attrs.define(eq=False)
+class DriverClients:
+    """They go on until they are told to stop. Each has one operation under way."""
+
+    pair: DriverPair
+    history: VolumeHistory
+    problem: Callable[[str], None]
+    _random: Random
+    _stopping: bool = attrs.field(default=False, init=False)
+    _running: int = attrs.field(default=0, init=False)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Let them begin."""
+        for number in range(1, self.pair.swarm.clients + 1):
+            self._running += 1
+            nursery.start_soon(self._run, number, Random(self._random.randbytes(16)))
+
+    async def stop(self) -> None:
+        """Return once each has its last answer, or has given it up. A checkpoint."""
+        self._stopping = True
+        await self.pair.wait_until(lambda: not self._running)
+
+    async def _run(self, number: int, random: Random) -> None:
+        name = NAMES[0]
+        while not self._stopping:
+            await let_pass(random.expovariate(1 / self.pair.swarm.think_s))
+            outcome = await self.operate(name, number, self._choose(random))
+            if outcome is not Outcome.DONE or happens(random, _WANDERS):
+                name = NAMES[1 - NAMES.index(name)]
+        self._running -= 1
+
+    def _choose(self, random: Random) -> tuple[OperationKind, int, int]:
+        """Kind, first sector, sectors."""
+        swarm = self.pair.swarm
+        if happens(random, swarm.flushes):
+            return OperationKind.FLUSH, 0, 0
+        kind = OperationKind.READ if happens(random, swarm.reads) else OperationKind.WRITE
+        return kind, random.choice(swarm.sectors), random.randint(1, SECTORS_MAX)
+
+    async def operate(self, name: str, client: int, wanted: tuple[OperationKind, int, int]) -> Outcome | None:
+        """Ask one node, and wait as long as the client's patience lasts; None without an answer. A checkpoint."""
+        kind, first, count = wanted
+        number = self.history.call(f"client {client} at {name}", kind, first, count)
+        operation = Operation(kind, client, number, first * SECTOR_BYTES, count * SECTOR_BYTES)
+        data = fill_sector(number) * count if kind is OperationKind.WRITE else b""
+        gate = self.pair.machines[name].gate
+        outcome: Outcome | None = None
+
+        async def ask(node: Node) -> None:
+            nonlocal outcome
+            await gate.wait_open()
+            answer = await node.submit(
+                kind, client=client, number=number, offset=operation.offset, size=operation.size, data=data
+            )
+            await gate.wait_open()
+            outcome = answer.outcome
+            if not self.history.was_told(number, answer.outcome, answer.data):
+                self.problem(f"client {client} was told something else than node {name} answered to {number}")
+
+        try:
+            with trio.move_on_after(self.pair.swarm.patience_s):
+                await self.pair.ask(name, ask)
+        except DisconnectError:
+            pass  # the node is down: the answer, if any, is lost
+        return outcome

@@ -1,0 +1,115 @@
+"""Whoever gives nodes their power back and starts them again: an operator, or the machine's own watchdog."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import attrs
+import trio
+
+from ctlha_trio._errors import FailedError
+from ctlha_trio.pair import Phase
+from ctlha_trio.testing._drivers.chance import happens
+from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._drivers.time import let_pass
+from ctlha_trio.testing._drivers.timeline import Timeline
+from ctlha_trio.testing._pairs.pair_faults import NAMES
+
+LOOK_S: Final = 0.5
+"""Between two looks at which nodes need somebody."""
+STARTS_S: Final = 10.0
+"""For a node to start, before its operator switches it off: longer than machines stand still."""
+_NEEDS_A_NEW_DISK: Final = frozenset({"store-failed"})
+"""The one reason to stop that starting again puts right."""
+
+
+@attrs.define(eq=False)
+class Keeper:
+    """Each node that goes down comes back, after a while, unless it is held down."""
+
+    pair: DriverPair
+    timeline: Timeline
+    problem: Callable[[str], None]
+    _nursery: trio.Nursery
+    _random: Random
+    down_s: float = 0.0
+    """The longest that a node stays down."""
+    held: frozenset[str] = frozenset()
+    """Nodes that nobody starts."""
+    _returning: frozenset[str] = attrs.field(default=frozenset(), init=False)
+
+    def power_failed(self, name: str) -> None:
+        """A node has lost its power this instant. For ``MemoryPair.on_power_cut``."""
+        self.timeline.counts["crashes"] += 1
+        self.timeline.note(name, "power fails")
+
+    async def run(self) -> None:
+        """Look after both until cancelled."""
+        while True:
+            for name in NAMES:
+                self._look_after(name)
+            await let_pass(LOOK_S)
+
+    def _look_after(self, name: str) -> None:
+        for failed, failure in self.pair.failures.items():
+            self.problem(f"node {failed} ended with {failure!r}")
+        is_down = name not in self.pair.nodes or self.pair.disks[name].is_cut
+        has_stopped = self.pair.is_stopped(name) and not self.pair.stand().must_halt
+        if (is_down or has_stopped) and name not in self.held | self._returning:
+            self._returning |= {name}
+            self._nursery.start_soon(self._bring_back, name)
+
+    async def _bring_back(self, name: str) -> None:
+        await let_pass(self._random.uniform(0, self.down_s))
+        try:
+            await self._end_stopped(name)
+            await self.pair.wait_until(lambda: not self.pair.is_up(name))
+            if name not in self.held:
+                await self._start(name)
+        except trio.TooSlowError as error:
+            self.problem(f"node {name} does not end: {error}")
+        except Exception as error:
+            self.problem(f"node {name} cannot start: {error!r}")
+        finally:
+            self._returning -= {name}
+
+    async def _end_stopped(self, name: str) -> None:
+        """A node that has stopped itself is ended by its operator, gently or not."""
+        if not self.pair.is_stopped(name):
+            return
+        why = self.pair.nodes[name].pair.why
+        if why not in _NEEDS_A_NEW_DISK or not self.pair.machines[name].struck:
+            self.problem(f"node {name} stopped: {why}")
+        if happens(self._random):
+            self.timeline.note(name, "is replaced, after a failed disk")
+            self.pair.nodes[name].stop("its disk has failed")
+        else:
+            self.pair.crash(name)
+
+    async def _start(self, name: str) -> None:
+        disk = self.pair.disks[name]
+        if disk.is_cut:
+            loss = self._random.choice(disk.outcomes())
+            disk = await self.pair.restore_power(name, loss)
+            self.timeline.note(name, f"starts; of what was not flushed: {loss.name}")
+        else:
+            disk.free()
+            self.timeline.note(name, "starts")
+        limit = trio.CancelScope(deadline=trio.current_time() + STARTS_S)
+        try:
+            with limit:
+                await self.pair.start(name)
+        except FailedError:
+            if not disk.is_cut:
+                raise
+        if limit.cancelled_caught:
+            # It stands still, or its disk hangs.
+            self.timeline.note(name, "does not start and is switched off")
+            self.pair.crash(name)
+
+    def stop(self, name: str) -> None:
+        """Let a node say goodbye and end; it is started like one that has crashed."""
+        if name in self.pair.nodes and self.pair.nodes[name].pair.phase is not Phase.LEFT:
+            self.timeline.counts["stops"] += 1
+            self.timeline.note(name, "is stopped")
+            self.pair.nodes[name].stop("stopped by its operator")

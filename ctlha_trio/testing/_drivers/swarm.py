@@ -1,0 +1,89 @@
+"""What a seed lets go wrong, and how often: each run has its own selection of faults, as a swarm has."""
+
+from collections.abc import Mapping
+from random import Random
+from typing import Final
+
+import attrs
+
+from ctlha_trio.testing._drivers.atlas import DRAWN, FATAL_TO_COPY, Fault
+from ctlha_trio.testing._drivers.chance import Latency, happens
+from ctlha_trio.testing._power.medium import SECTOR_BYTES
+
+SMALL_BYTES: Final = 64 * 1024
+LARGE_BYTES: Final = 2_500 * 1024
+"""Three ranges of a resync, so that writes come before, into and behind the one that is being copied."""
+
+_SELDOM: Final = frozenset({Fault.CRASH_BOTH, *FATAL_TO_COPY})
+"""After these most of a run is a return, in which little else can be seen."""
+
+
+@attrs.frozen(kw_only=True)
+class Swarm:
+    """Drawn from a seed, before anything happens."""
+
+    size_bytes: int
+    safety_s: float
+    """Length of the phase in which faults happen."""
+    intervals_s: Mapping[Fault, float]
+    """Mean time between two of a kind; a kind that is not here does not happen."""
+    clients: int
+    think_s: float
+    """Mean time between a client's answer and its next operation."""
+    patience_s: float
+    """After which a client gives an answer up."""
+    sectors: tuple[int, ...]
+    """Where operations begin: few, so that they meet."""
+    reads: float
+    """Share of all operations."""
+    flushes: float
+    disks: Mapping[str, Latency]
+    arbiter: Latency
+    drifts: Mapping[str, float]
+    """Rate of each node's clock at the start."""
+    core_first: bool
+    """Whether, before everything is healed, one member and the arbiter are, and must serve."""
+    halts: bool
+    """Whether the run ends with a fault that two copies do not survive."""
+
+    @property
+    def faults(self) -> str:
+        """The kinds, in words."""
+        return ", ".join(fault.name.lower().replace("_", "-") for fault in self.intervals_s) or "none"
+
+
+def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
+    """The same for the same seed, on any machine."""
+    random = Random(f"swarm {seed}")
+    large = happens(random, 0.15)
+    size_bytes = LARGE_BYTES if large else SMALL_BYTES
+    count = size_bytes // SECTOR_BYTES
+    share = random.choice([0.1, 0.3, 0.5])
+    weights = {fault: _weight(random, fault) for fault in (*DRAWN, *FATAL_TO_COPY) if happens(random, share)}
+    gap_s = random.choice([1.0, 3.0, 8.0])
+    return Swarm(
+        size_bytes=size_bytes,
+        safety_s=random.uniform(20, 60),
+        intervals_s={fault: gap_s * sum(weights.values()) / weight for fault, weight in weights.items()},
+        clients=random.randint(2, 6),
+        think_s=random.choice([0.05, 0.2, 0.5]),
+        patience_s=random.choice([1.0, 5.0, 20.0]),
+        sectors=tuple(sorted(random.sample(range(count - 4), random.choice([3, 8, 20])))),
+        reads=random.choice([0.2, 0.5]),
+        flushes=random.choice([0.0, 0.05, 0.2]),
+        disks={name: _draw_latency(random, 0.01) for name in names},
+        arbiter=_draw_latency(random, 0.05),
+        drifts={name: random.choice([1.0, 1.0, random.uniform(0.95, 1.05)]) for name in names},
+        core_first=happens(random, 0.4),
+        halts=happens(random, 0.1),
+    )
+
+
+def _weight(random: Random, fault: Fault) -> float:
+    """Against the other kinds."""
+    return random.choice([1.0, 4.0]) * (0.25 if fault in _SELDOM else 1.0)
+
+
+def _draw_latency(random: Random, slow_s: float) -> Latency:
+    mean_s = random.choice([slow_s / 100, slow_s / 10, slow_s])
+    return Latency(mean_s, spike_s=random.choice([10, 50]) * slow_s, spike_chance=random.choice([0.0, 0.01, 0.05]))

@@ -1,0 +1,88 @@
+"""What a core keeps but never looks at again: replaced by one value, so that worlds which differ by it alone are one.
+
+Each rule names where the core reads the field. That the rules hold is not believed but tested: what is reached without
+them is, made plain, exactly what is reached with them.
+"""
+
+from typing import Final
+
+import attrs
+
+from ctlha_trio.pair import Copy, Metadata, OperationKind, PairState, Phase, actions as act, messages as msg
+from ctlha_trio.testing._explore.parts import Node
+
+_PAIRED: Final = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.SUSPENDED})
+_ALIKE: Final = {Phase.HANDING_OVER: Phase.MIRRORING} | dict.fromkeys(
+    (Phase.BOOTING, Phase.SECURING, Phase.ADMITTING, Phase.RESYNCING), Phase.ALONE
+)
+"""Phases of the peer that no rule tells apart."""
+_PUSHES: Final = frozenset({Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
+_LEADS: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
+_TAKES_NOTHING: Final = _LEADS | {Phase.WAITING, Phase.OUTDATED}
+"""``last_sequence`` begins anew before the next write of a peer is taken."""
+
+
+def plain_core(core: PairState) -> PairState:
+    """The state without what decides nothing."""
+    return attrs.evolve(
+        core,
+        metadata=_plain_metadata(core.metadata),
+        persisting=None if core.persisting is None else _plain_metadata(core.persisting),
+        why="",
+        arbiter_answers=False,
+        # An arbiter that never goes back is never found to have done so.
+        asked_at=(0, 0),
+        standing=None if core.standing is None else _plain_standing(core.standing, core.epoch),
+        last_pushed=core.last_pushed if _pushes(core) else 0,
+        # Whoever comes to serve counts on from the larger of the two.
+        next_sequence=max(core.next_sequence, core.last_sequence + 1),
+        last_sequence=0 if core.phase in _TAKES_NOTHING else core.last_sequence,
+    )
+
+
+def _plain_metadata(metadata: Metadata) -> Metadata:
+    """``synced_epoch``, which alone reads the base, does not look at that of one of two members."""
+    unread = metadata.copy is Copy.MEMBER and len(metadata.members) > 1
+    return attrs.evolve(metadata, base_epoch=0) if unread else metadata
+
+
+def _pushes(core: PairState) -> bool:
+    """A node that comes to push begins with what its peer says that it has, or with nothing."""
+    return core.phase in _PUSHES or (core.phase is Phase.ALONE and core.resync is not None)
+
+
+def plain_message(message: msg.Message) -> msg.Message:
+    """The message without what its receiver does not read."""
+    if isinstance(message, msg.Standing):
+        return _plain_standing(message, 0)
+    if isinstance(message, msg.Refused):
+        return attrs.evolve(message, stale_epoch=0)
+    return message
+
+
+def _plain_standing(standing: msg.Standing, epoch: int) -> msg.Standing:
+    """A standing of an earlier epoch is only known to be earlier; who is not paired has no partner that counts."""
+    phase = _ALIKE.get(standing.phase, standing.phase)
+    behind = standing.epoch < epoch
+    partner = standing.partner if phase in _PAIRED and not behind else 0
+    return msg.Standing(0 if behind else standing.epoch, 0, phase, partner)
+
+
+def plain_node(node: Node) -> Node:
+    """The node without what its driver will not be asked for."""
+    core = node.core
+    node = attrs.evolve(node, metadata=_plain_metadata(node.metadata))
+    if core is None:
+        return node
+    waiting = {f.sequence for f in core.flights if f.operation.kind is OperationKind.COPY and not f.here}
+    return attrs.evolve(
+        node,
+        core=plain_core(core),
+        held=frozenset(each for each in node.held if each[0] in waiting),
+        # What a search finds is taken only by the resync that waits for it.
+        ordered=tuple(
+            act.Persist(_plain_metadata(each.metadata)) if isinstance(each, act.Persist) else each
+            for each in node.ordered
+            if not isinstance(each, act.FindDirty) or (core.resync is not None and core.resync.search == each.search)
+        ),
+    )

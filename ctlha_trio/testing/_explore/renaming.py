@@ -1,0 +1,203 @@
+"""The renaming of all counters of one world: found from what its parts count, applied to each part."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from ctlha_trio.testing._explore.counters import Counters, Space, proposal_parts, ranks, visit_counters
+
+OTHER: Final = {"a": "b", "b": "a"}
+
+
+@attrs.define(eq=False)
+class Renaming:
+    """New numbers for all that a world counts."""
+
+    flip: bool
+    epochs_down: int
+    probes_down: dict[str, int]
+    sequences: dict[int, int]
+    next_sequences: dict[str, dict[int, int]]
+    sessions: dict[str, dict[int, int]]
+    incarnations: dict[int, int]
+    proposals: dict[tuple[int, int], int]
+    tickets: dict[int, int]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for renamings that do the same."""
+        return (
+            self.flip,
+            self.epochs_down,
+            *self.probes_down.values(),
+            *(tuple(sorted(numbers.items())) for numbers in self._numbers),
+            tuple(sorted(self.proposals.items())),
+        )
+
+    @property
+    def _numbers(self) -> tuple[dict[int, int], ...]:
+        own = (*self.next_sequences.values(), *self.sessions.values())
+        return (self.sequences, *own, self.incarnations, self.tickets)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every number stays."""
+        same = all(old == new for numbers in self._numbers for old, new in numbers.items())
+        moved = self.flip or self.epochs_down or any(self.probes_down.values())
+        return same and not moved and all(number == new for (_, number), new in self.proposals.items())
+
+    def apply(self, part: Any, me: str) -> Any:
+        """The part, which belongs to node ``me``, with its new numbers."""
+        made_by = part.core.incarnation if getattr(part, "core", None) else 0
+
+        def visit(space: Space, value: Any) -> Any:
+            if space is Space.NAME:
+                return OTHER[value] if self.flip else value
+            if space is Space.PROPOSAL:
+                return self._proposal(value)
+            if space is Space.PROPOSALS:
+                return self.proposals[made_by, value]
+            if space is Space.DIGEST:
+                return digest_of(self.tickets[int.from_bytes(value, "big")])
+            return self._number(space, value, me)
+
+        return visit_counters(part, visit)
+
+    def _number(self, space: Space, value: int, me: str) -> int:
+        match space:
+            case Space.EPOCH:
+                return value - self.epochs_down if value else value
+            case Space.SEQUENCE | Space.LAST_SEQUENCE:
+                return self.sequences[value] if value else 0
+            case Space.NEXT_SEQUENCE:
+                return self.next_sequences[me][value]
+            case Space.PROBE_MINE:
+                return value - self.probes_down[me]
+            case Space.PROBE_PEERS:
+                return value - self.probes_down[OTHER[me]]
+            case Space.PROBE_AWAITED:
+                return value - self.probes_down[me] if value else 0
+            case Space.INCARNATION:
+                return self.incarnations[value] if value else 0
+            case Space.SESSION:
+                return self.sessions[me][value]
+            case Space.TICKET:
+                return self.tickets[value] if value else 0
+            case _:
+                raise AssertionError(space)
+
+    def _proposal(self, proposal: str) -> str:
+        parts = proposal_parts(proposal)
+        return proposal if parts is None else f"{self.incarnations[parts[0]]:016x}{self.proposals[parts]:016x}"
+
+
+def digest_of(value: int) -> bytes:
+    """Different for different values."""
+    return value.to_bytes(32, "big")
+
+
+@attrs.frozen(eq=False)
+class Count:
+    """The counters of one part, sorted."""
+
+    epochs: frozenset[int]
+    sequences: frozenset[int]
+    next_sequence: int
+    """That of a node's process; 0 for none, and below."""
+    last_sequence: int
+    probes_mine: frozenset[int]
+    probes_peers: frozenset[int]
+    sessions: frozenset[int]
+    own: int
+    """The incarnation of a node's process; 0 for none."""
+    incarnations: tuple[int, ...]
+    proposals: frozenset[tuple[int, int]]
+    made: frozenset[tuple[int, int]]
+    tickets: frozenset[int]
+
+    @property
+    def incarnation_max(self) -> int:
+        """The largest that is remembered."""
+        return max((*self.incarnations, *(each for each, _ in self.proposals | self.made)), default=0)
+
+
+def count(counters: Counters) -> Count:
+    """What one part counts."""
+    found: dict[Space, list[Any]] = defaultdict(list)
+    for space, value in counters:
+        found[space].append(value)
+    # An operation that waits for a probe must not come to wait for none, which is 0.
+    awaited = [value - 1 for value in found[Space.PROBE_AWAITED] if value]
+    incarnations = tuple(value for value in found[Space.INCARNATION] if value)
+    return Count(
+        epochs=frozenset(found[Space.EPOCH]) - {0},
+        sequences=frozenset(found[Space.SEQUENCE] + found[Space.LAST_SEQUENCE]) - {0},
+        next_sequence=next(iter(found[Space.NEXT_SEQUENCE]), 0),
+        last_sequence=next(iter(found[Space.LAST_SEQUENCE]), 0),
+        probes_mine=frozenset(found[Space.PROBE_MINE] + awaited),
+        probes_peers=frozenset(found[Space.PROBE_PEERS]),
+        sessions=frozenset(found[Space.SESSION]),
+        own=next(iter(found[Space.INCARNATION]), 0),
+        incarnations=incarnations,
+        proposals=frozenset(found[Space.PROPOSAL]),
+        made=frozenset(found[Space.PROPOSALS]),
+        tickets=frozenset(found[Space.TICKET]) - {0},
+    )
+
+
+def find_renaming(
+    a: Count, b: Count, inbox_a: Count, inbox_b: Count, others: Sequence[Count], *, flip: bool
+) -> Renaming:
+    """What makes worlds one that differ by nothing but what they count from."""
+    every = (a, b, inbox_a, inbox_b, *others)
+    nodes = {"a": (a, inbox_a, inbox_b), "b": (b, inbox_b, inbox_a)}
+    proposals = frozenset[tuple[int, int]]().union(*(each.proposals for each in every))
+    known = frozenset[int]().union(*(each.sequences for each in every))
+    for node in (a, b):
+        if 0 < node.next_sequence <= node.last_sequence:
+            known |= {node.next_sequence, node.last_sequence + 1}
+    sequences = ranks(known, 1)
+    return Renaming(
+        flip=flip,
+        epochs_down=min(min(each.epochs) for each in every if each.epochs) - 1,
+        probes_down={
+            name: min(mine.probes_mine | inbox.probes_mine | peers.probes_peers, default=0)
+            for name, (mine, inbox, peers) in nodes.items()
+        },
+        sequences=sequences,
+        next_sequences={
+            name: {node.next_sequence: _next_sequence(node, sequences)} for name, node in (("a", a), ("b", b))
+        },
+        sessions={name: ranks(mine.sessions, 0) for name, (mine, _, _) in nodes.items()},
+        incarnations=_incarnations((b, a, inbox_b, inbox_a) if flip else every[:4], proposals),
+        proposals=_proposals(proposals, a.made | b.made),
+        tickets=ranks(frozenset[int]().union(*(each.tickets for each in every)), 1),
+    )
+
+
+def _next_sequence(node: Count, sequences: dict[int, int]) -> int:
+    if not node.next_sequence:
+        return 0
+    above = node.next_sequence > node.last_sequence
+    return len(sequences) + 1 if above else sequences[node.next_sequence]
+
+
+def _incarnations(parts: Sequence[Count], proposals: frozenset[tuple[int, int]]) -> dict[int, int]:
+    met = dict.fromkeys((parts[0].own, parts[1].own))
+    met |= dict.fromkeys(incarnation for part in parts for incarnation in part.incarnations)
+    met |= dict.fromkeys(sorted(incarnation for incarnation, _ in proposals))
+    return {old: new for new, old in enumerate((each for each in met if each), 1)}
+
+
+def _proposals(named: frozenset[tuple[int, int]], made: frozenset[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    new: dict[tuple[int, int], int] = {}
+    last: dict[int, int] = defaultdict(int)
+    for incarnation, number in sorted(named):
+        last[incarnation] += 1
+        new[incarnation, number] = last[incarnation]
+    for incarnation, number in made:
+        # The next one must differ from all that are named, and that is all that counts.
+        new.setdefault((incarnation, number), last[incarnation])
+    return new

@@ -1,0 +1,235 @@
+"""What may happen at one node of an explored world, as numbers of parts: each step is computed once, then looked up."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import attrs
+
+from ctlha_trio.pair import Operation, OperationKind, Outcome, Phase, Record, events as ev
+from ctlha_trio.testing._explore import arbiter as arbiters, link as links, node as nodes
+from ctlha_trio.testing._explore.forgetting import plain_message, plain_node
+from ctlha_trio.testing._explore.node import Output, Said, Taken
+from ctlha_trio.testing._explore.parts import BLOCK_BYTES, Arbiter, Node, Push
+from ctlha_trio.testing._explore.store import PartStore
+
+UNCHANGED = -1
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Step(NamedTuple):
+    """What may happen at one node, whatever the rest of the world is."""
+
+    what: object
+    node: int
+    outputs: int = 0
+    """The number of what it says and answers; 0 for nothing."""
+    problem: str = ""
+    spends: str = ""
+    inbox: int = UNCHANGED
+    arbiter: int = UNCHANGED
+    records: bool = False
+    """The arbiter's record changes."""
+
+
+def remembered(make: Callable[P, R]) -> Callable[P, R]:
+    """The same function, which computes each result once for each exploration."""
+
+    def lookup(*key: P.args, **none: P.kwargs) -> R:
+        own, *rest = key
+        memo: dict[Any, R] = own.memos.setdefault(make, {})  # type: ignore[attr-defined]
+        try:
+            return memo[tuple(rest)]
+        except KeyError:
+            found = memo[tuple(rest)] = make(*key, **none)
+            return found
+
+    return lookup
+
+
+@attrs.define(eq=False)
+class Steps:
+    """Of the nodes of one exploration."""
+
+    store: PartStore
+    forgets: bool
+    memos: dict[Any, dict[Any, Any]] = attrs.Factory(dict)
+    _outputs: list[tuple[Output, ...]] = attrs.field(factory=lambda: [()], init=False)
+    _numbers: dict[tuple[Output, ...], int] = attrs.field(factory=lambda: {(): 0}, init=False)
+
+    def _part(self, number: int) -> Any:
+        return self.store.parts[number]
+
+    def add_node(self, node: Node) -> int:
+        """The number of a node, without what it will not look at again."""
+        return self.store.add(plain_node(node) if self.forgets else node)
+
+    def _step(self, what: object, taken: Taken, spends: str = "") -> Step:
+        outputs = self._numbers.setdefault(taken.outputs, len(self._outputs))
+        if outputs == len(self._outputs):
+            self._outputs.append(taken.outputs)
+        return Step(what, self.add_node(taken.node), outputs, taken.problem, spends)
+
+    @remembered
+    def local(self, here: int) -> list[Step]:
+        """What its disk and its timers may do, and its operator."""
+        node: Node = self._part(here)
+        if node.core is None:
+            return []
+        steps = []
+        if node.ordered:
+            steps.append(self._step(node.ordered[0], nodes.end_ordered(node)))
+        steps += [self._step(call.call, nodes.end_disk_call(node, call)) for call in sorted(node.disk, key=repr)]
+        timers = sorted(node.timers - {ev.Timer.RECORD_POLL}, key=str)
+        steps += [self._step(timer, nodes.fire(node, timer)) for timer in timers]
+        if node.core.phase is Phase.MIRRORING:
+            steps.append(self._step(ev.HandoverAsked(), nodes.feed(node, ev.HandoverAsked()), "handovers"))
+        return steps
+
+    @remembered
+    def heard(self, here: int, inbox: int) -> list[Step]:
+        """What comes over the link."""
+        steps = []
+        for event, data, left in links.heard_next(self._part(inbox)):
+            step = Step("never hears of a session", here) if event is None else self._taken(here, event, data)
+            steps.append(step._replace(inbox=self.store.add(left)))
+        return steps
+
+    @remembered
+    def _taken(self, here: int, event: ev.Event, data: int) -> Step:
+        return self._step(event, nodes.feed(self._part(here), event, data))
+
+    @remembered
+    def calls(self, here: int, number: int) -> list[Step]:
+        """What comes of its oldest call at the arbiter, and its timer to read the record."""
+        node: Node = self._part(here)
+        arbiter: Arbiter = self._part(number)
+        if node.core is None:
+            return []
+        steps = []
+        if ev.Timer.RECORD_POLL in node.timers:
+            spends = "" if arbiters.has_news(node, arbiter) else "idle_polls"
+            steps.append(self._step(ev.Timer.RECORD_POLL, nodes.fire(node, ev.Timer.RECORD_POLL), spends))
+        for each in arbiters.advance_call(arbiter, node.calls[0]) if node.calls else ():
+            if each.answer is None:
+                executed = arbiters.won(node.calls[0], each.arbiter)
+                taken = Taken(attrs.evolve(node, calls=(executed, *node.calls[1:])))
+                what: object = f"the arbiter records {shown(each.arbiter.record)}"
+            else:
+                taken, what = nodes.hear_answer(node, each.answer), each.answer
+            step = self._step(what, taken, each.spends)
+            steps.append(step._replace(arbiter=self.store.add(each.arbiter), records=each.records))
+        return steps
+
+    @remembered
+    def start(self, here: int, incarnation: int) -> Step:
+        """A process starts."""
+        return Step("starts", self.add_node(nodes.start(self._part(here), incarnation)))
+
+    @remembered
+    def submit(self, here: int, kind: OperationKind, ticket: int) -> Step:
+        """A client asks it."""
+        event = ev.Submitted(ticket, Operation(kind, ticket, 1, 0, BLOCK_BYTES))
+        return self._step(event, nodes.feed(self._part(here), event))
+
+    @remembered
+    def crashes(self, here: int, arbiter: int, block: int) -> list[tuple[int, int, int, str]]:
+        """What may be left: the node, the arbiter with what is on its way, and what clients know; and words for it."""
+        node: Node = self._part(here)
+        assert node.core is not None
+        clients = self._part(block)
+        for flight in node.core.flights:
+            if flight.ticket and not flight.answered:
+                clients = clients.lost(flight.ticket)
+        told = self.store.add(clients)
+        return [
+            (
+                self.store.add(left),
+                self.store.add(arbiters.leave_behind(self._part(arbiter), swaps)),
+                told,
+                f"crashes; its disk holds {left.block}{' marked' * left.marks.dirty}, "
+                f"{left.metadata.copy.name} of epoch {left.metadata.epoch}",
+            )
+            for left, swaps in nodes.ends_of_crash(node)
+        ]
+
+    @remembered
+    def cut(self, inbox: int) -> int:
+        """The inbox once the live session is over."""
+        return self.store.add(links.cut(self._part(inbox)))
+
+    @remembered
+    def connected(self, inbox: int, peer: int) -> int:
+        """The inbox once a session with that node begins."""
+        return self.store.add(links.connected(self._part(inbox), self._part(peer).core.incarnation))
+
+    @remembered
+    def is_live(self, inbox: int) -> bool:
+        """Whether there is a session that carries messages."""
+        return links.is_live(self._part(inbox))
+
+    @remembered
+    def applied_late(self, number: int) -> list[tuple[int, str]]:
+        """The arbiter after one of the swaps that nobody waits for, and words for it."""
+        arbiter: Arbiter = self._part(number)
+        return [
+            (self.store.add(arbiters.apply(arbiter, swap)), f"the arbiter at last records {shown(swap.record)}")
+            for swap in sorted(arbiter.late, key=repr)
+        ]
+
+    @remembered
+    def executed_before(self, here: int, arbiter: int) -> tuple[int, ...]:
+        """The node if its read is executed just before the record changes, or not."""
+        return tuple(map(self.store.add, arbiters.executed_before(self._part(here), self._part(arbiter))))
+
+    @remembered
+    def carry(self, inbox: int, outputs: int) -> int:
+        """The peer's inbox after what was said."""
+        after = self._part(inbox)
+        for output in self._outputs[outputs]:
+            if isinstance(output, Said):
+                after = links.carry(after, self._plain(output))
+        return self.store.add(after)
+
+    def _plain(self, said: Said) -> Said:
+        return said if isinstance(said.what, Push) or not self.forgets else Said(plain_message(said.what))
+
+    @remembered
+    def knows_live(self, inbox: int) -> bool:
+        """Whether what its node says is carried."""
+        return links.knows_live(self._part(inbox))
+
+    @remembered
+    def tell(self, block: int, outputs: int) -> tuple[int, str]:
+        """What clients know after the answers among these, and what they cannot believe."""
+        after = self._part(block)
+        try:
+            for output in self._outputs[outputs]:
+                if isinstance(output, Said):
+                    continue
+                if output.outcome is Outcome.DONE:
+                    after = after.done(output.ticket, output.value)
+                elif output.outcome is Outcome.NOT_PRIMARY:
+                    after = after.not_executed(output.ticket)
+                else:
+                    after = after.lost(output.ticket)
+        except AssertionError as error:
+            return block, f"I2, I3: {error}"
+        return self.store.add(after), ""
+
+    @remembered
+    def call(self, block: int, kind: OperationKind, ticket: int) -> int:
+        """What clients know after one has asked."""
+        return self.store.add(self._part(block).called(ticket, write=kind is OperationKind.WRITE))
+
+    @remembered
+    def spend(self, bound: int, what: str) -> int:
+        """What is left of the bound after one such thing, or a negative number."""
+        left = self._part(bound).spend(what)
+        return UNCHANGED if left is None else self.store.add(left)
+
+
+def shown(record: Record) -> str:
+    """The record for people."""
+    return f"epoch {record.epoch}: primary {record.primary} of {'+'.join(record.members)}"

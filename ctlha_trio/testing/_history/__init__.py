@@ -1,0 +1,1 @@
+"""What clients were told, and whether one volume could have told it: linearizability of blocks."""

@@ -1,0 +1,261 @@
+"""A disk in memory whose power can fail at any call."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import TypeVar
+
+import attrs
+import trio
+
+from ctlha_trio._errors import LocalProtocolError, StoreError
+from ctlha_trio.seams import Buffer, DiskFile
+from ctlha_trio.testing._power.medium import Loss, PendingWrite, PowerMedium, enumerate_losses, halve, lay_out
+
+T = TypeVar("T")
+
+
+class PowerCut(BaseException):
+    """The power failed under this call, or before it.
+
+    Not an ``Exception``: a node may catch those and live on, report them, or try again, and the dead do none of this.
+    Like ``KeyboardInterrupt`` it passes every handler that a node has, cancels its tasks and ends it; a test expects it
+    from the node's scope, alone or in a ``BaseExceptionGroup``. It is raised rather than slept on, so that a run ends.
+    """
+
+
+class Moment(Enum):
+    """When the power fails, seen from the call."""
+
+    BEFORE = "before"
+    """The call has done nothing."""
+    DURING = "during"
+    """Half of a write is in the disk's cache. A flush has made nothing durable for certain."""
+    AFTER = "after"
+    """The call has done all that it does; only its return is missing."""
+
+
+class CallKind(Enum):
+    """The calls that are numbered. Opening and closing change nothing and are not."""
+
+    READ = "read"
+    WRITE = "write"
+    FLUSH = "flush"
+
+
+@attrs.frozen
+class DiskCall:
+    """One call that was made; its number is its place in ``PowerDisk.calls``, from 1."""
+
+    kind: CallKind
+    path: str
+
+
+@attrs.define(eq=False)
+class PowerDisk:
+    """Files of fixed size, by path. No threads: each call is one checkpoint and then happens at once.
+
+    Calls are numbered from 1 over all files, so ``calls`` of a run without a cut tells where one can be. After the
+    power failed, every call raises ``PowerCut``, and ``after_cut`` gives the disk that the node's next start finds.
+
+    As on a real disk, a call that was begun is made to its end even if it is cancelled, and the first write or flush
+    that fails ends the open file. It may be opened again. After a flush that failed, reads show what it was to make
+    durable and later flushes succeed, but only a new write of it can be made durable: so does Linux, which takes the
+    pages for clean.
+    """
+
+    _medium: PowerMedium = attrs.field(converter=lay_out)
+    on_cut: Callable[[], None] | None = None
+    """Called at the moment of the cut, for what fails with the disk, such as the node's network."""
+    calls: list[DiskCall] = attrs.field(factory=list, init=False)
+    """One for each numbered call: as long as the run under test."""
+    is_cut: bool = attrs.field(default=False, init=False)
+    _open: set[str] = attrs.field(factory=set, init=False)
+    _made: Counter[CallKind] = attrs.field(factory=Counter, init=False)
+    _cut: tuple[int, Moment] | None = attrs.field(default=None, init=False)
+    _failing: set[tuple[CallKind, int]] = attrs.field(factory=set, init=False)
+    _is_full: bool = attrs.field(default=False, init=False)
+
+    async def open(self, path: str) -> DiskFile:
+        """Open for reading and writing; ``StoreError`` if there is no such file or it is open already."""
+        await trio.lowlevel.checkpoint()
+        self.raise_if_cut()
+        if path not in self._medium:
+            raise StoreError(f"{path}: there is no such file")
+        if path in self._open:
+            raise StoreError(f"{path}: in use")
+        self._open.add(path)
+        return PowerFile(disk=self, medium=self._medium, path=path)
+
+    def content(self, path: str) -> bytes:
+        """Return what a read of the whole file would give, flushed or not."""
+        return bytes(self._medium.seen(path))
+
+    def durable_content(self, path: str) -> bytes:
+        """Return what the whole file would be after a cut now that keeps nothing but what was flushed."""
+        return bytes(self._medium.durable(path))
+
+    def durable_range(self, path: str, offset: int, size: int) -> bytes:
+        """Return a part of ``durable_content``."""
+        return bytes(memoryview(self._medium.durable(path))[offset : offset + size])
+
+    def count(self, kind: CallKind) -> int:
+        """Return how many calls of that kind were made."""
+        return self._made[kind]
+
+    def cut_at(self, call_number: int, moment: Moment) -> None:
+        """Let the power fail at the call of that number, counted from 1. Replaces an earlier ``cut_at``."""
+        if call_number <= len(self.calls):
+            raise LocalProtocolError(f"there was a call {call_number} already")
+        self._cut = call_number, moment
+
+    def cut_never(self) -> None:
+        """Undo ``cut_at``."""
+        self._cut = None
+
+    def cut_now(self) -> None:
+        """Let the power fail between two calls; those under way have done nothing. Again: nothing happens."""
+        if not self.is_cut:
+            self.is_cut = True
+            if self.on_cut is not None:
+                self.on_cut()
+
+    def fail_write_at(self, ordinal: int) -> None:
+        """Let the write of that ordinal, counting writes alone from 1, do half and raise ``StoreError``."""
+        self._fail_at(CallKind.WRITE, ordinal)
+
+    def fail_flush_at(self, ordinal: int) -> None:
+        """Let the flush of that ordinal, counting flushes alone from 1, do nothing and raise ``StoreError``."""
+        self._fail_at(CallKind.FLUSH, ordinal)
+
+    def full(self) -> None:
+        """Let every write from now on raise ``StoreError`` without effect, as it does in a sparse file."""
+        self._is_full = True
+
+    def free(self) -> None:
+        """Undo ``full``."""
+        self._is_full = False
+
+    def outcomes(self) -> list[Loss]:
+        """Return what may have become of the writes that were not flushed, as ``enumerate_losses`` lists it."""
+        return enumerate_losses(self._medium.pending)
+
+    def after_cut(self, choice: Loss) -> "PowerDisk":
+        """Return the disk that is found when the power is back: all that was flushed, and what ``choice`` keeps."""
+        if not self.is_cut:
+            raise LocalProtocolError("the power has not failed")
+        return PowerDisk(self._medium.after(choice))
+
+    async def run_call(self, kind: CallKind, path: str, effect: Callable[[Moment], T]) -> T:
+        """Number a call and let it have its effect, or half of it, or none. For ``PowerFile``."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.raise_if_cut()
+        self.calls.append(DiskCall(kind, path))
+        self._made[kind] += 1
+        ordinal = self._made[kind]
+        moment = self._cut[1] if self._cut is not None and self._cut[0] == len(self.calls) else None
+        if moment is Moment.BEFORE:
+            self.cut_now()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self.raise_if_cut()
+        if moment is None:
+            self._fail_if_told(kind, ordinal, path, effect)
+        answer = effect(moment or Moment.AFTER)
+        if moment is not None:
+            self.cut_now()
+            raise PowerCut
+        return answer
+
+    def release(self, path: str) -> None:
+        """Let the file be opened again. For ``PowerFile``."""
+        self._open.discard(path)
+
+    def raise_if_cut(self) -> None:
+        """Raise ``PowerCut`` once the power has failed. For ``PowerFile``."""
+        if self.is_cut:
+            raise PowerCut
+
+    def _fail_if_told(self, kind: CallKind, ordinal: int, path: str, effect: Callable[[Moment], T]) -> None:
+        if kind is CallKind.WRITE and self._is_full:
+            raise StoreError(f"{path}: no space left")
+        if (kind, ordinal) in self._failing:
+            effect(Moment.DURING)
+            if kind is CallKind.FLUSH:
+                self._medium.forget(path)
+            raise StoreError(f"{path}: {kind.value} {ordinal} failed")
+
+    def _fail_at(self, kind: CallKind, ordinal: int) -> None:
+        if ordinal <= self._made[kind]:
+            raise LocalProtocolError(f"there was a {kind.value} {ordinal} already")
+        self._failing.add((kind, ordinal))
+
+
+@attrs.define(eq=False, kw_only=True)
+class PowerFile:
+    """An open file of a ``PowerDisk``."""
+
+    _disk: PowerDisk
+    _medium: PowerMedium
+    _path: str
+    _failure: StoreError | None = attrs.field(default=None, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file in bytes, fixed."""
+        return len(self._medium.seen(self._path))
+
+    async def pread(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``."""
+        self._check_range(offset, size)
+        return await self._call(CallKind.READ, lambda _: bytes(self._medium.seen(self._path)[offset : offset + size]))
+
+    async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """Write each buffer whole, in order: each is lost, kept or torn by itself until it is flushed."""
+        writes = [PendingWrite(self._path, offset, bytes(buffer)) for offset, buffer in extents]
+        for write in writes:
+            self._check_range(write.offset, len(write.data))
+
+        def effect(moment: Moment) -> None:
+            self._medium.write(halve(writes) if moment is Moment.DURING else writes)
+
+        await self._call(CallKind.WRITE, effect)
+
+    async def flush(self) -> None:
+        """Make durable what was written before the call, and nothing that is written meanwhile."""
+        covered = [write for write in self._medium.pending if write.path == self._path]
+
+        def effect(moment: Moment) -> None:
+            self._medium.flush([] if moment is Moment.DURING else covered)
+
+        await self._call(CallKind.FLUSH, effect)
+
+    def close(self) -> None:
+        """Give the file up. Does not flush. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._disk.release(self._path)
+
+    async def _call(self, kind: CallKind, effect: Callable[[Moment], T]) -> T:
+        self._disk.raise_if_cut()
+        self._raise_if_unusable()
+        try:
+            answer = await self._disk.run_call(kind, self._path, effect)
+        except StoreError as error:
+            self._failure = self._failure or error
+            raise
+        self._raise_if_failed()
+        return answer
+
+    def _raise_if_unusable(self) -> None:
+        self._raise_if_failed()
+        if self._closed:
+            raise StoreError(f"{self._path}: closed")
+
+    def _raise_if_failed(self) -> None:
+        if self._failure is not None:
+            raise StoreError(f"{self._path}: refused, an earlier call failed: {self._failure}") from self._failure
+
+    def _check_range(self, offset: int, size: int) -> None:
+        if offset < 0 or size < 0 or offset + size > self.size_bytes:
+            raise StoreError(f"{self._path}: {size} bytes at {offset} are not within its {self.size_bytes} bytes")

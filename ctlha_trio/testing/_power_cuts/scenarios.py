@@ -1,0 +1,103 @@
+"""The parts of a pair's life in which a power cut must lose nothing, each as a preparation and the part itself."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio.testing._power_cuts.trial import Act, PowerTrial
+
+_EARLY_S: Final = 0.0022
+"""After the first write was begun: some are durable on one node, some on both, some on none."""
+
+_DURING_RETURN_S: Final = (0.009, 0.02)
+"""After the returning node got its power: while a range is copied, which holds them up; while it is admitted."""
+
+
+@attrs.frozen
+class PowerScenario:
+    """``prepare`` runs undisturbed; in ``act`` the power fails. Node a is primary when ``act`` begins."""
+
+    name: str
+    prepare: Act
+    act: Act
+
+
+async def _nothing(trial: PowerTrial) -> None:
+    trial.arm()
+
+
+def _start_clients(trial: PowerTrial) -> None:
+    """Two blocks rewritten by one client each, one by two at once."""
+    trial.write(0, 2)
+    trial.write(1, 2)
+    trial.write(2)
+    trial.write(2)
+
+
+async def _write(trial: PowerTrial) -> None:
+    _start_clients(trial)
+    await trial.clients_done()
+
+
+async def _go_alone(trial: PowerTrial) -> None:
+    _start_clients(trial)
+    await trial.pause(_EARLY_S)
+    trial.pair.crash("b")
+    await trial.clients_done()
+
+
+async def _take_over(trial: PowerTrial) -> None:
+    _start_clients(trial)
+    await trial.pause(_EARLY_S)
+    trial.pair.crash("a")
+    await trial.clients_done()
+
+
+async def _lose_secondary(trial: PowerTrial) -> None:
+    """Leave a alone, with blocks that differ from the other copy."""
+    trial.write(1)
+    trial.write(3)
+    await trial.pause(_EARLY_S)
+    trial.pair.crash("b")
+    await trial.clients_done()
+    trial.write(4)
+    await trial.clients_done()
+    trial.arm()
+
+
+async def _return(trial: PowerTrial) -> None:
+    trial.write(0, 2)
+    for after_s in _DURING_RETURN_S:
+        trial.write(4, after_s=after_s)
+        trial.write(5, after_s=after_s)
+    await trial.power_on("b", trial.pair.disks["b"].outcomes()[-1])
+    await trial.pair.wait_protected()
+    await trial.clients_done()
+
+
+async def _hand_over(trial: PowerTrial) -> None:
+    _start_clients(trial)
+    await trial.pause(_EARLY_S)
+    try:
+        await trial.pair.ask("a", lambda node: node.switchover())
+    except (DisconnectError, FailedError):
+        # A handover that a power cut ends is given up, or completed by whoever is left.
+        await trial.pair.wait_protected()
+    await trial.clients_done()
+
+
+POWER_SCENARIOS: Mapping[str, PowerScenario] = MappingProxyType(
+    {
+        scenario.name: scenario
+        for scenario in (
+            PowerScenario("write", _nothing, _write),
+            PowerScenario("go-alone", _nothing, _go_alone),
+            PowerScenario("take-over", _nothing, _take_over),
+            PowerScenario("return", _lose_secondary, _return),
+            PowerScenario("handover", _nothing, _hand_over),
+        )
+    }
+)

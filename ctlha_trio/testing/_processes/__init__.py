@@ -1,0 +1,1 @@
+"""Pairs of real processes, their networks, their arbiters and their clients."""
