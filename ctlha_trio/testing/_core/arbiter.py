@@ -80,10 +80,9 @@ class SimulatedArbiter:
             return ev.Swapped(proposal, SwapOutcome.WON, self.revision)
         return ev.Swapped(proposal, SwapOutcome.LOST)
 
-    def apply_late(self) -> None:
-        """One of the swaps that nobody waits for takes effect, if it still can."""
-        if self.late:
-            self._swap(self.late.pop(self.random.randrange(len(self.late))))
+    def apply_late(self) -> bool:
+        """One of the swaps that nobody waits for arrives. Whether it could still take effect."""
+        return bool(self.late) and self._swap(self.late.pop(self.random.randrange(len(self.late))))
 
     def impose(self, record: Record) -> None:
         """Another hand swaps."""

@@ -12,8 +12,6 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
-    Copy,
-    Metadata,
     OperationKind,
     PairState,
     Phase,
@@ -25,23 +23,26 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
+from ctlha_trio.testing._core.atlas import disk_may_fail
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
-from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
+from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN, Invariants
 from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink
 from ctlha_trio.testing._core.log import EventHistory
 from ctlha_trio.testing._core.node import (
     BLOCK_BYTES,
     BLOCKS,
+    NODES,
     ArbiterCall,
+    DiskCall,
     SimulatedNode,
     UnderWay,
     blocks_of,
     digest_of,
 )
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
+from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
-NODES: Final = ("a", "b")
 MARK_CHANCE: Final = 0.5
 """That a disk which failed still takes the mark that it did."""
 LINGER_CHANCE: Final = 0.5
@@ -50,7 +51,8 @@ CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
-GOOD_REASONS_TO_END: Final = frozenset({"store-failed", "asked"})
+FALSIFIED_EXCUSES: Final = frozenset({"copy-incomplete", "foreign-lineage", "twin"})
+"""Reasons to end of a node that a false record names primary."""
 
 
 @attrs.define(eq=False)
@@ -68,7 +70,10 @@ class SimulatedPair:
     incarnations: int = 0
     happened: Counter[str] = attrs.Factory(Counter)
     """By the names of ``Totals``."""
-    faults_done: set[str] = attrs.Factory(set)
+    faults_done: Counter[str] = attrs.Factory(Counter)
+    """Faults that acted, by name."""
+    spares_last_copy: bool = True
+    """Damage that is met where no other copy is left is taken back: two copies do not survive it."""
     excuses: frozenset[str] = frozenset()
     """Reasons to end that the surroundings give every node."""
     _moves: set[tuple[Phase, Phase]] = attrs.field(factory=set, init=False)
@@ -80,7 +85,7 @@ class SimulatedPair:
         self.clock = SimulatedClock(self.random)
         self.link = SimulatedLink((LinkEnd(self.random), LinkEnd(self.random)), self.random)
         self.nodes = {
-            name: SimulatedNode(name, peer, self.random, _first_metadata(name), end)
+            name: SimulatedNode(name, peer, self.random, first_metadata(record, name, "x"), end)
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
         self.clients = SimulatedClients(self.random)
@@ -98,6 +103,7 @@ class SimulatedPair:
             done=self.clients.done,
             acknowledged_writes=self.clients.acknowledged,
             arbiter_calls=self.arbiter.calls,
+            faults=self.faults_done.total(),
             **self.happened,
         )
 
@@ -111,9 +117,13 @@ class SimulatedPair:
 
     def start(self, node: SimulatedNode) -> None:
         """Start a process on what the disk holds."""
+        assert not node.link.inbox, "a process is born with news of the one before"
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = set(self.excuses)
+        record = self.arbiter.record
+        if record.proposal == FALSIFIED and record.primary == node.name:
+            node.excused.update(FALSIFIED_EXCUSES)
         node.failing = False
         node.state, first = boot(
             me=node.name,
@@ -127,22 +137,22 @@ class SimulatedPair:
             self._carry_out(node, action)
 
     def take_down(self, node: SimulatedNode) -> None:
-        """Kill a process."""
+        """Kill a process. Its link goes first: what is said of that must not wait for the next one."""
         self.note(node.name, "ends")
-        self.arbiter.late.extend(self.invariants.crash(node))
         self.link.cut()
+        self.arbiter.late.extend(self.invariants.crash(node))
         self.clients.crashed(node)
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
         state = node.state
         assert state is not None
-        if state.why not in GOOD_REASONS_TO_END | node.excused:
+        if state.why not in node.excused:
             raise AssertionError(f"I15: {node.name} stopped without cause: {state.why}")
         if state.phase is Phase.LEFT and self.random.random() < CLEAN_CHANCE and not node.failing:
             self.note(node.name, "has ended cleanly")
-            self.arbiter.late.extend(node.end_cleanly())
             self.link.cut()
+            self.arbiter.late.extend(node.end_cleanly())
             self.clients.crashed(node)
         else:
             self.take_down(node)
@@ -169,6 +179,14 @@ class SimulatedPair:
         incarnations = [each.state.incarnation for each in self.nodes.values() if each.state and each.reachable]
         if len(incarnations) == len(NODES):
             self.link.connect((incarnations[0], incarnations[1]))
+
+    def fail_disk(self, node: SimulatedNode, why: str) -> None:
+        """Nothing that is under way at the disk ends, and the process is told."""
+        self.happened["disk_failures"] += 1
+        self.note(node.name, why)
+        node.excused.add("store-failed")
+        node.lose_disk_calls()
+        self.feed(node, ev.StoreFailed())
 
     # What a process hears.
 
@@ -208,6 +226,8 @@ class SimulatedPair:
         if isinstance(ended.call, act.Persist):
             self.invariants.persisted(node, ended.call)
         node.apply(ended)
+        if self._meets_damage(node, ended.call):
+            return
         match ended.call:
             case act.Persist() as call:
                 self.feed(node, ev.Persisted(call.metadata))
@@ -228,6 +248,26 @@ class SimulatedPair:
             case act.CompareRange() as call:
                 equal = digest_of(node.read(call.offset, call.size)) == call.digest
                 self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
+
+    def _meets_damage(self, node: SimulatedNode, call: DiskCall) -> bool:
+        """Whether a read finds a block that is not what its checksum says: it returns nothing, and the store fails."""
+        match call:
+            case act.FetchRead(operation=operation):
+                offset, size = operation.offset, operation.size
+            case act.SendCompare(offset=offset, size=size) | act.CompareRange(offset=offset, size=size):
+                pass
+            case _:
+                return False
+        met = [block for block in blocks_of(offset, size) if block in node.damaged]
+        if not met:
+            return False
+        if self.spares_last_copy and not disk_may_fail(self, node):
+            for block in met:
+                del node.damaged[block]
+            return False
+        self.faults_done.update({node.damaged[block] for block in met})
+        self.fail_disk(node, f"a read finds block {met[0]} damaged")
+        return True
 
     def feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
         """Let the core take an event, and carry out what it orders."""
@@ -345,6 +385,8 @@ class SimulatedPair:
             chosen = self.nodes[record.primary]
             self.clients.forsake(chosen.blocks, [each.data for each in chosen.disk])
         self.invariants.recorded(before, record)
+        if record.proposal == FALSIFIED:
+            return
         both = len(record.members) == len(NODES)
         if before.primary != record.primary:
             self.happened["handovers" if both else "failovers"] += 1
@@ -360,18 +402,3 @@ class SimulatedPair:
         changed = after.arbiter_answers is not before.arbiter_answers or after.session != before.session
         if changed or after.phase is not before.phase:
             self._reasons.update(reason.value for reason in judge(after)[1])
-
-
-def _first_metadata(name: str) -> Metadata:
-    return Metadata(
-        cluster="c",
-        node=name,
-        resource="r",
-        lineage="l",
-        arbiter="x",
-        epoch=1,
-        revision=1,
-        primary="a",
-        members=NODES,
-        copy=Copy.MEMBER,
-    )

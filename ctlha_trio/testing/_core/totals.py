@@ -33,6 +33,10 @@ class Totals:
     crashes: int = 0
     pauses: int = 0
     partitions: int = 0
+    clogs: int = 0
+    """Times that one way of the link stopped."""
+    silences: int = 0
+    """Times that both ways stopped and no end was told."""
     cuts: int = 0
     disk_failures: int = 0
     arbiter_outages: int = 0
@@ -41,6 +45,8 @@ class Totals:
     failovers: int = 0
     handovers: int = 0
     resyncs: int = 0
+    faults: int = 0
+    """All that acted, whatever they did."""
     trials: int = 0
     """Times that a part of the pair had to serve, or to halt, by itself."""
 
@@ -52,7 +58,7 @@ class Totals:
 
 @attrs.frozen
 class Coverage:
-    """Transitions of the core and reasons of the verdict that were reached, and faults that were done."""
+    """Transitions of the core and reasons of the verdict that were reached, and faults that acted."""
 
     moves: frozenset[Move] = frozenset()
     reasons: frozenset[str] = frozenset()

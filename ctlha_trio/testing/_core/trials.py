@@ -10,9 +10,9 @@ from typing import Final
 import attrs
 
 from ctlha_trio.ha import judge
-from ctlha_trio.pair import Copy, Phase, actions as act, events as ev
+from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
-from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -22,6 +22,8 @@ WRITES: Final = FLIGHTS_MAX + 2
 """That a healthy core must acknowledge: more than can have been under way, and on both copies, when it was left."""
 FRUITLESS_S: Final = 20.0
 """For which one that must not serve is asked."""
+FRUITLESS_BOOT: Final = 0.5
+"""Starts a second of a node that ended: what cannot serve is not worth more of the run's events."""
 FROZEN_CHANCE: Final = 0.5
 """That a node that is left out stands still as it is, where it could as well be down."""
 _CLIENTS: Final = NodePace(clients=100.0)
@@ -33,9 +35,7 @@ Trial = Callable[[CoreWorld], bool]
 def survivor_serves(world: CoreWorld) -> bool:
     """One member and the arbiter are all that is left: the other node is down, or frozen as it is."""
     pair = world.pair
-    whole = [pair.nodes[name] for name in pair.arbiter.truth.members]
-    whole = [node for node in whole if node.metadata.copy is not Copy.FAILED]
-    survivor = world.random.choice(whole)
+    survivor = world.random.choice(pair.invariants.living_members())
     other = pair.nodes[survivor.peer]
     world.relieve()
     if other.state is None or _swaps(other) or world.random.random() >= FROZEN_CHANCE:
@@ -93,8 +93,10 @@ def dead_copies_halt(world: CoreWorld) -> None:
     _must_serve(world, member, f"I12: {member.name} is a member and has the arbiter, but does not serve")
     assert member.state is not None
     failed = attrs.evolve(member.metadata, copy=Copy.FAILED)
-    member.lose_disk_calls()
-    pair.feed(member, ev.StoreFailed())
+    if world.random.getrandbits(1):
+        pair.fail_disk(member, "the disk fails")
+    else:
+        _let_rot(world, member)
     member.condemn(failed)
     pair.excuses = frozenset({"store-failed", "copy-failed"})
     pair.take_down(member)
@@ -105,6 +107,16 @@ def dead_copies_halt(world: CoreWorld) -> None:
         SERVE_S,
         "I15: the nodes do not say why they serve nothing",
     )
+
+
+def _let_rot(world: CoreWorld, node: SimulatedNode) -> None:
+    """Every block decays: the first read that meets one ends the copy, and none returns it."""
+    pair = world.pair
+    pair.spares_last_copy = False
+    node.damaged = dict.fromkeys(range(BLOCKS), "bit_rot")
+    pair.note(node.name, "all blocks decay")
+    world.go_at(Pace(nodes={node.name: NodePace(clients=100.0, kinds=(OperationKind.READ,))}, relief=0.0))
+    world.go_on_until(lambda: node.ended, SERVE_S, f"I15: {node.name} reads what has decayed")
 
 
 def _gives(node: SimulatedNode, verdict: str, reason: str) -> bool:
@@ -135,7 +147,7 @@ def _must_not_serve(world: CoreWorld, otherwise: str) -> None:
     pair = world.pair
     # A read that was probed before may be answered now: it ends with what was true when it was asked.
     before, end_s = pair.clients.tickets, pair.clock.now_s + FRUITLESS_S
-    world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, _CLIENTS), relief=0.0))
+    world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, _CLIENTS), boot=FRUITLESS_BOOT, relief=0.0))
     world.go_on_until(lambda: pair.clock.now_s >= end_s, 2 * FRUITLESS_S, otherwise)
     if pair.clients.latest_done > before:
         raise world.failure(otherwise)

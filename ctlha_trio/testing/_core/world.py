@@ -18,8 +18,8 @@ from ctlha_trio.pair import Phase, accepts, events as ev
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.log import EventHistory, EventLine
-from ctlha_trio.testing._core.node import SimulatedNode
-from ctlha_trio.testing._core.pair import NODES, SimulatedPair
+from ctlha_trio.testing._core.node import NODES, SimulatedNode
+from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import (
     CALM,
     CLOCK_FACTORS,
@@ -129,12 +129,23 @@ class CoreWorld:
 
     def relieve(self) -> None:
         """End everything that is wrong around the processes."""
-        self.pair.link.partitioned = False
-        self.pair.arbiter.up = True
-        self.pair.arbiter.slow = False
+        pair = self.pair
+        if pair.link.partitioned:
+            self._end_partition()
+        if not pair.arbiter.up:
+            self._start_arbiter()
+        if pair.arbiter.slow:
+            self._hasten_arbiter()
         self._give_back()
-        for node in self.pair.nodes.values():
-            node.paused = node.kept_down = node.link.clogged = False
+        for node in pair.nodes.values():
+            if node.paused:
+                pair.resume(node)
+            if node.link.clogged:
+                self._unclog(node)
+            if node.damaged:
+                pair.note(node.name, "the blocks that decayed, and that nobody has read, are whole again")
+            node.repair()
+            node.kept_down = False
 
     def go_at(self, pace: Pace) -> None:
         """From now on."""
@@ -282,8 +293,7 @@ class CoreWorld:
         )
 
     def _do_fault(self, name: str) -> None:
-        self.pair.faults_done.add(name)
-        FAULTS[name].do(self.pair)
+        self.pair.faults_done[name] += FAULTS[name].do(self.pair)
 
     # Relief.
 

@@ -11,9 +11,10 @@ from ctlha_trio._errors import DisconnectError, FailedError, InvalidError
 from ctlha_trio._vocabulary import ctl_ha_channel, ctl_ha_component
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, run_node
-from ctlha_trio.pair import Copy, Metadata, Record
+from ctlha_trio.pair import Metadata, Record
 from ctlha_trio.seams import Seams, Transport, TrioClock
 from ctlha_trio.store import choose_slot, image, volume_in
+from ctlha_trio.testing._pairs.first_metadata import first_metadata
 from ctlha_trio.testing._pairs.pair_faults import NAMES, PairFaults, named, other
 from ctlha_trio.testing._pairs.plain_nursery import plain
 from ctlha_trio.testing._pairs.slow_disk import SlowDisk
@@ -85,21 +86,9 @@ class MemoryPair(PairFaults):
         self.arbiter = MemoryArbiter(record)
         self.arbiters = {name: self.arbiter.client() for name in NAMES}
         for name in NAMES:
-            self.disks[name] = PowerDisk({VOLUME: image(self._first_metadata(record, name), self.size_bytes)})
-
-    def _first_metadata(self, record: Record, name: str) -> Metadata:
-        return Metadata(
-            cluster=record.cluster,
-            node=name,
-            resource=record.resource,
-            lineage=record.lineage,
-            arbiter=self.arbiter.identity,
-            epoch=record.epoch,
-            revision=1,
-            primary=record.primary,
-            members=record.members,
-            copy=Copy.MEMBER,
-        )
+            self.disks[name] = PowerDisk(
+                {VOLUME: image(first_metadata(record, name, self.arbiter.identity), self.size_bytes)}
+            )
 
     def config(self, name: str) -> NodeConfig:
         """That node's configuration."""
