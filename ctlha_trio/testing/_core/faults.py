@@ -164,7 +164,7 @@ def leap(pair: SimulatedPair) -> bool:
     if node is None:
         return False
     pair.note(node.name, "the clock leaps")
-    for timer in sorted(node.timers, key=lambda each: (node.timers[each], each.value)):
+    for timer in sorted(node.timers, key=lambda each: (node.timers[each].delay_s, each.value)):
         if timer in node.timers:
             pair.fire_timer(node, timer)
     if pair.link.live and pair.random.random() < LEAP_NOTICED_CHANCE:
@@ -272,7 +272,7 @@ def change_arbiter(pair: SimulatedPair) -> bool:
 @_fault(10)
 def force_wrong_copy(pair: SimulatedPair) -> bool:
     """Somebody switches a node off whose copy is half overwritten, and makes it primary."""
-    node = _some(pair, lambda each: each.metadata.copy in OVERWRITTEN)
+    node = _some(pair, may_be_named_too)
     if node is None or pair.arbiter.newest is not None:
         return False
     _switch_off(pair, node)
@@ -314,8 +314,8 @@ def hand_over(pair: SimulatedPair) -> bool:
 @_fault(20)
 def force_primary(pair: SimulatedPair) -> bool:
     """An operator wants a node that does not serve to serve, and says that the other one is powered off."""
-    node = _some(pair, lambda each: _runs(each) and may_be_forced(each, pair.nodes[each.peer]))
-    if node is None or node.state is None or pair.arbiter.newest is not None:
+    node = _some(pair, lambda each: _runs(each) and may_be_forced(pair, each))
+    if node is None or node.state is None:
         return False
     pair.feed(node, ev.ForceAsked(node.peer, f"{pair.random.getrandbits(64):016x}", node.state.revision))
     return node.state.forcing
@@ -324,7 +324,7 @@ def force_primary(pair: SimulatedPair) -> bool:
 @_fault(5)
 def leave(pair: SimulatedPair) -> bool:
     """An operator stops a node."""
-    node = _some(pair, lambda each: _runs(each) and not each.ended)
+    node = _some(pair, lambda each: _runs(each) and each.state is not None and each.state.phase is not Phase.LEFT)
     if node is None:
         return False
     node.excused.add("asked")

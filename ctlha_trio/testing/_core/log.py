@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -17,8 +17,7 @@ TIMELINE_HEADER: Final = f"{'line':>7} {'time_s':>12} node {'phase':>12} -> {'ph
 """Time is simulated, from the start of the seed; the epoch is the one that the node acts in after the event."""
 
 
-@attrs.frozen
-class EventLine:
+class EventLine(NamedTuple):
     """One step of one node, or (``note``) what befell the world. Put into words only when somebody asks."""
 
     number: int

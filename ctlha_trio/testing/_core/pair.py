@@ -5,6 +5,7 @@ happens when, is ``_core.world``'s affair.
 """
 
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import Final, assert_never
 
@@ -35,6 +36,7 @@ from ctlha_trio.testing._core.node import (
     NODES,
     ArbiterCall,
     DiskCall,
+    RunningTimer,
     SimulatedNode,
     UnderWay,
     blocks_of,
@@ -43,6 +45,8 @@ from ctlha_trio.testing._core.node import (
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
+SHORTEST_S: Final = 0.001
+"""Of a timer."""
 MARK_CHANCE: Final = 0.5
 """That a disk which failed still takes the mark that it did."""
 LINGER_CHANCE: Final = 0.5
@@ -329,7 +333,9 @@ class SimulatedPair:
             case act.ReadRecord() | act.Swap():
                 node.calls.append(ArbiterCall(action))
             case act.SetTimer():
-                node.timers[action.timer] = action.delay_s
+                rate = 1 / max(action.delay_s, SHORTEST_S)
+                fire = partial(self.fire_timer, node, action.timer)
+                node.timers[action.timer] = RunningTimer(action.delay_s, rate, fire)
             case act.CancelTimer():
                 node.timers.pop(action.timer, None)
             case act.Goodbye():
