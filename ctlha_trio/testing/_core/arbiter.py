@@ -80,9 +80,12 @@ class SimulatedArbiter:
             return ev.Swapped(proposal, SwapOutcome.WON, self.revision)
         return ev.Swapped(proposal, SwapOutcome.LOST)
 
-    def apply_late(self) -> bool:
-        """One of the swaps that nobody waits for arrives. Whether it could still take effect."""
-        return bool(self.late) and self._swap(self.late.pop(self.random.randrange(len(self.late))))
+    def apply_late(self) -> Record | None:
+        """One of the swaps that nobody waits for arrives. Its record, if it could still take effect."""
+        if not self.late:
+            return None
+        late = self.late.pop(self.random.randrange(len(self.late)))
+        return late.record if self._swap(late) else None
 
     def impose(self, record: Record) -> None:
         """Another hand swaps."""

@@ -21,6 +21,7 @@ from ctlha_trio.testing._core.atlas import (
 from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
 from ctlha_trio.testing._core.pair import FALSIFIED_EXCUSES, SimulatedPair
+from ctlha_trio.testing._core.words import told
 
 FLAPS_MAX: Final = 4
 LEAP_NOTICED_CHANCE: Final = 0.5
@@ -232,7 +233,11 @@ def slow_arbiter(pair: SimulatedPair) -> bool:
 @_fault(50)
 def apply_late(pair: SimulatedPair) -> bool:
     """A swap that nobody waits for takes effect."""
-    return pair.arbiter.apply_late()
+    record = pair.arbiter.apply_late()
+    if record is None:
+        return False
+    pair.note("-", f"the arbiter takes a late swap: {told(record)}, r{pair.arbiter.revision}")
+    return True
 
 
 def _displaced(pair: SimulatedPair, what: str, *reasons: str) -> bool:

@@ -43,6 +43,7 @@ from ctlha_trio.testing._core.node import (
     digest_of,
 )
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
+from ctlha_trio.testing._core.words import answered_reads, told_answer, told_order
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
 SHORTEST_S: Final = 0.001
@@ -149,17 +150,19 @@ class SimulatedPair:
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
-        state = node.state
-        assert state is not None
-        if state.why not in node.excused:
-            raise AssertionError(f"I15: {node.name} stopped without cause: {state.why}")
-        if state.phase is Phase.LEFT and self.random.random() < CLEAN_CHANCE and not node.failing:
+        self._check_end(node)
+        left = node.state is not None and node.state.phase is Phase.LEFT
+        if left and self.random.random() < CLEAN_CHANCE and not node.failing:
             self.note(node.name, "has ended cleanly")
             self.link.cut()
             self.arbiter.late.extend(node.end_cleanly())
             self.clients.crashed(node)
         else:
             self.take_down(node)
+
+    def _check_end(self, node: SimulatedNode) -> None:
+        if node.ended and node.state is not None and node.state.why not in node.excused:
+            raise AssertionError(f"I15: {node.name} stopped without cause: {node.state.why}")
 
     def excuse_all(self, *reasons: str) -> None:
         """From now on either node may end, for one of these reasons."""
@@ -211,6 +214,9 @@ class SimulatedPair:
         oldest = node.calls[0]
         if oldest.answer is None:
             oldest.answer = self.arbiter.execute(oldest.call)
+            self.note(
+                node.name, f"the arbiter is asked: {told_order(oldest.call, {})} and says {told_answer(oldest.answer)}"
+            )
         else:
             node.calls.popleft()
             self.feed(node, oldest.answer)
@@ -278,9 +284,12 @@ class SimulatedPair:
         before = node.state
         assert before is not None
         node.state, ordered = step_pair(before, event)
-        self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered)
+        read = answered_reads(ordered, self.clients.values)
+        self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
         self.invariants.stepped(node, before, node.state, event, ordered)
         self._cover(before, node.state, ordered)
+        if node.state.phase is not before.phase:
+            self._check_end(node)
         copied = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData)
         leaves = False
         for action in ordered:

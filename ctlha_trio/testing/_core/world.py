@@ -30,6 +30,7 @@ from ctlha_trio.testing._core.trouble import (
     some_faults,
     troubled_pace,
 )
+from ctlha_trio.testing._core.words import told_blocks
 
 HEAL_STEPS: Final = 15_000
 HEAL_S: Final = 120.0
@@ -102,10 +103,12 @@ class CoreWorld:
                 self.heal()
             if step % EPISODE_STEPS == 0:
                 self.go_at(troubled_pace(self.random, NODES, self.faults, self.clocks))
+                self.pair.note("-", f"trouble begins: {', '.join(self.pace.faults) or 'of the pace alone'}")
             self.step()
 
     def heal(self) -> None:
         """End all trouble and demand that the pair comes together: both members, both copies equal."""
+        self.pair.note("-", "all trouble ends: the pair must come together")
         self.relieve()
         self.go_at(CALM)
         self.go_on_until(self._together, HEAL_S, "the pair did not come together")
@@ -121,6 +124,7 @@ class CoreWorld:
         if copies[0] != copies[1]:
             raise self.failure(f"I7: copies differ: {copies}")
         self._checked(self.pair.invariants.check_members)
+        self.pair.note("-", f"the pair is together, and both copies hold {told_blocks(dict(enumerate(copies[0])))}")
         self.pair.clients.start_over(copies[0])
 
     def relieve(self) -> None:
