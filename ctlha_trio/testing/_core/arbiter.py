@@ -13,9 +13,9 @@ Call = act.Swap | act.ReadRecord
 
 REFUSED_CHANCE: Final = 0.5
 """Of a swap while the arbiter is down; the others leave their callers in doubt."""
-TIMEOUT_CHANCE: Final = 0.1
+TIMEOUT_CHANCE: Final = 0.2
 """Of a swap whose answer is lost although the arbiter works."""
-DELAYED_CHANCE: Final = 0.3
+DELAYED_CHANCE: Final = 0.6
 """Of such a swap: not even applied yet when its caller gives up."""
 RECORDS_KEPT: Final = 16
 

@@ -186,7 +186,7 @@ def fail_disk(pair: SimulatedPair) -> bool:
     return True
 
 
-@_fault(10)
+@_fault(15)
 def bit_rot(pair: SimulatedPair) -> bool:
     """A block decays, as the next read that meets it finds out. That is when the fault acts."""
     node = _some(pair, lambda each: disk_may_fail(pair, each))
@@ -197,7 +197,7 @@ def bit_rot(pair: SimulatedPair) -> bool:
     return False
 
 
-@_fault(10)
+@_fault(25)
 def misdirect(pair: SimulatedPair) -> bool:
     """A write goes to another block: neither is what its checksum says. It acts when a read meets one of them."""
     node = _some(pair, lambda each: each.state is not None and disk_may_fail(pair, each))
@@ -316,7 +316,7 @@ def hand_over(pair: SimulatedPair) -> bool:
     return True
 
 
-@_fault(20)
+@_fault(40)
 def force_primary(pair: SimulatedPair) -> bool:
     """An operator wants a node that does not serve to serve, and says that the other one is powered off."""
     node = _some(pair, lambda each: _runs(each) and may_be_forced(pair, each))
@@ -348,14 +348,14 @@ def falsify(pair: SimulatedPair) -> bool:
         return False
     sealed = _some(pair, lambda each: may_be_made_the_only_one(pair, each))
     if sealed is not None:
-        _switch_off(pair, pair.nodes[sealed.peer])
+        _switch_off_silently(pair, pair.nodes[sealed.peer])
         return _write(pair, sealed.peer, (sealed.name,))
     node = _some(pair, lambda each: is_the_only_one(pair, each))
     if node is None:
         return False
     other = pair.nodes[node.peer]
     if may_be_named_too(other) and pair.random.getrandbits(1):
-        _switch_off(pair, other)
+        _switch_off_silently(pair, other)
         return _write(pair, other.name, NODES)
     return _write(pair, other.name, (node.name,))
 
@@ -363,6 +363,12 @@ def falsify(pair: SimulatedPair) -> bool:
 def _switch_off(pair: SimulatedPair, node: SimulatedNode) -> None:
     if node.state is not None:
         _crash(pair, node)
+
+
+def _switch_off_silently(pair: SimulatedPair, node: SimulatedNode) -> None:
+    """So that the other node may read the record before it misses this one."""
+    pair.nodes[node.peer].link.clogged = True
+    _switch_off(pair, node)
 
 
 def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...]) -> bool:

@@ -116,7 +116,7 @@ class SimulatedPair:
     def coverage(self) -> Coverage:
         """Of this pair so far."""
         moves: frozenset[Move] = frozenset((before.name, after.name) for before, after in self._moves)
-        return Coverage(moves, frozenset(self._reasons), frozenset(self.faults_done))
+        return Coverage(moves, frozenset(self._reasons), frozenset(+self.faults_done))
 
     # What happens to processes.
 

@@ -37,6 +37,8 @@ HEAL_S: Final = 120.0
 """Far more than the slowest seed needs, so that only a pair that is stuck reaches either."""
 SELDOM: Final = 0.03
 """Of the pace of what changes nothing: a client at a node that sends it away, a poll of a record that is known."""
+LATE_RATE: Final = 50.0
+"""At which late swaps arrive, where they do: most try again within a quarter of a second, and then it is too late."""
 DRAG: Final = 0.01
 """Of the pace of a disk at which only slow calls are under way, and of an arbiter that is slow."""
 SUSPICION_S: Final = 0.9
@@ -86,6 +88,7 @@ class CoreWorld:
     _seats: "list[_Seat]" = attrs.field(factory=list, init=False)
     _fault_rates: list[float] = attrs.field(factory=list, init=False)
     _fault_moves: list[Do] = attrs.field(factory=list, init=False)
+    _apply_late: Do = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make the pair, from which nothing runs yet."""
@@ -93,6 +96,7 @@ class CoreWorld:
         self.pair = SimulatedPair(self.random, EventHistory(self.watch))
         if self.faults is None:
             self.faults = some_faults(self.random)
+        self._apply_late = partial(self._do_fault, "apply_late")
         self.go_at(CALM)
 
     def run(self, steps: int) -> None:
@@ -282,6 +286,8 @@ class CoreWorld:
             self._may(relief, self._hasten_arbiter)
         if arbiter.newest is not None:
             self._may(relief * SELDOM, self._give_back)
+        elif arbiter.late and "apply_late" in self.pace.faults:
+            self._may(LATE_RATE, self._apply_late)
 
     def _seat(self, node: SimulatedNode, pace: NodePace) -> _Seat:
         pair = self.pair
