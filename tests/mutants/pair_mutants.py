@@ -360,12 +360,12 @@ def goes_alone_without_marking_its_own_writes(patch: Patch) -> None:
     goes_alone_without(patch, lambda state: attrs.evolve(state, flights=()))
 
 
-@mutant("cut", "crash", clocks=EARLY)
+@mutant("crash", clocks=EARLY)
 def takes_over_without_marking_what_it_was_sent(patch: Patch) -> None:
     goes_alone_without(patch, lambda state: attrs.evolve(state, unsettled=()))
 
 
-@mutant("cut", "crash", clocks=EARLY)
+@mutant("crash", clocks=EARLY)
 def forgets_what_it_was_sent_before_the_primary_has_it(patch: Patch) -> None:
     plain = service.mirror_write
     patch.setattr(
@@ -385,7 +385,7 @@ def marks_nothing_when_it_loses_the_role(patch: Patch) -> None:
     patch.setattr(service, "drop_flights", drop_flights)
 
 
-@mutant("cut", "crash", clocks=EARLY)
+@mutant("crash", clocks=EARLY)
 def ignores_what_the_target_names(patch: Patch) -> None:
     patch.setattr(admission, "own_range", lambda *_: None)
 

@@ -4,9 +4,8 @@ from time import perf_counter
 
 import attrs
 import pytest
-from tests.mutants.found_by import DIES_WITHOUT_TROUBLE, IN_THE_PAIR, check_of
 
-from ctlha_trio.testing._core.world import CoreWorld
+from tests.mutants.found_by import DIES_WITHOUT_TROUBLE, IN_THE_PAIR, check_of
 from tests.mutants.pair_mutants import MUTANTS, Patch, Trouble
 
 SEEDS = 150
@@ -75,6 +74,6 @@ def test_every_mutant_names_its_checks_and_nothing_else_does() -> None:
 def test_the_world_lets_the_core_live(trouble: Trouble) -> None:
     """What kills the mutants is what was done to them."""
     for seed in range(8):
-        world: CoreWorld = trouble.world(seed)
+        world = trouble.world(seed)
         world.run(STEPS)
         world.heal()

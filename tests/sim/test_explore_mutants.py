@@ -16,6 +16,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._state import Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing import Bound, explore
+from tests.mutants.found_by import IN_THE_EXPLORATION, check_of
 from tests.mutants.pair_mutants import MUTANTS as PAIR_MUTANTS
 
 STATES_MAX = 60_000
@@ -102,4 +103,9 @@ def test_the_exploration_finds(name: str, monkeypatch: Patch) -> None:
     found = explore(bound, cold=cold, states_max=STATES_MAX)
     print(f"{name}: {found}", *found.trace, sep="\n")  # noqa: T201 (shown by pytest -rP)
     assert found.problem, f"{name} survived: {found}"
+    assert check_of(found.problem) in IN_THE_EXPLORATION[name], found.problem
     assert found.trace
+
+
+def test_every_mutant_names_its_checks_and_nothing_else_does() -> None:
+    assert IN_THE_EXPLORATION.keys() == MUTANTS.keys()

@@ -24,9 +24,9 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
-from ctlha_trio.testing._core.atlas import disk_may_fail
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
+from ctlha_trio.testing._core.damage import meets_damage
 from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN, Invariants
 from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink
 from ctlha_trio.testing._core.log import EventHistory
@@ -35,7 +35,6 @@ from ctlha_trio.testing._core.node import (
     BLOCKS,
     NODES,
     ArbiterCall,
-    DiskCall,
     RunningTimer,
     SimulatedNode,
     UnderWay,
@@ -236,7 +235,7 @@ class SimulatedPair:
         if isinstance(ended.call, act.Persist):
             self.invariants.persisted(node, ended.call)
         node.apply(ended)
-        if self._meets_damage(node, ended.call):
+        if meets_damage(self, node, ended.call):
             return
         match ended.call:
             case act.Persist() as call:
@@ -258,26 +257,6 @@ class SimulatedPair:
             case act.CompareRange() as call:
                 equal = digest_of(node.read(call.offset, call.size)) == call.digest
                 self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
-
-    def _meets_damage(self, node: SimulatedNode, call: DiskCall) -> bool:
-        """Whether a read finds a block that is not what its checksum says: it returns nothing, and the store fails."""
-        match call:
-            case act.FetchRead(operation=operation):
-                offset, size = operation.offset, operation.size
-            case act.SendCompare(offset=offset, size=size) | act.CompareRange(offset=offset, size=size):
-                pass
-            case _:
-                return False
-        met = [block for block in blocks_of(offset, size) if block in node.damaged]
-        if not met:
-            return False
-        if self.spares_last_copy and not disk_may_fail(self, node):
-            for block in met:
-                del node.damaged[block]
-            return False
-        self.faults_done.update({node.damaged[block] for block in met})
-        self.fail_disk(node, f"a read finds block {met[0]} damaged")
-        return True
 
     def feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
         """Let the core take an event, and carry out what it orders."""
