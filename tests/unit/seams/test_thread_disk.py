@@ -133,11 +133,9 @@ async def test_after_a_failed_write_or_flush_everything_is_refused(
     async with opened(path) as file:
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fail_with(number))
+            alone = file.flush if call == "fdatasync" else lambda: file.pwrite([(0, b"x")])
             with pytest.raises(StoreError) as caught:
-                if through:
-                    await file.write_through([(0, b"x")])
-                else:
-                    await (file.flush() if call == "fdatasync" else file.pwrite([(0, b"x")]))
+                await (file.write_through([(0, b"x")]) if through else alone())
         assert isinstance(caught.value.__cause__, OSError)
         assert caught.value.__cause__.errno == number
         for again in (file.flush, lambda: file.pwrite([(0, b"x")]), lambda: file.pread(0, 1)):
