@@ -7,6 +7,7 @@ I6, I7, I8, I10, I11, I15 = "I6", "I7", "I8", "I10", "I11", "I15"
 ONE_WRITE = "two writes of a block at once"
 OVERWRITTEN = "overwritten before it is persisted"
 CONVERGENCE = "the pair does not come together"
+FORCED = "forced on a record that nobody was shown"
 CORE = "an order that cannot be"
 """The core itself finds that it was asked for what the protocol does not know."""
 
@@ -14,6 +15,7 @@ _SAID = (
     (r"(I\d+(?:, I\d+)*):", r"\1"),
     (r".* writes a block twice at once", ONE_WRITE),
     (r".* is overwritten before it has persisted", OVERWRITTEN),
+    (r".* is forced on a record that nobody was shown", FORCED),
     (r"the pair did not come together|nothing can happen any more", CONVERGENCE),
     (r".*(LocalProtocolError|KeyError|AttributeError)\(", CORE),
 )
@@ -75,7 +77,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "forces_within_the_line": {I4},
     "forces_a_node_that_hears_the_other": {I2, I3},
     "forces_a_half_overwritten_copy": {I4},
-    "forces_without_a_compare": {I2, I4},
+    "forces_without_a_compare": {FORCED},
     "serves_what_was_forced_before_it_is_persisted": {I6},
     "an_abandoned_copy_believes_itself": {I4},
     "stops_at_a_line_that_it_was_forced_to": {I15},

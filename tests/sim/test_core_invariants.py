@@ -84,7 +84,11 @@ def test_an_outsider_that_is_made_primary_within_the_line(served: Served) -> Non
     promoted = alone.succeed(primary=served.secondary.name, members=(served.secondary.name,), proposal="q")
     with pytest.raises(AssertionError, match=r"^I4: "):
         served.pair.invariants.recorded(alone, promoted)
-    served.pair.invariants.recorded(alone, attrs.evolve(promoted, lineage="forked"))
+    forked = attrs.evolve(promoted, lineage="forked")
+    with pytest.raises(AssertionError, match=r"is forced on a record that nobody was shown"):
+        served.pair.invariants.recorded(alone, forked)
+    served.pair.invariants.shown[promoted.primary] = served.pair.arbiter.revision - 1
+    served.pair.invariants.recorded(alone, forked)
 
 
 def test_a_stale_read(served: Served) -> None:

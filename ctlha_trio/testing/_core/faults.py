@@ -325,8 +325,12 @@ def force_primary(pair: SimulatedPair) -> bool:
     node = _some(pair, lambda each: _runs(each) and may_be_forced(pair, each))
     if node is None or node.state is None:
         return False
-    pair.feed(node, ev.ForceAsked(node.peer, f"{pair.random.getrandbits(64):016x}", node.state.revision))
-    return node.state.forcing
+    before, lineage = node.state, f"{pair.random.getrandbits(64):016x}"
+    pair.feed(node, ev.ForceAsked(node.peer, lineage, before.revision))
+    if before.forcing or not node.state.forcing:
+        return False
+    pair.invariants.shown[node.name] = before.revision
+    return True
 
 
 @_fault(5)

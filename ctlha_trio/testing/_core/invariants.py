@@ -68,6 +68,8 @@ class Invariants:
     clients: SimulatedClients
     records: dict[int, Record] = attrs.field(init=False)
     """Every record of the pair, by epoch."""
+    shown: dict[str, int] = attrs.field(factory=dict, init=False)
+    """By node: the revision of the record that a person saw who forced it last."""
 
     def __attrs_post_init__(self) -> None:
         """The pair begins with the arbiter's first record."""
@@ -142,6 +144,8 @@ class Invariants:
         if record.proposal == FALSIFIED:
             self.check_members()
             return
+        if record.lineage != before.lineage and self.arbiter.revision - 1 != self.shown.get(record.primary):
+            raise AssertionError(f"{record.primary} is forced on a record that nobody was shown: {before}")
         if record.primary not in before.members and record.lineage == before.lineage:
             raise AssertionError(f"I4: {record.primary}, no member, is made primary of the same line")
         self.check_members()
