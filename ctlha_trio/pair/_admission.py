@@ -15,6 +15,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import (
     COPIES_AT_ONCE,
     COPY_BYTES_AT_ONCE,
@@ -22,7 +23,6 @@ from ctlha_trio.pair._state import (
     RANGE_UNIT_BYTES,
     RANGES_LIMIT,
     Flight,
-    Range,
     Resync,
     Stage,
 )
@@ -80,7 +80,7 @@ def copy_on(step: Step) -> None:
     if resync.cursor < state.size_bytes:
         if room:
             _search(step, resync)
-    elif not copies and not resync.paused:
+    elif not copies and not resync.paused and not resync.damaged:
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
 
 
@@ -106,7 +106,7 @@ def found(step: Step, event: ev.DirtyFound) -> None:
     ]
     start, size = min((each for each in left if each[1] > 0), default=(state.size_bytes, 0))
     size = min(size, COPY_CHUNK_BYTES)
-    step.change(resync=Resync(start + size, paused=resync.paused))
+    step.change(resync=attrs.evolve(resync, cursor=start + size, whole=False, search=0, unseen=()))
     if size:
         flight = Flight(0, Operation(OperationKind.COPY, 0, 0, start, size))
         step.change(flights=(*state.flights, flight))
@@ -275,7 +275,7 @@ def copy_data(step: Step, message: msg.CopyData) -> None:
 def seal(step: Step) -> None:
     """Everything was copied and answered as durable: persist that this copy is whole at the source's epoch."""
     if step.state.phase is Phase.RESYNCING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING, unsettled=())
+        step.change(stage=Stage.PERSISTING, unsettled=(), refused=frozenset())
         step.persist(Copy.SEALED)
 
 

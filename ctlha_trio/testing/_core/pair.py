@@ -23,9 +23,9 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
-from ctlha_trio.testing._core.atlas import disk_may_fail
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
+from ctlha_trio.testing._core.damage import meet_damage
 from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN, Invariants
 from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink
 from ctlha_trio.testing._core.log import EventHistory
@@ -34,7 +34,6 @@ from ctlha_trio.testing._core.node import (
     BLOCKS,
     NODES,
     ArbiterCall,
-    DiskCall,
     SimulatedNode,
     UnderWay,
     blocks_of,
@@ -72,8 +71,6 @@ class SimulatedPair:
     """By the names of ``Totals``."""
     faults_done: Counter[str] = attrs.Factory(Counter)
     """Faults that acted, by name."""
-    spares_last_copy: bool = True
-    """Damage that is met where no other copy is left is taken back: two copies do not survive it."""
     excuses: frozenset[str] = frozenset()
     """Reasons to end that the surroundings give every node."""
     _moves: set[tuple[Phase, Phase]] = attrs.field(factory=set, init=False)
@@ -103,6 +100,7 @@ class SimulatedPair:
             done=self.clients.done,
             acknowledged_writes=self.clients.acknowledged,
             arbiter_calls=self.arbiter.calls,
+            medium_errors=self.clients.medium_errors,
             faults=self.faults_done.total(),
             **self.happened,
         )
@@ -226,7 +224,9 @@ class SimulatedPair:
         if isinstance(ended.call, act.Persist):
             self.invariants.persisted(node, ended.call)
         node.apply(ended)
-        if self._meets_damage(node, ended.call):
+        damage = meet_damage(self, node, ended.call)
+        if damage is not None:
+            self.feed(node, damage)
             return
         match ended.call:
             case act.Persist() as call:
@@ -238,7 +238,7 @@ class SimulatedPair:
                 self.feed(node, ev.DirtyFound(call.search, *(found[0] if found else ())))
             case act.Track() | act.MarkDirty() | act.StopTracking():
                 pass
-            case act.StoreWrite() | act.StoreMirrored() as call:
+            case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
                 self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
@@ -248,26 +248,10 @@ class SimulatedPair:
             case act.CompareRange() as call:
                 equal = digest_of(node.read(call.offset, call.size)) == call.digest
                 self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
-
-    def _meets_damage(self, node: SimulatedNode, call: DiskCall) -> bool:
-        """Whether a read finds a block that is not what its checksum says: it returns nothing, and the store fails."""
-        match call:
-            case act.FetchRead(operation=operation):
-                offset, size = operation.offset, operation.size
-            case act.SendCompare(offset=offset, size=size) | act.CompareRange(offset=offset, size=size):
-                pass
-            case _:
-                return False
-        met = [block for block in blocks_of(offset, size) if block in node.damaged]
-        if not met:
-            return False
-        if self.spares_last_copy and not disk_may_fail(self, node):
-            for block in met:
-                del node.damaged[block]
-            return False
-        self.faults_done.update({node.damaged[block] for block in met})
-        self.fail_disk(node, f"a read finds block {met[0]} damaged")
-        return True
+            case act.PushRange() as call:
+                if ended.session == node.link.session:
+                    repair = msg.RepairData(call.epoch, call.sequence, call.offset, call.size)
+                    self.link.send(node.link, repair, node.read(call.offset, call.size))
 
     def feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
         """Let the core take an event, and carry out what it orders."""
@@ -311,6 +295,9 @@ class SimulatedPair:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
                 assert placed is not None, "a write was ordered without its data"
                 node.begin_disk_call(action, placed)
+            case act.StoreRepair():
+                assert placed is not None, "a repair was ordered without its data"
+                node.begin_disk_call(action, placed)
             case (
                 act.Persist()
                 | act.Track()
@@ -320,6 +307,7 @@ class SimulatedPair:
                 | act.FetchRead()
                 | act.SendCompare()
                 | act.CompareRange()
+                | act.PushRange()
             ):
                 node.begin_disk_call(action)
             case act.ClearDirty():
@@ -337,7 +325,9 @@ class SimulatedPair:
             case act.CondemnCopy():
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
-            case act.Moved() | act.HandoverEnded() | act.ForceEnded():
+            case act.VerificationEnded(problem=problem):
+                self.happened["verifications"] += self.invariants.verified(node, problem)
+            case act.Moved() | act.HandoverEnded() | act.ForceEnded() | act.ReportMediumError():
                 pass
             case act.Answer():
                 raise AssertionError("an answer before any event")
@@ -372,9 +362,11 @@ class SimulatedPair:
 
     def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
         if ended.session == node.link.session:
-            live = {flight.sequence for flight in node.state.flights} if node.state else set()
-            node.held = {sequence: held for sequence, held in node.held.items() if sequence in live}
-            held = node.held[call.sequence] = node.read(call.offset, call.size)
+            held = node.read(call.offset, call.size)
+            if call.keep:
+                live = {flight.sequence for flight in node.state.flights} if node.state else set()
+                node.held = {sequence: held for sequence, held in node.held.items() if sequence in live}
+                node.held[call.sequence] = held
             compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
             self.link.send(node.link, compare)
 

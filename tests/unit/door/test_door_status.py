@@ -76,6 +76,11 @@ class TalkingNode:
             raise self.refusal
         self.switched += 1
 
+    def verify(self) -> int:
+        if self.refusal is not None:
+            raise self.refusal
+        return 7
+
     def plan_force(self, abandon: str) -> Plan:
         if abandon != "b":
             raise InvalidError(f"there is no {abandon}")
