@@ -38,8 +38,6 @@ class Verification:
 
     number: int
     """Of those that were asked for at this process."""
-    epoch: int
-    """In which it goes on."""
     running: bool = True
     why: str = ""
     """It was interrupted; empty if it is complete, or runs."""

@@ -33,9 +33,9 @@ def asked(step: Step) -> None:
         step.do(act.VerificationEnded("this node is not the primary of two members in sync"))
         return
     number = last.number + 1 if last is not None else 1
-    verification = Verification(number, state.epoch)
+    verification = Verification(number)
     if last is not None and last.why:
-        verification = attrs.evolve(last, number=number, epoch=state.epoch, running=True, why="", resting=False)
+        verification = attrs.evolve(last, number=number, running=True, why="", resting=False)
     step.change(verification=verification)
 
 
@@ -45,7 +45,7 @@ def go_on(step: Step) -> None:
     verification = state.verification
     if verification is None or not verification.running:
         return
-    if state.phase not in _MAY_GO_ON or state.epoch != verification.epoch:
+    if state.phase not in _MAY_GO_ON:
         _end(step, verification, f"the pair changed: {state.why}")
         return
     under_way = any(f.operation.kind is OperationKind.VERIFY for f in state.flights)
