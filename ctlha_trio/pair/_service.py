@@ -15,14 +15,13 @@ _ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER}
 _OF_BOTH = REPAIRS | {OperationKind.COPY, OperationKind.VERIFY}
 """The pair's own: what they do is done by both nodes."""
 
+_TAKING = SERVING | HOLDING
+_TAKING_AS_PRIMARY = frozenset({Phase.SUSPENDED, Phase.CLAIMING})
+
 
 def accepts(state: PairState) -> bool:
     """Whether an operation that comes now is taken, to be executed now or as soon as this node serves again."""
-    return (
-        state.phase in SERVING
-        or state.phase in HOLDING
-        or (state.phase in {Phase.SUSPENDED, Phase.CLAIMING} and state.primary)
-    )
+    return state.phase in _TAKING or (state.phase in _TAKING_AS_PRIMARY and state.primary)
 
 
 def submitted(step: Step, event: ev.Submitted) -> None:

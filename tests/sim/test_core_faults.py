@@ -113,7 +113,7 @@ def test_who_is_forced_serves_its_own_copy_and_the_other_becomes_that() -> None:
     pair.take_down(a)
     world.go_at(CALM)
     world.go_on_until(lambda: b.state is not None and b.state.phase is Phase.OUTDATED, 60.0, "b counts")
-    assert may_be_forced(b, a)
+    assert may_be_forced(pair, b)
     FAULTS["force_primary"].do(pair)
     world.go_on_until(lambda: b.state is not None and b.state.phase is Phase.ALONE, 60.0, "b does not serve")
     assert (pair.arbiter.record.ancestors, pair.arbiter.record.members) == (("l",), ("b",))
@@ -127,10 +127,10 @@ def test_the_atlas_lets_nobody_abandon_a_node_that_is_alive_and_not_heard() -> N
     world.heal()
     pair = world.pair
     a, b = pair.nodes.values()
-    assert may_be_forced(a, b), "they hear each other, and it is refused"
+    assert may_be_forced(pair, a), "they hear each other, and it is refused"
     pair.link.partition()
     world.go_on_until(lambda: a.state is not None and not a.state.session, 60.0, "still connected")
-    assert not may_be_forced(a, b)
+    assert not may_be_forced(pair, a)
 
 
 @pytest.mark.parametrize("seed", range(6))

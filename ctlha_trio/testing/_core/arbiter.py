@@ -13,9 +13,9 @@ Call = act.Swap | act.ReadRecord
 
 REFUSED_CHANCE: Final = 0.5
 """Of a swap while the arbiter is down; the others leave their callers in doubt."""
-TIMEOUT_CHANCE: Final = 0.1
+TIMEOUT_CHANCE: Final = 0.2
 """Of a swap whose answer is lost although the arbiter works."""
-DELAYED_CHANCE: Final = 0.3
+DELAYED_CHANCE: Final = 0.6
 """Of such a swap: not even applied yet when its caller gives up."""
 RECORDS_KEPT: Final = 16
 
@@ -80,9 +80,12 @@ class SimulatedArbiter:
             return ev.Swapped(proposal, SwapOutcome.WON, self.revision)
         return ev.Swapped(proposal, SwapOutcome.LOST)
 
-    def apply_late(self) -> bool:
-        """One of the swaps that nobody waits for arrives. Whether it could still take effect."""
-        return bool(self.late) and self._swap(self.late.pop(self.random.randrange(len(self.late))))
+    def apply_late(self) -> Record | None:
+        """One of the swaps that nobody waits for arrives. Its record, if it could still take effect."""
+        if not self.late:
+            return None
+        late = self.late.pop(self.random.randrange(len(self.late)))
+        return late.record if self._swap(late) else None
 
     def impose(self, record: Record) -> None:
         """Another hand swaps."""

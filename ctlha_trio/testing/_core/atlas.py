@@ -67,12 +67,17 @@ def _proposes(node: SimulatedNode) -> bool:
     return known or any(isinstance(each.call, act.Swap) for each in node.calls)
 
 
-def may_be_forced(node: SimulatedNode, other: SimulatedNode) -> bool:
-    """Whether what a person says of the other node is true, or is seen to be false.
+def may_be_forced(pair: Atlased, node: SimulatedNode) -> bool:
+    """Whether what a person says of the other node is true, or is seen to be false, and the record is the pair's own.
 
     If it is true it need not stay so: before it serves again, a node that was down has changed the record.
     """
-    return other.state is None or (node.state is not None and bool(node.state.session))
+    state = node.state
+    if state is None or pair.arbiter.newest is not None:
+        return False
+    if state.record is not None and pair.invariants.records.get(state.epoch) != state.record:
+        return False
+    return pair.nodes[node.peer].state is None or bool(state.session)
 
 
 def is_the_only_one(pair: Atlased, node: SimulatedNode) -> bool:

@@ -21,6 +21,7 @@ from ctlha_trio.testing._core.atlas import (
 from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
 from ctlha_trio.testing._core.pair import FALSIFIED_EXCUSES, SimulatedPair
+from ctlha_trio.testing._core.words import told
 
 FLAPS_MAX: Final = 4
 LEAP_NOTICED_CHANCE: Final = 0.5
@@ -164,7 +165,7 @@ def leap(pair: SimulatedPair) -> bool:
     if node is None:
         return False
     pair.note(node.name, "the clock leaps")
-    for timer in sorted(node.timers, key=lambda each: (node.timers[each], each.value)):
+    for timer in sorted(node.timers, key=lambda each: (node.timers[each].delay_s, each.value)):
         if timer in node.timers:
             pair.fire_timer(node, timer)
     if pair.link.live and pair.random.random() < LEAP_NOTICED_CHANCE:
@@ -185,7 +186,7 @@ def fail_disk(pair: SimulatedPair) -> bool:
     return True
 
 
-@_fault(10)
+@_fault(15)
 def bit_rot(pair: SimulatedPair) -> bool:
     """A block decays, as the next read that meets it finds out. That is when the fault acts."""
     node = _some(pair, lambda each: disk_may_fail(pair, each))
@@ -196,7 +197,7 @@ def bit_rot(pair: SimulatedPair) -> bool:
     return False
 
 
-@_fault(10)
+@_fault(25)
 def misdirect(pair: SimulatedPair) -> bool:
     """A write goes to another block: neither is what its checksum says. It acts when a read meets one of them."""
     node = _some(pair, lambda each: each.state is not None and disk_may_fail(pair, each))
@@ -232,7 +233,11 @@ def slow_arbiter(pair: SimulatedPair) -> bool:
 @_fault(50)
 def apply_late(pair: SimulatedPair) -> bool:
     """A swap that nobody waits for takes effect."""
-    return pair.arbiter.apply_late()
+    record = pair.arbiter.apply_late()
+    if record is None:
+        return False
+    pair.note("-", f"the arbiter takes a late swap: {told(record)}, r{pair.arbiter.revision}")
+    return True
 
 
 def _displaced(pair: SimulatedPair, what: str, *reasons: str) -> bool:
@@ -272,7 +277,7 @@ def change_arbiter(pair: SimulatedPair) -> bool:
 @_fault(10)
 def force_wrong_copy(pair: SimulatedPair) -> bool:
     """Somebody switches a node off whose copy is half overwritten, and makes it primary."""
-    node = _some(pair, lambda each: each.metadata.copy in OVERWRITTEN)
+    node = _some(pair, may_be_named_too)
     if node is None or pair.arbiter.newest is not None:
         return False
     _switch_off(pair, node)
@@ -321,11 +326,11 @@ def verify(pair: SimulatedPair) -> bool:
     return True
 
 
-@_fault(20)
+@_fault(40)
 def force_primary(pair: SimulatedPair) -> bool:
     """An operator wants a node that does not serve to serve, and says that the other one is powered off."""
-    node = _some(pair, lambda each: _runs(each) and may_be_forced(each, pair.nodes[each.peer]))
-    if node is None or node.state is None or pair.arbiter.newest is not None:
+    node = _some(pair, lambda each: _runs(each) and may_be_forced(pair, each))
+    if node is None or node.state is None:
         return False
     pair.feed(node, ev.ForceAsked(node.peer, f"{pair.random.getrandbits(64):016x}", node.state.revision))
     return node.state.forcing
@@ -334,7 +339,7 @@ def force_primary(pair: SimulatedPair) -> bool:
 @_fault(5)
 def leave(pair: SimulatedPair) -> bool:
     """An operator stops a node."""
-    node = _some(pair, lambda each: _runs(each) and not each.ended)
+    node = _some(pair, lambda each: _runs(each) and each.state is not None and each.state.phase is not Phase.LEFT)
     if node is None:
         return False
     node.excused.add("asked")
@@ -353,14 +358,14 @@ def falsify(pair: SimulatedPair) -> bool:
         return False
     sealed = _some(pair, lambda each: may_be_made_the_only_one(pair, each))
     if sealed is not None:
-        _switch_off(pair, pair.nodes[sealed.peer])
+        _switch_off_silently(pair, pair.nodes[sealed.peer])
         return _write(pair, sealed.peer, (sealed.name,))
     node = _some(pair, lambda each: is_the_only_one(pair, each))
     if node is None:
         return False
     other = pair.nodes[node.peer]
     if may_be_named_too(other) and pair.random.getrandbits(1):
-        _switch_off(pair, other)
+        _switch_off_silently(pair, other)
         return _write(pair, other.name, NODES)
     return _write(pair, other.name, (node.name,))
 
@@ -368,6 +373,12 @@ def falsify(pair: SimulatedPair) -> bool:
 def _switch_off(pair: SimulatedPair, node: SimulatedNode) -> None:
     if node.state is not None:
         _crash(pair, node)
+
+
+def _switch_off_silently(pair: SimulatedPair, node: SimulatedNode) -> None:
+    """So that the other node may read the record before it misses this one."""
+    pair.nodes[node.peer].link.clogged = True
+    _switch_off(pair, node)
 
 
 def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...]) -> bool:

@@ -1,7 +1,7 @@
 """One node of a simulated pair: its durable blocks, the calls under way at its disk and the arbiter, its timers."""
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from random import Random
 
 import attrs
@@ -37,6 +37,17 @@ def blocks_of(offset: int, size: int) -> range:
 def digest_of(blocks: Blocks) -> bytes:
     """Different for different values."""
     return repr(sorted(blocks.items())).encode()
+
+
+@attrs.frozen(eq=False)
+class RunningTimer:
+    """A timer that runs."""
+
+    delay_s: float
+    """On the node's clock."""
+    rate: float
+    """At which it fires, in times a second of the node's clock."""
+    fire: Callable[[], None]
 
 
 @attrs.define(eq=False)
@@ -86,8 +97,7 @@ class SimulatedNode:
     disk: list[UnderWay] = attrs.Factory(list)
     calls: deque[ArbiterCall] = attrs.Factory(deque)
     """One after the other, as the driver makes them."""
-    timers: dict[ev.Timer, float] = attrs.Factory(dict)
-    """Those that run, with the delay of each in seconds."""
+    timers: dict[ev.Timer, RunningTimer] = attrs.Factory(dict)
     held: dict[int, Blocks] = attrs.Factory(dict)
     """Ranges read for a comparison, by sequence."""
     paused: bool = False

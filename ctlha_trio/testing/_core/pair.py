@@ -5,6 +5,7 @@ happens when, is ``_core.world``'s affair.
 """
 
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import Final, assert_never
 
@@ -34,14 +35,20 @@ from ctlha_trio.testing._core.node import (
     BLOCKS,
     NODES,
     ArbiterCall,
+    InOrder,
+    Reading,
+    RunningTimer,
     SimulatedNode,
     UnderWay,
     blocks_of,
     digest_of,
 )
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
+from ctlha_trio.testing._core.words import answered_reads, told_answer, told_order
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
+SHORTEST_S: Final = 0.001
+"""Of a timer."""
 MARK_CHANCE: Final = 0.5
 """That a disk which failed still takes the mark that it did."""
 LINGER_CHANCE: Final = 0.5
@@ -109,7 +116,7 @@ class SimulatedPair:
     def coverage(self) -> Coverage:
         """Of this pair so far."""
         moves: frozenset[Move] = frozenset((before.name, after.name) for before, after in self._moves)
-        return Coverage(moves, frozenset(self._reasons), frozenset(self.faults_done))
+        return Coverage(moves, frozenset(self._reasons), frozenset(+self.faults_done))
 
     # What happens to processes.
 
@@ -143,17 +150,19 @@ class SimulatedPair:
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
-        state = node.state
-        assert state is not None
-        if state.why not in node.excused:
-            raise AssertionError(f"I15: {node.name} stopped without cause: {state.why}")
-        if state.phase is Phase.LEFT and self.random.random() < CLEAN_CHANCE and not node.failing:
+        self._check_end(node)
+        left = node.state is not None and node.state.phase is Phase.LEFT
+        if left and self.random.random() < CLEAN_CHANCE and not node.failing:
             self.note(node.name, "has ended cleanly")
             self.link.cut()
             self.arbiter.late.extend(node.end_cleanly())
             self.clients.crashed(node)
         else:
             self.take_down(node)
+
+    def _check_end(self, node: SimulatedNode) -> None:
+        if node.ended and node.state is not None and node.state.why not in node.excused:
+            raise AssertionError(f"I15: {node.name} stopped without cause: {node.state.why}")
 
     def excuse_all(self, *reasons: str) -> None:
         """From now on either node may end, for one of these reasons."""
@@ -205,6 +214,9 @@ class SimulatedPair:
         oldest = node.calls[0]
         if oldest.answer is None:
             oldest.answer = self.arbiter.execute(oldest.call)
+            self.note(
+                node.name, f"the arbiter is asked: {told_order(oldest.call, {})} and says {told_answer(oldest.answer)}"
+            )
         else:
             node.calls.popleft()
             self.feed(node, oldest.answer)
@@ -224,8 +236,7 @@ class SimulatedPair:
         if isinstance(ended.call, act.Persist):
             self.invariants.persisted(node, ended.call)
         node.apply(ended)
-        damage = meet_damage(self, node, ended.call)
-        if damage is not None:
+        if (damage := meet_damage(self, node, ended.call)) is not None:
             self.feed(node, damage)
             return
         match ended.call:
@@ -258,9 +269,12 @@ class SimulatedPair:
         before = node.state
         assert before is not None
         node.state, ordered = step_pair(before, event)
-        self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered)
+        read = answered_reads(ordered, self.clients.values)
+        self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
         self.invariants.stepped(node, before, node.state, event, ordered)
         self._cover(before, node.state, ordered)
+        if node.state.phase is not before.phase:
+            self._check_end(node)
         copied = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData)
         leaves = False
         for action in ordered:
@@ -282,6 +296,9 @@ class SimulatedPair:
     def _carry_out(  # noqa: PLR0912 (one case for each kind of action)
         self, node: SimulatedNode, action: act.Action, placed: Blocks | None = None, *, copied: bool = False
     ) -> None:
+        if isinstance(action, InOrder | Reading):
+            node.begin_disk_call(action)
+            return
         match action:
             case act.Send():
                 self.link.send(node.link, action.message)
@@ -290,26 +307,11 @@ class SimulatedPair:
             case act.StoreWrite():
                 block = action.operation.offset // BLOCK_BYTES
                 node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
-            case act.StoreMirrored():
+            case act.StoreMirrored() | act.StoreRepair():
                 if copied and node.metadata.copy not in OVERWRITTEN:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
                 assert placed is not None, "a write was ordered without its data"
                 node.begin_disk_call(action, placed)
-            case act.StoreRepair():
-                assert placed is not None, "a repair was ordered without its data"
-                node.begin_disk_call(action, placed)
-            case (
-                act.Persist()
-                | act.Track()
-                | act.MarkDirty()
-                | act.FindDirty()
-                | act.StopTracking()
-                | act.FetchRead()
-                | act.SendCompare()
-                | act.CompareRange()
-                | act.PushRange()
-            ):
-                node.begin_disk_call(action)
             case act.ClearDirty():
                 node.marks.clear(blocks_of(action.offset, action.size))
             case act.SendReady():
@@ -317,7 +319,9 @@ class SimulatedPair:
             case act.ReadRecord() | act.Swap():
                 node.calls.append(ArbiterCall(action))
             case act.SetTimer():
-                node.timers[action.timer] = action.delay_s
+                rate = 1 / max(action.delay_s, SHORTEST_S)
+                fire = partial(self.fire_timer, node, action.timer)
+                node.timers[action.timer] = RunningTimer(action.delay_s, rate, fire)
             case act.CancelTimer():
                 node.timers.pop(action.timer, None)
             case act.Goodbye():
@@ -363,10 +367,10 @@ class SimulatedPair:
     def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
         if ended.session == node.link.session:
             held = node.read(call.offset, call.size)
-            if call.keep:
-                live = {flight.sequence for flight in node.state.flights} if node.state else set()
-                node.held = {sequence: held for sequence, held in node.held.items() if sequence in live}
-                node.held[call.sequence] = held
+            if call.keep and node.state is not None:
+                live = {flight.sequence for flight in node.state.flights}
+                kept = {sequence: blocks for sequence, blocks in node.held.items() if sequence in live}
+                node.held = {**kept, call.sequence: held}
             compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
             self.link.send(node.link, compare)
 
@@ -392,5 +396,5 @@ class SimulatedPair:
                 self._moves.add((phase, action.phase))
                 phase = action.phase
         changed = after.arbiter_answers is not before.arbiter_answers or after.session != before.session
-        if changed or after.phase is not before.phase:
+        if changed or after.phase is not before.phase or after.resync is not before.resync:
             self._reasons.update(reason.value for reason in judge(after)[1])
