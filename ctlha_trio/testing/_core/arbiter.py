@@ -52,6 +52,11 @@ class SimulatedArbiter:
         """The newest record of this pair, whatever the arbiter answers."""
         return self.record if self.newest is None else self.newest.record
 
+    @property
+    def may_change_late(self) -> bool:
+        """Whether a swap that nobody waits for can still take effect: one that expects what is there."""
+        return any(each.expected_revision == self.revision for each in self.late)
+
     def known_to(self, state: PairState) -> bool:
         """Whether a node that asks would hear nothing new."""
         if not self.up:

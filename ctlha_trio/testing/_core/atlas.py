@@ -55,7 +55,7 @@ def disk_may_fail(pair: Atlased, node: SimulatedNode) -> bool:
     members = pair.arbiter.truth.members
     if Copy.FAILED in {node.metadata.copy, other.metadata.copy} or other.damaged:
         return False
-    if pair.arbiter.late or _proposes(node):
+    if pair.arbiter.may_change_late or pair.arbiter.newest is not None or _proposes(node):
         return False
     if members == NODES:
         return {node.metadata.copy, other.metadata.copy} == {Copy.MEMBER}

@@ -34,6 +34,9 @@ HANDOVER_CHANCE: Final = 0.3
 WRONG_COPY_EXCUSES: Final = ("copy-incomplete", "copy-failed", "arbiter-went-back", "twin")
 """Its disk may fail as well, as that of any copy which does not count."""
 
+FALSE_PRIMARY_CHANCE: Final = 0.1
+"""That a record is falsified which names no copy that is being made whole: more often, none would become so."""
+
 Do = Callable[[SimulatedPair], bool]
 """Whether it acted."""
 
@@ -367,6 +370,8 @@ def falsify(pair: SimulatedPair) -> bool:
     if may_be_named_too(other) and pair.random.getrandbits(1):
         _switch_off_silently(pair, other)
         return _write(pair, other.name, NODES)
+    if pair.random.random() >= FALSE_PRIMARY_CHANCE:
+        return False
     return _write(pair, other.name, (node.name,))
 
 
@@ -386,3 +391,7 @@ def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...]) -> bool:
     pair.arbiter.impose(pair.arbiter.record.succeed(primary=primary, members=members, proposal=FALSIFIED))
     pair.nodes[primary].excused.update(FALSIFIED_EXCUSES)
     return True
+
+
+CORE_FAULTS: Final = frozenset(FAULTS)
+"""Names of all that are drawn."""

@@ -126,9 +126,9 @@ class SimulatedPair:
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = set(self.excuses)
-        record = self.arbiter.record
-        if record.proposal == FALSIFIED and record.primary == node.name:
-            node.excused.update(FALSIFIED_EXCUSES)
+        for record in (self.arbiter.record, self.arbiter.truth):
+            if record.proposal == FALSIFIED and record.primary == node.name:
+                node.excused.update(FALSIFIED_EXCUSES)
         node.failing = False
         node.state, first = boot(
             me=node.name,

@@ -1,5 +1,6 @@
 """What happened in simulated pairs, in numbers, and what of the machine was reached: frozen, and can be added."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -85,6 +86,10 @@ class Coverage:
     def moves_missing(self) -> list[Move]:
         """Legal transitions that did not happen, in order."""
         return sorted(ALL_MOVES - self.moves)
+
+    def faults_missing(self, faults: Iterable[str]) -> list[str]:
+        """Those that never acted, in order."""
+        return sorted(set(faults) - self.faults)
 
     @property
     def reasons_missing(self) -> list[str]:

@@ -5,13 +5,16 @@ serves nothing, whatever it is left alone with. ``I15``: where both copies are b
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act
+from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
+from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
@@ -27,6 +30,8 @@ FRUITLESS_BOOT: Final = 0.5
 """Starts a second of a node that ended: what cannot serve is not worth more of the run's events."""
 FROZEN_CHANCE: Final = 0.5
 """That a node that is left out stands still as it is, where it could as well be down."""
+_QUICK_CLOCK: Final = NodePace(link=250.0, disk=100.0, arbiter=50.0, clock=50.0)
+"""Polls of the record overtake what the link brings, and a return takes its time."""
 _CLIENTS: Final = NodePace(clients=100.0)
 
 Trial = Callable[[CoreWorld], bool]
@@ -81,7 +86,29 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
     return True
 
 
-TRIALS: Final[tuple[Trial, ...]] = (survivor_serves, pair_serves_without_arbiter, outsider_does_not_serve)
+def false_record_meets_a_return(world: CoreWorld) -> bool:
+    """Somebody falsifies the record just when a copy is being made whole, or is sealed; then the pair heals."""
+    world.heal()
+    pair = world.pair
+    target, source = world.random.sample(list(pair.nodes.values()), 2)
+    _keep_down(world, target)
+    _must_serve(world, source, f"I12: {source.name} is a member and has the arbiter, but does not serve")
+    target.kept_down = False
+    world.go_at(Pace(nodes={target.name: _QUICK_CLOCK, source.name: attrs.evolve(_QUICK_CLOCK, clients=50.0)}))
+    is_sealed, is_admitting = partial(may_be_made_the_only_one, pair, target), partial(_is_admitting, source, target)
+    moment = world.random.choice((is_sealed, is_admitting))
+    world.go_on_until(lambda: moment() or _is_member(world, target), SERVE_S, f"{target.name} does not return")
+    acted = not _is_member(world, target) and FAULTS["falsify"].do(pair)
+    pair.faults_done["falsify"] += acted
+    return acted
+
+
+TRIALS: Final[tuple[Trial, ...]] = (
+    survivor_serves,
+    pair_serves_without_arbiter,
+    outsider_does_not_serve,
+    false_record_meets_a_return,
+)
 
 
 def dead_copies_halt(world: CoreWorld) -> None:
@@ -126,6 +153,14 @@ def _gives(node: SimulatedNode, verdict: str, reason: str) -> bool:
         return False
     given, reasons = judge(node.state)
     return given == verdict and reason in {each.value for each in reasons}
+
+
+def _is_admitting(source: SimulatedNode, target: SimulatedNode) -> bool:
+    return source.state is not None and source.state.phase is Phase.ADMITTING and may_be_named_too(target)
+
+
+def _is_member(world: CoreWorld, node: SimulatedNode) -> bool:
+    return node.name in world.pair.arbiter.truth.members
 
 
 def _swaps(node: SimulatedNode) -> bool:

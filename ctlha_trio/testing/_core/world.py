@@ -294,7 +294,7 @@ class CoreWorld:
             self._may(relief, self._hasten_arbiter)
         if arbiter.newest is not None:
             self._may(relief * SELDOM, self._give_back)
-        elif arbiter.late and "apply_late" in self.pace.faults:
+        elif arbiter.late and arbiter.may_change_late and "apply_late" in self.pace.faults:
             self._may(LATE_RATE, self._apply_late)
 
     def _seat(self, node: SimulatedNode, pace: NodePace) -> _Seat:

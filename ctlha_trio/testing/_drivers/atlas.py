@@ -87,6 +87,9 @@ DRAWN: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival i
 FATAL_TO_COPY: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.WITH_PEER)
 """Strike only where the other copy is left, except at the end of a run that is to halt."""
 
+DRIVER_FAULTS: Final = frozenset(fault.name for fault in (*DRAWN, *FATAL_TO_COPY))
+"""Names of all that are drawn."""
+
 
 @attrs.frozen(kw_only=True)
 class Stand:
