@@ -83,7 +83,6 @@ class DiskWork:
         self._nursery.start_soon(work)
 
     def _told(self, error: DamagedBlockError) -> Range:
-        _LOG.warning("%s", error)
         return first_run(error.offsets, self._store.size_bytes)
 
     def persist(self, metadata: Metadata) -> None:

@@ -38,13 +38,15 @@ class MediumLog:
         """Whether the disk loses more than disks do."""
         return self.repaired > REPAIRED_MAX
 
-    def add_damaged(self, offset: int, size: int) -> None:
-        """Whole blocks that nobody has."""
+    def add_damaged(self, offset: int, size: int) -> bool:
+        """Whole blocks that nobody has. Whether that was not known of all of them."""
+        before = len(self._damaged)
         for block in range(offset, offset + size, BLOCK_BYTES):
-            if len(self._damaged) >= DAMAGED_KEPT:
+            if len(self._damaged) >= DAMAGED_KEPT and block not in self._damaged:
                 self._overflowed = True
-                return
+                break
             self._damaged[block] = None
+        return len(self._damaged) > before
 
     def note_repair(self, offset: int, size: int) -> None:
         """Whole blocks were written anew from the peer's copy."""

@@ -297,8 +297,8 @@ class PairDriver:
             case actions.ForceEnded():
                 self._force.end(action.problem)
             case actions.ReportMediumError():
-                self._disk.medium.add_damaged(action.offset, action.size)
-                _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
+                if self._disk.medium.add_damaged(action.offset, action.size):
+                    _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
             case actions.VerificationEnded():
                 self.verifications.end(action.problem)
             case actions.Goodbye():

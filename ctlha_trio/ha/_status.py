@@ -102,7 +102,7 @@ def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
             return ("degraded", silent) if silent else ("protected", ())
         case Phase.ALONE | Phase.ADMITTING:
             peer = Reason.PEER_LOST if not state.session else Reason.PEER_OUTDATED
-            resyncing = Reason.RESYNC_BLOCKED if state.resync and state.resync.damaged else Reason.RESYNCING
+            resyncing = Reason.RESYNC_BLOCKED if state.resync and state.resync.left_out else Reason.RESYNCING
             return "degraded", ((resyncing if state.resync else peer), *silent)
         case Phase.SUSPENDED | Phase.CLAIMING | Phase.SECURING:
             lost = () if state.session else (Reason.PEER_LOST,)

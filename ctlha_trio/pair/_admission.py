@@ -80,7 +80,7 @@ def copy_on(step: Step) -> None:
     if resync.cursor < state.size_bytes:
         if room:
             _search(step, resync)
-    elif not copies and not resync.paused and not resync.damaged:
+    elif not copies and not resync.paused and not resync.left_out:
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
 
 

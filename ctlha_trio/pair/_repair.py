@@ -19,12 +19,12 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range, overlap
-from ctlha_trio.pair._state import COPY_CHUNK_BYTES, UNHURT, Flight, Resync
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, UNHURT, Flight, LeftOut, Resync
 from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
 
-DAMAGED_RANGES_LIMIT = 64
-"""Damaged ranges that a resync keeps by place: a copy with more is beyond being written anew place by place."""
+LEFT_OUT_LIMIT = 64
+"""Ranges left out that a resync keeps by place: a copy with more is beyond being written anew place by place."""
 
 _PAIRED = frozenset({Phase.MIRRORING, Phase.HANDING_OVER})
 _SOLE = frozenset({Phase.ALONE, Phase.ADMITTING})
@@ -195,19 +195,19 @@ def _do_without(step: Step, flight: Flight) -> None:
         return
     service.replace(step, flight, None)
     if resync is not None:
-        _leave_out(step, resync, run)
+        _leave_out(step, resync, LeftOut(flight.operation.offset, run))
 
 
-def _leave_out(step: Step, resync: Resync, run: Range) -> None:
+def _leave_out(step: Step, resync: Resync, new: LeftOut) -> None:
     """The source cannot copy what it has not: the range stays marked, and the target outside."""
-    known = resync.damaged
-    if len(known) < DAMAGED_RANGES_LIMIT:
-        known = (*known, run)
+    known = resync.left_out
+    if len(known) < LEFT_OUT_LIMIT:
+        known = (*known, new)
     else:
-        *others, (offset, size) = known
-        start, end = min(offset, run[0]), max(offset + size, sum(run))
-        known = (*others, (start, end - start))
-    step.change(resync=attrs.evolve(resync, damaged=known))
+        *others, last = known
+        start, end = min(last.lost[0], new.lost[0]), max(sum(last.lost), sum(new.lost))
+        known = (*others, LeftOut(min(last.start, new.start), (start, end - start)))
+    step.change(resync=attrs.evolve(resync, left_out=known))
 
 
 def _leave_unread(step: Step, flight: Flight, lost: Range) -> None:

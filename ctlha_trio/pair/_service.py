@@ -6,7 +6,7 @@ from ctlha_trio.pair import actions as act, events as ev, messages as msg
 from ctlha_trio.pair._operation import REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._range import overlap
-from ctlha_trio.pair._state import RANGE_UNIT_BYTES, UNHURT, Flight, Mirrored, PairState, Stage
+from ctlha_trio.pair._state import UNHURT, Flight, Mirrored, PairState, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
 
@@ -184,16 +184,16 @@ def _finish(step: Step, flight: Flight) -> None:
 
 
 def _look_again(step: Step, written: Operation) -> None:
-    """What kept a resync from its end was written anew: search from there on once more."""
+    """What kept a range of a resync from being copied was written anew: search from its beginning on once more."""
     resync = step.state.resync
     if resync is None:
         return
     where = written.offset, written.size
-    healed = [each for each in resync.damaged if overlap(each, where)]
+    healed = [each for each in resync.left_out if overlap(each.lost, where)]
     if healed:
-        start = min(offset for offset, _ in healed) // RANGE_UNIT_BYTES * RANGE_UNIT_BYTES
-        left = tuple(each for each in resync.damaged if each not in healed)
-        resync = attrs.evolve(resync, cursor=min(resync.cursor, start), damaged=left, search=0, unseen=())
+        start = min(each.start for each in healed)
+        left = tuple(each for each in resync.left_out if each not in healed)
+        resync = attrs.evolve(resync, cursor=min(resync.cursor, start), left_out=left, search=0, unseen=())
         step.change(resync=resync)
 
 

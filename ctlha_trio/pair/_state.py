@@ -112,6 +112,16 @@ class Flight:
 
 
 @attrs.frozen
+class LeftOut:
+    """A range that the source of a resync could not copy."""
+
+    start: int
+    """Where it begins, in bytes."""
+    lost: Range
+    """Blocks in it that nobody has whole."""
+
+
+@attrs.frozen
 class Resync:
     """How far the copy for the returning peer has come."""
 
@@ -125,8 +135,8 @@ class Resync:
     """Writes beyond the cursor that were under way at some time of that search: it may have missed them."""
     paused: bool = False
     """The arbiter certainly did not take the admission: try again later, and serve meanwhile."""
-    damaged: tuple[Range, ...] = ()
-    """Blocks of this copy that nobody has whole: until clients write them anew, the target cannot be a member."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Until clients have written anew what is lost in them, and they are copied, the target cannot be a member."""
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -155,8 +155,8 @@ class CoreWorld:
     def _write_lost_blocks(self, node: SimulatedNode) -> None:
         """Clients write anew what keeps a resync from its end."""
         resync = node.state.resync if node.state else None
-        for where in resync.damaged if resync else ():
-            for block in blocks_of(*where):
+        for each in resync.left_out if resync else ():
+            for block in blocks_of(*each.lost):
                 self.pair.feed(node, self.pair.clients.ask_for(node, OperationKind.WRITE, block))
 
     def go_at(self, pace: Pace) -> None:

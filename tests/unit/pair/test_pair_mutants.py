@@ -27,7 +27,6 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Plan,
-    Range,
     Record,
     SwapOutcome,
     _admission as admission,
@@ -44,7 +43,7 @@ from ctlha_trio.pair import (
     events as ev,
     messages as msg,
 )
-from ctlha_trio.pair._state import Flight, Resync, Stage, SwapAttempt
+from ctlha_trio.pair._state import Flight, LeftOut, Resync, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
@@ -386,8 +385,8 @@ def repairs_from_a_copy_that_does_not_count(patch: Patch) -> None:
 
 @mutant("bit_rot", "crash")
 def admits_a_target_that_lacks_what_was_lost(patch: Patch) -> None:
-    def leave_out(step: Step, resync: Resync, run: Range) -> None:
-        step.do(act.ClearDirty(*run))
+    def leave_out(step: Step, _: Resync, left_out: LeftOut) -> None:
+        step.do(act.ClearDirty(*left_out.lost))
 
     patch.setattr(repair, "_leave_out", leave_out)
 

@@ -37,7 +37,7 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.pair._operation import REPAIRS
-from ctlha_trio.pair._state import RANGE_UNIT_BYTES, UNHURT, Flight
+from ctlha_trio.pair._state import RANGE_UNIT_BYTES, UNHURT, Flight, LeftOut
 from ctlha_trio.pair._step import Step
 
 BLOCK = 4096
@@ -463,6 +463,15 @@ def searches_no_more_when_blocks_are_written_anew(patch: Patch) -> None:
     patch.setattr(service, "_look_again", lambda *_: None)
 
 
+def searches_only_where_blocks_were_lost(patch: Patch) -> None:
+    plain = repair._leave_out
+    patch.setattr(
+        repair,
+        "_leave_out",
+        lambda step, resync, new: plain(step, resync, attrs.evolve(new, start=new.lost[0])),
+    )
+
+
 def takes_a_damaged_target_for_equal(patch: Patch) -> None:
     plain = repair.range_damaged
 
@@ -727,17 +736,22 @@ def a_sole_member_answers_what_it_has_and_names_what_it_has_lost() -> None:
 @scenario(
     admits_a_target_that_lacks_what_was_lost,
     searches_no_more_when_blocks_are_written_anew,
+    searches_only_where_blocks_were_lost,
     repairs_from_a_copy_that_does_not_count,
 )
 def a_source_that_has_lost_a_block_admits_nobody_until_it_is_written_anew() -> None:
     rig = sole(3, 300)
-    rig.write(3 * BLOCK, b"x" * BLOCK)
+    for block in (3, 260):
+        rig.write(block * BLOCK, b"x" * BLOCK)
     rig.disks["a"].damaged.add(3)
     rig.connect()
     assert rig.phases() == (Phase.ALONE, Phase.RESYNCING)
     resync = rig.states["a"].resync
     assert resync is not None
-    assert resync.damaged == ((3 * BLOCK, BLOCK), (300 * BLOCK, BLOCK))
+    assert resync.left_out == (
+        LeftOut(0, (3 * BLOCK, BLOCK)),
+        LeftOut(COPY_CHUNK_BYTES, (300 * BLOCK, BLOCK)),
+    )
     assert rig.record.members == ("a",)
     assert rig.answers[rig.write(3 * BLOCK, b"y" * BLOCK)] is Outcome.DONE
     assert rig.phases() == (Phase.ALONE, Phase.RESYNCING)
