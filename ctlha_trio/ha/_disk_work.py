@@ -183,7 +183,11 @@ class ArbiterWork:
         while True:
             while not self._calls:
                 await self._ordered.park()
-            self._feed(await self._ask_in_time(self._calls.popleft()))
+            ordered = self._calls.popleft()
+            answer = await self._ask_in_time(ordered)
+            if isinstance(ordered, actions.Swap) and _is_in_doubt(answer):
+                _LOG.warning("whether the arbiter took the swap to epoch %d is not known", ordered.record.epoch)
+            self._feed(answer)
 
     async def _ask_in_time(self, ordered: actions.ReadRecord | actions.Swap) -> events.Event:
         if self._given_up >= HANGING_MAX:
@@ -217,6 +221,10 @@ class ArbiterWork:
     async def _await_end(self, call: _Call) -> None:
         await call.ended.wait()
         self._given_up -= 1
+
+
+def _is_in_doubt(answer: events.Event) -> bool:
+    return isinstance(answer, events.Swapped) and answer.outcome is SwapOutcome.UNKNOWN
 
 
 def _unanswered(ordered: actions.ReadRecord | actions.Swap, outcome: SwapOutcome) -> events.Event:
