@@ -1,6 +1,7 @@
 """Whole nodes whose disks lose blocks: what clients read, what is written anew, what the status says of it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -8,7 +9,11 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import FailedError, MediumError
 from ctlha_trio.ha import VerificationStatus
+from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._medium import REPAIRED_MAX
+from ctlha_trio.ha._peer_reads import PeerReads
+from ctlha_trio.pair import actions, events
+from ctlha_trio.pair.messages import RepairData
 from ctlha_trio.store import BLOCK_BYTES, DIRTY_BYTES, Layout
 from ctlha_trio.testing import CallKind, MemoryPair, open_pair
 
@@ -145,6 +150,69 @@ async def test_a_disk_that_loses_many_blocks_is_said_to_fail(autojump_clock: Moc
             pair.decay("a", block * BLOCK_BYTES)
             await a.volume.read(block * BLOCK_BYTES, 1)
         assert (a.status().verdict, a.status().reasons) == ("degraded", ("disk-failing",))
+
+
+# What a driver must not do.
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def give_zeros_for_a_damaged_block(patch: pytest.MonkeyPatch) -> None:
+    read = DiskWork.read
+
+    def pretend(
+        work: DiskWork, offset: int, size: int, done: Callable[[bytes], None], damaged: Callable[[int, int], None]
+    ) -> None:
+        read(work, offset, size, done, lambda *_: done(bytes(size)))
+
+    patch.setattr(DiskWork, "read", pretend)
+
+
+def say_that_a_repair_is_durable_at_once(patch: pytest.MonkeyPatch) -> None:
+    def say(work: DiskWork, sequence: int, offset: int, data: bytes) -> None:
+        work._nursery.start_soon(work._store.repair, offset, data)
+        work._feed(events.Stored(sequence))
+
+    patch.setattr(DiskWork, "repair", say)
+
+
+def condemn_the_copy(patch: pytest.MonkeyPatch) -> None:
+    """As if any error of the store were that of a dead disk."""
+    patch.setattr(DiskWork, "_told", lambda work, error: work._failed(error) or (0, 0))
+
+
+def push_without_reading(patch: pytest.MonkeyPatch) -> None:
+    def push_range(reads: PeerReads, action: actions.PushRange) -> None:
+        repair = RepairData(action.epoch, action.sequence, action.offset, action.size)
+        reads._outbox.push(repair, bytes(action.size))
+
+    patch.setattr(PeerReads, "push_range", push_range)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        None,
+        give_zeros_for_a_damaged_block,
+        say_that_a_repair_is_durable_at_once,
+        condemn_the_copy,
+        push_without_reading,
+    ],
+)
+async def test_a_read_is_answered_from_a_copy_that_is_durably_whole(
+    plant: Plant | None, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        pair.decay("a", 5 * BLOCK_BYTES)
+        pair.slow("a", disk_call_s=0.01)
+        if plant is not None:
+            plant(monkeypatch)
+        found = b""
+        with suppress(FailedError), trio.move_on_after(1.0):
+            found = await pair.nodes["a"].volume.read(5 * BLOCK_BYTES, BLOCK_BYTES)
+        kept = pair.durable_copy("a") == CONTENT and pair.nodes["a"].status().verdict == "protected"
+        assert (found == CONTENT[:BLOCK_BYTES] and kept) == (plant is None)
 
 
 # The comparison of both copies.
