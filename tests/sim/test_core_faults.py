@@ -127,7 +127,7 @@ def test_the_atlas_lets_nobody_abandon_a_node_that_is_alive_and_not_heard() -> N
     world = CoreWorld(1)
     world.heal()
     pair = world.pair
-    a, b = pair.nodes.values()
+    a, _ = pair.nodes.values()
     assert may_be_forced(pair, a), "they hear each other, and it is refused"
     pair.link.partition()
     world.go_on_until(lambda: a.state is not None and not a.state.session, 60.0, "still connected")

@@ -18,8 +18,9 @@ from ctlha_trio.testing._drivers.damage import DiskDamage
 from ctlha_trio.testing._drivers.disk import DiskFault, DiskTrouble, TroubledDisk
 from ctlha_trio.testing._drivers.gate import Gate
 from ctlha_trio.testing._drivers.swarm import Swarm
-from ctlha_trio.testing._pairs.memory_pair import VOLUME, MemoryPair
+from ctlha_trio.testing._pairs.memory_pair import MemoryPair
 from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import CallKind
 from ctlha_trio.testing._power.powered_arbiter import PoweredArbiter
 

@@ -7,8 +7,8 @@ from ctlha_trio.store import BLOCK_BYTES, Layout
 from ctlha_trio.testing import MemoryPair, open_pair
 from ctlha_trio.testing._drivers.atlas import ATLAS, DRAWN, FATAL_TO_COPY, Fault, Stand, Survival
 from ctlha_trio.testing._drivers.swarm import draw_swarm
-from ctlha_trio.testing._pairs.memory_pair import VOLUME
 from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_view import VOLUME
 
 
 def stand(members: tuple[str, ...], dead: str = "", claiming: str = "", damaged: str = "") -> Stand:
