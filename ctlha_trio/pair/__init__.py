@@ -33,6 +33,7 @@ from ctlha_trio.pair._state import (
     COPY_CHUNK_BYTES as COPY_CHUNK_BYTES,
     FLIGHTS_LIMIT as FLIGHTS_LIMIT,
     RANGES_LIMIT as RANGES_LIMIT,
+    SEARCH_RANGES as SEARCH_RANGES,
     PairState as PairState,
     Range as Range,
 )
