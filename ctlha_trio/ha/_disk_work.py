@@ -12,7 +12,7 @@ import trio
 from ctlha_trio._errors import ArbiterError, DamagedBlockError, StoreError
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.link import finish_by
-from ctlha_trio.pair import Metadata, Range, SwapOutcome, actions, events
+from ctlha_trio.pair import SEARCH_RANGES, Metadata, Range, SwapOutcome, actions, events
 from ctlha_trio.seams import Arbiter, Clock
 from ctlha_trio.store import BlockStore, first_run
 
@@ -115,8 +115,8 @@ class DiskWork:
         """Then ``DirtyFound``."""
 
         async def work() -> None:
-            found = next(self._store.dirty_ranges(offset), None)
-            self._feed(events.DirtyFound(search, *(found or ())))
+            found = await self._store.find_dirty(offset, SEARCH_RANGES)
+            self._feed(events.DirtyFound(search, found))
 
         self._order(work)
 

@@ -34,6 +34,7 @@ from ctlha_trio.pair._state import (
     COPY_CHUNK_BYTES as COPY_CHUNK_BYTES,
     FLIGHTS_LIMIT as FLIGHTS_LIMIT,
     RANGES_LIMIT as RANGES_LIMIT,
+    SEARCH_RANGES as SEARCH_RANGES,
     PairState as PairState,
 )
 from ctlha_trio.pair._verification import Finding as Finding, Found as Found, Verification as Verification

@@ -18,6 +18,8 @@ COPY_CHUNK_BYTES = 1 << 20
 milliseconds for a range under copy."""
 COPIES_AT_ONCE = 32
 """Ranges that are compared and copied side by side: what small ones cost is round trips and flushes."""
+SEARCH_RANGES = COPIES_AT_ONCE // 2
+"""That one search finds: half of what is under way is copied while the next is searched for."""
 COPY_BYTES_AT_ONCE = 4 * COPY_CHUNK_BYTES
 """Of those ranges. Half of the ring into which they are pushed stays free for what clients write."""
 FLIGHTS_LIMIT = 128

@@ -58,7 +58,11 @@ class MarkDirty:
 
 @attrs.frozen
 class FindDirty:
-    """Find the first marked range from an offset on, behind all marks ordered; answered by ``DirtyFound``."""
+    """Find the first marked ranges from an offset on, behind all marks and writes ordered; then ``DirtyFound``.
+
+    Behind the writes, so that copies do not run far ahead of them: what they leave on one copy alone, should both nodes
+    crash, is to be found in the other's activity log.
+    """
 
     search: int
     offset: int

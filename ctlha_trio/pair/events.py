@@ -6,6 +6,7 @@ import attrs
 
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import NodeId, Record, SwapOutcome
 from ctlha_trio.pair.messages import Message
 
@@ -139,11 +140,10 @@ class RangeDamaged:
 
 @attrs.frozen
 class DirtyFound:
-    """The first range, from where the search began, that is marked; ``size`` is 0 if none is."""
+    """Marked ranges from where the search began, in order and none left out between them; none: nothing is marked."""
 
     search: int
-    offset: int = 0
-    size: int = 0
+    ranges: tuple[Range, ...] = ()
 
 
 @attrs.frozen

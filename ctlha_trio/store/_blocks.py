@@ -1,6 +1,7 @@
 """The store of one volume: its bytes and its metadata in one backing file, made durable by one commit loop."""
 
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 import attrs
 import trio
@@ -226,6 +227,20 @@ class BlockStore:
         A write that was not answered yet may be missing.
         """
         return self._tracker.bitmap.ranges(start)
+
+    async def find_dirty(self, start: int, count: int) -> tuple[tuple[int, int], ...]:
+        """The first ``count`` dirty ranges from ``start`` on, once every write called before is marked. A checkpoint.
+
+        A write that was called later may be among them.
+        """
+        found: list[tuple[int, int]] = []
+
+        async def look() -> None:
+            found.extend(islice(self._tracker.bitmap.ranges(start), count))
+            await trio.lowlevel.checkpoint()
+
+        await self._queue.complete(OrderStep(carry_out=look))
+        return tuple(found)
 
     async def start_tracking(self, base_epoch: int) -> None:
         """Mark every write called from now on, over restarts; return once that is durable. A checkpoint.

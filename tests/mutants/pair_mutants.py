@@ -44,6 +44,7 @@ from ctlha_trio.pair import (
     events as ev,
     messages as msg,
 )
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import Flight, LeftOut, Resync, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.node import SimulatedNode
@@ -507,6 +508,17 @@ def looks_past_a_write_under_way(patch: Patch) -> None:
         plain(step, event)
 
     patch.setattr(admission, "found", found)
+
+
+@mutant("cut", "crash")
+def skips_from_a_search_to_a_write_behind_it(patch: Patch) -> None:
+    plain = admission._chosen
+
+    def chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> list[Range]:
+        everything = sorted((*ranges, *resync.unseen), key=sum)
+        return plain(step, attrs.evolve(resync, unseen=()), tuple(everything))
+
+    patch.setattr(admission, "_chosen", chosen)
 
 
 # Handover.

@@ -246,7 +246,9 @@ class SimulatedPair:
                 if node.link.session == self.link.live:
                     self.invariants.searched(node, call)
                 found = node.dirty_ranges(call.offset)
-                self.feed(node, ev.DirtyFound(call.search, *(found[0] if found else ())))
+                # Any number of them, but none only if there are none.
+                some = 1 + call.search % len(found) if found else 0
+                self.feed(node, ev.DirtyFound(call.search, tuple(found[:some])))
             case act.Track() | act.MarkDirty() | act.StopTracking():
                 pass
             case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:

@@ -210,8 +210,8 @@ def end_ordered(node: Node) -> Taken:
         case act.Persist():
             return feed(after, ev.Persisted(metadata))
         case act.FindDirty():
-            found = (0, BLOCK_BYTES) if marks.dirty and not order.offset else (0, 0)
-            return feed(after, ev.DirtyFound(order.search, *found))
+            found = ((0, BLOCK_BYTES),) if marks.dirty and not order.offset else ()
+            return feed(after, ev.DirtyFound(order.search, found))
         case _:
             return Taken(after)
 

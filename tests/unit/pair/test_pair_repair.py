@@ -211,8 +211,8 @@ class Rig:
             case act.Track() | act.MarkDirty():
                 self.dirty = True
             case act.FindDirty():
-                left = SIZE - action.offset if self.dirty else 0
-                self.later(name, ev.DirtyFound(action.search, action.offset, left))
+                left = ((action.offset, SIZE - action.offset),) if self.dirty and action.offset < SIZE else ()
+                self.later(name, ev.DirtyFound(action.search, left))
             case act.SendReady():
                 self.say(name, msg.ResyncReady(action.epoch, 0))
             case act.Send():
