@@ -1,6 +1,6 @@
 """A running node, as those who use it see it: volume, channels, transfers, status, and its end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import attrs
@@ -13,9 +13,12 @@ from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._consumers import Consumers
 from ctlha_trio.ha._current import entered
 from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
+from ctlha_trio.ha._give_back import GiveBackStand
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._pair_driver import Answer, PairDriver
-from ctlha_trio.ha._status import Reason, Status, TransitionStatus, judge, role_of
+from ctlha_trio.ha._prudence import Prudence
+from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
+from ctlha_trio.ha._status import Note, Reason, Status, TransitionStatus, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
@@ -34,6 +37,7 @@ class Node:
     _link: Link
     _dma: Dma
     _supervisor: Supervisor
+    _prudence: Prudence
     _nursery: trio.Nursery
     _clock: Clock
     _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
@@ -134,6 +138,7 @@ class Node:
         for is_so, reason in (
             (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.failed, Reason.COMPONENT_FAILED),
+            (self._admission_waits, Reason.LINK_FLAPS),
         ):
             if is_so:
                 verdict = "degraded" if verdict == "protected" else verdict
@@ -141,7 +146,7 @@ class Node:
         return Status(
             verdict=verdict,
             reasons=tuple(reason.value for reason in reasons),
-            notes=self.config.notes,
+            notes=(*self.config.notes, *(note.value for note in self._notes())),
             node=self.config.node,
             role=role_of(state),
             state=str(self._supervisor.state.name),
@@ -149,12 +154,32 @@ class Node:
             link=self._link.state,
             arbiter="online" if state.arbiter_answers else "unknown",
             resync_bytes_left=self._driver.resync_bytes_left,
+            flaps=self._prudence.flaps,
+            loop_late_s=self._prudence.loop.late_s,
+            give_back_in_s=self._prudence.give_back_in_s,
             transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
         )
 
+    @property
+    def _admission_waits(self) -> bool:
+        state = self._driver.state
+        return state.admission_held and state.resync is not None
+
+    def _notes(self) -> Iterator[Note]:
+        if self._prudence.link_flaps and not self._admission_waits:
+            yield Note.LINK_FLAPS
+        if self._prudence.loop.stalled:
+            yield Note.LOOP_STALLED
+        if self._prudence.give_back is not GiveBackStand.NOTHING_TO_DO:
+            yield Note(self._prudence.give_back.value)
+
     async def switchover(self) -> None:
-        """Make the peer primary. ``FailedError`` with the reason if that did not come about. A checkpoint."""
+        """Make the peer primary. ``FailedError`` with the reasons if that did not come about. A checkpoint."""
         await self._driver.hand_over()
+
+    def rehearse_switchover(self) -> Rehearsal:
+        """What ``switchover`` would do now, of which nothing is done. Not a checkpoint."""
+        return rehearse_switchover(self._driver, self._link)
 
     def plan_force(self, abandon: str) -> Plan:
         """What ``force_primary`` would change, of which nothing is done. Not a checkpoint.
@@ -184,6 +209,7 @@ class Node:
             self._consumers.start()
             await self._supervisor.init()
             self._driver.start()
+            self._prudence.start(self._nursery)
             await self._take_part(task_status)
 
     def close(self) -> None:

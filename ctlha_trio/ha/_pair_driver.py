@@ -2,6 +2,7 @@
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from typing import Final, assert_never
@@ -9,31 +10,35 @@ from typing import Final, assert_never
 import attrs
 import trio
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import FailedError, StoreError
 from ctlha_trio.dma import Dma
-from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
+from ctlha_trio.ha._disk_watch import DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.ha._seen_time import LOOK_S
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
     RANGES_LIMIT,
     Grant,
+    HandoverPlan,
     Metadata,
     Operation,
     Outcome,
     PairState,
     Plan,
     Pushed,
+    Record,
     Spoken,
     accepts,
     actions,
     events,
     messages,
     plan_force,
+    plan_handover,
     step_pair,
 )
 from ctlha_trio.seams import Seams
@@ -104,6 +109,11 @@ class PairDriver:
     _compared: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """The range under comparison, by sequence, until the target has answered."""
     _announced: int = attrs.field(default=0, init=False)
+    on_session: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    """Told of each session that begins."""
+    on_session_lost: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    on_record: Callable[[Record | None, Record], None] = attrs.field(default=lambda _, __: None, init=False)
+    """Told of each record that this node begins to act on, with the one before."""
     _handover: PersonRequest = attrs.field(init=False)
     _force: PersonRequest = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
@@ -115,7 +125,7 @@ class PairDriver:
     def __attrs_post_init__(self) -> None:
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
-        self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
+        self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self._handover = PersonRequest("handover", self.feed)
@@ -167,8 +177,30 @@ class PairDriver:
         return Answer(request.outcome, request.data if request.outcome is Outcome.DONE else b"")
 
     async def hand_over(self) -> None:
-        """Make the peer primary. ``FailedError`` with the reason if that did not come about."""
+        """Make the peer primary. ``FailedError`` with the reasons if that did not come about."""
+        obstacles = self.plan_handover().obstacles
+        if obstacles:
+            raise FailedError(f"the role stays here: {', '.join(each.value for each in obstacles)}")
         await self._handover.ask(events.HandoverAsked())
+
+    def plan_handover(self) -> HandoverPlan:
+        """What ``hand_over`` would do now."""
+        session = self._link.session
+        return plan_handover(self.state, same_version=session is None or session.same_version)
+
+    def hold_admission(self, *, held: bool) -> None:
+        """Let a peer that returns become a member only when this is said again with ``held`` false."""
+        self.feed(events.AdmissionHeld(held))
+
+    @property
+    def persist_took_s(self) -> float | None:
+        """How long the latest change of metadata took to be durable; None before the first."""
+        return self._disk.persist_took_s
+
+    @property
+    def arbiter_took_s(self) -> float | None:
+        """How long the latest call that was answered took; None before the first."""
+        return self._arbiter.took_s
 
     def plan_force(self, abandon: str) -> Plan:
         """What ``force`` would change. ``InvalidError`` or ``FailedError`` with the reason why it cannot be."""
@@ -186,7 +218,10 @@ class PairDriver:
         self._stepping = True
         try:
             while self._pending:
+                before = self.state.record
                 self.state, ordered = step_pair(self.state, self._pending.popleft())
+                if self.state.record is not None and self.state.record is not before:
+                    self.on_record(before, self.state.record)
                 self._announce()
                 for action in ordered:
                     self._carry_out(action)
@@ -200,12 +235,14 @@ class PairDriver:
         self._outbox.begin(session)
         self._grant()
         self.feed(events.SessionUp(peer_incarnation))
+        self.on_session()
 
     def session_ended(self, loss: events.Loss) -> None:
         """Forget what belonged to the session and tell the core."""
         self._outbox.begin(0)
         self._compared.clear()
         self.feed(events.SessionLost(loss))
+        self.on_session_lost()
 
     def heard(self, spoken: Spoken, data: bytes) -> None:
         """Tell the core of a message; its data, if any, waits for the core's order."""
@@ -373,7 +410,7 @@ class PairDriver:
         self._store.close()
         clock = self._seams.clock
         while not await condemn_copy(self._seams.disk, self._volume_path, metadata):
-            await clock.sleep_until(clock.now() + DISK_LOOK_S)
+            await clock.sleep_until(clock.now() + LOOK_S)
         _LOG.error("the copy on the failed disk is marked as dead")
 
     async def _say_farewell(self, reason: str) -> None:

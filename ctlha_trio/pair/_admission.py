@@ -80,7 +80,7 @@ def copy_on(step: Step) -> None:
     if resync.cursor < state.size_bytes:
         if room:
             _search(step, resync)
-    elif not copies and not resync.paused:
+    elif not copies and not resync.paused and not state.admission_held:
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
 
 

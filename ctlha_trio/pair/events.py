@@ -135,6 +135,13 @@ class StoreFailed:
 
 
 @attrs.frozen
+class AdmissionHeld:
+    """The supervisor wants a peer that returns to become no member yet, or (not ``held``) lets it."""
+
+    held: bool
+
+
+@attrs.frozen
 class HandoverAsked:
     """An operator, or the policy, wants the peer to be primary."""
 
@@ -172,6 +179,7 @@ Event = (
     | DirtyFound
     | Persisted
     | StoreFailed
+    | AdmissionHeld
     | HandoverAsked
     | ForceAsked
     | StopAsked
