@@ -33,7 +33,6 @@ async def test_a_stall_is_measured_logged_and_told_for_a_minute(
     watch, clock = await watching(nursery)
     clock.jump(3.0)
     await trio.sleep(1.0)
-    assert watch.stalled
     assert 3.0 - LOOP_LOOK_S <= watch.late_s <= 3.0
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "stood still for" in caplog.text
