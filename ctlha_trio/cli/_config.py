@@ -3,18 +3,19 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final, NewType, NoReturn
+from typing import Any, Final, NewType, NoReturn
 
 import attrs
 import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
 
-from ctlha_trio._errors import ConfigError, InvalidError
+from ctlha_trio._errors import ConfigError
 from ctlha_trio._vocabulary import CTL_HA_CHAN_CTL, CTL_HA_CHAN_ZFS, ctl_ha_channel
-from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
-from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig
-from ctlha_trio.link import check_channel_size
+from ctlha_trio.arbiter import EtcdAccess, parse_endpoint
+from ctlha_trio.cli._contradictions import contradictions
+from ctlha_trio.ha import DEFAULT_CHANNEL, HOLD_DOWN_S, ChannelConfig, GiveBackPolicy
 from ctlha_trio.seams import MAX_PINS, Pin, is_loopback, parse_address, parse_pin
 
 CONFIG_FORMAT: Final = 1
@@ -31,9 +32,19 @@ PathText = NewType("PathText", str)
 Size = NewType("Size", int)
 Pins = NewType("Pins", tuple[Pin, ...])
 Endpoints = NewType("Endpoints", tuple[str, ...])
+Command = NewType("Command", tuple[str, ...])
+GiveBackMode = NewType("GiveBackMode", str)
+HoldDown = NewType("HoldDown", int)
+FenceTimeout = NewType("FenceTimeout", int)
 
 ETCD_FILES: Final = ("ca", "certificate", "key", "credentials")
 """Fields of ``EtcdTable`` that are paths."""
+
+GIVE_BACK_MODES: Final = ("manual", "automatic")
+MAX_HOLD_DOWN_S: Final = 24 * 3600
+"""A day: whoever wants to wait longer wants to decide."""
+MAX_FENCE_TIMEOUT_S: Final = 600
+"""The slowest power switches take a minute."""
 
 _UNKNOWN_KEYS: Final = "unknown: "
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -104,6 +115,26 @@ class ChannelsTable:
 
 
 @attrs.frozen(kw_only=True)
+class PolicyTable:
+    """``[policy]``: what the supervisor does by itself that is a matter of taste."""
+
+    give_back: GiveBackMode = GiveBackMode("manual")
+    """``manual`` or ``automatic``: whether the preferred node gets its role back by itself."""
+    preferred: Name | None = None
+    """The node that is to be primary."""
+    hold_down_s: HoldDown = HoldDown(int(HOLD_DOWN_S))
+
+
+@attrs.frozen(kw_only=True)
+class FenceTable:
+    """``[fence]``: how this node can have the other one fenced."""
+
+    command: Command
+    """A program by its whole path, and its first arguments."""
+    timeout_s: FenceTimeout = FenceTimeout(30)
+
+
+@attrs.frozen(kw_only=True)
 class Configuration:
     """The whole file. Paths in it are relative to the folder that it lies in."""
 
@@ -116,6 +147,8 @@ class Configuration:
     volume: VolumeTable
     arbiter: ArbiterTable
     channels: ChannelsTable = ChannelsTable()
+    policy: PolicyTable = PolicyTable()
+    fence: FenceTable | None = None
 
 
 @attrs.frozen
@@ -147,11 +180,17 @@ class LoadedConfig:
         table = self.content.arbiter
         return isinstance(table, SqliteTable) or all(is_loopback(one.partition("://")[2]) for one in table.endpoints)
 
+    @property
+    def give_back(self) -> GiveBackPolicy | None:
+        """By which the role goes back; None if only a person moves it."""
+        policy = self.content.policy
+        if policy.give_back != "automatic" or policy.preferred is None:
+            return None
+        return GiveBackPolicy(preferred=policy.preferred, hold_down_s=float(policy.hold_down_s))
+
     def etcd_access(self, table: EtcdTable) -> EtcdAccess:
         """How the arbiter in etcd is reached."""
-        files = {name: getattr(table, name) for name in ETCD_FILES}
-        paths = {name: self.folder / text for name, text in files.items() if text is not None}
-        return EtcdAccess(endpoints=table.endpoints, **paths)
+        return _etcd_access(self.folder, table)
 
     @property
     def channels(self) -> dict[ctl_ha_channel, ChannelConfig]:
@@ -175,15 +214,18 @@ def load_config(file: Path) -> LoadedConfig:
     table = _read_table(file)
     if table.get("format") != CONFIG_FORMAT or isinstance(table.get("format"), bool):
         _raise([ConfigError(file, "format", f"must be {CONFIG_FORMAT}, the format that this version reads")])
+    faults = [
+        ConfigError(file, key, problem)
+        for key, problem in contradictions(partial(_part_of, table), _etcd_of(file, table))
+    ]
     try:
-        loaded = LoadedConfig(file, _CONVERTER.structure(table, Configuration))
+        content = _CONVERTER.structure(table, Configuration)
     except cattrs.ClassValidationError as errors:
         lines = cattrs.transform_error(errors, format_exception=_describe)
-        _raise([fault for line in lines for fault in _faults_of_line(file, line)])
-    faults = [*_contradictions(loaded)]
+        _raise([*(fault for line in lines for fault in _faults_of_line(file, line)), *faults])
     if faults:
         _raise(faults)
-    return loaded
+    return LoadedConfig(file, content)
 
 
 def _raise(faults: list[ConfigError]) -> NoReturn:
@@ -227,26 +269,40 @@ def _faults_of_line(file: Path, line: str) -> Iterator[ConfigError]:
         yield ConfigError(file, f"{key}.{unknown}".removeprefix("."), "is not known here")
 
 
-def _contradictions(loaded: LoadedConfig) -> Iterator[ConfigError]:
-    content = loaded.content
-    if content.node == content.peer.node:
-        yield loaded.fault("peer.node", f"is {content.node!r}, the same as node: two nodes cannot have one id")
-    if parse_address(content.link.listen) == parse_address(content.peer.address):
-        yield loaded.fault("peer.address", "is the same as link.listen")
-    for name, channel in (("ctl", content.channels.ctl), ("zfs", content.channels.zfs)):
-        try:
-            check_channel_size(channel.message_size_bytes, channel.slots)
-        except InvalidError as error:
-            yield loaded.fault(f"channels.{name}", str(error))
-    if isinstance(content.arbiter, EtcdTable):
-        for field, problem in contradictions(loaded.etcd_access(content.arbiter)):
-            yield loaded.fault(f"arbiter.{field}", problem)
-        return
-    for key, address in (("link.listen", content.link.listen), ("peer.address", content.peer.address)):
-        if not is_loopback(address):
-            yield loaded.fault(
-                key, f"{address} is not loopback, but arbiter.sqlite is an arbiter for two nodes on one machine"
-            )
+def _part_of(table: Mapping[str, object], key: str) -> Any:
+    """What stands at a key, its default where nothing is said, None where it cannot be read: that is told elsewhere."""
+    *tables, name = key.split(".")
+    kind: Any = Configuration
+    for each in tables:
+        kind = attrs.fields_dict(attrs.resolve_types(kind))[each].type
+        found = table.get(each, {})
+        if not isinstance(found, Mapping):
+            return None
+        table = found
+    field = attrs.fields_dict(attrs.resolve_types(SqliteTable if kind == ArbiterTable else kind))[name]
+    if name not in table:
+        return None if field.default is attrs.NOTHING else field.default
+    wanted: Any = field.type
+    try:
+        return _CONVERTER.structure(table[name], wanted)
+    except ValueError:
+        return None
+
+
+def _etcd_of(file: Path, table: Mapping[str, object]) -> EtcdAccess | None:
+    """How an arbiter in etcd would be reached; None if it is another one, or cannot be read."""
+    wanted: Any = ArbiterTable
+    try:
+        arbiter = _CONVERTER.structure(table.get("arbiter"), wanted)
+    except (cattrs.BaseValidationError, TypeError):
+        return None
+    return _etcd_access(file.absolute().parent, arbiter) if isinstance(arbiter, EtcdTable) else None
+
+
+def _etcd_access(folder: Path, table: EtcdTable) -> EtcdAccess:
+    files = {name: getattr(table, name) for name in ETCD_FILES}
+    paths = {name: folder / text for name, text in files.items() if text is not None}
+    return EtcdAccess(endpoints=table.endpoints, **paths)
 
 
 def _text(value: object) -> str:
@@ -296,6 +352,36 @@ def _pins(value: object) -> Pins:
     return Pins(tuple(parse_pin(_text(item)) for item in value))
 
 
+def _give_back_mode(value: object) -> GiveBackMode:
+    if value not in GIVE_BACK_MODES:
+        raise ValueError(f"must be one of {', '.join(GIVE_BACK_MODES)}")
+    return GiveBackMode(_text(value))
+
+
+def _hold_down(value: object) -> HoldDown:
+    return HoldDown(_seconds(value, MAX_HOLD_DOWN_S))
+
+
+def _fence_timeout(value: object) -> FenceTimeout:
+    return FenceTimeout(_seconds(value, MAX_FENCE_TIMEOUT_S))
+
+
+def _seconds(value: object, most: int) -> int:
+    seconds = _whole(value)
+    if not 1 <= seconds <= most:
+        raise ValueError(f"must be 1 to {most} seconds")
+    return seconds
+
+
+def _command(value: object) -> Command:
+    if not isinstance(value, list) or not value:
+        raise ValueError("must be a list: the path of a program, and its arguments")
+    words = tuple(_text(item) for item in value)
+    if not words[0].startswith("/") or any("\0" in word for word in words):
+        raise ValueError("must begin with the whole path of a program")
+    return Command(words)
+
+
 def _endpoints(value: object) -> Endpoints:
     if not isinstance(value, list):
         raise ValueError("must be a list of addresses such as https://HOST:PORT")
@@ -312,6 +398,10 @@ def _make_converter() -> cattrs.Converter:
         Size: _size,
         Pins: _pins,
         Endpoints: _endpoints,
+        Command: _command,
+        GiveBackMode: _give_back_mode,
+        HoldDown: _hold_down,
+        FenceTimeout: _fence_timeout,
     }
     for kind, hook in hooks.items():
         converter.register_structure_hook(kind, _ignoring_type(hook))

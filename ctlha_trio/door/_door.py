@@ -11,9 +11,11 @@ from ctlha_trio._errors import ConfigError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.door._data import DataDoor
 from ctlha_trio.door._decisions import DECISIONS_FILE, DecisionLog
+from ctlha_trio.door._forcing import OWED_FILE, Forcing, OwedFile
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._sockets import DATA_SOCKET, STATUS_SOCKET, BoundSocket
 from ctlha_trio.door._status import StatusDoor
+from ctlha_trio.seams import Fencer
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ class Door:
 
     folder: Path
     """The node's own, mode 0700."""
+    fencer: Fencer | None = None
+    """What ``force-primary --fence`` uses."""
     _node: DoorNode | None = attrs.field(default=None, init=False)
     _data: DataDoor | None = attrs.field(default=None, init=False)
     _bound: list[BoundSocket] = attrs.field(factory=list, init=False)
@@ -41,10 +45,11 @@ class Door:
             assert self._node is not None
             assert self._data is not None
             status, data = self._bound
+            decisions = DecisionLog(self.folder / DECISIONS_FILE)
+            forcing = Forcing(self._node, decisions, OwedFile(self.folder / OWED_FILE), self.fencer)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(
-                    StatusDoor(self._node, DecisionLog(self.folder / DECISIONS_FILE)).serve, status.listener
-                )
+                nursery.start_soon(StatusDoor(self._node, decisions, forcing).serve, status.listener)
+                nursery.start_soon(forcing.resume)
                 nursery.start_soon(self._data.serve, data.listener)
         finally:
             self._close()

@@ -4,6 +4,7 @@ from typing import Protocol
 
 import attrs
 
+from ctlha_trio.ha import Rehearsal
 from ctlha_trio.pair import OperationKind, Outcome, Plan
 from ctlha_trio.seams import Buffer
 
@@ -33,6 +34,13 @@ class DoorNode(Protocol):
 
     async def switchover(self) -> None:
         """Hand the role over. ``FailedError`` with the reason if that did not succeed."""
+
+    def rehearse_switchover(self) -> Rehearsal:
+        """What ``switchover`` would do, of which nothing is done."""
+
+    @property
+    def lineage(self) -> str:
+        """Of the record that the node acts on; empty while it knows none."""
 
     def plan_force(self, abandon: str) -> Plan:
         """What ``force_primary`` would change. ``CtlHaError`` with the reason why it cannot be forced."""

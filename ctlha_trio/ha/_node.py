@@ -65,6 +65,12 @@ class Node:
         """The state of the pair core, as a value."""
         return self._driver.state
 
+    @property
+    def lineage(self) -> str:
+        """Of the record that this node acts on; empty while it knows none."""
+        record = self._driver.state.record
+        return "" if record is None else record.lineage
+
     def current(self) -> AbstractContextManager[None]:
         """In ``with node.current():`` the header's functions mean this node, in tasks that are started there too."""
         return entered(self)
@@ -191,9 +197,10 @@ class Node:
     async def force_primary(self, plan: Plan) -> None:
         """Make this node the only one that counts, and its copy the volume. Returns once the arbiter has taken it.
 
-        Only for whoever knows that the other node is powered off: what it acknowledged, and this copy does not hold, is
-        lost, and so is all that it acknowledges until it finds out. ``FailedError`` with the reason if it did not come
-        about, as when the record is not the plan's any more. A checkpoint. Cancelled: it may come about all the same.
+        Only for whoever knows that the other node is powered off, or has had it fenced and says so with
+        ``plan.fenced(evidence)``: what it acknowledged, and this copy does not hold, is lost, and so is all that it
+        acknowledges until it finds out. ``FailedError`` with the reason if it did not come about, as when the record is
+        not the plan's any more. A checkpoint. Cancelled: it may come about all the same.
         """
         await self._driver.force(plan)
 

@@ -208,7 +208,8 @@ class PairDriver:
 
     async def force(self, plan: Plan) -> None:
         """Make this node the only one that counts. ``FailedError`` with the reason if that did not come about."""
-        await self._force.ask(events.ForceAsked(self.state.peer, plan.after.lineage, plan.revision))
+        after = plan.after
+        await self._force.ask(events.ForceAsked(self.state.peer, after.lineage, plan.revision, after.evidence))
 
     def feed(self, event: events.Event) -> None:
         """Give the core an event and carry out its orders, then those of events that came meanwhile."""

@@ -148,13 +148,15 @@ class HandoverAsked:
 
 @attrs.frozen
 class ForceAsked:
-    """A person says that the other node is powered off, and wants this one to be the only one that counts."""
+    """A person knows that the other node is off or fenced, and wants this one to be the only one that counts."""
 
     abandon: NodeId
     lineage: str
     """Random: of the line that begins."""
     revision: int
     """Of the record that the person has seen."""
+    evidence: str = ""
+    """That the other node was fenced, where that takes the place of what the person says."""
 
 
 @attrs.frozen

@@ -16,6 +16,7 @@ from ctlha_trio.cli._demo_reader import ReadBack, watch_for_early_service
 from ctlha_trio.cli._demo_report import DemoReport, DemoViolation
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.door import DATA_SOCKET, Door
+from ctlha_trio.ha import Rehearsal
 from ctlha_trio.pair import OperationKind, Outcome, Plan
 from ctlha_trio.seams import Buffer
 
@@ -72,6 +73,13 @@ class ToyNode:
         return Status()
 
     async def switchover(self) -> None:
+        raise FailedError("not in this test")
+
+    def rehearse_switchover(self) -> Rehearsal:
+        raise FailedError("not in this test")
+
+    @property
+    def lineage(self) -> str:
         raise FailedError("not in this test")
 
     def plan_force(self, abandon: str) -> Plan:

@@ -24,6 +24,7 @@ from ctlha_trio.door import (
     open_door_client,
 )
 from ctlha_trio.door._protocol import Request, encode_hello, encode_request
+from ctlha_trio.ha import Rehearsal
 from ctlha_trio.pair import OperationKind, Outcome, Plan
 from ctlha_trio.seams import Buffer
 
@@ -88,6 +89,13 @@ class SlowNode:
         return Status()
 
     async def switchover(self) -> None:
+        raise FailedError("not in this test")
+
+    def rehearse_switchover(self) -> Rehearsal:
+        raise FailedError("not in this test")
+
+    @property
+    def lineage(self) -> str:
         raise FailedError("not in this test")
 
     def plan_force(self, abandon: str) -> Plan:

@@ -25,14 +25,17 @@ from ctlha_trio.door import (
     force_primary_of,
     status_of,
     switchover_of,
+    switchover_plan_of,
 )
 from ctlha_trio.door._sockets import BoundSocket
-from ctlha_trio.pair import OperationKind, Plan, Record
+from ctlha_trio.ha import Rehearsal
+from ctlha_trio.pair import HandoverPlan, Obstacle, OperationKind, Plan, Record
 from ctlha_trio.seams import Buffer
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
 AFTER = BEFORE.fork(primary="a", lineage="m", proposal="q")
 PLAN = Plan(before=BEFORE, revision=9, after=AFTER, copy_epoch=3)
+REFUSED = HandoverPlan(obstacles=(Obstacle.PEER_LOST,), steps=(), before=BEFORE, revision=9, after=None)
 
 
 class Verdict(Enum):
@@ -75,6 +78,13 @@ class TalkingNode:
         if self.refusal is not None:
             raise self.refusal
         self.switched += 1
+
+    def rehearse_switchover(self) -> Rehearsal:
+        return Rehearsal(plan=REFUSED, accepted=False, pause_s=None)
+
+    @property
+    def lineage(self) -> str:
+        return BEFORE.lineage
 
     def plan_force(self, abandon: str) -> Plan:
         if abandon != "b":
@@ -143,9 +153,29 @@ async def test_a_switchover_that_is_refused_says_why(served: Served) -> None:
         await switchover_of(served.path)
 
 
+async def test_a_switchover_is_logged_before_and_after(served: Served) -> None:
+    await switchover_of(served.path)
+    served.node.refusal = FailedError("the peer is away")
+    with pytest.raises(FailedError):
+        await switchover_of(served.path)
+    lines = lines_of(served.node.decisions.read_text())
+    assert [line["outcome"] for line in lines] == ["asked", "done", "asked", "failed: the peer is away"]
+    assert {(line["decision"], line["epoch"], line["revision"]) for line in lines} == {("switchover", 4, 9)}
+
+
+async def test_a_rehearsal_is_shown_and_nothing_is_done(served: Served) -> None:
+    rehearsal = await switchover_plan_of(served.path)
+    assert (rehearsal["accepted"], rehearsal["pause_s"]) == (False, None)
+    plan = rehearsal["plan"]
+    assert isinstance(plan, dict)
+    assert (plan["obstacles"], plan["steps"], plan["after"], plan["revision"]) == (["peer-lost"], [], None, 9)
+    assert not served.node.switched
+    assert not served.node.decisions.exists()
+
+
 async def test_a_plan_is_shown_and_nothing_is_done(served: Served) -> None:
     plan = await force_plan_of(served.path, "b")
-    assert plan["revision"] == 9
+    assert (plan["revision"], plan["fence_command"]) == (9, "")
     assert plan["before"] == {
         **attrs.asdict(BEFORE),
         "kind": "mirror",
@@ -177,6 +207,7 @@ async def test_what_is_forced_is_logged_before_and_after(served: Served) -> None
         "abandon": "b",
         "revision": 9,
         "epoch": 4,
+        "fence": "none",
     }
     log = served.node.decisions
     assert [line["outcome"] for line in lines_of(log.read_text())] == ["asked", "done"]
@@ -219,7 +250,8 @@ async def test_several_requests_on_one_connection(served: Served) -> None:
         b'{"request": "plan-force"}',
         b'{"request": "plan-force", "abandon": 7}',
         b'{"request": "force-primary", "abandon": "b"}',
-        b'{"request": "force-primary", "abandon": "b", "revision": "9"}',
+        b'{"request": "force-primary", "abandon": "b", "revision": "9", "fence": false}',
+        b'{"request": "force-primary", "abandon": "b", "revision": 9, "fence": "yes"}',
     ],
 )
 async def test_anything_else_is_answered_with_what_there_is(served: Served, line: bytes) -> None:

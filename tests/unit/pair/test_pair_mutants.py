@@ -544,7 +544,7 @@ def trusts_a_failed_copy(patch: Patch) -> None:
 
 @mutant("force_primary", "crash")
 def forces_within_the_line(patch: Patch) -> None:
-    def fork(self: Record, *, primary: str, lineage: str, proposal: str) -> Record:
+    def fork(self: Record, *, primary: str, lineage: str, proposal: str, evidence: str = "") -> Record:
         return self.succeed(primary=primary, members=(primary,), proposal=proposal)
 
     patch.setattr(Record, "fork", fork)
@@ -554,8 +554,8 @@ def forces_within_the_line(patch: Patch) -> None:
 def forces_a_node_that_hears_the_other(patch: Patch) -> None:
     plain = force.plan_force
 
-    def plan_force(state: PairState, abandon: str, lineage: str) -> Plan:
-        return plain(attrs.evolve(state, session=0), abandon, lineage)
+    def plan_force(state: PairState, abandon: str, lineage: str, evidence: str = "") -> Plan:
+        return plain(attrs.evolve(state, session=0), abandon, lineage, evidence)
 
     patch.setattr(force, "plan_force", plan_force)
 
