@@ -291,12 +291,13 @@ def _part_of(table: Mapping[str, object], key: str) -> Any:
 
 def _etcd_of(file: Path, table: Mapping[str, object]) -> EtcdAccess | None:
     """How an arbiter in etcd would be reached; None if it is another one, or cannot be read."""
-    wanted: Any = ArbiterTable
-    try:
-        arbiter = _CONVERTER.structure(table.get("arbiter"), wanted)
-    except (cattrs.BaseValidationError, TypeError):
+    arbiter = table.get("arbiter")
+    if not isinstance(arbiter, Mapping) or "endpoints" not in arbiter:
         return None
-    return _etcd_access(file.absolute().parent, arbiter) if isinstance(arbiter, EtcdTable) else None
+    try:
+        return _etcd_access(file.absolute().parent, _CONVERTER.structure(arbiter, EtcdTable))
+    except cattrs.BaseValidationError:
+        return None
 
 
 def _etcd_access(folder: Path, table: EtcdTable) -> EtcdAccess:

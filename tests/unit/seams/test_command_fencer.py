@@ -77,7 +77,7 @@ async def test_one_that_takes_too_long_is_killed_with_what_it_started(tmp_path: 
 async def until(condition: Callable[[], bool]) -> None:
     """Real processes tell nobody what they do."""
     with trio.fail_after(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await trio.sleep(0.01)
 
 
