@@ -27,10 +27,17 @@ class FaultLog:
     """Remembers one fault of each kind; there are as many as there are reasons to refuse."""
 
     _clock: Clock
+    _session: int = attrs.field(default=0, init=False)
     _told: dict[tuple[type[CtlHaError], str], _Told] = attrs.field(factory=dict, init=False)
 
-    def report(self, error: CtlHaError) -> None:
-        """Tell of it, unless the last of its kind said the same and that is not long ago. Not a checkpoint."""
+    def report(self, error: CtlHaError, *, session: int) -> None:
+        """Tell of it, unless the last of its kind said the same and that is not long ago. Not a checkpoint.
+
+        ``session``: how many there have been. After another one everything is told afresh.
+        """
+        if session != self._session:
+            self._session = session
+            self._told.clear()
         reason = error.reason if isinstance(error, RefusedError | RemoteProtocolError) else ""
         kind, text, now_s = (type(error), reason), str(error), self._clock.now()
         told = self._told.get(kind)
@@ -40,7 +47,3 @@ class FaultLog:
         again = f", {told.since} times since it was last said" if told is not None and told.since else ""
         self._told[kind] = _Told(text, now_s)
         _LOG.warning("link: %s%s", text, again)
-
-    def forget(self) -> None:
-        """Something has changed: whatever comes is told afresh. Not a checkpoint."""
-        self._told.clear()

@@ -16,7 +16,7 @@ from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
 from ctlha_trio.ha._give_back import GiveBackStand
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._pair_driver import Answer, PairDriver
-from ctlha_trio.ha._prudence import Prudence
+from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
 from ctlha_trio.ha._status import Note, Reason, Status, TransitionStatus, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
@@ -37,7 +37,7 @@ class Node:
     _link: Link
     _dma: Dma
     _supervisor: Supervisor
-    _prudence: Prudence
+    _policies: Policies
     _nursery: trio.Nursery
     _clock: Clock
     _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
@@ -160,9 +160,9 @@ class Node:
             link=self._link.state,
             arbiter="online" if state.arbiter_answers else "unknown",
             resync_bytes_left=self._driver.resync_bytes_left,
-            flaps=self._prudence.flaps,
-            loop_late_s=self._prudence.loop.late_s,
-            give_back_in_s=self._prudence.give_back_in_s,
+            flaps=self._policies.flaps,
+            loop_late_s=self._policies.loop.late_s,
+            give_back_in_s=self._policies.give_back_in_s,
             transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
         )
 
@@ -172,12 +172,12 @@ class Node:
         return state.admission_held and state.resync is not None
 
     def _notes(self) -> Iterator[Note]:
-        if self._prudence.link_flaps and not self._admission_waits:
+        if self._policies.link_flaps and not self._admission_waits:
             yield Note.LINK_FLAPS
-        if self._prudence.loop.stalled:
+        if self._policies.loop.stalled:
             yield Note.LOOP_STALLED
-        if self._prudence.give_back is not GiveBackStand.NOTHING_TO_DO:
-            yield Note(self._prudence.give_back.value)
+        if self._policies.give_back is not GiveBackStand.NOTHING_TO_DO:
+            yield Note(self._policies.give_back.value)
 
     async def switchover(self) -> None:
         """Make the peer primary. ``FailedError`` with the reasons if that did not come about. A checkpoint."""
@@ -216,7 +216,7 @@ class Node:
             self._consumers.start()
             await self._supervisor.init()
             self._driver.start()
-            self._prudence.start(self._nursery)
+            self._policies.start(self._nursery)
             await self._take_part(task_status)
 
     def close(self) -> None:

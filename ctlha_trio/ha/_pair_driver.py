@@ -109,9 +109,8 @@ class PairDriver:
     _compared: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """The range under comparison, by sequence, until the target has answered."""
     _announced: int = attrs.field(default=0, init=False)
-    on_session: Callable[[], None] = attrs.field(default=lambda: None, init=False)
-    """Told of each session that begins."""
-    on_session_lost: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    on_session: Callable[[int], None] = attrs.field(default=lambda _: None, init=False)
+    """Told of each session that begins, with the peer's incarnation."""
     on_record: Callable[[Record | None, Record], None] = attrs.field(default=lambda _, __: None, init=False)
     """Told of each record that this node begins to act on, with the one before."""
     _handover: PersonRequest = attrs.field(init=False)
@@ -236,14 +235,13 @@ class PairDriver:
         self._outbox.begin(session)
         self._grant()
         self.feed(events.SessionUp(peer_incarnation))
-        self.on_session()
+        self.on_session(peer_incarnation)
 
     def session_ended(self, loss: events.Loss) -> None:
         """Forget what belonged to the session and tell the core."""
         self._outbox.begin(0)
         self._compared.clear()
         self.feed(events.SessionLost(loss))
-        self.on_session_lost()
 
     def heard(self, spoken: Spoken, data: bytes) -> None:
         """Tell the core of a message; its data, if any, waits for the core's order."""

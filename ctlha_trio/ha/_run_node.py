@@ -13,7 +13,7 @@ from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._fault_log import FaultLog
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
-from ctlha_trio.ha._prudence import Prudence
+from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link, LinkConfig
@@ -67,7 +67,7 @@ async def run_node(
             fault_log = FaultLog(seams.clock)
 
             def report(error: CtlHaError) -> None:
-                fault_log.report(error)
+                fault_log.report(error, session=driver.state.sessions)
                 if _is_misconfiguration(error) and _is_fresh(driver.state):
                     failures.append(error)
                     nursery.cancel_scope.cancel(reason="the configuration is wrong")
@@ -79,9 +79,8 @@ async def run_node(
             volume = Volume(config.size_bytes, driver, state.incarnation)
             supervised: list[ctl_ha_component] = [volume.component()]
             supervisor = Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed)
-            prudence = Prudence(seams.clock, driver, config.give_back)
-            driver.on_session = fault_log.forget
-            node = Node(config, volume, driver, link, dma, supervisor, prudence, nursery, seams.clock)
+            policies = Policies(seams.clock, driver, config.give_back)
+            node = Node(config, volume, driver, link, dma, supervisor, policies, nursery, seams.clock)
             # Only when its tasks have ended: a handler's clean-up is still this node's.
             at_end.callback(node.close)
             with node.current():

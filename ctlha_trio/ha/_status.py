@@ -86,7 +86,7 @@ class Status:
     arbiter: Literal["online", "unknown"]
     resync_bytes_left: int
     flaps: int
-    """Losses of the session in the last five minutes."""
+    """How often the session was lost and resumed in the last five minutes."""
     loop_late_s: float
     """The most by which the node's event loop ran late in the last minute, in seconds."""
     give_back_in_s: float | None

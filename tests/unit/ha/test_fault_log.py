@@ -27,13 +27,13 @@ async def test_the_same_fault_is_told_once_then_rarely_and_how_often(
     log: FaultLog, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(10):
-        log.report(STOPPING)
+        log.report(STOPPING, session=0)
         await trio.sleep(0.5)
     assert said(caplog) == ["link: stopping: the peer refused"]
     await trio.sleep(REPEAT_S)
-    log.report(STOPPING)
+    log.report(STOPPING, session=0)
     assert said(caplog) == ["link: stopping: the peer refused, 9 times since it was last said"]
-    log.report(STOPPING)
+    log.report(STOPPING, session=0)
     assert said(caplog) == []
 
 
@@ -45,22 +45,21 @@ async def test_the_same_fault_is_told_once_then_rarely_and_how_often(
 async def test_another_fault_is_told_at_once(
     log: FaultLog, other: CtlHaError, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log.report(STOPPING)
-    log.report(other)
+    log.report(STOPPING, session=0)
+    log.report(other, session=0)
     assert said(caplog) == [f"link: {STOPPING}", f"link: {other}"]
 
 
 async def test_two_faults_that_take_turns_are_two_lines(log: FaultLog, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(10):
-        log.report(STOPPING)
-        log.report(RefusedError("version"))
+        log.report(STOPPING, session=0)
+        log.report(RefusedError("version"), session=0)
     assert said(caplog) == [f"link: {STOPPING}", "link: version"]
 
 
-async def test_what_was_forgotten_is_told_again(log: FaultLog, caplog: pytest.LogCaptureFixture) -> None:
-    log.report(STOPPING)
-    log.forget()
-    log.report(STOPPING)
+async def test_after_another_session_it_is_told_again(log: FaultLog, caplog: pytest.LogCaptureFixture) -> None:
+    log.report(STOPPING, session=0)
+    log.report(STOPPING, session=1)
     assert said(caplog) == [f"link: {STOPPING}"] * 2
 
 

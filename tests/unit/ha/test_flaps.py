@@ -15,12 +15,15 @@ from ctlha_trio.ha._flaps import (
 from ctlha_trio.pair import Phase
 from ctlha_trio.testing import MemoryPair, open_pair
 
+PEER = 7
+
 
 def flapped(count: int, *, every_s: float = 1.0) -> tuple[Flaps, float]:
     """As often as that, and the time of the last loss."""
     flaps = Flaps()
+    assert not flaps.returned(0.0, PEER), "the first session is none that returned"
     for number in range(count):
-        flaps.lost(number * every_s)
+        assert flaps.returned(number * every_s, PEER)
     return flaps, (count - 1) * every_s
 
 
@@ -52,6 +55,12 @@ def test_losses_that_are_long_ago_do_not_count() -> None:
 def test_losses_that_are_far_apart_never_add_up() -> None:
     flaps, now_s = flapped(50, every_s=FLAP_WINDOW_S / (FLAPS_LIMIT - 1))
     assert not flaps.too_many(now_s)
+
+
+def test_a_peer_that_runs_anew_is_no_flap() -> None:
+    flaps = Flaps()
+    assert not any(flaps.returned(float(incarnation), incarnation) for incarnation in range(1, 20))
+    assert flaps.count(20.0) == 0
 
 
 # In whole nodes.
@@ -105,6 +114,18 @@ async def test_a_loss_while_the_peer_waits_costs_no_swap_and_no_pause(autojump_c
         await pair.wait_protected()
         assert pair.copy("a") == pair.copy("b")
         assert trio.current_time() - began_s >= 2 * FIRST_QUIET_S
+
+
+async def test_a_node_that_is_killed_again_and_again_returns_at_once(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        for _ in range(FLAPS_LIMIT + 2):
+            pair.crash("b")
+            await pair.wait_alone("a")
+            await pair.restart("b")
+            began_s = trio.current_time()
+            await pair.wait_protected()
+            assert trio.current_time() - began_s < FIRST_QUIET_S / 2
+        assert pair.nodes["a"].status().flaps == 0
 
 
 async def test_failover_never_waits(autojump_clock: MockClock) -> None:

@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
-class Prudence:
+class Policies:
     """Takes a peer in later whose link flaps, gives the role back by policy, and watches the node's own loop."""
 
     _clock: Clock
@@ -26,13 +26,13 @@ class Prudence:
     _policy: GiveBackPolicy | None
     loop: LoopWatch = attrs.field(init=False)
     _flaps: Flaps = attrs.field(factory=Flaps, init=False)
-    _lost: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _held: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _give_back: GiveBack | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.loop = LoopWatch(self._clock)
         self._give_back = None if self._policy is None else GiveBack(self._driver.state.me, self._policy)
-        self._driver.on_session_lost = self._session_lost
+        self._driver.on_session = self._session_began
         self._driver.on_record = self._recorded
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -44,7 +44,7 @@ class Prudence:
 
     @property
     def flaps(self) -> int:
-        """How often the session was lost within the window."""
+        """How often the session was lost and resumed within the window."""
         return self._flaps.count(self._clock.now())
 
     @property
@@ -62,19 +62,20 @@ class Prudence:
         """Seconds until the role is given back if all stays well; None if there is nothing to give back."""
         return None if self._give_back is None else self._give_back.left_s
 
-    def _session_lost(self) -> None:
+    def _session_began(self, peer_incarnation: int) -> None:
         now_s = self._clock.now()
-        self._flaps.lost(now_s)
+        if not self._flaps.returned(now_s, peer_incarnation):
+            return
         if self._flaps.quiet_at_s(now_s) > now_s:
             if not self._driver.state.admission_held:
-                _LOG.warning("the session was lost %d times: the peer becomes a member later", self.flaps)
+                _LOG.warning("the session was lost and resumed %d times: the peer becomes a member later", self.flaps)
             self._driver.hold_admission(held=True)
-            self._lost.unpark_all()
+            self._held.unpark_all()
 
     async def _let_in(self) -> None:
         while True:
             while not self._driver.state.admission_held:
-                await self._lost.park()
+                await self._held.park()
             now_s = self._clock.now()
             quiet_at_s = self._flaps.quiet_at_s(now_s)
             if quiet_at_s > now_s:
