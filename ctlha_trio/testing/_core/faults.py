@@ -249,10 +249,12 @@ def hand_over(pair: SimulatedPair) -> None:
 
 @_fault(20)
 def force_primary(pair: SimulatedPair) -> None:
-    """An operator wants a node that does not serve to serve, and says that the other one is powered off."""
+    """An operator wants a node that does not serve to serve, and says, or has evidence, that the other one is off."""
     node = _some(pair, lambda each: _runs(each) and may_be_forced(each, pair.nodes[each.peer]))
     if node is not None and node.state is not None:
-        pair.feed(node, ev.ForceAsked(node.peer, f"{pair.random.getrandbits(64):016x}", node.state.revision))
+        lineage = f"{pair.random.getrandbits(64):016x}"
+        evidence = "outlet 7 is off" if node.state.revision % 2 else ""
+        pair.feed(node, ev.ForceAsked(node.peer, lineage, node.state.revision, evidence))
 
 
 @_fault(5)

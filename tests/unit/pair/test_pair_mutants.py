@@ -612,6 +612,17 @@ def stops_at_a_line_that_it_was_forced_to(patch: Patch) -> None:
     patch.setattr(membership, "_was_forced", lambda *_: False)
 
 
+@mutant("force_primary", "crash")
+def calls_a_node_fenced_that_is_back(patch: Patch) -> None:
+    plain = Record.succeed
+
+    def succeed(self: Record, *, primary: str, members: tuple[str, ...], proposal: str) -> Record:
+        successor = plain(self, primary=primary, members=members, proposal=proposal)
+        return attrs.evolve(successor, fence=self.fence, evidence=self.evidence)
+
+    patch.setattr(Record, "succeed", succeed)
+
+
 # The arbiter, clocks, and sessions of before.
 
 
