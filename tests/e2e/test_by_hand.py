@@ -88,7 +88,12 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     first = await pair.primary()
     refused = await run_ctlha("switchover", pair.config(OTHER[first]))
     assert (refused.code, refused.out) == (1, "")
-    assert len(refused.err.splitlines()) == 1
+    assert refused.err == "the role stays here: not-primary\n"
+    foretold = await run_ctlha("switchover", pair.config(OTHER[first]), "--dry-run")
+    assert (foretold.code, foretold.out.splitlines()[0]) == (1, "would be refused: not-primary")
+    foretold = await run_ctlha("switchover", pair.config(first), "--dry-run")
+    assert (foretold.code, foretold.out.splitlines()[0]) == (0, "would be accepted"), foretold.err
+    await pair.wait_for(first, role="primary", verdict="protected")
     done = await run_ctlha("switchover", pair.config(first))
     assert done.code == 0, done.err
     await pair.wait_for(OTHER[first], role="primary", verdict="protected")
