@@ -73,7 +73,7 @@ class GiveBack:
             self._was_given = True
 
     def look(self, state: PairState, seen_s: float, *, trusted: bool) -> bool:
-        """Whether the role is to be given back now. ``trusted``: neither the link nor this node gives cause for doubt.
+        """Whether the role is to be given back now. ``trusted``: nothing else gives cause for doubt.
 
         One who is told so calls ``ended`` when it is over.
         """

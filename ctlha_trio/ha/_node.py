@@ -216,7 +216,7 @@ class Node:
             self._consumers.start()
             await self._supervisor.init()
             self._driver.start()
-            self._policies.start(self._nursery)
+            self._policies.start(self._nursery, lambda: self.status().verdict == "protected")
             await self._take_part(task_status)
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """What the supervisor decides by policy and over time, which the pair core knows nothing of."""
 
 import logging
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -35,12 +36,12 @@ class Policies:
         self._driver.on_session = self._session_began
         self._driver.on_record = self._recorded
 
-    def start(self, nursery: trio.Nursery) -> None:
-        """Start the tasks, which run until cancelled."""
+    def start(self, nursery: trio.Nursery, is_protected: Callable[[], bool]) -> None:
+        """Start the tasks, which run until cancelled. ``is_protected``: the verdict of this node's status."""
         nursery.start_soon(self.loop.run)
         nursery.start_soon(self._let_in)
         if self._give_back is not None:
-            nursery.start_soon(self._give_role_back, self._give_back)
+            nursery.start_soon(self._give_role_back, self._give_back, is_protected)
 
     @property
     def flaps(self) -> int:
@@ -88,10 +89,10 @@ class Policies:
         if self._give_back is not None:
             self._give_back.recorded(before, after)
 
-    async def _give_role_back(self, give_back: GiveBack) -> None:
+    async def _give_role_back(self, give_back: GiveBack, is_protected: Callable[[], bool]) -> None:
         while True:
             seen_s = await seen_after_look(self._clock, GIVE_BACK_LOOK_S)
-            trusted = not self.link_flaps and not self.loop.stalled
+            trusted = is_protected() and not self.link_flaps and not self.loop.stalled
             if not give_back.look(self._driver.state, seen_s, trusted=trusted):
                 continue
             _LOG.info("giving the role back to node %s", self._driver.state.peer)

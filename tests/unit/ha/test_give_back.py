@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from ctlha_trio._vocabulary import CTL_HA_CHAN_CTL
 from ctlha_trio.ha import GiveBackPolicy, NodeConfig
 from ctlha_trio.ha._give_back import (
     BACKOFF_MAX_S,
@@ -286,6 +287,23 @@ async def test_two_nodes_that_prefer_each_other_do_not_hand_the_role_to_and_fro(
         epoch = pair.record.epoch
         await trio.sleep(20 * HOLD_S)
         assert pair.record.epoch == epoch
+
+
+async def test_a_node_that_is_not_protected_keeps_the_role(autojump_clock: MockClock) -> None:
+    """Whatever the reason: here a handler that raised."""
+    async with preferring() as pair:
+        await fail_over_and_return(pair)
+        b = pair.nodes["b"]
+
+        async def fail(*_: object) -> None:
+            raise ValueError("a bug")
+
+        b.open_channel(CTL_HA_CHAN_CTL, fail)
+        await pair.nodes["a"].open_channel(CTL_HA_CHAN_CTL).send(b"x")
+        await pair.wait_until(lambda: "handler-failed" in b.status().reasons)
+        await trio.sleep(5 * HOLD_S)
+        assert pair.record.primary == "b"
+        assert isinstance(pair.failures["b"], ExceptionGroup)
 
 
 async def test_an_arbiter_that_does_not_answer_delays_it(autojump_clock: MockClock) -> None:
