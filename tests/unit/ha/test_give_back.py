@@ -299,7 +299,7 @@ async def test_a_node_that_is_not_protected_keeps_the_role(autojump_clock: MockC
             raise ValueError("a bug")
 
         b.open_channel(CTL_HA_CHAN_CTL, fail)
-        await pair.nodes["a"].open_channel(CTL_HA_CHAN_CTL).send(b"x")
+        await pair.nodes["a"].open_channel(CTL_HA_CHAN_CTL).send(bytes(512))
         await pair.wait_until(lambda: "handler-failed" in b.status().reasons)
         await trio.sleep(5 * HOLD_S)
         assert pair.record.primary == "b"
