@@ -1,11 +1,10 @@
 """A node's configuration: TOML to frozen records, with every fault of the text named at once."""
 
-import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NewType, NoReturn
+from typing import Any, Final, NoReturn
 
 import attrs
 import cattrs
@@ -13,41 +12,32 @@ from cattrs.errors import ForbiddenExtraKeysError
 
 from ctlha_trio._errors import ConfigError
 from ctlha_trio._vocabulary import CTL_HA_CHAN_CTL, CTL_HA_CHAN_ZFS, ctl_ha_channel
-from ctlha_trio.arbiter import EtcdAccess, parse_endpoint
+from ctlha_trio.arbiter import EtcdAccess
+from ctlha_trio.cli import _config_values as values
+from ctlha_trio.cli._config_values import (
+    Address,
+    Command,
+    Endpoints,
+    FenceTimeout,
+    GiveBackMode,
+    HoldDown,
+    Name,
+    PathText,
+    Pins,
+    Size,
+)
 from ctlha_trio.cli._contradictions import contradictions
-from ctlha_trio.ha import DEFAULT_CHANNEL, HOLD_DOWN_S, ChannelConfig, GiveBackPolicy
-from ctlha_trio.seams import MAX_PINS, Pin, is_loopback, parse_address, parse_pin
+from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig, GiveBackPolicy
+from ctlha_trio.seams import is_loopback
 
 CONFIG_FORMAT: Final = 1
-BLOCK_BYTES: Final = 4096
-"""A volume's size is a multiple of it: the page of every machine this runs on."""
-MAX_VOLUME_BYTES: Final = 64 * 1024**4
-"""64 TiB, what common file systems hold in one file."""
 MAX_CONFIG_BYTES: Final = 64 * 1024
 """A configuration has some 400 bytes; anything long is another file."""
-
-Name = NewType("Name", str)
-Address = NewType("Address", str)
-PathText = NewType("PathText", str)
-Size = NewType("Size", int)
-Pins = NewType("Pins", tuple[Pin, ...])
-Endpoints = NewType("Endpoints", tuple[str, ...])
-Command = NewType("Command", tuple[str, ...])
-GiveBackMode = NewType("GiveBackMode", str)
-HoldDown = NewType("HoldDown", int)
-FenceTimeout = NewType("FenceTimeout", int)
 
 ETCD_FILES: Final = ("ca", "certificate", "key", "credentials")
 """Fields of ``EtcdTable`` that are paths."""
 
-GIVE_BACK_MODES: Final = ("manual", "automatic")
-MAX_HOLD_DOWN_S: Final = 24 * 3600
-"""A day: whoever wants to wait longer wants to decide."""
-MAX_FENCE_TIMEOUT_S: Final = 600
-"""The slowest power switches take a minute."""
-
 _UNKNOWN_KEYS: Final = "unknown: "
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @attrs.frozen(kw_only=True)
@@ -118,11 +108,11 @@ class ChannelsTable:
 class PolicyTable:
     """``[policy]``: what the supervisor does by itself that is a matter of taste."""
 
-    give_back: GiveBackMode = GiveBackMode("manual")
+    give_back: GiveBackMode = values.MANUAL
     """``manual`` or ``automatic``: whether the preferred node gets its role back by itself."""
     preferred: Name | None = None
     """The node that is to be primary."""
-    hold_down_s: HoldDown = HoldDown(int(HOLD_DOWN_S))
+    hold_down_s: HoldDown = values.DEFAULT_HOLD_DOWN
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +121,7 @@ class FenceTable:
 
     command: Command
     """A program by its whole path, and its first arguments."""
-    timeout_s: FenceTimeout = FenceTimeout(30)
+    timeout_s: FenceTimeout = values.DEFAULT_FENCE_TIMEOUT
 
 
 @attrs.frozen(kw_only=True)
@@ -184,7 +174,7 @@ class LoadedConfig:
     def give_back(self) -> GiveBackPolicy | None:
         """By which the role goes back; None if only a person moves it."""
         policy = self.content.policy
-        if policy.give_back != "automatic" or policy.preferred is None:
+        if policy.give_back != values.AUTOMATIC or policy.preferred is None:
             return None
         return GiveBackPolicy(preferred=policy.preferred, hold_down_s=float(policy.hold_down_s))
 
@@ -306,103 +296,20 @@ def _etcd_access(folder: Path, table: EtcdTable) -> EtcdAccess:
     return EtcdAccess(endpoints=table.endpoints, **paths)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text in quotes")
-    return value
-
-
-def _name(value: object) -> Name:
-    text = _text(value)
-    if not _NAME.fullmatch(text):
-        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit")
-    return Name(text)
-
-
-def _address(value: object) -> Address:
-    text = _text(value)
-    _, port = parse_address(text)
-    if port == 0:
-        raise ValueError(f"{text!r}: the port must be a number from 1 on")
-    return Address(text)
-
-
-def _path(value: object) -> PathText:
-    text = _text(value)
-    if not text or "\0" in text:
-        raise ValueError("must be the path of a file")
-    return PathText(text)
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _size(value: object) -> Size:
-    size = _whole(value)
-    if not BLOCK_BYTES <= size <= MAX_VOLUME_BYTES or size % BLOCK_BYTES:
-        raise ValueError(f"must be a multiple of {BLOCK_BYTES}, up to 64 TiB")
-    return Size(size)
-
-
-def _pins(value: object) -> Pins:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_PINS:
-        raise ValueError("must be a list of one or two keys")
-    return Pins(tuple(parse_pin(_text(item)) for item in value))
-
-
-def _give_back_mode(value: object) -> GiveBackMode:
-    if value not in GIVE_BACK_MODES:
-        raise ValueError(f"must be one of {', '.join(GIVE_BACK_MODES)}")
-    return GiveBackMode(_text(value))
-
-
-def _hold_down(value: object) -> HoldDown:
-    return HoldDown(_seconds(value, MAX_HOLD_DOWN_S))
-
-
-def _fence_timeout(value: object) -> FenceTimeout:
-    return FenceTimeout(_seconds(value, MAX_FENCE_TIMEOUT_S))
-
-
-def _seconds(value: object, most: int) -> int:
-    seconds = _whole(value)
-    if not 1 <= seconds <= most:
-        raise ValueError(f"must be 1 to {most} seconds")
-    return seconds
-
-
-def _command(value: object) -> Command:
-    if not isinstance(value, list) or not value:
-        raise ValueError("must be a list: the path of a program, and its arguments")
-    words = tuple(_text(item) for item in value)
-    if not words[0].startswith("/") or any("\0" in word for word in words):
-        raise ValueError("must begin with the whole path of a program")
-    return Command(words)
-
-
-def _endpoints(value: object) -> Endpoints:
-    if not isinstance(value, list):
-        raise ValueError("must be a list of addresses such as https://HOST:PORT")
-    return Endpoints(tuple(parse_endpoint(_text(item)) for item in value))
-
-
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     hooks: Mapping[object, Callable[[object], object]] = {
-        int: _whole,
-        Name: _name,
-        Address: _address,
-        PathText: _path,
-        Size: _size,
-        Pins: _pins,
-        Endpoints: _endpoints,
-        Command: _command,
-        GiveBackMode: _give_back_mode,
-        HoldDown: _hold_down,
-        FenceTimeout: _fence_timeout,
+        int: values.read_whole,
+        Name: values.read_name,
+        Address: values.read_address,
+        PathText: values.read_path,
+        Size: values.read_size,
+        Pins: values.read_pins,
+        Endpoints: values.read_endpoints,
+        Command: values.read_command,
+        GiveBackMode: values.read_give_back_mode,
+        HoldDown: values.read_hold_down,
+        FenceTimeout: values.read_fence_timeout,
     }
     for kind, hook in hooks.items():
         converter.register_structure_hook(kind, _ignoring_type(hook))

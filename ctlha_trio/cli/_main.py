@@ -10,7 +10,8 @@ import click
 
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
 from ctlha_trio.cli._adopt import adopt_arbiter as adopt_configured_arbiter
-from ctlha_trio.cli._config import BLOCK_BYTES, ETCD_FILES, MAX_VOLUME_BYTES
+from ctlha_trio.cli._config import ETCD_FILES
+from ctlha_trio.cli._config_values import BLOCK_BYTES, MAX_VOLUME_BYTES
 from ctlha_trio.cli._demo_command import show_demo
 from ctlha_trio.cli._force import Forced, force_primary as force_configured_primary
 from ctlha_trio.cli._full_copy import replace_copy, resolve_copy

@@ -5,7 +5,8 @@ import pytest
 from ctlha_trio import ChannelConfig
 from ctlha_trio._errors import ConfigError
 from ctlha_trio.arbiter import EtcdAccess
-from ctlha_trio.cli._config import EtcdTable, PathText, SqliteTable, load_config
+from ctlha_trio.cli._config import EtcdTable, SqliteTable, load_config
+from ctlha_trio.cli._config_values import PathText
 from ctlha_trio.ctl_ha import CTL_HA_CHAN_CTL, CTL_HA_CHAN_ZFS
 from ctlha_trio.ha import GiveBackPolicy
 from ctlha_trio.seams import describe_key, is_loopback, load_key, make_key
