@@ -1,6 +1,6 @@
 """A running node, as those who use it see it: volume, channels, transfers, status, and its end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import attrs
@@ -23,7 +23,7 @@ from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link
-from ctlha_trio.pair import OperationKind, PairState, Plan
+from ctlha_trio.pair import OperationKind, PairState, Plan, Record
 from ctlha_trio.seams import Buffer, Clock
 
 
@@ -178,6 +178,17 @@ class Node:
             yield Note.LOOP_STALLED
         if self._policies.give_back is not GiveBackStand.NOTHING_TO_DO:
             yield Note(self._policies.give_back.value)
+
+    def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
+        """Call ``follow`` for each record that this node begins to act on from now on; it must neither wait nor raise.
+
+        It is given the record before, None at first, the record, its revision, and why. Not a checkpoint.
+        """
+
+        def tell(before: Record | None, after: Record) -> None:
+            follow(before, after, self._driver.state.revision, self._driver.state.why)
+
+        self._driver.record_followers.append(tell)
 
     async def switchover(self) -> None:
         """Make the peer primary. ``FailedError`` with the reasons if that did not come about. A checkpoint."""

@@ -111,7 +111,7 @@ class PairDriver:
     _announced: int = attrs.field(default=0, init=False)
     on_session: Callable[[int], None] = attrs.field(default=lambda _: None, init=False)
     """Told of each session that begins, with the peer's incarnation."""
-    on_record: Callable[[Record | None, Record], None] = attrs.field(default=lambda _, __: None, init=False)
+    record_followers: list[Callable[[Record | None, Record], None]] = attrs.field(factory=list, init=False)
     """Told of each record that this node begins to act on, with the one before."""
     _handover: PersonRequest = attrs.field(init=False)
     _force: PersonRequest = attrs.field(init=False)
@@ -221,7 +221,8 @@ class PairDriver:
                 before = self.state.record
                 self.state, ordered = step_pair(self.state, self._pending.popleft())
                 if self.state.record is not None and self.state.record is not before:
-                    self.on_record(before, self.state.record)
+                    for follow in self.record_followers:
+                        follow(before, self.state.record)
                 self._announce()
                 for action in ordered:
                     self._carry_out(action)

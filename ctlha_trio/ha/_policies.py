@@ -12,7 +12,6 @@ from ctlha_trio.ha._give_back import GIVE_BACK_LOOK_S, GiveBack, GiveBackPolicy,
 from ctlha_trio.ha._loop_watch import LoopWatch
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._seen_time import seen_after_look
-from ctlha_trio.pair import Record
 from ctlha_trio.seams import Clock
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +33,8 @@ class Policies:
         self.loop = LoopWatch(self._clock)
         self._give_back = None if self._policy is None else GiveBack(self._driver.state.me, self._policy)
         self._driver.on_session = self._session_began
-        self._driver.on_record = self._recorded
+        if self._give_back is not None:
+            self._driver.record_followers.append(self._give_back.recorded)
 
     def start(self, nursery: trio.Nursery, is_protected: Callable[[], bool]) -> None:
         """Start the tasks, which run until cancelled. ``is_protected``: the verdict of this node's status."""
@@ -84,10 +84,6 @@ class Policies:
             else:
                 _LOG.info("the session has held long enough: the peer may become a member")
                 self._driver.hold_admission(held=False)
-
-    def _recorded(self, before: Record | None, after: Record) -> None:
-        if self._give_back is not None:
-            self._give_back.recorded(before, after)
 
     async def _give_role_back(self, give_back: GiveBack, is_protected: Callable[[], bool]) -> None:
         while True:

@@ -309,9 +309,13 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     assert forced.code == 0, forced.err
     status = await pair.wait_for(behind, verdict="degraded", role="primary")
     await write_and_read(pair, behind, 3, {1: FORKED}, {0: OLD, 1: FORKED})
-    lines = [json.loads(line) for line in (pair.folder / behind / DECISIONS_FILE).read_text().splitlines()]
+    logged = [json.loads(line) for line in (pair.folder / behind / DECISIONS_FILE).read_text().splitlines()]
+    lines = [line for line in logged if line["decision"] == "force-primary"]
     assert [line["outcome"] for line in lines] == ["asked", "done"]
     assert lines[1]["after"]["epoch"] == status["epoch"]
+    epochs = [line["epoch"] for line in logged if line["decision"] != "force-primary"]
+    assert epochs == sorted(epochs)
+    assert {"found", "force"} <= {line["decision"] for line in logged}
     await pair.start(lost)
     await pair.wait_protected()
     assert await pair.primary() == behind

@@ -25,7 +25,7 @@ from ctlha_trio.door import (
 )
 from ctlha_trio.door._protocol import Request, encode_hello, encode_request
 from ctlha_trio.ha import Rehearsal
-from ctlha_trio.pair import OperationKind, Outcome, Plan
+from ctlha_trio.pair import OperationKind, Outcome, Plan, Record
 from ctlha_trio.seams import Buffer
 
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
@@ -90,6 +90,9 @@ class SlowNode:
 
     async def switchover(self) -> None:
         raise FailedError("not in this test")
+
+    def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
+        """No record ever changes here."""
 
     def rehearse_switchover(self) -> Rehearsal:
         raise FailedError("not in this test")

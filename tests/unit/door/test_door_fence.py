@@ -46,6 +46,9 @@ class SwappingNode:
     async def switchover(self) -> None:
         raise AssertionError("nobody asked for a switchover")
 
+    def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
+        """No record ever changes here."""
+
     def rehearse_switchover(self) -> Rehearsal:
         raise AssertionError("nobody asked for a rehearsal")
 
