@@ -34,7 +34,7 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
     Reason.COMPONENT_FAILED: "see the node's log for the component, mend it, and start the node again",
     Reason.LINK_FLAPS: "mend the link between the nodes, which was lost too often; node {peer} is kept up to date, and "
-    "becomes a member once the link has held for a while, at most a minute",
+    "becomes a member once the link has held for a while, at most half a minute",
 }
 
 NOTE_REMEDIES: Final[dict[Note, str]] = {

@@ -21,7 +21,7 @@ FLAPS_LIMIT: Final = 4
 FLAP_WINDOW_S: Final = 300.0
 FIRST_QUIET_S: Final = 5.0
 """For how long the session must have held when the limit is reached; twice that for each flap more."""
-QUIET_MAX_S: Final = 60.0
+QUIET_MAX_S: Final = 30.0
 """However often it flaps: for that long the pair may have one member less than it could."""
 FLAPS_KEPT: Final = 32
 """More do not change the wait."""

@@ -315,3 +315,36 @@ async def test_an_arbiter_that_does_not_answer_delays_it(autojump_clock: MockClo
         assert pair.record.primary == "b"
         pair.arbiters["b"].unavailable = False
         assert await until_given_back(pair, since_s) >= 3.5 * HOLD_S
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_in_lasting_trouble_the_role_does_not_go_to_and_fro_and_comes_home_at_the_end(
+    seed: int, autojump_clock: MockClock
+) -> None:
+    random = Random(seed)
+    async with preferring() as pair:
+        handed = 0
+        for _ in range(8):
+            before = pair.record
+            trouble = random.choice(["a dies", "b dies", "flap", "parted"])
+            if trouble.endswith("dies"):
+                pair.crash(trouble[0])
+                await trio.sleep(random.uniform(0.5, 4.0))
+                await pair.restart(trouble[0])
+            elif trouble == "flap":
+                pair.break_link()
+            else:
+                pair.partition()
+                await trio.sleep(random.uniform(0.5, 4.0))
+                pair.heal()
+            await trio.sleep(random.uniform(1.0, HOLD_S / 2))
+            handed += pair.record.epoch == before.epoch + 1 and len(before.members) == len(pair.record.members)
+        assert handed == 0, "trouble that comes more often than the hold-down lasts"
+        await pair.wait_protected()
+        moved = pair.record
+        await pair.wait_until(lambda: pair.record.primary == "a")
+        assert pair.record in (moved, moved.succeed(primary="a", members=("a", "b"), proposal=pair.record.proposal))
+        home = pair.record
+        await trio.sleep(3 * HOLD_S)
+        assert pair.record == home
+        assert pair.copy("a") == pair.copy("b")
