@@ -131,7 +131,7 @@ def believe_an_arbiter_that_went_back(patch: pytest.MonkeyPatch) -> None:
         (acknowledge_before_the_flush, 1000, r"^I2: .* not durable"),
         (swallow_the_errors_of_the_disk, 1000, r"^I2: .* not durable"),
         (serve_before_the_epoch_is_durable, 1000, r"^I2: .* its disk is still in"),
-        (take_an_unknown_swap_for_a_refused_one, 1007, r"^I2: .* not durable"),
+        (take_an_unknown_swap_for_a_refused_one, 1042, r"^I2: .* not durable"),
         (never_copy_what_differs, 1000, r"^I(7|10): "),
         (answer_a_read_with_what_was_read_before, 1000, r"^I3: "),
         (take_a_suspended_machine_for_a_hung_disk, 2007, r"^node . stopped: store-failed"),
