@@ -11,14 +11,13 @@ from ctlha_trio.pair._step import Step
 _ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER}
 """Operations that were started are completed and answered."""
 
+_TAKING = SERVING | HOLDING
+_TAKING_AS_PRIMARY = frozenset({Phase.SUSPENDED, Phase.CLAIMING})
+
 
 def accepts(state: PairState) -> bool:
     """Whether an operation that comes now is taken, to be executed now or as soon as this node serves again."""
-    return (
-        state.phase in SERVING
-        or state.phase in HOLDING
-        or (state.phase in {Phase.SUSPENDED, Phase.CLAIMING} and state.primary)
-    )
+    return state.phase in _TAKING or (state.phase in _TAKING_AS_PRIMARY and state.primary)
 
 
 def submitted(step: Step, event: ev.Submitted) -> None:

@@ -48,6 +48,13 @@ class SimulatedClients:
     def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
         """The operation that was answered. ``AssertionError`` if the answer cannot be true."""
         operation = self.asked.pop((node.name, answer.ticket))
+        try:
+            self._hear(answer, operation)
+        except AssertionError as error:
+            raise AssertionError(f"I3: {error}") from error
+        return operation
+
+    def _hear(self, answer: act.Answer, operation: Operation) -> None:
         block = operation.offset // BLOCK_BYTES
         match answer.outcome:
             case Outcome.DONE:
@@ -61,7 +68,6 @@ class SimulatedClients:
                 self.history.lost(answer.ticket)
             case Outcome.FAILED:
                 raise AssertionError(f"operation {answer.ticket} failed, although no rule says so")
-        return operation
 
     def crashed(self, node: SimulatedNode) -> None:
         """Whoever had asked it is never answered."""
@@ -87,7 +93,10 @@ class SimulatedClients:
 
     def start_over(self, blocks: list[int]) -> None:
         """Nothing is under way anywhere, and this is what every copy holds: all before it is settled."""
-        self.history.verdict().require()
+        try:
+            self.history.verdict().require()
+        except AssertionError as error:
+            raise AssertionError(f"I3: {error}") from error
         self.history = BlockHistory()
         self.values = {value: value for value in blocks}
         for block, value in enumerate(blocks):

@@ -1,5 +1,6 @@
 """What happened in simulated pairs, in numbers, and what of the machine was reached: frozen, and can be added."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -33,6 +34,10 @@ class Totals:
     crashes: int = 0
     pauses: int = 0
     partitions: int = 0
+    clogs: int = 0
+    """Times that one way of the link stopped."""
+    silences: int = 0
+    """Times that both ways stopped and no end was told."""
     cuts: int = 0
     disk_failures: int = 0
     arbiter_outages: int = 0
@@ -41,6 +46,8 @@ class Totals:
     failovers: int = 0
     handovers: int = 0
     resyncs: int = 0
+    faults: int = 0
+    """All that acted, whatever they did."""
     trials: int = 0
     """Times that a part of the pair had to serve, or to halt, by itself."""
 
@@ -52,7 +59,7 @@ class Totals:
 
 @attrs.frozen
 class Coverage:
-    """Transitions of the core and reasons of the verdict that were reached, and faults that were done."""
+    """Transitions of the core and reasons of the verdict that were reached, and faults that acted."""
 
     moves: frozenset[Move] = frozenset()
     reasons: frozenset[str] = frozenset()
@@ -66,6 +73,10 @@ class Coverage:
     def moves_missing(self) -> list[Move]:
         """Legal transitions that did not happen, in order."""
         return sorted(ALL_MOVES - self.moves)
+
+    def faults_missing(self, faults: Iterable[str]) -> list[str]:
+        """Those that never acted, in order."""
+        return sorted(set(faults) - self.faults)
 
     @property
     def reasons_missing(self) -> list[str]:

@@ -70,6 +70,8 @@ class PowerDisk:
     calls: list[DiskCall] = attrs.field(factory=list, init=False)
     """One for each numbered call: as long as the run under test."""
     is_cut: bool = attrs.field(default=False, init=False)
+    was_cut_at_call: bool = attrs.field(default=False, init=False)
+    """The power failed where ``cut_at`` had said."""
     _open: set[str] = attrs.field(factory=set, init=False)
     _made: Counter[CallKind] = attrs.field(factory=Counter, init=False)
     _cut: tuple[int, Moment] | None = attrs.field(default=None, init=False)
@@ -154,6 +156,7 @@ class PowerDisk:
         self._made[kind] += 1
         ordinal = self._made[kind]
         moment = self._cut[1] if self._cut is not None and self._cut[0] == len(self.calls) else None
+        self.was_cut_at_call = moment is not None
         if moment is Moment.BEFORE:
             self.cut_now()
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -229,6 +232,11 @@ class PowerFile:
             self._medium.flush([] if moment is Moment.DURING else covered)
 
         await self._call(CallKind.FLUSH, effect)
+
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """One after the other."""
+        await self.pwrite(extents)
+        await self.flush()
 
     def close(self) -> None:
         """Give the file up. Does not flush. May be called twice."""
