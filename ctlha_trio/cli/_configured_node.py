@@ -13,7 +13,7 @@ from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.cli._checks import prepare
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.door import Door
+from ctlha_trio.door import Door, Fencing
 from ctlha_trio.ha import Node, NodeConfig, Note, no_components, run_node
 from ctlha_trio.seams import CommandFencer, Seams, TrioClock
 
@@ -53,8 +53,10 @@ async def run_loaded_node(
     """``run_node`` with the real parts that a configuration names, and with its door."""
     prepared = await prepare(loaded)
     fence = loaded.content.fence
-    fencer = None if fence is None else CommandFencer(fence.command, timeout_s=float(fence.timeout_s))
-    door = Door(loaded.folder, fencer)
+    fencing = None
+    if fence is not None:
+        fencing = Fencing(CommandFencer(fence.command, timeout_s=float(fence.timeout_s)), TrioClock())
+    door = Door(loaded.folder, fencing)
     seams = Seams(
         clock=TrioClock(),
         entropy=os.urandom,

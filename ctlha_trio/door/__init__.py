@@ -17,6 +17,7 @@ from ctlha_trio.door._client import (
 )
 from ctlha_trio.door._decisions import DECISIONS_FILE as DECISIONS_FILE, DecisionLog as DecisionLog
 from ctlha_trio.door._door import Door as Door
+from ctlha_trio.door._forcing import Fencing as Fencing
 from ctlha_trio.door._node import DoorAnswer as DoorAnswer, DoorNode as DoorNode
 from ctlha_trio.door._protocol import (
     MAX_IN_FLIGHT as MAX_IN_FLIGHT,

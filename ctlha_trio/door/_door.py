@@ -11,12 +11,11 @@ from ctlha_trio._errors import ConfigError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.door._data import DataDoor
 from ctlha_trio.door._decisions import DECISIONS_FILE, DecisionLog
-from ctlha_trio.door._forcing import OWED_FILE, Forcing, OwedFile
+from ctlha_trio.door._forcing import OWED_FILE, Fencing, Forcing, OwedFile
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._record_log import RecordLog
 from ctlha_trio.door._sockets import DATA_SOCKET, STATUS_SOCKET, BoundSocket
 from ctlha_trio.door._status import StatusDoor
-from ctlha_trio.seams import Fencer
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ class Door:
 
     folder: Path
     """The node's own, mode 0700."""
-    fencer: Fencer | None = None
+    fencing: Fencing | None = None
     """What ``force-primary --fence`` uses."""
     _node: DoorNode | None = attrs.field(default=None, init=False)
     _data: DataDoor | None = attrs.field(default=None, init=False)
@@ -53,7 +52,7 @@ class Door:
             assert self._node is not None
             assert self._data is not None
             status, data = self._bound
-            forcing = Forcing(self._node, self._decisions, OwedFile(self.folder / OWED_FILE), self.fencer)
+            forcing = Forcing(self._node, self._decisions, OwedFile(self.folder / OWED_FILE), self.fencing)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(StatusDoor(self._node, self._decisions, forcing).serve, status.listener)
                 nursery.start_soon(forcing.resume)

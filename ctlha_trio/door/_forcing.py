@@ -19,14 +19,13 @@ from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.pair import Plan
-from ctlha_trio.seams import FenceAnswer, FenceOutcome, Fencer
+from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer
 
 OWED_FILE: Final = "owed-fence.json"
 """In the node's folder, while a fence is owed."""
 RESUME_TRIES: Final = 60
 RESUME_S: Final = 1.0
-"""Between two tries of a node that has just started to go on with a fence: it asks the arbiter first. Not protocol
-time."""
+"""Between two tries of a node that has just started to go on with a fence: it asks the arbiter first."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -82,6 +81,15 @@ class OwedFile:
             os.close(folder)
 
 
+@attrs.frozen
+class Fencing:
+    """How the other node can be fenced."""
+
+    fencer: Fencer
+    clock: Clock
+    """For a node that has just started, and cannot go on yet with a fence that is owed."""
+
+
 @attrs.define(eq=False)
 class Forcing:
     """Of one node. One forced change at a time."""
@@ -89,23 +97,24 @@ class Forcing:
     _node: DoorNode
     _decisions: DecisionLog
     _owed: OwedFile
-    _fencer: Fencer | None
+    _fencing: Fencing | None
     _busy: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @property
     def fence(self) -> str:
         """How the other node would be fenced; empty if there is no way."""
-        return "" if self._fencer is None else self._fencer.description
+        return "" if self._fencing is None else self._fencing.fencer.description
 
     async def force(self, abandon: str, revision: int, *, fenced: bool) -> None:
         """Force what was shown, between two lines of the log. ``CtlHaError`` with the reason why that is not so."""
-        if fenced and self._fencer is None:
+        if fenced and self._fencing is None:
             raise InvalidError("this node has no [fence] in its configuration")
+        fencer = self._fencing.fencer if fenced and self._fencing is not None else None
         async with self._busy:
             plan = self._node.plan_force(abandon)
             if plan.revision != revision:
                 raise FailedError("the record has changed since it was shown")
-            await self._carry_out(plan, abandon, self._fencer if fenced else None)
+            await self._carry_out(plan, abandon, fencer)
 
     async def resume(self) -> None:
         """Go on with a fence that was owed when the node ended, if the record still is the same. Returns at its end."""
@@ -125,18 +134,21 @@ class Forcing:
 
     async def _go_on_with(self, owed: OwedFence) -> None:
         problem = "this node has no [fence] in its configuration any more"
-        for _ in range(RESUME_TRIES if self._fencer is not None else 0):
+        fencing = self._fencing
+        for _ in range(RESUME_TRIES):
             if self._node.lineage == owed.lineage:
                 await self._end("done", attrs.asdict(owed))
                 return
+            if fencing is None:
+                break
             try:
                 plan = self._node.plan_force(owed.abandon)
             except CtlHaError as error:
                 problem = str(error)
-                await trio.sleep(RESUME_S)
+                await fencing.clock.sleep_until(fencing.clock.now() + RESUME_S)
                 continue
             if plan.revision == owed.revision:
-                await self._carry_out(plan, owed.abandon, self._fencer)
+                await self._carry_out(plan, owed.abandon, fencing.fencer)
                 return
             problem = "the record has changed since it was shown"
             break

@@ -10,11 +10,11 @@ import trio
 from trio.testing import MockClock
 
 from ctlha_trio._errors import CtlHaError, FailedError, InvalidError
-from ctlha_trio.door import DECISIONS_FILE, DecisionLog
+from ctlha_trio.door import DECISIONS_FILE, DecisionLog, Fencing
 from ctlha_trio.door._forcing import OWED_FILE, RESUME_S, RESUME_TRIES, Forcing, OwedFence, OwedFile
 from ctlha_trio.ha import Rehearsal, Status
 from ctlha_trio.pair import OperationKind, Plan, Record
-from ctlha_trio.seams import Buffer, FenceAnswer, FenceOutcome
+from ctlha_trio.seams import Buffer, FenceAnswer, FenceOutcome, TrioClock
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
 OFF = FenceAnswer(FenceOutcome.CONFIRMED, "outlet 7 is off")
@@ -107,7 +107,8 @@ class Bench:
     def forcing(self, *, can_fence: bool = True) -> Forcing:
         """Of a process of its own."""
         owed = OwedFile(self.folder / OWED_FILE)
-        return Forcing(self.node, DecisionLog(self.folder / DECISIONS_FILE), owed, self.fencer if can_fence else None)
+        fencing = Fencing(self.fencer, TrioClock()) if can_fence else None
+        return Forcing(self.node, DecisionLog(self.folder / DECISIONS_FILE), owed, fencing)
 
     @property
     def log(self) -> list[dict[str, object]]:
