@@ -192,7 +192,7 @@ class Node:
 
     async def switchover(self) -> None:
         """Make the peer primary. ``FailedError`` with the reasons if that did not come about. A checkpoint."""
-        await self._driver.hand_over()
+        await self._driver.roles.hand_over()
 
     def rehearse_switchover(self) -> Rehearsal:
         """What ``switchover`` would do now, of which nothing is done. Not a checkpoint."""
@@ -203,7 +203,7 @@ class Node:
 
         ``InvalidError`` if ``abandon`` is not the other node, ``FailedError`` with the reason why it cannot be forced.
         """
-        return self._driver.plan_force(abandon)
+        return self._driver.roles.plan_force(abandon)
 
     async def force_primary(self, plan: Plan) -> None:
         """Make this node the only one that counts, and its copy the volume. Returns once the arbiter has taken it.
@@ -213,7 +213,7 @@ class Node:
         acknowledges until it finds out. ``FailedError`` with the reason if it did not come about, as when the record is
         not the plan's any more. A checkpoint. Cancelled: it may come about all the same.
         """
-        await self._driver.force(plan)
+        await self._driver.roles.force(plan)
 
     def stop(self, reason: str) -> None:
         """Ask the node to say goodbye and end. Legal anywhere, returns at once; the first reason counts."""

@@ -10,13 +10,13 @@ from typing import Final, assert_never
 import attrs
 import trio
 
-from ctlha_trio._errors import FailedError, StoreError
+from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._disk_watch import DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._outbox import Outbox
-from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.ha._role_requests import RoleRequests
 from ctlha_trio.ha._seen_time import LOOK_S
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Channel, Link, finish_by
@@ -24,12 +24,10 @@ from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
     RANGES_LIMIT,
     Grant,
-    HandoverPlan,
     Metadata,
     Operation,
     Outcome,
     PairState,
-    Plan,
     Pushed,
     Record,
     Spoken,
@@ -37,8 +35,6 @@ from ctlha_trio.pair import (
     actions,
     events,
     messages,
-    plan_force,
-    plan_handover,
     step_pair,
 )
 from ctlha_trio.seams import Seams
@@ -46,8 +42,6 @@ from ctlha_trio.store import BlockStore, condemn_copy
 
 TRANSITIONS_KEPT: Final = 64
 """Changes of phase kept for ``status``: a failover and a return have about ten."""
-LINEAGE_BYTES: Final = 16
-"""No two lines have ever the same id."""
 CLEAN_END_LIMIT_S: Final = 1.0
 """For two writes and flushes; without them the next start has extents to recover, and nothing else is lost."""
 
@@ -113,8 +107,7 @@ class PairDriver:
     """Told of each session that begins, with the peer's incarnation."""
     record_followers: list[Callable[[Record | None, Record], None]] = attrs.field(factory=list, init=False)
     """Told of each record that this node begins to act on, with the one before."""
-    _handover: PersonRequest = attrs.field(init=False)
-    _force: PersonRequest = attrs.field(init=False)
+    roles: RoleRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
     transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -127,8 +120,7 @@ class PairDriver:
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
-        self._handover = PersonRequest("handover", self.feed)
-        self._force = PersonRequest("forced change", self.feed)
+        self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
 
     def start(self) -> None:
@@ -175,22 +167,6 @@ class PairDriver:
         await request.ended.wait()
         return Answer(request.outcome, request.data if request.outcome is Outcome.DONE else b"")
 
-    async def hand_over(self) -> None:
-        """Make the peer primary. ``FailedError`` with the reasons if that did not come about."""
-        obstacles = self.plan_handover().obstacles
-        if obstacles:
-            raise FailedError(f"the role stays here: {', '.join(each.value for each in obstacles)}")
-        await self._handover.ask(events.HandoverAsked())
-
-    def plan_handover(self) -> HandoverPlan:
-        """What ``hand_over`` would do now."""
-        session = self._link.session
-        return plan_handover(self.state, same_version=session is None or session.same_version)
-
-    def hold_admission(self, *, held: bool) -> None:
-        """Let a peer that returns become a member only when this is said again with ``held`` false."""
-        self.feed(events.AdmissionHeld(held))
-
     @property
     def persist_took_s(self) -> float | None:
         """How long the latest change of metadata took to be durable; None before the first."""
@@ -200,15 +176,6 @@ class PairDriver:
     def arbiter_took_s(self) -> float | None:
         """How long the latest call that was answered took; None before the first."""
         return self._arbiter.took_s
-
-    def plan_force(self, abandon: str) -> Plan:
-        """What ``force`` would change. ``InvalidError`` or ``FailedError`` with the reason why it cannot be."""
-        return plan_force(self.state, abandon, self._seams.entropy(LINEAGE_BYTES).hex())
-
-    async def force(self, plan: Plan) -> None:
-        """Make this node the only one that counts. ``FailedError`` with the reason if that did not come about."""
-        after = plan.after
-        await self._force.ask(events.ForceAsked(self.state.peer, after.lineage, plan.revision, after.evidence))
 
     def feed(self, event: events.Event) -> None:
         """Give the core an event and carry out its orders, then those of events that came meanwhile."""
@@ -319,9 +286,9 @@ class PairDriver:
                 self.changed.unpark_all()
                 _LOG.info("%s, epoch %d", _describe(action), action.epoch)
             case actions.HandoverEnded():
-                self._handover.end(action.problem)
+                self.roles.handover.end(action.problem)
             case actions.ForceEnded():
-                self._force.end(action.problem)
+                self.roles.forcing.end(action.problem)
             case actions.Goodbye():
                 self._nursery.start_soon(self._say_farewell, action.reason)
             case actions.CondemnCopy():

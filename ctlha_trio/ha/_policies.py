@@ -70,7 +70,7 @@ class Policies:
         if self._flaps.quiet_at_s(now_s) > now_s:
             if not self._driver.state.admission_held:
                 _LOG.warning("the session was lost and resumed %d times: the peer becomes a member later", self.flaps)
-            self._driver.hold_admission(held=True)
+            self._driver.roles.hold_admission(held=True)
             self._held.unpark_all()
 
     async def _let_in(self) -> None:
@@ -83,7 +83,7 @@ class Policies:
                 await self._clock.sleep_until(quiet_at_s)
             else:
                 _LOG.info("the session has held long enough: the peer may become a member")
-                self._driver.hold_admission(held=False)
+                self._driver.roles.hold_admission(held=False)
 
     async def _give_role_back(self, give_back: GiveBack, is_protected: Callable[[], bool]) -> None:
         while True:
@@ -93,7 +93,7 @@ class Policies:
                 continue
             _LOG.info("giving the role back to node %s", self._driver.state.peer)
             try:
-                await self._driver.hand_over()
+                await self._driver.roles.hand_over()
             except FailedError as error:
                 _LOG.warning("the role was not given back: %s", error)
                 give_back.ended(well=False)

@@ -28,7 +28,7 @@ class Rehearsal:
 
 def rehearse_switchover(driver: PairDriver, link: Link) -> Rehearsal:
     """As of now. Not a checkpoint."""
-    plan = driver.plan_handover()
+    plan = driver.roles.plan_handover()
     round_trip_s, persist_s, swap_s = link.statistics().round_trip_s, driver.persist_took_s, driver.arbiter_took_s
     pause_s = None
     if round_trip_s is not None and persist_s is not None and swap_s is not None:
