@@ -15,6 +15,7 @@ from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._progress import Progress
 from ctlha_trio.cli._remedies import note_remedy_for, remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED
+from ctlha_trio.cli._verify import describe_end
 from ctlha_trio.door import STATUS_SOCKET, status_of
 from ctlha_trio.seams import TrioClock
 
@@ -47,6 +48,12 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
     )
     if left := status.get("resync_bytes_left"):
         lines.append(f"  {left} bytes left to resync")
+    if repaired := status.get("repaired_blocks"):
+        lines.append(f"  {repaired} blocks of this copy were repaired from the other one since the node started")
+    if damaged := status.get("damaged_bytes"):
+        lines.append(f"  {damaged} bytes are damaged on every copy that counts")
+    if isinstance(verification := status.get("verification"), dict):
+        lines.append(f"  verification: {describe_end(verification)}")
     names = {"config": str(loaded.file), "node": loaded.content.node, "peer": loaded.content.peer.node}
     for reason in reasons:
         helps = remedy_for(reason, **names)

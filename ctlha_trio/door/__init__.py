@@ -14,6 +14,7 @@ from ctlha_trio.door._client import (
     status_of as status_of,
     switchover_of as switchover_of,
     switchover_plan_of as switchover_plan_of,
+    verify_of as verify_of,
 )
 from ctlha_trio.door._decisions import DECISIONS_FILE as DECISIONS_FILE, DecisionLog as DecisionLog
 from ctlha_trio.door._door import Door as Door

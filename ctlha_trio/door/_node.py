@@ -46,6 +46,9 @@ class DoorNode(Protocol):
     def lineage(self) -> str:
         """Of the record that the node acts on; empty while it knows none."""
 
+    def verify(self) -> int:
+        """Begin to compare both copies; its number. ``FailedError`` with the reason if that cannot be."""
+
     def plan_force(self, abandon: str) -> Plan:
         """What ``force_primary`` would change. ``CtlHaError`` with the reason why it cannot be forced."""
 

@@ -18,11 +18,11 @@ from ctlha_trio.door._streams import PatientReader
 MAX_CONNECTIONS: Final = 8
 """People and monitors that ask at once; each asks and leaves."""
 MAX_LINE_BYTES: Final = 4096
-"""A request names one of five things, and at most a node, a revision and whether to fence."""
+"""A request names one of a few things, and at most a node, a revision and whether to fence."""
 LINE_S: Final = 3.0
 """From one request to the next over a local socket. Not protocol time."""
 
-_REQUESTS: Final = ("status", "plan-switchover", "switchover", "plan-force", "force-primary")
+_REQUESTS: Final = ("status", "plan-switchover", "switchover", "verify", "plan-force", "force-primary")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -75,6 +75,8 @@ class StatusDoor:
                 case {"request": "switchover"}:
                     await self._switch_over()
                     return {"ok": True}
+                case {"request": "verify"}:
+                    return {"ok": True, "number": self._node.verify()}
                 case {"request": "plan-force", "abandon": str(abandon)}:
                     plan = jsonable(self._node.plan_force(abandon))
                     return {"ok": True, "plan": plan | {"fence_command": self._forcing.fence}}

@@ -145,6 +145,9 @@ class Node:
             (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.failed, Reason.COMPONENT_FAILED),
             (self._admission_waits, Reason.LINK_FLAPS),
+            (self._driver.medium.has_damage, Reason.MEDIUM_ERROR),
+            (self._driver.medium.is_failing, Reason.DISK_FAILING),
+            (state.verification and state.verification.differing_bytes, Reason.COPIES_DIFFER),
         ):
             if is_so:
                 verdict = "degraded" if verdict == "protected" else verdict
@@ -163,6 +166,9 @@ class Node:
             flaps=self._policies.flaps,
             loop_late_s=self._policies.loop.late_s,
             give_back_in_s=self._policies.give_back_in_s,
+            repaired_blocks=self._driver.medium.repaired,
+            damaged_bytes=self._driver.medium.damaged_bytes,
+            verification=self._driver.verifications.status(),
             transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
         )
 
@@ -197,6 +203,14 @@ class Node:
     def rehearse_switchover(self) -> Rehearsal:
         """What ``switchover`` would do now, of which nothing is done. Not a checkpoint."""
         return rehearse_switchover(self._driver, self._link)
+
+    def verify(self) -> int:
+        """Begin to compare both copies while they are in use; its number. How it goes is in ``status``.
+
+        One that runs goes on, one that was interrupted goes on where it was. ``FailedError`` with the reason if this
+        node is not the primary of two members in sync. Not a checkpoint.
+        """
+        return self._driver.verifications.ask()
 
     def plan_force(self, abandon: str) -> Plan:
         """What ``force_primary`` would change, of which nothing is done. Not a checkpoint.

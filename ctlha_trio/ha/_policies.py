@@ -88,7 +88,9 @@ class Policies:
     async def _give_role_back(self, give_back: GiveBack, is_protected: Callable[[], bool]) -> None:
         while True:
             seen_s = await seen_after_look(self._clock, GIVE_BACK_LOOK_S)
-            trusted = is_protected() and not self.link_flaps and not self.loop.stalled
+            verification = self._driver.state.verification
+            verifies = verification is not None and verification.running
+            trusted = is_protected() and not verifies and not self.link_flaps and not self.loop.stalled
             if not give_back.look(self._driver.state, seen_s, trusted=trusted):
                 continue
             _LOG.info("giving the role back to node %s", self._driver.state.peer)

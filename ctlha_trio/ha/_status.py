@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import attrs
 
+from ctlha_trio.ha._verification_status import VerificationStatus
 from ctlha_trio.pair import PairState, Phase
 
 
@@ -31,6 +32,10 @@ class Reason(Enum):
     COMPONENT_FAILED = "component-failed"
     LINK_FLAPS = "link-flaps"
     """The peer could be a member, but the link is not trusted yet."""
+    RESYNC_BLOCKED = "resync-blocked"
+    MEDIUM_ERROR = "medium-error"
+    DISK_FAILING = "disk-failing"
+    COPIES_DIFFER = "copies-differ"
 
 
 class Note(Enum):
@@ -85,6 +90,12 @@ class Status:
     link: Literal["online", "unknown"]
     arbiter: Literal["online", "unknown"]
     resync_bytes_left: int
+    repaired_blocks: int
+    """Of this node's disk, from the other copy, since the node started."""
+    damaged_bytes: int
+    """Met since, damaged on every copy that counts, and not written anew."""
+    verification: VerificationStatus | None
+    """The latest that was asked for at this node since it started."""
     flaps: int
     """How often the session was lost and resumed in the last five minutes."""
     loop_late_s: float
@@ -110,7 +121,8 @@ def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
             return ("degraded", silent) if silent else ("protected", ())
         case Phase.ALONE | Phase.ADMITTING:
             peer = Reason.PEER_LOST if not state.session else Reason.PEER_OUTDATED
-            return "degraded", ((Reason.RESYNCING if state.resync else peer), *silent)
+            resyncing = Reason.RESYNC_BLOCKED if state.resync and state.resync.left_out else Reason.RESYNCING
+            return "degraded", ((resyncing if state.resync else peer), *silent)
         case Phase.SUSPENDED | Phase.CLAIMING | Phase.SECURING:
             lost = () if state.session else (Reason.PEER_LOST,)
             return "at-risk", (*lost, Reason.CLAIMING, *silent)

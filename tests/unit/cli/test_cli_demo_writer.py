@@ -75,6 +75,9 @@ class ToyNode:
     async def switchover(self) -> None:
         raise FailedError("not in this test")
 
+    def verify(self) -> int:
+        raise FailedError("not in this test")
+
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """No record ever changes here."""
 

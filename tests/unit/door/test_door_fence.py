@@ -52,6 +52,9 @@ class SwappingNode:
     def rehearse_switchover(self) -> Rehearsal:
         raise AssertionError("nobody asked for a rehearsal")
 
+    def verify(self) -> int:
+        raise AssertionError("nobody asked for a comparison")
+
     @property
     def lineage(self) -> str:
         return self.record.lineage

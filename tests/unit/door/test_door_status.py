@@ -26,6 +26,7 @@ from ctlha_trio.door import (
     status_of,
     switchover_of,
     switchover_plan_of,
+    verify_of,
 )
 from ctlha_trio.door._record_log import name_of
 from ctlha_trio.door._sockets import BoundSocket
@@ -94,6 +95,11 @@ class TalkingNode:
     def lineage(self) -> str:
         return BEFORE.lineage
 
+    def verify(self) -> int:
+        if self.refusal is not None:
+            raise self.refusal
+        return 7
+
     def plan_force(self, abandon: str) -> Plan:
         if abandon != "b":
             raise InvalidError(f"there is no {abandon}")
@@ -148,6 +154,13 @@ async def test_status_answers_before_the_node_was_ever_started(served: Served) -
         "reasons": ["no-peer"],
         "transitions": [{"at_s": 1.5, "what": "lost"}],
     }
+
+
+async def test_a_verification_is_known_by_its_number(served: Served) -> None:
+    assert await verify_of(served.path) == 7
+    served.node.refusal = FailedError("not the primary")
+    with pytest.raises(FailedError, match="not the primary"):
+        await verify_of(served.path)
 
 
 async def test_a_switchover_that_succeeds(served: Served) -> None:
