@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -12,8 +13,10 @@ from ctlha_trio._errors import ConfigError, FailedError
 from ctlha_trio.arbiter import CreatedRecord, create_etcd_record, create_sqlite_arbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.cli._statement import check_statement, require_statement
+from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import Decision, divergence, find_arbiter, read_metadata, require_stopped
-from ctlha_trio.pair import Copy, Metadata, Record, SwapOutcome
+from ctlha_trio.door import DECISIONS_FILE
+from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record, SwapOutcome
 from ctlha_trio.seams import Arbiter, ThreadDisk, TrioClock, Versioned
 from ctlha_trio.store import BlockStore
 
@@ -37,8 +40,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run
     record = _successor(metadata, found.record if found else None)
     click.echo(_describe(metadata, found, record, abandon))
     if dry_run:
-        click.echo("nothing was changed: --dry-run")
-        return 0
+        return end_dry_run(_steps(metadata, record, abandon))
     require_statement(abandon, statement)
     decision = Decision(
         loaded,
@@ -117,6 +119,17 @@ async def _bind(loaded: LoadedConfig, metadata: Metadata, record: Record, writte
             nursery.cancel_scope.cancel()
     finally:
         store.close()
+
+
+def _steps(metadata: Metadata, record: Record, abandon: str) -> Iterator[PlannedStep]:
+    node = metadata.node
+    yield PlannedStep(f"a person says that node {abandon} is powered off")
+    yield PlannedStep("the decision is logged", f"on node {node}: a line in {DECISIONS_FILE}")
+    yield PlannedStep(
+        "the record is written", f"at the arbiter: epoch {record.epoch}, primary {node}, members {node}, a new lineage"
+    )
+    yield PlannedStep("the copy is bound to it", f"on node {node}: epoch {record.epoch}, the new lineage, this arbiter")
+    yield PlannedStep("how it ended is logged", f"on node {node}: a line in {DECISIONS_FILE}")
 
 
 def _describe(metadata: Metadata, found: Versioned | None, record: Record, abandon: str) -> str:

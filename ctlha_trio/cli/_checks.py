@@ -72,6 +72,7 @@ async def prepare(loaded: LoadedConfig) -> Prepared:
     transport = await _check_link(faults)
     metadata = await _check_volume(faults, disk)
     arbiter = await _check_arbiter(faults, metadata)
+    await _check_fence(faults)
     if faults.found or transport is None or arbiter is None:
         raise ExceptionGroup("the node cannot start", faults.found)
     return Prepared(transport, arbiter, disk)
@@ -120,6 +121,12 @@ async def _check_volume(faults: Faults, disk: Disk) -> Metadata | None:
                 faults.add(key, f"is {getattr(content, key)!r}, but the volume {path} belongs to {name!r}")
         return metadata
     return None
+
+
+async def _check_fence(faults: Faults) -> None:
+    fence = faults.loaded.content.fence
+    if fence is not None and not await trio.to_thread.run_sync(os.access, fence.command[0], os.X_OK):
+        faults.add("fence.command", f"{fence.command[0]} is no program that this user can run")
 
 
 async def _check_arbiter(faults: Faults, metadata: Metadata | None) -> Arbiter | None:

@@ -1,42 +1,43 @@
 """A node's configuration: TOML to frozen records, with every fault of the text named at once."""
 
-import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final, NewType, NoReturn
+from typing import Any, Final, NoReturn
 
 import attrs
 import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
 
-from ctlha_trio._errors import ConfigError, InvalidError
+from ctlha_trio._errors import ConfigError
 from ctlha_trio._vocabulary import CTL_HA_CHAN_CTL, CTL_HA_CHAN_ZFS, ctl_ha_channel
-from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
-from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig
-from ctlha_trio.link import check_channel_size
-from ctlha_trio.seams import MAX_PINS, Pin, is_loopback, parse_address, parse_pin
+from ctlha_trio.arbiter import EtcdAccess
+from ctlha_trio.cli import _config_values as values
+from ctlha_trio.cli._config_values import (
+    Address,
+    Command,
+    Endpoints,
+    FenceTimeout,
+    GiveBackMode,
+    HoldDown,
+    Name,
+    PathText,
+    Pins,
+    Size,
+)
+from ctlha_trio.cli._contradictions import contradictions
+from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig, GiveBackPolicy
+from ctlha_trio.seams import is_loopback
 
 CONFIG_FORMAT: Final = 1
-BLOCK_BYTES: Final = 4096
-"""A volume's size is a multiple of it: the page of every machine this runs on."""
-MAX_VOLUME_BYTES: Final = 64 * 1024**4
-"""64 TiB, what common file systems hold in one file."""
 MAX_CONFIG_BYTES: Final = 64 * 1024
 """A configuration has some 400 bytes; anything long is another file."""
-
-Name = NewType("Name", str)
-Address = NewType("Address", str)
-PathText = NewType("PathText", str)
-Size = NewType("Size", int)
-Pins = NewType("Pins", tuple[Pin, ...])
-Endpoints = NewType("Endpoints", tuple[str, ...])
 
 ETCD_FILES: Final = ("ca", "certificate", "key", "credentials")
 """Fields of ``EtcdTable`` that are paths."""
 
 _UNKNOWN_KEYS: Final = "unknown: "
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +105,26 @@ class ChannelsTable:
 
 
 @attrs.frozen(kw_only=True)
+class PolicyTable:
+    """``[policy]``: what the supervisor does by itself that is a matter of taste."""
+
+    give_back: GiveBackMode = values.MANUAL
+    """``manual`` or ``automatic``: whether the preferred node gets its role back by itself."""
+    preferred: Name | None = None
+    """The node that is to be primary."""
+    hold_down_s: HoldDown = values.DEFAULT_HOLD_DOWN
+
+
+@attrs.frozen(kw_only=True)
+class FenceTable:
+    """``[fence]``: how this node can have the other one fenced."""
+
+    command: Command
+    """A program by its whole path, and its first arguments."""
+    timeout_s: FenceTimeout = values.DEFAULT_FENCE_TIMEOUT
+
+
+@attrs.frozen(kw_only=True)
 class Configuration:
     """The whole file. Paths in it are relative to the folder that it lies in."""
 
@@ -116,6 +137,8 @@ class Configuration:
     volume: VolumeTable
     arbiter: ArbiterTable
     channels: ChannelsTable = ChannelsTable()
+    policy: PolicyTable = PolicyTable()
+    fence: FenceTable | None = None
 
 
 @attrs.frozen
@@ -147,11 +170,17 @@ class LoadedConfig:
         table = self.content.arbiter
         return isinstance(table, SqliteTable) or all(is_loopback(one.partition("://")[2]) for one in table.endpoints)
 
+    @property
+    def give_back(self) -> GiveBackPolicy | None:
+        """By which the role goes back; None if only a person moves it."""
+        policy = self.content.policy
+        if policy.give_back != values.AUTOMATIC or policy.preferred is None:
+            return None
+        return GiveBackPolicy(preferred=policy.preferred, hold_down_s=float(policy.hold_down_s))
+
     def etcd_access(self, table: EtcdTable) -> EtcdAccess:
         """How the arbiter in etcd is reached."""
-        files = {name: getattr(table, name) for name in ETCD_FILES}
-        paths = {name: self.folder / text for name, text in files.items() if text is not None}
-        return EtcdAccess(endpoints=table.endpoints, **paths)
+        return _etcd_access(self.folder, table)
 
     @property
     def channels(self) -> dict[ctl_ha_channel, ChannelConfig]:
@@ -175,15 +204,18 @@ def load_config(file: Path) -> LoadedConfig:
     table = _read_table(file)
     if table.get("format") != CONFIG_FORMAT or isinstance(table.get("format"), bool):
         _raise([ConfigError(file, "format", f"must be {CONFIG_FORMAT}, the format that this version reads")])
+    faults = [
+        ConfigError(file, key, problem)
+        for key, problem in contradictions(partial(_part_of, table), _etcd_of(file, table))
+    ]
     try:
-        loaded = LoadedConfig(file, _CONVERTER.structure(table, Configuration))
+        content = _CONVERTER.structure(table, Configuration)
     except cattrs.ClassValidationError as errors:
         lines = cattrs.transform_error(errors, format_exception=_describe)
-        _raise([fault for line in lines for fault in _faults_of_line(file, line)])
-    faults = [*_contradictions(loaded)]
+        _raise([*(fault for line in lines for fault in _faults_of_line(file, line)), *faults])
     if faults:
         _raise(faults)
-    return loaded
+    return LoadedConfig(file, content)
 
 
 def _raise(faults: list[ConfigError]) -> NoReturn:
@@ -227,91 +259,57 @@ def _faults_of_line(file: Path, line: str) -> Iterator[ConfigError]:
         yield ConfigError(file, f"{key}.{unknown}".removeprefix("."), "is not known here")
 
 
-def _contradictions(loaded: LoadedConfig) -> Iterator[ConfigError]:
-    content = loaded.content
-    if content.node == content.peer.node:
-        yield loaded.fault("peer.node", f"is {content.node!r}, the same as node: two nodes cannot have one id")
-    if parse_address(content.link.listen) == parse_address(content.peer.address):
-        yield loaded.fault("peer.address", "is the same as link.listen")
-    for name, channel in (("ctl", content.channels.ctl), ("zfs", content.channels.zfs)):
-        try:
-            check_channel_size(channel.message_size_bytes, channel.slots)
-        except InvalidError as error:
-            yield loaded.fault(f"channels.{name}", str(error))
-    if isinstance(content.arbiter, EtcdTable):
-        for field, problem in contradictions(loaded.etcd_access(content.arbiter)):
-            yield loaded.fault(f"arbiter.{field}", problem)
-        return
-    for key, address in (("link.listen", content.link.listen), ("peer.address", content.peer.address)):
-        if not is_loopback(address):
-            yield loaded.fault(
-                key, f"{address} is not loopback, but arbiter.sqlite is an arbiter for two nodes on one machine"
-            )
+def _part_of(table: Mapping[str, object], key: str) -> Any:
+    """What stands at a key, its default where nothing is said, None where it cannot be read: that is told elsewhere."""
+    *tables, name = key.split(".")
+    kind: Any = Configuration
+    for each in tables:
+        kind = attrs.fields_dict(attrs.resolve_types(kind))[each].type
+        found = table.get(each, {})
+        if not isinstance(found, Mapping):
+            return None
+        table = found
+    field = attrs.fields_dict(attrs.resolve_types(SqliteTable if kind == ArbiterTable else kind))[name]
+    if name not in table:
+        return None if field.default is attrs.NOTHING else field.default
+    wanted: Any = field.type
+    try:
+        return _CONVERTER.structure(table[name], wanted)
+    except ValueError:
+        return None
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text in quotes")
-    return value
+def _etcd_of(file: Path, table: Mapping[str, object]) -> EtcdAccess | None:
+    """How an arbiter in etcd would be reached; None if it is another one, or cannot be read."""
+    arbiter = table.get("arbiter")
+    if not isinstance(arbiter, Mapping) or "endpoints" not in arbiter:
+        return None
+    try:
+        return _etcd_access(file.absolute().parent, _CONVERTER.structure(arbiter, EtcdTable))
+    except cattrs.BaseValidationError:
+        return None
 
 
-def _name(value: object) -> Name:
-    text = _text(value)
-    if not _NAME.fullmatch(text):
-        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit")
-    return Name(text)
-
-
-def _address(value: object) -> Address:
-    text = _text(value)
-    _, port = parse_address(text)
-    if port == 0:
-        raise ValueError(f"{text!r}: the port must be a number from 1 on")
-    return Address(text)
-
-
-def _path(value: object) -> PathText:
-    text = _text(value)
-    if not text or "\0" in text:
-        raise ValueError("must be the path of a file")
-    return PathText(text)
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _size(value: object) -> Size:
-    size = _whole(value)
-    if not BLOCK_BYTES <= size <= MAX_VOLUME_BYTES or size % BLOCK_BYTES:
-        raise ValueError(f"must be a multiple of {BLOCK_BYTES}, up to 64 TiB")
-    return Size(size)
-
-
-def _pins(value: object) -> Pins:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_PINS:
-        raise ValueError("must be a list of one or two keys")
-    return Pins(tuple(parse_pin(_text(item)) for item in value))
-
-
-def _endpoints(value: object) -> Endpoints:
-    if not isinstance(value, list):
-        raise ValueError("must be a list of addresses such as https://HOST:PORT")
-    return Endpoints(tuple(parse_endpoint(_text(item)) for item in value))
+def _etcd_access(folder: Path, table: EtcdTable) -> EtcdAccess:
+    files = {name: getattr(table, name) for name in ETCD_FILES}
+    paths = {name: folder / text for name, text in files.items() if text is not None}
+    return EtcdAccess(endpoints=table.endpoints, **paths)
 
 
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     hooks: Mapping[object, Callable[[object], object]] = {
-        int: _whole,
-        Name: _name,
-        Address: _address,
-        PathText: _path,
-        Size: _size,
-        Pins: _pins,
-        Endpoints: _endpoints,
+        int: values.read_whole,
+        Name: values.read_name,
+        Address: values.read_address,
+        PathText: values.read_path,
+        Size: values.read_size,
+        Pins: values.read_pins,
+        Endpoints: values.read_endpoints,
+        Command: values.read_command,
+        GiveBackMode: values.read_give_back_mode,
+        HoldDown: values.read_hold_down,
+        FenceTimeout: values.read_fence_timeout,
     }
     for kind, hook in hooks.items():
         converter.register_structure_hook(kind, _ignoring_type(hook))

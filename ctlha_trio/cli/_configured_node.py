@@ -13,12 +13,9 @@ from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.cli._checks import prepare
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.door import Door
-from ctlha_trio.ha import Node, NodeConfig, no_components, run_node
-from ctlha_trio.seams import Seams, TrioClock
-
-SHARED_FAILURE_DOMAIN: Final = "shared-failure-domain"
-"""The note of a pair whose arbiter dies with one of its nodes."""
+from ctlha_trio.door import Door, Fencing
+from ctlha_trio.ha import Node, NodeConfig, Note, no_components, run_node
+from ctlha_trio.seams import CommandFencer, Seams, TrioClock
 
 _ERRORS_OF_BIND: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _KEYS_OF_REFUSALS: Final = {
@@ -55,7 +52,11 @@ async def run_loaded_node(
 ) -> None:
     """``run_node`` with the real parts that a configuration names, and with its door."""
     prepared = await prepare(loaded)
-    door = Door(loaded.folder)
+    fence = loaded.content.fence
+    fencing = None
+    if fence is not None:
+        fencing = Fencing(CommandFencer(fence.command, timeout_s=float(fence.timeout_s)), TrioClock())
+    door = Door(loaded.folder, fencing)
     seams = Seams(
         clock=TrioClock(),
         entropy=os.urandom,
@@ -97,7 +98,8 @@ def _node_config(loaded: LoadedConfig) -> NodeConfig:
         volume_path=os.fspath(loaded.volume_path),
         size_bytes=content.volume.size_bytes,
         channels=loaded.channels,
-        notes=(SHARED_FAILURE_DOMAIN,) if loaded.arbiter_on_this_machine else (),
+        give_back=loaded.give_back,
+        notes=(Note.SHARED_FAILURE_DOMAIN.value,) if loaded.arbiter_on_this_machine else (),
     )
 
 

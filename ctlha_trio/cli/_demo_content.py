@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from ctlha_trio._errors import ConfigError
-from ctlha_trio.cli._config import BLOCK_BYTES
+from ctlha_trio.cli._config_values import BLOCK_BYTES
 
 WRITES: Final = 4096
 """At least so many, in as many passes as that takes: enough to be in the middle of something at any moment."""

@@ -1,33 +1,56 @@
 """``ctlha force-primary``: shows what it would change, has a person say what no node can know, and asks the node."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from ctlha_trio._errors import DisconnectError, FailedError
-from ctlha_trio.cli._config import load_config
+from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
 from ctlha_trio.cli._statement import check_statement, require_statement
-from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, force_plan_of, force_primary_of
+from ctlha_trio.cli._steps import end_dry_run
+from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of
+from ctlha_trio.pair import PlannedStep
 
 
-async def force_primary(file: Path, abandon: str, statement: str | None, dry_run: bool) -> int:
+@attrs.frozen
+class Forced:
+    """What was asked for on the command line."""
+
+    abandon: str
+    statement: str | None
+    fence: bool
+
+
+async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
     """Make the node of a configuration the only one that counts. The exit code: 0 done or shown, 1 not done."""
     loaded = load_config(file)
-    check_statement(abandon, statement)
+    if not asked.fence:
+        check_statement(asked.abandon, asked.statement)
     socket = loaded.folder / STATUS_SOCKET
-    plan: Any = await force_plan_of(socket, abandon)
+    plan: Any = await force_plan_of(socket, asked.abandon)
+    if asked.fence and not plan["fence_command"]:
+        raise FailedError(f"node {loaded.content.node} knows no way to fence: it was started without [fence] in {file}")
     click.echo(describe_plan(plan))
     if dry_run:
-        click.echo("nothing was changed: --dry-run")
-        return 0
-    require_statement(abandon, statement)
+        return end_dry_run(_steps(plan, asked))
+    if not asked.fence:
+        require_statement(asked.abandon, asked.statement)
     try:
-        await force_primary_of(socket, abandon, revision=plan["revision"])
+        await force_primary_of(
+            socket, asked.abandon, revision=plan["revision"], fence=asked.fence, timeout_s=_limit_s(loaded, asked)
+        )
     except DisconnectError as error:
         raise FailedError(f"nobody knows whether it was done, ask with ctlha status: {error}") from error
     click.echo(f"done; the decision is in {loaded.folder / DECISIONS_FILE}")
     return 0
+
+
+def _limit_s(loaded: LoadedConfig, asked: Forced) -> float:
+    table = loaded.content.fence
+    return FORCE_S + (table.timeout_s if asked.fence and isinstance(table, FenceTable) else 0)
 
 
 def describe_plan(plan: dict[str, Any]) -> str:
@@ -46,3 +69,17 @@ def describe_plan(plan: dict[str, Any]) -> str:
     if forced not in before["members"]:
         lines.append(f"lost: everything that was acknowledged without node {forced}")
     return "\n".join(lines)
+
+
+def _steps(plan: dict[str, Any], asked: Forced) -> Iterator[PlannedStep]:
+    after = plan["after"]
+    forced, epoch = after["primary"], after["epoch"]
+    yield PlannedStep("the decision is logged", f"on node {forced}: a line in {DECISIONS_FILE}")
+    if asked.fence:
+        command = f"{plan['fence_command']} {asked.abandon} {after['resource']} {epoch}"
+        yield PlannedStep(f"node {asked.abandon} is fenced: {command}", f"on node {forced}: that a fence is owed")
+    else:
+        yield PlannedStep(f"a person says that node {asked.abandon} is powered off")
+    yield PlannedStep("the record is swapped", f"at the arbiter: epoch {epoch}, primary {forced}, members {forced}")
+    yield PlannedStep(f"node {forced} records that, and serves", f"on node {forced}: epoch {epoch}, a new lineage")
+    yield PlannedStep("how it ended is logged", f"on node {forced}: a line in {DECISIONS_FILE}")

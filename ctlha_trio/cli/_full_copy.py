@@ -1,14 +1,17 @@
 """``ctlha replace`` and ``ctlha resolve``: a copy that holds nothing, which the other node fills."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from ctlha_trio._errors import FailedError, StoreError
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import Decision, divergence, open_arbiter, read_metadata, require_stopped
-from ctlha_trio.pair import Copy, Metadata, Record
+from ctlha_trio.door import DECISIONS_FILE
+from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
 from ctlha_trio.seams import Arbiter, ThreadDisk, Versioned
 from ctlha_trio.store import condemn_copy, create_store_file
 
@@ -30,8 +33,8 @@ async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
     click.echo(f"node {node}: a new copy that holds nothing, {loaded.content.volume.size_bytes} bytes")
     click.echo(_describe_source(loaded))
     if dry_run:
-        click.echo("nothing was changed: --dry-run")
-        return 0
+        made = PlannedStep("the backing file is made", f"on node {node}: a copy that holds nothing, and says so")
+        return end_dry_run(_steps(loaded, made))
     decision = _decision(loaded, "replace", found)
     await decision.log("asked")
     nothing = _nothing(loaded, arbiter, found)
@@ -65,8 +68,8 @@ async def resolve_copy(file: Path, discard: str, dry_run: bool) -> int:
     click.echo(f"node {discard}: {why}; its copy is discarded")
     click.echo(_describe_source(loaded))
     if dry_run:
-        click.echo("nothing was changed: --dry-run")
-        return 0
+        marked = PlannedStep("the copy is marked", f"on node {discard}: that its copy holds nothing")
+        return end_dry_run(_steps(loaded, marked))
     decision = _decision(loaded, "resolve", found, copy=metadata)
     await decision.log("asked")
     if not await condemn_copy(disk, os.fspath(loaded.volume_path), _nothing(loaded, arbiter, found)):
@@ -112,6 +115,16 @@ def _decision(loaded: LoadedConfig, what: str, found: Versioned, **more: object)
     record = found.record
     known = {"epoch": record.epoch, "revision": found.revision, "before": record}
     return Decision(loaded, {"decision": what, "node": loaded.content.node, **known, **more})
+
+
+def _steps(loaded: LoadedConfig, change: PlannedStep) -> Iterator[PlannedStep]:
+    node, peer = loaded.content.node, loaded.content.peer.node
+    yield PlannedStep("the decision is logged", f"on node {node}: a line in {DECISIONS_FILE}")
+    yield change
+    yield PlannedStep("how it ended is logged", f"on node {node}: a line in {DECISIONS_FILE}")
+    yield PlannedStep(f"a person starts node {node}")
+    yield PlannedStep(f"everything is copied from node {peer}", f"on node {node}: first that it is being overwritten")
+    yield PlannedStep("the record is swapped", f"at the arbiter: the next epoch, members {node} and {peer}")
 
 
 def _describe_record(found: Versioned) -> str:

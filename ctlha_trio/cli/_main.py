@@ -10,15 +10,17 @@ import click
 
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
 from ctlha_trio.cli._adopt import adopt_arbiter as adopt_configured_arbiter
-from ctlha_trio.cli._config import BLOCK_BYTES, ETCD_FILES, MAX_VOLUME_BYTES
+from ctlha_trio.cli._config import ETCD_FILES
+from ctlha_trio.cli._config_values import BLOCK_BYTES, MAX_VOLUME_BYTES
 from ctlha_trio.cli._demo_command import show_demo
-from ctlha_trio.cli._force import force_primary as force_configured_primary
+from ctlha_trio.cli._force import Forced, force_primary as force_configured_primary
 from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
 from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._sim import DEFAULT_COUNT, fresh_seed, replay, sweep
-from ctlha_trio.cli._status import show_status, switch_over, watch_status
+from ctlha_trio.cli._status import show_status, watch_status
+from ctlha_trio.cli._switchover import switch_over
 from ctlha_trio.cli._verify import verify_copies
 
 _SIZE: Final = re.compile(r"([0-9]{1,20})([KMGT]?)", re.IGNORECASE)
@@ -116,9 +118,10 @@ def status(config: Path, as_json: bool, watch: bool) -> None:
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
-def switchover(config: Path) -> None:
+@click.option("--dry-run", is_flag=True, help="Say whether it would be accepted and what would change; change nothing.")
+def switchover(config: Path, dry_run: bool) -> None:
     """Have the node of CONFIG, the primary, hand its role to the other."""
-    run_command(switch_over, config)
+    run_command(switch_over, config, dry_run)
 
 
 @main.command()
@@ -137,14 +140,17 @@ def verify(config: Path, dry_run: bool) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--abandon", required=True, metavar="NODE", help="The other node, which is powered off.")
 @click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
+@click.option("--fence", is_flag=True, help="Have NODE fenced by [fence] of CONFIG, instead of saying that it is off.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def force_primary(config: Path, abandon: str, statement: str | None, dry_run: bool) -> None:
+def force_primary(config: Path, abandon: str, statement: str | None, fence: bool, dry_run: bool) -> None:
     """Make the node of CONFIG, which runs, the primary and the only one that counts, whatever the other copy holds.
 
     For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
     abandoned copy is overwritten when its node returns.
     """
-    run_command(force_configured_primary, config, abandon, statement, dry_run)
+    if fence and statement is not None:
+        raise click.UsageError("--fence takes the place of --statement")
+    run_command(force_configured_primary, config, Forced(abandon, statement, fence=fence), dry_run)
 
 
 @main.command()

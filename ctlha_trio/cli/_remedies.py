@@ -1,8 +1,13 @@
-"""What helps, for every reason that a verdict can have: one command, or one action where no command can."""
+"""What helps, for every reason, note and obstacle that there is: one command, or one action where no command can."""
 
-from typing import Final
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, TypeVar
 
-from ctlha_trio.ha import Reason
+from ctlha_trio.ha import Note, Reason
+from ctlha_trio.pair import Obstacle
+
+Named = TypeVar("Named", bound=Enum)
 
 REMEDIES: Final[dict[Reason, str]] = {
     Reason.BOOTING: "wait: the node asks the arbiter",
@@ -28,6 +33,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.LEAVING: "start the node again: ctlha node {config}",
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
     Reason.COMPONENT_FAILED: "see the node's log for the component, mend it, and start the node again",
+    Reason.LINK_FLAPS: "mend the link between the nodes, which was lost too often; node {peer} is kept up to date, and "
+    "becomes a member once the link has held for a while, at most half a minute",
     Reason.RESYNC_BLOCKED: "blocks that are to be copied are damaged on the only copy that counts; write them anew, as "
     "the node's log names them, from a backup: the copy goes on by itself",
     Reason.MEDIUM_ERROR: "blocks are damaged on every copy that counts, and reads of them fail; write them anew, as "
@@ -35,11 +42,46 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.DISK_FAILING: "the disk of node {node} loses block after block: stop it, put a new disk in place, then: "
     "ctlha replace {config} {node}",
     Reason.COPIES_DIFFER: "decide which copy is right; if that of node {node}, stop node {peer}, move its file away, "
-    "then on {peer}: ctlha replace <its node.toml> {peer}; at the end: ctlha verify {config}",
+    "then on {peer}: ctlha replace <its node.toml> {peer}",
+}
+
+NOTE_REMEDIES: Final[dict[Note, str]] = {
+    Note.SHARED_FAILURE_DOMAIN: "the arbiter dies with one of the nodes: for more than a trial keep it elsewhere",
+    Note.LINK_FLAPS: "mend the link between the nodes: each further loss makes the peer wait longer to be a member",
+    Note.LOOP_STALLED: "see the node's log for how long; free the machine of other load, and the program of handlers "
+    "that compute",
+    Note.GIVE_BACK_WAITS: "wait: the role goes to node {peer} after the hold-down; at once: ctlha switchover {config}",
+    Note.GIVE_BACK_BACKED_OFF: "node {peer} lost the role again, or did not take it: see its log; at once: "
+    "ctlha switchover {config}",
+}
+
+OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {
+    Obstacle.NOT_PRIMARY: "ask the primary: on node {peer}, ctlha switchover <its node.toml>",
+    Obstacle.CHANGE_UNDER_WAY: "wait until it is over: ctlha status --watch {config}",
+    Obstacle.PEER_LOST: "start the other node, {peer}, or mend the link to it",
+    Obstacle.PEER_OUTDATED: "wait until the copy of node {peer} is brought up to date: ctlha status --watch {config}",
+    Obstacle.RESYNCING: "wait until the copy of node {peer} is up to date: ctlha status --watch {config}",
+    Obstacle.PEER_NOT_READY: "try again in a second; if it stays: ctlha status on node {peer}",
+    Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes",
+    Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it",
 }
 
 
 def remedy_for(reason: str, *, config: str, node: str, peer: str) -> str:
     """What helps against a reason; empty for one that only a later version knows."""
-    known = {each.value: text for each, text in REMEDIES.items()}
-    return known.get(reason, "").format(config=config, node=node, peer=peer)
+    return _remedy(REMEDIES, reason, config=config, node=node, peer=peer)
+
+
+def note_remedy_for(note: str, *, config: str, node: str, peer: str) -> str:
+    """What can be done about a note, likewise."""
+    return _remedy(NOTE_REMEDIES, note, config=config, node=node, peer=peer)
+
+
+def obstacle_remedy_for(obstacle: str, *, config: str, node: str, peer: str) -> str:
+    """What clears an obstacle to a switchover, likewise."""
+    return _remedy(OBSTACLE_REMEDIES, obstacle, config=config, node=node, peer=peer)
+
+
+def _remedy(remedies: Mapping[Named, str], name: str, **names: str) -> str:
+    known = {each.value: text for each, text in remedies.items()}
+    return known.get(name, "").format(**names)

@@ -1,23 +1,27 @@
-"""``ctlha status`` and ``ctlha switchover``: asking a node through its status socket."""
+"""``ctlha status``: asking a node through its status socket."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import attrs
 import click
 
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._remedies import remedy_for
+from ctlha_trio.cli._progress import Progress
+from ctlha_trio.cli._remedies import note_remedy_for, remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED
 from ctlha_trio.cli._verify import describe_end
-from ctlha_trio.door import STATUS_SOCKET, status_of, switchover_of
+from ctlha_trio.door import STATUS_SOCKET, status_of
 from ctlha_trio.seams import TrioClock
 
 WATCH_S: Final = 0.2
 """Between two looks: what is over sooner is told all the same, as a transition."""
+_ERASE_LINE: Final = "\r\033[K"
 _WATCHED: Final = ("verdict", "reasons", "role", "state", "epoch", "link", "arbiter")
 """What ``--watch`` tells changes of. The bytes left of a resync would be a line for every look."""
 
@@ -50,11 +54,13 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         lines.append(f"  {damaged} bytes are damaged on every copy that counts")
     if isinstance(verification := status.get("verification"), dict):
         lines.append(f"  verification: {describe_end(verification)}")
-    lines += [f"  note: {note}" for note in _names(status, "notes")]
-    content = loaded.content
+    names = {"config": str(loaded.file), "node": loaded.content.node, "peer": loaded.content.peer.node}
     for reason in reasons:
-        helps = remedy_for(reason, config=str(loaded.file), node=content.node, peer=content.peer.node)
+        helps = remedy_for(reason, **names)
         lines += [f"  {reason}: {helps}"] if helps else []
+    for note in _names(status, "notes"):
+        helps = note_remedy_for(note, **names)
+        lines.append(f"  note: {note}: {helps}" if helps else f"  note: {note}")
     return "\n".join(lines)
 
 
@@ -72,6 +78,7 @@ async def watch_status(file: Path, as_json: bool) -> int:
     """Print a line for every change until interrupted; with ``as_json`` an object, empty while there is no answer."""
     socket, clock = load_config(file).folder / STATUS_SOCKET, TrioClock()
     before: dict[str, object] | None = None
+    resync, bar = Progress(), ResyncBar()
     while True:
         try:
             status = await status_of(socket)
@@ -81,10 +88,37 @@ async def watch_status(file: Path, as_json: bool) -> int:
             if before is None or _watched(before) != _watched(status):
                 click.echo(json.dumps(status))
         else:
+            resync.update(clock.now(), _resync_bytes_left(status))
+            bar.hide()
             for line in describe_change(before, status):
                 click.echo(f"{time.strftime('%H:%M:%S')} {line}")
+            bar.show(resync.line)
         before = status
         await clock.sleep_until(clock.now() + WATCH_S)
+
+
+def _resync_bytes_left(status: dict[str, object]) -> int:
+    left = status.get("resync_bytes_left")
+    return left if isinstance(left, int) else 0
+
+
+@attrs.define(eq=False)
+class ResyncBar:
+    """The last line of a terminal, written over again and again. Where the output is no terminal there is none."""
+
+    _shown: bool = attrs.field(default=False, init=False)
+
+    def show(self, line: str) -> None:
+        """Write it without an end of line."""
+        if line and sys.stdout.isatty():
+            click.echo(f"         {line}", nl=False)
+            self._shown = True
+
+    def hide(self) -> None:
+        """Take it away, so that a line can be written in its place."""
+        if self._shown:
+            click.echo(_ERASE_LINE, nl=False)
+            self._shown = False
 
 
 def describe_change(before: dict[str, object] | None, status: dict[str, object]) -> Iterator[str]:
@@ -114,11 +148,3 @@ def _watched(status: dict[str, object]) -> list[object]:
 def _line(status: dict[str, object]) -> str:
     told = ("role", "state", "epoch", "link", "arbiter")
     return "   ".join([_verdict(status), *(f"{key} {status.get(key)}" for key in told)])
-
-
-async def switch_over(file: Path) -> int:
-    """Ask the node, which must be primary, to hand its role over."""
-    loaded = load_config(file)
-    await switchover_of(loaded.folder / STATUS_SOCKET)
-    click.echo(f"node {loaded.content.node} handed its role over to node {loaded.content.peer.node}")
-    return 0

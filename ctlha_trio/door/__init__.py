@@ -5,6 +5,7 @@ numbered operations, several in flight, and three different answers for `not her
 """
 
 from ctlha_trio.door._client import (
+    FORCE_S as FORCE_S,
     DoorClient as DoorClient,
     SentRequest as SentRequest,
     force_plan_of as force_plan_of,
@@ -12,10 +13,12 @@ from ctlha_trio.door._client import (
     open_door_client as open_door_client,
     status_of as status_of,
     switchover_of as switchover_of,
+    switchover_plan_of as switchover_plan_of,
     verify_of as verify_of,
 )
 from ctlha_trio.door._decisions import DECISIONS_FILE as DECISIONS_FILE, DecisionLog as DecisionLog
 from ctlha_trio.door._door import Door as Door
+from ctlha_trio.door._forcing import Fencing as Fencing
 from ctlha_trio.door._node import DoorAnswer as DoorAnswer, DoorNode as DoorNode
 from ctlha_trio.door._protocol import (
     MAX_IN_FLIGHT as MAX_IN_FLIGHT,

@@ -26,7 +26,7 @@ from ctlha_trio.seams import Buffer
 STATUS_S: Final = 2.0
 """For an answer to ``status``, which a node gives without asking anybody."""
 FORCE_S: Final = 60.0
-"""For a forced change, of which an arbiter that leaves the node in doubt has no bound."""
+"""For a forced change, of which an arbiter that leaves the node in doubt has no bound. A fence has its own."""
 SWITCHOVER_S: Final = 60.0
 """For a switchover; each of its steps is bounded by the node itself."""
 _MAX_ANSWER_BYTES: Final = 256 * 1024
@@ -152,6 +152,13 @@ async def switchover_of(path: Path, *, timeout_s: float = SWITCHOVER_S) -> None:
     _require_ok(await _ask(path, {"request": "switchover"}, timeout_s))
 
 
+async def switchover_plan_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
+    """What ``switchover_of`` would lead to: the fields of ``Rehearsal``. Errors as of ``switchover_of``."""
+    answer = await _ask(path, {"request": "plan-switchover"}, timeout_s)
+    _require_ok(answer)
+    return _table(path, answer, "plan")
+
+
 async def verify_of(path: Path, *, timeout_s: float = STATUS_S) -> int:
     """Have a node begin to compare both copies; its number, by which ``status_of`` tells how it goes.
 
@@ -166,18 +173,23 @@ async def verify_of(path: Path, *, timeout_s: float = STATUS_S) -> int:
 
 
 async def force_plan_of(path: Path, abandon: str, *, timeout_s: float = STATUS_S) -> dict[str, object]:
-    """What ``force_primary_of`` would change: the fields of ``Plan``. Errors as of ``switchover_of``."""
+    """What ``force_primary_of`` would change: the fields of ``Plan``. Errors as of ``switchover_of``.
+
+    And ``fence_command``, which is empty if the node has no way to fence the other one.
+    """
     answer = await _ask(path, {"request": "plan-force", "abandon": abandon}, timeout_s)
     _require_ok(answer)
     return _table(path, answer, "plan")
 
 
-async def force_primary_of(path: Path, abandon: str, *, revision: int, timeout_s: float = FORCE_S) -> None:
-    """Make the node the only one that counts, if its record still is of that revision.
+async def force_primary_of(
+    path: Path, abandon: str, *, revision: int, fence: bool = False, timeout_s: float = FORCE_S
+) -> None:
+    """Make the node the only one that counts, if its record still is of that revision, and have the other one fenced.
 
     ``FailedError`` with the reason if it did not come about, ``DisconnectError`` if nobody knows whether it did.
     """
-    request = {"request": "force-primary", "abandon": abandon, "revision": revision}
+    request = {"request": "force-primary", "abandon": abandon, "revision": revision, "fence": fence}
     _require_ok(await _ask(path, request, timeout_s))
 
 

@@ -11,7 +11,9 @@ from ctlha_trio._errors import ConfigError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.door._data import DataDoor
 from ctlha_trio.door._decisions import DECISIONS_FILE, DecisionLog
+from ctlha_trio.door._forcing import OWED_FILE, Fencing, Forcing, OwedFile
 from ctlha_trio.door._node import DoorNode
+from ctlha_trio.door._record_log import RecordLog
 from ctlha_trio.door._sockets import DATA_SOCKET, STATUS_SOCKET, BoundSocket
 from ctlha_trio.door._status import StatusDoor
 
@@ -24,14 +26,23 @@ class Door:
 
     folder: Path
     """The node's own, mode 0700."""
+    fencing: Fencing | None = None
+    """What ``force-primary --fence`` uses."""
     _node: DoorNode | None = attrs.field(default=None, init=False)
     _data: DataDoor | None = attrs.field(default=None, init=False)
     _bound: list[BoundSocket] = attrs.field(factory=list, init=False)
+    _decisions: DecisionLog = attrs.field(init=False)
+    _records: RecordLog = attrs.field(init=False)
     _initialised: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._decisions = DecisionLog(self.folder / DECISIONS_FILE)
+        self._records = RecordLog(self._decisions)
 
     def component(self, node: DoorNode) -> ctl_ha_component:
         """The door of ``node``, for its supervisor. Called once."""
         self._node = node
+        node.follow_records(self._records.note)
         return ctl_ha_component(name="door", init=self._init, start=self._start, quiesce=self._quiesce)
 
     async def run(self) -> None:
@@ -41,10 +52,11 @@ class Door:
             assert self._node is not None
             assert self._data is not None
             status, data = self._bound
+            forcing = Forcing(self._node, self._decisions, OwedFile(self.folder / OWED_FILE), self.fencing)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(
-                    StatusDoor(self._node, DecisionLog(self.folder / DECISIONS_FILE)).serve, status.listener
-                )
+                nursery.start_soon(StatusDoor(self._node, self._decisions, forcing).serve, status.listener)
+                nursery.start_soon(forcing.resume)
+                nursery.start_soon(self._records.run)
                 nursery.start_soon(self._data.serve, data.listener)
         finally:
             self._close()

@@ -1,10 +1,12 @@
 """What the door needs of a node."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
 
-from ctlha_trio.pair import OperationKind, Outcome, Plan
+from ctlha_trio.ha import Rehearsal
+from ctlha_trio.pair import OperationKind, Outcome, Plan, Record
 from ctlha_trio.seams import Buffer
 
 
@@ -33,6 +35,16 @@ class DoorNode(Protocol):
 
     async def switchover(self) -> None:
         """Hand the role over. ``FailedError`` with the reason if that did not succeed."""
+
+    def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
+        """Call ``follow`` for each record that the node begins to act on: the one before, it, its revision, and why."""
+
+    def rehearse_switchover(self) -> Rehearsal:
+        """What ``switchover`` would do, of which nothing is done."""
+
+    @property
+    def lineage(self) -> str:
+        """Of the record that the node acts on; empty while it knows none."""
 
     def verify(self) -> int:
         """Begin to compare both copies; its number. ``FailedError`` with the reason if that cannot be."""

@@ -7,8 +7,9 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, RemoteProtocolError
+from ctlha_trio._errors import CtlHaError, DisconnectError, RemoteProtocolError
 from ctlha_trio.door._decisions import DecisionLog
+from ctlha_trio.door._forcing import Forcing
 from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._sockets import is_own_user
@@ -17,11 +18,11 @@ from ctlha_trio.door._streams import PatientReader
 MAX_CONNECTIONS: Final = 8
 """People and monitors that ask at once; each asks and leaves."""
 MAX_LINE_BYTES: Final = 4096
-"""A request names one of a few things, and at most a node and a revision."""
+"""A request names one of a few things, and at most a node, a revision and whether to fence."""
 LINE_S: Final = 3.0
 """From one request to the next over a local socket. Not protocol time."""
 
-_REQUESTS: Final = ("status", "switchover", "verify", "plan-force", "force-primary")
+_REQUESTS: Final = ("status", "plan-switchover", "switchover", "verify", "plan-force", "force-primary")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -31,6 +32,7 @@ class StatusDoor:
 
     _node: DoorNode
     _decisions: DecisionLog
+    _forcing: Forcing
     _connections: int = attrs.field(default=0, init=False)
 
     async def serve(self, listener: trio.SocketListener) -> None:
@@ -68,37 +70,37 @@ class StatusDoor:
             match _request_of(line):
                 case {"request": "status"}:
                     return {"ok": True, "status": jsonable(self._node.status())}
+                case {"request": "plan-switchover"}:
+                    return {"ok": True, "plan": jsonable(self._node.rehearse_switchover())}
                 case {"request": "switchover"}:
-                    await self._node.switchover()
+                    await self._switch_over()
                     return {"ok": True}
                 case {"request": "verify"}:
                     return {"ok": True, "number": self._node.verify()}
                 case {"request": "plan-force", "abandon": str(abandon)}:
-                    return {"ok": True, "plan": jsonable(self._node.plan_force(abandon))}
-                case {"request": "force-primary", "abandon": str(abandon), "revision": int(revision)}:
-                    await self._force_primary(abandon, revision)
+                    plan = jsonable(self._node.plan_force(abandon))
+                    return {"ok": True, "plan": plan | {"fence_command": self._forcing.fence}}
+                case {
+                    "request": "force-primary",
+                    "abandon": str(abandon),
+                    "revision": int(revision),
+                    "fence": bool(fenced),
+                }:
+                    await self._forcing.force(abandon, revision, fenced=fenced)
                     return {"ok": True}
                 case _:
                     return {"ok": False, "error": f"unknown request; there are {', '.join(_REQUESTS)}"}
         except CtlHaError as error:
             return {"ok": False, "error": str(error)}
 
-    async def _force_primary(self, abandon: str, revision: int) -> None:
-        """Force what was shown, between two lines of the log. ``CtlHaError`` with the reason why that is not so."""
-        plan = self._node.plan_force(abandon)
-        if plan.revision != revision:
-            raise FailedError("the record has changed since it was shown")
-        decision = {
-            "decision": "force-primary",
-            "abandon": abandon,
-            "revision": revision,
-            "epoch": plan.before.epoch,
-            "before": plan.before,
-            "after": plan.after,
-        }
+    async def _switch_over(self) -> None:
+        """Between two lines of the log. ``CtlHaError`` with the reason why the role stays."""
+        plan = self._node.rehearse_switchover().plan
+        epoch = 0 if plan.before is None else plan.before.epoch
+        decision = {"decision": "switchover", "revision": plan.revision, "epoch": epoch, "before": plan.before}
         await self._decisions.append(outcome="asked", **decision)
         try:
-            await self._node.force_primary(plan)
+            await self._node.switchover()
         except CtlHaError as error:
             await self._decisions.append(outcome=f"failed: {error}", **decision)
             raise

@@ -7,16 +7,18 @@ from ctlha_trio.ha._config import (
 )
 from ctlha_trio.ha._current import current_node as current_node
 from ctlha_trio.ha._direct_transfers import PendingTransfer as PendingTransfer
+from ctlha_trio.ha._give_back import HOLD_DOWN_S as HOLD_DOWN_S, GiveBackPolicy as GiveBackPolicy
 from ctlha_trio.ha._message_channel import MessageChannel as MessageChannel
 from ctlha_trio.ha._node import Node as Node
 from ctlha_trio.ha._pair_driver import Answer as Answer
+from ctlha_trio.ha._rehearsal import Rehearsal as Rehearsal
 from ctlha_trio.ha._run_node import (
     PAIR_CHANNEL as PAIR_CHANNEL,
     no_components as no_components,
     open_node as open_node,
     run_node as run_node,
 )
-from ctlha_trio.ha._status import Reason as Reason, Status as Status, judge as judge
+from ctlha_trio.ha._status import Note as Note, Reason as Reason, Status as Status, judge as judge
 from ctlha_trio.ha._verification_status import FoundStatus as FoundStatus, VerificationStatus as VerificationStatus
 from ctlha_trio.ha._volume import Volume as Volume
 from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome, Plan as Plan

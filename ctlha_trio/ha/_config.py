@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 
 from ctlha_trio._vocabulary import ctl_ha_channel
+from ctlha_trio.ha._give_back import GiveBackPolicy
 
 
 @attrs.frozen(kw_only=True)
@@ -40,5 +41,7 @@ class NodeConfig:
     """Of the volume."""
     channels: Mapping[ctl_ha_channel, ChannelConfig] = attrs.field(factory=dict)
     """Of consumers; those that are not named have the defaults. Both nodes must agree on the size."""
+    give_back: GiveBackPolicy | None = None
+    """None: only a person moves the role back."""
     notes: tuple[str, ...] = ()
     """What is true of the set-up but no fault, for ``status``."""

@@ -5,12 +5,12 @@ from typing import Final
 
 import attrs
 
+from ctlha_trio.ha._seen_time import seen_after_look
 from ctlha_trio.seams import Clock
 
 DISK_STALL_S: Final = 5.0
 """A disk call that takes longer counts as hung. Virtual disks pause for a second or two and come back;
 initiators give up after 30."""
-DISK_LOOK_S: Final = 0.5
 
 
 @attrs.define(eq=False)
@@ -36,13 +36,11 @@ class DiskWatch:
     async def run(self) -> None:
         """Return once a call hangs."""
         while not self.hangs:
-            looked_s = self._clock.now()
-            await self._clock.sleep_until(looked_s + DISK_LOOK_S)
-            self._look(self._clock.now() - looked_s)
+            self._look(await seen_after_look(self._clock))
 
-    def _look(self, passed_s: float) -> None:
+    def _look(self, seen_s: float) -> None:
         call_s = self._oldest_call_s()
         if call_s is None or call_s != self._call_s:
             self._call_s, self._seen_s = call_s, 0.0
         else:
-            self._seen_s += min(passed_s, DISK_LOOK_S)
+            self._seen_s += seen_s

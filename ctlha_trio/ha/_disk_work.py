@@ -29,9 +29,12 @@ class DiskWork:
     """Writes and reads in tasks of their own, metadata and marks in the order in which they were ordered."""
 
     _store: BlockStore
+    _clock: Clock
     _feed: Callable[[events.Event], None]
     _nursery: trio.Nursery
     _failed: Callable[[StoreError], None]
+    persist_took_s: float | None = attrs.field(default=None, init=False)
+    """Of the latest metadata that became durable."""
     medium: MediumLog = attrs.field(factory=MediumLog, init=False)
     _orders: deque[Callable[[], Awaitable[None]]] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -89,7 +92,9 @@ class DiskWork:
         """Then ``Persisted``."""
 
         async def work() -> None:
+            began_s = self._clock.now()
             await self._store.persist(metadata)
+            self.persist_took_s = self._clock.now() - began_s
             self._feed(events.Persisted(metadata))
 
         self._order(work)
@@ -168,6 +173,8 @@ class ArbiterWork:
     _clock: Clock
     _nursery: trio.Nursery
     _feed: Callable[[events.Event], None]
+    took_s: float | None = attrs.field(default=None, init=False)
+    """Of the latest call that was answered in time."""
     _calls: deque[actions.ReadRecord | actions.Swap] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _given_up: int = attrs.field(default=0, init=False)
@@ -194,10 +201,11 @@ class ArbiterWork:
             await self._clock.sleep_until(self._clock.now() + ARBITER_LIMIT_S)
         if self._given_up >= HANGING_MAX:
             return _unanswered(ordered, SwapOutcome.REFUSED)
-        call = _Call(ordered)
+        call, began_s = _Call(ordered), self._clock.now()
         self._nursery.start_soon(self._ask, call)
         try:
-            await finish_by(self._clock, self._clock.now() + ARBITER_LIMIT_S, call.ended.wait)
+            await finish_by(self._clock, began_s + ARBITER_LIMIT_S, call.ended.wait)
+            self.took_s = self._clock.now() - began_s
         except trio.TooSlowError:
             self._given_up += 1
             call.scope.cancel(reason="the arbiter takes too long")

@@ -1,6 +1,6 @@
 """A running node, as those who use it see it: volume, channels, transfers, status, and its end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import attrs
@@ -13,14 +13,17 @@ from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._consumers import Consumers
 from ctlha_trio.ha._current import entered
 from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
+from ctlha_trio.ha._give_back import GiveBackStand
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._pair_driver import Answer, PairDriver
-from ctlha_trio.ha._status import Reason, Status, TransitionStatus, judge, role_of
+from ctlha_trio.ha._policies import Policies
+from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
+from ctlha_trio.ha._status import Note, Reason, Status, TransitionStatus, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link
-from ctlha_trio.pair import OperationKind, PairState, Plan
+from ctlha_trio.pair import OperationKind, PairState, Plan, Record
 from ctlha_trio.seams import Buffer, Clock
 
 
@@ -34,6 +37,7 @@ class Node:
     _link: Link
     _dma: Dma
     _supervisor: Supervisor
+    _policies: Policies
     _nursery: trio.Nursery
     _clock: Clock
     _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
@@ -60,6 +64,12 @@ class Node:
     def pair(self) -> PairState:
         """The state of the pair core, as a value."""
         return self._driver.state
+
+    @property
+    def lineage(self) -> str:
+        """Of the record that this node acts on; empty while it knows none."""
+        record = self._driver.state.record
+        return "" if record is None else record.lineage
 
     def current(self) -> AbstractContextManager[None]:
         """In ``with node.current():`` the header's functions mean this node, in tasks that are started there too."""
@@ -134,6 +144,7 @@ class Node:
         for is_so, reason in (
             (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.failed, Reason.COMPONENT_FAILED),
+            (self._admission_waits, Reason.LINK_FLAPS),
             (self._driver.medium.has_damage, Reason.MEDIUM_ERROR),
             (self._driver.medium.is_failing, Reason.DISK_FAILING),
             (state.verification and state.verification.differing_bytes, Reason.COPIES_DIFFER),
@@ -144,7 +155,7 @@ class Node:
         return Status(
             verdict=verdict,
             reasons=tuple(reason.value for reason in reasons),
-            notes=self.config.notes,
+            notes=(*self.config.notes, *(note.value for note in self._notes())),
             node=self.config.node,
             role=role_of(state),
             state=str(self._supervisor.state.name),
@@ -152,15 +163,46 @@ class Node:
             link=self._link.state,
             arbiter="online" if state.arbiter_answers else "unknown",
             resync_bytes_left=self._driver.resync_bytes_left,
+            flaps=self._policies.flaps,
+            loop_late_s=self._policies.loop.late_s,
+            give_back_in_s=self._policies.give_back_in_s,
             repaired_blocks=self._driver.medium.repaired,
             damaged_bytes=self._driver.medium.damaged_bytes,
             verification=self._driver.verifications.status(),
             transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
         )
 
+    @property
+    def _admission_waits(self) -> bool:
+        state = self._driver.state
+        return state.admission_held and state.resync is not None
+
+    def _notes(self) -> Iterator[Note]:
+        if self._policies.link_flaps and not self._admission_waits:
+            yield Note.LINK_FLAPS
+        if self._policies.loop.stalled:
+            yield Note.LOOP_STALLED
+        if self._policies.give_back is not GiveBackStand.NOTHING_TO_DO:
+            yield Note(self._policies.give_back.value)
+
+    def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
+        """Call ``follow`` for each record that this node begins to act on from now on; it must neither wait nor raise.
+
+        It is given the record before, None at first, the record, its revision, and why. Not a checkpoint.
+        """
+
+        def tell(before: Record | None, after: Record) -> None:
+            follow(before, after, self._driver.state.revision, self._driver.state.why)
+
+        self._driver.record_followers.append(tell)
+
     async def switchover(self) -> None:
-        """Make the peer primary. ``FailedError`` with the reason if that did not come about. A checkpoint."""
-        await self._driver.hand_over()
+        """Make the peer primary. ``FailedError`` with the reasons if that did not come about. A checkpoint."""
+        await self._driver.roles.hand_over()
+
+    def rehearse_switchover(self) -> Rehearsal:
+        """What ``switchover`` would do now, of which nothing is done. Not a checkpoint."""
+        return rehearse_switchover(self._driver, self._link)
 
     def verify(self) -> int:
         """Begin to compare both copies while they are in use; its number. How it goes is in ``status``.
@@ -175,16 +217,17 @@ class Node:
 
         ``InvalidError`` if ``abandon`` is not the other node, ``FailedError`` with the reason why it cannot be forced.
         """
-        return self._driver.plan_force(abandon)
+        return self._driver.roles.plan_force(abandon)
 
     async def force_primary(self, plan: Plan) -> None:
         """Make this node the only one that counts, and its copy the volume. Returns once the arbiter has taken it.
 
-        Only for whoever knows that the other node is powered off: what it acknowledged, and this copy does not hold, is
-        lost, and so is all that it acknowledges until it finds out. ``FailedError`` with the reason if it did not come
-        about, as when the record is not the plan's any more. A checkpoint. Cancelled: it may come about all the same.
+        Only for whoever knows that the other node is powered off, or has had it fenced and says so with
+        ``plan.fenced(evidence)``: what it acknowledged, and this copy does not hold, is lost, and so is all that it
+        acknowledges until it finds out. ``FailedError`` with the reason if it did not come about, as when the record is
+        not the plan's any more. A checkpoint. Cancelled: it may come about all the same.
         """
-        await self._driver.force(plan)
+        await self._driver.roles.force(plan)
 
     def stop(self, reason: str) -> None:
         """Ask the node to say goodbye and end. Legal anywhere, returns at once; the first reason counts."""
@@ -198,6 +241,7 @@ class Node:
             self._consumers.start()
             await self._supervisor.init()
             self._driver.start()
+            self._policies.start(self._nursery, lambda: self.status().verdict == "protected")
             await self._take_part(task_status)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from typing import Final, assert_never
@@ -11,13 +12,14 @@ import trio
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
-from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
+from ctlha_trio.ha._disk_watch import DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._peer_reads import PeerReads
-from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.ha._role_requests import RoleRequests
+from ctlha_trio.ha._seen_time import LOOK_S
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
@@ -29,14 +31,13 @@ from ctlha_trio.pair import (
     Operation,
     Outcome,
     PairState,
-    Plan,
     Pushed,
+    Record,
     Spoken,
     accepts,
     actions,
     events,
     messages,
-    plan_force,
     step_pair,
 )
 from ctlha_trio.seams import Seams
@@ -44,8 +45,6 @@ from ctlha_trio.store import BlockStore, condemn_copy
 
 TRANSITIONS_KEPT: Final = 64
 """Changes of phase kept for ``status``: a failover and a return have about ten."""
-LINEAGE_BYTES: Final = 16
-"""No two lines have ever the same id."""
 CLEAN_END_LIMIT_S: Final = 1.0
 """For two writes and flushes; without them the next start has extents to recover, and nothing else is lost."""
 
@@ -106,8 +105,11 @@ class PairDriver:
     _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """Data of a message that the core is being told of, by sequence."""
     _announced: int = attrs.field(default=0, init=False)
-    _handover: PersonRequest = attrs.field(init=False)
-    _force: PersonRequest = attrs.field(init=False)
+    on_session: Callable[[int], None] = attrs.field(default=lambda _: None, init=False)
+    """Told of each session that begins, with the peer's incarnation."""
+    record_followers: list[Callable[[Record | None, Record], None]] = attrs.field(factory=list, init=False)
+    """Told of each record that this node begins to act on, with the one before."""
+    roles: RoleRequests = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
     transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
@@ -118,12 +120,11 @@ class PairDriver:
     def __attrs_post_init__(self) -> None:
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
-        self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
+        self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._is_under_way)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
-        self._handover = PersonRequest("handover", self.feed)
-        self._force = PersonRequest("forced change", self.feed)
+        self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy)
         self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
 
@@ -171,17 +172,15 @@ class PairDriver:
         await request.ended.wait()
         return Answer(request.outcome, request.data if request.outcome is Outcome.DONE else b"")
 
-    async def hand_over(self) -> None:
-        """Make the peer primary. ``FailedError`` with the reason if that did not come about."""
-        await self._handover.ask(events.HandoverAsked())
+    @property
+    def persist_took_s(self) -> float | None:
+        """How long the latest change of metadata took to be durable; None before the first."""
+        return self._disk.persist_took_s
 
-    def plan_force(self, abandon: str) -> Plan:
-        """What ``force`` would change. ``InvalidError`` or ``FailedError`` with the reason why it cannot be."""
-        return plan_force(self.state, abandon, self._seams.entropy(LINEAGE_BYTES).hex())
-
-    async def force(self, plan: Plan) -> None:
-        """Make this node the only one that counts. ``FailedError`` with the reason if that did not come about."""
-        await self._force.ask(events.ForceAsked(self.state.peer, plan.after.lineage, plan.revision))
+    @property
+    def arbiter_took_s(self) -> float | None:
+        """How long the latest call that was answered took; None before the first."""
+        return self._arbiter.took_s
 
     def feed(self, event: events.Event) -> None:
         """Give the core an event and carry out its orders, then those of events that came meanwhile."""
@@ -191,7 +190,11 @@ class PairDriver:
         self._stepping = True
         try:
             while self._pending:
+                before = self.state.record
                 self.state, ordered = step_pair(self.state, self._pending.popleft())
+                if self.state.record is not None and self.state.record is not before:
+                    for follow in self.record_followers:
+                        follow(before, self.state.record)
                 self._announce()
                 for action in ordered:
                     self._carry_out(action)
@@ -205,6 +208,7 @@ class PairDriver:
         self._outbox.begin(session)
         self._grant()
         self.feed(events.SessionUp(peer_incarnation))
+        self.on_session(peer_incarnation)
 
     def session_ended(self, loss: events.Loss) -> None:
         """Forget what belonged to the session and tell the core."""
@@ -293,9 +297,9 @@ class PairDriver:
                 self.changed.unpark_all()
                 _LOG.info("%s, epoch %d", _describe(action), action.epoch)
             case actions.HandoverEnded():
-                self._handover.end(action.problem)
+                self.roles.handover.end(action.problem)
             case actions.ForceEnded():
-                self._force.end(action.problem)
+                self.roles.forcing.end(action.problem)
             case actions.ReportMediumError():
                 if self._disk.medium.add_damaged(action.offset, action.size):
                     _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
@@ -372,7 +376,7 @@ class PairDriver:
         self._store.close()
         clock = self._seams.clock
         while not await condemn_copy(self._seams.disk, self._volume_path, metadata):
-            await clock.sleep_until(clock.now() + DISK_LOOK_S)
+            await clock.sleep_until(clock.now() + LOOK_S)
         _LOG.error("the copy on the failed disk is marked as dead")
 
     async def _say_farewell(self, reason: str) -> None:

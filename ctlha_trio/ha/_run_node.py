@@ -12,8 +12,10 @@ from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._disk_watch import DISK_STALL_S
+from ctlha_trio.ha._fault_log import FaultLog
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
+from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link, LinkConfig
@@ -26,9 +28,8 @@ PAIR_CHANNEL: Final = 0x80
 
 _FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
 """Phases of a node that has written nothing, as long as it has had no session yet."""
-_MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource", "size"})
-
 _LOG: Final = logging.getLogger(__name__)
+_MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource", "size"})
 
 
 def no_components(_: Node) -> Sequence[ctl_ha_component]:
@@ -66,8 +67,10 @@ async def run_node(
                 marked_from=store.marked_from,
             )
 
+            fault_log = FaultLog(seams.clock)
+
             def report(error: CtlHaError) -> None:
-                _LOG.warning("link: %s", error)
+                fault_log.report(error, session=driver.state.sessions)
                 if _is_misconfiguration(error) and _is_fresh(driver.state):
                     failures.append(error)
                     nursery.cancel_scope.cancel(reason="the configuration is wrong")
@@ -79,7 +82,8 @@ async def run_node(
             volume = Volume(config.size_bytes, driver, state.incarnation)
             supervised: list[ctl_ha_component] = [volume.component()]
             supervisor = Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed)
-            node = Node(config, volume, driver, link, dma, supervisor, nursery, seams.clock)
+            policies = Policies(seams.clock, driver, config.give_back)
+            node = Node(config, volume, driver, link, dma, supervisor, policies, nursery, seams.clock)
             # Only when its tasks have ended: a handler's clean-up is still this node's.
             at_end.callback(node.close)
             with node.current():

@@ -30,10 +30,23 @@ class Reason(Enum):
     LEAVING = "leaving"
     HANDLER_FAILED = "handler-failed"
     COMPONENT_FAILED = "component-failed"
+    LINK_FLAPS = "link-flaps"
+    """The peer could be a member, but the link is not trusted yet."""
     RESYNC_BLOCKED = "resync-blocked"
     MEDIUM_ERROR = "medium-error"
     DISK_FAILING = "disk-failing"
     COPIES_DIFFER = "copies-differ"
+
+
+class Note(Enum):
+    """What is true and worth knowing, and no fault. Closed; the set-up may add ``SHARED_FAILURE_DOMAIN``."""
+
+    SHARED_FAILURE_DOMAIN = "shared-failure-domain"
+    """The arbiter dies with one of the nodes."""
+    LINK_FLAPS = "link-flaps"
+    LOOP_STALLED = "loop-stalled"
+    GIVE_BACK_WAITS = "give-back-waits"
+    GIVE_BACK_BACKED_OFF = "give-back-backed-off"
 
 
 Role = Literal["primary", "secondary", "outdated", "none"]
@@ -83,6 +96,12 @@ class Status:
     """Met since, damaged on every copy that counts, and not written anew."""
     verification: VerificationStatus | None
     """The latest that was asked for at this node since it started."""
+    flaps: int
+    """How often the session was lost and resumed in the last five minutes."""
+    loop_late_s: float
+    """The most by which the node's event loop ran late in the last minute, in seconds."""
+    give_back_in_s: float | None
+    """Seconds until the role goes back to the preferred node if all stays well; None if nothing is to go back."""
     transitions: tuple[TransitionStatus, ...]
     """The latest, oldest first."""
 

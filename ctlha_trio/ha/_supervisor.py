@@ -11,12 +11,13 @@ import trio
 from ctlha_trio._errors import ComponentError
 from ctlha_trio._vocabulary import ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha import _lifecycle as lifecycle
-from ctlha_trio.link import finish_by
+from ctlha_trio.ha._seen_time import finish_in_seen_time
 from ctlha_trio.pair import Phase
 from ctlha_trio.seams import Clock
 
 STEP_LIMIT_S: Final = 10.0
-"""For each step of each component. One that takes longer holds up a failover that clients are waiting for."""
+"""For each step of each component, of the time that this process has seen pass: a machine that was suspended takes none
+of it. A step that takes longer holds up a failover that clients are waiting for."""
 
 _STATES: Final = {
     Phase.ALONE: lifecycle.SINGLE,
@@ -99,6 +100,6 @@ class Supervisor:
 
     async def _limited(self, component: ctl_ha_component, step: str, call: Callable[[], Awaitable[Result]]) -> Result:
         try:
-            return await finish_by(self._clock, self._clock.now() + STEP_LIMIT_S, call)
+            return await finish_in_seen_time(self._clock, STEP_LIMIT_S, call)
         except trio.TooSlowError as error:
             raise ComponentError(f"{component.name}: {step} took more than {STEP_LIMIT_S:.0f} s") from error

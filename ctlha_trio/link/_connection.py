@@ -40,6 +40,7 @@ class Connection:
     placement: Placement | None
     peer_incarnation: int
     peer_revision: int
+    same_version: bool
     on_end: Callable[[], None]
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -75,6 +76,7 @@ class Connection:
             peer_incarnation=self.peer_incarnation,
             peer_epoch=self.core.peer_epoch,
             peer_revision=self.peer_revision,
+            same_version=self.same_version,
             address=self.stream.description,
         )
 

@@ -220,6 +220,7 @@ class Link:
             placement=self._placement,
             peer_incarnation=agreed.peer.incarnation,
             peer_revision=known.revision,
+            same_version=agreed.peer.speaks_own_versions,
             on_end=self._forget_session,
         )
         self._connection = connection

@@ -15,9 +15,18 @@ from ctlha_trio.pair._codec import (
 )
 from ctlha_trio.pair._core import RECORD_POLL_S as RECORD_POLL_S, boot as boot, step_pair as step_pair
 from ctlha_trio.pair._force import Plan as Plan, plan_force as plan_force
+from ctlha_trio.pair._handover import HANDOVER_LIMIT_S as HANDOVER_LIMIT_S
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
 from ctlha_trio.pair._operation import Operation as Operation, OperationKind as OperationKind, Outcome as Outcome
 from ctlha_trio.pair._phase import TRANSITIONS as TRANSITIONS, Phase as Phase
+from ctlha_trio.pair._plan import (
+    HandoverPlan as HandoverPlan,
+    Obstacle as Obstacle,
+    PlannedStep as PlannedStep,
+    can_hand_over as can_hand_over,
+    handover_obstacles as handover_obstacles,
+    plan_handover as plan_handover,
+)
 from ctlha_trio.pair._range import Range as Range, overlap as overlap
 from ctlha_trio.pair._record import (
     ANCESTORS_MAX as ANCESTORS_MAX,

@@ -80,7 +80,7 @@ def copy_on(step: Step) -> None:
         # Not for each place that is free: a search is for several.
         if 2 * len(copies) <= COPIES_AT_ONCE and 2 * sum(copies) <= COPY_BYTES_AT_ONCE:
             _search(step, resync)
-    elif not copies and not resync.paused and not resync.left_out:
+    elif not copies and not resync.paused and not resync.left_out and not state.admission_held:
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
 
 

@@ -122,6 +122,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
             _persisted(step, event.metadata)
         case ev.StoreFailed():
             membership.store_failed(step)
+        case ev.AdmissionHeld():
+            step.change(admission_held=event.held)
         case ev.HandoverAsked():
             handover.asked(step)
         case ev.VerifyAsked():

@@ -30,8 +30,12 @@ class Plan:
     copy_epoch: int
     """When this node's copy last counted: what was acknowledged later is not on it."""
 
+    def fenced(self, evidence: str) -> "Plan":
+        """The same change of the record, which says that the other node was fenced."""
+        return attrs.evolve(self, after=attrs.evolve(self.after, fence="confirmed", evidence=evidence))
 
-def plan_force(state: PairState, abandon: NodeId, lineage: str) -> Plan:
+
+def plan_force(state: PairState, abandon: NodeId, lineage: str, evidence: str = "") -> Plan:
     """What ``ForceAsked`` would propose now. ``InvalidError`` or ``FailedError`` with the reason why it cannot be."""
     record = state.record
     if abandon != state.peer:
@@ -43,14 +47,14 @@ def plan_force(state: PairState, abandon: NodeId, lineage: str) -> Plan:
     copy = (state.persisting or state.metadata).copy
     if copy not in _WHOLE:
         raise FailedError(f"the copy of node {state.me} is {copy.value}: it holds no state that the volume ever had")
-    after = record.fork(primary=state.me, lineage=lineage, proposal=state.next_proposal)
+    after = record.fork(primary=state.me, lineage=lineage, proposal=state.next_proposal, evidence=evidence)
     return Plan(before=record, revision=state.revision, after=after, copy_epoch=state.metadata.epoch)
 
 
 def asked(step: Step, event: ev.ForceAsked) -> None:
     """Propose it, if the record still is the one that the person has seen."""
     try:
-        plan = plan_force(step.state, event.abandon, event.lineage)
+        plan = plan_force(step.state, event.abandon, event.lineage, event.evidence)
         if plan.revision != event.revision:
             raise FailedError("the record has changed since it was shown")
     except CtlHaError as error:

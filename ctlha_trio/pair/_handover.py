@@ -10,6 +10,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Outcome
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._plan import can_hand_over
 from ctlha_trio.pair._state import Stage
 from ctlha_trio.pair._step import Step
 
@@ -23,8 +24,7 @@ HANDOVER_LIMIT_S = 5.0
 def asked(step: Step) -> None:
     """Hold new operations and drain."""
     state = step.state
-    peer = state.standing
-    if state.phase is not Phase.MIRRORING or peer is None or peer.phase is not Phase.FOLLOWING:
+    if not can_hand_over(state):
         step.do(act.HandoverEnded("this node is not the primary of two members in sync"))
         return
     step.change(handover_attempt=state.handover_attempt + 1)

@@ -59,13 +59,24 @@ class Record:
     """Fields of a later version, name and JSON text, handed on untouched."""
 
     def succeed(self, *, primary: NodeId, members: tuple[NodeId, ...], proposal: str) -> "Record":
-        """The next record of the same line."""
+        """The next record of the same line. A node that was fenced and is a member again is fenced no more."""
+        alone = len(members) == 1
         return attrs.evolve(
-            self, epoch=self.epoch + 1, primary=primary, members=tuple(sorted(members)), proposal=proposal
+            self,
+            epoch=self.epoch + 1,
+            primary=primary,
+            members=tuple(sorted(members)),
+            proposal=proposal,
+            fence=self.fence if alone else "none",
+            evidence=self.evidence if alone else "",
         )
 
-    def fork(self, *, primary: NodeId, lineage: str, proposal: str) -> "Record":
-        """The first record of a new line: a person says that this node's copy, and no other, is the volume."""
+    def fork(self, *, primary: NodeId, lineage: str, proposal: str, evidence: str = "") -> "Record":
+        """The first record of a new line: a person says that this node's copy, and no other, is the volume.
+
+        ``evidence``: that the other node was fenced; empty if a person says that it is off.
+        """
         successor = self.succeed(primary=primary, members=(primary,), proposal=proposal)
         ancestors = (*self.ancestors, self.lineage)[-ANCESTORS_MAX:]
-        return attrs.evolve(successor, lineage=lineage, ancestors=ancestors)
+        fence: Fence = "confirmed" if evidence else "none"
+        return attrs.evolve(successor, lineage=lineage, ancestors=ancestors, fence=fence, evidence=evidence)

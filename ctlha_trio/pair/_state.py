@@ -199,6 +199,8 @@ class PairState:
     probe_sent: int = 0
     probe_back: int = 0
     resync: Resync | None = None
+    admission_held: bool = False
+    """The supervisor does not trust the link for now: the peer is brought up to date, and no member yet."""
     told_ranges: tuple[Range, ...] = ()
     """Where the returning peer's copy may differ by its own doing."""
     base_epoch: int = 0

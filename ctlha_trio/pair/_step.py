@@ -47,6 +47,7 @@ class Changes(TypedDict, total=False):
     probe_sent: int
     probe_back: int
     resync: Resync | None
+    admission_held: bool
     told_ranges: tuple[Range, ...]
     base_epoch: int
     verification: Verification | None

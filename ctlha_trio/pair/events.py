@@ -159,6 +159,13 @@ class StoreFailed:
 
 
 @attrs.frozen
+class AdmissionHeld:
+    """The supervisor wants a peer that returns to become no member yet, or (not ``held``) lets it."""
+
+    held: bool
+
+
+@attrs.frozen
 class HandoverAsked:
     """An operator, or the policy, wants the peer to be primary."""
 
@@ -170,13 +177,15 @@ class VerifyAsked:
 
 @attrs.frozen
 class ForceAsked:
-    """A person says that the other node is powered off, and wants this one to be the only one that counts."""
+    """A person knows that the other node is off or fenced, and wants this one to be the only one that counts."""
 
     abandon: NodeId
     lineage: str
     """Random: of the line that begins."""
     revision: int
     """Of the record that the person has seen."""
+    evidence: str = ""
+    """That the other node was fenced, where that takes the place of what the person says."""
 
 
 @attrs.frozen
@@ -203,6 +212,7 @@ Event = (
     | DirtyFound
     | Persisted
     | StoreFailed
+    | AdmissionHeld
     | HandoverAsked
     | VerifyAsked
     | ForceAsked

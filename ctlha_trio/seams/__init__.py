@@ -8,6 +8,7 @@ from ctlha_trio.seams._address import (
 )
 from ctlha_trio.seams._buffers import byte_view as byte_view
 from ctlha_trio.seams._clock import TrioClock as TrioClock
+from ctlha_trio.seams._command_fencer import CommandFencer as CommandFencer
 from ctlha_trio.seams._identity import (
     Pin as Pin,
     describe_key as describe_key,
@@ -31,6 +32,9 @@ from ctlha_trio.seams._types import (
     Disk as Disk,
     DiskFile as DiskFile,
     Entropy as Entropy,
+    FenceAnswer as FenceAnswer,
+    FenceOutcome as FenceOutcome,
+    Fencer as Fencer,
     Listener as Listener,
     Seams as Seams,
     Stream as Stream,

@@ -5,6 +5,7 @@ timeouts for protocol time, and never open files or sockets by themselves.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
 from typing import Protocol
 
 import attrs
@@ -134,6 +135,39 @@ class Arbiter(Protocol):
 
     async def cas(self, expected_revision: int, record: Record) -> SwapAnswer:
         """Replace the record if its revision still is ``expected_revision``. Never raises for a failing engine."""
+
+
+class FenceOutcome(Enum):
+    """What is known of a node that was to be fenced. Only CONFIRMED counts."""
+
+    CONFIRMED = "confirmed"
+    """It cannot write any more, and the evidence says how that is known."""
+    REFUSED = "refused"
+    """It was not fenced."""
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class FenceAnswer:
+    """The outcome, and what it rests on, in one line."""
+
+    outcome: FenceOutcome
+    evidence: str
+
+
+class Fencer(Protocol):
+    """Keeps another node from writing, by means that do not need that node: mostly its power."""
+
+    @property
+    def description(self) -> str:
+        """What would be done, for people."""
+
+    async def fence(self, node: str, resource: str, epoch: int) -> FenceAnswer:
+        """Fence ``node`` so that ``epoch`` of ``resource`` can begin without it. Never raises for one that fails.
+
+        Idempotent: asked again for the same, as after a crash of whoever asked, it answers CONFIRMED if the node is
+        fenced already. A checkpoint. Cancelled: it was done or not.
+        """
 
 
 @attrs.frozen(kw_only=True)

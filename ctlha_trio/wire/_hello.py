@@ -58,6 +58,11 @@ class Hello:
     version_min: int = PROTOCOL_VERSION_MIN
     version_max: int = PROTOCOL_VERSION_MAX
 
+    @property
+    def speaks_own_versions(self) -> bool:
+        """Whether these are exactly the versions that this side speaks."""
+        return (self.version_min, self.version_max) == (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX)
+
     def resource(self, name: str) -> ResourceState | None:
         """What the node said of that resource."""
         return next((state for state in self.resources if state.name == name), None)

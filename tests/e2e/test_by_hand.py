@@ -88,7 +88,12 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     first = await pair.primary()
     refused = await run_ctlha("switchover", pair.config(OTHER[first]))
     assert (refused.code, refused.out) == (1, "")
-    assert len(refused.err.splitlines()) == 1
+    assert refused.err == "the role stays here: not-primary\n"
+    foretold = await run_ctlha("switchover", pair.config(OTHER[first]), "--dry-run")
+    assert (foretold.code, foretold.out.splitlines()[0]) == (1, "would be refused: not-primary")
+    foretold = await run_ctlha("switchover", pair.config(first), "--dry-run")
+    assert (foretold.code, foretold.out.splitlines()[0]) == (0, "would be accepted"), foretold.err
+    await pair.wait_for(first, role="primary", verdict="protected")
     done = await run_ctlha("switchover", pair.config(first))
     assert done.code == 0, done.err
     await pair.wait_for(OTHER[first], role="primary", verdict="protected")
@@ -304,9 +309,13 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     assert forced.code == 0, forced.err
     status = await pair.wait_for(behind, verdict="degraded", role="primary")
     await write_and_read(pair, behind, 3, {1: FORKED}, {0: OLD, 1: FORKED})
-    lines = [json.loads(line) for line in (pair.folder / behind / DECISIONS_FILE).read_text().splitlines()]
+    logged = [json.loads(line) for line in (pair.folder / behind / DECISIONS_FILE).read_text().splitlines()]
+    lines = [line for line in logged if line["decision"] == "force-primary"]
     assert [line["outcome"] for line in lines] == ["asked", "done"]
     assert lines[1]["after"]["epoch"] == status["epoch"]
+    epochs = [line["epoch"] for line in logged if line["decision"] != "force-primary"]
+    assert epochs == sorted(epochs)
+    assert {"found", "force"} <= {line["decision"] for line in logged}
     await pair.start(lost)
     await pair.wait_protected()
     assert await pair.primary() == behind

@@ -3,8 +3,9 @@
 import pytest
 import trio
 
+from ctlha_trio.ha._flaps import QUIET_MAX_S
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, POLL_S, HandPair
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, POLL_S, START_S, HandPair
 from ctlha_trio.testing._processes.networked_pair import Site
 from ctlha_trio.testing._processes.node_networks import BOTH_DIRECTIONS, Direction
 from ctlha_trio.testing._processes.outside_clients import outside_clients
@@ -77,6 +78,8 @@ async def test_the_wire_between_the_nodes_flaps(networked: HandPair, site: Site)
             await site.networks.reset("b", "a")
             await CLOCK.sleep_until(CLOCK.now() + flap_s / 4)
             await site.networks.heal()
-        await pair.wait_protected()
+        await clients.wait_served()
+        for node in NODES:
+            await pair.wait_for(node, verdict="protected", within_s=QUIET_MAX_S + START_S)
         await clients.wait_served()
     await clients.compare_copies()

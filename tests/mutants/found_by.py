@@ -8,6 +8,7 @@ ONE_WRITE = "two writes of a block at once"
 OVERWRITTEN = "overwritten before it is persisted"
 CONVERGENCE = "the pair does not come together"
 FORCED = "forced on a record that nobody was shown"
+FENCED = "a member passes for fenced"
 CORE = "an order that cannot be"
 """The core itself finds that it was asked for what the protocol does not know."""
 
@@ -16,6 +17,7 @@ _SAID = (
     (r".* writes a block twice at once", ONE_WRITE),
     (r".* is overwritten before it has persisted", OVERWRITTEN),
     (r".* is forced on a record that nobody was shown", FORCED),
+    (FENCED, FENCED),
     (r"the pair did not come together|nothing can happen any more", CONVERGENCE),
     (r".*(LocalProtocolError|KeyError|AttributeError)\(", CORE),
 )
@@ -82,6 +84,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "serves_what_was_forced_before_it_is_persisted": {I6},
     "an_abandoned_copy_believes_itself": {I4},
     "stops_at_a_line_that_it_was_forced_to": {I15},
+    "calls_a_node_fenced_that_is_back": {FENCED},
     "accepts_an_arbiter_that_went_back": {I6},
     # What it serves is old; or the record that it reads at last contradicts what it has persisted.
     "serves_by_its_own_disk_while_the_arbiter_is_silent": {I1, I2, I3, I15},

@@ -568,7 +568,7 @@ def trusts_a_failed_copy(patch: Patch) -> None:
 
 @mutant("force_primary", "crash")
 def forces_within_the_line(patch: Patch) -> None:
-    def fork(self: Record, *, primary: str, lineage: str, proposal: str) -> Record:
+    def fork(self: Record, *, primary: str, lineage: str, proposal: str, evidence: str = "") -> Record:
         return self.succeed(primary=primary, members=(primary,), proposal=proposal)
 
     patch.setattr(Record, "fork", fork)
@@ -578,8 +578,8 @@ def forces_within_the_line(patch: Patch) -> None:
 def forces_a_node_that_hears_the_other(patch: Patch) -> None:
     plain = force.plan_force
 
-    def plan_force(state: PairState, abandon: str, lineage: str) -> Plan:
-        return plain(attrs.evolve(state, session=0), abandon, lineage)
+    def plan_force(state: PairState, abandon: str, lineage: str, evidence: str = "") -> Plan:
+        return plain(attrs.evolve(state, session=0), abandon, lineage, evidence)
 
     patch.setattr(force, "plan_force", plan_force)
 
@@ -634,6 +634,17 @@ def an_abandoned_copy_believes_itself(patch: Patch) -> None:
 @mutant("force_primary", "crash")
 def stops_at_a_line_that_it_was_forced_to(patch: Patch) -> None:
     patch.setattr(membership, "_was_forced", lambda *_: False)
+
+
+@mutant("force_primary", "crash")
+def calls_a_node_fenced_that_is_back(patch: Patch) -> None:
+    plain = Record.succeed
+
+    def succeed(self: Record, *, primary: str, members: tuple[str, ...], proposal: str) -> Record:
+        successor = plain(self, primary=primary, members=members, proposal=proposal)
+        return attrs.evolve(successor, fence=self.fence, evidence=self.evidence)
+
+    patch.setattr(Record, "succeed", succeed)
 
 
 # The arbiter, clocks, and sessions of before.

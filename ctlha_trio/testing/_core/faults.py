@@ -331,12 +331,13 @@ def verify(pair: SimulatedPair) -> bool:
 
 @_fault(40)
 def force_primary(pair: SimulatedPair) -> bool:
-    """An operator wants a node that does not serve to serve, and says that the other one is powered off."""
+    """An operator wants a node that does not serve to serve, and says, or has evidence, that the other one is off."""
     node = _some(pair, lambda each: _runs(each) and may_be_forced(pair, each))
     if node is None or node.state is None:
         return False
     before, lineage = node.state, f"{pair.random.getrandbits(64):016x}"
-    pair.feed(node, ev.ForceAsked(node.peer, lineage, before.revision))
+    evidence = "outlet 7 is off" if before.revision % 2 else ""
+    pair.feed(node, ev.ForceAsked(node.peer, lineage, before.revision, evidence))
     if before.forcing or not node.state.forcing:
         return False
     pair.invariants.shown[node.name] = before.revision

@@ -149,6 +149,7 @@ class Invariants:
         if record.primary not in before.members and record.lineage == before.lineage:
             raise AssertionError(f"I4: {record.primary}, no member, is made primary of the same line")
         self.check_members()
+        _demand(record.fence == "none" or len(record.members) == 1, f"a member passes for fenced: {record}")
         if len(before.members) < len(record.members):
             copies = [node.blocks for node in self.nodes.values()]
             _demand(copies[0] == copies[1], f"I7: a resync has ended and the copies differ: {copies}")

@@ -5,8 +5,10 @@ import pytest
 from ctlha_trio import ChannelConfig
 from ctlha_trio._errors import ConfigError
 from ctlha_trio.arbiter import EtcdAccess
-from ctlha_trio.cli._config import EtcdTable, PathText, SqliteTable, load_config
+from ctlha_trio.cli._config import EtcdTable, SqliteTable, load_config
+from ctlha_trio.cli._config_values import PathText
 from ctlha_trio.ctl_ha import CTL_HA_CHAN_CTL, CTL_HA_CHAN_ZFS
+from ctlha_trio.ha import GiveBackPolicy
 from ctlha_trio.seams import describe_key, is_loopback, load_key, make_key
 
 
@@ -141,6 +143,98 @@ size_bytes = true
         "volume.size_bytes",
         "arbiter",
     }
+
+
+def test_faults_of_values_and_of_values_together_are_named_at_once(tmp_path: Path, good: str) -> None:
+    """One value that cannot be read hides no contradiction between the others, not even in its own table."""
+    text = good.replace('node = "a"', 'node = "b"', 1).replace('"127.0.0.1:7900"', '"192.0.2.1:7900"')
+    text = text.replace('key = "node.key"', "key = 5").replace("size_bytes = 65536", "size_bytes = 1")
+    text += """\
+[channels.ctl]
+slots = 0
+[channels.zfs]
+message_size_bytes = "x"
+[policy]
+preferred = "c"
+hold_down_s = 0
+[fence]
+command = ["fence"]
+"""
+    assert sorted(fault.partition(": ")[0] for fault in faults_of(tmp_path, text)) == [
+        "channels.ctl",
+        "channels.zfs.message_size_bytes",
+        "fence.command",
+        "link.key",
+        "link.listen",
+        "peer.node",
+        "policy.hold_down_s",
+        "policy.preferred",
+        "volume.size_bytes",
+    ]
+
+
+@pytest.mark.parametrize("missing", ["cluster", "node", "resource"])
+def test_what_is_missing_hides_no_contradiction(tmp_path: Path, good: str, missing: str) -> None:
+    text = "\n".join(line for line in good.splitlines() if not line.startswith(f"{missing} ="))
+    text = text.replace("127.0.0.1:7900", "192.0.2.1:7900")
+    keys = {fault.partition(": ")[0] for fault in faults_of(tmp_path, text)}
+    assert keys >= {missing, "link.listen"}
+
+
+@pytest.mark.parametrize("table", ["link", "peer", "volume", "arbiter", "channels", "policy", "fence"])
+def test_what_is_no_table_is_told(tmp_path: Path, good: str, table: str) -> None:
+    lines, kept = [], True
+    for line in good.splitlines():
+        kept = not line.startswith(f"[{table}]") if line.startswith("[") else kept
+        lines += [line] if kept else []
+    faults = faults_of(tmp_path, f"{table} = 5\n" + "\n".join(lines))
+    assert any(fault.startswith(table) for fault in faults)
+
+
+def test_a_policy_and_a_fence(tmp_path: Path, good: str) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(good)
+    assert load_config(file).give_back is None
+    assert load_config(file).content.fence is None
+    tables = """\
+[policy]
+give_back = "automatic"
+preferred = "a"
+hold_down_s = 90
+[fence]
+command = ["/usr/sbin/fence", "--off"]
+timeout_s = 40
+"""
+    file.write_text(good + tables)
+    loaded = load_config(file)
+    assert loaded.give_back == GiveBackPolicy(preferred="a", hold_down_s=90.0)
+    assert loaded.content.fence is not None
+    assert (loaded.content.fence.command, loaded.content.fence.timeout_s) == (("/usr/sbin/fence", "--off"), 40)
+    file.write_text(good + tables.replace("automatic", "manual"))
+    assert load_config(file).give_back is None, "the preferred node alone moves nothing"
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ('[policy]\ngive_back = "automatic"', "policy.preferred: is missing"),
+        ('[policy]\ngive_back = "always"', "policy.give_back: must be one of manual, automatic"),
+        ("[policy]\ngive_back = true", "policy.give_back: must be one of manual, automatic"),
+        ('[policy]\npreferred = "c"', "policy.preferred: is 'c', which is neither 'a' nor 'b'"),
+        ("[policy]\nhold_down_s = 0", "policy.hold_down_s: must be 1 to 86400 seconds"),
+        ("[policy]\nhold_down_s = 86401", "policy.hold_down_s: must be 1 to 86400 seconds"),
+        ("[policy]\nhold_down_s = 1.5", "policy.hold_down_s: must be a whole number"),
+        ("[fence]", "fence.command: is missing"),
+        ("[fence]\ncommand = []", "fence.command: must be a list"),
+        ('[fence]\ncommand = "/bin/fence --off"', "fence.command: must be a list"),
+        ('[fence]\ncommand = ["fence"]', "fence.command: must begin with the whole path"),
+        ('[fence]\ncommand = ["/bin/fence", 5]', "fence.command: must be text"),
+        ('[fence]\ncommand = ["/bin/fence"]\ntimeout_s = 601', "fence.timeout_s: must be 1 to 600 seconds"),
+    ],
+)
+def test_policies_and_fences_that_cannot_be(tmp_path: Path, good: str, table: str, fault: str) -> None:
+    (line,) = faults_of(tmp_path, good + table)
+    assert line.startswith(fault)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from ctlha_trio.cli._demo_reader import ReadBack, watch_for_early_service
 from ctlha_trio.cli._demo_report import DemoReport, DemoViolation
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.door import DATA_SOCKET, Door
-from ctlha_trio.pair import OperationKind, Outcome, Plan
+from ctlha_trio.ha import Rehearsal
+from ctlha_trio.pair import OperationKind, Outcome, Plan, Record
 from ctlha_trio.seams import Buffer
 
 BLOCK = 4096
@@ -75,6 +76,16 @@ class ToyNode:
         raise FailedError("not in this test")
 
     def verify(self) -> int:
+        raise FailedError("not in this test")
+
+    def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
+        """No record ever changes here."""
+
+    def rehearse_switchover(self) -> Rehearsal:
+        raise FailedError("not in this test")
+
+    @property
+    def lineage(self) -> str:
         raise FailedError("not in this test")
 
     def plan_force(self, abandon: str) -> Plan:

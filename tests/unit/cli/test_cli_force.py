@@ -10,11 +10,19 @@ from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.cli import _force, main
 from ctlha_trio.cli._force import describe_plan
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.door import FORCE_S
 
 BEFORE: dict[str, Any] = {"epoch": 5, "primary": "a", "members": ["a"], "lineage": "l"}
-AFTER: dict[str, Any] = {"epoch": 6, "primary": "b", "members": ["b"], "lineage": "m"}
-PLAN: dict[str, Any] = {"before": BEFORE, "after": AFTER, "revision": 7, "copy_epoch": 4}
+AFTER: dict[str, Any] = {"epoch": 6, "primary": "b", "members": ["b"], "lineage": "m", "resource": "volume"}
+PLAN: dict[str, Any] = {
+    "before": BEFORE,
+    "after": AFTER,
+    "revision": 7,
+    "copy_epoch": 4,
+    "fence_command": "/usr/bin/power-off -n",
+}
 STATEMENT = "a is powered off"
+Asked = list[tuple[str, int, bool, float]]
 
 
 @pytest.fixture
@@ -24,17 +32,17 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What the node, which has that plan and does as it is asked, was asked for."""
-    found: list[tuple[str, int]] = []
+    found: Asked = []
 
     async def force_plan_of(_: Path, abandon: str) -> dict[str, Any]:
         if abandon != "a":
             raise FailedError("the other node is a")
         return PLAN
 
-    async def force_primary_of(_: Path, abandon: str, *, revision: int) -> None:
-        found.append((abandon, revision))
+    async def force_primary_of(_: Path, abandon: str, *, revision: int, fence: bool, timeout_s: float) -> None:
+        found.append((abandon, revision, fence, timeout_s))
 
     monkeypatch.setattr(_force, "force_plan_of", force_plan_of)
     monkeypatch.setattr(_force, "force_primary_of", force_primary_of)
@@ -63,47 +71,59 @@ def test_where_both_copies_count_nothing_is_lost() -> None:
     assert not [line for line in described if line.startswith("lost")]
 
 
-def test_a_dry_run_shows_the_plan_and_asks_nobody(config: Path, asked: list[tuple[str, int]]) -> None:
+def test_a_dry_run_shows_the_plan_and_asks_nobody(config: Path, asked: Asked) -> None:
     done = force_primary(config, "--abandon", "a", "--dry-run")
     assert (done.exit_code, asked) == (0, [])
-    assert done.stdout == f"{describe_plan(PLAN)}\nnothing was changed: --dry-run\n"
+    shown = done.stdout.removeprefix(f"{describe_plan(PLAN)}\n").splitlines()
+    assert shown == [
+        " 1. the decision is logged",
+        "    durable on node b: a line in decisions.jsonl",
+        " 2. a person says that node a is powered off",
+        " 3. the record is swapped",
+        "    durable at the arbiter: epoch 6, primary b, members b",
+        " 4. node b records that, and serves",
+        "    durable on node b: epoch 6, a new lineage",
+        " 5. how it ended is logged",
+        "    durable on node b: a line in decisions.jsonl",
+        "nothing was changed: --dry-run",
+    ]
 
 
-def test_the_statement_is_typed_below_the_plan(config: Path, asked: list[tuple[str, int]]) -> None:
+def test_the_statement_is_typed_below_the_plan(config: Path, asked: Asked) -> None:
     done = force_primary(config, "--abandon", "a", typed=f"{STATEMENT}\n")
-    assert (done.exit_code, asked) == (0, [("a", 7)])
+    assert (done.exit_code, asked) == (0, [("a", 7, False, FORCE_S)])
     assert done.stdout.startswith(describe_plan(PLAN))
     assert f"If it is so, write: {STATEMENT}\n" in done.stdout
     assert done.stdout.splitlines()[-1] == f"done; the decision is in {config.parent / 'decisions.jsonl'}"
 
 
 @pytest.mark.parametrize("typed", ["y\n", "a\n", "b is powered off\n", "A is powered off\n", ""])
-def test_anything_else_changes_nothing(config: Path, asked: list[tuple[str, int]], typed: str) -> None:
+def test_anything_else_changes_nothing(config: Path, asked: Asked, typed: str) -> None:
     done = force_primary(config, "--abandon", "a", typed=typed)
     assert (done.exit_code, asked) == (1, [])
 
 
-def test_the_statement_may_come_with_the_command(config: Path, asked: list[tuple[str, int]]) -> None:
+def test_the_statement_may_come_with_the_command(config: Path, asked: Asked) -> None:
     assert force_primary(config, "--abandon", "a", "--statement", STATEMENT).exit_code == 0
-    assert asked == [("a", 7)]
+    assert asked == [("a", 7, False, FORCE_S)]
 
 
 @pytest.mark.parametrize("statement", ["", "yes", "b is powered off"])
-def test_a_statement_about_something_else(config: Path, asked: list[tuple[str, int]], statement: str) -> None:
+def test_a_statement_about_something_else(config: Path, asked: Asked, statement: str) -> None:
     done = force_primary(config, "--abandon", "a", "--statement", statement)
     assert (done.exit_code, done.stdout, asked) == (2, "", [])
     assert done.stderr == "--statement: must be 'a is powered off'\n"
 
 
-def test_what_the_node_refuses_is_not_asked_of_a_person(config: Path, asked: list[tuple[str, int]]) -> None:
+def test_what_the_node_refuses_is_not_asked_of_a_person(config: Path, asked: Asked) -> None:
     done = force_primary(config, "--abandon", "c")
     assert (done.exit_code, done.stdout, done.stderr, asked) == (1, "", "the other node is a\n", [])
 
 
 def test_a_node_that_does_not_answer_leaves_it_open(
-    config: Path, asked: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+    config: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hang_up(_: Path, __: str, *, revision: int) -> None:
+    async def hang_up(_: Path, __: str, *, revision: int, fence: bool, timeout_s: float) -> None:
         raise DisconnectError("no answer within 60 s")
 
     monkeypatch.setattr(_force, "force_primary_of", hang_up)
@@ -116,3 +136,34 @@ def test_a_node_that_does_not_run(config: Path) -> None:
     done = force_primary(config, "--abandon", "a", "--dry-run")
     assert done.exit_code == 1
     assert "no node listens there" in done.stderr
+
+
+# By a fence.
+
+
+def test_a_fence_takes_the_place_of_the_statement(config: Path, asked: Asked) -> None:
+    with config.open("a") as file:
+        file.write('[fence]\ncommand = ["/usr/bin/power-off", "-n"]\ntimeout_s = 45\n')
+    done = force_primary(config, "--abandon", "a", "--fence")
+    assert (done.exit_code, asked) == (0, [("a", 7, True, FORCE_S + 45)])
+    assert "If it is so" not in done.stdout
+
+
+def test_a_dry_run_shows_how_would_be_fenced_and_fences_nobody(config: Path, asked: Asked) -> None:
+    done = force_primary(config, "--abandon", "a", "--fence", "--dry-run")
+    assert (done.exit_code, asked) == (0, [])
+    assert " 2. node a is fenced: /usr/bin/power-off -n a volume 6" in done.stdout.splitlines()
+    assert "powered off" not in done.stdout
+
+
+def test_a_node_that_knows_no_way_to_fence(config: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PLAN, "fence_command", "")
+    done = force_primary(config, "--abandon", "a", "--fence")
+    assert (done.exit_code, done.stdout, asked) == (1, "", [])
+    assert done.stderr.startswith("node b knows no way to fence: it was started without [fence]")
+
+
+def test_a_fence_and_a_statement_contradict_each_other(config: Path, asked: Asked) -> None:
+    done = force_primary(config, "--abandon", "a", "--fence", "--statement", STATEMENT)
+    assert (done.exit_code, asked) == (2, [])
+    assert "--fence takes the place of --statement" in done.stderr

@@ -13,12 +13,16 @@ import trio
 from ctlha_trio._errors import ConfigError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
-from ctlha_trio.cli._remedies import REMEDIES, remedy_for
+from ctlha_trio.cli._main import main
+from ctlha_trio.cli._remedies import note_remedy_for, obstacle_remedy_for, remedy_for
 from ctlha_trio.cli._status import describe_change, describe_status, watch_status
 from ctlha_trio.door import STATUS_SOCKET
-from ctlha_trio.ha import Reason
+from ctlha_trio.ha import Note, Reason
+from ctlha_trio.pair import Obstacle
 
 OPERATE = Path(__file__).parents[3] / "docs" / "operate.md"
+Named = Reason | Note | Obstacle
+NAMED: list[Named] = [*Reason, *Note, *Obstacle]
 STATUS: dict[str, object] = {
     "verdict": "degraded",
     "reasons": ["peer-lost", "arbiter-silent"],
@@ -44,24 +48,45 @@ def test_status_says_the_verdict_first_then_the_reasons_then_what_helps(loaded: 
     lines = describe_status(STATUS, loaded).splitlines()
     assert lines[0] == "degraded: peer-lost, arbiter-silent"
     assert "node a" in lines[1]
-    assert lines[2:4] == ["  4096 bytes left to resync", "  note: shared-failure-domain"]
-    assert lines[4] == "  peer-lost: start the other node, b, or mend the link to it"
-    assert lines[5].startswith("  arbiter-silent: bring the arbiter back")
+    assert lines[2] == "  4096 bytes left to resync"
+    assert lines[3] == "  peer-lost: start the other node, b, or mend the link to it"
+    assert lines[4].startswith("  arbiter-silent: bring the arbiter back")
+    assert lines[5].startswith("  note: shared-failure-domain: the arbiter dies with one of the nodes")
     assert len(lines) == 6
     assert describe_status({"verdict": "protected", "reasons": []}, loaded).splitlines()[0] == "protected"
 
 
-def test_a_reason_of_a_later_version_is_printed_without_help(loaded: LoadedConfig) -> None:
-    lines = describe_status({"verdict": "degraded", "reasons": ["from-the-future"]}, loaded).splitlines()
+def test_a_reason_or_note_of_a_later_version_is_printed_without_help(loaded: LoadedConfig) -> None:
+    said: dict[str, object] = {"verdict": "degraded", "reasons": ["from-the-future"], "notes": ["so-is-this"]}
+    lines = describe_status(said, loaded).splitlines()
     assert lines[0] == "degraded: from-the-future"
-    assert len(lines) == 2
+    assert lines[2:] == ["  note: so-is-this"]
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_has_what_helps(reason: Reason) -> None:
-    helps = remedy_for(reason.value, config="CONFIG", node="a", peer="b")
-    assert helps
-    assert not re.search("[{}]", helps)
+def helps_against(name: Named, *, node: str = "a", peer: str = "b") -> str:
+    match name:
+        case Reason():
+            return remedy_for(name.value, config="CONFIG", node=node, peer=peer)
+        case Note():
+            return note_remedy_for(name.value, config="CONFIG", node=node, peer=peer)
+        case Obstacle():
+            return obstacle_remedy_for(name.value, config="CONFIG", node=node, peer=peer)
+
+
+every_name = pytest.mark.parametrize("name", NAMED, ids=lambda name: f"{type(name).__name__}-{name.value}")
+
+
+@every_name
+def test_everything_that_is_said_has_what_helps(name: Named) -> None:
+    assert helps_against(name)
+    assert not re.search("[{}]", helps_against(name))
+
+
+@every_name
+def test_what_helps_is_at_most_one_command_and_one_that_there_is(name: Named) -> None:
+    commands = set(re.findall(r"\bctlha ([a-z-]+)", helps_against(name)))
+    assert len(commands) <= 1
+    assert commands <= set(main.commands)
 
 
 def test_what_helps_names_the_nodes_and_the_configuration() -> None:
@@ -70,10 +95,10 @@ def test_what_helps_names_the_nodes_and_the_configuration() -> None:
     assert outdated.endswith(": ctlha force-primary x/node.toml --abandon b")
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_the_page_for_operators_has_every_reason_and_the_same_help(reason: Reason) -> None:
-    helps = REMEDIES[reason].format(config="CONFIG", node="NODE", peer="PEER")
-    assert f"| `{reason.value}` | {helps} |" in OPERATE.read_text()
+@every_name
+def test_the_page_for_operators_has_all_of_it_and_the_same_help(name: Named) -> None:
+    helps = helps_against(name, node="NODE", peer="PEER")
+    assert f"| `{name.value}` | {helps} |" in OPERATE.read_text()
 
 
 def test_the_first_look_is_a_line_and_one_that_is_the_same_is_none() -> None:
@@ -151,6 +176,27 @@ async def test_watching_prints_a_line_for_each_change(
         assert [json.loads(line)["role"] for line in lines] == list(roles)
     else:
         assert [re.search(r"^\d\d:\d\d:\d\d degraded.* role (\w+)", line)[1] for line in lines] == list(roles)  # type: ignore[index]
+
+
+async def test_on_a_terminal_a_resync_has_a_bar_that_leaves_nothing_behind(
+    loaded: LoadedConfig,
+    socket: trio.SocketListener,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    over = {**STATUS, "resync_bytes_left": 0}
+    node = ScriptedNode([{**STATUS, "resync_bytes_left": left} for left in (8192, 4096)] + [over, over])
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, node.answer, [socket])
+            nursery.start_soon(watch_status, loaded.file, False)
+            await node.told.wait()
+            nursery.cancel_scope.cancel()
+    out = capsys.readouterr().out
+    assert "[........................]   0 %   8.0 KiB left" in out
+    assert "[############............]  50 %   4.0 KiB left" in out
+    assert out.endswith("\r\033[K")
 
 
 async def test_watching_a_configuration_that_is_none(tmp_path: Path) -> None:

@@ -127,6 +127,17 @@ async def test_a_dry_run_changes_nothing(folder: Folder) -> None:
         f"record   unchanged: epoch 1, revision 1, lineage {lineage}, primary a, members a b",
         f"node b: a new copy that holds nothing, {SIZE_BYTES} bytes",
         "node a: its copy is copied there whole; until then no other holds what was acknowledged",
+        " 1. the decision is logged",
+        "    durable on node b: a line in decisions.jsonl",
+        " 2. the backing file is made",
+        "    durable on node b: a copy that holds nothing, and says so",
+        " 3. how it ended is logged",
+        "    durable on node b: a line in decisions.jsonl",
+        " 4. a person starts node b",
+        " 5. everything is copied from node a",
+        "    durable on node b: first that it is being overwritten",
+        " 6. the record is swapped",
+        "    durable at the arbiter: the next epoch, members b and a",
         "nothing was changed: --dry-run",
     ]
 

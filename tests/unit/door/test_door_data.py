@@ -24,7 +24,8 @@ from ctlha_trio.door import (
     open_door_client,
 )
 from ctlha_trio.door._protocol import Request, encode_hello, encode_request
-from ctlha_trio.pair import OperationKind, Outcome, Plan
+from ctlha_trio.ha import Rehearsal
+from ctlha_trio.pair import OperationKind, Outcome, Plan, Record
 from ctlha_trio.seams import Buffer
 
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
@@ -91,6 +92,16 @@ class SlowNode:
         raise FailedError("not in this test")
 
     def verify(self) -> int:
+        raise FailedError("not in this test")
+
+    def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
+        """No record ever changes here."""
+
+    def rehearse_switchover(self) -> Rehearsal:
+        raise FailedError("not in this test")
+
+    @property
+    def lineage(self) -> str:
         raise FailedError("not in this test")
 
     def plan_force(self, abandon: str) -> Plan:

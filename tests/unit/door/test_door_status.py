@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
@@ -25,15 +25,22 @@ from ctlha_trio.door import (
     force_primary_of,
     status_of,
     switchover_of,
+    switchover_plan_of,
     verify_of,
 )
+from ctlha_trio.door._record_log import name_of
 from ctlha_trio.door._sockets import BoundSocket
-from ctlha_trio.pair import OperationKind, Plan, Record
+from ctlha_trio.ha import Rehearsal
+from ctlha_trio.pair import HandoverPlan, Obstacle, OperationKind, Plan, Record
 from ctlha_trio.seams import Buffer
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
 AFTER = BEFORE.fork(primary="a", lineage="m", proposal="q")
 PLAN = Plan(before=BEFORE, revision=9, after=AFTER, copy_epoch=3)
+REFUSED = HandoverPlan(obstacles=(Obstacle.PEER_LOST,), steps=(), before=BEFORE, revision=9, after=None)
+
+
+Follower = Callable[[Record | None, Record, int, str], None]
 
 
 class Verdict(Enum):
@@ -60,6 +67,7 @@ class TalkingNode:
     refusal: CtlHaError | None = None
     switched: int = 0
     forced: int = 0
+    follower: Follower | None = None
     logged: str = ""
     """What the log of decisions said when it was asked."""
 
@@ -76,6 +84,16 @@ class TalkingNode:
         if self.refusal is not None:
             raise self.refusal
         self.switched += 1
+
+    def follow_records(self, follow: Follower) -> None:
+        self.follower = follow
+
+    def rehearse_switchover(self) -> Rehearsal:
+        return Rehearsal(plan=REFUSED, accepted=False, pause_s=None)
+
+    @property
+    def lineage(self) -> str:
+        return BEFORE.lineage
 
     def verify(self) -> int:
         if self.refusal is not None:
@@ -156,9 +174,92 @@ async def test_a_switchover_that_is_refused_says_why(served: Served) -> None:
         await switchover_of(served.path)
 
 
+async def test_a_switchover_is_logged_before_and_after(served: Served) -> None:
+    await switchover_of(served.path)
+    served.node.refusal = FailedError("the peer is away")
+    with pytest.raises(FailedError):
+        await switchover_of(served.path)
+    lines = lines_of(served.node.decisions.read_text())
+    assert [line["outcome"] for line in lines] == ["asked", "done", "asked", "failed: the peer is away"]
+    assert {(line["decision"], line["epoch"], line["revision"]) for line in lines} == {("switchover", 4, 9)}
+
+
+async def wait_lines(path: Path, count: int) -> list[dict[str, object]]:
+    while True:
+        lines = lines_of(await trio.Path(path).read_text()) if await trio.Path(path).exists() else []
+        if len(lines) >= count:
+            return lines
+        await trio.lowlevel.checkpoint()
+
+
+async def test_what_the_node_decides_by_itself_is_logged_with_epoch_and_revision(served: Served) -> None:
+    follow = served.node.follower
+    assert follow is not None
+    both = BEFORE.succeed(primary="b", members=("a", "b"), proposal="2")
+    alone = both.succeed(primary="a", members=("a",), proposal="3")
+    for before, after in ((None, BEFORE), (BEFORE, both), (both, alone)):
+        follow(before, after, after.epoch + 5, f"why {after.epoch}")
+    lines = await wait_lines(served.node.decisions, 3)
+    assert [(line["decision"], line["epoch"], line["revision"], line["why"]) for line in lines] == [
+        ("found", 4, 9, "why 4"),
+        ("admit", 5, 10, "why 5"),
+        ("take-over", 6, 11, "why 6"),
+    ]
+    assert lines[2]["after"] == {
+        **attrs.asdict(alone),
+        "kind": "mirror",
+        "members": ["a"],
+        "ancestors": [],
+        "unknown": [],
+    }
+
+
+async def test_a_log_that_cannot_be_written_holds_up_nothing(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    served.node.decisions.mkdir()
+    follow = served.node.follower
+    assert follow is not None
+    follow(None, BEFORE, 9, "booted")
+    while "epoch 4 is not in the log of decisions" not in caplog.text:
+        await trio.lowlevel.checkpoint()
+    served.node.decisions.rmdir()
+    follow(None, AFTER, 10, "forced")
+    assert (await wait_lines(served.node.decisions, 1))[0]["epoch"] == 5
+    assert (await status_of(served.path))["verdict"] == "protected"
+
+
+ALONE_B = BEFORE.succeed(primary="b", members=("b",), proposal="4")
+BOTH_B = BEFORE.succeed(primary="b", members=("a", "b"), proposal="5")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [
+        (None, BEFORE, "found"),
+        (BEFORE, AFTER, "force"),
+        (BEFORE, BOTH_B, "admit"),
+        (BOTH_B, BOTH_B.succeed(primary="b", members=("b",), proposal="6"), "go-alone"),
+        (BOTH_B, BOTH_B.succeed(primary="a", members=("a",), proposal="6"), "take-over"),
+        (BOTH_B, BOTH_B.succeed(primary="a", members=("a", "b"), proposal="6"), "switchover"),
+        (BEFORE, ALONE_B, "go-on"),
+    ],
+)
+def test_each_change_has_a_name(before: Record | None, after: Record, name: str) -> None:
+    assert name_of(before, after) == name
+
+
+async def test_a_rehearsal_is_shown_and_nothing_is_done(served: Served) -> None:
+    rehearsal = await switchover_plan_of(served.path)
+    assert (rehearsal["accepted"], rehearsal["pause_s"]) == (False, None)
+    plan = rehearsal["plan"]
+    assert isinstance(plan, dict)
+    assert (plan["obstacles"], plan["steps"], plan["after"], plan["revision"]) == (["peer-lost"], [], None, 9)
+    assert not served.node.switched
+    assert not served.node.decisions.exists()
+
+
 async def test_a_plan_is_shown_and_nothing_is_done(served: Served) -> None:
     plan = await force_plan_of(served.path, "b")
-    assert plan["revision"] == 9
+    assert (plan["revision"], plan["fence_command"]) == (9, "")
     assert plan["before"] == {
         **attrs.asdict(BEFORE),
         "kind": "mirror",
@@ -190,6 +291,7 @@ async def test_what_is_forced_is_logged_before_and_after(served: Served) -> None
         "abandon": "b",
         "revision": 9,
         "epoch": 4,
+        "fence": "none",
     }
     log = served.node.decisions
     assert [line["outcome"] for line in lines_of(log.read_text())] == ["asked", "done"]
@@ -232,7 +334,8 @@ async def test_several_requests_on_one_connection(served: Served) -> None:
         b'{"request": "plan-force"}',
         b'{"request": "plan-force", "abandon": 7}',
         b'{"request": "force-primary", "abandon": "b"}',
-        b'{"request": "force-primary", "abandon": "b", "revision": "9"}',
+        b'{"request": "force-primary", "abandon": "b", "revision": "9", "fence": false}',
+        b'{"request": "force-primary", "abandon": "b", "revision": 9, "fence": "yes"}',
     ],
 )
 async def test_anything_else_is_answered_with_what_there_is(served: Served, line: bytes) -> None:

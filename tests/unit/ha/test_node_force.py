@@ -138,6 +138,20 @@ async def test_a_node_that_crashes_behind_the_swap_serves_what_it_was_forced_to(
         assert pair.record.ancestors == (plan.before.lineage,)
 
 
+async def test_the_evidence_of_a_fence_is_forgotten_when_the_node_is_a_member_again(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        b = await left_behind(pair)
+        await b.force_primary(b.plan_force("a").fenced("outlet 7 is off"))
+        assert (pair.record.fence, pair.record.evidence) == ("confirmed", "outlet 7 is off")
+        await pair.wait_alone("b")
+        await pair.restart("a")
+        await pair.wait_protected()
+        assert (pair.record.members, pair.record.fence, pair.record.evidence) == (("a", "b"), "none", "")
+        await b.switchover()
+        await pair.wait_serving("a")
+        assert pair.nodes["a"].pair.record == pair.record
+
+
 async def test_one_forced_change_at_a_time(autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
         b = await left_behind(pair)

@@ -172,7 +172,7 @@ async def test_second_handover_at_once_is_refused(autojump_clock: MockClock) -> 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(a.switchover)
             await trio.sleep(0.005)
-            with pytest.raises(FailedError, match="under way"):
+            with pytest.raises(FailedError, match="change-under-way"):
                 await a.switchover()
 
 

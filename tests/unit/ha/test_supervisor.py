@@ -12,8 +12,9 @@ from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_
 from ctlha_trio.ha import Node
 from ctlha_trio.ha._supervisor import STEP_LIMIT_S, Supervisor
 from ctlha_trio.pair import Phase
-from ctlha_trio.seams import TrioClock
+from ctlha_trio.seams import Clock, TrioClock
 from ctlha_trio.testing import open_pair
+from ctlha_trio.testing._drivers.clock import NodeClock
 
 OK = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 FAILED = ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED
@@ -62,13 +63,14 @@ class Bench:
 
     recorder: Recorder = attrs.Factory(Recorder)
     phase: Phase = Phase.BOOTING
+    clock: Clock = attrs.Factory(TrioClock)
     changed: trio.lowlevel.ParkingLot = attrs.Factory(trio.lowlevel.ParkingLot)
     components: list[ctl_ha_component] = attrs.field(init=False)
     supervisor: Supervisor = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.components = [self.recorder.component("lower"), self.recorder.component("upper")]
-        self.supervisor = Supervisor(TrioClock(), self.components, lambda: self.phase, self.changed)
+        self.supervisor = Supervisor(self.clock, self.components, lambda: self.phase, self.changed)
 
     async def enter(self, phase: Phase) -> list[str]:
         """Move the node; what the components were asked for it."""
@@ -211,6 +213,42 @@ async def test_step_that_never_returns_hits_its_limit(line: str, autojump_clock:
         name, _, step = line.partition(" ")
         with pytest.raises(ComponentError, match=f"{name}: {step} took more than 10 s"):
             await live()
+
+
+@pytest.mark.parametrize("jump_s", [STEP_LIMIT_S + 1.0, 3600.0])
+async def test_a_clock_that_jumps_takes_nothing_of_the_time_for_a_step(
+    jump_s: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """A machine that was suspended goes on in the middle of a step."""
+    clock = NodeClock(1000.0)
+    bench = Bench(phase=Phase.MIRRORING, clock=clock)
+    ended = trio.Event()
+
+    async def slow_start(component: ctl_ha_component, _: ctl_ha_state) -> ctl_ha_comp_status:
+        await trio.sleep(STEP_LIMIT_S - 2.0)
+        ended.set()
+        return OK
+
+    bench.components[0].start = slow_start
+    nursery.start_soon(bench.supervisor.run)
+    for _ in range(2):
+        await trio.sleep(1.0)
+        clock.jump(jump_s)
+    await ended.wait()
+    await wait_all_tasks_blocked()
+    assert bench.supervisor.state is HA
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_clock_that_jumps_does_not_keep_a_step_from_its_limit(autojump_clock: MockClock) -> None:
+    clock = NodeClock(0.0)
+    bench = Bench(phase=Phase.MIRRORING, clock=clock)
+    bench.recorder.hangs.add("upper HA")
+    began_s = trio.current_time()
+    clock.jump(STEP_LIMIT_S * 2)
+    with pytest.raises(ComponentError, match="upper: start took more than 10 s"):
+        await bench.supervisor.run()
+    assert trio.current_time() - began_s == pytest.approx(STEP_LIMIT_S)
 
 
 async def test_master_and_slave_are_the_component_s_own(nursery: trio.Nursery) -> None:

@@ -154,6 +154,21 @@ def test_a_record_that_has_changed_since_it_was_shown_is_not_forced() -> None:
     assert (state.phase, problem(ordered)) == (Phase.OUTDATED, "the record has changed since it was shown")
 
 
+def test_a_fence_stands_in_the_record_with_its_evidence_for_as_long_as_the_node_is_away() -> None:
+    _, ordered = step_pair(outdated(), attrs.evolve(ASKED, evidence="outlet 7 is off"))
+    record = one(ordered, act.Swap).record
+    assert (record.fence, record.evidence) == ("confirmed", "outlet 7 is off")
+    plan = plan_force(outdated(), "a", "new")
+    assert (plan.after.fence, plan.after.evidence) == ("none", "")
+    assert plan.fenced("outlet 7 is off").after == attrs.evolve(record, proposal=plan.after.proposal)
+    again = record.succeed(primary="b", members=("b",), proposal="2")
+    assert (again.fence, again.evidence) == ("confirmed", "outlet 7 is off")
+    both = again.succeed(primary="b", members=("a", "b"), proposal="3")
+    assert (both.fence, both.evidence) == ("none", "")
+    said = again.fork(primary="b", lineage="newer", proposal="4")
+    assert (said.fence, said.evidence) == ("none", ""), "what a person says is no fence"
+
+
 # How it ends.
 
 

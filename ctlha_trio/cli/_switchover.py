@@ -1,0 +1,57 @@
+"""``ctlha switchover``: has the primary hand its role over, or tells what would come of it."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._remedies import obstacle_remedy_for
+from ctlha_trio.cli._run import EXIT_FAILED
+from ctlha_trio.cli._steps import DRY_RUN, describe_steps
+from ctlha_trio.door import STATUS_SOCKET, switchover_of, switchover_plan_of
+from ctlha_trio.pair import PlannedStep
+
+
+async def switch_over(file: Path, dry_run: bool) -> int:
+    """Ask the node, which must be primary. The exit code: 0 done, or it would be; 1 not, or it would not be."""
+    loaded = load_config(file)
+    socket = loaded.folder / STATUS_SOCKET
+    if dry_run:
+        plan: Any = await switchover_plan_of(socket)
+        for line in describe_rehearsal(plan, loaded):
+            click.echo(line)
+        click.echo(DRY_RUN)
+        return 0 if plan["accepted"] else EXIT_FAILED
+    await switchover_of(socket)
+    click.echo(f"node {loaded.content.node} handed its role over to node {loaded.content.peer.node}")
+    return 0
+
+
+def describe_rehearsal(rehearsal: dict[str, Any], loaded: LoadedConfig) -> list[str]:
+    """Whether it would be begun, then why not, or what would change, in which steps, and for how long clients wait."""
+    plan = rehearsal["plan"]
+    content = loaded.content
+    if not rehearsal["accepted"]:
+        names = {"config": str(loaded.file), "node": content.node, "peer": content.peer.node}
+        obstacles = [str(each) for each in plan["obstacles"]]
+        helps = [f"  {each}: {text}" for each in obstacles if (text := obstacle_remedy_for(each, **names))]
+        return [f"would be refused: {', '.join(obstacles)}", *helps]
+    before, after = plan["before"], plan["after"]
+    steps = (PlannedStep(**step) for step in plan["steps"])
+    return [
+        "would be accepted",
+        f"epoch    {before['epoch']} -> {after['epoch']}",
+        f"primary  {before['primary']} -> {after['primary']}",
+        f"members  {' '.join(before['members'])} -> {' '.join(after['members'])}",
+        *describe_steps(steps),
+        _pause(rehearsal),
+    ]
+
+
+def _pause(rehearsal: dict[str, Any]) -> str:
+    limit = f"given up after {rehearsal['pause_limit_s']:g} s if the nodes are not ready by then"
+    pause_s = rehearsal["pause_s"]
+    if pause_s is None:
+        return f"clients wait for an unknown time, for it was never measured; {limit}"
+    return f"clients wait for about {1000 * pause_s:.0f} ms, as disk, link and arbiter last were; {limit}"

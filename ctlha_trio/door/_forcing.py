@@ -1,0 +1,198 @@
+"""What a person forces through the door: logged before and after, and by a fence where one is asked for.
+
+A fence that was asked for is owed until its end is known. It is remembered in a file before the fencer is called, so
+that a node which dies meanwhile goes on with it: the fencer is asked once more for the same, which changes nothing if
+it was done. The record says nothing of an owed fence, for a living primary must not be disturbed by one that may be
+refused; it bears the evidence of the one that was confirmed.
+"""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError
+from ctlha_trio.door._decisions import DecisionLog
+from ctlha_trio.door._node import DoorNode
+from ctlha_trio.pair import Plan
+from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer
+
+OWED_FILE: Final = "owed-fence.json"
+"""In the node's folder, while a fence is owed."""
+RESUME_TRIES: Final = 60
+RESUME_S: Final = 1.0
+"""Between two tries of a node that has just started to go on with a fence: it asks the arbiter first."""
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class OwedFence:
+    """What was asked for."""
+
+    abandon: str
+    revision: int
+    """Of the record that the person has seen."""
+    lineage: str
+    """Of the line that is to begin: a record that bears it says that all was done."""
+
+
+@attrs.frozen
+class OwedFile:
+    """At most one owed fence, durably."""
+
+    path: Path
+
+    def write(self, owed: OwedFence) -> None:
+        """Remember it. Blocks. ``OSError`` if that cannot be."""
+        fresh = self.path.with_suffix(".fresh")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(json.dumps(attrs.asdict(owed)).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)
+        self._sync_folder()
+
+    def read(self) -> OwedFence | None:
+        """What is owed. ``StoreError`` if that cannot be told."""
+        try:
+            fields = json.loads(self.path.read_bytes())
+            return OwedFence(str(fields["abandon"]), int(fields["revision"]), str(fields["lineage"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"{self.path}: cannot be read: {error}") from error
+
+    def clear(self) -> None:
+        """Nothing is owed any more. Blocks."""
+        self.path.unlink(missing_ok=True)
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@attrs.frozen
+class Fencing:
+    """How the other node can be fenced."""
+
+    fencer: Fencer
+    clock: Clock
+    """For a node that has just started, and cannot go on yet with a fence that is owed."""
+
+
+@attrs.define(eq=False)
+class Forcing:
+    """Of one node. One forced change at a time."""
+
+    _node: DoorNode
+    _decisions: DecisionLog
+    _owed: OwedFile
+    _fencing: Fencing | None
+    _busy: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    @property
+    def fence(self) -> str:
+        """How the other node would be fenced; empty if there is no way."""
+        return "" if self._fencing is None else self._fencing.fencer.description
+
+    async def force(self, abandon: str, revision: int, *, fenced: bool) -> None:
+        """Force what was shown, between two lines of the log. ``CtlHaError`` with the reason why that is not so."""
+        if fenced and self._fencing is None:
+            raise InvalidError("this node has no [fence] in its configuration")
+        fencer = self._fencing.fencer if fenced and self._fencing is not None else None
+        async with self._busy:
+            plan = self._node.plan_force(abandon)
+            if plan.revision != revision:
+                raise FailedError("the record has changed since it was shown")
+            await self._carry_out(plan, abandon, fencer)
+
+    async def resume(self) -> None:
+        """Go on with a fence that was owed when the node ended, if the record still is the same. Returns at its end."""
+        try:
+            owed = self._owed.read()
+        except StoreError as error:
+            _LOG.error("a fence is owed, but nobody knows which: %s", error)
+            return
+        if owed is None:
+            return
+        async with self._busy:
+            await self._decisions.append(outcome="resumed", decision="force-primary", **attrs.asdict(owed))
+            try:
+                await self._go_on_with(owed)
+            except CtlHaError as error:
+                _LOG.error("the fence of node %s that was owed came to nothing: %s", owed.abandon, error)
+
+    async def _go_on_with(self, owed: OwedFence) -> None:
+        problem = "this node has no [fence] in its configuration any more"
+        fencing = self._fencing
+        for _ in range(RESUME_TRIES):
+            if self._node.lineage == owed.lineage:
+                await self._end("done", attrs.asdict(owed))
+                return
+            if fencing is None:
+                break
+            try:
+                plan = self._node.plan_force(owed.abandon)
+            except CtlHaError as error:
+                problem = str(error)
+                await fencing.clock.sleep_until(fencing.clock.now() + RESUME_S)
+                continue
+            if plan.revision == owed.revision:
+                await self._carry_out(plan, owed.abandon, fencing.fencer)
+                return
+            problem = "the record has changed since it was shown"
+            break
+        await self._end(f"failed: {problem}", attrs.asdict(owed))
+        raise FailedError(problem)
+
+    async def _end(self, outcome: str, owed: dict[str, object]) -> None:
+        await self._decisions.append(outcome=outcome, decision="force-primary", **owed)
+        await trio.to_thread.run_sync(self._owed.clear)
+
+    async def _carry_out(self, plan: Plan, abandon: str, fencer: Fencer | None) -> None:
+        decision: dict[str, object] = {
+            "decision": "force-primary",
+            "abandon": abandon,
+            "revision": plan.revision,
+            "epoch": plan.before.epoch,
+            "before": plan.before,
+            "after": plan.after,
+            "fence": "none" if fencer is None else "owed",
+        }
+        await self._decisions.append(outcome="asked", **decision)
+        try:
+            if fencer is not None:
+                answer = await self._fence(fencer, plan, abandon)
+                decision["fence"], decision["evidence"] = answer.outcome.value, answer.evidence
+                if answer.outcome is not FenceOutcome.CONFIRMED:
+                    raise FailedError(f"the fence of node {abandon}: {answer.outcome.value}: {answer.evidence}")
+                plan = plan.fenced(answer.evidence)
+                decision["after"] = plan.after
+                await self._decisions.append(outcome="fenced", **decision)
+            await self._node.force_primary(plan)
+        except CtlHaError as error:
+            await self._decisions.append(outcome=f"failed: {error}", **decision)
+            if fencer is not None:
+                await trio.to_thread.run_sync(self._owed.clear)
+            raise
+        await self._decisions.append(outcome="done", **decision)
+        if fencer is not None:
+            await trio.to_thread.run_sync(self._owed.clear)
+
+    async def _fence(self, fencer: Fencer, plan: Plan, abandon: str) -> FenceAnswer:
+        owed = OwedFence(abandon, plan.revision, plan.after.lineage)
+        try:
+            await trio.to_thread.run_sync(self._owed.write, owed)
+        except OSError as error:
+            raise StoreError(f"{self._owed.path}: {error.strerror}") from error
+        return await fencer.fence(abandon, plan.before.resource, plan.after.epoch)

@@ -1,0 +1,56 @@
+"""Changes of roles that a person or the policy asks the core for, and what would come of them."""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ctlha_trio._errors import FailedError
+from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.link import Link
+from ctlha_trio.pair import HandoverPlan, PairState, Plan, events, plan_force, plan_handover
+from ctlha_trio.seams import Entropy
+
+LINEAGE_BYTES: Final = 16
+"""No two lines have ever the same id."""
+
+
+@attrs.define(eq=False)
+class RoleRequests:
+    """Of one node. One of each kind at a time."""
+
+    _state: Callable[[], PairState]
+    _feed: Callable[[events.Event], None]
+    _link: Link
+    _entropy: Entropy
+    handover: PersonRequest = attrs.field(init=False)
+    forcing: PersonRequest = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.handover = PersonRequest("handover", self._feed)
+        self.forcing = PersonRequest("forced change", self._feed)
+
+    async def hand_over(self) -> None:
+        """Make the peer primary. ``FailedError`` with the reasons if that did not come about."""
+        obstacles = self.plan_handover().obstacles
+        if obstacles:
+            raise FailedError(f"the role stays here: {', '.join(each.value for each in obstacles)}")
+        await self.handover.ask(events.HandoverAsked())
+
+    def plan_handover(self) -> HandoverPlan:
+        """What ``hand_over`` would do now."""
+        session = self._link.session
+        return plan_handover(self._state(), same_version=session is None or session.same_version)
+
+    def hold_admission(self, *, held: bool) -> None:
+        """Let a peer that returns become a member only when this is said again with ``held`` false."""
+        self._feed(events.AdmissionHeld(held))
+
+    def plan_force(self, abandon: str) -> Plan:
+        """What ``force`` would change. ``InvalidError`` or ``FailedError`` with the reason why it cannot be."""
+        return plan_force(self._state(), abandon, self._entropy(LINEAGE_BYTES).hex())
+
+    async def force(self, plan: Plan) -> None:
+        """Make this node the only one that counts. ``FailedError`` with the reason if that did not come about."""
+        after = plan.after
+        await self.forcing.ask(events.ForceAsked(self._state().peer, after.lineage, plan.revision, after.evidence))

@@ -1,0 +1,111 @@
+"""Fencing by a program that the operator names: a power switch's, a hypervisor's, a storage array's."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from ctlha_trio.seams._types import FenceAnswer, FenceOutcome
+
+OUTPUT_BYTES_MAX: Final = 4096
+"""Kept of each of its outputs; the rest is read and dropped."""
+EVIDENCE_CHARACTERS_MAX: Final = 200
+"""It stands in the arbiter's record for as long as the fence counts."""
+DRAIN_S: Final = 0.2
+"""For what it wrote before it ended. A program that it left behind may hold the pipe open for ever."""
+CONFIRMED_CODE: Final = 0
+REFUSED_CODE: Final = 1
+
+
+class _Source(Protocol):
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray: ...
+
+
+@attrs.frozen
+class CommandFencer:
+    """Runs ``command`` with node, resource and epoch behind its own arguments. No shell has a part in it.
+
+    Exit code 0 is Confirmed, by the first line that it writes; 1 is Refused; every other end is Unknown, and so are 0
+    without a word, a program that cannot be run, and one that takes longer than ``timeout_s``, which is killed.
+    """
+
+    command: Sequence[str]
+    timeout_s: float
+
+    @property
+    def description(self) -> str:
+        """The command, for people."""
+        return " ".join(self.command)
+
+    async def fence(self, node: str, resource: str, epoch: int) -> FenceAnswer:
+        """As of ``Fencer``. Cancelled: the program and what it has started are killed."""
+        names = {"CTLHA_FENCE_NODE": node, "CTLHA_FENCE_RESOURCE": resource, "CTLHA_FENCE_EPOCH": str(epoch)}
+        try:
+            process = await trio.lowlevel.open_process(
+                [*self.command, *names.values()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=os.environ | names,
+                start_new_session=True,
+            )
+        except OSError as error:
+            await trio.lowlevel.checkpoint()
+            return FenceAnswer(FenceOutcome.UNKNOWN, f"cannot be run: {error.strerror}")
+        try:
+            with trio.move_on_after(self.timeout_s) as limit:
+                said = await _run_to_its_end(process)
+        finally:
+            await _kill(process)
+        if limit.cancelled_caught or process.returncode is None:
+            return FenceAnswer(FenceOutcome.UNKNOWN, f"no answer within {self.timeout_s:g} s")
+        return _judge(process.returncode, said)
+
+
+async def _run_to_its_end(process: trio.Process) -> Mapping[str, bytearray]:
+    """What it wrote to each output, as much of it as is kept."""
+    said = {"stdout": bytearray(), "stderr": bytearray()}
+
+    async def read(source: _Source, kept: bytearray) -> None:
+        while chunk := await source.receive_some():
+            kept += chunk[: OUTPUT_BYTES_MAX - len(kept)]
+
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read, process.stdout, said["stdout"])
+        nursery.start_soon(read, process.stderr, said["stderr"])
+        await process.wait()
+        nursery.cancel_scope.deadline = trio.current_time() + DRAIN_S
+    return said
+
+
+async def _kill(process: trio.Process) -> None:
+    """The program and all that it has started, unless it has ended by itself; then what it left is its own affair."""
+    if process.returncode is None:
+        # Not reaped yet, so that its number is still its own, and so is that of its group.
+        os.killpg(process.pid, signal.SIGKILL)
+    with trio.CancelScope(shield=True):
+        await process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                await stream.aclose()
+
+
+def _judge(code: int, said: Mapping[str, bytearray]) -> FenceAnswer:
+    evidence = _first_line(said["stdout"])
+    if code == CONFIRMED_CODE and evidence:
+        return FenceAnswer(FenceOutcome.CONFIRMED, evidence)
+    if code == CONFIRMED_CODE:
+        return FenceAnswer(FenceOutcome.UNKNOWN, "it ended well, but gave no evidence")
+    why = evidence or _first_line(said["stderr"]) or f"exit code {code}"
+    return FenceAnswer(FenceOutcome.REFUSED if code == REFUSED_CODE else FenceOutcome.UNKNOWN, why)
+
+
+def _first_line(output: bytearray) -> str:
+    line = output.decode(errors="replace").strip().partition("\n")[0].strip()
+    return "".join(each if each.isprintable() else "?" for each in line)[:EVIDENCE_CHARACTERS_MAX]

@@ -1,0 +1,101 @@
+"""``ctlha switchover`` in this process: what a dry run says, and that it asks for nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ctlha_trio.cli import _switchover, main
+from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+
+RECORD: dict[str, Any] = {"epoch": 4, "primary": "a", "members": ["a", "b"]}
+PLAN: dict[str, Any] = {
+    "obstacles": [],
+    "steps": [
+        {"what": "node a holds new operations", "durable": ""},
+        {"what": "node b flushes", "durable": "on node b: everything"},
+    ],
+    "before": RECORD,
+    "revision": 6,
+    "after": {**RECORD, "epoch": 5, "primary": "b"},
+}
+ACCEPTED: dict[str, Any] = {"plan": PLAN, "accepted": True, "pause_s": 0.0215, "pause_limit_s": 5.0}
+REFUSED: dict[str, Any] = {
+    **ACCEPTED,
+    "accepted": False,
+    "plan": {**PLAN, "obstacles": ["resyncing", "arbiter-silent", "of-a-later-version"], "steps": [], "after": None},
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    create_pair(tmp_path / "p", NewPair(size_bytes=4096, link_addresses=loopback_addresses(7900)))
+    return tmp_path / "p" / "a" / "node.toml"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the node was asked for, in order."""
+    found: list[str] = []
+
+    async def switchover_of(_: Path) -> None:
+        found.append("switchover")
+
+    async def switchover_plan_of(_: Path) -> dict[str, Any]:
+        found.append("plan")
+        return ACCEPTED
+
+    monkeypatch.setattr(_switchover, "switchover_of", switchover_of)
+    monkeypatch.setattr(_switchover, "switchover_plan_of", switchover_plan_of)
+    return found
+
+
+def switchover(config: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["switchover", str(config), *options])
+
+
+def test_it_is_done_and_told(config: Path, asked: list[str]) -> None:
+    done = switchover(config)
+    assert (done.exit_code, asked) == (0, ["switchover"])
+    assert done.stdout == "node a handed its role over to node b\n"
+
+
+def test_a_dry_run_shows_all_that_would_change_and_asks_for_nothing(config: Path, asked: list[str]) -> None:
+    done = switchover(config, "--dry-run")
+    assert (done.exit_code, asked) == (0, ["plan"])
+    assert done.stdout.splitlines() == [
+        "would be accepted",
+        "epoch    4 -> 5",
+        "primary  a -> b",
+        "members  a b -> a b",
+        " 1. node a holds new operations",
+        " 2. node b flushes",
+        "    durable on node b: everything",
+        "clients wait for about 22 ms, as disk, link and arbiter last were; "
+        "given up after 5 s if the nodes are not ready by then",
+        "nothing was changed: --dry-run",
+    ]
+
+
+def test_a_pause_that_was_never_measured_is_not_guessed(
+    config: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ACCEPTED, "pause_s", None)
+    assert "clients wait for an unknown time, for it was never measured" in switchover(config, "--dry-run").stdout
+
+
+def test_a_dry_run_of_what_would_be_refused_names_every_obstacle_and_what_helps(
+    config: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: Path) -> dict[str, Any]:
+        return REFUSED
+
+    monkeypatch.setattr(_switchover, "switchover_plan_of", refuse)
+    done = switchover(config, "--dry-run")
+    assert (done.exit_code, asked) == (1, [])
+    lines = done.stdout.splitlines()
+    assert lines[0] == "would be refused: resyncing, arbiter-silent, of-a-later-version"
+    assert lines[1].startswith("  resyncing: wait until the copy of node b is up to date")
+    assert lines[2].startswith("  arbiter-silent: bring the arbiter back")
+    assert lines[3:] == ["nothing was changed: --dry-run"]

@@ -1,0 +1,292 @@
+"""What is forced by a fence: only a confirmed one counts, and one that is owed is gone on with after a restart."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from ctlha_trio._errors import CtlHaError, FailedError, InvalidError
+from ctlha_trio.door import DECISIONS_FILE, DecisionLog, Fencing
+from ctlha_trio.door._forcing import OWED_FILE, RESUME_S, RESUME_TRIES, Forcing, OwedFence, OwedFile
+from ctlha_trio.ha import Rehearsal, Status
+from ctlha_trio.pair import OperationKind, Plan, Record
+from ctlha_trio.seams import Buffer, FenceAnswer, FenceOutcome, TrioClock
+
+BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
+OFF = FenceAnswer(FenceOutcome.CONFIRMED, "outlet 7 is off")
+
+
+@attrs.define(eq=False)
+class SwappingNode:
+    """``a``, which takes what is forced on it at once."""
+
+    record: Record = BEFORE
+    revision: int = 9
+    refusals: list[CtlHaError] = attrs.Factory(list)
+    """Of the first tries to force it."""
+    unready: int = 0
+    """So many plans are refused: it has only just started."""
+    plans: int = 0
+    after_swap: Callable[[], None] = lambda: None
+
+    async def submit(
+        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+    ) -> "SwappingNode":
+        raise AssertionError("nobody asked for an operation")
+
+    outcome = data = property(lambda _: None)
+
+    def status(self) -> Status:
+        raise AssertionError("nobody asked for the status")
+
+    async def switchover(self) -> None:
+        raise AssertionError("nobody asked for a switchover")
+
+    def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
+        """No record ever changes here."""
+
+    def rehearse_switchover(self) -> Rehearsal:
+        raise AssertionError("nobody asked for a rehearsal")
+
+    def verify(self) -> int:
+        raise AssertionError("nobody asked for a comparison")
+
+    @property
+    def lineage(self) -> str:
+        return self.record.lineage
+
+    def plan_force(self, abandon: str) -> Plan:
+        if self.unready:
+            self.unready -= 1
+            raise FailedError("node a cannot be forced while it is booting")
+        self.plans += 1
+        after = self.record.fork(primary="a", lineage=f"line {self.plans}", proposal="q")
+        return Plan(before=self.record, revision=self.revision, after=after, copy_epoch=3)
+
+    async def force_primary(self, plan: Plan) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.refusals:
+            raise self.refusals.pop()
+        self.record, self.revision = plan.after, self.revision + 1
+        self.after_swap()
+
+
+@attrs.define(eq=False)
+class ScriptedFencer:
+    """Answers what it is told, and looks at what is on the disk when it is asked."""
+
+    folder: Path
+    answers: list[FenceAnswer] = attrs.field(factory=lambda: [OFF])
+    asked: list[tuple[str, str, int]] = attrs.Factory(list)
+    owed: list[bool] = attrs.Factory(list)
+    hangs: bool = False
+
+    @property
+    def description(self) -> str:
+        return "/usr/bin/power-off"
+
+    async def fence(self, node: str, resource: str, epoch: int) -> FenceAnswer:
+        self.asked.append((node, resource, epoch))
+        self.owed.append((self.folder / OWED_FILE).exists())
+        await trio.lowlevel.checkpoint()
+        if self.hangs:
+            await trio.sleep_forever()
+        return self.answers[min(len(self.asked), len(self.answers)) - 1]
+
+
+@attrs.define(eq=False)
+class Bench:
+    folder: Path
+    node: SwappingNode = attrs.Factory(SwappingNode)
+    fencer: ScriptedFencer = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.fencer = ScriptedFencer(self.folder)
+
+    def forcing(self, *, can_fence: bool = True) -> Forcing:
+        """Of a process of its own."""
+        owed = OwedFile(self.folder / OWED_FILE)
+        fencing = Fencing(self.fencer, TrioClock()) if can_fence else None
+        return Forcing(self.node, DecisionLog(self.folder / DECISIONS_FILE), owed, fencing)
+
+    @property
+    def log(self) -> list[dict[str, object]]:
+        path = self.folder / DECISIONS_FILE
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def outcomes(self) -> list[object]:
+        return [line["outcome"] for line in self.log]
+
+    @property
+    def owed(self) -> bool:
+        return (self.folder / OWED_FILE).exists()
+
+    async def die_while_fencing(self) -> None:
+        """The process ends while the fencer runs."""
+        self.fencer.hangs = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.force)
+            with trio.fail_after(20):
+                while not self.fencer.asked:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        self.fencer.hangs = False
+
+    async def force(self) -> None:
+        await self.forcing().force("b", 9, fenced=True)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_a_confirmed_fence_stands_in_the_record_and_in_the_log(bench: Bench) -> None:
+    await bench.force()
+    assert bench.fencer.asked == [("b", "r", 5)]
+    assert bench.fencer.owed == [True], "it is owed before it is asked for"
+    assert (bench.node.record.fence, bench.node.record.evidence) == ("confirmed", "outlet 7 is off")
+    assert (bench.node.record.primary, bench.node.record.epoch) == ("a", 5)
+    assert bench.outcomes == ["asked", "fenced", "done"]
+    assert [line["fence"] for line in bench.log] == ["owed", "confirmed", "confirmed"]
+    assert bench.log[-1]["evidence"] == "outlet 7 is off"
+    assert not bench.owed
+
+
+@pytest.mark.parametrize("outcome", [FenceOutcome.REFUSED, FenceOutcome.UNKNOWN])
+async def test_any_other_answer_forces_nothing(bench: Bench, outcome: FenceOutcome) -> None:
+    bench.fencer.answers = [FenceAnswer(outcome, "no such outlet")]
+    with pytest.raises(FailedError, match=f"the fence of node b: {outcome.value}: no such outlet"):
+        await bench.force()
+    assert bench.node.record == BEFORE
+    assert bench.outcomes == ["asked", f"failed: the fence of node b: {outcome.value}: no such outlet"]
+    assert bench.log[-1]["fence"] == outcome.value
+    assert not bench.owed
+
+
+async def test_what_the_arbiter_does_not_take_is_not_owed(bench: Bench) -> None:
+    bench.node.refusals = [FailedError("the arbiter did not take what was forced")]
+    with pytest.raises(FailedError, match="did not take"):
+        await bench.force()
+    assert bench.outcomes == ["asked", "fenced", "failed: the arbiter did not take what was forced"]
+    assert not bench.owed
+
+
+async def test_without_a_fencer_nobody_is_fenced(bench: Bench) -> None:
+    with pytest.raises(InvalidError, match=r"no \[fence\]"):
+        await bench.forcing(can_fence=False).force("b", 9, fenced=True)
+    assert (bench.node.record, bench.log) == (BEFORE, [])
+
+
+async def test_a_record_that_was_not_shown_fences_nobody(bench: Bench) -> None:
+    with pytest.raises(FailedError, match="has changed since it was shown"):
+        await bench.forcing().force("b", 8, fenced=True)
+    assert (bench.fencer.asked, bench.log) == ([], [])
+
+
+async def test_a_statement_fences_nobody(bench: Bench) -> None:
+    await bench.forcing().force("b", 9, fenced=False)
+    assert bench.fencer.asked == []
+    assert (bench.node.record.fence, bench.node.record.evidence) == ("none", "")
+
+
+async def test_a_fence_that_cannot_be_remembered_is_not_asked_for(bench: Bench) -> None:
+    (bench.folder / OWED_FILE).with_suffix(".fresh").mkdir()
+    with pytest.raises(FailedError, match=OWED_FILE):
+        await bench.force()
+    assert (bench.fencer.asked, bench.node.record) == ([], BEFORE)
+
+
+# After a restart of the survivor.
+
+
+async def test_an_owed_fence_is_asked_for_again_and_then_counts(bench: Bench, autojump_clock: MockClock) -> None:
+    await bench.die_while_fencing()
+    assert bench.owed
+    bench.node.unready = 5
+    began_s = trio.current_time()
+    await bench.forcing().resume()
+    assert trio.current_time() - began_s == pytest.approx(5 * RESUME_S)
+    assert bench.fencer.asked == [("b", "r", 5)] * 2, "for the same, so that a second time changes nothing"
+    assert bench.node.record.evidence == "outlet 7 is off"
+    assert bench.outcomes == ["asked", "resumed", "asked", "fenced", "done"]
+    assert not bench.owed
+
+
+async def test_an_owed_fence_that_is_refused_after_all_forces_nothing(bench: Bench) -> None:
+    await bench.die_while_fencing()
+    bench.fencer.answers = [FenceAnswer(FenceOutcome.REFUSED, "locked")]
+    await bench.forcing().resume()
+    assert bench.node.record == BEFORE
+    assert str(bench.outcomes[-1]).startswith("failed: the fence of node b: refused")
+    assert not bench.owed
+
+
+async def test_a_record_that_moved_meanwhile_ends_what_is_owed(bench: Bench) -> None:
+    """The other node came back: it must not be fenced for what is no longer so."""
+    await bench.die_while_fencing()
+    bench.node.revision = 10
+    await bench.forcing().resume()
+    assert len(bench.fencer.asked) == 1
+    assert bench.outcomes[-1] == "failed: the record has changed since it was shown"
+    assert not bench.owed
+
+
+async def test_what_was_done_before_the_end_is_not_done_again(bench: Bench) -> None:
+    """The process ended between the swap and the last line of the log."""
+    await bench.die_while_fencing()
+    plan = bench.node.plan_force("b")
+    owed = json.loads((bench.folder / OWED_FILE).read_text())
+    bench.node.record = attrs.evolve(plan.after, lineage=owed["lineage"])
+    await bench.forcing().resume()
+    assert len(bench.fencer.asked) == 1
+    assert bench.outcomes[-1] == "done"
+    assert not bench.owed
+
+
+async def test_a_node_that_can_never_be_forced_gives_it_up(bench: Bench, autojump_clock: MockClock) -> None:
+    await bench.die_while_fencing()
+    bench.node.unready = RESUME_TRIES + 1
+    await bench.forcing().resume()
+    assert len(bench.fencer.asked) == 1
+    assert bench.outcomes[-1] == "failed: node a cannot be forced while it is booting"
+    assert not bench.owed
+
+
+async def test_a_configuration_that_lost_its_fence_gives_it_up(bench: Bench) -> None:
+    await bench.die_while_fencing()
+    await bench.forcing(can_fence=False).resume()
+    assert "no [fence]" in str(bench.outcomes[-1])
+    assert not bench.owed
+
+
+async def test_nothing_owed_is_nothing_done(bench: Bench) -> None:
+    await bench.forcing().resume()
+    assert bench.log == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"abandon": "b", "revision": "x", "lineage": "l"}', b"\xff"])
+async def test_a_file_that_cannot_be_read_fences_nobody(
+    bench: Bench, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (bench.folder / OWED_FILE).write_bytes(content)
+    await bench.forcing().resume()
+    assert (bench.fencer.asked, bench.log) == ([], [])
+    assert "a fence is owed, but nobody knows which" in caplog.text
+
+
+def test_the_file_holds_what_is_owed(tmp_path: Path) -> None:
+    file = OwedFile(tmp_path / OWED_FILE)
+    assert file.read() is None
+    for owed in (OwedFence("b", 9, "line"), OwedFence("b", 10, "another")):
+        file.write(owed)
+        assert file.read() == owed
+    assert file.path.stat().st_mode & 0o777 == 0o600
+    file.clear()
+    file.clear()
+    assert file.read() is None

@@ -1,0 +1,81 @@
+"""What the link reports twice a second is logged when it changes, then rarely."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from ctlha_trio._errors import CtlHaError, RefusedError, RemoteProtocolError, UntrustedPeerError
+from ctlha_trio.ha._fault_log import REPEAT_S, FaultLog
+from ctlha_trio.seams import TrioClock
+from ctlha_trio.testing import CallKind, open_pair
+
+STOPPING = RefusedError("stopping", "the peer refused")
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [record.getMessage() for record in caplog.records]
+    caplog.clear()
+    return lines
+
+
+@pytest.fixture
+async def log() -> FaultLog:
+    return FaultLog(TrioClock())
+
+
+async def test_the_same_fault_is_told_once_then_rarely_and_how_often(
+    log: FaultLog, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(10):
+        log.report(STOPPING, session=0)
+        await trio.sleep(0.5)
+    assert said(caplog) == ["link: stopping: the peer refused"]
+    await trio.sleep(REPEAT_S)
+    log.report(STOPPING, session=0)
+    assert said(caplog) == ["link: stopping: the peer refused, 9 times since it was last said"]
+    log.report(STOPPING, session=0)
+    assert said(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [RefusedError("stopping", "another"), RefusedError("size"), RemoteProtocolError("type"), UntrustedPeerError("x")],
+    ids=str,
+)
+async def test_another_fault_is_told_at_once(
+    log: FaultLog, other: CtlHaError, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.report(STOPPING, session=0)
+    log.report(other, session=0)
+    assert said(caplog) == [f"link: {STOPPING}", f"link: {other}"]
+
+
+async def test_two_faults_that_take_turns_are_two_lines(log: FaultLog, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(10):
+        log.report(STOPPING, session=0)
+        log.report(RefusedError("version"), session=0)
+    assert said(caplog) == [f"link: {STOPPING}", "link: version"]
+
+
+async def test_after_another_session_it_is_told_again(log: FaultLog, caplog: pytest.LogCaptureFixture) -> None:
+    log.report(STOPPING, session=0)
+    log.report(STOPPING, session=1)
+    assert said(caplog) == [f"link: {STOPPING}"] * 2
+
+
+async def test_a_peer_that_stopped_and_refuses_is_told_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It refuses every session for as long as it runs."""
+    async with open_pair() as pair:
+        disk = pair.disks["b"]
+        disk.fail_flush_at(disk.count(CallKind.FLUSH) + 1)
+        await pair.nodes["a"].volume.write(0, b"x" * 4096)
+        await pair.wait_until(lambda: pair.nodes["b"].status().verdict == "stopped")
+        await trio.sleep(REPEAT_S - 10.0)
+        told = [line for line in said(caplog) if "stopping" in line]
+        by_a, by_b = "link: stopping: the peer refused", "link: stopping: hello of node 'a', cluster 'memory'"
+        assert sorted(told) == sorted((by_a, by_b))
+        await pair.stop("b")
+        await pair.start("b")
+        await pair.wait_protected()
