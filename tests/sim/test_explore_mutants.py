@@ -27,7 +27,8 @@ from ctlha_trio.pair._state import Flight, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing import Bound, explore
 
-STATES_MAX = 60_000
+STATES_MAX = 120_000
+"""Twice what the one that hides longest takes."""
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]

@@ -19,7 +19,7 @@ _EARLY_S: Final = 0.0022
 _DURING_RETURN_S: Final = (0.009, 0.02)
 """After the returning node got its power: while a range is copied, which holds them up; while it is admitted."""
 
-_SLOW_LINK_S: Final = 0.005
+_SLOW_LINK_S: Final = 0.03
 """Longer than a write takes on either disk."""
 
 _DURING_RESYNC_S: Final = (0.009, 0.02, 0.04)
@@ -49,6 +49,12 @@ def _start_clients(trial: PowerTrial) -> None:
 
 async def _write(trial: PowerTrial) -> None:
     _start_clients(trial)
+    await trial.clients_done()
+
+
+async def _write_once(trial: PowerTrial) -> None:
+    for block in (0, 1, 2, 40):
+        trial.write(block, gives_up=True)
     await trial.clients_done()
 
 
@@ -144,7 +150,7 @@ POWER_SCENARIOS: Mapping[str, PowerScenario] = MappingProxyType(
         scenario.name: scenario
         for scenario in (
             PowerScenario("write", _nothing, _write),
-            PowerScenario("write, slow link", _slow_link, _write),
+            PowerScenario("write, slow link", _slow_link, _write_once),
             PowerScenario("go-alone", _nothing, _go_alone),
             PowerScenario("take-over", _nothing, _take_over),
             PowerScenario("return", _lose_secondary, _return),

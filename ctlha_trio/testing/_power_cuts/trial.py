@@ -105,10 +105,13 @@ class PowerTrial:
         if not disk.is_cut:
             self._arm(disk)
 
-    def write(self, block: int, times: int = 1, *, after_s: float = 0.0) -> None:
-        """Let a client write a block so many times, each as soon as the one before is acknowledged."""
+    def write(self, block: int, times: int = 1, *, after_s: float = 0.0, gives_up: bool = False) -> None:
+        """Let a client write a block so many times, each as soon as the one before is acknowledged.
+
+        A write that is not acknowledged is made again, unless the client gives up: then its data stays where it is.
+        """
         self._busy += 1
-        self._nursery.start_soon(self._client, block, times, after_s)
+        self._nursery.start_soon(self._client, block, times, after_s, gives_up)
 
     async def clients_done(self) -> None:
         """Return once every client has done what it was to do. A checkpoint."""
@@ -224,13 +227,15 @@ class PowerTrial:
 
     # The clients.
 
-    async def _client(self, block: int, times: int, after_s: float) -> None:
+    async def _client(self, block: int, times: int, after_s: float, gives_up: bool) -> None:
         await self.pause(after_s)
         name = NAMES[0]
         done = 0
         while done < times:
             if await self._write_once(name, block):
                 done += 1
+            elif gives_up:
+                break
             else:
                 await self.pause(RETRY_S)
                 name = _other(name)
