@@ -1,6 +1,7 @@
 """What the core orders of the disk and the arbiter, each answered by an event."""
 
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
@@ -20,6 +21,8 @@ ARBITER_LIMIT_S: Final = 3.0
 """For one call. SQLite gives up on a lock after half a second; three etcd members elect a leader within 2.5 s."""
 HANGING_MAX: Final = 4
 """Calls that may hang at the same time; each may hold a thread."""
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 def digest_of(data: bytes) -> bytes:
@@ -162,7 +165,11 @@ class ArbiterWork:
         while True:
             while not self._calls:
                 await self._ordered.park()
-            self._feed(await self._ask_in_time(self._calls.popleft()))
+            ordered = self._calls.popleft()
+            answer = await self._ask_in_time(ordered)
+            if isinstance(ordered, actions.Swap) and _is_in_doubt(answer):
+                _LOG.warning("whether the arbiter took the swap to epoch %d is not known", ordered.record.epoch)
+            self._feed(answer)
 
     async def _ask_in_time(self, ordered: actions.ReadRecord | actions.Swap) -> events.Event:
         if self._given_up >= HANGING_MAX:
@@ -196,6 +203,10 @@ class ArbiterWork:
     async def _await_end(self, call: _Call) -> None:
         await call.ended.wait()
         self._given_up -= 1
+
+
+def _is_in_doubt(answer: events.Event) -> bool:
+    return isinstance(answer, events.Swapped) and answer.outcome is SwapOutcome.UNKNOWN
 
 
 def _unanswered(ordered: actions.ReadRecord | actions.Swap, outcome: SwapOutcome) -> events.Event:

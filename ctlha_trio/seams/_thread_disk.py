@@ -78,6 +78,18 @@ class ThreadDiskFile:
         async with self._flushing:
             await self._call(lambda: os.fdatasync(self._descriptor), "flush", fatal=True)
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """``pwrite`` and ``flush`` in one call of a thread."""
+        for offset, buffer in extents:
+            self._check_range(offset, memoryview(buffer).nbytes)
+
+        def write_and_flush() -> None:
+            _write_extents(self._descriptor, extents)
+            os.fdatasync(self._descriptor)
+
+        async with self._flushing:
+            await self._call(write_and_flush, "write or flush", fatal=True)
+
     def close(self) -> None:
         """Give the file and its lock up, once the calls under way have ended. May be called twice."""
         if not self._closed:

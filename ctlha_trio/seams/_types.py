@@ -45,6 +45,9 @@ class DiskFile(Protocol):
     async def flush(self) -> None:
         """Return once everything written before the call is on stable media."""
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """``pwrite``, then ``flush``: for a disk in threads one way there and back instead of two."""
+
     def close(self) -> None:
         """Give the file up. Does not flush. May be called twice."""
 

@@ -80,9 +80,9 @@ class CheckedVolume:
         return page
 
     async def put(self, write: SealedWrite, others: Sequence[tuple[int, Buffer]] = ()) -> None:
-        """Write data and entries, and what else is to be durable with them, in one call. Not flushed."""
+        """Make data and entries durable, and with them what else is to be, in one call."""
         self.changes += 1
-        await self._file.pwrite([*write.extents, *others])
+        await self._file.write_through([*write.extents, *others])
         self.changes += 1
         for group, page in write.pages.items():
             self._keep(group, page, self.changes)

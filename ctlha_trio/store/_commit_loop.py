@@ -78,7 +78,6 @@ class CommitLoop:
         if pages:
             place = self._volume.layout.entry_page_offset
             await self._volume.put(SealedWrite([(place(group), page) for group, page in pages.items()], pages))
-            await self._file.flush()
         return blocks
 
     async def _commit(self, steps: Sequence[Step]) -> None:
@@ -114,7 +113,6 @@ class CommitLoop:
             await self._tracker.admit(sealed.pages.keys())
             marks = self._tracker.mark([(step.offset, len(step.data)) for step in laid if step.dirties])
             await self._volume.put(sealed, marks)
-            await self._file.flush()
         for step in laid:
             self._queue.mark_durable(step)
 
@@ -122,10 +120,10 @@ class CommitLoop:
         index = (self._slot_index + 1) % SLOT_COUNT
         slot = Slot(self.slot.generation + 1, step.metadata)
         # Metadata speaks about data and about what is dirty, so it must never be durable before these are.
-        await self._tracker.write_bitmap()
-        await self._file.flush()
-        await self._file.pwrite([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
-        await self._file.flush()
+        # And what an earlier process has left unflushed is all that holds if this write is torn.
+        if not await self._tracker.save_bitmap():
+            await self._file.flush()
+        await self._file.write_through([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
         self.slot, self._slot_index = slot, index
         self._queue.mark_durable(step)
 

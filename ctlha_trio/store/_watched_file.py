@@ -31,13 +31,13 @@ class WatchedFile:
         """Exactly ``size`` bytes from ``offset``."""
         return await self._call(self._file.pread, offset, size)
 
-    async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
-        """Write each buffer whole, in order."""
-        await self._call(self._file.pwrite, extents)
-
     async def flush(self) -> None:
         """Make everything written before durable."""
         await self._call(self._file.flush)
+
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """Write each buffer whole, in order, and make it and everything written before durable."""
+        await self._call(self._file.write_through, extents)
 
     def close(self) -> None:
         """Give the file up."""

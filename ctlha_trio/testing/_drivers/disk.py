@@ -97,6 +97,11 @@ class TroubledFile:
         """Make durable what was written before the latency has passed."""
         await self._call(CallKind.FLUSH, self._file.flush)
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """One after the other."""
+        await self.pwrite(extents)
+        await self.flush()
+
     def close(self) -> None:
         """Give the file up."""
         self._file.close()

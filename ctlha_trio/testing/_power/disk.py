@@ -256,6 +256,11 @@ class PowerFile:
 
         await self._call(CallKind.FLUSH, effect)
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """One after the other."""
+        await self.pwrite(extents)
+        await self.flush()
+
     def close(self) -> None:
         """Give the file up. Does not flush. May be called twice."""
         if not self._closed:

@@ -123,6 +123,10 @@ class HangingFile:
         await self.owner.answering.wait()
         await self.file.flush()
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        await self.pwrite(extents)
+        await self.flush()
+
     def close(self) -> None:
         self.file.close()
 

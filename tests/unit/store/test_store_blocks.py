@@ -69,6 +69,10 @@ class ScriptedFile:
     async def flush(self) -> None:
         await self._enter(FLUSH)
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        await self.pwrite(extents)
+        await self.flush()
+
     def close(self) -> None:
         self.closed = True
 
@@ -370,7 +374,7 @@ async def test_read_does_not_wait_for_the_commit_loop() -> None:
         file.gates[FLUSH] = trio.Event()
         await start_write(nursery, store, 0, block(b"x"))
         with trio.fail_after(5):
-            assert len(await store.read(8, 8)) == 8
+            assert len(await store.read(BLOCK_BYTES + 8, 8)) == 8
 
 
 async def test_reads_at_one_time_are_bounded() -> None:
@@ -538,7 +542,7 @@ async def test_failing_read_kills_the_store_under_a_running_write() -> None:
         assert on_the_disk.error is not None
         assert queued.error is not None
         file.gates[DATA_WRITE].set()
-    assert file.calls == [DATA_WRITE, READ], "the flush of a dead store was still tried"
+    assert file.calls == [DATA_WRITE, READ, FLUSH], "more than the call under way was still tried"
     await expect_dead(store, file, "bad sector")
 
 

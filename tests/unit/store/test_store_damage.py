@@ -72,6 +72,10 @@ class MemoryFile:
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        await self.pwrite(extents)
+        await self.flush()
+
     def close(self) -> None:
         pass
 
