@@ -1,10 +1,10 @@
 """Mistakes in the order of what is made durable, planted one at a time: the enumeration of power cuts must find each.
 
 Those of the store are found by its states alone, those of the pair by runs of both nodes. Four orders of the store have
-no mutant, for without them a cut loses nothing. A flush before the metadata is written: what it speaks of is flushed
-already. The bitmap before the page of the log that names its base: a page of another base says that all is dirty. Data
-and checksums in one flush, if nothing is answered between, and marks with the write that they mark: as long as the
-extent is open it is sealed as it is, and marked whole.
+no mutant, for without them a cut loses nothing. A flush before the metadata is written: what this life wrote is flushed
+already, and what a process that was killed has left is not enumerated. The bitmap before the page of the log that names
+its base: a page of another base says that all is dirty. Data and checksums in one flush, if no answer comes between,
+and marks with the write that they mark: as long as the extent is open it is sealed as it is, and marked whole.
 
 Nor has a rule of the core that is kept a second time below it. The store makes durable in the order of the calls, so
 that a node which is told to join, to lead or to be overwritten, and goes on before that is persisted, has persisted it
@@ -100,10 +100,21 @@ def commit_writes(
     patch.setattr(CommitLoop, "_commit_writes", plain)
 
 
+async def put_unflushed(loop: CommitLoop, write: SealedWrite, marks: Sequence[tuple[int, bytes]]) -> None:
+    volume = loop._volume
+    volume.changes += 1
+    await loop._file._file.pwrite([*write.extents, *marks])
+    volume.changes += 1
+    for group, page in write.pages.items():
+        volume._keep(group, page, volume.changes)
+
+
 @of_store("write", "a", "holds what no write under way")
 def answers_before_the_flush(patch: Patch) -> None:
-    async def put(loop: CommitLoop, write: SealedWrite, marks: object, answer: Callable[[], None]) -> None:
-        await loop._volume.put(write, marks)  # type: ignore[arg-type]
+    async def put(
+        loop: CommitLoop, write: SealedWrite, marks: Sequence[tuple[int, bytes]], answer: Callable[[], None]
+    ) -> None:
+        await put_unflushed(loop, write, marks)
         answer()
         await loop._file.flush()
 
@@ -116,10 +127,8 @@ def answers_between_checksums_and_data(patch: Patch) -> None:
         pages = [(place, data) for place, data in write.extents if data in write.pages.values()]
         data = [each for each in write.extents if each not in pages]
         await loop._volume.put(SealedWrite(pages, write.pages), marks)  # type: ignore[arg-type]
-        await loop._file.flush()
         answer()
         await loop._volume.put(SealedWrite(data, {}))
-        await loop._file.flush()
 
     commit_writes(patch, put)
 
@@ -129,7 +138,7 @@ def logs_an_extent_in_the_flush_of_its_data(patch: Patch) -> None:
     async def admit(self: WriteTracker, extents: Collection[int]) -> None:
         if self._open.use(extents):
             page = self.page.succeed(self._open)
-            await self._file.pwrite([(page.offset, encode_activity(page))])
+            await self._file._file.pwrite([(page.offset, encode_activity(page))])
             self.page = page
 
     patch.setattr(WriteTracker, "admit", admit)
@@ -155,8 +164,7 @@ def commit_metadata(patch: Patch, write: Callable[[CommitLoop, PersistStep], obj
 def overwrites_the_newest_slot(patch: Patch) -> None:
     async def write(loop: CommitLoop, step: PersistStep) -> None:
         slot = Slot(loop.slot.generation + 1, step.metadata)
-        await loop._file.pwrite([(loop._slot_index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
-        await loop._file.flush()
+        await loop._file.write_through([(loop._slot_index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
         loop.slot = slot
 
     new_slots = _slots.new_slots
@@ -176,7 +184,7 @@ def answers_a_persist_before_its_flush(patch: Patch) -> None:
     async def write(loop: CommitLoop, step: PersistStep) -> None:
         index = (loop._slot_index + 1) % SLOT_COUNT
         slot = Slot(loop.slot.generation + 1, step.metadata)
-        await loop._file.pwrite([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
+        await loop._file._file.pwrite([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
         loop.slot, loop._slot_index = slot, index
 
     commit_metadata(patch, write)
@@ -205,14 +213,16 @@ def believes_a_torn_slot(patch: Patch) -> None:
 
 @of_store("go-alone", "a", "marks are not those promised")
 def answers_a_mark_before_its_flush(patch: Patch) -> None:
-    async def save(self: WriteTracker) -> None:
-        await self.write_bitmap()
+    async def save(self: WriteTracker) -> bool:
+        changed = self.bitmap.take_changed()
+        await self._file._file.pwrite(changed)
+        return bool(changed)
 
     async def write(self: WriteTracker, page: _activity_log.ActivityPage) -> None:
-        await self._file.pwrite([(page.offset, encode_activity(page))])
+        await self._file._file.pwrite([(page.offset, encode_activity(page))])
         self.page = page
 
-    patch.setattr(WriteTracker, "_save_bitmap", save)
+    patch.setattr(WriteTracker, "save_bitmap", save)
     patch.setattr(WriteTracker, "_write", write)
 
 
