@@ -1,10 +1,9 @@
 """Mistakes in the order of what is made durable, planted one at a time: the enumeration of power cuts must find each.
 
-Those of the store are found by its states alone, those of the pair by runs of both nodes. Four orders of the store have
-no mutant, for without them a cut loses nothing. A flush before the metadata is written: what this life wrote is flushed
-already, and what a process that was killed has left is not enumerated. The bitmap before the page of the log that names
-its base: a page of another base says that all is dirty. Data and checksums in one flush, if no answer comes between,
-and marks with the write that they mark: as long as the extent is open it is sealed as it is, and marked whole.
+Those of the store are found by its states alone, those of the pair by runs of both nodes. Three orders of the store
+have no mutant, for without them a cut loses nothing. The bitmap before the page of the log that names its base: a page
+of another base says that all is dirty. Data and checksums in one flush, if no answer comes between, and marks with the
+write that they mark: as long as the extent is open it is sealed as it is, and marked whole.
 
 Nor has a rule of the core that is kept a second time below it. The store makes durable in the order of the calls, so
 that a node which is told to join, to lead or to be overwritten, and goes on before that is persisted, has persisted it
@@ -280,6 +279,18 @@ def takes_an_unreadable_page_of_marks_as_clean(patch: Patch) -> None:
             self.clear(0, self._layout.size_bytes)
 
     patch.setattr(DirtyBitmap, "load", load)
+
+
+@of_store("return, stopped", "b", "metadata is neither")
+def persists_over_what_a_killed_process_had_not_flushed(patch: Patch) -> None:
+    async def write(loop: CommitLoop, step: PersistStep) -> None:
+        index = (loop._slot_index + 1) % SLOT_COUNT
+        slot = Slot(loop.slot.generation + 1, step.metadata)
+        await loop._tracker.save_bitmap()
+        await loop._file.write_through([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
+        loop.slot, loop._slot_index = slot, index
+
+    commit_metadata(patch, write)
 
 
 # The pair.

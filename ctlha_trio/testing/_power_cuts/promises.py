@@ -71,6 +71,8 @@ class Promises:
     """Calls that were not answered, in their order. One that nobody waits for any more may stay for ever."""
     tracked: frozenset[int]
     """Writes among them that are called while every write is to be marked."""
+    bygone: frozenset[int] = frozenset()
+    """Calls among them of a process that was killed: what a later one persists says nothing of them."""
 
     def after(self, entry: Began | Ended, unit_sectors: int) -> "Promises":
         """A moment later. A mark is taken away from whole units only."""
@@ -117,6 +119,10 @@ class Promises:
         whole = range(first, (call.offset + call.size) // SECTOR_BYTES // unit_sectors * unit_sectors)
         return attrs.evolve(self.marks, owed=self.marks.owed.difference(whole))
 
+    def outlived(self) -> "Promises":
+        """The same, once the process was killed and another one has what it left."""
+        return attrs.evolve(self, bygone=frozenset(self.under_way))
+
     def broken(self, found: Found) -> Iterator[str]:
         """Every promise that is not kept, in words."""
         owing = self
@@ -140,7 +146,8 @@ class Promises:
 
     def _through(self, number: int) -> "Promises":
         after = self
-        for each in [each for each in self.under_way if each <= number]:
+        skipped = frozenset[int]() if number in self.bygone else self.bygone
+        for each in [each for each in self.under_way if each <= number and each not in skipped]:
             after = after._ended(each)
         return after
 
@@ -193,7 +200,7 @@ def _ordered(marks: Marks, call: StoreCall, epoch: int) -> Marks:
 def _is_kept(marks: Marks, found: Found) -> bool:
     if marks.base_epoch is None:
         # What was open is marked by the recovery, counted from the metadata's epoch.
-        return not found.tracking and found.base_epoch in {None, found.metadata.epoch}
+        return not found.tracking and (found.base_epoch is None or found.base_epoch <= found.metadata.epoch)
     counts = found.base_epoch == marks.base_epoch and found.tracking is marks.tracking
     return counts and marks.owed <= found.dirty
 

@@ -5,14 +5,15 @@ from hashlib import blake2b
 from typing import Final
 
 import attrs
+import trio
 
 from ctlha_trio._errors import CtlHaError
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import BlockStore
 from ctlha_trio.testing._power.disk import Change, PowerDisk
-from ctlha_trio.testing._power.medium import SECTOR_BYTES, Loss, PowerMedium, lay_out
+from ctlha_trio.testing._power.medium import SECTOR_BYTES, Loss, PendingWrite, PowerMedium, lay_out
 from ctlha_trio.testing._power.states import STATES_MAX, enumerate_states
-from ctlha_trio.testing._power_cuts.journal import Journal
+from ctlha_trio.testing._power_cuts.journal import Began, Ended, Entry, Journal, Persisted
 from ctlha_trio.testing._power_cuts.promises import Found, Promises, promises_of
 
 PATH: Final = "volume"
@@ -20,6 +21,8 @@ KNOWN_MAX: Final = 1 << 11
 """Recoveries that are remembered; each holds a volume. States come again at the next moments or not at all."""
 DATA_UNIT_BYTES: Final = 1024
 """What a client writes at once."""
+LAST_CALL: Final = 1 << 60
+"""A number behind those of all calls."""
 PROBLEMS_MAX: Final = 3
 """After which an enumeration ends: one mistake breaks most of what follows."""
 
@@ -39,6 +42,8 @@ class Counts:
     """States that the bound leaves out."""
     in_recovery: int = 0
     """States after a second cut, during the recovery from the first."""
+    after_kill: int = 0
+    """States after a cut during the life of a process that found what a killed one had not flushed."""
 
     def __add__(self, other: "Counts") -> "Counts":
         """Of both."""
@@ -88,6 +93,8 @@ class StoreEnumeration:
     _known: dict[bytes, _Recovered] = attrs.field(factory=dict, init=False)
     _cut_again: set[object] = attrs.field(factory=set, init=False)
     """What the recoveries that were cut too had to do."""
+    _killed: set[object] = attrs.field(factory=set, init=False)
+    """What killed processes left."""
 
     async def run(self) -> StoreStates:
         """Look at every moment from where the part under test begins. A checkpoint."""
@@ -105,9 +112,30 @@ class StoreEnumeration:
             if index >= self.journal.armed_at:
                 self.counts += Counts(moments=1, flushes=bool(entry.flushed))
                 await self._look(medium, promises, f"after change {index}, {_shown(entry)}")
+                await self._kill(medium, promises, f"killed after change {index}, {_shown(entry)}")
                 looked = promises
         await self._look(medium, promises, "at the end")
         return StoreStates(self.counts, tuple(self.problems))
+
+    async def _kill(self, medium: PowerMedium, promises: Promises, where: str) -> None:
+        """The process is killed, another one goes on with what it left in the cache, and the power fails then."""
+        task = tuple(write.offset for write in medium.pending), promises.metadata, promises.extents
+        if not medium.pending or task in self._killed or self.problems:
+            return
+        self._killed.add(task)
+        durable, pending = bytes(medium.durable(PATH)), tuple(medium.pending)
+        promises = promises.outlived()
+        after = lay_out({PATH: durable})
+        after.write(pending)
+        before = self.counts.states
+        for entry in await live_on(durable, pending, self.size_bytes):
+            if isinstance(entry, Change):
+                after.write(entry.written)
+                after.flush(after.pending[: len(entry.flushed)])
+                await self._look(after, promises, f"{where}, then {_shown(entry)}")
+            else:
+                promises = promises.after(entry, self.unit_bytes // SECTOR_BYTES)
+        self.counts += Counts(states=before - self.counts.states, after_kill=self.counts.states - before)
 
     async def _look(self, medium: PowerMedium, promises: Promises, where: str) -> None:
         listed = enumerate_states(bytes(medium.durable(PATH)), medium.pending, states_max=self.states_max)
@@ -167,6 +195,26 @@ async def recover_store(disk: PowerDisk, size_bytes: int) -> Found:
         )
     finally:
         store.close()
+
+
+async def live_on(durable: bytes, pending: Sequence[PendingWrite], size_bytes: int) -> Sequence[Entry]:
+    """What a process does that finds all this, flushed or not: it recovers, and persists metadata. A checkpoint."""
+    disk = PowerDisk({PATH: durable})
+    file = await disk.open(PATH)
+    await file.pwrite([(write.offset, write.data) for write in pending])
+    file.close()
+    journal = Journal(durable)
+    disk.on_change = journal.note
+    store = await BlockStore.open(disk, PATH, size_bytes=size_bytes, clock=TrioClock())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        metadata = attrs.evolve(store.metadata, epoch=store.metadata.epoch + 1)
+        journal.note(Began(LAST_CALL, Persisted(metadata)))
+        await store.persist(metadata)
+        journal.note(Ended(LAST_CALL))
+        nursery.cancel_scope.cancel(reason="it has done all")
+    store.close()
+    return journal.entries
 
 
 async def _try_to_recover(content: bytes, size_bytes: int) -> _Recovered:
