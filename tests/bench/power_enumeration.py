@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> int:
         counts = store.counts
         problems += show(
             f"{scenario}, store of {victim}: {counts.moments} changes of the disk, {counts.flushes} of them flushes, "
-            f"{counts.states} states ({counts.contents} contents), {counts.in_recovery} more in recoveries, {counts.after_kill} after a kill, "
+            f"{counts.states} states ({counts.contents} contents), {counts.in_recovery} more in recoveries, "
+            f"{counts.after_kill} after a kill, "
             f"{counts.left_out} left out",
             store.problems,
             began_s,
