@@ -88,7 +88,7 @@ def commit_writes(
             await batch.add(step.offset, step.data)
         sealed = await batch.seal(self.slot.metadata.epoch)
         await self._tracker.admit(sealed.pages.keys())
-        marks = self._tracker.mark([(step.offset, len(step.data)) for step in steps if step.dirties])
+        marks = self._tracker.mark([(step.offset, len(step.data)) for step in steps if not step.repairs])
 
         def answer() -> None:
             for step in steps:

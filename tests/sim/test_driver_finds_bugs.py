@@ -12,6 +12,7 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._pair_driver import PairDriver
+from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, actions, events
 from ctlha_trio.store._watched_file import WatchedFile
@@ -65,18 +66,20 @@ def take_an_unknown_swap_for_a_refused_one(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_copy_what_differs(patch: pytest.MonkeyPatch) -> None:
-    def compare(driver: PairDriver, action: actions.CompareRange) -> None:
-        driver.feed(events.RangeCompared(action.session, action.sequence, equal=True))
+    def compare(reads: PeerReads, action: actions.CompareRange) -> None:
+        reads._feed(events.RangeCompared(action.session, action.sequence, equal=True))
 
-    patch.setattr(PairDriver, "_compare", compare)
+    patch.setattr(PeerReads, "compare", compare)
 
 
 def answer_a_read_with_what_was_read_before(patch: pytest.MonkeyPatch) -> None:
     read = DiskWork.read
     seen: dict[int, bytes] = {}
 
-    def remember(work: DiskWork, offset: int, size: int, done: Callable[[bytes], None]) -> None:
-        read(work, offset, size, lambda data: done(seen.setdefault(offset, data).ljust(size, b"\0")[:size]))
+    def remember(
+        work: DiskWork, offset: int, size: int, done: Callable[[bytes], None], damaged: Callable[[int, int], None]
+    ) -> None:
+        read(work, offset, size, lambda data: done(seen.setdefault(offset, data).ljust(size, b"\0")[:size]), damaged)
 
     patch.setattr(DiskWork, "read", remember)
 

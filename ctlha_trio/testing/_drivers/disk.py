@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from ctlha_trio.seams import Buffer, DiskFile
+from ctlha_trio.testing._drivers.damage import DiskDamage
 from ctlha_trio.testing._drivers.gate import Gate
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._power.disk import CallKind, PowerDisk
@@ -32,6 +33,7 @@ class DiskTrouble:
     """Of the node."""
     latency_s: Callable[[CallKind], float]
     """Of the next call of that kind."""
+    damage: DiskDamage
     fault: DiskFault | None = None
     """Waits for its call."""
     may_fail: Callable[[DiskFault], bool] = lambda _: True
@@ -87,11 +89,13 @@ class TroubledFile:
 
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``."""
-        return await self._call(CallKind.READ, lambda: self._file.pread(offset, size))
+        data = await self._call(CallKind.READ, lambda: self._file.pread(offset, size))
+        return self._trouble.damage.read(offset, data)
 
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order."""
         await self._call(CallKind.WRITE, lambda: self._file.pwrite(extents))
+        self._trouble.damage.wrote([(offset, memoryview(data).nbytes) for offset, data in extents])
 
     async def flush(self) -> None:
         """Make durable what was written before the latency has passed."""

@@ -107,7 +107,7 @@ def keep_journal(disk: PowerDisk, path: str) -> Journal:
 
 
 _CALLS: Final[dict[str, Callable[..., StoreCall]]] = {
-    "_write": lambda offset, data, *, dirties: Wrote(offset, bytes(data), dirties),
+    "_write": lambda offset, data, *, repairs: Wrote(offset, bytes(data), not repairs),
     "persist": Persisted,
     "close_extents": ClosedExtents,
     "start_tracking": StartedTracking,

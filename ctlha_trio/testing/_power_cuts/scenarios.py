@@ -9,7 +9,7 @@ import attrs
 from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.pair import Copy
 from ctlha_trio.store import image
-from ctlha_trio.testing._pairs.memory_pair import VOLUME
+from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import PowerDisk
 from ctlha_trio.testing._power_cuts.trial import SIZE_BYTES, Act, PowerTrial
 
