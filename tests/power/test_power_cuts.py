@@ -1,22 +1,14 @@
-"""The power fails at every disk call of a mirrored write, going alone, a take-over, a return and a handover.
+"""Rules of the protocol, broken one at a time: the power fails at the disk calls of a scenario, and that is found.
 
-For each call and each moment in it: what was acknowledged is there, with its value, from whoever serves; the copies are
-equal at the end; no acknowledgement came before its bytes and its epoch were durable wherever the arbiter says.
-
-Of what may have become of unflushed writes, every run has one outcome: nothing kept and some others in turn when one
-node loses its power, one in turn when both do. The order in which nodes start again, and whether the
-first serves alone before the second comes, goes round with it.
+``test_power_enumeration`` demands that nothing is found where nothing is broken.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import pytest
-import trio
-import trio.testing
-from trio._core import _run
 
-from ctlha_trio.ha import _inbox, _pair_driver
+from ctlha_trio.ha import _pair_driver
 from ctlha_trio.pair import Phase, _admission, _membership, _service, actions, messages
 from ctlha_trio.pair._step import Step
 from ctlha_trio.store import _commit_loop
@@ -24,91 +16,10 @@ from ctlha_trio.store._queue import PersistStep, WriteStep
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
 from ctlha_trio.store._write_batch import WriteBatch
 from ctlha_trio.testing import Moment
-from ctlha_trio.testing._power_cuts.scenarios import POWER_SCENARIOS
-from ctlha_trio.testing._power_cuts.trial import SIZE_BYTES, Findings, PowerCutAt, run_trial
+from ctlha_trio.testing._power_cuts.enumeration import run_scenario
+from ctlha_trio.testing._power_cuts.trial import PowerCutAt
 
 pytestmark = pytest.mark.slow
-
-ONE = [
-    ("write", "a"),
-    ("write", "b"),
-    ("go-alone", "a"),
-    ("take-over", "b"),
-    ("return", "a"),
-    ("return", "b"),
-    ("handover", "a"),
-    ("handover", "b"),
-]
-BOTH = [(name, victim) for name, victim in ONE if name not in {"go-alone", "take-over"}]
-"""In the other two one node is down already."""
-LOSSES_MAX = {"write": 4}
-"""Runs with different outcomes for one call and moment; 2 where nothing else is said."""
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ring that is cheap to make, and a copy in more than one range."""
-    monkeypatch.setattr(_inbox, "RING_BYTES", 1 << 16)
-    monkeypatch.setattr(_admission, "COPY_CHUNK_BYTES", SIZE_BYTES // 2)
-
-
-def run(name: str, victim: str, *, both: bool = False, cut: PowerCutAt | None = None) -> Findings:
-    """One run. Trio draws the order of its tasks from the same seed each time, so that calls keep their numbers."""
-    scenario = POWER_SCENARIOS[name]
-    _run._r.seed(0)
-
-    async def trial() -> Findings:
-        return await run_trial(scenario.prepare, scenario.act, victim=victim, both=both, cut=cut)
-
-    findings: Findings = trio.run(trial, clock=trio.testing.MockClock(autojump_threshold=0))
-    return findings
-
-
-def losses_to_try(turn: int, count: int, limit: int) -> Sequence[int]:
-    """Nothing kept, then the others in turn."""
-    if count <= limit:
-        return range(count)
-    return [0, *(1 + (turn + index) % (count - 1) for index in range(limit - 1))]
-
-
-def sweep(name: str, victim: str, *, both: bool, moments: Sequence[Moment]) -> Iterator[tuple[PowerCutAt, Findings]]:
-    """Every call of the victim's disk, each moment in it, and some of its outcomes."""
-    calm = run(name, victim)
-    assert not calm.problems, calm.problems
-    for call, moment in product(range(calm.calls), moments):
-        turn = call + list(Moment).index(moment)
-        first = PowerCutAt(call, moment, turn if both else 0, turn)
-        findings = run(name, victim, both=both, cut=first)
-        yield first, findings
-        if not both:
-            for index, loss in enumerate(losses_to_try(turn, findings.losses, LOSSES_MAX.get(name, 2))[1:], 1):
-                cut = PowerCutAt(call, moment, loss, turn + index)
-                yield cut, run(name, victim, both=both, cut=cut)
-
-
-def check(name: str, victim: str, *, both: bool, moment: Moment) -> None:
-    cuts = 0
-    for cut, findings in sweep(name, victim, both=both, moments=[moment]):
-        where = f"{name}, {victim}{' and the other' if both else ''} cut at {cut}"
-        assert findings.was_cut, where
-        assert not findings.problems, f"{where}: " + "; ".join(findings.problems)
-        cuts += 1
-    assert cuts >= 8
-
-
-@pytest.mark.parametrize("moment", Moment)
-@pytest.mark.parametrize(("name", "victim"), ONE)
-def test_cut_of_one_node_at_every_call(name: str, victim: str, moment: Moment) -> None:
-    check(name, victim, both=False, moment=moment)
-
-
-@pytest.mark.parametrize("moment", Moment)
-@pytest.mark.parametrize(("name", "victim"), BOTH)
-def test_cut_of_both_nodes_at_every_call(name: str, victim: str, moment: Moment) -> None:
-    check(name, victim, both=True, moment=moment)
-
-
-# The tests above can fail: each rule of the protocol, broken, is found.
 
 
 async def answer_before_the_flush(self: _commit_loop.CommitLoop, writes: Sequence[WriteStep]) -> None:
@@ -197,15 +108,15 @@ def test_broken_rule_is_found(  # noqa: PLR0917
     monkeypatch.setattr(target, name, mutant)
     problems: list[str] = []
     scenario, victim = where
-    calm = run(scenario, victim)
+    calm = run_scenario(scenario, victim)
     problems.extend(calm.problems)
     for call, moment in product(reversed(range(calm.calls)), Moment):
         if not problems:
-            problems.extend(run(scenario, victim, cut=PowerCutAt(call, moment)).problems)
+            problems.extend(run_scenario(scenario, victim, cut=PowerCutAt(call, moment)).problems)
     assert any(said in problem for problem in problems)
 
 
 def test_pair_driver_is_left_as_it_was() -> None:
     answer = _pair_driver.PairDriver._answer
-    run("write", "a")
+    run_scenario("write", "a")
     assert _pair_driver.PairDriver._answer is answer

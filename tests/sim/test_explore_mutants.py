@@ -19,7 +19,8 @@ from ctlha_trio.testing import Bound, explore
 from tests.mutants.found_by import IN_THE_EXPLORATION, check_of
 from tests.mutants.pair_mutants import MUTANTS as PAIR_MUTANTS
 
-STATES_MAX = 60_000
+STATES_MAX = 120_000
+"""Twice what the one that hides longest takes."""
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]

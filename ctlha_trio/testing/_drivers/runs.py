@@ -11,12 +11,12 @@ import trio
 
 from ctlha_trio.testing._core.runs import SeedReport
 from ctlha_trio.testing._core.totals import Totals
-from ctlha_trio.testing._drivers.deterministic_trio import run_from_seed
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.run import DriverRun
 from ctlha_trio.testing._drivers.swarm import draw_swarm
 from ctlha_trio.testing._drivers.timeline import Timeline, TimelineLine
 from ctlha_trio.testing._pairs.action_watch import watch_actions
+from ctlha_trio.testing._pairs.deterministic_trio import run_from_seed
 from ctlha_trio.testing._pairs.memory_pair import no_components
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 

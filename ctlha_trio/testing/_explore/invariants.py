@@ -26,13 +26,18 @@ def check_copies(a: Node, b: Node, inbox_a: Inbox, inbox_b: Inbox) -> str:
 def check_marks(source: Node, target: Node, record: Record) -> str:
     """What differs between the sole member and a node whose copy was equal to its is known to one of the two."""
     core = source.core
-    if core is None or record.members != (source.name,) or core.phase not in _SOLE:
+    if core is None or not is_source(source, record):
         return ""
     if not core.base_epoch or core.base_epoch != target.metadata.synced_epoch or source.block == target.block:
         return ""
     if any(node.marks.dirty or may_differ(node) for node in (source, target)):
         return ""
     return f"I5: the copies differ and nothing is marked: {source.block}, {target.block}"
+
+
+def is_source(node: Node, record: Record) -> bool:
+    """Whether it serves as the sole member."""
+    return node.core is not None and record.members == (node.name,) and node.core.phase in _SOLE
 
 
 def _check_member(node: Node, record: Record, block: Register) -> str:
@@ -56,8 +61,14 @@ def _check_record(node: Node, arbiter: Arbiter) -> str:
 
 def is_together(a: Node, b: Node) -> bool:
     """Whether both serve as members of the same epoch, in one session, with nothing under way."""
-    if a.core is None or b.core is None or a.core.epoch != b.core.epoch:
+    if a.core is None or b.core is None or a.core.epoch != b.core.epoch or a.core.phase is b.core.phase:
         return False
-    if {a.core.phase, b.core.phase} != {Phase.MIRRORING, Phase.FOLLOWING} or not (a.core.session and b.core.session):
+    return is_calm(a) and is_calm(b)
+
+
+def is_calm(node: Node) -> bool:
+    """Whether it is one of two members, in a session, with nothing under way."""
+    core = node.core
+    if core is None or core.phase not in {Phase.MIRRORING, Phase.FOLLOWING}:
         return False
-    return not (a.core.flights or b.core.flights or a.disk or b.disk)
+    return bool(core.session) and not (core.flights or node.disk)

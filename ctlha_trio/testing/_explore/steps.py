@@ -1,7 +1,6 @@
 """What may happen at one node of an explored world, as numbers of parts: each step is computed once, then looked up."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -10,12 +9,10 @@ from ctlha_trio.testing._explore import arbiter as arbiters, link as links, node
 from ctlha_trio.testing._explore.forgetting import plain_message, plain_node
 from ctlha_trio.testing._explore.node import Output, Said, Taken
 from ctlha_trio.testing._explore.parts import BLOCK_BYTES, Arbiter, Node, Push
+from ctlha_trio.testing._explore.remembered import remembered
 from ctlha_trio.testing._explore.store import PartStore
 
 UNCHANGED = -1
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Step(NamedTuple):
@@ -33,28 +30,12 @@ class Step(NamedTuple):
     """The arbiter's record changes."""
 
 
-def remembered(make: Callable[P, R]) -> Callable[P, R]:
-    """The same function, which computes each result once for each exploration."""
-
-    def lookup(*key: P.args, **none: P.kwargs) -> R:
-        own, *rest = key
-        memo: dict[Any, R] = own.memos.setdefault(make, {})  # type: ignore[attr-defined]
-        try:
-            return memo[tuple(rest)]
-        except KeyError:
-            found = memo[tuple(rest)] = make(*key, **none)
-            return found
-
-    return lookup
-
-
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Steps:
     """Of the nodes of one exploration."""
 
     store: PartStore
     forgets: bool
-    memos: dict[Any, dict[Any, Any]] = attrs.Factory(dict)
     _outputs: list[tuple[Output, ...]] = attrs.field(factory=lambda: [()], init=False)
     _numbers: dict[tuple[Output, ...], int] = attrs.field(factory=lambda: {(): 0}, init=False)
 
@@ -70,6 +51,11 @@ class Steps:
         if outputs == len(self._outputs):
             self._outputs.append(taken.outputs)
         return Step(what, self.add_node(taken.node), outputs, taken.problem, spends)
+
+    @remembered
+    def of(self, here: int, inbox: int, arbiter: int) -> list[Step]:
+        """All of these three."""
+        return [*self.local(here), *self.heard(here, inbox), *self.calls(here, arbiter)]
 
     @remembered
     def local(self, here: int) -> list[Step]:

@@ -41,6 +41,8 @@ class PartStore:
     _renaming_numbers: dict[Any, int] = attrs.Factory(dict)
     _renaming_of: dict[tuple[int, ...], int] = attrs.Factory(dict)
     _renamed: dict[tuple[int, int], int] = attrs.Factory(dict)
+    _flipped: set[int] = attrs.Factory(set)
+    """Arbiters whose record calls its primary ``b``."""
     _no_past: set[int] = attrs.Factory(set)
     _nothing_loose: set[int] = attrs.Factory(set)
     _trimmed: dict[tuple[int, ...], int] = attrs.Factory(dict)
@@ -60,6 +62,8 @@ class PartStore:
             self._counts.append(found)
             if isinstance(part, Register) and not any(order.loose for order in part.orders):
                 self._nothing_loose.add(number)
+            if isinstance(part, Arbiter) and part.record.primary == "b":
+                self._flipped.add(number)
             if not (isinstance(part, Arbiter) and part.past):
                 self._no_past.add(number)
         return number
@@ -75,24 +79,27 @@ class PartStore:
     def canonical(self, world: World) -> World:
         """The world that stands for this one: without what can matter no more, and with the smallest numbers."""
         a, b, inbox_a, inbox_b, arbiter, block, bound = world
-        if arbiter not in self._no_past:
-            arbiter = self._trim(arbiter, a, b)
-        if block not in self._nothing_loose:
-            block = self._know(block, (a, b, inbox_a, inbox_b))
+        if arbiter not in self._no_past or block not in self._nothing_loose:
+            if arbiter not in self._no_past:
+                arbiter = self._trim(arbiter, a, b)
+            if block not in self._nothing_loose:
+                block = self._know(block, (a, b, inbox_a, inbox_b))
+            world = World(a, b, inbox_a, inbox_b, arbiter, block, bound)
         if not self.renames:
-            return World(a, b, inbox_a, inbox_b, arbiter, block, bound)
+            return world
         counts = self._counts
-        flip = self.parts[arbiter].record.primary == "b"
+        flip = arbiter in self._flipped
         key = (counts[a], counts[b], counts[inbox_a], counts[inbox_b], counts[arbiter], counts[block], flip)
         renaming = self._renaming_of.get(key)
         if renaming is None:
             renaming = self._renaming_of[key] = self._find_renaming(key)
-        if renaming != _AS_IT_IS:
-            a, b, inbox_a, inbox_b, arbiter, block = (
-                self._rename(part, renaming) for part in (a, b, inbox_a, inbox_b, arbiter, block)
-            )
-            if flip:
-                a, b, inbox_a, inbox_b = b, a, inbox_b, inbox_a
+        if renaming == _AS_IT_IS:
+            return world
+        a, b, inbox_a, inbox_b, arbiter, block = [
+            self._rename(part, renaming) for part in (a, b, inbox_a, inbox_b, arbiter, block)
+        ]
+        if flip:
+            a, b, inbox_a, inbox_b = b, a, inbox_b, inbox_a
         return World(a, b, inbox_a, inbox_b, arbiter, block, bound)
 
     def _find_renaming(self, key: tuple[int, ...]) -> int:

@@ -9,10 +9,18 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from ctlha_trio.pair import OperationKind, Record, accepts
-from ctlha_trio.testing._explore.invariants import check_copies, check_marks, check_node, is_together
+from ctlha_trio.testing._explore.invariants import (
+    check_copies,
+    check_marks,
+    check_node,
+    is_calm,
+    is_source,
+    is_together,
+)
 from ctlha_trio.testing._explore.parts import FIRST_VALUE, Arbiter, Bound, Inbox, Node
 from ctlha_trio.testing._explore.register import register
-from ctlha_trio.testing._explore.steps import UNCHANGED, Step, Steps, remembered
+from ctlha_trio.testing._explore.remembered import remembered
+from ctlha_trio.testing._explore.steps import UNCHANGED, Step, Steps
 from ctlha_trio.testing._explore.store import PartStore, World
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
@@ -34,7 +42,7 @@ class Move(NamedTuple):
     """What it broke."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Graph:
     """All worlds that can be reached, made as they are asked for."""
 
@@ -44,7 +52,6 @@ class Graph:
     """Whether worlds that differ only by what no core looks at again are one. Renaming is exact only with it."""
     store: PartStore = attrs.field(init=False)
     steps: Steps = attrs.field(init=False)
-    memos: dict[Any, dict[Any, Any]] = attrs.Factory(dict)
 
     def __attrs_post_init__(self) -> None:
         """No part is known yet."""
@@ -75,18 +82,29 @@ class Graph:
         """What is wrong with it; empty if nothing is."""
         a, b, inbox_a, inbox_b, arbiter, block, _ = world
         problem = self._check_node(a, arbiter, block) or self._check_node(b, arbiter, block)
-        problem = problem or self._check_marks(a, b, arbiter) or self._check_marks(b, a, arbiter)
+        if self._is_source(a, arbiter):
+            problem = problem or self._check_marks(a, b, arbiter)
+        if self._is_source(b, arbiter):
+            problem = problem or self._check_marks(b, a, arbiter)
         if not problem and self.is_together(world):
             problem = check_copies(*(self.store.parts[number] for number in (a, b, inbox_a, inbox_b)))
         return problem
 
     def is_together(self, world: World) -> bool:
         """Whether both nodes serve as members, with nothing under way at them."""
-        return self._are_together(world.a, world.b)
+        return self._is_calm(world.a) and self._is_calm(world.b) and self._are_together(world.a, world.b)
 
     @remembered
     def _check_node(self, node: int, arbiter: int, block: int) -> str:
         return check_node(*(self.store.parts[number] for number in (node, arbiter, block)))
+
+    @remembered
+    def _is_source(self, node: int, arbiter: int) -> bool:
+        return is_source(self.store.parts[node], self.store.parts[arbiter].record)
+
+    @remembered
+    def _is_calm(self, node: int) -> bool:
+        return is_calm(self.store.parts[node])
 
     @remembered
     def _check_marks(self, source: int, target: int, arbiter: int) -> str:
@@ -108,11 +126,7 @@ class Graph:
             if not self._runs(here):
                 self._done(moves, world, me, self.steps.start(here, self.store.fresh_incarnation(world)))
                 continue
-            for step in self.steps.local(here):
-                self._done(moves, world, me, step)
-            for step in self.steps.heard(here, inbox):
-                self._done(moves, world, me, step)
-            for step in self.steps.calls(here, world.arbiter):
+            for step in self.steps.of(here, inbox, world.arbiter):
                 if not step.records:
                     self._done(moves, world, me, step)
                     continue
@@ -135,6 +149,7 @@ class Graph:
     def _done(self, moves: list[Move], world: World, me: str, step: Step, other: int = UNCHANGED) -> None:
         """Enter the world after a step of one node; ``other`` is the other node, if that changes too."""
         a, b, inbox_a, inbox_b, arbiter, block, bound = world
+        node, outputs, problem = step.node, step.outputs, step.problem
         if step.spends:
             bound = self.steps.spend(bound, step.spends)
             if bound == UNCHANGED:
@@ -146,16 +161,15 @@ class Graph:
             mine = step.inbox
         if other != UNCHANGED:
             peer = other
-        problem = step.problem
-        if step.outputs:
+        if outputs:
             if self.steps.knows_live(mine):
-                peers = self.steps.carry(peers, step.outputs)
-            block, told = self.steps.tell(block, step.outputs)
+                peers = self.steps.carry(peers, outputs)
+            block, told = self.steps.tell(block, outputs)
             problem = problem or told
         if me == "a":
-            after = World(step.node, peer, mine, peers, arbiter, block, bound)
+            after = World(node, peer, mine, peers, arbiter, block, bound)
         else:
-            after = World(peer, step.node, peers, mine, arbiter, block, bound)
+            after = World(peer, node, peers, mine, arbiter, block, bound)
         moves.append(Move(self.store.canonical(after), me, step.what, step.spends, problem))
 
     def _submit(self, moves: list[Move], world: World, me: str, here: int) -> None:

@@ -59,6 +59,16 @@ class DiskCall:
     path: str
 
 
+@attrs.frozen
+class Change:
+    """What a write or a flush did."""
+
+    written: tuple[PendingWrite, ...] = ()
+    """In the disk's cache."""
+    flushed: tuple[PendingWrite, ...] = ()
+    """Durable; the oldest of those that were not."""
+
+
 @attrs.define(eq=False)
 class PowerDisk:
     """Files of fixed size, by path. No threads: each call is one checkpoint and then happens at once.
@@ -75,6 +85,8 @@ class PowerDisk:
     _medium: PowerMedium = attrs.field(converter=lay_out)
     on_cut: Callable[[], None] | None = None
     """Called at the moment of the cut, for what fails with the disk, such as the node's network."""
+    on_change: Callable[[Change], None] | None = attrs.field(default=None, init=False)
+    """Called after each write and each flush, for who keeps a journal of them."""
     calls: list[DiskCall] = attrs.field(factory=list, init=False)
     """One for each numbered call: as long as the run under test."""
     is_cut: bool = attrs.field(default=False, init=False)
@@ -148,6 +160,11 @@ class PowerDisk:
         """Undo ``full``."""
         self._is_full = False
 
+    @property
+    def pending(self) -> Sequence[PendingWrite]:
+        """What was written and not flushed, in the order of writing over all files."""
+        return tuple(self._medium.pending)
+
     def decay(self, path: str, offset: int) -> None:
         """Let a bit of the byte there flip, on the medium and for reads."""
         self._medium.flip(path, offset)
@@ -200,6 +217,11 @@ class PowerDisk:
             self.cut_now()
             raise PowerCut
         return answer
+
+    def changed(self, change: Change) -> None:
+        """Tell whoever wants to know. For ``PowerFile``."""
+        if self.on_change is not None:
+            self.on_change(change)
 
     def release(self, path: str) -> None:
         """Let the file be opened again. For ``PowerFile``."""
@@ -257,7 +279,9 @@ class PowerFile:
             self._check_range(write.offset, len(write.data))
 
         def effect(moment: Moment) -> None:
-            self._medium.write(halve(writes) if moment is Moment.DURING else writes)
+            done = halve(writes) if moment is Moment.DURING else writes
+            self._medium.write(done)
+            self._disk.changed(Change(written=tuple(done)))
             if moment is Moment.AFTER:
                 for write in writes:
                     self._disk.wrote(self._path, write.offset, len(write.data))
@@ -269,7 +293,9 @@ class PowerFile:
         covered = [write for write in self._medium.pending if write.path == self._path]
 
         def effect(moment: Moment) -> None:
-            self._medium.flush([] if moment is Moment.DURING else covered)
+            done = [] if moment is Moment.DURING else covered
+            self._medium.flush(done)
+            self._disk.changed(Change(flushed=tuple(done)))
 
         await self._call(CallKind.FLUSH, effect)
 

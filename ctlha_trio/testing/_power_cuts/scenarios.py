@@ -7,13 +7,23 @@ from typing import Final
 import attrs
 
 from ctlha_trio._errors import DisconnectError, FailedError
-from ctlha_trio.testing._power_cuts.trial import Act, PowerTrial
+from ctlha_trio.pair import Copy
+from ctlha_trio.store import image
+from ctlha_trio.testing._pairs.pair_view import VOLUME
+from ctlha_trio.testing._power.disk import PowerDisk
+from ctlha_trio.testing._power_cuts.trial import SIZE_BYTES, Act, PowerTrial
 
 _EARLY_S: Final = 0.0022
 """After the first write was begun: some are durable on one node, some on both, some on none."""
 
 _DURING_RETURN_S: Final = (0.009, 0.02)
 """After the returning node got its power: while a range is copied, which holds them up; while it is admitted."""
+
+_SLOW_LINK_S: Final = 0.03
+"""Longer than a write takes on either disk."""
+
+_DURING_RESYNC_S: Final = (0.009, 0.02, 0.04)
+"""Likewise, while everything is copied to a disk that holds nothing."""
 
 
 @attrs.frozen
@@ -42,6 +52,12 @@ async def _write(trial: PowerTrial) -> None:
     await trial.clients_done()
 
 
+async def _write_once(trial: PowerTrial) -> None:
+    for block in (0, 1, 2, 40):
+        trial.write(block, gives_up=True)
+    await trial.clients_done()
+
+
 async def _go_alone(trial: PowerTrial) -> None:
     _start_clients(trial)
     await trial.pause(_EARLY_S)
@@ -53,6 +69,29 @@ async def _take_over(trial: PowerTrial) -> None:
     _start_clients(trial)
     await trial.pause(_EARLY_S)
     trial.pair.crash("a")
+    await trial.clients_done()
+
+
+async def _slow_link(trial: PowerTrial) -> None:
+    """What a writes is durable there before b hears of it."""
+    trial.pair.slow("a", network_s=_SLOW_LINK_S)
+    trial.arm()
+
+
+async def _stop_secondary(trial: PowerTrial) -> None:
+    """Leave a alone, with blocks that differ from a copy that ended cleanly and has no marks of its own."""
+    await trial.pair.stop("b")
+    await trial.pair.wait_alone("a")
+    trial.write(1)
+    trial.write(40)
+    await trial.clients_done()
+    trial.arm()
+
+
+async def _return_stopped(trial: PowerTrial) -> None:
+    trial.write(0, 2)
+    await trial.power_on("b")
+    await trial.pair.wait_protected()
     await trial.clients_done()
 
 
@@ -78,6 +117,23 @@ async def _return(trial: PowerTrial) -> None:
     await trial.clients_done()
 
 
+async def _resync(trial: PowerTrial) -> None:
+    trial.write(0, 2)
+    for after_s in _DURING_RESYNC_S:
+        trial.write(4, after_s=after_s)
+        trial.write(40, after_s=after_s)
+    await trial.power_on("b")
+    await trial.pair.wait_protected()
+    await trial.clients_done()
+
+
+async def _replace_secondary(trial: PowerTrial) -> None:
+    """Leave a alone, and b with a disk that holds nothing: everything is copied to it."""
+    await _lose_secondary(trial)
+    metadata = attrs.evolve(trial.pair.durable_metadata("b"), copy=Copy.FAILED)
+    await trial.replace_disk("b", PowerDisk({VOLUME: image(metadata, SIZE_BYTES)}))
+
+
 async def _hand_over(trial: PowerTrial) -> None:
     _start_clients(trial)
     await trial.pause(_EARLY_S)
@@ -94,9 +150,12 @@ POWER_SCENARIOS: Mapping[str, PowerScenario] = MappingProxyType(
         scenario.name: scenario
         for scenario in (
             PowerScenario("write", _nothing, _write),
+            PowerScenario("write, slow link", _slow_link, _write_once),
             PowerScenario("go-alone", _nothing, _go_alone),
             PowerScenario("take-over", _nothing, _take_over),
             PowerScenario("return", _lose_secondary, _return),
+            PowerScenario("return, stopped", _stop_secondary, _return_stopped),
+            PowerScenario("resync", _replace_secondary, _resync),
             PowerScenario("handover", _nothing, _hand_over),
         )
     }

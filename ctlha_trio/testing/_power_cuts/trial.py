@@ -1,25 +1,30 @@
 """One run of a pair with clients in which the power fails at one moment, and all that must be true afterwards."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import Node
-from ctlha_trio.pair import Copy, Operation, OperationKind, Outcome, PairState, actions
+from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import TrioClock
+from ctlha_trio.store import image
 from ctlha_trio.testing._history.block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
 from ctlha_trio.testing._history.block_history import BlockHistory
-from ctlha_trio.testing._pairs.action_watch import Ordered, watch_actions
+from ctlha_trio.testing._pairs.action_watch import watch_actions
 from ctlha_trio.testing._pairs.memory_pair import MemoryPair
 from ctlha_trio.testing._pairs.open_pair import open_pair
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._pairs.pair_view import VOLUME
-from ctlha_trio.testing._power.disk import Moment, PowerDisk
+from ctlha_trio.testing._power.disk import CallKind, DiskCall, Moment, PowerDisk
 from ctlha_trio.testing._power.medium import Loss
+from ctlha_trio.testing._power_cuts.acknowledgements import Acknowledgements, noting
+from ctlha_trio.testing._power_cuts.journal import Entry, Journal, keep_journal, watch_stores
+from ctlha_trio.testing._power_cuts.store_states import DistinctLosses
 
 SIZE_BYTES: Final = 64 * 1024
 DISK_CALL_S: Final = {"a": 0.001, "b": 0.0015}
@@ -33,6 +38,10 @@ FIRST_SERVES_S: Final = 3.5
 RETRY_S: Final = 0.02
 """A client's pause before it turns to the other node."""
 CLIENT: Final = 1
+LINEAGE: Final = "0" * 800
+"""So long that what is written of the metadata before it and behind it lies in different sectors."""
+LOSS_STATES_MAX: Final = 1 << 6
+"""States of which the distinct ones are found, for one cut: six sectors, all of them; beyond, the hardest."""
 
 
 @attrs.frozen
@@ -43,7 +52,7 @@ class PowerCutAt:
     """Of the victim's disk, counted from the first one of the part under test, from 0."""
     moment: Moment
     loss: int = 0
-    """Which of the distinct things that may have become of unflushed writes."""
+    """Which of the distinct things that may have become of unflushed writes, 0 for nothing kept; any number."""
     order: int = 0
     """In which order, and with which pause, the nodes that are down are started; any number."""
 
@@ -54,9 +63,13 @@ class Findings:
 
     calls: int
     """Of the victim's disk in the part under test."""
+    changes: tuple[int, ...]
+    """Which of them, from 0, are writes and flushes."""
     was_cut: bool
     losses: int
-    """Distinct contents that the victim's disk may have had after the cut."""
+    """What may have become of the disks that were cut, each once that is the same to a node; of two, each pair."""
+    journal: Journal
+    """Of the victim."""
     problems: tuple[str, ...]
     """Empty unless something is wrong."""
 
@@ -70,18 +83,20 @@ class PowerTrial:
     _victim: str
     _both: bool
     _cut: PowerCutAt | None
+    _distinct: DistinctLosses
     history: BlockHistory = attrs.field(factory=BlockHistory, init=False)
     """Of sectors."""
     problems: list[str] = attrs.field(factory=list, init=False)
     was_cut: bool = attrs.field(default=False, init=False)
-    losses: int = attrs.field(default=0, init=False)
+    losses: int = attrs.field(default=1, init=False)
     _busy: int = attrs.field(default=0, init=False)
     _tickets: int = attrs.field(default=0, init=False)
     _written: set[int] = attrs.field(factory=set, init=False)
     """Blocks that clients asked to write."""
     _calls_before: int | None = attrs.field(default=None, init=False)
     _act: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _acknowledged_by: dict[int, str] = attrs.field(factory=dict, init=False)
+    journal: Journal = attrs.field(init=False)
+    """Of the victim, from the start of its life in the part under test to the end of that part."""
 
     # For scenarios.
 
@@ -91,10 +106,13 @@ class PowerTrial:
         if not disk.is_cut:
             self._arm(disk)
 
-    def write(self, block: int, times: int = 1, *, after_s: float = 0.0) -> None:
-        """Let a client write a block so many times, each as soon as the one before is acknowledged."""
+    def write(self, block: int, times: int = 1, *, after_s: float = 0.0, gives_up: bool = False) -> None:
+        """Let a client write a block so many times, each as soon as the one before is acknowledged.
+
+        A write that is not acknowledged is made again, unless the client gives up: then its data stays where it is.
+        """
         self._busy += 1
-        self._nursery.start_soon(self._client, block, times, after_s)
+        self._nursery.start_soon(self._client, block, times, after_s, gives_up)
 
     async def clients_done(self) -> None:
         """Return once every client has done what it was to do. A checkpoint."""
@@ -111,6 +129,7 @@ class PowerTrial:
         if disk.is_cut:
             disk = await self.pair.restore_power(name, loss)
         if name == self._victim and self._calls_before is None:
+            self.keep_journal()
             self._arm(disk)
         try:
             await self.pair.start(name)
@@ -118,18 +137,41 @@ class PowerTrial:
             if not disk.is_cut:
                 raise
 
+    async def replace_disk(self, name: str, disk: PowerDisk) -> None:
+        """Put another disk into a node that is down. A checkpoint."""
+        await self.pair.restore_power(name)
+        self.pair.disks[name] = disk
+        self.pair.connect_powered()
+
+    def keep_journal(self) -> None:
+        """Begin the journal of the victim, which is down."""
+        self.journal = keep_journal(self.pair.disks[self._victim], VOLUME)
+
+    def note(self, name: str, entry: Entry) -> None:
+        """Enter a call of a node's store."""
+        if name == self._victim:
+            self.journal.note(entry)
+
     def _arm(self, disk: PowerDisk) -> None:
         self._calls_before = len(disk.calls)
+        self.journal.armed_at = len(self.journal.entries)
         if self._cut is not None:
             disk.cut_at(self._calls_before + self._cut.call + 1, self._cut.moment)
 
     # The course of a run.
 
+    async def begin(self, prepare: "Act") -> None:
+        """Start both nodes, then do what comes before the part under test. A checkpoint."""
+        for name in NAMES:
+            await self.pair.start(name)
+        await self.pair.wait_protected()
+        await prepare(self)
+
     @property
-    def calls(self) -> int:
+    def calls(self) -> Sequence[DiskCall]:
         """Made by the victim's disk in the part under test so far."""
         assert self._calls_before is not None, "the scenario arms the trial"
-        return len(self.pair.disks[self._victim].calls) - self._calls_before
+        return self.pair.disks[self._victim].calls[self._calls_before :]
 
     async def act(self, act: "Act") -> None:
         """Run the part under test, up to the cut. A checkpoint."""
@@ -137,6 +179,7 @@ class PowerTrial:
         with self._act:
             await act(self)
         self.pair.on_power_cut = None
+        self.journal.is_closed = True
 
     def _power_failed(self, name: str) -> None:
         if name != self._victim or self._calls_before is None or self.was_cut:
@@ -150,29 +193,25 @@ class PowerTrial:
         """Start what is down, in the order that the cut names, and look at the data in between. A checkpoint."""
         loss, order = (self._cut.loss, self._cut.order) if self._cut else (0, 0)
         down = [name for name in NAMES if self.pair.disks[name].is_cut or not self.pair.is_up(name)]
-        kept = {name: self._choose(name, loss) for name in down}
+        kept: dict[str, Loss] = {}
+        for name in sorted(
+            (name for name in down if self.pair.disks[name].is_cut), key=lambda name: name != self._victim
+        ):
+            distinct = await self._distinct.of(self.pair.disks[name])
+            loss, number = divmod(loss, len(distinct))
+            kept[name] = distinct[number]
+            self.losses *= len(distinct)
         if len(down) > 1:
             down = down[:: -1 if order % 2 else 1]
             order //= 2
             first = down.pop(0)
-            await self.power_on(first, kept[first])
+            await self.power_on(first, kept.get(first))
         for name in down:
             if order % 2:
                 with trio.move_on_after(FIRST_SERVES_S):
                     await self.pair.wait_serving(_other(name))
                 await self.read_back()
-            await self.power_on(name, kept[name])
-
-    def _choose(self, name: str, number: int) -> Loss | None:
-        disk = self.pair.disks[name]
-        if not disk.is_cut:
-            return None
-        distinct: dict[bytes, Loss] = {}
-        for loss in disk.outcomes():
-            distinct.setdefault(disk.after_cut(loss).content(VOLUME), loss)
-        if name == self._victim:
-            self.losses = len(distinct)
-        return list(distinct.values())[number % len(distinct)]
+            await self.power_on(name, kept.get(name))
 
     async def end(self) -> None:
         """Wait until both nodes are protected and the clients done; look at everything once more. A checkpoint."""
@@ -189,13 +228,15 @@ class PowerTrial:
 
     # The clients.
 
-    async def _client(self, block: int, times: int, after_s: float) -> None:
+    async def _client(self, block: int, times: int, after_s: float, gives_up: bool) -> None:
         await self.pause(after_s)
         name = NAMES[0]
         done = 0
         while done < times:
             if await self._write_once(name, block):
                 done += 1
+            elif gives_up:
+                break
             else:
                 await self.pause(RETRY_S)
                 name = _other(name)
@@ -270,63 +311,41 @@ class PowerTrial:
             self.history.called(self._tickets, kind, sector, f"a client at {name}")
         return self._tickets
 
-    @contextmanager
-    def _noting(self, where: str) -> Iterator[None]:
-        try:
-            yield
-        except AssertionError as error:
-            self.problems.append(f"{where}: {error}")
-
-    # The moment of each acknowledgement.
-
-    def ordered(self, ordered: Ordered) -> None:
-        """A node is about to answer: a write that it calls done must be durable wherever the arbiter says."""
-        if isinstance(ordered.action, actions.Answer) and ordered.operation is not None:
-            self._answered(ordered.state, ordered.operation, ordered.data, ordered.action.outcome)
-
-    def _answered(self, state: PairState, operation: Operation, data: bytes, outcome: Outcome) -> None:
-        name = state.me
-        if self.pair.disks[name].is_cut or outcome is not Outcome.DONE or operation.kind is not OperationKind.WRITE:
-            return
-        with self._noting(f"answer of {name}"):
-            for sector in sectors_of(operation.offset // BLOCK_BYTES):
-                self.history.done(operation.number, operation.kind, sector, operation.number)
-        write = f"{name} acknowledged write {operation.number} in epoch {state.epoch}"
-        for member in self.pair.record.members:
-            copy = self.pair.durable_copy(member)
-            if copy[operation.offset : operation.offset + operation.size] != data:
-                self.problems.append(f"{write}: it is not durable on {member}")
-        record = state.record
-        assert record is not None, "a node that serves knows its record"
-        for member in record.members:
-            metadata = self.pair.durable_metadata(member)
-            found = metadata.epoch, metadata.primary, metadata.members, metadata.copy
-            # A peer may have gone on meanwhile; then the arbiter's record has told above what counts.
-            if found != (record.epoch, name, record.members, Copy.MEMBER) and metadata.epoch <= record.epoch:
-                self.problems.append(f"{write}: the disk of {member} is still in {found}")
-        if self._acknowledged_by.setdefault(state.epoch, name) != name:
-            self.problems.append(f"{write}: so did the other node")
+    def _noting(self, where: str) -> AbstractContextManager[None]:
+        return noting(self.problems, where)
 
 
 Act = Callable[[PowerTrial], Awaitable[None]]
 
 
 async def run_trial(
-    prepare: Act, act: Act, *, victim: str, both: bool = False, cut: PowerCutAt | None = None, seed: int = 0
+    prepare: Act,
+    act: Act,
+    *,
+    victim: str,
+    both: bool = False,
+    cut: PowerCutAt | None = None,
+    seed: int = 0,
+    distinct: DistinctLosses | None = None,
 ) -> Findings:
     """Prepare a pair, run the part under test, fail the power in it, bring the pair together again. A checkpoint.
 
     ``victim`` is the node whose disk calls are counted and whose power fails; with ``both``, that of its peer fails at
-    the same moment. Without ``cut`` nothing fails, which tells how many calls there are. Run it under a mock clock.
+    the same moment. Without ``cut`` nothing fails, which tells how many calls there are. ``distinct`` remembers from
+    trial to trial. Run it under a mock clock.
     """
-    async with open_pair(size_bytes=SIZE_BYTES, seed=seed, disk_call_s=DISK_CALL_S) as pair:
+    distinct = distinct or DistinctLosses(SIZE_BYTES, LOSS_STATES_MAX)
+    async with open_pair(size_bytes=SIZE_BYTES, seed=seed, disk_call_s=DISK_CALL_S, start=False) as pair:
         pair.look_s = LOOK_S
-        calls = 0
+        _spread_slots(pair)
+        calls: Sequence[DiskCall] = ()
         async with trio.open_nursery() as nursery:
-            trial = PowerTrial(pair, nursery, victim, both, cut)
-            with watch_actions(trial.ordered), trio.move_on_after(CALM_S) as limit:
+            trial = PowerTrial(pair, nursery, victim, both, cut, distinct)
+            trial.keep_journal()
+            answers = Acknowledgements(pair, trial.history, trial.problems)
+            with watch_actions(answers.ordered), watch_stores(trial.note), trio.move_on_after(CALM_S) as limit:
                 try:
-                    await prepare(trial)
+                    await trial.begin(prepare)
                     await trial.act(act)
                     calls = trial.calls
                     await trial.recover()
@@ -338,8 +357,22 @@ async def run_trial(
             trial.problems.append(f"not together after {CALM_S:g} s: {_stand(pair)}")
         trial.problems.extend(f"node {name} failed: {failure!r}" for name, failure in pair.failures.items())
         return Findings(
-            calls=calls, was_cut=trial.was_cut, losses=trial.losses, problems=tuple(dict.fromkeys(trial.problems))
+            calls=len(calls),
+            changes=tuple(number for number, call in enumerate(calls) if call.kind is not CallKind.READ),
+            was_cut=trial.was_cut,
+            losses=trial.losses,
+            journal=trial.journal,
+            problems=tuple(dict.fromkeys(trial.problems)),
         )
+
+
+def _spread_slots(pair: MemoryPair) -> None:
+    """Let the nodes' metadata take several sectors, each of which changes with it: so that a slot can be torn."""
+    pair.arbiter = MemoryArbiter(attrs.evolve(pair.record, lineage=LINEAGE))
+    for name in NAMES:
+        pair.arbiters[name] = pair.arbiter.client()
+        metadata = attrs.evolve(pair.durable_metadata(name), lineage=LINEAGE)
+        pair.disks[name] = PowerDisk({VOLUME: image(metadata, SIZE_BYTES)})
 
 
 def _stand(pair: MemoryPair) -> Sequence[str]:

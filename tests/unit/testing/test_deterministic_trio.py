@@ -5,8 +5,8 @@ import pytest
 import trio
 
 import ctlha_trio
-from ctlha_trio.testing._drivers import deterministic_trio
-from ctlha_trio.testing._drivers.deterministic_trio import SHUFFLER, SWITCH, run_from_seed, scheduler, scheduling_from
+from ctlha_trio.testing._pairs import deterministic_trio
+from ctlha_trio.testing._pairs.deterministic_trio import SHUFFLER, SWITCH, run_from_seed, scheduler, scheduling_from
 
 TASKS = 20
 

@@ -1,0 +1,146 @@
+"""What one node's disk and store went through, in the order in which it happened."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, Final
+
+import attrs
+
+from ctlha_trio.pair import Metadata
+from ctlha_trio.store import BlockStore
+from ctlha_trio.testing._power.disk import Change, PowerDisk
+
+
+@attrs.frozen
+class Wrote:
+    """A write, or a repair, which marks nothing."""
+
+    offset: int
+    data: bytes
+    dirties: bool
+
+
+@attrs.frozen
+class Persisted:
+    """Metadata."""
+
+    metadata: Metadata
+
+
+@attrs.frozen
+class StartedTracking:
+    """Every write from then on is marked."""
+
+    base_epoch: int
+
+
+@attrs.frozen
+class StoppedTracking:
+    """All marks are forgotten."""
+
+
+@attrs.frozen
+class MarkedDirty:
+    """Ranges that may differ."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+
+@attrs.frozen
+class ClosedExtents:
+    """Nothing is under way."""
+
+
+@attrs.frozen
+class Cleared:
+    """A range that is equal again: at once, not durably."""
+
+    offset: int
+    size: int
+
+
+StoreCall = Wrote | Persisted | StartedTracking | StoppedTracking | MarkedDirty | ClosedExtents | Cleared
+
+
+@attrs.frozen
+class Began:
+    """A call of the store."""
+
+    number: int
+    call: StoreCall
+
+
+@attrs.frozen
+class Ended:
+    """A call of the store returned without an error: what it promises holds from then on."""
+
+    number: int
+
+
+Entry = Change | Began | Ended
+
+
+@attrs.define(eq=False)
+class Journal:
+    """Of one life of a node, on the disk that it found."""
+
+    base: bytes
+    """Content of the backing file at first."""
+    entries: list[Entry] = attrs.field(factory=list, init=False)
+    armed_at: int = attrs.field(default=0, init=False)
+    """Entries before the part under test."""
+    is_closed: bool = attrs.field(default=False, init=False)
+    """The part under test is over."""
+
+    def note(self, entry: Entry) -> None:
+        """What happened next."""
+        if not self.is_closed:
+            self.entries.append(entry)
+
+
+def keep_journal(disk: PowerDisk, path: str) -> Journal:
+    """The journal of a disk with nothing pending, from here on; ``watch_stores`` adds what its store is asked."""
+    journal = Journal(disk.durable_content(path))
+    disk.on_change = journal.note
+    return journal
+
+
+_CALLS: Final[dict[str, Callable[..., StoreCall]]] = {
+    "_write": lambda offset, data, *, repairs: Wrote(offset, bytes(data), not repairs),
+    "persist": Persisted,
+    "close_extents": ClosedExtents,
+    "start_tracking": StartedTracking,
+    "stop_tracking": StoppedTracking,
+    "mark_dirty": lambda ranges: MarkedDirty(tuple(ranges)),
+}
+
+
+@contextmanager
+def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
+    """Call ``watch`` with the node's name when a call of any store in this process begins, and when it has ended."""
+    numbers = count(1)
+    store: Any = BlockStore
+    plain = {name: getattr(store, name) for name in (*_CALLS, "clear")}
+
+    def watched(name: str, describe: Callable[..., StoreCall]) -> Callable[..., Any]:
+        async def call(self: BlockStore, *arguments: Any, **options: Any) -> None:
+            number = next(numbers)
+            watch(self.metadata.node, Began(number, describe(*arguments, **options)))
+            await plain[name](self, *arguments, **options)
+            watch(self.metadata.node, Ended(number))
+
+        return call
+
+    def clear(self: BlockStore, offset: int, size: int) -> None:
+        plain["clear"](self, offset, size)
+        watch(self.metadata.node, Began(next(numbers), Cleared(offset, size)))
+
+    for name, describe in _CALLS.items():
+        setattr(store, name, watched(name, describe))
+    store.clear = clear
+    try:
+        yield
+    finally:
+        for name, method in plain.items():
+            setattr(store, name, method)

@@ -1,0 +1,400 @@
+"""Mistakes in the order of what is made durable, planted one at a time: the enumeration of power cuts must find each.
+
+Those of the store are found by its states alone, those of the pair by runs of both nodes. Three orders of the store
+have no mutant, for without them a cut loses nothing. The bitmap before the page of the log that names its base: a page
+of another base says that all is dirty. Data and checksums in one flush, if no answer comes between, and marks with the
+write that they mark: as long as the extent is open it is sealed as it is, and marked whole.
+
+Nor has a rule of the core that is kept a second time below it. The store makes durable in the order of the calls, so
+that a node which is told to join, to lead or to be overwritten, and goes on before that is persisted, has persisted it
+before anything that follows is durable. The simulator and the exploration know no such order, and find these.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+
+import attrs
+import pytest
+
+from ctlha_trio.pair import (
+    Phase,
+    _admission as admission,
+    _membership as membership,
+    _service as service,
+    actions as act,
+    messages as msg,
+)
+from ctlha_trio.pair._state import Flight, Stage
+from ctlha_trio.pair._step import Step
+from ctlha_trio.store import _activity_log, _blocks, _slots
+from ctlha_trio.store._activity_log import encode_activity
+from ctlha_trio.store._checked_volume import SealedWrite
+from ctlha_trio.store._commit_loop import CommitLoop
+from ctlha_trio.store._dirty_bitmap import DirtyBitmap
+from ctlha_trio.store._queue import PersistStep, WriteStep
+from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
+from ctlha_trio.store._write_batch import WriteBatch
+from ctlha_trio.store._write_tracker import WriteTracker
+from ctlha_trio.testing._power_cuts.enumeration import enumerate_pair, enumerate_store
+
+pytestmark = pytest.mark.slow
+
+Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch], None]
+
+
+@attrs.frozen
+class Search:
+    """Where a mutant is looked for, and by what it must be found."""
+
+    scenario: str
+    victim: str
+    said: str
+    both: bool = False
+
+
+OF_STORE: dict[str, tuple[Plant, Search]] = {}
+OF_PAIR: dict[str, tuple[Plant, Search]] = {}
+
+
+def of_store(scenario: str, victim: str, said: str) -> Callable[[Plant], Plant]:
+    def enter(plant: Plant) -> Plant:
+        OF_STORE[plant.__name__] = plant, Search(scenario, victim, said)
+        return plant
+
+    return enter
+
+
+def of_pair(scenario: str, victim: str, said: str, *, both: bool = False) -> Callable[[Plant], Plant]:
+    def enter(plant: Plant) -> Plant:
+        OF_PAIR[plant.__name__] = plant, Search(scenario, victim, said, both)
+        return plant
+
+    return enter
+
+
+# The store.
+
+
+def commit_writes(
+    patch: Patch, put: Callable[[CommitLoop, SealedWrite, Sequence[tuple[int, bytes]], Callable[[], None]], object]
+) -> None:
+    """Replace how a batch is made durable; ``put`` answers by calling its last argument."""
+
+    async def plain(self: CommitLoop, steps: Sequence[WriteStep]) -> None:
+        if not steps:
+            return
+        batch = WriteBatch(self._volume)
+        for step in steps:
+            await batch.add(step.offset, step.data)
+        sealed = await batch.seal(self.slot.metadata.epoch)
+        await self._tracker.admit(sealed.pages.keys())
+        marks = self._tracker.mark([(step.offset, len(step.data)) for step in steps if not step.repairs])
+
+        def answer() -> None:
+            for step in steps:
+                self._queue.mark_durable(step)
+
+        await put(self, sealed, marks, answer)  # type: ignore[misc]
+
+    patch.setattr(CommitLoop, "_commit_writes", plain)
+
+
+async def put_unflushed(loop: CommitLoop, write: SealedWrite, marks: Sequence[tuple[int, bytes]]) -> None:
+    volume = loop._volume
+    volume.changes += 1
+    await loop._file._file.pwrite([*write.extents, *marks])
+    volume.changes += 1
+    for group, page in write.pages.items():
+        volume._keep(group, page, volume.changes)
+
+
+@of_store("write", "a", "holds what no write under way")
+def answers_before_the_flush(patch: Patch) -> None:
+    async def put(
+        loop: CommitLoop, write: SealedWrite, marks: Sequence[tuple[int, bytes]], answer: Callable[[], None]
+    ) -> None:
+        await put_unflushed(loop, write, marks)
+        answer()
+        await loop._file.flush()
+
+    commit_writes(patch, put)
+
+
+@of_store("write", "b", "holds what no write under way")
+def answers_between_checksums_and_data(patch: Patch) -> None:
+    async def put(loop: CommitLoop, write: SealedWrite, marks: object, answer: Callable[[], None]) -> None:
+        pages = [(place, data) for place, data in write.extents if data in write.pages.values()]
+        data = [each for each in write.extents if each not in pages]
+        await loop._volume.put(SealedWrite(pages, write.pages), marks)  # type: ignore[arg-type]
+        answer()
+        await loop._volume.put(SealedWrite(data, {}))
+
+    commit_writes(patch, put)
+
+
+@of_store("write", "a", "DamagedBlockError")
+def logs_an_extent_in_the_flush_of_its_data(patch: Patch) -> None:
+    async def admit(self: WriteTracker, extents: Collection[int]) -> None:
+        if self._open.use(extents):
+            page = self.page.succeed(self._open)
+            await self._file._file.pwrite([(page.offset, encode_activity(page))])
+            self.page = page
+
+    patch.setattr(WriteTracker, "admit", admit)
+
+
+@of_store("write", "a", "not marked")
+def logs_no_extent(patch: Patch) -> None:
+    async def admit(self: WriteTracker, extents: Collection[int]) -> None:
+        self._open.use(extents)
+
+    patch.setattr(WriteTracker, "admit", admit)
+
+
+def commit_metadata(patch: Patch, write: Callable[[CommitLoop, PersistStep], object]) -> None:
+    async def plain(self: CommitLoop, step: PersistStep) -> None:
+        await write(self, step)  # type: ignore[misc]
+        self._queue.mark_durable(step)
+
+    patch.setattr(CommitLoop, "_commit_metadata", plain)
+
+
+@of_store("go-alone", "a", "the store does not recover")
+def overwrites_the_newest_slot(patch: Patch) -> None:
+    async def write(loop: CommitLoop, step: PersistStep) -> None:
+        slot = Slot(loop.slot.generation + 1, step.metadata)
+        await loop._file.write_through([(loop._slot_index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
+        loop.slot = slot
+
+    new_slots = _slots.new_slots
+    patch.setattr(
+        "ctlha_trio.store._files.new_slots", lambda metadata: new_slots(metadata)[:SLOT_BYTES] + bytes(SLOT_BYTES)
+    )
+    patch.setattr(_blocks, "choose_slot", lambda path, head: (0, choose_first(head)))
+    commit_metadata(patch, write)
+
+
+def choose_first(head: bytes) -> Slot:
+    return _slots.choose_slot("volume", head)[1]
+
+
+@of_store("go-alone", "a", "metadata is neither")
+def answers_a_persist_before_its_flush(patch: Patch) -> None:
+    async def write(loop: CommitLoop, step: PersistStep) -> None:
+        index = (loop._slot_index + 1) % SLOT_COUNT
+        slot = Slot(loop.slot.generation + 1, step.metadata)
+        await loop._file._file.pwrite([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
+        loop.slot, loop._slot_index = slot, index
+
+    commit_metadata(patch, write)
+
+
+@of_store("return", "b", "metadata is neither")
+def falls_back_to_the_older_slot(patch: Patch) -> None:
+    def choose(path: str, head: bytes) -> tuple[int, Slot]:
+        found = [_slots.decode_slot(head[index * SLOT_BYTES : (index + 1) * SLOT_BYTES]) for index in range(SLOT_COUNT)]
+        valid = [(index, slot) for index, slot in enumerate(found) if isinstance(slot, Slot)]
+        return min(valid, key=lambda choice: choice[1].generation)
+
+    patch.setattr(_blocks, "choose_slot", choose)
+
+
+@of_store("go-alone", "a", "metadata is neither")
+def believes_a_torn_slot(patch: Patch) -> None:
+    def decode(raw: bytes) -> Slot | _slots.Flaw:
+        magic, _, generation, size, _ = _slots._HEADER.unpack_from(raw)
+        if magic != _slots._MAGIC:
+            return _slots.Flaw.FOREIGN
+        return Slot(generation, _slots._decode_metadata(raw[_slots._HEADER.size :][:size]))
+
+    patch.setattr(_slots, "decode_slot", decode)
+
+
+@of_store("go-alone", "a", "marks are not those promised")
+def answers_a_mark_before_its_flush(patch: Patch) -> None:
+    async def save(self: WriteTracker) -> bool:
+        changed = self.bitmap.take_changed()
+        await self._file._file.pwrite(changed)
+        return bool(changed)
+
+    async def write(self: WriteTracker, page: _activity_log.ActivityPage) -> None:
+        await self._file._file.pwrite([(page.offset, encode_activity(page))])
+        self.page = page
+
+    patch.setattr(WriteTracker, "save_bitmap", save)
+    patch.setattr(WriteTracker, "_write", write)
+
+
+@of_store("write", "a", "cut again in the recovery")
+def closes_extents_before_they_are_marked(patch: Patch) -> None:
+    async def settle(self: WriteTracker, crashed: Collection[tuple[int, int]], epoch: int) -> None:
+        await self._write(self.page.succeed(()))
+        await self.mark_dirty(crashed, epoch)
+
+    patch.setattr(WriteTracker, "settle", settle)
+
+
+@of_store("write", "a", "cut again in the recovery")
+def seals_torn_blocks_after_their_extents_are_closed(patch: Patch) -> None:
+    plain = CommitLoop._reseal
+
+    async def recover(self: CommitLoop, *, reseal: bool) -> None:
+        groups = sorted(self._tracker.page.extents)
+        if self.is_recovered or not groups:
+            return
+        layout = self._volume.layout
+        await self._tracker.settle(
+            [(group << 20, layout.group_bytes(group)) for group in groups], self.slot.metadata.epoch
+        )
+        await plain(self, groups)
+        self.is_recovered = True
+
+    patch.setattr(CommitLoop, "recover", recover)
+
+
+@of_store("write", "a", "DamagedBlockError")
+def leaves_torn_blocks_as_they_are(patch: Patch) -> None:
+    async def reseal(self: CommitLoop, groups: Sequence[int]) -> list[int]:
+        return []
+
+    patch.setattr(CommitLoop, "_reseal", reseal)
+
+
+@of_store("go-alone", "a", "not marked")
+def believes_the_older_page_of_the_log(patch: Patch) -> None:
+    def choose(path: str, raw: bytes) -> _activity_log.ActivityPage:
+        found = [_activity_log.decode_activity(raw[at : at + 4096]) for at in (0, 4096)]
+        return min((page for page in found if page is not None), key=lambda page: page.generation)
+
+    patch.setattr(_blocks, "choose_activity", choose)
+
+
+@of_store("resync", "a", "marks are not those promised")
+def takes_an_unreadable_page_of_marks_as_clean(patch: Patch) -> None:
+    plain = DirtyBitmap.load
+
+    def load(self: DirtyBitmap, raw: bytes, base_epoch: int) -> None:
+        plain(self, raw, base_epoch)
+        if [*self.ranges()] == [(0, self._layout.size_bytes)]:
+            self.clear(0, self._layout.size_bytes)
+
+    patch.setattr(DirtyBitmap, "load", load)
+
+
+@of_store("return, stopped", "b", "metadata is neither")
+def persists_over_what_a_killed_process_had_not_flushed(patch: Patch) -> None:
+    async def write(loop: CommitLoop, step: PersistStep) -> None:
+        index = (loop._slot_index + 1) % SLOT_COUNT
+        slot = Slot(loop.slot.generation + 1, step.metadata)
+        await loop._tracker.save_bitmap()
+        await loop._file.write_through([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
+        loop.slot, loop._slot_index = slot, index
+
+    commit_metadata(patch, write)
+
+
+# The pair.
+
+
+@of_pair("return, stopped", "b", "differ")
+def takes_a_mark_away_once_the_range_is_sent(patch: Patch) -> None:
+    plain = service._start
+
+    def start(step: Step, flight: Flight) -> None:
+        plain(step, flight)
+        step.actions.extend(
+            act.ClearDirty(each.offset, each.size) for each in tuple(step.actions) if isinstance(each, act.SendCompare)
+        )
+
+    patch.setattr(service, "_start", start)
+
+
+@of_pair("return", "b", "copy-incomplete")
+def says_that_it_is_sealed_before_it_is_persisted(patch: Patch) -> None:
+    plain = admission.seal
+
+    def seal(step: Step) -> None:
+        plain(step)
+        if step.state.phase is Phase.RESYNCING and step.state.stage is Stage.PERSISTING:
+            admission.seal_persisted(step)
+
+    patch.setattr(admission, "seal", seal)
+
+
+@of_pair("return", "b", "copy-incomplete")
+def seals_without_a_persist(patch: Patch) -> None:
+    def seal(step: Step) -> None:
+        if step.state.phase is Phase.RESYNCING and not step.state.storing:
+            admission.seal_persisted(step)
+
+    patch.setattr(admission, "seal", seal)
+
+
+@of_pair("return", "b", "the disk of b is still in")
+def joins_without_a_persist(patch: Patch) -> None:
+    def admitted(step: Step, message: msg.Admitted) -> None:
+        record = step.state.record
+        assert record is not None
+        record = record.succeed(primary=step.state.peer, members=step.state.both, proposal=message.proposal)
+        step.change(record=record, revision=message.revision)
+        admission.admission_persisted(step)
+
+    patch.setattr(admission, "admitted", admitted)
+
+
+@of_pair("go-alone", "a", "the disk of a is still in")
+def serves_alone_before_it_is_persisted(patch: Patch) -> None:
+    plain = membership.secure
+
+    def secure(step: Step) -> None:
+        plain(step)
+        for flight in step.state.flights:
+            if flight.here and flight.there:
+                service._finish(step, flight)
+
+    patch.setattr(membership, "secure", secure)
+
+
+@of_pair("write", "b", "not durable on b")
+def says_that_it_applied_a_write_before_it_is_stored(patch: Patch) -> None:
+    plain = service.mirror_write
+
+    def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
+        plain(step, message)
+        step.send(msg.Applied(message.epoch, message.sequence))
+
+    patch.setattr(service, "mirror_write", mirror_write)
+
+
+@of_pair("write, slow link", "a", "differ")
+def compares_nothing_of_what_a_crash_left(patch: Patch) -> None:
+    """The extents that were open are neither marked nor known."""
+
+    async def settle(self: WriteTracker, crashed: Collection[tuple[int, int]], epoch: int) -> None:
+        await self.mark_dirty((), epoch)
+        await self._write(self.page.succeed(()))
+
+    patch.setattr(WriteTracker, "settle", settle)
+
+
+@of_pair("write, slow link", "a", "differ")
+def takes_no_notice_of_what_the_target_names(patch: Patch) -> None:
+    patch.setattr(admission, "own_range", lambda *_: None)
+
+
+@pytest.mark.parametrize("name", OF_STORE)
+def test_states_of_a_store_find(name: str, monkeypatch: Patch) -> None:
+    plant, where = OF_STORE[name]
+    plant(monkeypatch)
+    found = enumerate_store(where.scenario, where.victim)
+    print(f"{name}: {found.counts}", *found.problems, sep="\n")  # noqa: T201 (shown by pytest -rP)
+    assert any(where.said in problem for problem in found.problems)
+
+
+@pytest.mark.parametrize("name", OF_PAIR)
+def test_runs_of_the_pair_find(name: str, monkeypatch: Patch) -> None:
+    plant, where = OF_PAIR[name]
+    plant(monkeypatch)
+    found = enumerate_pair(where.scenario, where.victim, both=where.both)
+    print(f"{name}: {found.cuts} moments, {found.runs} runs", *found.problems, sep="\n")  # noqa: T201 (shown by pytest -rP)
+    assert any(where.said in problem for problem in found.problems)
