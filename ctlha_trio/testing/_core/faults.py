@@ -398,4 +398,3 @@ def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...]) -> bool:
 
 
 CORE_FAULTS: Final = frozenset(FAULTS)
-"""Names of all that are drawn."""
