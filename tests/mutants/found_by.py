@@ -95,6 +95,10 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "asks_the_arbiter_for_every_operation": {I11},
     "waits_for_a_source_that_has_moved_on": {CONVERGENCE},
     "takes_another_pair_s_record_for_a_twin_s": {I15},
+    "takes_a_damaged_target_for_equal": {I2},
+    "repairs_from_a_copy_that_does_not_count": {I2, I3, CONVERGENCE},
+    "serves_a_block_that_is_not_what_was_written": {I2, I3},
+    "admits_a_target_that_lacks_what_was_lost": {I5},
 }
 """Of the mutants of ``pair_mutants``, in the simulated pair."""
 

@@ -399,4 +399,3 @@ def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...]) -> bool:
 
 
 CORE_FAULTS: Final = frozenset(FAULTS)
-"""Names of all that are drawn."""

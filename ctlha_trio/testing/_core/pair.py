@@ -1,7 +1,6 @@
 """Two pair cores with all that they need: what drives them, and everything that can be done to them.
 
-The cores are those that run in production. Nothing here is left to chance but what the parts below decide; what
-happens when, is ``_core.world``'s affair.
+The cores are those of production. What happens when, is ``_core.world``'s affair.
 """
 
 from collections import Counter
@@ -126,9 +125,10 @@ class SimulatedPair:
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = set(self.excuses)
-        for record in (self.arbiter.record, self.arbiter.truth):
-            if record.proposal == FALSIFIED and record.primary == node.name:
-                node.excused.update(FALSIFIED_EXCUSES)
+        if (FALSIFIED, node.name) in {
+            (each.proposal, each.primary) for each in (self.arbiter.record, self.arbiter.truth)
+        }:
+            node.excused.update(FALSIFIED_EXCUSES)
         node.failing = False
         node.state, first = boot(
             me=node.name,
@@ -375,8 +375,6 @@ class SimulatedPair:
                 node.held = {**kept, call.sequence: held}
             compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
             self.link.send(node.link, compare)
-
-    # What is counted.
 
     def _recorded(self, before: Record, record: Record) -> None:
         if record.lineage != before.lineage and record.primary not in before.members:
