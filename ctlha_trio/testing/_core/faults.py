@@ -27,13 +27,10 @@ FLAPS_MAX: Final = 4
 LEAP_NOTICED_CHANCE: Final = 0.5
 """That a clock's leap also makes the link think that it heard nothing for too long."""
 FOREIGN_REVISIONS_MAX: Final = 3
-
 HANDOVER_CHANCE: Final = 0.3
 """That who uses a member's name gives its role away."""
-
 WRONG_COPY_EXCUSES: Final = ("copy-incomplete", "copy-failed", "arbiter-went-back", "twin")
 """Its disk may fail as well, as that of any copy which does not count."""
-
 FALSE_PRIMARY_CHANCE: Final = 0.1
 """That a record is falsified which names no copy that is being made whole: more often, none would become so."""
 
