@@ -18,6 +18,7 @@ from ctlha_trio.pair._force import Plan as Plan, plan_force as plan_force
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
 from ctlha_trio.pair._operation import Operation as Operation, OperationKind as OperationKind, Outcome as Outcome
 from ctlha_trio.pair._phase import TRANSITIONS as TRANSITIONS, Phase as Phase
+from ctlha_trio.pair._range import Range as Range, overlap as overlap
 from ctlha_trio.pair._record import (
     ANCESTORS_MAX as ANCESTORS_MAX,
     RECORD_FORMAT as RECORD_FORMAT,
@@ -35,5 +36,5 @@ from ctlha_trio.pair._state import (
     RANGES_LIMIT as RANGES_LIMIT,
     SEARCH_RANGES as SEARCH_RANGES,
     PairState as PairState,
-    Range as Range,
 )
+from ctlha_trio.pair._verification import Finding as Finding, Found as Found, Verification as Verification

@@ -15,6 +15,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import (
     COPIES_AT_ONCE,
     COPY_BYTES_AT_ONCE,
@@ -22,7 +23,6 @@ from ctlha_trio.pair._state import (
     RANGE_UNIT_BYTES,
     RANGES_LIMIT,
     Flight,
-    Range,
     Resync,
     Stage,
 )
@@ -80,7 +80,7 @@ def copy_on(step: Step) -> None:
         # Not for each place that is free: a search is for several.
         if 2 * len(copies) <= COPIES_AT_ONCE and 2 * sum(copies) <= COPY_BYTES_AT_ONCE:
             _search(step, resync)
-    elif not copies and not resync.paused:
+    elif not copies and not resync.paused and not resync.left_out:
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
 
 
@@ -108,7 +108,7 @@ def found(step: Step, event: ev.DirtyFound) -> None:
         step.send(msg.ResyncBase(state.epoch, state.base_epoch))
     chosen = _chosen(step, resync, event.ranges)
     cursor = sum(chosen[-1]) if chosen else state.size_bytes
-    step.change(resync=Resync(cursor, paused=resync.paused))
+    step.change(resync=attrs.evolve(resync, cursor=cursor, whole=False, search=0, unseen=()))
     if chosen:
         copies = (Flight(0, Operation(OperationKind.COPY, 0, 0, offset, size)) for offset, size in chosen)
         step.change(flights=(*state.flights, *copies))
@@ -300,7 +300,7 @@ def copy_data(step: Step, message: msg.CopyData) -> None:
 def seal(step: Step) -> None:
     """Everything was copied and answered as durable: persist that this copy is whole at the source's epoch."""
     if step.state.phase is Phase.RESYNCING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING, unsettled=())
+        step.change(stage=Stage.PERSISTING, unsettled=(), refused=frozenset())
         step.persist(Copy.SEALED)
 
 

@@ -2,13 +2,11 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_admission`` the return of a node, ``_handover`` the planned change of roles and ``_force`` what a person
-decides who knows what no node can know.
+operations, ``_admission`` the return of a node, ``_repair`` damaged blocks, ``_verify`` the comparison of the copies,
+``_handover`` the planned change of roles and ``_force`` what a person decides who knows what no node can know.
 """
 
 from typing import assert_never
-
-import attrs
 
 from ctlha_trio.pair import (
     _admission as admission,
@@ -16,15 +14,17 @@ from ctlha_trio.pair import (
     _force as force,
     _handover as handover,
     _membership as membership,
+    _repair as repair,
     _service as service,
     _sessions as sessions,
+    _verify as verify,
     actions as act,
     events as ev,
     messages as msg,
 )
 from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._operation import Outcome
-from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._phase import ACCEPTING, Phase
 from ctlha_trio.pair._record import NodeId
 from ctlha_trio.pair._state import PairState, Stage
 from ctlha_trio.pair._step import Step
@@ -110,16 +110,22 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
         case ev.Fetched():
             service.fetched(step, event)
         case ev.RangeCompared():
-            if step.state.phase is Phase.RESYNCING and event.session == step.state.sessions:
+            if step.state.phase in ACCEPTING and event.session == step.state.sessions:
                 step.send(msg.Compared(step.state.epoch, event.sequence, event.equal))
+        case ev.Damaged():
+            repair.damaged(step, event)
+        case ev.RangeDamaged():
+            repair.range_damaged(step, event)
         case ev.DirtyFound():
             admission.found(step, event)
         case ev.Persisted():
             _persisted(step, event.metadata)
         case ev.StoreFailed():
-            _store_failed(step)
+            membership.store_failed(step)
         case ev.HandoverAsked():
             handover.asked(step)
+        case ev.VerifyAsked():
+            verify.asked(step)
         case ev.ForceAsked():
             force.asked(step, event)
         case ev.StopAsked():
@@ -131,6 +137,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
 def _settle(step: Step) -> None:
     """Whatever waited for something to end may go on now."""
     membership.secured(step)
+    repair.take_up(step)
+    verify.go_on(step)
     admission.copy_on(step)
     admission.drained(step)
     admission.prepare(step)
@@ -155,6 +163,8 @@ def _timer(step: Step, timer: ev.Timer) -> None:
                 membership.claim(step, "the peer did not come")
         case ev.Timer.HANDOVER_LIMIT:
             handover.late(step)
+        case ev.Timer.VERIFY_REST:
+            verify.rested(step)
         case _:
             assert_never(timer)
 
@@ -178,8 +188,12 @@ def _received(step: Step, message: msg.Message) -> None:
                 step.read_record()
         case msg.Resumed():
             sessions.resumed(step, message)
-        case msg.MirrorWrite() | msg.Probe():
+        case msg.MirrorWrite() | msg.Probe() | msg.Fetch():
             _from_primary(step, message)
+        case msg.RepairData():
+            repair.repair_data(step, message)
+        case msg.Damaged():
+            repair.damaged_there(step, message)
         case msg.Applied():
             service.applied(step, message)
         case msg.ProbeReply():
@@ -188,13 +202,15 @@ def _received(step: Step, message: msg.Message) -> None:
             _of_change(step, message)
 
 
-def _from_primary(step: Step, message: msg.MirrorWrite | msg.Probe) -> None:
+def _from_primary(step: Step, message: msg.MirrorWrite | msg.Probe | msg.Fetch) -> None:
     """What only a node that follows, or is being resynced, executes."""
     phase = step.state.phase
     match message:
         case msg.Probe() if phase is Phase.FOLLOWING:
             step.send(msg.ProbeReply(message.epoch, message.number))
-        case msg.MirrorWrite() if phase in {Phase.FOLLOWING, Phase.RESYNCING}:
+        case msg.Fetch() if phase is Phase.FOLLOWING:
+            step.do(act.PushRange(step.state.sessions, message.epoch, message.sequence, message.offset, message.size))
+        case msg.MirrorWrite() if phase in ACCEPTING:
             service.mirror_write(step, message)
         case _:
             step.send(msg.Refused(step.state.epoch, message.epoch))
@@ -212,10 +228,11 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
             admission.own_range(step, message)
         case msg.ResyncBase() if phase is Phase.RESYNCING:
             admission.resync_base(step, message)
-        case msg.Compare() if phase is Phase.RESYNCING:
+        case msg.Compare() if phase in ACCEPTING:
             admission.compare(step, message)
         case msg.Compared():
             admission.compared(step, message)
+            verify.compared(step, message)
         case msg.CopyData() if phase is Phase.RESYNCING:
             admission.copy_data(step, message)
         case msg.Seal():
@@ -261,14 +278,6 @@ def _persisted(step: Step, metadata: Metadata) -> None:
     after = _AFTER_PERSIST.get((state.phase, state.stage))
     if after is not None:
         after(step)
-
-
-def _store_failed(step: Step) -> None:
-    state = step.state
-    if state.phase in {Phase.STOPPED, Phase.LEFT}:
-        return
-    step.do(act.CondemnCopy(attrs.evolve(state.metadata, copy=Copy.FAILED)))
-    membership.stop(step, "store-failed")
 
 
 def _leave(step: Step, reason: str) -> None:

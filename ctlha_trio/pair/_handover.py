@@ -37,7 +37,7 @@ def drained(step: Step) -> None:
     state = step.state
     if state.phase is not Phase.HANDING_OVER or state.stage is not Stage.DRAINING:
         return
-    if not any(f.sequence for f in state.flights):
+    if not any(f.sequence or service.mends(f) for f in state.flights):
         step.change(stage=Stage.ASKING)
         step.send(msg.HandoverPrepare(state.epoch, state.handover_attempt))
 
@@ -111,7 +111,7 @@ def peer_lost(step: Step, loss: ev.Loss | None) -> None:
 def prepare(step: Step, message: msg.HandoverPrepare) -> None:
     """Everything sent is written; flush and persist."""
     if step.state.phase is Phase.FOLLOWING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt, unsettled=())
+        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt, unsettled=(), refused=frozenset())
         step.persist(Copy.MEMBER)
 
 

@@ -8,7 +8,9 @@ import attrs
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import NodeId, Record
+from ctlha_trio.pair._verification import Verification
 from ctlha_trio.pair.messages import Standing
 
 COPY_CHUNK_BYTES = 1 << 20
@@ -28,10 +30,6 @@ RANGES_LIMIT = 3 * FLIGHTS_LIMIT
 log, and those of its last operations."""
 RANGE_UNIT_BYTES = 64 * 1024
 """A range of a resync begins and ends at multiples of it: the dirty bitmap's unit, and whole blocks of any store."""
-
-
-Range = tuple[int, int]
-"""Offset and size in bytes of a range of the volume."""
 
 
 class Stage(Enum):
@@ -73,6 +71,19 @@ class Mirrored:
 
 
 @attrs.frozen
+class Damage:
+    """Blocks that an operation met and that are not what was written there last: the first of them, in one piece."""
+
+    here: Range | None = None
+    """On this disk. The operation had no effect there."""
+    there: Range | None = None
+    """On the peer's, likewise."""
+
+
+UNHURT = Damage()
+
+
+@attrs.frozen
 class Flight:
     """An operation between its acceptance and its end."""
 
@@ -88,11 +99,28 @@ class Flight:
     probe: int = 0
     """For a read of a member: the probe that must come back first."""
     answered: bool = False
+    hurt: Damage = UNHURT
+    """What it met when it was last started. It is started again when that is repaired."""
+    mended: Damage = UNHURT
+    """What was repaired for it before it was last started."""
+    tried: bool = False
+    """A write that is durable on one of the two disks by an earlier start."""
 
     @property
     def unsettled(self) -> bool:
         """Whether it is a write of which the two copies may hold different things."""
-        return self.operation.kind is OperationKind.WRITE and bool(self.sequence) and not (self.here and self.there)
+        begun = bool(self.sequence) or self.tried
+        return self.operation.kind is OperationKind.WRITE and begun and not (self.here and self.there)
+
+
+@attrs.frozen
+class LeftOut:
+    """A range that the source of a resync could not copy."""
+
+    start: int
+    """Where it begins, in bytes."""
+    lost: Range
+    """Blocks in it that nobody has whole."""
 
 
 @attrs.frozen
@@ -109,6 +137,8 @@ class Resync:
     """Writes beyond the cursor that were under way at some time of that search: it may have missed them."""
     paused: bool = False
     """The arbiter certainly did not take the admission: try again later, and serve meanwhile."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Until clients have written anew what is lost in them, and they are copied, the target cannot be a member."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -162,6 +192,8 @@ class PairState:
     """The latest write taken from the primary; every one before it was taken too."""
     unsettled: tuple[Mirrored, ...] = ()
     """Writes taken from the primary that may not be durable there."""
+    refused: frozenset[int] = frozenset()
+    """Writes taken from the primary and not executed, for a block of theirs is damaged here."""
     storing: frozenset[int] = frozenset()
     """Writes that run on this disk for nobody who waits here: the peer's, or those of a role that was lost."""
     probe_sent: int = 0
@@ -171,6 +203,8 @@ class PairState:
     """Where the returning peer's copy may differ by its own doing."""
     base_epoch: int = 0
     """The epoch in which this copy was equal to the peer's, but for what is tracked since; 0 if none is known."""
+    verification: Verification | None = None
+    """The latest that was asked for here."""
     handover_attempt: int = 0
     """At the primary: the latest that was begun. At the secondary: the one that is being prepared."""
 

@@ -8,8 +8,10 @@ from ctlha_trio._errors import LocalProtocolError
 from ctlha_trio.pair import actions as act
 from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._phase import TRANSITIONS, Phase
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import Record
-from ctlha_trio.pair._state import Flight, Mirrored, PairState, Range, Resync, Stage, SwapAttempt, changed
+from ctlha_trio.pair._state import Flight, Mirrored, PairState, Resync, Stage, SwapAttempt, changed
+from ctlha_trio.pair._verification import Verification
 from ctlha_trio.pair.events import Timer
 from ctlha_trio.pair.messages import Message, Standing
 
@@ -40,12 +42,14 @@ class Changes(TypedDict, total=False):
     last_pushed: int
     last_sequence: int
     unsettled: tuple[Mirrored, ...]
+    refused: frozenset[int]
     storing: frozenset[int]
     probe_sent: int
     probe_back: int
     resync: Resync | None
     told_ranges: tuple[Range, ...]
     base_epoch: int
+    verification: Verification | None
     handover_attempt: int
 
 

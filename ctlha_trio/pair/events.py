@@ -6,8 +6,8 @@ import attrs
 
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import NodeId, Record, SwapOutcome
-from ctlha_trio.pair._state import Range
 from ctlha_trio.pair.messages import Message
 
 
@@ -21,6 +21,7 @@ class Timer(Enum):
     ARBITER_RETRY = "arbiter-retry"
     RECORD_POLL = "record-poll"
     HANDOVER_LIMIT = "handover-limit"
+    VERIFY_REST = "verify-rest"
 
 
 class Loss(Enum):
@@ -115,6 +116,29 @@ class RangeCompared:
 
 
 @attrs.frozen
+class Damaged:
+    """What the core ordered of this disk with that sequence had no effect: blocks are not what was written there last.
+
+    The disk lives. These are the first such blocks in the range, in one piece: whole blocks, also for a part of one.
+    """
+
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class RangeDamaged:
+    """The same, of a range that was to be compared or pushed for the peer."""
+
+    session: int
+    """Which session asked."""
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
 class DirtyFound:
     """Marked ranges from where the search began, in order and none left out between them; none: nothing is marked."""
 
@@ -137,6 +161,11 @@ class StoreFailed:
 @attrs.frozen
 class HandoverAsked:
     """An operator, or the policy, wants the peer to be primary."""
+
+
+@attrs.frozen
+class VerifyAsked:
+    """Somebody wants the two copies compared. One that runs goes on; one that was interrupted goes on where it was."""
 
 
 @attrs.frozen
@@ -169,10 +198,13 @@ Event = (
     | Stored
     | Fetched
     | RangeCompared
+    | Damaged
+    | RangeDamaged
     | DirtyFound
     | Persisted
     | StoreFailed
     | HandoverAsked
+    | VerifyAsked
     | ForceAsked
     | StopAsked
 )

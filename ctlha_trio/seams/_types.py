@@ -27,7 +27,9 @@ class Clock(Protocol):
 
 
 class DiskFile(Protocol):
-    """An open file of fixed size. Every failure is a ``StoreError``. Each call is a checkpoint.
+    """An open file of fixed size. Every failure is a ``StoreError``, that of a read at one place ``UnreadableError``.
+
+    Each call is a checkpoint.
 
     A cancelled write may have changed any part of its ranges; the call does not return before it has ended.
     """

@@ -110,8 +110,10 @@ class CommitLoop:
                 laid.append(step)
         if laid:
             sealed = await batch.seal(self.slot.metadata.epoch)
-            await self._tracker.admit(sealed.pages.keys())
-            marks = self._tracker.mark([(step.offset, len(step.data)) for step in laid if step.dirties])
+            writes = [(step.offset, len(step.data)) for step in laid if not step.repairs]
+            # Blocks of an open extent are taken as they are after a crash, which a block under repair must never be.
+            await self._tracker.admit({group for where in writes for group in groups_of(*where)})
+            marks = self._tracker.mark(writes)
             await self._volume.put(sealed, marks)
         for step in laid:
             self._queue.mark_durable(step)

@@ -11,7 +11,8 @@ secondary that took over: it has lost the session first. An unknown swap taken a
 the same revision, where only one of the two swaps can win. A push out of the order of the sequences shows after two
 flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
 after. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
-the order to mark everything and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these rules.
+the order to mark everything and its end. Clients of the simulated pair write whole blocks, and few flaps meet a repair.
+``test_pair_core``, ``test_pair_resync`` and ``test_pair_repair`` hold the core to these rules.
 """
 
 from collections.abc import Callable
@@ -36,13 +37,15 @@ from ctlha_trio.pair import (
     _handover as handover,
     _membership as membership,
     _phase as phases,
+    _repair as repair,
     _service as service,
     _sessions as sessions,
     actions as act,
     events as ev,
     messages as msg,
 )
-from ctlha_trio.pair._state import Flight, Range, Resync, Stage, SwapAttempt
+from ctlha_trio.pair._range import Range
+from ctlha_trio.pair._state import Flight, LeftOut, Resync, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
@@ -322,6 +325,50 @@ def mirrors_before_the_target_has_joined(patch: Patch) -> None:
 @mutant("crash")
 def serves_on_while_it_admits(patch: Patch) -> None:
     patch.setattr(service, "SERVING", phases.SERVING | {Phase.ADMITTING})
+
+
+# Damaged blocks.
+
+
+@mutant("bit_rot")
+def serves_a_block_that_is_not_what_was_written(patch: Patch) -> None:
+    patch.setattr(repair, "damaged", lambda step, event: service.fetched(step, ev.Fetched(event.sequence)))
+
+
+@mutant("bit_rot", "crash")
+def repairs_from_a_copy_that_does_not_count(patch: Patch) -> None:
+    plain = core._from_primary
+
+    def from_primary(step: Step, message: msg.MirrorWrite | msg.Probe | msg.Fetch) -> None:
+        if isinstance(message, msg.Fetch):
+            where = message.epoch, message.sequence, message.offset, message.size
+            step.do(act.PushRange(step.state.sessions, *where))
+        else:
+            plain(step, message)
+
+    patch.setattr(repair, "_PAIRED", repair._PAIRED | {Phase.ALONE})
+    patch.setattr(core, "_from_primary", from_primary)
+
+
+@mutant("bit_rot", "crash")
+def admits_a_target_that_lacks_what_was_lost(patch: Patch) -> None:
+    def leave_out(step: Step, _: Resync, left_out: LeftOut) -> None:
+        step.do(act.ClearDirty(*left_out.lost))
+
+    patch.setattr(repair, "_leave_out", leave_out)
+
+
+@mutant("bit_rot", "crash")
+def takes_a_damaged_target_for_equal(patch: Patch) -> None:
+    plain = repair.range_damaged
+
+    def range_damaged(step: Step, event: ev.RangeDamaged) -> None:
+        if step.state.phase is Phase.RESYNCING:
+            step.send(msg.Compared(step.state.epoch, event.sequence, equal=True))
+        else:
+            plain(step, event)
+
+    patch.setattr(repair, "range_damaged", range_damaged)
 
 
 # What may differ.

@@ -5,9 +5,10 @@ what has happened                             what is demanded
 ============================================= ==============================================================
 any crash, pause, loss or delay, of any parts nothing acknowledged is lost, and all of it heals
 one disk of two members                       the other goes on; the disk is copied anew, nothing compared
-a block of one of two members decays, or a    no read returns it; the copy halts and is made anew, or the block is
-write goes to another block                   repaired from the other copy
-the same of the only member                   halt: ``store-failed`` or ``copy-failed``; no read returns it
+a block of one of two members decays, or a    no read returns it; the block is repaired from the other copy; the copy
+write goes to another block                   halts only if the block is damaged again at once
+the same of the only member                   no read returns it, others are answered; the other node is no member
+                                              again before what is to be copied is whole
 the disk of a node that is no member          likewise
 the disk of the only member, or both disks    halt: ``copy-failed`` or ``store-failed``; the outsider stays one
 the arbiter answers with an older record than halt: ``arbiter-went-back``; heals when the newest record

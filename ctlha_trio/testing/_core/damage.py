@@ -1,39 +1,49 @@
-"""What a simulated disk does about blocks that do not hold what their checksums say."""
+"""What a simulated disk says of blocks that do not hold what their checksums say."""
 
 from collections import Counter
 from typing import Protocol
 
-from ctlha_trio.pair import actions as act
-from ctlha_trio.testing._core.atlas import Atlased, disk_may_fail
-from ctlha_trio.testing._core.node import DiskCall, SimulatedNode, blocks_of
+from ctlha_trio.pair import Range, actions as act, events as ev, overlap
+from ctlha_trio.testing._core.clients import SimulatedClients
+from ctlha_trio.testing._core.node import BLOCK_BYTES, DiskCall, Reading, SimulatedNode, blocks_of
 
 
-class Damageable(Atlased, Protocol):
-    """Whose disks they are, and who counts."""
+class Damageable(Protocol):
+    """Who counts."""
 
+    happened: Counter[str]
     faults_done: Counter[str]
-    spares_last_copy: bool
+    clients: SimulatedClients
 
-    def fail_disk(self, node: SimulatedNode, why: str) -> None:
-        """Nothing that is under way at the disk ends, and the process is told."""
+    def note(self, node: str, what: str) -> None:
+        """Enter something in the event history."""
 
 
-def meets_damage(pair: Damageable, node: SimulatedNode, call: DiskCall) -> bool:
-    """Whether a read finds a block that is not what its checksum says: it returns nothing, and the store fails."""
-    match call:
-        case act.FetchRead(operation=operation):
-            offset, size = operation.offset, operation.size
-        case act.SendCompare(offset=offset, size=size) | act.CompareRange(offset=offset, size=size):
-            pass
-        case _:
-            return False
+def meet_damage(pair: Damageable, node: SimulatedNode, call: DiskCall) -> ev.Event | None:
+    """What a read that finds damaged blocks tells the core instead of its data."""
+    if not isinstance(call, Reading):
+        return None
+    offset, size = _range_of(call)
     met = [block for block in blocks_of(offset, size) if block in node.damaged]
     if not met:
-        return False
-    if pair.spares_last_copy and not disk_may_fail(pair, node):
-        for block in met:
-            del node.damaged[block]
-        return False
+        return None
     pair.faults_done.update({node.damaged[block] for block in met})
-    pair.fail_disk(node, f"a read finds block {met[0]} damaged")
-    return True
+    pair.clients.met_damage[node.name].update(met)
+    run = next(length for length in range(1, len(met) + 1) if met[0] + length not in met)
+    where = met[0] * BLOCK_BYTES, run * BLOCK_BYTES
+    pair.note(node.name, f"a read finds block {met[0]} damaged")
+    if node.state is not None and any(overlap(flight.mended.here, where) for flight in node.state.flights):
+        # It was repaired a moment ago, and whoever asked for that has not been answered yet.
+        pair.happened["disk_failures"] += 1
+        node.excused.add("store-failed")
+    match call:
+        case act.FetchRead(sequence=sequence) | act.SendCompare(sequence=sequence):
+            return ev.Damaged(sequence, *where)
+        case act.CompareRange(session=session, sequence=sequence) | act.PushRange(session=session, sequence=sequence):
+            return ev.RangeDamaged(session, sequence, *where)
+
+
+def _range_of(call: Reading) -> Range:
+    if isinstance(call, act.FetchRead):
+        return call.operation.offset, call.operation.size
+    return call.offset, call.size

@@ -319,6 +319,16 @@ def hand_over(pair: SimulatedPair) -> bool:
     return True
 
 
+@_fault(10)
+def verify(pair: SimulatedPair) -> bool:
+    """An operator wants the copies compared."""
+    node = _some(pair, lambda each: _runs(each) and bool(each.state and each.state.phase is Phase.MIRRORING))
+    if node is None:
+        return False
+    pair.feed(node, ev.VerifyAsked())
+    return True
+
+
 @_fault(40)
 def force_primary(pair: SimulatedPair) -> bool:
     """An operator wants a node that does not serve to serve, and says that the other one is powered off."""

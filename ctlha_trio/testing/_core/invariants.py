@@ -162,6 +162,15 @@ class Invariants:
             if differs and block not in node.marks.dirty | written:
                 raise AssertionError(f"I5: block {block} differs and is not marked: {node.blocks}, {target.blocks}")
 
+    def verified(self, node: SimulatedNode, problem: str) -> bool:
+        """A comparison of the copies is over. Whether it is complete: then it compared everything and found no lie."""
+        verification = node.state.verification if node.state else None
+        if verification is None or problem:
+            return False
+        compared = verification.cursor == len(node.blocks) * BLOCK_BYTES and not verification.left
+        _demand(compared and not verification.differing_bytes, f"I7: a verification ended so: {verification}")
+        return True
+
     def check_members(self) -> None:
         """Every node that the arbiter names holds every acknowledged write."""
         for node in self.living_members():

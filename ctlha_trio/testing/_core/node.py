@@ -25,12 +25,13 @@ LOGGED_CHANCE = 0.2
 
 InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
 """What the driver carries out one after the other."""
-DiskCall = InOrder | act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
+Reading = act.FetchRead | act.SendCompare | act.CompareRange | act.PushRange
+DiskCall = InOrder | act.StoreWrite | act.StoreMirrored | act.StoreRepair | Reading
 
 
 def blocks_of(offset: int, size: int) -> range:
-    """The numbers of the blocks in a range."""
-    return range(offset // BLOCK_BYTES, (offset + size) // BLOCK_BYTES)
+    """The numbers of the blocks that a range touches."""
+    return range(offset // BLOCK_BYTES, -(-(offset + size) // BLOCK_BYTES))
 
 
 def digest_of(blocks: Blocks) -> bytes:
@@ -166,6 +167,7 @@ class SimulatedNode:
             self.misdirects = None
         if ended.data:
             self.marks.settle()
+        if ended.data and not isinstance(ended.call, act.StoreRepair):
             self.written.update(ended.data)
             if ended.tracked and self.marks.tracking:
                 self.marks.dirty.update(ended.data)
@@ -193,12 +195,14 @@ class SimulatedNode:
         """End the process: of what was under way any part may be on the disk. Returns swaps that are on their way."""
         in_order = True
         suspect = self._suspect() | self.logged
-        started = {block for under_way in self.disk for block in under_way.data}
+        writes = [each for each in self.disk if not isinstance(each.call, act.StoreRepair)]
+        started = {block for under_way in writes for block in under_way.data}
         torn: set[int] = set()
         for under_way in self.disk:
             if not isinstance(under_way.call, InOrder):
                 data = {block: value for block, value in under_way.data.items() if self.random.random() < KEPT_CHANCE}
-                torn.update(data)
+                if not isinstance(under_way.call, act.StoreRepair):
+                    torn.update(data)
                 self.apply(attrs.evolve(under_way, data=data))
             elif in_order and isinstance(under_way.call, act.Track) and self.random.random() >= KEPT_CHANCE:
                 self.marks.track(under_way.call.base_epoch)

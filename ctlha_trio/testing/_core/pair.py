@@ -26,7 +26,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
-from ctlha_trio.testing._core.damage import meets_damage
+from ctlha_trio.testing._core.damage import meet_damage
 from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN, Invariants
 from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink
 from ctlha_trio.testing._core.log import EventHistory
@@ -35,6 +35,8 @@ from ctlha_trio.testing._core.node import (
     BLOCKS,
     NODES,
     ArbiterCall,
+    InOrder,
+    Reading,
     RunningTimer,
     SimulatedNode,
     UnderWay,
@@ -76,8 +78,6 @@ class SimulatedPair:
     """By the names of ``Totals``."""
     faults_done: Counter[str] = attrs.Factory(Counter)
     """Faults that acted, by name."""
-    spares_last_copy: bool = True
-    """Damage that is met where no other copy is left is taken back: two copies do not survive it."""
     excuses: frozenset[str] = frozenset()
     """Reasons to end that the surroundings give every node."""
     _moves: set[tuple[Phase, Phase]] = attrs.field(factory=set, init=False)
@@ -107,6 +107,7 @@ class SimulatedPair:
             done=self.clients.done,
             acknowledged_writes=self.clients.acknowledged,
             arbiter_calls=self.arbiter.calls,
+            medium_errors=self.clients.medium_errors,
             faults=self.faults_done.total(),
             **self.happened,
         )
@@ -235,7 +236,8 @@ class SimulatedPair:
         if isinstance(ended.call, act.Persist):
             self.invariants.persisted(node, ended.call)
         node.apply(ended)
-        if meets_damage(self, node, ended.call):
+        if (damage := meet_damage(self, node, ended.call)) is not None:
+            self.feed(node, damage)
             return
         match ended.call:
             case act.Persist() as call:
@@ -249,7 +251,7 @@ class SimulatedPair:
                 self.feed(node, ev.DirtyFound(call.search, tuple(found[:some])))
             case act.Track() | act.MarkDirty() | act.StopTracking():
                 pass
-            case act.StoreWrite() | act.StoreMirrored() as call:
+            case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
                 self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
@@ -259,6 +261,10 @@ class SimulatedPair:
             case act.CompareRange() as call:
                 equal = digest_of(node.read(call.offset, call.size)) == call.digest
                 self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
+            case act.PushRange() as call:
+                if ended.session == node.link.session:
+                    repair = msg.RepairData(call.epoch, call.sequence, call.offset, call.size)
+                    self.link.send(node.link, repair, node.read(call.offset, call.size))
 
     def feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
         """Let the core take an event, and carry out what it orders."""
@@ -292,6 +298,9 @@ class SimulatedPair:
     def _carry_out(  # noqa: PLR0912 (one case for each kind of action)
         self, node: SimulatedNode, action: act.Action, placed: Blocks | None = None, *, copied: bool = False
     ) -> None:
+        if isinstance(action, InOrder | Reading):
+            node.begin_disk_call(action)
+            return
         match action:
             case act.Send():
                 self.link.send(node.link, action.message)
@@ -300,22 +309,11 @@ class SimulatedPair:
             case act.StoreWrite():
                 block = action.operation.offset // BLOCK_BYTES
                 node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
-            case act.StoreMirrored():
+            case act.StoreMirrored() | act.StoreRepair():
                 if copied and node.metadata.copy not in OVERWRITTEN:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
                 assert placed is not None, "a write was ordered without its data"
                 node.begin_disk_call(action, placed)
-            case (
-                act.Persist()
-                | act.Track()
-                | act.MarkDirty()
-                | act.FindDirty()
-                | act.StopTracking()
-                | act.FetchRead()
-                | act.SendCompare()
-                | act.CompareRange()
-            ):
-                node.begin_disk_call(action)
             case act.ClearDirty():
                 node.marks.clear(blocks_of(action.offset, action.size))
             case act.SendReady():
@@ -333,7 +331,9 @@ class SimulatedPair:
             case act.CondemnCopy():
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
-            case act.Moved() | act.HandoverEnded() | act.ForceEnded():
+            case act.VerificationEnded(problem=problem):
+                self.happened["verifications"] += self.invariants.verified(node, problem)
+            case act.Moved() | act.HandoverEnded() | act.ForceEnded() | act.ReportMediumError():
                 pass
             case act.Answer():
                 raise AssertionError("an answer before any event")
@@ -368,9 +368,11 @@ class SimulatedPair:
 
     def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
         if ended.session == node.link.session:
-            live = {flight.sequence for flight in node.state.flights} if node.state else set()
-            node.held = {sequence: held for sequence, held in node.held.items() if sequence in live}
-            held = node.held[call.sequence] = node.read(call.offset, call.size)
+            held = node.read(call.offset, call.size)
+            if call.keep and node.state is not None:
+                live = {flight.sequence for flight in node.state.flights}
+                kept = {sequence: blocks for sequence, blocks in node.held.items() if sequence in live}
+                node.held = {**kept, call.sequence: held}
             compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
             self.link.send(node.link, compare)
 
@@ -396,5 +398,5 @@ class SimulatedPair:
                 self._moves.add((phase, action.phase))
                 phase = action.phase
         changed = after.arbiter_answers is not before.arbiter_answers or after.session != before.session
-        if changed or after.phase is not before.phase:
+        if changed or after.phase is not before.phase or after.resync is not before.resync:
             self._reasons.update(reason.value for reason in judge(after)[1])

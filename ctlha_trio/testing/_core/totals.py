@@ -11,8 +11,17 @@ from ctlha_trio.pair import TRANSITIONS
 Move = tuple[str, str]
 """Names of the phases."""
 
-NOT_OF_THE_PAIR: Final = frozenset({Reason.HANDLER_FAILED.value, Reason.COMPONENT_FAILED.value})
-"""Reasons that the supervisor gives: no state of the core alone shows them."""
+NOT_OF_THE_PAIR: Final = frozenset(
+    reason.value
+    for reason in (
+        Reason.HANDLER_FAILED,
+        Reason.COMPONENT_FAILED,
+        Reason.MEDIUM_ERROR,
+        Reason.DISK_FAILING,
+        Reason.COPIES_DIFFER,
+    )
+)
+"""Reasons that the node gives, around its core: no state of that alone shows them."""
 ALL_MOVES: Final = frozenset((phase.name, other.name) for phase, others in TRANSITIONS.items() for other in others)
 ALL_REASONS: Final = frozenset(reason.value for reason in Reason) - NOT_OF_THE_PAIR
 
@@ -48,6 +57,10 @@ class Totals:
     resyncs: int = 0
     faults: int = 0
     """All that acted, whatever they did."""
+    verifications: int = 0
+    """That compared everything."""
+    medium_errors: int = 0
+    """Operations that met a block of which no copy that counted was whole."""
     trials: int = 0
     """Times that a part of the pair had to serve, or to halt, by itself."""
 

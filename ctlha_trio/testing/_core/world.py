@@ -14,11 +14,11 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Phase, accepts, events as ev
+from ctlha_trio.pair import OperationKind, Phase, accepts, events as ev
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.log import EventHistory, EventLine
-from ctlha_trio.testing._core.node import NODES, SimulatedNode
+from ctlha_trio.testing._core.node import NODES, SimulatedNode, blocks_of
 from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import (
     CALM,
@@ -149,7 +149,15 @@ class CoreWorld:
             if node.damaged:
                 pair.note(node.name, "the blocks that decayed, and that nobody has read, are whole again")
             node.repair()
+            self._write_lost_blocks(node)
             node.kept_down = False
+
+    def _write_lost_blocks(self, node: SimulatedNode) -> None:
+        """Clients write anew what keeps a resync from its end."""
+        resync = node.state.resync if node.state else None
+        for each in resync.left_out if resync else ():
+            for block in blocks_of(*each.lost):
+                self.pair.feed(node, self.pair.clients.ask_for(node, OperationKind.WRITE, block))
 
     def go_at(self, pace: Pace) -> None:
         """From now on."""

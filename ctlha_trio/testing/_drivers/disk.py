@@ -34,6 +34,8 @@ class DiskTrouble:
     latency_s: Callable[[CallKind], float]
     """Of the next call of that kind."""
     damage: DiskDamage
+    calls: int = attrs.field(default=0, init=False)
+    """Under way."""
     fault: DiskFault | None = None
     """Waits for its call."""
     may_fail: Callable[[DiskFault], bool] = lambda _: True
@@ -111,10 +113,14 @@ class TroubledFile:
         self._file.close()
 
     async def _call(self, kind: CallKind, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        await let_pass(self._trouble.latency_s(kind))
-        await self._trouble.gate.wait_open()
-        if self._trouble.strike(self._disk, kind) is DiskFault.HANG:
-            await trio.sleep_forever()
-        answer = await call()
-        await self._trouble.gate.wait_open()
+        self._trouble.calls += 1
+        try:
+            await let_pass(self._trouble.latency_s(kind))
+            await self._trouble.gate.wait_open()
+            if self._trouble.strike(self._disk, kind) is DiskFault.HANG:
+                await trio.sleep_forever()
+            answer = await call()
+            await self._trouble.gate.wait_open()
+        finally:
+            self._trouble.calls -= 1
         return answer

@@ -46,6 +46,9 @@ _CALLS_AHEAD: Final = 12
 """Within which a disk call loses its power: a persist has three, a write two."""
 _DEAF_PART_S: Final = 2.0
 """For both nodes to suspect each other, and to claim."""
+_IN_A_CALL_S: Final = 1.0
+"""For a machine to have a disk call under way, in which it is to stand still."""
+_LOOK_S: Final = 0.002
 _SWITCHOVER_S: Final = 20.0
 """For an operator to give a switchover up: longer than a handover may take."""
 
@@ -242,7 +245,11 @@ class Nemesis:
 
     async def _pause(self, random: Random) -> None:
         name = random.choice(NAMES)
-        seconds = random.choice([random.uniform(0.05, 1.5), random.uniform(1, 8)])
+        seconds = random.choice([random.uniform(0.05, 1.5), random.uniform(1, 10)])
+        if happens(random):
+            with trio.move_on_after(_IN_A_CALL_S):
+                while not self.pair.machines[name].disk.calls:
+                    await let_pass(_LOOK_S)
         if self.pair.is_paused(name):
             return
         self.timeline.counts["pauses"] += 1

@@ -182,6 +182,8 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             raise AssertionError(f"I15: {node.name} stops without cause: {action.reason}")
         case act.CondemnCopy():
             raise AssertionError("no disk fails here")
+        case act.StoreRepair() | act.PushRange() | act.ReportMediumError() | act.VerificationEnded():
+            raise AssertionError("no block is damaged here, and nobody compares the copies")
         case act.Moved() | act.HandoverEnded() | act.ForceEnded():
             pass
         case _:

@@ -13,7 +13,7 @@ from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, run_node
 from ctlha_trio.pair import Record
 from ctlha_trio.seams import Seams, Transport, TrioClock
-from ctlha_trio.store import image
+from ctlha_trio.store import Layout, image
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._pairs.pair_view import VOLUME, PairView
@@ -222,6 +222,11 @@ class MemoryPair(PairView):
         self._dismiss(name)
         if self.on_power_cut is not None:
             self.on_power_cut(name)
+
+    def decay(self, name: str, offset: int) -> None:
+        """Let a bit of that byte of the volume flip on the node's disk, as disks do without a word. Legal anywhere."""
+        self._check_open(name)
+        self.disks[name].decay(VOLUME, Layout(self.size_bytes).file_offset(offset))
 
     async def restart(self, name: str, loss: Loss | None = None) -> Node:
         """Start a crashed node with what its disk kept: of what was not flushed nothing, or what ``loss`` says.

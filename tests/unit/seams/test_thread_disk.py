@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import StoreError, UnreadableError
 from ctlha_trio.seams import DiskFile, ThreadDisk, _thread_disk
 
 SIZE_BYTES = 64 * 1024
@@ -106,12 +106,24 @@ async def test_beyond_the_file_is_refused(path: str, offset: int, size: int) -> 
     assert len(content_of(path)) == SIZE_BYTES
 
 
-async def test_a_failed_read_is_an_error_of_that_read_alone(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EIO, UnreadableError),
+        (errno.ENODATA, UnreadableError),
+        (errno.EILSEQ, UnreadableError),
+        (errno.ESTALE, StoreError),
+    ],
+)
+async def test_a_failed_read_is_an_error_of_that_read_alone(
+    path: str, number: int, kind: type[StoreError], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened(path) as file:
         with monkeypatch.context() as patch:
-            patch.setattr(os, "pread", fail_with(errno.EIO))
+            patch.setattr(os, "pread", fail_with(number))
             with pytest.raises(StoreError, match="read failed") as caught:
                 await file.pread(0, 1)
+        assert type(caught.value) is kind
         assert isinstance(caught.value.__cause__, OSError)
         await file.pwrite([(0, b"x")])
         await file.flush()
