@@ -245,10 +245,7 @@ class SimulatedPair:
             case act.FindDirty() as call:
                 if node.link.session == self.link.live:
                     self.invariants.searched(node, call)
-                found = node.dirty_ranges(call.offset)
-                # Mostly one, for a long way of a resync; now and then all.
-                some = len(found) if call.search % 4 == 0 else 1
-                self.feed(node, ev.DirtyFound(call.search, tuple(found[:some])))
+                self.feed(node, ev.DirtyFound(call.search, node.found_by(call)))
             case act.Track() | act.MarkDirty() | act.StopTracking():
                 pass
             case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
