@@ -54,13 +54,13 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "takes_a_range_as_copied_once_it_is_sent": {ONE_WRITE, I2, I5, CONVERGENCE},
     "does_not_mirror_below_the_cursor": {I2},
     # The target waits for ever for the answer to a seal that it was asked for too early.
-    "admits_while_writes_are_under_way": {CONVERGENCE, I7},
+    "admits_while_writes_are_under_way": {CONVERGENCE, I2, I7},
     "admits_without_a_seal": {I4},
     "seals_before_it_is_persisted": {I4},
     "overwrites_before_that_is_persisted": {OVERWRITTEN},
     # The source serves in an epoch that its target refuses as unknown.
     "mirrors_before_the_target_has_joined": {CONVERGENCE},
-    "serves_on_while_it_admits": {I2, I6},
+    "serves_on_while_it_admits": {I2, I6, I7},
     "goes_alone_without_marking_its_own_writes": {I5},
     "takes_over_without_marking_what_it_was_sent": {I5},
     "forgets_what_it_was_sent_before_the_primary_has_it": {I5},

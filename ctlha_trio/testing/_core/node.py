@@ -187,6 +187,11 @@ class SimulatedNode:
                 found.append((start, BLOCK_BYTES))
         return found
 
+    def found_by(self, call: act.FindDirty) -> tuple[Range, ...]:
+        """Mostly the first marked range alone, for a long way of a resync; now and then all."""
+        found = self.dirty_ranges(call.offset)
+        return tuple(found if call.search % 4 == 0 else found[:1])
+
     def read(self, offset: int, size: int) -> Blocks:
         """What the blocks of a range hold."""
         return {block: self.blocks[block] for block in blocks_of(offset, size)}

@@ -245,10 +245,7 @@ class SimulatedPair:
             case act.FindDirty() as call:
                 if node.link.session == self.link.live:
                     self.invariants.searched(node, call)
-                found = node.dirty_ranges(call.offset)
-                # Any number of them, but none only if there are none.
-                some = 1 + call.search % len(found) if found else 0
-                self.feed(node, ev.DirtyFound(call.search, tuple(found[:some])))
+                self.feed(node, ev.DirtyFound(call.search, node.found_by(call)))
             case act.Track() | act.MarkDirty() | act.StopTracking():
                 pass
             case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
