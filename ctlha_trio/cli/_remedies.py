@@ -24,7 +24,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.FOREIGN_RECORD: "the arbiter's record is of another pair: correct the [arbiter] of {config}",
     Reason.FOREIGN_LINEAGE: "correct the [arbiter] of {config}; if the copy of node {peer} is the right one, stop "
     "this node, then: ctlha resolve {config} --discard {node}",
-    Reason.TWIN: "a copy of this node's folder runs elsewhere: end it, then start this node again",
+    Reason.TWIN: "another process runs with this node's identity, from a copy of its folder: end and delete the copy, "
+    "then start the node again",
     Reason.LEAVING: "start the node again: ctlha node {config}",
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
     Reason.COMPONENT_FAILED: "see the node's log for the component, mend it, and start the node again",

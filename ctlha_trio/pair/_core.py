@@ -99,6 +99,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
             sessions.session_up(step, event)
         case ev.SessionLost():
             sessions.session_lost(step, event)
+        case ev.Disowned():
+            sessions.disowned(step)
         case ev.Received():
             _received(step, event.message)
         case ev.TimerFired():

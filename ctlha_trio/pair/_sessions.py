@@ -14,6 +14,8 @@ from ctlha_trio.pair._step import Step
 
 _MIRRORS = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER})
 _STILL_PAIRED = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER, Phase.SUSPENDED})
+_UNDECIDED = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
+"""Phases of a node that serves nothing and has no swap under way."""
 _GONE = frozenset({Phase.STOPPED, Phase.LEFT})
 
 
@@ -48,6 +50,16 @@ def session_lost(step: Step, event: ev.SessionLost) -> None:
             membership.suspend(step, event.loss, f"session lost again: {event.loss.value}")
         case _:
             pass
+
+
+def disowned(step: Step) -> None:
+    """Of two processes with one identity the peer keeps the one that it is in session with.
+
+    One that serves, or whose swap decides who does, is not stopped by the peer's word: then the record is what counts,
+    and stops the other one, or this one. So the two never both stop.
+    """
+    if step.state.phase in _UNDECIDED and not step.state.session:
+        membership.stop(step, "twin")
 
 
 def _source_lost(step: Step) -> None:

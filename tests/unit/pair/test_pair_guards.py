@@ -89,6 +89,26 @@ def test_a_newer_record_in_this_node_s_name_is_a_twin_s() -> None:
     assert not [action for action in ordered if isinstance(action, act.Swap)]
 
 
+@pytest.mark.parametrize("events", [[], [ev.RecordRead(FIRST, 1)], [ev.RecordRead(ALONE, 2)]])
+def test_a_node_whose_place_in_the_session_is_taken_stops_before_it_takes_any_part(events: list[ev.Event]) -> None:
+    state, ordered = feed(started("b", FIRST, 1), *events, ev.Disowned())
+    assert (state.phase, state.why) == (Phase.STOPPED, "twin")
+    assert ordered[-1] == act.Goodbye("twin")
+    state, ordered = feed(state, ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert not [action for action in ordered if isinstance(action, act.Swap)]
+
+
+def test_a_node_that_counts_is_not_stopped_by_the_peer_s_word() -> None:
+    """It may be the one with the data, and the peer in session with its copy: the record stops one of the two."""
+    for state in (alone(), feed(mirroring(), ev.SessionLost(ev.Loss.CLOSED))[0]):
+        assert feed(state, ev.Disowned()) == (state, [])
+
+
+def test_a_node_that_is_in_session_meanwhile_was_refused_before_the_other_one_ended() -> None:
+    waiting, _ = feed(started("b", FIRST, 1), ev.RecordRead(FIRST, 1), ev.SessionUp(PEER))
+    assert feed(waiting, ev.Disowned()) == (waiting, [])
+
+
 @pytest.mark.parametrize(
     ("cluster", "lineage", "reason"), [("other", "l", "foreign-record"), ("c", "other", "foreign-lineage")]
 )
