@@ -17,6 +17,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
     Reason.COPY_FAILED: "the only copy that counts is dead; to serve what node {peer} still has, on {peer}: "
     "ctlha force-primary <its node.toml> --abandon {node}",
+    Reason.COPY_WENT_BACK: "the backing file is an older copy of the one that counts: put the newest one back; if "
+    "it is lost, on node {peer}: ctlha force-primary <its node.toml> --abandon {node}",
     Reason.COPY_INCOMPLETE: "the record names a copy that is half overwritten; on node {peer}, whose copy is whole: "
     "ctlha force-primary <its node.toml> --abandon {node}",
     Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data; if it is lost, stop both nodes, then: "

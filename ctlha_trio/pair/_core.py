@@ -239,6 +239,7 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
 
 
 _AFTER_PERSIST = {
+    (Phase.CLAIMING, Stage.PERSISTING): Step.call_swap,
     (Phase.ADMITTING, Stage.PERSISTING): admission.persisted_before_swap,
     (Phase.ADMITTING, Stage.RECORDING): admission.recorded,
     (Phase.HANDING_OVER, Stage.PERSISTING): handover.persisted_before_swap,

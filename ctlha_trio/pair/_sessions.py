@@ -101,8 +101,12 @@ def reconsider(step: Step, *, fresh: bool) -> None:
 
 
 def _waiting(step: Step, peer: msg.Standing) -> None:
-    """Both run anew: the record's primary goes first. A peer that kept running will claim; then the record moves."""
-    if peer.phase in _GONE or (peer.phase is Phase.WAITING and step.state.primary):
+    """Both run anew: the record's primary goes first. A peer that kept running will claim; then the record moves.
+
+    One that is outdated although the record names it knows that its copy does not count, and never claims.
+    """
+    outdated = peer.phase is Phase.OUTDATED and peer.epoch == step.state.epoch
+    if peer.phase in _GONE or outdated or (peer.phase is Phase.WAITING and step.state.primary):
         membership.claim(step, "the peer restarted too" if peer.phase is Phase.WAITING else "the peer serves nothing")
 
 

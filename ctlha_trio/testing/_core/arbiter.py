@@ -85,10 +85,6 @@ class SimulatedArbiter:
         if self.late:
             self._swap(self.late.pop(self.random.randrange(len(self.late))))
 
-    def impose(self, record: Record) -> None:
-        """Another hand swaps."""
-        self._swap(act.Swap(self.revision, record))
-
     def displace(self, record: Record, revision: int) -> None:
         """Answer with what is not the truth. Whoever brings that about takes so long that no call of before lasts."""
         self.newest = Kept(self.record, self.revision)

@@ -11,8 +11,16 @@ the arbiter answers with an older record than halt: ``arbiter-went-back``; heals
 each node has persisted                       returns
 the arbiter answers with a record that is not halt: ``foreign-record`` or ``foreign-lineage``; heals when the
 the pair's, or of another lineage             newest record returns
+a disk of one of two members, or of none, is  the other goes on; what was put back is copied anew, and whole
+put back from an older epoch
+that of the only member is                    halt: ``copy-went-back``; heals when the newest disk returns, or the
+                                              other node is forced
+a disk is put back from the epoch for which   excluded: nothing tells it from the newest one
+the record names it, or from which the other
+node counts what may differ
 somebody makes a half copied copy the truth    halt: ``copy-incomplete``; heals when that is taken back
-somebody uses a member's name                 that member halts: ``twin``; it may start anew
+somebody claims in a member's name            that member halts: ``twin``, and ``copy-went-back`` if it starts anew;
+                                              heals when that is taken back
 a node is forced to be primary, and the other nothing but what was acknowledged without the forced node is lost;
 is down at that moment                        the other's copy is made anew. Where both count, nothing is lost
 a node is forced while it hears the other     refused
@@ -25,9 +33,10 @@ some node has not outlived                    whoever restores must have both no
 A halt is a node that serves nothing and says why.
 """
 
+from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, actions as act
 from ctlha_trio.testing._core.arbiter import Kept
-from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.node import Backup, SimulatedNode
 from ctlha_trio.testing._core.pair import NODES, SimulatedPair
 
 
@@ -48,11 +57,33 @@ def _proposes(node: SimulatedNode) -> bool:
 
 
 def may_be_forced(node: SimulatedNode, other: SimulatedNode) -> bool:
-    """Whether what a person says of the other node is true, or is seen to be false.
+    """Whether what a person says of the other node is true, or is seen to be false, and this copy is not an older one.
 
     If it is true it need not stay so: before it serves again, a node that was down has changed the record.
     """
+    state = node.state
+    if state is None or state.why == "copy-went-back":
+        return False
     return other.state is None or (node.state is not None and bool(node.state.session))
+
+
+def may_be_put_back(pair: SimulatedPair, node: SimulatedNode, old: Backup) -> bool:
+    """Whether what the record or the other node knows tells this disk from the newest, and nothing is lost by it."""
+    other, record = pair.nodes[node.peer], pair.arbiter.truth
+    if pair.arbiter.newest is not None or pair.arbiter.late or old.metadata.epoch >= node.metadata.epoch:
+        return False
+    if Copy.FAILED in {node.metadata.copy, other.metadata.copy}:
+        return False
+    if other.state is not None and judge(other.state)[0] == "protected":
+        # What it says would not be true of a copy that is gone.
+        return False
+    if node.name not in record.members:
+        counted = {other.metadata.synced_epoch, other.metadata.base_epoch, other.state.base_epoch if other.state else 0}
+        return old.metadata.synced_epoch not in counted - {0}
+    if old.metadata.copy is Copy.SEALED or record.proposal in old.metadata.proposed:
+        return False
+    other_holds = other.metadata.copy is Copy.MEMBER and other.metadata.epoch == record.epoch and not other.stale
+    return record.members == (node.name,) or other_holds
 
 
 def outlived(pair: SimulatedPair) -> list[Kept]:

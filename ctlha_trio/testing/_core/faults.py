@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 
 from ctlha_trio.pair import Copy, Phase, events as ev
-from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, outlived
+from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, may_be_put_back, outlived
 from ctlha_trio.testing._core.invariants import OVERWRITTEN
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.pair import NODES, SimulatedPair
@@ -15,9 +15,6 @@ FLAPS_MAX: Final = 4
 LEAP_NOTICED_CHANCE: Final = 0.5
 """That a clock's leap also makes the link think that it heard nothing for too long."""
 FOREIGN_REVISIONS_MAX: Final = 3
-
-HANDOVER_CHANCE: Final = 0.3
-"""That who uses a member's name gives its role away."""
 
 Do = Callable[[SimulatedPair], None]
 
@@ -153,6 +150,19 @@ def fail_disk(pair: SimulatedPair) -> None:
         pair.feed(node, ev.StoreFailed())
 
 
+@_fault(10)
+def put_back(pair: SimulatedPair) -> None:
+    """Somebody puts the disk of a node that is down back as it was in an earlier epoch."""
+    node = _some(pair, lambda each: each.state is None and bool(each.backups))
+    if node is None:
+        return
+    old = pair.random.choice(node.backups)
+    if may_be_put_back(pair, node, old):
+        pair.happened["disks_put_back"] += 1
+        pair.note(node.name, f"has its disk of epoch {old.metadata.epoch} again")
+        node.put_back(old, missed=pair.arbiter.truth.members == (node.name,))
+
+
 # The arbiter.
 
 
@@ -223,17 +233,16 @@ def force_wrong_copy(pair: SimulatedPair) -> None:
 
 @_fault(2)
 def impersonate(pair: SimulatedPair) -> None:
-    """A copy of a member runs elsewhere under its name, and changes the record as that member could."""
+    """A copy of a member runs elsewhere under its name and claims, until a person takes that back."""
     members = pair.arbiter.truth.members
     node = _some(pair, lambda each: each.name in members and each.metadata.copy in {Copy.MEMBER, Copy.SEALED})
-    if node is None or pair.arbiter.newest is not None or not pair.arbiter.up:
+    if node is None or pair.arbiter.newest is not None:
         return
-    primary, left = node.name, [node.name]
-    if len(members) == len(NODES) and pair.random.random() < HANDOVER_CHANCE:
-        primary, left = node.peer, list(NODES)
-    pair.nodes[primary].excused.add("twin")
-    pair.note(node.name, f"is impersonated and makes {primary} primary of {'+'.join(left)}")
-    pair.arbiter.impose(pair.arbiter.record.succeed(primary=primary, members=tuple(left), proposal="f" * 32))
+    record = pair.arbiter.record.succeed(primary=node.name, members=(node.name,), proposal="f" * 32)
+    pair.arbiter.displace(record, pair.arbiter.revision + 1)
+    _displaced(
+        pair, f"took a claim in {node.name}'s name", "twin", "copy-went-back", "copy-failed", "arbiter-went-back"
+    )
 
 
 # What people do.
@@ -251,7 +260,7 @@ def hand_over(pair: SimulatedPair) -> None:
 def force_primary(pair: SimulatedPair) -> None:
     """An operator wants a node that does not serve to serve, and says that the other one is powered off."""
     node = _some(pair, lambda each: _runs(each) and may_be_forced(each, pair.nodes[each.peer]))
-    if node is not None and node.state is not None:
+    if pair.arbiter.newest is None and node is not None and node.state is not None:
         pair.feed(node, ev.ForceAsked(node.peer, f"{pair.random.getrandbits(64):016x}", node.state.revision))
 
 

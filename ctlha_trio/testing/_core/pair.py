@@ -114,6 +114,8 @@ class SimulatedPair:
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = set(self.excuses)
+        if node.stale:
+            node.excused |= {"copy-went-back", "copy-incomplete"}
         node.failing = False
         node.state, first = boot(
             me=node.name,

@@ -34,7 +34,9 @@ def survivor_serves(world: CoreWorld) -> bool:
     """One member and the arbiter are all that is left: the other node is down, or frozen as it is."""
     pair = world.pair
     whole = [pair.nodes[name] for name in pair.arbiter.truth.members]
-    whole = [node for node in whole if node.metadata.copy is not Copy.FAILED]
+    whole = [node for node in whole if node.metadata.copy is not Copy.FAILED and not node.stale]
+    if not whole:
+        return False
     survivor = world.random.choice(whole)
     other = pair.nodes[survivor.peer]
     world.relieve()
@@ -80,7 +82,26 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
     return True
 
 
-TRIALS: Final[tuple[Trial, ...]] = (survivor_serves, pair_serves_without_arbiter, outsider_does_not_serve)
+def older_copy_does_not_serve(world: CoreWorld) -> bool:
+    """The disk of one of two members was put back from an older copy, and that node has the arbiter for itself."""
+    pair = world.pair
+    stale = [node for node in pair.nodes.values() if node.stale and node.newest is None]
+    if len(stale) != 1:
+        return False
+    (node,) = stale
+    world.relieve()
+    _keep_down(world, pair.nodes[node.peer])
+    pair.arbiter.late.clear()
+    _must_not_serve(world, f"I4: {node.name} serves from an older copy")
+    return True
+
+
+TRIALS: Final[tuple[Trial, ...]] = (
+    survivor_serves,
+    pair_serves_without_arbiter,
+    outsider_does_not_serve,
+    older_copy_does_not_serve,
+)
 
 
 def dead_copies_halt(world: CoreWorld) -> None:

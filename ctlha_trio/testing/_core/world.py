@@ -62,6 +62,7 @@ class _Seat:
     go_on_with_arbiter_call: Do
     submit: Do
     unclog: Do
+    give_disk_back: Do
     suspect: Do
     fire: dict[ev.Timer, Do]
 
@@ -135,6 +136,8 @@ class CoreWorld:
         self._give_back()
         for node in self.pair.nodes.values():
             node.paused = node.kept_down = node.link.clogged = False
+            if node.newest is not None:
+                self._give_disk_back(node)
 
     def go_at(self, pace: Pace) -> None:
         """From now on."""
@@ -263,6 +266,9 @@ class CoreWorld:
             self._may(relief, self._hasten_arbiter)
         if arbiter.newest is not None:
             self._may(relief * SELDOM, self._give_back)
+        for seat in self._seats:
+            if seat.node.newest is not None:
+                self._may(relief * SELDOM, seat.give_disk_back)
 
     def _seat(self, node: SimulatedNode, pace: NodePace) -> _Seat:
         pair = self.pair
@@ -277,6 +283,7 @@ class CoreWorld:
             go_on_with_arbiter_call=partial(pair.go_on_with_arbiter_call, node),
             submit=partial(pair.submit, node, pace.kinds),
             unclog=partial(self._unclog, node),
+            give_disk_back=partial(self._give_disk_back, node),
             suspect=partial(pair.link.suspect, node.link),
             fire={timer: partial(pair.fire_timer, node, timer) for timer in ev.Timer},
         )
@@ -294,6 +301,12 @@ class CoreWorld:
     def _unclog(self, node: SimulatedNode) -> None:
         self.pair.note(node.name, "hears again")
         node.link.clogged = False
+
+    def _give_disk_back(self, node: SimulatedNode) -> None:
+        if node.state is not None:
+            self.pair.take_down(node)
+        self.pair.note(node.name, "has its newest disk again")
+        node.give_back()
 
     def _start_arbiter(self) -> None:
         self.pair.note("-", "the arbiter is up")

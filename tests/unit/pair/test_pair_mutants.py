@@ -505,7 +505,7 @@ def hands_over_without_a_drain(patch: Patch) -> None:
     def drained(step: Step) -> None:
         if step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING:
             step.change(stage=Stage.ASKING)
-            step.send(msg.HandoverPrepare(step.state.epoch, step.state.handover_attempt))
+            step.send(msg.HandoverPrepare(step.state.epoch, step.state.handover_attempt, step.state.next_proposal))
 
     patch.setattr(handover, "drained", drained)
 
@@ -573,7 +573,7 @@ def forces_without_a_compare(patch: Patch) -> None:
     def resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) -> None:
         if step.state.forcing and not attempt.calling and record.proposal != attempt.record.proposal:
             step.change(swap=None, record=record, revision=revision)
-            step.swap(record.fork(primary=step.state.me, lineage="forced", proposal=step.state.next_proposal))
+            step.intend(record.fork(primary=step.state.me, lineage="forced", proposal=step.state.next_proposal))
         else:
             plain(step, attempt, record, revision)
 
