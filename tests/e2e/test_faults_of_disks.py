@@ -138,3 +138,67 @@ async def test_a_copy_of_a_node_is_started_beside_it(networked: HandPair, tmp_pa
         await pair.wait_protected()
         await clients.wait_served()
     await clients.compare_copies()
+
+
+async def back_up(pair: HandPair, node: str, into: Path) -> None:
+    """Copy its backing file while it is down, and let the pair go on: since then the record has changed."""
+    await pair.kill(node)
+    shutil.copyfile(pair.volume(node), into)
+    await pair.start(node)
+    await pair.wait_protected()
+
+
+@pytest.mark.parametrize("first", ["the older copy", "the other node"])
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+async def test_the_backing_file_of_one_of_two_members_is_put_back_while_both_are_down(
+    networked: HandPair, tmp_path: Path, role: str, first: str
+) -> None:
+    """Alone it serves nothing, whatever its own disk says; with the other one it is brought up to date as a whole."""
+    pair = networked
+    primary = await pair.primary()
+    victim = primary if role == "primary" else OTHER[primary]
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        await back_up(pair, victim, tmp_path / "backup")
+        await clients.wait_served()
+        for node in (await pair.primary(), OTHER[await pair.primary()]):
+            await pair.kill(node)
+        shutil.copyfile(tmp_path / "backup", pair.volume(victim))
+        if first == "the older copy":
+            await pair.start(victim)
+            await pair.wait_for(victim, verdict="at-risk", reasons=["outdated", "peer-lost"])
+            await pair.start(OTHER[victim])
+        else:
+            await pair.start(OTHER[victim])
+            await pair.wait_until(OTHER[victim], lambda status: status["role"] == "primary")
+            await pair.start(victim)
+        await pair.wait_protected()
+        await clients.wait_served(OTHER[victim])
+    await clients.compare_copies()
+
+
+async def test_the_backing_file_of_the_only_member_is_put_back(networked: HandPair, tmp_path: Path) -> None:
+    """Nobody else has what it acknowledged: it stops and says so, until the newest file is there again."""
+    pair = networked
+    lost = await pair.primary()
+    survivor = OTHER[lost]
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        await back_up(pair, survivor, tmp_path / "backup")
+        await pair.kill(lost)
+        await clients.wait_served(survivor)
+        await pair.kill(survivor)
+        newest = pair.volume(survivor).rename(tmp_path / "newest")
+        shutil.copyfile(tmp_path / "backup", pair.volume(survivor))
+        await pair.start(survivor)
+        await pair.wait_for(survivor, verdict="stopped", reasons=["copy-went-back"])
+        await pair.start(lost)
+        await pair.wait_for(lost, verdict="at-risk", reasons=["outdated", "peer-lost"])
+        asked = await run_ctlha("status", pair.config(survivor))
+        assert f"ctlha force-primary <its node.toml> --abandon {survivor}" in asked.out
+        await pair.kill(survivor)
+        shutil.copyfile(newest, pair.volume(survivor))
+        await pair.start(survivor)
+        await clients.wait_served(survivor)
+        await pair.wait_protected()
+    await clients.compare_copies()
