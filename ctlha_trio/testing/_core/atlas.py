@@ -21,6 +21,7 @@ node counts what may differ
 somebody makes a half copied copy the truth    halt: ``copy-incomplete``; heals when that is taken back
 somebody claims in a member's name            that member halts: ``twin``, and ``copy-went-back`` if it starts anew;
                                               heals when that is taken back
+a copy of a node is in session with the peer   the node halts, ``twin``, unless it counts alone or may come to
 a node is forced to be primary, and the other nothing but what was acknowledged without the forced node is lost;
 is down at that moment                        the other's copy is made anew. Where both count, nothing is lost
 a node is forced while it hears the other     refused

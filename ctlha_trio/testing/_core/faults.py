@@ -245,6 +245,18 @@ def impersonate(pair: SimulatedPair) -> None:
     )
 
 
+@_fault(5)
+def disown(pair: SimulatedPair) -> None:
+    """A copy of a node is in session with the peer, which refuses this one, until that copy is ended."""
+    node = _some(pair, lambda each: _runs(each) and not each.link.session and not each.ended)
+    if node is None or node.state is None:
+        return
+    pair.note(node.name, "is refused for another process with its identity")
+    if node.state.phase in {Phase.BOOTING, Phase.WAITING, Phase.OUTDATED}:
+        node.excused.add("twin")
+    pair.feed(node, ev.Disowned())
+
+
 # What people do.
 
 

@@ -765,6 +765,22 @@ def test_a_refused_admission_is_tried_again_and_clients_are_served_meanwhile() -
     assert node.said[0] == msg.Seal(3), "sealed anew, with what was written since"
 
 
+def test_both_disks_know_of_an_admission_before_it_is_proposed() -> None:
+    """The target's is sealed for the next record, the source's names the proposal: either may crash behind it."""
+    node = admitting().hear(msg.Sealed(3))
+    intent = node.one(act.Persist).metadata
+    assert intent.proposed == (node.persisted().one(act.Swap).record.proposal,)
+    assert sealed().state.metadata.copy is Copy.SEALED
+
+
+def test_both_disks_know_of_a_handover_before_it_is_proposed() -> None:
+    node = mirroring().feed(ev.HandoverAsked())
+    (prepare,) = [each for each in node.said if isinstance(each, msg.HandoverPrepare)]
+    intent = node.hear(msg.HandoverReady(4, 1)).one(act.Persist).metadata
+    assert intent.proposed == (prepare.proposal,) == (node.persisted().one(act.Swap).record.proposal,)
+    assert following().hear(prepare).one(act.Persist).metadata.proposed == (prepare.proposal,)
+
+
 def test_the_source_lost_before_the_admission_leaves_the_target_outdated() -> None:
     node = sealed().lost()
     assert node.phase is Phase.OUTDATED

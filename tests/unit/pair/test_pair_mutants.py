@@ -8,8 +8,9 @@ epoch cannot come in a session whose operations were drained at each change of t
 secondary that took over: it has lost the session first. An unknown swap taken as lost makes a node wait and claim on
 the same revision, where only one of the two swaps can win. A push out of the order of the sequences shows after two
 flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
-after. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
-the order to mark everything and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these rules.
+after. A source that crashed behind an admission of which its disk does not know is outdated, and its target, which has
+everything, goes on. Marks from before the last admission outlive it by an instant, in which a node must crash; so must
+one between the order to mark everything and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these rules.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import pytest
 
 from ctlha_trio.pair import (
     Copy,
+    Metadata,
     Operation,
     OperationKind,
     Outcome,
@@ -725,6 +727,60 @@ def waits_for_a_source_that_has_moved_on(patch: Patch) -> None:
             plain(step, record, revision)
 
     patch.setattr(membership, "displaced", displaced)
+
+
+def _believe_any_disk(patch: Patch) -> None:
+    plain = membership._flaw
+
+    def flaw(state: PairState, record: Record) -> str:
+        found = plain(state, record)
+        return "" if found == membership.COPY_WENT_BACK else found
+
+    patch.setattr(membership, "_flaw", flaw)
+
+
+@mutant("put_back", "crash")
+def serves_from_a_disk_that_was_put_back(patch: Patch) -> None:
+    _believe_any_disk(patch)
+
+
+@mutant("impersonate")
+def goes_on_when_another_one_claimed_in_its_name(patch: Patch) -> None:
+    _believe_any_disk(patch)
+
+
+@mutant("crash")
+def claims_before_its_disk_knows(patch: Patch) -> None:
+    plain = Step.intend
+
+    def intend(step: Step, record: Record) -> None:
+        plain(step, record)
+        step.call_swap()
+
+    patch.setattr(Step, "intend", intend)
+
+
+@mutant("hand_over", "crash")
+def takes_a_role_of_which_its_disk_does_not_know(patch: Patch) -> None:
+    plain = handover.prepare
+
+    def prepare(step: Step, message: msg.HandoverPrepare) -> None:
+        plain(step, attrs.evolve(message, proposal=""))
+
+    patch.setattr(handover, "prepare", prepare)
+
+
+@mutant("crash", "slow_arbiter", "fail_arbiter", "apply_late")
+def forgets_the_claims_of_before(patch: Patch) -> None:
+    def intend(metadata: Metadata, proposal: str, *, instead_of: str = "") -> Metadata:
+        return attrs.evolve(metadata, proposed=(proposal,))
+
+    patch.setattr(Metadata, "intend", intend)
+
+
+@mutant("disown", "cut")
+def stops_by_the_peer_s_word_although_it_counts(patch: Patch) -> None:
+    patch.setattr(sessions, "_UNDECIDED", frozenset(Phase))
 
 
 @mutant("change_arbiter")
