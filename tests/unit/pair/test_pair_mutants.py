@@ -10,7 +10,8 @@ the same revision, where only one of the two swaps can win. A push out of the or
 flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
 after. A source that crashed behind an admission of which its disk does not know is outdated, and its target, which has
 everything, goes on. Marks from before the last admission outlive it by an instant, in which a node must crash; so must
-one between the order to mark everything and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these rules.
+one between the order to mark everything and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these
+rules.
 """
 
 from collections.abc import Callable
