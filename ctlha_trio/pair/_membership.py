@@ -1,7 +1,7 @@
 """Who counts: what a record read means for this node, going alone, and securing it before the first answer."""
 
 from ctlha_trio.pair import _service as service, actions as act, events as ev
-from ctlha_trio.pair._metadata import Copy
+from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._operation import Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import Kind, Record
@@ -52,12 +52,16 @@ def _contradiction(step: Step, record: Record, revision: int) -> str:
     metadata = state.metadata
     if (record.cluster, record.resource) != (metadata.cluster, metadata.resource) or record.kind is not Kind.MIRROR:
         return "foreign-record"
-    forked = metadata.lineage in record.ancestors and record.epoch > metadata.epoch
-    if record.lineage != metadata.lineage and not forked:
+    if record.lineage != metadata.lineage and not _descends(metadata, record):
         return "foreign-lineage"
     same = (record.epoch, record.primary, record.members) == (metadata.epoch, metadata.primary, metadata.members)
     # The same revision with another content: a copy of the arbiter's data that went on from an older state.
     return "arbiter-went-back" if revision == metadata.revision and not same else ""
+
+
+def _descends(metadata: Metadata, record: Record) -> bool:
+    """Whether a person began the record's line from this copy's: by abandoning this copy, or by choosing it."""
+    return metadata.lineage in record.ancestors and record.epoch > metadata.epoch
 
 
 def _flaw(state: PairState, record: Record) -> str:

@@ -95,7 +95,7 @@ def takes_an_unknown_swap_as_won(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.WON)
 
 
-@mutant(cold=True, writes=1, lost_replies=1)
+@mutant(writes=1, cuts=1, lost_replies=1)
 def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.REFUSED)
 

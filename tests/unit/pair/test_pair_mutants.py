@@ -402,7 +402,7 @@ def takes_over_without_marking_what_it_was_sent(patch: Patch) -> None:
     goes_alone_without(patch, lambda state: attrs.evolve(state, unsettled=()))
 
 
-@mutant("cut", "crash", clocks=EARLY)
+@mutant("crash", clocks=EARLY)
 def forgets_what_it_was_sent_before_the_primary_has_it(patch: Patch) -> None:
     plain = service.mirror_write
     patch.setattr(
@@ -575,7 +575,7 @@ def forces_without_a_compare(patch: Patch) -> None:
 
     def resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) -> None:
         if step.state.forcing and not attempt.calling and record.proposal != attempt.record.proposal:
-            step.change(swap=None, record=record, revision=revision)
+            step.change(swap=None, record=record, revision=revision, stage=Stage.PERSISTING)
             step.intend(record.fork(primary=step.state.me, lineage="forced", proposal=step.state.next_proposal))
         else:
             plain(step, attempt, record, revision)
@@ -612,7 +612,7 @@ def an_abandoned_copy_believes_itself(patch: Patch) -> None:
 
 @mutant("force_primary", "crash")
 def stops_at_a_line_that_it_was_forced_to(patch: Patch) -> None:
-    patch.setattr(membership, "_was_forced", lambda *_: False)
+    patch.setattr(membership, "_descends", lambda *_: False)
 
 
 # The arbiter, clocks, and sessions of before.
