@@ -9,9 +9,10 @@ secondary that took over: it has lost the session first. An unknown swap taken a
 the same revision, where only one of the two swaps can win. A push out of the order of the sequences shows after two
 flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
 after. A source that crashed behind an admission of which its disk does not know is outdated, and its target, which has
-everything, goes on. Marks from before the last admission outlive it by an instant, in which a node must crash; so must
-one between the order to mark everything and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these
-rules.
+everything, goes on. A source that moves on in the session with its target needs another hand at the record, and then
+stops. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
+the order to mark everything and its end. ``test_pair_core``, ``test_pair_guards`` and ``test_pair_resync`` hold the core
+to these rules.
 """
 
 from collections.abc import Callable
@@ -568,7 +569,7 @@ def forces_a_half_overwritten_copy(patch: Patch) -> None:
     patch.setattr(force, "_WHOLE", frozenset(Copy))
 
 
-@mutant("force_primary", "crash", "slow_arbiter")
+@mutant("force_primary", "crash", "slow_arbiter", clocks=LATE)
 def forces_without_a_compare(patch: Patch) -> None:
     """Whatever the record has become, the swap is tried again on that."""
     plain = arbitration._resolve
@@ -717,17 +718,6 @@ def asks_the_arbiter_for_every_operation(patch: Patch) -> None:
         step.read_record()
 
     patch.setattr(service, "submitted", submitted)
-
-
-@mutant("impersonate", "crash", "cut")
-def waits_for_a_source_that_has_moved_on(patch: Patch) -> None:
-    plain = membership.displaced
-
-    def displaced(step: Step, record: Record, revision: int) -> None:
-        if step.state.phase is not Phase.RESYNCING or not step.state.session:
-            plain(step, record, revision)
-
-    patch.setattr(membership, "displaced", displaced)
 
 
 def _believe_any_disk(patch: Patch) -> None:
