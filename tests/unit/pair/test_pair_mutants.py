@@ -11,8 +11,8 @@ flaps in a row. A comparison that a source asked for before it restarted must be
 after. A source that crashed behind an admission of which its disk does not know is outdated, and its target, which has
 everything, goes on. A source that moves on in the session with its target needs another hand at the record, and then
 stops. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
-the order to mark everything and its end. ``test_pair_core``, ``test_pair_guards`` and ``test_pair_resync`` hold the core
-to these rules.
+the order to mark everything and its end. ``test_pair_core``, ``test_pair_guards`` and ``test_pair_resync`` hold the
+core to these rules.
 """
 
 from collections.abc import Callable
