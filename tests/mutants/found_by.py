@@ -57,6 +57,10 @@ IN_THE_PAIR: dict[str, set[str]] = {
     # The source serves in an epoch that its target refuses as unknown.
     "mirrors_before_the_target_has_joined": {CONVERGENCE},
     "serves_on_while_it_admits": {I2, I6},
+    "serves_a_block_that_is_not_what_was_written": {I3},
+    "repairs_from_a_copy_that_does_not_count": {I2, I3},
+    "admits_a_target_that_lacks_what_was_lost": {I2, I7},
+    "takes_a_damaged_target_for_equal": {I2, I7},
     "goes_alone_without_marking_its_own_writes": {I5},
     "takes_over_without_marking_what_it_was_sent": {I5},
     "forgets_what_it_was_sent_before_the_primary_has_it": {I5},
@@ -88,8 +92,14 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "gives_a_handover_up_after_its_swap": {CORE, I1},
     "takes_the_role_when_a_timer_of_before_fires": {I1},
     "asks_the_arbiter_for_every_operation": {I11},
-    "waits_for_a_source_that_has_moved_on": {CONVERGENCE},
     "takes_another_pair_s_record_for_a_twin_s": {I15},
+    "serves_from_a_disk_that_was_put_back": {I2},
+    "goes_on_when_another_one_claimed_in_its_name": {I1},
+    "claims_before_its_disk_knows": {I15},
+    "takes_a_role_of_which_its_disk_does_not_know": {I15},
+    "forgets_the_claims_of_before": {I15},
+    "stops_by_the_peer_s_word_although_it_counts": {I15},
+    "waits_for_a_source_that_has_moved_on": {CONVERGENCE},
 }
 """Of the mutants of ``pair_mutants``, in the simulated pair."""
 

@@ -16,11 +16,13 @@ from ctlha_trio.testing._core.atlas import (
     may_be_forced,
     may_be_made_the_only_one,
     may_be_named_too,
+    may_be_put_back,
+    may_be_told,
     outlived,
 )
-from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN
+from ctlha_trio.testing._core.invariants import FALSIFIED
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
-from ctlha_trio.testing._core.pair import FALSIFIED_EXCUSES, SimulatedPair
+from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.words import told
 
 FLAPS_MAX: Final = 4
@@ -28,11 +30,10 @@ LEAP_NOTICED_CHANCE: Final = 0.5
 """That a clock's leap also makes the link think that it heard nothing for too long."""
 FOREIGN_REVISIONS_MAX: Final = 3
 
-HANDOVER_CHANCE: Final = 0.3
-"""That who uses a member's name gives its role away."""
-
 WRONG_COPY_EXCUSES: Final = ("copy-incomplete", "copy-failed", "arbiter-went-back", "twin")
 """Its disk may fail as well, as that of any copy which does not count."""
+CLAIMED_EXCUSES: Final = ("twin", "copy-went-back", "copy-failed", "arbiter-went-back")
+"""Likewise."""
 
 FALSE_PRIMARY_CHANCE: Final = 0.1
 """That a record is falsified which names no copy that is being made whole: more often, none would become so."""
@@ -209,6 +210,21 @@ def misdirect(pair: SimulatedPair) -> bool:
     return False
 
 
+@_fault(10)
+def put_back(pair: SimulatedPair) -> bool:
+    """Somebody puts the disk of a node that is down back as it was in an earlier epoch."""
+    node = _some(pair, lambda each: each.state is None and bool(each.backups))
+    if node is None:
+        return False
+    old = pair.random.choice(node.backups)
+    if not may_be_put_back(pair, node, old):
+        return False
+    pair.happened["disks_put_back"] += 1
+    pair.note(node.name, f"has its disk of epoch {old.metadata.epoch} again")
+    node.put_back(old, missed=pair.arbiter.truth.members == (node.name,))
+    return True
+
+
 # The arbiter.
 
 
@@ -291,18 +307,26 @@ def force_wrong_copy(pair: SimulatedPair) -> bool:
 
 @_fault(2)
 def impersonate(pair: SimulatedPair) -> bool:
-    """A copy of a member runs elsewhere under its name, and changes the record as that member could."""
+    """A copy of a member runs elsewhere under its name and claims, until a person takes that back."""
     members = pair.arbiter.truth.members
     node = _some(pair, lambda each: each.name in members and each.metadata.copy in {Copy.MEMBER, Copy.SEALED})
-    if node is None or pair.arbiter.newest is not None or not pair.arbiter.up:
+    if node is None or pair.arbiter.newest is not None:
         return False
-    primary, left = node.name, [node.name]
-    both_whole = len(members) == len(NODES) and pair.nodes[node.peer].metadata.copy not in OVERWRITTEN
-    if both_whole and pair.random.random() < HANDOVER_CHANCE:
-        primary, left = node.peer, list(NODES)
-    pair.nodes[primary].excused.add("twin")
-    pair.note(node.name, f"is impersonated and makes {primary} primary of {'+'.join(left)}")
-    pair.arbiter.impose(pair.arbiter.record.succeed(primary=primary, members=tuple(left), proposal="f" * 32))
+    record = pair.arbiter.record.succeed(primary=node.name, members=(node.name,), proposal="f" * 32)
+    pair.arbiter.displace(record, pair.arbiter.revision + 1)
+    return _displaced(pair, f"took a claim in {node.name}'s name", *CLAIMED_EXCUSES)
+
+
+@_fault(5)
+def disown(pair: SimulatedPair) -> bool:
+    """A copy of a node is in session with the peer, which refuses this one, until that copy is ended."""
+    node = _some(pair, lambda each: _runs(each) and not each.link.session and not each.ended)
+    if node is None or node.state is None:
+        return False
+    pair.note(node.name, "is refused for another process with its identity")
+    if node.state.phase in {Phase.BOOTING, Phase.WAITING, Phase.OUTDATED}:
+        node.excused.add("twin")
+    pair.feed(node, ev.Disowned())
     return True
 
 
@@ -355,24 +379,25 @@ def falsify(pair: SimulatedPair) -> bool:
     """Somebody writes into the record what no node would: that a node is primary whose copy does not count.
 
     The members that it names are the one that counts, or both, which the other one's disk denies, or a copy that was
-    about to be admitted and holds everything.
+    about to be admitted and holds everything. Of the copy that is to go on it is written to the disk as well: a record
+    of which that knows nothing is one that another process with the node's identity made.
     """
     if pair.arbiter.newest is not None or not pair.arbiter.up:
         return False
-    sealed = _some(pair, lambda each: may_be_made_the_only_one(pair, each))
+    sealed = _some(pair, lambda each: may_be_made_the_only_one(pair, each) and may_be_told(pair, each))
     if sealed is not None:
         _switch_off_silently(pair, pair.nodes[sealed.peer])
-        return _write(pair, sealed.peer, (sealed.name,))
-    node = _some(pair, lambda each: is_the_only_one(pair, each))
+        return _write(pair, sealed.peer, (sealed.name,), known_to=sealed)
+    node = _some(pair, lambda each: is_the_only_one(pair, each) and may_be_told(pair, each))
     if node is None:
         return False
     other = pair.nodes[node.peer]
     if may_be_named_too(other) and pair.random.getrandbits(1):
         _switch_off_silently(pair, other)
-        return _write(pair, other.name, NODES)
+        return _write(pair, other.name, NODES, known_to=node)
     if pair.random.random() >= FALSE_PRIMARY_CHANCE:
         return False
-    return _write(pair, other.name, (node.name,))
+    return _write(pair, other.name, (node.name,), known_to=node)
 
 
 def _switch_off(pair: SimulatedPair, node: SimulatedNode) -> None:
@@ -386,10 +411,10 @@ def _switch_off_silently(pair: SimulatedPair, node: SimulatedNode) -> None:
     _switch_off(pair, node)
 
 
-def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...]) -> bool:
+def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...], *, known_to: SimulatedNode) -> bool:
     pair.note("-", f"somebody writes that {primary} is primary of {'+'.join(members)}")
+    known_to.tell_of(FALSIFIED)
     pair.arbiter.impose(pair.arbiter.record.succeed(primary=primary, members=members, proposal=FALSIFIED))
-    pair.nodes[primary].excused.update(FALSIFIED_EXCUSES)
     return True
 
 

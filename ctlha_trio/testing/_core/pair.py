@@ -57,8 +57,6 @@ CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
-FALSIFIED_EXCUSES: Final = frozenset({"copy-incomplete", "foreign-lineage", "twin"})
-"""Reasons to end of a node that a false record names primary."""
 
 
 @attrs.define(eq=False)
@@ -126,9 +124,8 @@ class SimulatedPair:
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = set(self.excuses)
-        for record in (self.arbiter.record, self.arbiter.truth):
-            if record.proposal == FALSIFIED and record.primary == node.name:
-                node.excused.update(FALSIFIED_EXCUSES)
+        if node.stale:
+            node.excused |= {"copy-went-back", "copy-incomplete"}
         node.failing = False
         node.state, first = boot(
             me=node.name,

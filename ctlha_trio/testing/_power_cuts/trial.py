@@ -110,6 +110,9 @@ class PowerTrial:
         disk = self.pair.disks[name]
         if disk.is_cut:
             disk = await self.pair.restore_power(name, loss)
+        found = self.pair.durable_metadata(name).copy
+        if name in self.pair.record.members and found in {Copy.RESYNCING, Copy.REWRITING}:
+            self.problems.append(f"{name} is a member of the record, and its disk holds a copy that is {found.value}")
         if name == self._victim and self._calls_before is None:
             self._arm(disk)
         try:
