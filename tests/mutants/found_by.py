@@ -58,7 +58,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "mirrors_before_the_target_has_joined": {CONVERGENCE},
     "serves_on_while_it_admits": {I2, I6},
     "serves_a_block_that_is_not_what_was_written": {I3},
-    "repairs_from_a_copy_that_does_not_count": {I2, I3},
+    # A repair that no target answers holds up the resync behind it.
+    "repairs_from_a_copy_that_does_not_count": {I2, I3, CONVERGENCE},
     "admits_a_target_that_lacks_what_was_lost": {I2, I7},
     "takes_a_damaged_target_for_equal": {I2, I7},
     "goes_alone_without_marking_its_own_writes": {I5},
@@ -120,7 +121,8 @@ IN_THE_EXPLORATION: dict[str, set[str]] = {
     "acknowledges_alone_before_it_is_persisted": {I6},
     "does_not_drain_before_it_serves_alone": {ONE_WRITE},
     "takes_an_unknown_swap_as_won": {"I1"},
-    "takes_an_unknown_swap_as_not_applied": {I2},
+    # It has forgotten its own claim, and meets it as another process's.
+    "takes_an_unknown_swap_as_not_applied": {I15},
     "acknowledges_when_durable_here_only": {I2},
     "answers_a_mirrored_write_before_it_is_stored": {I2},
     "reads_without_a_probe": {"I2, I3"},

@@ -113,17 +113,6 @@ def may_be_made_the_only_one(pair: Atlased, node: SimulatedNode) -> bool:
     )
 
 
-def may_be_told(pair: Atlased, node: SimulatedNode) -> bool:
-    """Whether what somebody enters in the metadata now stays there until the node has read the record again.
-
-    The metadata is of the record, nothing is under way that replaces it, and the peer's word cannot bring that about.
-    """
-    state, other = node.state, pair.nodes[node.peer]
-    admits = state is not None and state.phase is Phase.ADMITTING and other.metadata.copy not in OVERWRITTEN
-    current = node.metadata.epoch == pair.arbiter.truth.epoch
-    return current and not admits and not any(isinstance(each.call, act.Persist) for each in node.disk)
-
-
 def may_be_put_back(pair: Atlased, node: SimulatedNode, old: Backup) -> bool:
     """Whether what the record or the other node knows tells this disk from the newest, and nothing is lost by it."""
     other, record = pair.nodes[node.peer], pair.arbiter.truth

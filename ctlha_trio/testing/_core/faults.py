@@ -17,7 +17,6 @@ from ctlha_trio.testing._core.atlas import (
     may_be_made_the_only_one,
     may_be_named_too,
     may_be_put_back,
-    may_be_told,
     outlived,
 )
 from ctlha_trio.testing._core.invariants import FALSIFIED
@@ -379,25 +378,25 @@ def falsify(pair: SimulatedPair) -> bool:
     """Somebody writes into the record what no node would: that a node is primary whose copy does not count.
 
     The members that it names are the one that counts, or both, which the other one's disk denies, or a copy that was
-    about to be admitted and holds everything. Of the copy that is to go on it is written to the disk as well: a record
-    of which that knows nothing is one that another process with the node's identity made.
+    about to be admitted and holds everything. The disk of the copy that is to go on is made to know of it, for a record
+    of which it knows nothing is one that another process with the node's identity made: that is ``impersonate``.
     """
     if pair.arbiter.newest is not None or not pair.arbiter.up:
         return False
-    sealed = _some(pair, lambda each: may_be_made_the_only_one(pair, each) and may_be_told(pair, each))
+    sealed = _some(pair, lambda each: may_be_made_the_only_one(pair, each))
     if sealed is not None:
         _switch_off_silently(pair, pair.nodes[sealed.peer])
-        return _write(pair, sealed.peer, (sealed.name,), known_to=sealed)
-    node = _some(pair, lambda each: is_the_only_one(pair, each) and may_be_told(pair, each))
+        return _write(pair, sealed.peer, (sealed.name,))
+    node = _some(pair, lambda each: is_the_only_one(pair, each))
     if node is None:
         return False
     other = pair.nodes[node.peer]
     if may_be_named_too(other) and pair.random.getrandbits(1):
         _switch_off_silently(pair, other)
-        return _write(pair, other.name, NODES, known_to=node)
+        return _write(pair, other.name, NODES)
     if pair.random.random() >= FALSE_PRIMARY_CHANCE:
         return False
-    return _write(pair, other.name, (node.name,), known_to=node)
+    return _write(pair, other.name, (node.name,))
 
 
 def _switch_off(pair: SimulatedPair, node: SimulatedNode) -> None:
@@ -411,9 +410,8 @@ def _switch_off_silently(pair: SimulatedPair, node: SimulatedNode) -> None:
     _switch_off(pair, node)
 
 
-def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...], *, known_to: SimulatedNode) -> bool:
+def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...]) -> bool:
     pair.note("-", f"somebody writes that {primary} is primary of {'+'.join(members)}")
-    known_to.tell_of(FALSIFIED)
     pair.arbiter.impose(pair.arbiter.record.succeed(primary=primary, members=members, proposal=FALSIFIED))
     return True
 

@@ -216,7 +216,15 @@ class SimulatedPair:
             )
         else:
             node.calls.popleft()
+            if isinstance(oldest.answer, ev.RecordRead):
+                self._tell(node, oldest.answer.record)
             self.feed(node, oldest.answer)
+
+    def _tell(self, node: SimulatedNode, record: Record) -> None:
+        """Whoever falsified a record has made the disk of the member that is to go on know of it."""
+        goes_on = node.name in record.members and node.name != record.primary and not node.stale
+        if record.proposal == FALSIFIED and goes_on and FALSIFIED not in node.metadata.proposed:
+            node.tell_of(FALSIFIED)
 
     def fire_timer(self, node: SimulatedNode, timer: ev.Timer) -> None:
         """A timer ran out on the node's clock."""
