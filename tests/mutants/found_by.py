@@ -35,7 +35,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "does_not_drain_before_it_serves_alone": {ONE_WRITE, I7},
     # A node that believes that it won finds that the arbiter knows nothing of it, or acknowledges in a false epoch.
     "takes_an_unknown_swap_as_won": {I15, I1},
-    "takes_an_unknown_swap_as_not_applied": {I2},
+    # It forgets its own claim, and meets it as another process's.
+    "takes_an_unknown_swap_as_not_applied": {I2, I15},
     "reads_without_a_probe": {I3},
     "acknowledges_when_durable_here_only": {I2},
     "acknowledges_when_durable_there_only": {I2, I3},
@@ -75,7 +76,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "looks_past_a_write_under_way": {I2},
     "skips_from_a_search_to_a_write_behind_it": {I2, I5, I7},
     "hands_over_without_a_drain": {ONE_WRITE, I1},
-    "serves_on_while_it_hands_over": {I1, I2, I7},
+    "serves_on_while_it_hands_over": {ONE_WRITE, I1, I2, I7},
     "takes_the_role_before_it_is_persisted": {I6},
     "trusts_a_failed_copy": {I2, I5},
     "forces_within_the_line": {I4},

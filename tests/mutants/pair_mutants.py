@@ -808,7 +808,7 @@ def takes_another_pair_s_record_for_a_twin_s(patch: Patch) -> None:
     patch.setattr(membership, "stop", stop)
 
 
-@mutant("falsify", "crash", "cut")
+@mutant("falsify", "crash")
 def waits_for_a_source_that_has_moved_on(patch: Patch) -> None:
     plain = membership.displaced
 

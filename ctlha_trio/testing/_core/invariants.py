@@ -39,14 +39,13 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
 from ctlha_trio.testing._core.clients import SimulatedClients
+from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of
 
 ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
 """Phases in which what was started is completed."""
 OVERWRITTEN: Final = frozenset({Copy.RESYNCING, Copy.REWRITING})
 """What is durable on a node while its copy is neither old nor new."""
-FALSIFIED: Final = "falsified"
-"""Proposal of a record that no node made, and that need not be true."""
 CALLS_MAX: Final = 4
 """Of one node at the arbiter: a read, a swap, and the same of a role that was lost meanwhile."""
 DISK_CALLS_MAX: Final = 64

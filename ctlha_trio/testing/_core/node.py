@@ -21,6 +21,8 @@ KEPT_CHANCE = 0.5
 SLOW_CHANCE = 0.25
 """Of a call to the disk: it ends after all that are not slow."""
 BACKUPS_KEPT = 6
+STALE_EXCUSES = "copy-went-back", "copy-incomplete"
+"""Reasons to end of a process on a disk that was put back."""
 LOGGED_CHANCE = 0.2
 """Of a block that the process wrote: it is in the activity log when the process ends, although it need not be."""
 

@@ -27,13 +27,15 @@ from ctlha_trio.testing._core.arbiter import SimulatedArbiter
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.damage import meet_damage
-from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN, Invariants
+from ctlha_trio.testing._core.false_record import FALSIFIED, tell_of
+from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
 from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink
 from ctlha_trio.testing._core.log import EventHistory
 from ctlha_trio.testing._core.node import (
     BLOCK_BYTES,
     BLOCKS,
     NODES,
+    STALE_EXCUSES,
     ArbiterCall,
     InOrder,
     Reading,
@@ -123,9 +125,7 @@ class SimulatedPair:
         assert not node.link.inbox, "a process is born with news of the one before"
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
-        node.excused = set(self.excuses)
-        if node.stale:
-            node.excused |= {"copy-went-back", "copy-incomplete"}
+        node.excused = {*self.excuses, *(STALE_EXCUSES if node.stale else ())}
         node.failing = False
         node.state, first = boot(
             me=node.name,
@@ -216,15 +216,8 @@ class SimulatedPair:
             )
         else:
             node.calls.popleft()
-            if isinstance(oldest.answer, ev.RecordRead):
-                self._tell(node, oldest.answer.record)
+            tell_of(node, oldest.answer)
             self.feed(node, oldest.answer)
-
-    def _tell(self, node: SimulatedNode, record: Record) -> None:
-        """Whoever falsified a record has made the disk of the member that is to go on know of it."""
-        goes_on = node.name in record.members and node.name != record.primary and not node.stale
-        if record.proposal == FALSIFIED and goes_on and FALSIFIED not in node.metadata.proposed:
-            node.tell_of(FALSIFIED)
 
     def fire_timer(self, node: SimulatedNode, timer: ev.Timer) -> None:
         """A timer ran out on the node's clock."""
