@@ -49,6 +49,7 @@ class Totals:
     """Times that both ways stopped and no end was told."""
     cuts: int = 0
     disk_failures: int = 0
+    disks_put_back: int = 0
     arbiter_outages: int = 0
     arbiter_displacements: int = 0
     """Restored from an old copy, or another's record in its place."""
