@@ -165,7 +165,7 @@ def test_a_record_that_has_changed_since_it_was_shown_is_not_forced() -> None:
 
 
 def test_a_fence_stands_in_the_record_with_its_evidence_for_as_long_as_the_node_is_away() -> None:
-    _, ordered = step_pair(outdated(), attrs.evolve(ASKED, evidence="outlet 7 is off"))
+    _, ordered = step(outdated(), attrs.evolve(ASKED, evidence="outlet 7 is off"))
     record = one(ordered, act.Swap).record
     assert (record.fence, record.evidence) == ("confirmed", "outlet 7 is off")
     plan = plan_force(outdated(), "a", "new")
