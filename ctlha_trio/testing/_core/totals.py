@@ -19,6 +19,7 @@ NOT_OF_THE_PAIR: Final = frozenset(
         Reason.MEDIUM_ERROR,
         Reason.DISK_FAILING,
         Reason.COPIES_DIFFER,
+        Reason.LINK_FLAPS,
     )
 )
 """Reasons that the node gives, around its core: no state of that alone shows them."""
