@@ -18,8 +18,8 @@ def check_linearizability(operations: Iterable[ClientOperation], *, steps_max: i
     independent of each other, so that a write on several of them may be seen on some first.
 
     Where every write of a block has a value of its own, which is not zero, the answer takes time in the order of
-    n log n. Elsewhere orders are searched, with at most ``steps_max`` steps for a block. ``InvalidError`` for times that
-    are none, such as a return before the call.
+    n log n. Elsewhere orders are searched, with at most ``steps_max`` steps for a block. ``InvalidError`` for times
+    that are none, such as a return before the call.
     """
     blocks: dict[int, list[ClientOperation]] = defaultdict(list)
     for operation in operations:
