@@ -1,5 +1,6 @@
 """A node of the pair: its supervisor and components, its volume, and the driver of its pair core."""
 
+from ctlha_trio.ha._client_requests import Answer as Answer
 from ctlha_trio.ha._config import (
     DEFAULT_CHANNEL as DEFAULT_CHANNEL,
     ChannelConfig as ChannelConfig,
@@ -10,7 +11,6 @@ from ctlha_trio.ha._direct_transfers import PendingTransfer as PendingTransfer
 from ctlha_trio.ha._give_back import HOLD_DOWN_S as HOLD_DOWN_S, GiveBackPolicy as GiveBackPolicy
 from ctlha_trio.ha._message_channel import MessageChannel as MessageChannel
 from ctlha_trio.ha._node import Node as Node
-from ctlha_trio.ha._pair_driver import Answer as Answer
 from ctlha_trio.ha._rehearsal import Rehearsal as Rehearsal
 from ctlha_trio.ha._run_node import (
     PAIR_CHANNEL as PAIR_CHANNEL,

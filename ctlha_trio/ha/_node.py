@@ -9,13 +9,14 @@ import trio
 from ctlha_trio._errors import ComponentError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_evt_handler, ctl_ha_channel
 from ctlha_trio.dma import Dma, Region, Rights
+from ctlha_trio.ha._client_requests import Answer
 from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._consumers import Consumers
 from ctlha_trio.ha._current import entered
 from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
 from ctlha_trio.ha._give_back import GiveBackStand
 from ctlha_trio.ha._message_channel import MessageChannel
-from ctlha_trio.ha._pair_driver import Answer, PairDriver
+from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
 from ctlha_trio.ha._status import Note, Reason, Status, TransitionStatus, judge, role_of

@@ -12,6 +12,7 @@ import trio
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
+from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._disk_watch import DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork
 from ctlha_trio.ha._inbox import Inbox
@@ -24,13 +25,10 @@ from ctlha_trio.ha._timers import Timers
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
-    FLIGHTS_LIMIT,
     RANGES_LIMIT,
     Grant,
     Metadata,
     Operation,
-    OperationKind,
-    Outcome,
     PairState,
     Phase,
     Pushed,
@@ -54,14 +52,6 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 @attrs.frozen
-class Answer:
-    """How an operation ended, and for a read that is DONE its data."""
-
-    outcome: Outcome
-    data: bytes = b""
-
-
-@attrs.frozen
 class Transition:
     """One change of phase or epoch."""
 
@@ -69,14 +59,6 @@ class Transition:
     """On the node's clock."""
     what: str
     epoch: int
-
-
-@attrs.define(eq=False)
-class _Request:
-    operation: Operation
-    data: bytes
-    outcome: Outcome = Outcome.UNKNOWN
-    ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
 
 @attrs.define(eq=False, repr=False)
@@ -101,9 +83,7 @@ class PairDriver:
     _timers: Timers = attrs.field(init=False)
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
     _stepping: bool = attrs.field(default=False, init=False)
-    _tickets: int = attrs.field(default=0, init=False)
-    _requests: dict[int, _Request] = attrs.field(factory=dict, init=False)
-    _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(FLIGHTS_LIMIT), init=False)
+    _requests: ClientRequests = attrs.field(init=False)
     _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """Data of a message that the core is being told of, by sequence."""
     _announced: int = attrs.field(default=0, init=False)
@@ -117,10 +97,10 @@ class PairDriver:
     transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     """Unparked at every transition."""
-    _has_ended: bool = attrs.field(default=False, init=False)
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._requests = ClientRequests(self.feed)
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
@@ -149,7 +129,7 @@ class PairDriver:
     @property
     def accepts(self) -> bool:
         """Whether an operation that came now would be executed, now or after a change of phase."""
-        return accepts(self.state) and not self._has_ended
+        return accepts(self.state) and not self._requests.has_ended
 
     async def commit(self) -> None:
         """The store's commit loop. A store that dies is told to the core by whoever waits for it."""
@@ -168,29 +148,15 @@ class PairDriver:
 
     def end(self) -> None:
         """The node's tasks have ended, by whatever: answer everybody who still waits for something."""
-        self._has_ended = True
         if self.state.phase is not Phase.STOPPED:
             self.state = attrs.evolve(self.state, phase=Phase.LEFT, why="the node has ended")
-        for request in self._requests.values():
-            is_write = request.operation.kind is OperationKind.WRITE
-            request.outcome = Outcome.UNKNOWN if is_write else Outcome.NOT_PRIMARY
-            request.ended.set()
-            self._places.release()
-        self._requests.clear()
+        self._requests.end()
         self.roles.end("the node has ended, and whether it came about is not known")
         self.changed.unpark_all()
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
-        """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
-        await self._places.acquire()
-        if self._has_ended:
-            self._places.release()
-            return Answer(Outcome.NOT_PRIMARY, b"")
-        self._tickets += 1
-        request = self._requests[self._tickets] = _Request(operation, data)
-        self.feed(events.Submitted(self._tickets, operation))
-        await request.ended.wait()
-        return Answer(request.outcome, request.data if request.outcome is Outcome.DONE else b"")
+        """As ``ClientRequests.submit``."""
+        return await self._requests.submit(operation, data)
 
     @property
     def persist_took_s(self) -> float | None:
@@ -204,7 +170,7 @@ class PairDriver:
 
     def feed(self, event: events.Event) -> None:
         """Give the core an event and carry out its orders, then those of events that came meanwhile."""
-        if self._has_ended:
+        if self._requests.has_ended:
             return
         self._pending.append(event)
         if self._stepping:
@@ -313,7 +279,7 @@ class PairDriver:
             case actions.CancelTimer():
                 self._timers.cancel(action.timer)
             case actions.Answer():
-                self._answer(action)
+                self._requests.answer(action.ticket, action.outcome)
             case actions.Moved():
                 self.transitions.append(Transition(self._seams.clock.now(), _describe(action), action.epoch))
                 self.changed.unpark_all()
@@ -362,12 +328,6 @@ class PairDriver:
             self.feed(events.Damaged(action.sequence, offset, size))
 
         self._disk.read(action.operation.offset, action.operation.size, done, damaged)
-
-    def _answer(self, action: actions.Answer) -> None:
-        request = self._requests.pop(action.ticket)
-        request.outcome = action.outcome
-        request.ended.set()
-        self._places.release()
 
     @property
     def resync_bytes_left(self) -> int:
