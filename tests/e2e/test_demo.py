@@ -40,7 +40,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def short() -> Iterator[Path]:
-    """A folder with a short name: a socket's path may have 107 bytes, and those of tests that run side by side are long."""
+    """A folder with a short name: the path of a socket may have 107 bytes, and tests side by side have long ones."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
