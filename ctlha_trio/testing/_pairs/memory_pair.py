@@ -69,7 +69,7 @@ class MemoryPair(PairView):
             members=NAMES,
             proposal="init",
         )
-        self.arbiter = MemoryArbiter(record)
+        self.arbiter: MemoryArbiter = MemoryArbiter(record)
         self.arbiters = {name: self.arbiter.client() for name in NAMES}
         for name in NAMES:
             self.disks[name] = PowerDisk(
