@@ -125,6 +125,8 @@ class SimulatedNode:
     """Nobody starts it."""
     failing: bool = False
     """The disk has failed under this process: it cannot end cleanly any more."""
+    requests: list[str] = attrs.Factory(list)
+    """What operators asked of this process, and have not been told the end of."""
     excused: set[str] = attrs.Factory(set)
     """Reasons to end that this process was given."""
 
@@ -314,6 +316,12 @@ class SimulatedNode:
         self.damaged.clear()
         self.misdirects = None
 
+    def request_ended(self, what: str) -> None:
+        """Somebody who asked for this was told what became of it."""
+        if what not in self.requests:
+            raise AssertionError(f"{self.name} tells of the end of a {what} that nobody asked for")
+        self.requests.remove(what)
+
     def forget(self) -> None:
         """All that a process holds."""
         self.state = None
@@ -323,5 +331,6 @@ class SimulatedNode:
         self.calls.clear()
         self.timers.clear()
         self.held.clear()
+        self.requests.clear()
         self.written.clear()
         self.logged.clear()

@@ -58,6 +58,7 @@ CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
+_REQUESTS: Final = {ev.HandoverAsked: "handover", ev.ForceAsked: "force", ev.VerifyAsked: "verification"}
 
 
 @attrs.define(eq=False)
@@ -260,6 +261,13 @@ class SimulatedPair:
                     repair = msg.RepairData(call.epoch, call.sequence, call.offset, call.size)
                     self.link.send(node.link, repair, node.read(call.offset, call.size))
 
+    def request(self, node: SimulatedNode, event: ev.HandoverAsked | ev.ForceAsked | ev.VerifyAsked) -> None:
+        """An operator asks, and must be told what becomes of it; verifications that run together end as one."""
+        what = _REQUESTS[type(event)]
+        if what != "verification" or what not in node.requests:
+            node.requests.append(what)
+        self.feed(node, event)
+
     def feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
         """Let the core take an event, and carry out what it orders."""
         before = node.state
@@ -325,9 +333,14 @@ class SimulatedPair:
             case act.CondemnCopy():
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
+            case act.HandoverEnded():
+                node.request_ended("handover")
+            case act.ForceEnded():
+                node.request_ended("force")
             case act.VerificationEnded(problem=problem):
+                node.request_ended("verification")
                 self.happened["verifications"] += self.invariants.verified(node, problem)
-            case act.Moved() | act.HandoverEnded() | act.ForceEnded() | act.ReportMediumError():
+            case act.Moved() | act.ReportMediumError():
                 pass
             case act.Answer():
                 raise AssertionError("an answer before any event")
