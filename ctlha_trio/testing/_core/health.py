@@ -1,7 +1,7 @@
 """What is demanded of a healthy pair.
 
-It serves, knows that it is protected, tells the end of all that it was asked for, repairs what one copy has, and changes
-the roles when somebody wants that.
+It serves, knows that it is protected, tells the end of all that it was asked for, repairs what one copy has, and
+changes the roles when somebody wants that.
 """
 
 from collections.abc import Callable

@@ -11,9 +11,9 @@ I7  After a resync both copies are equal.                                     th
 I8  Nothing is acknowledged after the role was lost.                          every operation that is answered as done
 I10 ``protected`` means that one crash loses nothing.                         every crash
 I11 The arbiter is not called for a write, a read or a flush.                 every step that belongs to one
-I12 A healthy core serves in bounded time.                                    ``_core_trials``
+I12 A healthy core serves in bounded time, and ends what it was asked for.    every heal, ``trials``
 I14 Queues stay within their limits.                                          every step
-I15 Where both copies are bad, the nodes halt and say why.                    ``_core_trials``, every node that ends
+I15 Where both copies are bad, the nodes halt and say why.                    ``trials``, every node that ends
 === ======================================================================== ==========================================
 
 I9 (no DMA after the death of a key) and I13 (reservations) concern parts that the core does not have.
