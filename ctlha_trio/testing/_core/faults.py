@@ -140,13 +140,19 @@ def disown(pair: SimulatedPair) -> bool:
 # What people do.
 
 
+def _ask(pair: SimulatedPair, node: SimulatedNode, event: ev.HandoverAsked | ev.ForceAsked | ev.VerifyAsked) -> None:
+    """An operator asks, and must be told what becomes of it."""
+    node.request_begun(event)
+    pair.feed(node, event)
+
+
 @fault(100)
 def hand_over(pair: SimulatedPair) -> bool:
     """An operator wants the other node to be primary."""
     node = some_node(pair, lambda each: runs(each) and each.state is not None and each.state.phase is Phase.MIRRORING)
     if node is None:
         return False
-    pair.request(node, ev.HandoverAsked())
+    _ask(pair, node, ev.HandoverAsked())
     return node.state is not None and node.state.phase is Phase.HANDING_OVER
 
 
@@ -157,7 +163,7 @@ def verify(pair: SimulatedPair) -> bool:
     if node is None:
         return False
     before = _verifies(node)
-    pair.request(node, ev.VerifyAsked())
+    _ask(pair, node, ev.VerifyAsked())
     return not before and _verifies(node)
 
 
@@ -173,7 +179,7 @@ def force_primary(pair: SimulatedPair) -> bool:
         return False
     before, lineage = node.state, f"{pair.random.getrandbits(64):016x}"
     evidence = "outlet 7 is off" if before.revision % 2 else ""
-    pair.request(node, ev.ForceAsked(node.peer, lineage, before.revision, evidence))
+    _ask(pair, node, ev.ForceAsked(node.peer, lineage, before.revision, evidence))
     if before.forcing or not node.state.forcing:
         return False
     pair.invariants.shown[node.name] = before.revision

@@ -26,6 +26,7 @@ STALE_EXCUSES = "copy-went-back", "copy-incomplete"
 LOGGED_CHANCE = 0.2
 """Of a block that the process wrote: it is in the activity log when the process ends, although it need not be."""
 
+_REQUESTS = {ev.HandoverAsked: "handover", ev.ForceAsked: "force", ev.VerifyAsked: "verification"}
 InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
 """What the driver carries out one after the other."""
 Reading = act.FetchRead | act.SendCompare | act.CompareRange | act.PushRange
@@ -315,6 +316,12 @@ class SimulatedNode:
         """No block is damaged any more."""
         self.damaged.clear()
         self.misdirects = None
+
+    def request_begun(self, event: ev.HandoverAsked | ev.ForceAsked | ev.VerifyAsked) -> None:
+        """Somebody asks for this. Comparisons that are asked for together end as one."""
+        what = _REQUESTS[type(event)]
+        if what != "verification" or what not in self.requests:
+            self.requests.append(what)
 
     def request_ended(self, what: str) -> None:
         """Somebody who asked for this was told what became of it."""

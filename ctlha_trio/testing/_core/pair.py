@@ -58,7 +58,6 @@ CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
-_REQUESTS: Final = {ev.HandoverAsked: "handover", ev.ForceAsked: "force", ev.VerifyAsked: "verification"}
 
 
 @attrs.define(eq=False)
@@ -260,13 +259,6 @@ class SimulatedPair:
                 if ended.session == node.link.session:
                     repair = msg.RepairData(call.epoch, call.sequence, call.offset, call.size)
                     self.link.send(node.link, repair, node.read(call.offset, call.size))
-
-    def request(self, node: SimulatedNode, event: ev.HandoverAsked | ev.ForceAsked | ev.VerifyAsked) -> None:
-        """An operator asks, and must be told what becomes of it; verifications that run together end as one."""
-        what = _REQUESTS[type(event)]
-        if what != "verification" or what not in node.requests:
-            node.requests.append(what)
-        self.feed(node, event)
 
     def feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
         """Let the core take an event, and carry out what it orders."""

@@ -186,7 +186,8 @@ class CoreWorld:
 
     def request(self, node: SimulatedNode, event: ev.HandoverAsked | ev.VerifyAsked) -> None:
         """Ask a node for something, as an operator."""
-        self._checked(partial(self.pair.request, node, event))
+        node.request_begun(event)
+        self.feed(node, event)
 
     def go_at(self, pace: Pace) -> None:
         """From now on."""
