@@ -13,10 +13,11 @@ import trio
 from ctlha_trio._errors import StoreError
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
+from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.ha._timers import Timers
-from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, actions, events
+from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, accepts, actions, events
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.testing._drivers import runs
 from ctlha_trio.testing._drivers.atlas import Fault
@@ -136,6 +137,26 @@ def believe_an_arbiter_that_went_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PairDriver, "feed", overlook)
 
 
+def refuse_everything_when_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(service, "accepts", lambda state: state.phase is not Phase.ALONE and accepts(state))
+
+
+def quit_at_each_lost_session(patch: pytest.MonkeyPatch) -> None:
+    run, end = Node.run, PairDriver.session_ended
+    nodes: dict[PairDriver, Node] = {}
+
+    async def remember(node: Node, *, task_status: "trio.TaskStatus[Node]") -> None:
+        nodes[node._driver] = node
+        await run(node, task_status=task_status)
+
+    def quit_too(driver: PairDriver, loss: events.Loss) -> None:
+        end(driver, loss)
+        nodes[driver].stop("the session was lost")
+
+    patch.setattr(Node, "run", remember)
+    patch.setattr(PairDriver, "session_ended", quit_too)
+
+
 @attrs.frozen
 class Bug:
     """What is planted, which check must find it, and where."""
@@ -179,6 +200,8 @@ BUGS = (
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", first_seed=1047),
+    Bug(refuse_everything_when_alone, r"I12: ., a healthy member, does not serve"),
+    Bug(quit_at_each_lost_session, r"node . ended, and nobody stopped it"),
 )
 
 

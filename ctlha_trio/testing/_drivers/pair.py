@@ -167,10 +167,6 @@ class DriverPair(MemoryPair):
         """Whether that node runs and says that it needs a person."""
         return name in self.nodes and self.nodes[name].pair.phase is Phase.STOPPED
 
-    def serves(self, name: str) -> bool:
-        """Whether that node says that it serves the volume."""
-        return self._serves(name, "protected", "degraded")
-
     def is_protected(self) -> bool:
         """Whether both nodes say that either may die, and no disk has failed of which they do not know yet."""
         return self._is_protected() and not any(self.is_copy_dead(name) for name in NAMES)
