@@ -9,6 +9,7 @@ from itertools import count, islice
 import attrs
 import pytest
 import trio
+from crc32c import crc32c
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.ha._disk_watch import DiskWatch
@@ -18,6 +19,7 @@ from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, accepts, actions, events
+from ctlha_trio.store import GROUP_BYTES, _checked_volume, _checksums
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.testing._drivers import runs
 from ctlha_trio.testing._drivers.atlas import Fault
@@ -157,6 +159,16 @@ def quit_at_each_lost_session(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PairDriver, "session_ended", quit_too)
 
 
+def take_each_block_for_one_of_its_place(patch: pytest.MonkeyPatch) -> None:
+    keep_no_entries(patch)
+    patch.setattr(_checksums, "crc32c", lambda data, start=0: crc32c(data))
+
+
+def keep_no_entries(patch: pytest.MonkeyPatch) -> None:
+    """Of a volume that is large for the node's memory."""
+    patch.setattr(_checked_volume, "ENTRY_PAGES_KEPT", 0)
+
+
 @attrs.frozen
 class Bug:
     """What is planted, which check must find it, and where."""
@@ -169,6 +181,8 @@ class Bug:
     """Only seeds that draw these faults often show it."""
     alone: Fault | None = None
     """Only this fault is to happen: among others it is too seldom that it lasts."""
+    large: bool = False
+    """Only volumes of several groups show it."""
     without_faults: bool = False
     """It breaks what every run needs. The others live where no fault happens: there their rule does nothing."""
 
@@ -176,8 +190,10 @@ class Bug:
         return islice((seed for seed in count(self.first_seed) if self._shows(seed)), SEEDS_MAX)
 
     def _shows(self, seed: int) -> bool:
-        intervals_s = draw_swarm(seed, NAMES).intervals_s
-        return all(intervals_s.get(fault, math.inf) < OFTEN_S for fault in self.about)
+        swarm = draw_swarm(seed, NAMES)
+        if self.large and swarm.size_bytes <= GROUP_BYTES:
+            return False
+        return all(swarm.intervals_s.get(fault, math.inf) < OFTEN_S for fault in self.about)
 
 
 def draw_only(patch: pytest.MonkeyPatch, intervals_s: dict[Fault, float], *, safety_s: float) -> None:
@@ -200,6 +216,7 @@ BUGS = (
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", first_seed=1047),
+    Bug(take_each_block_for_one_of_its_place, r"I(3|7|10): ", alone=Fault.MISDIRECTED, large=True),
     Bug(refuse_everything_when_alone, r"I12: ., a healthy member, does not serve"),
     Bug(quit_at_each_lost_session, r"node . ended, and nobody stopped it"),
 )
@@ -221,3 +238,14 @@ def test_without_faults_it_lives_or_dies_for_its_own_reason(bug: Bug, monkeypatc
     bug.plant(monkeypatch)
     failure = run_driver_seed(1000).failure
     assert re.match(bug.found if bug.without_faults else r"$", failure), failure
+
+
+def test_writes_that_go_astray_are_survived_by_who_keeps_no_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the planted bug that needs it, but for the bug."""
+    bug = next(bug for bug in BUGS if bug.large)
+    draw_only(monkeypatch, {Fault.MISDIRECTED: 3.0}, safety_s=60.0)
+    keep_no_entries(monkeypatch)
+    for seed in islice(bug.seeds(), 2):
+        report = run_driver_seed(seed)
+        assert not report.failure
+        assert Fault.MISDIRECTED.name in report.coverage.faults

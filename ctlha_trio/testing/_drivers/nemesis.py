@@ -13,12 +13,14 @@ from ctlha_trio.store import Layout
 from ctlha_trio.testing._drivers.arbiter import Way
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.chance import Latency, happens
+from ctlha_trio.testing._drivers.damage import Damage
 from ctlha_trio.testing._drivers.disk import DiskFault
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import Moment
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
@@ -115,6 +117,9 @@ class Nemesis:
             machine = self.pair.machines[name]
             machine.disk_latency = machine.arbiter_latency = CALM
             machine.disk.fault = None
+            if machine.disk.damage.misled:
+                # What a process has in its memory, only its end heals.
+                self._crash_one(name, silently=False)
             machine.disk.damage.heal()
             self.pair.disks[name].cut_never()
             machine.arbiter.way = Way.OPEN
@@ -215,7 +220,8 @@ class Nemesis:
         if self.pair.stand().survives_death_of(name):
             place = Layout(self.pair.size_bytes).file_offset(sector * SECTOR_BYTES)
             self.timeline.note(name, f"sector {sector} decays")
-            self.pair.machines[name].disk.damage.places[place] = Fault.BIT_ROT
+            decayed = bytes([self.pair.disks[name].content(VOLUME)[place] ^ 0xFF])
+            self.pair.machines[name].disk.damage.places[place] = Damage(Fault.BIT_ROT, decayed)
         await trio.lowlevel.checkpoint()
 
     async def _misdirect(self, random: Random) -> None:
