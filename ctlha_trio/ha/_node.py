@@ -27,7 +27,7 @@ from ctlha_trio.pair import OperationKind, PairState, Plan, Record
 from ctlha_trio.seams import Buffer, Clock
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Node:
     """A running node. Given out by ``run_node`` and ``open_node``."""
 
@@ -74,6 +74,10 @@ class Node:
     def current(self) -> AbstractContextManager[None]:
         """In ``with node.current():`` the header's functions mean this node, in tasks that are started there too."""
         return entered(self)
+
+    def __repr__(self) -> str:
+        state = self._driver.state
+        return f"<Node {self.config.node}: {state.phase.name} in epoch {state.epoch}>"
 
     def check_usable(self, token: trio.lowlevel.TrioToken, *, even_ended: bool) -> None:
         """``RuntimeError`` if the node belongs to another run of Trio, or has ended and that counts."""
@@ -247,6 +251,7 @@ class Node:
     def close(self) -> None:
         """Its tasks have ended, nobody can use it any more: tell whoever still waits for it. For ``run_node``."""
         self._ended = True
+        self._driver.end()
         self._consumers.close()
 
     async def _take_part(self, task_status: "trio.TaskStatus[Node]") -> None:

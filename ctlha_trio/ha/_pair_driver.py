@@ -29,8 +29,10 @@ from ctlha_trio.pair import (
     Grant,
     Metadata,
     Operation,
+    OperationKind,
     Outcome,
     PairState,
+    Phase,
     Pushed,
     Record,
     Spoken,
@@ -77,7 +79,7 @@ class _Request:
     ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class PairDriver:
     """Made for one incarnation. Nothing here decides anything about the pair; the core does."""
 
@@ -115,6 +117,7 @@ class PairDriver:
     transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     """Unparked at every transition."""
+    _has_ended: bool = attrs.field(default=False, init=False)
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -146,7 +149,7 @@ class PairDriver:
     @property
     def accepts(self) -> bool:
         """Whether an operation that came now would be executed, now or after a change of phase."""
-        return accepts(self.state)
+        return accepts(self.state) and not self._has_ended
 
     async def commit(self) -> None:
         """The store's commit loop. A store that dies is told to the core by whoever waits for it."""
@@ -163,9 +166,26 @@ class PairDriver:
         with suppress(trio.TooSlowError):
             await finish_by(clock, clock.now() + CLEAN_END_LIMIT_S, self._disk.end)
 
+    def end(self) -> None:
+        """The node's tasks have ended, by whatever: answer everybody who still waits for something."""
+        self._has_ended = True
+        if self.state.phase is not Phase.STOPPED:
+            self.state = attrs.evolve(self.state, phase=Phase.LEFT, why="the node has ended")
+        for request in self._requests.values():
+            is_write = request.operation.kind is OperationKind.WRITE
+            request.outcome = Outcome.UNKNOWN if is_write else Outcome.NOT_PRIMARY
+            request.ended.set()
+            self._places.release()
+        self._requests.clear()
+        self.roles.end("the node has ended, and whether it came about is not known")
+        self.changed.unpark_all()
+
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
         await self._places.acquire()
+        if self._has_ended:
+            self._places.release()
+            return Answer(Outcome.NOT_PRIMARY, b"")
         self._tickets += 1
         request = self._requests[self._tickets] = _Request(operation, data)
         self.feed(events.Submitted(self._tickets, operation))
@@ -184,6 +204,8 @@ class PairDriver:
 
     def feed(self, event: events.Event) -> None:
         """Give the core an event and carry out its orders, then those of events that came meanwhile."""
+        if self._has_ended:
+            return
         self._pending.append(event)
         if self._stepping:
             return

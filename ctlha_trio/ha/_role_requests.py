@@ -30,6 +30,11 @@ class RoleRequests:
         self.handover = PersonRequest("handover", self._feed)
         self.forcing = PersonRequest("forced change", self._feed)
 
+    def end(self, problem: str) -> None:
+        """The core ends nothing any more."""
+        self.handover.end(problem)
+        self.forcing.end(problem)
+
     async def hand_over(self) -> None:
         """Make the peer primary. ``FailedError`` with the reasons if that did not come about."""
         obstacles = self.plan_handover().obstacles

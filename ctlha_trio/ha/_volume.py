@@ -13,7 +13,7 @@ _OF_CLIENTS = frozenset({OperationKind.READ, OperationKind.WRITE, OperationKind.
 _OK = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Volume:
     """Operations on the mirrored volume. Between ``quiesce`` and ``start`` new ones wait, if it takes any."""
 
@@ -23,6 +23,9 @@ class Volume:
     """The id of the local user, for operations that no other client names."""
     _numbers: int = attrs.field(default=0, init=False)
     _is_started: bool = attrs.field(default=False, init=False)
+
+    def __repr__(self) -> str:
+        return f"<Volume of {self.size_bytes} bytes>"
 
     async def read(self, offset: int, size: int) -> bytes:
         """``size`` bytes from ``offset``. A checkpoint. Errors as for ``write``."""

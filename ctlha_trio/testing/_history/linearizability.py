@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from ctlha_trio._errors import InvalidError
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.testing._history.linearizability_clusters import decide_unique, find_impossible_read
 from ctlha_trio.testing._history.linearizability_records import NOT_EXECUTED, ZEROS, ClientOperation, Verdict
@@ -17,10 +18,13 @@ def check_linearizability(operations: Iterable[ClientOperation], *, steps_max: i
     independent of each other, so that a write on several of them may be seen on some first.
 
     Where every write of a block has a value of its own, which is not zero, the answer takes time in the order of
-    n log n. Elsewhere orders are searched, with at most ``steps_max`` steps for a block.
+    n log n. Elsewhere orders are searched, with at most ``steps_max`` steps for a block. ``InvalidError`` for times
+    that are none, such as a return before the call.
     """
     blocks: dict[int, list[ClientOperation]] = defaultdict(list)
     for operation in operations:
+        if not operation.called <= operation.returned:
+            raise InvalidError(f"no operation was called at {operation.called} and over at {operation.returned}")
         blocks[operation.block].append(operation)
     ends = {block: _decide(block, each, steps_max) for block, each in sorted(blocks.items())}
     return Verdict(

@@ -32,7 +32,7 @@ def no_components(_: Node) -> Sequence[ctl_ha_component]:
     return ()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class MemoryPair(PairView):
     """A pair whose nodes can be started, crashed and started again in any order. Made by ``open_pair``.
 
@@ -75,6 +75,9 @@ class MemoryPair(PairView):
             self.disks[name] = PowerDisk(
                 {VOLUME: image(first_metadata(record, name, self.arbiter.identity), self.size_bytes)}
             )
+
+    def __repr__(self) -> str:
+        return f"<MemoryPair: {', '.join(map(repr, self.nodes.values())) or 'no node is up'}>"
 
     def config(self, name: str) -> NodeConfig:
         """That node's configuration."""

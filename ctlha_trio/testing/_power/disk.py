@@ -69,7 +69,7 @@ class Change:
     """Durable; the oldest of those that were not."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class PowerDisk:
     """Files of fixed size, by path. No threads: each call is one checkpoint and then happens at once.
 
@@ -99,6 +99,9 @@ class PowerDisk:
     _is_full: bool = attrs.field(default=False, init=False)
     _lost_sectors: set[tuple[str, int]] = attrs.field(factory=set, init=False)
     """Path, and the sector's number."""
+
+    def __repr__(self) -> str:
+        return f"<PowerDisk: {len(self.calls)} calls{', cut' if self.is_cut else ''}>"
 
     async def open(self, path: str) -> DiskFile:
         """Open for reading and writing; ``StoreError`` if there is no such file or it is open already."""

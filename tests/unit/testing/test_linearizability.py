@@ -7,6 +7,7 @@ from random import Random
 import attrs
 import pytest
 
+from ctlha_trio._errors import InvalidError
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.testing import ZEROS, ClientOperation, Verdict, check_linearizability
 from ctlha_trio.testing._history.linearizability_sample import SampleHistory
@@ -140,6 +141,15 @@ def test_finds(name: str) -> None:
     assert {each.operation for each in violation.evidence} & set(history)
     with pytest.raises(AssertionError, match=said):
         verdict.require()
+
+
+@pytest.mark.parametrize(("called", "returned"), [(5, 1), (0, math.nan), (math.nan, 1)])
+def test_times_that_are_none_are_refused(called: float, returned: float) -> None:
+    operation = ClientOperation(
+        ticket=1, kind=OperationKind.WRITE, block=0, value=1, called=called, returned=returned, outcome=Outcome.DONE
+    )
+    with pytest.raises(InvalidError):
+        check_linearizability([operation])
 
 
 def test_a_write_on_two_blocks_may_be_seen_on_one_first() -> None:

@@ -1,11 +1,22 @@
 """The pair in one process: that its faults are those of the world, and that it notices what a test must not miss."""
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
-from ctlha_trio._errors import ArbiterError, DisconnectError, FailedError, InvalidError
+from ctlha_trio._errors import (
+    ArbiterError,
+    CtlHaError,
+    DisconnectError,
+    FailedError,
+    InvalidError,
+    NotPrimaryError,
+    UnknownOutcomeError,
+)
 from ctlha_trio._vocabulary import (
     ctl_ha_channel,
     ctl_ha_comp_status,
@@ -74,6 +85,48 @@ async def test_a_dead_node_says_nothing_even_when_its_power_is_back(autojump_clo
             await pair.wait_protected()
             nursery.cancel_scope.cancel()
         assert heard == b"alive, "
+
+
+@pytest.mark.parametrize("silently", [False, True])
+async def test_whoever_holds_a_node_that_has_crashed_is_told_so(autojump_clock: MockClock, silently: bool) -> None:
+    told: dict[str, Exception] = {}
+
+    async def note(what: str, ask: Callable[[], Awaitable[object]]) -> None:
+        with pytest.raises(CtlHaError) as caught:
+            await ask()
+        told[what] = caught.value
+
+    async with open_pair(size_bytes=1 << 16) as pair, trio.open_nursery() as nursery:
+        node = pair.nodes["a"]
+        pair.partition()
+        nursery.start_soon(note, "write under way", lambda: node.volume.write(0, b"x"))
+        nursery.start_soon(note, "read under way", lambda: node.volume.read(0, 1))
+        await trio.testing.wait_all_tasks_blocked()
+        pair.crash("a", silently=silently)
+        pair.heal()
+        with trio.fail_after(600):
+            await pair.restart("a")
+            await pair.wait_protected()
+            await note("write", lambda: node.volume.write(0, b"y"))
+            await note("read", lambda: node.volume.read(0, 1))
+            await note("flush", node.volume.flush)
+            await note("switchover", node.switchover)
+    assert (node.status().verdict, node.status().role) == ("stopped", "none")
+    assert {what: type(error) for what, error in told.items()} == {
+        "write under way": UnknownOutcomeError,
+        "read under way": NotPrimaryError,
+        "write": NotPrimaryError,
+        "read": NotPrimaryError,
+        "flush": NotPrimaryError,
+        "switchover": FailedError,
+    }
+
+
+async def test_what_a_test_holds_is_described_in_a_line(autojump_clock: MockClock) -> None:
+    """A failed assertion describes what stands in it."""
+    async with open_pair(size_bytes=1 << 16) as pair:
+        for held in (pair, pair.nodes, pair.nodes["a"], pair.nodes["a"].volume, pair.disks["a"]):
+            assert len(repr(held)) < 200
 
 
 async def test_power_that_fails_while_a_node_starts(autojump_clock: MockClock) -> None:
