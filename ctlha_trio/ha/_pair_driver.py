@@ -15,15 +15,18 @@ from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._outbox import Outbox
+from ctlha_trio.ha._permits import PermittedReads
 from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
+    MEMBERS,
     RANGES_LIMIT,
     Grant,
     Metadata,
     Operation,
+    OperationKind,
     Outcome,
     PairState,
     Plan,
@@ -92,6 +95,7 @@ class PairDriver:
     _inbox: Inbox = attrs.field(init=False)
     _disk: DiskWork = attrs.field(init=False)
     _disk_watch: DiskWatch = attrs.field(init=False)
+    _permits: PermittedReads = attrs.field(init=False)
     _arbiter: ArbiterWork = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False)
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
@@ -117,6 +121,7 @@ class PairDriver:
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
+        self._permits = PermittedReads(self._seams.clock, self._outbox.say, self._epoch_of_permits)
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self._handover = PersonRequest("handover", self.feed)
         self._force = PersonRequest("forced change", self.feed)
@@ -131,16 +136,16 @@ class PairDriver:
             self._disk.run,
             self._arbiter.run,
             self._timers.run,
+            self._permits.run,
             self._watch_disk,
         ):
             self._nursery.start_soon(run)
         for action in self._first:
             self._carry_out(action)
 
-    @property
-    def accepts(self) -> bool:
+    def accepts(self, kind: OperationKind) -> bool:
         """Whether an operation that came now would be executed, now or after a change of phase."""
-        return accepts(self.state)
+        return accepts(self.state, kind)
 
     async def commit(self) -> None:
         """The store's commit loop. A store that dies is told to the core by whoever waits for it."""
@@ -198,6 +203,7 @@ class PairDriver:
     def session_began(self, session: int, peer_incarnation: int) -> None:
         """Name the ring and tell the core."""
         self._outbox.begin(session)
+        self._permits.void()
         self._grant()
         self.feed(events.SessionUp(peer_incarnation))
 
@@ -205,6 +211,7 @@ class PairDriver:
         """Forget what belonged to the session and tell the core."""
         self._outbox.begin(0)
         self._compared.clear()
+        self._permits.void()
         self.feed(events.SessionLost(loss))
 
     def heard(self, spoken: Spoken, data: bytes) -> None:
@@ -212,6 +219,8 @@ class PairDriver:
         match spoken:
             case Grant():
                 self._outbox.granted(spoken)
+            case messages.Permit():
+                self._permits.take(spoken)
             case Pushed():
                 message = spoken.message
                 self._placed[message.sequence] = data
@@ -230,6 +239,9 @@ class PairDriver:
             self._announced = self.state.epoch
             self._link.announce(epoch=self.state.epoch, revision=self.state.revision)
             self._grant()
+
+    def _epoch_of_permits(self) -> int:
+        return self.state.epoch if self._outbox.session and self.state.phase in MEMBERS else 0
 
     def _grant(self) -> None:
         if self._announced and self._outbox.session:
@@ -280,6 +292,7 @@ class PairDriver:
             case actions.Moved():
                 self.transitions.append(Transition(self._seams.clock.now(), _describe(action), action.epoch))
                 self.changed.unpark_all()
+                self._permits.wake()
                 _LOG.info("%s, epoch %d", _describe(action), action.epoch)
             case actions.HandoverEnded():
                 self._handover.end(action.problem)
@@ -314,15 +327,26 @@ class PairDriver:
         self._outbox.say(messages.ResyncReady(epoch, base_epoch))
 
     def _fetch(self, action: actions.FetchRead) -> None:
-        request = self._requests[action.ticket]
+        """A read that begins anew has another number: of the one before, nothing is wanted any more."""
+        request, operation = self._requests[action.ticket], action.operation
 
-        def done(data: bytes) -> None:
-            if request.ended.is_set():
-                return  # read before a loss of the session, and again since
-            request.data = data
-            self.feed(events.Fetched(action.sequence))
+        def is_wanted() -> bool:
+            return any(flight.fetch == action.fetch for flight in self.state.flights)
 
-        self._disk.read(action.operation.offset, action.operation.size, done)
+        async def fetch() -> bytes:
+            return await self._store.read(operation.offset, operation.size)
+
+        async def work() -> None:
+            try:
+                data = await (self._permits.read(action.epoch, fetch, is_wanted) if action.epoch else fetch())
+            except StoreError as error:
+                self._store_failed(error)
+            else:
+                if data is not None and is_wanted():
+                    request.data = data
+                    self.feed(events.Fetched(action.fetch))
+
+        self._nursery.start_soon(work)
 
     def _send_compare(self, action: actions.SendCompare) -> None:
         session = self._outbox.session

@@ -49,8 +49,8 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     2: (msg.Resumed, struct.Struct("<QQ")),
     3: (msg.MirrorWrite, struct.Struct("<QQQQQI")),
     4: (msg.Applied, struct.Struct("<QQ")),
-    5: (msg.Probe, struct.Struct("<QQ")),
-    6: (msg.ProbeReply, struct.Struct("<QQ")),
+    5: (msg.PermitRequest, struct.Struct("<QQ")),
+    6: (msg.Permit, struct.Struct("<QQ")),
     7: (msg.ResyncStart, struct.Struct("<QQ")),
     8: (msg.ResyncReady, struct.Struct("<QQ")),
     9: (msg.Compare, struct.Struct("<QQQI32s")),
@@ -67,6 +67,8 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     20: (Grant, struct.Struct("<Q16sI")),
     21: (msg.OwnRange, struct.Struct("<QQQ")),
     22: (msg.ResyncBase, struct.Struct("<QQ")),
+    23: (msg.SettledAsked, struct.Struct("<QQ")),
+    24: (msg.Settled, struct.Struct("<QQ")),
 }
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _WITH_PHASE: Final = frozenset({1})

@@ -2,8 +2,8 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_admission`` the return of a node, ``_handover`` the planned change of roles and ``_force`` what a person
-decides who knows what no node can know.
+operations, ``_reads`` and ``_permits`` what each node reads by itself, ``_admission`` the return of a node,
+``_handover`` the planned change of roles and ``_force`` what a person decides who knows what no node can know.
 """
 
 from typing import assert_never
@@ -16,6 +16,8 @@ from ctlha_trio.pair import (
     _force as force,
     _handover as handover,
     _membership as membership,
+    _permits as permits,
+    _reads as reads,
     _service as service,
     _sessions as sessions,
     actions as act,
@@ -24,7 +26,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._operation import Outcome
-from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._phase import ACCEPTING, Phase
 from ctlha_trio.pair._record import NodeId
 from ctlha_trio.pair._state import PairState, Stage
 from ctlha_trio.pair._step import Step
@@ -51,6 +53,7 @@ def boot(
     step = Step(state)
     step.read_record()
     step.set_timer(ev.Timer.RECORD_POLL, RECORD_POLL_S)
+    permits.expect_earlier_grants(step)
     return step.state, tuple(step.actions)
 
 
@@ -155,6 +158,8 @@ def _timer(step: Step, timer: ev.Timer) -> None:
                 membership.claim(step, "the peer did not come")
         case ev.Timer.HANDOVER_LIMIT:
             handover.late(step)
+        case ev.Timer.PERMIT_OUT:
+            permits.ran_out(step)
         case _:
             assert_never(timer)
 
@@ -178,26 +183,20 @@ def _received(step: Step, message: msg.Message) -> None:
                 step.read_record()
         case msg.Resumed():
             sessions.resumed(step, message)
-        case msg.MirrorWrite() | msg.Probe():
-            _from_primary(step, message)
+        case msg.MirrorWrite() if state.phase in ACCEPTING:
+            service.mirror_write(step, message)
         case msg.Applied():
             service.applied(step, message)
-        case msg.ProbeReply():
-            service.probe_reply(step, message)
+        case msg.PermitRequest():
+            permits.asked(step, message)
+        case msg.SettledAsked():
+            reads.settled_asked(step, message)
+            service.advance(step)
+        case msg.Settled():
+            reads.settled(step, message)
+            service.advance(step)
         case _:
             _of_change(step, message)
-
-
-def _from_primary(step: Step, message: msg.MirrorWrite | msg.Probe) -> None:
-    """What only a node that follows, or is being resynced, executes."""
-    phase = step.state.phase
-    match message:
-        case msg.Probe() if phase is Phase.FOLLOWING:
-            step.send(msg.ProbeReply(message.epoch, message.number))
-        case msg.MirrorWrite() if phase in {Phase.FOLLOWING, Phase.RESYNCING}:
-            service.mirror_write(step, message)
-        case _:
-            step.send(msg.Refused(step.state.epoch, message.epoch))
 
 
 def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one line for each kind of message)

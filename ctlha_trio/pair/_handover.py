@@ -2,6 +2,7 @@
 
 from ctlha_trio.pair import (
     _membership as membership,
+    _reads as reads,
     _service as service,
     actions as act,
     events as ev,
@@ -37,7 +38,7 @@ def drained(step: Step) -> None:
     state = step.state
     if state.phase is not Phase.HANDING_OVER or state.stage is not Stage.DRAINING:
         return
-    if not any(f.sequence for f in state.flights):
+    if not any(f.started for f in state.flights):
         step.change(stage=Stage.ASKING)
         step.send(msg.HandoverPrepare(state.epoch, state.handover_attempt))
 
@@ -128,6 +129,7 @@ def done(step: Step, message: msg.HandoverDone) -> None:
     if state.phase is not Phase.FOLLOWING or record is None or message.epoch != record.epoch + 1:
         return
     record = record.succeed(primary=state.me, members=state.both, proposal=message.proposal)
+    reads.restart(step)
     step.change(record=record, revision=message.revision, stage=Stage.RECORDING, base_epoch=record.epoch)
     step.persist(Copy.MEMBER)
 

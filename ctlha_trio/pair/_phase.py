@@ -60,6 +60,8 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.LEFT: frozenset(),
 }
 
+MEMBERS = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER})
+"""One of two members in a live session with the other."""
 SERVING = frozenset({Phase.MIRRORING, Phase.ALONE})
 """Operations start and are answered."""
 HOLDING = frozenset({Phase.SECURING, Phase.ADMITTING, Phase.HANDING_OVER})

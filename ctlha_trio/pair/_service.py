@@ -2,20 +2,21 @@
 
 import attrs
 
-from ctlha_trio.pair import actions as act, events as ev, messages as msg
+from ctlha_trio.pair import _reads as reads, actions as act, events as ev, messages as msg
 from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._state import Flight, Mirrored, PairState
 from ctlha_trio.pair._step import Step
 
-_ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER}
-"""Operations that were started are completed and answered."""
+_ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER, Phase.FOLLOWING}
+"""Operations that were started are completed and answered. A secondary starts only reads."""
 
 
-def accepts(state: PairState) -> bool:
+def accepts(state: PairState, kind: OperationKind) -> bool:
     """Whether an operation that comes now is taken, to be executed now or as soon as this node serves again."""
     return (
         state.phase in SERVING
+        or (state.phase is Phase.FOLLOWING and kind is OperationKind.READ)
         or state.phase in HOLDING
         or (state.phase in {Phase.SUSPENDED, Phase.CLAIMING} and state.primary)
     )
@@ -23,7 +24,7 @@ def accepts(state: PairState) -> bool:
 
 def submitted(step: Step, event: ev.Submitted) -> None:
     """A client's operation arrived."""
-    if not accepts(step.state):
+    if not accepts(step.state, event.operation.kind):
         step.do(act.Answer(event.ticket, Outcome.NOT_PRIMARY))
         return
     step.change(flights=(*step.state.flights, Flight(event.ticket, event.operation)))
@@ -32,11 +33,12 @@ def submitted(step: Step, event: ev.Submitted) -> None:
 
 def advance(step: Step) -> None:
     """Start every operation that may start now and end every one that may end."""
+    if step.state.phase is Phase.FOLLOWING:
+        reads.start_following(step)
     if step.state.phase in SERVING:
-        ask_probe(step)
         earlier: list[Operation] = []
         for flight in step.state.flights:
-            if not flight.sequence and not any(flight.operation.conflicts(other) for other in earlier):
+            if not flight.started and not any(flight.operation.conflicts(other) for other in earlier):
                 _start(step, flight)
             earlier.append(flight.operation)
     if step.state.phase in _ENDING:
@@ -44,31 +46,14 @@ def advance(step: Step) -> None:
         if ended is not None:
             _finish(step, ended)
             advance(step)
-
-
-def ask_probe(step: Step) -> None:
-    """A read of one of two members waits for a probe that was sent after the read came."""
-    state = step.state
-    if state.phase is not Phase.MIRRORING or state.probe_back < state.probe_sent:
-        return
-    waiting = [f for f in state.flights if _unprobed_read(f)]
-    if not waiting:
-        return
-    number = state.probe_sent + 1
-    flights = tuple(attrs.evolve(f, probe=number) if _unprobed_read(f) else f for f in state.flights)
-    step.change(probe_sent=number, flights=flights)
-    step.send(msg.Probe(state.epoch, number))
-
-
-def _unprobed_read(flight: Flight) -> bool:
-    return flight.operation.kind is OperationKind.READ and not flight.sequence and not flight.probe
+    reads.tell_settled(step)
 
 
 def _start(step: Step, flight: Flight) -> None:
     state = step.state
     operation = flight.operation
-    probed = flight.probe and flight.probe <= state.probe_back
-    if operation.kind is OperationKind.READ and state.phase is Phase.MIRRORING and not probed:
+    if operation.kind is OperationKind.READ:
+        reads.start(step, flight)
         return
     sequence = state.next_sequence
     mirrored = operation.kind is OperationKind.WRITE and _wanted_there(step, operation)
@@ -87,8 +72,6 @@ def _start(step: Step, flight: Flight) -> None:
             if mirrored:
                 push(step, started)
             step.do(act.StoreWrite(sequence, flight.ticket, operation))
-        case OperationKind.READ:
-            step.do(act.FetchRead(sequence, flight.ticket, operation))
         case OperationKind.COPY:
             step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size))
         case OperationKind.FLUSH:
@@ -130,7 +113,7 @@ def by_sequence(step: Step, sequence: int) -> Flight | None:
 
 
 def _complete(step: Step, flight: Flight) -> bool:
-    if not flight.sequence or not flight.here:
+    if not flight.started or not flight.here:
         return False
     # While a resync runs this node is the only member: its client need not wait for the target, the range does.
     sole = step.state.phase in {Phase.ALONE, Phase.ADMITTING}
@@ -160,8 +143,8 @@ def stored(step: Step, event: ev.Stored) -> None:
 
 
 def fetched(step: Step, event: ev.Fetched) -> None:
-    """The data of a read is there. A read begun before the session was lost has another sequence by now."""
-    flight = by_sequence(step, event.sequence)
+    """The data of a read is there. A read that began anew since has another number by now."""
+    flight = next((f for f in step.state.flights if f.fetch == event.fetch), None)
     if flight is not None:
         replace(step, flight, attrs.evolve(flight, here=True))
         advance(step)
@@ -175,12 +158,6 @@ def applied(step: Step, message: msg.Applied) -> None:
         advance(step)
 
 
-def probe_reply(step: Step, message: msg.ProbeReply) -> None:
-    """The peer still followed after the reads had come."""
-    step.change(probe_back=message.number)
-    advance(step)
-
-
 def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
     """The primary's write, its data placed.
 
@@ -190,28 +167,22 @@ def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
     state = step.state
     if message.previous != state.last_sequence:
         return
+    where = message.offset, message.size
     unsettled = tuple(each for each in state.unsettled if each.sequence >= message.settled)
     step.change(
         last_sequence=message.sequence,
         storing=state.storing | {message.sequence},
-        unsettled=(*unsettled, Mirrored(message.sequence, (message.offset, message.size))),
+        unsettled=(*unsettled, Mirrored(message.sequence, where)),
     )
+    reads.overwritten(step, where)
     step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
-
-
-def forget_probes(step: Step) -> None:
-    """The peer that was asked does not answer any more: reads must prove themselves anew."""
-    flights = tuple(
-        attrs.evolve(f, sequence=0, here=False, there=False, probe=0) if f.operation.kind is OperationKind.READ else f
-        for f in step.state.flights
-    )
-    step.change(flights=flights, probe_back=step.state.probe_sent)
+    advance(step)
 
 
 def want_nothing_there(step: Step) -> None:
     """There is no other copy to wait for any more."""
     flights = tuple(
-        attrs.evolve(f, there=True) if f.sequence else f
+        attrs.evolve(f, there=True) if f.started else f
         for f in step.state.flights
         if f.operation.kind is not OperationKind.COPY
     )
@@ -250,4 +221,4 @@ def drop_flights(step: Step, started: Outcome) -> None:
         if flight.ticket and not flight.answered:
             changed = flight.sequence and flight.operation.kind is OperationKind.WRITE
             step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
-    step.change(flights=(), unsettled=(), storing=state.storing | running, resync=None, probe_back=state.probe_sent)
+    step.change(flights=(), unsettled=(), storing=state.storing | running, resync=None, settled_asked=0)

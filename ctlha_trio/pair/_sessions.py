@@ -28,9 +28,7 @@ def session_up(step: Step, event: ev.SessionUp) -> None:
 
 def session_lost(step: Step, event: ev.SessionLost) -> None:
     """The session is over."""
-    step.change(session=0, standing=None)
-    if step.state.phase is Phase.HANDING_OVER:
-        service.forget_probes(step)
+    step.change(session=0, standing=None, settled_wanted=0)
     match step.state.phase:
         case Phase.MIRRORING | Phase.FOLLOWING:
             membership.suspend(step, event.loss, f"session lost: {event.loss.value}")
@@ -136,6 +134,7 @@ def resume(step: Step) -> None:
         step.cancel_timer(ev.Timer.CLAIM)
         step.send(msg.Resumed(state.epoch, state.last_sequence))
         step.move(Phase.FOLLOWING, "resumed after a flap")
+        service.advance(step)
 
 
 def resumed(step: Step, message: msg.Resumed) -> None:

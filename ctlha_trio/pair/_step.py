@@ -41,8 +41,10 @@ class Changes(TypedDict, total=False):
     last_sequence: int
     unsettled: tuple[Mirrored, ...]
     storing: frozenset[int]
-    probe_sent: int
-    probe_back: int
+    fetches: int
+    granted: bool
+    settled_wanted: int
+    settled_asked: int
     resync: Resync | None
     told_ranges: tuple[Range, ...]
     base_epoch: int

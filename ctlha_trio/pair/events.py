@@ -20,6 +20,9 @@ class Timer(Enum):
     ARBITER_RETRY = "arbiter-retry"
     RECORD_POLL = "record-poll"
     HANDOVER_LIMIT = "handover-limit"
+    PERMIT_OUT = "permit-out"
+    """Since the latest permit was granted. Counted on a clock that does not run ahead of the peer's by more than
+    ``CLOCKS_DIFFER``, whatever happens to other clocks."""
 
 
 class Loss(Enum):
@@ -98,9 +101,9 @@ class Stored:
 
 @attrs.frozen
 class Fetched:
-    """The data of a read was read from this node's disk."""
+    """The data of a read was read from this node's disk, while it held the permit that the read needed."""
 
-    sequence: int
+    fetch: int
 
 
 @attrs.frozen

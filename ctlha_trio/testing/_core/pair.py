@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 import attrs
 
-from ctlha_trio.ha import judge
+from ctlha_trio.ha import HeldPermit, judge
 from ctlha_trio.pair import (
     Copy,
     Metadata,
@@ -18,6 +18,7 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
+    accepts,
     actions as act,
     boot,
     events as ev,
@@ -50,6 +51,10 @@ CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
+SEEN_CHANCE: Final = 0.5
+"""That a read finds what was there when it was called, rather than when it is answered."""
+BOOTTIME_RATES: Final = (0.9, 1.1)
+"""Of the clocks by which permits are counted, at the outermost: a little less apart than the protocol allows."""
 GOOD_REASONS_TO_END: Final = frozenset({"store-failed", "asked"})
 
 
@@ -71,6 +76,8 @@ class SimulatedPair:
     faults_done: set[str] = attrs.Factory(set)
     excuses: frozenset[str] = frozenset()
     """Reasons to end that the surroundings give every node."""
+    _rates: dict[str, float] = attrs.field(init=False)
+    """Seconds that a node counts in one, for permits."""
     _moves: set[tuple[Phase, Phase]] = attrs.field(factory=set, init=False)
     _reasons: set[str] = attrs.field(factory=set, init=False)
 
@@ -84,6 +91,7 @@ class SimulatedPair:
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
         self.clients = SimulatedClients(self.random)
+        self._rates = {name: self.random.uniform(*BOOTTIME_RATES) for name in NODES}
         self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
         self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
 
@@ -115,6 +123,7 @@ class SimulatedPair:
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = set(self.excuses)
         node.failing = False
+        node.permit = HeldPermit(lambda: self.clock.now_s * self._rates[node.name])
         node.state, first = boot(
             me=node.name,
             peer=node.peer,
@@ -176,8 +185,14 @@ class SimulatedPair:
         """What came over the link."""
         parcel = node.link.receive()
         match parcel.event:
+            case ev.SessionUp():
+                node.permit.void()
             case ev.SessionLost():
                 node.held.clear()
+                node.permit.void()
+            case ev.Received(message=msg.Permit() as permit):
+                self._take_permit(node, permit)
+                return
             case ev.Received(message=msg.Compared(equal=True, sequence=sequence)):
                 node.held.pop(sequence, None)
             case _:
@@ -194,13 +209,29 @@ class SimulatedPair:
             self.feed(node, oldest.answer)
 
     def fire_timer(self, node: SimulatedNode, timer: ev.Timer) -> None:
-        """A timer ran out on the node's clock."""
+        """A timer ran out on the node's clock. Of permits it is right: they are over when the timer has run out."""
         del node.timers[timer]
+        if timer is ev.Timer.PERMIT_OUT:
+            self.clock.now_s = max(self.clock.now_s, node.permit_out_s)
         self.feed(node, ev.TimerFired(timer))
 
     def submit(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> None:
-        """A client asks the node."""
-        self.feed(node, self.clients.ask(node, kinds))
+        """A client asks the node, if there is a choice for something that it does."""
+        assert node.state is not None
+        taken = tuple(kind for kind in kinds if accepts(node.state, kind))
+        self.feed(node, self.clients.ask(node, taken or kinds))
+
+    def ask_for_permit(self, node: SimulatedNode) -> None:
+        """A node that has reads, or is about to, asks the other one for a permit."""
+        assert node.state is not None
+        self.link.send(node.link, node.permit.request(node.state.epoch))
+
+    def _take_permit(self, node: SimulatedNode, permit: msg.Permit) -> None:
+        node.permit.take(permit)
+        self.note(node.name, f"holds permit {permit.number} of epoch {permit.epoch}")
+        reads, node.reads = node.reads, []
+        for each in reads:
+            self._fetch(node, each)
 
     def end_disk_call(self, node: SimulatedNode) -> None:
         """Some call at the disk ends."""
@@ -221,8 +252,8 @@ class SimulatedPair:
             case act.StoreWrite() | act.StoreMirrored() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
-                self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
-                self.feed(node, ev.Fetched(call.sequence))
+                current = node.blocks[call.operation.offset // BLOCK_BYTES]
+                self._fetched(node, call, ended.seen if self.random.random() < SEEN_CHANCE else current)
             case act.SendCompare() as call:
                 self._compare_there(node, call, ended)
             case act.CompareRange() as call:
@@ -277,11 +308,12 @@ class SimulatedPair:
                 | act.MarkDirty()
                 | act.FindDirty()
                 | act.StopTracking()
-                | act.FetchRead()
                 | act.SendCompare()
                 | act.CompareRange()
             ):
                 node.begin_disk_call(action)
+            case act.FetchRead():
+                self._fetch(node, action)
             case act.ClearDirty():
                 node.marks.clear(blocks_of(action.offset, action.size))
             case act.SendReady():
@@ -290,6 +322,8 @@ class SimulatedPair:
                 node.calls.append(ArbiterCall(action))
             case act.SetTimer():
                 node.timers[action.timer] = action.delay_s
+                if action.timer is ev.Timer.PERMIT_OUT:
+                    node.permit_out_s = self.clock.now_s + action.delay_s / self._rates[node.name]
             case act.CancelTimer():
                 node.timers.pop(action.timer, None)
             case act.Goodbye():
@@ -303,6 +337,26 @@ class SimulatedPair:
                 raise AssertionError("an answer before any event")
             case _:
                 assert_never(action)
+
+    def _fetch(self, node: SimulatedNode, call: act.FetchRead) -> None:
+        """Read, if it needs no permit or there is one."""
+        if not call.epoch or node.permit.is_live(call.epoch):
+            node.begin_disk_call(call)
+        elif node.wants(call):
+            if not node.reads:
+                self.ask_for_permit(node)
+            node.reads.append(call)
+
+    def _fetched(self, node: SimulatedNode, call: act.FetchRead, value: int) -> None:
+        if not node.wants(call):
+            return
+        if call.epoch and not node.permit.is_live(call.epoch):
+            self._fetch(node, call)
+            return
+        if call.epoch:
+            self.invariants.read(node)
+        self.clients.values[call.ticket] = value
+        self.feed(node, ev.Fetched(call.fetch))
 
     def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
         match action:

@@ -14,7 +14,8 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Phase, accepts, events as ev
+from ctlha_trio.ha import RENEW_S
+from ctlha_trio.pair import MEMBERS, OperationKind, Phase, accepts, events as ev
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.log import EventHistory, EventLine
@@ -61,6 +62,7 @@ class _Seat:
     end_disk_call: Do
     go_on_with_arbiter_call: Do
     submit: Do
+    ask_for_permit: Do
     unclog: Do
     suspect: Do
     fire: dict[ev.Timer, Do]
@@ -241,7 +243,13 @@ class CoreWorld:
                 busy = True
                 self._may(rate, do)
         if pace.clients and len(state.flights) < FLIGHTS_MAX:
-            self._may(pace.clients if accepts(state) else pace.clients * SELDOM, seat.submit)
+            served = any(accepts(state, kind) for kind in pace.kinds)
+            self._may(pace.clients if served else pace.clients * SELDOM, seat.submit)
+        if state.phase in MEMBERS and link.session:
+            if node.reads:
+                self._may(1 / RENEW_S, seat.ask_for_permit)
+            elif pace.clients and OperationKind.READ in pace.kinds:
+                polls.append((1 / RENEW_S, seat.ask_for_permit))
         return busy
 
     def _look_at_surroundings(self) -> None:
@@ -276,6 +284,7 @@ class CoreWorld:
             end_disk_call=partial(pair.end_disk_call, node),
             go_on_with_arbiter_call=partial(pair.go_on_with_arbiter_call, node),
             submit=partial(pair.submit, node, pace.kinds),
+            ask_for_permit=partial(pair.ask_for_permit, node),
             unclog=partial(self._unclog, node),
             suspect=partial(pair.link.suspect, node.link),
             fire={timer: partial(pair.fire_timer, node, timer) for timer in ev.Timer},

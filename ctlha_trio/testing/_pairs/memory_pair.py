@@ -17,6 +17,7 @@ from ctlha_trio.store import choose_slot, image, volume_in
 from ctlha_trio.testing._pairs.pair_faults import NAMES, PairFaults, named, other
 from ctlha_trio.testing._pairs.plain_nursery import plain
 from ctlha_trio.testing._pairs.slow_disk import SlowDisk
+from ctlha_trio.testing._pairs.virtual_clock import VirtualClock
 from ctlha_trio.testing._power.disk import PowerCut, PowerDisk
 from ctlha_trio.testing._power.medium import Loss
 from ctlha_trio.testing._power.powered_arbiter import PoweredArbiter
@@ -151,7 +152,7 @@ class MemoryPair(PairFaults):
     def seams(self, name: str) -> Seams:
         """What that node is given, with the disk that it has now."""
         return Seams(
-            clock=TrioClock(),
+            clock=VirtualClock(),
             entropy=self.random.randbytes,
             disk=SlowDisk(self.disks[name], lambda: self.disk_call_s.get(name, 0.0)),
             transport=self.transport(name),
