@@ -4,12 +4,14 @@ A mutant that is found only with more than these bounds shows that the world has
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
 
 from ctlha_trio.pair import (
     Outcome,
+    PairState,
     Phase,
     SwapOutcome,
     _admission as admission,
@@ -17,6 +19,8 @@ from ctlha_trio.pair import (
     _core as core,
     _handover as handover,
     _membership as membership,
+    _permits as permits,
+    _reads as reads,
     _service as service,
     _sessions as sessions,
     actions as act,
@@ -26,8 +30,9 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._state import Flight, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing import Bound, explore
+from ctlha_trio.testing._explore import node as explored_node
 
-STATES_MAX = 60_000
+STATES_MAX = 100_000
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
@@ -122,12 +127,54 @@ def answers_a_mirrored_write_before_it_is_stored(patch: Patch) -> None:
 
 
 @mutant(writes=1, reads=1, cuts=1)
-def reads_without_a_probe(patch: Patch) -> None:
-    def ask_probe(step: Step) -> None:
-        flights = tuple(attrs.evolve(f, probe=1) if service._unprobed_read(f) else f for f in step.state.flights)
-        step.change(flights=flights, probe_back=1)
+def reads_without_a_permit(patch: Patch) -> None:
+    patch.setattr(permits, "permit_epoch", lambda _: 0)
 
-    patch.setattr(service, "ask_probe", ask_probe)
+
+@mutant(reads=1, cuts=1)
+def serves_alone_while_a_permit_is_out(patch: Patch) -> None:
+    plain = membership.secured
+
+    def secured(step: Step) -> None:
+        granted = step.state.granted
+        step.change(granted=False)
+        plain(step)
+        step.change(granted=granted)
+
+    patch.setattr(membership, "secured", secured)
+
+
+@mutant(reads=1, crashes=1)
+def forgets_at_its_start_what_it_granted(patch: Patch) -> None:
+    plain = core.boot
+
+    def boot(**disk: Any) -> tuple[PairState, tuple[act.Action, ...]]:
+        state, first = plain(**disk)
+        return attrs.evolve(state, granted=False), first
+
+    patch.setattr(explored_node, "boot", boot)
+
+
+@mutant(reads=1, cuts=1)
+def grants_a_permit_that_it_forgets(patch: Patch) -> None:
+    plain = permits.asked
+
+    def asked(step: Step, message: msg.PermitRequest) -> None:
+        granted = step.state.granted
+        plain(step, message)
+        step.change(granted=granted)
+
+    patch.setattr(permits, "asked", asked)
+
+
+@mutant(writes=1, reads=2)
+def shows_at_the_secondary_what_is_not_settled(patch: Patch) -> None:
+    patch.setattr(reads, "_awaited", lambda *_: 0)
+
+
+@mutant(writes=1, reads=1)
+def reads_at_the_secondary_what_is_overwritten(patch: Patch) -> None:
+    patch.setattr(reads, "overwritten", lambda *_: None)
 
 
 @mutant(writes=1, cuts=1)

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from ctlha_trio.ha import RENEW_S
-from ctlha_trio.pair import MEMBERS, OperationKind, Phase, accepts, events as ev
+from ctlha_trio.pair import MEMBERS, OperationKind, PairState, Phase, accepts, events as ev
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.log import EventHistory, EventLine
@@ -242,15 +242,19 @@ class CoreWorld:
             else:
                 busy = True
                 self._may(rate, do)
+        self._look_at_clients(seat, state, polls)
+        return busy
+
+    def _look_at_clients(self, seat: "_Seat", state: PairState, polls: list[tuple[float, Do]]) -> None:
+        node, pace = seat.node, seat.pace
         if pace.clients and len(state.flights) < FLIGHTS_MAX:
             served = any(accepts(state, kind) for kind in pace.kinds)
             self._may(pace.clients if served else pace.clients * SELDOM, seat.submit)
-        if state.phase in MEMBERS and link.session:
+        if state.phase in MEMBERS and node.link.session:
             if node.reads:
                 self._may(1 / RENEW_S, seat.ask_for_permit)
             elif pace.clients and OperationKind.READ in pace.kinds:
                 polls.append((1 / RENEW_S, seat.ask_for_permit))
-        return busy
 
     def _look_at_surroundings(self) -> None:
         link, arbiter, relief = self.pair.link, self.pair.arbiter, self.pace.relief

@@ -4,21 +4,25 @@ A mutant lives here only and patches functions of the pair's modules. One that s
 world has become too weak, in its faults or in what it demands.
 
 Some rules have no mutant, for other rules do their work in all but the rarest runs, or in all. Messages of another
-epoch cannot come in a session whose operations were drained at each change of the epoch. A probe cannot reach a
-secondary that took over: it has lost the session first. An unknown swap taken as lost makes a node wait and claim on
-the same revision, where only one of the two swaps can win. A push out of the order of the sequences shows after two
-flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
-after. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
-the order to mark everything and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these rules.
+epoch cannot come in a session whose operations were drained at each change of the epoch. A permit of another session
+or epoch is as good as one of this: who promised it keeps it by the clock. Nor does a look at the permit before the read
+do what the one after it does not. An unknown swap taken as lost makes a node wait and claim on the same revision, where
+only one of the two swaps can win. A push out of the order of the sequences shows after two flaps in a row. A comparison
+that a source asked for before it restarted must bear the number of one that it asks for after. Marks from before the
+last admission outlive it by an instant, in which a node must crash; so must one between the order to mark everything
+and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these rules.
 """
 
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import attrs
 import pytest
 
+from ctlha_trio.ha import HeldPermit
 from ctlha_trio.pair import (
+    PERMIT_S,
     Copy,
     Operation,
     OperationKind,
@@ -34,7 +38,9 @@ from ctlha_trio.pair import (
     _force as force,
     _handover as handover,
     _membership as membership,
+    _permits as permits,
     _phase as phases,
+    _reads as reads,
     _service as service,
     _sessions as sessions,
     actions as act,
@@ -43,6 +49,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._state import Flight, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core import pair as simulated_pair
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core.world import CoreWorld
@@ -172,12 +179,72 @@ def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
 
 
 @mutant("silence", clocks=LATE + EARLY)
-def reads_without_a_probe(patch: Patch) -> None:
-    def ask_probe(step: Step) -> None:
-        flights = tuple(attrs.evolve(f, probe=1) if service._unprobed_read(f) else f for f in step.state.flights)
-        step.change(flights=flights, probe_back=1)
+def reads_without_a_permit(patch: Patch) -> None:
+    patch.setattr(permits, "permit_epoch", lambda _: 0)
 
-    patch.setattr(service, "ask_probe", ask_probe)
+
+@mutant("cut", clocks=EARLY)
+def serves_alone_while_a_permit_is_out(patch: Patch) -> None:
+    plain = membership.secured
+
+    def secured(step: Step) -> None:
+        granted = step.state.granted
+        step.change(granted=False)
+        plain(step)
+        step.change(granted=granted)
+
+    patch.setattr(membership, "secured", secured)
+
+
+@mutant("silence", clocks=LATE + EARLY)
+def counts_a_permit_from_its_arrival(patch: Patch) -> None:
+    plain = HeldPermit.take
+
+    def take(held: HeldPermit, permit: msg.Permit) -> None:
+        if permit.number in held._sent_s:
+            held._sent_s[permit.number] = held._boottime()
+        plain(held, permit)
+
+    patch.setattr(HeldPermit, "take", take)
+
+
+@mutant("silence", "cut", clocks=LATE + EARLY)
+def waits_for_permits_by_a_clock_that_is_never_wrong(patch: Patch) -> None:
+    patch.setattr(permits, "PERMIT_OUT_S", PERMIT_S)
+
+
+@mutant("cut", "silence", clocks=LATE + EARLY)
+def grants_a_permit_while_it_does_not_follow(patch: Patch) -> None:
+    patch.setattr(permits, "MEMBERS", frozenset(Phase))
+
+
+@mutant("crash", "silence", "cut", clocks=LATE + EARLY)
+def forgets_at_its_start_what_it_granted(patch: Patch) -> None:
+    plain = core.boot
+
+    def boot(**disk: Any) -> tuple[PairState, tuple[act.Action, ...]]:
+        state, first = plain(**disk)
+        return attrs.evolve(state, granted=False), first
+
+    patch.setattr(simulated_pair, "boot", boot)
+
+
+@mutant("cut", "crash")
+def shows_at_the_secondary_what_is_not_settled(patch: Patch) -> None:
+    patch.setattr(reads, "_awaited", lambda *_: 0)
+
+
+@mutant("cut", "crash")
+def reads_at_the_secondary_what_is_overwritten(patch: Patch) -> None:
+    patch.setattr(reads, "overwritten", lambda *_: None)
+
+
+@mutant("cut", "crash")
+def takes_any_word_for_the_one_that_all_is_settled(patch: Patch) -> None:
+    def settled_asked(step: Step, message: msg.SettledAsked) -> None:
+        step.send(msg.Settled(step.state.epoch, message.sequence))
+
+    patch.setattr(reads, "settled_asked", settled_asked)
 
 
 @mutant()
@@ -652,21 +719,6 @@ def serves_by_its_own_disk_while_the_arbiter_is_silent(patch: Patch) -> None:
     booting = phases.TRANSITIONS[Phase.BOOTING]
     patch.setitem(phases.TRANSITIONS, Phase.BOOTING, booting | {Phase.SECURING})
     patch.setattr(arbitration, "read_failed", read_failed)
-
-
-@mutant("silence", clocks=LATE + EARLY)
-def reads_under_a_probe_from_before_the_read(patch: Patch) -> None:
-    plain = service.ask_probe
-
-    def ask_probe(step: Step) -> None:
-        known = step.state.probe_back
-        flights = step.state.flights
-        if known:
-            flights = tuple(attrs.evolve(f, probe=known) if service._unprobed_read(f) else f for f in flights)
-        step.change(flights=flights)
-        plain(step)
-
-    patch.setattr(service, "ask_probe", ask_probe)
 
 
 @mutant("cut", "crash")
