@@ -112,7 +112,7 @@ def peer_lost(step: Step, loss: ev.Loss | None) -> None:
 def prepare(step: Step, message: msg.HandoverPrepare) -> None:
     """Everything sent is written; flush and persist."""
     if step.state.phase is Phase.FOLLOWING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt, unsettled=())
+        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt)
         step.persist(Copy.MEMBER)
 
 
@@ -130,6 +130,8 @@ def done(step: Step, message: msg.HandoverDone) -> None:
         return
     record = record.succeed(primary=state.me, members=state.both, proposal=message.proposal)
     reads.restart(step)
+    # The old primary had drained before its swap; what it asks for before may be an attempt that it has given up.
+    step.change(unsettled=())
     step.change(record=record, revision=message.revision, stage=Stage.RECORDING, base_epoch=record.epoch)
     step.persist(Copy.MEMBER)
 

@@ -156,15 +156,22 @@ def forgets_at_its_start_what_it_granted(patch: Patch) -> None:
 
 
 @mutant(reads=1, cuts=1)
-def grants_a_permit_that_it_forgets(patch: Patch) -> None:
-    plain = permits.asked
-
+def grants_a_permit_to_a_node_that_it_does_not_follow(patch: Patch) -> None:
     def asked(step: Step, message: msg.PermitRequest) -> None:
-        granted = step.state.granted
-        plain(step, message)
-        step.change(granted=granted)
+        step.send(msg.Permit(message.epoch, message.number))
 
     patch.setattr(permits, "asked", asked)
+
+
+@mutant(writes=1, reads=1, handovers=1)
+def takes_all_for_settled_when_a_handover_is_prepared(patch: Patch) -> None:
+    plain = handover.prepare
+
+    def prepare(step: Step, message: msg.HandoverPrepare) -> None:
+        plain(step, message)
+        step.change(unsettled=())
+
+    patch.setattr(handover, "prepare", prepare)
 
 
 @mutant(writes=1, reads=2)

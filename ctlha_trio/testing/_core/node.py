@@ -1,5 +1,6 @@
 """One node of a simulated pair: its durable blocks, the calls under way at its disk and the arbiter, its timers."""
 
+import math
 from collections import deque
 from collections.abc import Collection
 from random import Random
@@ -91,8 +92,10 @@ class SimulatedNode:
     """Of the process that runs."""
     reads: list[act.FetchRead] = attrs.Factory(list)
     """That wait for a permit."""
+    asked_s: float = -math.inf
+    """When it last asked for one, on the clock of the world, as the next."""
     permit_out_s: float = 0.0
-    """When all that it has granted is over, on the clock of the world."""
+    """When all that it has granted is over."""
     paused: bool = False
     """The process stands still; what it has asked of others goes on."""
     kept_down: bool = False

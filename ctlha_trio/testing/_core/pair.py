@@ -4,13 +4,14 @@ The cores are those that run in production. Nothing here is left to chance but w
 happens when, is ``_core.world``'s affair.
 """
 
+import math
 from collections import Counter
 from random import Random
 from typing import Final, assert_never
 
 import attrs
 
-from ctlha_trio.ha import HeldPermit, judge
+from ctlha_trio.ha import RENEW_S, HeldPermit, judge
 from ctlha_trio.pair import (
     Copy,
     Metadata,
@@ -53,8 +54,8 @@ MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
 SEEN_CHANCE: Final = 0.5
 """That a read finds what was there when it was called, rather than when it is answered."""
-BOOTTIME_RATES: Final = (0.9, 1.1)
-"""Of the clocks by which permits are counted, at the outermost: a little less apart than the protocol allows."""
+BOOTTIME_RATES: Final = (0.9, 1.0, 1.12)
+"""Of the clocks by which permits are counted: not quite so far apart as the protocol allows."""
 GOOD_REASONS_TO_END: Final = frozenset({"store-failed", "asked"})
 
 
@@ -91,7 +92,7 @@ class SimulatedPair:
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
         self.clients = SimulatedClients(self.random)
-        self._rates = {name: self.random.uniform(*BOOTTIME_RATES) for name in NODES}
+        self._rates = {name: self.random.choice(BOOTTIME_RATES) for name in NODES}
         self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
         self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
 
@@ -187,6 +188,7 @@ class SimulatedPair:
         match parcel.event:
             case ev.SessionUp():
                 node.permit.void()
+                node.asked_s = -math.inf
             case ev.SessionLost():
                 node.held.clear()
                 node.permit.void()
@@ -222,8 +224,11 @@ class SimulatedPair:
         self.feed(node, self.clients.ask(node, taken or kinds))
 
     def ask_for_permit(self, node: SimulatedNode) -> None:
-        """A node that has reads, or is about to, asks the other one for a permit."""
+        """A node that has reads, or is about to, asks the other one for a permit, unless it has just done so."""
         assert node.state is not None
+        if self.clock.now_s < node.asked_s + RENEW_S:
+            return
+        node.asked_s = self.clock.now_s
         self.link.send(node.link, node.permit.request(node.state.epoch))
 
     def _take_permit(self, node: SimulatedNode, permit: msg.Permit) -> None:
@@ -343,8 +348,7 @@ class SimulatedPair:
         if not call.epoch or node.permit.is_live(call.epoch):
             node.begin_disk_call(call)
         elif node.wants(call):
-            if not node.reads:
-                self.ask_for_permit(node)
+            self.ask_for_permit(node)
             node.reads.append(call)
 
     def _fetched(self, node: SimulatedNode, call: act.FetchRead, value: int) -> None:

@@ -46,7 +46,7 @@ SHORTEST_S: Final = 0.001
 """Of a timer."""
 
 Do = Callable[[], None]
-_POLL, _RETRY = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY
+_POLL, _RETRY, _PERMITS = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY, ev.Timer.PERMIT_OUT
 
 
 @attrs.frozen(eq=False)
@@ -236,7 +236,9 @@ class CoreWorld:
         busy = bool(link.inbox or node.disk or node.calls or state.flights)
         known = pair.arbiter.known_to(state)
         for timer, delay_s in node.timers.items():
-            rate, do = pace.clock / max(delay_s, SHORTEST_S), seat.fire[timer]
+            # Permits have a clock of their own, which is nearly right.
+            clock = 1.0 if timer is _PERMITS else pace.clock
+            rate, do = clock / max(delay_s, SHORTEST_S), seat.fire[timer]
             if known and (timer is _POLL or (timer is _RETRY and not pair.arbiter.up)):
                 polls.append((rate * SELDOM, do))
             else:

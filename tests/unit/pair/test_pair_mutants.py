@@ -15,7 +15,6 @@ and its end. ``test_pair_core`` and ``test_pair_resync`` hold the core to these 
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
 
 import attrs
 import pytest
@@ -49,7 +48,6 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._state import Flight, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
-from ctlha_trio.testing._core import pair as simulated_pair
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core.world import CoreWorld
@@ -170,7 +168,7 @@ def takes_an_unknown_swap_as_won(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.WON)
 
 
-@mutant("cut", "fail_arbiter", "apply_late")
+@mutant("cut", "slow_arbiter", "fail_arbiter", "apply_late")
 def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
     answered_as(patch, SwapOutcome.REFUSED)
 
@@ -183,7 +181,7 @@ def reads_without_a_permit(patch: Patch) -> None:
     patch.setattr(permits, "permit_epoch", lambda _: 0)
 
 
-@mutant("cut", clocks=EARLY)
+@mutant("silence", "cut", clocks=LATE + EARLY)
 def serves_alone_while_a_permit_is_out(patch: Patch) -> None:
     plain = membership.secured
 
@@ -196,47 +194,17 @@ def serves_alone_while_a_permit_is_out(patch: Patch) -> None:
     patch.setattr(membership, "secured", secured)
 
 
-@mutant("silence", clocks=LATE + EARLY)
+@mutant("cut", clocks=EARLY)
 def counts_a_permit_from_its_arrival(patch: Patch) -> None:
-    plain = HeldPermit.take
-
     def take(held: HeldPermit, permit: msg.Permit) -> None:
-        if permit.number in held._sent_s:
-            held._sent_s[permit.number] = held._boottime()
-        plain(held, permit)
+        held._epoch, held._until_s = permit.epoch, held._boottime() + PERMIT_S
 
     patch.setattr(HeldPermit, "take", take)
-
-
-@mutant("silence", "cut", clocks=LATE + EARLY)
-def waits_for_permits_by_a_clock_that_is_never_wrong(patch: Patch) -> None:
-    patch.setattr(permits, "PERMIT_OUT_S", PERMIT_S)
-
-
-@mutant("cut", "silence", clocks=LATE + EARLY)
-def grants_a_permit_while_it_does_not_follow(patch: Patch) -> None:
-    patch.setattr(permits, "MEMBERS", frozenset(Phase))
-
-
-@mutant("crash", "silence", "cut", clocks=LATE + EARLY)
-def forgets_at_its_start_what_it_granted(patch: Patch) -> None:
-    plain = core.boot
-
-    def boot(**disk: Any) -> tuple[PairState, tuple[act.Action, ...]]:
-        state, first = plain(**disk)
-        return attrs.evolve(state, granted=False), first
-
-    patch.setattr(simulated_pair, "boot", boot)
 
 
 @mutant("cut", "crash")
 def shows_at_the_secondary_what_is_not_settled(patch: Patch) -> None:
     patch.setattr(reads, "_awaited", lambda *_: 0)
-
-
-@mutant("cut", "crash")
-def reads_at_the_secondary_what_is_overwritten(patch: Patch) -> None:
-    patch.setattr(reads, "overwritten", lambda *_: None)
 
 
 @mutant("cut", "crash")
