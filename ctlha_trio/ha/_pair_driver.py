@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Final, assert_never
 
@@ -14,14 +15,13 @@ from ctlha_trio.dma import Dma
 from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
 from ctlha_trio.ha._inbox import Inbox
+from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._outbox import Outbox
-from ctlha_trio.ha._permits import PermittedReads
 from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
-    MEMBERS,
     RANGES_LIMIT,
     Grant,
     Metadata,
@@ -95,7 +95,7 @@ class PairDriver:
     _inbox: Inbox = attrs.field(init=False)
     _disk: DiskWork = attrs.field(init=False)
     _disk_watch: DiskWatch = attrs.field(init=False)
-    _permits: PermittedReads = attrs.field(init=False)
+    _reads: LocalReads = attrs.field(init=False)
     _arbiter: ArbiterWork = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False)
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
@@ -121,7 +121,9 @@ class PairDriver:
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
-        self._permits = PermittedReads(self._seams.clock, self._outbox.say, self._epoch_of_permits)
+        self._reads = LocalReads.make(
+            self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
+        )
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self._handover = PersonRequest("handover", self.feed)
         self._force = PersonRequest("forced change", self.feed)
@@ -136,7 +138,7 @@ class PairDriver:
             self._disk.run,
             self._arbiter.run,
             self._timers.run,
-            self._permits.run,
+            self._reads.permits.run,
             self._watch_disk,
         ):
             self._nursery.start_soon(run)
@@ -203,7 +205,7 @@ class PairDriver:
     def session_began(self, session: int, peer_incarnation: int) -> None:
         """Name the ring and tell the core."""
         self._outbox.begin(session)
-        self._permits.void()
+        self._reads.permits.void()
         self._grant()
         self.feed(events.SessionUp(peer_incarnation))
 
@@ -211,7 +213,7 @@ class PairDriver:
         """Forget what belonged to the session and tell the core."""
         self._outbox.begin(0)
         self._compared.clear()
-        self._permits.void()
+        self._reads.permits.void()
         self.feed(events.SessionLost(loss))
 
     def heard(self, spoken: Spoken, data: bytes) -> None:
@@ -220,7 +222,7 @@ class PairDriver:
             case Grant():
                 self._outbox.granted(spoken)
             case messages.Permit():
-                self._permits.take(spoken)
+                self._reads.permits.take(spoken)
             case Pushed():
                 message = spoken.message
                 self._placed[message.sequence] = data
@@ -239,9 +241,6 @@ class PairDriver:
             self._announced = self.state.epoch
             self._link.announce(epoch=self.state.epoch, revision=self.state.revision)
             self._grant()
-
-    def _epoch_of_permits(self) -> int:
-        return self.state.epoch if self._outbox.session and self.state.phase in MEMBERS else 0
 
     def _grant(self) -> None:
         if self._announced and self._outbox.session:
@@ -262,7 +261,7 @@ class PairDriver:
             case actions.StoreMirrored():
                 self._disk.write(action.sequence, action.offset, self._placed[action.sequence])
             case actions.FetchRead():
-                self._fetch(action)
+                self._reads.fetch(action, partial(self._fetched, action))
             case actions.SendCompare():
                 self._send_compare(action)
             case actions.CompareRange():
@@ -292,7 +291,7 @@ class PairDriver:
             case actions.Moved():
                 self.transitions.append(Transition(self._seams.clock.now(), _describe(action), action.epoch))
                 self.changed.unpark_all()
-                self._permits.wake()
+                self._reads.permits.wake()
                 _LOG.info("%s, epoch %d", _describe(action), action.epoch)
             case actions.HandoverEnded():
                 self._handover.end(action.problem)
@@ -326,27 +325,9 @@ class PairDriver:
             self._outbox.say(messages.OwnRange(epoch, offset, size))
         self._outbox.say(messages.ResyncReady(epoch, base_epoch))
 
-    def _fetch(self, action: actions.FetchRead) -> None:
-        """A read that begins anew has another number: of the one before, nothing is wanted any more."""
-        request, operation = self._requests[action.ticket], action.operation
-
-        def is_wanted() -> bool:
-            return any(flight.fetch == action.fetch for flight in self.state.flights)
-
-        async def fetch() -> bytes:
-            return await self._store.read(operation.offset, operation.size)
-
-        async def work() -> None:
-            try:
-                data = await (self._permits.read(action.epoch, fetch, is_wanted) if action.epoch else fetch())
-            except StoreError as error:
-                self._store_failed(error)
-            else:
-                if data is not None and is_wanted():
-                    request.data = data
-                    self.feed(events.Fetched(action.fetch))
-
-        self._nursery.start_soon(work)
+    def _fetched(self, action: actions.FetchRead, data: bytes) -> None:
+        self._requests[action.ticket].data = data
+        self.feed(events.Fetched(action.fetch))
 
     def _send_compare(self, action: actions.SendCompare) -> None:
         session = self._outbox.session

@@ -4,14 +4,13 @@ The cores are those that run in production. Nothing here is left to chance but w
 happens when, is ``_core.world``'s affair.
 """
 
-import math
 from collections import Counter
 from random import Random
 from typing import Final, assert_never
 
 import attrs
 
-from ctlha_trio.ha import RENEW_S, HeldPermit, judge
+from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
     Copy,
     Metadata,
@@ -41,6 +40,7 @@ from ctlha_trio.testing._core.node import (
     blocks_of,
     digest_of,
 )
+from ctlha_trio.testing._core.reads import SimulatedReads
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
 
 NODES: Final = ("a", "b")
@@ -52,10 +52,6 @@ CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
-SEEN_CHANCE: Final = 0.5
-"""That a read finds what was there when it was called, rather than when it is answered."""
-BOOTTIME_RATES: Final = (0.9, 1.0, 1.12)
-"""Of the clocks by which permits are counted: not quite so far apart as the protocol allows."""
 GOOD_REASONS_TO_END: Final = frozenset({"store-failed", "asked"})
 
 
@@ -71,14 +67,13 @@ class SimulatedPair:
     nodes: dict[str, SimulatedNode] = attrs.field(init=False)
     clients: SimulatedClients = attrs.field(init=False)
     invariants: Invariants = attrs.field(init=False)
+    reads: SimulatedReads = attrs.field(init=False)
     incarnations: int = 0
     happened: Counter[str] = attrs.Factory(Counter)
     """By the names of ``Totals``."""
     faults_done: set[str] = attrs.Factory(set)
     excuses: frozenset[str] = frozenset()
     """Reasons to end that the surroundings give every node."""
-    _rates: dict[str, float] = attrs.field(init=False)
-    """Seconds that a node counts in one, for permits."""
     _moves: set[tuple[Phase, Phase]] = attrs.field(factory=set, init=False)
     _reasons: set[str] = attrs.field(factory=set, init=False)
 
@@ -92,9 +87,11 @@ class SimulatedPair:
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
         self.clients = SimulatedClients(self.random)
-        self._rates = {name: self.random.choice(BOOTTIME_RATES) for name in NODES}
         self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
         self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
+        self.reads = SimulatedReads(
+            self.random, self.clock, self.link, self.clients, self.invariants, self.feed, self.note
+        )
 
     @property
     def totals(self) -> Totals:
@@ -124,7 +121,7 @@ class SimulatedPair:
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = set(self.excuses)
         node.failing = False
-        node.permit = HeldPermit(lambda: self.clock.now_s * self._rates[node.name])
+        self.reads.start(node)
         node.state, first = boot(
             me=node.name,
             peer=node.peer,
@@ -187,13 +184,12 @@ class SimulatedPair:
         parcel = node.link.receive()
         match parcel.event:
             case ev.SessionUp():
-                node.permit.void()
-                node.asked_s = -math.inf
+                self.reads.change_session(node)
             case ev.SessionLost():
                 node.held.clear()
-                node.permit.void()
+                self.reads.change_session(node)
             case ev.Received(message=msg.Permit() as permit):
-                self._take_permit(node, permit)
+                self.reads.take_permit(node, permit)
                 return
             case ev.Received(message=msg.Compared(equal=True, sequence=sequence)):
                 node.held.pop(sequence, None)
@@ -214,7 +210,7 @@ class SimulatedPair:
         """A timer ran out on the node's clock. Of permits it is right: they are over when the timer has run out."""
         del node.timers[timer]
         if timer is ev.Timer.PERMIT_OUT:
-            self.clock.now_s = max(self.clock.now_s, node.permit_out_s)
+            self.reads.wait_out(node)
         self.feed(node, ev.TimerFired(timer))
 
     def submit(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> None:
@@ -222,21 +218,6 @@ class SimulatedPair:
         assert node.state is not None
         taken = tuple(kind for kind in kinds if accepts(node.state, kind))
         self.feed(node, self.clients.ask(node, taken or kinds))
-
-    def ask_for_permit(self, node: SimulatedNode) -> None:
-        """A node that has reads, or is about to, asks the other one for a permit, unless it has just done so."""
-        assert node.state is not None
-        if self.clock.now_s < node.asked_s + RENEW_S:
-            return
-        node.asked_s = self.clock.now_s
-        self.link.send(node.link, node.permit.request(node.state.epoch))
-
-    def _take_permit(self, node: SimulatedNode, permit: msg.Permit) -> None:
-        node.permit.take(permit)
-        self.note(node.name, f"holds permit {permit.number} of epoch {permit.epoch}")
-        reads, node.reads = node.reads, []
-        for each in reads:
-            self._fetch(node, each)
 
     def end_disk_call(self, node: SimulatedNode) -> None:
         """Some call at the disk ends."""
@@ -257,8 +238,7 @@ class SimulatedPair:
             case act.StoreWrite() | act.StoreMirrored() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
-                current = node.blocks[call.operation.offset // BLOCK_BYTES]
-                self._fetched(node, call, ended.seen if self.random.random() < SEEN_CHANCE else current)
+                self.reads.end(node, call, ended)
             case act.SendCompare() as call:
                 self._compare_there(node, call, ended)
             case act.CompareRange() as call:
@@ -318,7 +298,7 @@ class SimulatedPair:
             ):
                 node.begin_disk_call(action)
             case act.FetchRead():
-                self._fetch(node, action)
+                self.reads.fetch(node, action)
             case act.ClearDirty():
                 node.marks.clear(blocks_of(action.offset, action.size))
             case act.SendReady():
@@ -328,7 +308,7 @@ class SimulatedPair:
             case act.SetTimer():
                 node.timers[action.timer] = action.delay_s
                 if action.timer is ev.Timer.PERMIT_OUT:
-                    node.permit_out_s = self.clock.now_s + action.delay_s / self._rates[node.name]
+                    self.reads.grant(node, action.delay_s)
             case act.CancelTimer():
                 node.timers.pop(action.timer, None)
             case act.Goodbye():
@@ -342,25 +322,6 @@ class SimulatedPair:
                 raise AssertionError("an answer before any event")
             case _:
                 assert_never(action)
-
-    def _fetch(self, node: SimulatedNode, call: act.FetchRead) -> None:
-        """Read, if it needs no permit or there is one."""
-        if not call.epoch or node.permit.is_live(call.epoch):
-            node.begin_disk_call(call)
-        elif node.wants(call):
-            self.ask_for_permit(node)
-            node.reads.append(call)
-
-    def _fetched(self, node: SimulatedNode, call: act.FetchRead, value: int) -> None:
-        if not node.wants(call):
-            return
-        if call.epoch and not node.permit.is_live(call.epoch):
-            self._fetch(node, call)
-            return
-        if call.epoch:
-            self.invariants.read(node)
-        self.clients.values[call.ticket] = value
-        self.feed(node, ev.Fetched(call.fetch))
 
     def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
         match action:

@@ -290,7 +290,7 @@ class CoreWorld:
             end_disk_call=partial(pair.end_disk_call, node),
             go_on_with_arbiter_call=partial(pair.go_on_with_arbiter_call, node),
             submit=partial(pair.submit, node, pace.kinds),
-            ask_for_permit=partial(pair.ask_for_permit, node),
+            ask_for_permit=partial(pair.reads.ask_for_permit, node),
             unclog=partial(self._unclog, node),
             suspect=partial(pair.link.suspect, node.link),
             fire={timer: partial(pair.fire_timer, node, timer) for timer in ev.Timer},
