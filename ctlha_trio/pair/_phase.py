@@ -24,7 +24,7 @@ class Phase(Enum):
     MIRRORING = 7
     """Primary of two members, with a live session: serves."""
     FOLLOWING = 8
-    """Secondary of two members, with a live session: writes what the primary sends."""
+    """Secondary of two members, with a live session: writes what the primary sends, and serves reads."""
     HANDING_OVER = 9
     """Primary of two members, holding operations while the peer becomes primary."""
     SUSPENDED = 10
