@@ -1,8 +1,7 @@
 """Bugs put into the drivers, each of which the runs of whole nodes must find: what they check, they can see."""
 
-import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 
 import attrs
@@ -13,7 +12,6 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._pair_driver import PairDriver
-from ctlha_trio.ha._permits import PermittedReads
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, actions, events
 from ctlha_trio.store._watched_file import WatchedFile
@@ -127,38 +125,6 @@ def believe_an_arbiter_that_went_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PairDriver, "feed", overlook)
 
 
-def read_without_a_permit(patch: pytest.MonkeyPatch) -> None:
-    async def read(
-        _: PermittedReads, epoch: int, fetch: Callable[[], Awaitable[bytes]], is_wanted: Callable[[], bool]
-    ) -> bytes:
-        return await fetch()
-
-    patch.setattr(PermittedReads, "read", read)
-
-
-def look_at_the_permit_only_before_the_read(patch: pytest.MonkeyPatch) -> None:
-    read = PermittedReads.read
-
-    async def hurry(
-        reads: PermittedReads, epoch: int, fetch: Callable[[], Awaitable[bytes]], is_wanted: Callable[[], bool]
-    ) -> bytes | None:
-        async def fetch_and_believe() -> bytes:
-            data = await fetch()
-            reads.held._epoch, reads.held._until_s = epoch, math.inf
-            return data
-
-        return await read(reads, epoch, fetch_and_believe, is_wanted)
-
-    patch.setattr(PermittedReads, "read", hurry)
-
-
-def go_alone_while_a_permit_is_out(patch: pytest.MonkeyPatch) -> None:
-    start = Timers.set
-    patch.setattr(
-        Timers, "set", lambda timers, timer, s: start(timers, timer, 0.0 if timer is events.Timer.PERMIT_OUT else s)
-    )
-
-
 @pytest.mark.parametrize(
     ("plant", "first_seed", "found"),
     [
@@ -173,9 +139,6 @@ def go_alone_while_a_permit_is_out(patch: pytest.MonkeyPatch) -> None:
         (answer_while_nobody_follows, 1018, r"^I8: "),
         (never_go_on_alone, 1006, r"^I12: "),
         (believe_an_arbiter_that_went_back, 1046, r"^I15: "),
-        (read_without_a_permit, 1000, r"^I3: "),
-        (look_at_the_permit_only_before_the_read, 1000, r"^I3: "),
-        (go_alone_while_a_permit_is_out, 1000, r"^I3: "),
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, first_seed: int, found: str, monkeypatch: pytest.MonkeyPatch) -> None:

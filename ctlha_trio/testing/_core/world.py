@@ -36,7 +36,8 @@ HEAL_STEPS: Final = 15_000
 HEAL_S: Final = 120.0
 """Far more than the slowest seed needs, so that only a pair that is stuck reaches either."""
 SELDOM: Final = 0.03
-"""Of the pace of what changes nothing: a client at a node that sends it away, a poll of a record that is known."""
+"""Of the pace of what changes little: a client at a node that sends it away, a poll of a record that is known, a permit
+that no read waits for."""
 DRAG: Final = 0.01
 """Of the pace of a disk at which only slow calls are under way, and of an arbiter that is slow."""
 SUSPICION_S: Final = 0.9
@@ -236,8 +237,8 @@ class CoreWorld:
         busy = bool(link.inbox or node.disk or node.calls or state.flights)
         known = pair.arbiter.known_to(state)
         for timer, delay_s in node.timers.items():
-            # Permits have a clock of their own, which is nearly right.
-            clock = 1.0 if timer is _PERMITS else pace.clock
+            # The clock of permits is nearly right, and time passes of itself where a node waits for nothing else.
+            clock = 1.0 if timer is _PERMITS and state.phase is not Phase.SECURING else pace.clock
             rate, do = clock / max(delay_s, SHORTEST_S), seat.fire[timer]
             if known and (timer is _POLL or (timer is _RETRY and not pair.arbiter.up)):
                 polls.append((rate * SELDOM, do))
@@ -256,7 +257,7 @@ class CoreWorld:
             if node.reads:
                 self._may(1 / RENEW_S, seat.ask_for_permit)
             elif pace.clients and OperationKind.READ in pace.kinds:
-                polls.append((1 / RENEW_S, seat.ask_for_permit))
+                polls.append((SELDOM / RENEW_S, seat.ask_for_permit))
 
     def _look_at_surroundings(self) -> None:
         link, arbiter, relief = self.pair.link, self.pair.arbiter, self.pace.relief

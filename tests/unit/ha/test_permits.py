@@ -218,7 +218,7 @@ async def test_a_secondary_that_was_left_behind_answers_no_read(
             await b.volume.read(0, 4)
 
 
-async def test_going_alone_waits_for_the_permit_and_a_takeover_after_a_cut_for_no_more_than_before(
+async def test_a_takeover_after_a_cut_waits_for_permits_no_longer_than_it_waits_anyway(
     autojump_clock: MockClock,
 ) -> None:
     async with open_pair() as pair:
@@ -230,6 +230,17 @@ async def test_going_alone_waits_for_the_permit_and_a_takeover_after_a_cut_for_n
         await pair.wait_alone("b")
         assert trio.current_time() - began_s < PERMIT_OUT_S + 0.1
         await b.volume.write(0, b"new!")
+
+
+async def test_a_primary_that_was_read_around_waits_until_the_permit_is_over(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        await a.volume.write(0, b"old!")
+        asked_s = trio.current_time()
+        await b.volume.read(0, 4)
+        pair.crash("b")
+        await pair.wait_alone("a")
+        assert trio.current_time() - asked_s >= PERMIT_OUT_S, "without the permit it takes a tenth of a second"
 
 
 def _part(pair: MemoryPair) -> None:
