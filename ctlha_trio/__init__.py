@@ -20,11 +20,13 @@ from ctlha_trio._errors import (
     FailedError as FailedError,
     InvalidError as InvalidError,
     LocalProtocolError as LocalProtocolError,
+    MediumError as MediumError,
     NotPrimaryError as NotPrimaryError,
     RefusedError as RefusedError,
     RemoteProtocolError as RemoteProtocolError,
     StoreError as StoreError,
     UnknownOutcomeError as UnknownOutcomeError,
+    UnreadableError as UnreadableError,
     UntrustedPeerError as UntrustedPeerError,
 )
 from ctlha_trio._vocabulary import (

@@ -75,6 +75,10 @@ class StoreError(FailedError):
     """The disk refused or corrupted something; the copy on it is dead."""
 
 
+class UnreadableError(StoreError):
+    """The medium does not give back what is at a place. The disk lives: what is written there anew may be read."""
+
+
 class DamagedBlockError(StoreError):
     """Blocks are not what was written there last. The store lives on: good data can be written over them.
 
@@ -83,7 +87,7 @@ class DamagedBlockError(StoreError):
 
     def __init__(self, offsets: tuple[int, ...]) -> None:
         others = f" and {len(offsets) - 1} more" if len(offsets) > 1 else ""
-        super().__init__(f"the block at {offsets[0]}{others}: damaged, the checksum is wrong")
+        super().__init__(f"the block at {offsets[0]}{others}: damaged, what it holds is not what was written there")
         self.offsets = offsets
 
 
@@ -101,6 +105,10 @@ class ArbiterSilentError(ArbiterError):
 
 class ComponentError(FailedError):
     """A component answered FAILED or ERROR, or took too long."""
+
+
+class MediumError(FailedError):
+    """A block is damaged on every copy that counts; nothing was executed. Writing the whole block heals it."""
 
 
 class NotPrimaryError(FailedError):

@@ -19,6 +19,7 @@ from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._sim import DEFAULT_COUNT, fresh_seed, replay, sweep
 from ctlha_trio.cli._status import show_status, switch_over, watch_status
+from ctlha_trio.cli._verify import verify_copies
 
 _SIZE: Final = re.compile(r"([0-9]{1,20})([KMGT]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -118,6 +119,18 @@ def status(config: Path, as_json: bool, watch: bool) -> None:
 def switchover(config: Path) -> None:
     """Have the node of CONFIG, the primary, hand its role to the other."""
     run_command(switch_over, config)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Show what would be read, and read nothing.")
+def verify(config: Path, dry_run: bool) -> None:
+    """Have the node of CONFIG, the primary, compare both copies while they are in use, and repair damaged blocks.
+
+    Interrupt it as you like: the node goes on. Exit code 0: everything was compared and is equal, repaired blocks
+    included; 1: it is not, or not everything was compared; 2: no answer.
+    """
+    run_command(verify_copies, config, dry_run)
 
 
 @main.command()

@@ -28,6 +28,14 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.LEAVING: "start the node again: ctlha node {config}",
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
     Reason.COMPONENT_FAILED: "see the node's log for the component, mend it, and start the node again",
+    Reason.RESYNC_BLOCKED: "blocks that are to be copied are damaged on the only copy that counts; write them anew, as "
+    "the node's log names them, from a backup: the copy goes on by itself",
+    Reason.MEDIUM_ERROR: "blocks are damaged on every copy that counts, and reads of them fail; write them anew, as "
+    "the node's log names them, from a backup",
+    Reason.DISK_FAILING: "the disk of node {node} loses block after block: stop it, put a new disk in place, then: "
+    "ctlha replace {config} {node}",
+    Reason.COPIES_DIFFER: "decide which copy is right; if that of node {node}, stop node {peer}, move its file away, "
+    "then on {peer}: ctlha replace <its node.toml> {peer}; at the end: ctlha verify {config}",
 }
 
 

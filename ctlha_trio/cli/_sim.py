@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Final
 
@@ -11,6 +11,8 @@ import click
 
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED
 from ctlha_trio.testing import (
+    CORE_FAULTS,
+    DRIVER_FAULTS,
     DRIVER_TIMELINE_HEADER,
     TIMELINE_HEADER,
     Coverage,
@@ -61,7 +63,8 @@ def sweep(seeds: Sequence[int], *, drivers: bool) -> int:
                 click.echo(report.failure)
     except KeyboardInterrupt:
         interrupted = True
-    for line in (*_sums(totals, monotonic() - began_s), *_not_reached(coverage)):
+    faults = DRIVER_FAULTS if drivers else CORE_FAULTS
+    for line in (*_sums(totals, monotonic() - began_s), *_not_reached(coverage, faults)):
         click.echo(line)
     again = "ctlha sim --drivers --seed" if drivers else "ctlha sim --seed"
     for report in failed:
@@ -103,9 +106,11 @@ def _sums(totals: Totals, took_s: float) -> Iterator[str]:
     yield f"{'took s':<22} {took_s:>16,.0f}"
 
 
-def _not_reached(coverage: Coverage) -> Iterator[str]:
+def _not_reached(coverage: Coverage, faults: Iterable[str]) -> Iterator[str]:
     """What no seed led to; many seeds reach nearly everything."""
     for move in coverage.moves_missing:
         yield f"not reached: {' -> '.join(move)}"
     for reason in coverage.reasons_missing:
         yield f"not reached: reason {reason}"
+    for fault in coverage.faults_missing(faults):
+        yield f"not reached: fault {fault.lower().replace('_', '-')}"

@@ -12,6 +12,7 @@ from ctlha_trio._errors import DisconnectError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._remedies import remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED
+from ctlha_trio.cli._verify import describe_end
 from ctlha_trio.door import STATUS_SOCKET, status_of, switchover_of
 from ctlha_trio.seams import TrioClock
 
@@ -43,6 +44,12 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
     )
     if left := status.get("resync_bytes_left"):
         lines.append(f"  {left} bytes left to resync")
+    if repaired := status.get("repaired_blocks"):
+        lines.append(f"  {repaired} blocks of this copy were repaired from the other one since the node started")
+    if damaged := status.get("damaged_bytes"):
+        lines.append(f"  {damaged} bytes are damaged on every copy that counts")
+    if isinstance(verification := status.get("verification"), dict):
+        lines.append(f"  verification: {describe_end(verification)}")
     lines += [f"  note: {note}" for note in _names(status, "notes")]
     content = loaded.content
     for reason in reasons:

@@ -12,6 +12,7 @@ from ctlha_trio.door._client import (
     open_door_client as open_door_client,
     status_of as status_of,
     switchover_of as switchover_of,
+    verify_of as verify_of,
 )
 from ctlha_trio.door._decisions import DECISIONS_FILE as DECISIONS_FILE, DecisionLog as DecisionLog
 from ctlha_trio.door._door import Door as Door

@@ -152,6 +152,19 @@ async def switchover_of(path: Path, *, timeout_s: float = SWITCHOVER_S) -> None:
     _require_ok(await _ask(path, {"request": "switchover"}, timeout_s))
 
 
+async def verify_of(path: Path, *, timeout_s: float = STATUS_S) -> int:
+    """Have a node begin to compare both copies; its number, by which ``status_of`` tells how it goes.
+
+    ``FailedError`` with the reason if it does not, ``DisconnectError`` if it does not answer.
+    """
+    answer = await _ask(path, {"request": "verify"}, timeout_s)
+    _require_ok(answer)
+    number = answer.get("number")
+    if not isinstance(number, int):
+        raise DisconnectError(f"{path}: the answer is no number")
+    return number
+
+
 async def force_plan_of(path: Path, abandon: str, *, timeout_s: float = STATUS_S) -> dict[str, object]:
     """What ``force_primary_of`` would change: the fields of ``Plan``. Errors as of ``switchover_of``."""
     answer = await _ask(path, {"request": "plan-force", "abandon": abandon}, timeout_s)

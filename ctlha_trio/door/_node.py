@@ -34,6 +34,9 @@ class DoorNode(Protocol):
     async def switchover(self) -> None:
         """Hand the role over. ``FailedError`` with the reason if that did not succeed."""
 
+    def verify(self) -> int:
+        """Begin to compare both copies; its number. ``FailedError`` with the reason if that cannot be."""
+
     def plan_force(self, abandon: str) -> Plan:
         """What ``force_primary`` would change. ``CtlHaError`` with the reason why it cannot be forced."""
 

@@ -32,7 +32,13 @@ REPLY_BYTES: Final = _REPLY.size
 
 _KINDS: Final = {1: OperationKind.READ, 2: OperationKind.WRITE, 3: OperationKind.FLUSH}
 _KIND_CODES: Final = {kind: code for code, kind in _KINDS.items()}
-_OUTCOMES: Final = {1: Outcome.DONE, 2: Outcome.NOT_PRIMARY, 3: Outcome.UNKNOWN, 4: Outcome.FAILED}
+_OUTCOMES: Final = {
+    1: Outcome.DONE,
+    2: Outcome.NOT_PRIMARY,
+    3: Outcome.UNKNOWN,
+    4: Outcome.FAILED,
+    5: Outcome.MEDIUM_ERROR,
+}
 _OUTCOME_CODES: Final = {outcome: code for code, outcome in _OUTCOMES.items()}
 
 

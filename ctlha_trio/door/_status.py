@@ -17,11 +17,11 @@ from ctlha_trio.door._streams import PatientReader
 MAX_CONNECTIONS: Final = 8
 """People and monitors that ask at once; each asks and leaves."""
 MAX_LINE_BYTES: Final = 4096
-"""A request names one of four things, and at most a node and a revision."""
+"""A request names one of a few things, and at most a node and a revision."""
 LINE_S: Final = 3.0
 """From one request to the next over a local socket. Not protocol time."""
 
-_REQUESTS: Final = ("status", "switchover", "plan-force", "force-primary")
+_REQUESTS: Final = ("status", "switchover", "verify", "plan-force", "force-primary")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -71,6 +71,8 @@ class StatusDoor:
                 case {"request": "switchover"}:
                     await self._node.switchover()
                     return {"ok": True}
+                case {"request": "verify"}:
+                    return {"ok": True, "number": self._node.verify()}
                 case {"request": "plan-force", "abandon": str(abandon)}:
                     return {"ok": True, "plan": jsonable(self._node.plan_force(abandon))}
                 case {"request": "force-primary", "abandon": str(abandon), "revision": int(revision)}:

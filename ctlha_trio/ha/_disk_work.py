@@ -1,6 +1,6 @@
 """What the core orders of the disk and the arbiter, each answered by an event."""
 
-import hashlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
@@ -9,22 +9,19 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import ArbiterError, StoreError
+from ctlha_trio._errors import ArbiterError, DamagedBlockError, StoreError
+from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.link import finish_by
-from ctlha_trio.pair import Metadata, Range, SwapOutcome, actions, events
+from ctlha_trio.pair import SEARCH_RANGES, Metadata, Range, SwapOutcome, actions, events
 from ctlha_trio.seams import Arbiter, Clock
-from ctlha_trio.store import BlockStore
+from ctlha_trio.store import BlockStore, first_run
 
-DIGEST_BYTES: Final = 32
 ARBITER_LIMIT_S: Final = 3.0
 """For one call. SQLite gives up on a lock after half a second; three etcd members elect a leader within 2.5 s."""
 HANGING_MAX: Final = 4
 """Calls that may hang at the same time; each may hold a thread."""
 
-
-def digest_of(data: bytes) -> bytes:
-    """BLAKE2b: two ranges that differ in a bit must never be taken as equal."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+_LOG: Final = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
@@ -35,34 +32,58 @@ class DiskWork:
     _feed: Callable[[events.Event], None]
     _nursery: trio.Nursery
     _failed: Callable[[StoreError], None]
+    medium: MediumLog = attrs.field(factory=MediumLog, init=False)
     _orders: deque[Callable[[], Awaitable[None]]] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def write(self, sequence: int, offset: int, data: bytes) -> None:
-        """Then ``Stored``."""
+        """Then ``Stored`` or ``Damaged``."""
 
         async def work() -> None:
             try:
                 await self._store.write(offset, data)
+            except DamagedBlockError as error:
+                self._feed(events.Damaged(sequence, *self._told(error)))
             except StoreError as error:
                 self._failed(error)
             else:
+                self.medium.note_write(offset, len(data))
                 self._feed(events.Stored(sequence))
 
         self._nursery.start_soon(work)
 
-    def read(self, offset: int, size: int, done: Callable[[bytes], None]) -> None:
-        """Then ``done`` with the data."""
+    def repair(self, sequence: int, offset: int, data: bytes) -> None:
+        """Then ``Stored``."""
+
+        async def work() -> None:
+            try:
+                await self._store.repair(offset, data)
+            except StoreError as error:
+                self._failed(error)
+            else:
+                self.medium.note_repair(offset, len(data))
+                _LOG.warning("repaired from the other copy: %d bytes at %d", len(data), offset)
+                self._feed(events.Stored(sequence))
+
+        self._nursery.start_soon(work)
+
+    def read(self, offset: int, size: int, done: Callable[[bytes], None], damaged: Callable[[int, int], None]) -> None:
+        """Then ``done`` with the data, or ``damaged`` with the offset and size of the first damaged blocks."""
 
         async def work() -> None:
             try:
                 data = await self._store.read(offset, size)
+            except DamagedBlockError as error:
+                damaged(*self._told(error))
             except StoreError as error:
                 self._failed(error)
             else:
                 done(data)
 
         self._nursery.start_soon(work)
+
+    def _told(self, error: DamagedBlockError) -> Range:
+        return first_run(error.offsets, self._store.size_bytes)
 
     def persist(self, metadata: Metadata) -> None:
         """Then ``Persisted``."""
@@ -94,8 +115,8 @@ class DiskWork:
         """Then ``DirtyFound``."""
 
         async def work() -> None:
-            found = next(self._store.dirty_ranges(offset), None)
-            self._feed(events.DirtyFound(search, *(found or ())))
+            found = await self._store.find_dirty(offset, SEARCH_RANGES)
+            self._feed(events.DirtyFound(search, found))
 
         self._order(work)
 
@@ -162,7 +183,11 @@ class ArbiterWork:
         while True:
             while not self._calls:
                 await self._ordered.park()
-            self._feed(await self._ask_in_time(self._calls.popleft()))
+            ordered = self._calls.popleft()
+            answer = await self._ask_in_time(ordered)
+            if isinstance(ordered, actions.Swap) and _is_in_doubt(answer):
+                _LOG.warning("whether the arbiter took the swap to epoch %d is not known", ordered.record.epoch)
+            self._feed(answer)
 
     async def _ask_in_time(self, ordered: actions.ReadRecord | actions.Swap) -> events.Event:
         if self._given_up >= HANGING_MAX:
@@ -196,6 +221,10 @@ class ArbiterWork:
     async def _await_end(self, call: _Call) -> None:
         await call.ended.wait()
         self._given_up -= 1
+
+
+def _is_in_doubt(answer: events.Event) -> bool:
+    return isinstance(answer, events.Swapped) and answer.outcome is SwapOutcome.UNKNOWN
 
 
 def _unanswered(ordered: actions.ReadRecord | actions.Swap, outcome: SwapOutcome) -> events.Event:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import DamagedBlockError, StoreError
 from ctlha_trio.ha._permits import PermittedReads
 from ctlha_trio.pair import MEMBERS, PairState, actions
 from ctlha_trio.pair.messages import PermitRequest
 from ctlha_trio.seams import Clock
-from ctlha_trio.store import BlockStore
+from ctlha_trio.store import BlockStore, first_run
 
 
 @attrs.define(eq=False)
@@ -41,8 +41,13 @@ class LocalReads:
 
         return cls(store, nursery, state, failed, PermittedReads(clock, ask, epoch_to_ask))
 
-    def fetch(self, action: actions.FetchRead, done: Callable[[bytes], None]) -> None:
-        """Then ``done`` with the data, if the core still waits for it: a read that begins anew has another number."""
+    def fetch(
+        self, action: actions.FetchRead, done: Callable[[bytes], None], damaged: Callable[[int, int], None]
+    ) -> None:
+        """Then ``done`` with the data, or ``damaged`` with the offset and size of the first damaged blocks.
+
+        If the core still waits for it: a read that begins anew has another number.
+        """
         operation = action.operation
 
         def is_wanted() -> bool:
@@ -54,6 +59,9 @@ class LocalReads:
         async def work() -> None:
             try:
                 data = await (self.permits.read(action.epoch, fetch, is_wanted) if action.epoch else fetch())
+            except DamagedBlockError as error:
+                if is_wanted():
+                    damaged(*first_run(error.offsets, self._store.size_bytes))
             except StoreError as error:
                 self._failed(error)
             else:

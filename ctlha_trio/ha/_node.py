@@ -134,6 +134,9 @@ class Node:
         for is_so, reason in (
             (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.failed, Reason.COMPONENT_FAILED),
+            (self._driver.medium.has_damage, Reason.MEDIUM_ERROR),
+            (self._driver.medium.is_failing, Reason.DISK_FAILING),
+            (state.verification and state.verification.differing_bytes, Reason.COPIES_DIFFER),
         ):
             if is_so:
                 verdict = "degraded" if verdict == "protected" else verdict
@@ -149,12 +152,23 @@ class Node:
             link=self._link.state,
             arbiter="online" if state.arbiter_answers else "unknown",
             resync_bytes_left=self._driver.resync_bytes_left,
+            repaired_blocks=self._driver.medium.repaired,
+            damaged_bytes=self._driver.medium.damaged_bytes,
+            verification=self._driver.verifications.status(),
             transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
         )
 
     async def switchover(self) -> None:
         """Make the peer primary. ``FailedError`` with the reason if that did not come about. A checkpoint."""
         await self._driver.hand_over()
+
+    def verify(self) -> int:
+        """Begin to compare both copies while they are in use; its number. How it goes is in ``status``.
+
+        One that runs goes on, one that was interrupted goes on where it was. ``FailedError`` with the reason if this
+        node is not the primary of two members in sync. Not a checkpoint.
+        """
+        return self._driver.verifications.ask()
 
     def plan_force(self, abandon: str) -> Plan:
         """What ``force_primary`` would change, of which nothing is done. Not a checkpoint.

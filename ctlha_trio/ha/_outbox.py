@@ -1,6 +1,7 @@
 """What this node says: messages in their order, pushes of data in theirs, each in the session it was meant for."""
 
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -11,7 +12,7 @@ from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
 from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, encode
-from ctlha_trio.pair.messages import CopyData, Message, MirrorWrite
+from ctlha_trio.pair.messages import CopyData, Message, MirrorWrite, RepairData
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 """An honest peer has at most one answer to each of its operations waiting here, and a handful besides."""
@@ -20,7 +21,7 @@ MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 @attrs.frozen
 class _Push:
     session: int
-    message: MirrorWrite | CopyData
+    message: MirrorWrite | CopyData | RepairData
     data: bytes
 
 
@@ -38,6 +39,8 @@ class Outbox:
     session: int = attrs.field(default=0, init=False)
     """The link's id of the session that the core knows."""
     _messages: deque[tuple[int, Message | Grant]] = attrs.field(factory=deque, init=False)
+    _one_waits: bool = attrs.field(default=False, init=False)
+    """A message that was taken from the queue waits to be sent: what is said meanwhile goes behind it."""
     _pushes: deque[_Push] = attrs.field(factory=deque, init=False)
     _grant: Grant | None = attrs.field(default=None, init=False)
     _ring: Ring = attrs.field(factory=lambda: Ring(0), init=False)
@@ -53,14 +56,17 @@ class Outbox:
         self._changed.unpark_all()
 
     def say(self, message: Message | Grant) -> None:
-        """Queue a message. A peer that does not take what it is owed loses its session."""
+        """Send a message, or queue it if it must wait. A peer that does not take what it is owed loses its session."""
         if len(self._messages) >= MESSAGES_MAX:
             self._messages.clear()
             self._link.drop("the peer does not take its messages")
-        self._messages.append((self.session, message))
-        self._changed.unpark_all()
+        if not self._messages and not self._one_waits and self._is_live(self.session) and self._channel.has_credit:
+            self._channel.send_nowait(encode(message))
+        else:
+            self._messages.append((self.session, message))
+            self._changed.unpark_all()
 
-    def push(self, message: MirrorWrite | CopyData, data: bytes) -> None:
+    def push(self, message: MirrorWrite | CopyData | RepairData, data: bytes) -> None:
         """Queue data with its message."""
         self._pushes.append(_Push(self.session, message, data))
         self._changed.unpark_all()
@@ -80,16 +86,16 @@ class Outbox:
             self._changed.unpark_all()
 
     async def run_messages(self) -> None:
-        """Send messages until cancelled."""
+        """Send messages that had to wait, until cancelled."""
         while True:
             while not self._messages:
                 await self._changed.park()
             session, message = self._messages.popleft()
             if self._is_live(session):
-                try:
+                self._one_waits = True
+                with suppress(DisconnectError):
                     await self._channel.send(encode(message))
-                except DisconnectError:
-                    continue
+                self._one_waits = False
 
     async def run_pushes(self) -> None:
         """Push data until cancelled."""

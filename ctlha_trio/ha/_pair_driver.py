@@ -13,12 +13,15 @@ import trio
 from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
-from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
+from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
+from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._outbox import Outbox
+from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._timers import Timers
+from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
@@ -94,6 +97,7 @@ class PairDriver:
     _outbox: Outbox = attrs.field(init=False)
     _inbox: Inbox = attrs.field(init=False)
     _disk: DiskWork = attrs.field(init=False)
+    _peer_reads: PeerReads = attrs.field(init=False)
     _disk_watch: DiskWatch = attrs.field(init=False)
     _reads: LocalReads = attrs.field(init=False)
     _arbiter: ArbiterWork = attrs.field(init=False)
@@ -105,11 +109,10 @@ class PairDriver:
     _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(FLIGHTS_LIMIT), init=False)
     _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """Data of a message that the core is being told of, by sequence."""
-    _compared: dict[int, bytes] = attrs.field(factory=dict, init=False)
-    """The range under comparison, by sequence, until the target has answered."""
     _announced: int = attrs.field(default=0, init=False)
     _handover: PersonRequest = attrs.field(init=False)
     _force: PersonRequest = attrs.field(init=False)
+    verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
     transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -120,6 +123,7 @@ class PairDriver:
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
+        self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._is_under_way)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._reads = LocalReads.make(
             self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
@@ -127,6 +131,7 @@ class PairDriver:
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self._handover = PersonRequest("handover", self.feed)
         self._force = PersonRequest("forced change", self.feed)
+        self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
 
     def start(self) -> None:
@@ -212,8 +217,8 @@ class PairDriver:
     def session_ended(self, loss: events.Loss) -> None:
         """Forget what belonged to the session and tell the core."""
         self._outbox.begin(0)
-        self._compared.clear()
         self._reads.permits.void()
+        self._peer_reads.session_ended()
         self.feed(events.SessionLost(loss))
 
     def heard(self, spoken: Spoken, data: bytes) -> None:
@@ -232,7 +237,7 @@ class PairDriver:
                 if isinstance(spoken, messages.Applied):
                     self._outbox.placed_no_more(spoken.sequence)
                 elif isinstance(spoken, messages.Compared) and spoken.equal:
-                    self._compared.pop(spoken.sequence, None)
+                    self._peer_reads.found_equal(spoken.sequence)
                 self.feed(events.Received(spoken))
 
     def _announce(self) -> None:
@@ -254,18 +259,24 @@ class PairDriver:
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
-            case actions.PushWrite() | actions.PushCopy():
+            case actions.PushWrite():
                 self._push(action)
+            case actions.PushCopy():
+                self._peer_reads.push_copy(action)
             case actions.StoreWrite():
                 self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].data)
             case actions.StoreMirrored():
                 self._disk.write(action.sequence, action.offset, self._placed[action.sequence])
+            case actions.StoreRepair():
+                self._disk.repair(action.sequence, action.offset, self._placed[action.sequence])
             case actions.FetchRead():
-                self._reads.fetch(action, partial(self._fetched, action))
+                self._reads.fetch(action, partial(self._fetched, action), partial(self._read_damaged, action))
             case actions.SendCompare():
-                self._send_compare(action)
+                self._peer_reads.send_compare(action)
             case actions.CompareRange():
-                self._compare(action)
+                self._peer_reads.compare(action)
+            case actions.PushRange():
+                self._peer_reads.push_range(action)
             case actions.Persist():
                 self._disk.persist(action.metadata)
             case actions.Track():
@@ -297,6 +308,11 @@ class PairDriver:
                 self._handover.end(action.problem)
             case actions.ForceEnded():
                 self._force.end(action.problem)
+            case actions.ReportMediumError():
+                if self._disk.medium.add_damaged(action.offset, action.size):
+                    _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
+            case actions.VerificationEnded():
+                self.verifications.end(action.problem)
             case actions.Goodbye():
                 self._nursery.start_soon(self._say_farewell, action.reason)
             case actions.CondemnCopy():
@@ -304,18 +320,12 @@ class PairDriver:
             case _:
                 assert_never(action)
 
-    def _push(self, action: actions.PushWrite | actions.PushCopy) -> None:
-        match action:
-            case actions.PushWrite():
-                operation = action.operation
-                write = messages.MirrorWrite(
-                    action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
-                )
-                self._outbox.push(write, self._requests[action.ticket].data)
-            case actions.PushCopy():
-                data = self._compared.pop(action.sequence)
-                copy = messages.CopyData(action.epoch, action.sequence, action.offset, action.size)
-                self._outbox.push(copy, data)
+    def _push(self, action: actions.PushWrite) -> None:
+        operation = action.operation
+        write = messages.MirrorWrite(
+            action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
+        )
+        self._outbox.push(write, self._requests[action.ticket].data)
 
     def _say_ready(self, epoch: int, base_epoch: int) -> None:
         ranges = list(islice(self._store.dirty_ranges(), RANGES_LIMIT))
@@ -329,27 +339,8 @@ class PairDriver:
         self._requests[action.ticket].data = data
         self.feed(events.Fetched(action.fetch))
 
-    def _send_compare(self, action: actions.SendCompare) -> None:
-        session = self._outbox.session
-
-        def done(data: bytes) -> None:
-            if session == self._outbox.session:
-                # A target that began anew within the session never answers what it was asked before.
-                live = {flight.sequence for flight in self.state.flights}
-                self._compared = {sequence: kept for sequence, kept in self._compared.items() if sequence in live}
-                self._compared[action.sequence] = data
-                self._outbox.say(
-                    messages.Compare(action.epoch, action.sequence, action.offset, action.size, digest_of(data))
-                )
-
-        self._disk.read(action.offset, action.size, done)
-
-    def _compare(self, action: actions.CompareRange) -> None:
-        def done(data: bytes) -> None:
-            equal = digest_of(data) == action.digest
-            self.feed(events.RangeCompared(action.session, action.sequence, equal))
-
-        self._disk.read(action.offset, action.size, done)
+    def _read_damaged(self, action: actions.FetchRead, offset: int, size: int) -> None:
+        self.feed(events.ReadDamaged(action.fetch, offset, size))
 
     def _answer(self, action: actions.Answer) -> None:
         request = self._requests.pop(action.ticket)
@@ -362,6 +353,14 @@ class PairDriver:
         """What the source has still to compare, and to copy where it differs; 0 when no resync is under way here."""
         resync = self.state.resync
         return 0 if resync is None else self._store.dirty_bytes_from(resync.cursor)
+
+    @property
+    def medium(self) -> MediumLog:
+        """What is known of blocks that the disk has not kept."""
+        return self._disk.medium
+
+    def _is_under_way(self, sequence: int) -> bool:
+        return any(flight.sequence == sequence for flight in self.state.flights)
 
     @property
     def disk_hangs(self) -> bool:

@@ -11,6 +11,7 @@ from ctlha_trio._errors import ConfigError, CtlHaError, RefusedError, UntrustedP
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._config import NodeConfig
+from ctlha_trio.ha._disk_watch import DISK_STALL_S
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._supervisor import Supervisor
@@ -50,7 +51,7 @@ async def run_node(
     the two is configured wrongly: nothing was written until then. ``ComponentError`` if a component fails.
     Cancelled: ends at once without a goodbye, like a crash.
     """
-    store = await BlockStore.open(seams.disk, config.volume_path, size_bytes=config.size_bytes, clock=seams.clock)
+    store = await _open_store(config, seams)
     failures: list[CtlHaError] = []
     with ExitStack() as at_end:
         at_end.callback(store.close)
@@ -91,6 +92,36 @@ async def run_node(
             raise failures[0]
         if node.handler_errors:
             raise ExceptionGroup("handlers raised", node.handler_errors)
+
+
+async def _open_store(config: NodeConfig, seams: Seams) -> BlockStore:
+    """A disk that hangs is said in the log: its call can be neither cancelled nor left behind."""
+    opened: list[BlockStore] = []
+    errors: list[CtlHaError] = []
+
+    async def tell_of_a_disk_that_hangs() -> None:
+        await seams.clock.sleep_until(seams.clock.now() + DISK_STALL_S)
+        _LOG.error(
+            "%s: the disk has not answered for %d s, and the node waits for it", config.volume_path, DISK_STALL_S
+        )
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell_of_a_disk_that_hangs)
+            try:
+                size_bytes = config.size_bytes
+                store = await BlockStore.open(seams.disk, config.volume_path, size_bytes=size_bytes, clock=seams.clock)
+                opened.append(store)
+            except CtlHaError as error:
+                errors.append(error)
+            nursery.cancel_scope.cancel()
+    except BaseException:
+        for store in opened:
+            store.close()
+        raise
+    if errors:
+        raise errors[0]
+    return opened[0]
 
 
 def _check_identity(config: NodeConfig, store: BlockStore, seams: Seams) -> None:

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import attrs
 
+from ctlha_trio.ha._verification_status import VerificationStatus
 from ctlha_trio.pair import PairState, Phase
 
 
@@ -29,6 +30,10 @@ class Reason(Enum):
     LEAVING = "leaving"
     HANDLER_FAILED = "handler-failed"
     COMPONENT_FAILED = "component-failed"
+    RESYNC_BLOCKED = "resync-blocked"
+    MEDIUM_ERROR = "medium-error"
+    DISK_FAILING = "disk-failing"
+    COPIES_DIFFER = "copies-differ"
 
 
 Role = Literal["primary", "secondary", "outdated", "none"]
@@ -72,6 +77,12 @@ class Status:
     link: Literal["online", "unknown"]
     arbiter: Literal["online", "unknown"]
     resync_bytes_left: int
+    repaired_blocks: int
+    """Of this node's disk, from the other copy, since the node started."""
+    damaged_bytes: int
+    """Met since, damaged on every copy that counts, and not written anew."""
+    verification: VerificationStatus | None
+    """The latest that was asked for at this node since it started."""
     transitions: tuple[TransitionStatus, ...]
     """The latest, oldest first."""
 
@@ -91,7 +102,8 @@ def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
             return ("degraded", silent) if silent else ("protected", ())
         case Phase.ALONE | Phase.ADMITTING:
             peer = Reason.PEER_LOST if not state.session else Reason.PEER_OUTDATED
-            return "degraded", ((Reason.RESYNCING if state.resync else peer), *silent)
+            resyncing = Reason.RESYNC_BLOCKED if state.resync and state.resync.left_out else Reason.RESYNCING
+            return "degraded", ((resyncing if state.resync else peer), *silent)
         case Phase.SUSPENDED | Phase.CLAIMING | Phase.SECURING:
             lost = () if state.session else (Reason.PEER_LOST,)
             return "at-risk", (*lost, Reason.CLAIMING, *silent)

@@ -3,12 +3,13 @@
 import attrs
 import trio
 
-from ctlha_trio._errors import FailedError, InvalidError, NotPrimaryError, UnknownOutcomeError
+from ctlha_trio._errors import FailedError, InvalidError, MediumError, NotPrimaryError, UnknownOutcomeError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha._pair_driver import Answer, PairDriver
 from ctlha_trio.pair import WRITE_BYTES_MAX, Operation, OperationKind, Outcome
 from ctlha_trio.seams import Buffer
 
+_OF_CLIENTS = frozenset({OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH})
 _OK = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 
 
@@ -32,7 +33,8 @@ class Volume:
         """Return once ``data`` is durable on every member. A checkpoint.
 
         ``InvalidError`` outside the volume or beyond ``WRITE_BYTES_MAX``; ``NotPrimaryError``: not executed, try the
-        other node; ``UnknownOutcomeError``: executed or not. Cancelled: the answer is abandoned, not the operation.
+        other node; ``UnknownOutcomeError``: executed or not; ``MediumError``: not executed, a block of it is lost on
+        every copy that counts. Cancelled: the answer is abandoned, not the operation.
         """
         await self._operate(OperationKind.WRITE, offset, len(data), data)
 
@@ -66,10 +68,12 @@ class Volume:
                 raise UnknownOutcomeError("the role was lost while the operation was under way")
             case Outcome.FAILED:
                 raise FailedError("the operation failed")
+            case Outcome.MEDIUM_ERROR:
+                raise MediumError("a block is damaged on every copy that counts; writing the whole block heals it")
 
     def _check(self, kind: OperationKind, offset: int, size: int, data: Buffer) -> None:
-        if kind is OperationKind.COPY:
-            raise InvalidError("copies are the pair's own")
+        if kind not in _OF_CLIENTS:
+            raise InvalidError(f"{kind.name} is the pair's own")
         if kind is OperationKind.FLUSH:
             return
         if not 0 < size <= WRITE_BYTES_MAX or offset < 0 or offset + size > self.size_bytes:

@@ -34,11 +34,10 @@ class BulkTurns:
     def __attrs_post_init__(self) -> None:
         self._turns = deque([self._write_message_push, self._write_push, self._write_reply])
 
-    async def queue(self, push: MessagePush) -> None:
-        """Queue a push once there is room for it and credit for its message; ``DisconnectError`` on loss."""
+    async def wait_for_room(self, push: MessagePush) -> None:
+        """Return once ``queue`` may be called; ``DisconnectError`` on loss. A checkpoint only if it must wait."""
         channel = push.channel
         flow = channel.live_flow
-        await trio.lowlevel.checkpoint()
         while True:
             if channel.live_flow is not flow:
                 raise DisconnectError("the session ended before the push was queued")
@@ -47,8 +46,11 @@ class BulkTurns:
             elif len(self._message_pushes) >= MESSAGE_PUSHES_MAX:
                 await self._room.park()
             else:
-                break
-        flow.reserve()
+                return
+
+    def queue(self, push: MessagePush) -> None:
+        """Queue a push for which there is room."""
+        push.channel.live_flow.reserve()
         self._message_pushes.append(push)
 
     def lose(self) -> None:

@@ -119,6 +119,11 @@ class Channel:
         self.send_nowait(message)
 
     @property
+    def has_credit(self) -> bool:
+        """Whether a message could be sent at once."""
+        return self._flow is not None and not self._closing and self._flow.has_credit
+
+    @property
     def has_session(self) -> bool:
         """Whether the channel takes part in a session now."""
         return self._flow is not None

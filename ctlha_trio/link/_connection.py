@@ -155,8 +155,11 @@ class Connection:
         channel = push.channel
         if self._channels.get(channel.number) is not channel:
             raise DisconnectError(f"channel {channel.number} is not in the session")
-        await self._bulk.queue(push)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._bulk.wait_for_room(push)
+        self._bulk.queue(push)
         self.wake()
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     def open_requests(self) -> Requests:
         """Where a transfer may be started, to be written next. ``DisconnectError`` at the end of the session."""

@@ -23,6 +23,7 @@ from ctlha_trio.pair._permits import (
     PERMIT_S as PERMIT_S,
 )
 from ctlha_trio.pair._phase import MEMBERS as MEMBERS, TRANSITIONS as TRANSITIONS, Phase as Phase
+from ctlha_trio.pair._range import Range as Range, overlap as overlap
 from ctlha_trio.pair._record import (
     ANCESTORS_MAX as ANCESTORS_MAX,
     RECORD_FORMAT as RECORD_FORMAT,
@@ -38,6 +39,7 @@ from ctlha_trio.pair._state import (
     COPY_CHUNK_BYTES as COPY_CHUNK_BYTES,
     FLIGHTS_LIMIT as FLIGHTS_LIMIT,
     RANGES_LIMIT as RANGES_LIMIT,
+    SEARCH_RANGES as SEARCH_RANGES,
     PairState as PairState,
-    Range as Range,
 )
+from ctlha_trio.pair._verification import Finding as Finding, Found as Found, Verification as Verification

@@ -15,6 +15,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import (
     COPIES_AT_ONCE,
     COPY_BYTES_AT_ONCE,
@@ -22,7 +23,6 @@ from ctlha_trio.pair._state import (
     RANGE_UNIT_BYTES,
     RANGES_LIMIT,
     Flight,
-    Range,
     Resync,
     Stage,
 )
@@ -75,13 +75,18 @@ def copy_on(step: Step) -> None:
     resync = state.resync
     if state.phase is not Phase.ALONE or resync is None or resync.search:
         return
-    copies = [f.operation.size for f in state.flights if f.operation.kind is OperationKind.COPY]
-    room = len(copies) < COPIES_AT_ONCE and sum(copies) + COPY_CHUNK_BYTES <= COPY_BYTES_AT_ONCE
+    copies = _copies(step)
     if resync.cursor < state.size_bytes:
-        if room:
+        # Not for each place that is free: a search is for several.
+        if 2 * len(copies) <= COPIES_AT_ONCE and 2 * sum(copies) <= COPY_BYTES_AT_ONCE:
             _search(step, resync)
-    elif not copies and not resync.paused:
+    elif not copies and not resync.paused and not resync.left_out:
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
+
+
+def _copies(step: Step) -> list[int]:
+    """Size of each range that is being copied."""
+    return [f.operation.size for f in step.state.flights if f.operation.kind is OperationKind.COPY]
 
 
 def _search(step: Step, resync: Resync) -> None:
@@ -94,23 +99,43 @@ def _search(step: Step, resync: Resync) -> None:
 
 
 def found(step: Step, event: ev.DirtyFound) -> None:
-    """Copy the first part of the range, or of one that the search may have missed; what it skipped is equal."""
+    """Copy what there is room for of the ranges, and of those that the search may have missed; the rest is equal."""
     state = step.state
     resync = state.resync
     if resync is None or resync.search != event.search:
         return
     if resync.whole:
         step.send(msg.ResyncBase(state.epoch, state.base_epoch))
-    left = [
-        _whole_units(each, resync.cursor, state.size_bytes) for each in (*resync.unseen, (event.offset, event.size))
-    ]
-    start, size = min((each for each in left if each[1] > 0), default=(state.size_bytes, 0))
-    size = min(size, COPY_CHUNK_BYTES)
-    step.change(resync=Resync(start + size, paused=resync.paused))
-    if size:
-        flight = Flight(0, Operation(OperationKind.COPY, 0, 0, start, size))
-        step.change(flights=(*state.flights, flight))
+    chosen = _chosen(step, resync, event.ranges)
+    cursor = sum(chosen[-1]) if chosen else state.size_bytes
+    step.change(resync=attrs.evolve(resync, cursor=cursor, whole=False, search=0, unseen=()))
+    if chosen:
+        copies = (Flight(0, Operation(OperationKind.COPY, 0, 0, offset, size)) for offset, size in chosen)
+        step.change(flights=(*state.flights, *copies))
         service.advance(step)
+
+
+def _chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> list[Range]:
+    """What is to be copied next, in order, in pieces for which there is room."""
+    size_bytes = step.state.size_bytes
+    # What lies behind the last range was not searched.
+    searched_to = sum(ranges[-1]) if ranges else size_bytes
+    left = sorted(
+        _whole_units(each, resync.cursor, size_bytes) for each in (*ranges, *resync.unseen) if each[0] < searched_to
+    )
+    copies = _copies(step)
+    count, total = len(copies), sum(copies)
+    chosen: list[Range] = []
+    cursor = resync.cursor
+    for offset, size in left:
+        cursor = max(cursor, offset)
+        while cursor < offset + size:
+            piece = min(offset + size - cursor, COPY_CHUNK_BYTES)
+            if count == COPIES_AT_ONCE or total + piece > COPY_BYTES_AT_ONCE:
+                return chosen
+            chosen.append((cursor, piece))
+            count, total, cursor = count + 1, total + piece, cursor + piece
+    return chosen
 
 
 def _whole_units(written: Range, cursor: int, size_bytes: int) -> Range:
@@ -275,7 +300,7 @@ def copy_data(step: Step, message: msg.CopyData) -> None:
 def seal(step: Step) -> None:
     """Everything was copied and answered as durable: persist that this copy is whole at the source's epoch."""
     if step.state.phase is Phase.RESYNCING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING, unsettled=())
+        step.change(stage=Stage.PERSISTING, unsettled=(), refused=frozenset())
         step.persist(Copy.SEALED)
 
 

@@ -38,7 +38,7 @@ class Grant:
 class Pushed:
     """A message whose data lies in the ring granted to its sender."""
 
-    message: msg.MirrorWrite | msg.CopyData
+    message: msg.MirrorWrite | msg.CopyData | msg.RepairData
     ring_offset: int
 
 
@@ -69,7 +69,11 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     22: (msg.ResyncBase, struct.Struct("<QQ")),
     23: (msg.SettledAsked, struct.Struct("<QQ")),
     24: (msg.Settled, struct.Struct("<QQ")),
+    32: (msg.Fetch, struct.Struct("<QQQI")),
+    33: (msg.RepairData, struct.Struct("<QQQI")),
+    34: (msg.Damaged, struct.Struct("<QQQI")),
 }
+_PUSHED: Final = (msg.MirrorWrite, msg.CopyData, msg.RepairData)
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _WITH_PHASE: Final = frozenset({1})
 _WITH_PROPOSAL: Final = frozenset({14, 18})
@@ -85,7 +89,7 @@ def encode(spoken: Spoken) -> bytes:
         message, place = spoken.message, _RING_OFFSET.pack(spoken.ring_offset)
     else:
         message = spoken
-        if isinstance(message, msg.MirrorWrite | msg.CopyData):
+        if isinstance(message, _PUSHED):
             raise LocalProtocolError("data is pushed, its message is not sent alone")
     number, layout = _KINDS[type(message)]
     fields = [_to_wire(value) for value in attrs.astuple(message, recurse=False)]
@@ -99,7 +103,7 @@ def decode(slot: bytes) -> Spoken:
     if slot[0] not in _LAYOUTS:
         raise RemoteProtocolError("unknown-type", f"pair message {slot[0]}")
     kind, layout = _LAYOUTS[slot[0]]
-    pushed = kind is msg.MirrorWrite or kind is msg.CopyData
+    pushed = kind in _PUSHED
     start = 1 + (_RING_OFFSET.size if pushed else 0)
     if any(slot[start + layout.size :]):
         raise RemoteProtocolError("reserved", f"bytes behind pair message {slot[0]}")
@@ -110,10 +114,10 @@ def decode(slot: bytes) -> Spoken:
         message = kind(*_from_wire(slot[0], fields))
     except (ValueError, UnicodeDecodeError) as error:
         raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
-    if isinstance(message, msg.MirrorWrite | msg.CopyData):
+    if isinstance(message, _PUSHED):
         _check_range(message.offset, message.size)
         return Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0])
-    if isinstance(message, msg.Compare):
+    if isinstance(message, msg.Compare | msg.Fetch | msg.Damaged):
         _check_range(message.offset, message.size)
     if isinstance(message, msg.OwnRange):
         _check_range(message.offset, message.size, size_max=_OFFSET_MAX)

@@ -2,13 +2,12 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_reads`` and ``_permits`` what each node reads by itself, ``_admission`` the return of a node,
+operations, ``_reads`` and ``_permits`` what each node reads by itself, ``_admission`` the return of a node, ``_repair``
+damaged blocks, ``_verify`` the comparison of the copies,
 ``_handover`` the planned change of roles and ``_force`` what a person decides who knows what no node can know.
 """
 
 from typing import assert_never
-
-import attrs
 
 from ctlha_trio.pair import (
     _admission as admission,
@@ -18,8 +17,10 @@ from ctlha_trio.pair import (
     _membership as membership,
     _permits as permits,
     _reads as reads,
+    _repair as repair,
     _service as service,
     _sessions as sessions,
+    _verify as verify,
     actions as act,
     events as ev,
     messages as msg,
@@ -113,16 +114,24 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
         case ev.Fetched():
             service.fetched(step, event)
         case ev.RangeCompared():
-            if step.state.phase is Phase.RESYNCING and event.session == step.state.sessions:
+            if step.state.phase in ACCEPTING and event.session == step.state.sessions:
                 step.send(msg.Compared(step.state.epoch, event.sequence, event.equal))
+        case ev.ReadDamaged():
+            repair.read_damaged(step, event)
+        case ev.Damaged():
+            repair.damaged(step, event)
+        case ev.RangeDamaged():
+            repair.range_damaged(step, event)
         case ev.DirtyFound():
             admission.found(step, event)
         case ev.Persisted():
             _persisted(step, event.metadata)
         case ev.StoreFailed():
-            _store_failed(step)
+            membership.store_failed(step)
         case ev.HandoverAsked():
             handover.asked(step)
+        case ev.VerifyAsked():
+            verify.asked(step)
         case ev.ForceAsked():
             force.asked(step, event)
         case ev.StopAsked():
@@ -134,6 +143,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
 def _settle(step: Step) -> None:
     """Whatever waited for something to end may go on now."""
     membership.secured(step)
+    repair.take_up(step)
+    verify.go_on(step)
     admission.copy_on(step)
     admission.drained(step)
     admission.prepare(step)
@@ -160,6 +171,8 @@ def _timer(step: Step, timer: ev.Timer) -> None:
             handover.late(step)
         case ev.Timer.PERMIT_OUT:
             permits.ran_out(step)
+        case ev.Timer.VERIFY_REST:
+            verify.rested(step)
         case _:
             assert_never(timer)
 
@@ -185,18 +198,39 @@ def _received(step: Step, message: msg.Message) -> None:
             sessions.resumed(step, message)
         case msg.MirrorWrite() if state.phase in ACCEPTING:
             service.mirror_write(step, message)
+        case msg.Fetch() | msg.RepairData() | msg.Damaged():
+            _of_repair(step, message)
         case msg.Applied():
             service.applied(step, message)
-        case msg.PermitRequest():
-            permits.asked(step, message)
-        case msg.SettledAsked():
-            reads.settled_asked(step, message)
-            service.advance(step)
-        case msg.Settled():
-            reads.settled(step, message)
-            service.advance(step)
+        case msg.PermitRequest() | msg.SettledAsked() | msg.Settled():
+            _of_reads(step, message)
         case _:
             _of_change(step, message)
+
+
+def _of_repair(step: Step, message: msg.Fetch | msg.RepairData | msg.Damaged) -> None:
+    state = step.state
+    match message:
+        case msg.Fetch() if state.phase is Phase.FOLLOWING:
+            step.do(act.PushRange(state.sessions, message.epoch, message.sequence, message.offset, message.size))
+        case msg.RepairData():
+            repair.repair_data(step, message)
+        case msg.Damaged():
+            repair.damaged_there(step, message)
+        case _:
+            step.send(msg.Refused(state.epoch, message.epoch))
+
+
+def _of_reads(step: Step, message: msg.PermitRequest | msg.SettledAsked | msg.Settled) -> None:
+    match message:
+        case msg.PermitRequest():
+            permits.asked(step, message)
+            return
+        case msg.SettledAsked():
+            reads.settled_asked(step, message)
+        case msg.Settled():
+            reads.settled(step, message)
+    service.advance(step)
 
 
 def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one line for each kind of message)
@@ -211,10 +245,11 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
             admission.own_range(step, message)
         case msg.ResyncBase() if phase is Phase.RESYNCING:
             admission.resync_base(step, message)
-        case msg.Compare() if phase is Phase.RESYNCING:
+        case msg.Compare() if phase in ACCEPTING:
             admission.compare(step, message)
         case msg.Compared():
             admission.compared(step, message)
+            verify.compared(step, message)
         case msg.CopyData() if phase is Phase.RESYNCING:
             admission.copy_data(step, message)
         case msg.Seal():
@@ -260,14 +295,6 @@ def _persisted(step: Step, metadata: Metadata) -> None:
     after = _AFTER_PERSIST.get((state.phase, state.stage))
     if after is not None:
         after(step)
-
-
-def _store_failed(step: Step) -> None:
-    state = step.state
-    if state.phase in {Phase.STOPPED, Phase.LEFT}:
-        return
-    step.do(act.CondemnCopy(attrs.evolve(state.metadata, copy=Copy.FAILED)))
-    membership.stop(step, "store-failed")
 
 
 def _leave(step: Step, reason: str) -> None:

@@ -38,7 +38,7 @@ def drained(step: Step) -> None:
     state = step.state
     if state.phase is not Phase.HANDING_OVER or state.stage is not Stage.DRAINING:
         return
-    if not any(f.started for f in state.flights):
+    if not any(f.started or service.mends(f) for f in state.flights):
         step.change(stage=Stage.ASKING)
         step.send(msg.HandoverPrepare(state.epoch, state.handover_attempt))
 
@@ -131,7 +131,7 @@ def done(step: Step, message: msg.HandoverDone) -> None:
     record = record.succeed(primary=state.me, members=state.both, proposal=message.proposal)
     reads.restart(step)
     # The old primary had drained before its swap; what it asks for before may be an attempt that it has given up.
-    step.change(unsettled=())
+    step.change(unsettled=(), refused=frozenset())
     step.change(record=record, revision=message.revision, stage=Stage.RECORDING, base_epoch=record.epoch)
     step.persist(Copy.MEMBER)
 

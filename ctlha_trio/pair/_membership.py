@@ -1,5 +1,7 @@
 """Who counts: what a record read means for this node, going alone, and securing it before the first answer."""
 
+import attrs
+
 from ctlha_trio.pair import _reads as reads, _service as service, actions as act, events as ev
 from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Outcome
@@ -75,6 +77,14 @@ def stop(step: Step, why: str) -> None:
     step.do(act.Goodbye(why))
 
 
+def store_failed(step: Step) -> None:
+    """The disk is not to be believed any more: this copy is dead."""
+    state = step.state
+    if state.phase not in {Phase.STOPPED, Phase.LEFT}:
+        step.do(act.CondemnCopy(attrs.evolve(state.metadata, copy=Copy.FAILED)))
+        stop(step, "store-failed")
+
+
 def become_outdated(step: Step, why: str) -> None:
     """This node's copy does not count: whatever was not acknowledged may differ."""
     service.drop_flights(step, Outcome.UNKNOWN)
@@ -107,7 +117,7 @@ def secure(step: Step) -> None:
     step.do(act.Track(base_epoch, state.may_differ))
     service.want_nothing_there(step)
     reads.restart(step)
-    step.change(partner=0, base_epoch=base_epoch, unsettled=())
+    step.change(partner=0, base_epoch=base_epoch, unsettled=(), refused=frozenset())
     step.move(Phase.SECURING, "claim won", Stage.RECORDING)
     step.persist(Copy.MEMBER, base_epoch=base_epoch)
 

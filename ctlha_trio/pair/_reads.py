@@ -9,7 +9,7 @@ import attrs
 from ctlha_trio.pair import _permits as permits, actions as act, messages as msg
 from ctlha_trio.pair._operation import OperationKind
 from ctlha_trio.pair._phase import Phase
-from ctlha_trio.pair._state import Flight, PairState
+from ctlha_trio.pair._state import UNHURT, Flight, PairState
 from ctlha_trio.pair._step import Step
 
 
@@ -29,7 +29,9 @@ def restart(step: Step) -> None:
 
 
 def _not_begun(flight: Flight) -> Flight:
-    return attrs.evolve(flight, fetch=0, here=False, there=False) if flight.fetch else flight
+    if flight.operation.kind is not OperationKind.READ:
+        return flight
+    return attrs.evolve(flight, fetch=0, here=False, there=False, hurt=UNHURT)
 
 
 # The secondary.

@@ -3,23 +3,27 @@
 import attrs
 
 from ctlha_trio.pair import _reads as reads, actions as act, events as ev, messages as msg
-from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
+from ctlha_trio.pair._operation import REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
-from ctlha_trio.pair._state import Flight, Mirrored, PairState
+from ctlha_trio.pair._range import overlap
+from ctlha_trio.pair._state import UNHURT, Flight, Mirrored, PairState, Stage
 from ctlha_trio.pair._step import Step
+from ctlha_trio.pair._verification import Finding
 
 _ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER, Phase.FOLLOWING}
 """Operations that were started are completed and answered. A secondary starts only reads."""
+_OF_BOTH = REPAIRS | {OperationKind.COPY, OperationKind.VERIFY}
+"""The pair's own: what they do is done by both nodes."""
+
+_TAKING = SERVING | HOLDING
+_TAKING_AS_PRIMARY = frozenset({Phase.SUSPENDED, Phase.CLAIMING})
 
 
 def accepts(state: PairState, kind: OperationKind) -> bool:
     """Whether an operation that comes now is taken, to be executed now or as soon as this node serves again."""
-    return (
-        state.phase in SERVING
-        or (state.phase is Phase.FOLLOWING and kind is OperationKind.READ)
-        or state.phase in HOLDING
-        or (state.phase in {Phase.SUSPENDED, Phase.CLAIMING} and state.primary)
-    )
+    if state.phase is Phase.FOLLOWING:
+        return kind is OperationKind.READ
+    return state.phase in _TAKING or (state.phase in _TAKING_AS_PRIMARY and state.primary)
 
 
 def submitted(step: Step, event: ev.Submitted) -> None:
@@ -35,10 +39,12 @@ def advance(step: Step) -> None:
     """Start every operation that may start now and end every one that may end."""
     if step.state.phase is Phase.FOLLOWING:
         reads.start_following(step)
-    if step.state.phase in SERVING:
+    draining = step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING
+    if step.state.phase in SERVING or draining:
         earlier: list[Operation] = []
         for flight in step.state.flights:
-            if not flight.started and not any(flight.operation.conflicts(other) for other in earlier):
+            free = not any(flight.operation.conflicts(other) for other in earlier)
+            if not flight.started and free and _may_start(step, flight, draining=draining):
                 _start(step, flight)
             earlier.append(flight.operation)
     if step.state.phase in _ENDING:
@@ -47,6 +53,20 @@ def advance(step: Step) -> None:
             _finish(step, ended)
             advance(step)
     reads.tell_settled(step)
+
+
+def _may_start(step: Step, flight: Flight, *, draining: bool) -> bool:
+    if draining and not mends(flight):
+        return False
+    # A repair stands before all others, also before those that are under way already.
+    return flight.operation.kind not in REPAIRS or not any(
+        other.started and other.operation.conflicts(flight.operation) for other in step.state.flights
+    )
+
+
+def mends(flight: Flight) -> bool:
+    """Whether it is needed to make the two copies equal again, so that it must end even where nothing else begins."""
+    return flight.tried or flight.operation.kind in REPAIRS
 
 
 def _start(step: Step, flight: Flight) -> None:
@@ -62,8 +82,10 @@ def _start(step: Step, flight: Flight) -> None:
     started = attrs.evolve(
         flight,
         sequence=sequence,
-        here=operation.kind is OperationKind.FLUSH,
-        there=not mirrored and operation.kind is not OperationKind.COPY,
+        here=operation.kind in {OperationKind.FLUSH, OperationKind.REPAIR_THERE},
+        there=not mirrored and operation.kind not in _OF_BOTH,
+        hurt=UNHURT,
+        mended=flight.hurt,
     )
     step.change(next_sequence=sequence + 1)
     replace(step, flight, started)
@@ -74,6 +96,12 @@ def _start(step: Step, flight: Flight) -> None:
             step.do(act.StoreWrite(sequence, flight.ticket, operation))
         case OperationKind.COPY:
             step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size))
+        case OperationKind.VERIFY:
+            step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size, keep=False))
+        case OperationKind.REPAIR_HERE:
+            step.send(msg.Fetch(state.epoch, sequence, operation.offset, operation.size))
+        case OperationKind.REPAIR_THERE:
+            step.do(act.PushRange(state.sessions, state.epoch, sequence, operation.offset, operation.size))
         case OperationKind.FLUSH:
             # Nothing to do: it starts when every operation before it is durable on every member.
             pass
@@ -96,7 +124,7 @@ def _note_unseen(step: Step, operation: Operation) -> None:
 
 def _wanted_there(step: Step, operation: Operation) -> bool:
     state = step.state
-    if state.phase is Phase.MIRRORING:
+    if state.phase in {Phase.MIRRORING, Phase.HANDING_OVER}:
         return True
     return state.resync is not None and operation.offset < state.resync.cursor
 
@@ -123,9 +151,45 @@ def _complete(step: Step, flight: Flight) -> bool:
 def _finish(step: Step, flight: Flight) -> None:
     if flight.ticket and not flight.answered:
         step.do(act.Answer(flight.ticket, Outcome.DONE))
-    if flight.operation.kind is OperationKind.COPY:
-        step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))
+    match flight.operation.kind:
+        case OperationKind.COPY:
+            step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))
+        case OperationKind.WRITE:
+            _look_again(step, flight.operation)
+        case OperationKind.REPAIR_HERE:
+            # Also tells the peer that the place of the data that it pushed is free.
+            step.send(msg.Applied(step.state.epoch, flight.sequence))
+            _note_repair(step, flight, Finding.REPAIRED_HERE)
+        case OperationKind.REPAIR_THERE:
+            _note_repair(step, flight, Finding.REPAIRED_THERE)
+        case _:
+            pass
     replace(step, flight, None if flight.there else attrs.evolve(flight, answered=True))
+
+
+def _look_again(step: Step, written: Operation) -> None:
+    """What kept a range of a resync from being copied was written anew: search from its beginning on once more."""
+    resync = step.state.resync
+    if resync is None:
+        return
+    where = written.offset, written.size
+    healed = [each for each in resync.left_out if overlap(each.lost, where)]
+    if healed:
+        start = min(each.start for each in healed)
+        left = tuple(each for each in resync.left_out if each not in healed)
+        resync = attrs.evolve(resync, cursor=min(resync.cursor, start), left_out=left, search=0, unseen=())
+        step.change(resync=resync)
+
+
+def _note_repair(step: Step, repair: Flight, what: Finding) -> None:
+    """A repair that a verification waits for is one of its findings."""
+    verification = step.state.verification
+    where = repair.operation.offset, repair.operation.size
+    asked = any(
+        f.operation.kind is OperationKind.VERIFY and where in {f.hurt.here, f.hurt.there} for f in step.state.flights
+    )
+    if verification is not None and asked:
+        step.change(verification=verification.note(what, where))
 
 
 def stored(step: Step, event: ev.Stored) -> None:
@@ -170,6 +234,7 @@ def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
     where = message.offset, message.size
     unsettled = tuple(each for each in state.unsettled if each.sequence >= message.settled)
     step.change(
+        refused=frozenset(each for each in state.refused if each >= message.settled),
         last_sequence=message.sequence,
         storing=state.storing | {message.sequence},
         unsettled=(*unsettled, Mirrored(message.sequence, where)),
@@ -181,12 +246,27 @@ def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
 
 def want_nothing_there(step: Step) -> None:
     """There is no other copy to wait for any more."""
-    flights = tuple(
-        attrs.evolve(f, there=True) if f.started else f
-        for f in step.state.flights
-        if f.operation.kind is not OperationKind.COPY
-    )
+    flights = tuple(_without_peer(f) for f in step.state.flights if not _needs_peer(f))
     step.change(flights=flights, resync=None)
+
+
+def _needs_peer(flight: Flight) -> bool:
+    """Whether it is nothing without the peer. The data of a repair that has come is good all the same."""
+    kind = flight.operation.kind
+    return kind in _OF_BOTH and not (kind is OperationKind.REPAIR_HERE and flight.there)
+
+
+def _without_peer(flight: Flight) -> Flight:
+    if not flight.started:
+        # Nobody repairs what it waits for. It meets the damage again, or not.
+        return attrs.evolve(flight, hurt=UNHURT)
+    return attrs.evolve(flight, there=True, hurt=attrs.evolve(flight.hurt, there=None))
+
+
+def ask_anew(step: Step) -> None:
+    """After a flap: what the pair itself asked of the secondary was lost with the session."""
+    flights = tuple(attrs.evolve(f, sequence=0, hurt=UNHURT) if _needs_peer(f) else f for f in step.state.flights)
+    step.change(flights=flights)
 
 
 def resend_from(step: Step, last_sequence: int) -> None:
@@ -199,10 +279,12 @@ def resend_from(step: Step, last_sequence: int) -> None:
     for flight in sorted(step.state.flights, key=lambda each: each.sequence):
         if flight.operation.kind is not OperationKind.WRITE or not flight.sequence or flight.there:
             continue
+        again = attrs.evolve(flight, hurt=attrs.evolve(flight.hurt, there=None))
         if flight.sequence <= last_sequence:
-            replace(step, flight, attrs.evolve(flight, there=True))
-        else:
-            push(step, flight)
+            again = attrs.evolve(again, there=True)
+        replace(step, flight, again)
+        if not again.there:
+            push(step, again)
 
 
 def drop_flights(step: Step, started: Outcome) -> None:
@@ -214,11 +296,24 @@ def drop_flights(step: Step, started: Outcome) -> None:
     state = step.state
     if state.may_differ:
         step.do(act.MarkDirty(state.may_differ))
-    running = {
-        f.sequence for f in state.flights if f.operation.kind is OperationKind.WRITE and f.sequence and not f.here
-    }
+    running = {f.sequence for f in state.flights if _runs_here(f)}
     for flight in state.flights:
         if flight.ticket and not flight.answered:
-            changed = flight.sequence and flight.operation.kind is OperationKind.WRITE
+            changed = (flight.sequence or flight.tried) and flight.operation.kind is OperationKind.WRITE
             step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
-    step.change(flights=(), unsettled=(), storing=state.storing | running, resync=None, settled_asked=0)
+    step.change(
+        flights=(),
+        unsettled=(),
+        refused=frozenset(),
+        storing=state.storing | running,
+        resync=None,
+        settled_asked=0,
+    )
+
+
+def _runs_here(flight: Flight) -> bool:
+    """Whether this disk is writing for it."""
+    if not flight.sequence or flight.here or flight.hurt.here:
+        return False
+    kind = flight.operation.kind
+    return kind is OperationKind.WRITE or (kind is OperationKind.REPAIR_HERE and flight.there)

@@ -132,7 +132,10 @@ def resume(step: Step) -> None:
         return
     if still_paired(step, state.standing):
         step.cancel_timer(ev.Timer.CLAIM)
-        step.send(msg.Resumed(state.epoch, state.last_sequence))
+        if state.refused:
+            # What was not executed is as if it had not come: it is pushed again, and all behind it.
+            step.change(last_sequence=min(state.refused) - 1, refused=frozenset())
+        step.send(msg.Resumed(state.epoch, step.state.last_sequence))
         step.move(Phase.FOLLOWING, "resumed after a flap")
         service.advance(step)
 
@@ -148,6 +151,7 @@ def resumed(step: Step, message: msg.Resumed) -> None:
             membership.claim(step, "resumed before the role was persisted")
             return
         step.cancel_timer(ev.Timer.CLAIM)
+        service.ask_anew(step)
         service.resend_from(step, message.last_sequence)
         step.move(Phase.MIRRORING, "resumed after a flap")
         service.advance(step)

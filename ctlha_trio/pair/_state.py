@@ -1,13 +1,16 @@
 """The state of one node's pair core: immutable and hashable, so that it can be explored and compared."""
 
 from enum import Enum
+from typing import Any
 
 import attrs
 
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import NodeId, Record
+from ctlha_trio.pair._verification import Verification
 from ctlha_trio.pair.messages import Standing
 
 COPY_CHUNK_BYTES = 1 << 20
@@ -15,6 +18,8 @@ COPY_CHUNK_BYTES = 1 << 20
 milliseconds for a range under copy."""
 COPIES_AT_ONCE = 32
 """Ranges that are compared and copied side by side: what small ones cost is round trips and flushes."""
+SEARCH_RANGES = COPIES_AT_ONCE // 2
+"""That one search finds: half of what is under way is copied while the next is searched for."""
 COPY_BYTES_AT_ONCE = 4 * COPY_CHUNK_BYTES
 """Of those ranges. Half of the ring into which they are pushed stays free for what clients write."""
 FLIGHTS_LIMIT = 128
@@ -25,10 +30,6 @@ RANGES_LIMIT = 3 * FLIGHTS_LIMIT
 log, and those of its last operations."""
 RANGE_UNIT_BYTES = 64 * 1024
 """A range of a resync begins and ends at multiples of it: the dirty bitmap's unit, and whole blocks of any store."""
-
-
-Range = tuple[int, int]
-"""Offset and size in bytes of a range of the volume."""
 
 
 class Stage(Enum):
@@ -70,6 +71,19 @@ class Mirrored:
 
 
 @attrs.frozen
+class Damage:
+    """Blocks that an operation met and that are not what was written there last: the first of them, in one piece."""
+
+    here: Range | None = None
+    """On this disk. The operation had no effect there."""
+    there: Range | None = None
+    """On the peer's, likewise."""
+
+
+UNHURT = Damage()
+
+
+@attrs.frozen
 class Flight:
     """An operation between its acceptance and its end."""
 
@@ -85,6 +99,12 @@ class Flight:
     there: bool = False
     """Durable on the peer's disk, or not wanted there."""
     answered: bool = False
+    hurt: Damage = UNHURT
+    """What it met when it was last started. It is started again when that is repaired."""
+    mended: Damage = UNHURT
+    """What was repaired for it before it was last started."""
+    tried: bool = False
+    """A write that is durable on one of the two disks by an earlier start."""
 
     @property
     def started(self) -> bool:
@@ -94,7 +114,18 @@ class Flight:
     @property
     def unsettled(self) -> bool:
         """Whether it is a write of which the two copies may hold different things."""
-        return self.operation.kind is OperationKind.WRITE and bool(self.sequence) and not (self.here and self.there)
+        begun = bool(self.sequence) or self.tried
+        return self.operation.kind is OperationKind.WRITE and begun and not (self.here and self.there)
+
+
+@attrs.frozen
+class LeftOut:
+    """A range that the source of a resync could not copy."""
+
+    start: int
+    """Where it begins, in bytes."""
+    lost: Range
+    """Blocks in it that nobody has whole."""
 
 
 @attrs.frozen
@@ -111,9 +142,11 @@ class Resync:
     """Writes beyond the cursor that were under way at some time of that search: it may have missed them."""
     paused: bool = False
     """The arbiter certainly did not take the admission: try again later, and serve meanwhile."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Until clients have written anew what is lost in them, and they are copied, the target cannot be a member."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class PairState:
     """All that decides what a node does next."""
 
@@ -164,6 +197,8 @@ class PairState:
     """The latest write taken from the primary; every one before it was taken too."""
     unsettled: tuple[Mirrored, ...] = ()
     """Writes taken from the primary that may not be durable there."""
+    refused: frozenset[int] = frozenset()
+    """Writes taken from the primary and not executed, for a block of theirs is damaged here."""
     storing: frozenset[int] = frozenset()
     """Writes that run on this disk for nobody who waits here: the peer's, or those of a role that was lost."""
     fetches: int = 0
@@ -179,6 +214,8 @@ class PairState:
     """Where the returning peer's copy may differ by its own doing."""
     base_epoch: int = 0
     """The epoch in which this copy was equal to the peer's, but for what is tracked since; 0 if none is known."""
+    verification: Verification | None = None
+    """The latest that was asked for here."""
     handover_attempt: int = 0
     """At the primary: the latest that was begun. At the secondary: the one that is being prepared."""
 
@@ -207,3 +244,10 @@ class PairState:
     def both(self) -> tuple[NodeId, ...]:
         """The two nodes, sorted as in a record."""
         return tuple(sorted((self.me, self.peer)))
+
+
+def changed(state: PairState, **changes: Any) -> PairState:
+    """As ``attrs.evolve``, at a tenth of its cost: nearly every event changes the state, and often several times."""
+    after = object.__new__(PairState)
+    after.__dict__.update(state.__dict__, **changes)
+    return after

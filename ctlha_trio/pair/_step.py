@@ -8,8 +8,10 @@ from ctlha_trio._errors import LocalProtocolError
 from ctlha_trio.pair import actions as act
 from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._phase import TRANSITIONS, Phase
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import Record
-from ctlha_trio.pair._state import Flight, Mirrored, PairState, Range, Resync, Stage, SwapAttempt
+from ctlha_trio.pair._state import Flight, Mirrored, PairState, Resync, Stage, SwapAttempt, changed
+from ctlha_trio.pair._verification import Verification
 from ctlha_trio.pair.events import Timer
 from ctlha_trio.pair.messages import Message, Standing
 
@@ -40,6 +42,7 @@ class Changes(TypedDict, total=False):
     last_pushed: int
     last_sequence: int
     unsettled: tuple[Mirrored, ...]
+    refused: frozenset[int]
     storing: frozenset[int]
     fetches: int
     granted: bool
@@ -48,6 +51,7 @@ class Changes(TypedDict, total=False):
     resync: Resync | None
     told_ranges: tuple[Range, ...]
     base_epoch: int
+    verification: Verification | None
     handover_attempt: int
 
 
@@ -62,7 +66,7 @@ class Step:
 
     def change(self, **changes: Unpack[Changes]) -> None:
         """Replace parts of the state; never the phase."""
-        self.state = attrs.evolve(self.state, **changes)
+        self.state = changed(self.state, **changes)
 
     def do(self, action: act.Action) -> None:
         """Order an action behind those ordered so far."""
@@ -82,7 +86,7 @@ class Step:
         if self.state.forcing and phase is not Phase.CLAIMING:
             self.do(act.ForceEnded("" if phase is Phase.SECURING else why))
             self.change(forcing=False)
-        self.state = attrs.evolve(self.state, phase=phase, stage=stage, why=why)
+        self.state = changed(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))
 

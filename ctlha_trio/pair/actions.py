@@ -2,8 +2,8 @@
 
 The driver says and pushes in the order given, calls the arbiter in that order, and persists in that order. Calls of
 the disk for operations run side by side: two that would conflict are never ordered at once. Each call of disk or
-arbiter is answered by an event, and what must be durable before something else happens is ordered only after its
-event has come: persist before send is in the data, not in the driver.
+arbiter is answered by an event, a call that reads or writes blocks also by ``Damaged``. What must be durable before
+something else happens is ordered only after its event has come: persist before send is in the data, not in the driver.
 """
 
 import attrs
@@ -11,8 +11,8 @@ import attrs
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation, Outcome
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import Record
-from ctlha_trio.pair._state import Range
 from ctlha_trio.pair.events import Timer
 from ctlha_trio.pair.messages import Message
 
@@ -58,7 +58,11 @@ class MarkDirty:
 
 @attrs.frozen
 class FindDirty:
-    """Find the first marked range from an offset on, behind all marks ordered; answered by ``DirtyFound``."""
+    """Find the first marked ranges from an offset on, behind all marks and writes ordered; then ``DirtyFound``.
+
+    Behind the writes, so that copies do not run far ahead of them: what they leave on one copy alone, should both nodes
+    crash, is to be found in the other's activity log.
+    """
 
     search: int
     offset: int
@@ -126,6 +130,29 @@ class StoreMirrored:
 
 
 @attrs.frozen
+class StoreRepair:
+    """Write the whole blocks that came with this message, durably; answered by ``Stored``.
+
+    A power cut leaves each block as it was, new, or damaged, and nothing may take that damage for a write under way.
+    """
+
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class PushRange:
+    """Read the range and push it with its ``RepairData``; ``RangeDamaged`` of the same session if it is not whole."""
+
+    session: int
+    epoch: int
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
 class FetchRead:
     """Read a client's data here; answered by ``Fetched``. The data is kept until the ``Answer``.
 
@@ -142,17 +169,19 @@ class FetchRead:
 
 @attrs.frozen
 class SendCompare:
-    """Read the range, keep it, and send ``Compare`` with its digest; answered by the peer's ``Compared``."""
+    """Read the range and send ``Compare`` with its digest; answered by the peer's ``Compared``, or by ``Damaged``."""
 
     epoch: int
     sequence: int
     offset: int
     size: int
+    keep: bool = True
+    """For a ``PushCopy``, until the answer."""
 
 
 @attrs.frozen
 class CompareRange:
-    """Read the range and compare its digest; answered by ``RangeCompared`` of the same session."""
+    """Read the range and compare its digest; answered by ``RangeCompared``, or ``RangeDamaged``, of that session."""
 
     session: int
     sequence: int
@@ -218,6 +247,21 @@ class ForceEnded:
 
 
 @attrs.frozen
+class ReportMediumError:
+    """Blocks are damaged on every copy that counts. They stay so until they are written anew."""
+
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class VerificationEnded:
+    """The comparison of the two copies is over; ``problem`` is empty if everything was compared."""
+
+    problem: str
+
+
+@attrs.frozen
 class CondemnCopy:
     """Try to mark the copy on the failed disk as dead. Nothing waits for it."""
 
@@ -245,6 +289,8 @@ Action = (
     | PushWrite
     | StoreWrite
     | StoreMirrored
+    | StoreRepair
+    | PushRange
     | FetchRead
     | SendCompare
     | CompareRange
@@ -255,6 +301,8 @@ Action = (
     | Moved
     | HandoverEnded
     | ForceEnded
+    | ReportMediumError
+    | VerificationEnded
     | CondemnCopy
     | Goodbye
 )

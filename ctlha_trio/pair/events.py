@@ -6,6 +6,7 @@ import attrs
 
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import NodeId, Record, SwapOutcome
 from ctlha_trio.pair.messages import Message
 
@@ -20,6 +21,7 @@ class Timer(Enum):
     ARBITER_RETRY = "arbiter-retry"
     RECORD_POLL = "record-poll"
     HANDOVER_LIMIT = "handover-limit"
+    VERIFY_REST = "verify-rest"
     PERMIT_OUT = "permit-out"
     """Since the latest permit was granted. Counted on a clock that does not run ahead of the peer's by more than
     ``CLOCKS_DIFFER``, whatever happens to other clocks."""
@@ -117,12 +119,43 @@ class RangeCompared:
 
 
 @attrs.frozen
+class Damaged:
+    """What the core ordered of this disk with that sequence had no effect: blocks are not what was written there last.
+
+    The disk lives. These are the first such blocks in the range, in one piece: whole blocks, also for a part of one.
+    """
+
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class ReadDamaged:
+    """The same, of what a read was to fetch."""
+
+    fetch: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class RangeDamaged:
+    """The same, of a range that was to be compared or pushed for the peer."""
+
+    session: int
+    """Which session asked."""
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
 class DirtyFound:
-    """The first range, from where the search began, that is marked; ``size`` is 0 if none is."""
+    """Marked ranges from where the search began, in order and none left out between them; none: nothing is marked."""
 
     search: int
-    offset: int = 0
-    size: int = 0
+    ranges: tuple[Range, ...] = ()
 
 
 @attrs.frozen
@@ -140,6 +173,11 @@ class StoreFailed:
 @attrs.frozen
 class HandoverAsked:
     """An operator, or the policy, wants the peer to be primary."""
+
+
+@attrs.frozen
+class VerifyAsked:
+    """Somebody wants the two copies compared. One that runs goes on; one that was interrupted goes on where it was."""
 
 
 @attrs.frozen
@@ -172,10 +210,14 @@ Event = (
     | Stored
     | Fetched
     | RangeCompared
+    | Damaged
+    | ReadDamaged
+    | RangeDamaged
     | DirtyFound
     | Persisted
     | StoreFailed
     | HandoverAsked
+    | VerifyAsked
     | ForceAsked
     | StopAsked
 )

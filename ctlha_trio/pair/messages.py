@@ -150,6 +150,40 @@ class CopyData:
 
 
 @attrs.frozen
+class Fetch:
+    """Primary to secondary: blocks of mine are damaged, send me yours. The primary holds the range."""
+
+    epoch: int
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class RepairData:
+    """Whole blocks of the sender's copy, verified, for a receiver whose own are damaged."""
+
+    epoch: int
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class Damaged:
+    """What was asked for with that sequence was not executed: blocks of it are damaged here.
+
+    The answer of a secondary to ``MirrorWrite``, ``Compare`` and ``Fetch``.
+    """
+
+    epoch: int
+    sequence: int
+    offset: int
+    """Of the first damaged blocks, in one piece."""
+    size: int
+
+
+@attrs.frozen
 class Seal:
     """Nothing is left to copy and nothing is under way: persist that your copy is whole."""
 
@@ -233,6 +267,9 @@ Message = (
     | Compare
     | Compared
     | CopyData
+    | Fetch
+    | RepairData
+    | Damaged
     | Seal
     | Sealed
     | Admitted

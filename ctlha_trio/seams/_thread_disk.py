@@ -1,22 +1,26 @@
 """The real disk: blocking system calls in worker threads."""
 
+import errno
 import fcntl
 import os
 import stat
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import attrs
 import trio
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import StoreError, UnreadableError
 from ctlha_trio.seams._types import Buffer, DiskFile
 
 T = TypeVar("T")
 
 MAX_THREADS = 8
 """Calls under way at once, per disk. A disk that hangs must not take the threads that others need."""
+
+_UNREADABLE: Final = frozenset({errno.EIO, errno.ENODATA, errno.EILSEQ})
+"""How the kernel tells of a place that a medium does not give back: in general, by name, or by its own checksum."""
 
 MAX_BUFFERS_PER_CALL = 1024
 """The kernel's IOV_MAX: more in one ``pwritev`` is refused."""
@@ -61,7 +65,7 @@ class ThreadDiskFile:
     _flushing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def pread(self, offset: int, size: int) -> bytes:
-        """Exactly ``size`` bytes from ``offset``."""
+        """Exactly ``size`` bytes from ``offset``. ``UnreadableError`` if the medium does not give them back."""
         self._check_range(offset, size)
         return await self._call(lambda: _read_all(self._descriptor, offset, size), "read", fatal=False)
 
@@ -78,6 +82,18 @@ class ThreadDiskFile:
         async with self._flushing:
             await self._call(lambda: os.fdatasync(self._descriptor), "flush", fatal=True)
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """``pwrite`` and ``flush`` in one call of a thread."""
+        for offset, buffer in extents:
+            self._check_range(offset, memoryview(buffer).nbytes)
+
+        def write_and_flush() -> None:
+            _write_extents(self._descriptor, extents)
+            os.fdatasync(self._descriptor)
+
+        async with self._flushing:
+            await self._call(write_and_flush, "write or flush", fatal=True)
+
     def close(self) -> None:
         """Give the file and its lock up, once the calls under way have ended. May be called twice."""
         if not self._closed:
@@ -92,7 +108,8 @@ class ThreadDiskFile:
         except OSError as error:
             if fatal:
                 self._failure = self._failure or error
-            raise StoreError(f"{self._path}: {verb} failed: {error}") from error
+            kind = UnreadableError if not fatal and error.errno in _UNREADABLE else StoreError
+            raise kind(f"{self._path}: {verb} failed: {error}") from error
         finally:
             self._calls -= 1
             self._release_if_idle()

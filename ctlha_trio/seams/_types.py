@@ -33,7 +33,9 @@ class Clock(Protocol):
 
 
 class DiskFile(Protocol):
-    """An open file of fixed size. Every failure is a ``StoreError``. Each call is a checkpoint.
+    """An open file of fixed size. Every failure is a ``StoreError``, that of a read at one place ``UnreadableError``.
+
+    Each call is a checkpoint.
 
     A cancelled write may have changed any part of its ranges; the call does not return before it has ended.
     """
@@ -50,6 +52,9 @@ class DiskFile(Protocol):
 
     async def flush(self) -> None:
         """Return once everything written before the call is on stable media."""
+
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """``pwrite``, then ``flush``: for a disk in threads one way there and back instead of two."""
 
     def close(self) -> None:
         """Give the file up. Does not flush. May be called twice."""

@@ -20,6 +20,7 @@ from ctlha_trio.store._layout import (
     BLOCK_BYTES as BLOCK_BYTES,
     GROUP_BYTES as GROUP_BYTES,
     Layout as Layout,
+    first_run as first_run,
     volume_in as volume_in,
 )
 from ctlha_trio.store._queue import (

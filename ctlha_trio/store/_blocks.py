@@ -1,6 +1,7 @@
 """The store of one volume: its bytes and its metadata in one backing file, made durable by one commit loop."""
 
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 import attrs
 import trio
@@ -36,9 +37,9 @@ commit loop from it."""
 class BlockStore:
     """A volume of fixed size. Made by ``open``; ``run`` must be running for anything to become durable.
 
-    Any ``StoreError`` but ``DamagedBlockError`` kills it: whoever waits and whoever calls later gets a ``StoreError``
-    that names the first one, and nothing is tried again. The end of ``run`` kills it too: what had been queued may or
-    may not be on the disk.
+    Any ``StoreError`` kills it, but for ``DamagedBlockError``, which stands for places that cannot be read too: whoever
+    waits and whoever calls later gets a ``StoreError`` that names the first one, and nothing is tried again. The end of
+    ``run`` kills it too: what had been queued may or may not be on the disk.
 
     For a partial resync: the dirty bitmap is what may differ from the peer's copy since ``base_epoch``. In it are all
     writes that were answered after ``start_tracking``, what ``mark_dirty`` names, and the ``crash_extents`` of every
@@ -126,7 +127,7 @@ class BlockStore:
 
         After an unclean end it waits for the recovery. A read that overlaps a write under way gets any mixture of old
         and new blocks. ``InvalidError`` outside the volume. ``DamagedBlockError`` names every block of the range that
-        is not what was written there.
+        is not what was written there, or that the medium does not give back.
         """
         self._check_range(offset, size)
         if not size:
@@ -160,25 +161,26 @@ class BlockStore:
         than ``EXTENTS_OPEN_MAX`` extents. ``DamagedBlockError``, and nothing of it was written, if it covers a part of
         a block that is damaged.
         """
-        await self._write(offset, data, dirties=True)
+        await self._write(offset, data, repairs=False)
 
     async def repair(self, offset: int, data: Buffer) -> None:
         """As ``write``, for whole blocks that the peer's copy holds: it makes nothing dirty. A checkpoint.
 
-        ``InvalidError`` unless the range begins and ends where blocks do.
+        It opens no extent: a power cut leaves each block as it was, new, or damaged. ``InvalidError`` unless the range
+        begins and ends where blocks do.
         """
         end = offset + memoryview(data).nbytes
         if offset % BLOCK_BYTES or (end % BLOCK_BYTES and end != self.size_bytes):
             raise InvalidError(f"only whole blocks can be repaired, not {offset} to {end}")
-        await self._write(offset, data, dirties=False)
+        await self._write(offset, data, repairs=True)
 
-    async def _write(self, offset: int, data: Buffer, *, dirties: bool) -> None:
+    async def _write(self, offset: int, data: Buffer, *, repairs: bool) -> None:
         # What is not immutable is copied: a caller that is cancelled uses its buffer again while the disk reads it.
         kept = bytes(data)
         self._check_range(offset, len(kept))
         if len(groups_of(offset, len(kept))) > EXTENTS_OPEN_MAX:
             raise InvalidError(f"a write of {len(kept)} bytes touches more extents than may be open")
-        await self._queue.complete(WriteStep(offset=offset, data=kept, dirties=dirties))
+        await self._queue.complete(WriteStep(offset=offset, data=kept, repairs=repairs))
 
     async def persist(self, metadata: Metadata) -> None:
         """Return once the metadata is on stable media, behind every write that was called before. A checkpoint.
@@ -225,6 +227,20 @@ class BlockStore:
         A write that was not answered yet may be missing.
         """
         return self._tracker.bitmap.ranges(start)
+
+    async def find_dirty(self, start: int, count: int) -> tuple[tuple[int, int], ...]:
+        """The first ``count`` dirty ranges from ``start`` on, once every write called before is marked. A checkpoint.
+
+        A write that was called later may be among them.
+        """
+        found: list[tuple[int, int]] = []
+
+        async def look() -> None:
+            found.extend(islice(self._tracker.bitmap.ranges(start), count))
+            await trio.lowlevel.checkpoint()
+
+        await self._queue.complete(OrderStep(carry_out=look))
+        return tuple(found)
 
     async def start_tracking(self, base_epoch: int) -> None:
         """Mark every write called from now on, over restarts; return once that is durable. A checkpoint.

@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio._errors import DamagedBlockError
+from ctlha_trio._errors import DamagedBlockError, UnreadableError
 from ctlha_trio.seams import Buffer
 from ctlha_trio.store._checksums import damaged_blocks, seal_blocks
 from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BLOCKS, GROUP_BYTES, PAGE_BYTES, Layout, groups_of
@@ -13,6 +13,9 @@ from ctlha_trio.store._watched_file import WatchedFile
 
 ENTRY_PAGES_KEPT: Final = 4096
 """16 MiB of memory, which spares reads and small writes within 4 GiB of the volume a second call to the disk."""
+
+_NOTHING: Final = b"\xff" * BLOCK_BYTES
+"""In the place of what cannot be read. As a page of entries it says of each block that it is not what it should be."""
 
 
 @attrs.frozen
@@ -49,7 +52,7 @@ class CheckedVolume:
         page = await self.entry_page(groups[0])
         changes = self.changes
         begin = self.layout.file_offset(start)
-        found = await self._file.pread(begin, self.layout.file_offset(end - 1) + 1 - begin)
+        found, unreadable = await self._pread(begin, self.layout.file_offset(end - 1) + 1 - begin)
         raw = memoryview(found)
         pieces: list[memoryview] = []
         damaged: list[int] = []
@@ -60,7 +63,7 @@ class CheckedVolume:
             if group != groups[0]:
                 page = self._pages.get(group) or bytes(raw[at - PAGE_BYTES : at])
                 self._keep(group, page, changes)
-            damaged.extend(damaged_blocks(page, first // BLOCK_BYTES, piece))
+            damaged.extend(self._damaged_blocks(page, first // BLOCK_BYTES, piece, unreadable))
             pieces.append(piece)
         if damaged:
             raise DamagedBlockError(tuple(block * BLOCK_BYTES for block in damaged))
@@ -71,33 +74,69 @@ class CheckedVolume:
         return b"".join(pieces)
 
     async def entry_page(self, group: int) -> bytes:
-        """The entries of a group, from memory or from the disk."""
+        """The entries of a group, from memory or from the disk. Of those that it does not give back none is right."""
         page = self._pages.get(group)
         if page is None:
             changes = self.changes
-            page = await self._file.pread(self.layout.entry_page_offset(group), PAGE_BYTES)
+            page, _ = await self._pread(self.layout.entry_page_offset(group), PAGE_BYTES)
             self._keep(group, page, changes)
         return page
 
     async def put(self, write: SealedWrite, others: Sequence[tuple[int, Buffer]] = ()) -> None:
-        """Write data and entries, and what else is to be durable with them, in one call. Not flushed."""
+        """Make data and entries durable, and with them what else is to be, in one call."""
         self.changes += 1
-        await self._file.pwrite([*write.extents, *others])
+        await self._file.write_through([*write.extents, *others])
         self.changes += 1
         for group, page in write.pages.items():
             self._keep(group, page, self.changes)
 
     async def reseal(self, group: int, epoch: int) -> tuple[bytes, list[int]]:
-        """The entries of a group as they must be for what its blocks hold now, and which blocks were not whole."""
+        """The entries of a group for what its blocks hold now, and which blocks that makes whole that were not.
+
+        What cannot be read holds nothing: such a block stays damaged, and without entries each block does.
+        """
         begin = self.layout.entry_page_offset(group)
-        raw = memoryview(await self._file.pread(begin, PAGE_BYTES + self.layout.group_bytes(group)))
+        found, unreadable = await self._pread(begin, PAGE_BYTES + self.layout.group_bytes(group))
+        raw = memoryview(found)
         page, data = bytearray(raw[:PAGE_BYTES]), raw[PAGE_BYTES:]
+        if begin in unreadable:
+            return bytes(page), []
         first = group * GROUP_BLOCKS
-        damaged = list(damaged_blocks(page, first, data))
+        damaged = [
+            block
+            for block in damaged_blocks(page, first, data)
+            if self.layout.file_offset(block * BLOCK_BYTES) not in unreadable
+        ]
         for block in damaged:
             at = (block - first) * BLOCK_BYTES
             seal_blocks(page, block, data[at : at + BLOCK_BYTES], epoch)
         return bytes(page), damaged
+
+    async def _pread(self, offset: int, size: int) -> tuple[bytes, frozenset[int]]:
+        """Bytes of the file, and where in it the pieces of a block's size begin for which ``_NOTHING`` stands."""
+        try:
+            return await self._file.pread(offset, size), frozenset()
+        except UnreadableError:
+            pass
+        pieces: list[bytes] = []
+        unreadable: set[int] = set()
+        for at in range(offset, offset + size, BLOCK_BYTES):
+            wanted = min(BLOCK_BYTES, offset + size - at)
+            try:
+                pieces.append(await self._file.pread(at, wanted))
+            except UnreadableError:
+                pieces.append(_NOTHING[:wanted])
+                unreadable.add(at)
+        return b"".join(pieces), frozenset(unreadable)
+
+    def _damaged_blocks(
+        self, page: bytes, first_block: int, data: memoryview, unreadable: frozenset[int]
+    ) -> Sequence[int]:
+        damaged = set(damaged_blocks(page, first_block, data))
+        if unreadable:
+            blocks = range(first_block, first_block + -(-len(data) // BLOCK_BYTES))
+            damaged.update(block for block in blocks if self.layout.file_offset(block * BLOCK_BYTES) in unreadable)
+        return sorted(damaged)
 
     def _keep(self, group: int, page: bytes, changes: int) -> None:
         if changes != self.changes or changes % 2:

@@ -78,7 +78,6 @@ class CommitLoop:
         if pages:
             place = self._volume.layout.entry_page_offset
             await self._volume.put(SealedWrite([(place(group), page) for group, page in pages.items()], pages))
-            await self._file.flush()
         return blocks
 
     async def _commit(self, steps: Sequence[Step]) -> None:
@@ -111,10 +110,11 @@ class CommitLoop:
                 laid.append(step)
         if laid:
             sealed = await batch.seal(self.slot.metadata.epoch)
-            await self._tracker.admit(sealed.pages.keys())
-            marks = self._tracker.mark([(step.offset, len(step.data)) for step in laid if step.dirties])
+            writes = [(step.offset, len(step.data)) for step in laid if not step.repairs]
+            # Blocks of an open extent are taken as they are after a crash, which a block under repair must never be.
+            await self._tracker.admit({group for where in writes for group in groups_of(*where)})
+            marks = self._tracker.mark(writes)
             await self._volume.put(sealed, marks)
-            await self._file.flush()
         for step in laid:
             self._queue.mark_durable(step)
 
@@ -122,10 +122,10 @@ class CommitLoop:
         index = (self._slot_index + 1) % SLOT_COUNT
         slot = Slot(self.slot.generation + 1, step.metadata)
         # Metadata speaks about data and about what is dirty, so it must never be durable before these are.
-        await self._tracker.write_bitmap()
-        await self._file.flush()
-        await self._file.pwrite([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
-        await self._file.flush()
+        # And what an earlier process has left unflushed is all that holds if this write is torn.
+        if not await self._tracker.save_bitmap():
+            await self._file.flush()
+        await self._file.write_through([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
         self.slot, self._slot_index = slot, index
         self._queue.mark_durable(step)
 

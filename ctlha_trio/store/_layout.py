@@ -6,6 +6,7 @@ the last group end where the volume ends, so a file's size tells that of its vol
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -73,6 +74,16 @@ class Layout:
 def groups_of(offset: int, size: int) -> range:
     """The groups that a range of the volume touches."""
     return range(offset // GROUP_BYTES, -(-(offset + size) // GROUP_BYTES)) if size else range(0)
+
+
+def first_run(offsets: Sequence[int], size_bytes: int) -> tuple[int, int]:
+    """Offset and size of the first of these blocks, given by where they begin, in order, with those that adjoin it."""
+    end = offsets[0]
+    for offset in offsets:
+        if offset != end:
+            break
+        end += BLOCK_BYTES
+    return offsets[0], min(end, size_bytes) - offsets[0]
 
 
 def volume_bytes(file_bytes: int) -> int | None:

@@ -38,8 +38,9 @@ class WriteStep(Step):
 
     offset: int
     data: bytes
-    dirties: bool = True
-    """Whether the peer's copy differs from then on, if it does not get the same write."""
+    repairs: bool = False
+    """It is what the peer's copy holds: it makes nothing dirty. Whole blocks only. Cut by the loss of power it leaves
+    them damaged, to be repaired again: what it replaces is no write that may stay half done."""
 
     @property
     def size_bytes(self) -> int:

@@ -1,11 +1,14 @@
-"""The backing file as an open store uses it: each call is timed, and the first that fails is the store's end."""
+"""The backing file as an open store uses it: each call is timed, and the first that fails is the store's end.
+
+But for a place that cannot be read: it may be written anew.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, TypeVarTuple
 
 import attrs
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import StoreError, UnreadableError
 from ctlha_trio.seams import Buffer, Clock, DiskFile
 from ctlha_trio.store._queue import StepQueue
 
@@ -28,16 +31,16 @@ class WatchedFile:
         return next(iter(self._calls_s.values()), None)
 
     async def pread(self, offset: int, size: int) -> bytes:
-        """Exactly ``size`` bytes from ``offset``."""
+        """Exactly ``size`` bytes from ``offset``. ``UnreadableError`` if the medium does not give them back."""
         return await self._call(self._file.pread, offset, size)
-
-    async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
-        """Write each buffer whole, in order."""
-        await self._call(self._file.pwrite, extents)
 
     async def flush(self) -> None:
         """Make everything written before durable."""
         await self._call(self._file.flush)
+
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """Write each buffer whole, in order, and make it and everything written before durable."""
+        await self._call(self._file.write_through, extents)
 
     def close(self) -> None:
         """Give the file up."""
@@ -49,6 +52,9 @@ class WatchedFile:
         self._calls_s[token] = self._clock.now()
         try:
             answer = await call(*arguments)
+        except UnreadableError:
+            self._queue.check()
+            raise
         except StoreError as error:
             self._queue.die(error)
             self._queue.check()

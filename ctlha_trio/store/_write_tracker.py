@@ -37,27 +37,23 @@ class WriteTracker:
             self.bitmap.reset(epoch)
         for offset, size in ranges:
             self.bitmap.mark(offset, size)
-        await self._save_bitmap()
+        await self.save_bitmap()
         if self.page.base_epoch is None:
             await self._rebase(attrs.evolve(self.page, base_epoch=self.bitmap.base_epoch))
 
-    async def write_bitmap(self) -> bool:
-        """Write what the disk does not have of the bitmap, without a flush; whether there was anything."""
+    async def save_bitmap(self) -> bool:
+        """Make durable what the disk does not have of the bitmap; whether there was anything."""
         changed = self.bitmap.take_changed()
         if changed:
-            await self._file.pwrite(changed)
+            await self._file.write_through(changed)
         return bool(changed)
-
-    async def _save_bitmap(self) -> None:
-        if await self.write_bitmap():
-            await self._file.flush()
 
     async def start(self, base_epoch: int) -> None:
         """Mark every write from now on. Another base than before: nothing that was dirty is any more."""
         if self.bitmap.base_epoch != base_epoch:
             self.bitmap.reset(base_epoch)
         # Before the log names the base: a page of another base says that all is dirty, never that nothing is.
-        await self._save_bitmap()
+        await self.save_bitmap()
         await self._rebase(attrs.evolve(self.page, base_epoch=base_epoch, tracking=True))
 
     async def stop(self) -> None:
@@ -67,7 +63,7 @@ class WriteTracker:
 
     async def close_extents(self) -> None:
         """Nothing is under way any more."""
-        await self._save_bitmap()
+        await self.save_bitmap()
         if self.page.extents:
             self._open.clear()
             await self._write(self.page.succeed(()))
@@ -84,6 +80,5 @@ class WriteTracker:
             await self._write(page)
 
     async def _write(self, page: ActivityPage) -> None:
-        await self._file.pwrite([(page.offset, encode_activity(page))])
-        await self._file.flush()
+        await self._file.write_through([(page.offset, encode_activity(page))])
         self.page = page

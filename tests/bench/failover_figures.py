@@ -206,7 +206,7 @@ class Bench:
                     reply = await door.execute(
                         OperationKind.WRITE, number=next(numbers), offset=place * size_bytes, data=data
                     )
-                    assert reply.outcome is Outcome.DONE
+                    assert reply.outcome is Outcome.DONE, f"{reply.outcome}\n{self.pair.log(node)}"
 
             async with trio.open_nursery() as writing:
                 for _ in range(IN_FLIGHT):

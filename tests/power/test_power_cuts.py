@@ -118,7 +118,7 @@ async def answer_before_the_flush(self: _commit_loop.CommitLoop, writes: Sequenc
             await batch.add(step.offset, step.data)
         sealed = await batch.seal(self.slot.metadata.epoch)
         await self._tracker.admit(sealed.pages.keys())
-        await self._volume.put(sealed)
+        await self._file._file.pwrite(sealed.extents)
         for step in writes:
             self._queue.mark_durable(step)
         await self._file.flush()
@@ -127,7 +127,7 @@ async def answer_before_the_flush(self: _commit_loop.CommitLoop, writes: Sequenc
 async def persist_without_flush(self: _commit_loop.CommitLoop, step: PersistStep) -> None:
     index = (self._slot_index + 1) % SLOT_COUNT
     slot = Slot(self.slot.generation + 1, step.metadata)
-    await self._file.pwrite([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
+    await self._file._file.pwrite([(index * SLOT_BYTES, encode_slot(step.payload, slot.generation))])
     self.slot, self._slot_index = slot, index
     self._queue.mark_durable(step)
 

@@ -5,13 +5,14 @@ from random import Random
 import pytest
 
 from ctlha_trio.ha import judge
-from ctlha_trio.pair import Copy, Phase
+from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act
 from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, outlived
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.faults import FAULTS
-from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode, UnderWay
 from ctlha_trio.testing._core.trials import (
     dead_copies_halt,
+    false_record_meets_a_return,
     outsider_does_not_serve,
     pair_serves_without_arbiter,
     survivor_serves,
@@ -46,7 +47,7 @@ def test_a_fault_by_itself_is_survived(fault: str) -> None:
         world = world_after(fault, seed=seed)
         world.heal()
         served += world.pair.clients.done
-        assert world.pair.faults_done <= {fault}
+        assert world.pair.coverage.faults <= {fault}
     assert served
 
 
@@ -113,7 +114,7 @@ def test_who_is_forced_serves_its_own_copy_and_the_other_becomes_that() -> None:
     pair.take_down(a)
     world.go_at(CALM)
     world.go_on_until(lambda: b.state is not None and b.state.phase is Phase.OUTDATED, 60.0, "b counts")
-    assert may_be_forced(b, a)
+    assert may_be_forced(pair, b)
     FAULTS["force_primary"].do(pair)
     world.go_on_until(lambda: b.state is not None and b.state.phase is Phase.ALONE, 60.0, "b does not serve")
     assert (pair.arbiter.record.ancestors, pair.arbiter.record.members) == (("l",), ("b",))
@@ -126,11 +127,11 @@ def test_the_atlas_lets_nobody_abandon_a_node_that_is_alive_and_not_heard() -> N
     world = CoreWorld(1)
     world.heal()
     pair = world.pair
-    a, b = pair.nodes.values()
-    assert may_be_forced(a, b), "they hear each other, and it is refused"
+    a, _ = pair.nodes.values()
+    assert may_be_forced(pair, a), "they hear each other, and it is refused"
     pair.link.partition()
     world.go_on_until(lambda: a.state is not None and not a.state.session, 60.0, "still connected")
-    assert not may_be_forced(a, b)
+    assert not may_be_forced(pair, a)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -151,7 +152,53 @@ def test_an_outsider_is_left_alone_and_does_not_serve() -> None:
     assert tried
 
 
-@pytest.mark.parametrize("seed", range(4))
+def test_a_false_record_that_meets_a_return_is_survived() -> None:
+    moves: set[tuple[str, str]] = set()
+    for seed in range(12):
+        world = CoreWorld(seed, ())
+        false_record_meets_a_return(world)
+        world.heal()
+        moves |= world.pair.coverage.moves
+    assert {("ADMITTING", "WAITING"), ("RESYNCING", "CLAIMING")} <= moves
+
+
+def test_damaged_blocks_are_read_by_nobody_and_repaired_from_the_other_copy() -> None:
+    world = CoreWorld(1)
+    world.heal()
+    pair = world.pair
+    primary = next(node for node in pair.nodes.values() if node.state and node.state.phase is Phase.MIRRORING)
+    primary.damaged = dict.fromkeys(range(BLOCKS), "bit_rot")
+    world.go_at(Pace(nodes={primary.name: NodePace(clients=100.0, kinds=(OperationKind.READ,))}))
+    world.go_on_until(lambda: not primary.damaged, 60.0, "the damage is not repaired")
+    assert primary.state is not None
+    assert primary.state.phase is Phase.MIRRORING
+    assert pair.faults_done["bit_rot"] >= BLOCKS
+    assert not pair.clients.medium_errors
+    world.heal()
+
+
+def test_damage_that_is_met_on_the_last_copy_is_named_and_no_end_of_it() -> None:
+    world, a, _ = a_alone()
+    a.damaged[0] = "bit_rot"
+    clients = world.pair.clients
+    done = clients.done
+    world.go_at(Pace(nodes={"a": NodePace(clients=100.0, kinds=(OperationKind.READ,))}, relief=0.0))
+    world.go_on_until(lambda: clients.medium_errors > 1 and clients.done > done, 60.0, "nobody reads the blocks")
+    assert not a.ended
+    assert a.damaged
+    world.heal()
+
+
+def test_a_write_that_goes_astray_damages_two_blocks_until_they_are_written() -> None:
+    node = CoreWorld(1).pair.nodes["a"]
+    node.misdirects = 4
+    node.apply(UnderWay(act.StoreMirrored(1, 0, 0), 0, slow=False, tracked=False, data={2: 7}))
+    assert node.damaged.keys() == {2, 4}
+    node.apply(UnderWay(act.StoreMirrored(2, 0, 0), 0, slow=False, tracked=False, data={2: 8}))
+    assert node.damaged.keys() == {4}
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_without_a_whole_copy_both_nodes_halt(seed: int) -> None:
     world = CoreWorld(seed)
     dead_copies_halt(world)

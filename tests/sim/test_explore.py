@@ -143,7 +143,8 @@ NO_COUNTERS = {
     "phase", "stage", "why", "reading", "arbiter_answers", "size_bytes", "handover_attempt", "cluster",
     "resource", "lineage", "arbiter", "copy", "format", "kind", "fence", "evidence", "unknown", "calling", "doubtful",
     "here", "there", "answered", "number", "offset", "size", "equal", "attempt", "outcome", "forcing", "told_ranges",
-    "ancestors", "granted", "where", "ranges", "cursor", "paused", "whole", "unseen",
+    "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen", "left_out", "hurt", "mended", "tried",
+    "verification", "keep", "granted",
 }  # fmt: skip
 """Fields that the core does not count with, or (``number`` of an operation, ``attempt``) that the bound keeps small."""
 COUNTED = (

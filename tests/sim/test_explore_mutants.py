@@ -10,27 +10,21 @@ import attrs
 import pytest
 
 from ctlha_trio.pair import (
-    Outcome,
     PairState,
     Phase,
-    SwapOutcome,
-    _admission as admission,
-    _arbitration as arbitration,
     _core as core,
     _handover as handover,
-    _membership as membership,
     _permits as permits,
     _reads as reads,
-    _service as service,
-    _sessions as sessions,
     actions as act,
-    events as ev,
     messages as msg,
 )
-from ctlha_trio.pair._state import Flight, Stage
+from ctlha_trio.pair._state import Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing import Bound, explore
 from ctlha_trio.testing._explore import node as explored_node
+from tests.mutants.found_by import IN_THE_EXPLORATION, check_of
+from tests.mutants.pair_mutants import MUTANTS as PAIR_MUTANTS
 
 STATES_MAX = 100_000
 
@@ -49,99 +43,27 @@ def mutant(*, cold: bool = False, **bound: int) -> Callable[[Plant], Plant]:
     return enter
 
 
-@mutant(writes=1, cuts=1)
-def acknowledges_alone_before_the_swap(patch: Patch) -> None:
-    plain = membership.suspend
-
-    def suspend(step: Step, loss: ev.Loss | None, why: str) -> None:
-        plain(step, loss, why)
-        if step.state.primary:
-            service.want_nothing_there(step)
-            service.advance(step)
-
-    patch.setattr(service, "_ENDING", service._ENDING | {Phase.SUSPENDED, Phase.CLAIMING})
-    patch.setattr(membership, "suspend", suspend)
-
-
-@mutant(writes=1, cuts=1)
-def acknowledges_alone_before_it_is_persisted(patch: Patch) -> None:
-    plain = membership.secure
-
-    def secure(step: Step) -> None:
-        plain(step)
-        step.change(stage=Stage.DRAINING)
-
-    patch.setattr(membership, "secure", secure)
-
-
-@mutant(writes=2, cuts=1)
-def does_not_drain_before_it_serves_alone(patch: Patch) -> None:
-    def secured(step: Step) -> None:
-        if step.state.phase is Phase.SECURING and step.state.stage is Stage.DRAINING:
-            step.move(Phase.ALONE, "secured")
-            service.advance(step)
-
-    patch.setattr(membership, "secured", secured)
-
-
-def answered_as(patch: Patch, outcome: SwapOutcome) -> None:
-    plain = arbitration.swapped
-
-    def swapped(step: Step, event: ev.Swapped) -> None:
-        if event.outcome is SwapOutcome.UNKNOWN and step.state.swap is not None:
-            event = attrs.evolve(event, outcome=outcome, revision=step.state.swap.expected_revision + 1)
-        plain(step, event)
-
-    patch.setattr(arbitration, "swapped", swapped)
-
-
-@mutant(cuts=1, lost_replies=1)
-def takes_an_unknown_swap_as_won(patch: Patch) -> None:
-    answered_as(patch, SwapOutcome.WON)
-
-
-@mutant(cold=True, writes=1, lost_replies=1)
-def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
-    answered_as(patch, SwapOutcome.REFUSED)
-
-
-@mutant(writes=1)
-def acknowledges_when_durable_here_only(patch: Patch) -> None:
-    plain = service._complete
-
-    def complete(step: Step, flight: Flight) -> bool:
-        return plain(step, attrs.evolve(flight, there=True)) and not flight.answered
-
-    patch.setattr(service, "_complete", complete)
-
-
-@mutant(writes=1)
-def answers_a_mirrored_write_before_it_is_stored(patch: Patch) -> None:
-    plain = service.mirror_write
-
-    def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
-        plain(step, message)
-        step.send(msg.Applied(message.epoch, message.sequence))
-
-    patch.setattr(service, "mirror_write", mirror_write)
-
-
-@mutant(writes=1, reads=1, cuts=1)
-def reads_without_a_permit(patch: Patch) -> None:
-    patch.setattr(permits, "permit_epoch", lambda _: 0)
-
-
-@mutant(reads=1, cuts=1)
-def serves_alone_while_a_permit_is_out(patch: Patch) -> None:
-    plain = membership.secured
-
-    def secured(step: Step) -> None:
-        granted = step.state.granted
-        step.change(granted=False)
-        plain(step)
-        step.change(granted=granted)
-
-    patch.setattr(membership, "secured", secured)
+BORROWED = {
+    "acknowledges_alone_before_the_swap": (Bound(writes=1, cuts=1), False),
+    "acknowledges_alone_before_it_is_persisted": (Bound(writes=1, cuts=1), False),
+    "does_not_drain_before_it_serves_alone": (Bound(writes=2, cuts=1), False),
+    "takes_an_unknown_swap_as_won": (Bound(cuts=1, lost_replies=1), False),
+    "takes_an_unknown_swap_as_not_applied": (Bound(writes=1, lost_replies=1), True),
+    "acknowledges_when_durable_here_only": (Bound(writes=1), False),
+    "answers_a_mirrored_write_before_it_is_stored": (Bound(writes=1), False),
+    "reads_without_a_permit": (Bound(writes=1, reads=1, cuts=1), False),
+    "serves_alone_while_a_permit_is_out": (Bound(reads=1, cuts=1), False),
+    "shows_at_the_secondary_what_is_not_settled": (Bound(writes=1, reads=2), False),
+    "resumes_while_it_still_writes": (Bound(writes=1, cuts=1), False),
+    "pushes_nothing_again_after_a_flap": (Bound(writes=1, cuts=1), False),
+    "claims_although_it_is_no_member": (Bound(writes=1), True),
+    "admits_without_a_seal": (Bound(), True),
+    "hands_over_without_a_drain": (Bound(writes=1, handovers=1), False),
+    "looks_past_a_write_under_way": (Bound(writes=1), True),
+}
+"""Mutants of the simulated pair, with what the exploration needs to find them, and whether it begins cold."""
+for borrowed, (limit, is_cold) in BORROWED.items():
+    MUTANTS[borrowed] = PAIR_MUTANTS[borrowed][0], limit, is_cold
 
 
 @mutant(reads=1, crashes=1)
@@ -174,64 +96,9 @@ def takes_all_for_settled_when_a_handover_is_prepared(patch: Patch) -> None:
     patch.setattr(handover, "prepare", prepare)
 
 
-@mutant(writes=1, reads=2)
-def shows_at_the_secondary_what_is_not_settled(patch: Patch) -> None:
-    patch.setattr(reads, "_awaited", lambda *_: 0)
-
-
 @mutant(writes=1, reads=1)
 def reads_at_the_secondary_what_is_overwritten(patch: Patch) -> None:
     patch.setattr(reads, "overwritten", lambda *_: None)
-
-
-@mutant(writes=1, cuts=1)
-def resumes_while_it_still_writes(patch: Patch) -> None:
-    plain = sessions.resume
-
-    def resume(step: Step) -> None:
-        storing = step.state.storing
-        step.change(storing=frozenset())
-        plain(step)
-        step.change(storing=storing)
-
-    patch.setattr(sessions, "resume", resume)
-
-
-@mutant(writes=1, cuts=1)
-def pushes_nothing_again_after_a_flap(patch: Patch) -> None:
-    plain = service.resend_from
-    patch.setattr(service, "resend_from", lambda step, _: plain(step, 1 << 62))
-
-
-@mutant(cold=True, writes=1)
-def claims_although_it_is_no_member(patch: Patch) -> None:
-    def become_outdated(step: Step, why: str) -> None:
-        service.drop_flights(step, Outcome.UNKNOWN)
-        step.change(partner=0, swap=None)
-        membership.claim(step, why)
-
-    patch.setattr(membership, "become_outdated", become_outdated)
-
-
-@mutant(cold=True)
-def admits_without_a_seal(patch: Patch) -> None:
-    def drained(step: Step) -> None:
-        draining = step.state.phase is Phase.ADMITTING and step.state.stage is Stage.DRAINING
-        if draining and not admission._under_way(step):
-            step.change(stage=Stage.ASKING)
-            admission.sealed(step)
-
-    patch.setattr(admission, "drained", drained)
-
-
-@mutant(writes=1, handovers=1)
-def hands_over_without_a_drain(patch: Patch) -> None:
-    def drained(step: Step) -> None:
-        if step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING:
-            step.change(stage=Stage.ASKING)
-            step.send(msg.HandoverPrepare(step.state.epoch, step.state.handover_attempt))
-
-    patch.setattr(handover, "drained", drained)
 
 
 @mutant(handovers=1)
@@ -273,18 +140,6 @@ def tracks_nothing_while_it_is_alone(patch: Patch) -> None:
     patch.setattr(Step, "do", do)
 
 
-@mutant(cold=True, writes=1)
-def misses_a_write_under_way_while_it_searches(patch: Patch) -> None:
-    plain = admission.found
-
-    def found(step: Step, event: ev.DirtyFound) -> None:
-        if step.state.resync is not None:
-            step.change(resync=attrs.evolve(step.state.resync, unseen=()))
-        plain(step, event)
-
-    patch.setattr(admission, "found", found)
-
-
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_exploration_finds(name: str, monkeypatch: Patch) -> None:
     plant, bound, cold = MUTANTS[name]
@@ -292,4 +147,9 @@ def test_the_exploration_finds(name: str, monkeypatch: Patch) -> None:
     found = explore(bound, cold=cold, states_max=STATES_MAX)
     print(f"{name}: {found}", *found.trace, sep="\n")  # noqa: T201 (shown by pytest -rP)
     assert found.problem, f"{name} survived: {found}"
+    assert check_of(found.problem) in IN_THE_EXPLORATION[name], found.problem
     assert found.trace
+
+
+def test_every_mutant_names_its_checks_and_nothing_else_does() -> None:
+    assert IN_THE_EXPLORATION.keys() == MUTANTS.keys()

@@ -13,9 +13,9 @@ Call = act.Swap | act.ReadRecord
 
 REFUSED_CHANCE: Final = 0.5
 """Of a swap while the arbiter is down; the others leave their callers in doubt."""
-TIMEOUT_CHANCE: Final = 0.1
+TIMEOUT_CHANCE: Final = 0.2
 """Of a swap whose answer is lost although the arbiter works."""
-DELAYED_CHANCE: Final = 0.3
+DELAYED_CHANCE: Final = 0.6
 """Of such a swap: not even applied yet when its caller gives up."""
 RECORDS_KEPT: Final = 16
 
@@ -52,6 +52,11 @@ class SimulatedArbiter:
         """The newest record of this pair, whatever the arbiter answers."""
         return self.record if self.newest is None else self.newest.record
 
+    @property
+    def may_change_late(self) -> bool:
+        """Whether a swap that nobody waits for can still take effect: one that expects what is there."""
+        return any(each.expected_revision == self.revision for each in self.late)
+
     def known_to(self, state: PairState) -> bool:
         """Whether a node that asks would hear nothing new."""
         if not self.up:
@@ -80,10 +85,12 @@ class SimulatedArbiter:
             return ev.Swapped(proposal, SwapOutcome.WON, self.revision)
         return ev.Swapped(proposal, SwapOutcome.LOST)
 
-    def apply_late(self) -> None:
-        """One of the swaps that nobody waits for takes effect, if it still can."""
-        if self.late:
-            self._swap(self.late.pop(self.random.randrange(len(self.late))))
+    def apply_late(self) -> Record | None:
+        """One of the swaps that nobody waits for arrives. Its record, if it could still take effect."""
+        if not self.late:
+            return None
+        late = self.late.pop(self.random.randrange(len(self.late)))
+        return late.record if self._swap(late) else None
 
     def impose(self, record: Record) -> None:
         """Another hand swaps."""

@@ -5,6 +5,10 @@ what has happened                             what is demanded
 ============================================= ==============================================================
 any crash, pause, loss or delay, of any parts nothing acknowledged is lost, and all of it heals
 one disk of two members                       the other goes on; the disk is copied anew, nothing compared
+a block of one of two members decays, or a    no read returns it; the block is repaired from the other copy; the copy
+write goes to another block                   halts only if the block is damaged again at once
+the same of the only member                   no read returns it, others are answered; the other node is no member
+                                              again before what is to be copied is whole
 the disk of a node that is no member          likewise
 the disk of the only member, or both disks    halt: ``copy-failed`` or ``store-failed``; the outsider stays one
 the arbiter answers with an older record than halt: ``arbiter-went-back``; heals when the newest record
@@ -12,6 +16,10 @@ each node has persisted                       returns
 the arbiter answers with a record that is not halt: ``foreign-record`` or ``foreign-lineage``; heals when the
 the pair's, or of another lineage             newest record returns
 somebody makes a half copied copy the truth    halt: ``copy-incomplete``; heals when that is taken back
+somebody writes that a copy which does not    it serves nothing: it halts (``copy-incomplete``, ``twin``) or stays
+count is primary, or a member                 an outsider; the copy that counts goes on
+somebody names only a copy that was about to  it goes on; excluded where the source may still acknowledge alone
+be admitted, and whose source is off
 somebody uses a member's name                 that member halts: ``twin``; it may start anew
 a node is forced to be primary, and the other nothing but what was acknowledged without the forced node is lost;
 is down at that moment                        the other's copy is made anew. Where both count, nothing is lost
@@ -25,17 +33,29 @@ some node has not outlived                    whoever restores must have both no
 A halt is a node that serves nothing and says why.
 """
 
-from ctlha_trio.pair import Copy, actions as act
-from ctlha_trio.testing._core.arbiter import Kept
-from ctlha_trio.testing._core.node import SimulatedNode
-from ctlha_trio.testing._core.pair import NODES, SimulatedPair
+from typing import Protocol
+
+from ctlha_trio.pair import Copy, Phase, actions as act
+from ctlha_trio.testing._core.arbiter import Kept, SimulatedArbiter
+from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
+from ctlha_trio.testing._core.node import NODES, SimulatedNode
 
 
-def disk_may_fail(pair: SimulatedPair, node: SimulatedNode) -> bool:
-    """Whether the other copy counts, whatever the swaps under way make of the record."""
+class Atlased(Protocol):
+    """What there is to lose."""
+
+    arbiter: SimulatedArbiter
+    nodes: dict[str, SimulatedNode]
+    invariants: Invariants
+
+
+def disk_may_fail(pair: Atlased, node: SimulatedNode) -> bool:
+    """Whether the other copy counts and is whole, whatever the swaps under way make of the record."""
     other = pair.nodes[node.peer]
     members = pair.arbiter.truth.members
-    if pair.arbiter.late or _proposes(node) or Copy.FAILED in {node.metadata.copy, other.metadata.copy}:
+    if Copy.FAILED in {node.metadata.copy, other.metadata.copy} or other.damaged:
+        return False
+    if pair.arbiter.may_change_late or pair.arbiter.newest is not None or _proposes(node):
         return False
     if members == NODES:
         return {node.metadata.copy, other.metadata.copy} == {Copy.MEMBER}
@@ -47,15 +67,41 @@ def _proposes(node: SimulatedNode) -> bool:
     return known or any(isinstance(each.call, act.Swap) for each in node.calls)
 
 
-def may_be_forced(node: SimulatedNode, other: SimulatedNode) -> bool:
-    """Whether what a person says of the other node is true, or is seen to be false.
+def may_be_forced(pair: Atlased, node: SimulatedNode) -> bool:
+    """Whether what a person says of the other node is true, or is seen to be false, and the record is the pair's own.
 
     If it is true it need not stay so: before it serves again, a node that was down has changed the record.
     """
-    return other.state is None or (node.state is not None and bool(node.state.session))
+    state = node.state
+    if state is None or pair.arbiter.newest is not None:
+        return False
+    if state.record is not None and pair.invariants.records.get(state.epoch) != state.record:
+        return False
+    return pair.nodes[node.peer].state is None or bool(state.session)
 
 
-def outlived(pair: SimulatedPair) -> list[Kept]:
+def is_the_only_one(pair: Atlased, node: SimulatedNode) -> bool:
+    """Whether no other copy counts."""
+    return pair.arbiter.truth.members == (node.name,) and node.metadata.copy is Copy.MEMBER
+
+
+def may_be_named_too(node: SimulatedNode) -> bool:
+    """Whether the disk of an outsider says that its copy is not whole, and will if the node is switched off now."""
+    return node.metadata.copy in OVERWRITTEN and not any(isinstance(each.call, act.Persist) for each in node.disk)
+
+
+def may_be_made_the_only_one(pair: Atlased, node: SimulatedNode) -> bool:
+    """Whether an outsider that is sealed holds everything, so that it may go on if its source is switched off now."""
+    return (
+        pair.arbiter.truth.members == (node.peer,)
+        and node.metadata.copy is Copy.SEALED
+        and node.state is not None
+        and node.state.phase is Phase.RESYNCING
+        and pair.invariants.holds_everything(node)
+    )
+
+
+def outlived(pair: Atlased) -> list[Kept]:
     """Records that each node knows, from its own disk, to be past."""
     known = min(node.metadata.revision for node in pair.nodes.values())
     return [each for each in pair.arbiter.past if each.revision < known]

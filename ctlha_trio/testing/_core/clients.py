@@ -1,5 +1,6 @@
 """The clients of a simulated pair: what they ask of which node, and what they were told."""
 
+from collections import defaultdict
 from random import Random
 from typing import Final
 
@@ -32,12 +33,18 @@ class SimulatedClients:
     """The latest asked of those."""
     acknowledged: int = 0
     """Writes among them."""
+    medium_errors: int = 0
+    met_damage: defaultdict[str, set[int]] = attrs.field(factory=lambda: defaultdict(set), init=False)
+    """Blocks that reads have found damaged, by node."""
 
     def ask(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> ev.Submitted:
         """A new operation for this node, of one of these kinds."""
-        self.tickets += 1
         kind = self.random.choice(kinds)
-        block = 0 if kind is OperationKind.FLUSH else self.random.randrange(BLOCKS)
+        return self.ask_for(node, kind, 0 if kind is OperationKind.FLUSH else self.random.randrange(BLOCKS))
+
+    def ask_for(self, node: SimulatedNode, kind: OperationKind, block: int) -> ev.Submitted:
+        """A new operation for this node and block."""
+        self.tickets += 1
         size = 0 if kind is OperationKind.FLUSH else BLOCK_BYTES
         operation = Operation(kind, self.tickets, 1, block * BLOCK_BYTES, size)
         self.asked[node.name, self.tickets] = operation
@@ -48,6 +55,13 @@ class SimulatedClients:
     def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
         """The operation that was answered. ``AssertionError`` if the answer cannot be true."""
         operation = self.asked.pop((node.name, answer.ticket))
+        try:
+            self._hear(answer, operation)
+        except AssertionError as error:
+            raise AssertionError(f"I3: {error}") from error
+        return operation
+
+    def _hear(self, answer: act.Answer, operation: Operation) -> None:
         block = operation.offset // BLOCK_BYTES
         match answer.outcome:
             case Outcome.DONE:
@@ -59,9 +73,13 @@ class SimulatedClients:
                 self.history.not_executed(answer.ticket, operation.kind, block)
             case Outcome.UNKNOWN:
                 self.history.lost(answer.ticket)
+            case Outcome.MEDIUM_ERROR:
+                if not any(block in met for met in self.met_damage.values()):
+                    raise AssertionError(f"operation {answer.ticket} met no damage")
+                self.medium_errors += 1
+                self.history.not_executed(answer.ticket, operation.kind, block)
             case Outcome.FAILED:
                 raise AssertionError(f"operation {answer.ticket} failed, although no rule says so")
-        return operation
 
     def crashed(self, node: SimulatedNode) -> None:
         """Whoever had asked it is never answered."""
@@ -87,7 +105,10 @@ class SimulatedClients:
 
     def start_over(self, blocks: list[int]) -> None:
         """Nothing is under way anywhere, and this is what every copy holds: all before it is settled."""
-        self.history.verdict().require()
+        try:
+            self.history.verdict().require()
+        except AssertionError as error:
+            raise AssertionError(f"I3: {error}") from error
         self.history = BlockHistory()
         self.values = {value: value for value in blocks}
         for block, value in enumerate(blocks):

@@ -47,6 +47,8 @@ ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING,
 _SERVES_ALONE: Final = frozenset({Phase.ALONE, Phase.ADMITTING})
 OVERWRITTEN: Final = frozenset({Copy.RESYNCING, Copy.REWRITING})
 """What is durable on a node while its copy is neither old nor new."""
+FALSIFIED: Final = "falsified"
+"""Proposal of a record that no node made, and that need not be true."""
 CALLS_MAX: Final = 4
 """Of one node at the arbiter: a read, a swap, and the same of a role that was lost meanwhile."""
 DISK_CALLS_MAX: Final = 64
@@ -134,7 +136,7 @@ class Invariants:
                     f"I6: {node.name} acknowledged in epoch {epoch}, but has persisted {node.metadata.epoch}"
                 )
             block = operation.offset // BLOCK_BYTES
-            for member in self._living_members():
+            for member in self.living_members():
                 self._check_block(member, block)
 
     def read(self, node: SimulatedNode) -> None:
@@ -146,6 +148,9 @@ class Invariants:
     def recorded(self, before: Record, record: Record) -> None:
         """The arbiter applied a swap: every member holds every acknowledged write and knows its copy as whole."""
         self.records[record.epoch] = record
+        if record.proposal == FALSIFIED:
+            self.check_members()
+            return
         if record.primary not in before.members and record.lineage == before.lineage:
             raise AssertionError(f"I4: {record.primary}, no member, is made primary of the same line")
         self.check_members()
@@ -166,13 +171,31 @@ class Invariants:
             if differs and block not in node.marks.dirty | written:
                 raise AssertionError(f"I5: block {block} differs and is not marked: {node.blocks}, {target.blocks}")
 
+    def verified(self, node: SimulatedNode, problem: str) -> bool:
+        """A comparison of the copies is over. Whether it is complete: then it compared everything and found no lie."""
+        verification = node.state.verification if node.state else None
+        if verification is None or problem:
+            return False
+        compared = verification.cursor == len(node.blocks) * BLOCK_BYTES and not verification.left
+        _demand(compared and not verification.differing_bytes, f"I7: a verification ended so: {verification}")
+        return True
+
     def check_members(self) -> None:
         """Every node that the arbiter names holds every acknowledged write."""
-        for node in self._living_members():
+        for node in self.living_members():
             if node.metadata.copy in OVERWRITTEN:
                 raise AssertionError(f"I4: member {node.name} has not persisted that its copy is whole")
             for block in range(len(node.blocks)):
                 self._check_block(node, block)
+
+    def holds_everything(self, node: SimulatedNode) -> bool:
+        """Whether that copy could be the only one that is left."""
+        try:
+            for block in range(len(node.blocks)):
+                self._check_block(node, block)
+        except AssertionError:
+            return False
+        return True
 
     def crash(self, node: SimulatedNode) -> list[act.Swap]:
         """Crash the node. If one of the two had just said ``protected``, the other copy holds everything."""
@@ -189,10 +212,11 @@ class Invariants:
                 self._check_block(survivor, block, "I10")
         return swaps
 
-    def _living_members(self) -> list[SimulatedNode]:
-        """A member whose disk died holds nothing; two copies survive that."""
-        members = [self.nodes[name] for name in self.arbiter.truth.members]
-        living = [node for node in members if node.metadata.copy is not Copy.FAILED]
+    def living_members(self) -> list[SimulatedNode]:
+        """Members of which anything may be demanded: not one whose disk died, or that only a false record names."""
+        truth = self.arbiter.truth
+        none = OVERWRITTEN | {Copy.FAILED} if truth.proposal == FALSIFIED else {Copy.FAILED}
+        living = [self.nodes[name] for name in truth.members if self.nodes[name].metadata.copy not in none]
         _demand(bool(living), "I2: the arbiter names only nodes whose copies are dead")
         return living
 

@@ -2,14 +2,17 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from operator import attrgetter
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import attrs
 
 from ctlha_trio.pair import PairState, Phase, actions as act, events as ev
+from ctlha_trio.testing._core.link import Blocks
+from ctlha_trio.testing._core.words import told_event, told_order
 
 LINES_KEPT: Final = 80
 LINES_HASHED_AT_ONCE: Final = 128
@@ -17,8 +20,10 @@ TIMELINE_HEADER: Final = f"{'line':>7} {'time_s':>12} node {'phase':>12} -> {'ph
 """Time is simulated, from the start of the seed; the epoch is the one that the node acts in after the event."""
 
 
-@attrs.frozen
-class EventLine:
+_NOTHING_READ: Final[Mapping[int, int]] = MappingProxyType({})
+
+
+class EventLine(NamedTuple):
     """One step of one node, or (``note``) what befell the world. Put into words only when somebody asks."""
 
     number: int
@@ -29,6 +34,10 @@ class EventLine:
     epoch: int = 0
     event: ev.Event | None = None
     ordered: tuple[act.Action, ...] = ()
+    data: Blocks | None = None
+    """That came with the event."""
+    read: Mapping[int, int] = _NOTHING_READ
+    """What reads that are answered have read, by ticket."""
     note: str = ""
 
     def __str__(self) -> str:
@@ -36,9 +45,9 @@ class EventLine:
         place = f"{self.number:7} {self.now_s:12.6f} {self.node:>4}"
         if self.event is None or self.before is None or self.after is None:
             return f"{place} {self.note}"
-        ordered = ", ".join(map(_brief_order, self.ordered))
+        ordered = ", ".join(told_order(each, self.read) for each in self.ordered)
         phases = f"{self.before.name:>12} -> {self.after.name:12}"
-        return f"{place} {phases} {self.epoch:5} {_brief(self.event)} => {ordered or 'nothing'}"
+        return f"{place} {phases} {self.epoch:5} {told_event(self.event, self.data)} => {ordered or 'nothing'}"
 
 
 @attrs.define(eq=False)
@@ -62,11 +71,14 @@ class EventHistory:
         after: PairState,
         event: ev.Event,
         ordered: tuple[act.Action, ...],
+        data: Blocks | None = None,
+        read: Mapping[int, int] = _NOTHING_READ,
     ) -> None:
-        """A core took an event."""
+        """A core took an event; the data that came with it, and what the reads that it answers have read."""
         self.events += 1
         self._unhashed.append((now_s, node, canonical(event), *map(canonical, ordered)))
-        self._add(EventLine(self._number, now_s, node, before.phase, after.phase, after.epoch, event, ordered))
+        phases = before.phase, after.phase
+        self._add(EventLine(self._number, now_s, node, *phases, after.epoch, event, ordered, data, read))
 
     def noted(self, now_s: float, node: str, note: str) -> None:
         """Something happened that no core was told of."""
@@ -123,41 +135,3 @@ def _fields_of(kind: type) -> Callable[[Any], tuple[object, ...]]:
             return lambda value: (get(value),)
         case _:
             return attrgetter(*names)
-
-
-def _brief(event: ev.Event) -> str:
-    match event:
-        case ev.RecordRead():
-            record = event.record
-            members = "+".join(record.members)
-            return f"RecordRead(epoch={record.epoch}, primary={record.primary}, members={members}, r{event.revision})"
-        case ev.Persisted():
-            return f"Persisted(epoch={event.metadata.epoch}, {event.metadata.copy.value})"
-        case ev.TimerFired():
-            return f"TimerFired({event.timer.value})"
-        case ev.SessionLost():
-            return f"SessionLost({event.loss.value})"
-        case ev.Submitted():
-            operation = event.operation
-            return f"Submitted({operation.kind.name} {operation.offset}+{operation.size}, ticket={event.ticket})"
-        case ev.Received():
-            return str(event.message)
-        case _:
-            return str(event)
-
-
-def _brief_order(action: act.Action) -> str:
-    match action:
-        case act.Send():
-            return f"Send({type(action.message).__name__})"
-        case act.Answer():
-            return f"Answer({action.ticket} {action.outcome.name})"
-        case act.Moved():
-            return f"Moved({action.phase.name}: {action.why})"
-        case act.Swap():
-            record = action.record
-            return f"Swap(epoch={record.epoch}, primary={record.primary}, members={'+'.join(record.members)})"
-        case act.SetTimer() | act.CancelTimer():
-            return f"{type(action).__name__}({action.timer.value})"
-        case _:
-            return type(action).__name__

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from random import Random
 
 import attrs
@@ -13,6 +13,7 @@ from ctlha_trio.testing._core.arbiter import Call
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
 
+NODES = ("a", "b")
 BLOCKS = 6
 BLOCK_BYTES = 1 << 19
 """Half a range of a resync, so that a range covers two blocks."""
@@ -26,17 +27,29 @@ LOGGED_CHANCE = 0.2
 
 InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
 """What the driver carries out one after the other."""
-DiskCall = InOrder | act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
+Reading = act.FetchRead | act.SendCompare | act.CompareRange | act.PushRange
+DiskCall = InOrder | act.StoreWrite | act.StoreMirrored | act.StoreRepair | Reading
 
 
 def blocks_of(offset: int, size: int) -> range:
-    """The numbers of the blocks in a range."""
-    return range(offset // BLOCK_BYTES, (offset + size) // BLOCK_BYTES)
+    """The numbers of the blocks that a range touches."""
+    return range(offset // BLOCK_BYTES, -(-(offset + size) // BLOCK_BYTES))
 
 
 def digest_of(blocks: Blocks) -> bytes:
     """Different for different values."""
     return repr(sorted(blocks.items())).encode()
+
+
+@attrs.frozen(eq=False)
+class RunningTimer:
+    """A timer that runs."""
+
+    delay_s: float
+    """On the node's clock."""
+    rate: float
+    """At which it fires, in times a second of the node's clock."""
+    fire: Callable[[], None]
 
 
 @attrs.define(eq=False)
@@ -75,6 +88,10 @@ class SimulatedNode:
     """Durable: for each block the value written last, which is the ticket of its write."""
     marks: DirtyMarks = attrs.Factory(DirtyMarks)
     """Durable."""
+    damaged: dict[int, str] = attrs.Factory(dict)
+    """Blocks that do not hold what their checksums say, with the fault that did it. A write makes a block whole."""
+    misdirects: int | None = None
+    """The next write of data goes to this block."""
     written: set[int] = attrs.Factory(set)
     """Blocks to which this process wrote."""
     logged: set[int] = attrs.Factory(set)
@@ -84,8 +101,7 @@ class SimulatedNode:
     disk: list[UnderWay] = attrs.Factory(list)
     calls: deque[ArbiterCall] = attrs.Factory(deque)
     """One after the other, as the driver makes them."""
-    timers: dict[ev.Timer, float] = attrs.Factory(dict)
-    """Those that run, with the delay of each in seconds."""
+    timers: dict[ev.Timer, RunningTimer] = attrs.Factory(dict)
     held: dict[int, Blocks] = attrs.Factory(dict)
     """Ranges read for a comparison, by sequence."""
     permit: HeldPermit = attrs.field(init=False)
@@ -158,8 +174,13 @@ class SimulatedNode:
                 pass
         for block, value in ended.data.items():
             self.blocks[block] = value
+            self.damaged.pop(block, None)
+        if ended.data and self.misdirects is not None:
+            self.damaged[next(iter(ended.data))] = self.damaged[self.misdirects] = "misdirect"
+            self.misdirects = None
         if ended.data:
             self.marks.settle()
+        if ended.data and not isinstance(ended.call, act.StoreRepair):
             self.written.update(ended.data)
             if ended.tracked and self.marks.tracking:
                 self.marks.dirty.update(ended.data)
@@ -187,12 +208,14 @@ class SimulatedNode:
         """End the process: of what was under way any part may be on the disk. Returns swaps that are on their way."""
         in_order = True
         suspect = self._suspect() | self.logged
-        started = {block for under_way in self.disk for block in under_way.data}
+        writes = [each for each in self.disk if not isinstance(each.call, act.StoreRepair)]
+        started = {block for under_way in writes for block in under_way.data}
         torn: set[int] = set()
         for under_way in self.disk:
             if not isinstance(under_way.call, InOrder):
                 data = {block: value for block, value in under_way.data.items() if self.random.random() < KEPT_CHANCE}
-                torn.update(data)
+                if not isinstance(under_way.call, act.StoreRepair):
+                    torn.update(data)
                 self.apply(attrs.evolve(under_way, data=data))
             elif in_order and isinstance(under_way.call, act.Track) and self.random.random() >= KEPT_CHANCE:
                 self.marks.track(under_way.call.base_epoch)
@@ -243,7 +266,13 @@ class SimulatedNode:
     def condemn(self, metadata: Metadata) -> None:
         """The disk under this copy failed; that it did is all that may be relied on from now on."""
         self.metadata = metadata
+        self.repair()
         self.blocks = [value if self.random.random() < KEPT_CHANCE else 0 for value in self.blocks]
+
+    def repair(self) -> None:
+        """No block is damaged any more."""
+        self.damaged.clear()
+        self.misdirects = None
 
     def forget(self) -> None:
         """All that a process holds."""

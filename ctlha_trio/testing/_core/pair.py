@@ -5,6 +5,7 @@ happens when, is ``_core.world``'s affair.
 """
 
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import Final, assert_never
 
@@ -12,8 +13,6 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
-    Copy,
-    Metadata,
     OperationKind,
     PairState,
     Phase,
@@ -28,22 +27,31 @@ from ctlha_trio.pair import (
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
-from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
+from ctlha_trio.testing._core.damage import meet_damage
+from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN, Invariants
 from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink
 from ctlha_trio.testing._core.log import EventHistory
 from ctlha_trio.testing._core.node import (
     BLOCK_BYTES,
     BLOCKS,
+    NODES,
     ArbiterCall,
+    InOrder,
+    Reading,
+    RunningTimer,
     SimulatedNode,
     UnderWay,
     blocks_of,
     digest_of,
 )
+from ctlha_trio.testing._core.pushes import push
 from ctlha_trio.testing._core.reads import SimulatedReads
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
+from ctlha_trio.testing._core.words import answered_reads, told_answer, told_order
+from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
-NODES: Final = ("a", "b")
+SHORTEST_S: Final = 0.001
+"""Of a timer."""
 MARK_CHANCE: Final = 0.5
 """That a disk which failed still takes the mark that it did."""
 LINGER_CHANCE: Final = 0.5
@@ -52,7 +60,8 @@ CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
-GOOD_REASONS_TO_END: Final = frozenset({"store-failed", "asked"})
+FALSIFIED_EXCUSES: Final = frozenset({"copy-incomplete", "foreign-lineage", "twin"})
+"""Reasons to end of a node that a false record names primary."""
 
 
 @attrs.define(eq=False)
@@ -71,7 +80,8 @@ class SimulatedPair:
     incarnations: int = 0
     happened: Counter[str] = attrs.Factory(Counter)
     """By the names of ``Totals``."""
-    faults_done: set[str] = attrs.Factory(set)
+    faults_done: Counter[str] = attrs.Factory(Counter)
+    """Faults that acted, by name."""
     excuses: frozenset[str] = frozenset()
     """Reasons to end that the surroundings give every node."""
     _moves: set[tuple[Phase, Phase]] = attrs.field(factory=set, init=False)
@@ -83,7 +93,7 @@ class SimulatedPair:
         self.clock = SimulatedClock(self.random)
         self.link = SimulatedLink((LinkEnd(self.random), LinkEnd(self.random)), self.random)
         self.nodes = {
-            name: SimulatedNode(name, peer, self.random, _first_metadata(name), end)
+            name: SimulatedNode(name, peer, self.random, first_metadata(record, name, "x"), end)
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
         self.clients = SimulatedClients(self.random)
@@ -104,6 +114,8 @@ class SimulatedPair:
             done=self.clients.done,
             acknowledged_writes=self.clients.acknowledged,
             arbiter_calls=self.arbiter.calls,
+            medium_errors=self.clients.medium_errors,
+            faults=self.faults_done.total(),
             **self.happened,
         )
 
@@ -111,15 +123,19 @@ class SimulatedPair:
     def coverage(self) -> Coverage:
         """Of this pair so far."""
         moves: frozenset[Move] = frozenset((before.name, after.name) for before, after in self._moves)
-        return Coverage(moves, frozenset(self._reasons), frozenset(self.faults_done))
+        return Coverage(moves, frozenset(self._reasons), frozenset(+self.faults_done))
 
     # What happens to processes.
 
     def start(self, node: SimulatedNode) -> None:
         """Start a process on what the disk holds."""
+        assert not node.link.inbox, "a process is born with news of the one before"
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = set(self.excuses)
+        for record in (self.arbiter.record, self.arbiter.truth):
+            if record.proposal == FALSIFIED and record.primary == node.name:
+                node.excused.update(FALSIFIED_EXCUSES)
         node.failing = False
         self.reads.start(node)
         node.state, first = boot(
@@ -134,25 +150,27 @@ class SimulatedPair:
             self._carry_out(node, action)
 
     def take_down(self, node: SimulatedNode) -> None:
-        """Kill a process."""
+        """Kill a process. Its link goes first: what is said of that must not wait for the next one."""
         self.note(node.name, "ends")
-        self.arbiter.late.extend(self.invariants.crash(node))
         self.link.cut()
+        self.arbiter.late.extend(self.invariants.crash(node))
         self.clients.crashed(node)
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
-        state = node.state
-        assert state is not None
-        if state.why not in GOOD_REASONS_TO_END | node.excused:
-            raise AssertionError(f"I15: {node.name} stopped without cause: {state.why}")
-        if state.phase is Phase.LEFT and self.random.random() < CLEAN_CHANCE and not node.failing:
+        self._check_end(node)
+        left = node.state is not None and node.state.phase is Phase.LEFT
+        if left and self.random.random() < CLEAN_CHANCE and not node.failing:
             self.note(node.name, "has ended cleanly")
-            self.arbiter.late.extend(node.end_cleanly())
             self.link.cut()
+            self.arbiter.late.extend(node.end_cleanly())
             self.clients.crashed(node)
         else:
             self.take_down(node)
+
+    def _check_end(self, node: SimulatedNode) -> None:
+        if node.ended and node.state is not None and node.state.why not in node.excused:
+            raise AssertionError(f"I15: {node.name} stopped without cause: {node.state.why}")
 
     def excuse_all(self, *reasons: str) -> None:
         """From now on either node may end, for one of these reasons."""
@@ -176,6 +194,14 @@ class SimulatedPair:
         incarnations = [each.state.incarnation for each in self.nodes.values() if each.state and each.reachable]
         if len(incarnations) == len(NODES):
             self.link.connect((incarnations[0], incarnations[1]))
+
+    def fail_disk(self, node: SimulatedNode, why: str) -> None:
+        """Nothing that is under way at the disk ends, and the process is told."""
+        self.happened["disk_failures"] += 1
+        self.note(node.name, why)
+        node.excused.add("store-failed")
+        node.lose_disk_calls()
+        self.feed(node, ev.StoreFailed())
 
     # What a process hears.
 
@@ -202,6 +228,9 @@ class SimulatedPair:
         oldest = node.calls[0]
         if oldest.answer is None:
             oldest.answer = self.arbiter.execute(oldest.call)
+            self.note(
+                node.name, f"the arbiter is asked: {told_order(oldest.call, {})} and says {told_answer(oldest.answer)}"
+            )
         else:
             node.calls.popleft()
             self.feed(node, oldest.answer)
@@ -225,6 +254,9 @@ class SimulatedPair:
         if isinstance(ended.call, act.Persist):
             self.invariants.persisted(node, ended.call)
         node.apply(ended)
+        if (damage := meet_damage(self, node, ended.call)) is not None:
+            self.feed(node, damage)
+            return
         match ended.call:
             case act.Persist() as call:
                 self.feed(node, ev.Persisted(call.metadata))
@@ -232,10 +264,12 @@ class SimulatedPair:
                 if node.link.session == self.link.live:
                     self.invariants.searched(node, call)
                 found = node.dirty_ranges(call.offset)
-                self.feed(node, ev.DirtyFound(call.search, *(found[0] if found else ())))
+                # Any number of them, but none only if there are none.
+                some = 1 + call.search % len(found) if found else 0
+                self.feed(node, ev.DirtyFound(call.search, tuple(found[:some])))
             case act.Track() | act.MarkDirty() | act.StopTracking():
                 pass
-            case act.StoreWrite() | act.StoreMirrored() as call:
+            case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
                 self.reads.end(node, call, ended)
@@ -244,15 +278,22 @@ class SimulatedPair:
             case act.CompareRange() as call:
                 equal = digest_of(node.read(call.offset, call.size)) == call.digest
                 self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
+            case act.PushRange() as call:
+                if ended.session == node.link.session:
+                    repair = msg.RepairData(call.epoch, call.sequence, call.offset, call.size)
+                    self.link.send(node.link, repair, node.read(call.offset, call.size))
 
     def feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
         """Let the core take an event, and carry out what it orders."""
         before = node.state
         assert before is not None
         node.state, ordered = step_pair(before, event)
-        self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered)
+        read = answered_reads(ordered, self.clients.values)
+        self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
         self.invariants.stepped(node, before, node.state, event, ordered)
         self._cover(before, node.state, ordered)
+        if node.state.phase is not before.phase:
+            self._check_end(node)
         copied = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData)
         leaves = False
         for action in ordered:
@@ -274,29 +315,22 @@ class SimulatedPair:
     def _carry_out(  # noqa: PLR0912 (one case for each kind of action)
         self, node: SimulatedNode, action: act.Action, placed: Blocks | None = None, *, copied: bool = False
     ) -> None:
+        if isinstance(action, InOrder | Reading):
+            node.begin_disk_call(action)
+            return
         match action:
             case act.Send():
                 self.link.send(node.link, action.message)
             case act.PushWrite() | act.PushCopy():
-                self._push(node, action)
+                push(self.link, self.clients, node, action)
             case act.StoreWrite():
                 block = action.operation.offset // BLOCK_BYTES
                 node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
-            case act.StoreMirrored():
+            case act.StoreMirrored() | act.StoreRepair():
                 if copied and node.metadata.copy not in OVERWRITTEN:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
                 assert placed is not None, "a write was ordered without its data"
                 node.begin_disk_call(action, placed)
-            case (
-                act.Persist()
-                | act.Track()
-                | act.MarkDirty()
-                | act.FindDirty()
-                | act.StopTracking()
-                | act.SendCompare()
-                | act.CompareRange()
-            ):
-                node.begin_disk_call(action)
             case act.FetchRead():
                 self.reads.fetch(node, action)
             case act.ClearDirty():
@@ -306,7 +340,9 @@ class SimulatedPair:
             case act.ReadRecord() | act.Swap():
                 node.calls.append(ArbiterCall(action))
             case act.SetTimer():
-                node.timers[action.timer] = action.delay_s
+                rate = 1 / max(action.delay_s, SHORTEST_S)
+                fire = partial(self.fire_timer, node, action.timer)
+                node.timers[action.timer] = RunningTimer(action.delay_s, rate, fire)
                 if action.timer is ev.Timer.PERMIT_OUT:
                     self.reads.grant(node, action.delay_s)
             case act.CancelTimer():
@@ -316,29 +352,14 @@ class SimulatedPair:
             case act.CondemnCopy():
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
-            case act.Moved() | act.HandoverEnded() | act.ForceEnded():
+            case act.VerificationEnded(problem=problem):
+                self.happened["verifications"] += self.invariants.verified(node, problem)
+            case act.Moved() | act.HandoverEnded() | act.ForceEnded() | act.ReportMediumError():
                 pass
             case act.Answer():
                 raise AssertionError("an answer before any event")
             case _:
                 assert_never(action)
-
-    def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
-        match action:
-            case act.PushWrite(operation=operation):
-                write = msg.MirrorWrite(
-                    epoch=action.epoch,
-                    sequence=action.sequence,
-                    previous=action.previous,
-                    settled=action.settled,
-                    offset=operation.offset,
-                    size=operation.size,
-                )
-                data = {operation.offset // BLOCK_BYTES: self.clients.values[action.ticket]}
-                self.link.send(node.link, write, data)
-            case act.PushCopy():
-                copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
-                self.link.send(node.link, copy, node.held.pop(action.sequence))
 
     def _say_ready(self, node: SimulatedNode, action: act.SendReady) -> None:
         base_epoch = action.base_epoch
@@ -351,9 +372,11 @@ class SimulatedPair:
 
     def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
         if ended.session == node.link.session:
-            live = {flight.sequence for flight in node.state.flights} if node.state else set()
-            node.held = {sequence: held for sequence, held in node.held.items() if sequence in live}
-            held = node.held[call.sequence] = node.read(call.offset, call.size)
+            held = node.read(call.offset, call.size)
+            if call.keep and node.state is not None:
+                live = {flight.sequence for flight in node.state.flights}
+                kept = {sequence: blocks for sequence, blocks in node.held.items() if sequence in live}
+                node.held = {**kept, call.sequence: held}
             compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
             self.link.send(node.link, compare)
 
@@ -364,6 +387,8 @@ class SimulatedPair:
             chosen = self.nodes[record.primary]
             self.clients.forsake(chosen.blocks, [each.data for each in chosen.disk])
         self.invariants.recorded(before, record)
+        if record.proposal == FALSIFIED:
+            return
         both = len(record.members) == len(NODES)
         if before.primary != record.primary:
             self.happened["handovers" if both else "failovers"] += 1
@@ -377,20 +402,5 @@ class SimulatedPair:
                 self._moves.add((phase, action.phase))
                 phase = action.phase
         changed = after.arbiter_answers is not before.arbiter_answers or after.session != before.session
-        if changed or after.phase is not before.phase:
+        if changed or after.phase is not before.phase or after.resync is not before.resync:
             self._reasons.update(reason.value for reason in judge(after)[1])
-
-
-def _first_metadata(name: str) -> Metadata:
-    return Metadata(
-        cluster="c",
-        node=name,
-        resource="r",
-        lineage="l",
-        arbiter="x",
-        epoch=1,
-        revision=1,
-        primary="a",
-        members=NODES,
-        copy=Copy.MEMBER,
-    )

@@ -1,5 +1,6 @@
 """What happened in simulated pairs, in numbers, and what of the machine was reached: frozen, and can be added."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -10,8 +11,17 @@ from ctlha_trio.pair import TRANSITIONS
 Move = tuple[str, str]
 """Names of the phases."""
 
-NOT_OF_THE_PAIR: Final = frozenset({Reason.HANDLER_FAILED.value, Reason.COMPONENT_FAILED.value})
-"""Reasons that the supervisor gives: no state of the core alone shows them."""
+NOT_OF_THE_PAIR: Final = frozenset(
+    reason.value
+    for reason in (
+        Reason.HANDLER_FAILED,
+        Reason.COMPONENT_FAILED,
+        Reason.MEDIUM_ERROR,
+        Reason.DISK_FAILING,
+        Reason.COPIES_DIFFER,
+    )
+)
+"""Reasons that the node gives, around its core: no state of that alone shows them."""
 ALL_MOVES: Final = frozenset((phase.name, other.name) for phase, others in TRANSITIONS.items() for other in others)
 ALL_REASONS: Final = frozenset(reason.value for reason in Reason) - NOT_OF_THE_PAIR
 
@@ -33,6 +43,10 @@ class Totals:
     crashes: int = 0
     pauses: int = 0
     partitions: int = 0
+    clogs: int = 0
+    """Times that one way of the link stopped."""
+    silences: int = 0
+    """Times that both ways stopped and no end was told."""
     cuts: int = 0
     disk_failures: int = 0
     arbiter_outages: int = 0
@@ -41,6 +55,12 @@ class Totals:
     failovers: int = 0
     handovers: int = 0
     resyncs: int = 0
+    faults: int = 0
+    """All that acted, whatever they did."""
+    verifications: int = 0
+    """That compared everything."""
+    medium_errors: int = 0
+    """Operations that met a block of which no copy that counted was whole."""
     trials: int = 0
     """Times that a part of the pair had to serve, or to halt, by itself."""
 
@@ -52,7 +72,7 @@ class Totals:
 
 @attrs.frozen
 class Coverage:
-    """Transitions of the core and reasons of the verdict that were reached, and faults that were done."""
+    """Transitions of the core and reasons of the verdict that were reached, and faults that acted."""
 
     moves: frozenset[Move] = frozenset()
     reasons: frozenset[str] = frozenset()
@@ -66,6 +86,10 @@ class Coverage:
     def moves_missing(self) -> list[Move]:
         """Legal transitions that did not happen, in order."""
         return sorted(ALL_MOVES - self.moves)
+
+    def faults_missing(self, faults: Iterable[str]) -> list[str]:
+        """Those that never acted, in order."""
+        return sorted(set(faults) - self.faults)
 
     @property
     def reasons_missing(self) -> list[str]:

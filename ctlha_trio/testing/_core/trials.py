@@ -5,14 +5,17 @@ serves nothing, whatever it is left alone with. ``I15``: where both copies are b
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import attrs
 
 from ctlha_trio.ha import judge
-from ctlha_trio.pair import Copy, Phase, actions as act, events as ev
+from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act
+from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
-from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -20,10 +23,15 @@ SERVE_S: Final = 60.0
 """Simulated. Twenty times what a member that boots waits for its peer: timers have no deadline here, but a rate."""
 WRITES: Final = FLIGHTS_MAX + 2
 """That a healthy core must acknowledge: more than can have been under way, and on both copies, when it was left."""
+READS: Final = 3
 FRUITLESS_S: Final = 20.0
 """For which one that must not serve is asked."""
+FRUITLESS_BOOT: Final = 0.5
+"""Starts a second of a node that ended: what cannot serve is not worth more of the run's events."""
 FROZEN_CHANCE: Final = 0.5
 """That a node that is left out stands still as it is, where it could as well be down."""
+_QUICK_CLOCK: Final = NodePace(link=250.0, disk=100.0, arbiter=50.0, clock=50.0)
+"""Polls of the record overtake what the link brings, and a return takes its time."""
 _CLIENTS: Final = NodePace(clients=100.0)
 
 Trial = Callable[[CoreWorld], bool]
@@ -33,9 +41,7 @@ Trial = Callable[[CoreWorld], bool]
 def survivor_serves(world: CoreWorld) -> bool:
     """One member and the arbiter are all that is left: the other node is down, or frozen as it is."""
     pair = world.pair
-    whole = [pair.nodes[name] for name in pair.arbiter.truth.members]
-    whole = [node for node in whole if node.metadata.copy is not Copy.FAILED]
-    survivor = world.random.choice(whole)
+    survivor = world.random.choice(pair.invariants.living_members())
     other = pair.nodes[survivor.peer]
     world.relieve()
     if other.state is None or _swaps(other) or world.random.random() >= FROZEN_CHANCE:
@@ -80,7 +86,29 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
     return True
 
 
-TRIALS: Final[tuple[Trial, ...]] = (survivor_serves, pair_serves_without_arbiter, outsider_does_not_serve)
+def false_record_meets_a_return(world: CoreWorld) -> bool:
+    """Somebody falsifies the record just when a copy is being made whole, or is sealed; then the pair heals."""
+    world.heal()
+    pair = world.pair
+    target, source = world.random.sample(list(pair.nodes.values()), 2)
+    _keep_down(world, target)
+    _must_serve(world, source, f"I12: {source.name} is a member and has the arbiter, but does not serve")
+    target.kept_down = False
+    world.go_at(Pace(nodes={target.name: _QUICK_CLOCK, source.name: attrs.evolve(_QUICK_CLOCK, clients=50.0)}))
+    is_sealed, is_admitting = partial(may_be_made_the_only_one, pair, target), partial(_is_admitting, source, target)
+    moment = world.random.choice((is_sealed, is_admitting))
+    world.go_on_until(lambda: moment() or _is_member(world, target), SERVE_S, f"{target.name} does not return")
+    acted = not _is_member(world, target) and FAULTS["falsify"].do(pair)
+    pair.faults_done["falsify"] += acted
+    return acted
+
+
+TRIALS: Final[tuple[Trial, ...]] = (
+    survivor_serves,
+    pair_serves_without_arbiter,
+    outsider_does_not_serve,
+    false_record_meets_a_return,
+)
 
 
 def dead_copies_halt(world: CoreWorld) -> None:
@@ -93,8 +121,9 @@ def dead_copies_halt(world: CoreWorld) -> None:
     _must_serve(world, member, f"I12: {member.name} is a member and has the arbiter, but does not serve")
     assert member.state is not None
     failed = attrs.evolve(member.metadata, copy=Copy.FAILED)
-    member.lose_disk_calls()
-    pair.feed(member, ev.StoreFailed())
+    if world.random.getrandbits(1):
+        _let_rot(world, member)
+    pair.fail_disk(member, "the disk fails")
     member.condemn(failed)
     pair.excuses = frozenset({"store-failed", "copy-failed"})
     pair.take_down(member)
@@ -107,11 +136,31 @@ def dead_copies_halt(world: CoreWorld) -> None:
     )
 
 
+def _let_rot(world: CoreWorld, node: SimulatedNode) -> None:
+    """Every block decays: reads that meet one say so, and the node goes on."""
+    pair = world.pair
+    node.damaged = dict.fromkeys(range(BLOCKS), "bit_rot")
+    pair.note(node.name, "all blocks decay")
+    world.go_at(Pace(nodes={node.name: NodePace(clients=100.0, kinds=(OperationKind.READ,))}, relief=0.0))
+    enough = pair.clients.medium_errors + READS
+    world.go_on_until(
+        lambda: pair.clients.medium_errors >= enough, SERVE_S, f"I15: {node.name} does not say that blocks have decayed"
+    )
+
+
 def _gives(node: SimulatedNode, verdict: str, reason: str) -> bool:
     if node.state is None:
         return False
     given, reasons = judge(node.state)
     return given == verdict and reason in {each.value for each in reasons}
+
+
+def _is_admitting(source: SimulatedNode, target: SimulatedNode) -> bool:
+    return source.state is not None and source.state.phase is Phase.ADMITTING and may_be_named_too(target)
+
+
+def _is_member(world: CoreWorld, node: SimulatedNode) -> bool:
+    return node.name in world.pair.arbiter.truth.members
 
 
 def _swaps(node: SimulatedNode) -> bool:
@@ -135,7 +184,7 @@ def _must_not_serve(world: CoreWorld, otherwise: str) -> None:
     pair = world.pair
     # A read that was fetched before may be answered now: it ends with what was true when it was asked.
     before, end_s = pair.clients.tickets, pair.clock.now_s + FRUITLESS_S
-    world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, _CLIENTS), relief=0.0))
+    world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, _CLIENTS), boot=FRUITLESS_BOOT, relief=0.0))
     world.go_on_until(lambda: pair.clock.now_s >= end_s, 2 * FRUITLESS_S, otherwise)
     if pair.clients.latest_done > before:
         raise world.failure(otherwise)

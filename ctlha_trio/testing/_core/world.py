@@ -19,8 +19,8 @@ from ctlha_trio.pair import MEMBERS, OperationKind, PairState, Phase, accepts, e
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.log import EventHistory, EventLine
-from ctlha_trio.testing._core.node import SimulatedNode
-from ctlha_trio.testing._core.pair import NODES, SimulatedPair
+from ctlha_trio.testing._core.node import NODES, SimulatedNode, blocks_of
+from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import (
     CALM,
     CLOCK_FACTORS,
@@ -31,6 +31,7 @@ from ctlha_trio.testing._core.trouble import (
     some_faults,
     troubled_pace,
 )
+from ctlha_trio.testing._core.words import told_blocks
 
 HEAL_STEPS: Final = 15_000
 HEAL_S: Final = 120.0
@@ -38,13 +39,12 @@ HEAL_S: Final = 120.0
 SELDOM: Final = 0.03
 """Of the pace of what changes little: a client at a node that sends it away, a poll of a record that is known, a permit
 that no read waits for."""
+LATE_RATE: Final = 50.0
+"""At which late swaps arrive, where they do: most try again within a quarter of a second, and then it is too late."""
 DRAG: Final = 0.01
 """Of the pace of a disk at which only slow calls are under way, and of an arbiter that is slow."""
 SUSPICION_S: Final = 0.9
 """Silence after which an end gives its session up."""
-
-SHORTEST_S: Final = 0.001
-"""Of a timer."""
 
 Do = Callable[[], None]
 _POLL, _RETRY, _PERMITS = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY, ev.Timer.PERMIT_OUT
@@ -66,7 +66,6 @@ class _Seat:
     ask_for_permit: Do
     unclog: Do
     suspect: Do
-    fire: dict[ev.Timer, Do]
 
 
 @attrs.define(eq=False)
@@ -92,6 +91,7 @@ class CoreWorld:
     _seats: "list[_Seat]" = attrs.field(factory=list, init=False)
     _fault_rates: list[float] = attrs.field(factory=list, init=False)
     _fault_moves: list[Do] = attrs.field(factory=list, init=False)
+    _apply_late: Do = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make the pair, from which nothing runs yet."""
@@ -99,6 +99,7 @@ class CoreWorld:
         self.pair = SimulatedPair(self.random, EventHistory(self.watch))
         if self.faults is None:
             self.faults = some_faults(self.random)
+        self._apply_late = partial(self._do_fault, "apply_late")
         self.go_at(CALM)
 
     def run(self, steps: int) -> None:
@@ -109,10 +110,12 @@ class CoreWorld:
                 self.heal()
             if step % EPISODE_STEPS == 0:
                 self.go_at(troubled_pace(self.random, NODES, self.faults, self.clocks))
+                self.pair.note("-", f"trouble begins: {', '.join(self.pace.faults) or 'of the pace alone'}")
             self.step()
 
     def heal(self) -> None:
         """End all trouble and demand that the pair comes together: both members, both copies equal."""
+        self.pair.note("-", "all trouble ends: the pair must come together")
         self.relieve()
         self.go_at(CALM)
         self.go_on_until(self._together, HEAL_S, "the pair did not come together")
@@ -128,16 +131,36 @@ class CoreWorld:
         if copies[0] != copies[1]:
             raise self.failure(f"I7: copies differ: {copies}")
         self._checked(self.pair.invariants.check_members)
+        self.pair.note("-", f"the pair is together, and both copies hold {told_blocks(dict(enumerate(copies[0])))}")
         self.pair.clients.start_over(copies[0])
 
     def relieve(self) -> None:
         """End everything that is wrong around the processes."""
-        self.pair.link.partitioned = False
-        self.pair.arbiter.up = True
-        self.pair.arbiter.slow = False
+        pair = self.pair
+        if pair.link.partitioned:
+            self._end_partition()
+        if not pair.arbiter.up:
+            self._start_arbiter()
+        if pair.arbiter.slow:
+            self._hasten_arbiter()
         self._give_back()
-        for node in self.pair.nodes.values():
-            node.paused = node.kept_down = node.link.clogged = False
+        for node in pair.nodes.values():
+            if node.paused:
+                pair.resume(node)
+            if node.link.clogged:
+                self._unclog(node)
+            if node.damaged:
+                pair.note(node.name, "the blocks that decayed, and that nobody has read, are whole again")
+            node.repair()
+            self._write_lost_blocks(node)
+            node.kept_down = False
+
+    def _write_lost_blocks(self, node: SimulatedNode) -> None:
+        """Clients write anew what keeps a resync from its end."""
+        resync = node.state.resync if node.state else None
+        for each in resync.left_out if resync else ():
+            for block in blocks_of(*each.lost):
+                self.pair.feed(node, self.pair.clients.ask_for(node, OperationKind.WRITE, block))
 
     def go_at(self, pace: Pace) -> None:
         """From now on."""
@@ -203,8 +226,8 @@ class CoreWorld:
             busy |= self._look_at_node(seat, polls)
         idle = not busy and self.pair.arbiter.newest is None
         if not idle:
-            for rate, do in polls:
-                self._may(rate, do)
+            self._rates += [rate for rate, _ in polls]
+            self._moves += [do for _, do in polls]
         self._look_at_surroundings()
         self._rates += self._fault_rates
         self._moves += self._fault_moves
@@ -215,36 +238,43 @@ class CoreWorld:
         self._moves.append(do)
 
     def _look_at_node(self, seat: "_Seat", polls: list[tuple[float, Do]]) -> bool:
-        """Whether more is under way than calls of the arbiter that change nothing."""
-        pair, node, pace = self.pair, seat.node, seat.pace
-        state, link = node.state, node.link
+        """Whether more is under way than calls of the arbiter that change nothing. Made for speed: half of all work."""
+        node, pace, arbiter = seat.node, seat.pace, self.pair.arbiter
+        state = node.state
         if state is None:
             if not node.kept_down:
                 self._may(self.pace.boot, seat.start)
             return False
-        if node.calls and (not node.paused or node.calls[0].answer is None):
-            self._may(pace.arbiter * DRAG if pair.arbiter.slow else pace.arbiter, seat.go_on_with_arbiter_call)
+        rates, moves = self._rates, self._moves
+        inbox, disk, calls, flights = node.link.inbox, node.disk, node.calls, state.flights
+        if calls and (not node.paused or calls[0].answer is None):
+            rates.append(pace.arbiter * DRAG if arbiter.slow else pace.arbiter)
+            moves.append(seat.go_on_with_arbiter_call)
         if node.paused:
             self._may(self.pace.relief, seat.resume)
             return True
-        if node.ended:
-            self._may(self.pace.boot if pair.arbiter.newest is None else self.pace.boot * DRAG, seat.take_down_ended)
-        if link.inbox and not (link.clogged and pair.link.live):
+        phase = state.phase
+        if phase is Phase.STOPPED or phase is Phase.LEFT:
+            self._may(self.pace.boot if arbiter.newest is None else self.pace.boot * DRAG, seat.take_down_ended)
+        if inbox and not (node.link.clogged and self.pair.link.live):
             # Silence takes its time to be noticed, and that by the node's own clock.
-            self._may(pace.clock / SUSPICION_S if link.inbox[0].silent else pace.link, seat.deliver)
-        if node.disk:
-            self._may(pace.disk * DRAG if node.drags() else pace.disk, seat.end_disk_call)
-        busy = bool(link.inbox or node.disk or node.calls or state.flights)
-        known = pair.arbiter.known_to(state)
-        for timer, delay_s in node.timers.items():
+            rates.append(pace.clock / SUSPICION_S if inbox[0].silent else pace.link)
+            moves.append(seat.deliver)
+        if disk:
+            rates.append(pace.disk * DRAG if node.drags() else pace.disk)
+            moves.append(seat.end_disk_call)
+        busy = bool(inbox or disk or calls or flights)
+        known = arbiter.known_to(state)
+        for timer, running in node.timers.items():
             # The clock of permits is nearly right, and time passes of itself where a node waits for nothing else.
-            clock = 1.0 if timer is _PERMITS and state.phase is not Phase.SECURING else pace.clock
-            rate, do = clock / max(delay_s, SHORTEST_S), seat.fire[timer]
-            if known and (timer is _POLL or (timer is _RETRY and not pair.arbiter.up)):
-                polls.append((rate * SELDOM, do))
+            clock = 1.0 if timer is _PERMITS and phase is not Phase.SECURING else pace.clock
+            rate = clock * running.rate
+            if known and (timer is _POLL or (timer is _RETRY and not arbiter.up)):
+                polls.append((rate * SELDOM, running.fire))
             else:
                 busy = True
-                self._may(rate, do)
+                rates.append(rate)
+                moves.append(running.fire)
         self._look_at_clients(seat, state, polls)
         return busy
 
@@ -278,6 +308,8 @@ class CoreWorld:
             self._may(relief, self._hasten_arbiter)
         if arbiter.newest is not None:
             self._may(relief * SELDOM, self._give_back)
+        elif arbiter.late and arbiter.may_change_late and "apply_late" in self.pace.faults:
+            self._may(LATE_RATE, self._apply_late)
 
     def _seat(self, node: SimulatedNode, pace: NodePace) -> _Seat:
         pair = self.pair
@@ -294,12 +326,10 @@ class CoreWorld:
             ask_for_permit=partial(pair.reads.ask_for_permit, node),
             unclog=partial(self._unclog, node),
             suspect=partial(pair.link.suspect, node.link),
-            fire={timer: partial(pair.fire_timer, node, timer) for timer in ev.Timer},
         )
 
     def _do_fault(self, name: str) -> None:
-        self.pair.faults_done.add(name)
-        FAULTS[name].do(self.pair)
+        self.pair.faults_done[name] += FAULTS[name].do(self.pair)
 
     # Relief.
 

@@ -38,6 +38,8 @@ class ArbiterTrouble:
     """After which a swap whose answer is lost reaches the arbiter."""
     says_unknown: Callable[[], bool]
     """Whether such a loss is told, rather than waited for."""
+    on_lost: Callable[[Way], None] = lambda _: None
+    """Told of each call that is refused, never arrives, or is applied without an answer."""
     way: Way = Way.OPEN
 
 
@@ -65,8 +67,12 @@ class TroubledArbiter:
         await let_pass(self._trouble.latency_s())
         match self._trouble.way:
             case Way.DOWN:
+                self._trouble.on_lost(Way.DOWN)
                 raise ArbiterError("down")
-            case Way.SILENT | Way.DEAF:
+            case Way.SILENT:
+                self._trouble.on_lost(Way.SILENT)
+                await trio.sleep_forever()
+            case Way.DEAF:
                 await trio.sleep_forever()
         found = await self._arbiter.read()
         await let_pass(self._trouble.latency_s())
@@ -78,11 +84,15 @@ class TroubledArbiter:
         await self._trouble.gate.wait_open()
         match self._trouble.way:
             case Way.DOWN:
+                self._trouble.on_lost(Way.DOWN)
                 await trio.lowlevel.checkpoint()
                 return SwapAnswer(SwapOutcome.REFUSED)
             case Way.SILENT:
+                self._trouble.on_lost(Way.SILENT)
                 await trio.sleep_forever()
         is_deaf = self._trouble.way is Way.DEAF
+        if is_deaf:
+            self._trouble.on_lost(Way.DEAF)
         answers: list[SwapAnswer] = []
         arrived = trio.Event()
         delay_s = self._trouble.late_s() if is_deaf else self._trouble.latency_s()

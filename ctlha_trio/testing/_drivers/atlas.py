@@ -45,7 +45,6 @@ class Survival(Enum):
     ALWAYS = "nothing acknowledged is lost, and service goes on when the fault is over"
     WITH_PEER = "as ALWAYS while the other node's copy is a member and alive; else an honest halt"
     HALT = "every node says why it serves nothing, and serves nothing"
-    FOUND_LATE = "found by the read that meets it, and the copy is dead from then on; until then it seems whole"
 
 
 @attrs.frozen
@@ -62,15 +61,16 @@ _MAY_CLAIM = Entry(
     Survival.WITH_PEER,
     "as any failed disk, five seconds later; a node that becomes the sole member before takes the record with it",
 )
-_UNSEEN = Entry(
-    Survival.FOUND_LATE,
-    "a checksum covers a block's bytes and its place, but nobody reads all blocks: the other copy may be gone by then",
+_SHOWS = Entry(
+    Survival.WITH_PEER,
+    "a checksum covers a block's bytes and its place: no read returns it. Either the copy is dead from then on, or the "
+    "block is repaired from the other copy, which has to be left at the moment of the read",
 )
 
 ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
     dict.fromkeys(Fault, _RECOVERS)
     | dict.fromkeys((Fault.WRITE_FAILS, Fault.FLUSH_FAILS, Fault.DISK_FULL), _COPY_DIES)
-    | dict.fromkeys((Fault.BIT_ROT, Fault.MISDIRECTED), _UNSEEN)
+    | dict.fromkeys((Fault.BIT_ROT, Fault.MISDIRECTED), _SHOWS)
     | {
         Fault.DISK_HANGS: _MAY_CLAIM,
         Fault.ARBITER_RESTORED: Entry(
@@ -87,6 +87,9 @@ DRAWN: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival i
 FATAL_TO_COPY: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.WITH_PEER)
 """Strike only where the other copy is left, except at the end of a run that is to halt."""
 
+DRIVER_FAULTS: Final = frozenset(fault.name for fault in (*DRAWN, *FATAL_TO_COPY))
+"""Names of all that are drawn."""
+
 
 @attrs.frozen(kw_only=True)
 class Stand:
@@ -98,6 +101,8 @@ class Stand:
     """Nodes whose copy is dead."""
     claiming: frozenset[str]
     """Nodes that may become the sole member by what they have asked of the arbiter already."""
+    damaged: frozenset[str] = frozenset()
+    """Nodes of whose copy some blocks are damaged, as a read may find out."""
 
     @property
     def must_halt(self) -> bool:
@@ -106,5 +111,5 @@ class Stand:
 
     def survives_death_of(self, victim: str) -> bool:
         """Whether another copy is left that counts, and nothing under way may take it out."""
-        others = set(self.members) - self.dead - {victim}
+        others = set(self.members) - self.dead - self.damaged - {victim}
         return bool(others) and victim not in self.claiming

@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from ctlha_trio.seams import Buffer, DiskFile
+from ctlha_trio.testing._drivers.damage import DiskDamage
 from ctlha_trio.testing._drivers.gate import Gate
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._power.disk import CallKind, PowerDisk
@@ -32,6 +33,9 @@ class DiskTrouble:
     """Of the node."""
     latency_s: Callable[[CallKind], float]
     """Of the next call of that kind."""
+    damage: DiskDamage
+    calls: int = attrs.field(default=0, init=False)
+    """Under way."""
     fault: DiskFault | None = None
     """Waits for its call."""
     may_fail: Callable[[DiskFault], bool] = lambda _: True
@@ -87,25 +91,36 @@ class TroubledFile:
 
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``."""
-        return await self._call(CallKind.READ, lambda: self._file.pread(offset, size))
+        data = await self._call(CallKind.READ, lambda: self._file.pread(offset, size))
+        return self._trouble.damage.read(offset, data)
 
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order."""
         await self._call(CallKind.WRITE, lambda: self._file.pwrite(extents))
+        self._trouble.damage.wrote([(offset, memoryview(data).nbytes) for offset, data in extents])
 
     async def flush(self) -> None:
         """Make durable what was written before the latency has passed."""
         await self._call(CallKind.FLUSH, self._file.flush)
+
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """One after the other."""
+        await self.pwrite(extents)
+        await self.flush()
 
     def close(self) -> None:
         """Give the file up."""
         self._file.close()
 
     async def _call(self, kind: CallKind, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        await let_pass(self._trouble.latency_s(kind))
-        await self._trouble.gate.wait_open()
-        if self._trouble.strike(self._disk, kind) is DiskFault.HANG:
-            await trio.sleep_forever()
-        answer = await call()
-        await self._trouble.gate.wait_open()
+        self._trouble.calls += 1
+        try:
+            await let_pass(self._trouble.latency_s(kind))
+            await self._trouble.gate.wait_open()
+            if self._trouble.strike(self._disk, kind) is DiskFault.HANG:
+                await trio.sleep_forever()
+            answer = await call()
+            await self._trouble.gate.wait_open()
+        finally:
+            self._trouble.calls -= 1
         return answer

@@ -1,5 +1,6 @@
 """Whoever gives nodes their power back and starts them again: an operator, or the machine's own watchdog."""
 
+import traceback
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -52,7 +53,8 @@ class Keeper:
 
     def _look_after(self, name: str) -> None:
         for failed, failure in self.pair.failures.items():
-            self.problem(f"node {failed} ended with {failure!r}")
+            where = "".join(traceback.format_exception(failure))
+            self.problem(f"node {failed} ended with {failure!r}\n{where}")
         is_down = name not in self.pair.nodes or self.pair.disks[name].is_cut
         has_stopped = self.pair.is_stopped(name) and not self.pair.stand().must_halt
         if (is_down or has_stopped) and name not in self.held | self._returning:
@@ -69,7 +71,7 @@ class Keeper:
         except trio.TooSlowError as error:
             self.problem(f"node {name} does not end: {error}")
         except Exception as error:
-            self.problem(f"node {name} cannot start: {error!r}")
+            self.problem(f"node {name} cannot start: {error!r}\n{traceback.format_exc()}")
         finally:
             self._returning -= {name}
 
@@ -78,7 +80,8 @@ class Keeper:
         if not self.pair.is_stopped(name):
             return
         why = self.pair.nodes[name].pair.why
-        if why not in _NEEDS_A_NEW_DISK or not self.pair.machines[name].struck:
+        machine = self.pair.machines[name]
+        if why not in _NEEDS_A_NEW_DISK or not (machine.struck or machine.damage_met):
             self.problem(f"node {name} stopped: {why}")
         if happens(self._random):
             self.timeline.note(name, "is replaced, after a failed disk")
@@ -107,9 +110,11 @@ class Keeper:
             self.timeline.note(name, "does not start and is switched off")
             self.pair.crash(name)
 
-    def stop(self, name: str) -> None:
-        """Let a node say goodbye and end; it is started like one that has crashed."""
-        if name in self.pair.nodes and self.pair.nodes[name].pair.phase is not Phase.LEFT:
-            self.timeline.counts["stops"] += 1
-            self.timeline.note(name, "is stopped")
-            self.pair.nodes[name].stop("stopped by its operator")
+    def stop(self, name: str) -> bool:
+        """Let a node say goodbye and end; it is started like one that has crashed. False if none runs."""
+        if name not in self.pair.nodes or self.pair.nodes[name].pair.phase is Phase.LEFT:
+            return False
+        self.timeline.counts["stops"] += 1
+        self.timeline.note(name, "is stopped")
+        self.pair.nodes[name].stop("stopped by its operator")
+        return True

@@ -1,5 +1,6 @@
 """Lets faults happen on virtual time: each kind by itself, as often as the swarm says."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final
@@ -8,6 +9,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio.store import Layout
 from ctlha_trio.testing._drivers.arbiter import Way
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.chance import Latency, happens
@@ -18,17 +20,35 @@ from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._power.disk import Moment
+from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 Strike = Callable[[Random], Awaitable[None]]
 
 CALM: Final = Latency(0.0005, spike_s=0.0, spike_chance=0.0)
 """Of everything, once faults are over."""
+OF_DISK: Final = {
+    DiskFault.WRITE: Fault.WRITE_FAILS,
+    DiskFault.FLUSH: Fault.FLUSH_FAILS,
+    DiskFault.FULL: Fault.DISK_FULL,
+    DiskFault.HANG: Fault.DISK_HANGS,
+}
+OF_ARBITER: Final = {
+    Way.DOWN: Fault.ARBITER_DOWN,
+    Way.SILENT: Fault.ARBITER_SILENT,
+    Way.DEAF: Fault.ARBITER_DEAF,
+}
+"""These act with the call that they strike, and not when they are drawn."""
 _SLOW_DISK: Final = Latency(0.2, spike_s=2.0, spike_chance=0.2)
 """Below the five seconds after which a disk call counts as hung."""
 _SLOW_ARBITER: Final = Latency(0.4, spike_s=4.0, spike_chance=0.3)
 """On both sides of the three seconds that a node waits."""
 _CALLS_AHEAD: Final = 12
 """Within which a disk call loses its power: a persist has three, a write two."""
+_DEAF_PART_S: Final = 2.0
+"""For both nodes to suspect each other, and to claim."""
+_IN_A_CALL_S: Final = 1.0
+"""For a machine to have a disk call under way, in which it is to stand still."""
+_LOOK_S: Final = 0.002
 _SWITCHOVER_S: Final = 20.0
 """For an operator to give a switchover up: longer than a handover may take."""
 
@@ -40,8 +60,8 @@ class Nemesis:
     pair: DriverPair
     keeper: Keeper
     timeline: Timeline
-    struck: frozenset[str] = attrs.field(default=frozenset(), init=False)
-    """Names of the faults that have happened."""
+    done: Counter[Fault] = attrs.field(factory=Counter, init=False)
+    """How often each fault has acted: what finds nothing to act on has not happened."""
     _strikes: dict[Fault, Strike] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -58,6 +78,8 @@ class Nemesis:
             Fault.FLUSH_FAILS: self._fail_disk(DiskFault.FLUSH),
             Fault.DISK_FULL: self._fail_disk(DiskFault.FULL),
             Fault.DISK_HANGS: self._fail_disk(DiskFault.HANG),
+            Fault.BIT_ROT: self._rot,
+            Fault.MISDIRECTED: self._misdirect,
             Fault.CRASH: self._crash,
             Fault.CRASH_AT_CALL: self._crash_at_call,
             Fault.CRASH_BOTH: self._crash_both,
@@ -81,8 +103,11 @@ class Nemesis:
     async def _repeat(self, fault: Fault, interval_s: float, random: Random) -> None:
         while True:
             await let_pass(random.expovariate(1 / interval_s))
-            self.struck |= {fault.name}
             await self._strikes[fault](random)
+
+    def acted(self, fault: Fault) -> None:
+        """It has had an effect."""
+        self.done[fault] += 1
 
     def heal(self, *names: str) -> None:
         """End everything that is wrong with the machines of these nodes, and between all of them."""
@@ -90,6 +115,7 @@ class Nemesis:
             machine = self.pair.machines[name]
             machine.disk_latency = machine.arbiter_latency = CALM
             machine.disk.fault = None
+            machine.disk.damage.heal()
             self.pair.disks[name].cut_never()
             machine.arbiter.way = Way.OPEN
             machine.clock.drift(1.0)
@@ -101,7 +127,15 @@ class Nemesis:
 
     # The network.
 
+    @property
+    def _is_linked(self) -> bool:
+        return len(self.pair.nodes) == len(NAMES)
+
+    def _is_up(self, name: str) -> bool:
+        return name in self.pair.nodes and not self.pair.is_paused(name)
+
     async def _delay(self, random: Random) -> None:
+        self.done[Fault.DELAY] += self._is_linked
         ways = [_a_way(random)] if happens(random) else [NAMES, NAMES[::-1]]
         for way in ways:
             seconds = random.choice([0.001, 0.02, 0.2, 1.0]) * random.uniform(0.5, 1.5)
@@ -112,13 +146,18 @@ class Nemesis:
             self.pair.network.delay(*way, 0.0)
 
     async def _clog(self, random: Random) -> None:
+        self.timeline.counts["clogs"] += 1
+        self.done[Fault.CLOG] += self._is_linked
         await self._block([_a_way(random)], "clogged", random.uniform(0.05, 0.8))
 
     async def _cut_one_way(self, random: Random) -> None:
+        self.timeline.counts["clogs"] += 1
+        self.done[Fault.ONE_WAY] += self._is_linked
         await self._block([_a_way(random)], "cut", random.uniform(0.5, 8))
 
     async def _part(self, random: Random) -> None:
         self.timeline.counts["partitions"] += 1
+        self.done[Fault.PARTITION] += self._is_linked
         await self._block([NAMES, NAMES[::-1]], "parted", random.uniform(0.5, 10))
 
     async def _block(self, ways: list[tuple[str, str]], reason: str, seconds: float) -> None:
@@ -129,20 +168,29 @@ class Nemesis:
         self.pair.unblock(ways, reason)
 
     async def _reset(self, _: Random) -> None:
+        self.done[Fault.RESET] += self._break_link()
+        await trio.lowlevel.checkpoint()
+
+    def _break_link(self) -> bool:
+        if not self._is_linked:
+            return False
         self.timeline.counts["cuts"] += 1
         self.timeline.note(EVERYWHERE, "the connection breaks")
         self.pair.break_link()
-        await trio.lowlevel.checkpoint()
+        return True
 
     async def _flap(self, random: Random) -> None:
+        times = 0
         for _ in range(random.randint(2, 6)):
-            await self._reset(random)
+            times += self._break_link()
+            self.done[Fault.FLAP] += times == 2  # noqa: PLR2004 (from the second on it is one)
             await let_pass(random.uniform(0.02, 0.6))
 
     # The machines.
 
     async def _slow_disk(self, random: Random) -> None:
         name = random.choice(NAMES)
+        self.done[Fault.SLOW_DISK] += self._is_up(name)
         self.timeline.note(name, "disk is slow")
         self.pair.machines[name].disk_latency = _SLOW_DISK
         await let_pass(random.uniform(1, 6))
@@ -157,11 +205,29 @@ class Nemesis:
 
         return strike
 
+    async def _rot(self, random: Random) -> None:
+        name, sector = random.choice(NAMES), random.choice(self.pair.swarm.sectors)
+        if self.pair.stand().survives_death_of(name):
+            place = Layout(self.pair.size_bytes).file_offset(sector * SECTOR_BYTES)
+            self.timeline.note(name, f"sector {sector} decays")
+            self.pair.machines[name].disk.damage.places[place] = Fault.BIT_ROT
+        await trio.lowlevel.checkpoint()
+
+    async def _misdirect(self, random: Random) -> None:
+        name = random.choice(NAMES)
+        if self.pair.stand().survives_death_of(name):
+            self.timeline.note(name, "the next write goes to another block")
+            self.pair.machines[name].disk.damage.misdirects = True
+        await trio.lowlevel.checkpoint()
+
     async def _crash(self, random: Random) -> None:
-        self._crash_one(random.choice(NAMES), silently=happens(random))
+        name = random.choice(NAMES)
+        self.done[Fault.CRASH] += name in self.pair.nodes
+        self._crash_one(name, silently=happens(random))
         await trio.lowlevel.checkpoint()
 
     async def _crash_both(self, random: Random) -> None:
+        self.done[Fault.CRASH_BOTH] += self._is_linked
         for name in random.sample(NAMES, len(NAMES)):
             self._crash_one(name, silently=happens(random))
         await trio.lowlevel.checkpoint()
@@ -179,10 +245,15 @@ class Nemesis:
 
     async def _pause(self, random: Random) -> None:
         name = random.choice(NAMES)
-        seconds = random.choice([random.uniform(0.05, 1.5), random.uniform(1, 8)])
+        seconds = random.choice([random.uniform(0.05, 1.5), random.uniform(1, 10)])
+        if happens(random):
+            with trio.move_on_after(_IN_A_CALL_S):
+                while not self.pair.machines[name].disk.calls:
+                    await let_pass(_LOOK_S)
         if self.pair.is_paused(name):
             return
         self.timeline.counts["pauses"] += 1
+        self.done[Fault.PAUSE] += name in self.pair.nodes
         self.timeline.note(name, f"stands still for {seconds:.3f} s")
         self.pair.pause(name)
         await let_pass(seconds)
@@ -194,17 +265,19 @@ class Nemesis:
             self.pair.go_on(name, jumps=jumps)
 
     async def _stop(self, random: Random) -> None:
-        self.keeper.stop(random.choice(NAMES))
+        self.done[Fault.STOP] += self.keeper.stop(random.choice(NAMES))
         await trio.lowlevel.checkpoint()
 
     async def _jump(self, random: Random) -> None:
         name, seconds = random.choice(NAMES), random.choice([0.1, 1.0, 10.0, 60.0]) * random.random()
+        self.done[Fault.JUMP] += self._is_up(name)
         self.timeline.note(name, f"clock jumps by {seconds:.3f} s")
         self.pair.machines[name].clock.jump(seconds)
         await trio.lowlevel.checkpoint()
 
     async def _drift(self, random: Random) -> None:
         name, rate = random.choice(NAMES), random.uniform(0.8, 1.25)
+        self.done[Fault.DRIFT] += self._is_up(name)
         self.timeline.note(name, f"clock goes at {rate:.3f}")
         self.pair.machines[name].clock.drift(rate)
         await trio.lowlevel.checkpoint()
@@ -213,6 +286,7 @@ class Nemesis:
 
     async def _slow_arbiter(self, random: Random) -> None:
         name = random.choice(NAMES)
+        self.done[Fault.ARBITER_SLOW] += self._is_up(name)
         self.timeline.note(name, "arbiter is slow")
         self.pair.machines[name].arbiter_latency = _SLOW_ARBITER
         await let_pass(random.uniform(1, 8))
@@ -226,6 +300,9 @@ class Nemesis:
             for name in names:
                 self.timeline.note(name, f"arbiter is {way.value} for {seconds:.3f} s")
                 self.pair.machines[name].arbiter.way = way
+            if way is Way.DEAF:
+                # A pair in which nothing changes swaps nothing, and no answer can be lost.
+                await self._block([NAMES, NAMES[::-1]], "parted", min(seconds, _DEAF_PART_S))
             await let_pass(seconds)
             for name in names:
                 self.pair.machines[name].arbiter.way = Way.OPEN
@@ -234,6 +311,7 @@ class Nemesis:
 
     async def _switch_over(self, _: Random) -> None:
         name = self.pair.record.primary
+        self.done[Fault.SWITCHOVER] += self._is_up(name)
         self.timeline.note(name, "is asked to hand over")
         try:
             with trio.move_on_after(_SWITCHOVER_S):

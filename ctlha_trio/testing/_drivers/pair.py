@@ -10,15 +10,17 @@ import attrs
 from ctlha_trio.pair import Copy, Metadata, Phase, Record
 from ctlha_trio.seams import Seams, Versioned
 from ctlha_trio.store import GROUP_BYTES, HEAD_BYTES, Layout, choose_slot
-from ctlha_trio.testing._drivers.arbiter import ArbiterTrouble, TroubledArbiter
-from ctlha_trio.testing._drivers.atlas import Stand
+from ctlha_trio.testing._drivers.arbiter import ArbiterTrouble, TroubledArbiter, Way
+from ctlha_trio.testing._drivers.atlas import Fault, Stand
 from ctlha_trio.testing._drivers.chance import Latency, happens
 from ctlha_trio.testing._drivers.clock import NodeClock
+from ctlha_trio.testing._drivers.damage import DiskDamage
 from ctlha_trio.testing._drivers.disk import DiskFault, DiskTrouble, TroubledDisk
 from ctlha_trio.testing._drivers.gate import Gate
 from ctlha_trio.testing._drivers.swarm import Swarm
-from ctlha_trio.testing._pairs.memory_pair import VOLUME, MemoryPair
+from ctlha_trio.testing._pairs.memory_pair import MemoryPair
 from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import CallKind
 from ctlha_trio.testing._power.powered_arbiter import PoweredArbiter
 
@@ -38,6 +40,8 @@ class Machine:
     arbiter: ArbiterTrouble
     struck: bool = False
     """Its disk has failed under the process that runs now."""
+    damage_met: bool = False
+    """This process has read a damaged block: its copy is dead if it ends for that, or else is repaired."""
     disk_latency: Latency = attrs.field(kw_only=True)
     arbiter_latency: Latency = attrs.field(kw_only=True)
 
@@ -47,8 +51,10 @@ class DriverPair(MemoryPair):
     """A ``MemoryPair`` on machines that have trouble."""
 
     swarm: Swarm = attrs.field(kw_only=True)
-    on_strike: Callable[[str, DiskFault], None] | None = attrs.field(default=None, init=False)
-    """Told of each disk that fails, at that moment."""
+    on_strike: Callable[[str, DiskFault | Fault], None] | None = attrs.field(default=None, init=False)
+    """Told of each disk that fails, and of each damage that is met, at that moment."""
+    on_lost_call: Callable[[Way], None] | None = attrs.field(default=None, init=False)
+    """Told of each call of the arbiter that is lost."""
     machines: dict[str, Machine] = attrs.field(factory=dict, init=False)
     ways: dict[str, TroubledArbiter] = attrs.field(factory=dict, init=False)
     """From each node to the arbiter."""
@@ -73,18 +79,34 @@ class DriverPair(MemoryPair):
         machine = Machine(
             gate,
             NodeClock(random.uniform(0, CLOCK_SPREAD_S), self.swarm.drifts[name]),
-            DiskTrouble(gate, disk_latency_s, may_fail=lambda _: self.stand().survives_death_of(name)),
+            DiskTrouble(
+                gate,
+                disk_latency_s,
+                DiskDamage(data_ranges(self.size_bytes), may_strike=lambda: self.stand().survives_death_of(name)),
+                may_fail=lambda _: self.stand().survives_death_of(name),
+            ),
             ArbiterTrouble(
                 gate,
                 latency_s=lambda: machine.arbiter_latency.draw(random),
                 late_s=lambda: random.uniform(0, LATE_SWAP_S),
                 says_unknown=lambda: happens(random),
+                on_lost=self._lose_call,
             ),
             disk_latency=self.swarm.disks[name],
             arbiter_latency=self.swarm.arbiter,
         )
         machine.disk.on_strike = lambda fault: self._strike(name, fault)
+        machine.disk.damage.on_strike = lambda fault: self._meet(name, fault)
         return machine
+
+    def _lose_call(self, way: Way) -> None:
+        if self.on_lost_call is not None:
+            self.on_lost_call(way)
+
+    def _meet(self, name: str, fault: Fault) -> None:
+        self.machines[name].damage_met = True
+        if self.on_strike is not None:
+            self.on_strike(name, fault)
 
     def _strike(self, name: str, fault: DiskFault) -> None:
         self.machines[name].struck = True
@@ -94,7 +116,8 @@ class DriverPair(MemoryPair):
     def seams(self, name: str) -> Seams:
         """What that node is given: the parts of its machine, around what every pair has."""
         machine = self.machines[name]
-        machine.struck = False
+        machine.struck = machine.damage_met = False
+        machine.disk.damage.heal()
         return attrs.evolve(
             super().seams(name),
             clock=machine.clock,
@@ -115,11 +138,13 @@ class DriverPair(MemoryPair):
             members=self.record.members,
             dead=frozenset(name for name in NAMES if self.is_copy_dead(name)),
             claiming=frozenset(name for name in NAMES if self._is_claiming(name)),
+            damaged=frozenset(name for name in NAMES if self.machines[name].disk.damage.places),
         )
 
     def is_copy_dead(self, name: str) -> bool:
         """Whether the copy's disk has failed and it has not been made whole since."""
-        return self.machines[name].struck or self.durable_metadata(name).copy is Copy.FAILED
+        gave_up = self.machines[name].damage_met and self.is_stopped(name)
+        return self.machines[name].struck or gave_up or self.durable_metadata(name).copy is Copy.FAILED
 
     def durable_range(self, name: str, offset: int, size: int) -> bytes:
         """A part of ``durable_copy``, not verified."""
@@ -201,6 +226,13 @@ class DriverPair(MemoryPair):
                 self.network.heal(source, target)
             else:
                 self.network.cut(source, target)
+
+
+def data_ranges(size_bytes: int) -> tuple[range, ...]:
+    """Offsets in the backing file that hold bytes of a volume of this size."""
+    layout = Layout(size_bytes)
+    starts = ((group, layout.file_offset(group * GROUP_BYTES)) for group in range(layout.groups))
+    return tuple(range(start, start + layout.group_bytes(group)) for group, start in starts)
 
 
 @lru_cache(maxsize=16)

@@ -11,13 +11,14 @@ import trio
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import OperationKind, Outcome, PairState, Phase, actions
 from ctlha_trio.testing._core.totals import ALL_MOVES, Coverage
+from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.checks import DriverChecks
 from ctlha_trio.testing._drivers.clients import DriverClients
 from ctlha_trio.testing._drivers.disk import DiskFault
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.keeper import Keeper
-from ctlha_trio.testing._drivers.nemesis import Nemesis
+from ctlha_trio.testing._drivers.nemesis import OF_ARBITER, OF_DISK, Nemesis
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, Timeline
@@ -71,17 +72,24 @@ class DriverRun:
             self.pair, self.timeline, self.problem, self._nursery, Random(f"keeper {self.seed}"), down_s=DOWN_S
         )
         self.nemesis = Nemesis(self.pair, self.keeper, self.timeline)
-        self.pair.on_power_cut = self.keeper.power_failed
+        self.pair.on_power_cut = self._power_failed
+        self.pair.on_lost_call = lambda way: self.nemesis.acted(OF_ARBITER[way])
         self.pair.on_strike = self._disk_failed
         self.pair.look_s = LOOK_S
 
-    def _disk_failed(self, name: str, fault: DiskFault) -> None:
+    def _disk_failed(self, name: str, fault: DiskFault | Fault) -> None:
         self.timeline.counts["disk failures"] += 1
         self.timeline.note(name, fault.value)
+        self.nemesis.acted(fault if isinstance(fault, Fault) else OF_DISK[fault])
+
+    def _power_failed(self, name: str) -> None:
+        if self.pair.disks[name].was_cut_at_call:
+            self.nemesis.acted(Fault.CRASH_AT_CALL)
+        self.keeper.power_failed(name)
 
     def problem(self, text: str) -> None:
         """Something is wrong: keep it and end the run."""
-        self.timeline.note(EVERYWHERE, f"PROBLEM {text}")
+        self.timeline.note(EVERYWHERE, f"PROBLEM {text.splitlines()[0]}")
         self.problems.append(text)
         self._nursery.cancel_scope.cancel(reason="a problem was found")
 
@@ -118,7 +126,7 @@ class DriverRun:
     @property
     def coverage(self) -> Coverage:
         """What of the machine was reached, and which faults happened."""
-        return Coverage(self._moves, self._reasons, self.nemesis.struck)
+        return Coverage(self._moves, self._reasons, frozenset(fault.name for fault in +self.nemesis.done))
 
     @property
     def arbiter_calls(self) -> int:

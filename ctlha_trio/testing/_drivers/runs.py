@@ -82,6 +82,8 @@ def _report(run: DriverRun, timeline: Timeline, crash: str) -> DriverReport:
         crashes=counts["crashes"],
         pauses=counts["pauses"],
         partitions=counts["partitions"],
+        clogs=counts["clogs"],
+        faults=run.nemesis.done.total(),
         cuts=counts["cuts"],
         disk_failures=counts["disk failures"],
         arbiter_outages=counts["arbiter outages"],

@@ -60,7 +60,7 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
     count = size_bytes // SECTOR_BYTES
     share = random.choice([0.1, 0.3, 0.5])
     weights = {fault: _weight(random, fault) for fault in (*DRAWN, *FATAL_TO_COPY) if happens(random, share)}
-    gap_s = random.choice([1.0, 3.0, 8.0])
+    gap_s = random.choice([0.7, 2.0, 5.0])
     return Swarm(
         size_bytes=size_bytes,
         safety_s=random.uniform(20, 60),

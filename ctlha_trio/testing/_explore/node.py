@@ -191,6 +191,8 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             raise AssertionError(f"I15: {node.name} stops without cause: {action.reason}")
         case act.CondemnCopy():
             raise AssertionError("no disk fails here")
+        case act.StoreRepair() | act.PushRange() | act.ReportMediumError() | act.VerificationEnded():
+            raise AssertionError("no block is damaged here, and nobody compares the copies")
         case act.Moved() | act.HandoverEnded() | act.ForceEnded():
             pass
         case _:
@@ -217,8 +219,8 @@ def end_ordered(node: Node) -> Taken:
         case act.Persist():
             return feed(after, ev.Persisted(metadata))
         case act.FindDirty():
-            found = (0, BLOCK_BYTES) if marks.dirty and not order.offset else (0, 0)
-            return feed(after, ev.DirtyFound(order.search, *found))
+            found = ((0, BLOCK_BYTES),) if marks.dirty and not order.offset else ()
+            return feed(after, ev.DirtyFound(order.search, found))
         case _:
             return Taken(after)
 

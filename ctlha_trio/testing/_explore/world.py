@@ -8,12 +8,13 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from ctlha_trio.pair import Copy, Metadata, OperationKind, Record, accepts
+from ctlha_trio.pair import OperationKind, Record, accepts
 from ctlha_trio.testing._explore.invariants import check_copies, check_marks, check_node, check_permit, is_together
 from ctlha_trio.testing._explore.parts import FIRST_VALUE, Arbiter, Bound, Inbox, Node
 from ctlha_trio.testing._explore.register import register
 from ctlha_trio.testing._explore.steps import UNCHANGED, Step, Steps, remembered
 from ctlha_trio.testing._explore.store import PartStore, World
+from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
 BOTH: Final = ("a", "b")
 _SUBMISSIONS: Final = ((OperationKind.WRITE, "writes"), (OperationKind.READ, "reads"))
@@ -54,7 +55,7 @@ class Graph:
         """No process runs; both disks hold the same, and the record names both."""
         record = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=BOTH, proposal="init")
         first = (
-            *(Node(name=name, metadata=_first_metadata(name)) for name in BOTH),
+            *(Node(name=name, metadata=first_metadata(record, name, "x")) for name in BOTH),
             *(Inbox(name) for name in BOTH),
             Arbiter(record, 1),
             register(FIRST_VALUE),
@@ -217,18 +218,3 @@ class Graph:
                 for b in self.steps.executed_before(world.b, world.arbiter):
                     raw = world._replace(a=a, b=b, arbiter=recorded)
                     moves.append(Move(self.store.canonical(raw), "-", what, "", ""))
-
-
-def _first_metadata(name: str) -> Metadata:
-    return Metadata(
-        cluster="c",
-        node=name,
-        resource="r",
-        lineage="l",
-        arbiter="x",
-        epoch=1,
-        revision=1,
-        primary="a",
-        members=BOTH,
-        copy=Copy.MEMBER,
-    )

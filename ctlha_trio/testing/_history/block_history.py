@@ -119,4 +119,7 @@ class BlockHistory:
                 raise AssertionError(str(explain(cluster, other)))
 
     def _block(self, block: int) -> dict[int, ValueCluster]:
-        return self._blocks.setdefault(block, {ZEROS: zeros(block)})
+        clusters = self._blocks.get(block)
+        if clusters is None:
+            clusters = self._blocks[block] = {ZEROS: zeros(block)}
+        return clusters

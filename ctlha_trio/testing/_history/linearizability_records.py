@@ -10,7 +10,7 @@ from ctlha_trio.pair import OperationKind, Outcome
 ZEROS: Final = 0
 """The value that every block has before the first write."""
 
-NOT_EXECUTED: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED})
+NOT_EXECUTED: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR})
 
 
 @attrs.frozen(kw_only=True)

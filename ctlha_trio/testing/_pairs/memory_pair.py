@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import attrs
 import trio
@@ -11,23 +11,18 @@ from ctlha_trio._errors import DisconnectError, FailedError, InvalidError
 from ctlha_trio._vocabulary import ctl_ha_channel, ctl_ha_component
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, run_node
-from ctlha_trio.pair import Copy, Metadata, Record
-from ctlha_trio.seams import Seams, Transport, TrioClock
-from ctlha_trio.store import choose_slot, image, volume_in
-from ctlha_trio.testing._pairs.pair_faults import NAMES, PairFaults, named, other
+from ctlha_trio.pair import Record
+from ctlha_trio.seams import Seams, Transport
+from ctlha_trio.store import Layout, image
+from ctlha_trio.testing._pairs.first_metadata import first_metadata
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
+from ctlha_trio.testing._pairs.pair_view import VOLUME, PairView
 from ctlha_trio.testing._pairs.plain_nursery import plain
 from ctlha_trio.testing._pairs.slow_disk import SlowDisk
 from ctlha_trio.testing._pairs.virtual_clock import VirtualClock
 from ctlha_trio.testing._power.disk import PowerCut, PowerDisk
 from ctlha_trio.testing._power.medium import Loss
 from ctlha_trio.testing._power.powered_arbiter import PoweredArbiter
-
-VOLUME: Final = "volume"
-LOOK_S: Final = 0.01
-"""Between two looks at a condition: a tenth of the shortest time in the protocol."""
-
-WAIT_LIMIT_S: Final = 120.0
-"""For a condition to come true: far more than the protocol's longest wait, and no time at all on a mock clock."""
 
 Components = Callable[[Node], Sequence[ctl_ha_component]]
 Answer = TypeVar("Answer")
@@ -39,34 +34,26 @@ def no_components(_: Node) -> Sequence[ctl_ha_component]:
 
 
 @attrs.define(eq=False)
-class MemoryPair(PairFaults):
+class MemoryPair(PairView):
     """A pair whose nodes can be started, crashed and started again in any order. Made by ``open_pair``.
 
     Each incarnation runs in a task of its own. A crash cuts its disk and its network first, so that nothing that its
     clean-up does reaches either.
     """
 
-    size_bytes: int
     random: Random
     components: Components
     _nursery: trio.Nursery
     channels: Mapping[ctl_ha_channel, ChannelConfig] = attrs.field(factory=dict, kw_only=True)
     """Of both nodes."""
-    look_s: float = attrs.field(default=LOOK_S, kw_only=True)
-    """Between two looks at a condition that is waited for."""
     on_power_cut: Callable[[str], None] | None = attrs.field(default=None, init=False)
     """Called with the node's name at the moment at which its power fails."""
-    arbiter: MemoryArbiter = attrs.field(init=False)
-    """The arbiter's own client; each node has another one in ``arbiters``."""
     arbiters: dict[str, MemoryArbiter] = attrs.field(init=False)
-    nodes: dict[str, Node] = attrs.field(factory=dict, init=False)
-    """Those that run."""
     _failures: dict[str, BaseException] = attrs.field(factory=dict, init=False)
     _noted: set[str] = attrs.field(factory=set, init=False)
     """Nodes whose failure somebody has looked at."""
     _failed_last: set[str] = attrs.field(factory=set, init=False)
     """Nodes that failed when they last ran."""
-    _closed: bool = attrs.field(default=False, init=False)
     _scopes: dict[str, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _silent: bool = attrs.field(default=False, init=False)
     """The crash under way breaks no connection."""
@@ -86,21 +73,9 @@ class MemoryPair(PairFaults):
         self.arbiter = MemoryArbiter(record)
         self.arbiters = {name: self.arbiter.client() for name in NAMES}
         for name in NAMES:
-            self.disks[name] = PowerDisk({VOLUME: image(self._first_metadata(record, name), self.size_bytes)})
-
-    def _first_metadata(self, record: Record, name: str) -> Metadata:
-        return Metadata(
-            cluster=record.cluster,
-            node=name,
-            resource=record.resource,
-            lineage=record.lineage,
-            arbiter=self.arbiter.identity,
-            epoch=record.epoch,
-            revision=1,
-            primary=record.primary,
-            members=record.members,
-            copy=Copy.MEMBER,
-        )
+            self.disks[name] = PowerDisk(
+                {VOLUME: image(first_metadata(record, name, self.arbiter.identity), self.size_bytes)}
+            )
 
     def config(self, name: str) -> NodeConfig:
         """That node's configuration."""
@@ -135,11 +110,6 @@ class MemoryPair(PairFaults):
     def _found_failures(self) -> dict[str, BaseException]:
         raised = {name: handler_failure(node) for name, node in self.nodes.items()}
         return self._failures | {name: failure for name, failure in raised.items() if failure is not None}
-
-    @property
-    def record(self) -> Record:
-        """What the arbiter has at this moment."""
-        return self.arbiter.record
 
     def transport(self, name: str) -> Transport:
         """What that node reaches the other one through."""
@@ -254,6 +224,11 @@ class MemoryPair(PairFaults):
         if self.on_power_cut is not None:
             self.on_power_cut(name)
 
+    def decay(self, name: str, offset: int) -> None:
+        """Let a bit of that byte of the volume flip on the node's disk, as disks do without a word. Legal anywhere."""
+        self._check_open(name)
+        self.disks[name].decay(VOLUME, Layout(self.size_bytes).file_offset(offset))
+
     async def restart(self, name: str, loss: Loss | None = None) -> Node:
         """Start a crashed node with what its disk kept: of what was not flushed nothing, or what ``loss`` says.
 
@@ -281,78 +256,10 @@ class MemoryPair(PairFaults):
         self.nodes[name].stop("stopped by the test")
         await self.wait_until(lambda: name not in self._scopes)
 
-    async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Return once the condition holds. A checkpoint. Under a mock clock the time until then passes at once.
-
-        ``trio.TooSlowError``, with where the nodes stand, if it does not hold within ``WAIT_LIMIT_S``.
-        """
-        clock = TrioClock()
-        give_up_s = clock.now() + WAIT_LIMIT_S
-        await trio.lowlevel.checkpoint()
-        while not condition():
-            self._check_open(NAMES[0])
-            if clock.now() >= give_up_s:
-                raise trio.TooSlowError(f"not so after {WAIT_LIMIT_S:g} s; {'; '.join(map(self._stand_of, NAMES))}")
-            await clock.sleep_until(clock.now() + self.look_s)
-
     async def wait_protected(self) -> None:
         """Return once both nodes say ``protected``. ``FailedError`` if one has failed instead."""
         await self.wait_until(lambda: bool(self._failed_last) or self._is_protected())
         raise_failures({name: failure for name, failure in self.failures.items() if name in self._failed_last})
-
-    def close(self) -> None:
-        """Its block has ended: nothing of it is of use any more."""
-        self._closed = True
-
-    def _check_open(self, name: str) -> None:
-        """``InvalidError`` for a name that is no node's, or when the block of the pair has ended."""
-        named(name)
-        if self._closed:
-            raise InvalidError("the pair is closed: its block has ended")
-
-    def _stand_of(self, name: str) -> str:
-        """One node in a line."""
-        if name not in self.nodes:
-            return f"{name} is down"
-        status = self.nodes[name].status()
-        return f"{name} is {status.role}, {status.verdict}: {', '.join(status.reasons) or 'no reason'}"
-
-    def _is_protected(self) -> bool:
-        verdicts = [node.status().verdict for node in self.nodes.values()]
-        return verdicts == ["protected"] * len(NAMES)
-
-    async def wait_serving(self, name: str) -> Node:
-        """Return that node once it serves the volume, alone or as primary of two."""
-        self._check_open(name)
-        await self.wait_until(lambda: self._serves(name, "protected", "degraded"))
-        return self.nodes[name]
-
-    async def wait_alone(self, name: str) -> Node:
-        """Return that node once it serves the volume without its peer."""
-        self._check_open(name)
-        await self.wait_until(lambda: self._serves(name, "degraded") and self.record.members == (name,))
-        return self.nodes[name]
-
-    def _serves(self, name: str, *verdicts: str) -> bool:
-        if name not in self.nodes:
-            return False
-        status = self.nodes[name].status()
-        return status.role == "primary" and status.verdict in verdicts
-
-    def copy(self, name: str) -> bytes:
-        """The volume as that node's disk would give it now, flushed or not."""
-        return volume_in(self.disks[name].content(VOLUME), self.size_bytes)
-
-    def durable_copy(self, name: str) -> bytes:
-        """The volume as that node's disk would give it after a power cut now that keeps only what was flushed."""
-        return volume_in(self._durable(name), self.size_bytes)
-
-    def durable_metadata(self, name: str) -> Metadata:
-        """The metadata that would be found after such a cut."""
-        return choose_slot(VOLUME, self._durable(name))[1].metadata
-
-    def _durable(self, name: str) -> bytes:
-        return self.disks[name].durable_content(VOLUME)
 
 
 def handler_failure(node: Node) -> Exception | None:

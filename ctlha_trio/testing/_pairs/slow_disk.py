@@ -46,6 +46,11 @@ class SlowFile:
         await self._delay()
         await self._file.flush()
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """One after the other."""
+        await self.pwrite(extents)
+        await self.flush()
+
     def close(self) -> None:
         """Give the file up."""
         self._file.close()

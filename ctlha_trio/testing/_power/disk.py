@@ -8,9 +8,17 @@ from typing import TypeVar
 import attrs
 import trio
 
-from ctlha_trio._errors import LocalProtocolError, StoreError
+from ctlha_trio._errors import LocalProtocolError, StoreError, UnreadableError
 from ctlha_trio.seams import Buffer, DiskFile
-from ctlha_trio.testing._power.medium import Loss, PendingWrite, PowerMedium, enumerate_losses, halve, lay_out
+from ctlha_trio.testing._power.medium import (
+    SECTOR_BYTES,
+    Loss,
+    PendingWrite,
+    PowerMedium,
+    enumerate_losses,
+    halve,
+    lay_out,
+)
 
 T = TypeVar("T")
 
@@ -70,11 +78,15 @@ class PowerDisk:
     calls: list[DiskCall] = attrs.field(factory=list, init=False)
     """One for each numbered call: as long as the run under test."""
     is_cut: bool = attrs.field(default=False, init=False)
+    was_cut_at_call: bool = attrs.field(default=False, init=False)
+    """The power failed where ``cut_at`` had said."""
     _open: set[str] = attrs.field(factory=set, init=False)
     _made: Counter[CallKind] = attrs.field(factory=Counter, init=False)
     _cut: tuple[int, Moment] | None = attrs.field(default=None, init=False)
     _failing: set[tuple[CallKind, int]] = attrs.field(factory=set, init=False)
     _is_full: bool = attrs.field(default=False, init=False)
+    _lost_sectors: set[tuple[str, int]] = attrs.field(factory=set, init=False)
+    """Path, and the sector's number."""
 
     async def open(self, path: str) -> DiskFile:
         """Open for reading and writing; ``StoreError`` if there is no such file or it is open already."""
@@ -136,6 +148,26 @@ class PowerDisk:
         """Undo ``full``."""
         self._is_full = False
 
+    def decay(self, path: str, offset: int) -> None:
+        """Let a bit of the byte there flip, on the medium and for reads."""
+        self._medium.flip(path, offset)
+
+    def lose_sector(self, path: str, offset: int) -> None:
+        """Let reads of the sector there raise ``UnreadableError``, until it is written whole."""
+        self._lost_sectors.add((path, offset // SECTOR_BYTES))
+
+    def check_readable(self, path: str, offset: int, size: int) -> None:
+        """Raise ``UnreadableError`` if a sector of the range is lost. For ``PowerFile``."""
+        for sector in range(offset // SECTOR_BYTES, -(-(offset + size) // SECTOR_BYTES)):
+            if (path, sector) in self._lost_sectors:
+                raise UnreadableError(f"{path}: the sector at {sector * SECTOR_BYTES} cannot be read")
+
+    def wrote(self, path: str, offset: int, size: int) -> None:
+        """Sectors that are written whole can be read again. For ``PowerFile``."""
+        if self._lost_sectors:
+            written = range(-(-offset // SECTOR_BYTES), (offset + size) // SECTOR_BYTES)
+            self._lost_sectors.difference_update((path, sector) for sector in written)
+
     def outcomes(self) -> list[Loss]:
         """Return what may have become of the writes that were not flushed, as ``enumerate_losses`` lists it."""
         return enumerate_losses(self._medium.pending)
@@ -144,7 +176,9 @@ class PowerDisk:
         """Return the disk that is found when the power is back: all that was flushed, and what ``choice`` keeps."""
         if not self.is_cut:
             raise LocalProtocolError("the power has not failed")
-        return PowerDisk(self._medium.after(choice))
+        disk = PowerDisk(self._medium.after(choice))
+        disk._lost_sectors |= self._lost_sectors
+        return disk
 
     async def run_call(self, kind: CallKind, path: str, effect: Callable[[Moment], T]) -> T:
         """Number a call and let it have its effect, or half of it, or none. For ``PowerFile``."""
@@ -154,6 +188,7 @@ class PowerDisk:
         self._made[kind] += 1
         ordinal = self._made[kind]
         moment = self._cut[1] if self._cut is not None and self._cut[0] == len(self.calls) else None
+        self.was_cut_at_call = moment is not None
         if moment is Moment.BEFORE:
             self.cut_now()
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -208,7 +243,12 @@ class PowerFile:
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``."""
         self._check_range(offset, size)
-        return await self._call(CallKind.READ, lambda _: bytes(self._medium.seen(self._path)[offset : offset + size]))
+
+        def effect(_: Moment) -> bytes:
+            self._disk.check_readable(self._path, offset, size)
+            return bytes(self._medium.seen(self._path)[offset : offset + size])
+
+        return await self._call(CallKind.READ, effect)
 
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order: each is lost, kept or torn by itself until it is flushed."""
@@ -218,6 +258,9 @@ class PowerFile:
 
         def effect(moment: Moment) -> None:
             self._medium.write(halve(writes) if moment is Moment.DURING else writes)
+            if moment is Moment.AFTER:
+                for write in writes:
+                    self._disk.wrote(self._path, write.offset, len(write.data))
 
         await self._call(CallKind.WRITE, effect)
 
@@ -230,6 +273,11 @@ class PowerFile:
 
         await self._call(CallKind.FLUSH, effect)
 
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        """One after the other."""
+        await self.pwrite(extents)
+        await self.flush()
+
     def close(self) -> None:
         """Give the file up. Does not flush. May be called twice."""
         if not self._closed:
@@ -241,6 +289,8 @@ class PowerFile:
         self._raise_if_unusable()
         try:
             answer = await self._disk.run_call(kind, self._path, effect)
+        except UnreadableError:
+            raise
         except StoreError as error:
             self._failure = self._failure or error
             raise

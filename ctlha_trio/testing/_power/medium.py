@@ -65,6 +65,11 @@ class PowerMedium:
             _put(self._seen, write, Kept(0, 0, len(write.data)))
             self.pending.append(write)
 
+    def flip(self, path: str, offset: int) -> None:
+        """Flip a bit, for reads and for ever, but in what is still to be flushed."""
+        for content in (self._seen[path], self._durable[path]):
+            content[offset] ^= 1
+
     def flush(self, covered: Sequence[PendingWrite]) -> None:
         """Make these writes durable, in the order of writing; those that another flush made durable are left alone."""
         asked = {id(write) for write in covered}

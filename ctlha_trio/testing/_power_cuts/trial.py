@@ -14,9 +14,10 @@ from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing._history.block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
 from ctlha_trio.testing._history.block_history import BlockHistory
 from ctlha_trio.testing._pairs.action_watch import Ordered, watch_actions
-from ctlha_trio.testing._pairs.memory_pair import VOLUME, MemoryPair
+from ctlha_trio.testing._pairs.memory_pair import MemoryPair
 from ctlha_trio.testing._pairs.open_pair import open_pair
 from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import Moment, PowerDisk
 from ctlha_trio.testing._power.medium import Loss
 

@@ -1,11 +1,13 @@
 """Real etcd on this machine, for tests: processes whose data lies in a folder, and that end with the block."""
 
+import json
 import random
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO, Final
 
@@ -15,6 +17,8 @@ from ctlha_trio._errors import FailedError
 
 START_LIMIT_S: Final = 30.0
 """For a member to have a leader, on a machine that is busy with something else."""
+ANSWER_LIMIT_S: Final = 10.0
+"""For a member to say how it stands."""
 PORTS: Final = range(10_000, 19_000)
 """Below those that the system gives to clients."""
 _READY: Final = b"ready to serve client requests"
@@ -56,6 +60,17 @@ class EtcdMember:
                     self._decided.set()
         self._decided.set()
 
+    def led_term(self) -> int:
+        """The term in which it leads the others; 0 if it does not. Blocks the thread; only for clients by ``http``."""
+        connection = HTTPConnection(self.endpoint.removeprefix("http://"), timeout=ANSWER_LIMIT_S)
+        try:
+            connection.request("POST", "/v3/maintenance/status", "{}")
+            status = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        # What is zero is left out: as long as there is no leader.
+        return int(status["raftTerm"]) if status["header"]["member_id"] == status.get("leader") else 0
+
     def send_signal(self, number: signal.Signals) -> None:
         """Such as SIGSTOP, after which it takes connections and answers nothing."""
         self._running().send_signal(number)
@@ -77,6 +92,15 @@ class EtcdMember:
     def _running(self) -> "subprocess.Popen[bytes]":
         assert self._process is not None
         return self._process
+
+
+def leader_of(members: Sequence[EtcdMember]) -> EtcdMember:
+    """Of a cluster whose members all run and are ready. Blocks the thread. ``FailedError`` if there is none."""
+    # One that was stopped leads the others, as far as it knows, until it hears of their next term.
+    term, leader = max(((member.led_term(), member) for member in members), key=lambda found: found[0])
+    if not term:
+        raise FailedError("no etcd leads the others")
+    return leader
 
 
 @contextmanager

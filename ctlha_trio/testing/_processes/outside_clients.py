@@ -160,7 +160,7 @@ class OutsideClients:
                 self.history.not_executed(ticket, kind, block)
             case Outcome.UNKNOWN:
                 self.history.lost(ticket)
-            case Outcome.FAILED:
+            case Outcome.FAILED | Outcome.MEDIUM_ERROR:
                 raise AssertionError(f"{node} says that operation {ticket} failed, which is no answer to these")
         return reply.outcome is Outcome.DONE
 

@@ -15,7 +15,7 @@ from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError
 from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, create_etcd_record, remove_etcd_record
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import Arbiter
-from ctlha_trio.testing._processes.etcd_server import EtcdMember, started_etcd
+from ctlha_trio.testing._processes.etcd_server import EtcdMember, leader_of, started_etcd
 from ctlha_trio.testing._suites.arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
 
 RECORD_KEY = "/ctlha/cluster/volume/record"
@@ -305,14 +305,7 @@ async def test_tls_with_certificates_on_both_sides(tls_etcd: tuple[str, EtcdAcce
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_three_members_and_their_leader_fails(etcd_program: str, tmp_path: Path, number: signal.Signals) -> None:
     with started_etcd(etcd_program, tmp_path, members=3) as members:
-        statuses = [ask(member.endpoint, "maintenance/status", {}) for member in members]
-        headers = [status["header"] for status in statuses]
-        leader = next(
-            index
-            for index, header in enumerate(headers)
-            if isinstance(header, dict) and header["member_id"] == statuses[index]["leader"]
-        )
-        first = members[leader]
+        first = leader_of(members)
         arbiter = await created(first.endpoint, *(m.endpoint for m in members if m is not first))
         before = await arbiter.read()
         first.send_signal(number)

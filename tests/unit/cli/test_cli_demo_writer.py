@@ -74,6 +74,9 @@ class ToyNode:
     async def switchover(self) -> None:
         raise FailedError("not in this test")
 
+    def verify(self) -> int:
+        raise FailedError("not in this test")
+
     def plan_force(self, abandon: str) -> Plan:
         raise FailedError("not in this test")
 

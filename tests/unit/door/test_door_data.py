@@ -90,6 +90,9 @@ class SlowNode:
     async def switchover(self) -> None:
         raise FailedError("not in this test")
 
+    def verify(self) -> int:
+        raise FailedError("not in this test")
+
     def plan_force(self, abandon: str) -> Plan:
         raise FailedError("not in this test")
 

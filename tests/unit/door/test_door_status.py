@@ -25,6 +25,7 @@ from ctlha_trio.door import (
     force_primary_of,
     status_of,
     switchover_of,
+    verify_of,
 )
 from ctlha_trio.door._sockets import BoundSocket
 from ctlha_trio.pair import OperationKind, Plan, Record
@@ -75,6 +76,11 @@ class TalkingNode:
         if self.refusal is not None:
             raise self.refusal
         self.switched += 1
+
+    def verify(self) -> int:
+        if self.refusal is not None:
+            raise self.refusal
+        return 7
 
     def plan_force(self, abandon: str) -> Plan:
         if abandon != "b":
@@ -130,6 +136,13 @@ async def test_status_answers_before_the_node_was_ever_started(served: Served) -
         "reasons": ["no-peer"],
         "transitions": [{"at_s": 1.5, "what": "lost"}],
     }
+
+
+async def test_a_verification_is_known_by_its_number(served: Served) -> None:
+    assert await verify_of(served.path) == 7
+    served.node.refusal = FailedError("not the primary")
+    with pytest.raises(FailedError, match="not the primary"):
+        await verify_of(served.path)
 
 
 async def test_a_switchover_that_succeeds(served: Served) -> None:

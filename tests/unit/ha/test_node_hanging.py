@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from ctlha_trio.arbiter import MemoryArbiter
+from ctlha_trio.ha._disk_watch import DISK_STALL_S
 from ctlha_trio.pair import Record
 from ctlha_trio.seams import Buffer, Disk, DiskFile, Seams, SwapAnswer, Versioned
 from ctlha_trio.testing import MemoryPair, open_pair
@@ -101,6 +102,7 @@ class HangingDisk:
         self.answering = trio.Event()
 
     async def open(self, path: str) -> DiskFile:
+        await self.answering.wait()
         return HangingFile(self, await self.disk.open(path))
 
 
@@ -122,6 +124,10 @@ class HangingFile:
     async def flush(self) -> None:
         await self.owner.answering.wait()
         await self.file.flush()
+
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        await self.pwrite(extents)
+        await self.flush()
 
     def close(self) -> None:
         self.file.close()
@@ -155,6 +161,24 @@ async def test_a_disk_that_hangs_is_a_disk_that_failed(
         assert 5.0 <= trio.current_time() - began_s < 7.0
         assert (b.status().verdict, b.status().reasons) == ("stopped", ("store-failed",))
         assert pair.record.members == ("a",)
+
+
+async def test_a_disk_that_hangs_while_a_node_starts_is_named(
+    autojump_clock: MockClock,
+    disks: dict[str, HangingDisk],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(HangingDisk, "__attrs_post_init__", HangingDisk.hang)
+    async with open_pair(start=False) as pair:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.start, "a")
+            await trio.sleep(DISK_STALL_S - 1)
+            assert not caplog.records
+            await trio.sleep(2)
+            assert "the disk has not answered for 5 s" in caplog.text
+            disks["a"].answering.set()
+        await pair.wait_alone("a")
 
 
 async def test_a_machine_that_stood_still_in_a_disk_call_believes_its_disk(

@@ -16,6 +16,7 @@ proposals = st.text("0123456789abcdef", min_size=32, max_size=32)
 
 WRITES = st.builds(msg.MirrorWrite, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
 COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
+REPAIRS = st.builds(msg.RepairData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Standing: st.builds(msg.Standing, epoch=u64, revision=u64, phase=st.sampled_from(Phase), partner=u64),
     msg.Resumed: st.builds(msg.Resumed, epoch=u64, last_sequence=u64),
@@ -36,6 +37,9 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     ),
     msg.Compared: st.builds(msg.Compared, epoch=u64, sequence=u64, equal=st.booleans()),
     msg.CopyData: st.builds(Pushed, COPIES, u32),
+    msg.Fetch: st.builds(msg.Fetch, epoch=u64, sequence=u64, offset=offsets, size=sizes),
+    msg.RepairData: st.builds(Pushed, REPAIRS, u32),
+    msg.Damaged: st.builds(msg.Damaged, epoch=u64, sequence=u64, offset=offsets, size=sizes),
     msg.Seal: st.builds(msg.Seal, epoch=u64),
     msg.Sealed: st.builds(msg.Sealed, epoch=u64),
     msg.Admitted: st.builds(msg.Admitted, epoch=u64, revision=u64, proposal=proposals),
@@ -133,14 +137,21 @@ def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
     for spoken in (
         Pushed(msg.MirrorWrite(1, 1, 0, 1, offset, size), 0),
         Pushed(msg.CopyData(1, 1, offset, size), 0),
+        Pushed(msg.RepairData(1, 1, offset, size), 0),
         msg.Compare(1, 1, offset, size, bytes(32)),
+        msg.Fetch(1, 1, offset, size),
+        msg.Damaged(1, 1, offset, size),
     ):
         with pytest.raises(RemoteProtocolError, match="out-of-range"):
             decode(encode(spoken))
 
 
-@pytest.mark.parametrize("message", [msg.MirrorWrite(1, 1, 0, 1, 0, 512), msg.CopyData(1, 1, 0, 512)])
-def test_a_message_with_data_is_not_sent_without_its_place(message: msg.MirrorWrite | msg.CopyData) -> None:
+@pytest.mark.parametrize(
+    "message", [msg.MirrorWrite(1, 1, 0, 1, 0, 512), msg.CopyData(1, 1, 0, 512), msg.RepairData(1, 1, 0, 512)]
+)
+def test_a_message_with_data_is_not_sent_without_its_place(
+    message: msg.MirrorWrite | msg.CopyData | msg.RepairData,
+) -> None:
     with pytest.raises(LocalProtocolError):
         encode(message)
 

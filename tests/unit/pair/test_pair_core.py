@@ -87,7 +87,8 @@ class Node:
         for search in self.all(act.FindDirty):
             ordered = self.ordered
             start = max(search.offset, self.dirty[0])
-            self.feed(ev.DirtyFound(search.search, start, max(0, sum(self.dirty) - start)))
+            left = sum(self.dirty) - start
+            self.feed(ev.DirtyFound(search.search, ((start, left),) if left > 0 else ()))
             self.ordered = ordered + self.ordered
         return self
 

@@ -130,7 +130,7 @@ def copying() -> tuple[PairState, int]:
     )
     state, ordered = feed(alone(), ev.SessionUp(PEER), *(ev.Received(each) for each in said))
     (search,) = [action for action in ordered if isinstance(action, act.FindDirty)]
-    state, ordered = feed(state, ev.DirtyFound(search.search, 0, 2 * COPY_CHUNK_BYTES))
+    state, ordered = feed(state, ev.DirtyFound(search.search, ((0, COPY_CHUNK_BYTES),)))
     (compare,) = [action for action in ordered if isinstance(action, act.SendCompare)]
     return state, compare.sequence
 

@@ -1,5 +1,6 @@
 """What a returning node is sent: where the copies may differ since an epoch in which both were equal, or everything."""
 
+from collections.abc import Sequence
 from unittest.mock import ANY
 
 import attrs
@@ -8,6 +9,7 @@ import pytest
 from ctlha_trio.pair import (
     COPY_CHUNK_BYTES,
     RANGES_LIMIT,
+    SEARCH_RANGES,
     Copy,
     Metadata,
     Operation,
@@ -22,10 +24,10 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
-from ctlha_trio.pair._state import RANGE_UNIT_BYTES
+from ctlha_trio.pair._state import COPY_BYTES_AT_ONCE, RANGE_UNIT_BYTES
 
 BLOCK = 4096
-SIZE = 4 * COPY_CHUNK_BYTES
+SIZE = 2 * COPY_BYTES_AT_ONCE
 BOTH = ("a", "b")
 
 
@@ -127,7 +129,7 @@ def test_what_the_target_names_is_marked_too_and_only_what_is_marked_is_compared
     search = ordered[-1]
     assert ordered[-2:] == [act.MarkDirty(((BLOCK, BLOCK), (COPY_CHUNK_BYTES, BLOCK))), act.FindDirty(ANY, 0)]
     assert isinstance(search, act.FindDirty)
-    state, ordered = feed(state, ev.DirtyFound(search.search, COPY_CHUNK_BYTES, RANGE_UNIT_BYTES))
+    state, ordered = feed(state, ev.DirtyFound(search.search, ((COPY_CHUNK_BYTES, RANGE_UNIT_BYTES),)))
     compare, search = ordered
     assert compare == act.SendCompare(6, ANY, COPY_CHUNK_BYTES, RANGE_UNIT_BYTES)
     assert search == act.FindDirty(ANY, COPY_CHUNK_BYTES + RANGE_UNIT_BYTES)
@@ -145,7 +147,7 @@ def test_without_a_common_epoch_everything_is_marked_before_the_target_may_rely_
     search = ordered[-1]
     assert ordered[-2:] == [act.MarkDirty(((0, SIZE),)), act.FindDirty(ANY, 0)]
     assert isinstance(search, act.FindDirty)
-    _, ordered = feed(state, ev.DirtyFound(search.search, 0, SIZE))
+    _, ordered = feed(state, ev.DirtyFound(search.search, ((0, SIZE),)))
     assert ordered[0] == act.Send(msg.ResyncBase(6, 4))
 
 
@@ -158,7 +160,7 @@ def test_an_old_search_is_not_heard() -> None:
     state, ordered = asked(4)
     search = ordered[-1]
     assert isinstance(search, act.FindDirty)
-    assert feed(state, ev.DirtyFound(search.search - 1, 0, BLOCK)) == (state, [])
+    assert feed(state, ev.DirtyFound(search.search - 1, ((0, BLOCK),))) == (state, [])
 
 
 def test_a_write_that_a_search_may_have_missed_is_copied_first_with_the_units_it_is_in() -> None:
@@ -168,9 +170,56 @@ def test_a_write_that_a_search_may_have_missed_is_copied_first_with_the_units_it
     )
     (search,) = (each for each in ordered if isinstance(each, act.FindDirty))
     (late,) = (each for each in ordered if isinstance(each, act.StoreWrite))
-    state, ordered = feed(state, ev.Stored(late.sequence), ev.DirtyFound(search.search, 3 * COPY_CHUNK_BYTES, BLOCK))
-    (compare,) = (each for each in ordered if isinstance(each, act.SendCompare))
-    assert (compare.offset, compare.size) == (COPY_CHUNK_BYTES, RANGE_UNIT_BYTES)
+    found = ev.DirtyFound(search.search, ((3 * COPY_CHUNK_BYTES, BLOCK),))
+    state, ordered = feed(state, ev.Stored(late.sequence), found)
+    # The range of a write that has not ended is read when it has.
+    assert compared_ranges(ordered) == [(COPY_CHUNK_BYTES, RANGE_UNIT_BYTES), (3 * COPY_CHUNK_BYTES, RANGE_UNIT_BYTES)]
+    (early,) = (flight.sequence for flight in state.flights if flight.ticket == 1)
+    state, ordered = feed(state, ev.Stored(early))
+    assert compared_ranges(ordered) == [(2 * COPY_CHUNK_BYTES, RANGE_UNIT_BYTES)]
+
+
+def compared_ranges(ordered: Sequence[act.Action]) -> list[tuple[int, int]]:
+    return [(each.offset, each.size) for each in ordered if isinstance(each, act.SendCompare)]
+
+
+def searched(ordered: Sequence[act.Action]) -> act.FindDirty:
+    (search,) = (each for each in ordered if isinstance(each, act.FindDirty))
+    return search
+
+
+def test_a_write_under_way_beyond_what_was_found_leaves_nothing_unsearched_before_it() -> None:
+    """A search ends after some ranges: between the last of them and the write there may be more."""
+    state, _ = feed(alone(), write(1, 2 * COPY_CHUNK_BYTES))
+    state, ordered = feed(state, ev.SessionUp(2), msg.Standing(6, 6, Phase.OUTDATED, 0), msg.ResyncReady(6, 4))
+    state, ordered = feed(state, ev.DirtyFound(searched(ordered).search, ((0, RANGE_UNIT_BYTES),)))
+    assert compared_ranges(ordered) == [(0, RANGE_UNIT_BYTES)]
+    assert searched(ordered).offset == RANGE_UNIT_BYTES
+
+
+def test_one_search_is_for_as_many_ranges_as_there_is_room_for() -> None:
+    state, ordered = asked(4)
+    ranges = tuple((2 * number * RANGE_UNIT_BYTES, RANGE_UNIT_BYTES) for number in range(SEARCH_RANGES))
+    state, ordered = feed(state, ev.DirtyFound(searched(ordered).search, ranges))
+    assert compared_ranges(ordered) == list(ranges)
+    search = searched(ordered)
+    assert search.offset == sum(ranges[-1])
+    state, ordered = feed(state, ev.DirtyFound(search.search, ((search.offset, SIZE - search.offset),)))
+    assert [size for _, size in compared_ranges(ordered)] == [COPY_CHUNK_BYTES] * 3, "beside the MiB under way"
+
+
+def test_no_more_is_copied_at_once_than_there_is_room_for() -> None:
+    state, ordered = asked(0)
+    state, ordered = feed(state, ev.DirtyFound(searched(ordered).search, ((0, SIZE),)))
+    compared = compared_ranges(ordered)
+    assert sum(size for _, size in compared) == COPY_BYTES_AT_ONCE
+    assert not any(isinstance(each, act.FindDirty) for each in ordered)
+    sequences = [each.sequence for each in ordered if isinstance(each, act.SendCompare)]
+    half = len(sequences) // 2
+    state, ordered = feed(state, *(msg.Compared(6, each, equal=True) for each in sequences[: half - 1]))
+    assert not any(isinstance(each, act.FindDirty) for each in ordered), "a search for one range"
+    state, ordered = feed(state, msg.Compared(6, sequences[half - 1], equal=True))
+    assert searched(ordered).offset == COPY_BYTES_AT_ONCE
 
 
 def mirroring() -> PairState:

@@ -3,39 +3,37 @@
 import pytest
 
 from ctlha_trio.pair import Phase
-from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.faults import CORE_FAULTS
 from ctlha_trio.testing._core.runs import SeedReport, run_seeds
 from ctlha_trio.testing._core.totals import Coverage, Totals
 from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 40
 
-UNREACHED = {
-    # It needs a record that was forced for a copy that is being overwritten.
-    (Phase.RESYNCING, Phase.CLAIMING),
-    # They need a record that another hand changed to both members at a moment when one of them counts.
-    (Phase.ALONE, Phase.WAITING),
-    (Phase.SECURING, Phase.WAITING),
-    (Phase.ADMITTING, Phase.WAITING),
-    # They need a record of this node's own making, newer than the one that it acts on.
-    (Phase.ALONE, Phase.CLAIMING),
-    (Phase.SECURING, Phase.CLAIMING),
-}
 RARE = {
-    # Several coincidences at once: once in a hundred seeds.
-    (Phase.ADMITTING, Phase.OUTDATED),
-    (Phase.ALONE, Phase.OUTDATED),
-    (Phase.SECURING, Phase.OUTDATED),
-    (Phase.RESYNCING, Phase.WAITING),
+    # Several coincidences at once: in less than one of eight seeds. Two hundred seeds reach them all.
+    (Phase.ADMITTING, Phase.CLAIMING),
     (Phase.ADMITTING, Phase.LEFT),
+    (Phase.ADMITTING, Phase.OUTDATED),
+    (Phase.ADMITTING, Phase.STOPPED),
     (Phase.ADMITTING, Phase.SUSPENDED),
+    (Phase.ADMITTING, Phase.WAITING),
+    (Phase.ALONE, Phase.OUTDATED),
+    (Phase.CLAIMING, Phase.WAITING),
     (Phase.FOLLOWING, Phase.WAITING),
     (Phase.HANDING_OVER, Phase.CLAIMING),
+    (Phase.HANDING_OVER, Phase.LEFT),
     (Phase.HANDING_OVER, Phase.WAITING),
     (Phase.MIRRORING, Phase.WAITING),
     (Phase.OUTDATED, Phase.WAITING),
+    (Phase.RESYNCING, Phase.LEFT),
     (Phase.RESYNCING, Phase.WAITING),
+    (Phase.SECURING, Phase.CLAIMING),
+    (Phase.SECURING, Phase.OUTDATED),
+    (Phase.SECURING, Phase.WAITING),
+    (Phase.SUSPENDED, Phase.LEFT),
     (Phase.SUSPENDED, Phase.WAITING),
+    (Phase.WAITING, Phase.STOPPED),
     (Phase.WAITING, Phase.WAITING),
 }
 
@@ -61,16 +59,11 @@ def test_the_trouble_leads_through_the_whole_machine(reports: list[SeedReport]) 
     for report in reports:
         coverage |= report.coverage
         totals += report.totals
-    spared = {(before.name, after.name) for before, after in UNREACHED | RARE}
+    spared = {(before.name, after.name) for before, after in RARE}
     assert set(coverage.moves_missing) - spared == set()
     assert coverage.reasons_missing == []
-    assert coverage.faults == FAULTS.keys()
+    assert coverage.faults_missing(CORE_FAULTS) == [], "each fault acts, and is not only drawn"
     assert min(totals.failovers, totals.handovers, totals.resyncs, totals.trials, totals.disk_failures) > 0
-
-
-def test_nobody_reaches_what_is_said_to_be_out_of_reach(reports: list[SeedReport]) -> None:
-    unreached = {(before.name, after.name) for before, after in UNREACHED}
-    assert [report.seed for report in reports if report.coverage.moves & unreached] == []
 
 
 def test_a_failure_names_the_seed_and_shows_what_happened() -> None:

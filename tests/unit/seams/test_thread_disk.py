@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import StoreError, UnreadableError
 from ctlha_trio.seams import DiskFile, ThreadDisk, _thread_disk
 
 SIZE_BYTES = 64 * 1024
@@ -100,30 +100,54 @@ async def test_beyond_the_file_is_refused(path: str, offset: int, size: int) -> 
             await file.pread(offset, size)
         with pytest.raises(StoreError, match="not within"):
             await file.pwrite([(0, b"not even this"), (offset if size >= 0 else -1, bytes(abs(size)))])
+        with pytest.raises(StoreError, match="not within"):
+            await file.write_through([(0, b"not even this"), (offset if size >= 0 else -1, bytes(abs(size)))])
         assert await file.pread(0, 4) == bytes(4)
     assert len(content_of(path)) == SIZE_BYTES
 
 
-async def test_a_failed_read_is_an_error_of_that_read_alone(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EIO, UnreadableError),
+        (errno.ENODATA, UnreadableError),
+        (errno.EILSEQ, UnreadableError),
+        (errno.ESTALE, StoreError),
+    ],
+)
+async def test_a_failed_read_is_an_error_of_that_read_alone(
+    path: str, number: int, kind: type[StoreError], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened(path) as file:
         with monkeypatch.context() as patch:
-            patch.setattr(os, "pread", fail_with(errno.EIO))
+            patch.setattr(os, "pread", fail_with(number))
             with pytest.raises(StoreError, match="read failed") as caught:
                 await file.pread(0, 1)
+        assert type(caught.value) is kind
         assert isinstance(caught.value.__cause__, OSError)
         await file.pwrite([(0, b"x")])
         await file.flush()
 
 
+async def test_a_write_through_flushes_once_all_is_written(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[bytes] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: flushed.append(content_of(path)[:8]))
+    async with opened(path) as file:
+        await file.write_through([(0, b"once"), (6, b"d"), (4, b"an")])
+    assert flushed == [b"oncean" + b"d\0"]
+
+
+@pytest.mark.parametrize("through", [False, True])
 @pytest.mark.parametrize(("call", "number"), [("fdatasync", errno.EIO), ("pwritev", errno.ENOSPC)])
 async def test_after_a_failed_write_or_flush_everything_is_refused(
-    path: str, call: str, number: int, monkeypatch: pytest.MonkeyPatch
+    path: str, call: str, number: int, through: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(path) as file:
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fail_with(number))
+            alone = file.flush if call == "fdatasync" else lambda: file.pwrite([(0, b"x")])
             with pytest.raises(StoreError) as caught:
-                await (file.flush() if call == "fdatasync" else file.pwrite([(0, b"x")]))
+                await (file.write_through([(0, b"x")]) if through else alone())
         assert isinstance(caught.value.__cause__, OSError)
         assert caught.value.__cause__.errno == number
         for again in (file.flush, lambda: file.pwrite([(0, b"x")]), lambda: file.pread(0, 1)):

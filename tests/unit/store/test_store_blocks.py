@@ -12,6 +12,7 @@ from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import Buffer, DiskFile
 from ctlha_trio.store import BATCH_BYTES_MAX, BATCH_STEPS_MAX, BLOCK_BYTES, BlockStore, Layout, image, volume_in
 from ctlha_trio.store._blocks import READS_AT_ONCE
+from ctlha_trio.store._dirty_bitmap import DIRTY_BYTES
 from ctlha_trio.store._layout import ACTIVITY_OFFSET, BITMAP_OFFSET, volume_bytes
 from ctlha_trio.store._slots import SLOT_BYTES
 
@@ -68,6 +69,10 @@ class ScriptedFile:
 
     async def flush(self) -> None:
         await self._enter(FLUSH)
+
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        await self.pwrite(extents)
+        await self.flush()
 
     def close(self) -> None:
         self.closed = True
@@ -373,7 +378,27 @@ async def test_read_does_not_wait_for_the_commit_loop() -> None:
         file.gates[FLUSH] = trio.Event()
         await start_write(nursery, store, 0, block(b"x"))
         with trio.fail_after(5):
-            assert len(await store.read(8, 8)) == 8
+            assert len(await store.read(BLOCK_BYTES + 8, 8)) == 8
+
+
+async def test_a_search_for_what_is_dirty_waits_for_every_write_before_it() -> None:
+    """Who copies what it finds must not run ahead of a disk that stalls."""
+    file = new_file()
+    async with running(file) as (store, nursery):
+        await store.start_tracking(1)
+        file.gates[DATA_WRITE] = trio.Event()
+        await start_write(nursery, store, 0, block(b"x"))
+        found: list[tuple[tuple[int, int], ...]] = []
+
+        async def search() -> None:
+            found.append(await store.find_dirty(0, 5))
+
+        nursery.start_soon(search)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not found
+        file.gates.pop(DATA_WRITE).set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert found == [((0, DIRTY_BYTES),)]
 
 
 async def test_reads_at_one_time_are_bounded() -> None:
@@ -541,7 +566,7 @@ async def test_failing_read_kills_the_store_under_a_running_write() -> None:
         assert on_the_disk.error is not None
         assert queued.error is not None
         file.gates[DATA_WRITE].set()
-    assert file.calls == [DATA_WRITE, READ], "the flush of a dead store was still tried"
+    assert file.calls == [DATA_WRITE, READ, FLUSH], "more than the call under way was still tried"
     await expect_dead(store, file, "bad sector")
 
 

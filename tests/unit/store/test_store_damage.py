@@ -10,10 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError
+from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError, UnreadableError
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import Buffer, DiskFile, TrioClock
-from ctlha_trio.store import BLOCK_BYTES, DIRTY_BYTES, GROUP_BYTES, BlockStore, Layout, image
+from ctlha_trio.store import BLOCK_BYTES, DIRTY_BYTES, GROUP_BYTES, BlockStore, Layout, first_run, image
 from ctlha_trio.store._layout import ACTIVITY_OFFSET, BITMAP_OFFSET, PAGE_BYTES
 
 SIZE_BYTES: Final = 2 * GROUP_BYTES + 3 * BLOCK_BYTES + 100
@@ -42,6 +42,8 @@ class MemoryFile:
     falsify: Callable[[int, Buffer], tuple[int, Buffer] | None] | None = None
     gate: trio.Event | None = None
     """A write waits for it with its entries and half of its data written."""
+    unreadable: set[int] = attrs.field(factory=set)
+    """Where blocks of the file begin that the medium does not give back until they are written."""
     read_gate: trio.Event | None = None
     """The next read waits for it with what it has read."""
 
@@ -50,6 +52,9 @@ class MemoryFile:
         return len(self.content)
 
     async def pread(self, offset: int, size: int) -> bytes:
+        if any(offset < place + BLOCK_BYTES and place < offset + size for place in self.unreadable):
+            await trio.lowlevel.checkpoint()
+            raise UnreadableError("a sector is gone")
         found = bytes(self.content[offset : offset + size])
         gate, self.read_gate = self.read_gate, None
         await trio.lowlevel.checkpoint()
@@ -68,9 +73,14 @@ class MemoryFile:
                 if self.gate is not None and is_data(offset):
                     await self.gate.wait()
                 self.content[offset : offset + len(data)] = data
+                self.unreadable -= set(range(offset, offset + len(data), BLOCK_BYTES))
 
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        await self.pwrite(extents)
+        await self.flush()
 
     def close(self) -> None:
         pass
@@ -240,6 +250,85 @@ async def test_repair_of_a_part_of_a_block_is_refused(offset: int, size: int) ->
     async with running(MemoryFile()) as store:
         with pytest.raises(InvalidError, match="only whole blocks"):
             await store.repair(offset, bytes(size))
+
+
+async def test_place_that_cannot_be_read_is_damage_until_it_is_written() -> None:
+    file = MemoryFile()
+    content = Random(1).randbytes(SIZE_BYTES)
+    async with running(file) as store:
+        await store.write(0, content)
+        file.unreadable |= {LAYOUT.file_offset(BLOCK), LAYOUT.file_offset(GROUP_BYTES)}
+        assert await damaged(store, 0, SIZE_BYTES) == (BLOCK, GROUP_BYTES)
+        assert await store.read(0, BLOCK) == content[:BLOCK]
+        with pytest.raises(DamagedBlockError):
+            await store.write(BLOCK + 10, b"a part of it")
+        await store.repair(BLOCK, content[BLOCK : BLOCK + BLOCK_BYTES])
+        await store.write(GROUP_BYTES, content[GROUP_BYTES : GROUP_BYTES + BLOCK_BYTES])
+        assert await store.read(0, SIZE_BYTES) == content
+
+
+async def test_block_that_was_never_written_and_cannot_be_read_is_no_zeros() -> None:
+    file = MemoryFile()
+    async with running(file) as store:
+        file.unreadable.add(LAYOUT.file_offset(BLOCK))
+        assert await damaged(store, BLOCK) == (BLOCK,)
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+async def test_blocks_whose_checksums_are_lost_are_damaged_each_until_it_is_written(is_readable: bool) -> None:
+    file = MemoryFile()
+    content = Random(1).randbytes(SIZE_BYTES)
+    async with running(file) as store:
+        await store.write(0, content)
+        await store.close_extents()
+    page = LAYOUT.entry_page_offset(1)
+    if is_readable:
+        file.content[page : page + PAGE_BYTES] = b"\xa5" * PAGE_BYTES
+    else:
+        file.unreadable.add(page)
+    async with running(file) as store:
+        every = range(GROUP_BYTES, 2 * GROUP_BYTES, BLOCK_BYTES)
+        assert await damaged(store, 0, SIZE_BYTES) == tuple(every)
+        await store.repair(GROUP_BYTES, content[GROUP_BYTES : GROUP_BYTES + BLOCK_BYTES])
+        assert await damaged(store, 0, SIZE_BYTES) == tuple(every[1:])
+        await store.repair(GROUP_BYTES, content[GROUP_BYTES : 2 * GROUP_BYTES])
+        assert await store.read(0, SIZE_BYTES) == content
+
+
+async def test_what_cannot_be_read_is_never_resealed() -> None:
+    file = MemoryFile()
+    async with running(file) as store:
+        await store.write(0, b"x" * SIZE_BYTES)
+    file.unreadable |= {LAYOUT.file_offset(BLOCK), LAYOUT.entry_page_offset(1)}
+    file.content[LAYOUT.file_offset(2 * BLOCK)] ^= 1
+    store = await opened(file)
+    assert (await store.recover()).resealed == (2 * BLOCK,)
+    assert await damaged(store, 0, GROUP_BYTES) == (BLOCK,)
+    assert len(await damaged(store, GROUP_BYTES, GROUP_BYTES)) == GROUP_BYTES // BLOCK_BYTES
+
+
+async def test_a_repair_opens_no_extent_and_a_write_beside_it_does() -> None:
+    """A block of an open extent is taken as it is after a crash: half of a repair must not be."""
+    file = MemoryFile()
+    async with running(file) as store:
+        await store.repair(0, bytes(BLOCK_BYTES))
+        assert (await opened(file)).crash_extents == ()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.repair, 0, bytes(BLOCK_BYTES))
+            nursery.start_soon(store.write, GROUP_BYTES, b"x")
+        assert (await opened(file)).crash_extents == ((GROUP_BYTES, GROUP_BYTES),)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "run"),
+    [
+        ((0,), (0, BLOCK_BYTES)),
+        ((BLOCK_BYTES, 2 * BLOCK_BYTES, 4 * BLOCK_BYTES), (BLOCK_BYTES, 2 * BLOCK_BYTES)),
+        ((LAST - BLOCK_BYTES, LAST), (LAST - BLOCK_BYTES, SIZE_BYTES - LAST + BLOCK_BYTES)),
+    ],
+)
+def test_the_first_run_of_damaged_blocks(offsets: tuple[int, ...], run: tuple[int, int]) -> None:
+    assert first_run(offsets, SIZE_BYTES) == run
 
 
 async def test_epoch_of_a_write_is_that_of_the_metadata_persisted_last() -> None:

@@ -5,10 +5,10 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import DamagedBlockError, StoreError
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.store import BlockStore, image
+from ctlha_trio.store import BlockStore, Layout, image
 from ctlha_trio.testing import CallKind, Moment, PowerCut, PowerDisk
 
 SIZE_BYTES = 32 * 1024
@@ -186,3 +186,51 @@ async def test_full_disk_kills_the_store_and_keeps_what_was_there() -> None:
     disk.cut_now()
     for loss in disk.outcomes():
         await check_survived(disk.after_cut(loss), list(STEPS))
+
+
+async def repair_once(disk: PowerDisk, content: bytes) -> None:
+    store = await opened(disk)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        await store.repair(0, content)
+        nursery.cancel_scope.cancel()
+    store.close()
+
+
+OLD, GOOD = b"o" * 4096, b"g" * 4096
+
+
+async def decayed() -> PowerDisk:
+    """A block was written, and a bit of it has flipped since."""
+    whole = new_disk()
+    await repair_once(whole, OLD)
+    disk = PowerDisk({"file": whole.content("file")})
+    disk.decay("file", Layout(SIZE_BYTES).file_offset(100))
+    return disk
+
+
+async def found_after(disk: PowerDisk) -> bytes | None:
+    """What a recovered store reads; None for a block that is damaged."""
+    store = await opened(disk)
+    await store.recover()
+    assert await store.read(4096, 4096) == bytes(4096)
+    try:
+        return await store.read(0, 4096)
+    except DamagedBlockError:
+        return None
+
+
+async def test_repair_that_is_cut_leaves_the_block_repaired_or_damaged() -> None:
+    """Never whole with anything else in it: nobody would ask the other copy again."""
+    disk = await decayed()
+    await repair_once(disk, GOOD)
+    found: set[bytes | None] = set()
+    for number in range(1, len(disk.calls) + 1):
+        for moment in Moment:
+            cut = await decayed()
+            cut.cut_at(number, moment)
+            with pytest.raises((PowerCut, BaseExceptionGroup)):
+                await repair_once(cut, GOOD)
+            assert cut.is_cut
+            found |= {await found_after(cut.after_cut(loss)) for loss in cut.outcomes()}
+    assert found == {GOOD, None}

@@ -8,6 +8,8 @@ from ctlha_trio._errors import ArbiterError, StoreError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.testing._drivers.arbiter import ArbiterTrouble, TroubledArbiter, Way
+from ctlha_trio.testing._drivers.atlas import Fault
+from ctlha_trio.testing._drivers.damage import DiskDamage
 from ctlha_trio.testing._drivers.disk import DiskFault, DiskTrouble, TroubledDisk
 from ctlha_trio.testing._drivers.gate import Gate
 from ctlha_trio.testing._power.disk import Moment, PowerDisk
@@ -17,7 +19,7 @@ NEXT = RECORD.succeed(primary="a", members=("a",), proposal="next")
 
 
 def trouble(latency_s: float = 0.0) -> DiskTrouble:
-    return DiskTrouble(Gate(), lambda _: latency_s)
+    return DiskTrouble(Gate(), lambda _: latency_s, DiskDamage(data=(range(8, 64),)))
 
 
 async def test_a_disk_call_takes_its_time(autojump_clock: MockClock) -> None:
@@ -158,3 +160,35 @@ async def test_power_that_was_to_fail_at_a_call_and_is_not_any_more(autojump_clo
     disk.cut_never()
     await (await disk.open("f")).flush()
     assert not disk.is_cut
+
+
+async def test_a_decayed_byte_is_read_as_another_until_it_is_written(autojump_clock: MockClock) -> None:
+    shaky, met = trouble(), list[Fault]()
+    shaky.damage.on_strike = met.append
+    file = await TroubledDisk(PowerDisk({"f": bytes(64)}), shaky).open("f")
+    shaky.damage.places[9] = Fault.BIT_ROT
+    assert await file.pread(0, 8) == bytes(8)
+    assert await file.pread(8, 4) == await file.pread(8, 4) == b"\0\xff\0\0"
+    assert met == [Fault.BIT_ROT]
+    await file.pwrite([(8, b"abcd")])
+    assert await file.pread(8, 4) == b"abcd"
+
+
+async def test_damage_that_must_not_strike_when_it_is_met_is_none(autojump_clock: MockClock) -> None:
+    shaky = trouble()
+    shaky.damage.may_strike = lambda: False
+    shaky.damage.places[9] = Fault.BIT_ROT
+    file = await TroubledDisk(PowerDisk({"f": bytes(64)}), shaky).open("f")
+    assert await file.pread(8, 4) == bytes(4)
+    assert not shaky.damage.places
+
+
+async def test_a_write_of_data_that_goes_astray_damages_what_it_was_for(autojump_clock: MockClock) -> None:
+    shaky = trouble()
+    shaky.damage.misdirects = True
+    file = await TroubledDisk(PowerDisk({"f": bytes(64)}), shaky).open("f")
+    await file.pwrite([(0, b"head")])
+    assert not shaky.damage.places
+    await file.pwrite([(0, b"head"), (16, b"abcd")])
+    assert shaky.damage.places == {16: Fault.MISDIRECTED}
+    assert await file.pread(16, 4) == b"\x9ebcd"

@@ -1,0 +1,241 @@
+"""Blocks that a disk does not give back as they were written: made whole from the other member's copy, or reported.
+
+An operation that meets such blocks had no effect on that disk. Once it has ended on both, a repair of the blocks is put
+before everything else that waits for their range, and the operation begins anew behind it. So a repair holds the range
+of whole blocks: whatever was written there before is in the copy that it takes, and nothing newer is overwritten. Where
+both copies are damaged, or there is only one, the operation ends with an error of the medium.
+"""
+
+import attrs
+
+from ctlha_trio._errors import LocalProtocolError
+from ctlha_trio.pair import (
+    _membership as membership,
+    _service as service,
+    actions as act,
+    events as ev,
+    messages as msg,
+)
+from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
+from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._range import Range, overlap
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, UNHURT, Flight, LeftOut, Resync
+from ctlha_trio.pair._step import Step
+from ctlha_trio.pair._verification import Finding
+
+LEFT_OUT_LIMIT = 64
+"""Ranges left out that a resync keeps by place: a copy with more is beyond being written anew place by place."""
+
+_PAIRED = frozenset({Phase.MIRRORING, Phase.HANDING_OVER})
+_SOLE = frozenset({Phase.ALONE, Phase.ADMITTING})
+
+
+# What meets damage.
+
+
+def damaged(step: Step, event: ev.Damaged) -> None:
+    """An operation of this disk met damaged blocks."""
+    if event.sequence in step.state.storing:
+        _refuse(step, event)
+        return
+    flight = service.by_sequence(step, event.sequence)
+    if flight is not None:
+        _hurt_here(step, flight, _bounded(event.offset, event.size))
+
+
+def read_damaged(step: Step, event: ev.ReadDamaged) -> None:
+    """A read met damaged blocks. The secondary has none to repair them for it: its client turns to the primary."""
+    flight = next((f for f in step.state.flights if f.fetch == event.fetch), None)
+    if flight is None:
+        return
+    if step.state.phase is Phase.FOLLOWING:
+        service.replace(step, flight, None)
+        step.do(act.Answer(flight.ticket, Outcome.NOT_PRIMARY))
+    else:
+        _hurt_here(step, flight, _bounded(event.offset, event.size))
+
+
+def _hurt_here(step: Step, flight: Flight, run: Range) -> None:
+    if overlap(flight.mended.here, run):
+        # It was repaired a moment ago: a disk that does not give back what was just written is no copy any more.
+        membership.store_failed(step)
+        return
+    service.replace(step, flight, attrs.evolve(flight, hurt=attrs.evolve(flight.hurt, here=run)))
+
+
+def _refuse(step: Step, event: ev.Damaged) -> None:
+    """A write that was taken from the primary, or is left of a role that was lost, was not executed."""
+    state = step.state
+    step.change(storing=state.storing - {event.sequence})
+    if event.sequence not in {each.sequence for each in state.unsettled}:
+        return
+    if state.phase is Phase.RESYNCING:
+        # The source compares the range once more, and finds that this copy differs there.
+        step.do(act.MarkDirty(((event.offset, event.size),)))
+        membership.become_outdated(step, "a block of the copy is damaged")
+        return
+    step.change(refused=state.refused | {event.sequence})
+    if state.phase is Phase.FOLLOWING:
+        step.send(msg.Damaged(state.epoch, event.sequence, *_bounded(event.offset, event.size)))
+
+
+def range_damaged(step: Step, event: ev.RangeDamaged) -> None:
+    """What the peer asked for, or was to be sent, is damaged here."""
+    state = step.state
+    if event.session != state.sessions:
+        return
+    if state.phase is Phase.RESYNCING:
+        step.send(msg.Compared(state.epoch, event.sequence, equal=False))
+    elif state.phase is Phase.FOLLOWING:
+        step.send(msg.Damaged(state.epoch, event.sequence, *_bounded(event.offset, event.size)))
+    else:
+        repair = service.by_sequence(step, event.sequence)
+        if repair is not None and repair.operation.kind is OperationKind.REPAIR_THERE:
+            _give_up(step, repair, (event.offset, event.size))
+
+
+def damaged_there(step: Step, message: msg.Damaged) -> None:
+    """The secondary met damaged blocks in what it was asked for."""
+    flight = service.by_sequence(step, message.sequence)
+    if flight is None or flight.there or step.state.phase not in _PAIRED:
+        return
+    run = _bounded(message.offset, message.size)
+    if flight.operation.kind is OperationKind.REPAIR_HERE:
+        _give_up(step, flight, run)
+    elif overlap(flight.mended.there, run):
+        membership.claim(step, "the peer's disk does not keep what is written to it")
+    else:
+        service.replace(step, flight, attrs.evolve(flight, hurt=attrs.evolve(flight.hurt, there=run)))
+
+
+def _bounded(offset: int, size: int) -> Range:
+    """What one repair takes on."""
+    return offset, min(size, COPY_CHUNK_BYTES)
+
+
+# What becomes of it.
+
+
+def take_up(step: Step) -> None:
+    """Have repaired what operations met that have ended on both disks; where nobody can, end them."""
+    paired = step.state.phase in _PAIRED
+    if not paired and step.state.phase not in _SOLE:
+        return
+    flight = next((f for f in step.state.flights if f.started and f.hurt != UNHURT and _has_ended(f)), None)
+    if flight is None:
+        return
+    if paired:
+        _wait_for_repair(step, flight)
+    else:
+        _do_without(step, flight)
+    service.advance(step)
+    take_up(step)
+
+
+def _has_ended(flight: Flight) -> bool:
+    if flight.operation.kind in {OperationKind.VERIFY, OperationKind.COPY}:
+        return True
+    return (flight.here or flight.hurt.here is not None) and (flight.there or flight.hurt.there is not None)
+
+
+def _wait_for_repair(step: Step, flight: Flight) -> None:
+    write = flight.operation.kind is OperationKind.WRITE
+    waiting = attrs.evolve(
+        flight,
+        sequence=0,
+        fetch=0,
+        here=False,
+        there=False,
+        tried=flight.tried or (write and (flight.here or flight.there)),
+    )
+    service.replace(step, flight, waiting)
+    for kind, run in (
+        (OperationKind.REPAIR_HERE, flight.hurt.here),
+        (OperationKind.REPAIR_THERE, flight.hurt.there),
+    ):
+        if run is None or any(_repairs(f, kind, run) for f in step.state.flights):
+            continue
+        repair = Flight(0, Operation(kind, 0, 0, *run))
+        step.change(flights=(repair, *step.state.flights))
+
+
+def _repairs(flight: Flight, kind: OperationKind, run: Range) -> bool:
+    return flight.operation.kind is kind and (flight.operation.offset, flight.operation.size) == run
+
+
+def repair_data(step: Step, message: msg.RepairData) -> None:
+    """The peer's blocks, for damaged ones of this disk. Nothing else is under way in the range."""
+    state = step.state
+    if state.phase is Phase.FOLLOWING:
+        step.change(storing=state.storing | {message.sequence})
+        step.do(act.StoreRepair(message.sequence, message.offset, message.size))
+        return
+    repair = service.by_sequence(step, message.sequence)
+    if state.phase not in _PAIRED or repair is None or repair.there:
+        return
+    if _repairs(repair, OperationKind.REPAIR_HERE, (message.offset, message.size)):
+        service.replace(step, repair, attrs.evolve(repair, there=True))
+        step.do(act.StoreRepair(message.sequence, message.offset, message.size))
+
+
+def _give_up(step: Step, repair: Flight, lost: Range) -> None:
+    """Both copies are damaged: whoever waits for the repair ends, and neither copy is touched."""
+    service.replace(step, repair, None)
+    step.do(act.ReportMediumError(*lost))
+    here = repair.operation.kind is OperationKind.REPAIR_HERE
+    run = repair.operation.offset, repair.operation.size
+    for flight in step.state.flights:
+        if not flight.started and overlap(flight.hurt.here if here else flight.hurt.there, run):
+            if flight.operation.kind is OperationKind.VERIFY:
+                _leave_unread(step, flight, lost)
+            else:
+                _fail(step, flight)
+    service.advance(step)
+
+
+def _fail(step: Step, flight: Flight) -> None:
+    """Tell the client. If one of the two copies holds a write and the other cannot, only one of them may count."""
+    service.replace(step, flight, None)
+    if flight.ticket and not flight.answered:
+        step.do(act.Answer(flight.ticket, Outcome.UNKNOWN if flight.tried else Outcome.MEDIUM_ERROR))
+    if flight.tried and step.state.phase in _PAIRED:
+        step.do(act.MarkDirty(((flight.operation.offset, flight.operation.size),)))
+        membership.claim(step, "a write could not be made equal on both copies")
+
+
+def _do_without(step: Step, flight: Flight) -> None:
+    """There is no other copy that counts. A target that has the blocks has them of an epoch that is over, perhaps."""
+    run, resync = flight.hurt.here, step.state.resync
+    if run is None:
+        raise LocalProtocolError("the sole member waits for nobody's disk but its own")
+    step.do(act.ReportMediumError(*run))
+    if flight.operation.kind is not OperationKind.COPY:
+        _fail(step, flight)
+        return
+    service.replace(step, flight, None)
+    if resync is not None:
+        _leave_out(step, resync, LeftOut(flight.operation.offset, run))
+
+
+def _leave_out(step: Step, resync: Resync, new: LeftOut) -> None:
+    """The source cannot copy what it has not: the range stays marked, and the target outside."""
+    known = resync.left_out
+    if len(known) < LEFT_OUT_LIMIT:
+        known = (*known, new)
+    else:
+        *others, last = known
+        start, end = min(last.lost[0], new.lost[0]), max(sum(last.lost), sum(new.lost))
+        known = (*others, LeftOut(min(last.start, new.start), (start, end - start)))
+    step.change(resync=attrs.evolve(resync, left_out=known))
+
+
+def _leave_unread(step: Step, flight: Flight, lost: Range) -> None:
+    """What is damaged on both copies cannot be compared; what lies around it can."""
+    verification = step.state.verification
+    service.replace(step, flight, None)
+    if verification is None:
+        return
+    offset, end = flight.operation.offset, flight.operation.offset + flight.operation.size
+    around = ((offset, lost[0] - offset), (sum(lost), end - sum(lost)))
+    verification = verification.compared((offset, end - offset), tuple(each for each in around if each[1] > 0))
+    step.change(verification=verification.note(Finding.UNREADABLE, lost))

@@ -1,0 +1,109 @@
+"""Events and orders of a core in words, for a timeline: blocks instead of bytes, and what they hold."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+import attrs
+
+from ctlha_trio.pair import Metadata, Operation, OperationKind, Outcome, Record, actions as act, events as ev
+from ctlha_trio.testing._core.link import Blocks
+from ctlha_trio.testing._core.node import BLOCK_BYTES
+
+_UNTOLD: Final = frozenset({"proposal", "lineage", "incarnation"})
+"""Fields that tell nothing that the line does not tell elsewhere."""
+
+
+def told_event(event: ev.Event, data: Blocks | None = None) -> str:
+    """In the words of whoever takes it; ``data`` came with a message."""
+    match event:
+        case ev.Received():
+            return f"hears {told(event.message)}" + (f" with {told_blocks(data)}" if data else "")
+        case ev.Submitted():
+            return f"client asks {event.ticket}: {_told_operation(event.operation, event.ticket)}"
+        case ev.RecordRead():
+            return f"RecordRead({told(event.record)}, r{event.revision})"
+        case _:
+            return told(event)
+
+
+def told_order(action: act.Action, read: Mapping[int, int]) -> str:
+    """In the words of whoever is ordered; ``read`` is what the reads that are answered have read."""
+    match action:
+        case act.Send():
+            return f"says {told(action.message)}"
+        case act.Answer():
+            value = f", reads {read[action.ticket]}" if action.ticket in read else ""
+            return f"answers {action.ticket} {action.outcome.name}{value}"
+        case act.Moved():
+            return f"Moved({action.phase.name}: {action.why})"
+        case act.Swap():
+            return f"Swap(r{action.expected_revision} to {told(action.record)})"
+        case act.PushWrite():
+            return f"pushes MirrorWrite(sequence={action.sequence}) with {action.ticket}"
+        case _:
+            return told(action)
+
+
+def told_answer(answer: ev.Event) -> str:
+    """What the arbiter says, at the moment at which it is true."""
+    match answer:
+        case ev.RecordRead():
+            return f"{told(answer.record)}, r{answer.revision}"
+        case ev.Swapped():
+            return answer.outcome.name + ("" if answer.revision is None else f" r{answer.revision}")
+        case _:
+            return "nothing"
+
+
+def told_blocks(blocks: Blocks) -> str:
+    """What blocks hold."""
+    return " ".join(f"{block}:{value}" for block, value in sorted(blocks.items()))
+
+
+def told(value: Any) -> str:
+    """Any value that a core takes or gives."""
+    match value:
+        case Record():
+            return f"epoch {value.epoch}, {value.primary} of {'+'.join(value.members)}"
+        case Metadata():
+            return f"epoch {value.epoch}, {value.copy.value}"
+        case Operation():
+            return value.kind.name
+        case Enum():
+            return value.name
+        case bytes():
+            return value.decode()
+        case tuple():
+            return "+".join(map(told, value)) or "none"
+        case _ if attrs.has(type(value)):
+            return f"{type(value).__name__}({', '.join(_told_fields(value))})"
+        case _:
+            return str(value)
+
+
+def _told_fields(value: Any) -> list[str]:
+    fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+    where = [_told_range(fields.pop("offset"), fields.pop("size"))] if {"offset", "size"} <= fields.keys() else []
+    return [f"{name}={told(each)}" for name, each in fields.items() if name not in _UNTOLD] + where
+
+
+def _told_range(offset: int, size: int) -> str:
+    first, count = offset // BLOCK_BYTES, size // BLOCK_BYTES
+    return f"block {first}" if count == 1 else f"blocks {first} to {first + count - 1}" if count else "no block"
+
+
+def _told_operation(operation: Operation, ticket: int) -> str:
+    match operation.kind:
+        case OperationKind.WRITE:
+            return f"write {ticket} to {_told_range(operation.offset, operation.size)}"
+        case OperationKind.READ:
+            return f"read {_told_range(operation.offset, operation.size)}"
+        case kind:
+            return kind.name.lower()
+
+
+def answered_reads(ordered: tuple[act.Action, ...], reads: Mapping[int, int]) -> Mapping[int, int]:
+    """What the operations that are answered as done have read, by ticket, of all that anybody reads."""
+    tickets = [each.ticket for each in ordered if isinstance(each, act.Answer) and each.outcome is Outcome.DONE]
+    return {ticket: reads[ticket] for ticket in tickets if reads.get(ticket, ticket) != ticket}

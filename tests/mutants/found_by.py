@@ -1,0 +1,137 @@
+"""Which check must find each mutant: the kinds of violation, and for each mutant those that are its own."""
+
+import re
+
+I1, I2, I3, I4, I5 = "I1, I4", "I2", "I3", "I4", "I5"
+I6, I7, I8, I10, I11, I15 = "I6", "I7", "I8", "I10", "I11", "I15"
+ONE_WRITE = "two writes of a block at once"
+OVERWRITTEN = "overwritten before it is persisted"
+CONVERGENCE = "the pair does not come together"
+CORE = "an order that cannot be"
+"""The core itself finds that it was asked for what the protocol does not know."""
+
+_SAID = (
+    (r"(I\d+(?:, I\d+)*):", r"\1"),
+    (r".* writes a block twice at once", ONE_WRITE),
+    (r".* is overwritten before it has persisted", OVERWRITTEN),
+    (r"the pair did not come together|nothing can happen any more", CONVERGENCE),
+    (r".*(LocalProtocolError|KeyError|AttributeError)\(", CORE),
+)
+
+
+def check_of(problem: str) -> str:
+    """The check that said so; the problem itself if none is known for it, and nothing for nothing."""
+    said = re.sub(r"^seed \d+: ", "", problem)
+    for pattern, check in _SAID:
+        found = re.match(pattern, said)
+        if found:
+            return found.expand(check) if "\\" in check else check
+    return said
+
+
+IN_THE_PAIR: dict[str, set[str]] = {
+    "acknowledges_alone_before_the_swap": {I2, I8},
+    "acknowledges_alone_before_it_is_persisted": {I6},
+    "does_not_drain_before_it_serves_alone": {ONE_WRITE, I7},
+    # A node that believes that it won finds that the arbiter knows nothing of it, or acknowledges in a false epoch.
+    "takes_an_unknown_swap_as_won": {I15, I1},
+    "takes_an_unknown_swap_as_not_applied": {I2},
+    "reads_without_a_permit": {I3},
+    "serves_alone_while_a_permit_is_out": {I3},
+    "counts_a_permit_from_its_arrival": {I3},
+    "shows_at_the_secondary_what_is_not_settled": {I2, I3, I10},
+    "takes_any_word_for_the_one_that_all_is_settled": {I2, I3, I10},
+    "acknowledges_when_durable_here_only": {I2},
+    "acknowledges_when_durable_there_only": {I2, I3},
+    "answers_a_mirrored_write_before_it_is_stored": {I2, ONE_WRITE},
+    "executes_conflicting_operations_at_once": {ONE_WRITE},
+    "takes_a_peer_that_runs_anew_for_the_one_before": {I7, I10},
+    "pushes_nothing_again_after_a_flap": {I2},
+    "resumes_while_it_still_writes": {I2},
+    "claims_although_it_is_no_member": {I4},
+    "forgets_its_own_writes_when_it_loses_the_role": {ONE_WRITE},
+    # What was sent twice is written twice, is lost, or is answered for a range that has ended.
+    "takes_a_range_as_copied_once_it_is_sent": {ONE_WRITE, I2, I5, CONVERGENCE},
+    "does_not_mirror_below_the_cursor": {I2},
+    # The target waits for ever for the answer to a seal that it was asked for too early.
+    "admits_while_writes_are_under_way": {CONVERGENCE, I7},
+    "admits_without_a_seal": {I4},
+    "seals_before_it_is_persisted": {I4},
+    "overwrites_before_that_is_persisted": {OVERWRITTEN},
+    # The source serves in an epoch that its target refuses as unknown.
+    "mirrors_before_the_target_has_joined": {CONVERGENCE},
+    "serves_on_while_it_admits": {I2, I6},
+    "goes_alone_without_marking_its_own_writes": {I5},
+    "takes_over_without_marking_what_it_was_sent": {I5},
+    "forgets_what_it_was_sent_before_the_primary_has_it": {I5},
+    "marks_nothing_when_it_loses_the_role": {I5},
+    "ignores_what_the_target_names": {I5},
+    "ignores_the_activity_log": {I5},
+    "marks_its_writes_only_after_it_has_served": {I5},
+    "takes_a_mark_away_once_the_range_is_sent": {I5},
+    "forgets_its_marks_before_the_target_is_a_member": {I5},
+    "copies_a_part_although_the_bases_differ": {I5},
+    "looks_past_a_write_under_way": {I2},
+    "skips_from_a_search_to_a_write_behind_it": {I2, I5, I7},
+    "hands_over_without_a_drain": {ONE_WRITE, I1},
+    "serves_on_while_it_hands_over": {I1, I2, I7},
+    "takes_the_role_before_it_is_persisted": {I6},
+    "trusts_a_failed_copy": {I2, I5},
+    "forces_within_the_line": {I4},
+    "forces_a_node_that_hears_the_other": {I2, I3},
+    "forces_a_half_overwritten_copy": {I4},
+    "forces_without_a_compare": {I2, I4},
+    "serves_what_was_forced_before_it_is_persisted": {I6},
+    "an_abandoned_copy_believes_itself": {I4},
+    "stops_at_a_line_that_it_was_forced_to": {I15},
+    "accepts_an_arbiter_that_went_back": {I6},
+    # What it serves is old; or the record that it reads at last contradicts what it has persisted.
+    "serves_by_its_own_disk_while_the_arbiter_is_silent": {I1, I2, I3, I15},
+    "reads_what_is_not_acknowledged": {I2, I3, I10},
+    "gives_a_handover_up_after_its_swap": {CORE, I1},
+    "takes_the_role_when_a_timer_of_before_fires": {I1},
+    "asks_the_arbiter_for_every_operation": {I11},
+    "waits_for_a_source_that_has_moved_on": {CONVERGENCE},
+    "takes_another_pair_s_record_for_a_twin_s": {I15},
+}
+"""Of the mutants of ``pair_mutants``, in the simulated pair."""
+
+DIES_WITHOUT_TROUBLE = {
+    "takes_an_unknown_swap_as_won",
+    "acknowledges_when_durable_here_only",
+    "acknowledges_when_durable_there_only",
+    "answers_a_mirrored_write_before_it_is_stored",
+    "executes_conflicting_operations_at_once",
+    "claims_although_it_is_no_member",
+    "admits_without_a_seal",
+    "asks_the_arbiter_for_every_operation",
+}
+"""These break what every run needs. A pair that starts has a node that returns, and an arbiter that loses answers."""
+
+IN_THE_EXPLORATION: dict[str, set[str]] = {
+    "acknowledges_alone_before_the_swap": {I2},
+    "acknowledges_alone_before_it_is_persisted": {I6},
+    "does_not_drain_before_it_serves_alone": {ONE_WRITE},
+    "takes_an_unknown_swap_as_won": {"I1"},
+    "takes_an_unknown_swap_as_not_applied": {I2},
+    "acknowledges_when_durable_here_only": {I2},
+    "answers_a_mirrored_write_before_it_is_stored": {I2},
+    "reads_without_a_permit": {"I2, I3"},
+    "serves_alone_while_a_permit_is_out": {I3},
+    "shows_at_the_secondary_what_is_not_settled": {I2},
+    "forgets_at_its_start_what_it_granted": {I3},
+    "grants_a_permit_to_a_node_that_it_does_not_follow": {I3},
+    "takes_all_for_settled_when_a_handover_is_prepared": {I2},
+    "reads_at_the_secondary_what_is_overwritten": {I2},
+    "resumes_while_it_still_writes": {I2},
+    "pushes_nothing_again_after_a_flap": {I2},
+    "claims_although_it_is_no_member": {I2},
+    "admits_without_a_seal": {I4},
+    "hands_over_without_a_drain": {I1},
+    "looks_past_a_write_under_way": {I2},
+    "tells_nobody_of_the_handover": {"I12"},
+    "claims_without_marking_what_was_under_way": {I5},
+    "drops_what_was_under_way_unmarked": {I5},
+    "tracks_nothing_while_it_is_alone": {I5},
+}
+"""Of the mutants of ``test_explore_mutants``. The first way that is found is the shortest."""

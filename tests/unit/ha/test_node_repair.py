@@ -1,0 +1,315 @@
+"""Whole nodes whose disks lose blocks: what clients read, what is written anew, what the status says of it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from ctlha_trio._errors import FailedError, MediumError
+from ctlha_trio.ha import VerificationStatus
+from ctlha_trio.ha._disk_work import DiskWork
+from ctlha_trio.ha._medium import REPAIRED_MAX
+from ctlha_trio.ha._peer_reads import PeerReads
+from ctlha_trio.pair import actions, events
+from ctlha_trio.pair.messages import RepairData
+from ctlha_trio.store import BLOCK_BYTES, DIRTY_BYTES, Layout
+from ctlha_trio.testing import CallKind, MemoryPair, open_pair
+
+VOLUME = "volume"
+SIZE_BYTES = 1 << 20
+CONTENT = bytes(range(1, 129)) * (SIZE_BYTES // 128)
+
+
+async def filled(pair: MemoryPair) -> None:
+    await pair.nodes["a"].volume.write(0, CONTENT)
+
+
+def decay(pair: MemoryPair, name: str, offset: int) -> None:
+    pair.decay(name, offset)
+
+
+def lose_sector(pair: MemoryPair, name: str, offset: int) -> None:
+    pair.disks[name].lose_sector(VOLUME, Layout(SIZE_BYTES).file_offset(offset))
+
+
+def tear(pair: MemoryPair, name: str, offset: int) -> None:
+    for at in range(offset, offset + 512, 2):
+        pair.decay(name, at)
+
+
+FAULTS = [decay, lose_sector, tear]
+Fault = Callable[[MemoryPair, str, int], None]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_lost_block_is_read_from_the_peer_and_written_anew(fault: Fault, autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        await pair.nodes["a"].switchover()
+        b = await pair.wait_serving("b")
+        fault(pair, "b", 5 * BLOCK_BYTES + 100)
+        assert await b.volume.read(5 * BLOCK_BYTES, 2 * BLOCK_BYTES) == CONTENT[5 * BLOCK_BYTES : 7 * BLOCK_BYTES]
+        assert (b.status().verdict, b.status().reasons, b.status().repaired_blocks) == ("protected", (), 1)
+        assert pair.durable_copy("b") == CONTENT
+        assert await b.volume.read(0, SIZE_BYTES) == CONTENT
+        assert b.status().repaired_blocks == 1
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_a_write_of_a_part_of_a_lost_block_is_on_both_copies(name: str, autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        pair.decay(name, 5 * BLOCK_BYTES + 100)
+        await pair.nodes["a"].volume.write(5 * BLOCK_BYTES + 3000, b"part")
+        expected = bytearray(CONTENT)
+        expected[5 * BLOCK_BYTES + 3000 : 5 * BLOCK_BYTES + 3004] = b"part"
+        assert pair.durable_copy("a") == pair.durable_copy("b") == expected
+        assert pair.nodes[name].status().repaired_blocks == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_what_both_have_lost_is_an_error_by_name(fault: Fault, autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        for name in ("a", "b"):
+            fault(pair, name, 5 * BLOCK_BYTES + 100)
+        a = pair.nodes["a"]
+        with pytest.raises(MediumError, match="damaged on every copy"):
+            await a.volume.read(5 * BLOCK_BYTES, 1)
+        with pytest.raises(MediumError):
+            await a.volume.write(5 * BLOCK_BYTES, b"part")
+        assert (a.status().verdict, a.status().reasons) == ("degraded", ("medium-error",))
+        assert a.status().damaged_bytes == BLOCK_BYTES
+        assert pair.record.members == ("a", "b")
+        assert await a.volume.read(6 * BLOCK_BYTES, 9) == CONTENT[:9]
+        await a.volume.write(5 * BLOCK_BYTES, CONTENT[:BLOCK_BYTES])
+        assert (a.status().verdict, a.status().reasons, a.status().damaged_bytes) == ("protected", (), 0)
+        assert pair.durable_copy("a") == pair.durable_copy("b") == CONTENT
+
+
+async def test_a_sole_member_goes_on_and_its_copy_is_no_source_until_the_block_is_written(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        pair.crash("b")
+        a = await pair.wait_alone("a")
+        await a.volume.write(5 * BLOCK_BYTES, b"n" * BLOCK_BYTES)
+        pair.decay("a", 5 * BLOCK_BYTES)
+        with pytest.raises(MediumError):
+            await a.volume.read(5 * BLOCK_BYTES, 1)
+        await pair.restart("b")
+        await pair.wait_until(lambda: "resync-blocked" in a.status().reasons)
+        await trio.sleep(60.0)
+        assert pair.record.members == ("a",)
+        assert (a.status().verdict, a.status().reasons) == ("degraded", ("resync-blocked", "medium-error"))
+        await a.volume.write(5 * BLOCK_BYTES, b"m" * BLOCK_BYTES)
+        await pair.wait_protected()
+        assert pair.durable_copy("a") == pair.durable_copy("b")
+
+
+async def test_a_block_that_is_not_to_be_copied_is_repaired_after_the_return(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        far = 2 * SIZE_BYTES - BLOCK_BYTES
+        pair.decay("a", far)
+        await a.volume.write(0, b"n" * BLOCK_BYTES)
+        with pytest.raises(MediumError):
+            await a.volume.read(far, 1)
+        assert a.status().reasons == ("peer-lost", "medium-error")
+        await pair.start("b")
+        await pair.wait_until(lambda: pair.record.members == ("a", "b"))
+        assert await a.volume.read(far, 1) == b"\0"
+        await pair.wait_protected()
+        assert pair.durable_copy("a") == pair.durable_copy("b")
+
+
+async def test_a_place_that_takes_no_write_any_more_is_the_end_of_the_disk(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        a = pair.nodes["a"]
+        lose_sector(pair, "a", 5 * BLOCK_BYTES)
+        pair.disks["a"].fail_write_at(pair.disks["a"].count(CallKind.WRITE) + 1)
+        with pytest.raises(FailedError):
+            await a.volume.read(5 * BLOCK_BYTES, 1)
+        assert a.status().reasons == ("store-failed",)
+        b = await pair.wait_alone("b")
+        assert await b.volume.read(0, SIZE_BYTES) == CONTENT
+
+
+async def test_a_disk_that_loses_many_blocks_is_said_to_fail(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        a = pair.nodes["a"]
+        for block in range(REPAIRED_MAX + 1):
+            assert a.status().verdict == "protected"
+            pair.decay("a", block * BLOCK_BYTES)
+            await a.volume.read(block * BLOCK_BYTES, 1)
+        assert (a.status().verdict, a.status().reasons) == ("degraded", ("disk-failing",))
+
+
+# What a driver must not do.
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def give_zeros_for_a_damaged_block(patch: pytest.MonkeyPatch) -> None:
+    read = DiskWork.read
+
+    def pretend(
+        work: DiskWork, offset: int, size: int, done: Callable[[bytes], None], damaged: Callable[[int, int], None]
+    ) -> None:
+        read(work, offset, size, done, lambda *_: done(bytes(size)))
+
+    patch.setattr(DiskWork, "read", pretend)
+
+
+def say_that_a_repair_is_durable_at_once(patch: pytest.MonkeyPatch) -> None:
+    def say(work: DiskWork, sequence: int, offset: int, data: bytes) -> None:
+        work._nursery.start_soon(work._store.repair, offset, data)
+        work._feed(events.Stored(sequence))
+
+    patch.setattr(DiskWork, "repair", say)
+
+
+def condemn_the_copy(patch: pytest.MonkeyPatch) -> None:
+    """As if any error of the store were that of a dead disk."""
+    patch.setattr(DiskWork, "_told", lambda work, error: work._failed(error) or (0, 0))
+
+
+def push_without_reading(patch: pytest.MonkeyPatch) -> None:
+    def push_range(reads: PeerReads, action: actions.PushRange) -> None:
+        repair = RepairData(action.epoch, action.sequence, action.offset, action.size)
+        reads._outbox.push(repair, bytes(action.size))
+
+    patch.setattr(PeerReads, "push_range", push_range)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        None,
+        give_zeros_for_a_damaged_block,
+        say_that_a_repair_is_durable_at_once,
+        condemn_the_copy,
+        push_without_reading,
+    ],
+)
+async def test_a_read_is_answered_from_a_copy_that_is_durably_whole(
+    plant: Plant | None, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        pair.decay("a", 5 * BLOCK_BYTES)
+        pair.slow("a", disk_call_s=0.01)
+        if plant is not None:
+            plant(monkeypatch)
+        found = b""
+        with suppress(FailedError), trio.move_on_after(1.0):
+            found = await pair.nodes["a"].volume.read(5 * BLOCK_BYTES, BLOCK_BYTES)
+        kept = pair.durable_copy("a") == CONTENT and pair.nodes["a"].status().verdict == "protected"
+        assert (found == CONTENT[:BLOCK_BYTES] and kept) == (plant is None)
+
+
+# The comparison of both copies.
+
+
+async def verified(pair: MemoryPair, name: str = "a") -> VerificationStatus:
+    number = pair.nodes[name].verify()
+    found: list[VerificationStatus] = []
+
+    def has_ended() -> bool:
+        status = pair.nodes[name].status().verification
+        if status is not None and status.number == number and status.state != "running":
+            found.append(status)
+        return bool(found)
+
+    await pair.wait_until(has_ended)
+    return found[0]
+
+
+async def test_equal_copies_are_compared_while_clients_write(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair, trio.open_nursery() as nursery:
+        await filled(pair)
+        a = pair.nodes["a"]
+        assert a.status().verification is None
+
+        async def write() -> None:
+            while True:
+                await a.volume.write(7 * BLOCK_BYTES, b"w" * 100)
+                await trio.sleep(0.001)
+
+        nursery.start_soon(write)
+        status = await verified(pair)
+        assert (status.state, status.bytes_compared, status.bytes_total) == ("complete", SIZE_BYTES, SIZE_BYTES)
+        assert (status.differing_bytes, status.repaired_bytes, status.unreadable_bytes, status.found) == (0, 0, 0, ())
+        assert status.ended_at_s is not None
+        assert status.ended_at_s >= status.began_at_s
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_verification_repairs_what_either_copy_has_lost(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        pair.decay("a", 5 * BLOCK_BYTES)
+        lose_sector(pair, "b", 100 * BLOCK_BYTES)
+        for name in ("a", "b"):
+            pair.decay(name, 200 * BLOCK_BYTES)
+        status = await verified(pair)
+        assert {(each.what, each.offset, each.size) for each in status.found} == {
+            ("repaired-here", 5 * BLOCK_BYTES, BLOCK_BYTES),
+            ("repaired-there", 100 * BLOCK_BYTES, BLOCK_BYTES),
+            ("unreadable", 200 * BLOCK_BYTES, BLOCK_BYTES),
+        }
+        assert (status.state, status.bytes_compared) == ("complete", SIZE_BYTES)
+        assert [pair.nodes[name].status().repaired_blocks for name in ("a", "b")] == [1, 1]
+        assert pair.nodes["a"].status().reasons == ("medium-error",)
+
+
+async def test_copies_that_differ_are_named_and_left_alone(autojump_clock: MockClock) -> None:
+    """A write of which a disk lost data and checksum alike shows in nothing but the comparison."""
+    async with open_pair() as pair:
+        await filled(pair)
+        b = pair.nodes["b"]
+        await b._driver._store.write(9 * BLOCK_BYTES, b"another")
+        before = pair.durable_copy("a"), pair.durable_copy("b")
+        status = await verified(pair)
+        assert [(each.what, each.offset, each.size) for each in status.found] == [("differs", 0, DIRTY_BYTES)]
+        assert (status.state, status.differing_bytes) == ("complete", DIRTY_BYTES)
+        assert (pair.durable_copy("a"), pair.durable_copy("b")) == before
+        a = pair.nodes["a"]
+        assert (a.status().verdict, a.status().reasons) == ("degraded", ("copies-differ",))
+        await a.volume.write(8 * BLOCK_BYTES, bytes(3 * BLOCK_BYTES))
+        assert (await verified(pair)).differing_bytes == 0
+        assert a.status().verdict == "protected"
+
+
+async def test_only_the_primary_of_two_members_verifies(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        with pytest.raises(FailedError, match="not the primary of two members"):
+            pair.nodes["b"].verify()
+        pair.crash("b")
+        a = await pair.wait_alone("a")
+        with pytest.raises(FailedError, match="not the primary of two members"):
+            a.verify()
+        assert a.status().verification is None
+
+
+async def test_a_verification_that_is_interrupted_says_so(autojump_clock: MockClock) -> None:
+    async with open_pair(disk_call_s={"b": 0.05}) as pair:
+        await filled(pair)
+        a = pair.nodes["a"]
+        assert a.verify() == a.verify(), "one that runs goes on"
+        pair.crash("b")
+        await pair.wait_alone("a")
+        status = a.status().verification
+        assert status is not None
+        assert (status.state, status.bytes_compared) == ("interrupted", 0)
+        assert status.why.startswith("the pair changed")
+        await pair.restart("b")
+        await pair.wait_protected()
+        assert (await verified(pair)).state == "complete"
