@@ -16,6 +16,7 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
+    accepts,
     actions as act,
     boot,
     events as ev,
@@ -42,6 +43,8 @@ from ctlha_trio.testing._core.node import (
     blocks_of,
     digest_of,
 )
+from ctlha_trio.testing._core.pushes import push
+from ctlha_trio.testing._core.reads import SimulatedReads
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
 from ctlha_trio.testing._core.words import answered_reads, told_answer, told_order
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
@@ -72,6 +75,7 @@ class SimulatedPair:
     nodes: dict[str, SimulatedNode] = attrs.field(init=False)
     clients: SimulatedClients = attrs.field(init=False)
     invariants: Invariants = attrs.field(init=False)
+    reads: SimulatedReads = attrs.field(init=False)
     incarnations: int = 0
     happened: Counter[str] = attrs.Factory(Counter)
     """By the names of ``Totals``."""
@@ -94,6 +98,9 @@ class SimulatedPair:
         self.clients = SimulatedClients(self.random)
         self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
         self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
+        self.reads = SimulatedReads(
+            self.random, self.clock, self.link, self.clients, self.invariants, self.feed, self.note
+        )
 
     @property
     def totals(self) -> Totals:
@@ -130,6 +137,7 @@ class SimulatedPair:
         }:
             node.excused.update(FALSIFIED_EXCUSES)
         node.failing = False
+        self.reads.start(node)
         node.state, first = boot(
             me=node.name,
             peer=node.peer,
@@ -201,8 +209,14 @@ class SimulatedPair:
         """What came over the link."""
         parcel = node.link.receive()
         match parcel.event:
+            case ev.SessionUp():
+                self.reads.change_session(node)
             case ev.SessionLost():
                 node.held.clear()
+                self.reads.change_session(node)
+            case ev.Received(message=msg.Permit() as permit):
+                self.reads.take_permit(node, permit)
+                return
             case ev.Received(message=msg.Compared(equal=True, sequence=sequence)):
                 node.held.pop(sequence, None)
             case _:
@@ -222,13 +236,17 @@ class SimulatedPair:
             self.feed(node, oldest.answer)
 
     def fire_timer(self, node: SimulatedNode, timer: ev.Timer) -> None:
-        """A timer ran out on the node's clock."""
+        """A timer ran out on the node's clock. Of permits it is right: they are over when the timer has run out."""
         del node.timers[timer]
+        if timer is ev.Timer.PERMIT_OUT:
+            self.reads.wait_out(node)
         self.feed(node, ev.TimerFired(timer))
 
     def submit(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> None:
-        """A client asks the node."""
-        self.feed(node, self.clients.ask(node, kinds))
+        """A client asks the node, if there is a choice for something that it does."""
+        assert node.state is not None
+        taken = tuple(kind for kind in kinds if accepts(node.state, kind))
+        self.feed(node, self.clients.ask(node, taken or kinds))
 
     def end_disk_call(self, node: SimulatedNode) -> None:
         """Some call at the disk ends."""
@@ -251,8 +269,7 @@ class SimulatedPair:
             case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
-                self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
-                self.feed(node, ev.Fetched(call.sequence))
+                self.reads.end(node, call, ended)
             case act.SendCompare() as call:
                 self._compare_there(node, call, ended)
             case act.CompareRange() as call:
@@ -302,7 +319,7 @@ class SimulatedPair:
             case act.Send():
                 self.link.send(node.link, action.message)
             case act.PushWrite() | act.PushCopy():
-                self._push(node, action)
+                push(self.link, self.clients, node, action)
             case act.StoreWrite():
                 block = action.operation.offset // BLOCK_BYTES
                 node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
@@ -311,6 +328,8 @@ class SimulatedPair:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
                 assert placed is not None, "a write was ordered without its data"
                 node.begin_disk_call(action, placed)
+            case act.FetchRead():
+                self.reads.fetch(node, action)
             case act.ClearDirty():
                 node.marks.clear(blocks_of(action.offset, action.size))
             case act.SendReady():
@@ -321,6 +340,8 @@ class SimulatedPair:
                 rate = 1 / max(action.delay_s, SHORTEST_S)
                 fire = partial(self.fire_timer, node, action.timer)
                 node.timers[action.timer] = RunningTimer(action.delay_s, rate, fire)
+                if action.timer is ev.Timer.PERMIT_OUT:
+                    self.reads.grant(node, action.delay_s)
             case act.CancelTimer():
                 node.timers.pop(action.timer, None)
             case act.Goodbye():
@@ -336,23 +357,6 @@ class SimulatedPair:
                 raise AssertionError("an answer before any event")
             case _:
                 assert_never(action)
-
-    def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
-        match action:
-            case act.PushWrite(operation=operation):
-                write = msg.MirrorWrite(
-                    epoch=action.epoch,
-                    sequence=action.sequence,
-                    previous=action.previous,
-                    settled=action.settled,
-                    offset=operation.offset,
-                    size=operation.size,
-                )
-                data = {operation.offset // BLOCK_BYTES: self.clients.values[action.ticket]}
-                self.link.send(node.link, write, data)
-            case act.PushCopy():
-                copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
-                self.link.send(node.link, copy, node.held.pop(action.sequence))
 
     def _say_ready(self, node: SimulatedNode, action: act.SendReady) -> None:
         base_epoch = action.base_epoch

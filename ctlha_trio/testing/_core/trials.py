@@ -182,7 +182,7 @@ def _must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
 
 def _must_not_serve(world: CoreWorld, otherwise: str) -> None:
     pair = world.pair
-    # A read that was probed before may be answered now: it ends with what was true when it was asked.
+    # A read that was fetched before may be answered now: it ends with what was true when it was asked.
     before, end_s = pair.clients.tickets, pair.clock.now_s + FRUITLESS_S
     world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, _CLIENTS), boot=FRUITLESS_BOOT, relief=0.0))
     world.go_on_until(lambda: pair.clock.now_s >= end_s, 2 * FRUITLESS_S, otherwise)

@@ -129,6 +129,7 @@ class Rig:
             self.states[name] = state
             for action in first:
                 self.carry_out(name, action)
+            self.feed(name, ev.TimerFired(ev.Timer.PERMIT_OUT))
         return self.settle()
 
     def settle(self) -> "Rig":
@@ -257,7 +258,7 @@ class Rig:
             case act.FetchRead(operation=operation):
                 met = disk.met(operation.offset, operation.size)
                 self.data[call.ticket] = disk.read(operation.offset, operation.size)
-                self.feed(name, ev.Damaged(call.sequence, *met) if met else ev.Fetched(call.sequence))
+                self.feed(name, ev.ReadDamaged(call.fetch, *met) if met else ev.Fetched(call.fetch))
             case act.SendCompare():
                 met = disk.met(call.offset, call.size)
                 if met:
@@ -379,9 +380,9 @@ def repairs_behind_what_waits(patch: Patch) -> None:
 
 
 def repairs_from_a_copy_that_does_not_count(patch: Patch) -> None:
-    plain = core._from_primary
+    plain = core._of_repair
 
-    def from_primary(step: Step, message: msg.MirrorWrite | msg.Probe | msg.Fetch) -> None:
+    def of_repair(step: Step, message: msg.Fetch | msg.RepairData | msg.Damaged) -> None:
         if isinstance(message, msg.Fetch):
             where = message.epoch, message.sequence, message.offset, message.size
             step.do(act.PushRange(step.state.sessions, *where))
@@ -389,7 +390,7 @@ def repairs_from_a_copy_that_does_not_count(patch: Patch) -> None:
             plain(step, message)
 
     patch.setattr(repair, "_PAIRED", repair._PAIRED | {Phase.ALONE})
-    patch.setattr(core, "_from_primary", from_primary)
+    patch.setattr(core, "_of_repair", of_repair)
 
 
 def takes_data_of_another_question(patch: Patch) -> None:
