@@ -60,11 +60,12 @@ class RemoteProtocolError(FailedError):
 
 
 class RefusedError(FailedError):
-    """The peer refused the session, or this node refused the peer's. ``reason`` names why."""
+    """The peer refused the session (``by_peer``), or this node refused the peer's. ``reason`` names why."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", *, by_peer: bool = False) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+        self.by_peer = by_peer
 
 
 class UntrustedPeerError(FailedError):

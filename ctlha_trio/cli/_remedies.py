@@ -22,6 +22,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
     Reason.COPY_FAILED: "the only copy that counts is dead; to serve what node {peer} still has, on {peer}: "
     "ctlha force-primary <its node.toml> --abandon {node}",
+    Reason.COPY_WENT_BACK: "the backing file is an older copy of the one that counts: put the newest one back; if "
+    "it is lost, on node {peer}: ctlha force-primary <its node.toml> --abandon {node}",
     Reason.COPY_INCOMPLETE: "the record names a copy that is half overwritten; on node {peer}, whose copy is whole: "
     "ctlha force-primary <its node.toml> --abandon {node}",
     Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data; if it is lost, stop both nodes, then: "
@@ -29,7 +31,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.FOREIGN_RECORD: "the arbiter's record is of another pair: correct the [arbiter] of {config}",
     Reason.FOREIGN_LINEAGE: "correct the [arbiter] of {config}; if the copy of node {peer} is the right one, stop "
     "this node, then: ctlha resolve {config} --discard {node}",
-    Reason.TWIN: "a copy of this node's folder runs elsewhere: end it, then start this node again",
+    Reason.TWIN: "another process runs with this node's identity, from a copy of its folder: end and delete the copy, "
+    "then start the node again",
     Reason.LEAVING: "start the node again: ctlha node {config}",
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
     Reason.COMPONENT_FAILED: "see the node's log for the component, mend it, and start the node again",

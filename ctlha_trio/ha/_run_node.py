@@ -20,8 +20,10 @@ from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link, LinkConfig
 from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, PairState, Phase, boot
+from ctlha_trio.pair.events import Disowned
 from ctlha_trio.seams import Seams
 from ctlha_trio.store import BlockStore
+from ctlha_trio.wire import Refusal
 
 PAIR_CHANNEL: Final = 0x80
 """Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
@@ -71,6 +73,8 @@ async def run_node(
 
             def report(error: CtlHaError) -> None:
                 fault_log.report(error, session=driver.state.sessions)
+                if isinstance(error, RefusedError) and error.by_peer and error.reason == Refusal.TWIN:
+                    driver.feed(Disowned())
                 if _is_misconfiguration(error) and _is_fresh(driver.state):
                     failures.append(error)
                     nursery.cancel_scope.cancel(reason="the configuration is wrong")

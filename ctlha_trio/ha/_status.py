@@ -22,6 +22,7 @@ class Reason(Enum):
     CLAIMING = "claiming"
     STORE_FAILED = "store-failed"
     COPY_FAILED = "copy-failed"
+    COPY_WENT_BACK = "copy-went-back"
     COPY_INCOMPLETE = "copy-incomplete"
     ARBITER_WENT_BACK = "arbiter-went-back"
     FOREIGN_RECORD = "foreign-record"

@@ -44,6 +44,8 @@ class Connection:
     on_end: Callable[[], None]
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _heard: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Unparked when a heartbeat came, and at the end."""
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
     _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
     _requests: Requests = attrs.field(factory=Requests, init=False)
@@ -125,6 +127,7 @@ class Connection:
             detail = f"goodbye said here: {self._farewell}"
         self.stream.close()
         self._scope.cancel()
+        self._heard.unpark_all()
         self.on_end()
         if self.placement is not None:
             self.placement.expire()
@@ -134,6 +137,12 @@ class Connection:
         self._requests.lose(reason.value)
         for channel in self._channels.values():
             channel.lose(reason, detail)
+
+    async def outlives(self, moment_s: float) -> bool:
+        """Whether the peer answers a heartbeat that was written after ``moment_s``, or the session ends before that."""
+        while not self._ended.is_set() and self.core.answered_s <= moment_s:
+            await self._heard.park()
+        return not self._ended.is_set()
 
     async def goodbye(self, reason: str) -> None:
         """Send a farewell behind everything queued, wait for the peer to hang up, at most ``GOODBYE_TIMEOUT_S``.
@@ -228,6 +237,8 @@ class Connection:
                 return
             self.counters.frames_in += 1
             self._intake.take(frame, now)
+            if frame.kind is FrameType.HEARTBEAT:
+                self._heard.unpark_all()
             if frame.kind is FrameType.GOODBYE:
                 self.end(LossReason.GOODBYE, decode_reason(frame.payload))
 

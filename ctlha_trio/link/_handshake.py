@@ -52,7 +52,7 @@ class Handshake:
         await self._send(FrameType.HELLO_ACCEPT, encode_hello(own), session=session)
         frame = await self._receive()
         if frame.kind is FrameType.HELLO_REFUSE:
-            raise RefusedError(decode_refusal(frame.payload).value, "the peer refused")
+            raise RefusedError(decode_refusal(frame.payload).value, "the peer refused", by_peer=True)
         if frame.kind is not FrameType.HELLO_CONFIRM:
             raise RemoteProtocolError(Fault.TYPE.value, f"{frame.kind.name} instead of HELLO_CONFIRM")
         if frame.session != session:
@@ -65,7 +65,7 @@ class Handshake:
         await self._send(FrameType.HELLO, encode_hello(own))
         frame = await self._receive()
         if frame.kind is FrameType.HELLO_REFUSE:
-            raise RefusedError(decode_refusal(frame.payload).value, "the peer refused")
+            raise RefusedError(decode_refusal(frame.payload).value, "the peer refused", by_peer=True)
         if frame.kind is not FrameType.HELLO_ACCEPT:
             raise RemoteProtocolError(Fault.TYPE.value, f"{frame.kind.name} instead of HELLO_ACCEPT")
         theirs = decode_hello(frame.payload)

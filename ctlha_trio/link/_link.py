@@ -80,7 +80,7 @@ class Link:
             incarnation=self._incarnation,
             report=self._report,
             known=lambda: ResourceState(self.config.resource, self._epoch, self._revision, self.config.size_bytes),
-            is_online=lambda: self._connection is not None,
+            live=lambda: self._connection,
             begin=self._begin,
         )
 

@@ -40,7 +40,8 @@ class Meeting:
     report: Callable[[CtlHaError], None]
     known: Callable[[], ResourceState]
     """What goes into the hello."""
-    is_online: Callable[[], bool]
+    live: Callable[[], Connection | None]
+    """The current session's connection."""
     begin: Callable[[Handshake, Agreed], Connection]
     """Makes an agreed session the current one, in one step."""
     _stopping: bool = attrs.field(default=False, init=False)
@@ -75,10 +76,31 @@ class Meeting:
             resources=(self.known(),),
         )
 
-    def _judge(self, own: Hello, theirs: Hello) -> Refusal | None:
+    async def _judge(self, own: Hello, theirs: Hello) -> Refusal | None:
+        """Why there can be no session with ``theirs``. Waits while another process of that node may still live.
+
+        A node's processes come one after the other. So one that introduces itself while another is in session was
+        either started after the end of that one, whose session then ends as well; or the other answers what was asked
+        of it after the introduction, and two live with one identity. The one in session stays.
+        """
+        met_s = self.clock.now()
         if self._stopping:
             return Refusal.STOPPING
-        return judge_hello(own, theirs, peer=self.config.peer, resource=self.config.resource)
+        refusal = judge_hello(own, theirs, peer=self.config.peer, resource=self.config.resource)
+        while refusal is None and (connection := self._other_process(theirs)) is not None:
+            if await connection.outlives(met_s):
+                refusal = Refusal.TWIN
+        return refusal
+
+    def _other_process(self, theirs: Hello) -> Connection | None:
+        connection = self.live()
+        return None if connection is None or connection.peer_incarnation == theirs.incarnation else connection
+
+    def _begin(self, handshake: Handshake, agreed: Agreed) -> Connection | None:
+        """Two that introduced themselves at the same time were both agreed to: the first that confirmed stays."""
+        if self._stopping or self._other_process(agreed.peer) is not None:
+            return None
+        return self.begin(handshake, agreed)
 
     # Accepting
 
@@ -98,7 +120,7 @@ class Meeting:
     async def _answer(self, handshake: Handshake) -> Connection | None:
         theirs = await handshake.receive_hello()
         own = self._own_hello()
-        refusal = self._judge(own, theirs)
+        refusal = await self._judge(own, theirs)
         if refusal is None and self._proposing and self.config.node < self.config.peer:
             refusal = Refusal.SIMULTANEOUS
         if refusal is not None:
@@ -108,7 +130,7 @@ class Meeting:
         self._give_up_dial()
         try:
             agreed = await handshake.accept(own, theirs)
-            return None if self._stopping else self.begin(handshake, agreed)
+            return self._begin(handshake, agreed)
         finally:
             self._accepting -= 1
             self._changed.unpark_all()
@@ -119,7 +141,7 @@ class Meeting:
         """Dial whenever there is neither a session nor one about to begin; runs until cancelled."""
         failures = 0
         while True:
-            while self.is_online() or self._accepting or self._stopping:
+            while self.live() is not None or self._accepting or self._stopping:
                 await self._changed.park()
                 failures = 0
                 await self._back_off(failures)
@@ -170,12 +192,14 @@ class Meeting:
             agreed = await handshake.propose(own)
         finally:
             self._proposing = False
-        refusal = self._judge(own, agreed.peer)
+        refusal = await self._judge(own, agreed.peer)
         if refusal is not None:
             await self._refuse(handshake, refusal, f"answer of node {agreed.peer.node!r}")
             return
         await handshake.confirm(agreed)
-        begun.append(self.begin(handshake, agreed))
+        connection = self._begin(handshake, agreed)
+        if connection is not None:
+            begun.append(connection)
 
     # Both
 

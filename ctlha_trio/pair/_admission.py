@@ -175,7 +175,7 @@ def sealed(step: Step) -> None:
     """The target's copy is whole and durable: make this one durable too, then propose both."""
     if step.state.phase is Phase.ADMITTING and step.state.stage is Stage.ASKING:
         step.change(stage=Stage.PERSISTING, partner=step.state.session)
-        step.persist(Copy.MEMBER)
+        step.persist(Copy.MEMBER, proposal=step.state.next_proposal)
 
 
 def persisted_before_swap(step: Step) -> None:

@@ -14,7 +14,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import Record, SwapOutcome
-from ctlha_trio.pair._state import SwapAttempt
+from ctlha_trio.pair._state import Stage, SwapAttempt
 from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
 
 _FOLLOWS_RECORD = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
@@ -121,6 +121,9 @@ def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) ->
     if attempt.calling:
         return
     if revision == attempt.expected_revision:
+        if step.state.stage is Stage.PERSISTING:
+            # It waits for this node's disk, and nobody was asked yet.
+            return
         # Unmoved is unknown. The same proposal again: whichever try lands first moves the revision, the rest lose.
         step.change(swap=attrs.evolve(attempt, calling=True))
         step.do(act.Swap(attempt.expected_revision, attempt.record))

@@ -60,7 +60,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     13: (msg.Sealed, struct.Struct("<Q")),
     14: (msg.Admitted, struct.Struct("<QQ32s")),
     15: (msg.Joined, struct.Struct("<Q")),
-    16: (msg.HandoverPrepare, struct.Struct("<QQ")),
+    16: (msg.HandoverPrepare, struct.Struct("<QQ32s")),
     17: (msg.HandoverReady, struct.Struct("<QQ")),
     18: (msg.HandoverDone, struct.Struct("<QQ32s")),
     19: (msg.Refused, struct.Struct("<QQ")),
@@ -76,7 +76,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
 _PUSHED: Final = (msg.MirrorWrite, msg.CopyData, msg.RepairData)
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _WITH_PHASE: Final = frozenset({1})
-_WITH_PROPOSAL: Final = frozenset({14, 18})
+_WITH_PROPOSAL: Final = frozenset({14, 16, 18})
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _RING_OFFSET: Final = struct.Struct("<I")
 

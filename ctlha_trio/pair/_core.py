@@ -103,6 +103,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
             sessions.session_up(step, event)
         case ev.SessionLost():
             sessions.session_lost(step, event)
+        case ev.Disowned():
+            sessions.disowned(step)
         case ev.Received():
             _received(step, event.message)
         case ev.TimerFired():
@@ -273,6 +275,7 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
 
 
 _AFTER_PERSIST = {
+    (Phase.CLAIMING, Stage.PERSISTING): Step.call_swap,
     (Phase.ADMITTING, Stage.PERSISTING): admission.persisted_before_swap,
     (Phase.ADMITTING, Stage.RECORDING): admission.recorded,
     (Phase.HANDING_OVER, Stage.PERSISTING): handover.persisted_before_swap,

@@ -11,7 +11,7 @@ from ctlha_trio.pair import _membership as membership, actions as act, events as
 from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import NodeId, Record
-from ctlha_trio.pair._state import PairState
+from ctlha_trio.pair._state import PairState, Stage
 from ctlha_trio.pair._step import Step
 
 _FORCIBLE = frozenset({Phase.OUTDATED, Phase.WAITING})
@@ -61,9 +61,9 @@ def asked(step: Step, event: ev.ForceAsked) -> None:
         step.do(act.ForceEnded(str(error)))
         return
     step.cancel_timer(ev.Timer.PEER_WAIT)
-    step.move(Phase.CLAIMING, f"forced, node {event.abandon} is abandoned")
+    step.move(Phase.CLAIMING, f"forced, node {event.abandon} is abandoned", Stage.PERSISTING)
     step.change(forcing=True)
-    step.swap(plan.after)
+    step.intend(plan.after)
 
 
 def refused(step: Step) -> None:

@@ -40,7 +40,7 @@ def drained(step: Step) -> None:
         return
     if not any(f.started or service.mends(f) for f in state.flights):
         step.change(stage=Stage.ASKING)
-        step.send(msg.HandoverPrepare(state.epoch, state.handover_attempt))
+        step.send(msg.HandoverPrepare(state.epoch, state.handover_attempt, state.next_proposal))
 
 
 def peer_ready(step: Step, message: msg.HandoverReady) -> None:
@@ -49,7 +49,7 @@ def peer_ready(step: Step, message: msg.HandoverReady) -> None:
     asking = state.phase is Phase.HANDING_OVER and state.stage is Stage.ASKING
     if asking and message.attempt == state.handover_attempt:
         step.change(stage=Stage.PERSISTING)
-        step.persist(Copy.MEMBER)
+        step.persist(Copy.MEMBER, proposal=state.next_proposal)
 
 
 def persisted_before_swap(step: Step) -> None:
@@ -113,7 +113,7 @@ def prepare(step: Step, message: msg.HandoverPrepare) -> None:
     """Everything sent is written; flush and persist."""
     if step.state.phase is Phase.FOLLOWING and not step.state.storing:
         step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt)
-        step.persist(Copy.MEMBER)
+        step.persist(Copy.MEMBER, proposal=message.proposal)
 
 
 def prepared(step: Step) -> None:

@@ -3,7 +3,7 @@
 import attrs
 
 from ctlha_trio.pair import _reads as reads, _service as service, actions as act, events as ev
-from ctlha_trio.pair._metadata import Copy
+from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._operation import Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import Kind, Record
@@ -16,22 +16,28 @@ seconds of each other, and going on alone costs a resync."""
 CLAIM_PRIMARY_S = 0.1
 """After a closed connection the primary goes first, so that a flap does not move the role."""
 CLAIM_SECONDARY_S = 0.25
+COPY_WENT_BACK = "copy-went-back"
 
 
 def decide(step: Step, record: Record, revision: int, why: str) -> None:
     """Act on a record read afresh, with no swap of this node's under way."""
     state = step.state
+    made_since = state.record is not None and revision > state.revision
     step.change(record=record, revision=revision, partner=0)
     problem = _contradiction(step, record, revision)
+    member = state.me in record.members
+    if member and not problem:
+        flaw = _flaw(state, record)
+        if flaw == COPY_WENT_BACK and made_since:
+            # While this process runs, another one with its identity has changed the record, or was made a member.
+            problem = "twin"
+        elif record.members == (state.me,):
+            problem = flaw
+        elif flaw:
+            member, why = False, flaw
     if problem:
         stop(step, problem)
         return
-    member = state.me in record.members
-    if member and state.metadata.copy is Copy.FAILED:
-        if record.members == (state.me,):
-            stop(step, "copy-failed")
-            return
-        member = False
     if not member:
         become_outdated(step, why)
     elif record.members == (state.me,):
@@ -48,26 +54,36 @@ def _contradiction(step: Step, record: Record, revision: int) -> str:
     metadata = state.metadata
     if (record.cluster, record.resource) != (metadata.cluster, metadata.resource) or record.kind is not Kind.MIRROR:
         return "foreign-record"
-    if record.lineage != metadata.lineage and not _was_forced(state, record):
+    if record.lineage != metadata.lineage and not _descends(metadata, record):
         return "foreign-lineage"
     same = (record.epoch, record.primary, record.members) == (metadata.epoch, metadata.primary, metadata.members)
-    if revision == metadata.revision and not same:
-        # The same revision with another content: a copy of the arbiter's data that went on from an older state.
-        return "arbiter-went-back"
-    if state.me in record.members and metadata.copy in {Copy.RESYNCING, Copy.REWRITING}:
-        # The source proposes both only after this node has persisted that its copy is whole.
-        return "copy-incomplete"
-    return ""
+    # The same revision with another content: a copy of the arbiter's data that went on from an older state.
+    return "arbiter-went-back" if revision == metadata.revision and not same else ""
 
 
-def _was_forced(state: PairState, record: Record) -> bool:
-    """Whether a person began the record's line with what this copy is of: by abandoning this copy, or by choosing it.
+def _descends(metadata: Metadata, record: Record) -> bool:
+    """Whether a person began the record's line from this copy's: by abandoning this copy, or by choosing it."""
+    return metadata.lineage in record.ancestors and record.epoch > metadata.epoch
 
-    Chosen, this node may not have recorded it yet; until it has, it acknowledges nothing in the new line, so that its
-    copy still is what was chosen. A record of the new line with both members would mean that it has.
+
+def _flaw(state: PairState, record: Record) -> str:
+    """Why this disk does not hold what a member of the record holds, or nothing.
+
+    Nothing that names a node is proposed before that node's disk knows of it, nor before its copy is whole. A disk that
+    does not is an older copy of the one that does, which may be in use elsewhere: what was acknowledged since may not
+    be on it.
     """
-    forked = state.metadata.lineage in record.ancestors and record.epoch > state.metadata.epoch
-    return forked and (state.me not in record.members or record.members == (state.me,))
+    metadata = state.metadata
+    if metadata.copy is Copy.FAILED:
+        return "copy-failed"
+    if metadata.copy in {Copy.RESYNCING, Copy.REWRITING}:
+        return "copy-incomplete"
+    if metadata.copy is Copy.SEALED:
+        admitted = (metadata.lineage, metadata.epoch + 1, state.both)
+        known = (record.lineage, record.epoch, record.members) == admitted
+    else:
+        known = record.epoch <= metadata.epoch
+    return "" if known or record.proposal in metadata.proposed else COPY_WENT_BACK
 
 
 def stop(step: Step, why: str) -> None:
@@ -97,8 +113,8 @@ def claim(step: Step, why: str) -> None:
     state = step.state
     step.cancel_timer(ev.Timer.CLAIM)
     step.cancel_timer(ev.Timer.PEER_WAIT)
-    step.move(Phase.CLAIMING, why)
-    step.propose(primary=state.me, members=(state.me,))
+    step.move(Phase.CLAIMING, why, Stage.PERSISTING)
+    step.intend(step.successor(primary=state.me, members=(state.me,)))
 
 
 def unclaim(step: Step) -> None:
@@ -159,11 +175,5 @@ def displaced(step: Step, record: Record, revision: int) -> None:
     source_knows = state.standing is not None and state.standing.epoch >= record.epoch
     if state.phase is Phase.RESYNCING and state.session and state.me not in record.members and not source_knows:
         # The source restarts; the end of its session ends this resync.
-        return
-    makers = {state.incarnation, state.partner, state.session}
-    stranger = not any(record.proposal.startswith(f"{maker:016x}") for maker in makers)
-    if record.primary == state.me and stranger and not _contradiction(step, record, revision):
-        # Neither this process nor its peer proposed it: a copy of this node runs elsewhere, under this node's name.
-        stop(step, "twin")
         return
     decide(step, record, revision, f"{record.primary} made epoch {record.epoch}")

@@ -6,6 +6,9 @@ import attrs
 
 from ctlha_trio.pair._record import NodeId
 
+PROPOSED_MAX = 16
+"""One for each process that ended with its claim in doubt, while the record did not change."""
+
 
 class Copy(Enum):
     """What may be believed of the local copy. The arbiter's record decides whether it counts."""
@@ -40,6 +43,13 @@ class Metadata:
     copy: Copy
     base_epoch: int = 0
     """Of a copy that is not one of two members: ``synced_epoch``."""
+    proposed: tuple[str, ...] = ()
+    """Successors of the record of ``epoch`` that were proposed for this copy, or are about to be: any may be won."""
+
+    def intend(self, proposal: str, *, instead_of: str = "") -> "Metadata":
+        """With one more proposal that may be won; those that begin with ``instead_of`` cannot be any more."""
+        kept = tuple(each for each in self.proposed if not instead_of or not each.startswith(instead_of))
+        return attrs.evolve(self, proposed=(*kept, proposal)[-PROPOSED_MAX:])
 
     @property
     def synced_epoch(self) -> int:

@@ -14,6 +14,8 @@ from ctlha_trio.pair._step import Step
 
 _MIRRORS = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER})
 _STILL_PAIRED = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER, Phase.SUSPENDED})
+_UNDECIDED = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
+"""Phases of a node that serves nothing and has no swap under way."""
 _GONE = frozenset({Phase.STOPPED, Phase.LEFT})
 
 
@@ -46,6 +48,16 @@ def session_lost(step: Step, event: ev.SessionLost) -> None:
             membership.suspend(step, event.loss, f"session lost again: {event.loss.value}")
         case _:
             pass
+
+
+def disowned(step: Step) -> None:
+    """Of two processes with one identity the peer keeps the one that it is in session with.
+
+    One that serves, or whose swap decides who does, is not stopped by the peer's word: then the record is what counts,
+    and stops the other one, or this one. So the two never both stop.
+    """
+    if step.state.phase in _UNDECIDED and not step.state.session:
+        membership.stop(step, "twin")
 
 
 def _source_lost(step: Step) -> None:
@@ -87,8 +99,12 @@ def reconsider(step: Step, *, fresh: bool) -> None:
 
 
 def _waiting(step: Step, peer: msg.Standing) -> None:
-    """Both run anew: the record's primary goes first. A peer that kept running will claim; then the record moves."""
-    if peer.phase in _GONE or (peer.phase is Phase.WAITING and step.state.primary):
+    """Both run anew: the record's primary goes first. A peer that kept running will claim; then the record moves.
+
+    One that is outdated although the record names it knows that its copy does not count, and never claims.
+    """
+    outdated = peer.phase is Phase.OUTDATED and peer.epoch == step.state.epoch
+    if peer.phase in _GONE or outdated or (peer.phase is Phase.WAITING and step.state.primary):
         membership.claim(step, "the peer restarted too" if peer.phase is Phase.WAITING else "the peer serves nothing")
 
 

@@ -96,8 +96,11 @@ class Step:
         state = self.state
         self.send(Standing(state.epoch, state.revision, state.phase, state.partner))
 
-    def persist(self, copy: Copy, *, base_epoch: int | None = None) -> None:
-        """Make the record acted on, and what the copy is worth, durable; ``base_epoch`` if that changes."""
+    def persist(self, copy: Copy, *, base_epoch: int | None = None, proposal: str = "") -> None:
+        """Make the record acted on, and what the copy is worth, durable; ``base_epoch`` if that changes.
+
+        ``proposal`` is that of the record to which this copy is about to agree.
+        """
         state = self.state
         record = state.record
         if record is None:
@@ -111,7 +114,11 @@ class Step:
             members=record.members,
             copy=copy,
             base_epoch=self._synced_epoch(record) if base_epoch is None else base_epoch,
+            proposed=(proposal,) if proposal else (),
         )
+        self._persist(metadata)
+
+    def _persist(self, metadata: Metadata) -> None:
         self.change(persisting=metadata)
         self.do(act.Persist(metadata))
 
@@ -128,18 +135,41 @@ class Step:
             self.do(act.ReadRecord())
 
     def propose(self, *, primary: str, members: tuple[str, ...]) -> None:
-        """Start a swap from the record known to its successor."""
+        """Start a swap from the record known to its successor, of which both members' disks know."""
+        record = self.successor(primary=primary, members=members)
+        self._begin_swap(record, calling=True)
+        self.do(act.Swap(self.state.revision, record))
+
+    def successor(self, *, primary: str, members: tuple[str, ...]) -> Record:
+        """Of the record known, with the next proposal."""
         if self.state.record is None:
             raise LocalProtocolError("a swap needs a known record")
-        self.swap(self.state.record.succeed(primary=primary, members=members, proposal=self.state.next_proposal))
+        return self.state.record.succeed(primary=primary, members=members, proposal=self.state.next_proposal)
 
-    def swap(self, record: Record) -> None:
-        """Start a swap from the record known to this one, which bears ``next_proposal``."""
+    def intend(self, record: Record) -> None:
+        """Make it durable that this node is about to propose this record, which bears ``next_proposal``.
+
+        Only a disk that knows of it is the one for which it was proposed. What this process proposed before on the
+        same record was certainly refused.
+        """
+        newest = self.state.persisting or self.state.metadata
+        own = f"{self.state.incarnation:016x}"
+        self._begin_swap(record, calling=False)
+        self._persist(newest.intend(record.proposal, instead_of=own))
+
+    def call_swap(self) -> None:
+        """What was intended is durable: propose it."""
+        attempt = self.state.swap
+        if attempt is None:
+            raise LocalProtocolError("nothing is intended")
+        self.change(swap=attrs.evolve(attempt, calling=True), stage=Stage.SWAPPING)
+        self.do(act.Swap(attempt.expected_revision, attempt.record))
+
+    def _begin_swap(self, record: Record, *, calling: bool) -> None:
         state = self.state
         if state.swap is not None:
             raise LocalProtocolError("there is a swap under way")
-        self.change(proposals=state.proposals + 1, swap=SwapAttempt(state.revision, record, calling=True))
-        self.do(act.Swap(state.revision, record))
+        self.change(proposals=state.proposals + 1, swap=SwapAttempt(state.revision, record, calling=calling))
 
     def set_timer(self, timer: Timer, delay_s: float) -> None:
         """Start or restart a timer."""

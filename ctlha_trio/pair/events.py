@@ -73,6 +73,11 @@ class SessionLost:
 
 
 @attrs.frozen
+class Disowned:
+    """The peer refused a session: another process with this node's identity lives, and is in session with it."""
+
+
+@attrs.frozen
 class Received:
     """A message of the current session. The data that it speaks of has been placed."""
 
@@ -213,6 +218,7 @@ Event = (
     | Swapped
     | SessionUp
     | SessionLost
+    | Disowned
     | Received
     | TimerFired
     | Submitted

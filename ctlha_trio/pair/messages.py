@@ -221,6 +221,8 @@ class HandoverPrepare:
     epoch: int
     attempt: int
     """An answer to an attempt that was given up must not be taken for one to the next."""
+    proposal: str
+    """Of the swap that will make the receiver primary."""
 
 
 @attrs.frozen

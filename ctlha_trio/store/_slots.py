@@ -21,7 +21,7 @@ SLOT_BYTES = 4096
 SLOT_COUNT = 2
 HEAD_BYTES = SLOT_COUNT * SLOT_BYTES
 """All slots, one behind the other, from the start of the file."""
-SLOT_FORMAT = 2
+SLOT_FORMAT = 3
 EPOCH_MAX = 2**64 - 2
 """What fits wherever the file names an epoch, beside one value that says none."""
 _MAGIC = b"ctlhavol"
@@ -113,12 +113,14 @@ def _decode_metadata(payload: bytes) -> Metadata:
     try:
         fields: dict[str, Any] = json.loads(payload)
         fields["members"] = tuple(fields["members"])
+        fields["proposed"] = tuple(fields["proposed"])
         fields["copy"] = Copy(fields["copy"])
         metadata = Metadata(**fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"metadata slot is whole but makes no sense: {error}") from error
     texts = (getattr(metadata, name) for name in ("cluster", "node", "resource", "lineage", "arbiter", "primary"))
     numbers = (metadata.epoch, metadata.revision, metadata.base_epoch)
-    if not all(type(text) is str for text in (*texts, *metadata.members)) or not all(type(n) is int for n in numbers):
+    listed = (*metadata.members, *metadata.proposed)
+    if not all(type(text) is str for text in (*texts, *listed)) or not all(type(n) is int for n in numbers):
         raise StoreError("metadata slot is whole but a field has the wrong type")
     return metadata

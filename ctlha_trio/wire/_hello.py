@@ -31,6 +31,8 @@ class Refusal(StrEnum):
     SIMULTANEOUS = "simultaneous"
     MALFORMED = "malformed"
     STOPPING = "stopping"
+    TWIN = "twin"
+    """Another process with the same node id lives, and is in session."""
 
 
 @attrs.frozen

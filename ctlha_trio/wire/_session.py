@@ -30,6 +30,8 @@ class SessionCore:
     heartbeat_due_s: float
     round_trip_s: float | None = None
     """Of the last heartbeat that came back; None before the first."""
+    answered_s: float = 0.0
+    """When the latest heartbeat that the peer has answered was written: the peer lived after that."""
     _flows: dict[int, ChannelFlow] = attrs.field(factory=dict)
     _offers: dict[int, ChannelOffer] = attrs.field(factory=dict)
     _grace_until_s: float | None = None
@@ -100,6 +102,7 @@ class SessionCore:
         stamp, echo, held = HEARTBEAT_BODY.unpack(frame.payload)
         self._peer_stamp, self._peer_stamp_s = stamp, now
         if echo:
+            self.answered_s = echo / MICROSECONDS
             self.round_trip_s = max(0.0, now - (echo + held) / MICROSECONDS)
 
     def heartbeat(self, now: float) -> bytes:

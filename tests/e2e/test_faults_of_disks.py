@@ -8,19 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import trio
 
-from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import Layout
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot
-from ctlha_trio.testing._processes.hand_pair import OTHER, POLL_S, SIZE_BYTES, HandPair, run_ctlha
+from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, HandPair, run_ctlha
 from ctlha_trio.testing._processes.networked_pair import Site, networked_pair
 from ctlha_trio.testing._processes.outside_clients import outside_clients
 
 pytestmark = pytest.mark.slow
 
-FIGHT_S = 10.0
-"""Of two nodes with one identity. Most fights are over within two."""
 FAILING_NODE = (str(Path(__file__).parent / "failing_node.py"),)
 
 
@@ -116,10 +112,7 @@ async def test_a_disk_that_was_torn_or_replaced_is_refused_while_there_is_no_com
 
 @pytest.mark.parametrize("role", ["primary", "secondary"])
 async def test_a_copy_of_a_node_is_started_beside_it(networked: HandPair, tmp_path: Path, role: str) -> None:
-    """The two push each other out, mostly until one finds a record that its own disk contradicts, and says so.
-
-    How long that takes is chance. Whatever they do, clients are served, and nothing acknowledged is lost.
-    """
+    """The peer refuses the copy, which stops and says why. The original, and whoever is served, notice nothing."""
     pair = networked
     primary = await pair.primary()
     original = primary if role == "primary" else OTHER[primary]
@@ -129,10 +122,14 @@ async def test_a_copy_of_a_node_is_started_beside_it(networked: HandPair, tmp_pa
         shutil.copytree(pair.folder / original, twin.folder / original, ignore=shutil.ignore_patterns("*.sock"))
         twin.edit(original, f'listen = "{pair.address(original)}"', f'listen = "{twin.address(original)}"')
         try:
+            epoch = (await pair.status(primary))["epoch"]
             await twin.start(original)
-            with trio.move_on_after(FIGHT_S):
-                await wait_one_stops(pair, twin, original)
-            await clients.wait_served()
+            await twin.wait_for(original, verdict="stopped", reasons=["twin"])
+            for node in (original, OTHER[original]):
+                status = await pair.status(node)
+                role = "primary" if node == primary else "secondary"
+                assert (status["verdict"], status["role"], status["epoch"]) == ("protected", role, epoch)
+            await clients.wait_served(primary)
         finally:
             await twin.end_all()
         await pair.kill(original)
@@ -143,13 +140,65 @@ async def test_a_copy_of_a_node_is_started_beside_it(networked: HandPair, tmp_pa
     await clients.compare_copies()
 
 
-async def wait_one_stops(pair: HandPair, twin: HandPair, node: str) -> None:
-    """Return once either has stopped and said why."""
-    clock = TrioClock()
-    while True:
-        for one in (pair, twin):
-            status = await one.status(node)
-            if status.get("verdict") == "stopped":
-                assert status["reasons"] in (["copy-incomplete"], ["twin"])
-                return
-        await clock.sleep_until(clock.now() + POLL_S)
+async def back_up(pair: HandPair, node: str, into: Path) -> None:
+    """Copy its backing file while it is down, and let the pair go on: since then the record has changed."""
+    await pair.kill(node)
+    shutil.copyfile(pair.volume(node), into)
+    await pair.start(node)
+    await pair.wait_protected()
+
+
+@pytest.mark.parametrize("first", ["the older copy", "the other node"])
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+async def test_the_backing_file_of_one_of_two_members_is_put_back_while_both_are_down(
+    networked: HandPair, tmp_path: Path, role: str, first: str
+) -> None:
+    """Alone it serves nothing, whatever its own disk says; with the other one it is brought up to date as a whole."""
+    pair = networked
+    primary = await pair.primary()
+    victim = primary if role == "primary" else OTHER[primary]
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        await back_up(pair, victim, tmp_path / "backup")
+        await clients.wait_served()
+        for node in (await pair.primary(), OTHER[await pair.primary()]):
+            await pair.kill(node)
+        shutil.copyfile(tmp_path / "backup", pair.volume(victim))
+        if first == "the older copy":
+            await pair.start(victim)
+            await pair.wait_for(victim, verdict="at-risk", reasons=["outdated", "peer-lost"])
+            await pair.start(OTHER[victim])
+        else:
+            await pair.start(OTHER[victim])
+            await pair.wait_until(OTHER[victim], lambda status: status["role"] == "primary")
+            await pair.start(victim)
+        await pair.wait_protected()
+        await clients.wait_served(OTHER[victim])
+    await clients.compare_copies()
+
+
+async def test_the_backing_file_of_the_only_member_is_put_back(networked: HandPair, tmp_path: Path) -> None:
+    """Nobody else has what it acknowledged: it stops and says so, until the newest file is there again."""
+    pair = networked
+    lost = await pair.primary()
+    survivor = OTHER[lost]
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        await back_up(pair, survivor, tmp_path / "backup")
+        await pair.kill(lost)
+        await clients.wait_served(survivor)
+        await pair.kill(survivor)
+        newest = pair.volume(survivor).rename(tmp_path / "newest")
+        shutil.copyfile(tmp_path / "backup", pair.volume(survivor))
+        await pair.start(survivor)
+        await pair.wait_for(survivor, verdict="stopped", reasons=["copy-went-back"])
+        await pair.start(lost)
+        await pair.wait_for(lost, verdict="at-risk", reasons=["outdated", "peer-lost"])
+        asked = await run_ctlha("status", pair.config(survivor))
+        assert f"ctlha force-primary <its node.toml> --abandon {survivor}" in asked.out
+        await pair.kill(survivor)
+        shutil.copyfile(newest, pair.volume(survivor))
+        await pair.start(survivor)
+        await clients.wait_served(survivor)
+        await pair.wait_protected()
+    await clients.compare_copies()

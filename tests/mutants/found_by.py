@@ -39,7 +39,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "does_not_drain_before_it_serves_alone": {ONE_WRITE, I7},
     # A node that believes that it won finds that the arbiter knows nothing of it, or acknowledges in a false epoch.
     "takes_an_unknown_swap_as_won": {I15, I1},
-    "takes_an_unknown_swap_as_not_applied": {I2},
+    # It forgets its own claim, and meets it as another process's.
+    "takes_an_unknown_swap_as_not_applied": {I2, I15},
     "reads_without_a_permit": {I3},
     "serves_alone_while_a_permit_is_out": {I3},
     "counts_a_permit_from_its_arrival": {I3},
@@ -78,7 +79,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "looks_past_a_write_under_way": {I2},
     "skips_from_a_search_to_a_write_behind_it": {I2, I5, I7},
     "hands_over_without_a_drain": {ONE_WRITE, I1},
-    "serves_on_while_it_hands_over": {I1, I2, I7},
+    "serves_on_while_it_hands_over": {ONE_WRITE, I1, I2, I7},
     "takes_the_role_before_it_is_persisted": {I6},
     "trusts_a_failed_copy": {I2, I5},
     "forces_within_the_line": {I4},
@@ -96,12 +97,18 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "gives_a_handover_up_after_its_swap": {CORE, I1},
     "takes_the_role_when_a_timer_of_before_fires": {I1},
     "asks_the_arbiter_for_every_operation": {I11},
-    "waits_for_a_source_that_has_moved_on": {CONVERGENCE},
     "takes_another_pair_s_record_for_a_twin_s": {I15},
     "takes_a_damaged_target_for_equal": {I2},
     "repairs_from_a_copy_that_does_not_count": {I2, I3, CONVERGENCE},
     "serves_a_block_that_is_not_what_was_written": {I2, I3},
     "admits_a_target_that_lacks_what_was_lost": {I5},
+    "serves_from_a_disk_that_was_put_back": {I2},
+    "goes_on_when_another_one_claimed_in_its_name": {I1},
+    "claims_before_its_disk_knows": {I15},
+    "takes_a_role_of_which_its_disk_does_not_know": {I15},
+    "forgets_the_claims_of_before": {I15},
+    "stops_by_the_peer_s_word_although_it_counts": {I15},
+    "waits_for_a_source_that_has_moved_on": {CONVERGENCE},
 }
 """Of the mutants of ``pair_mutants``, in the simulated pair."""
 
@@ -122,7 +129,8 @@ IN_THE_EXPLORATION: dict[str, set[str]] = {
     "acknowledges_alone_before_it_is_persisted": {I6},
     "does_not_drain_before_it_serves_alone": {ONE_WRITE},
     "takes_an_unknown_swap_as_won": {"I1"},
-    "takes_an_unknown_swap_as_not_applied": {I2},
+    # It has forgotten its own claim, and meets it as another process's.
+    "takes_an_unknown_swap_as_not_applied": {I15},
     "acknowledges_when_durable_here_only": {I2},
     "answers_a_mirrored_write_before_it_is_stored": {I2},
     "reads_without_a_permit": {"I2, I3"},

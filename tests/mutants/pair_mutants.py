@@ -11,9 +11,11 @@ or epoch is as good as one of this: who promised it keeps it by the clock. Nor d
 do what the one after it does not. An unknown swap taken as lost makes a node wait and claim on the same revision, where
 only one of the two swaps can win. A push out of the order of the sequences shows after two
 flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
-after. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
+after. A source that crashed behind an admission of which its disk does not know is outdated, and its target, which has
+everything, goes on. A source that moves on in the session with its target needs another hand at the record, and then
+stops. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
 the order to mark everything and its end. Clients of the simulated pair write whole blocks, and few flaps meet a repair.
-``test_pair_core``, ``test_pair_resync`` and ``test_pair_repair`` hold the core to these rules.
+``test_pair_core``, ``test_pair_guards``, ``test_pair_resync`` and ``test_pair_repair`` hold the core to these rules.
 """
 
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from ctlha_trio.ha import HeldPermit
 from ctlha_trio.pair import (
     PERMIT_S,
     Copy,
+    Metadata,
     Operation,
     OperationKind,
     Outcome,
@@ -564,7 +567,7 @@ def hands_over_without_a_drain(patch: Patch) -> None:
     def drained(step: Step) -> None:
         if step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING:
             step.change(stage=Stage.ASKING)
-            step.send(msg.HandoverPrepare(step.state.epoch, step.state.handover_attempt))
+            step.send(msg.HandoverPrepare(step.state.epoch, step.state.handover_attempt, step.state.next_proposal))
 
     patch.setattr(handover, "drained", drained)
 
@@ -624,15 +627,15 @@ def forces_a_half_overwritten_copy(patch: Patch) -> None:
     patch.setattr(force, "_WHOLE", frozenset(Copy))
 
 
-@mutant("force_primary", "crash", "slow_arbiter")
+@mutant("force_primary", "crash", "slow_arbiter", clocks=LATE)
 def forces_without_a_compare(patch: Patch) -> None:
     """Whatever the record has become, the swap is tried again on that."""
     plain = arbitration._resolve
 
     def resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) -> None:
         if step.state.forcing and not attempt.calling and record.proposal != attempt.record.proposal:
-            step.change(swap=None, record=record, revision=revision)
-            step.swap(record.fork(primary=step.state.me, lineage="forced", proposal=step.state.next_proposal))
+            step.change(swap=None, record=record, revision=revision, stage=Stage.PERSISTING)
+            step.intend(record.fork(primary=step.state.me, lineage="forced", proposal=step.state.next_proposal))
         else:
             plain(step, attempt, record, revision)
 
@@ -668,7 +671,7 @@ def an_abandoned_copy_believes_itself(patch: Patch) -> None:
 
 @mutant("force_primary", "crash")
 def stops_at_a_line_that_it_was_forced_to(patch: Patch) -> None:
-    patch.setattr(membership, "_was_forced", lambda *_: False)
+    patch.setattr(membership, "_descends", lambda *_: False)
 
 
 @mutant("force_primary", "crash")
@@ -771,15 +774,58 @@ def asks_the_arbiter_for_every_operation(patch: Patch) -> None:
     patch.setattr(service, "submitted", submitted)
 
 
-@mutant("impersonate", "crash", "cut")
-def waits_for_a_source_that_has_moved_on(patch: Patch) -> None:
-    plain = membership.displaced
+def _believe_any_disk(patch: Patch) -> None:
+    plain = membership._flaw
 
-    def displaced(step: Step, record: Record, revision: int) -> None:
-        if step.state.phase is not Phase.RESYNCING or not step.state.session:
-            plain(step, record, revision)
+    def flaw(state: PairState, record: Record) -> str:
+        found = plain(state, record)
+        return "" if found == membership.COPY_WENT_BACK else found
 
-    patch.setattr(membership, "displaced", displaced)
+    patch.setattr(membership, "_flaw", flaw)
+
+
+@mutant("put_back", "crash")
+def serves_from_a_disk_that_was_put_back(patch: Patch) -> None:
+    _believe_any_disk(patch)
+
+
+@mutant("impersonate")
+def goes_on_when_another_one_claimed_in_its_name(patch: Patch) -> None:
+    _believe_any_disk(patch)
+
+
+@mutant("crash")
+def claims_before_its_disk_knows(patch: Patch) -> None:
+    plain = Step.intend
+
+    def intend(step: Step, record: Record) -> None:
+        plain(step, record)
+        step.call_swap()
+
+    patch.setattr(Step, "intend", intend)
+
+
+@mutant("hand_over", "crash")
+def takes_a_role_of_which_its_disk_does_not_know(patch: Patch) -> None:
+    plain = handover.prepare
+
+    def prepare(step: Step, message: msg.HandoverPrepare) -> None:
+        plain(step, attrs.evolve(message, proposal=""))
+
+    patch.setattr(handover, "prepare", prepare)
+
+
+@mutant("crash", "slow_arbiter", "fail_arbiter", "apply_late")
+def forgets_the_claims_of_before(patch: Patch) -> None:
+    def intend(metadata: Metadata, proposal: str, *, instead_of: str = "") -> Metadata:
+        return attrs.evolve(metadata, proposed=(proposal,))
+
+    patch.setattr(Metadata, "intend", intend)
+
+
+@mutant("disown", "cut")
+def stops_by_the_peer_s_word_although_it_counts(patch: Patch) -> None:
+    patch.setattr(sessions, "_UNDECIDED", frozenset(Phase))
 
 
 @mutant("change_arbiter")
@@ -791,3 +837,14 @@ def takes_another_pair_s_record_for_a_twin_s(patch: Patch) -> None:
         plain(step, "twin" if primary and why.startswith("foreign") else why)
 
     patch.setattr(membership, "stop", stop)
+
+
+@mutant("falsify", "crash")
+def waits_for_a_source_that_has_moved_on(patch: Patch) -> None:
+    plain = membership.displaced
+
+    def displaced(step: Step, record: Record, revision: int) -> None:
+        if step.state.phase is not Phase.RESYNCING or not step.state.session:
+            plain(step, record, revision)
+
+    patch.setattr(membership, "displaced", displaced)

@@ -96,7 +96,7 @@ def complete_without_the_peer(step: Step, operation: object) -> bool:
         (_commit_loop.CommitLoop, "_commit_metadata", persist_without_flush, ("return", "b"), "the disk of a is"),
         (_membership, "secure", acknowledge_while_securing, ("go-alone", "a"), "the disk of a is still in"),
         (_membership, "claim", serve_before_the_swap, ("go-alone", "a"), "not durable on b"),
-        (_admission, "seal", seal_without_persist, ("return", "b"), "copy-incomplete"),
+        (_admission, "seal", seal_without_persist, ("return", "b"), "a copy that is resyncing"),
         (_admission, "admitted", join_without_persist, ("return", "b"), "the disk of b is still in"),
         (_service, "mirror_write", apply_before_it_is_stored, ("write", "b"), "not durable on b"),
         (_service, "_wanted_there", complete_without_the_peer, ("write", "a"), "not durable on b"),

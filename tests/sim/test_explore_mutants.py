@@ -49,7 +49,7 @@ BORROWED = {
     "acknowledges_alone_before_it_is_persisted": (Bound(writes=1, cuts=1), False),
     "does_not_drain_before_it_serves_alone": (Bound(writes=2, cuts=1), False),
     "takes_an_unknown_swap_as_won": (Bound(cuts=1, lost_replies=1), False),
-    "takes_an_unknown_swap_as_not_applied": (Bound(writes=1, lost_replies=1), True),
+    "takes_an_unknown_swap_as_not_applied": (Bound(writes=1, cuts=1, lost_replies=1), False),
     "acknowledges_when_durable_here_only": (Bound(writes=1), False),
     "answers_a_mirrored_write_before_it_is_stored": (Bound(writes=1), False),
     "reads_without_a_permit": (Bound(writes=1, reads=1, cuts=1), False),

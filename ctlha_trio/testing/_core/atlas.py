@@ -15,12 +15,21 @@ the arbiter answers with an older record than halt: ``arbiter-went-back``; heals
 each node has persisted                       returns
 the arbiter answers with a record that is not halt: ``foreign-record`` or ``foreign-lineage``; heals when the
 the pair's, or of another lineage             newest record returns
+a disk of one of two members, or of none, is  the other goes on; what was put back is copied anew, and whole
+put back from an older epoch
+that of the only member is                    halt: ``copy-went-back``; heals when the newest disk returns, or the
+                                              other node is forced
+a disk is put back from the epoch for which   excluded: nothing tells it from the newest one
+the record names it, or from which the other
+node counts what may differ
 somebody makes a half copied copy the truth    halt: ``copy-incomplete``; heals when that is taken back
-somebody writes that a copy which does not    it serves nothing: it halts (``copy-incomplete``, ``twin``) or stays
-count is primary, or a member                 an outsider; the copy that counts goes on
-somebody names only a copy that was about to  it goes on; excluded where the source may still acknowledge alone
-be admitted, and whose source is off
-somebody uses a member's name                 that member halts: ``twin``; it may start anew
+somebody writes that a copy which does not    it serves nothing and stays an outsider; the copy that counts, whose
+count is primary, or a member                 disk knows of it, goes on
+somebody names only a copy that was about to  it goes on, if its disk knows of it; excluded where the source may still
+be admitted, and whose source is off          acknowledge alone
+somebody claims in a member's name            that member halts: ``twin``, and ``copy-went-back`` if it starts anew;
+                                              heals when that is taken back
+a copy of a node is in session with the peer  the node halts, ``twin``, unless it counts alone or may come to
 a node is forced to be primary, and the other nothing but what was acknowledged without the forced node is lost;
 is down at that moment                        the other's copy is made anew. Where both count, nothing is lost
 a node is forced while it hears the other     refused
@@ -35,10 +44,11 @@ A halt is a node that serves nothing and says why.
 
 from typing import Protocol
 
+from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, Phase, actions as act
 from ctlha_trio.testing._core.arbiter import Kept, SimulatedArbiter
 from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
-from ctlha_trio.testing._core.node import NODES, SimulatedNode
+from ctlha_trio.testing._core.node import NODES, Backup, SimulatedNode
 
 
 class Atlased(Protocol):
@@ -53,7 +63,7 @@ def disk_may_fail(pair: Atlased, node: SimulatedNode) -> bool:
     """Whether the other copy counts and is whole, whatever the swaps under way make of the record."""
     other = pair.nodes[node.peer]
     members = pair.arbiter.truth.members
-    if Copy.FAILED in {node.metadata.copy, other.metadata.copy} or other.damaged:
+    if Copy.FAILED in {node.metadata.copy, other.metadata.copy} or other.damaged or other.stale:
         return False
     if pair.arbiter.may_change_late or pair.arbiter.newest is not None or _proposes(node):
         return False
@@ -70,10 +80,12 @@ def _proposes(node: SimulatedNode) -> bool:
 def may_be_forced(pair: Atlased, node: SimulatedNode) -> bool:
     """Whether what a person says of the other node is true, or is seen to be false, and the record is the pair's own.
 
+    Nor may this copy be an older one.
+
     If it is true it need not stay so: before it serves again, a node that was down has changed the record.
     """
     state = node.state
-    if state is None or pair.arbiter.newest is not None:
+    if state is None or state.why == "copy-went-back" or pair.arbiter.newest is not None:
         return False
     if state.record is not None and pair.invariants.records.get(state.epoch) != state.record:
         return False
@@ -82,7 +94,7 @@ def may_be_forced(pair: Atlased, node: SimulatedNode) -> bool:
 
 def is_the_only_one(pair: Atlased, node: SimulatedNode) -> bool:
     """Whether no other copy counts."""
-    return pair.arbiter.truth.members == (node.name,) and node.metadata.copy is Copy.MEMBER
+    return pair.arbiter.truth.members == (node.name,) and node.metadata.copy is Copy.MEMBER and not node.stale
 
 
 def may_be_named_too(node: SimulatedNode) -> bool:
@@ -99,6 +111,25 @@ def may_be_made_the_only_one(pair: Atlased, node: SimulatedNode) -> bool:
         and node.state.phase is Phase.RESYNCING
         and pair.invariants.holds_everything(node)
     )
+
+
+def may_be_put_back(pair: Atlased, node: SimulatedNode, old: Backup) -> bool:
+    """Whether what the record or the other node knows tells this disk from the newest, and nothing is lost by it."""
+    other, record = pair.nodes[node.peer], pair.arbiter.truth
+    if pair.arbiter.newest is not None or pair.arbiter.late or old.metadata.epoch >= node.metadata.epoch:
+        return False
+    if Copy.FAILED in {node.metadata.copy, other.metadata.copy, old.metadata.copy}:
+        return False
+    if other.state is not None and judge(other.state)[0] == "protected":
+        # What it says would not be true of a copy that is gone.
+        return False
+    if node.name not in record.members:
+        counted = {other.metadata.synced_epoch, other.metadata.base_epoch, other.state.base_epoch if other.state else 0}
+        return old.metadata.synced_epoch not in counted - {0}
+    if old.metadata.copy is Copy.SEALED or record.proposal in old.metadata.proposed:
+        return False
+    other_holds = other.metadata.copy is Copy.MEMBER and other.metadata.epoch == record.epoch and not other.stale
+    return record.members == (node.name,) or (other_holds and not other.damaged)
 
 
 def outlived(pair: Atlased) -> list[Kept]:

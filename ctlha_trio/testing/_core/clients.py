@@ -100,6 +100,9 @@ class SimulatedClients:
                     self.values[value] = value
                     self.history.called(value, OperationKind.WRITE, block)
         for (node, ticket), operation in self.asked.items():
+            if ticket in self.values:
+                # The chosen copy holds this write already, although it has not been answered.
+                continue
             self.values[ticket] = ticket
             self.history.called(ticket, operation.kind, operation.offset // BLOCK_BYTES, node)
 

@@ -22,6 +22,9 @@ KEPT_CHANCE = 0.5
 """Of a block under way when the process ends, and of any block when the disk fails."""
 SLOW_CHANCE = 0.25
 """Of a call to the disk: it ends after all that are not slow."""
+BACKUPS_KEPT = 6
+STALE_EXCUSES = "copy-went-back", "copy-incomplete"
+"""Reasons to end of a process on a disk that was put back."""
 LOGGED_CHANCE = 0.2
 """Of a block that the process wrote: it is in the activity log when the process ends, although it need not be."""
 
@@ -74,6 +77,16 @@ class UnderWay:
     """Of a read: what the block held when the call was made."""
 
 
+@attrs.frozen(eq=False)
+class Backup:
+    """A copy of a disk: metadata, blocks, and as marked what the dirty bitmap and the activity log list."""
+
+    metadata: Metadata
+    blocks: tuple[int, ...]
+    base_epoch: int | None
+    dirty: frozenset[int]
+
+
 @attrs.define(eq=False)
 class SimulatedNode:
     """What outlives a process, and the process if one runs."""
@@ -92,6 +105,12 @@ class SimulatedNode:
     """Blocks that do not hold what their checksums say, with the fault that did it. A write makes a block whole."""
     misdirects: int | None = None
     """The next write of data goes to this block."""
+    backups: deque[Backup] = attrs.field(factory=lambda: deque(maxlen=BACKUPS_KEPT))
+    """Of the end of each epoch that this disk knew."""
+    stale: bool = False
+    """An older copy is in the place of the disk, and has not become the target of a resync."""
+    newest: Backup | None = None
+    """Of the only node that counts, while it is stale: the disk that must come back."""
     written: set[int] = attrs.Factory(set)
     """Blocks to which this process wrote."""
     logged: set[int] = attrs.Factory(set)
@@ -161,6 +180,9 @@ class SimulatedNode:
         """Make durable what the call writes."""
         match ended.call:
             case act.Persist():
+                if ended.call.metadata.epoch != self.metadata.epoch:
+                    self.backups.append(self.backup())
+                self.stale, self.newest = False, None
                 self.metadata = ended.call.metadata
                 self.marks.settle()
             case act.Track():
@@ -251,6 +273,37 @@ class SimulatedNode:
         ordered = [each.call.ranges for each in self.disk if isinstance(each.call, act.Track | act.MarkDirty)]
         known = self.state.may_differ if self.state else ()
         return {block for ranges in (known, *ordered) for where in ranges for block in blocks_of(*where)}
+
+    def backup(self) -> Backup:
+        """The disk as somebody who copies it now finds it."""
+        dirty = self.marks.dirty | self.marks.extents | (self.written & self._suspect())
+        base_epoch = self.metadata.epoch if dirty and self.marks.base_epoch is None else self.marks.base_epoch
+        return Backup(self.metadata, tuple(self.blocks), base_epoch, frozenset(dirty))
+
+    def put_back(self, old: Backup, *, missed: bool) -> None:
+        """Have that disk again, while no process runs. ``missed`` if the one that it had must come back."""
+        if missed and self.newest is None:
+            self.newest = self.backup()
+        self.stale = True
+        self._install(old)
+
+    def give_back(self) -> None:
+        """Have the newest disk again, unless what is in its place counts by now."""
+        if self.newest is not None:
+            self._install(self.newest)
+            self.stale, self.newest = False, None
+
+    def _install(self, disk: Backup) -> None:
+        self.metadata = disk.metadata
+        self.blocks = list(disk.blocks)
+        self.marks = DirtyMarks(disk.base_epoch, disk.base_epoch is not None, set(disk.dirty))
+        self.repair()
+
+    def tell_of(self, proposal: str) -> None:
+        """Somebody enters in the disk that this was proposed for it, and the process takes that for its own."""
+        self.metadata = self.metadata.intend(proposal)
+        if self.state is not None:
+            self.state = attrs.evolve(self.state, metadata=self.state.metadata.intend(proposal))
 
     def recover(self) -> int | None:
         """As the store when it is opened: mark what the activity log lists. The epoch from which all marks count."""

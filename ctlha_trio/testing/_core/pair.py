@@ -27,13 +27,15 @@ from ctlha_trio.testing._core.arbiter import SimulatedArbiter
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.damage import meet_damage
-from ctlha_trio.testing._core.invariants import FALSIFIED, OVERWRITTEN, Invariants
+from ctlha_trio.testing._core.false_record import FALSIFIED, tell_of
+from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
 from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink
 from ctlha_trio.testing._core.log import EventHistory
 from ctlha_trio.testing._core.node import (
     BLOCK_BYTES,
     BLOCKS,
     NODES,
+    STALE_EXCUSES,
     ArbiterCall,
     InOrder,
     Reading,
@@ -59,8 +61,6 @@ CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
-FALSIFIED_EXCUSES: Final = frozenset({"copy-incomplete", "foreign-lineage", "twin"})
-"""Reasons to end of a node that a false record names primary."""
 
 
 @attrs.define(eq=False)
@@ -131,11 +131,7 @@ class SimulatedPair:
         assert not node.link.inbox, "a process is born with news of the one before"
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
-        node.excused = set(self.excuses)
-        if (FALSIFIED, node.name) in {
-            (each.proposal, each.primary) for each in (self.arbiter.record, self.arbiter.truth)
-        }:
-            node.excused.update(FALSIFIED_EXCUSES)
+        node.excused = {*self.excuses, *(STALE_EXCUSES if node.stale else ())}
         node.failing = False
         self.reads.start(node)
         node.state, first = boot(
@@ -233,6 +229,7 @@ class SimulatedPair:
             )
         else:
             node.calls.popleft()
+            tell_of(node, oldest.answer)
             self.feed(node, oldest.answer)
 
     def fire_timer(self, node: SimulatedNode, timer: ev.Timer) -> None:

@@ -19,6 +19,7 @@ NOT_OF_THE_PAIR: Final = frozenset(
         Reason.MEDIUM_ERROR,
         Reason.DISK_FAILING,
         Reason.COPIES_DIFFER,
+        Reason.LINK_FLAPS,
     )
 )
 """Reasons that the node gives, around its core: no state of that alone shows them."""
@@ -49,6 +50,7 @@ class Totals:
     """Times that both ways stopped and no end was told."""
     cuts: int = 0
     disk_failures: int = 0
+    disks_put_back: int = 0
     arbiter_outages: int = 0
     arbiter_displacements: int = 0
     """Restored from an old copy, or another's record in its place."""

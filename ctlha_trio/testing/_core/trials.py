@@ -41,7 +41,10 @@ Trial = Callable[[CoreWorld], bool]
 def survivor_serves(world: CoreWorld) -> bool:
     """One member and the arbiter are all that is left: the other node is down, or frozen as it is."""
     pair = world.pair
-    survivor = world.random.choice(pair.invariants.living_members())
+    whole = [node for node in pair.invariants.living_members() if not node.stale]
+    if not whole:
+        return False
+    survivor = world.random.choice(whole)
     other = pair.nodes[survivor.peer]
     world.relieve()
     if other.state is None or _swaps(other) or world.random.random() >= FROZEN_CHANCE:
@@ -103,11 +106,26 @@ def false_record_meets_a_return(world: CoreWorld) -> bool:
     return acted
 
 
+def older_copy_does_not_serve(world: CoreWorld) -> bool:
+    """The disk of one of two members was put back from an older copy, and that node has the arbiter for itself."""
+    pair = world.pair
+    stale = [node for node in pair.nodes.values() if node.stale and node.newest is None]
+    if len(stale) != 1:
+        return False
+    (node,) = stale
+    world.relieve()
+    _keep_down(world, pair.nodes[node.peer])
+    pair.arbiter.late.clear()
+    _must_not_serve(world, f"I4: {node.name} serves from an older copy")
+    return True
+
+
 TRIALS: Final[tuple[Trial, ...]] = (
     survivor_serves,
     pair_serves_without_arbiter,
     outsider_does_not_serve,
     false_record_meets_a_return,
+    older_copy_does_not_serve,
 )
 
 

@@ -65,6 +65,7 @@ class _Seat:
     submit: Do
     ask_for_permit: Do
     unclog: Do
+    give_disk_back: Do
     suspect: Do
 
 
@@ -145,6 +146,8 @@ class CoreWorld:
             self._hasten_arbiter()
         self._give_back()
         for node in pair.nodes.values():
+            if node.newest is not None:
+                self._give_disk_back(node)
             if node.paused:
                 pair.resume(node)
             if node.link.clogged:
@@ -310,6 +313,9 @@ class CoreWorld:
             self._may(relief * SELDOM, self._give_back)
         elif arbiter.late and arbiter.may_change_late and "apply_late" in self.pace.faults:
             self._may(LATE_RATE, self._apply_late)
+        for seat in self._seats:
+            if seat.node.newest is not None:
+                self._may(relief * SELDOM, seat.give_disk_back)
 
     def _seat(self, node: SimulatedNode, pace: NodePace) -> _Seat:
         pair = self.pair
@@ -325,6 +331,7 @@ class CoreWorld:
             submit=partial(pair.submit, node, pace.kinds),
             ask_for_permit=partial(pair.reads.ask_for_permit, node),
             unclog=partial(self._unclog, node),
+            give_disk_back=partial(self._give_disk_back, node),
             suspect=partial(pair.link.suspect, node.link),
         )
 
@@ -340,6 +347,12 @@ class CoreWorld:
     def _unclog(self, node: SimulatedNode) -> None:
         self.pair.note(node.name, "hears again")
         node.link.clogged = False
+
+    def _give_disk_back(self, node: SimulatedNode) -> None:
+        if node.state is not None:
+            self.pair.take_down(node)
+        self.pair.note(node.name, "has its newest disk again")
+        node.give_back()
 
     def _start_arbiter(self) -> None:
         self.pair.note("-", "the arbiter is up")

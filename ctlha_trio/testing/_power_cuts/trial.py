@@ -10,7 +10,7 @@ import trio
 from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import Node
-from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.pair import Copy, OperationKind, Outcome
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import image
 from ctlha_trio.testing._history.block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
@@ -128,6 +128,9 @@ class PowerTrial:
         disk = self.pair.disks[name]
         if disk.is_cut:
             disk = await self.pair.restore_power(name, loss)
+        found = self.pair.durable_metadata(name).copy
+        if name in self.pair.record.members and found in {Copy.RESYNCING, Copy.REWRITING}:
+            self.problems.append(f"{name} is a member of the record, and its disk holds a copy that is {found.value}")
         if name == self._victim and self._calls_before is None:
             self.keep_journal()
             self._arm(disk)

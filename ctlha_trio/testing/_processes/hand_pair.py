@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError
-from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, DoorClient, open_door_client, status_of
+from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET, DoorClient, open_door_client, status_of
 from ctlha_trio.seams import TrioClock
 
 POLL_S: Final = 0.02
@@ -116,11 +116,11 @@ class HandPair:
         return (self.folder / f"{node}.log").read_text()
 
     def fingerprint(self, folder: str = "") -> dict[str, str]:
-        """Every file below and its content; logs of this test are left out."""
+        """Every file below and its content; the logs of this test, and those of decisions, are left out."""
         return {
             str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
             for path in (self.folder / folder).rglob("*")
-            if path.suffix != ".log"
+            if path.suffix != ".log" and path.name != DECISIONS_FILE
         }
 
     def faults(self, node: str) -> list[str]:

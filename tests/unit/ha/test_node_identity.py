@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import ConfigError, RefusedError, StoreError
 from ctlha_trio.arbiter import MemoryArbiter
-from ctlha_trio.ha import NodeConfig, run_node
+from ctlha_trio.ha import Node, NodeConfig, run_node
 from ctlha_trio.store import image
 from ctlha_trio.testing import CallKind, MemoryPair, PowerDisk, open_pair
 
@@ -150,3 +150,20 @@ async def test_an_outdated_newcomer_is_still_told_that_it_is_configured_wrongly(
             await run_node(attrs.evolve(pair.config("b"), peer="c"), pair.seams("b"))
         assert caught.value.reason == "wrong-peer"
         assert writes(pair.disks["b"]) == before
+
+
+async def test_a_copy_of_a_node_that_lives_is_refused_and_stops(autojump_clock: MockClock) -> None:
+    """Its folder was copied while it ran. The pair goes on in the same session and the same epoch."""
+    async with open_pair() as pair, trio.open_nursery() as nursery:
+        epoch = pair.record.epoch
+        sessions = pair.nodes["b"].pair.sessions
+        disk = PowerDisk({"volume": pair.disks["b"].content("volume")})
+        seams = attrs.evolve(pair.seams("b"), disk=disk)
+        twin: Node = await nursery.start(run_node, attrs.evolve(pair.config("b"), listen="elsewhere"), seams)
+        await trio.sleep(1)
+        assert (twin.status().verdict, twin.status().reasons) == ("stopped", ("twin",))
+        assert writes(disk) == 0
+        await trio.sleep(5)
+        assert pair.record.epoch == epoch
+        assert pair.nodes["b"].pair.sessions == sessions
+        twin.stop("ended by hand")

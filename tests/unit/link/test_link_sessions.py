@@ -298,15 +298,58 @@ async def test_a_newer_connection_replaces_the_old(autojump_clock: trio.testing.
         first = await dial(pair.network, "b", "a-address", hello("b"))
         await confirm(first)
         await until(lambda: pair.a.link.state == "online")
-        second = await dial(pair.network, "b", "a-address", hello("b", incarnation=2))
+        second = await dial(pair.network, "b", "a-address", hello("b"))
         assert pair.a.events_of(Disconnected) == []
         await confirm(second)
         await until(lambda: len(pair.a.events) == 3, within_s=0.5)
         assert pair.a.losses == [LossReason.REPLACED]
+        assert len(pair.a.events_of(Connected)) == 2
+
+
+async def test_a_second_process_with_the_peer_s_identity_is_refused_by_name(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The first answers what was asked of it after the second had come. Its session goes on as if nothing had been."""
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(1)
+        twin = make_side(pair.network, attrs.evolve(CONFIGS["b"], listen="elsewhere"), incarnation=2)
+        await pair.start(twin)
+        assert await until(lambda: bool(twin.reasons)) < 0.5
+        await trio.sleep(5)
+        assert set(twin.reasons) == {"twin"}
+        assert all(isinstance(each, RefusedError) and each.by_peer for each in twin.reports)
+        assert (pair.a.losses, pair.b.losses) == ([], [])
+        assert pair.is_online
+        assert set(pair.a.reasons) == {"twin"}
+
+
+async def test_a_process_that_comes_before_the_end_of_the_last_one_is_noticed_is_accepted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its machine lost its power: no connection was closed, and nothing is answered any more."""
+    async with open_pair(start="a") as pair:
+        first = await dial(pair.network, "b", "a-address", hello("b"))
+        await confirm(first)
+        await until(lambda: pair.a.link.state == "online")
+        second = await dial(pair.network, "b", "a-address", hello("b", incarnation=2))
+        await confirm(second)
+        await until(lambda: len(pair.a.events) == 3, within_s=1.0)
+        assert pair.a.losses == [LossReason.SILENT]
         assert [event.peer_incarnation for event in pair.a.events if isinstance(event, Connected)] == [1, 2]
-        session = pair.a.link.session
-        assert session is not None
-        assert session.peer_incarnation == 2
+
+
+async def test_of_two_processes_that_are_agreed_to_at_once_the_first_that_confirms_stays(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair(start="a") as pair:
+        tries = [await dial(pair.network, "b", "a-address", hello("b", incarnation=each)) for each in (1, 2)]
+        await trio.testing.wait_all_tasks_blocked()
+        for each in reversed(tries):
+            await confirm(each)
+            await trio.testing.wait_all_tasks_blocked()
+        assert [event.peer_incarnation for event in pair.a.events if isinstance(event, Connected)] == [2]
+        assert pair.a.losses == []
 
 
 async def test_a_hello_that_is_never_confirmed_replaces_nothing(autojump_clock: trio.testing.MockClock) -> None:

@@ -44,7 +44,7 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Sealed: st.builds(msg.Sealed, epoch=u64),
     msg.Admitted: st.builds(msg.Admitted, epoch=u64, revision=u64, proposal=proposals),
     msg.Joined: st.builds(msg.Joined, epoch=u64),
-    msg.HandoverPrepare: st.builds(msg.HandoverPrepare, epoch=u64, attempt=u64),
+    msg.HandoverPrepare: st.builds(msg.HandoverPrepare, epoch=u64, attempt=u64, proposal=proposals),
     msg.HandoverReady: st.builds(msg.HandoverReady, epoch=u64, attempt=u64),
     msg.HandoverDone: st.builds(msg.HandoverDone, epoch=u64, revision=u64, proposal=proposals),
     msg.Refused: st.builds(msg.Refused, epoch=u64, stale_epoch=u64),

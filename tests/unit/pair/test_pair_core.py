@@ -26,13 +26,15 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
-from ctlha_trio.pair._state import COPY_CHUNK_BYTES
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.world import CoreWorld
 
 BOTH = ("a", "b")
 PEER = 77
 """The peer's incarnation."""
+PROPOSAL = "e" * 32
+"""Of a handover."""
 BLOCK = 4096
 SIZE = 2 * COPY_CHUNK_BYTES
 FIRST = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=BOTH, proposal="0")
@@ -57,7 +59,7 @@ def metadata_of(node: str, record: Record, revision: int, copy: Copy = Copy.MEMB
 
 @attrs.define(eq=False)
 class Node:
-    """One core between the test and a disk that has everything marked, or ``dirty``.
+    """One core between the test and a disk that has everything marked, or ``dirty``, and knows of a claim at once.
 
     ``feed`` also checks what is true of every step.
     """
@@ -65,6 +67,8 @@ class Node:
     state: PairState
     ordered: tuple[act.Action, ...]
     dirty: tuple[int, int] = (0, SIZE)
+    hasty: bool = True
+    """What is intended is durable at once."""
 
     @classmethod
     def boots(cls, me: str, metadata: Metadata) -> "Node":
@@ -89,6 +93,10 @@ class Node:
             start = max(search.offset, self.dirty[0])
             left = sum(self.dirty) - start
             self.feed(ev.DirtyFound(search.search, ((start, left),) if left > 0 else ()))
+            self.ordered = ordered + self.ordered
+        if self.hasty and self.state.phase is Phase.CLAIMING and self.state.stage is Stage.PERSISTING:
+            ordered = self.ordered
+            self.persisted()
             self.ordered = ordered + self.ordered
         return self
 
@@ -428,8 +436,11 @@ def test_the_secondary_executes_no_write_behind_one_that_it_has_not_seen() -> No
 
 @pytest.mark.parametrize("epoch", [3, 5])
 def test_a_message_of_another_epoch_is_refused_by_name_and_not_executed(epoch: int) -> None:
-    write = msg.MirrorWrite(epoch, 9, 0, 9, 0, BLOCK)
-    for message in (write, msg.PermitRequest(epoch, 1), msg.HandoverPrepare(epoch, 1)):
+    for message in (
+        msg.MirrorWrite(epoch, 9, 0, 9, 0, BLOCK),
+        msg.PermitRequest(epoch, 1),
+        msg.HandoverPrepare(epoch, 1, PROPOSAL),
+    ):
         node = following().hear(message)
         assert node.said == [msg.Refused(4, epoch)]
         assert not node.all(act.StoreMirrored)
@@ -805,6 +816,22 @@ def test_a_refused_admission_is_tried_again_and_clients_are_served_meanwhile() -
     assert node.said[0] == msg.Seal(3), "sealed anew, with what was written since"
 
 
+def test_both_disks_know_of_an_admission_before_it_is_proposed() -> None:
+    """The target's is sealed for the next record, the source's names the proposal: either may crash behind it."""
+    node = admitting().hear(msg.Sealed(3))
+    intent = node.one(act.Persist).metadata
+    assert intent.proposed == (node.persisted().one(act.Swap).record.proposal,)
+    assert sealed().state.metadata.copy is Copy.SEALED
+
+
+def test_both_disks_know_of_a_handover_before_it_is_proposed() -> None:
+    node = mirroring().feed(ev.HandoverAsked())
+    (prepare,) = [each for each in node.said if isinstance(each, msg.HandoverPrepare)]
+    intent = node.hear(msg.HandoverReady(4, 1)).one(act.Persist).metadata
+    assert intent.proposed == (prepare.proposal,) == (node.persisted().one(act.Swap).record.proposal,)
+    assert following().hear(prepare).one(act.Persist).metadata.proposed == (prepare.proposal,)
+
+
 def test_the_source_lost_before_the_admission_leaves_the_target_outdated() -> None:
     node = sealed().lost()
     assert node.phase is Phase.OUTDATED
@@ -816,7 +843,7 @@ def test_the_source_lost_before_the_admission_leaves_the_target_outdated() -> No
 
 def handed_over() -> Node:
     node = mirroring().feed(ev.HandoverAsked())
-    assert node.said[0] == msg.HandoverPrepare(4, 1)
+    assert node.said[0] == msg.HandoverPrepare(4, 1, node.state.next_proposal)
     return node.hear(msg.HandoverReady(4, 1)).persisted()
 
 
@@ -827,7 +854,7 @@ def test_a_handover_drains_asks_persists_swaps_and_tells() -> None:
     assert not node.write(2).all(act.StoreWrite)
     node.feed(ev.Stored(sequence)).hear(msg.Applied(4, sequence))
     assert node.answers == {1: Outcome.DONE}
-    assert msg.HandoverPrepare(4, 1) in node.said
+    assert msg.HandoverPrepare(4, 1, node.state.next_proposal) in node.said
     swap = node.hear(msg.HandoverReady(4, 1)).persisted().one(act.Swap)
     assert (swap.record.epoch, swap.record.primary, swap.record.members) == (5, "b", BOTH)
     assert not node.wins().all(act.Send)
@@ -838,7 +865,7 @@ def test_a_handover_drains_asks_persists_swaps_and_tells() -> None:
 
 
 def test_the_secondary_takes_the_role_once_it_has_persisted_it() -> None:
-    node = following().hear(msg.HandoverPrepare(4, 1)).persisted()
+    node = following().hear(msg.HandoverPrepare(4, 1, PROPOSAL)).persisted()
     assert node.said == [msg.HandoverReady(4, 1)]
     node.hear(msg.HandoverDone(5, 5, "e" * 32))
     assert not accepts(node.state, OperationKind.WRITE)
@@ -847,7 +874,7 @@ def test_the_secondary_takes_the_role_once_it_has_persisted_it() -> None:
 
 
 def test_a_secondary_prepares_once_it_has_written_everything() -> None:
-    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK), msg.HandoverPrepare(4, 1))
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK), msg.HandoverPrepare(4, 1, PROPOSAL))
     assert not node.all(act.Persist)
 
 
@@ -900,14 +927,14 @@ def test_only_the_primary_of_two_in_sync_hands_over(make: Callable[[], Node]) ->
 
 
 def test_a_role_that_came_by_handover_is_not_served_before_it_is_durable_although_a_flap_is_resumed() -> None:
-    node = following().hear(msg.HandoverPrepare(4, 1)).persisted().hear(msg.HandoverDone(5, 5, "e" * 32))
+    node = following().hear(msg.HandoverPrepare(4, 1, PROPOSAL)).persisted().hear(msg.HandoverDone(5, 5, "e" * 32))
     node.lost().feed(ev.SessionUp(PEER)).hear(standing(5, Phase.SUSPENDED, ord("b")), msg.Resumed(5, 0))
     assert node.phase is Phase.CLAIMING
     assert node.wins().one(act.Persist).metadata.epoch == 6
 
 
 def test_the_word_of_a_handover_is_taken_even_while_the_secondary_prepares_again() -> None:
-    node = following().hear(msg.HandoverPrepare(4, 1)).persisted().hear(msg.HandoverPrepare(4, 2))
+    node = following().hear(msg.HandoverPrepare(4, 1, PROPOSAL)).persisted().hear(msg.HandoverPrepare(4, 2, PROPOSAL))
     node.hear(msg.HandoverDone(5, 5, "e" * 32))
     assert node.persisted().phase is Phase.MIRRORING
 

@@ -22,6 +22,7 @@ from ctlha_trio.pair import (
     plan_force,
     step_pair,
 )
+from ctlha_trio.pair._state import Stage
 
 FIRST = Record(cluster="c", resource="r", epoch=4, lineage="old", primary="a", members=("a", "b"), proposal="0")
 ALONE = attrs.evolve(FIRST, epoch=5, members=("a",), proposal="1")
@@ -48,6 +49,15 @@ def metadata_of(node: str, record: Record, copy: Copy = Copy.MEMBER) -> Metadata
     )
 
 
+def step(state: PairState, event: ev.Event) -> tuple[PairState, tuple[act.Action, ...]]:
+    """One event. What is intended is durable at once."""
+    state, ordered = step_pair(state, event)
+    if state.phase is Phase.CLAIMING and state.stage is Stage.PERSISTING and state.persisting is not None:
+        state, more = step_pair(state, ev.Persisted(state.persisting))
+        ordered += more
+    return state, ordered
+
+
 def started(node: str, metadata: Metadata, record: Record) -> tuple[PairState, tuple[act.Action, ...]]:
     """Booted with that on its disk, and told the arbiter's record."""
     peer = "b" if node == "a" else "a"
@@ -55,7 +65,7 @@ def started(node: str, metadata: Metadata, record: Record) -> tuple[PairState, t
         me=node, peer=peer, incarnation=ord(node), size_bytes=2 * COPY_CHUNK_BYTES, metadata=metadata, marked_from=None
     )
     state, _ = step_pair(state, ev.TimerFired(ev.Timer.PERMIT_OUT))
-    return step_pair(state, ev.RecordRead(record, record.epoch))
+    return step(state, ev.RecordRead(record, record.epoch))
 
 
 def outdated(copy: Copy = Copy.MEMBER) -> PairState:
@@ -66,7 +76,7 @@ def outdated(copy: Copy = Copy.MEMBER) -> PairState:
 
 
 def forcing() -> tuple[PairState, act.Swap]:
-    state, ordered = step_pair(outdated(), ASKED)
+    state, ordered = step(outdated(), ASKED)
     assert (state.phase, state.forcing) == (Phase.CLAIMING, True)
     return state, one(ordered, act.Swap)
 
@@ -93,27 +103,27 @@ def test_the_plan_says_what_is_proposed_and_from_when_the_copy_is() -> None:
 
 def test_a_node_serves_what_it_was_forced_to_once_that_is_durable() -> None:
     state, swap = forcing()
-    state, ordered = step_pair(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 6))
+    state, ordered = step(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 6))
     assert (problem(ordered), state.phase, state.forcing) == ("", Phase.SECURING, False)
     metadata = one(ordered, act.Persist).metadata
     assert (metadata.lineage, metadata.epoch, metadata.copy) == ("new", 6, Copy.MEMBER)
-    state, _ = step_pair(state, ev.Persisted(metadata))
+    state, _ = step(state, ev.Persisted(metadata))
     assert state.phase is Phase.ALONE
 
 
 def test_a_member_that_waits_for_the_other_may_be_forced() -> None:
     state, _ = started("b", metadata_of("b", FIRST), FIRST)
     assert state.phase is Phase.WAITING
-    state, ordered = step_pair(state, ev.ForceAsked("a", "new", 4))
+    state, ordered = step(state, ev.ForceAsked("a", "new", 4))
     assert one(ordered, act.Swap).record.ancestors == ("old",)
     assert act.CancelTimer(ev.Timer.PEER_WAIT) in ordered
 
 
 def test_a_node_that_hears_the_other_is_not_forced() -> None:
-    state, _ = step_pair(outdated(), ev.SessionUp(PEER))
+    state, _ = step(outdated(), ev.SessionUp(PEER))
     with pytest.raises(FailedError, match="node a is connected, so it is not powered off"):
         plan_force(state, "a", "new")
-    after, ordered = step_pair(state, ASKED)
+    after, ordered = step(state, ASKED)
     assert (after, bool(problem(ordered))) == (state, True)
 
 
@@ -125,11 +135,11 @@ def test_a_copy_that_is_no_state_of_the_volume_is_not_forced(copy: Copy) -> None
 
 def test_a_copy_that_is_about_to_be_overwritten_is_not_forced() -> None:
     """The source was lost while that was on its way to the disk."""
-    state, _ = step_pair(outdated(), ev.SessionUp(PEER))
-    state, _ = step_pair(state, ev.Received(msg.Standing(5, 5, Phase.ALONE, 0)))
-    state, ordered = step_pair(state, ev.Received(msg.ResyncStart(5, 5)))
+    state, _ = step(outdated(), ev.SessionUp(PEER))
+    state, _ = step(state, ev.Received(msg.Standing(5, 5, Phase.ALONE, 0)))
+    state, ordered = step(state, ev.Received(msg.ResyncStart(5, 5)))
     assert one(ordered, act.Persist).metadata.copy is Copy.RESYNCING
-    state, _ = step_pair(state, ev.SessionLost(ev.Loss.CLOSED))
+    state, _ = step(state, ev.SessionLost(ev.Loss.CLOSED))
     with pytest.raises(FailedError, match="is resyncing"):
         plan_force(state, "a", "new")
 
@@ -143,7 +153,7 @@ def test_the_node_to_abandon_must_be_the_other_one() -> None:
 def test_a_node_that_serves_or_has_ended_is_not_forced() -> None:
     alone, _ = started("a", metadata_of("a", ALONE), ALONE)
     assert alone.phase is Phase.CLAIMING
-    left, _ = step_pair(outdated(), ev.StopAsked("asked"))
+    left, _ = step(outdated(), ev.StopAsked("asked"))
     booting, _ = boot(me="a", peer="b", incarnation=1, size_bytes=1, metadata=metadata_of("a", ALONE), marked_from=None)
     for state, abandon in ((alone, "b"), (left, "a"), (booting, "b")):
         with pytest.raises(FailedError, match=f"while it is {state.phase.name.lower()}"):
@@ -151,12 +161,12 @@ def test_a_node_that_serves_or_has_ended_is_not_forced() -> None:
 
 
 def test_a_record_that_has_changed_since_it_was_shown_is_not_forced() -> None:
-    state, ordered = step_pair(outdated(), attrs.evolve(ASKED, revision=4))
+    state, ordered = step(outdated(), attrs.evolve(ASKED, revision=4))
     assert (state.phase, problem(ordered)) == (Phase.OUTDATED, "the record has changed since it was shown")
 
 
 def test_a_fence_stands_in_the_record_with_its_evidence_for_as_long_as_the_node_is_away() -> None:
-    _, ordered = step_pair(outdated(), attrs.evolve(ASKED, evidence="outlet 7 is off"))
+    _, ordered = step(outdated(), attrs.evolve(ASKED, evidence="outlet 7 is off"))
     record = one(ordered, act.Swap).record
     assert (record.fence, record.evidence) == ("confirmed", "outlet 7 is off")
     plan = plan_force(outdated(), "a", "new")
@@ -176,39 +186,39 @@ def test_a_fence_stands_in_the_record_with_its_evidence_for_as_long_as_the_node_
 def test_what_the_arbiter_did_not_take_is_given_up() -> None:
     """Another try is another decision."""
     state, swap = forcing()
-    state, ordered = step_pair(state, ev.Swapped(swap.record.proposal, SwapOutcome.REFUSED))
+    state, ordered = step(state, ev.Swapped(swap.record.proposal, SwapOutcome.REFUSED))
     assert (state.phase, state.forcing, state.swap) == (Phase.OUTDATED, False, None)
     assert problem(ordered) == "the arbiter did not take what was forced"
     for timer in ev.Timer:
-        state, ordered = step_pair(state, ev.TimerFired(timer))
+        state, ordered = step(state, ev.TimerFired(timer))
         assert not [action for action in ordered if isinstance(action, act.Swap)]
 
 
 def test_what_the_arbiter_may_have_taken_ends_only_when_the_revision_moves() -> None:
     state, swap = forcing()
-    state, ordered = step_pair(state, ev.Swapped(swap.record.proposal, SwapOutcome.UNKNOWN))
+    state, ordered = step(state, ev.Swapped(swap.record.proposal, SwapOutcome.UNKNOWN))
     assert not [action for action in ordered if isinstance(action, act.ForceEnded)]
-    state, _ = step_pair(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))
-    state, ordered = step_pair(state, ev.RecordRead(ALONE, 5))
+    state, _ = step(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))
+    state, ordered = step(state, ev.RecordRead(ALONE, 5))
     assert one(ordered, act.Swap) == swap
-    state, _ = step_pair(state, ev.Swapped(swap.record.proposal, SwapOutcome.REFUSED))
+    state, _ = step(state, ev.Swapped(swap.record.proposal, SwapOutcome.REFUSED))
     assert state.forcing, "the first try may still be applied"
-    state, _ = step_pair(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))
-    state, ordered = step_pair(state, ev.RecordRead(swap.record, 6))
+    state, _ = step(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))
+    state, ordered = step(state, ev.RecordRead(swap.record, 6))
     assert (state.phase, problem(ordered)) == (Phase.SECURING, "")
 
 
 def test_a_change_of_the_other_node_wins_if_it_is_first() -> None:
     state, swap = forcing()
-    state, _ = step_pair(state, ev.Swapped(swap.record.proposal, SwapOutcome.LOST))
+    state, _ = step(state, ev.Swapped(swap.record.proposal, SwapOutcome.LOST))
     restarted = ALONE.succeed(primary="a", members=("a",), proposal="a's")
-    state, ordered = step_pair(state, ev.RecordRead(restarted, 6))
+    state, ordered = step(state, ev.RecordRead(restarted, 6))
     assert (state.phase, state.record, problem(ordered)) == (Phase.OUTDATED, restarted, "a won epoch 6")
 
 
 @pytest.mark.parametrize("event", [ev.StopAsked("asked"), ev.StoreFailed()])
 def test_a_node_that_ends_says_that_it_gave_up(event: ev.Event) -> None:
-    _, ordered = step_pair(forcing()[0], event)
+    _, ordered = step(forcing()[0], event)
     assert problem(ordered)
 
 
@@ -218,9 +228,9 @@ def test_a_node_that_ends_says_that_it_gave_up(event: ev.Event) -> None:
 def test_the_abandoned_node_waits_for_a_full_copy() -> None:
     state, _ = started("a", metadata_of("a", ALONE), FORCED)
     assert (state.phase, state.epoch) == (Phase.OUTDATED, 6)
-    state, _ = step_pair(state, ev.SessionUp(PEER))
-    state, _ = step_pair(state, ev.Received(msg.Standing(6, 6, Phase.ALONE, 0)))
-    state, ordered = step_pair(state, ev.Received(msg.ResyncStart(6, 6)))
+    state, _ = step(state, ev.SessionUp(PEER))
+    state, _ = step(state, ev.Received(msg.Standing(6, 6, Phase.ALONE, 0)))
+    state, ordered = step(state, ev.Received(msg.ResyncStart(6, 6)))
     metadata = one(ordered, act.Persist).metadata
     assert (metadata.lineage, metadata.copy) == ("new", Copy.RESYNCING)
 
@@ -228,18 +238,19 @@ def test_the_abandoned_node_waits_for_a_full_copy() -> None:
 def test_an_abandoned_node_that_is_alive_stops_when_it_reads_the_record() -> None:
     state, ordered = started("a", metadata_of("a", ALONE), ALONE)
     swap = one(ordered, act.Swap)
-    state, ordered = step_pair(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 6))
-    state, _ = step_pair(state, ev.Persisted(one(ordered, act.Persist).metadata))
+    state, ordered = step(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 6))
+    state, _ = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
     assert state.phase is Phase.ALONE
-    state, ordered = step_pair(state, ev.TimerFired(ev.Timer.RECORD_POLL))
+    state, ordered = step(state, ev.TimerFired(ev.Timer.RECORD_POLL))
     assert (ev.Timer.RECORD_POLL, 1.0) in [(a.timer, a.delay_s) for a in ordered if isinstance(a, act.SetTimer)]
-    state, _ = step_pair(state, ev.RecordRead(swap.record.fork(primary="b", lineage="new", proposal="3"), 7))
+    state, _ = step(state, ev.RecordRead(swap.record.fork(primary="b", lineage="new", proposal="3"), 7))
     assert (state.phase, state.epoch) == (Phase.OUTDATED, 7)
 
 
 def test_the_chosen_node_that_has_not_recorded_it_goes_on_from_its_copy() -> None:
     """It crashed behind the swap: nothing was acknowledged in the new line."""
-    state, ordered = started("b", metadata_of("b", FIRST), FORCED)
+    metadata = metadata_of("b", FIRST).intend(FORCED.proposal)
+    state, ordered = started("b", metadata, FORCED)
     assert state.phase is Phase.CLAIMING
     record = one(ordered, act.Swap).record
     assert (record.epoch, record.lineage, record.ancestors) == (7, "new", ("old",))
@@ -260,13 +271,18 @@ def test_a_chosen_node_whose_copy_is_not_whole_stops(copy: Copy, why: str) -> No
         attrs.evolve(FORCED, ancestors=()),
         attrs.evolve(FORCED, ancestors=("another",)),
         attrs.evolve(FORCED, lineage="another", ancestors=("new",)),
-        attrs.evolve(FORCED, members=("a", "b")),
     ],
-    ids=["no-ancestors", "of-another", "of-another-fork", "as-a-member-that-never-recorded-it"],
+    ids=["no-ancestors", "of-another", "of-another-fork"],
 )
 def test_a_line_that_does_not_descend_from_the_copy_s_stops_the_node(record: Record) -> None:
     state, _ = started("a", metadata_of("a", ALONE), record)
     assert (state.phase, state.why) == (Phase.STOPPED, "foreign-lineage")
+
+
+def test_a_member_of_the_new_line_that_never_recorded_it_has_an_older_disk() -> None:
+    """It was admitted on a disk that knew of the line; the other member has everything."""
+    state, _ = started("a", metadata_of("a", ALONE), attrs.evolve(FORCED, members=("a", "b")))
+    assert (state.phase, state.why) == (Phase.OUTDATED, "copy-went-back")
 
 
 def test_a_fork_of_an_epoch_that_the_copy_has_outlived_stops_the_node() -> None:
@@ -274,6 +290,21 @@ def test_a_fork_of_an_epoch_that_the_copy_has_outlived_stops_the_node() -> None:
     metadata = attrs.evolve(metadata_of("a", ALONE), epoch=6, revision=5)
     state, _ = started("a", metadata, FORCED)
     assert (state.phase, state.why) == (Phase.STOPPED, "foreign-lineage")
+
+
+def test_an_older_copy_of_the_chosen_node_s_disk_is_not_taken_for_it() -> None:
+    """It does not know that its node was forced: what was acknowledged in the new line is not on it."""
+    state, _ = started("b", metadata_of("b", FIRST), FORCED)
+    assert (state.phase, state.why) == (Phase.STOPPED, "copy-went-back")
+
+
+def test_what_is_forced_is_durable_before_the_arbiter_is_asked() -> None:
+    state, ordered = step_pair(outdated(), ASKED)
+    intent = one(ordered, act.Persist).metadata
+    assert (intent.copy, intent.epoch, len(intent.proposed)) == (Copy.MEMBER, 4, 1), "the copy is what it was"
+    assert not [action for action in ordered if isinstance(action, act.Swap)]
+    state, ordered = step_pair(state, ev.Persisted(intent))
+    assert one(ordered, act.Swap).record.proposal in intent.proposed
 
 
 def test_a_copy_from_before_several_forks_is_abandoned_too() -> None:

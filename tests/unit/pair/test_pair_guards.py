@@ -17,6 +17,7 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
+from ctlha_trio.pair._state import Stage
 
 BOTH = ("a", "b")
 PEER = 77
@@ -46,11 +47,14 @@ def started(me: str, record: Record, revision: int, copy: Copy = Copy.MEMBER) ->
 
 
 def feed(state: PairState, *fed: ev.Event) -> tuple[PairState, list[act.Action]]:
-    """Events in a row, and all that they led to."""
+    """Events in a row, and all that they led to. What is intended is durable at once."""
     ordered: list[act.Action] = []
     for event in fed:
         state, actions = step_pair(state, event)
         ordered += actions
+        if state.phase is Phase.CLAIMING and state.stage is Stage.PERSISTING and state.persisting is not None:
+            state, actions = step_pair(state, ev.Persisted(state.persisting))
+            ordered += actions
     return state, ordered
 
 
@@ -88,6 +92,103 @@ def test_a_newer_record_in_this_node_s_name_is_a_twin_s() -> None:
     state, ordered = feed(state, ev.RecordRead(state.record.succeed(primary="a", members=("a",), proposal="9" * 32), 4))
     assert (state.phase, state.why) == (Phase.STOPPED, "twin")
     assert not [action for action in ordered if isinstance(action, act.Swap)]
+
+
+def claimed(record: Record, revision: int) -> tuple[PairState, Record]:
+    """``a`` on that disk, waiting for its disk to know that it will claim; and what it will propose."""
+    state, _ = step_pair(started("a", record, revision), ev.RecordRead(record, revision))
+    if state.phase is Phase.WAITING:
+        state, _ = step_pair(state, ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert state.swap is not None
+    return state, state.swap.record
+
+
+@pytest.mark.parametrize("record", [FIRST, ALONE])
+def test_a_claim_is_durable_before_the_arbiter_is_asked(record: Record) -> None:
+    """A disk that knows of the claim is the one for which it was made, whatever of it the process lived to hear."""
+    state, proposed = claimed(record, record.epoch)
+    intent = state.persisting
+    assert intent == attrs.evolve(state.metadata, proposed=(proposed.proposal,))
+    after, ordered = step_pair(state, ev.RecordRead(record, record.epoch))
+    assert (after.swap, ordered) == (state.swap, ()), "nothing is called before"
+    state, ordered = step_pair(state, ev.Persisted(intent))
+    assert act.Swap(record.epoch, proposed) in ordered
+
+
+def test_a_node_that_crashed_behind_its_claim_goes_on_and_remembers_every_claim_that_may_be_won() -> None:
+    state, first = claimed(FIRST, 1)
+    assert state.persisting is not None
+    again = boot(me="a", peer="b", incarnation=7, size_bytes=1, metadata=state.persisting, marked_from=None)[0]
+    waiting, _ = step_pair(again, ev.RecordRead(FIRST, 1))
+    second, _ = step_pair(waiting, ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert second.persisting is not None
+    assert second.persisting.proposed[0] == first.proposal
+    state, _ = feed(second, ev.Persisted(second.persisting))
+    state, _ = feed(state, ev.Swapped(second.persisting.proposed[1], SwapOutcome.LOST), ev.RecordRead(first, 2))
+    assert state.phase is Phase.CLAIMING, "the claim of before was applied late"
+
+
+def test_an_older_copy_of_the_only_copy_stops() -> None:
+    """The record names this node by a claim of which the disk does not know: it was put back from before."""
+    for disk, revision in ((FIRST, 1), (attrs.evolve(ALONE, epoch=1), 1)):
+        state, ordered = feed(started("a", disk, revision), ev.RecordRead(ALONE, 2))
+        assert (state.phase, state.why) == (Phase.STOPPED, "copy-went-back")
+        assert not [action for action in ordered if isinstance(action, act.Swap)]
+
+
+def test_an_older_copy_of_one_of_two_is_outdated_and_the_other_one_goes_on() -> None:
+    newer = attrs.evolve(FIRST, epoch=3, proposal="3")
+    state, _ = feed(started("a", FIRST, 1), ev.RecordRead(newer, 3), ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert (state.phase, state.why) == (Phase.OUTDATED, "copy-went-back")
+    other, ordered = feed(
+        started("b", newer, 3),
+        ev.RecordRead(newer, 3),
+        ev.SessionUp(PEER),
+        ev.Received(msg.Standing(3, 3, Phase.OUTDATED, 0)),
+    )
+    assert other.phase is Phase.CLAIMING
+    assert [action for action in ordered if isinstance(action, act.Swap)]
+
+
+def test_a_waiting_node_is_not_told_by_the_outdated_one_of_an_older_record() -> None:
+    waiting, _ = feed(started("b", FIRST, 1), ev.RecordRead(attrs.evolve(FIRST, epoch=1), 1), ev.SessionUp(PEER))
+    state, _ = feed(waiting, ev.Received(msg.Standing(0, 0, Phase.OUTDATED, 0)))
+    assert state.phase is Phase.WAITING
+
+
+def test_a_copy_that_was_sealed_for_the_record_is_the_one_that_it_names() -> None:
+    both = attrs.evolve(FIRST, epoch=3, proposal="3")
+    state, _ = feed(started("b", ALONE, 2, Copy.SEALED), ev.RecordRead(both, 3))
+    assert state.phase is Phase.WAITING
+    later = attrs.evolve(both, epoch=4)
+    state, _ = feed(started("b", ALONE, 2, Copy.SEALED), ev.RecordRead(later, 4))
+    assert state.phase is Phase.OUTDATED
+
+
+def test_a_member_that_waits_stops_when_another_one_claims_in_its_name() -> None:
+    """Its folder was copied before that claim was intended: the one that made it runs elsewhere, and has the data."""
+    state, _ = feed(started("a", FIRST, 1), ev.RecordRead(FIRST, 1), ev.RecordRead(ALONE, 2))
+    assert (state.phase, state.why) == (Phase.STOPPED, "twin")
+
+
+@pytest.mark.parametrize("events", [[], [ev.RecordRead(FIRST, 1)], [ev.RecordRead(ALONE, 2)]])
+def test_a_node_whose_place_in_the_session_is_taken_stops_before_it_takes_any_part(events: list[ev.Event]) -> None:
+    state, ordered = feed(started("b", FIRST, 1), *events, ev.Disowned())
+    assert (state.phase, state.why) == (Phase.STOPPED, "twin")
+    assert ordered[-1] == act.Goodbye("twin")
+    state, ordered = feed(state, ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert not [action for action in ordered if isinstance(action, act.Swap)]
+
+
+def test_a_node_that_counts_is_not_stopped_by_the_peer_s_word() -> None:
+    """It may be the one with the data, and the peer in session with its copy: the record stops one of the two."""
+    for state in (alone(), feed(mirroring(), ev.SessionLost(ev.Loss.CLOSED))[0]):
+        assert feed(state, ev.Disowned()) == (state, [])
+
+
+def test_a_node_that_is_in_session_meanwhile_was_refused_before_the_other_one_ended() -> None:
+    waiting, _ = feed(started("b", FIRST, 1), ev.RecordRead(FIRST, 1), ev.SessionUp(PEER))
+    assert feed(waiting, ev.Disowned()) == (waiting, [])
 
 
 @pytest.mark.parametrize(

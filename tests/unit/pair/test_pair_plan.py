@@ -64,7 +64,7 @@ class Foresight:
         self.met.update([obstacle.value for obstacle in plan.obstacles] or ["accepted"])
 
     def _try_force(self, state: PairState) -> None:
-        _, ordered = step_pair(state, ev.ForceAsked(state.peer, NEW_LINE, state.revision))
+        after, ordered = step_pair(state, ev.ForceAsked(state.peer, NEW_LINE, state.revision))
         ended = of_kind(ordered, act.ForceEnded)
         if ended:
             with pytest.raises(CtlHaError) as refusal:
@@ -72,7 +72,9 @@ class Foresight:
             assert ended == [act.ForceEnded(str(refusal.value))]
         else:
             plan = plan_force(state, state.peer, NEW_LINE)
-            assert of_kind(ordered, act.Swap) == [act.Swap(plan.revision, plan.after)]
+            assert after.persisting is not None
+            _, proposed = step_pair(after, ev.Persisted(after.persisting))
+            assert of_kind(proposed, act.Swap) == [act.Swap(plan.revision, plan.after)]
             self.met["forced"] += 1
 
     def hear(self, line: EventLine) -> None:

@@ -24,7 +24,7 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
-from ctlha_trio.pair._state import COPY_BYTES_AT_ONCE, RANGE_UNIT_BYTES
+from ctlha_trio.pair._state import COPY_BYTES_AT_ONCE, RANGE_UNIT_BYTES, Stage
 
 BLOCK = 4096
 SIZE = 2 * COPY_BYTES_AT_ONCE
@@ -53,10 +53,14 @@ def booted(disk: Metadata, marked_from: int | None = None) -> PairState:
 
 
 def feed(state: PairState, *fed: ev.Event | msg.Message) -> tuple[PairState, list[act.Action]]:
+    """Events and messages in a row. What is intended is durable at once."""
     ordered: list[act.Action] = []
     for each in fed:
         state, actions = step_pair(state, each if isinstance(each, ev.Event) else ev.Received(each))
         ordered += actions
+        if state.phase is Phase.CLAIMING and state.stage is Stage.PERSISTING and state.persisting is not None:
+            state, actions = step_pair(state, ev.Persisted(state.persisting))
+            ordered += actions
     return state, ordered
 
 
@@ -227,7 +231,8 @@ def mirroring() -> PairState:
     state, ordered = asked(4)
     (search,) = (each for each in ordered if isinstance(each, act.FindDirty))
     state, _ = feed(state, ev.DirtyFound(search.search), msg.Sealed(6))
-    state, ordered = feed(state, ev.Persisted(metadata(6, ("a",), base_epoch=4)))
+    assert state.persisting is not None
+    state, ordered = feed(state, ev.Persisted(state.persisting))
     (swap,) = (each for each in ordered if isinstance(each, act.Swap))
     state, ordered = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 7))
     (persist,) = (each for each in ordered if isinstance(each, act.Persist))
