@@ -16,7 +16,7 @@ from ctlha_trio.pair._step import Step
 def start(step: Step, flight: Flight) -> None:
     """Fetch the data."""
     number = step.state.fetches + 1
-    begun = attrs.evolve(flight, fetch=number, here=False, there=True)
+    begun = attrs.evolve(flight, fetch=number, here=False, there=True, hurt=UNHURT, mended=flight.hurt)
     flights = tuple(begun if each is flight else each for each in step.state.flights)
     step.change(flights=flights, fetches=number)
     step.do(act.FetchRead(number, flight.ticket, flight.operation, permits.permit_epoch(step)))

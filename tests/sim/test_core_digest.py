@@ -12,8 +12,8 @@ from ctlha_trio.testing._core.runs import run_seed
 
 ROUNDS = 3
 DIGESTS = {
-    1: "a101eadd1318b4ca58f26a89eafcd4acbb4258b7a06b1c79748f04158f9cb8f0",
-    2: "e8a61b48d5f5f1657147fe5b6a6b3291012edd80594ea8f892e548082295b0f9",
+    1: "7a8c453dc930c6ece2a5ac596282f51b19e53ccfae3aa9a1f7063c2c92adc635",
+    2: "a9915f81de89efdbaedffbbbcedbd2fe12124f8f749782486a895db7aed75f93",
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
 PROGRAM = f"""

@@ -41,12 +41,12 @@ from ctlha_trio.testing._core.node import (
     Reading,
     RunningTimer,
     SimulatedNode,
-    UnderWay,
     blocks_of,
     digest_of,
 )
 from ctlha_trio.testing._core.pushes import push
 from ctlha_trio.testing._core.reads import SimulatedReads
+from ctlha_trio.testing._core.returns import compare_there, say_ready
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
 from ctlha_trio.testing._core.words import answered_reads, told_answer, told_order
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
@@ -59,8 +59,6 @@ LINGER_CHANCE: Final = 0.5
 """That a goodbye is said behind what is ordered after it: the driver takes its time for it."""
 CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
-MANY_RANGES_CHANCE: Final = 0.05
-"""That a node which returns has more ranges of its own than it may name."""
 
 
 @attrs.define(eq=False)
@@ -268,7 +266,7 @@ class SimulatedPair:
             case act.FetchRead() as call:
                 self.reads.end(node, call, ended)
             case act.SendCompare() as call:
-                self._compare_there(node, call, ended)
+                compare_there(self.link, node, call, ended)
             case act.CompareRange() as call:
                 equal = digest_of(node.read(call.offset, call.size)) == call.digest
                 self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
@@ -330,7 +328,7 @@ class SimulatedPair:
             case act.ClearDirty():
                 node.marks.clear(blocks_of(action.offset, action.size))
             case act.SendReady():
-                self._say_ready(node, action)
+                say_ready(self.link, node, action)
             case act.ReadRecord() | act.Swap():
                 node.calls.append(ArbiterCall(action))
             case act.SetTimer():
@@ -354,25 +352,6 @@ class SimulatedPair:
                 raise AssertionError("an answer before any event")
             case _:
                 assert_never(action)
-
-    def _say_ready(self, node: SimulatedNode, action: act.SendReady) -> None:
-        base_epoch = action.base_epoch
-        if self.random.random() < MANY_RANGES_CHANCE:
-            base_epoch = 0
-        else:
-            for offset, size in node.dirty_ranges():
-                self.link.send(node.link, msg.OwnRange(action.epoch, offset, size))
-        self.link.send(node.link, msg.ResyncReady(action.epoch, base_epoch))
-
-    def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
-        if ended.session == node.link.session:
-            held = node.read(call.offset, call.size)
-            if call.keep and node.state is not None:
-                live = {flight.sequence for flight in node.state.flights}
-                kept = {sequence: blocks for sequence, blocks in node.held.items() if sequence in live}
-                node.held = {**kept, call.sequence: held}
-            compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
-            self.link.send(node.link, compare)
 
     def _recorded(self, before: Record, record: Record) -> None:
         if record.lineage != before.lineage and record.primary not in before.members:

@@ -341,7 +341,7 @@ def scenario(*mutants: Callable[[Patch], None]) -> Callable[[Callable[[], None]]
 
 
 def serves_the_bad_block(patch: Patch) -> None:
-    patch.setattr(repair, "damaged", lambda step, event: service.fetched(step, ev.Fetched(event.sequence)))
+    patch.setattr(repair, "read_damaged", lambda step, event: service.fetched(step, ev.Fetched(event.fetch)))
 
 
 def answers_before_the_repair_is_durable(patch: Patch) -> None:
