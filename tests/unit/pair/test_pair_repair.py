@@ -444,16 +444,16 @@ def forgets_that_one_copy_has_the_write(patch: Patch) -> None:
 
 
 def believes_a_disk_for_ever(patch: Patch) -> None:
-    plain = repair.damaged
+    plain = repair.read_damaged
     tries: list[int] = []
 
-    def damaged(step: Step, event: ev.Damaged) -> None:
-        tries.append(event.sequence)
+    def read_damaged(step: Step, event: ev.ReadDamaged) -> None:
+        tries.append(event.fetch)
         assert len(tries) < 20, "it goes on for ever"
         step.change(flights=tuple(attrs.evolve(f, mended=UNHURT) for f in step.state.flights))
         plain(step, event)
 
-    patch.setattr(repair, "damaged", damaged)
+    patch.setattr(repair, "read_damaged", read_damaged)
 
 
 def admits_a_target_that_lacks_what_was_lost(patch: Patch) -> None:
