@@ -14,7 +14,7 @@ from ctlha_trio.testing._core.trouble import ROUND_STEPS, NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
 from ctlha_trio.testing._seed_processes import map_seeds
 
-ROUNDS: Final = 14
+ROUNDS: Final = 15
 """Of trouble and healing in one seed: more than 5,000 events in the mean."""
 _TRIAL_CHANCE: Final = 0.4
 """That a round ends with a trial before the pair is healed."""
