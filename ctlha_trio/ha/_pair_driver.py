@@ -26,7 +26,6 @@ from ctlha_trio.pair import (
     Grant,
     Metadata,
     Operation,
-    OperationKind,
     Outcome,
     PairState,
     Plan,
@@ -105,6 +104,8 @@ class PairDriver:
     _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(FLIGHTS_LIMIT), init=False)
     _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """Data of a message that the core is being told of, by sequence."""
+    _proposals: dict[int, bytes] = attrs.field(factory=dict, init=False)
+    """Data of the peer's proposals that are under way, by number."""
     _compared: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """The range under comparison, by sequence, until the target has answered."""
     _announced: int = attrs.field(default=0, init=False)
@@ -145,9 +146,10 @@ class PairDriver:
         for action in self._first:
             self._carry_out(action)
 
-    def accepts(self, kind: OperationKind) -> bool:
+    @property
+    def accepts(self) -> bool:
         """Whether an operation that came now would be executed, now or after a change of phase."""
-        return accepts(self.state, kind)
+        return accepts(self.state)
 
     async def commit(self) -> None:
         """The store's commit loop. A store that dies is told to the core by whoever waits for it."""
@@ -197,6 +199,9 @@ class PairDriver:
                 self._announce()
                 for action in ordered:
                     self._carry_out(action)
+                if self._proposals:
+                    live = {flight.taken for flight in self.state.flights}
+                    self._proposals = {number: data for number, data in self._proposals.items() if number in live}
         finally:
             self._stepping = False
 
@@ -223,8 +228,15 @@ class PairDriver:
                 self._outbox.granted(spoken)
             case messages.Permit():
                 self._reads.permits.take(spoken)
+            case Pushed(message=messages.Propose() as proposal):
+                self._proposals[proposal.number] = data
+                self.feed(events.Received(proposal))
+            case Pushed(message=messages.Assigned() as assigned):
+                self._outbox.placed_no_more(-assigned.number)
+                self.feed(events.Received(assigned))
             case Pushed():
                 message = spoken.message
+                assert not isinstance(message, messages.Propose | messages.Assigned)
                 self._placed[message.sequence] = data
                 self.feed(events.Received(message))
                 self._placed.pop(message.sequence, None)
@@ -254,8 +266,10 @@ class PairDriver:
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
-            case actions.PushWrite() | actions.PushCopy():
+            case actions.PushWrite() | actions.PushCopy() | actions.PushProposal() | actions.PushAssigned():
                 self._push(action)
+            case actions.StoreProposed():
+                self._disk.write(action.sequence, action.offset, self._proposals[action.number])
             case actions.StoreWrite():
                 self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].data)
             case actions.StoreMirrored():
@@ -304,7 +318,7 @@ class PairDriver:
             case _:
                 assert_never(action)
 
-    def _push(self, action: actions.PushWrite | actions.PushCopy) -> None:
+    def _push(self, action: actions.PushWrite | actions.PushCopy | actions.PushProposal | actions.PushAssigned) -> None:
         match action:
             case actions.PushWrite():
                 operation = action.operation
@@ -312,6 +326,14 @@ class PairDriver:
                     action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
                 )
                 self._outbox.push(write, self._requests[action.ticket].data)
+            case actions.PushProposal(operation=operation):
+                propose = messages.Propose(action.epoch, action.number, operation.offset, operation.size)
+                self._outbox.push(propose, self._requests[action.ticket].data)
+            case actions.PushAssigned():
+                assigned = messages.Assigned(
+                    action.epoch, action.number, action.sequence, action.previous, action.settled
+                )
+                self._outbox.push(assigned, b"\0")
             case actions.PushCopy():
                 data = self._compared.pop(action.sequence)
                 copy = messages.CopyData(action.epoch, action.sequence, action.offset, action.size)

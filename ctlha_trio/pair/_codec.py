@@ -34,11 +34,15 @@ class Grant:
     """Of the ring, bytes."""
 
 
+PushedMessage = msg.MirrorWrite | msg.CopyData | msg.Propose | msg.Assigned
+"""Those that keep the order of the pushes: with data, or a byte in its place."""
+
+
 @attrs.frozen
 class Pushed:
     """A message whose data lies in the ring granted to its sender."""
 
-    message: msg.MirrorWrite | msg.CopyData
+    message: PushedMessage
     ring_offset: int
 
 
@@ -69,8 +73,12 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     22: (msg.ResyncBase, struct.Struct("<QQ")),
     23: (msg.SettledAsked, struct.Struct("<QQ")),
     24: (msg.Settled, struct.Struct("<QQ")),
+    25: (msg.Propose, struct.Struct("<QQQI")),
+    26: (msg.Assigned, struct.Struct("<QQQQQ")),
+    27: (msg.Completed, struct.Struct("<QQ")),
 }
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
+_PUSHED: Final = frozenset({msg.MirrorWrite, msg.CopyData, msg.Propose, msg.Assigned})
 _WITH_PHASE: Final = frozenset({1})
 _WITH_PROPOSAL: Final = frozenset({14, 18})
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
@@ -85,7 +93,7 @@ def encode(spoken: Spoken) -> bytes:
         message, place = spoken.message, _RING_OFFSET.pack(spoken.ring_offset)
     else:
         message = spoken
-        if isinstance(message, msg.MirrorWrite | msg.CopyData):
+        if isinstance(message, PushedMessage):
             raise LocalProtocolError("data is pushed, its message is not sent alone")
     number, layout = _KINDS[type(message)]
     fields = [_to_wire(value) for value in attrs.astuple(message, recurse=False)]
@@ -99,7 +107,7 @@ def decode(slot: bytes) -> Spoken:
     if slot[0] not in _LAYOUTS:
         raise RemoteProtocolError("unknown-type", f"pair message {slot[0]}")
     kind, layout = _LAYOUTS[slot[0]]
-    pushed = kind is msg.MirrorWrite or kind is msg.CopyData
+    pushed = kind in _PUSHED
     start = 1 + (_RING_OFFSET.size if pushed else 0)
     if any(slot[start + layout.size :]):
         raise RemoteProtocolError("reserved", f"bytes behind pair message {slot[0]}")
@@ -110,8 +118,9 @@ def decode(slot: bytes) -> Spoken:
         message = kind(*_from_wire(slot[0], fields))
     except (ValueError, UnicodeDecodeError) as error:
         raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
-    if isinstance(message, msg.MirrorWrite | msg.CopyData):
-        _check_range(message.offset, message.size)
+    if isinstance(message, PushedMessage):
+        if not isinstance(message, msg.Assigned):
+            _check_range(message.offset, message.size)
         return Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0])
     if isinstance(message, msg.Compare):
         _check_range(message.offset, message.size)

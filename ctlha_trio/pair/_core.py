@@ -17,6 +17,7 @@ from ctlha_trio.pair import (
     _handover as handover,
     _membership as membership,
     _permits as permits,
+    _proposals as proposals,
     _reads as reads,
     _service as service,
     _sessions as sessions,
@@ -189,14 +190,31 @@ def _received(step: Step, message: msg.Message) -> None:
             service.applied(step, message)
         case msg.PermitRequest():
             permits.asked(step, message)
-        case msg.SettledAsked():
-            reads.settled_asked(step, message)
-            service.advance(step)
-        case msg.Settled():
-            reads.settled(step, message)
-            service.advance(step)
+        case msg.SettledAsked() | msg.Settled() | msg.Propose() | msg.Assigned() | msg.Completed():
+            _of_either_node(step, message)
         case _:
             _of_change(step, message)
+
+
+def _of_either_node(
+    step: Step, message: msg.SettledAsked | msg.Settled | msg.Propose | msg.Assigned | msg.Completed
+) -> None:
+    """Operations of the secondary's clients."""
+    match message:
+        case msg.SettledAsked():
+            reads.settled_asked(step, message)
+        case msg.Settled():
+            reads.settled(step, message)
+            proposals.settle(step, message.sequence)
+        case msg.Propose():
+            proposals.proposed(step, message)
+        case msg.Assigned() if step.state.phase is Phase.FOLLOWING:
+            proposals.assigned(step, message)
+        case msg.Completed() if step.state.phase is Phase.FOLLOWING:
+            proposals.completed(step, message)
+        case _:
+            step.send(msg.Refused(step.state.epoch, message.epoch))
+    service.advance(step)
 
 
 def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one line for each kind of message)

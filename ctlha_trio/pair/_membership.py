@@ -1,6 +1,6 @@
 """Who counts: what a record read means for this node, going alone, and securing it before the first answer."""
 
-from ctlha_trio.pair import _reads as reads, _service as service, actions as act, events as ev
+from ctlha_trio.pair import _proposals as proposals, _reads as reads, _service as service, actions as act, events as ev
 from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._operation import Outcome
 from ctlha_trio.pair._phase import Phase
@@ -107,6 +107,7 @@ def secure(step: Step) -> None:
     step.do(act.Track(base_epoch, state.may_differ))
     service.want_nothing_there(step)
     reads.restart(step)
+    proposals.take_back(step)
     step.change(partner=0, base_epoch=base_epoch, unsettled=())
     step.move(Phase.SECURING, "claim won", Stage.RECORDING)
     step.persist(Copy.MEMBER, base_epoch=base_epoch)

@@ -2,21 +2,21 @@
 
 import attrs
 
-from ctlha_trio.pair import _reads as reads, actions as act, events as ev, messages as msg
+from ctlha_trio.pair import _proposals as proposals, _reads as reads, actions as act, events as ev, messages as msg
 from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._state import Flight, Mirrored, PairState
 from ctlha_trio.pair._step import Step
 
 _ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER, Phase.FOLLOWING}
-"""Operations that were started are completed and answered. A secondary starts only reads."""
+"""Operations that were started are completed and answered."""
 
 
-def accepts(state: PairState, kind: OperationKind) -> bool:
+def accepts(state: PairState) -> bool:
     """Whether an operation that comes now is taken, to be executed now or as soon as this node serves again."""
     return (
         state.phase in SERVING
-        or (state.phase is Phase.FOLLOWING and kind is OperationKind.READ)
+        or state.phase is Phase.FOLLOWING
         or state.phase in HOLDING
         or (state.phase in {Phase.SUSPENDED, Phase.CLAIMING} and state.primary)
     )
@@ -24,7 +24,7 @@ def accepts(state: PairState, kind: OperationKind) -> bool:
 
 def submitted(step: Step, event: ev.Submitted) -> None:
     """A client's operation arrived."""
-    if not accepts(step.state, event.operation.kind):
+    if not accepts(step.state):
         step.do(act.Answer(event.ticket, Outcome.NOT_PRIMARY))
         return
     step.change(flights=(*step.state.flights, Flight(event.ticket, event.operation)))
@@ -34,6 +34,7 @@ def submitted(step: Step, event: ev.Submitted) -> None:
 def advance(step: Step) -> None:
     """Start every operation that may start now and end every one that may end."""
     if step.state.phase is Phase.FOLLOWING:
+        proposals.propose(step)
         reads.start_following(step)
     if step.state.phase in SERVING:
         earlier: list[Operation] = []
@@ -71,7 +72,10 @@ def _start(step: Step, flight: Flight) -> None:
         case OperationKind.WRITE:
             if mirrored:
                 push(step, started)
-            step.do(act.StoreWrite(sequence, flight.ticket, operation))
+            if flight.taken:
+                step.do(act.StoreProposed(sequence, flight.taken, *operation.where))
+            else:
+                step.do(act.StoreWrite(sequence, flight.ticket, operation))
         case OperationKind.COPY:
             step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size))
         case OperationKind.FLUSH:
@@ -81,6 +85,9 @@ def _start(step: Step, flight: Flight) -> None:
 
 def push(step: Step, flight: Flight) -> None:
     """Push a write behind the one pushed before it."""
+    if flight.taken:
+        proposals.assign(step, flight)
+        return
     state = step.state
     settled = min(f.sequence for f in state.flights if f.unsettled)
     step.do(act.PushWrite(state.epoch, flight.sequence, state.last_pushed, settled, flight.ticket, flight.operation))
@@ -125,6 +132,8 @@ def _finish(step: Step, flight: Flight) -> None:
         step.do(act.Answer(flight.ticket, Outcome.DONE))
     if flight.operation.kind is OperationKind.COPY:
         step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))
+    if flight.taken:
+        step.send(msg.Completed(step.state.epoch, flight.taken))
     replace(step, flight, None if flight.there else attrs.evolve(flight, answered=True))
 
 
@@ -135,7 +144,6 @@ def stored(step: Step, event: ev.Stored) -> None:
         step.change(storing=state.storing - {event.sequence})
         if state.phase in ACCEPTING:
             step.send(msg.Applied(state.epoch, event.sequence))
-        return
     flight = by_sequence(step, event.sequence)
     if flight is not None:
         replace(step, flight, attrs.evolve(flight, here=True))
@@ -184,7 +192,7 @@ def want_nothing_there(step: Step) -> None:
     flights = tuple(
         attrs.evolve(f, there=True) if f.started else f
         for f in step.state.flights
-        if f.operation.kind is not OperationKind.COPY
+        if f.operation.kind is not OperationKind.COPY and (f.started or not f.taken)
     )
     step.change(flights=flights, resync=None)
 
@@ -219,6 +227,6 @@ def drop_flights(step: Step, started: Outcome) -> None:
     }
     for flight in state.flights:
         if flight.ticket and not flight.answered:
-            changed = flight.sequence and flight.operation.kind is OperationKind.WRITE
+            changed = (flight.sequence or flight.proposal) and flight.operation.kind is OperationKind.WRITE
             step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
     step.change(flights=(), unsettled=(), storing=state.storing | running, resync=None, settled_asked=0)

@@ -42,6 +42,8 @@ class Changes(TypedDict, total=False):
     unsettled: tuple[Mirrored, ...]
     storing: frozenset[int]
     fetches: int
+    proposed: int
+    taken: int
     granted: bool
     settled_wanted: int
     settled_asked: int

@@ -26,7 +26,15 @@ LOGGED_CHANCE = 0.2
 
 InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
 """What the driver carries out one after the other."""
-DiskCall = InOrder | act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
+DiskCall = (
+    InOrder
+    | act.StoreWrite
+    | act.StoreProposed
+    | act.StoreMirrored
+    | act.FetchRead
+    | act.SendCompare
+    | act.CompareRange
+)
 
 
 def blocks_of(offset: int, size: int) -> range:
@@ -96,6 +104,8 @@ class SimulatedNode:
     """When it last asked for one, on the clock of the world, as the next."""
     permit_out_s: float = 0.0
     """When all that it has granted is over."""
+    proposals: dict[int, Blocks] = attrs.Factory(dict)
+    """Data of the other node's proposals, by their numbers."""
     paused: bool = False
     """The process stands still; what it has asked of others goes on."""
     kept_down: bool = False
@@ -255,5 +265,6 @@ class SimulatedNode:
         self.calls.clear()
         self.timers.clear()
         self.held.clear()
+        self.proposals.clear()
         self.written.clear()
         self.logged.clear()

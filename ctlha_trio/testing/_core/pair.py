@@ -18,7 +18,6 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
-    accepts,
     actions as act,
     boot,
     events as ev,
@@ -214,10 +213,8 @@ class SimulatedPair:
         self.feed(node, ev.TimerFired(timer))
 
     def submit(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> None:
-        """A client asks the node, if there is a choice for something that it does."""
-        assert node.state is not None
-        taken = tuple(kind for kind in kinds if accepts(node.state, kind))
-        self.feed(node, self.clients.ask(node, taken or kinds))
+        """A client asks the node."""
+        self.feed(node, self.clients.ask(node, kinds))
 
     def end_disk_call(self, node: SimulatedNode) -> None:
         """Some call at the disk ends."""
@@ -235,7 +232,7 @@ class SimulatedPair:
                 self.feed(node, ev.DirtyFound(call.search, *(found[0] if found else ())))
             case act.Track() | act.MarkDirty() | act.StopTracking():
                 pass
-            case act.StoreWrite() | act.StoreMirrored() as call:
+            case act.StoreWrite() | act.StoreMirrored() | act.StoreProposed() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
                 self.reads.end(node, call, ended)
@@ -249,6 +246,8 @@ class SimulatedPair:
         """Let the core take an event, and carry out what it orders."""
         before = node.state
         assert before is not None
+        if isinstance(event, ev.Received) and isinstance(event.message, msg.Propose):
+            node.proposals[event.message.number] = data or {}
         node.state, ordered = step_pair(before, event)
         self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered)
         self.invariants.stepped(node, before, node.state, event, ordered)
@@ -262,6 +261,8 @@ class SimulatedPair:
                 leaves = True
             else:
                 self._carry_out(node, action, data, copied=copied)
+        live = {flight.taken for flight in node.state.flights}
+        node.proposals = {number: kept for number, kept in node.proposals.items() if number in live}
         if leaves:
             self.link.part(node.link)
 
@@ -277,8 +278,10 @@ class SimulatedPair:
         match action:
             case act.Send():
                 self.link.send(node.link, action.message)
-            case act.PushWrite() | act.PushCopy():
+            case act.PushWrite() | act.PushCopy() | act.PushProposal() | act.PushAssigned():
                 self._push(node, action)
+            case act.StoreProposed():
+                node.begin_disk_call(action, node.proposals[action.number])
             case act.StoreWrite():
                 block = action.operation.offset // BLOCK_BYTES
                 node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
@@ -323,7 +326,9 @@ class SimulatedPair:
             case _:
                 assert_never(action)
 
-    def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
+    def _push(
+        self, node: SimulatedNode, action: act.PushWrite | act.PushCopy | act.PushProposal | act.PushAssigned
+    ) -> None:
         match action:
             case act.PushWrite(operation=operation):
                 write = msg.MirrorWrite(
@@ -336,6 +341,13 @@ class SimulatedPair:
                 )
                 data = {operation.offset // BLOCK_BYTES: self.clients.values[action.ticket]}
                 self.link.send(node.link, write, data)
+            case act.PushProposal(operation=operation):
+                data = {operation.offset // BLOCK_BYTES: self.clients.values[action.ticket]}
+                propose = msg.Propose(action.epoch, action.number, operation.offset, operation.size)
+                self.link.send(node.link, propose, data)
+            case act.PushAssigned():
+                assigned = msg.Assigned(action.epoch, action.number, action.sequence, action.previous, action.settled)
+                self.link.send(node.link, assigned, {})
             case act.PushCopy():
                 copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
                 self.link.send(node.link, copy, node.held.pop(action.sequence))
