@@ -13,11 +13,15 @@ class DoorAnswer(Protocol):
 
     @property
     def outcome(self) -> Outcome:
-        """Done, not primary, unknown or failed."""
+        """Done, or one of the answers to what was not, or not certainly, done."""
 
     @property
     def data(self) -> Buffer:
         """What a read found; empty otherwise."""
+
+    @property
+    def miscompare_at(self) -> int | None:
+        """With MISCOMPARE, in bytes from the operation's offset, the first that is not what was expected."""
 
 
 class DoorNode(Protocol):

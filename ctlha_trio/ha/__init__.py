@@ -17,5 +17,9 @@ from ctlha_trio.ha._run_node import (
     run_node as run_node,
 )
 from ctlha_trio.ha._status import Reason as Reason, Status as Status, judge as judge
-from ctlha_trio.ha._volume import Volume as Volume
+from ctlha_trio.ha._volume import (
+    COMPARE_BYTES_MAX as COMPARE_BYTES_MAX,
+    ZEROES_BYTES_MAX as ZEROES_BYTES_MAX,
+    Volume as Volume,
+)
 from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome, Plan as Plan

@@ -27,6 +27,13 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
+def first_difference(found: bytes, expected: bytes) -> int | None:
+    """Where two contents of the same size differ first; None if they do not."""
+    if found == expected:
+        return None
+    return next(place for place, (one, other) in enumerate(zip(found, expected, strict=True)) if one != other)
+
+
 @attrs.define(eq=False)
 class DiskWork:
     """Writes and reads in tasks of their own, metadata and marks in the order in which they were ordered."""

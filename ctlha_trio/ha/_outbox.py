@@ -10,8 +10,8 @@ from ctlha_trio._errors import DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
-from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, encode
-from ctlha_trio.pair.messages import CopyData, Message, MirrorWrite
+from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, PushedMessage, encode
+from ctlha_trio.pair.messages import Message
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 """An honest peer has at most one answer to each of its operations waiting here, and a handful besides."""
@@ -20,7 +20,7 @@ MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 @attrs.frozen
 class _Push:
     session: int
-    message: MirrorWrite | CopyData
+    message: PushedMessage
     data: bytes
 
 
@@ -60,7 +60,7 @@ class Outbox:
         self._messages.append((self.session, message))
         self._changed.unpark_all()
 
-    def push(self, message: MirrorWrite | CopyData, data: bytes) -> None:
+    def push(self, message: PushedMessage, data: bytes) -> None:
         """Queue data with its message."""
         self._pushes.append(_Push(self.session, message, data))
         self._changed.unpark_all()

@@ -12,7 +12,7 @@ import trio
 from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
-from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of
+from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._person_request import PersonRequest
@@ -21,9 +21,11 @@ from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
     RANGES_LIMIT,
+    ZEROING,
     Grant,
     Metadata,
     Operation,
+    OperationKind,
     Outcome,
     PairState,
     Plan,
@@ -34,6 +36,7 @@ from ctlha_trio.pair import (
     events,
     messages,
     plan_force,
+    pushed_bytes,
     step_pair,
 )
 from ctlha_trio.seams import Seams
@@ -55,6 +58,8 @@ class Answer:
 
     outcome: Outcome
     data: bytes = b""
+    miscompare_at: int | None = None
+    """With MISCOMPARE, in bytes from the operation's offset, the first that is not what the client expects."""
 
 
 @attrs.frozen
@@ -71,8 +76,18 @@ class Transition:
 class _Request:
     operation: Operation
     data: bytes
+    """Of a compare-and-write what it expects, and behind it what it writes."""
     outcome: Outcome = Outcome.UNKNOWN
+    miscompare_at: int | None = None
     ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    @property
+    def content(self) -> bytes:
+        """What it writes."""
+        size = self.operation.size
+        if self.operation.kind in ZEROING:
+            return bytes(size)
+        return self.data[size:] if self.operation.kind is OperationKind.COMPARE_AND_WRITE else self.data
 
 
 @attrs.define(eq=False)
@@ -164,7 +179,8 @@ class PairDriver:
         request = self._requests[self._tickets] = _Request(operation, data)
         self.feed(events.Submitted(self._tickets, operation))
         await request.ended.wait()
-        return Answer(request.outcome, request.data if request.outcome is Outcome.DONE else b"")
+        data = request.data if request.outcome is Outcome.DONE and operation.kind is OperationKind.READ else b""
+        return Answer(request.outcome, data, request.miscompare_at)
 
     async def hand_over(self) -> None:
         """Make the peer primary. ``FailedError`` with the reason if that did not come about."""
@@ -246,9 +262,13 @@ class PairDriver:
             case actions.PushWrite() | actions.PushCopy():
                 self._push(action)
             case actions.StoreWrite():
-                self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].data)
+                self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].content)
             case actions.StoreMirrored():
                 self._disk.write(action.sequence, action.offset, self._placed[action.sequence])
+            case actions.StoreZeroes():
+                self._disk.write(action.sequence, action.offset, bytes(action.size))
+            case actions.CompareStored():
+                self._compare_stored(action)
             case actions.FetchRead():
                 self._fetch(action)
             case actions.SendCompare():
@@ -295,15 +315,30 @@ class PairDriver:
     def _push(self, action: actions.PushWrite | actions.PushCopy) -> None:
         match action:
             case actions.PushWrite():
-                operation = action.operation
-                write = messages.MirrorWrite(
-                    action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
-                )
-                self._outbox.push(write, self._requests[action.ticket].data)
+                self._push_write(action)
             case actions.PushCopy():
                 data = self._compared.pop(action.sequence)
                 copy = messages.CopyData(action.epoch, action.sequence, action.offset, action.size)
                 self._outbox.push(copy, data)
+
+    def _push_write(self, action: actions.PushWrite) -> None:
+        operation = action.operation
+        head = action.epoch, action.sequence, action.previous, action.settled
+        if operation.kind in ZEROING:
+            zeroes = messages.MirrorZeroes(*head, operation.offset, operation.size)
+            self._outbox.push(zeroes, bytes(pushed_bytes(zeroes)))
+        else:
+            write = messages.MirrorWrite(*head, operation.offset, operation.size)
+            self._outbox.push(write, self._requests[action.ticket].content)
+
+    def _compare_stored(self, action: actions.CompareStored) -> None:
+        operation = action.operation
+        expected = self._requests[action.ticket].data[: operation.size]
+
+        def done(data: bytes) -> None:
+            self.feed(events.StoredCompared(action.sequence, first_difference(data, expected)))
+
+        self._disk.read(operation.offset, operation.size, done)
 
     def _say_ready(self, epoch: int, base_epoch: int) -> None:
         ranges = list(islice(self._store.dirty_ranges(), RANGES_LIMIT))
@@ -349,6 +384,7 @@ class PairDriver:
     def _answer(self, action: actions.Answer) -> None:
         request = self._requests.pop(action.ticket)
         request.outcome = action.outcome
+        request.miscompare_at = action.miscompare_at
         request.ended.set()
         self._places.release()
 

@@ -9,14 +9,22 @@ from ctlha_trio.pair._codec import (
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
     Grant as Grant,
     Pushed as Pushed,
+    PushedMessage as PushedMessage,
     Spoken as Spoken,
     decode as decode,
     encode as encode,
+    pushed_bytes as pushed_bytes,
 )
 from ctlha_trio.pair._core import RECORD_POLL_S as RECORD_POLL_S, boot as boot, step_pair as step_pair
 from ctlha_trio.pair._force import Plan as Plan, plan_force as plan_force
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
-from ctlha_trio.pair._operation import Operation as Operation, OperationKind as OperationKind, Outcome as Outcome
+from ctlha_trio.pair._operation import (
+    CHANGING as CHANGING,
+    ZEROING as ZEROING,
+    Operation as Operation,
+    OperationKind as OperationKind,
+    Outcome as Outcome,
+)
 from ctlha_trio.pair._phase import TRANSITIONS as TRANSITIONS, Phase as Phase
 from ctlha_trio.pair._record import (
     ANCESTORS_MAX as ANCESTORS_MAX,

@@ -1,12 +1,12 @@
 """Messages of the pair as fixed-size slots: a byte for the kind, the fields little-endian in order, zeros behind.
 
 Besides the core's messages there is ``Grant``, which the drivers exchange: where pushed data may be placed. A pushed
-message carries the place of its data in front of the core's fields.
+message carries the place of its data in front of the core's fields; pushes alone arrive in the order of their sending.
 """
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 
 import attrs
 
@@ -34,11 +34,19 @@ class Grant:
     """Of the ring, bytes."""
 
 
+PushedMessage = msg.MirrorWrite | msg.MirrorZeroes | msg.CopyData
+
+
+def pushed_bytes(message: PushedMessage) -> int:
+    """How much data goes with a message. Never none: by a byte, what has no data keeps its place among the pushes."""
+    return 1 if isinstance(message, msg.MirrorZeroes) else message.size
+
+
 @attrs.frozen
 class Pushed:
     """A message whose data lies in the ring granted to its sender."""
 
-    message: msg.MirrorWrite | msg.CopyData
+    message: PushedMessage
     ring_offset: int
 
 
@@ -67,8 +75,10 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     20: (Grant, struct.Struct("<Q16sI")),
     21: (msg.OwnRange, struct.Struct("<QQQ")),
     22: (msg.ResyncBase, struct.Struct("<QQ")),
+    23: (msg.MirrorZeroes, struct.Struct("<QQQQQI")),
 }
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
+_PUSHED: Final = get_args(PushedMessage)
 _WITH_PHASE: Final = frozenset({1})
 _WITH_PROPOSAL: Final = frozenset({14, 18})
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
@@ -83,7 +93,7 @@ def encode(spoken: Spoken) -> bytes:
         message, place = spoken.message, _RING_OFFSET.pack(spoken.ring_offset)
     else:
         message = spoken
-        if isinstance(message, msg.MirrorWrite | msg.CopyData):
+        if isinstance(message, PushedMessage):
             raise LocalProtocolError("data is pushed, its message is not sent alone")
     number, layout = _KINDS[type(message)]
     fields = [_to_wire(value) for value in attrs.astuple(message, recurse=False)]
@@ -97,7 +107,7 @@ def decode(slot: bytes) -> Spoken:
     if slot[0] not in _LAYOUTS:
         raise RemoteProtocolError("unknown-type", f"pair message {slot[0]}")
     kind, layout = _LAYOUTS[slot[0]]
-    pushed = kind is msg.MirrorWrite or kind is msg.CopyData
+    pushed = kind in _PUSHED
     start = 1 + (_RING_OFFSET.size if pushed else 0)
     if any(slot[start + layout.size :]):
         raise RemoteProtocolError("reserved", f"bytes behind pair message {slot[0]}")
@@ -108,7 +118,7 @@ def decode(slot: bytes) -> Spoken:
         message = kind(*_from_wire(slot[0], fields))
     except (ValueError, UnicodeDecodeError) as error:
         raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
-    if isinstance(message, msg.MirrorWrite | msg.CopyData):
+    if isinstance(message, PushedMessage):
         _check_range(message.offset, message.size)
         return Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0])
     if isinstance(message, msg.Compare):

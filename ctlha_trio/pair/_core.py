@@ -2,8 +2,8 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_admission`` the return of a node, ``_handover`` the planned change of roles and ``_force`` what a person
-decides who knows what no node can know.
+operations, ``_compare`` those that compare before they write, ``_admission`` the return of a node, ``_handover`` the
+planned change of roles and ``_force`` what a person decides who knows what no node can know.
 """
 
 from typing import assert_never
@@ -13,6 +13,7 @@ import attrs
 from ctlha_trio.pair import (
     _admission as admission,
     _arbitration as arbitration,
+    _compare as compare,
     _force as force,
     _handover as handover,
     _membership as membership,
@@ -109,6 +110,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
             service.stored(step, event)
         case ev.Fetched():
             service.fetched(step, event)
+        case ev.StoredCompared():
+            compare.compared(step, event)
         case ev.RangeCompared():
             if step.state.phase is Phase.RESYNCING and event.session == step.state.sessions:
                 step.send(msg.Compared(step.state.epoch, event.sequence, event.equal))
@@ -178,7 +181,7 @@ def _received(step: Step, message: msg.Message) -> None:
                 step.read_record()
         case msg.Resumed():
             sessions.resumed(step, message)
-        case msg.MirrorWrite() | msg.Probe():
+        case msg.MirrorWrite() | msg.MirrorZeroes() | msg.Probe():
             _from_primary(step, message)
         case msg.Applied():
             service.applied(step, message)
@@ -188,13 +191,13 @@ def _received(step: Step, message: msg.Message) -> None:
             _of_change(step, message)
 
 
-def _from_primary(step: Step, message: msg.MirrorWrite | msg.Probe) -> None:
+def _from_primary(step: Step, message: msg.MirrorWrite | msg.MirrorZeroes | msg.Probe) -> None:
     """What only a node that follows, or is being resynced, executes."""
     phase = step.state.phase
     match message:
         case msg.Probe() if phase is Phase.FOLLOWING:
             step.send(msg.ProbeReply(message.epoch, message.number))
-        case msg.MirrorWrite() if phase in {Phase.FOLLOWING, Phase.RESYNCING}:
+        case msg.MirrorWrite() | msg.MirrorZeroes() if phase in {Phase.FOLLOWING, Phase.RESYNCING}:
             service.mirror_write(step, message)
         case _:
             step.send(msg.Refused(step.state.epoch, message.epoch))

@@ -1,6 +1,7 @@
 """The planned change of roles between two members in a live session."""
 
 from ctlha_trio.pair import (
+    _compare as compare,
     _membership as membership,
     _service as service,
     actions as act,
@@ -27,6 +28,7 @@ def asked(step: Step) -> None:
     if state.phase is not Phase.MIRRORING or peer is None or peer.phase is not Phase.FOLLOWING:
         step.do(act.HandoverEnded("this node is not the primary of two members in sync"))
         return
+    compare.forget_unproved(step)
     step.change(handover_attempt=state.handover_attempt + 1)
     step.move(Phase.HANDING_OVER, "handover asked", Stage.DRAINING)
     step.set_timer(ev.Timer.HANDOVER_LIMIT, HANDOVER_LIMIT_S)

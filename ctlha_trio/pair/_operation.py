@@ -1,6 +1,7 @@
 """Operations of clients on the volume, and how they conflict."""
 
 from enum import Enum
+from typing import Final
 
 import attrs
 
@@ -12,10 +13,21 @@ class OperationKind(Enum):
     WRITE = 2
     FLUSH = 3
     COPY = 4
+    WRITE_ZEROES = 5
+    """As a write of zeros, of which no data goes over the link."""
+    UNMAP = 6
+    """The range is not needed any more. It reads as zeros from then on."""
+    COMPARE_AND_WRITE = 7
+    """A write, if the range holds what the client expects."""
+
+
+ZEROING: Final = frozenset({OperationKind.WRITE_ZEROES, OperationKind.UNMAP})
+CHANGING: Final = ZEROING | {OperationKind.WRITE, OperationKind.COMPARE_AND_WRITE}
+"""What changes the volume, on every member."""
 
 
 class Outcome(Enum):
-    """What a client is told. The last three are three different answers."""
+    """What a client is told. All but the first are different answers to what was not, or not certainly, done."""
 
     DONE = 0
     """Executed, and durable on every member."""
@@ -25,6 +37,8 @@ class Outcome(Enum):
     """Executed, not executed, or executed later by the other node."""
     FAILED = 3
     """Not executed, and repeating it here will not help."""
+    MISCOMPARE = 4
+    """Compared, and for what was found nothing was written."""
 
 
 @attrs.frozen

@@ -10,6 +10,8 @@ from ctlha_trio.pair._step import Step
 
 _ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER}
 """Operations that were started are completed and answered."""
+_SOLE = frozenset({Phase.ALONE, Phase.ADMITTING})
+"""While anything is under way, this node is the only member."""
 
 
 def accepts(state: PairState) -> bool:
@@ -47,7 +49,7 @@ def advance(step: Step) -> None:
 
 
 def ask_probe(step: Step) -> None:
-    """A read of one of two members waits for a probe that was sent after the read came."""
+    """A read of one of two members waits for a probe that was sent after the read came, and so does a miscompare."""
     state = step.state
     if state.phase is not Phase.MIRRORING or state.probe_back < state.probe_sent:
         return
@@ -61,39 +63,55 @@ def ask_probe(step: Step) -> None:
 
 
 def _unprobed_read(flight: Flight) -> bool:
-    return flight.operation.kind is OperationKind.READ and not flight.sequence and not flight.probe
+    if flight.probe:
+        return False
+    return flight.miscompare_at is not None or (flight.operation.kind is OperationKind.READ and not flight.sequence)
+
+
+def is_proved(state: PairState, flight: Flight) -> bool:
+    """Whether what this disk holds was, at some time since the read came, what clients had been told."""
+    return state.phase in _SOLE or 0 < flight.probe <= state.probe_back
 
 
 def _start(step: Step, flight: Flight) -> None:
-    state = step.state
     operation = flight.operation
-    probed = flight.probe and flight.probe <= state.probe_back
-    if operation.kind is OperationKind.READ and state.phase is Phase.MIRRORING and not probed:
-        return
-    sequence = state.next_sequence
-    mirrored = operation.kind is OperationKind.WRITE and _wanted_there(step, operation)
-    if operation.kind is OperationKind.WRITE and not mirrored:
-        _note_unseen(step, operation)
-    started = attrs.evolve(
-        flight,
-        sequence=sequence,
-        here=operation.kind is OperationKind.FLUSH,
-        there=not mirrored and operation.kind is not OperationKind.COPY,
-    )
-    step.change(next_sequence=sequence + 1)
-    replace(step, flight, started)
+    sequence = step.state.next_sequence
     match operation.kind:
-        case OperationKind.WRITE:
-            if mirrored:
-                push(step, started)
-            step.do(act.StoreWrite(sequence, flight.ticket, operation))
         case OperationKind.READ:
-            step.do(act.FetchRead(sequence, flight.ticket, operation))
+            if is_proved(step.state, flight):
+                _give_sequence(step, flight, there=True)
+                step.do(act.FetchRead(sequence, flight.ticket, operation))
+        case OperationKind.COMPARE_AND_WRITE:
+            # Without a proof: if it writes, its write is one, and if not, the proof is asked for then.
+            _give_sequence(step, flight, there=True)
+            step.do(act.CompareStored(sequence, flight.ticket, operation))
         case OperationKind.COPY:
-            step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size))
+            _give_sequence(step, flight)
+            step.do(act.SendCompare(step.state.epoch, sequence, operation.offset, operation.size))
         case OperationKind.FLUSH:
             # Nothing to do: it starts when every operation before it is durable on every member.
-            pass
+            _give_sequence(step, flight, here=True, there=True)
+        case _:
+            start_write(step, flight)
+
+
+def start_write(step: Step, flight: Flight) -> None:
+    """Write on this disk, and on the peer's if it is to have it."""
+    mirrored = _wanted_there(step, flight.operation)
+    if not mirrored:
+        _note_unseen(step, flight.operation)
+    started = _give_sequence(step, flight, there=not mirrored)
+    if mirrored:
+        push(step, started)
+    step.do(act.StoreWrite(started.sequence, flight.ticket, flight.operation))
+
+
+def _give_sequence(step: Step, flight: Flight, *, here: bool = False, there: bool = False) -> Flight:
+    sequence = step.state.next_sequence
+    step.change(next_sequence=sequence + 1)
+    started = attrs.evolve(flight, sequence=sequence, here=here, there=there)
+    replace(step, flight, started)
+    return started
 
 
 def push(step: Step, flight: Flight) -> None:
@@ -132,14 +150,17 @@ def by_sequence(step: Step, sequence: int) -> Flight | None:
 def _complete(step: Step, flight: Flight) -> bool:
     if not flight.sequence or not flight.here:
         return False
+    if flight.miscompare_at is not None:
+        return is_proved(step.state, flight)
     # While a resync runs this node is the only member: its client need not wait for the target, the range does.
-    sole = step.state.phase in {Phase.ALONE, Phase.ADMITTING}
+    sole = step.state.phase in _SOLE
     return flight.there or (sole and bool(flight.ticket) and not flight.answered)
 
 
 def _finish(step: Step, flight: Flight) -> None:
     if flight.ticket and not flight.answered:
-        step.do(act.Answer(flight.ticket, Outcome.DONE))
+        outcome = Outcome.DONE if flight.miscompare_at is None else Outcome.MISCOMPARE
+        step.do(act.Answer(flight.ticket, outcome, flight.miscompare_at))
     if flight.operation.kind is OperationKind.COPY:
         step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))
     replace(step, flight, None if flight.there else attrs.evolve(flight, answered=True))
@@ -181,8 +202,8 @@ def probe_reply(step: Step, message: msg.ProbeReply) -> None:
     advance(step)
 
 
-def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
-    """The primary's write, its data placed.
+def mirror_write(step: Step, message: msg.MirrorWrite | msg.MirrorZeroes) -> None:
+    """The primary's write, its data placed if it has any.
 
     Executed only if it follows on the last one taken. One that came before a flap is known by that and dropped, and so
     is one behind another that this node did not take: both are settled when the two agree on what is under way.
@@ -196,16 +217,21 @@ def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
         storing=state.storing | {message.sequence},
         unsettled=(*unsettled, Mirrored(message.sequence, (message.offset, message.size))),
     )
-    step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
+    if isinstance(message, msg.MirrorZeroes):
+        step.do(act.StoreZeroes(message.sequence, message.offset, message.size))
+    else:
+        step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
 
 
 def forget_probes(step: Step) -> None:
     """The peer that was asked does not answer any more: reads must prove themselves anew."""
-    flights = tuple(
-        attrs.evolve(f, sequence=0, here=False, there=False, probe=0) if f.operation.kind is OperationKind.READ else f
-        for f in step.state.flights
-    )
+    flights = tuple(unstarted(f) if f.is_read else f for f in step.state.flights)
     step.change(flights=flights, probe_back=step.state.probe_sent)
+
+
+def unstarted(flight: Flight) -> Flight:
+    """As it came. Only for what has changed nothing."""
+    return Flight(flight.ticket, flight.operation)
 
 
 def want_nothing_there(step: Step) -> None:
@@ -226,7 +252,7 @@ def resend_from(step: Step, last_sequence: int) -> None:
     """
     step.change(last_pushed=last_sequence)
     for flight in sorted(step.state.flights, key=lambda each: each.sequence):
-        if flight.operation.kind is not OperationKind.WRITE or not flight.sequence or flight.there:
+        if not flight.is_write or flight.there:
             continue
         if flight.sequence <= last_sequence:
             replace(step, flight, attrs.evolve(flight, there=True))
@@ -243,11 +269,8 @@ def drop_flights(step: Step, started: Outcome) -> None:
     state = step.state
     if state.may_differ:
         step.do(act.MarkDirty(state.may_differ))
-    running = {
-        f.sequence for f in state.flights if f.operation.kind is OperationKind.WRITE and f.sequence and not f.here
-    }
+    running = {f.sequence for f in state.flights if f.is_write and not f.here}
     for flight in state.flights:
         if flight.ticket and not flight.answered:
-            changed = flight.sequence and flight.operation.kind is OperationKind.WRITE
-            step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
+            step.do(act.Answer(flight.ticket, started if flight.is_write else Outcome.NOT_PRIMARY))
     step.change(flights=(), unsettled=(), storing=state.storing | running, resync=None, probe_back=state.probe_sent)

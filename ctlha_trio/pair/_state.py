@@ -5,7 +5,7 @@ from enum import Enum
 import attrs
 
 from ctlha_trio.pair._metadata import Metadata
-from ctlha_trio.pair._operation import Operation, OperationKind
+from ctlha_trio.pair._operation import CHANGING, Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import NodeId, Record
 from ctlha_trio.pair.messages import Standing
@@ -85,11 +85,27 @@ class Flight:
     probe: int = 0
     """For a read of a member: the probe that must come back first."""
     answered: bool = False
+    equal: bool = False
+    """A compare-and-write found what it expects: it is a write from here on, with a sequence of its own."""
+    miscompare_at: int | None = None
+    """A compare-and-write found something else, first here, in bytes from its offset."""
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it is changing something: what of it lasts if this node stops is not known."""
+        kind = self.operation.kind
+        return bool(self.sequence) and kind in CHANGING and (self.equal or kind is not OperationKind.COMPARE_AND_WRITE)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether what it tells its client must be shown not to be stale, in which it is like a read."""
+        kind = self.operation.kind
+        return kind is OperationKind.READ or (kind is OperationKind.COMPARE_AND_WRITE and not self.equal)
 
     @property
     def unsettled(self) -> bool:
         """Whether it is a write of which the two copies may hold different things."""
-        return self.operation.kind is OperationKind.WRITE and bool(self.sequence) and not (self.here and self.there)
+        return self.is_write and not (self.here and self.there)
 
 
 @attrs.frozen

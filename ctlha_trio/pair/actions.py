@@ -97,7 +97,7 @@ class Send:
 
 @attrs.frozen
 class PushWrite:
-    """Push the data of a client's write with its ``MirrorWrite``."""
+    """Push the data of a client's write with its ``MirrorWrite``, or in its place among the others ``MirrorZeroes``."""
 
     epoch: int
     sequence: int
@@ -109,7 +109,7 @@ class PushWrite:
 
 @attrs.frozen
 class StoreWrite:
-    """Write a client's data here, durably; answered by ``Stored``."""
+    """Write a client's data, or zeros, here, durably; answered by ``Stored``."""
 
     sequence: int
     ticket: int
@@ -123,6 +123,24 @@ class StoreMirrored:
     sequence: int
     offset: int
     size: int
+
+
+@attrs.frozen
+class StoreZeroes:
+    """Write zeros, durably; answered by ``Stored``."""
+
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class CompareStored:
+    """Compare the range here with what a client expects of it; answered by ``StoredCompared``."""
+
+    sequence: int
+    ticket: int
+    operation: Operation
 
 
 @attrs.frozen
@@ -171,6 +189,8 @@ class Answer:
 
     ticket: int
     outcome: Outcome
+    miscompare_at: int | None = None
+    """With MISCOMPARE, in bytes from the operation's offset, the first that is not what the client expects."""
 
 
 @attrs.frozen
@@ -239,6 +259,8 @@ Action = (
     | PushWrite
     | StoreWrite
     | StoreMirrored
+    | StoreZeroes
+    | CompareStored
     | FetchRead
     | SendCompare
     | CompareRange

@@ -104,6 +104,15 @@ class Fetched:
 
 
 @attrs.frozen
+class StoredCompared:
+    """A range of this node's disk was compared with what a client expects of it."""
+
+    sequence: int
+    miscompare_at: int | None
+    """The first byte that differs, from the operation's offset; None if none does."""
+
+
+@attrs.frozen
 class RangeCompared:
     """The target compared its range with the source's digest."""
 
@@ -168,6 +177,7 @@ Event = (
     | Submitted
     | Stored
     | Fetched
+    | StoredCompared
     | RangeCompared
     | DirtyFound
     | Persisted

@@ -44,6 +44,19 @@ class MirrorWrite:
 
 
 @attrs.frozen
+class MirrorZeroes:
+    """A client's write-zeroes or unmap, which are the same to a copy. Pushed, for it must not overtake writes."""
+
+    epoch: int
+    sequence: int
+    previous: int
+    """As of ``MirrorWrite``, here and below."""
+    settled: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
 class Applied:
     """The write or copy of that sequence is durable here."""
 
@@ -204,6 +217,7 @@ Message = (
     Standing
     | Resumed
     | MirrorWrite
+    | MirrorZeroes
     | Applied
     | Probe
     | ProbeReply

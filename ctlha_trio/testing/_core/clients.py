@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Operation, OperationKind, Outcome, actions as act, events as ev
+from ctlha_trio.pair import CHANGING, ZEROING, Operation, OperationKind, Outcome, actions as act, events as ev
 from ctlha_trio.testing._core.link import Blocks
 from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode
 from ctlha_trio.testing._history.block_history import BlockHistory
@@ -13,6 +13,8 @@ from ctlha_trio.testing._history.linearizability_records import ZEROS
 
 FLIGHTS_MAX: Final = 8
 """Operations under way at one node, beyond which no client asks it."""
+STALE_CHANCE: Final = 0.3
+"""Of a compare-and-write: it expects something that some write wrote, which is hardly ever there."""
 
 
 @attrs.define(eq=False)
@@ -25,6 +27,10 @@ class SimulatedClients:
     """By node and ticket, while unanswered."""
     values: dict[int, int] = attrs.Factory(dict)
     """By ticket: what a write writes, and what a read has read."""
+    expected: dict[int, int] = attrs.Factory(dict)
+    """By ticket: what a compare-and-write must find."""
+    told: dict[int, int] = attrs.Factory(dict)
+    """By block, what a client was told last: it wrote that, or read it."""
     tickets: int = 0
     done: int = 0
     """Operations that ended well."""
@@ -41,9 +47,20 @@ class SimulatedClients:
         size = 0 if kind is OperationKind.FLUSH else BLOCK_BYTES
         operation = Operation(kind, self.tickets, 1, block * BLOCK_BYTES, size)
         self.asked[node.name, self.tickets] = operation
-        self.values[self.tickets] = self.tickets
-        self.history.called(self.tickets, kind, block, node.name)
+        self.values[self.tickets] = ZEROS if kind in ZEROING else self.tickets
+        if kind is OperationKind.COMPARE_AND_WRITE:
+            self.expected[self.tickets] = self._guess(block)
+        self._call(self.tickets, operation, node.name)
         return ev.Submitted(self.tickets, operation)
+
+    def _guess(self, block: int) -> int:
+        """What a client may believe that a block holds."""
+        stale = self.random.random() < STALE_CHANCE
+        return self.random.choice(list(self.values)) if stale else self.told.get(block, ZEROS)
+
+    def _call(self, ticket: int, operation: Operation, node: str) -> None:
+        block = operation.offset // BLOCK_BYTES
+        self.history.called(ticket, operation.kind, block, node, expected=self.expected.get(ticket, ZEROS))
 
     def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
         """The operation that was answered. ``AssertionError`` if the answer cannot be true."""
@@ -53,12 +70,19 @@ class SimulatedClients:
             case Outcome.DONE:
                 self.done += 1
                 self.latest_done = max(self.latest_done, answer.ticket)
-                self.acknowledged += operation.kind is OperationKind.WRITE
+                self.acknowledged += operation.kind in CHANGING
+                if operation.kind is not OperationKind.FLUSH:
+                    self.told[block] = self.values[answer.ticket]
                 self.history.done(answer.ticket, operation.kind, block, self.values[answer.ticket])
             case Outcome.NOT_PRIMARY:
                 self.history.not_executed(answer.ticket, operation.kind, block)
             case Outcome.UNKNOWN:
                 self.history.lost(answer.ticket)
+            case Outcome.MISCOMPARE:
+                assert operation.kind is OperationKind.COMPARE_AND_WRITE, "nothing else compares"
+                self.done += 1
+                self.latest_done = max(self.latest_done, answer.ticket)
+                self.history.miscompared(answer.ticket, block)
             case Outcome.FAILED:
                 raise AssertionError(f"operation {answer.ticket} failed, although no rule says so")
         return operation
@@ -78,18 +102,24 @@ class SimulatedClients:
         self.start_over(blocks)
         for data in under_way:
             for block, value in data.items():
-                if value not in self.values:
+                if value == ZEROS:
+                    self.tickets += 1
+                    self.history.called(self.tickets, OperationKind.WRITE_ZEROES, block)
+                elif value not in self.values:
                     self.values[value] = value
                     self.history.called(value, OperationKind.WRITE, block)
         for (node, ticket), operation in self.asked.items():
-            self.values[ticket] = ticket
-            self.history.called(ticket, operation.kind, operation.offset // BLOCK_BYTES, node)
+            self.values[ticket] = ZEROS if operation.kind in ZEROING else ticket
+            self._call(ticket, operation, node)
 
     def start_over(self, blocks: list[int]) -> None:
         """Nothing is under way anywhere, and this is what every copy holds: all before it is settled."""
         self.history.verdict().require()
         self.history = BlockHistory()
         self.values = {value: value for value in blocks}
+        self.told = dict(enumerate(blocks))
+        asked = {ticket for _, ticket in self.asked}
+        self.expected = {ticket: value for ticket, value in self.expected.items() if ticket in asked}
         for block, value in enumerate(blocks):
             if value != ZEROS:
                 self.history.called(value, OperationKind.WRITE, block)

@@ -25,10 +25,10 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
+    CHANGING,
     COPIES_AT_ONCE,
     FLIGHTS_LIMIT,
     Copy,
-    OperationKind,
     Outcome,
     PairState,
     Phase,
@@ -40,6 +40,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of
+from ctlha_trio.testing._history.linearizability_records import ANSWERED
 
 ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
 """Phases in which what was started is completed."""
@@ -51,8 +52,8 @@ DISK_CALLS_MAX: Final = 64
 """Of one node: far above what the clients of two nodes can have under way, with metadata and one range of a resync."""
 
 _OF_OPERATIONS: Final = frozenset(
-    {ev.Submitted, ev.Stored, ev.Fetched, ev.RangeCompared}
-    | {msg.MirrorWrite, msg.Applied, msg.Probe, msg.ProbeReply, msg.Compare, msg.Compared}
+    {ev.Submitted, ev.Stored, ev.Fetched, ev.StoredCompared, ev.RangeCompared}
+    | {msg.MirrorWrite, msg.MirrorZeroes, msg.Applied, msg.Probe, msg.ProbeReply, msg.Compare, msg.Compared}
 )
 """Events, and messages heard, that belong to operations."""
 
@@ -117,7 +118,7 @@ class Invariants:
         """A client was told, by a node that was in that phase before the step."""
         operation = self.clients.answered(node, answer)
         state = node.state
-        if answer.outcome is not Outcome.DONE or state is None:
+        if answer.outcome not in ANSWERED or state is None:
             return
         epoch = state.epoch
         if before not in ACKNOWLEDGING and state.phase not in ACKNOWLEDGING:
@@ -125,7 +126,7 @@ class Invariants:
         record = self.records.get(epoch)
         if record is None or record.primary != node.name or node.name not in record.members:
             raise AssertionError(f"I1, I4: {node.name} acknowledged in epoch {epoch}, of which the record is {record}")
-        if operation.kind is OperationKind.WRITE:
+        if operation.kind in CHANGING and answer.outcome is Outcome.DONE:
             if node.metadata.epoch != epoch:
                 raise AssertionError(
                     f"I6: {node.name} acknowledged in epoch {epoch}, but has persisted {node.metadata.epoch}"

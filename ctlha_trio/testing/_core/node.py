@@ -24,7 +24,8 @@ LOGGED_CHANCE = 0.2
 
 InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
 """What the driver carries out one after the other."""
-DiskCall = InOrder | act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
+Store = act.StoreWrite | act.StoreMirrored | act.StoreZeroes
+DiskCall = InOrder | Store | act.CompareStored | act.FetchRead | act.SendCompare | act.CompareRange
 
 
 def blocks_of(offset: int, size: int) -> range:

@@ -12,6 +12,7 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
+    ZEROING,
     Copy,
     Metadata,
     OperationKind,
@@ -40,6 +41,7 @@ from ctlha_trio.testing._core.node import (
     digest_of,
 )
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
+from ctlha_trio.testing._history.linearizability_records import ZEROS
 
 NODES: Final = ("a", "b")
 MARK_CHANCE: Final = 0.5
@@ -218,8 +220,11 @@ class SimulatedPair:
                 self.feed(node, ev.DirtyFound(call.search, *(found[0] if found else ())))
             case act.Track() | act.MarkDirty() | act.StopTracking():
                 pass
-            case act.StoreWrite() | act.StoreMirrored() as call:
+            case act.StoreWrite() | act.StoreMirrored() | act.StoreZeroes() as call:
                 self.feed(node, ev.Stored(call.sequence))
+            case act.CompareStored() as call:
+                equal = node.blocks[call.operation.offset // BLOCK_BYTES] == self.clients.expected[call.ticket]
+                self.feed(node, ev.StoredCompared(call.sequence, None if equal else 0))
             case act.FetchRead() as call:
                 self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
                 self.feed(node, ev.Fetched(call.sequence))
@@ -271,8 +276,11 @@ class SimulatedPair:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
                 assert placed is not None, "a write was ordered without its data"
                 node.begin_disk_call(action, placed)
+            case act.StoreZeroes():
+                node.begin_disk_call(action, dict.fromkeys(blocks_of(action.offset, action.size), ZEROS))
             case (
                 act.Persist()
+                | act.CompareStored()
                 | act.Track()
                 | act.MarkDirty()
                 | act.FindDirty()
@@ -307,7 +315,8 @@ class SimulatedPair:
     def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
         match action:
             case act.PushWrite(operation=operation):
-                write = msg.MirrorWrite(
+                kind = msg.MirrorZeroes if operation.kind in ZEROING else msg.MirrorWrite
+                write = kind(
                     epoch=action.epoch,
                     sequence=action.sequence,
                     previous=action.previous,

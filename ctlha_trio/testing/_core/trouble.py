@@ -22,7 +22,14 @@ _RELIEF_RATES: Final = (10.0, 100.0)
 CLOCK_FACTORS: Final = (0.1, 1.0, 100.0)
 """Late: a session that was cut is nearly always resumed. Early: hardly ever."""
 _WRITE, _READ, _FLUSH = OperationKind.WRITE, OperationKind.READ, OperationKind.FLUSH
-_KINDS: Final = ((_WRITE, _WRITE, _READ, _FLUSH), (_WRITE, _READ), (_READ,))
+_COMPARE, _ZEROES, _UNMAP = OperationKind.COMPARE_AND_WRITE, OperationKind.WRITE_ZEROES, OperationKind.UNMAP
+_KINDS: Final = (
+    (_WRITE, _WRITE, _READ, _FLUSH),
+    (_WRITE, _READ),
+    (_READ,),
+    (_WRITE, _COMPARE, _READ),
+    (_COMPARE, _READ, _ZEROES, _UNMAP, _WRITE),
+)
 """A flush holds up everything behind it, and a write the reads of its block: some clients ask for none."""
 _FAULT_RATES: Final = (0.0, 10.0, 50.0, 200.0)
 """Of all faults together. Without any, what went wrong before may end, and the pair come together."""

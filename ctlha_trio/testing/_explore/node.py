@@ -160,6 +160,8 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             return _begin(node, DiskCall(action, action.ticket))
         case act.StoreMirrored():
             return _begin(node, DiskCall(action, data))
+        case act.StoreZeroes() | act.CompareStored():
+            raise AssertionError("no client asks for that here")
         case act.FetchRead() | act.SendCompare() | act.CompareRange():
             return _begin(node, DiskCall(action))
         case act.Persist() | act.Track() | act.MarkDirty() | act.FindDirty() | act.StopTracking():

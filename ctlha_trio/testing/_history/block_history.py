@@ -4,31 +4,43 @@ from collections.abc import Iterator
 
 import attrs
 
-from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.pair import CHANGING, ZEROING, OperationKind, Outcome
 from ctlha_trio.testing._history.linearizability import check_linearizability
 from ctlha_trio.testing._history.linearizability_clusters import ValueCluster, explain, find_impossible_read, zeros
-from ctlha_trio.testing._history.linearizability_records import ZEROS, ClientOperation, Verdict
+from ctlha_trio.testing._history.linearizability_records import NOT_EXECUTED, ZEROS, ClientOperation, Verdict
 
 
 @attrs.define(eq=False)
 class BlockHistory:
     """A register for each block. A write's value is its ticket, which is unique and not 0; time counts what happened.
 
-    Each answer is held against everything before it, so that a run ends at the first one that cannot be true. An
+    Each answer is held against everything before it, so that a run ends at the first one that cannot be true; what a
+    miscompare says, and what zeros say where several operations wrote them, is held against all at the end. An
     operation on several blocks is reported for each of them, with the same ticket.
     """
 
     now: int = attrs.field(default=0, init=False)
     _blocks: dict[int, dict[int, ValueCluster]] = attrs.field(factory=dict, init=False)
-    """By block and value."""
+    """By block and ticket."""
     _reads: dict[int, dict[int, ClientOperation]] = attrs.field(factory=dict, init=False)
     """By ticket and block, while unanswered."""
+    _of_some_zeros: list[ClientOperation] = attrs.field(factory=list, init=False)
+    """Reads that found zeros, which several operations had written."""
 
-    def called(self, ticket: int, kind: OperationKind, block: int, client: str = "") -> None:
+    def called(self, ticket: int, kind: OperationKind, block: int, client: str = "", *, expected: int = ZEROS) -> None:
         """A client asked. What neither reads nor writes is ignored, here and below."""
         self.now += 1
-        operation = ClientOperation(ticket=ticket, client=client, kind=kind, block=block, value=ticket, called=self.now)
-        if kind is OperationKind.WRITE:
+        zeroes = kind in ZEROING
+        operation = ClientOperation(
+            ticket=ticket,
+            client=client,
+            kind=OperationKind.WRITE if zeroes else kind,
+            block=block,
+            value=ZEROS if zeroes else ticket,
+            expected=expected,
+            called=self.now,
+        )
+        if kind in CHANGING:
             assert ticket not in self._block(block), "a ticket is used once, and never 0"
             self._block(block)[ticket] = ValueCluster(operation)
         elif kind is OperationKind.READ:
@@ -41,27 +53,39 @@ class BlockHistory:
     def ended(self, ticket: int, kind: OperationKind, block: int) -> None:
         """Over, its outcome unknown unless told before: a write has taken effect by now, or never will."""
         self.lost(ticket)
-        if kind is OperationKind.WRITE:
+        if kind in CHANGING:
             self._answer_write(ticket, block, Outcome.UNKNOWN)
 
     def not_executed(self, ticket: int, kind: OperationKind, block: int) -> None:
         """The node said that it did not execute the operation. ``AssertionError`` if a write was seen, now or later."""
         self.lost(ticket)
-        if kind is OperationKind.WRITE:
+        if kind in CHANGING:
             self._answer_write(ticket, block, Outcome.NOT_PRIMARY)
 
     def done(self, ticket: int, kind: OperationKind, block: int, value: int) -> None:
         """The client was told that it is done, and for a read the value. ``AssertionError`` if that cannot be."""
-        if kind is OperationKind.WRITE:
+        if kind in CHANGING:
             self._answer_write(ticket, block, Outcome.DONE)
+            if kind is OperationKind.COMPARE_AND_WRITE:
+                self._found(self._as_read(ticket, block))
         elif kind is OperationKind.READ:
             self.now += 1
             asked = self._reads[ticket].pop(block)
-            read = attrs.evolve(asked, value=value, returned=self.now, outcome=Outcome.DONE)
-            self._possible(read)
-            cluster = self._block(block)[value]
-            cluster.add(read)
-            self._demand(cluster)
+            self._found(attrs.evolve(asked, value=value, returned=self.now, outcome=Outcome.DONE))
+
+    def miscompared(self, ticket: int, block: int) -> None:
+        """A compare-and-write found something else in this block. ``AssertionError`` if what it writes was seen."""
+        self._answer_write(ticket, block, Outcome.MISCOMPARE)
+
+    def compared_equal(self, ticket: int, block: int) -> None:
+        """A compare-and-write found here what it expected, and miscompared in another block: it wrote nothing."""
+        self._answer_write(ticket, block, Outcome.NOT_PRIMARY)
+        self._found(self._as_read(ticket, block))
+
+    def _as_read(self, ticket: int, block: int) -> ClientOperation:
+        """What a compare-and-write that has just ended says of the time before it wrote."""
+        write = self._block(block)[ticket].write
+        return attrs.evolve(write, kind=OperationKind.READ, value=write.expected, outcome=Outcome.DONE)
 
     def check(self, block: int, value: int, moment: int | None = None) -> None:
         """``AssertionError`` if the value cannot be in the block at that moment, or (None) now.
@@ -77,16 +101,16 @@ class BlockHistory:
             called=self.now + 1 if moment is None else moment,
             outcome=Outcome.DONE,
         )
-        self._possible(found)
-        self._demand(self._block(block)[value].seen_by(found))
+        self._source_of(found)
 
     def operations(self) -> Iterator[ClientOperation]:
         """All writes and all answered reads, as far as they have come."""
         for clusters in self._blocks.values():
-            for cluster in clusters.values():
-                if cluster.write.value != ZEROS:
+            for ticket, cluster in clusters.items():
+                if ticket:
                     yield cluster.write
                 yield from cluster.reads
+        yield from self._of_some_zeros
 
     def verdict(self) -> Verdict:
         """Check the whole history at once, for the end of a run."""
@@ -97,19 +121,42 @@ class BlockHistory:
         self.now += 1
         cluster = self._block(block)[ticket]
         write = cluster.write
-        if {write.outcome, outcome} == {Outcome.DONE, Outcome.NOT_PRIMARY}:
+        if write.outcome is not Outcome.UNKNOWN and (write.outcome in NOT_EXECUTED) is not (outcome in NOT_EXECUTED):
             raise AssertionError(f"block {block}: {write}, and now it is said to be {outcome.name}")
         if write.outcome is Outcome.UNKNOWN:
             cluster.answer(attrs.evolve(write, returned=min(write.returned, self.now), outcome=outcome))
         for read in cluster.reads[:1]:
-            self._possible(read)
+            _possible(cluster, read)
         self._demand(cluster)
 
-    def _possible(self, read: ClientOperation) -> None:
-        cluster = self._block(read.block).get(read.value)
-        impossible = find_impossible_read(cluster.write if cluster else None, read)
-        if impossible:
-            raise AssertionError(str(impossible))
+    def _found(self, read: ClientOperation) -> None:
+        """A value was found by somebody who was told so."""
+        source = self._source_of(read)
+        if source is None:
+            self._of_some_zeros.append(read)
+        else:
+            source.add(read)
+
+    def _source_of(self, read: ClientOperation) -> ValueCluster | None:
+        """Whose value it is; None if it may be of several. ``AssertionError`` if it can be of none."""
+        block = self._block(read.block)
+        zeroed = [each for each in block.values() if each.write.value == ZEROS] if read.value == ZEROS else []
+        if read.value != ZEROS or len(zeroed) == 1:
+            only = block.get(read.value)
+            _possible(only, read)
+            assert only is not None
+            self._demand(only.seen_by(read))
+            return only
+        problems = []
+        for cluster in zeroed:
+            try:
+                _possible(cluster, read)
+                self._demand(cluster.seen_by(read))
+            except AssertionError as error:
+                problems.append(str(error))
+            else:
+                return None
+        raise AssertionError("\n".join(problems))
 
     def _demand(self, cluster: ValueCluster) -> None:
         settled = cluster.first.returned
@@ -120,3 +167,9 @@ class BlockHistory:
 
     def _block(self, block: int) -> dict[int, ValueCluster]:
         return self._blocks.setdefault(block, {ZEROS: zeros(block)})
+
+
+def _possible(cluster: ValueCluster | None, read: ClientOperation) -> None:
+    impossible = find_impossible_read(cluster.write if cluster else None, read)
+    if impossible:
+        raise AssertionError(str(impossible))

@@ -29,6 +29,7 @@ WRITES = 400
 class Answer:
     outcome: Outcome
     data: bytes = b""
+    miscompare_at: int | None = None
 
 
 @attrs.frozen

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
-from ctlha_trio.pair import SLOT_BYTES, WRITE_BYTES_MAX, Grant, Phase, Pushed, Spoken, decode, encode, messages as msg
+from ctlha_trio.pair import (
+    SLOT_BYTES,
+    WRITE_BYTES_MAX,
+    Grant,
+    Phase,
+    Pushed,
+    PushedMessage,
+    Spoken,
+    decode,
+    encode,
+    messages as msg,
+)
 
 OFFSET_MAX = 1 << 56
 u64 = st.integers(0, 2**64 - 1)
@@ -15,11 +26,13 @@ sizes = st.integers(1, WRITE_BYTES_MAX)
 proposals = st.text("0123456789abcdef", min_size=32, max_size=32)
 
 WRITES = st.builds(msg.MirrorWrite, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
+ZEROES = st.builds(msg.MirrorZeroes, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
 COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Standing: st.builds(msg.Standing, epoch=u64, revision=u64, phase=st.sampled_from(Phase), partner=u64),
     msg.Resumed: st.builds(msg.Resumed, epoch=u64, last_sequence=u64),
     msg.MirrorWrite: st.builds(Pushed, WRITES, u32),
+    msg.MirrorZeroes: st.builds(Pushed, ZEROES, u32),
     msg.Applied: st.builds(msg.Applied, epoch=u64, sequence=u64),
     msg.Probe: st.builds(msg.Probe, epoch=u64, number=u64),
     msg.ProbeReply: st.builds(msg.ProbeReply, epoch=u64, number=u64),
@@ -96,7 +109,7 @@ def test_a_slot_of_another_size_is_refused(size: int) -> None:
         decode(b"\x04" * size)
 
 
-@pytest.mark.parametrize("kind", [0, 23, 255])
+@pytest.mark.parametrize("kind", [0, 24, 255])
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown-type"):
         decode(bytes([kind]) + bytes(SLOT_BYTES - 1))
@@ -130,6 +143,7 @@ def test_a_truth_value_is_0_or_1(truth: int) -> None:
 def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
     for spoken in (
         Pushed(msg.MirrorWrite(1, 1, 0, 1, offset, size), 0),
+        Pushed(msg.MirrorZeroes(1, 1, 0, 1, offset, size), 0),
         Pushed(msg.CopyData(1, 1, offset, size), 0),
         msg.Compare(1, 1, offset, size, bytes(32)),
     ):
@@ -137,8 +151,10 @@ def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
             decode(encode(spoken))
 
 
-@pytest.mark.parametrize("message", [msg.MirrorWrite(1, 1, 0, 1, 0, 512), msg.CopyData(1, 1, 0, 512)])
-def test_a_message_with_data_is_not_sent_without_its_place(message: msg.MirrorWrite | msg.CopyData) -> None:
+@pytest.mark.parametrize(
+    "message", [msg.MirrorWrite(1, 1, 0, 1, 0, 512), msg.MirrorZeroes(1, 1, 0, 1, 0, 512), msg.CopyData(1, 1, 0, 512)]
+)
+def test_a_message_that_is_pushed_is_not_sent_without_its_place(message: PushedMessage) -> None:
     with pytest.raises(LocalProtocolError):
         encode(message)
 

@@ -19,6 +19,8 @@ import attrs
 import pytest
 
 from ctlha_trio.pair import (
+    CHANGING,
+    ZEROING,
     Copy,
     Operation,
     OperationKind,
@@ -30,6 +32,7 @@ from ctlha_trio.pair import (
     SwapOutcome,
     _admission as admission,
     _arbitration as arbitration,
+    _compare as compare,
     _core as core,
     _force as force,
     _handover as handover,
@@ -736,6 +739,62 @@ def takes_another_pair_s_record_for_a_twin_s(patch: Patch) -> None:
         plain(step, "twin" if primary and why.startswith("foreign") else why)
 
     patch.setattr(membership, "stop", stop)
+
+
+# Operations that write no data of their own, and those that look before they write.
+
+
+@mutant()
+def writes_zeroes_on_one_copy_only(patch: Patch) -> None:
+    plain = service._wanted_there
+    patch.setattr(service, "_wanted_there", lambda step, op: op.kind not in ZEROING and plain(step, op))
+
+
+@mutant("crash", "cut")
+def marks_no_zeroes_that_one_copy_may_lack(patch: Patch) -> None:
+    def unsettled(flight: Flight) -> bool:
+        written = flight.operation.kind not in ZEROING
+        return written and flight.is_write and not (flight.here and flight.there)
+
+    patch.setattr(Flight, "unsettled", property(unsettled))
+
+
+@mutant("silence", clocks=LATE + EARLY)
+def tells_a_miscompare_without_a_proof(patch: Patch) -> None:
+    plain = service.is_proved
+    patch.setattr(service, "is_proved", lambda state, f: f.miscompare_at is not None or plain(state, f))
+
+
+@mutant()
+def compares_outside_the_range_lock(patch: Patch) -> None:
+    plain = service.submitted
+
+    def submitted(step: Step, event: ev.Submitted) -> None:
+        plain(step, event)
+        for flight in step.state.flights:
+            if flight.operation.kind is OperationKind.COMPARE_AND_WRITE and not flight.sequence:
+                service._start(step, flight)
+
+    patch.setattr(service, "submitted", submitted)
+
+
+@mutant()
+def writes_whatever_it_compared(patch: Patch) -> None:
+    plain = compare.compared
+    patch.setattr(compare, "compared", lambda step, event: plain(step, attrs.evolve(event, miscompare_at=None)))
+
+
+@mutant("hand_over")
+def writes_after_a_compare_although_the_role_is_leaving(patch: Patch) -> None:
+    patch.setattr(compare, "SERVING", phases.SERVING | {Phase.HANDING_OVER})
+
+
+@mutant("crash", "cut")
+def forgets_that_a_compare_had_begun_to_write(patch: Patch) -> None:
+    def is_write(flight: Flight) -> bool:
+        return bool(flight.sequence) and flight.operation.kind in CHANGING - {OperationKind.COMPARE_AND_WRITE}
+
+    patch.setattr(Flight, "is_write", property(is_write))
 
 
 @pytest.mark.parametrize("name", MUTANTS)
