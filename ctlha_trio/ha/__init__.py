@@ -9,7 +9,7 @@ from ctlha_trio.ha._current import current_node as current_node
 from ctlha_trio.ha._direct_transfers import PendingTransfer as PendingTransfer
 from ctlha_trio.ha._message_channel import MessageChannel as MessageChannel
 from ctlha_trio.ha._node import Node as Node
-from ctlha_trio.ha._pair_driver import Answer as Answer
+from ctlha_trio.ha._requests import Answer as Answer
 from ctlha_trio.ha._run_node import (
     PAIR_CHANNEL as PAIR_CHANNEL,
     no_components as no_components,

@@ -14,7 +14,8 @@ from ctlha_trio.ha._consumers import Consumers
 from ctlha_trio.ha._current import entered
 from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
 from ctlha_trio.ha._message_channel import MessageChannel
-from ctlha_trio.ha._pair_driver import Answer, PairDriver
+from ctlha_trio.ha._pair_driver import PairDriver
+from ctlha_trio.ha._requests import Answer
 from ctlha_trio.ha._status import Reason, Status, TransitionStatus, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers

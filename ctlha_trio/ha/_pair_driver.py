@@ -16,17 +16,15 @@ from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of, first_dif
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.ha._requests import Answer, Requests
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
-    FLIGHTS_LIMIT,
     RANGES_LIMIT,
     ZEROING,
     Grant,
     Metadata,
     Operation,
-    OperationKind,
-    Outcome,
     PairState,
     Plan,
     Pushed,
@@ -53,16 +51,6 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 @attrs.frozen
-class Answer:
-    """How an operation ended, and for a read that is DONE its data."""
-
-    outcome: Outcome
-    data: bytes = b""
-    miscompare_at: int | None = None
-    """With MISCOMPARE, in bytes from the operation's offset, the first that is not what the client expects."""
-
-
-@attrs.frozen
 class Transition:
     """One change of phase or epoch."""
 
@@ -70,24 +58,6 @@ class Transition:
     """On the node's clock."""
     what: str
     epoch: int
-
-
-@attrs.define(eq=False)
-class _Request:
-    operation: Operation
-    data: bytes
-    """Of a compare-and-write what it expects, and behind it what it writes."""
-    outcome: Outcome = Outcome.UNKNOWN
-    miscompare_at: int | None = None
-    ended: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    @property
-    def content(self) -> bytes:
-        """What it writes."""
-        size = self.operation.size
-        if self.operation.kind in ZEROING:
-            return bytes(size)
-        return self.data[size:] if self.operation.kind is OperationKind.COMPARE_AND_WRITE else self.data
 
 
 @attrs.define(eq=False)
@@ -111,9 +81,7 @@ class PairDriver:
     _timers: Timers = attrs.field(init=False)
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
     _stepping: bool = attrs.field(default=False, init=False)
-    _tickets: int = attrs.field(default=0, init=False)
-    _requests: dict[int, _Request] = attrs.field(factory=dict, init=False)
-    _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(FLIGHTS_LIMIT), init=False)
+    _requests: Requests = attrs.field(init=False)
     _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """Data of a message that the core is being told of, by sequence."""
     _compared: dict[int, bytes] = attrs.field(factory=dict, init=False)
@@ -128,6 +96,7 @@ class PairDriver:
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._requests = Requests(self.feed)
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
@@ -174,13 +143,7 @@ class PairDriver:
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
-        await self._places.acquire()
-        self._tickets += 1
-        request = self._requests[self._tickets] = _Request(operation, data)
-        self.feed(events.Submitted(self._tickets, operation))
-        await request.ended.wait()
-        data = request.data if request.outcome is Outcome.DONE and operation.kind is OperationKind.READ else b""
-        return Answer(request.outcome, data, request.miscompare_at)
+        return await self._requests.execute(operation, data)
 
     async def hand_over(self) -> None:
         """Make the peer primary. ``FailedError`` with the reason if that did not come about."""
@@ -296,7 +259,7 @@ class PairDriver:
             case actions.CancelTimer():
                 self._timers.cancel(action.timer)
             case actions.Answer():
-                self._answer(action)
+                self._requests.end(action)
             case actions.Moved():
                 self.transitions.append(Transition(self._seams.clock.now(), _describe(action), action.epoch))
                 self.changed.unpark_all()
@@ -333,7 +296,7 @@ class PairDriver:
 
     def _compare_stored(self, action: actions.CompareStored) -> None:
         operation = action.operation
-        expected = self._requests[action.ticket].data[: operation.size]
+        expected = self._requests[action.ticket].expected
 
         def done(data: bytes) -> None:
             self.feed(events.StoredCompared(action.sequence, first_difference(data, expected)))
@@ -380,13 +343,6 @@ class PairDriver:
             self.feed(events.RangeCompared(action.session, action.sequence, equal))
 
         self._disk.read(action.offset, action.size, done)
-
-    def _answer(self, action: actions.Answer) -> None:
-        request = self._requests.pop(action.ticket)
-        request.outcome = action.outcome
-        request.miscompare_at = action.miscompare_at
-        request.ended.set()
-        self._places.release()
 
     @property
     def resync_bytes_left(self) -> int:

@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio.ha._pair_driver import Answer
+from ctlha_trio.ha._requests import Answer
 from ctlha_trio.pair import WRITE_BYTES_MAX, Operation, Outcome
 
 PIECES_AT_ONCE: Final = 4

@@ -7,8 +7,9 @@ import trio
 
 from ctlha_trio._errors import FailedError, InvalidError, MiscompareError, NotPrimaryError, UnknownOutcomeError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
-from ctlha_trio.ha._pair_driver import Answer, PairDriver
+from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._pieces import execute_pieces
+from ctlha_trio.ha._requests import Answer
 from ctlha_trio.pair import WRITE_BYTES_MAX, ZEROING, Operation, OperationKind, Outcome
 from ctlha_trio.seams import Buffer
 

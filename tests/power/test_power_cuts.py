@@ -206,6 +206,6 @@ def test_broken_rule_is_found(  # noqa: PLR0917
 
 
 def test_pair_driver_is_left_as_it_was() -> None:
-    answer = _pair_driver.PairDriver._answer
+    carry_out = _pair_driver.PairDriver._carry_out
     run("write", "a")
-    assert _pair_driver.PairDriver._answer is answer
+    assert _pair_driver.PairDriver._carry_out is carry_out

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from ctlha_trio._errors import StoreError
+from ctlha_trio.ha import _pair_driver
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._pair_driver import PairDriver
@@ -125,6 +126,31 @@ def believe_an_arbiter_that_went_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PairDriver, "feed", overlook)
 
 
+def write_no_zeroes_for_the_primary(patch: pytest.MonkeyPatch) -> None:
+    carry_out = PairDriver._carry_out
+
+    def skip(driver: PairDriver, action: actions.Action) -> None:
+        if isinstance(action, actions.StoreZeroes):
+            driver.feed(events.Stored(action.sequence))
+        else:
+            carry_out(driver, action)
+
+    patch.setattr(PairDriver, "_carry_out", skip)
+
+
+def find_everything_as_expected(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(_pair_driver, "first_difference", lambda *_: None)
+
+
+def tell_a_place_that_does_not_differ(patch: pytest.MonkeyPatch) -> None:
+    plain = _pair_driver.first_difference
+
+    def mistake(found: bytes, expected: bytes) -> int | None:
+        return None if plain(found, expected) is None else len(found) - 1
+
+    patch.setattr(_pair_driver, "first_difference", mistake)
+
+
 @pytest.mark.parametrize(
     ("plant", "first_seed", "found"),
     [
@@ -138,6 +164,9 @@ def believe_an_arbiter_that_went_back(patch: pytest.MonkeyPatch) -> None:
         (ask_the_arbiter_at_each_write, 1000, r"^I11: "),
         (answer_while_nobody_follows, 1018, r"^I8: "),
         (never_go_on_alone, 1006, r"^I12: "),
+        (write_no_zeroes_for_the_primary, 1000, r"^I2: .* not durable"),
+        (find_everything_as_expected, 1000, r"^I3: "),
+        (tell_a_place_that_does_not_differ, 1000, r"^I3: "),
         (believe_an_arbiter_that_went_back, 1046, r"^I15: "),
     ],
 )

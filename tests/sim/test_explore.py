@@ -143,7 +143,7 @@ NO_COUNTERS = {
     "phase", "stage", "why", "reading", "arbiter_answers", "size_bytes", "handover_attempt", "cluster",
     "resource", "lineage", "arbiter", "copy", "format", "kind", "fence", "evidence", "unknown", "calling", "doubtful",
     "here", "there", "answered", "number", "offset", "size", "equal", "attempt", "outcome", "forcing", "told_ranges",
-    "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen",
+    "ancestors", "miscompare_at", "where", "ranges", "cursor", "paused", "whole", "unseen",
 }  # fmt: skip
 """Fields that the core does not count with, or (``number`` of an operation, ``attempt``) that the bound keeps small."""
 COUNTED = (

@@ -11,9 +11,10 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio.pair import FLIGHTS_LIMIT, OperationKind, Outcome, PairState, Phase, actions
+from ctlha_trio.pair import CHANGING, FLIGHTS_LIMIT, Outcome, PairState, Phase, actions
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._history.linearizability_records import ANSWERED
 from ctlha_trio.testing._pairs.action_watch import Ordered
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
@@ -58,17 +59,17 @@ class DriverChecks:
         operation, state = ordered.operation, ordered.state
         assert operation is not None, "an answer has its operation"
         try:
-            self.history.answered(operation, answer.outcome, ordered.data)
+            self.history.answered(operation, answer.outcome, ordered.data, answer.miscompare_at)
         except AssertionError as error:
             self.problem(f"I3: {state.me} answered {operation.number} {answer.outcome.name}: {error}")
-        if answer.outcome is not Outcome.DONE:
+        if answer.outcome not in ANSWERED:
             return
         said = f"{state.me} answered {operation.kind.name} {operation.number} in epoch {state.epoch}"
         if state.phase not in _ANSWERING:
             self.problem(f"I8: {said} while {state.phase.name}")
         if state.record is None or state.me not in state.record.members:
             self.problem(f"I4: {said} and is no member")
-        if operation.kind is OperationKind.WRITE:
+        if operation.kind in CHANGING and answer.outcome is Outcome.DONE:
             self._acknowledged(said, state, operation.offset, ordered.data)
 
     def _acknowledged(self, said: str, state: PairState, offset: int, data: bytes) -> None:

@@ -15,6 +15,7 @@ from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._history.block_content import fill_sector
+from ctlha_trio.testing._history.linearizability_records import ZEROS
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
@@ -60,15 +61,23 @@ class DriverClients:
         swarm = self.pair.swarm
         if happens(random, swarm.flushes):
             return OperationKind.FLUSH, 0, 0
+        first, count = random.choice(swarm.sectors), random.randint(1, SECTORS_MAX)
+        if happens(random, swarm.zeroes):
+            return random.choice([OperationKind.WRITE_ZEROES, OperationKind.UNMAP]), first, count
+        if happens(random, swarm.compares):
+            return OperationKind.COMPARE_AND_WRITE, first, count
         kind = OperationKind.READ if happens(random, swarm.reads) else OperationKind.WRITE
-        return kind, random.choice(swarm.sectors), random.randint(1, SECTORS_MAX)
+        return kind, first, count
 
     async def operate(self, name: str, client: int, wanted: tuple[OperationKind, int, int]) -> Outcome | None:
         """Ask one node, and wait as long as the client's patience lasts; None without an answer. A checkpoint."""
         kind, first, count = wanted
-        number = self.history.call(f"client {client} at {name}", kind, first, count)
+        expected = [self.history.told.get(sector, ZEROS) for sector in range(first, first + count)]
+        number = self.history.call(f"client {client} at {name}", kind, first, count, expected)
         operation = Operation(kind, client, number, first * SECTOR_BYTES, count * SECTOR_BYTES)
-        data = fill_sector(number) * count if kind is OperationKind.WRITE else b""
+        data = fill_sector(number) * count if kind in {OperationKind.WRITE, OperationKind.COMPARE_AND_WRITE} else b""
+        if kind is OperationKind.COMPARE_AND_WRITE:
+            data = b"".join(map(fill_sector, expected)) + data
         gate = self.pair.machines[name].gate
         outcome: Outcome | None = None
 

@@ -1,11 +1,13 @@
 """What was asked of each sector of a volume and what the nodes answered, at the instants at which they did."""
 
+from collections.abc import Sequence
+
 import attrs
 
-from ctlha_trio.pair import Operation, OperationKind, Outcome
+from ctlha_trio.pair import CHANGING, ZEROING, Operation, OperationKind, Outcome
 from ctlha_trio.testing._history.block_content import number_of
 from ctlha_trio.testing._history.block_history import BlockHistory
-from ctlha_trio.testing._history.linearizability_records import NOT_EXECUTED
+from ctlha_trio.testing._history.linearizability_records import NOT_EXECUTED, ZEROS
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 
@@ -39,21 +41,28 @@ class VolumeHistory:
     """Every sector that somebody asked to write."""
     done: int = attrs.field(default=0, init=False)
     """Operations that ended well."""
+    told: dict[int, int] = attrs.field(factory=dict, init=False)
+    """By sector, the value that a client was told last: it wrote that, or read it."""
     acknowledged: int = attrs.field(default=0, init=False)
     """Writes among them."""
     _sectors: BlockHistory = attrs.field(factory=BlockHistory, init=False)
 
-    def call(self, client: str, kind: OperationKind, first: int, count: int) -> int:
-        """A client is about to ask; return the operation's number, which a write writes."""
+    def call(
+        self, client: str, kind: OperationKind, first: int, count: int, expected: Sequence[int] | None = None
+    ) -> int:
+        """A client is about to ask; return the operation's number, which a write writes.
+
+        ``expected`` is what a compare-and-write must find, a value for each sector.
+        """
         number = len(self.calls) + 1
         call = self.calls[number] = VolumeCall(client, kind, first, count)
-        for sector in call.sectors:
-            self._sectors.called(number, kind, sector, client)
-            if kind is OperationKind.WRITE:
+        for place, sector in enumerate(call.sectors):
+            self._sectors.called(number, kind, sector, client, expected=expected[place] if expected else ZEROS)
+            if kind in CHANGING:
                 self.written[sector] = None
         return number
 
-    def answered(self, operation: Operation, outcome: Outcome, data: bytes) -> None:
+    def answered(self, operation: Operation, outcome: Outcome, data: bytes, miscompare_at: int | None = None) -> None:
         """A node answers. ``AssertionError`` if that cannot be true."""
         call = self.calls[operation.number]
         if call.outcome is not None:
@@ -62,20 +71,32 @@ class VolumeHistory:
         call.data = data if call.kind is OperationKind.READ and outcome is Outcome.DONE else b""
         if outcome is Outcome.DONE:
             self._ended_well(operation.number, call)
+        if miscompare_at is not None:
+            self._miscompared(operation.number, call, miscompare_at // SECTOR_BYTES)
+            return
         for sector in call.sectors:
             if outcome in NOT_EXECUTED:
                 self._sectors.not_executed(operation.number, call.kind, sector)
             elif outcome is Outcome.UNKNOWN:
                 self._sectors.lost(operation.number)
 
+    def _miscompared(self, number: int, call: VolumeCall, place: int) -> None:
+        self.done += 1
+        for sector in call.sectors[:place]:
+            self._sectors.compared_equal(number, sector)
+        self._sectors.miscompared(number, call.sectors[place])
+        for sector in call.sectors[place + 1 :]:
+            self._sectors.not_executed(number, call.kind, sector)
+
     def _ended_well(self, number: int, call: VolumeCall) -> None:
         self.done += 1
-        self.acknowledged += call.kind is OperationKind.WRITE
+        self.acknowledged += call.kind in CHANGING
         for place, sector in enumerate(call.sectors):
             value = number
             if call.kind is OperationKind.READ:
                 value = number_of(call.data[place * SECTOR_BYTES : (place + 1) * SECTOR_BYTES])
             self._sectors.done(number, call.kind, sector, value)
+            self.told[sector] = ZEROS if call.kind in ZEROING else value
 
     def was_told(self, number: int, outcome: Outcome, data: bytes) -> bool:
         """Whether a client got the answer that the node gave."""

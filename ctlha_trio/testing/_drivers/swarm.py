@@ -37,6 +37,9 @@ class Swarm:
     reads: float
     """Share of all operations."""
     flushes: float
+    zeroes: float
+    """Share of operations that write zeros or unmap."""
+    compares: float
     disks: Mapping[str, Latency]
     arbiter: Latency
     drifts: Mapping[str, float]
@@ -76,6 +79,8 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         drifts={name: random.choice([1.0, 1.0, random.uniform(0.95, 1.05)]) for name in names},
         core_first=happens(random, 0.4),
         halts=happens(random, 0.1),
+        zeroes=random.choice([0.0, 0.05, 0.2]),
+        compares=random.choice([0.0, 0.05, 0.2]),
     )
 
 

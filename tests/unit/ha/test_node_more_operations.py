@@ -8,8 +8,8 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import InvalidError, MiscompareError, NotPrimaryError, UnknownOutcomeError
 from ctlha_trio.ha import COMPARE_BYTES_MAX, ZEROES_BYTES_MAX, Outcome, Volume
-from ctlha_trio.ha._pair_driver import Answer
 from ctlha_trio.ha._pieces import PIECES_AT_ONCE, execute_pieces, pieces_of
+from ctlha_trio.ha._requests import Answer
 from ctlha_trio.pair import WRITE_BYTES_MAX, Operation, OperationKind
 from ctlha_trio.testing import MemoryPair, open_pair
 
