@@ -22,7 +22,7 @@ from ctlha_trio.door._protocol import (
     encode_request,
 )
 from ctlha_trio.door._streams import PatientReader
-from ctlha_trio.pair import OperationKind
+from ctlha_trio.pair import OperationKind, Outcome, Records, decode_records
 from ctlha_trio.seams import Buffer
 
 STATUS_S: Final = 2.0
@@ -89,6 +89,17 @@ class DoorClient:
     ) -> Reply:
         """``send`` and wait for the end."""
         return await (await self.send(kind, number=number, offset=offset, size=size, data=data)).wait_reply()
+
+    async def put_record(self, key: str, value: bytes, *, number: int) -> Reply:
+        """Put a record, or take it away with an empty value; wait for the end."""
+        name = key.encode()
+        sent = await self.send(OperationKind.PUT_RECORD, number=number, offset=len(name), data=name + value)
+        return await sent.wait_reply()
+
+    async def read_records(self, *, number: int) -> Records | Outcome:
+        """All records by key, or the outcome if it is another than DONE."""
+        reply = await self.execute(OperationKind.READ_RECORDS, number=number)
+        return decode_records(bytes(reply.data)) if reply.outcome is Outcome.DONE else reply.outcome
 
     async def outcome_of(self, asked: int, *, number: int) -> Reply:
         """How this client's operation ``asked`` ended, as far as the node knows; the question has a number too.

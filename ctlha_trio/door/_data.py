@@ -13,7 +13,15 @@ from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, Remote
 from ctlha_trio.door._connection import Connection
 from ctlha_trio.door._ledger import UNKNOWN, Known, NumberLedger
 from ctlha_trio.door._node import DoorNode
-from ctlha_trio.door._protocol import HELLO_BYTES, Question, Reply, Request, decode_hello, miscompare_reply
+from ctlha_trio.door._protocol import (
+    HELLO_BYTES,
+    Question,
+    Reply,
+    Request,
+    decode_hello,
+    miscompare_reply,
+    split_record,
+)
 from ctlha_trio.door._sockets import is_own_user
 from ctlha_trio.door._streams import PatientReader, has_hung_up
 from ctlha_trio.pair import OperationKind, Outcome
@@ -168,13 +176,17 @@ class DataDoor:
         known, found = UNKNOWN, b""
         try:
             task_status.started()  # no checkpoint: this task goes on into the node before the reader does
+            key, offset, size = "", request.offset, request.size
+            if request.kind is OperationKind.PUT_RECORD:
+                (key, data), offset, size = split_record(request, data), 0, 0
             answer = await self._node.submit(
                 request.kind,
                 client=client.number,
                 number=request.number,
-                offset=request.offset,
-                size=request.size,
+                offset=offset,
+                size=size,
                 data=data,
+                key=key,
             )
             known, found = Known(answer.outcome, answer.miscompare_at), bytes(answer.data)
         except InvalidError as error:

@@ -4,7 +4,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import CHANGING, OperationKind, Outcome
+from ctlha_trio.pair import WRITING, OperationKind, Outcome
 
 KEPT_OUTCOMES: Final = 1024
 """Operations whose outcome is kept for a client that asks again: sixteen times what it may have in flight."""
@@ -38,7 +38,7 @@ class NumberLedger:
             return
         if self.highest is None or number > self.highest:
             self.highest = number
-        if kind in CHANGING and known.outcome in _KNOWN:
+        if kind in WRITING and known.outcome in _KNOWN:
             self._known[number] = known
             if len(self._known) > KEPT_OUTCOMES:
                 del self._known[next(iter(self._known))]
@@ -47,7 +47,7 @@ class NumberLedger:
         """The answer to a number that must not be executed again; none if it is new. A read's data is not kept."""
         if self.highest is None or number > self.highest:
             return None
-        return self.outcome(number) if kind in CHANGING else UNKNOWN
+        return self.outcome(number) if kind in WRITING else UNKNOWN
 
     def outcome(self, number: int) -> Known:
         """How the operation of that number ended: UNKNOWN also for one that is under way, or that never came here."""

@@ -28,7 +28,15 @@ class DoorNode(Protocol):
     """The operations of a node that its door offers."""
 
     async def submit(
-        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+        self,
+        kind: OperationKind,
+        *,
+        client: int,
+        number: int,
+        offset: int = 0,
+        size: int = 0,
+        data: Buffer = b"",
+        key: str = "",
     ) -> DoorAnswer:
         """Execute one operation. ``InvalidError`` if it cannot be one."""
 

@@ -9,9 +9,9 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio._errors import RemoteProtocolError
+from ctlha_trio._errors import InvalidError, RemoteProtocolError
 from ctlha_trio.ha import COMPARE_BYTES_MAX, ZEROES_BYTES_MAX
-from ctlha_trio.pair import CHANGING, OperationKind, Outcome
+from ctlha_trio.pair import CHANGING, KEY_BYTES_MAX, RECORDS_BYTES_MAX, OperationKind, Outcome
 from ctlha_trio.seams import Buffer
 
 MAX_IN_FLIGHT: Final = 64
@@ -49,6 +49,8 @@ _KINDS: Final[dict[int, "RequestKind"]] = {
     4: OperationKind.WRITE_ZEROES,
     5: OperationKind.UNMAP,
     6: OperationKind.COMPARE_AND_WRITE,
+    7: OperationKind.PUT_RECORD,
+    8: OperationKind.READ_RECORDS,
     64: OUTCOME_OF,
 }
 _KIND_CODES: Final = {kind: code for code, kind in _KINDS.items()}
@@ -59,10 +61,16 @@ _SIZES: Final[dict["RequestKind", tuple[int, int]]] = {
     OperationKind.WRITE_ZEROES: (1, ZEROES_BYTES_MAX),
     OperationKind.UNMAP: (1, ZEROES_BYTES_MAX),
     OperationKind.COMPARE_AND_WRITE: (1, COMPARE_BYTES_MAX),
+    OperationKind.PUT_RECORD: (1, RECORDS_BYTES_MAX),
+    OperationKind.READ_RECORDS: (0, 0),
     OUTCOME_OF: (0, 0),
 }
 """The least and the most that a request of a kind may name."""
-_DATA: Final[dict["RequestKind", int]] = {OperationKind.WRITE: 1, OperationKind.COMPARE_AND_WRITE: 2}
+_DATA: Final[dict["RequestKind", int]] = {
+    OperationKind.WRITE: 1,
+    OperationKind.COMPARE_AND_WRITE: 2,
+    OperationKind.PUT_RECORD: 1,
+}
 """How many times its size in data follows a request."""
 _OUTCOMES: Final = {
     1: Outcome.DONE,
@@ -72,6 +80,7 @@ _OUTCOMES: Final = {
     5: Outcome.MISCOMPARE,
 }
 _OUTCOME_CODES: Final = {outcome: code for code, outcome in _OUTCOMES.items()}
+_OF_RECORDS: Final = frozenset({OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
 _PLACE: Final = Struct("<Q")
 
 
@@ -98,7 +107,7 @@ class Request:
     number: int
     kind: RequestKind
     offset: int
-    """Bytes from the start of the volume."""
+    """Bytes from the start of the volume; of a record that is put, the size of its key, which begins the data."""
     size: int
     """Bytes."""
 
@@ -110,10 +119,14 @@ class Request:
     @property
     def held_bytes(self) -> int:
         """How much data its connection holds for it, there or back."""
+        if self.kind is OperationKind.READ_RECORDS:
+            return RECORDS_BYTES_MAX
         return self.size if self.kind is OperationKind.READ else self.data_bytes
 
     def conflicts_with(self, other: "Request") -> bool:
         """Whether the two touch a common byte and the order of their execution can be seen."""
+        if OperationKind.PUT_RECORD in (self.kind, other.kind):
+            return {self.kind, other.kind} <= _OF_RECORDS
         if self.kind not in CHANGING and other.kind not in CHANGING:
             return False
         return self.offset < other.offset + other.size and other.offset < self.offset + self.size
@@ -138,6 +151,14 @@ class Reply:
 def miscompare_reply(number: int, miscompare_at: int) -> Reply:
     """The reply that says where."""
     return Reply(number=number, outcome=Outcome.MISCOMPARE, data=_PLACE.pack(miscompare_at))
+
+
+def split_record(request: Request, data: bytes) -> tuple[str, bytes]:
+    """Key and value of a record that is put. ``InvalidError`` if the key is no text."""
+    try:
+        return data[: request.offset].decode(), data[request.offset :]
+    except UnicodeDecodeError as error:
+        raise InvalidError("a record whose key is no text") from error
 
 
 def encode_hello(client: int) -> bytes:
@@ -169,6 +190,8 @@ def decode_request(head: Buffer) -> Request:
         raise malformed(Malformed.KIND)
     least, most = _SIZES[kind]
     if not least <= size <= most:
+        raise malformed(Malformed.SIZE)
+    if kind is OperationKind.PUT_RECORD and not 0 < offset <= min(size, KEY_BYTES_MAX):
         raise malformed(Malformed.SIZE)
     return Request(number=number, kind=kind, offset=offset, size=size)
 

@@ -11,7 +11,7 @@ import trio
 
 from ctlha_trio._errors import ArbiterError, StoreError
 from ctlha_trio.link import finish_by
-from ctlha_trio.pair import Metadata, Range, SwapOutcome, actions, events
+from ctlha_trio.pair import CarriedRecord, Metadata, Range, Records, SwapOutcome, actions, events
 from ctlha_trio.seams import Arbiter, Clock
 from ctlha_trio.store import BlockStore
 
@@ -42,6 +42,8 @@ class DiskWork:
     _feed: Callable[[events.Event], None]
     _nursery: trio.Nursery
     _failed: Callable[[StoreError], None]
+    records_under_way: dict[int, CarriedRecord] = attrs.field(factory=dict, init=False)
+    """By sequence."""
     _orders: deque[Callable[[], Awaitable[None]]] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -57,6 +59,25 @@ class DiskWork:
                 self._feed(events.Stored(sequence))
 
         self._nursery.start_soon(work)
+
+    def put_record(self, sequence: int, record: CarriedRecord) -> None:
+        """Then ``Stored``."""
+        self.records_under_way[sequence] = record
+
+        async def work() -> None:
+            try:
+                await self._store.put_record(record)
+            except StoreError as error:
+                self._failed(error)
+            else:
+                del self.records_under_way[sequence]
+                self._feed(events.Stored(sequence))
+
+        self._nursery.start_soon(work)
+
+    def replace_records(self, records: Records) -> None:
+        """Make these the only ones."""
+        self._order(partial(self._store.replace_records, records))
 
     def read(self, offset: int, size: int, done: Callable[[bytes], None]) -> None:
         """Then ``done`` with the data."""

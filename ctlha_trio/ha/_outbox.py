@@ -11,10 +11,12 @@ from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
 from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, PushedMessage, encode
-from ctlha_trio.pair.messages import Message
+from ctlha_trio.pair.messages import Message, Seal
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 """An honest peer has at most one answer to each of its operations waiting here, and a handful besides."""
+SEAL: Final = 0
+"""In place of a sequence, which a seal has none of: one is under way at most."""
 
 
 @attrs.frozen
@@ -73,7 +75,7 @@ class Outbox:
         self._changed.unpark_all()
 
     def placed_no_more(self, sequence: int) -> None:
-        """The peer has stored the data of that sequence: its place is free."""
+        """The peer has stored the data of that number: its place is free."""
         start = self._places.pop(sequence, None)
         if start is not None:
             self._ring.give_back(start)
@@ -115,7 +117,7 @@ class Outbox:
             if grant is not None and grant.epoch == push.message.epoch:
                 start = self._ring.take(len(push.data))
                 if start is not None:
-                    self._places[push.message.sequence] = start
+                    self._places[number_of(push.message)] = start
                     return grant, start
             await self._changed.park()
         return None
@@ -124,3 +126,8 @@ class Outbox:
         """Whether the session is the one that both the core and the link are in at this moment."""
         info = self._link.session
         return session == self.session != 0 and info is not None and info.session == session
+
+
+def number_of(message: PushedMessage) -> int:
+    """What names the data that is pushed with a message, until it is stored."""
+    return SEAL if isinstance(message, Seal) else message.sequence

@@ -14,17 +14,18 @@ from ctlha_trio.dma import Dma
 from ctlha_trio.ha._disk_watch import DISK_LOOK_S, DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, digest_of, first_difference
 from ctlha_trio.ha._inbox import Inbox
-from ctlha_trio.ha._outbox import Outbox
+from ctlha_trio.ha._outbox import SEAL, Outbox, number_of
 from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.ha._record_work import RecordWork
 from ctlha_trio.ha._requests import Answer, Requests
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     RANGES_LIMIT,
-    ZEROING,
     Grant,
     Metadata,
     Operation,
+    OperationKind,
     PairState,
     Plan,
     Pushed,
@@ -34,7 +35,6 @@ from ctlha_trio.pair import (
     events,
     messages,
     plan_force,
-    pushed_bytes,
     step_pair,
 )
 from ctlha_trio.seams import Seams
@@ -77,13 +77,14 @@ class PairDriver:
     _inbox: Inbox = attrs.field(init=False)
     _disk: DiskWork = attrs.field(init=False)
     _disk_watch: DiskWatch = attrs.field(init=False)
+    _records: RecordWork = attrs.field(init=False)
     _arbiter: ArbiterWork = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False)
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
     _stepping: bool = attrs.field(default=False, init=False)
     _requests: Requests = attrs.field(init=False)
     _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
-    """Data of a message that the core is being told of, by sequence."""
+    """Data of a message that the core is being told of, by its number."""
     _compared: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """The range under comparison, by sequence, until the target has answered."""
     _announced: int = attrs.field(default=0, init=False)
@@ -96,10 +97,11 @@ class PairDriver:
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._requests = Requests(self.feed)
+        self._requests = Requests(self.feed, self._takes)
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self.feed, self._nursery, self._store_failed)
+        self._records = RecordWork(self._store, self._disk, self._outbox, self._requests, self.feed)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self._handover = PersonRequest("handover", self.feed)
@@ -144,6 +146,11 @@ class PairDriver:
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
         return await self._requests.execute(operation, data)
+
+    def _takes(self, operation: Operation, data: bytes) -> bool:
+        """Whether it could be executed if this node serves: records have bounds that only all of them show."""
+        puts = operation.kind is OperationKind.PUT_RECORD
+        return not (puts and self.accepts) or self._records.has_room(operation.key, data)
 
     async def hand_over(self) -> None:
         """Make the peer primary. ``FailedError`` with the reason if that did not come about."""
@@ -193,12 +200,14 @@ class PairDriver:
                 self._outbox.granted(spoken)
             case Pushed():
                 message = spoken.message
-                self._placed[message.sequence] = data
+                self._placed[number_of(message)] = data
                 self.feed(events.Received(message))
-                self._placed.pop(message.sequence, None)
+                self._placed.pop(number_of(message), None)
             case _:
                 if isinstance(spoken, messages.Applied):
                     self._outbox.placed_no_more(spoken.sequence)
+                elif isinstance(spoken, messages.Sealed):
+                    self._outbox.placed_no_more(SEAL)
                 elif isinstance(spoken, messages.Compared) and spoken.equal:
                     self._compared.pop(spoken.sequence, None)
                 self.feed(events.Received(spoken))
@@ -230,8 +239,16 @@ class PairDriver:
                 self._disk.write(action.sequence, action.offset, self._placed[action.sequence])
             case actions.StoreZeroes():
                 self._disk.write(action.sequence, action.offset, bytes(action.size))
+            case actions.StoreMirroredRecord():
+                self._records.carry_out(action, self._placed[action.sequence])
+            case actions.ReplaceRecords():
+                self._records.carry_out(action, self._placed[SEAL])
+            case actions.StoreRecord() | actions.CompareRecords() | actions.PushSeal() | actions.SendPrepare():
+                self._records.carry_out(action, b"")
             case actions.CompareStored():
                 self._compare_stored(action)
+            case actions.FetchRead() if action.operation.kind is OperationKind.READ_RECORDS:
+                self._records.fetch(action)
             case actions.FetchRead():
                 self._fetch(action)
             case actions.SendCompare():
@@ -278,21 +295,11 @@ class PairDriver:
     def _push(self, action: actions.PushWrite | actions.PushCopy) -> None:
         match action:
             case actions.PushWrite():
-                self._push_write(action)
+                self._outbox.push(*self._requests.pushed(action))
             case actions.PushCopy():
                 data = self._compared.pop(action.sequence)
                 copy = messages.CopyData(action.epoch, action.sequence, action.offset, action.size)
                 self._outbox.push(copy, data)
-
-    def _push_write(self, action: actions.PushWrite) -> None:
-        operation = action.operation
-        head = action.epoch, action.sequence, action.previous, action.settled
-        if operation.kind in ZEROING:
-            zeroes = messages.MirrorZeroes(*head, operation.offset, operation.size)
-            self._outbox.push(zeroes, bytes(pushed_bytes(zeroes)))
-        else:
-            write = messages.MirrorWrite(*head, operation.offset, operation.size)
-            self._outbox.push(write, self._requests[action.ticket].content)
 
     def _compare_stored(self, action: actions.CompareStored) -> None:
         operation = action.operation

@@ -10,7 +10,17 @@ from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._pieces import execute_pieces
 from ctlha_trio.ha._requests import Answer
-from ctlha_trio.pair import WRITE_BYTES_MAX, ZEROING, Operation, OperationKind, Outcome
+from ctlha_trio.pair import (
+    KEY_BYTES_MAX,
+    WRITE_BYTES_MAX,
+    ZEROING,
+    CarriedRecord,
+    Operation,
+    OperationKind,
+    Outcome,
+    Records,
+    decode_records,
+)
 from ctlha_trio.seams import Buffer
 
 ZEROES_BYTES_MAX: Final = 256 * WRITE_BYTES_MAX
@@ -19,6 +29,7 @@ COMPARE_BYTES_MAX: Final = 128 * 1024
 """Of one compare-and-write: more than the 255 blocks of 512 bytes that a SCSI command can name."""
 
 _OK = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+_WITHOUT_RANGE: Final = frozenset({OperationKind.FLUSH, OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
 _SIZES_MAX: Final = dict.fromkeys(ZEROING, ZEROES_BYTES_MAX) | {OperationKind.COMPARE_AND_WRITE: COMPARE_BYTES_MAX}
 _CONTENTS: Final = {OperationKind.WRITE: 1, OperationKind.COMPARE_AND_WRITE: 2}
 """How many times its size in data comes with an operation."""
@@ -72,22 +83,48 @@ class Volume:
             raise InvalidError(f"{len(both)} bytes are not as many to compare as to write")
         await self._operate(OperationKind.COMPARE_AND_WRITE, offset, len(both) // 2, both)
 
+    async def put_record(self, key: str, value: Buffer) -> None:
+        """Put a record: return once it is durable on every member, which carries it wherever the role goes.
+
+        Small state of the layers above, such as reservations. An empty value takes the record away. A checkpoint.
+        ``InvalidError`` for a key that is empty or has more than ``KEY_BYTES_MAX`` bytes in UTF-8; ``FailedError`` if
+        all records together would take more than ``RECORDS_BYTES_MAX``. Else as ``write``.
+        """
+        await self._operate(OperationKind.PUT_RECORD, 0, 0, value, key=key)
+
+    async def records(self) -> Records:
+        """All records, by key, none older than what was told of any of them. A checkpoint. Errors as for ``write``."""
+        answer = await self._operate(OperationKind.READ_RECORDS, 0, 0, b"")
+        return decode_records(answer.data)
+
+    async def get_record(self, key: str) -> CarriedRecord | None:
+        """One record, with its version; None if there is none. As ``records``."""
+        return (await self.records()).get(key)
+
     async def flush(self) -> None:
         """Return once everything written before is complete. A checkpoint. Errors as for ``write``."""
         await self._operate(OperationKind.FLUSH, 0, 0, b"")
 
     async def submit(
-        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+        self,
+        kind: OperationKind,
+        *,
+        client: int,
+        number: int,
+        offset: int = 0,
+        size: int = 0,
+        data: Buffer = b"",
+        key: str = "",
     ) -> Answer:
         """One operation of a client that numbers its own. ``InvalidError`` if it cannot be one. A checkpoint.
 
-        ``data`` of a compare-and-write is what it expects and, behind it, what it writes.
+        ``data`` of a compare-and-write is what it expects and, behind it, what it writes. Only a record has a ``key``.
         """
-        self._check(kind, offset, size, data)
+        self._check(kind, offset, size, data, key)
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._is_started and self._driver.accepts:
             await self._driver.changed.park()
-        operation = Operation(kind, client, number, offset, size)
+        operation = Operation(kind, client, number, offset, size, key)
         if kind in ZEROING:
             return await execute_pieces(operation, lambda piece: self._driver.submit(piece, b""))
         return await self._driver.submit(operation, bytes(data))
@@ -96,9 +133,11 @@ class Volume:
         """This volume, for the supervisor."""
         return ctl_ha_component(name="volume", init=self._init, start=self._start, quiesce=self._quiesce)
 
-    async def _operate(self, kind: OperationKind, offset: int, size: int, data: Buffer) -> Answer:
+    async def _operate(self, kind: OperationKind, offset: int, size: int, data: Buffer, *, key: str = "") -> Answer:
         self._numbers += 1
-        answer = await self.submit(kind, client=self._client, number=self._numbers, offset=offset, size=size, data=data)
+        answer = await self.submit(
+            kind, client=self._client, number=self._numbers, offset=offset, size=size, data=data, key=key
+        )
         match answer.outcome:
             case Outcome.DONE:
                 return answer
@@ -111,10 +150,14 @@ class Volume:
             case Outcome.MISCOMPARE:
                 raise MiscompareError(offset + (answer.miscompare_at or 0))
 
-    def _check(self, kind: OperationKind, offset: int, size: int, data: Buffer) -> None:
+    def _check(self, kind: OperationKind, offset: int, size: int, data: Buffer, key: str) -> None:
         if kind is OperationKind.COPY:
             raise InvalidError("copies are the pair's own")
-        if kind is OperationKind.FLUSH:
+        if kind is OperationKind.PUT_RECORD and not 0 < len(key.encode()) <= KEY_BYTES_MAX:
+            raise InvalidError(f"a record has a key of 1 to {KEY_BYTES_MAX} bytes")
+        if kind is not OperationKind.PUT_RECORD and key:
+            raise InvalidError("only a record has a key")
+        if kind in _WITHOUT_RANGE:
             return
         size_max = _SIZES_MAX.get(kind, WRITE_BYTES_MAX)
         if not 0 < size <= size_max or offset < 0 or offset + size > self.size_bytes:

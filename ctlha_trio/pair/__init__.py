@@ -4,6 +4,18 @@
 ``messages`` all that the nodes say to each other, and ``encode`` and ``decode`` their form in the slots of a channel.
 """
 
+from ctlha_trio.pair._carried_records import (
+    KEY_BYTES_MAX as KEY_BYTES_MAX,
+    RECORDS_BYTES_MAX as RECORDS_BYTES_MAX,
+    CarriedRecord as CarriedRecord,
+    Records as Records,
+    decode_record as decode_record,
+    decode_records as decode_records,
+    encode_record as encode_record,
+    encode_records as encode_records,
+    encoded_bytes as encoded_bytes,
+    with_record as with_record,
+)
 from ctlha_trio.pair._codec import (
     SLOT_BYTES as SLOT_BYTES,
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
@@ -20,6 +32,8 @@ from ctlha_trio.pair._force import Plan as Plan, plan_force as plan_force
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
 from ctlha_trio.pair._operation import (
     CHANGING as CHANGING,
+    READING as READING,
+    WRITING as WRITING,
     ZEROING as ZEROING,
     Operation as Operation,
     OperationKind as OperationKind,

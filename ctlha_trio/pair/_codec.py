@@ -12,6 +12,7 @@ import attrs
 
 from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
 from ctlha_trio.pair import messages as msg
+from ctlha_trio.pair._carried_records import RECORDS_BYTES_MAX
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._state import COPY_CHUNK_BYTES
 
@@ -34,12 +35,12 @@ class Grant:
     """Of the ring, bytes."""
 
 
-PushedMessage = msg.MirrorWrite | msg.MirrorZeroes | msg.CopyData
+PushedMessage = msg.MirrorWrite | msg.MirrorZeroes | msg.MirrorRecord | msg.CopyData | msg.Seal
 
 
 def pushed_bytes(message: PushedMessage) -> int:
     """How much data goes with a message. Never none: by a byte, what has no data keeps its place among the pushes."""
-    return 1 if isinstance(message, msg.MirrorZeroes) else message.size
+    return 1 if isinstance(message, msg.MirrorZeroes) else max(1, message.size)
 
 
 @attrs.frozen
@@ -64,11 +65,11 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     9: (msg.Compare, struct.Struct("<QQQI32s")),
     10: (msg.Compared, struct.Struct("<QQ?")),
     11: (msg.CopyData, struct.Struct("<QQQI")),
-    12: (msg.Seal, struct.Struct("<Q")),
+    12: (msg.Seal, struct.Struct("<QI")),
     13: (msg.Sealed, struct.Struct("<Q")),
     14: (msg.Admitted, struct.Struct("<QQ32s")),
     15: (msg.Joined, struct.Struct("<Q")),
-    16: (msg.HandoverPrepare, struct.Struct("<QQ")),
+    16: (msg.HandoverPrepare, struct.Struct("<QQ32s")),
     17: (msg.HandoverReady, struct.Struct("<QQ")),
     18: (msg.HandoverDone, struct.Struct("<QQ32s")),
     19: (msg.Refused, struct.Struct("<QQ")),
@@ -76,6 +77,8 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     21: (msg.OwnRange, struct.Struct("<QQQ")),
     22: (msg.ResyncBase, struct.Struct("<QQ")),
     23: (msg.MirrorZeroes, struct.Struct("<QQQQQI")),
+    24: (msg.MirrorRecord, struct.Struct("<QQQQI")),
+    25: (msg.RecordsDiffer, struct.Struct("<QQ")),
 }
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _PUSHED: Final = get_args(PushedMessage)
@@ -118,8 +121,11 @@ def decode(slot: bytes) -> Spoken:
         message = kind(*_from_wire(slot[0], fields))
     except (ValueError, UnicodeDecodeError) as error:
         raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
-    if isinstance(message, PushedMessage):
+    if isinstance(message, msg.MirrorRecord | msg.Seal):
+        _check_records(message)
+    elif isinstance(message, PushedMessage):
         _check_range(message.offset, message.size)
+    if isinstance(message, PushedMessage):
         return Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0])
     if isinstance(message, msg.Compare):
         _check_range(message.offset, message.size)
@@ -131,6 +137,12 @@ def decode(slot: bytes) -> Spoken:
 def _check_range(offset: int, size: int, *, size_max: int = WRITE_BYTES_MAX) -> None:
     if not 0 < size <= size_max or offset > _OFFSET_MAX:
         raise RemoteProtocolError("out-of-range", f"{size} bytes at {offset}")
+
+
+def _check_records(message: msg.MirrorRecord | msg.Seal) -> None:
+    least = 1 if isinstance(message, msg.MirrorRecord) else 0
+    if not least <= message.size <= RECORDS_BYTES_MAX:
+        raise RemoteProtocolError("out-of-range", f"records of {message.size} bytes")
 
 
 def _to_wire(value: object) -> object:

@@ -112,6 +112,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
             service.fetched(step, event)
         case ev.StoredCompared():
             compare.compared(step, event)
+        case ev.RecordsCompared():
+            handover.records_compared(step, event)
         case ev.RangeCompared():
             if step.state.phase is Phase.RESYNCING and event.session == step.state.sessions:
                 step.send(msg.Compared(step.state.epoch, event.sequence, event.equal))
@@ -181,7 +183,7 @@ def _received(step: Step, message: msg.Message) -> None:
                 step.read_record()
         case msg.Resumed():
             sessions.resumed(step, message)
-        case msg.MirrorWrite() | msg.MirrorZeroes() | msg.Probe():
+        case msg.MirrorWrite() | msg.MirrorZeroes() | msg.MirrorRecord() | msg.Probe():
             _from_primary(step, message)
         case msg.Applied():
             service.applied(step, message)
@@ -191,13 +193,15 @@ def _received(step: Step, message: msg.Message) -> None:
             _of_change(step, message)
 
 
-def _from_primary(step: Step, message: msg.MirrorWrite | msg.MirrorZeroes | msg.Probe) -> None:
+def _from_primary(step: Step, message: msg.MirrorWrite | msg.MirrorZeroes | msg.MirrorRecord | msg.Probe) -> None:
     """What only a node that follows, or is being resynced, executes."""
     phase = step.state.phase
     match message:
         case msg.Probe() if phase is Phase.FOLLOWING:
             step.send(msg.ProbeReply(message.epoch, message.number))
         case msg.MirrorWrite() | msg.MirrorZeroes() if phase in {Phase.FOLLOWING, Phase.RESYNCING}:
+            service.mirror_write(step, message)
+        case msg.MirrorRecord() if phase is Phase.FOLLOWING:
             service.mirror_write(step, message)
         case _:
             step.send(msg.Refused(step.state.epoch, message.epoch))
@@ -233,6 +237,8 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
             handover.prepare(step, message)
         case msg.HandoverReady():
             handover.peer_ready(step, message)
+        case msg.RecordsDiffer():
+            handover.records_differ(step, message)
         case msg.HandoverDone():
             handover.done(step, message)
         case _:

@@ -19,11 +19,19 @@ class OperationKind(Enum):
     """The range is not needed any more. It reads as zeros from then on."""
     COMPARE_AND_WRITE = 7
     """A write, if the range holds what the client expects."""
+    PUT_RECORD = 8
+    """Puts a record, small state of the layers above that every member carries."""
+    READ_RECORDS = 9
+    """Reads all records."""
 
 
 ZEROING: Final = frozenset({OperationKind.WRITE_ZEROES, OperationKind.UNMAP})
 CHANGING: Final = ZEROING | {OperationKind.WRITE, OperationKind.COMPARE_AND_WRITE}
 """What changes the volume, on every member."""
+WRITING: Final = CHANGING | {OperationKind.PUT_RECORD}
+"""What changes anything that every member holds."""
+READING: Final = frozenset({OperationKind.READ, OperationKind.READ_RECORDS})
+_OF_RECORDS: Final = frozenset({OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
 
 
 class Outcome(Enum):
@@ -51,12 +59,16 @@ class Operation:
     offset: int
     """Bytes from the start of the volume."""
     size: int
-    """Bytes; 0 for a flush, which concerns the whole volume."""
+    """Bytes; 0 for a flush, which concerns the whole volume, and for records, which do not lie in it."""
+    key: str = ""
+    """Of the record that is put."""
 
     def conflicts(self, other: "Operation") -> bool:
         """Whether the two must be executed one after the other."""
         if self.kind is OperationKind.FLUSH or other.kind is OperationKind.FLUSH:
             return True
-        if self.kind is OperationKind.READ and other.kind is OperationKind.READ:
+        if self.kind in READING and other.kind in READING:
             return False
+        if self.kind in _OF_RECORDS or other.kind in _OF_RECORDS:
+            return self.kind in _OF_RECORDS and other.kind in _OF_RECORDS
         return self.offset < other.offset + other.size and other.offset < self.offset + self.size

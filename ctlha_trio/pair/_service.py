@@ -3,7 +3,7 @@
 import attrs
 
 from ctlha_trio.pair import actions as act, events as ev, messages as msg
-from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
+from ctlha_trio.pair._operation import CHANGING, READING, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._state import Flight, Mirrored, PairState
 from ctlha_trio.pair._step import Step
@@ -65,7 +65,7 @@ def ask_probe(step: Step) -> None:
 def _unprobed_read(flight: Flight) -> bool:
     if flight.probe:
         return False
-    return flight.miscompare_at is not None or (flight.operation.kind is OperationKind.READ and not flight.sequence)
+    return flight.miscompare_at is not None or (flight.operation.kind in READING and not flight.sequence)
 
 
 def is_proved(state: PairState, flight: Flight) -> bool:
@@ -77,7 +77,7 @@ def _start(step: Step, flight: Flight) -> None:
     operation = flight.operation
     sequence = step.state.next_sequence
     match operation.kind:
-        case OperationKind.READ:
+        case OperationKind.READ | OperationKind.READ_RECORDS:
             if is_proved(step.state, flight):
                 _give_sequence(step, flight, there=True)
                 step.do(act.FetchRead(sequence, flight.ticket, operation))
@@ -97,13 +97,17 @@ def _start(step: Step, flight: Flight) -> None:
 
 def start_write(step: Step, flight: Flight) -> None:
     """Write on this disk, and on the peer's if it is to have it."""
-    mirrored = _wanted_there(step, flight.operation)
-    if not mirrored:
-        _note_unseen(step, flight.operation)
+    operation = flight.operation
+    mirrored = _wanted_there(step, operation)
+    if not mirrored and operation.kind in CHANGING:
+        _note_unseen(step, operation)
     started = _give_sequence(step, flight, there=not mirrored)
     if mirrored:
         push(step, started)
-    step.do(act.StoreWrite(started.sequence, flight.ticket, flight.operation))
+    if operation.kind is OperationKind.PUT_RECORD:
+        step.do(act.StoreRecord(step.state.epoch, started.sequence, flight.ticket, operation))
+    else:
+        step.do(act.StoreWrite(started.sequence, flight.ticket, operation))
 
 
 def _give_sequence(step: Step, flight: Flight, *, here: bool = False, there: bool = False) -> Flight:
@@ -117,7 +121,7 @@ def _give_sequence(step: Step, flight: Flight, *, here: bool = False, there: boo
 def push(step: Step, flight: Flight) -> None:
     """Push a write behind the one pushed before it."""
     state = step.state
-    settled = min(f.sequence for f in state.flights if f.unsettled)
+    settled = min((f.sequence for f in state.flights if f.unsettled), default=flight.sequence)
     step.do(act.PushWrite(state.epoch, flight.sequence, state.last_pushed, settled, flight.ticket, flight.operation))
     step.change(last_pushed=flight.sequence)
 
@@ -133,6 +137,9 @@ def _wanted_there(step: Step, operation: Operation) -> bool:
     state = step.state
     if state.phase is Phase.MIRRORING:
         return True
+    if operation.kind is OperationKind.PUT_RECORD:
+        # The target is sent all records when nothing is under way any more.
+        return False
     return state.resync is not None and operation.offset < state.resync.cursor
 
 
@@ -202,7 +209,7 @@ def probe_reply(step: Step, message: msg.ProbeReply) -> None:
     advance(step)
 
 
-def mirror_write(step: Step, message: msg.MirrorWrite | msg.MirrorZeroes) -> None:
+def mirror_write(step: Step, message: msg.MirrorWrite | msg.MirrorZeroes | msg.MirrorRecord) -> None:
     """The primary's write, its data placed if it has any.
 
     Executed only if it follows on the last one taken. One that came before a flap is known by that and dropped, and so
@@ -215,8 +222,12 @@ def mirror_write(step: Step, message: msg.MirrorWrite | msg.MirrorZeroes) -> Non
     step.change(
         last_sequence=message.sequence,
         storing=state.storing | {message.sequence},
-        unsettled=(*unsettled, Mirrored(message.sequence, (message.offset, message.size))),
     )
+    if isinstance(message, msg.MirrorRecord):
+        step.change(unsettled=unsettled)
+        step.do(act.StoreMirroredRecord(message.sequence))
+        return
+    step.change(unsettled=(*unsettled, Mirrored(message.sequence, (message.offset, message.size))))
     if isinstance(message, msg.MirrorZeroes):
         step.do(act.StoreZeroes(message.sequence, message.offset, message.size))
     else:

@@ -5,7 +5,7 @@ from enum import Enum
 import attrs
 
 from ctlha_trio.pair._metadata import Metadata
-from ctlha_trio.pair._operation import CHANGING, Operation, OperationKind
+from ctlha_trio.pair._operation import CHANGING, READING, WRITING, Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import NodeId, Record
 from ctlha_trio.pair.messages import Standing
@@ -37,6 +37,8 @@ class Stage(Enum):
     NONE = "none"
     DRAINING = "draining"
     """Waits for what is under way to end."""
+    COMPARING = "comparing"
+    """Waits for its own records to be compared with those of the peer."""
     ASKING = "asking"
     """Waits for the peer's readiness."""
     PERSISTING = "persisting"
@@ -94,18 +96,21 @@ class Flight:
     def is_write(self) -> bool:
         """Whether it is changing something: what of it lasts if this node stops is not known."""
         kind = self.operation.kind
-        return bool(self.sequence) and kind in CHANGING and (self.equal or kind is not OperationKind.COMPARE_AND_WRITE)
+        return bool(self.sequence) and kind in WRITING and (self.equal or kind is not OperationKind.COMPARE_AND_WRITE)
 
     @property
     def is_read(self) -> bool:
         """Whether what it tells its client must be shown not to be stale, in which it is like a read."""
         kind = self.operation.kind
-        return kind is OperationKind.READ or (kind is OperationKind.COMPARE_AND_WRITE and not self.equal)
+        return kind in READING or (kind is OperationKind.COMPARE_AND_WRITE and not self.equal)
 
     @property
     def unsettled(self) -> bool:
-        """Whether it is a write of which the two copies may hold different things."""
-        return self.is_write and not (self.here and self.there)
+        """Whether it is a write of which the two copies of the volume may hold different things.
+
+        Records are not marked: a node that returns is sent them all.
+        """
+        return self.is_write and self.operation.kind in CHANGING and not (self.here and self.there)
 
 
 @attrs.frozen

@@ -97,7 +97,10 @@ class Send:
 
 @attrs.frozen
 class PushWrite:
-    """Push the data of a client's write with its ``MirrorWrite``, or in its place among the others ``MirrorZeroes``."""
+    """Push the data of a client's write with its ``MirrorWrite``, or in its place among the others ``MirrorZeroes``.
+
+    A record, of the version that this names, goes with its ``MirrorRecord``.
+    """
 
     epoch: int
     sequence: int
@@ -105,6 +108,21 @@ class PushWrite:
     settled: int
     ticket: int
     operation: Operation
+
+
+@attrs.frozen
+class PushSeal:
+    """Push all records with a ``Seal``."""
+
+    epoch: int
+
+
+@attrs.frozen
+class SendPrepare:
+    """Say ``HandoverPrepare`` with the digest of this disk's records."""
+
+    epoch: int
+    attempt: int
 
 
 @attrs.frozen
@@ -135,6 +153,36 @@ class StoreZeroes:
 
 
 @attrs.frozen
+class StoreRecord:
+    """Put a client's record here, durably; answered by ``Stored``. Epoch and sequence are its version."""
+
+    epoch: int
+    sequence: int
+    ticket: int
+    operation: Operation
+
+
+@attrs.frozen
+class StoreMirroredRecord:
+    """Put the record that came with this message, durably; answered by ``Stored``."""
+
+    sequence: int
+
+
+@attrs.frozen
+class ReplaceRecords:
+    """Make the records that came with this message the only ones. Durable before any ``Persist`` ordered after it."""
+
+
+@attrs.frozen
+class CompareRecords:
+    """Compare the digest of this disk's records with this one; answered by ``RecordsCompared``."""
+
+    attempt: int
+    digest: bytes
+
+
+@attrs.frozen
 class CompareStored:
     """Compare the range here with what a client expects of it; answered by ``StoredCompared``."""
 
@@ -145,7 +193,7 @@ class CompareStored:
 
 @attrs.frozen
 class FetchRead:
-    """Read a client's data here; answered by ``Fetched``. The data is kept until the ``Answer``."""
+    """Read a client's data, or all records, here; answered by ``Fetched``. The data is kept until the ``Answer``."""
 
     sequence: int
     ticket: int
@@ -260,6 +308,12 @@ Action = (
     | StoreWrite
     | StoreMirrored
     | StoreZeroes
+    | StoreRecord
+    | StoreMirroredRecord
+    | ReplaceRecords
+    | CompareRecords
+    | PushSeal
+    | SendPrepare
     | CompareStored
     | FetchRead
     | SendCompare

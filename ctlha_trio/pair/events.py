@@ -113,6 +113,14 @@ class StoredCompared:
 
 
 @attrs.frozen
+class RecordsCompared:
+    """The records of this node's disk were compared with the peer's, for an attempt at a handover."""
+
+    attempt: int
+    equal: bool
+
+
+@attrs.frozen
 class RangeCompared:
     """The target compared its range with the source's digest."""
 
@@ -178,6 +186,7 @@ Event = (
     | Stored
     | Fetched
     | StoredCompared
+    | RecordsCompared
     | RangeCompared
     | DirtyFound
     | Persisted

@@ -57,6 +57,18 @@ class MirrorZeroes:
 
 
 @attrs.frozen
+class MirrorRecord:
+    """A client's record."""
+
+    epoch: int
+    sequence: int
+    previous: int
+    settled: int
+    size: int
+    """Of the record as it is encoded, key and version included."""
+
+
+@attrs.frozen
 class Applied:
     """The write or copy of that sequence is durable here."""
 
@@ -147,9 +159,11 @@ class CopyData:
 
 @attrs.frozen
 class Seal:
-    """Nothing is left to copy and nothing is under way: persist that your copy is whole."""
+    """Nothing is left to copy and nothing is under way: take all records, and persist that your copy is whole."""
 
     epoch: int
+    size: int
+    """Of the records as they are encoded; 0 if there are none."""
 
 
 @attrs.frozen
@@ -183,11 +197,21 @@ class HandoverPrepare:
     epoch: int
     attempt: int
     """An answer to an attempt that was given up must not be taken for one to the next."""
+    digest: bytes
+    """BLAKE2b of the primary's records, 32 bytes."""
 
 
 @attrs.frozen
 class HandoverReady:
     """The secondary is ready to be primary."""
+
+    epoch: int
+    attempt: int
+
+
+@attrs.frozen
+class RecordsDiffer:
+    """The secondary does not hold the same records, and must not be primary."""
 
     epoch: int
     attempt: int
@@ -218,6 +242,7 @@ Message = (
     | Resumed
     | MirrorWrite
     | MirrorZeroes
+    | MirrorRecord
     | Applied
     | Probe
     | ProbeReply
@@ -234,6 +259,7 @@ Message = (
     | Joined
     | HandoverPrepare
     | HandoverReady
+    | RecordsDiffer
     | HandoverDone
     | Refused
 )

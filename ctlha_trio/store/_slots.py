@@ -21,7 +21,7 @@ SLOT_BYTES = 4096
 SLOT_COUNT = 2
 HEAD_BYTES = SLOT_COUNT * SLOT_BYTES
 """All slots, one behind the other, from the start of the file."""
-SLOT_FORMAT = 2
+SLOT_FORMAT = 3
 EPOCH_MAX = 2**64 - 2
 """What fits wherever the file names an epoch, beside one value that says none."""
 _MAGIC = b"ctlhavol"

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from ctlha_trio._errors import StoreError
-from ctlha_trio.ha import _pair_driver
+from ctlha_trio.ha import _disk_work, _pair_driver
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._pair_driver import PairDriver
@@ -143,7 +143,7 @@ def find_everything_as_expected(patch: pytest.MonkeyPatch) -> None:
 
 
 def tell_a_place_that_does_not_differ(patch: pytest.MonkeyPatch) -> None:
-    plain = _pair_driver.first_difference
+    plain = _disk_work.first_difference
 
     def mistake(found: bytes, expected: bytes) -> int | None:
         return None if plain(found, expected) is None else len(found) - 1

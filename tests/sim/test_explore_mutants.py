@@ -175,7 +175,7 @@ def hands_over_without_a_drain(patch: Patch) -> None:
     def drained(step: Step) -> None:
         if step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING:
             step.change(stage=Stage.ASKING)
-            step.send(msg.HandoverPrepare(step.state.epoch, step.state.handover_attempt))
+            step.do(act.SendPrepare(step.state.epoch, step.state.handover_attempt))
 
     patch.setattr(handover, "drained", drained)
 

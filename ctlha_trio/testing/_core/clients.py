@@ -5,9 +5,9 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import CHANGING, ZEROING, Operation, OperationKind, Outcome, actions as act, events as ev
+from ctlha_trio.pair import WRITING, ZEROING, Operation, OperationKind, Outcome, actions as act, events as ev
 from ctlha_trio.testing._core.link import Blocks
-from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode
+from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, PLACES, RECORDS, SimulatedNode, place_of
 from ctlha_trio.testing._history.block_history import BlockHistory
 from ctlha_trio.testing._history.linearizability_records import ZEROS
 
@@ -15,6 +15,20 @@ FLIGHTS_MAX: Final = 8
 """Operations under way at one node, beyond which no client asks it."""
 STALE_CHANCE: Final = 0.3
 """Of a compare-and-write: it expects something that some write wrote, which is hardly ever there."""
+_NOT_OF_BLOCKS: Final = frozenset({OperationKind.FLUSH, OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
+
+
+def places_of(operation: Operation) -> tuple[int, ...]:
+    """The places that it reads or writes: of a block its number, of records those below."""
+    match operation.kind:
+        case OperationKind.FLUSH:
+            return ()
+        case OperationKind.PUT_RECORD:
+            return (place_of(operation.key),)
+        case OperationKind.READ_RECORDS:
+            return tuple(PLACES)
+        case _:
+            return (operation.offset // BLOCK_BYTES,)
 
 
 @attrs.define(eq=False)
@@ -27,10 +41,12 @@ class SimulatedClients:
     """By node and ticket, while unanswered."""
     values: dict[int, int] = attrs.Factory(dict)
     """By ticket: what a write writes, and what a read has read."""
+    tables: dict[int, Blocks] = attrs.Factory(dict)
+    """By ticket: all records as a read has found them, by place."""
     expected: dict[int, int] = attrs.Factory(dict)
     """By ticket: what a compare-and-write must find."""
     told: dict[int, int] = attrs.Factory(dict)
-    """By block, what a client was told last: it wrote that, or read it."""
+    """By place, what a client was told last: it wrote that, or read it."""
     tickets: int = 0
     done: int = 0
     """Operations that ended well."""
@@ -43,13 +59,15 @@ class SimulatedClients:
         """A new operation for this node, of one of these kinds."""
         self.tickets += 1
         kind = self.random.choice(kinds)
-        block = 0 if kind is OperationKind.FLUSH else self.random.randrange(BLOCKS)
-        size = 0 if kind is OperationKind.FLUSH else BLOCK_BYTES
-        operation = Operation(kind, self.tickets, 1, block * BLOCK_BYTES, size)
+        if kind in _NOT_OF_BLOCKS:
+            key = str(self.random.randrange(RECORDS)) if kind is OperationKind.PUT_RECORD else ""
+            operation = Operation(kind, self.tickets, 1, 0, 0, key)
+        else:
+            operation = Operation(kind, self.tickets, 1, self.random.randrange(BLOCKS) * BLOCK_BYTES, BLOCK_BYTES)
         self.asked[node.name, self.tickets] = operation
         self.values[self.tickets] = ZEROS if kind in ZEROING else self.tickets
         if kind is OperationKind.COMPARE_AND_WRITE:
-            self.expected[self.tickets] = self._guess(block)
+            self.expected[self.tickets] = self._guess(operation.offset // BLOCK_BYTES)
         self._call(self.tickets, operation, node.name)
         return ev.Submitted(self.tickets, operation)
 
@@ -59,30 +77,39 @@ class SimulatedClients:
         return self.random.choice(list(self.values)) if stale else self.told.get(block, ZEROS)
 
     def _call(self, ticket: int, operation: Operation, node: str) -> None:
-        block = operation.offset // BLOCK_BYTES
-        self.history.called(ticket, operation.kind, block, node, expected=self.expected.get(ticket, ZEROS))
+        for place in places_of(operation):
+            self.history.called(ticket, operation.kind, place, node, expected=self.expected.get(ticket, ZEROS))
+
+    def found(self, call: act.FetchRead, node: SimulatedNode) -> None:
+        """A node has read for an operation."""
+        if call.operation.kind is OperationKind.READ_RECORDS:
+            self.tables[call.ticket] = dict(node.records)
+        else:
+            self.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
 
     def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
         """The operation that was answered. ``AssertionError`` if the answer cannot be true."""
         operation = self.asked.pop((node.name, answer.ticket))
-        block = operation.offset // BLOCK_BYTES
+        places = places_of(operation)
         match answer.outcome:
             case Outcome.DONE:
                 self.done += 1
                 self.latest_done = max(self.latest_done, answer.ticket)
-                self.acknowledged += operation.kind in CHANGING
-                if operation.kind is not OperationKind.FLUSH:
-                    self.told[block] = self.values[answer.ticket]
-                self.history.done(answer.ticket, operation.kind, block, self.values[answer.ticket])
+                self.acknowledged += operation.kind in WRITING
+                table = self.tables.pop(answer.ticket, {})
+                for place in places:
+                    self.told[place] = table.get(place, self.values[answer.ticket])
+                    self.history.done(answer.ticket, operation.kind, place, self.told[place])
             case Outcome.NOT_PRIMARY:
-                self.history.not_executed(answer.ticket, operation.kind, block)
+                for place in places:
+                    self.history.not_executed(answer.ticket, operation.kind, place)
             case Outcome.UNKNOWN:
                 self.history.lost(answer.ticket)
             case Outcome.MISCOMPARE:
                 assert operation.kind is OperationKind.COMPARE_AND_WRITE, "nothing else compares"
                 self.done += 1
                 self.latest_done = max(self.latest_done, answer.ticket)
-                self.history.miscompared(answer.ticket, block)
+                self.history.miscompared(answer.ticket, places[0])
             case Outcome.FAILED:
                 raise AssertionError(f"operation {answer.ticket} failed, although no rule says so")
         return operation
@@ -94,33 +121,33 @@ class SimulatedClients:
                 del self.asked[name, ticket]
                 self.history.lost(ticket)
 
-    def forsake(self, blocks: list[int], under_way: list[Blocks]) -> None:
-        """A person chose a copy that holds this: what was acknowledged and is not on it is lost, by that person's word.
+    def forsake(self, chosen: SimulatedNode, under_way: list[Blocks]) -> None:
+        """A person chose this copy: what was acknowledged and is not on it is lost, by that person's word.
 
         ``under_way`` may still be written to it.
         """
-        self.start_over(blocks)
+        self.start_over(chosen)
         for data in under_way:
-            for block, value in data.items():
+            for place, value in data.items():
                 if value == ZEROS:
                     self.tickets += 1
-                    self.history.called(self.tickets, OperationKind.WRITE_ZEROES, block)
+                    self.history.called(self.tickets, OperationKind.WRITE_ZEROES, place)
                 elif value not in self.values:
                     self.values[value] = value
-                    self.history.called(value, OperationKind.WRITE, block)
+                    self.history.called(value, OperationKind.WRITE, place)
         for (node, ticket), operation in self.asked.items():
             self.values[ticket] = ZEROS if operation.kind in ZEROING else ticket
             self._call(ticket, operation, node)
 
-    def start_over(self, blocks: list[int]) -> None:
-        """Nothing is under way anywhere, and this is what every copy holds: all before it is settled."""
+    def start_over(self, copy: SimulatedNode) -> None:
+        """Nothing is under way anywhere, and every copy holds what this one does: all before it is settled."""
         self.history.verdict().require()
         self.history = BlockHistory()
-        self.values = {value: value for value in blocks}
-        self.told = dict(enumerate(blocks))
+        self.told = dict(enumerate(copy.blocks)) | copy.records
+        self.values = {value: value for value in self.told.values()}
         asked = {ticket for _, ticket in self.asked}
         self.expected = {ticket: value for ticket, value in self.expected.items() if ticket in asked}
-        for block, value in enumerate(blocks):
+        for place, value in self.told.items():
             if value != ZEROS:
-                self.history.called(value, OperationKind.WRITE, block)
-                self.history.done(value, OperationKind.WRITE, block, value)
+                self.history.called(value, OperationKind.WRITE, place)
+                self.history.done(value, OperationKind.WRITE, place, value)

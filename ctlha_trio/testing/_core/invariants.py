@@ -25,9 +25,9 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
-    CHANGING,
     COPIES_AT_ONCE,
     FLIGHTS_LIMIT,
+    WRITING,
     Copy,
     Outcome,
     PairState,
@@ -38,8 +38,8 @@ from ctlha_trio.pair import (
     messages as msg,
 )
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
-from ctlha_trio.testing._core.clients import SimulatedClients
-from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of
+from ctlha_trio.testing._core.clients import SimulatedClients, places_of
+from ctlha_trio.testing._core.node import BLOCKS, PLACES, SimulatedNode, blocks_of
 from ctlha_trio.testing._history.linearizability_records import ANSWERED
 
 ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
@@ -53,7 +53,16 @@ DISK_CALLS_MAX: Final = 64
 
 _OF_OPERATIONS: Final = frozenset(
     {ev.Submitted, ev.Stored, ev.Fetched, ev.StoredCompared, ev.RangeCompared}
-    | {msg.MirrorWrite, msg.MirrorZeroes, msg.Applied, msg.Probe, msg.ProbeReply, msg.Compare, msg.Compared}
+    | {
+        msg.MirrorWrite,
+        msg.MirrorZeroes,
+        msg.MirrorRecord,
+        msg.Applied,
+        msg.Probe,
+        msg.ProbeReply,
+        msg.Compare,
+        msg.Compared,
+    }
 )
 """Events, and messages heard, that belong to operations."""
 
@@ -126,14 +135,14 @@ class Invariants:
         record = self.records.get(epoch)
         if record is None or record.primary != node.name or node.name not in record.members:
             raise AssertionError(f"I1, I4: {node.name} acknowledged in epoch {epoch}, of which the record is {record}")
-        if operation.kind in CHANGING and answer.outcome is Outcome.DONE:
+        if operation.kind in WRITING and answer.outcome is Outcome.DONE:
             if node.metadata.epoch != epoch:
                 raise AssertionError(
                     f"I6: {node.name} acknowledged in epoch {epoch}, but has persisted {node.metadata.epoch}"
                 )
-            block = operation.offset // BLOCK_BYTES
+            place = places_of(operation)[0]
             for member in self._living_members():
-                self._check_block(member, block)
+                self._check_place(member, place)
 
     def recorded(self, before: Record, record: Record) -> None:
         """The arbiter applied a swap: every member holds every acknowledged write and knows its copy as whole."""
@@ -142,7 +151,7 @@ class Invariants:
             raise AssertionError(f"I4: {record.primary}, no member, is made primary of the same line")
         self.check_members()
         if len(before.members) < len(record.members):
-            copies = [node.blocks for node in self.nodes.values()]
+            copies = [(node.blocks, node.records) for node in self.nodes.values()]
             _demand(copies[0] == copies[1], f"I7: a resync has ended and the copies differ: {copies}")
 
     def searched(self, node: SimulatedNode, call: act.FindDirty) -> None:
@@ -163,8 +172,8 @@ class Invariants:
         for node in self._living_members():
             if node.metadata.copy in OVERWRITTEN:
                 raise AssertionError(f"I4: member {node.name} has not persisted that its copy is whole")
-            for block in range(len(node.blocks)):
-                self._check_block(node, block)
+            for place in (*range(BLOCKS), *PLACES):
+                self._check_place(node, place)
 
     def crash(self, node: SimulatedNode) -> list[act.Swap]:
         """Crash the node. If one of the two had just said ``protected``, the other copy holds everything."""
@@ -177,8 +186,8 @@ class Invariants:
         survivor = self.nodes[node.peer]
         if protected and survivor.metadata.copy is not Copy.FAILED:
             _demand(survivor.name in truth.members, f"I10: {survivor.name} is no member although all was protected")
-            for block in range(len(survivor.blocks)):
-                self._check_block(survivor, block, "I10")
+            for place in (*range(BLOCKS), *PLACES):
+                self._check_place(survivor, place, "I10")
         return swaps
 
     def _living_members(self) -> list[SimulatedNode]:
@@ -188,9 +197,9 @@ class Invariants:
         _demand(bool(living), "I2: the arbiter names only nodes whose copies are dead")
         return living
 
-    def _check_block(self, node: SimulatedNode, block: int, number: str = "I2") -> None:
+    def _check_place(self, node: SimulatedNode, place: int, number: str = "I2") -> None:
         try:
-            self.clients.history.check(block, node.blocks[block])
+            self.clients.history.check(place, node.blocks[place] if place >= 0 else node.records[place])
         except AssertionError as error:
             raise AssertionError(f"{number}: {node.name}: {error}") from error
 

@@ -12,6 +12,8 @@ from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
 
 BLOCKS = 6
+RECORDS = 2
+"""Records, each in a place of its own beside the blocks: that of record 0 is -1, and so on down."""
 BLOCK_BYTES = 1 << 19
 """Half a range of a resync, so that a range covers two blocks."""
 
@@ -22,15 +24,23 @@ SLOW_CHANCE = 0.25
 LOGGED_CHANCE = 0.2
 """Of a block that the process wrote: it is in the activity log when the process ends, although it need not be."""
 
-InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
+InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking | act.ReplaceRecords
 """What the driver carries out one after the other."""
-Store = act.StoreWrite | act.StoreMirrored | act.StoreZeroes
-DiskCall = InOrder | Store | act.CompareStored | act.FetchRead | act.SendCompare | act.CompareRange
+Store = act.StoreWrite | act.StoreMirrored | act.StoreZeroes | act.StoreRecord | act.StoreMirroredRecord
+DiskCall = InOrder | Store | act.CompareStored | act.CompareRecords | act.FetchRead | act.SendCompare | act.CompareRange
+
+
+PLACES = range(-RECORDS, 0)
 
 
 def blocks_of(offset: int, size: int) -> range:
     """The numbers of the blocks in a range."""
     return range(offset // BLOCK_BYTES, (offset + size) // BLOCK_BYTES)
+
+
+def place_of(key: str) -> int:
+    """Where a record lies that has this key."""
+    return -1 - int(key)
 
 
 def digest_of(blocks: Blocks) -> bytes:
@@ -70,6 +80,8 @@ class SimulatedNode:
     link: LinkEnd
     blocks: list[int] = attrs.Factory(lambda: [0] * BLOCKS)
     """Durable: for each block the value written last, which is the ticket of its write."""
+    records: Blocks = attrs.Factory(lambda: dict.fromkeys(PLACES, 0))
+    """Durable: by place, the ticket of the operation that put the record."""
     marks: DirtyMarks = attrs.Factory(DirtyMarks)
     """Durable."""
     written: set[int] = attrs.Factory(set)
@@ -144,13 +156,16 @@ class SimulatedNode:
                 self.marks.forget()
             case _:
                 pass
-        for block, value in ended.data.items():
+        self.records.update({place: value for place, value in ended.data.items() if place < 0})
+        blocks = {block: value for block, value in ended.data.items() if block >= 0}
+        for block, value in blocks.items():
             self.blocks[block] = value
         if ended.data:
             self.marks.settle()
-            self.written.update(ended.data)
+        if blocks:
+            self.written.update(blocks)
             if ended.tracked and self.marks.tracking:
-                self.marks.dirty.update(ended.data)
+                self.marks.dirty.update(blocks)
 
     def mark(self, ranges: Collection[Range]) -> None:
         """Make durable that these ranges may differ."""
@@ -175,12 +190,12 @@ class SimulatedNode:
         """End the process: of what was under way any part may be on the disk. Returns swaps that are on their way."""
         in_order = True
         suspect = self._suspect() | self.logged
-        started = {block for under_way in self.disk for block in under_way.data}
+        started = {block for under_way in self.disk for block in under_way.data if block >= 0}
         torn: set[int] = set()
         for under_way in self.disk:
             if not isinstance(under_way.call, InOrder):
                 data = {block: value for block, value in under_way.data.items() if self.random.random() < KEPT_CHANCE}
-                torn.update(data)
+                torn.update(block for block in data if block >= 0)
                 self.apply(attrs.evolve(under_way, data=data))
             elif in_order and isinstance(under_way.call, act.Track) and self.random.random() >= KEPT_CHANCE:
                 self.marks.track(under_way.call.base_epoch)

@@ -39,6 +39,7 @@ from ctlha_trio.testing._core.node import (
     UnderWay,
     blocks_of,
     digest_of,
+    place_of,
 )
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
 from ctlha_trio.testing._history.linearizability_records import ZEROS
@@ -218,15 +219,23 @@ class SimulatedPair:
                     self.invariants.searched(node, call)
                 found = node.dirty_ranges(call.offset)
                 self.feed(node, ev.DirtyFound(call.search, *(found[0] if found else ())))
-            case act.Track() | act.MarkDirty() | act.StopTracking():
+            case act.Track() | act.MarkDirty() | act.StopTracking() | act.ReplaceRecords():
                 pass
-            case act.StoreWrite() | act.StoreMirrored() | act.StoreZeroes() as call:
+            case (
+                act.StoreWrite()
+                | act.StoreMirrored()
+                | act.StoreZeroes()
+                | act.StoreRecord()
+                | act.StoreMirroredRecord() as call
+            ):
                 self.feed(node, ev.Stored(call.sequence))
+            case act.CompareRecords() as call:
+                self.feed(node, ev.RecordsCompared(call.attempt, digest_of(node.records) == call.digest))
             case act.CompareStored() as call:
                 equal = node.blocks[call.operation.offset // BLOCK_BYTES] == self.clients.expected[call.ticket]
                 self.feed(node, ev.StoredCompared(call.sequence, None if equal else 0))
             case act.FetchRead() as call:
-                self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
+                self.clients.found(call, node)
                 self.feed(node, ev.Fetched(call.sequence))
             case act.SendCompare() as call:
                 self._compare_there(node, call, ended)
@@ -271,6 +280,18 @@ class SimulatedPair:
             case act.StoreWrite():
                 block = action.operation.offset // BLOCK_BYTES
                 node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
+            case act.StoreRecord():
+                place = place_of(action.operation.key)
+                node.begin_disk_call(action, {place: self.clients.values[action.ticket]})
+            case act.StoreMirroredRecord() | act.ReplaceRecords():
+                assert placed is not None, "records were ordered without their data"
+                node.begin_disk_call(action, placed)
+            case act.PushSeal():
+                seal = msg.Seal(action.epoch, len(node.records))
+                self.link.send(node.link, seal, dict(node.records))
+            case act.SendPrepare():
+                digest = digest_of(node.records)
+                self.link.send(node.link, msg.HandoverPrepare(action.epoch, action.attempt, digest))
             case act.StoreMirrored():
                 if copied and node.metadata.copy not in OVERWRITTEN:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
@@ -280,6 +301,7 @@ class SimulatedPair:
                 node.begin_disk_call(action, dict.fromkeys(blocks_of(action.offset, action.size), ZEROS))
             case (
                 act.Persist()
+                | act.CompareRecords()
                 | act.CompareStored()
                 | act.Track()
                 | act.MarkDirty()
@@ -314,6 +336,9 @@ class SimulatedPair:
 
     def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
         match action:
+            case act.PushWrite(operation=operation) if operation.kind is OperationKind.PUT_RECORD:
+                record = msg.MirrorRecord(action.epoch, action.sequence, action.previous, action.settled, 1)
+                self.link.send(node.link, record, {place_of(operation.key): self.clients.values[action.ticket]})
             case act.PushWrite(operation=operation):
                 kind = msg.MirrorZeroes if operation.kind in ZEROING else msg.MirrorWrite
                 write = kind(
@@ -352,7 +377,7 @@ class SimulatedPair:
     def _recorded(self, before: Record, record: Record) -> None:
         if record.lineage != before.lineage and record.primary not in before.members:
             chosen = self.nodes[record.primary]
-            self.clients.forsake(chosen.blocks, [each.data for each in chosen.disk])
+            self.clients.forsake(chosen, [each.data for each in chosen.disk])
         self.invariants.recorded(before, record)
         both = len(record.members) == len(NODES)
         if before.primary != record.primary:

@@ -22,6 +22,7 @@ _RELIEF_RATES: Final = (10.0, 100.0)
 CLOCK_FACTORS: Final = (0.1, 1.0, 100.0)
 """Late: a session that was cut is nearly always resumed. Early: hardly ever."""
 _WRITE, _READ, _FLUSH = OperationKind.WRITE, OperationKind.READ, OperationKind.FLUSH
+_PUT, _RECORDS = OperationKind.PUT_RECORD, OperationKind.READ_RECORDS
 _COMPARE, _ZEROES, _UNMAP = OperationKind.COMPARE_AND_WRITE, OperationKind.WRITE_ZEROES, OperationKind.UNMAP
 _KINDS: Final = (
     (_WRITE, _WRITE, _READ, _FLUSH),
@@ -29,6 +30,7 @@ _KINDS: Final = (
     (_READ,),
     (_WRITE, _COMPARE, _READ),
     (_COMPARE, _READ, _ZEROES, _UNMAP, _WRITE),
+    (_PUT, _PUT, _RECORDS, _WRITE),
 )
 """A flush holds up everything behind it, and a write the reads of its block: some clients ask for none."""
 _FAULT_RATES: Final = (0.0, 10.0, 50.0, 200.0)

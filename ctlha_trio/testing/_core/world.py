@@ -121,11 +121,11 @@ class CoreWorld:
             self._settle()
 
     def _settle(self) -> None:
-        copies = [node.blocks for node in self.pair.nodes.values()]
+        copies = [(node.blocks, node.records) for node in self.pair.nodes.values()]
         if copies[0] != copies[1]:
             raise self.failure(f"I7: copies differ: {copies}")
         self._checked(self.pair.invariants.check_members)
-        self.pair.clients.start_over(copies[0])
+        self.pair.clients.start_over(self.pair.nodes[NODES[0]])
 
     def relieve(self) -> None:
         """End everything that is wrong around the processes."""

@@ -9,9 +9,9 @@ import trio
 
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.ha import Node
-from ctlha_trio.pair import Operation, OperationKind, Outcome
+from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.testing._drivers.chance import happens
-from ctlha_trio.testing._drivers.history import VolumeHistory
+from ctlha_trio.testing._drivers.history import RECORDS, VolumeHistory, key_at
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._history.block_content import fill_sector
@@ -21,6 +21,7 @@ from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 SECTORS_MAX: Final = 4
 """Of one operation: enough to overlap in part, and to be torn."""
+_WITH_DATA: Final = frozenset({OperationKind.WRITE, OperationKind.COMPARE_AND_WRITE, OperationKind.PUT_RECORD})
 _WANDERS: Final = 0.1
 """Chance that a client turns to the other node although it was served where it is."""
 
@@ -64,6 +65,10 @@ class DriverClients:
         first, count = random.choice(swarm.sectors), random.randint(1, SECTORS_MAX)
         if happens(random, swarm.zeroes):
             return random.choice([OperationKind.WRITE_ZEROES, OperationKind.UNMAP]), first, count
+        if happens(random, swarm.records):
+            if happens(random):
+                return OperationKind.READ_RECORDS, -RECORDS, RECORDS
+            return OperationKind.PUT_RECORD, -random.randint(1, RECORDS), 1
         if happens(random, swarm.compares):
             return OperationKind.COMPARE_AND_WRITE, first, count
         kind = OperationKind.READ if happens(random, swarm.reads) else OperationKind.WRITE
@@ -74,8 +79,7 @@ class DriverClients:
         kind, first, count = wanted
         expected = [self.history.told.get(sector, ZEROS) for sector in range(first, first + count)]
         number = self.history.call(f"client {client} at {name}", kind, first, count, expected)
-        operation = Operation(kind, client, number, first * SECTOR_BYTES, count * SECTOR_BYTES)
-        data = fill_sector(number) * count if kind in {OperationKind.WRITE, OperationKind.COMPARE_AND_WRITE} else b""
+        data = fill_sector(number) * count if kind in _WITH_DATA else b""
         if kind is OperationKind.COMPARE_AND_WRITE:
             data = b"".join(map(fill_sector, expected)) + data
         gate = self.pair.machines[name].gate
@@ -85,7 +89,13 @@ class DriverClients:
             nonlocal outcome
             await gate.wait_open()
             answer = await node.submit(
-                kind, client=client, number=number, offset=operation.offset, size=operation.size, data=data
+                kind,
+                client=client,
+                number=number,
+                offset=max(0, first) * SECTOR_BYTES,
+                size=count * SECTOR_BYTES if first >= 0 else 0,
+                data=data,
+                key=key_at(first) if kind is OperationKind.PUT_RECORD else "",
             )
             await gate.wait_open()
             outcome = answer.outcome

@@ -1,14 +1,37 @@
 """What was asked of each sector of a volume and what the nodes answered, at the instants at which they did."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import CHANGING, ZEROING, Operation, OperationKind, Outcome
+from ctlha_trio.pair import (
+    CHANGING,
+    READING,
+    WRITING,
+    ZEROING,
+    Operation,
+    OperationKind,
+    Outcome,
+    decode_records,
+)
 from ctlha_trio.testing._history.block_content import number_of
 from ctlha_trio.testing._history.block_history import BlockHistory
 from ctlha_trio.testing._history.linearizability_records import NOT_EXECUTED, ZEROS
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
+
+RECORDS: Final = 2
+"""Few, so that puts meet. Their places are those from -1 down."""
+
+
+def key_at(place: int) -> str:
+    """Of the record that has this place."""
+    return f"record {-place}"
+
+
+def put_by(records: Mapping[str, bytes], place: int) -> int:
+    """The number of the operation that put the record; 0 before any."""
+    return number_of(records.get(key_at(place), bytes(SECTOR_BYTES)))
 
 
 @attrs.define(eq=False)
@@ -18,9 +41,9 @@ class VolumeCall:
     client: str
     kind: OperationKind
     first: int
-    """Sector."""
+    """Sector; records have the places below 0."""
     count: int
-    """Sectors."""
+    """Sectors, or records."""
     outcome: Outcome | None = None
     """That the node answered, whether or not the client heard it."""
     data: bytes = b""
@@ -39,6 +62,8 @@ class VolumeHistory:
     """By number, from 1."""
     written: dict[int, None] = attrs.field(factory=dict, init=False)
     """Every sector that somebody asked to write."""
+    put: dict[int, None] = attrs.field(factory=dict, init=False)
+    """The place of every record that somebody asked to put."""
     done: int = attrs.field(default=0, init=False)
     """Operations that ended well."""
     told: dict[int, int] = attrs.field(factory=dict, init=False)
@@ -60,6 +85,8 @@ class VolumeHistory:
             self._sectors.called(number, kind, sector, client, expected=expected[place] if expected else ZEROS)
             if kind in CHANGING:
                 self.written[sector] = None
+            elif kind is OperationKind.PUT_RECORD:
+                self.put[sector] = None
         return number
 
     def answered(self, operation: Operation, outcome: Outcome, data: bytes, miscompare_at: int | None = None) -> None:
@@ -68,7 +95,7 @@ class VolumeHistory:
         if call.outcome is not None:
             raise AssertionError(f"operation {operation.number} was answered twice")
         call.outcome = outcome
-        call.data = data if call.kind is OperationKind.READ and outcome is Outcome.DONE else b""
+        call.data = data if call.kind in READING and outcome is Outcome.DONE else b""
         if outcome is Outcome.DONE:
             self._ended_well(operation.number, call)
         if miscompare_at is not None:
@@ -90,22 +117,28 @@ class VolumeHistory:
 
     def _ended_well(self, number: int, call: VolumeCall) -> None:
         self.done += 1
-        self.acknowledged += call.kind in CHANGING
+        self.acknowledged += call.kind in WRITING
         for place, sector in enumerate(call.sectors):
             value = number
             if call.kind is OperationKind.READ:
                 value = number_of(call.data[place * SECTOR_BYTES : (place + 1) * SECTOR_BYTES])
+            elif call.kind is OperationKind.READ_RECORDS:
+                value = put_by({key: each.value for key, each in decode_records(call.data).items()}, sector)
             self._sectors.done(number, call.kind, sector, value)
             self.told[sector] = ZEROS if call.kind in ZEROING else value
 
     def was_told(self, number: int, outcome: Outcome, data: bytes) -> bool:
         """Whether a client got the answer that the node gave."""
         call = self.calls[number]
-        return call.outcome is outcome and (call.kind is not OperationKind.READ or call.data == data)
+        return call.outcome is outcome and (call.kind not in READING or call.data == data)
 
     def check_sector(self, sector: int, content: bytes) -> None:
         """``AssertionError`` if a copy that counts cannot hold this now."""
         self._sectors.check(sector, number_of(content))
+
+    def check_record(self, place: int, records: Mapping[str, bytes]) -> None:
+        """``AssertionError`` if a copy that counts cannot hold this record now."""
+        self._sectors.check(place, put_by(records, place))
 
     def check_whole(self) -> None:
         """``AssertionError`` unless one order of all operations explains every answer: I3, at the end of a run."""

@@ -40,6 +40,8 @@ class Swarm:
     zeroes: float
     """Share of operations that write zeros or unmap."""
     compares: float
+    records: float
+    """Share of those that put records or read them."""
     disks: Mapping[str, Latency]
     arbiter: Latency
     drifts: Mapping[str, float]
@@ -81,6 +83,7 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         halts=happens(random, 0.1),
         zeroes=random.choice([0.0, 0.05, 0.2]),
         compares=random.choice([0.0, 0.05, 0.2]),
+        records=random.choice([0.0, 0.05, 0.2]),
     )
 
 

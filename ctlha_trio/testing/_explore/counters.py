@@ -110,6 +110,8 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.Standing: _EPOCH_ONLY | {"revision": Space.EPOCH, "partner": Space.INCARNATION},
     msg.Resumed: _EPOCH_ONLY | {"last_sequence": Space.SEQUENCE},
     msg.MirrorWrite: _SEQUENCED | {"previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
+    msg.MirrorRecord: _SEQUENCED | {"previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
+    msg.RecordsDiffer: _EPOCH_ONLY,
     msg.MirrorZeroes: _SEQUENCED | {"previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
     msg.Applied: _SEQUENCED,
     msg.Probe: _EPOCH_ONLY | {"number": Space.PROBE_PEERS},

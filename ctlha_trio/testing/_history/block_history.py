@@ -1,22 +1,29 @@
 """What clients asked of each block and what they were told, checked at each answer and once more as a whole."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import CHANGING, ZEROING, OperationKind, Outcome
+from ctlha_trio.pair import READING, WRITING, ZEROING, OperationKind, Outcome
 from ctlha_trio.testing._history.linearizability import check_linearizability
 from ctlha_trio.testing._history.linearizability_clusters import ValueCluster, explain, find_impossible_read, zeros
 from ctlha_trio.testing._history.linearizability_records import NOT_EXECUTED, ZEROS, ClientOperation, Verdict
 
+_PLAIN: Final = dict.fromkeys((*ZEROING, OperationKind.PUT_RECORD), OperationKind.WRITE) | {
+    OperationKind.READ_RECORDS: OperationKind.READ
+}
+"""What an operation is to the register that it reads or writes."""
+
 
 @attrs.define(eq=False)
 class BlockHistory:
-    """A register for each block. A write's value is its ticket, which is unique and not 0; time counts what happened.
+    """A register for each block, and for each record, whose place is called its block.
 
-    Each answer is held against everything before it, so that a run ends at the first one that cannot be true; what a
-    miscompare says, and what zeros say where several operations wrote them, is held against all at the end. An
-    operation on several blocks is reported for each of them, with the same ticket.
+    A write's value is its ticket, which is unique and not 0; time counts what happened. Each answer is held against
+    everything before it, so that a run ends at the first one that cannot be true; what a miscompare says, and what
+    zeros say where several operations wrote them, is held against all at the end. An operation on several blocks is
+    reported for each of them, with the same ticket.
     """
 
     now: int = attrs.field(default=0, init=False)
@@ -34,16 +41,16 @@ class BlockHistory:
         operation = ClientOperation(
             ticket=ticket,
             client=client,
-            kind=OperationKind.WRITE if zeroes else kind,
+            kind=_PLAIN.get(kind, kind),
             block=block,
             value=ZEROS if zeroes else ticket,
             expected=expected,
             called=self.now,
         )
-        if kind in CHANGING:
+        if kind in WRITING:
             assert ticket not in self._block(block), "a ticket is used once, and never 0"
             self._block(block)[ticket] = ValueCluster(operation)
-        elif kind is OperationKind.READ:
+        elif kind in READING:
             self._reads.setdefault(ticket, {})[block] = operation
 
     def lost(self, ticket: int) -> None:
@@ -53,22 +60,22 @@ class BlockHistory:
     def ended(self, ticket: int, kind: OperationKind, block: int) -> None:
         """Over, its outcome unknown unless told before: a write has taken effect by now, or never will."""
         self.lost(ticket)
-        if kind in CHANGING:
+        if kind in WRITING:
             self._answer_write(ticket, block, Outcome.UNKNOWN)
 
     def not_executed(self, ticket: int, kind: OperationKind, block: int) -> None:
         """The node said that it did not execute the operation. ``AssertionError`` if a write was seen, now or later."""
         self.lost(ticket)
-        if kind in CHANGING:
+        if kind in WRITING:
             self._answer_write(ticket, block, Outcome.NOT_PRIMARY)
 
     def done(self, ticket: int, kind: OperationKind, block: int, value: int) -> None:
         """The client was told that it is done, and for a read the value. ``AssertionError`` if that cannot be."""
-        if kind in CHANGING:
+        if kind in WRITING:
             self._answer_write(ticket, block, Outcome.DONE)
             if kind is OperationKind.COMPARE_AND_WRITE:
                 self._found(self._as_read(ticket, block))
-        elif kind is OperationKind.READ:
+        elif kind in READING:
             self.now += 1
             asked = self._reads[ticket].pop(block)
             self._found(attrs.evolve(asked, value=value, returned=self.now, outcome=Outcome.DONE))

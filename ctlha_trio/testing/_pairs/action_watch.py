@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from ctlha_trio.ha import Node
-from ctlha_trio.pair import Operation, OperationKind, PairState, actions
+from ctlha_trio.pair import READING, Operation, PairState, actions
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ def watch_actions(watch: Callable[[Ordered], None]) -> Iterator[None]:
     def watched(self: Any, action: actions.Action) -> None:
         if isinstance(action, actions.Answer):
             request = self._requests[action.ticket]
-            reads = request.operation.kind is OperationKind.READ
+            reads = request.operation.kind in READING
             watch(Ordered(self.state, action, request.operation, request.data if reads else request.content))
         else:
             watch(Ordered(self.state, action))

@@ -13,7 +13,7 @@ from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, run_node
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import Seams, Transport, TrioClock
-from ctlha_trio.store import choose_slot, image, volume_in
+from ctlha_trio.store import choose_slot, image, records_in, volume_in
 from ctlha_trio.testing._pairs.pair_faults import NAMES, PairFaults, named, other
 from ctlha_trio.testing._pairs.plain_nursery import plain
 from ctlha_trio.testing._pairs.slow_disk import SlowDisk
@@ -349,6 +349,10 @@ class MemoryPair(PairFaults):
     def durable_metadata(self, name: str) -> Metadata:
         """The metadata that would be found after such a cut."""
         return choose_slot(VOLUME, self._durable(name))[1].metadata
+
+    def durable_records(self, name: str) -> dict[str, bytes]:
+        """The records that would be found after such a cut: values by key."""
+        return {key: record.value for key, record in records_in(self._durable(name)).items()}
 
     def _durable(self, name: str) -> bytes:
         return self.disks[name].durable_content(VOLUME)

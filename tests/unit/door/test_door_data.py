@@ -25,7 +25,7 @@ from ctlha_trio.door import (
 )
 from ctlha_trio.door._protocol import Request, encode_hello, encode_request
 from ctlha_trio.ha import ZEROES_BYTES_MAX
-from ctlha_trio.pair import OperationKind, Outcome, Plan
+from ctlha_trio.pair import CarriedRecord, OperationKind, Outcome, Plan, encode_records
 from ctlha_trio.seams import Buffer
 
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
@@ -50,6 +50,7 @@ class Submitted:
     offset: int
     size: int
     data: bytes
+    key: str = ""
     _ended: trio.Event = attrs.field(factory=trio.Event)
     _answer: Answer | Exception = Answer(Outcome.UNKNOWN)
 
@@ -78,9 +79,17 @@ class SlowNode:
     _came: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     async def submit(
-        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+        self,
+        kind: OperationKind,
+        *,
+        client: int,
+        number: int,
+        offset: int = 0,
+        size: int = 0,
+        data: Buffer = b"",
+        key: str = "",
     ) -> Answer:
-        submitted = Submitted(kind, client, number, offset, size, bytes(data))
+        submitted = Submitted(kind, client, number, offset, size, bytes(data), key)
         self.seen.append(submitted)
         self._came.unpark_all()
         if self.rule is not None:
@@ -238,6 +247,26 @@ async def test_a_range_becomes_zeros_without_data(served: Served, kind: Operatio
     for number in range(2 * MAX_IN_FLIGHT):  # what names a range holds no memory: it counts for no data in flight
         assert (await client.execute(kind, number=number, size=ZEROES_BYTES_MAX)).outcome is Outcome.DONE
     assert served.node.seen[0].size == ZEROES_BYTES_MAX
+
+
+async def test_a_record_goes_in_with_its_key_and_all_come_out(served: Served) -> None:
+    records = {"pr/lun0": CarriedRecord("pr/lun0", 4, 9, b"value")}
+    served.node.rule = lambda asked: Answer(Outcome.DONE, b"" if asked.key else encode_records(records))
+    client = await served.connect()
+    assert (await client.put_record("pr/lun0", b"value", number=1)).outcome is Outcome.DONE
+    (put,) = served.node.seen
+    assert (put.kind, put.key, put.data, put.offset, put.size) == (OperationKind.PUT_RECORD, "pr/lun0", b"value", 0, 0)
+    assert await client.read_records(number=2) == records
+    assert (await client.outcome_of(1, number=3)).outcome is Outcome.DONE
+    served.node.rule = lambda _: Answer(Outcome.NOT_PRIMARY)
+    assert await client.read_records(number=4) is Outcome.NOT_PRIMARY
+
+
+async def test_a_key_that_is_no_text_fails_and_reaches_no_node(served: Served) -> None:
+    client = await served.connect()
+    reply = await client.execute(OperationKind.PUT_RECORD, number=1, offset=1, data=b"\xff")
+    assert reply.outcome is Outcome.FAILED
+    assert not served.node.seen
 
 
 async def test_an_operation_is_asked_about_on_another_connection(served: Served) -> None:

@@ -20,7 +20,7 @@ from ctlha_trio.door._protocol import (
     miscompare_reply,
 )
 from ctlha_trio.ha import COMPARE_BYTES_MAX, ZEROES_BYTES_MAX
-from ctlha_trio.pair import CHANGING, OperationKind, Outcome
+from ctlha_trio.pair import CHANGING, KEY_BYTES_MAX, RECORDS_BYTES_MAX, OperationKind, Outcome
 
 U64 = st.integers(0, 2**64 - 1)
 
@@ -76,7 +76,7 @@ def test_any_bytes_are_a_request_or_refused(head: bytes) -> None:
     [
         *((1, 0), (2, 0), (3, 1), (1, MAX_REQUEST_BYTES + 1), (2, MAX_REQUEST_BYTES + 1), (0, 1), (255, 1)),
         *((4, 0), (5, 0), (4, ZEROES_BYTES_MAX + 1), (5, ZEROES_BYTES_MAX + 1), (6, 0), (6, COMPARE_BYTES_MAX + 1)),
-        *((7, 1), (63, 1), (64, 1), (65, 0)),
+        *((7, 1), (7, RECORDS_BYTES_MAX + 1), (8, 1), (9, 1), (63, 1), (64, 1), (65, 0)),
     ],
 )
 def test_requests_that_nobody_can_execute_are_refused(kind: int, size: int) -> None:
@@ -118,3 +118,16 @@ def test_the_order_of_two_requests_shows_only_where_one_writes_and_they_overlap(
     assert not write.conflicts_with(request(OperationKind.WRITE, 110, 1))
     assert not write.conflicts_with(request(OperationKind.READ, 99, 1))
     assert not request(OperationKind.READ, 0, 10).conflicts_with(request(OperationKind.READ, 0, 10))
+
+
+@pytest.mark.parametrize(("key_bytes", "size"), [(0, 5), (6, 5), (KEY_BYTES_MAX + 1, KEY_BYTES_MAX + 5)])
+def test_a_record_has_a_key_within_its_data(key_bytes: int, size: int) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decode_request(struct.pack("<QBQI", 1, 7, key_bytes, size))
+
+
+def test_records_are_put_one_after_the_other_and_hold_nothing_else_up() -> None:
+    put = request(OperationKind.PUT_RECORD, 3, 10)
+    assert put.conflicts_with(request(OperationKind.PUT_RECORD, 1, 2))
+    assert put.conflicts_with(request(OperationKind.READ_RECORDS, 0, 0))
+    assert not put.conflicts_with(request(OperationKind.WRITE, 0, 100))

@@ -6,6 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
 from ctlha_trio.pair import (
+    RECORDS_BYTES_MAX,
     SLOT_BYTES,
     WRITE_BYTES_MAX,
     Grant,
@@ -20,6 +21,7 @@ from ctlha_trio.pair import (
 
 OFFSET_MAX = 1 << 56
 u64 = st.integers(0, 2**64 - 1)
+digests = st.binary(min_size=32, max_size=32)
 u32 = st.integers(0, 2**32 - 1)
 offsets = st.integers(0, OFFSET_MAX)
 sizes = st.integers(1, WRITE_BYTES_MAX)
@@ -27,6 +29,9 @@ proposals = st.text("0123456789abcdef", min_size=32, max_size=32)
 
 WRITES = st.builds(msg.MirrorWrite, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
 ZEROES = st.builds(msg.MirrorZeroes, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
+RECORDS = st.builds(
+    msg.MirrorRecord, epoch=u64, sequence=u64, previous=u64, settled=u64, size=st.integers(1, RECORDS_BYTES_MAX)
+)
 COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Standing: st.builds(msg.Standing, epoch=u64, revision=u64, phase=st.sampled_from(Phase), partner=u64),
@@ -42,16 +47,16 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
         msg.OwnRange, epoch=u64, offset=st.integers(0, 1 << 56), size=st.integers(min_value=1, max_value=1 << 56)
     ),
     msg.ResyncBase: st.builds(msg.ResyncBase, epoch=u64, base_epoch=u64),
-    msg.Compare: st.builds(
-        msg.Compare, epoch=u64, sequence=u64, offset=offsets, size=sizes, digest=st.binary(min_size=32, max_size=32)
-    ),
+    msg.Compare: st.builds(msg.Compare, epoch=u64, sequence=u64, offset=offsets, size=sizes, digest=digests),
     msg.Compared: st.builds(msg.Compared, epoch=u64, sequence=u64, equal=st.booleans()),
     msg.CopyData: st.builds(Pushed, COPIES, u32),
-    msg.Seal: st.builds(msg.Seal, epoch=u64),
+    msg.Seal: st.builds(Pushed, st.builds(msg.Seal, epoch=u64, size=st.integers(0, RECORDS_BYTES_MAX)), u32),
+    msg.MirrorRecord: st.builds(Pushed, RECORDS, u32),
+    msg.RecordsDiffer: st.builds(msg.RecordsDiffer, epoch=u64, attempt=u64),
     msg.Sealed: st.builds(msg.Sealed, epoch=u64),
     msg.Admitted: st.builds(msg.Admitted, epoch=u64, revision=u64, proposal=proposals),
     msg.Joined: st.builds(msg.Joined, epoch=u64),
-    msg.HandoverPrepare: st.builds(msg.HandoverPrepare, epoch=u64, attempt=u64),
+    msg.HandoverPrepare: st.builds(msg.HandoverPrepare, epoch=u64, attempt=u64, digest=digests),
     msg.HandoverReady: st.builds(msg.HandoverReady, epoch=u64, attempt=u64),
     msg.HandoverDone: st.builds(msg.HandoverDone, epoch=u64, revision=u64, proposal=proposals),
     msg.Refused: st.builds(msg.Refused, epoch=u64, stale_epoch=u64),
@@ -109,7 +114,7 @@ def test_a_slot_of_another_size_is_refused(size: int) -> None:
         decode(b"\x04" * size)
 
 
-@pytest.mark.parametrize("kind", [0, 24, 255])
+@pytest.mark.parametrize("kind", [0, 26, 255])
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown-type"):
         decode(bytes([kind]) + bytes(SLOT_BYTES - 1))
@@ -149,6 +154,15 @@ def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
     ):
         with pytest.raises(RemoteProtocolError, match="out-of-range"):
             decode(encode(spoken))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [msg.MirrorRecord(1, 1, 0, 1, 0), msg.MirrorRecord(1, 1, 0, 1, RECORDS_BYTES_MAX + 1), msg.Seal(1, 2**32 - 1)],
+)
+def test_records_of_a_size_that_cannot_be_are_refused(message: PushedMessage) -> None:
+    with pytest.raises(RemoteProtocolError, match="out-of-range"):
+        decode(encode(Pushed(message, 0)))
 
 
 @pytest.mark.parametrize(

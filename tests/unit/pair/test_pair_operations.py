@@ -24,6 +24,8 @@ from ctlha_trio.pair._state import Resync, Stage
 
 COMPARE, ZEROES, UNMAP = OperationKind.COMPARE_AND_WRITE, OperationKind.WRITE_ZEROES, OperationKind.UNMAP
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
+PUT, RECORDS = OperationKind.PUT_RECORD, OperationKind.READ_RECORDS
+DIGEST = bytes(32)
 BOTH = ("a", "b")
 BLOCK = 4096
 PEER = 77
@@ -206,10 +208,10 @@ def test_only_one_that_had_begun_to_write_ends_unknown(found: int | str | None, 
 def test_a_comparison_that_ends_while_the_role_is_leaving_writes_nothing_and_holds_nothing_up() -> None:
     node = mirroring().asked(COMPARE, 1)
     sequence = node.one(act.CompareStored).sequence
-    assert not node.feed(ev.HandoverAsked()).said[1:]
+    assert not node.feed(ev.HandoverAsked()).all(act.SendPrepare)
     node.compared(sequence, None)
     assert not node.all(act.StoreWrite)
-    assert [type(message) for message in node.said] == [msg.HandoverPrepare]
+    assert node.all(act.SendPrepare)
 
 
 def test_a_miscompare_without_a_proof_holds_no_handover_up() -> None:
@@ -217,7 +219,7 @@ def test_a_miscompare_without_a_proof_holds_no_handover_up() -> None:
     node.compared(node.one(act.CompareStored).sequence, MISMATCH)
     assert not node.answers, "the probe for the read was sent before it was known"
     node.feed(ev.HandoverAsked())
-    assert [m for m in node.said if isinstance(m, msg.HandoverPrepare)]
+    assert node.all(act.SendPrepare)
 
 
 def test_a_comparison_that_ends_during_an_admission_is_made_again_by_whoever_serves() -> None:
@@ -236,3 +238,92 @@ def test_zeros_are_pushed_again_after_a_flap_and_not_compared() -> None:
     node.feed(ev.SessionLost(ev.Loss.CLOSED)).feed(ev.SessionUp(PEER))
     node.hear(msg.Standing(EPOCH, EPOCH, Phase.SUSPENDED, ord("a"))).hear(msg.Resumed(EPOCH, 0))
     assert node.one(act.PushWrite).sequence == sequence
+
+
+# Records.
+
+
+def put(node: Node, ticket: int, key: str = "pr") -> Node:
+    return node.feed(ev.Submitted(ticket, Operation(PUT, 1, ticket, 0, 0, key)))
+
+
+def test_a_record_is_put_on_both_nodes_with_one_version() -> None:
+    node = put(mirroring(), 1)
+    store, push = node.one(act.StoreRecord), node.one(act.PushWrite)
+    assert (store.epoch, store.sequence) == (push.epoch, push.sequence)
+    assert not node.feed(ev.Stored(store.sequence)).answers
+    assert node.hear(msg.Applied(EPOCH, store.sequence)).answers == [act.Answer(1, Outcome.DONE)]
+
+
+def test_records_are_put_one_after_the_other_and_hold_no_write_up() -> None:
+    node = put(mirroring(), 1)
+    sequence = node.one(act.StoreRecord).sequence
+    assert node.asked(WRITE, 2).all(act.StoreWrite)
+    assert not put(node, 3, "other").ordered
+    node.feed(ev.Stored(sequence))
+    assert node.hear(msg.Applied(EPOCH, sequence)).one(act.StoreRecord).ticket == 3
+
+
+def test_records_are_read_like_the_volume() -> None:
+    node = mirroring().feed(ev.Submitted(1, Operation(RECORDS, 1, 1, 0, 0)))
+    assert node.said == [msg.Probe(EPOCH, 1)]
+    fetch = node.hear(msg.ProbeReply(EPOCH, 1)).one(act.FetchRead)
+    assert not put(node, 2).ordered
+    assert node.feed(ev.Fetched(fetch.sequence)).answers == [act.Answer(1, Outcome.DONE)]
+    assert node.all(act.StoreRecord)
+
+
+def test_the_secondary_puts_a_record_in_the_order_of_all_writes() -> None:
+    node = node_in(Phase.FOLLOWING, "b").hear(msg.MirrorRecord(EPOCH, 5, 0, 5, 30))
+    assert node.one(act.StoreMirroredRecord) == act.StoreMirroredRecord(5)
+    assert node.state.may_differ == ()
+    assert not node.hear(msg.MirrorRecord(EPOCH, 7, 6, 7, 30)).ordered
+    assert node.feed(ev.Stored(5)).said == [msg.Applied(EPOCH, 5)]
+
+
+def test_a_target_is_sent_no_single_record_and_takes_none() -> None:
+    resync = Resync(cursor=2 * COPY_CHUNK_BYTES)
+    node = node_in(Phase.ALONE)
+    node.state = attrs.evolve(node.state, resync=resync)
+    assert not put(node, 1).all(act.PushWrite)
+    target = node_in(Phase.RESYNCING, "b").hear(msg.MirrorRecord(EPOCH, 5, 0, 5, 30))
+    assert target.said == [msg.Refused(EPOCH, EPOCH)]
+
+
+def test_a_target_has_the_source_s_records_before_it_is_sealed() -> None:
+    node = node_in(Phase.RESYNCING, "b").hear(msg.Seal(EPOCH, 30))
+    replace, persist = (each for each in node.ordered if isinstance(each, act.ReplaceRecords | act.Persist))
+    assert isinstance(replace, act.ReplaceRecords)
+    assert isinstance(persist, act.Persist)
+
+
+def test_a_record_that_was_under_way_ends_unknown_and_must_end_before_the_copy_is_overwritten() -> None:
+    node = put(mirroring(), 1)
+    sequence = node.one(act.StoreRecord).sequence
+    assert node.feed(ev.StopAsked("asked")).answers == [act.Answer(1, Outcome.UNKNOWN)]
+    assert node.state.storing == {sequence}
+    assert not node.all(act.MarkDirty)
+
+
+def test_a_secondary_whose_records_differ_is_not_made_primary() -> None:
+    node = node_in(Phase.FOLLOWING, "b").hear(msg.HandoverPrepare(EPOCH, 1, DIGEST))
+    assert node.one(act.CompareRecords) == act.CompareRecords(1, DIGEST)
+    assert not node.all(act.Persist)
+    assert node.feed(ev.RecordsCompared(1, equal=False)).said == [msg.RecordsDiffer(EPOCH, 1)]
+    assert not node.all(act.Persist)
+
+
+def test_the_primary_goes_on_if_the_records_differ() -> None:
+    node = mirroring().feed(ev.HandoverAsked()).asked(WRITE, 1)
+    assert not node.hear(msg.RecordsDiffer(EPOCH, 9)).ordered, "of another attempt"
+    node.hear(msg.RecordsDiffer(EPOCH, 1))
+    assert node.state.phase is Phase.MIRRORING
+    assert "records" in node.one(act.HandoverEnded).problem
+    assert node.all(act.StoreWrite)
+
+
+def test_a_late_comparison_of_records_changes_nothing() -> None:
+    node = node_in(Phase.FOLLOWING, "b").hear(msg.HandoverPrepare(EPOCH, 1, DIGEST))
+    node.hear(msg.HandoverPrepare(EPOCH, 2, DIGEST))
+    assert not node.feed(ev.RecordsCompared(1, equal=True)).ordered
+    assert node.feed(ev.RecordsCompared(2, equal=True)).all(act.Persist)
