@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Phase, accepts, events as ev
+from ctlha_trio.pair import OperationKind, Phase, accepts, events as ev
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.log import EventHistory, EventLine
@@ -24,6 +24,7 @@ from ctlha_trio.testing._core.trouble import (
     CALM,
     CLOCK_FACTORS,
     EPISODE_STEPS,
+    KINDS,
     ROUND_STEPS,
     NodePace,
     Pace,
@@ -76,6 +77,8 @@ class CoreWorld:
     seed: int
     faults: tuple[str, ...] | None = None
     clocks: tuple[float, ...] = CLOCK_FACTORS
+    kinds: tuple[tuple[OperationKind, ...], ...] = KINDS
+    """Of operations: the clients of a node ask for those of one entry."""
     watch: Callable[[EventLine], None] | None = None
     """Told of every line of the event history."""
     random: Random = attrs.field(init=False)
@@ -105,7 +108,7 @@ class CoreWorld:
             if step % ROUND_STEPS == 0:
                 self.heal()
             if step % EPISODE_STEPS == 0:
-                self.go_at(troubled_pace(self.random, NODES, self.faults, self.clocks))
+                self.go_at(troubled_pace(self.random, NODES, self.faults, self.clocks, self.kinds))
             self.step()
 
     def heal(self) -> None:

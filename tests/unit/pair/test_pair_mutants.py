@@ -47,7 +47,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._state import Flight, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.node import SimulatedNode
-from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
+from ctlha_trio.testing._core.trouble import CLOCK_FACTORS, KINDS
 from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 150
@@ -55,6 +55,9 @@ STEPS = 900
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
+Kinds = tuple[tuple[OperationKind, ...], ...]
+COMPARING: Kinds = ((OperationKind.COMPARE_AND_WRITE, OperationKind.READ),)
+PUTTING: Kinds = ((OperationKind.PUT_RECORD,), (OperationKind.READ_RECORDS,))
 EARLY, LATE = CLOCK_FACTORS[-1:], CLOCK_FACTORS[:1]
 
 
@@ -64,17 +67,18 @@ class Trouble:
 
     faults: tuple[str, ...]
     clocks: tuple[float, ...]
+    kinds: Kinds
 
     def world(self, seed: int) -> CoreWorld:
-        return CoreWorld(seed, self.faults, self.clocks)
+        return CoreWorld(seed, self.faults, self.clocks, self.kinds)
 
 
 MUTANTS: dict[str, tuple[Plant, Trouble]] = {}
 
 
-def mutant(*faults: str, clocks: tuple[float, ...] = CLOCK_FACTORS) -> Callable[[Plant], Plant]:
+def mutant(*faults: str, clocks: tuple[float, ...] = CLOCK_FACTORS, kinds: Kinds = KINDS) -> Callable[[Plant], Plant]:
     def enter(plant: Plant) -> Plant:
-        MUTANTS[plant.__name__] = plant, Trouble(faults, clocks)
+        MUTANTS[plant.__name__] = plant, Trouble(faults, clocks, kinds)
         return plant
 
     return enter
@@ -759,7 +763,7 @@ def marks_no_zeroes_that_one_copy_may_lack(patch: Patch) -> None:
     patch.setattr(Flight, "unsettled", property(unsettled))
 
 
-@mutant("silence", clocks=LATE + EARLY)
+@mutant("silence", clocks=LATE + EARLY, kinds=COMPARING)
 def tells_a_miscompare_without_a_proof(patch: Patch) -> None:
     plain = service.is_proved
     patch.setattr(service, "is_proved", lambda state, f: f.miscompare_at is not None or plain(state, f))
@@ -795,6 +799,46 @@ def forgets_that_a_compare_had_begun_to_write(patch: Patch) -> None:
         return bool(flight.sequence) and flight.operation.kind in CHANGING - {OperationKind.COMPARE_AND_WRITE}
 
     patch.setattr(Flight, "is_write", property(is_write))
+
+
+# Records.
+
+
+@mutant("crash")
+def puts_a_record_on_one_node_only(patch: Patch) -> None:
+    plain = service._wanted_there
+    put = OperationKind.PUT_RECORD
+    patch.setattr(service, "_wanted_there", lambda step, op: op.kind is not put and plain(step, op))
+
+
+@mutant("crash")
+def seals_a_target_without_the_records(patch: Patch) -> None:
+    def seal(step: Step) -> None:
+        if step.state.phase is Phase.RESYNCING and not step.state.storing:
+            step.change(stage=Stage.PERSISTING, unsettled=())
+            step.persist(Copy.SEALED)
+
+    patch.setattr(admission, "seal", seal)
+
+
+@mutant()
+def puts_records_side_by_side(patch: Patch) -> None:
+    plain = Operation.conflicts
+    put = OperationKind.PUT_RECORD
+    patch.setattr(Operation, "conflicts", lambda one, other: {one.kind, other.kind} != {put} and plain(one, other))
+
+
+@mutant("silence", clocks=LATE + EARLY, kinds=PUTTING)
+def reads_records_without_a_proof(patch: Patch) -> None:
+    plain = service.is_proved
+    records = OperationKind.READ_RECORDS
+    patch.setattr(service, "is_proved", lambda state, f: f.operation.kind is records or plain(state, f))
+
+
+@mutant("cut", "impersonate", clocks=EARLY)
+def forgets_its_own_puts_when_it_loses_the_role(patch: Patch) -> None:
+    plain = Flight.is_write.fget  # type: ignore[attr-defined]
+    patch.setattr(Flight, "is_write", property(lambda f: f.operation.kind is not OperationKind.PUT_RECORD and plain(f)))
 
 
 @pytest.mark.parametrize("name", MUTANTS)
