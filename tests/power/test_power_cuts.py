@@ -17,10 +17,11 @@ import trio.testing
 from trio._core import _run
 
 from ctlha_trio.ha import _inbox, _pair_driver
-from ctlha_trio.pair import Phase, _admission, _membership, _service, actions, messages
+from ctlha_trio.pair import Phase, Records, _admission, _membership, _service, actions, messages
 from ctlha_trio.pair._step import Step
-from ctlha_trio.store import _commit_loop
+from ctlha_trio.store import _commit_loop, _record_keeper
 from ctlha_trio.store._queue import PersistStep, WriteStep
+from ctlha_trio.store._record_copies import RecordTable, area_offset, encode_table
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
 from ctlha_trio.store._write_batch import WriteBatch
 from ctlha_trio.testing import Moment
@@ -32,6 +33,8 @@ pytestmark = pytest.mark.slow
 ONE = [
     ("write", "a"),
     ("write", "b"),
+    ("put", "a"),
+    ("put", "b"),
     ("go-alone", "a"),
     ("take-over", "b"),
     ("return", "a"),
@@ -166,6 +169,12 @@ def join_without_persist(step: Step, message: messages.Admitted) -> None:
     _admission.admission_persisted(step)
 
 
+async def replace_without_flush(self: _record_keeper.RecordKeeper, records: Records) -> None:
+    table = RecordTable(self._table.generation + 1, records)
+    await self._file.pwrite([(area_offset(1 - self._area), encode_table(table))])
+    self._area, self._table = 1 - self._area, table
+
+
 def apply_before_it_is_stored(step: Step, message: messages.MirrorWrite) -> None:
     step.change(last_sequence=message.sequence, storing=step.state.storing | {message.sequence})
     step.do(actions.StoreMirrored(message.sequence, message.offset, message.size))
@@ -187,6 +196,8 @@ def complete_without_the_peer(step: Step, operation: object) -> bool:
         (_membership, "claim", serve_before_the_swap, ("go-alone", "a"), "not durable on b"),
         (_admission, "seal", seal_without_persist, ("return", "b"), "copy-incomplete"),
         (_admission, "admitted", join_without_persist, ("return", "b"), "the disk of b is still in"),
+        (_record_keeper.RecordKeeper, "replace", replace_without_flush, ("put", "a"), "not durable on a"),
+        (_record_keeper.RecordKeeper, "replace", replace_without_flush, ("put", "b"), "not durable on b"),
         (_service, "mirror_write", apply_before_it_is_stored, ("write", "b"), "not durable on b"),
         (_service, "_wanted_there", complete_without_the_peer, ("write", "a"), "not durable on b"),
     ],

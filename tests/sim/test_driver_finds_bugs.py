@@ -151,6 +151,10 @@ def tell_a_place_that_does_not_differ(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_pair_driver, "first_difference", mistake)
 
 
+def keep_the_records_of_before(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DiskWork, "replace_records", lambda *_: None)
+
+
 @pytest.mark.parametrize(
     ("plant", "first_seed", "found"),
     [
@@ -165,6 +169,7 @@ def tell_a_place_that_does_not_differ(patch: pytest.MonkeyPatch) -> None:
         (answer_while_nobody_follows, 1018, r"^I8: "),
         (never_go_on_alone, 1006, r"^I12: "),
         (write_no_zeroes_for_the_primary, 1000, r"^I2: .* not durable"),
+        (keep_the_records_of_before, 1000, r"^I(2|3|7|10): "),
         (find_everything_as_expected, 1000, r"^I3: "),
         (tell_a_place_that_does_not_differ, 1000, r"^I3: "),
         (believe_an_arbiter_that_went_back, 1046, r"^I15: "),

@@ -9,7 +9,7 @@ import trio
 
 from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.ha import Node
-from ctlha_trio.pair import Copy, Operation, OperationKind, Outcome, PairState, actions
+from ctlha_trio.pair import WRITING, Copy, Operation, OperationKind, Outcome, PairState, actions, decode_records
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing._history.block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
 from ctlha_trio.testing._history.block_history import BlockHistory
@@ -32,6 +32,9 @@ FIRST_SERVES_S: Final = 3.5
 RETRY_S: Final = 0.02
 """A client's pause before it turns to the other node."""
 CLIENT: Final = 1
+RECORD: Final = -1
+"""In place of a block: the one record that clients put."""
+KEY: Final = "key"
 
 
 @attrs.frozen
@@ -94,6 +97,10 @@ class PowerTrial:
         """Let a client write a block so many times, each as soon as the one before is acknowledged."""
         self._busy += 1
         self._nursery.start_soon(self._client, block, times, after_s)
+
+    def put(self, times: int = 1) -> None:
+        """Let a client put the record so many times, likewise."""
+        self.write(RECORD, times)
 
     async def clients_done(self) -> None:
         """Return once every client has done what it was to do. A checkpoint."""
@@ -182,6 +189,8 @@ class PowerTrial:
             self.problems.append("nobody serves at the end")
         if self.pair.durable_copy("a") != self.pair.durable_copy("b"):
             self.problems.append("the copies differ at the end")
+        if self.pair.durable_records("a") != self.pair.durable_records("b"):
+            self.problems.append("the records differ at the end")
         for name in NAMES:
             self._check_copy(name)
         self.problems.extend(map(str, self.history.verdict().violations))
@@ -201,19 +210,19 @@ class PowerTrial:
         self._busy -= 1
 
     async def _write_once(self, name: str, block: int) -> bool:
-        ticket = self._call(OperationKind.WRITE, block, name)
+        kind = OperationKind.PUT_RECORD if block == RECORD else OperationKind.WRITE
+        ticket = self._call(kind, block, name)
         data = fill(ticket)
         self._written.add(block)
 
         async def ask(node: Node) -> Outcome:
-            answer = await node.submit(
-                OperationKind.WRITE,
-                client=CLIENT,
-                number=ticket,
-                offset=block * BLOCK_BYTES,
-                size=BLOCK_BYTES,
-                data=data,
-            )
+            if block == RECORD:
+                answer = await node.submit(kind, client=CLIENT, number=ticket, data=data, key=KEY)
+            else:
+                place = block * BLOCK_BYTES
+                answer = await node.submit(
+                    kind, client=CLIENT, number=ticket, offset=place, size=BLOCK_BYTES, data=data
+                )
             return answer.outcome
 
         try:
@@ -223,7 +232,7 @@ class PowerTrial:
         end = self.history.not_executed if outcome is Outcome.NOT_PRIMARY else self.history.ended
         with self._noting(f"write at {name}"):
             for sector in sectors_of(block):
-                end(ticket, OperationKind.WRITE, sector)
+                end(ticket, kind, sector)
         return outcome is Outcome.DONE
 
     async def read_back(self) -> bool:
@@ -235,9 +244,13 @@ class PowerTrial:
         return served
 
     async def _read(self, name: str, block: int) -> bool:
-        ticket = self._call(OperationKind.READ, block, name)
+        kind = OperationKind.READ_RECORDS if block == RECORD else OperationKind.READ
+        ticket = self._call(kind, block, name)
 
         async def ask(node: Node) -> bytes:
+            if block == RECORD:
+                answer = await node.submit(kind, client=CLIENT, number=0)
+                return _content(answer.data) if answer.outcome is Outcome.DONE else b""
             answer = await node.submit(
                 OperationKind.READ, client=CLIENT, number=0, offset=block * BLOCK_BYTES, size=BLOCK_BYTES
             )
@@ -252,13 +265,15 @@ class PowerTrial:
             return False
         with self._noting(f"read at {name}"):
             for sector, number in read_numbers(block, data):
-                self.history.done(ticket, OperationKind.READ, sector, number)
+                self.history.done(ticket, kind, sector, number)
         return True
 
     def _check_copy(self, name: str) -> None:
         copy = self.pair.durable_copy(name)
         for block in self._written:
             content = copy[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+            if block == RECORD:
+                content = self.pair.durable_records(name).get(KEY, bytes(BLOCK_BYTES))
             with self._noting(f"copy of {name}"):
                 for sector, number in read_numbers(block, content):
                     self.history.check(sector, number)
@@ -285,24 +300,27 @@ class PowerTrial:
 
     def _answered(self, state: PairState, operation: Operation, data: bytes, outcome: Outcome) -> None:
         name = state.me
-        if self.pair.disks[name].is_cut or outcome is not Outcome.DONE or operation.kind is not OperationKind.WRITE:
+        if self.pair.disks[name].is_cut or outcome is not Outcome.DONE or operation.kind not in WRITING:
             return
+        is_record = operation.kind is OperationKind.PUT_RECORD
         with self._noting(f"answer of {name}"):
-            for sector in sectors_of(operation.offset // BLOCK_BYTES):
+            for sector in sectors_of(RECORD if is_record else operation.offset // BLOCK_BYTES):
                 self.history.done(operation.number, operation.kind, sector, operation.number)
         write = f"{name} acknowledged write {operation.number} in epoch {state.epoch}"
         for member in self.pair.record.members:
-            copy = self.pair.durable_copy(member)
-            if copy[operation.offset : operation.offset + operation.size] != data:
+            found = self.pair.durable_copy(member)[operation.offset : operation.offset + operation.size]
+            if is_record:
+                found = self.pair.durable_records(member).get(KEY, b"")
+            if found != data:
                 self.problems.append(f"{write}: it is not durable on {member}")
         record = state.record
         assert record is not None, "a node that serves knows its record"
         for member in record.members:
             metadata = self.pair.durable_metadata(member)
-            found = metadata.epoch, metadata.primary, metadata.members, metadata.copy
+            durable = metadata.epoch, metadata.primary, metadata.members, metadata.copy
             # A peer may have gone on meanwhile; then the arbiter's record has told above what counts.
-            if found != (record.epoch, name, record.members, Copy.MEMBER) and metadata.epoch <= record.epoch:
-                self.problems.append(f"{write}: the disk of {member} is still in {found}")
+            if durable != (record.epoch, name, record.members, Copy.MEMBER) and metadata.epoch <= record.epoch:
+                self.problems.append(f"{write}: the disk of {member} is still in {durable}")
         if self._acknowledged_by.setdefault(state.epoch, name) != name:
             self.problems.append(f"{write}: so did the other node")
 
@@ -343,6 +361,12 @@ async def run_trial(
 
 def _stand(pair: MemoryPair) -> Sequence[str]:
     return [f"{name} {node.pair.phase.name} ({node.pair.why})" for name, node in pair.nodes.items()]
+
+
+def _content(records: bytes) -> bytes:
+    """Of the record, as a client has read all of them."""
+    found = decode_records(records).get(KEY)
+    return found.value if found else bytes(BLOCK_BYTES)
 
 
 def _other(name: str) -> str:
