@@ -24,15 +24,14 @@ CLOCK_FACTORS: Final = (0.1, 1.0, 100.0)
 _WRITE, _READ, _FLUSH = OperationKind.WRITE, OperationKind.READ, OperationKind.FLUSH
 _PUT, _RECORDS = OperationKind.PUT_RECORD, OperationKind.READ_RECORDS
 _COMPARE, _ZEROES, _UNMAP = OperationKind.COMPARE_AND_WRITE, OperationKind.WRITE_ZEROES, OperationKind.UNMAP
+READS_AND_WRITES: Final = ((_WRITE, _WRITE, _READ, _FLUSH), (_WRITE, _READ), (_READ,))
+"""A flush holds up everything behind it, and a write the reads of its block: some clients ask for none."""
 KINDS: Final = (
-    (_WRITE, _WRITE, _READ, _FLUSH),
-    (_WRITE, _READ),
-    (_READ, _RECORDS),
+    *READS_AND_WRITES,
     (_WRITE, _COMPARE, _READ),
     (_COMPARE, _READ, _ZEROES, _UNMAP, _WRITE),
     (_PUT, _RECORDS, _WRITE),
 )
-"""A flush holds up everything behind it, and a write the reads of its block: some clients ask for none."""
 _FAULT_RATES: Final = (0.0, 10.0, 50.0, 200.0)
 """Of all faults together. Without any, what went wrong before may end, and the pair come together."""
 _ACTIVE_CHANCE: Final = 0.5

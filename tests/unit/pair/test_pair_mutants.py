@@ -47,7 +47,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._state import Flight, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.node import PLACES, SimulatedNode
-from ctlha_trio.testing._core.trouble import CLOCK_FACTORS, KINDS
+from ctlha_trio.testing._core.trouble import CLOCK_FACTORS, KINDS, READS_AND_WRITES
 from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 150
@@ -76,7 +76,9 @@ class Trouble:
 MUTANTS: dict[str, tuple[Plant, Trouble]] = {}
 
 
-def mutant(*faults: str, clocks: tuple[float, ...] = CLOCK_FACTORS, kinds: Kinds = KINDS) -> Callable[[Plant], Plant]:
+def mutant(
+    *faults: str, clocks: tuple[float, ...] = CLOCK_FACTORS, kinds: Kinds = READS_AND_WRITES
+) -> Callable[[Plant], Plant]:
     def enter(plant: Plant) -> Plant:
         MUTANTS[plant.__name__] = plant, Trouble(faults, clocks, kinds)
         return plant
@@ -748,13 +750,13 @@ def takes_another_pair_s_record_for_a_twin_s(patch: Patch) -> None:
 # Operations that write no data of their own, and those that look before they write.
 
 
-@mutant()
+@mutant(kinds=KINDS)
 def writes_zeroes_on_one_copy_only(patch: Patch) -> None:
     plain = service._wanted_there
     patch.setattr(service, "_wanted_there", lambda step, op: op.kind not in ZEROING and plain(step, op))
 
 
-@mutant("crash", "cut")
+@mutant("crash", "cut", kinds=KINDS)
 def marks_no_zeroes_that_one_copy_may_lack(patch: Patch) -> None:
     def unsettled(flight: Flight) -> bool:
         written = flight.operation.kind not in ZEROING
@@ -769,7 +771,7 @@ def tells_a_miscompare_without_a_proof(patch: Patch) -> None:
     patch.setattr(service, "is_proved", lambda state, f: f.miscompare_at is not None or plain(state, f))
 
 
-@mutant()
+@mutant(kinds=KINDS)
 def compares_outside_the_range_lock(patch: Patch) -> None:
     plain = service.submitted
 
@@ -782,18 +784,18 @@ def compares_outside_the_range_lock(patch: Patch) -> None:
     patch.setattr(service, "submitted", submitted)
 
 
-@mutant()
+@mutant(kinds=KINDS)
 def writes_whatever_it_compared(patch: Patch) -> None:
     plain = compare.compared
     patch.setattr(compare, "compared", lambda step, event: plain(step, attrs.evolve(event, miscompare_at=None)))
 
 
-@mutant("hand_over")
+@mutant("hand_over", kinds=KINDS)
 def writes_after_a_compare_although_the_role_is_leaving(patch: Patch) -> None:
     patch.setattr(compare, "SERVING", phases.SERVING | {Phase.HANDING_OVER})
 
 
-@mutant("crash", "cut")
+@mutant("crash", "cut", kinds=KINDS)
 def forgets_that_a_compare_had_begun_to_write(patch: Patch) -> None:
     def is_write(flight: Flight) -> bool:
         return bool(flight.sequence) and flight.operation.kind in CHANGING - {OperationKind.COMPARE_AND_WRITE}
@@ -804,14 +806,14 @@ def forgets_that_a_compare_had_begun_to_write(patch: Patch) -> None:
 # Records.
 
 
-@mutant("crash")
+@mutant("crash", kinds=KINDS)
 def puts_a_record_on_one_node_only(patch: Patch) -> None:
     plain = service._wanted_there
     put = OperationKind.PUT_RECORD
     patch.setattr(service, "_wanted_there", lambda step, op: op.kind is not put and plain(step, op))
 
 
-@mutant("crash")
+@mutant("crash", kinds=KINDS)
 def seals_a_target_without_the_records(patch: Patch) -> None:
     def seal(step: Step) -> None:
         if step.state.phase is Phase.RESYNCING and not step.state.storing:
@@ -821,7 +823,7 @@ def seals_a_target_without_the_records(patch: Patch) -> None:
     patch.setattr(admission, "seal", seal)
 
 
-@mutant()
+@mutant(kinds=KINDS)
 def puts_records_side_by_side(patch: Patch) -> None:
     plain = Operation.conflicts
     put = OperationKind.PUT_RECORD
@@ -835,7 +837,7 @@ def reads_records_without_a_proof(patch: Patch) -> None:
     patch.setattr(service, "is_proved", lambda state, f: f.operation.kind is records or plain(state, f))
 
 
-@mutant("cut", "impersonate", clocks=EARLY)
+@mutant("cut", "impersonate", clocks=EARLY, kinds=KINDS)
 def forgets_its_own_puts_when_it_loses_the_role(patch: Patch) -> None:
     plain = Flight.is_write.fget  # type: ignore[attr-defined]
     patch.setattr(Flight, "is_write", property(lambda f: f.operation.kind is not OperationKind.PUT_RECORD and plain(f)))
