@@ -6,7 +6,7 @@ from random import Random
 
 import attrs
 
-from ctlha_trio.pair import Metadata, PairState, Phase, Range, actions as act, events as ev
+from ctlha_trio.pair import Copy, Metadata, PairState, Phase, Range, actions as act, events as ev
 from ctlha_trio.testing._core.arbiter import Call
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
@@ -46,6 +46,22 @@ def place_of(key: str) -> int:
 def digest_of(blocks: Blocks) -> bytes:
     """Different for different values."""
     return repr(sorted(blocks.items())).encode()
+
+
+def first_metadata(name: str, nodes: tuple[str, ...]) -> Metadata:
+    """Of a node of a new pair."""
+    return Metadata(
+        cluster="c",
+        node=name,
+        resource="r",
+        lineage="l",
+        arbiter="x",
+        epoch=1,
+        revision=1,
+        primary=nodes[0],
+        members=nodes,
+        copy=Copy.MEMBER,
+    )
 
 
 @attrs.define(eq=False)

@@ -13,8 +13,6 @@ import attrs
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
     ZEROING,
-    Copy,
-    Metadata,
     OperationKind,
     PairState,
     Phase,
@@ -39,6 +37,7 @@ from ctlha_trio.testing._core.node import (
     UnderWay,
     blocks_of,
     digest_of,
+    first_metadata,
     place_of,
 )
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
@@ -83,7 +82,7 @@ class SimulatedPair:
         self.clock = SimulatedClock(self.random)
         self.link = SimulatedLink((LinkEnd(self.random), LinkEnd(self.random)), self.random)
         self.nodes = {
-            name: SimulatedNode(name, peer, self.random, _first_metadata(name), end)
+            name: SimulatedNode(name, peer, self.random, first_metadata(name, NODES), end)
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
         self.clients = SimulatedClients(self.random)
@@ -394,18 +393,3 @@ class SimulatedPair:
         changed = after.arbiter_answers is not before.arbiter_answers or after.session != before.session
         if changed or after.phase is not before.phase:
             self._reasons.update(reason.value for reason in judge(after)[1])
-
-
-def _first_metadata(name: str) -> Metadata:
-    return Metadata(
-        cluster="c",
-        node=name,
-        resource="r",
-        lineage="l",
-        arbiter="x",
-        epoch=1,
-        revision=1,
-        primary="a",
-        members=NODES,
-        copy=Copy.MEMBER,
-    )

@@ -56,6 +56,7 @@ STEPS = 900
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
 Kinds = tuple[tuple[OperationKind, ...], ...]
+ZEROING_KINDS: Kinds = ((OperationKind.WRITE, OperationKind.WRITE_ZEROES, OperationKind.UNMAP),)
 COMPARING: Kinds = ((OperationKind.COMPARE_AND_WRITE, OperationKind.READ),)
 PUTTING: Kinds = ((OperationKind.PUT_RECORD,), (OperationKind.READ_RECORDS,))
 EARLY, LATE = CLOCK_FACTORS[-1:], CLOCK_FACTORS[:1]
@@ -756,7 +757,7 @@ def writes_zeroes_on_one_copy_only(patch: Patch) -> None:
     patch.setattr(service, "_wanted_there", lambda step, op: op.kind not in ZEROING and plain(step, op))
 
 
-@mutant("crash", "cut", kinds=KINDS)
+@mutant("crash", "cut", kinds=ZEROING_KINDS)
 def marks_no_zeroes_that_one_copy_may_lack(patch: Patch) -> None:
     def unsettled(flight: Flight) -> bool:
         written = flight.operation.kind not in ZEROING
