@@ -281,16 +281,13 @@ class PairDriver:
             case actions.Answer():
                 self._requests.answer(action.ticket, action.outcome)
             case actions.Moved():
-                self.transitions.append(Transition(self._seams.clock.now(), _describe(action), action.epoch))
-                self.changed.unpark_all()
-                _LOG.info("%s, epoch %d", _describe(action), action.epoch)
+                self._note_transition(action)
             case actions.HandoverEnded():
                 self.roles.handover.end(action.problem)
             case actions.ForceEnded():
                 self.roles.forcing.end(action.problem)
             case actions.ReportMediumError():
-                if self._disk.medium.add_damaged(action.offset, action.size):
-                    _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
+                self._note_damage(action)
             case actions.VerificationEnded():
                 self.verifications.end(action.problem)
             case actions.Goodbye():
@@ -299,6 +296,15 @@ class PairDriver:
                 self._nursery.start_soon(self._condemn, action.metadata)
             case _:
                 assert_never(action)
+
+    def _note_transition(self, action: actions.Moved) -> None:
+        self.transitions.append(Transition(self._seams.clock.now(), _describe(action), action.epoch))
+        self.changed.unpark_all()
+        _LOG.info("%s, epoch %d", _describe(action), action.epoch)
+
+    def _note_damage(self, action: actions.ReportMediumError) -> None:
+        if self._disk.medium.add_damaged(action.offset, action.size):
+            _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
 
     def _push(self, action: actions.PushWrite) -> None:
         operation = action.operation

@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/explain/mutants.md").read_text()
 FILES = {name: (ROOT / name).read_text() for name in re.findall(r"`(tests/\S+\.py)`", PAGE)}
-ENTERED = r"^@(?:mutant|of_store|of_pair)\(.*\)\ndef "
+ENTERED = r"^(?:@of_(?:store|pair)\(.*\)\ndef |of_pair\(.*\)\(\w+\)$)"
+"""Defined where it is entered, or entered under the name that it has elsewhere."""
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z]\w+_\w+)`", PAGE))))

@@ -20,10 +20,8 @@ from ctlha_trio.pair import (
     _admission as admission,
     _membership as membership,
     _service as service,
-    actions as act,
     messages as msg,
 )
-from ctlha_trio.pair._state import Flight, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.store import _activity_log, _blocks, _slots
 from ctlha_trio.store._activity_log import encode_activity
@@ -35,6 +33,12 @@ from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
 from ctlha_trio.store._write_batch import WriteBatch
 from ctlha_trio.store._write_tracker import WriteTracker
 from ctlha_trio.testing._power_cuts.enumeration import enumerate_pair, enumerate_store
+from tests.mutants.pair_mutants import (
+    answers_a_mirrored_write_before_it_is_stored,
+    ignores_what_the_target_names,
+    seals_before_it_is_persisted,
+    takes_a_mark_away_once_the_range_is_sent,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -296,31 +300,6 @@ def persists_over_what_a_killed_process_had_not_flushed(patch: Patch) -> None:
 # The pair.
 
 
-@of_pair("return, stopped", "b", "differ")
-def takes_a_mark_away_once_the_range_is_sent(patch: Patch) -> None:
-    plain = service._start
-
-    def start(step: Step, flight: Flight) -> None:
-        plain(step, flight)
-        step.actions.extend(
-            act.ClearDirty(each.offset, each.size) for each in tuple(step.actions) if isinstance(each, act.SendCompare)
-        )
-
-    patch.setattr(service, "_start", start)
-
-
-@of_pair("return", "b", "holds a copy that is resyncing")
-def says_that_it_is_sealed_before_it_is_persisted(patch: Patch) -> None:
-    plain = admission.seal
-
-    def seal(step: Step) -> None:
-        plain(step)
-        if step.state.phase is Phase.RESYNCING and step.state.stage is Stage.PERSISTING:
-            admission.seal_persisted(step)
-
-    patch.setattr(admission, "seal", seal)
-
-
 @of_pair("return", "b", "holds a copy that is resyncing")
 def seals_without_a_persist(patch: Patch) -> None:
     def seal(step: Step) -> None:
@@ -355,17 +334,6 @@ def serves_alone_before_it_is_persisted(patch: Patch) -> None:
     patch.setattr(membership, "secure", secure)
 
 
-@of_pair("write", "b", "not durable on b")
-def says_that_it_applied_a_write_before_it_is_stored(patch: Patch) -> None:
-    plain = service.mirror_write
-
-    def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
-        plain(step, message)
-        step.send(msg.Applied(message.epoch, message.sequence))
-
-    patch.setattr(service, "mirror_write", mirror_write)
-
-
 @of_pair("write, slow link", "a", "differ")
 def compares_nothing_of_what_a_crash_left(patch: Patch) -> None:
     """The extents that were open are neither marked nor known."""
@@ -377,9 +345,10 @@ def compares_nothing_of_what_a_crash_left(patch: Patch) -> None:
     patch.setattr(WriteTracker, "settle", settle)
 
 
-@of_pair("write, slow link", "a", "differ")
-def takes_no_notice_of_what_the_target_names(patch: Patch) -> None:
-    patch.setattr(admission, "own_range", lambda *_: None)
+of_pair("return, stopped", "b", "differ")(takes_a_mark_away_once_the_range_is_sent)
+of_pair("return", "b", "holds a copy that is resyncing")(seals_before_it_is_persisted)
+of_pair("write", "b", "not durable on b")(answers_a_mirrored_write_before_it_is_stored)
+of_pair("write, slow link", "a", "differ")(ignores_what_the_target_names)
 
 
 @pytest.mark.parametrize("name", OF_STORE)

@@ -27,6 +27,8 @@ from ctlha_trio.testing._pairs.pair_faults import NAMES
 
 SEEDS_MAX = 40
 """So many are run until one finds the bug. The first is one that did when this was written, which saves time."""
+CALM_SEEDS = range(1000, 1003)
+"""Where no fault happens: in one alone a client may by chance not ask for what a bug breaks."""
 OFTEN_S = 12.0
 """Between two faults of a kind, that a seed draws often."""
 
@@ -87,12 +89,18 @@ def never_copy_what_differs(patch: pytest.MonkeyPatch) -> None:
 
 def answer_a_read_with_what_was_read_before(patch: pytest.MonkeyPatch) -> None:
     read = DiskWork.read
-    seen: dict[int, bytes] = {}
+    seen: dict[tuple[DiskWork, int], bytes] = {}
 
     def remember(
         work: DiskWork, offset: int, size: int, done: Callable[[bytes], None], damaged: Callable[[int, int], None]
     ) -> None:
-        read(work, offset, size, lambda data: done(seen.setdefault(offset, data).ljust(size, b"\0")[:size]), damaged)
+        read(
+            work,
+            offset,
+            size,
+            lambda data: done(seen.setdefault((work, offset), data).ljust(size, b"\0")[:size]),
+            damaged,
+        )
 
     patch.setattr(DiskWork, "read", remember)
 
@@ -178,7 +186,7 @@ BUGS = (
     Bug(serve_before_the_epoch_is_durable, r"I2: .* its disk is still in"),
     Bug(take_an_unknown_swap_for_a_refused_one, r"I2: .* not durable", first_seed=1042, about=(Fault.ARBITER_DEAF,)),
     Bug(never_copy_what_differs, r"I(7|10): "),
-    Bug(answer_a_read_with_what_was_read_before, r"I(3|7|10): "),
+    Bug(answer_a_read_with_what_was_read_before, r"I(3|7|10): ", without_faults=True),
     Bug(take_a_suspended_machine_for_a_hung_disk, r"node . stopped: store-failed", alone=Fault.PAUSE),
     Bug(ask_the_arbiter_at_each_write, r"I11: ", without_faults=True),
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
@@ -201,5 +209,6 @@ def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_faults_it_lives_or_dies_for_its_own_reason(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_only(monkeypatch, {}, safety_s=20.0)
     bug.plant(monkeypatch)
-    failure = run_driver_seed(1000).failure
-    assert re.match(bug.found if bug.without_faults else r"$", failure), failure
+    failures = [report.failure for report in map(run_driver_seed, CALM_SEEDS) if report.failure]
+    assert bool(failures) is bug.without_faults, failures
+    assert all(re.match(bug.found, failure) for failure in failures), failures

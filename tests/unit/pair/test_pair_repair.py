@@ -25,7 +25,6 @@ from ctlha_trio.pair import (
     Record,
     SwapOutcome,
     Verification,
-    _core as core,
     _repair as repair,
     _service as service,
     _sessions as sessions,
@@ -39,6 +38,11 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._operation import REPAIRS
 from ctlha_trio.pair._state import RANGE_UNIT_BYTES, UNHURT, Flight, LeftOut
 from ctlha_trio.pair._step import Step
+from tests.mutants.pair_mutants import (
+    repairs_from_a_copy_that_does_not_count,
+    serves_a_block_that_is_not_what_was_written,
+    takes_a_damaged_target_for_equal,
+)
 
 BLOCK = 4096
 SIZE = 2 * COPY_CHUNK_BYTES
@@ -339,10 +343,6 @@ def scenario(*mutants: Callable[[Patch], None]) -> Callable[[Callable[[], None]]
 # Rules taken out of the core.
 
 
-def serves_the_bad_block(patch: Patch) -> None:
-    patch.setattr(repair, "damaged", lambda step, event: service.fetched(step, ev.Fetched(event.sequence)))
-
-
 def answers_before_the_repair_is_durable(patch: Patch) -> None:
     plain = repair.repair_data
 
@@ -376,20 +376,6 @@ def repairs_behind_what_waits(patch: Patch) -> None:
         )
 
     patch.setattr(repair, "_wait_for_repair", wait_for_repair)
-
-
-def repairs_from_a_copy_that_does_not_count(patch: Patch) -> None:
-    plain = core._from_primary
-
-    def from_primary(step: Step, message: msg.MirrorWrite | msg.Probe | msg.Fetch) -> None:
-        if isinstance(message, msg.Fetch):
-            where = message.epoch, message.sequence, message.offset, message.size
-            step.do(act.PushRange(step.state.sessions, *where))
-        else:
-            plain(step, message)
-
-    patch.setattr(repair, "_PAIRED", repair._PAIRED | {Phase.ALONE})
-    patch.setattr(core, "_from_primary", from_primary)
 
 
 def takes_data_of_another_question(patch: Patch) -> None:
@@ -472,18 +458,6 @@ def searches_only_where_blocks_were_lost(patch: Patch) -> None:
     )
 
 
-def takes_a_damaged_target_for_equal(patch: Patch) -> None:
-    plain = repair.range_damaged
-
-    def range_damaged(step: Step, event: ev.RangeDamaged) -> None:
-        if step.state.phase is Phase.RESYNCING:
-            step.send(msg.Compared(step.state.epoch, event.sequence, equal=True))
-        else:
-            plain(step, event)
-
-    patch.setattr(repair, "range_damaged", range_damaged)
-
-
 def verifies_without_comparing(patch: Patch) -> None:
     def go_on(step: Step) -> None:
         verification = step.state.verification
@@ -527,7 +501,7 @@ def goes_on_in_another_epoch(patch: Patch) -> None:
 # Repair while both are members.
 
 
-@scenario(serves_the_bad_block, answers_before_the_repair_is_durable)
+@scenario(serves_a_block_that_is_not_what_was_written, answers_before_the_repair_is_durable)
 def a_read_of_a_damaged_block_is_answered_once_the_peer_s_is_durable_here() -> None:
     rig = pair(damaged_a=(3,))
     rig.holds = holding(act.StoreRepair)
