@@ -65,15 +65,16 @@ async def test_whoever_holds_a_node_that_has_crashed_is_told_so(autojump_clock: 
             await ask()
         told[what] = caught.value
 
-    async with open_pair(size_bytes=1 << 16) as pair, trio.open_nursery() as nursery:
+    async with open_pair(size_bytes=1 << 16) as pair:
         node = pair.nodes["a"]
         pair.partition()
-        nursery.start_soon(note, "write under way", lambda: node.volume.write(0, b"x"))
-        nursery.start_soon(note, "read under way", lambda: node.volume.read(0, 1))
-        await trio.testing.wait_all_tasks_blocked()
-        pair.crash("a", silently=silently)
-        pair.heal()
         with trio.fail_after(600):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(note, "write under way", lambda: node.volume.write(0, b"x"))
+                nursery.start_soon(note, "read under way", lambda: node.volume.read(0, 1))
+                await trio.testing.wait_all_tasks_blocked()
+                pair.crash("a", silently=silently)
+            pair.heal()
             await pair.restart("a")
             await pair.wait_protected()
             await note("write", lambda: node.volume.write(0, b"y"))
