@@ -199,7 +199,7 @@ def falls_back_to_the_older_slot(patch: Patch) -> None:
     patch.setattr(_blocks, "choose_slot", choose)
 
 
-@of_store("go-alone", "a", "metadata is neither")
+@of_store("go-alone", "a", "metadata slot is whole but makes no sense")
 def believes_a_torn_slot(patch: Patch) -> None:
     def decode(raw: bytes) -> Slot | _slots.Flaw:
         magic, _, generation, size, _ = _slots._HEADER.unpack_from(raw)
@@ -309,7 +309,7 @@ def takes_a_mark_away_once_the_range_is_sent(patch: Patch) -> None:
     patch.setattr(service, "_start", start)
 
 
-@of_pair("return", "b", "copy-incomplete")
+@of_pair("return", "b", "holds a copy that is resyncing")
 def says_that_it_is_sealed_before_it_is_persisted(patch: Patch) -> None:
     plain = admission.seal
 
@@ -321,7 +321,7 @@ def says_that_it_is_sealed_before_it_is_persisted(patch: Patch) -> None:
     patch.setattr(admission, "seal", seal)
 
 
-@of_pair("return", "b", "copy-incomplete")
+@of_pair("return", "b", "holds a copy that is resyncing")
 def seals_without_a_persist(patch: Patch) -> None:
     def seal(step: Step) -> None:
         if step.state.phase is Phase.RESYNCING and not step.state.storing:
