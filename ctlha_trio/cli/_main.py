@@ -201,7 +201,8 @@ def demo(file: Path | None, as_json: bool) -> None:
 @click.option("--count", type=click.IntRange(1), help=f"How many seeds, from 0 on.  [default: {DEFAULT_COUNT}]")
 @click.option("--fresh", is_flag=True, help="From a random seed on instead.")
 @click.option("--drivers", is_flag=True, help="Whole nodes instead of their cores: a second or two each.")
-def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool) -> None:
+@click.option("--covers", is_flag=True, help="Fail also if a transition, a reason or a fault was not reached.")
+def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool, covers: bool) -> None:
     """Simulate pairs in trouble, each from one number, and check that they keep every promise.
 
     Both nodes' pair cores and an arbiter among crashes, partitions, failing disks and clocks, in simulated time. The
@@ -209,8 +210,8 @@ def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool) -> None
     and Trio. Exit code 0: all passed, 1: some did not.
     """
     if seed is not None:
-        if count is not None or fresh:
-            raise click.UsageError("--seed shows one seed; --count and --fresh run many")
+        if count is not None or fresh or covers:
+            raise click.UsageError("--seed shows one seed; --count, --fresh and --covers are of many")
         sys.exit(replay(seed, drivers=drivers))
     first = fresh_seed() if fresh else 0
-    sys.exit(sweep(range(first, first + (count or DEFAULT_COUNT)), drivers=drivers))
+    sys.exit(sweep(range(first, first + (count or DEFAULT_COUNT)), drivers=drivers, covers=covers))

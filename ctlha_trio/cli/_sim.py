@@ -45,8 +45,10 @@ def replay(seed: int, *, drivers: bool) -> int:
     return EXIT_FAILED if report.failure else 0
 
 
-def sweep(seeds: Sequence[int], *, drivers: bool) -> int:
+def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
     """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed.
+
+    With ``covers`` also 1 if they did not lead everywhere.
 
     An interrupt ends it early, with what was run so far.
     """
@@ -64,18 +66,21 @@ def sweep(seeds: Sequence[int], *, drivers: bool) -> int:
     except KeyboardInterrupt:
         interrupted = True
     faults = DRIVER_FAULTS if drivers else CORE_FAULTS
-    for line in (*_sums(totals, monotonic() - began_s), *_not_reached(coverage, faults)):
+    not_reached = list(_not_reached(coverage, faults))
+    for line in (*_sums(totals, monotonic() - began_s), *not_reached):
         click.echo(line)
     again = "ctlha sim --drivers --seed" if drivers else "ctlha sim --seed"
     for report in failed:
         click.echo(f"FAILED {report.problem}; replay it with: {again} {report.seed}")
+    if covers and not_reached:
+        click.echo(f"FAILED the seeds do not lead everywhere: {len(not_reached)} not reached")
     run_so_far = totals.seeds
     click.echo(
         f"{run_so_far - len(failed)} of {run_so_far} seeds passed, {seeds[0]} to {seeds[max(run_so_far, 1) - 1]}"
     )
     if interrupted:
         return EXIT_INTERRUPTED
-    return EXIT_FAILED if failed else 0
+    return EXIT_FAILED if failed or (covers and not_reached) else 0
 
 
 def _replay_cores(seed: int) -> SeedReport:

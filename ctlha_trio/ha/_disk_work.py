@@ -89,11 +89,15 @@ class DiskWork:
         return first_run(error.offsets, self._store.size_bytes)
 
     def persist(self, metadata: Metadata) -> None:
-        """Then ``Persisted``."""
+        """Then ``Persisted``, once the disk has answered whatever else it was asked.
+
+        A node goes on alone by this, and a disk of which some call hangs is about to fail.
+        """
 
         async def work() -> None:
             began_s = self._clock.now()
             await self._store.persist(metadata)
+            await self._store.wait_for_calls()
             self.persist_took_s = self._clock.now() - began_s
             self._feed(events.Persisted(metadata))
 

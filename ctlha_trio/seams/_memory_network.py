@@ -71,6 +71,16 @@ class MemoryNetwork:
             if {stream.name, stream.peer.name} == {one, other}:
                 stream.reset()
 
+    def silence(self, name: str) -> None:
+        """Let nothing more get out of the connections that the node has: no byte that it sends, and no end of them.
+
+        As when its machine dies: what it has sent is under way, and the other side hears of no close. The connections
+        stay so; those that the node makes later are not concerned.
+        """
+        for stream in self._streams:
+            if stream.name == name:
+                stream.silence()
+
     def is_cut(self, source: str, target: str) -> bool:
         """Whether nothing arrives at ``target`` from ``source`` now."""
         return (source, target) in self._cuts
@@ -199,7 +209,7 @@ class MemoryListener:
         self._closed = True
         self.network.forget_listener(self)
         while self._backlog:
-            self._backlog.popleft().reset()
+            self._backlog.popleft().abandon()
         self._changed.unpark_all()
 
 
@@ -217,6 +227,8 @@ class MemoryStream:
     _end_s: float = attrs.field(default=math.inf, init=False)
     """When the other side may know that this one has closed."""
     _broken: bool = attrs.field(default=False, init=False)
+    _silent: bool = attrs.field(default=False, init=False)
+    """Its machine is dead: nothing gets out."""
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _sending: OneAtATime = attrs.field(factory=lambda: OneAtATime("sending"), init=False)
     _receiving: OneAtATime = attrs.field(factory=lambda: OneAtATime("receiving"), init=False)
@@ -228,6 +240,8 @@ class MemoryStream:
             sent = 0
             while True:
                 self._raise_if_gone()
+                if self._silent:
+                    return
                 if self._peer_is_known_to_be_closed():
                     raise trio.BrokenResourceError(f"{self.description}: the other side has closed")
                 room = self.network.buffer_bytes - len(self.peer._arriving)
@@ -262,11 +276,17 @@ class MemoryStream:
         """Close at once. What was sent still arrives; what was not received is lost."""
         if not self._closed:
             self._closed = True
-            self._end_s = self.peer._arriving.arrival_s(self.network.arrival_s(self.name, self.peer.name))
+            if not self._silent:
+                self._end_s = self.peer._arriving.arrival_s(self.network.arrival_s(self.name, self.peer.name))
             self._arriving.clear()
             self.network.forget_stream(self)
             self.wake()
             self.peer.wake()
+
+    def silence(self) -> None:
+        """Let nothing that this end does be noticed by the other one any more."""
+        self._silent = True
+        self.wake()
 
     def reset(self) -> None:
         """Break both ends at once."""
@@ -275,6 +295,13 @@ class MemoryStream:
             end._arriving.clear()
             self.network.forget_stream(end)
             end.wake()
+
+    def abandon(self) -> None:
+        """``reset`` by who holds this end, which is only a ``close`` to who is silent."""
+        if self._silent:
+            self.close()
+        else:
+            self.reset()
 
     def wake(self) -> None:
         """Let the tasks that wait on this end look again."""

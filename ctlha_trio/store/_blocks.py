@@ -190,6 +190,10 @@ class BlockStore:
         """
         await self._queue.complete(PersistStep(metadata=metadata, payload=encode_metadata(metadata)))
 
+    async def wait_for_calls(self) -> None:
+        """Return once each disk call that runs now has ended: the disk answers. A checkpoint only if there is one."""
+        await self._file.wait_for_calls()
+
     async def close_extents(self) -> None:
         """Return once the log says that nothing is under way, behind every write that was called before. A checkpoint.
 

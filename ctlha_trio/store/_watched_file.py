@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, TypeVarTuple
 
 import attrs
+import trio
 
 from ctlha_trio._errors import StoreError, UnreadableError
 from ctlha_trio.seams import Buffer, Clock, DiskFile
@@ -24,11 +25,18 @@ class WatchedFile:
     _clock: Clock
     _queue: StepQueue
     _calls_s: dict[object, float] = attrs.field(factory=dict, init=False)
+    _ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     @property
     def oldest_call_s(self) -> float | None:
         """When the oldest call still running began; None if there is none."""
         return next(iter(self._calls_s.values()), None)
+
+    async def wait_for_calls(self) -> None:
+        """Return once each call that runs now has ended, however. A checkpoint only if there is one."""
+        running = set(self._calls_s)
+        while not running.isdisjoint(self._calls_s):
+            await self._ended.park()
 
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``. ``UnreadableError`` if the medium does not give them back."""
@@ -61,5 +69,6 @@ class WatchedFile:
             raise
         finally:
             del self._calls_s[token]
+            self._ended.unpark_all()
         self._queue.check()
         return answer

@@ -43,6 +43,7 @@ from ctlha_trio.pair import (
     _repair as repair,
     _service as service,
     _sessions as sessions,
+    _verify as verify,
     actions as act,
     events as ev,
     messages as msg,
@@ -50,7 +51,9 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import Flight, LeftOut, Resync, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core.health import demand_service
 from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.trials import Trial, pair_serves_without_arbiter
 from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -65,17 +68,29 @@ class Trouble:
 
     faults: tuple[str, ...]
     clocks: tuple[float, ...]
+    trial: Trial | None = attrs.field(default=None, repr=lambda trial: trial.__name__ if trial else "no trial")
+    """In which the trouble ends, before the pair is healed."""
 
     def world(self, seed: int) -> CoreWorld:
         return CoreWorld(seed, self.faults, self.clocks)
+
+    def play(self, world: CoreWorld, steps: int) -> None:
+        """As a seed of the simulator does, but for the choice of what goes wrong."""
+        world.run(steps)
+        if self.trial is not None:
+            self.trial(world)
+        world.heal()
+        demand_service(world)
 
 
 MUTANTS: dict[str, tuple[Plant, Trouble]] = {}
 
 
-def mutant(*faults: str, clocks: tuple[float, ...] = CLOCK_FACTORS) -> Callable[[Plant], Plant]:
+def mutant(
+    *faults: str, clocks: tuple[float, ...] = CLOCK_FACTORS, trial: Trial | None = None
+) -> Callable[[Plant], Plant]:
     def enter(plant: Plant) -> Plant:
-        MUTANTS[plant.__name__] = plant, Trouble(faults, clocks)
+        MUTANTS[plant.__name__] = plant, Trouble(faults, clocks, trial)
         return plant
 
     return enter
@@ -828,3 +843,88 @@ def waits_for_a_source_that_has_moved_on(patch: Patch) -> None:
             plain(step, record, revision)
 
     patch.setattr(membership, "displaced", displaced)
+
+
+# A healthy pair that is of no use.
+
+
+@mutant()
+def refuses_everything_although_it_is_healthy(patch: Patch) -> None:
+    plain = service.accepts
+    patch.setattr(service, "accepts", lambda state: state.phase is not Phase.MIRRORING and plain(state))
+
+
+@mutant("fail_arbiter")
+def calls_an_arbiter_silent_for_ever(patch: Patch) -> None:
+    plain = arbitration.record_read
+
+    def record_read(step: Step, event: ev.RecordRead) -> None:
+        was_silent = step.state.phase is not Phase.BOOTING and not step.state.arbiter_answers
+        plain(step, event)
+        if was_silent:
+            step.change(arbiter_answers=False)
+
+    patch.setattr(arbitration, "record_read", record_read)
+
+
+@mutant(trial=pair_serves_without_arbiter)
+def resumes_no_session_while_the_arbiter_is_silent(patch: Patch) -> None:
+    plain = sessions.resume
+
+    def resume(step: Step) -> None:
+        if step.state.arbiter_answers:
+            plain(step)
+
+    patch.setattr(sessions, "resume", resume)
+
+
+@mutant("hand_over")
+def forgets_that_a_handover_was_asked_for(patch: Patch) -> None:
+    patch.setattr(handover, "asked", lambda _step: None)
+
+
+@mutant("hand_over")
+def refuses_every_handover(patch: Patch) -> None:
+    patch.setattr(handover, "asked", lambda step: step.do(act.HandoverEnded("not today")))
+
+
+@mutant("verify")
+def forgets_that_a_comparison_was_asked_for(patch: Patch) -> None:
+    patch.setattr(verify, "asked", lambda _step: None)
+
+
+@mutant("force_primary", "crash")
+def tells_nobody_what_became_of_a_force(patch: Patch) -> None:
+    plain = Step.do
+
+    def do(self: Step, action: act.Action) -> None:
+        if not isinstance(action, act.ForceEnded):
+            plain(self, action)
+
+    patch.setattr(Step, "do", do)
+
+
+@mutant("bit_rot")
+def says_that_a_block_is_lost_which_the_other_copy_has(patch: Patch) -> None:
+    plain = repair._wait_for_repair
+
+    def wait_for_repair(step: Step, flight: Flight) -> None:
+        if flight.operation.kind is OperationKind.READ:
+            repair._fail(step, flight)
+        else:
+            plain(step, flight)
+
+    patch.setattr(repair, "_wait_for_repair", wait_for_repair)
+
+
+@mutant("bit_rot")
+def compares_and_repairs_nothing(patch: Patch) -> None:
+    plain = repair._wait_for_repair
+
+    def wait_for_repair(step: Step, flight: Flight) -> None:
+        if flight.operation.kind is OperationKind.VERIFY and flight.hurt.here is not None:
+            repair._leave_unread(step, flight, flight.hurt.here)
+        else:
+            plain(step, flight)
+
+    patch.setattr(repair, "_wait_for_repair", wait_for_repair)

@@ -119,7 +119,7 @@ def test_who_is_forced_serves_its_own_copy_and_the_other_becomes_that() -> None:
     world.go_on_until(lambda: b.state is not None and b.state.phase is Phase.ALONE, 60.0, "b does not serve")
     assert (pair.arbiter.record.ancestors, pair.arbiter.record.members) == (("l",), ("b",))
     assert b.blocks == old
-    world.heal()
+    world.come_together()
     assert a.blocks == b.blocks == old
 
 

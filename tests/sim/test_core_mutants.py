@@ -34,8 +34,7 @@ def first_failure(trouble: Trouble, seeds: int) -> Death:
     for seed in range(seeds):
         world = trouble.world(seed)
         try:
-            world.run(STEPS)
-            world.heal()
+            trouble.play(world, STEPS)
         except AssertionError as error:
             problem = str(error).splitlines()[0]
         except Exception as error:
@@ -75,6 +74,4 @@ def test_every_mutant_names_its_checks_and_nothing_else_does() -> None:
 def test_the_world_lets_the_core_live(trouble: Trouble) -> None:
     """What kills the mutants is what was done to them."""
     for seed in range(8):
-        world = trouble.world(seed)
-        world.run(STEPS)
-        world.heal()
+        trouble.play(trouble.world(seed), STEPS)

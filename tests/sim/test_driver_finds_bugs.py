@@ -2,22 +2,25 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count, islice
 
 import attrs
 import pytest
 import trio
+from crc32c import crc32c
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
+from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.ha._timers import Timers
-from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, actions, events
+from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, accepts, actions, events
 from ctlha_trio.seams import Buffer
+from ctlha_trio.store import GROUP_BYTES, BlockStore, _checked_volume, _checksums
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.testing._drivers import runs
 from ctlha_trio.testing._drivers.atlas import Fault
@@ -149,6 +152,43 @@ def believe_an_arbiter_that_went_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PairDriver, "feed", overlook)
 
 
+def refuse_everything_when_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(service, "accepts", lambda state: state.phase is not Phase.ALONE and accepts(state))
+
+
+def quit_at_each_lost_session(patch: pytest.MonkeyPatch) -> None:
+    run, end = Node.run, PairDriver.session_ended
+    nodes: dict[PairDriver, Node] = {}
+
+    async def remember(node: Node, *, task_status: "trio.TaskStatus[Node]") -> None:
+        nodes[node._driver] = node
+        await run(node, task_status=task_status)
+
+    def quit_too(driver: PairDriver, loss: events.Loss) -> None:
+        end(driver, loss)
+        nodes[driver].stop("the session was lost")
+
+    patch.setattr(Node, "run", remember)
+    patch.setattr(PairDriver, "session_ended", quit_too)
+
+
+def claim_by_a_disk_that_hangs(patch: pytest.MonkeyPatch) -> None:
+    async def believe(_: BlockStore) -> None:
+        await trio.lowlevel.checkpoint()
+
+    patch.setattr(BlockStore, "wait_for_calls", believe)
+
+
+def take_each_block_for_one_of_its_place(patch: pytest.MonkeyPatch) -> None:
+    keep_no_entries(patch)
+    patch.setattr(_checksums, "crc32c", lambda data, start=0: crc32c(data))
+
+
+def keep_no_entries(patch: pytest.MonkeyPatch) -> None:
+    """Of a volume that is large for the node's memory."""
+    patch.setattr(_checked_volume, "ENTRY_PAGES_KEPT", 0)
+
+
 @attrs.frozen
 class Bug:
     """What is planted, which check must find it, and where."""
@@ -159,8 +199,10 @@ class Bug:
     first_seed: int = 1000
     about: tuple[Fault, ...] = ()
     """Only seeds that draw these faults often show it."""
-    alone: Fault | None = None
-    """Only this fault is to happen: among others it is too seldom that it lasts."""
+    alone: Mapping[Fault, float] | None = None
+    """Only these faults are to happen, so often: among others it is too seldom that they last."""
+    large: bool = False
+    """Only volumes of several groups show it."""
     without_faults: bool = False
     """It breaks what every run needs. The others live where no fault happens: there their rule does nothing."""
 
@@ -168,11 +210,13 @@ class Bug:
         return islice((seed for seed in count(self.first_seed) if self._shows(seed)), SEEDS_MAX)
 
     def _shows(self, seed: int) -> bool:
-        intervals_s = draw_swarm(seed, NAMES).intervals_s
-        return all(intervals_s.get(fault, math.inf) < OFTEN_S for fault in self.about)
+        swarm = draw_swarm(seed, NAMES)
+        if self.large and swarm.size_bytes <= GROUP_BYTES:
+            return False
+        return all(swarm.intervals_s.get(fault, math.inf) < OFTEN_S for fault in self.about)
 
 
-def draw_only(patch: pytest.MonkeyPatch, intervals_s: dict[Fault, float], *, safety_s: float) -> None:
+def draw_only(patch: pytest.MonkeyPatch, intervals_s: Mapping[Fault, float], *, safety_s: float) -> None:
     def draw(seed: int, names: tuple[str, ...]) -> Swarm:
         drawn = draw_swarm(seed, names)
         return attrs.evolve(drawn, intervals_s=intervals_s, core_first=False, halts=False, safety_s=safety_s)
@@ -187,18 +231,27 @@ BUGS = (
     Bug(take_an_unknown_swap_for_a_refused_one, r"I2: .* not durable", first_seed=1042, about=(Fault.ARBITER_DEAF,)),
     Bug(never_copy_what_differs, r"I(7|10): "),
     Bug(answer_a_read_with_what_was_read_before, r"I(3|7|10): ", without_faults=True),
-    Bug(take_a_suspended_machine_for_a_hung_disk, r"node . stopped: store-failed", alone=Fault.PAUSE),
+    Bug(take_a_suspended_machine_for_a_hung_disk, r"node . stopped: store-failed", alone={Fault.PAUSE: 3.0}),
     Bug(ask_the_arbiter_at_each_write, r"I11: ", without_faults=True),
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", first_seed=1047),
+    Bug(
+        claim_by_a_disk_that_hangs,
+        r"I12: . claims, although its disk has failed",
+        first_seed=1034,
+        alone={Fault.DISK_HANGS: 2.0, Fault.PARTITION: 8.0},
+    ),
+    Bug(take_each_block_for_one_of_its_place, r"I(3|7|10): ", alone={Fault.MISDIRECTED: 3.0}, large=True),
+    Bug(refuse_everything_when_alone, r"I12: ., a healthy member, does not serve"),
+    Bug(quit_at_each_lost_session, r"node . ended, and nobody stopped it"),
 )
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.plant.__name__)
 def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     if bug.alone is not None:
-        draw_only(monkeypatch, {bug.alone: 3.0}, safety_s=60.0)
+        draw_only(monkeypatch, bug.alone, safety_s=60.0)
     bug.plant(monkeypatch)
     failures = (report.failure for report in map(run_driver_seed, bug.seeds()) if report.failure)
     failure = next(failures, "")
@@ -212,3 +265,14 @@ def test_without_faults_it_lives_or_dies_for_its_own_reason(bug: Bug, monkeypatc
     failures = [report.failure for report in map(run_driver_seed, CALM_SEEDS) if report.failure]
     assert bool(failures) is bug.without_faults, failures
     assert all(re.match(bug.found, failure) for failure in failures), failures
+
+
+def test_writes_that_go_astray_are_survived_by_who_keeps_no_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the planted bug that needs it, but for the bug."""
+    bug = next(bug for bug in BUGS if bug.large)
+    draw_only(monkeypatch, {Fault.MISDIRECTED: 3.0}, safety_s=60.0)
+    keep_no_entries(monkeypatch)
+    for seed in islice(bug.seeds(), 2):
+        report = run_driver_seed(seed)
+        assert not report.failure
+        assert Fault.MISDIRECTED.name in report.coverage.faults

@@ -61,15 +61,31 @@ class Atlased(Protocol):
 
 def disk_may_fail(pair: Atlased, node: SimulatedNode) -> bool:
     """Whether the other copy counts and is whole, whatever the swaps under way make of the record."""
+    return not pair.nodes[node.peer].damaged and _other_counts(pair, node)
+
+
+def _other_counts(pair: Atlased, node: SimulatedNode) -> bool:
     other = pair.nodes[node.peer]
     members = pair.arbiter.truth.members
-    if Copy.FAILED in {node.metadata.copy, other.metadata.copy} or other.damaged or other.stale:
+    if Copy.FAILED in {node.metadata.copy, other.metadata.copy} or other.stale:
         return False
     if pair.arbiter.may_change_late or pair.arbiter.newest is not None or _proposes(node):
         return False
     if members == NODES:
         return {node.metadata.copy, other.metadata.copy} == {Copy.MEMBER}
     return members == (other.name,) and not _proposes(other)
+
+
+def block_may_decay(pair: Atlased, node: SimulatedNode, block: int) -> bool:
+    """Whether the other copy counts and is whole at this block. Another block of it may be damaged."""
+    other = pair.nodes[node.peer]
+    return block not in other.damaged and other.misdirects is None and _other_counts(pair, node)
+
+
+def holds_block(pair: Atlased, node: SimulatedNode, block: int) -> bool:
+    """Whether the copy of this node counts, and is whole at this block."""
+    lives = node.metadata.copy is Copy.MEMBER and not node.failing and not node.stale
+    return lives and node.name in pair.arbiter.truth.members and block not in node.damaged
 
 
 def _proposes(node: SimulatedNode) -> bool:
@@ -126,6 +142,9 @@ def may_be_put_back(pair: Atlased, node: SimulatedNode, old: Backup) -> bool:
     if node.name not in record.members:
         counted = {other.metadata.synced_epoch, other.metadata.base_epoch, other.state.base_epoch if other.state else 0}
         return old.metadata.synced_epoch not in counted - {0}
+    if other.state is not None and other.state.swap is not None and node.name in other.state.swap.record.members:
+        # It agreed to what is being proposed, and its older disk would be named although it lacks what is newer.
+        return False
     if old.metadata.copy is Copy.SEALED or record.proposal in old.metadata.proposed:
         return False
     other_holds = other.metadata.copy is Copy.MEMBER and other.metadata.epoch == record.epoch and not other.stale

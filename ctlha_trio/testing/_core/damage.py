@@ -4,7 +4,6 @@ from collections import Counter
 from typing import Protocol
 
 from ctlha_trio.pair import Range, actions as act, events as ev, overlap
-from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.node import BLOCK_BYTES, DiskCall, Reading, SimulatedNode, blocks_of
 
 
@@ -13,7 +12,6 @@ class Damageable(Protocol):
 
     happened: Counter[str]
     faults_done: Counter[str]
-    clients: SimulatedClients
 
     def note(self, node: str, what: str) -> None:
         """Enter something in the event history."""
@@ -28,7 +26,6 @@ def meet_damage(pair: Damageable, node: SimulatedNode, call: DiskCall) -> ev.Eve
     if not met:
         return None
     pair.faults_done.update({node.damaged[block] for block in met})
-    pair.clients.met_damage[node.name].update(met)
     run = next(length for length in range(1, len(met) + 1) if met[0] + length not in met)
     where = met[0] * BLOCK_BYTES, run * BLOCK_BYTES
     pair.note(node.name, f"a read finds block {met[0]} damaged")

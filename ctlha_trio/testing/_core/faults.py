@@ -140,14 +140,20 @@ def disown(pair: SimulatedPair) -> bool:
 # What people do.
 
 
+def _ask(pair: SimulatedPair, node: SimulatedNode, event: ev.HandoverAsked | ev.ForceAsked | ev.VerifyAsked) -> None:
+    """An operator asks, and must be told what becomes of it."""
+    node.request_begun(event)
+    pair.feed(node, event)
+
+
 @fault(100)
 def hand_over(pair: SimulatedPair) -> bool:
     """An operator wants the other node to be primary."""
     node = some_node(pair, lambda each: runs(each) and each.state is not None and each.state.phase is Phase.MIRRORING)
     if node is None:
         return False
-    pair.feed(node, ev.HandoverAsked())
-    return True
+    _ask(pair, node, ev.HandoverAsked())
+    return node.state is not None and node.state.phase is Phase.HANDING_OVER
 
 
 @fault(10)
@@ -156,8 +162,13 @@ def verify(pair: SimulatedPair) -> bool:
     node = some_node(pair, lambda each: runs(each) and bool(each.state and each.state.phase is Phase.MIRRORING))
     if node is None:
         return False
-    pair.feed(node, ev.VerifyAsked())
-    return True
+    before = _verifies(node)
+    _ask(pair, node, ev.VerifyAsked())
+    return not before and _verifies(node)
+
+
+def _verifies(node: SimulatedNode) -> bool:
+    return node.state is not None and node.state.verification is not None and node.state.verification.running
 
 
 @fault(40)
@@ -168,7 +179,7 @@ def force_primary(pair: SimulatedPair) -> bool:
         return False
     before, lineage = node.state, f"{pair.random.getrandbits(64):016x}"
     evidence = "outlet 7 is off" if before.revision % 2 else ""
-    pair.feed(node, ev.ForceAsked(node.peer, lineage, before.revision, evidence))
+    _ask(pair, node, ev.ForceAsked(node.peer, lineage, before.revision, evidence))
     if before.forcing or not node.state.forcing:
         return False
     pair.invariants.shown[node.name] = before.revision

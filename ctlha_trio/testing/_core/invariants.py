@@ -11,9 +11,9 @@ I7  After a resync both copies are equal.                                     th
 I8  Nothing is acknowledged after the role was lost.                          every operation that is answered as done
 I10 ``protected`` means that one crash loses nothing.                         every crash
 I11 The arbiter is not called for a write, a read or a flush.                 every step that belongs to one
-I12 A healthy core serves in bounded time.                                    ``_core_trials``
+I12 A healthy core serves in bounded time, and ends what it was asked for.    every heal, ``trials``
 I14 Queues stay within their limits.                                          every step
-I15 Where both copies are bad, the nodes halt and say why.                    ``_core_trials``, every node that ends
+I15 Where both copies are bad, the nodes halt and say why.                    ``trials``, every node that ends
 === ======================================================================== ==========================================
 
 I9 (no DMA after the death of a key) and I13 (reservations) concern parts that the core does not have.
@@ -120,6 +120,8 @@ class Invariants:
         """A client was told, by a node that was in that phase before the step."""
         operation = self.clients.answered(node, answer)
         state = node.state
+        if answer.outcome is Outcome.MEDIUM_ERROR:
+            self._check_damage(node, answer.ticket, operation.offset // BLOCK_BYTES)
         if answer.outcome is not Outcome.DONE or state is None:
             return
         epoch = state.epoch
@@ -136,6 +138,14 @@ class Invariants:
             block = operation.offset // BLOCK_BYTES
             for member in self.living_members():
                 self._check_block(member, block)
+
+    def _check_damage(self, node: SimulatedNode, ticket: int, block: int) -> None:
+        """No copy that counts for this node is whole at the block of an operation that ended with a medium error."""
+        record = node.state.record if node.state is not None else None
+        members = record.members if record is not None else ()
+        whole = [name for name in members if _is_whole(self.nodes[name], block)]
+        if whole and ticket not in self.clients.excused:
+            raise AssertionError(f"I3: {node.name} says that block {block} is lost, but {whole[0]} has it")
 
     def recorded(self, before: Record, record: Record) -> None:
         """The arbiter applied a swap: every member holds every acknowledged write and knows its copy as whole."""
@@ -222,6 +232,11 @@ class Invariants:
             self.clients.history.check(block, node.blocks[block])
         except AssertionError as error:
             raise AssertionError(f"{number}: {node.name}: {error}") from error
+
+
+def _is_whole(node: SimulatedNode, block: int) -> bool:
+    lives = node.metadata.copy is not Copy.FAILED and not node.failing and not node.stale
+    return lives and block not in node.damaged
 
 
 def _demand(true: bool, otherwise: str) -> None:

@@ -135,6 +135,10 @@ class SimulatedLink:
         """The connection ends, or falls silent; the ends need not agree which."""
         self._end_with(*(self._some_loss() for _ in self.ends))
 
+    def close(self) -> None:
+        """The connection ends, and both ends are told so."""
+        self._end_with(ev.Loss.CLOSED, ev.Loss.CLOSED)
+
     def part(self, leaver: LinkEnd) -> None:
         """One end says goodbye behind all that it has said."""
         session, self.live = self.live, 0

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_put_back
+from ctlha_trio.testing._core.atlas import block_may_decay, disk_may_fail, may_be_put_back
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
 
@@ -178,9 +178,9 @@ def fail_disk(pair: SimulatedPair) -> bool:
 @fault(15)
 def bit_rot(pair: SimulatedPair) -> bool:
     """A block decays, as the next read that meets it finds out. That is when the fault acts."""
-    node = some_node(pair, lambda each: disk_may_fail(pair, each))
+    block = pair.random.randrange(BLOCKS)
+    node = some_node(pair, lambda each: block_may_decay(pair, each, block))
     if node is not None:
-        block = pair.random.randrange(BLOCKS)
         pair.note(node.name, f"block {block} decays")
         node.damaged[block] = "bit_rot"
     return False
@@ -189,9 +189,10 @@ def bit_rot(pair: SimulatedPair) -> bool:
 @fault(25)
 def misdirect(pair: SimulatedPair) -> bool:
     """A write goes to another block: neither is what its checksum says. It acts when a read meets one of them."""
-    node = some_node(pair, lambda each: each.state is not None and disk_may_fail(pair, each))
+    block = pair.random.randrange(BLOCKS)
+    node = some_node(pair, lambda each: each.state is not None and block_may_decay(pair, each, block))
     if node is not None:
-        node.misdirects = pair.random.randrange(BLOCKS)
+        node.misdirects = block
     return False
 
 

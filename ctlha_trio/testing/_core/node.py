@@ -26,6 +26,7 @@ STALE_EXCUSES = "copy-went-back", "copy-incomplete"
 LOGGED_CHANCE = 0.2
 """Of a block that the process wrote: it is in the activity log when the process ends, although it need not be."""
 
+_REQUESTS = {ev.HandoverAsked: "handover", ev.ForceAsked: "force", ev.VerifyAsked: "verification"}
 InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
 """What the driver carries out one after the other."""
 Reading = act.FetchRead | act.SendCompare | act.CompareRange | act.PushRange
@@ -125,6 +126,8 @@ class SimulatedNode:
     """Nobody starts it."""
     failing: bool = False
     """The disk has failed under this process: it cannot end cleanly any more."""
+    requests: list[str] = attrs.Factory(list)
+    """What operators asked of this process, and have not been told the end of."""
     excused: set[str] = attrs.Factory(set)
     """Reasons to end that this process was given."""
 
@@ -314,6 +317,18 @@ class SimulatedNode:
         self.damaged.clear()
         self.misdirects = None
 
+    def request_begun(self, event: ev.HandoverAsked | ev.ForceAsked | ev.VerifyAsked) -> None:
+        """Somebody asks for this. Comparisons that are asked for together end as one."""
+        what = _REQUESTS[type(event)]
+        if what != "verification" or what not in self.requests:
+            self.requests.append(what)
+
+    def request_ended(self, what: str) -> None:
+        """Somebody who asked for this was told what became of it."""
+        if what not in self.requests:
+            raise AssertionError(f"{self.name} tells of the end of a {what} that nobody asked for")
+        self.requests.remove(what)
+
     def forget(self) -> None:
         """All that a process holds."""
         self.state = None
@@ -323,5 +338,6 @@ class SimulatedNode:
         self.calls.clear()
         self.timers.clear()
         self.held.clear()
+        self.requests.clear()
         self.written.clear()
         self.logged.clear()

@@ -325,9 +325,14 @@ class SimulatedPair:
             case act.CondemnCopy():
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
+            case act.HandoverEnded():
+                node.request_ended("handover")
+            case act.ForceEnded():
+                node.request_ended("force")
             case act.VerificationEnded(problem=problem):
+                node.request_ended("verification")
                 self.happened["verifications"] += self.invariants.verified(node, problem)
-            case act.Moved() | act.HandoverEnded() | act.ForceEnded() | act.ReportMediumError():
+            case act.Moved() | act.ReportMediumError():
                 pass
             case act.Answer():
                 raise AssertionError("an answer before any event")

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from ctlha_trio.testing._core.health import demand_service
 from ctlha_trio.testing._core.log import EventLine
 from ctlha_trio.testing._core.totals import Coverage, Totals
 from ctlha_trio.testing._core.trials import TRIALS, dead_copies_halt
@@ -14,7 +15,7 @@ from ctlha_trio.testing._core.trouble import ROUND_STEPS, NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
 from ctlha_trio.testing._seed_processes import map_seeds
 
-ROUNDS: Final = 14
+ROUNDS: Final = 13
 """Of trouble and healing in one seed: more than 5,000 events in the mean."""
 _TRIAL_CHANCE: Final = 0.4
 """That a round ends with a trial before the pair is healed."""
@@ -93,6 +94,7 @@ def _play(world: CoreWorld, rounds: int) -> None:
             world.pair.note("-", f"trial: {trial.__name__}")
             world.pair.happened["trials"] += trial(world)
     world.heal()
+    demand_service(world)
     if world.random.random() < _DEATH_CHANCE:
         world.pair.happened["trials"] += 1
         dead_copies_halt(world)

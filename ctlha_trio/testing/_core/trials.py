@@ -11,11 +11,12 @@ from typing import Final
 import attrs
 
 from ctlha_trio.ha import judge
-from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act
+from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
 from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
+from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
-from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode
+from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -30,8 +31,12 @@ FRUITLESS_BOOT: Final = 0.5
 """Starts a second of a node that ended: what cannot serve is not worth more of the run's events."""
 FROZEN_CHANCE: Final = 0.5
 """That a node that is left out stands still as it is, where it could as well be down."""
+STANDING_CLOCK: Final = 1e-4
+"""No timer fires before the connection is back."""
 _QUICK_CLOCK: Final = NodePace(link=250.0, disk=100.0, arbiter=50.0, clock=50.0)
 """Polls of the record overtake what the link brings, and a return takes its time."""
+_APART: Final = Pace(nodes=dict.fromkeys(NODES, NodePace(arbiter=1e-3, clock=STANDING_CLOCK)), connect=1e-3)
+"""The nodes do not find each other, and the arbiter does not answer, before something else has happened."""
 _CLIENTS: Final = NodePace(clients=100.0)
 
 Trial = Callable[[CoreWorld], bool]
@@ -58,7 +63,7 @@ def survivor_serves(world: CoreWorld) -> bool:
 
 
 def pair_serves_without_arbiter(world: CoreWorld) -> bool:
-    """Both nodes mirror, the arbiter is gone: they go on, and do not call that protected."""
+    """Both nodes mirror, the arbiter is gone: they go on, also after a flap, and do not call that protected."""
     world.heal()
     pair = world.pair
     pair.arbiter.up = False
@@ -68,6 +73,15 @@ def pair_serves_without_arbiter(world: CoreWorld) -> bool:
         lambda: all(node.state and judge(node.state)[0] == "degraded" for node in pair.nodes.values()),
         SERVE_S,
         "I10: a node does not say that the arbiter is silent",
+    )
+    pair.note("-", "the connection is cut, and comes back before anybody claims")
+    pair.link.close()
+    enough = pair.clients.acknowledged + WRITES
+    world.go_at(Pace(nodes={name: NodePace(clock=STANDING_CLOCK, clients=100.0) for name in NODES}, relief=0.0))
+    world.go_on_until(
+        lambda: pair.clients.acknowledged >= enough,
+        SERVE_S,
+        "I12: both nodes are connected again, but do not serve without the arbiter",
     )
     return True
 
@@ -120,12 +134,68 @@ def older_copy_does_not_serve(world: CoreWorld) -> bool:
     return True
 
 
+def another_hand_moves_the_record(world: CoreWorld) -> bool:
+    """Somebody writes a new epoch of the same members, or of the primary alone, and both disks know: nobody halts."""
+    world.heal()
+    pair = world.pair
+    primary = pair.nodes[pair.arbiter.truth.primary]
+    moment = world.random.choice((Phase.MIRRORING, Phase.SUSPENDED, Phase.WAITING, Phase.HANDING_OVER))
+    match moment:
+        case Phase.SUSPENDED:
+            # Its question is answered while it waits for the other node.
+            pair.fire_timer(primary, ev.Timer.RECORD_POLL)
+            world.go_at(_APART)
+            pair.link.close()
+        case Phase.WAITING:
+            for node in pair.nodes.values():
+                pair.take_down(node)
+        case Phase.HANDING_OVER:
+            world.request(primary, ev.HandoverAsked())
+        case _:
+            pass
+    world.go_on_until(
+        lambda: _is_quiet_as(primary, moment) or _has_passed(world, primary),
+        SERVE_S,
+        f"{primary.name} is not {moment.name}",
+    )
+    if not _is_quiet_as(primary, moment) or not all(_is_quiet(node) for node in pair.nodes.values()):
+        return False
+    members = world.random.choice((NODES, (primary.name,)))
+    pair.note("-", f"somebody writes that {primary.name} is primary of {'+'.join(members)}, and tells both disks")
+    for node in pair.nodes.values():
+        node.tell_of(FALSIFIED)
+    pair.arbiter.impose(pair.arbiter.record.succeed(primary=primary.name, members=members, proposal=FALSIFIED))
+    if moment is Phase.SUSPENDED:
+        world.go_at(attrs.evolve(_APART, nodes=dict.fromkeys(NODES, NodePace(clock=STANDING_CLOCK))))
+        world.go_on_until(lambda: not _is_quiet_as(primary, moment), SERVE_S, f"{primary.name} reads no record")
+    return True
+
+
+def _is_quiet_as(node: SimulatedNode, phase: Phase) -> bool:
+    """Whether it is in that phase, with nothing under way that would make its disk forget what it is told."""
+    if node.state is None or node.state.phase is not phase:
+        return False
+    asks = bool(node.calls) and isinstance(node.calls[-1].call, act.Swap) and node.calls[-1].answer is None
+    return _is_quiet(node) and asks is (phase is Phase.HANDING_OVER)
+
+
+def _is_quiet(node: SimulatedNode) -> bool:
+    persists = any(isinstance(each.call, act.Persist) for each in node.disk)
+    return node.state is not None and node.state.persisting is None and not persists
+
+
+def _has_passed(world: CoreWorld, primary: SimulatedNode) -> bool:
+    truth = world.pair.arbiter.truth
+    return truth.members != NODES or truth.primary != primary.name
+
+
 TRIALS: Final[tuple[Trial, ...]] = (
     survivor_serves,
     pair_serves_without_arbiter,
     outsider_does_not_serve,
     false_record_meets_a_return,
     older_copy_does_not_serve,
+    another_hand_moves_the_record,
 )
 
 

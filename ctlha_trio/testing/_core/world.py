@@ -15,10 +15,12 @@ from typing import Final
 import attrs
 
 from ctlha_trio.pair import OperationKind, Phase, accepts, events as ev
+from ctlha_trio.testing._core.atlas import holds_block
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.health import demand_health
 from ctlha_trio.testing._core.log import EventHistory, EventLine
-from ctlha_trio.testing._core.node import NODES, SimulatedNode, blocks_of
+from ctlha_trio.testing._core.node import BLOCK_BYTES, NODES, SimulatedNode, blocks_of
 from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import (
     CALM,
@@ -112,11 +114,17 @@ class CoreWorld:
             self.step()
 
     def heal(self) -> None:
+        """End all trouble and demand that the pair comes together, and that it is healthy then."""
+        self.come_together()
+        demand_health(self)
+        self.go_on_until(self._together, HEAL_S, "the pair did not stay together")
+
+    def come_together(self) -> None:
         """End all trouble and demand that the pair comes together: both members, both copies equal."""
         self.pair.note("-", "all trouble ends: the pair must come together")
         self.relieve()
         self.go_at(CALM)
-        self.go_on_until(self._together, HEAL_S, "the pair did not come together")
+        self.go_on_until(self._comes_together, HEAL_S, "the pair did not come together")
         self._settle()
 
     def settle(self) -> None:
@@ -149,18 +157,37 @@ class CoreWorld:
                 pair.resume(node)
             if node.link.clogged:
                 self._unclog(node)
-            if node.damaged:
-                pair.note(node.name, "the blocks that decayed, and that nobody has read, are whole again")
-            node.repair()
+            node.misdirects = None
+            self._mend_last_copies(node)
             self._write_lost_blocks(node)
             node.kept_down = False
+
+    def _mend_last_copies(self, node: SimulatedNode) -> None:
+        """A block of which no other copy that counts is whole is whole again. All else is for the pair to repair."""
+        lost = [block for block in node.damaged if not holds_block(self.pair, self.pair.nodes[node.peer], block)]
+        if lost:
+            self.pair.note(node.name, f"the last copies of blocks {', '.join(map(str, sorted(lost)))} are whole again")
+            self.pair.clients.excuse(lost)
+        for block in lost:
+            del node.damaged[block]
 
     def _write_lost_blocks(self, node: SimulatedNode) -> None:
         """Clients write anew what keeps a resync from its end."""
         resync = node.state.resync if node.state else None
+        under_way = {flight.operation.offset for flight in node.state.flights} if node.state else set()
         for each in resync.left_out if resync else ():
             for block in blocks_of(*each.lost):
-                self.pair.feed(node, self.pair.clients.ask_for(node, OperationKind.WRITE, block))
+                if block * BLOCK_BYTES not in under_way:
+                    self.feed(node, self.pair.clients.ask_for(node, OperationKind.WRITE, block))
+
+    def feed(self, node: SimulatedNode, event: ev.Event) -> None:
+        """Let a node take an event."""
+        self._checked(partial(self.pair.feed, node, event))
+
+    def request(self, node: SimulatedNode, event: ev.HandoverAsked | ev.VerifyAsked) -> None:
+        """Ask a node for something, as an operator."""
+        node.request_begun(event)
+        self.feed(node, event)
 
     def go_at(self, pace: Pace) -> None:
         """From now on."""
@@ -178,14 +205,14 @@ class CoreWorld:
                 return
             if self.pair.clock.now_s > end_s:
                 break
-            self.step()
+            self.step(otherwise)
         raise self.failure(otherwise)
 
-    def step(self) -> None:
+    def step(self, otherwise: str = "nothing can happen any more") -> None:
         """Let the next thing happen."""
         idle = self._look_around()
         if not self._rates:
-            raise self.failure("nothing can happen any more")
+            raise self.failure(otherwise)
         bounds = list(accumulate(self._rates))
         total = bounds[-1]
         waited_s = self.pair.clock.advance(total)
@@ -203,6 +230,12 @@ class CoreWorld:
         except AssertionError as error:
             raise self.failure(str(error)) from error
 
+    def _comes_together(self) -> bool:
+        for node in self.pair.nodes.values():
+            if node.state is not None and node.state.resync is not None and node.state.resync.left_out:
+                self._write_lost_blocks(node)
+        return self._together()
+
     def _together(self) -> bool:
         first, second = self.pair.nodes.values()
         one, other = first.state, second.state
@@ -211,6 +244,8 @@ class CoreWorld:
         if one.phase is Phase.FOLLOWING:
             one, other = other, one
         if one.phase is not Phase.MIRRORING or other.phase is not Phase.FOLLOWING:
+            return False
+        if not one.revision == other.revision == self.pair.arbiter.revision:
             return False
         return not (one.flights or first.disk or second.disk or first.link.inbox or second.link.inbox)
 

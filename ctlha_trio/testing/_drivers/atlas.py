@@ -57,9 +57,9 @@ class Entry:
 
 _RECOVERS = Entry(Survival.ALWAYS, "it only takes time; safety rests on no clock")
 _COPY_DIES = Entry(Survival.WITH_PEER, "a disk that failed once is not believed again: its copy is dead")
-_MAY_CLAIM = Entry(
+_IS_FOUND_LATE = Entry(
     Survival.WITH_PEER,
-    "as any failed disk, five seconds later; a node that becomes the sole member before takes the record with it",
+    "as any failed disk, five seconds later; until then its node does not claim, for a claim waits for every disk call",
 )
 _SHOWS = Entry(
     Survival.WITH_PEER,
@@ -72,7 +72,7 @@ ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
     | dict.fromkeys((Fault.WRITE_FAILS, Fault.FLUSH_FAILS, Fault.DISK_FULL), _COPY_DIES)
     | dict.fromkeys((Fault.BIT_ROT, Fault.MISDIRECTED), _SHOWS)
     | {
-        Fault.DISK_HANGS: _MAY_CLAIM,
+        Fault.DISK_HANGS: _IS_FOUND_LATE,
         Fault.ARBITER_RESTORED: Entry(
             Survival.HALT,
             "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows; "

@@ -51,6 +51,8 @@ class DriverChecks:
                 self._answered(ordered, answer)
             case actions.Moved() as moved:
                 self._moved(state, moved)
+            case actions.Swap() as swap:
+                self._proposed(state, swap)
             case _:
                 pass
 
@@ -105,6 +107,10 @@ class DriverChecks:
         if moved.phase is Phase.MIRRORING and not any(flight.sequence for flight in state.flights):
             self._check_equal(f"I7: at the return of {state.peer}")
         self.check_members()
+
+    def _proposed(self, state: PairState, swap: actions.Swap) -> None:
+        if swap.record.members == (state.me,) and self.pair.machines[state.me].struck:
+            self.problem(f"I12: {state.me} claims, although its disk has failed: nobody would serve")
 
     def check_progress(self, name: str) -> None:
         """I6."""

@@ -73,7 +73,7 @@ class TroubledDisk:
     async def open(self, path: str) -> DiskFile:
         """Open a file of the disk behind this one."""
         await self._trouble.gate.wait_open()
-        return TroubledFile(await self._disk.open(path), self._disk, self._trouble)
+        return TroubledFile(await self._disk.open(path), path, self._disk, self._trouble)
 
 
 @attrs.frozen(eq=False)
@@ -81,6 +81,7 @@ class TroubledFile:
     """An open file of a ``TroubledDisk``. A call that is cancelled during its latency is not made."""
 
     _file: DiskFile
+    _path: str
     _disk: PowerDisk
     _trouble: DiskTrouble
 
@@ -96,8 +97,13 @@ class TroubledFile:
 
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order."""
-        await self._call(CallKind.WRITE, lambda: self._file.pwrite(extents))
-        self._trouble.damage.wrote([(offset, memoryview(data).nbytes) for offset, data in extents])
+        await self._call(CallKind.WRITE, lambda: self._write(extents))
+
+    async def _write(self, extents: Sequence[tuple[int, Buffer]]) -> None:
+        damage = self._trouble.damage
+        before = self._disk.content(self._path) if damage.misdirects else b""
+        await self._file.pwrite(extents)
+        damage.wrote(extents, before)
 
     async def flush(self) -> None:
         """Make durable what was written before the latency has passed."""

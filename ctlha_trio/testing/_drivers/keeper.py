@@ -38,6 +38,8 @@ class Keeper:
     held: frozenset[str] = frozenset()
     """Nodes that nobody starts."""
     _returning: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    _stopped: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    """Nodes that were asked to end when they last ran. Who ends for another reason has lost its power."""
 
     def power_failed(self, name: str) -> None:
         """A node has lost its power this instant. For ``MemoryPair.on_power_cut``."""
@@ -55,11 +57,18 @@ class Keeper:
         for failed, failure in self.pair.failures.items():
             where = "".join(traceback.format_exception(failure))
             self.problem(f"node {failed} ended with {failure!r}\n{where}")
+        if name not in self._returning:
+            self._check_end(name)
         is_down = name not in self.pair.nodes or self.pair.disks[name].is_cut
         has_stopped = self.pair.is_stopped(name) and not self.pair.stand().must_halt
         if (is_down or has_stopped) and name not in self.held | self._returning:
             self._returning |= {name}
             self._nursery.start_soon(self._bring_back, name)
+
+    def _check_end(self, name: str) -> None:
+        """A node that is down has lost its power, or was asked to end."""
+        if not (name in self.pair.nodes or self.pair.disks[name].is_cut or name in self._stopped):
+            self.problem(f"node {name} ended, and nobody stopped it")
 
     async def _bring_back(self, name: str) -> None:
         await let_pass(self._random.uniform(0, self.down_s))
@@ -85,11 +94,13 @@ class Keeper:
             self.problem(f"node {name} stopped: {why}")
         if happens(self._random):
             self.timeline.note(name, "is replaced, after a failed disk")
-            self.pair.nodes[name].stop("its disk has failed")
+            self._ask_to_end(name, "its disk has failed")
         else:
             self.pair.crash(name)
 
     async def _start(self, name: str) -> None:
+        self._check_end(name)
+        self._stopped -= {name}
         disk = self.pair.disks[name]
         if disk.is_cut:
             loss = self._random.choice(disk.outcomes())
@@ -116,5 +127,9 @@ class Keeper:
             return False
         self.timeline.counts["stops"] += 1
         self.timeline.note(name, "is stopped")
-        self.pair.nodes[name].stop("stopped by its operator")
+        self._ask_to_end(name, "stopped by its operator")
         return True
+
+    def _ask_to_end(self, name: str, why: str) -> None:
+        self._stopped |= {name}
+        self.pair.nodes[name].stop(why)

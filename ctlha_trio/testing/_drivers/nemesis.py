@@ -13,12 +13,14 @@ from ctlha_trio.store import Layout
 from ctlha_trio.testing._drivers.arbiter import Way
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.chance import Latency, happens
+from ctlha_trio.testing._drivers.damage import Damage
 from ctlha_trio.testing._drivers.disk import DiskFault
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import Moment
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
@@ -115,6 +117,9 @@ class Nemesis:
             machine = self.pair.machines[name]
             machine.disk_latency = machine.arbiter_latency = CALM
             machine.disk.fault = None
+            if machine.disk.damage.misled:
+                # What a process has in its memory, only its end heals.
+                self._crash_one(name, silently=False)
             machine.disk.damage.heal()
             self.pair.disks[name].cut_never()
             machine.arbiter.way = Way.OPEN
@@ -131,11 +136,16 @@ class Nemesis:
     def _is_linked(self) -> bool:
         return len(self.pair.nodes) == len(NAMES)
 
+    @property
+    def _is_in_touch(self) -> bool:
+        """Whether there is a session, whose beats are never far: what happens to the network happens to them."""
+        return all(self._is_up(name) and self.pair.nodes[name].pair.session for name in NAMES)
+
     def _is_up(self, name: str) -> bool:
         return name in self.pair.nodes and not self.pair.is_paused(name)
 
     async def _delay(self, random: Random) -> None:
-        self.done[Fault.DELAY] += self._is_linked
+        self.done[Fault.DELAY] += self._is_in_touch
         ways = [_a_way(random)] if happens(random) else [NAMES, NAMES[::-1]]
         for way in ways:
             seconds = random.choice([0.001, 0.02, 0.2, 1.0]) * random.uniform(0.5, 1.5)
@@ -147,17 +157,17 @@ class Nemesis:
 
     async def _clog(self, random: Random) -> None:
         self.timeline.counts["clogs"] += 1
-        self.done[Fault.CLOG] += self._is_linked
+        self.done[Fault.CLOG] += self._is_in_touch
         await self._block([_a_way(random)], "clogged", random.uniform(0.05, 0.8))
 
     async def _cut_one_way(self, random: Random) -> None:
         self.timeline.counts["clogs"] += 1
-        self.done[Fault.ONE_WAY] += self._is_linked
+        self.done[Fault.ONE_WAY] += self._is_in_touch
         await self._block([_a_way(random)], "cut", random.uniform(0.5, 8))
 
     async def _part(self, random: Random) -> None:
         self.timeline.counts["partitions"] += 1
-        self.done[Fault.PARTITION] += self._is_linked
+        self.done[Fault.PARTITION] += self._is_in_touch
         await self._block([NAMES, NAMES[::-1]], "parted", random.uniform(0.5, 10))
 
     async def _block(self, ways: list[tuple[str, str]], reason: str, seconds: float) -> None:
@@ -210,7 +220,8 @@ class Nemesis:
         if self.pair.stand().survives_death_of(name):
             place = Layout(self.pair.size_bytes).file_offset(sector * SECTOR_BYTES)
             self.timeline.note(name, f"sector {sector} decays")
-            self.pair.machines[name].disk.damage.places[place] = Fault.BIT_ROT
+            decayed = bytes([self.pair.disks[name].content(VOLUME)[place] ^ 0xFF])
+            self.pair.machines[name].disk.damage.places[place] = Damage(Fault.BIT_ROT, decayed)
         await trio.lowlevel.checkpoint()
 
     async def _misdirect(self, random: Random) -> None:
@@ -269,7 +280,7 @@ class Nemesis:
         await trio.lowlevel.checkpoint()
 
     async def _jump(self, random: Random) -> None:
-        name, seconds = random.choice(NAMES), random.choice([0.1, 1.0, 10.0, 60.0]) * random.random()
+        name, seconds = random.choice(NAMES), random.choice([0.1, 1.0, 10.0, 60.0]) * random.uniform(0.5, 1)
         self.done[Fault.JUMP] += self._is_up(name)
         self.timeline.note(name, f"clock jumps by {seconds:.3f} s")
         self.pair.machines[name].clock.jump(seconds)
@@ -311,7 +322,6 @@ class Nemesis:
 
     async def _switch_over(self, _: Random) -> None:
         name = self.pair.record.primary
-        self.done[Fault.SWITCHOVER] += self._is_up(name)
         self.timeline.note(name, "is asked to hand over")
         try:
             with trio.move_on_after(_SWITCHOVER_S):

@@ -82,7 +82,7 @@ class DriverPair(MemoryPair):
             DiskTrouble(
                 gate,
                 disk_latency_s,
-                DiskDamage(data_ranges(self.size_bytes), may_strike=lambda: self.stand().survives_death_of(name)),
+                DiskDamage(Layout(self.size_bytes), may_strike=lambda: self.stand().survives_death_of(name)),
                 may_fail=lambda _: self.stand().survives_death_of(name),
             ),
             ArbiterTrouble(
@@ -167,10 +167,6 @@ class DriverPair(MemoryPair):
         """Whether that node runs and says that it needs a person."""
         return name in self.nodes and self.nodes[name].pair.phase is Phase.STOPPED
 
-    def serves(self, name: str) -> bool:
-        """Whether that node says that it serves the volume."""
-        return self._serves(name, "protected", "degraded")
-
     def is_protected(self) -> bool:
         """Whether both nodes say that either may die, and no disk has failed of which they do not know yet."""
         return self._is_protected() and not any(self.is_copy_dead(name) for name in NAMES)
@@ -226,13 +222,6 @@ class DriverPair(MemoryPair):
                 self.network.heal(source, target)
             else:
                 self.network.cut(source, target)
-
-
-def data_ranges(size_bytes: int) -> tuple[range, ...]:
-    """Offsets in the backing file that hold bytes of a volume of this size."""
-    layout = Layout(size_bytes)
-    starts = ((group, layout.file_offset(group * GROUP_BYTES)) for group in range(layout.groups))
-    return tuple(range(start, start + layout.group_bytes(group)) for group, start in starts)
 
 
 @lru_cache(maxsize=16)

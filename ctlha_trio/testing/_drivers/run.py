@@ -8,7 +8,6 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio.ha import judge
 from ctlha_trio.pair import OperationKind, Outcome, PairState, Phase, actions
 from ctlha_trio.testing._core.totals import ALL_MOVES, Coverage
 from ctlha_trio.testing._drivers.atlas import Fault
@@ -121,7 +120,13 @@ class DriverRun:
         before = self._phases.get((state.me, state.incarnation), Phase.BOOTING)
         self._phases[state.me, state.incarnation] = phase
         self._moves |= {(before.name, phase.name)} & ALL_MOVES
-        self._reasons |= {reason.value for reason in judge(state)[1]}
+        self._note_reasons(state.me)
+        if phase is Phase.HANDING_OVER:
+            self.nemesis.acted(Fault.SWITCHOVER)
+
+    def _note_reasons(self, name: str) -> None:
+        if name in self.pair.nodes:
+            self._reasons |= set(self.pair.nodes[name].status().reasons)
 
     @property
     def coverage(self) -> Coverage:
@@ -161,6 +166,8 @@ class DriverRun:
     async def _watch_verdicts(self) -> None:
         while True:
             self.checks.check_verdicts()
+            for name in NAMES:
+                self._note_reasons(name)
             await let_pass(ASKED_S)
 
     async def _be_safe(self) -> None:
@@ -184,10 +191,19 @@ class DriverRun:
             self.timeline.note(core, f"is healed alone, {frozen} is frozen")
             self.keeper.down_s = 0.0
             self.nemesis.heal(core)
-            await self._require(
-                lambda: self.pair.serves(core), SERVES_S, f"I12: {core}, a healthy member, does not serve"
-            )
+            await self._demand_service(core)
         self.keeper.held = frozenset()
+
+    async def _demand_service(self, name: str) -> None:
+        """A write and a read that begin now must both be done in time: words alone are no service."""
+        sector = self.pair.swarm.sectors[0]
+        with trio.move_on_after(SERVES_S):
+            for kind in (OperationKind.WRITE, OperationKind.READ):
+                while await self.clients.operate(name, 0, (kind, sector, 1)) is not Outcome.DONE:
+                    await let_pass(LOOK_S)
+            return
+        self._too_late(f"I12: {name}, a healthy member, does not serve", SERVES_S)
+        await trio.lowlevel.checkpoint()
 
     async def _let_swaps_arrive(self) -> None:
         """Whatever is under way to the arbiter may still change who counts."""
@@ -281,6 +297,9 @@ class DriverRun:
         with trio.move_on_after(within_s):
             await self.pair.wait_until(condition)
             return
-        stand = "; ".join(f"{name} {node.pair.phase.name} ({node.pair.why})" for name, node in self.pair.nodes.items())
-        self.problem(f"{otherwise} within {within_s:g} s: {stand or 'no node runs'}")
+        self._too_late(otherwise, within_s)
         await trio.lowlevel.checkpoint()
+
+    def _too_late(self, what: str, within_s: float) -> None:
+        stand = "; ".join(f"{name} {node.pair.phase.name} ({node.pair.why})" for name, node in self.pair.nodes.items())
+        self.problem(f"{what} within {within_s:g} s: {stand or 'no node runs'}")

@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from ctlha_trio.store import GROUP_BYTES
 from ctlha_trio.testing._drivers.atlas import DRAWN, FATAL_TO_COPY, Fault
 from ctlha_trio.testing._drivers.chance import Latency, happens
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
@@ -57,7 +58,6 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
     random = Random(f"swarm {seed}")
     large = happens(random, 0.15)
     size_bytes = LARGE_BYTES if large else SMALL_BYTES
-    count = size_bytes // SECTOR_BYTES
     share = random.choice([0.1, 0.3, 0.5])
     weights = {fault: _weight(random, fault) for fault in (*DRAWN, *FATAL_TO_COPY) if happens(random, share)}
     gap_s = random.choice([0.7, 2.0, 5.0])
@@ -68,7 +68,7 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         clients=random.randint(2, 6),
         think_s=random.choice([0.05, 0.2, 0.5]),
         patience_s=random.choice([1.0, 5.0, 20.0]),
-        sectors=tuple(sorted(random.sample(range(count - 4), random.choice([3, 8, 20])))),
+        sectors=_draw_sectors(random, size_bytes),
         reads=random.choice([0.2, 0.5]),
         flushes=random.choice([0.0, 0.05, 0.2]),
         disks={name: _draw_latency(random, 0.01) for name in names},
@@ -77,6 +77,14 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         core_first=happens(random, 0.4),
         halts=happens(random, 0.1),
     )
+
+
+def _draw_sectors(random: Random, size_bytes: int) -> tuple[int, ...]:
+    """The same ones in each group: there lies what a write that goes astray was to overwrite."""
+    group_sectors, count = GROUP_BYTES // SECTOR_BYTES, size_bytes // SECTOR_BYTES
+    groups = range(0, count, group_sectors)
+    within = random.sample(range(min(count, group_sectors) - 4), random.choice([3, 8, 20]) // len(groups))
+    return tuple(sorted(first + at for first in groups for at in within if first + at <= count - 4))
 
 
 def _weight(random: Random, fault: Fault) -> float:

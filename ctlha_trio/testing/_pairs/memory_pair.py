@@ -218,6 +218,7 @@ class MemoryPair(PairView):
         self.connect_powered()
         if not self._silent:
             self.network.reset(*NAMES)
+        self.network.silence(name)
         # Whoever waits for something of this node waits for the next incarnation from now on.
         self.nodes.pop(name, None)
         if name in self._scopes:

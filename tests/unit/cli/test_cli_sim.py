@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ctlha_trio.cli import _sim as sim, main
-from ctlha_trio.testing import TIMELINE_HEADER, SeedReport, run_seed
+from ctlha_trio.testing import CORE_FAULTS, TIMELINE_HEADER, Coverage, SeedReport, run_seed
+from ctlha_trio.testing._core.totals import ALL_MOVES, ALL_REASONS
 
 
 def ctlha(*arguments: str) -> Result:
@@ -31,6 +32,21 @@ def test_a_count_prints_a_digest_a_seed_and_the_sums() -> None:
         assert any(line.startswith(counted) for line in lines)
     assert any(line.startswith("not reached: ") for line in lines), "two seeds do not lead everywhere"
     assert lines[-1] == "2 of 2 seeds passed, 0 to 1"
+
+
+def test_what_was_not_reached_is_a_failure_if_the_seeds_must_lead_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = ctlha("--count", "1", "--covers")
+    assert short.exit_code == 1
+    missing = sum(line.startswith("not reached: ") for line in short.output.splitlines())
+    assert missing
+    assert f"FAILED the seeds do not lead everywhere: {missing} not reached" in short.output.splitlines()
+
+    def reach_all(seed: int) -> SeedReport:
+        report = run_seed(seed, rounds=1)
+        return SeedReport(seed, report.digest, report.totals, Coverage(ALL_MOVES, ALL_REASONS, CORE_FAULTS))
+
+    monkeypatch.setattr(sim, "run_seed", reach_all)
+    assert ctlha("--count", "1", "--covers").exit_code == 0
 
 
 def test_a_seed_is_a_timeline() -> None:

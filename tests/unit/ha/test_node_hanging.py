@@ -89,9 +89,10 @@ async def test_a_swap_that_hangs_is_unknown_and_nobody_acknowledges(autojump_clo
 
 @attrs.define(eq=False)
 class HangingDisk:
-    """A disk whose flushes do not return while they hang."""
+    """A disk whose flushes, or whose reads, do not return while they hang."""
 
     disk: Disk
+    reads_hang: bool = attrs.field(default=False, init=False)
     answering: trio.Event = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -116,6 +117,8 @@ class HangingFile:
         return self.file.size_bytes
 
     async def pread(self, offset: int, size: int) -> bytes:
+        if self.owner.reads_hang:
+            await trio.sleep_forever()
         return await self.file.pread(offset, size)
 
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
@@ -161,6 +164,22 @@ async def test_a_disk_that_hangs_is_a_disk_that_failed(
         assert 5.0 <= trio.current_time() - began_s < 7.0
         assert (b.status().verdict, b.status().reasons) == ("stopped", ("store-failed",))
         assert pair.record.members == ("a",)
+
+
+async def test_a_node_does_not_go_on_alone_by_a_disk_of_which_a_read_hangs(
+    autojump_clock: MockClock, disks: dict[str, HangingDisk]
+) -> None:
+    """It would be the only one that counts when the disk is found to have failed, and nobody would serve."""
+    async with open_pair() as pair:
+        await pair.nodes["a"].volume.write(0, b"kept")
+        disks["a"].reads_hang = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.nodes["a"].volume.read, 0, 4)
+            await trio.testing.wait_all_tasks_blocked()
+            pair.partition()
+            b = await pair.wait_alone("b")
+            assert await b.volume.read(0, 4) == b"kept"
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_disk_that_hangs_while_a_node_starts_is_named(

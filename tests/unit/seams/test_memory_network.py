@@ -54,6 +54,27 @@ async def test_a_cut_holds_one_direction_until_it_heals(autojump_clock: MockCloc
         assert await receive(b) == b"late, but whole"
 
 
+async def test_of_a_dead_machine_nothing_more_gets_out(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with connected(network) as (a, b):
+        await a.send_all(b"alive")
+        network.silence("a")
+        await a.send_all(b"dead" * network.buffer_bytes)
+        a.close()
+        assert await receive(b) == b"alive"
+        assert await nothing_comes(b)
+        await b.send_all(b"to nobody")
+
+
+async def test_a_dead_machine_does_not_break_who_waits_for_its_listener(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    listener = await network.transport("b").listen("b's")
+    a = await network.transport("a").dial("b's")
+    network.silence("b")
+    listener.close()
+    assert await nothing_comes(a)
+
+
 async def test_healing_wakes_a_waiting_receiver(autojump_clock: MockClock) -> None:
     network = MemoryNetwork()
     async with connected(network) as (a, b), trio.open_nursery() as nursery:

@@ -7,9 +7,11 @@ from trio.testing import MockClock
 from ctlha_trio._errors import ArbiterError, StoreError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.pair import Record, SwapOutcome
+from ctlha_trio.store import BLOCK_BYTES, GROUP_BYTES, Layout
+from ctlha_trio.store._layout import PAGE_BYTES
 from ctlha_trio.testing._drivers.arbiter import ArbiterTrouble, TroubledArbiter, Way
 from ctlha_trio.testing._drivers.atlas import Fault
-from ctlha_trio.testing._drivers.damage import DiskDamage
+from ctlha_trio.testing._drivers.damage import Damage, DiskDamage
 from ctlha_trio.testing._drivers.disk import DiskFault, DiskTrouble, TroubledDisk
 from ctlha_trio.testing._drivers.gate import Gate
 from ctlha_trio.testing._power.disk import Moment, PowerDisk
@@ -18,8 +20,12 @@ RECORD = Record(cluster="c", resource="r", epoch=1, lineage="00" * 16, primary="
 NEXT = RECORD.succeed(primary="a", members=("a",), proposal="next")
 
 
+LAYOUT = Layout(64 * 1024)
+PLACE = LAYOUT.file_offset(0)
+
+
 def trouble(latency_s: float = 0.0) -> DiskTrouble:
-    return DiskTrouble(Gate(), lambda _: latency_s, DiskDamage(data=(range(8, 64),)))
+    return DiskTrouble(Gate(), lambda _: latency_s, DiskDamage(LAYOUT))
 
 
 async def test_a_disk_call_takes_its_time(autojump_clock: MockClock) -> None:
@@ -166,7 +172,7 @@ async def test_a_decayed_byte_is_read_as_another_until_it_is_written(autojump_cl
     shaky, met = trouble(), list[Fault]()
     shaky.damage.on_strike = met.append
     file = await TroubledDisk(PowerDisk({"f": bytes(64)}), shaky).open("f")
-    shaky.damage.places[9] = Fault.BIT_ROT
+    shaky.damage.places[9] = Damage(Fault.BIT_ROT, b"\xff")
     assert await file.pread(0, 8) == bytes(8)
     assert await file.pread(8, 4) == await file.pread(8, 4) == b"\0\xff\0\0"
     assert met == [Fault.BIT_ROT]
@@ -177,18 +183,40 @@ async def test_a_decayed_byte_is_read_as_another_until_it_is_written(autojump_cl
 async def test_damage_that_must_not_strike_when_it_is_met_is_none(autojump_clock: MockClock) -> None:
     shaky = trouble()
     shaky.damage.may_strike = lambda: False
-    shaky.damage.places[9] = Fault.BIT_ROT
+    shaky.damage.places[9] = Damage(Fault.BIT_ROT, b"\xff")
     file = await TroubledDisk(PowerDisk({"f": bytes(64)}), shaky).open("f")
     assert await file.pread(8, 4) == bytes(4)
     assert not shaky.damage.places
 
 
-async def test_a_write_of_data_that_goes_astray_damages_what_it_was_for(autojump_clock: MockClock) -> None:
-    shaky = trouble()
+async def test_a_block_that_goes_astray_lies_in_the_next_one_until_that_is_written(autojump_clock: MockClock) -> None:
+    shaky, met = trouble(), list[Fault]()
+    shaky.damage.on_strike = met.append
+    file = await TroubledDisk(PowerDisk({"f": bytes(LAYOUT.file_bytes)}), shaky).open("f")
+    await file.pwrite([(PLACE, b"o" * BLOCK_BYTES), (PLACE + BLOCK_BYTES, b"x" * BLOCK_BYTES)])
     shaky.damage.misdirects = True
-    file = await TroubledDisk(PowerDisk({"f": bytes(64)}), shaky).open("f")
     await file.pwrite([(0, b"head")])
-    assert not shaky.damage.places
-    await file.pwrite([(0, b"head"), (16, b"abcd")])
-    assert shaky.damage.places == {16: Fault.MISDIRECTED}
-    assert await file.pread(16, 4) == b"\x9ebcd"
+    assert shaky.damage.misdirects
+    await file.pwrite([(0, b"HEAD"), (LAYOUT.entry_page_offset(0), b"e" * PAGE_BYTES), (PLACE, b"n" * BLOCK_BYTES)])
+    assert await file.pread(0, 4) == b"HEAD"
+    assert await file.pread(PLACE - 1, 2) == b"eo"
+    assert await file.pread(PLACE + BLOCK_BYTES - 1, 2) == b"on"
+    assert met == [Fault.MISDIRECTED] * 2
+    await file.pwrite([(PLACE + BLOCK_BYTES, b"y" * BLOCK_BYTES)])
+    assert await file.pread(PLACE, 2 * BLOCK_BYTES) == b"o" * BLOCK_BYTES + b"y" * BLOCK_BYTES
+    assert not shaky.damage.misled
+
+
+async def test_where_there_are_groups_a_block_goes_astray_with_its_entries(autojump_clock: MockClock) -> None:
+    layout, shaky = Layout(2 * GROUP_BYTES), trouble()
+    shaky.damage.layout = layout
+    file = await TroubledDisk(PowerDisk({"f": bytes(layout.file_bytes)}), shaky).open("f")
+    shaky.damage.misdirects = True
+    pages = [layout.entry_page_offset(group) for group in range(2)]
+    places = [layout.file_offset(group * GROUP_BYTES + BLOCK_BYTES) for group in range(2)]
+    await file.pwrite([(pages[1], b"e" * PAGE_BYTES), (places[1], b"n" * BLOCK_BYTES)])
+    assert [await file.pread(place, 1) for place in (*pages, *places)] == [b"e", b"e", b"n", b"\0"]
+    assert shaky.damage.misled
+    shaky.damage.heal()
+    assert [await file.pread(place, 1) for place in (*pages, *places)] == [b"\0", b"e", b"\0", b"n"]
+    assert not shaky.damage.misled

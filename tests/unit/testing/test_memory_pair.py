@@ -26,6 +26,7 @@ from ctlha_trio._vocabulary import (
 )
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import SwapOutcome
+from ctlha_trio.seams import Stream
 from ctlha_trio.store import BLOCK_BYTES as STORE_BLOCK_BYTES
 from ctlha_trio.testing import CallKind, Moment, open_pair
 
@@ -54,6 +55,36 @@ async def test_crash_loses_what_was_not_flushed(autojump_clock: MockClock) -> No
         await pair.wait_protected()
         assert pair.copy("b")[:4] == b"data"
         assert not pair.failures
+
+
+async def test_a_dead_node_says_nothing_even_when_its_power_is_back(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        listener = await pair.transport("b").listen("elsewhere")
+        heard, dead = bytearray(), trio.Event()
+
+        async def listen(stream: Stream) -> None:
+            buffer = memoryview(bytearray(100))
+            while count := await stream.receive_into(buffer):
+                heard.extend(buffer[:count])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.serve, listen)
+            stream = await pair.transport("a").dial("elsewhere")
+
+            async def say() -> None:
+                await stream.send_all(b"alive, ")
+                await dead.wait()
+                await stream.send_all(b"and dead")
+                stream.close()
+
+            nursery.start_soon(say)
+            await trio.testing.wait_all_tasks_blocked()
+            pair.crash("a", silently=True)
+            dead.set()
+            await pair.restart("a")
+            await pair.wait_protected()
+            nursery.cancel_scope.cancel()
+        assert heard == b"alive, "
 
 
 @pytest.mark.parametrize("silently", [False, True])

@@ -1,0 +1,34 @@
+"""Trials of the simulated pair: each acts, the core passes, and the transitions that they are for are reached."""
+
+import pytest
+
+from ctlha_trio.pair import Phase
+from ctlha_trio.testing._core.trials import another_hand_moves_the_record, pair_serves_without_arbiter
+from ctlha_trio.testing._core.world import CoreWorld
+
+SEEDS = 16
+
+
+def test_a_record_that_another_hand_moved_is_followed_from_every_phase() -> None:
+    moves: set[tuple[str, str]] = set()
+    acted = 0
+    for seed in range(SEEDS):
+        world = CoreWorld(seed, ())
+        for _ in range(3):
+            acted += another_hand_moves_the_record(world)
+            world.heal()
+        moves |= world.pair.coverage.moves
+    left = {Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER, Phase.SUSPENDED, Phase.WAITING}
+    assert acted > SEEDS
+    assert {(phase.name, Phase.WAITING.name) for phase in left} <= moves
+    assert (Phase.HANDING_OVER.name, Phase.CLAIMING.name) in moves
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_flap_while_the_arbiter_is_silent_is_got_over(seed: int) -> None:
+    world = CoreWorld(seed, ())
+    assert pair_serves_without_arbiter(world)
+    moves = world.pair.coverage.moves
+    assert {("SUSPENDED", "MIRRORING"), ("SUSPENDED", "FOLLOWING")} <= moves
+    assert world.pair.totals.failovers == 0
+    world.heal()
