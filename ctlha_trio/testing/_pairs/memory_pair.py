@@ -1,6 +1,7 @@
 """Two whole nodes in one process, over a memory network, with disks that lose power and an arbiter in memory."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import TypeVar
 
@@ -15,8 +16,8 @@ from ctlha_trio.pair import Record
 from ctlha_trio.seams import Seams, Transport, TrioClock
 from ctlha_trio.store import Layout, image
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
-from ctlha_trio.testing._pairs.pair_faults import NAMES, other
-from ctlha_trio.testing._pairs.pair_view import VOLUME, PairView
+from ctlha_trio.testing._pairs.pair_faults import NAMES, check_name, other
+from ctlha_trio.testing._pairs.pair_view import VOLUME, PairView, handler_failure
 from ctlha_trio.testing._pairs.plain_nursery import plain
 from ctlha_trio.testing._pairs.slow_disk import SlowDisk
 from ctlha_trio.testing._power.disk import PowerCut, PowerDisk
@@ -48,11 +49,8 @@ class MemoryPair(PairView):
     on_power_cut: Callable[[str], None] | None = attrs.field(default=None, init=False)
     """Called with the node's name at the moment at which its power fails."""
     arbiters: dict[str, MemoryArbiter] = attrs.field(init=False)
-    _failures: dict[str, BaseException] = attrs.field(factory=dict, init=False)
-    _noted: set[str] = attrs.field(factory=set, init=False)
-    """Nodes whose failure somebody has looked at."""
-    _failed_last: set[str] = attrs.field(factory=set, init=False)
-    """Nodes that failed when they last ran."""
+    _starting: set[str] = attrs.field(factory=set, init=False)
+    """Nodes that ``start`` or ``restart`` is at."""
     _scopes: dict[str, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _silent: bool = attrs.field(default=False, init=False)
     """The crash under way breaks no connection."""
@@ -81,6 +79,7 @@ class MemoryPair(PairView):
 
     def config(self, name: str) -> NodeConfig:
         """That node's configuration."""
+        check_name(name)
         peer = other(name)
         return NodeConfig(
             cluster="memory",
@@ -94,35 +93,19 @@ class MemoryPair(PairView):
             channels=self.channels,
         )
 
-    @property
-    def failures(self) -> dict[str, BaseException]:
-        """What ended a node that was not crashed, or what a handler of one raised, however that ended, by node.
-
-        Who has looked knows: closing the pair does not raise it.
-        """
-        found = self._found_failures()
-        self._noted.update(found)
-        return found
-
-    @property
-    def unnoted_failures(self) -> dict[str, BaseException]:
-        """Those that nobody has looked at."""
-        return {name: failure for name, failure in self._found_failures().items() if name not in self._noted}
-
-    def _found_failures(self) -> dict[str, BaseException]:
-        raised = {name: handler_failure(node) for name, node in self.nodes.items()}
-        return self._failures | {name: failure for name, failure in raised.items() if failure is not None}
-
     def transport(self, name: str) -> Transport:
         """What that node reaches the other one through."""
+        check_name(name)
         return self.network.transport(name)
 
     def is_up(self, name: str) -> bool:
         """Whether that node runs, or is still ending."""
+        check_name(name)
         return name in self._scopes
 
     def seams(self, name: str) -> Seams:
         """What that node is given, with the disk that it has now."""
+        check_name(name)
         return Seams(
             clock=TrioClock(),
             entropy=self.random.randbytes,
@@ -132,19 +115,39 @@ class MemoryPair(PairView):
         )
 
     async def start(self, name: str) -> Node:
-        """Start a node that is down; return it once it takes part. A checkpoint.
+        """Start a node that is down and has power; return it once it takes part. A checkpoint.
 
-        ``FailedError`` if its power fails before. What else ends it before is raised, and is not among ``failures``.
+        ``InvalidError`` for one that runs, is being started, or was crashed: ``restart`` is for that. ``FailedError``
+        if its power fails before it takes part. What else ends it before is raised, and is not among ``failures``.
         """
-        self._check_open(name)
-        if name in self._scopes:
-            raise InvalidError(f"node {name} runs, or is still ending")
+        self._check_down(name)
+        if self.disks[name].is_cut:
+            raise InvalidError(f"node {name} has no power: await restart({name!r}) instead")
+        with self._being_started(name):
+            return await self._start(name)
+
+    async def _start(self, name: str) -> Node:
         self._noted.discard(name)
         self._failed_last.discard(name)
         node: Node | None = await self._nursery.start(self._run, name)
         if node is None:
             raise FailedError(f"the power of node {name} failed while it started")
         return node
+
+    def _check_down(self, name: str) -> None:
+        self._check_open(name)
+        if name in self._starting:
+            raise InvalidError(f"node {name} is being started already")
+        if name in self._scopes and not self.disks[name].is_cut:
+            raise InvalidError(f"node {name} runs, or is still ending: crash it, or await stop({name!r}), first")
+
+    @contextmanager
+    def _being_started(self, name: str) -> Iterator[None]:
+        self._starting.add(name)
+        try:
+            yield
+        finally:
+            self._starting.discard(name)
 
     async def _run(self, name: str, *, task_status: "trio.TaskStatus[Node | None]") -> None:
         self.disks[name].on_cut = lambda: self._isolate(name)
@@ -183,6 +186,7 @@ class MemoryPair(PairView):
 
         ``DisconnectError`` if the node is down or goes down before it has answered.
         """
+        self._check_open(name)
         await trio.lowlevel.checkpoint()
         node = self.nodes.get(name)
         answers: list[Answer] = []
@@ -228,23 +232,36 @@ class MemoryPair(PairView):
             self.on_power_cut(name)
 
     def decay(self, name: str, offset: int) -> None:
-        """Let a bit of that byte of the volume flip on the node's disk, as disks do without a word. Legal anywhere."""
+        """Let a bit of that byte of the volume flip on the node's disk, as disks do without a word. Legal anywhere.
+
+        ``InvalidError`` if the volume has no such byte.
+        """
         self._check_open(name)
+        if not 0 <= offset < self.size_bytes:
+            raise InvalidError(f"no byte at {offset}: the volume has {self.size_bytes}, from 0")
         self.disks[name].decay(VOLUME, Layout(self.size_bytes).file_offset(offset))
 
     async def restart(self, name: str, loss: Loss | None = None) -> Node:
         """Start a crashed node with what its disk kept: of what was not flushed nothing, or what ``loss`` says.
 
-        A node that was stopped is started with all that is there. ``InvalidError`` for one that runs.
+        A node that was stopped or failed is started with all that is there. ``InvalidError`` for one that runs or is
+        being started, for a ``loss`` that is not among the ``outcomes()`` of its disk, and for any where nothing was
+        lost. The rest is as in ``start``.
         """
-        self._check_open(name)
-        if not self.disks[name].is_cut:
-            return await self.start(name)
-        await self.restore_power(name, loss)
-        return await self.start(name)
+        self._check_down(name)
+        disk = self.disks[name]
+        if loss is not None and not disk.is_cut:
+            raise InvalidError(f"node {name} was not crashed, so its disk has lost nothing: leave loss out")
+        if loss is not None and loss not in disk.outcomes():
+            raise InvalidError(f"not what became of the disk: take one of disks[{name!r}].outcomes() after the crash")
+        with self._being_started(name):
+            if disk.is_cut:
+                await self.restore_power(name, loss)
+            return await self._start(name)
 
     async def restore_power(self, name: str, loss: Loss | None = None) -> PowerDisk:
         """Give a crashed node its disk and its network back, as for ``restart``, without starting it. A checkpoint."""
+        self._check_open(name)
         await self.wait_until(lambda: name not in self._scopes)
         disk = self.disks[name]
         self.disks[name] = disk.after_cut(loss or disk.outcomes()[0])
@@ -258,20 +275,3 @@ class MemoryPair(PairView):
             raise InvalidError(f"node {name} is down")
         self.nodes[name].stop("stopped by the test")
         await self.wait_until(lambda: name not in self._scopes)
-
-    async def wait_protected(self) -> None:
-        """Return once both nodes say ``protected``. ``FailedError`` if one has failed instead."""
-        await self.wait_until(lambda: bool(self._failed_last) or self._is_protected())
-        raise_failures({name: failure for name, failure in self.failures.items() if name in self._failed_last})
-
-
-def handler_failure(node: Node) -> Exception | None:
-    """What its handlers and callbacks raised, if any did."""
-    return ExceptionGroup("handlers raised", node.handler_errors) if node.handler_errors else None
-
-
-def raise_failures(failures: Mapping[str, BaseException]) -> None:
-    """``FailedError`` that names each node of these, from what ended it. Nothing if there are none."""
-    if failures:
-        said = "; ".join(f"node {name} failed: {failure!r}" for name, failure in failures.items())
-        raise FailedError(said) from plain(BaseExceptionGroup("nodes failed", [*failures.values()]))

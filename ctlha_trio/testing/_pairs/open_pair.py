@@ -8,11 +8,12 @@ from typing import Final, Protocol, TypeVar
 import attrs
 import trio
 
-from ctlha_trio._errors import DisconnectError
+from ctlha_trio._errors import InvalidError
 from ctlha_trio._vocabulary import ctl_ha_channel
 from ctlha_trio.ha import ChannelConfig, Node
-from ctlha_trio.testing._pairs.memory_pair import Components, MemoryPair, no_components, raise_failures
-from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.memory_pair import Components, MemoryPair, no_components
+from ctlha_trio.testing._pairs.pair_faults import NAMES, check_delay, check_name
+from ctlha_trio.testing._pairs.pair_view import raise_failures
 from ctlha_trio.testing._pairs.plain_nursery import open_plain_nursery
 
 MIRROR_VOLUME_BYTES: Final = 4096
@@ -39,7 +40,13 @@ async def open_pair(
     nodes. In both, those do not count that somebody had looked at, in ``MemoryPair.failures``.
 
     Use it under Trio's ``MockClock`` with an autojump threshold of 0: then it takes no real time to wait for time-outs.
+    ``InvalidError`` for a volume without a byte, and for a name or a time in ``disk_call_s`` that is none.
     """
+    if size_bytes < 1:
+        raise InvalidError(f"a volume of {size_bytes} bytes")
+    for name, call_s in (disk_call_s or {}).items():
+        check_name(name)
+        check_delay(call_s)
 
     def make(nursery: trio.Nursery) -> MemoryPair:
         return MemoryPair(
@@ -81,18 +88,12 @@ class Mirrors:
     @property
     def a(self) -> Node:
         """The node a that runs now. ``DisconnectError`` if it is down."""
-        return self._node("a")
+        return self.pair.nodes["a"]
 
     @property
     def b(self) -> Node:
         """The node b that runs now. ``DisconnectError`` if it is down."""
-        return self._node("b")
-
-    def _node(self, name: str) -> Node:
-        node = self.pair.nodes.get(name)
-        if node is None:
-            raise DisconnectError(f"node {name} is down")
-        return node
+        return self.pair.nodes["b"]
 
 
 @asynccontextmanager

@@ -59,8 +59,8 @@ class PairFaults:
         ``InvalidError`` for what is no time.
         """
         for seconds_s in (network_s, disk_call_s):
-            if seconds_s is not None and not 0 <= seconds_s < math.inf:
-                raise InvalidError(f"a delay of {seconds_s} s")
+            if seconds_s is not None:
+                check_delay(seconds_s)
         for node in named(name):
             if network_s is not None:
                 self.network.delay(node, other(node), network_s)
@@ -81,6 +81,17 @@ def named(name: str | None) -> Iterable[str]:
     """The nodes that a name stands for, None for both. ``InvalidError`` for a name that is neither's."""
     if name is None:
         return NAMES
+    check_name(name)
+    return (name,)
+
+
+def check_name(name: str) -> None:
+    """``InvalidError`` for a name that is neither's."""
     if name not in NAMES:
         raise InvalidError(f"no node {name!r}: the pair has {' and '.join(NAMES)}")
-    return (name,)
+
+
+def check_delay(seconds_s: float) -> None:
+    """``InvalidError`` for what is no time."""
+    if not 0 <= seconds_s < math.inf:
+        raise InvalidError(f"a delay of {seconds_s} s: it is 0 or more, and ends")

@@ -1,18 +1,19 @@
 """What can be seen of a pair of whole nodes in one process, and waited for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
 import trio
 
-from ctlha_trio._errors import InvalidError
+from ctlha_trio._errors import DisconnectError, FailedError, InvalidError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import Metadata, Record
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import choose_slot, volume_in
-from ctlha_trio.testing._pairs.pair_faults import NAMES, PairFaults, named
+from ctlha_trio.testing._pairs.pair_faults import NAMES, PairFaults, check_name
+from ctlha_trio.testing._pairs.plain_nursery import plain
 
 VOLUME: Final = "volume"
 LOOK_S: Final = 0.01
@@ -20,6 +21,15 @@ LOOK_S: Final = 0.01
 
 WAIT_LIMIT_S: Final = 120.0
 """For a condition to come true: far more than the protocol's longest wait, and no time at all on a mock clock."""
+
+
+class RunningNodes(dict[str, Node]):
+    """Nodes by name. ``DisconnectError`` for one that is down."""
+
+    def __missing__(self, name: str) -> Node:
+        """It does not run, or is none of the pair's."""
+        check_name(name)
+        raise DisconnectError(f"node {name} is down")
 
 
 @attrs.define(eq=False)
@@ -31,8 +41,13 @@ class PairView(PairFaults):
     """Between two looks at a condition that is waited for."""
     arbiter: MemoryArbiter = attrs.field(init=False)
     """The arbiter's own client; each node has another one in ``arbiters``."""
-    nodes: dict[str, Node] = attrs.field(factory=dict, init=False)
+    nodes: RunningNodes = attrs.field(factory=RunningNodes, init=False)
     """Those that run."""
+    _failures: dict[str, BaseException] = attrs.field(factory=dict, init=False)
+    _noted: set[str] = attrs.field(factory=set, init=False)
+    """Nodes whose failure somebody has looked at."""
+    _failed_last: set[str] = attrs.field(factory=set, init=False)
+    """Nodes that failed when they last ran."""
     _closed: bool = attrs.field(default=False, init=False)
 
     @property
@@ -40,10 +55,30 @@ class PairView(PairFaults):
         """What the arbiter has at this moment."""
         return self.arbiter.record
 
+    @property
+    def failures(self) -> dict[str, BaseException]:
+        """What ended a node that was not crashed, or what a handler of one raised, however that ended, by node.
+
+        Who has looked knows: closing the pair does not raise it.
+        """
+        found = self._found_failures()
+        self._noted.update(found)
+        return found
+
+    @property
+    def unnoted_failures(self) -> dict[str, BaseException]:
+        """Those that nobody has looked at."""
+        return {name: failure for name, failure in self._found_failures().items() if name not in self._noted}
+
+    def _found_failures(self) -> dict[str, BaseException]:
+        raised = {name: handler_failure(node) for name, node in self.nodes.items()}
+        return self._failures | {name: failure for name, failure in raised.items() if failure is not None}
+
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Return once the condition holds. A checkpoint. Under a mock clock the time until then passes at once.
 
-        ``trio.TooSlowError``, with where the nodes stand, if it does not hold within ``WAIT_LIMIT_S``.
+        ``trio.TooSlowError``, with where the nodes stand, if it does not hold within ``WAIT_LIMIT_S``; from what made
+        nodes fail, if any did.
         """
         clock = TrioClock()
         give_up_s = clock.now() + WAIT_LIMIT_S
@@ -51,20 +86,41 @@ class PairView(PairFaults):
         while not condition():
             self._check_open(NAMES[0])
             if clock.now() >= give_up_s:
-                raise trio.TooSlowError(f"not so after {WAIT_LIMIT_S:g} s; {'; '.join(map(self._stand_of, NAMES))}")
+                late = trio.TooSlowError(f"not so after {WAIT_LIMIT_S:g} s; {'; '.join(map(self._stand_of, NAMES))}")
+                raise late from causes_of(self._found_failures())
             await clock.sleep_until(clock.now() + self.look_s)
 
     async def wait_serving(self, name: str) -> Node:
-        """Return that node once it serves the volume, alone or as primary of two."""
-        self._check_open(name)
-        await self.wait_until(lambda: self._serves(name, "protected", "degraded"))
+        """Return that node once it serves the volume, alone or as primary of two. ``FailedError`` if it has failed."""
+        await self._wait_for((name,), lambda: self._serves(name, "protected", "degraded"))
         return self.nodes[name]
 
     async def wait_alone(self, name: str) -> Node:
-        """Return that node once it serves the volume without its peer."""
-        self._check_open(name)
-        await self.wait_until(lambda: self._serves(name, "degraded") and self.record.members == (name,))
+        """Return that node once it serves the volume without its peer. ``FailedError`` if it has failed."""
+        await self._wait_for((name,), lambda: self._serves(name, "degraded") and self.record.members == (name,))
         return self.nodes[name]
+
+    async def wait_protected(self) -> None:
+        """Return once both nodes say ``protected`` and nothing parts them. ``FailedError`` if one has failed.
+
+        A node says so until it misses the other one: what a crash or a broken link costs is over if it says so again,
+        but behind a fault that makes no noise ``wait_unprotected`` comes first.
+        """
+        await self._wait_for(NAMES, lambda: not self._parted and self._is_protected())
+
+    async def wait_unprotected(self) -> None:
+        """Return once no node says ``protected``: those that run have noticed what is wrong, or something is."""
+        self._check_open(NAMES[0])
+        await self.wait_until(lambda: all(node.status().verdict != "protected" for node in self.nodes.values()))
+
+    async def _wait_for(self, names: tuple[str, ...], condition: Callable[[], bool]) -> None:
+        """Or for one of these nodes to have failed: that is raised."""
+        for name in names:
+            self._check_open(name)
+        await self.wait_until(lambda: not self._failed_last.isdisjoint(names) or condition())
+        failed = {name: self._failures[name] for name in names if name in self._failed_last}
+        self._noted.update(failed)
+        raise_failures(failed)
 
     def _serves(self, name: str, *verdicts: str) -> bool:
         if name not in self.nodes:
@@ -74,6 +130,7 @@ class PairView(PairFaults):
 
     def copy(self, name: str) -> bytes:
         """The volume as that node's disk would give it now, flushed or not."""
+        check_name(name)
         return volume_in(self.disks[name].content(VOLUME), self.size_bytes)
 
     def durable_copy(self, name: str) -> bytes:
@@ -85,6 +142,7 @@ class PairView(PairFaults):
         return choose_slot(VOLUME, self._durable(name))[1].metadata
 
     def _durable(self, name: str) -> bytes:
+        check_name(name)
         return self.disks[name].durable_content(VOLUME)
 
     def close(self) -> None:
@@ -93,17 +151,37 @@ class PairView(PairFaults):
 
     def _check_open(self, name: str) -> None:
         """``InvalidError`` for a name that is no node's, or when the block of the pair has ended."""
-        named(name)
+        check_name(name)
         if self._closed:
             raise InvalidError("the pair is closed: its block has ended")
 
     def _stand_of(self, name: str) -> str:
         """One node in a line."""
+        if name in self._failed_last:
+            return f"{name} has failed"
         if name not in self.nodes:
             return f"{name} is down"
         status = self.nodes[name].status()
-        return f"{name} is {status.role}, {status.verdict}: {', '.join(status.reasons) or 'no reason'}"
+        parted = ", and nothing that it sends arrives" if name in self._parted else ""
+        return f"{name} is {status.role}, {status.verdict}: {', '.join(status.reasons) or 'no reason'}{parted}"
 
     def _is_protected(self) -> bool:
         verdicts = [node.status().verdict for node in self.nodes.values()]
         return verdicts == ["protected"] * len(NAMES)
+
+
+def handler_failure(node: Node) -> Exception | None:
+    """What its handlers and callbacks raised, if any did."""
+    return ExceptionGroup("handlers raised", node.handler_errors) if node.handler_errors else None
+
+
+def raise_failures(failures: Mapping[str, BaseException]) -> None:
+    """``FailedError`` that names each node of these, from what ended it. Nothing if there are none."""
+    if failures:
+        said = "; ".join(f"node {name} failed: {failure!r}" for name, failure in failures.items())
+        raise FailedError(said) from causes_of(failures)
+
+
+def causes_of(failures: Mapping[str, BaseException]) -> BaseException | None:
+    """The one exception there is, or a group of several."""
+    return plain(BaseExceptionGroup("nodes failed", [*failures.values()])) if failures else None

@@ -8,7 +8,7 @@ from typing import TypeVar
 import attrs
 import trio
 
-from ctlha_trio._errors import LocalProtocolError, StoreError, UnreadableError
+from ctlha_trio._errors import InvalidError, LocalProtocolError, StoreError, UnreadableError
 from ctlha_trio.seams import Buffer, DiskFile
 from ctlha_trio.testing._power.medium import (
     SECTOR_BYTES,
@@ -169,12 +169,23 @@ class PowerDisk:
         return tuple(self._medium.pending)
 
     def decay(self, path: str, offset: int) -> None:
-        """Let a bit of the byte there flip, on the medium and for reads."""
+        """Let a bit of the byte there flip, on the medium and for reads. ``InvalidError`` if there is no such byte."""
+        self._check_byte(path, offset)
         self._medium.flip(path, offset)
 
     def lose_sector(self, path: str, offset: int) -> None:
-        """Let reads of the sector there raise ``UnreadableError``, until it is written whole."""
+        """Let reads of the sector there raise ``UnreadableError``, until it is written whole.
+
+        ``InvalidError`` if there is no such sector.
+        """
+        self._check_byte(path, offset)
         self._lost_sectors.add((path, offset // SECTOR_BYTES))
+
+    def _check_byte(self, path: str, offset: int) -> None:
+        if path not in self._medium:
+            raise InvalidError(f"{path}: there is no such file")
+        if not 0 <= offset < len(self._medium.seen(path)):
+            raise InvalidError(f"{path}: no byte at {offset}, it has {len(self._medium.seen(path))}, from 0")
 
     def check_readable(self, path: str, offset: int, size: int) -> None:
         """Raise ``UnreadableError`` if a sector of the range is lost. For ``PowerFile``."""

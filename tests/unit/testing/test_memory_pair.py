@@ -1,5 +1,6 @@
 """The pair in one process: that its faults are those of the world, and that it notices what a test must not miss."""
 
+import traceback
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -28,7 +29,7 @@ from ctlha_trio.ha import Node
 from ctlha_trio.pair import SwapOutcome
 from ctlha_trio.seams import Stream
 from ctlha_trio.store import BLOCK_BYTES as STORE_BLOCK_BYTES
-from ctlha_trio.testing import CallKind, Moment, open_pair
+from ctlha_trio.testing import CallKind, Components, Kept, Loss, MemoryPair, Moment, open_pair
 
 
 async def test_pair_starts_protected_with_equal_copies(autojump_clock: MockClock) -> None:
@@ -123,6 +124,25 @@ async def test_whoever_holds_a_node_that_has_crashed_is_told_so(autojump_clock: 
     }
 
 
+async def test_what_a_dead_node_had_open_is_of_no_use(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        node, disk = pair.nodes["a"], pair.disks["a"]
+        channel = node.open_channel(ctl_ha_channel.CTL_HA_CHAN_CTL)
+        region = node.register_region(bytearray(8))
+        pair.nodes["b"].open_channel(ctl_ha_channel.CTL_HA_CHAN_CTL)
+        pair.crash("a")
+        await pair.wait_alone("b")
+        for _ in ("down", "up again"):
+            with pytest.raises(DisconnectError):
+                await channel.send(bytes(channel.message_size_bytes))
+            with pytest.raises(DisconnectError):
+                await node.push(region.remote, b"x")
+            if "a" not in pair.nodes:
+                await pair.restart("a")
+        assert pair.nodes["a"] is not node
+        assert pair.disks["a"] is not disk
+
+
 async def test_what_a_test_holds_is_described_in_a_line(autojump_clock: MockClock) -> None:
     """A failed assertion describes what stands in it."""
     async with open_pair(size_bytes=1 << 16) as pair:
@@ -139,6 +159,78 @@ async def test_power_that_fails_while_a_node_starts(autojump_clock: MockClock) -
         await pair.restart("a")
         with pytest.raises(InvalidError):
             await pair.start("a")
+
+
+async def test_a_crashed_node_is_restarted_and_not_started(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        pair.crash("a")
+        for _ in ("still ending", "down"):
+            with pytest.raises(InvalidError, match=r"node a has no power: await restart\('a'\) instead"):
+                await pair.start("a")
+            await trio.sleep(1.0)
+        await pair.restart("a")
+
+
+async def test_a_node_is_started_once_at_a_time(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        refused: list[str] = []
+
+        async def again(how: Callable[[str], Awaitable[Node]]) -> None:
+            with pytest.raises(InvalidError) as caught:
+                await how("a")
+            refused.append(str(caught.value))
+
+        pair.crash("a")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.restart, "a")
+            await trio.testing.wait_all_tasks_blocked(0.0)
+            nursery.start_soon(again, pair.restart)
+        assert refused == ["node a is being started already"]
+        await again(pair.restart)
+        await again(pair.start)
+        assert set(refused[1:]) == {"node a runs, or is still ending: crash it, or await stop('a'), first"}
+        await pair.wait_protected()
+
+
+async def test_a_restart_keeps_what_this_disk_may_have_kept_and_nothing_else(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        elsewhere = Loss("of another crash", (Kept(99, 0, 1),))
+        pair.crash("b")
+        with pytest.raises(InvalidError, match=r"take one of disks\['b'\].outcomes\(\) after the crash"):
+            await pair.restart("b", elsewhere)
+        await pair.restart("b", pair.disks["b"].outcomes()[-1])
+        await pair.wait_protected()
+        await pair.stop("b")
+        with pytest.raises(InvalidError, match="node b was not crashed, so its disk has lost nothing"):
+            await pair.restart("b", elsewhere)
+        await pair.restart("b")
+        await pair.wait_protected()
+
+
+async def test_a_node_that_is_down_is_told_as_that(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        pair.crash("a")
+        with pytest.raises(DisconnectError, match="node a is down"):
+            pair.nodes["a"].status()
+        assert pair.nodes.get("a") is None
+
+
+async def test_whoever_asks_for_no_node_is_told_so(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16) as pair:
+        asked: list[Callable[[], object]] = [
+            lambda: pair.nodes["c"],
+            lambda: pair.copy("c"),
+            lambda: pair.durable_copy("c"),
+            lambda: pair.durable_metadata("c"),
+            lambda: pair.is_up("c"),
+            lambda: pair.config("c"),
+            lambda: pair.seams("c"),
+        ]
+        for ask in asked:
+            with pytest.raises(InvalidError, match="no node 'c'"):
+                ask()
+        with pytest.raises(InvalidError, match="no node 'c'"):
+            await pair.ask("c", read_role)
 
 
 async def test_question_to_a_node_that_goes_down_is_not_answered(autojump_clock: MockClock) -> None:
@@ -184,7 +276,9 @@ async def test_waiting_for_what_never_comes_ends(autojump_clock: MockClock) -> N
             await pair.wait_until(lambda: False)
 
 
-async def test_failed_node_is_not_waited_for(autojump_clock: MockClock) -> None:
+def failing(name: str) -> Components:
+    """A component that fails when it is started on that node."""
+
     async def answer(component: ctl_ha_component) -> ctl_ha_comp_status:
         return ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 
@@ -192,13 +286,47 @@ async def test_failed_node_is_not_waited_for(autojump_clock: MockClock) -> None:
         raise ValueError("planted")
 
     def components(node: Node) -> list[ctl_ha_component]:
-        return [ctl_ha_component("bad", init=answer, start=start, quiesce=answer)] if node.config.node == "b" else []
+        return [ctl_ha_component("bad", init=answer, start=start, quiesce=answer)] if node.config.node == name else []
 
-    async with open_pair(size_bytes=1 << 16, start=False, components=components) as pair:
+    return components
+
+
+async def test_failed_node_is_not_waited_for(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16, start=False, components=failing("b")) as pair:
         for name in ("a", "b"):
             await pair.start(name)
         with pytest.raises(FailedError, match="planted"):
             await pair.wait_protected()
+
+
+@pytest.mark.parametrize("wait", [MemoryPair.wait_serving, MemoryPair.wait_alone])
+async def test_who_waits_for_a_node_sees_why_it_failed(
+    wait: Callable[[MemoryPair, str], Awaitable[Node]], autojump_clock: MockClock
+) -> None:
+    async with open_pair(size_bytes=1 << 16, start=False, components=failing("a")) as pair:
+        await pair.start("a")
+        with pytest.raises(FailedError, match=r"node a failed.*planted") as caught:
+            await wait(pair, "a")
+        cause = caught.value.__cause__
+        assert isinstance(cause, ValueError)
+        assert traceback.extract_tb(cause.__traceback__)[-1].name == "start", "the line that raised"
+
+
+async def test_what_does_not_come_true_is_told_with_why_a_node_failed(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16, start=False, components=failing("a")) as pair:
+        await pair.start("a")
+        with pytest.raises(trio.TooSlowError, match="a has failed; b is down") as caught:
+            await pair.wait_until(lambda: "b" in pair.nodes)
+        assert isinstance(caught.value.__cause__, ValueError)
+        assert list(pair.failures) == ["a"]
+
+
+async def test_the_survivor_is_waited_for_although_the_other_one_failed(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16, start=False, components=failing("b")) as pair:
+        for name in ("a", "b"):
+            await pair.start(name)
+        await pair.wait_alone("a")
+        assert list(pair.failures) == ["b"]
 
 
 async def test_what_a_handler_raised_is_raised_at_the_end_unless_looked_at(autojump_clock: MockClock) -> None:

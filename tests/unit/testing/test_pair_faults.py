@@ -137,6 +137,12 @@ FAULTS: list[Callable[[MemoryPair], None]] = [
     lambda pair: pair.slow(network_s=-1.0),
     lambda pair: pair.slow(disk_call_s=math.nan),
     lambda pair: pair.slow("a", network_s=1.0, disk_call_s=math.inf),
+    lambda pair: pair.decay("c", 0),
+    lambda pair: pair.decay("a", -1),
+    lambda pair: pair.decay("a", pair.size_bytes),
+    lambda pair: pair.disks["a"].decay("no file", 0),
+    lambda pair: pair.disks["a"].decay("volume", -1),
+    lambda pair: pair.disks["a"].lose_sector("volume", 1 << 40),
 ]
 
 
@@ -149,3 +155,50 @@ async def test_what_makes_no_sense_is_refused_and_changes_nothing(
             fault(mirrors.pair)
         assert arrives(mirrors.pair) == {"a": True, "b": True}
         assert await write_s(mirrors.pair, "a") == 0
+
+
+def beginning(pair: MemoryPair) -> list[bytes]:
+    return [pair.disks[name].content("volume") for name in ("a", "b")]
+
+
+async def test_a_fault_of_no_byte_changes_none(autojump_clock: MockClock) -> None:
+    """Before the volume lies what the node knows of itself."""
+    async with open_pair() as pair:
+        before = beginning(pair)
+        with pytest.raises(InvalidError, match="the volume has 1048576"):
+            pair.decay("a", -1)
+        assert beginning(pair) == before
+
+
+async def test_protected_means_nothing_while_the_nodes_are_parted_and_have_not_noticed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair() as pair:
+        pair.partition()
+        assert {node.status().verdict for node in pair.nodes.values()} == {"protected"}
+        with pytest.raises(trio.TooSlowError, match="nothing that it sends arrives"):
+            await pair.wait_protected()
+        pair.heal()
+        await pair.wait_protected()
+
+
+async def test_a_partition_that_ended_before_anybody_noticed_has_changed_nothing(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        epoch = pair.record.epoch
+        pair.partition()
+        pair.heal()
+        await pair.wait_protected()
+        await trio.sleep(10.0)
+        assert pair.record.epoch == epoch
+
+
+@pytest.mark.parametrize("name", ["a", "b", None])
+async def test_unprotected_is_what_a_partition_comes_to(name: str | None, autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        pair.partition(name)
+        began = trio.current_time()
+        await pair.wait_unprotected()
+        assert 0 < trio.current_time() - began < 5.0
+        assert "protected" not in {node.status().verdict for node in pair.nodes.values()}
+        pair.heal()
+        await pair.wait_protected()
