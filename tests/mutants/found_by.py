@@ -3,12 +3,13 @@
 import re
 
 I1, I2, I3, I4, I5 = "I1, I4", "I2", "I3", "I4", "I5"
-I6, I7, I8, I10, I11, I12, I15 = "I6", "I7", "I8", "I10", "I11", "I12", "I15"
+I6, I7, I8, I10, I11, I12, I14, I15 = "I6", "I7", "I8", "I10", "I11", "I12", "I14", "I15"
 ONE_WRITE = "two writes of a block at once"
 OVERWRITTEN = "overwritten before it is persisted"
 CONVERGENCE = "the pair does not come together"
 FORCED = "forced on a record that nobody was shown"
 FENCED = "a member passes for fenced"
+HEARD = "is forced although it hears"
 NO_LINE = "persists a line that nobody began"
 CORE = "an order that cannot be"
 """The core itself finds that it was asked for what the protocol does not know."""
@@ -20,6 +21,7 @@ _SAID = (
     (r".* is forced on a record that nobody was shown", FORCED),
     (FENCED, FENCED),
     (rf".* {NO_LINE}", NO_LINE),
+    (rf".* {HEARD}", HEARD),
     (r"the pair did not (come|stay) together|nothing can happen any more", CONVERGENCE),
     (r".*(LocalProtocolError|KeyError|AttributeError)\(", CORE),
 )
@@ -81,11 +83,13 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "takes_the_role_before_it_is_persisted": {I6},
     "trusts_a_failed_copy": {I2, I5},
     "forces_within_the_line": {I4},
-    "forces_a_node_that_hears_the_other": {I2, I3},
+    "forces_a_node_that_hears_the_other": {HEARD},
     "forces_a_half_overwritten_copy": {I4},
     "forces_without_a_compare": {FORCED},
     "serves_what_was_forced_before_it_is_persisted": {I6},
     "an_abandoned_copy_believes_itself": {I4},
+    "serves_on_in_a_line_that_was_abandoned": {I4},
+    "takes_its_copy_for_whole_when_the_source_is_lost": {I4},
     "stops_at_a_line_that_it_was_forced_to": {I15},
     "calls_a_node_fenced_that_is_back": {FENCED},
     "accepts_an_arbiter_that_went_back": {I6},
@@ -96,6 +100,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "gives_a_handover_up_after_its_swap": {CORE, I1},
     "takes_the_role_when_a_timer_of_before_fires": {I1},
     "asks_the_arbiter_for_every_operation": {I11},
+    "asks_an_arbiter_again_that_it_is_asking": {I14},
+    "forgets_who_asked_when_it_loses_the_role": {I14},
     "takes_another_pair_s_record_for_a_twin_s": {I15},
     "takes_a_damaged_target_for_equal": {I2, I7},
     "repairs_from_a_copy_that_does_not_count": {I2, I3, CONVERGENCE},

@@ -53,7 +53,12 @@ from ctlha_trio.pair._state import Flight, LeftOut, Resync, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.health import demand_service
 from ctlha_trio.testing._core.node import SimulatedNode
-from ctlha_trio.testing._core.trials import Trial, another_line_passes, pair_serves_without_arbiter
+from ctlha_trio.testing._core.trials import (
+    Trial,
+    an_abandoned_node_finds_out,
+    another_line_passes,
+    pair_serves_without_arbiter,
+)
 from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -243,6 +248,18 @@ def resumes_while_it_still_writes(patch: Patch) -> None:
         step.change(storing=storing)
 
     patch.setattr(sessions, "resume", resume)
+
+
+@mutant("cut", clocks=EARLY)
+def forgets_who_asked_when_it_loses_the_role(patch: Patch) -> None:
+    plain = service.drop_flights
+
+    def drop_flights(step: Step, started: Outcome) -> None:
+        ordered = len(step.actions)
+        plain(step, started)
+        step.actions[ordered:] = [each for each in step.actions[ordered:] if not isinstance(each, act.Answer)]
+
+    patch.setattr(service, "drop_flights", drop_flights)
 
 
 # Return.
@@ -649,6 +666,30 @@ def an_abandoned_copy_believes_itself(patch: Patch) -> None:
     patch.setattr(membership, "decide", decide)
 
 
+@mutant(trial=an_abandoned_node_finds_out)
+def serves_on_in_a_line_that_was_abandoned(patch: Patch) -> None:
+    plain = membership.displaced
+
+    def displaced(step: Step, record: Record, revision: int) -> None:
+        known = step.state.record
+        if known is None or record.lineage == known.lineage:
+            plain(step, record, revision)
+
+    patch.setattr(membership, "displaced", displaced)
+
+
+@mutant("cut")
+def takes_its_copy_for_whole_when_the_source_is_lost(patch: Patch) -> None:
+    plain = sessions._source_lost
+
+    def source_lost(step: Step) -> None:
+        plain(step)
+        if step.state.phase is Phase.OUTDATED:
+            step.persist(Copy.MEMBER)
+
+    patch.setattr(sessions, "_source_lost", source_lost)
+
+
 @mutant("force_primary", "crash")
 def stops_at_a_line_that_it_was_forced_to(patch: Patch) -> None:
     patch.setattr(membership, "_descends", lambda *_: False)
@@ -756,6 +797,17 @@ def takes_the_role_when_a_timer_of_before_fires(patch: Patch) -> None:
 
     patch.setattr(Step, "cancel_timer", lambda *_: None)
     patch.setattr(core, "_timer", timer)
+
+
+@mutant("slow_arbiter")
+def asks_an_arbiter_again_that_it_is_asking(patch: Patch) -> None:
+    plain = Step.read_record
+
+    def read_record(step: Step) -> None:
+        step.change(reading=False)
+        plain(step)
+
+    patch.setattr(Step, "read_record", read_record)
 
 
 @mutant()

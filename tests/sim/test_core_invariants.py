@@ -1,22 +1,22 @@
 """Each invariant's check finds what it is there for: planted in a pair that is whole."""
 
-from collections.abc import Callable
-
 import attrs
 import pytest
 
 from ctlha_trio.pair import (
-    COPIES_AT_ONCE,
     Copy,
     Operation,
     OperationKind,
     Outcome,
     PairState,
     Phase,
+    Record,
     actions as act,
     events as ev,
+    messages as msg,
 )
-from ctlha_trio.testing._core.node import ArbiterCall, SimulatedNode
+from ctlha_trio.pair._state import Flight
+from ctlha_trio.testing._core.node import BLOCK_BYTES, ArbiterCall, SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
@@ -165,18 +165,116 @@ def test_a_call_of_the_arbiter_for_an_operation(served: Served) -> None:
             served.step(served.state, event, act.ReadRecord())
 
 
-@pytest.mark.parametrize(
-    "fill",
-    [
-        lambda node: node.calls.extend([ArbiterCall(act.ReadRecord())] * 5),
-        lambda node: node.held.update({number: {} for number in range(COPIES_AT_ONCE + 1)}),
-        lambda node: node.disk.extend([None] * 65),
-    ],
-)
-def test_a_queue_beyond_its_limit(served: Served, fill: Callable[[SimulatedNode], None]) -> None:
-    fill(served.primary)
+def test_a_third_call_at_the_arbiter(served: Served) -> None:
+    served.primary.calls.extend([ArbiterCall(act.ReadRecord())] * 2)
+    served.step(served.state)
+    served.primary.calls.append(ArbiterCall(act.ReadRecord()))
     with pytest.raises(AssertionError, match=r"^I14: "):
         served.step(served.state)
+
+
+def flight(kind: OperationKind, ticket: int, offset: int) -> Flight:
+    return Flight(ticket, Operation(kind, ticket, 1, offset, BLOCK_BYTES), sequence=ticket or offset + 1)
+
+
+def test_an_operation_that_is_forgotten_or_that_nobody_waits_for(served: Served) -> None:
+    asked = served.pair.clients.ask_for(served.primary, OperationKind.WRITE, 0)
+    with pytest.raises(AssertionError, match=r"^I14: . has \[\] under way, and \[\d+\] are waited for"):
+        served.step(served.state, asked)
+    under_way = flight(OperationKind.WRITE, asked.ticket, 0)
+    served.step(attrs.evolve(served.state, flights=(under_way,)), asked)
+    served.step(served.state, asked, act.Answer(asked.ticket, Outcome.NOT_PRIMARY))
+    for wrong in ((under_way, under_way), (under_way, flight(OperationKind.WRITE, asked.ticket + 1, 0))):
+        with pytest.raises(AssertionError, match=r"^I14: "):
+            served.step(attrs.evolve(served.state, flights=wrong), asked)
+
+
+def test_a_node_that_is_forced_although_it_hears_the_other(served: Served) -> None:
+    assert served.state.session
+    with pytest.raises(AssertionError, match=r"^. is forced although it hears"):
+        served.step(attrs.evolve(served.state, forcing=True))
+
+
+def departed(served: Served) -> tuple[Record, Record]:
+    """The secondary counts no more, and is forced: the record of the only member, and the one that begins a line."""
+    both = served.pair.arbiter.truth
+    alone = both.succeed(primary=served.primary.name, members=(served.primary.name,), proposal="p")
+    served.pair.arbiter.record = alone
+    served.pair._recorded(both, alone)
+    return alone, alone.fork(primary=served.secondary.name, lineage="forked", proposal="q")
+
+
+def forced(served: Served, alone: Record, fork: Record) -> None:
+    served.pair.arbiter.record = fork
+    served.pair.invariants.shown[served.secondary.name] = served.pair.arbiter.revision - 1
+    served.pair._recorded(alone, fork)
+
+
+def written(served: Served, node: SimulatedNode) -> int:
+    """Somebody was told that a block is written, and it is, on that node alone."""
+    clients = served.pair.clients
+    asked = clients.ask_for(node, OperationKind.WRITE, 0)
+    clients.answered(node, act.Answer(asked.ticket, Outcome.DONE))
+    node.blocks[0] = asked.ticket
+    return asked.ticket
+
+
+def test_a_forced_copy_without_what_was_acknowledged_while_it_counted(served: Served) -> None:
+    served.secondary.blocks[0] = 0
+    with pytest.raises(AssertionError, match=r"^I2: .*0 is found again after"):
+        forced(served, *departed(served))
+
+
+def test_what_a_forced_copy_could_not_have_is_forgiven_and_nothing_else(served: Served) -> None:
+    alone, fork = departed(served)
+    lost = written(served, served.primary)
+    served.pair.take_down(served.primary)
+    forced(served, alone, fork)
+    served.pair.invariants.check_members()
+    assert not served.pair.clients.history.knows(0, lost)
+    served.secondary.blocks[1] = 0
+    with pytest.raises(AssertionError, match=r"^I2: "):
+        served.pair.invariants.check_members()
+
+
+def test_who_was_abandoned_and_lives_is_held_to_what_its_own_copy_has(served: Served) -> None:
+    alone, fork = departed(served)
+    forced(served, alone, fork)
+    written(served, served.primary)
+    written(served, served.secondary)
+    asked = served.pair.clients.ask_for(served.primary, OperationKind.READ, 0)
+    served.pair.clients.values[asked.ticket] = 0
+    with pytest.raises(AssertionError, match=r"^I3: "):
+        served.pair.clients.answered(served.primary, act.Answer(asked.ticket, Outcome.DONE))
+    with pytest.raises(AssertionError, match=r"^I4: . serves although it was abandoned"):
+        served.pair.clients.start_over(served.secondary.blocks)
+
+
+def test_a_copy_that_was_sealed_and_forced_lacks_nothing_from_before(served: Served) -> None:
+    alone, fork = departed(served)
+    kept = served.secondary.blocks[0]
+    written(served, served.primary)
+    pair, target = served.pair, served.secondary
+    target.metadata = attrs.evolve(target.metadata, copy=Copy.RESYNCING)
+    admitting = attrs.evolve(served.state, phase=Phase.ADMITTING)
+    pair.invariants.stepped(served.primary, admitting, admitting, ev.ReadFailed(), (act.Send(msg.Seal(1)),))
+    pair.invariants.persisted(target, act.Persist(attrs.evolve(target.metadata, copy=Copy.SEALED)))
+    assert target.blocks[0] == kept
+    with pytest.raises(AssertionError, match=rf"^I2: .*{kept} is found again after"):
+        forced(served, alone, fork)
+
+
+def test_a_half_overwritten_copy_that_passes_for_whole(served: Served) -> None:
+    node = served.secondary
+    node.metadata = attrs.evolve(node.metadata, copy=Copy.RESYNCING)
+    with pytest.raises(AssertionError, match=r"^I4: . takes a copy for whole that is half overwritten"):
+        served.pair.invariants.persisted(node, act.Persist(attrs.evolve(node.metadata, copy=Copy.MEMBER)))
+
+
+def test_a_line_that_nobody_began(served: Served) -> None:
+    foreign = attrs.evolve(served.primary.metadata, lineage="foreign")
+    with pytest.raises(AssertionError, match=r"persists a line that nobody began: foreign"):
+        served.pair.invariants.persisted(served.primary, act.Persist(foreign))
 
 
 def test_a_node_that_stops_without_cause(served: Served) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from ctlha_trio.pair import Phase
 from ctlha_trio.testing._core.trials import (
+    an_abandoned_node_finds_out,
     another_hand_moves_the_record,
     another_line_passes,
     pair_serves_without_arbiter,
@@ -47,3 +48,13 @@ def test_another_line_that_was_shown_for_a_while_is_followed_by_nobody() -> None
         world.heal()
     assert acted > SEEDS // 2
     assert ends == {"arbiter-went-back"}
+
+
+def test_a_node_that_was_abandoned_while_it_serves_finds_out_by_itself() -> None:
+    """Until then it answers its clients, by its own copy."""
+    acted = 0
+    for seed in range(SEEDS):
+        world = CoreWorld(seed, ())
+        acted += an_abandoned_node_finds_out(world)
+        world.heal()
+    assert acted > SEEDS // 2

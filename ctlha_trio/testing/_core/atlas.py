@@ -33,8 +33,9 @@ a copy of a node is in session with the peer  the node halts, ``twin``, unless i
 a node is forced to be primary, and the other nothing but what was acknowledged without the forced node is lost;
 is down at that moment                        the other's copy is made anew. Where both count, nothing is lost
 a node is forced while it hears the other     refused
-a node is forced while the other is alive and excluded: what that one acknowledges until it finds out is lost;
-not to be heard                               it stops within a poll, and acknowledges nothing in the new line
+a node is forced while the other is alive and what that one acknowledges until it finds out is lost, and is what
+not to be heard                               its own copy held; it stops within a poll, and acknowledges nothing
+                                              in the new line
 the arbiter answers with an older record that excluded: nothing tells that node from one that is up to date;
 some node has not outlived                    whoever restores must have both nodes asked (adopt-arbiter)
 ============================================= ==============================================================
@@ -100,12 +101,21 @@ def may_be_forced(pair: Atlased, node: SimulatedNode) -> bool:
 
     If it is true it need not stay so: before it serves again, a node that was down has changed the record.
     """
+    heard = node.state is not None and bool(node.state.session)
+    return _sees_the_record(pair, node) and (heard or pair.nodes[node.peer].state is None)
+
+
+def may_be_forced_blindly(pair: Atlased, node: SimulatedNode) -> bool:
+    """The same for what a person says that is false, and is not seen to be."""
+    heard = node.state is not None and bool(node.state.session)
+    return _sees_the_record(pair, node) and not heard and pair.nodes[node.peer].state is not None
+
+
+def _sees_the_record(pair: Atlased, node: SimulatedNode) -> bool:
     state = node.state
     if state is None or state.why == "copy-went-back" or pair.arbiter.newest is not None:
         return False
-    if state.record is not None and pair.invariants.records.get(state.epoch) != state.record:
-        return False
-    return pair.nodes[node.peer].state is None or bool(state.session)
+    return state.record is None or pair.invariants.records.get(state.epoch) == state.record
 
 
 def is_the_only_one(pair: Atlased, node: SimulatedNode) -> bool:

@@ -7,7 +7,6 @@ from typing import Final
 import attrs
 
 from ctlha_trio.pair import Operation, OperationKind, Outcome, actions as act, events as ev
-from ctlha_trio.testing._core.link import Blocks
 from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode
 from ctlha_trio.testing._history.block_history import BlockHistory
 from ctlha_trio.testing._history.linearizability_records import ZEROS
@@ -34,6 +33,8 @@ class SimulatedClients:
     acknowledged: int = 0
     """Writes among them."""
     medium_errors: int = 0
+    abandoned: dict[str, BlockHistory] = attrs.field(factory=dict, init=False)
+    """By node that lives and has not found out that the other one was forced: what its own clients are told."""
     excused: set[int] = attrs.field(factory=set, init=False)
     """Tickets of operations that may have met damage which is none any more."""
 
@@ -49,33 +50,37 @@ class SimulatedClients:
         operation = Operation(kind, self.tickets, 1, block * BLOCK_BYTES, size)
         self.asked[node.name, self.tickets] = operation
         self.values[self.tickets] = self.tickets
-        self.history.called(self.tickets, kind, block, node.name)
+        self.history_of(node.name).called(self.tickets, kind, block, node.name)
         return ev.Submitted(self.tickets, operation)
+
+    def history_of(self, node: str) -> BlockHistory:
+        """What the clients of that node may be told belongs to this."""
+        return self.abandoned.get(node, self.history)
 
     def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
         """The operation that was answered. ``AssertionError`` if the answer cannot be true."""
         operation = self.asked.pop((node.name, answer.ticket))
         try:
-            self._hear(answer, operation)
+            self._hear(self.history_of(node.name), answer, operation)
         except AssertionError as error:
             raise AssertionError(f"I3: {error}") from error
         return operation
 
-    def _hear(self, answer: act.Answer, operation: Operation) -> None:
+    def _hear(self, history: BlockHistory, answer: act.Answer, operation: Operation) -> None:
         block = operation.offset // BLOCK_BYTES
         match answer.outcome:
             case Outcome.DONE:
                 self.done += 1
                 self.latest_done = max(self.latest_done, answer.ticket)
                 self.acknowledged += operation.kind is OperationKind.WRITE
-                self.history.done(answer.ticket, operation.kind, block, self.values[answer.ticket])
+                history.done(answer.ticket, operation.kind, block, self.values[answer.ticket])
             case Outcome.NOT_PRIMARY:
-                self.history.not_executed(answer.ticket, operation.kind, block)
+                history.not_executed(answer.ticket, operation.kind, block)
             case Outcome.UNKNOWN:
-                self.history.lost(answer.ticket)
+                history.lost(answer.ticket)
             case Outcome.MEDIUM_ERROR:
                 self.medium_errors += 1
-                self.history.not_executed(answer.ticket, operation.kind, block)
+                history.not_executed(answer.ticket, operation.kind, block)
             case Outcome.FAILED:
                 raise AssertionError(f"operation {answer.ticket} failed, although no rule says so")
 
@@ -89,35 +94,56 @@ class SimulatedClients:
         for name, ticket in list(self.asked):
             if name == node.name:
                 del self.asked[name, ticket]
-                self.history.lost(ticket)
+                self.history_of(name).lost(ticket)
+        self.found_out(node.name)
 
-    def forsake(self, blocks: list[int], under_way: list[Blocks]) -> None:
-        """A person chose a copy that holds this: what was acknowledged and is not on it is lost, by that person's word.
+    def forsake(self, chosen: SimulatedNode, abandoned: SimulatedNode) -> None:
+        """A person chose a copy that does not count: what is not on it is lost, by that person's word.
 
-        ``under_way`` may still be written to it.
+        The other node, if it lives, goes on to tell its clients what is true of its own copy, until it finds out.
         """
-        self.start_over(blocks)
-        for data in under_way:
-            for block, value in data.items():
+        before, values = self.history, self.values
+        _require(before)
+        self._begin(chosen.blocks)
+        if abandoned.state is not None:
+            self.abandoned[abandoned.name] = before
+        for under_way in chosen.disk:
+            for block, value in under_way.data.items():
                 if value not in self.values:
                     self.values[value] = value
                     self.history.called(value, OperationKind.WRITE, block)
-        for (node, ticket), operation in self.asked.items():
-            if ticket in self.values:
-                # The chosen copy holds this write already, although it has not been answered.
-                continue
-            self.values[ticket] = ticket
-            self.history.called(ticket, operation.kind, operation.offset // BLOCK_BYTES, node)
+        for (name, ticket), operation in self.asked.items():
+            if name in self.abandoned:
+                self.values[ticket] = values[ticket]
+            elif ticket not in self.values:
+                # Else the chosen copy holds this write already, although it has not been answered.
+                self.values[ticket] = ticket
+                self.history.called(ticket, operation.kind, operation.offset // BLOCK_BYTES, name)
+
+    def found_out(self, node: str) -> None:
+        """That node has ended, or serves nothing more of what was abandoned."""
+        history = self.abandoned.pop(node, None)
+        if history is not None:
+            _require(history)
 
     def start_over(self, blocks: list[int]) -> None:
         """Nothing is under way anywhere, and this is what every copy holds: all before it is settled."""
-        try:
-            self.history.verdict().require()
-        except AssertionError as error:
-            raise AssertionError(f"I3: {error}") from error
+        if self.abandoned:
+            raise AssertionError(f"I4: {', '.join(self.abandoned)} serves although it was abandoned")
+        _require(self.history)
+        self._begin(blocks)
+
+    def _begin(self, blocks: list[int]) -> None:
         self.history = BlockHistory()
         self.values = {value: value for value in blocks}
         for block, value in enumerate(blocks):
             if value != ZEROS:
                 self.history.called(value, OperationKind.WRITE, block)
                 self.history.done(value, OperationKind.WRITE, block, value)
+
+
+def _require(history: BlockHistory) -> None:
+    try:
+        history.verdict().require()
+    except AssertionError as error:
+        raise AssertionError(f"I3: {error}") from error

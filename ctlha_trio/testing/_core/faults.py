@@ -11,6 +11,7 @@ from ctlha_trio.pair import Copy, Phase, Record, events as ev
 from ctlha_trio.testing._core.atlas import (
     is_the_only_one,
     may_be_forced,
+    may_be_forced_blindly,
     may_be_made_the_only_one,
     may_be_named_too,
     outlived,
@@ -189,7 +190,16 @@ def _verifies(node: SimulatedNode) -> bool:
 @fault(40)
 def force_primary(pair: SimulatedPair) -> bool:
     """An operator wants a node that does not serve to serve, and says, or has evidence, that the other one is off."""
-    node = some_node(pair, lambda each: runs(each) and may_be_forced(pair, each))
+    return _force(pair, some_node(pair, lambda each: runs(each) and may_be_forced(pair, each)))
+
+
+@fault(5)
+def force_blindly(pair: SimulatedPair) -> bool:
+    """The same of a node that does not hear the other one, which lives: what is said is false."""
+    return _force(pair, some_node(pair, lambda each: runs(each) and may_be_forced_blindly(pair, each)))
+
+
+def _force(pair: SimulatedPair, node: SimulatedNode | None) -> bool:
     if node is None or node.state is None:
         return False
     before, lineage = node.state, f"{pair.random.getrandbits(64):016x}"

@@ -12,7 +12,7 @@ I8  Nothing is acknowledged after the role was lost.                          ev
 I10 ``protected`` means that one crash loses nothing.                         every crash
 I11 The arbiter is not called for a write, a read or a flush.                 every step that belongs to one
 I12 A healthy core serves in bounded time, and ends what it was asked for.    every heal, ``trials``
-I14 Queues stay within their limits.                                          every step
+I14 A queue holds what somebody waits for, and that once.                     every step
 I15 Where both copies are bad, the nodes halt and say why.                    ``trials``, every node that ends
 === ======================================================================== ==========================================
 
@@ -25,8 +25,6 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
-    COPIES_AT_ONCE,
-    FLIGHTS_LIMIT,
     Copy,
     OperationKind,
     Outcome,
@@ -41,21 +39,29 @@ from ctlha_trio.testing._core.arbiter import SimulatedArbiter
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of
+from ctlha_trio.testing._history.block_history import BlockHistory
 
 ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
 """Phases in which what was started is completed."""
 OVERWRITTEN: Final = frozenset({Copy.RESYNCING, Copy.REWRITING})
 """What is durable on a node while its copy is neither old nor new."""
-CALLS_MAX: Final = 4
-"""Of one node at the arbiter: a read, a swap, and the same of a role that was lost meanwhile."""
-DISK_CALLS_MAX: Final = 64
-"""Of one node: far above what the clients of two nodes can have under way, with metadata and one range of a resync."""
+CALLS_MAX: Final = 2
+"""Of one process at the arbiter: a read and a swap."""
 
 _OF_OPERATIONS: Final = frozenset(
     {ev.Submitted, ev.Stored, ev.Fetched, ev.RangeCompared}
     | {msg.MirrorWrite, msg.Applied, msg.Probe, msg.ProbeReply, msg.Compare, msg.Compared}
 )
 """Events, and messages heard, that belong to operations."""
+
+
+@attrs.frozen(eq=False)
+class Moment:
+    """In what clients were told."""
+
+    history: BlockHistory
+    time: int | None
+    """None for as long as it goes on."""
 
 
 @attrs.define(eq=False)
@@ -69,6 +75,10 @@ class Invariants:
     """Every record of the pair, by epoch."""
     shown: dict[str, int] = attrs.field(factory=dict, init=False)
     """By node: the revision of the record that a person saw who forced it last."""
+    _counted: dict[str, Moment] = attrs.field(factory=dict, init=False)
+    """By node whose copy does not count: the latest moment up to which it holds everything."""
+    _sealing: dict[str, Moment] = attrs.field(factory=dict, init=False)
+    """By node: when its source, at which everything was held, last asked it to seal its copy."""
 
     def __attrs_post_init__(self) -> None:
         """The pair begins with the arbiter's first record."""
@@ -85,17 +95,22 @@ class Invariants:
             for action in ordered:
                 if isinstance(action, act.Swap | act.ReadRecord):
                     raise AssertionError(f"I11: {event} leads to {action}")
-        within = (
-            len(after.flights) <= FLIGHTS_LIMIT
-            and len(node.calls) <= CALLS_MAX
-            and len(node.disk) <= DISK_CALLS_MAX
-            and len(node.held) <= COPIES_AT_ONCE
-        )
-        if not within:
-            raise AssertionError(
-                f"I14: {node.name} has {len(after.flights)} operations, {len(node.calls)} arbiter calls, "
-                f"{len(node.disk)} disk calls and {len(node.held)} ranges under way"
-            )
+        if after.forcing and not before.forcing and before.session:
+            raise AssertionError(f"{node.name} is forced although it hears {node.peer}")
+        if len(node.calls) > CALLS_MAX:
+            raise AssertionError(f"I14: {node.name} has {len(node.calls)} calls at the arbiter: {list(node.calls)}")
+        if after.flights is not before.flights or isinstance(event, ev.Submitted):
+            self._check_flights(node, after, ordered)
+        if after.phase is Phase.ADMITTING and any(_asks_to_seal(action) for action in ordered):
+            self._sealing[node.peer] = self._now(node.name)
+
+    def _check_flights(self, node: SimulatedNode, after: PairState, ordered: tuple[act.Action, ...]) -> None:
+        """A node neither forgets who asked it nor goes on with what nobody waits for."""
+        answered = {action.ticket for action in ordered if isinstance(action, act.Answer)}
+        waiting = {ticket for name, ticket in self.clients.asked if name == node.name} - answered
+        held = [flight.ticket for flight in after.flights if flight.ticket and not flight.answered]
+        if sorted(held) != sorted(waiting):
+            raise AssertionError(f"I14: {node.name} has {held} under way, and {sorted(waiting)} are waited for")
 
     def _check_never_back(self, node: SimulatedNode, before: PairState, after: PairState) -> None:
         if after.epoch < before.epoch or after.revision < before.revision:
@@ -115,6 +130,10 @@ class Invariants:
         old, new = node.metadata, call.metadata
         back = new.epoch < old.epoch or new.revision < old.revision
         _demand(not back, f"I6: {node.name} persists {new.epoch} r{new.revision} over {old.epoch} r{old.revision}")
+        whole_again = old.copy in OVERWRITTEN and new.copy is Copy.MEMBER
+        _demand(not whole_again, f"I4: {node.name} takes a copy for whole that is half overwritten")
+        if new.copy is Copy.SEALED and node.name in self._sealing:
+            self._counted[node.name] = self._sealing[node.name]
         begun = any(record.lineage == new.lineage for record in self.records.values())
         _demand(begun, f"{node.name} persists a line that nobody began: {new.lineage}")
 
@@ -137,9 +156,9 @@ class Invariants:
                 raise AssertionError(
                     f"I6: {node.name} acknowledged in epoch {epoch}, but has persisted {node.metadata.epoch}"
                 )
-            block = operation.offset // BLOCK_BYTES
-            for member in self.living_members():
-                self._check_block(member, block)
+            abandoned = node.name in self.clients.abandoned
+            for member in [node] if abandoned else self.living_members():
+                self._check_block(member, operation.offset // BLOCK_BYTES)
 
     def _check_damage(self, node: SimulatedNode, ticket: int, block: int) -> None:
         """No copy that counts for this node is whole at the block of an operation that ended with a medium error."""
@@ -148,6 +167,34 @@ class Invariants:
         whole = [name for name in members if _is_whole(self.nodes[name], block)]
         if whole and ticket not in self.clients.excused:
             raise AssertionError(f"I3: {node.name} says that block {block} is lost, but {whole[0]} has it")
+
+    def left(self, before: Record, record: Record) -> None:
+        """The arbiter is about to hold a record: who counted until now may be chosen by a person later."""
+        forsaken = record.lineage != before.lineage and record.primary not in before.members
+        for name in before.members if before.proposal != FALSIFIED else ():
+            if name not in record.members:
+                now = self._now(name)
+                self._counted[name] = attrs.evolve(now, time=None) if forsaken else now
+
+    def put_back(self, node: SimulatedNode) -> None:
+        """Its disk is an older one: what that lacks, nobody can know."""
+        self._counted.pop(node.name, None)
+
+    def chosen(self, node: SimulatedNode) -> None:
+        """A person chose the copy of a node that does not count: it holds what was acknowledged while it did."""
+        counted = self._counted.get(node.name)
+        for block, value in enumerate(node.blocks) if counted is not None else ():
+            # What was never to be written there at that time came later, when it did not count.
+            if counted is not None and counted.history.knows(block, value):
+                self._check_block(node, block, moment=counted)
+
+    def is_of_the_line(self, record: Record) -> bool:
+        """Whether nobody was forced since that record, or by it."""
+        return record.lineage == self.arbiter.truth.lineage
+
+    def _now(self, node: str) -> Moment:
+        history = self.clients.history_of(node)
+        return Moment(history, history.now + 1)
 
     def recorded(self, before: Record, record: Record) -> None:
         """The arbiter applied a swap: every member holds every acknowledged write and knows its copy as whole."""
@@ -229,11 +276,18 @@ class Invariants:
         _demand(bool(living), "I2: the arbiter names only nodes whose copies are dead")
         return living
 
-    def _check_block(self, node: SimulatedNode, block: int, number: str = "I2") -> None:
+    def _check_block(
+        self, node: SimulatedNode, block: int, number: str = "I2", *, moment: Moment | None = None
+    ) -> None:
+        moment = moment or Moment(self.clients.history_of(node.name), None)
         try:
-            self.clients.history.check(block, node.blocks[block])
+            moment.history.check(block, node.blocks[block], moment.time)
         except AssertionError as error:
             raise AssertionError(f"{number}: {node.name}: {error}") from error
+
+
+def _asks_to_seal(action: act.Action) -> bool:
+    return isinstance(action, act.Send) and isinstance(action.message, msg.Seal)
 
 
 def _is_whole(node: SimulatedNode, block: int) -> bool:

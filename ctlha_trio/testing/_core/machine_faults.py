@@ -207,5 +207,6 @@ def put_back(pair: SimulatedPair) -> bool:
         return False
     pair.happened["disks_put_back"] += 1
     pair.note(node.name, f"has its disk of epoch {old.metadata.epoch} again")
+    pair.invariants.put_back(node)
     node.put_back(old, missed=pair.arbiter.truth.members == (node.name,))
     return True

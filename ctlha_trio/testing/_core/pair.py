@@ -282,6 +282,12 @@ class SimulatedPair:
                 self._carry_out(node, action, data, copied=copied)
         if leaves:
             self.link.part(node.link)
+        if (
+            node.name in self.clients.abandoned
+            and node.state.record
+            and self.invariants.is_of_the_line(node.state.record)
+        ):
+            self.clients.found_out(node.name)
 
     def note(self, node: str, what: str) -> None:
         """Enter something in the event history."""
@@ -376,9 +382,11 @@ class SimulatedPair:
             self.link.send(node.link, compare)
 
     def _recorded(self, before: Record, record: Record) -> None:
+        self.invariants.left(before, record)
         if record.lineage != before.lineage and record.primary not in before.members:
             chosen = self.nodes[record.primary]
-            self.clients.forsake(chosen.blocks, [each.data for each in chosen.disk])
+            self.invariants.chosen(chosen)
+            self.clients.forsake(chosen, self.nodes[chosen.peer])
         self.invariants.recorded(before, record)
         if record.proposal == FALSIFIED:
             return

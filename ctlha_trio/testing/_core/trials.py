@@ -94,7 +94,7 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
         return False
     member = pair.nodes[members[0]]
     outsider = pair.nodes[member.peer].state
-    if outsider is not None and outsider.forcing:
+    if pair.clients.abandoned or (outsider is not None and outsider.forcing):
         return False
     world.relieve()
     _keep_down(world, member)
@@ -124,7 +124,7 @@ def older_copy_does_not_serve(world: CoreWorld) -> bool:
     """The disk of one of two members was put back from an older copy, and that node has the arbiter for itself."""
     pair = world.pair
     stale = [node for node in pair.nodes.values() if node.stale and node.newest is None]
-    if len(stale) != 1:
+    if len(stale) != 1 or pair.clients.abandoned:
         return False
     (node,) = stale
     world.relieve()
@@ -180,10 +180,7 @@ def another_line_passes(world: CoreWorld) -> bool:
     pair.take_down(chosen)
     world.go_at(Pace(relief=0.0))
     world.go_on_until(lambda: _is(chosen, Phase.WAITING), SERVE_S, f"{chosen.name} does not wait")
-    assert chosen.state is not None
-    pair.invariants.shown[chosen.name] = chosen.state.revision
-    world.request(chosen, ev.ForceAsked(abandoned.name, f"{world.random.getrandbits(64):016x}", chosen.state.revision))
-    world.go_on_until(lambda: not _is(chosen, Phase.CLAIMING), SERVE_S, f"{chosen.name} is not forced")
+    _force(world, chosen)
     if len(pair.arbiter.truth.members) > 1:
         return False
     _keep_down(world, chosen)
@@ -196,6 +193,36 @@ def another_line_passes(world: CoreWorld) -> bool:
         lambda: abandoned.ended or _is(abandoned, Phase.RESYNCING), SERVE_S, f"{abandoned.name} follows nobody"
     )
     return True
+
+
+def an_abandoned_node_finds_out(world: CoreWorld) -> bool:
+    """A person says that the only member is off, which cannot be heard: it stops to serve, though nobody tells it."""
+    world.heal()
+    pair = world.pair
+    abandoned, chosen = world.random.sample(list(pair.nodes.values()), 2)
+    _keep_down(world, chosen)
+    _must_serve(world, abandoned, f"I12: {abandoned.name} is a member and has the arbiter, but does not serve")
+    pair.link.partition()
+    chosen.kept_down = False
+    world.go_at(Pace(nodes={abandoned.name: _CLIENTS}, relief=0.0))
+    world.go_on_until(lambda: _is(chosen, Phase.OUTDATED), SERVE_S, f"{chosen.name} is not outdated")
+    _force(world, chosen)
+    if pair.arbiter.truth.members != (chosen.name,):
+        return False
+    world.go_on_until(
+        lambda: not pair.clients.abandoned, SERVE_S, f"I4: {abandoned.name} serves on although it was abandoned"
+    )
+    _must_serve(world, chosen, f"I12: {chosen.name} was forced, but does not serve")
+    return True
+
+
+def _force(world: CoreWorld, chosen: SimulatedNode) -> None:
+    """An operator forces a node, with the record that it knows."""
+    assert chosen.state is not None
+    revision = chosen.state.revision
+    world.pair.invariants.shown[chosen.name] = revision
+    world.request(chosen, ev.ForceAsked(chosen.peer, f"{world.random.getrandbits(64):016x}", revision))
+    world.go_on_until(lambda: not _is(chosen, Phase.CLAIMING), SERVE_S, f"{chosen.name} is not forced")
 
 
 def _is(node: SimulatedNode, phase: Phase) -> bool:
@@ -228,6 +255,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     older_copy_does_not_serve,
     another_hand_moves_the_record,
     another_line_passes,
+    an_abandoned_node_finds_out,
 )
 
 

@@ -63,6 +63,10 @@ class BlockHistory:
             cluster.add(read)
             self._demand(cluster)
 
+    def knows(self, block: int, value: int) -> bool:
+        """Whether the value was ever asked to be written there, or is the zeros of before."""
+        return value in self._block(block)
+
     def check(self, block: int, value: int, moment: int | None = None) -> None:
         """``AssertionError`` if the value cannot be in the block at that moment, or (None) now.
 
