@@ -125,7 +125,9 @@ def force_wrong_copy(pair: SimulatedPair) -> bool:
     _switch_off(pair, node)
     record = pair.arbiter.record.succeed(primary=node.name, members=(node.name,), proposal="forced")
     pair.arbiter.displace(record, pair.arbiter.revision + 1)
-    return _displaced(pair, f"is made to name {node.name}", *WRONG_COPY_EXCUSES)
+    # The disk that it missed, which may come back while the record stands, is whole but was not asked either.
+    missed = ("copy-went-back",) if node.newest is not None else ()
+    return _displaced(pair, f"is made to name {node.name}", *WRONG_COPY_EXCUSES, *missed)
 
 
 @fault(2)

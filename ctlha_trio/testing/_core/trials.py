@@ -154,7 +154,7 @@ def another_hand_moves_the_record(world: CoreWorld) -> bool:
         case _:
             pass
     world.go_on_until(
-        lambda: _is_quiet_as(primary, moment) or _has_passed(world, primary),
+        lambda: _is_quiet_as(primary, moment) or _has_passed(world, primary, moment),
         SERVE_S,
         f"{primary.name} is not {moment.name}",
     )
@@ -242,9 +242,10 @@ def _is_quiet(node: SimulatedNode) -> bool:
     return node.state is not None and node.state.persisting is None and not persists
 
 
-def _has_passed(world: CoreWorld, primary: SimulatedNode) -> bool:
+def _has_passed(world: CoreWorld, primary: SimulatedNode, moment: Phase) -> bool:
     truth = world.pair.arbiter.truth
-    return truth.members != NODES or truth.primary != primary.name
+    given_up = moment is Phase.HANDING_OVER and "handover" not in primary.requests
+    return given_up or truth.members != NODES or truth.primary != primary.name
 
 
 TRIALS: Final[tuple[Trial, ...]] = (
