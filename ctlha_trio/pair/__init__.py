@@ -45,5 +45,6 @@ from ctlha_trio.pair._state import (
     RANGES_LIMIT as RANGES_LIMIT,
     SEARCH_RANGES as SEARCH_RANGES,
     PairState as PairState,
+    Stage as Stage,
 )
 from ctlha_trio.pair._verification import Finding as Finding, Found as Found, Verification as Verification

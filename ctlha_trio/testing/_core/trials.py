@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from ctlha_trio.ha import judge
-from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
+from ctlha_trio.pair import Copy, OperationKind, Phase, Stage, actions as act, events as ev
 from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.false_record import FALSIFIED
@@ -105,19 +105,49 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
 
 def false_record_meets_a_return(world: CoreWorld) -> bool:
     """Somebody falsifies the record just when a copy is being made whole, or is sealed; then the pair heals."""
+    target, source = _returning(world)
+    is_sealed = partial(may_be_made_the_only_one, world.pair, target)
+    is_admitting = partial(_is_admitting, source, target)
+    return _meets(world, target, "falsify", world.random.choice((is_sealed, is_admitting)))
+
+
+def a_return_is_broken_off(world: CoreWorld) -> bool:
+    """The connection breaks, or a node leaves, at one of the moments at which a copy comes to count; the pair heals."""
+    target, source = _returning(world)
+    node, phase, stage = world.random.choice(
+        [(source, Phase.ADMITTING, stage) for stage in (Stage.ASKING, Stage.SWAPPING, Stage.RECORDING, Stage.TELLING)]
+        + [(target, Phase.RESYNCING, Stage.RECORDING)]
+    )
+    moment = partial(_is, node, phase, stage)
+    return _meets(world, target, world.random.choice(("cut", "leave")), moment, named=stage is not Stage.ASKING)
+
+
+def _returning(world: CoreWorld) -> tuple[SimulatedNode, SimulatedNode]:
+    """A node that comes back, and the only member, which has served meanwhile and does."""
     world.heal()
-    pair = world.pair
-    target, source = world.random.sample(list(pair.nodes.values()), 2)
+    target, source = world.random.sample(list(world.pair.nodes.values()), 2)
     _keep_down(world, target)
     _must_serve(world, source, f"I12: {source.name} is a member and has the arbiter, but does not serve")
     target.kept_down = False
     world.go_at(Pace(nodes={target.name: _QUICK_CLOCK, source.name: attrs.evolve(_QUICK_CLOCK, clients=50.0)}))
-    is_sealed, is_admitting = partial(may_be_made_the_only_one, pair, target), partial(_is_admitting, source, target)
-    moment = world.random.choice((is_sealed, is_admitting))
-    world.go_on_until(lambda: moment() or _is_member(world, target), SERVE_S, f"{target.name} does not return")
-    acted = not _is_member(world, target) and FAULTS["falsify"].do(pair)
-    pair.faults_done["falsify"] += acted
+    return target, source
+
+
+def _meets(
+    world: CoreWorld, target: SimulatedNode, fault: str, moment: Callable[[], bool], *, named: bool = False
+) -> bool:
+    """Whether that fault acted at that moment of a return; ``named`` if the record may name the target by then."""
+    pair = world.pair
+    world.go_on_until(
+        lambda: moment() or _has_returned(world, target, named), SERVE_S, f"{target.name} does not return"
+    )
+    acted = moment() and FAULTS[fault].do(pair)
+    pair.faults_done[fault] += acted
     return acted
+
+
+def _has_returned(world: CoreWorld, target: SimulatedNode, named: bool) -> bool:
+    return _is(target, Phase.FOLLOWING) if named else _is_member(world, target)
 
 
 def older_copy_does_not_serve(world: CoreWorld) -> bool:
@@ -225,8 +255,9 @@ def _force(world: CoreWorld, chosen: SimulatedNode) -> None:
     world.go_on_until(lambda: not _is(chosen, Phase.CLAIMING), SERVE_S, f"{chosen.name} is not forced")
 
 
-def _is(node: SimulatedNode, phase: Phase) -> bool:
-    return node.state is not None and node.state.phase is phase
+def _is(node: SimulatedNode, phase: Phase, stage: Stage | None = None) -> bool:
+    state = node.state
+    return state is not None and state.phase is phase and (stage is None or state.stage is stage)
 
 
 def _is_quiet_as(node: SimulatedNode, phase: Phase) -> bool:
@@ -253,6 +284,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     pair_serves_without_arbiter,
     outsider_does_not_serve,
     false_record_meets_a_return,
+    a_return_is_broken_off,
     older_copy_does_not_serve,
     another_hand_moves_the_record,
     another_line_passes,
