@@ -7,7 +7,7 @@ import pytest
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
-from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, outlived
+from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, may_be_forced_blindly, outlived
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode, UnderWay
@@ -124,15 +124,20 @@ def test_who_is_forced_serves_its_own_copy_and_the_other_becomes_that() -> None:
     assert a.blocks == b.blocks == old
 
 
-def test_the_atlas_lets_nobody_abandon_a_node_that_is_alive_and_not_heard() -> None:
+def test_the_atlas_knows_what_is_true_of_a_node_that_a_person_says_is_off() -> None:
     world = CoreWorld(1)
     world.heal()
     pair = world.pair
-    a, _ = pair.nodes.values()
+    a, b = pair.nodes.values()
     assert may_be_forced(pair, a), "they hear each other, and it is refused"
+    assert not may_be_forced_blindly(pair, a)
     pair.link.partition()
     world.go_on_until(lambda: a.state is not None and not a.state.session, 60.0, "still connected")
     assert not may_be_forced(pair, a)
+    assert may_be_forced_blindly(pair, a)
+    pair.take_down(b)
+    assert may_be_forced(pair, a)
+    assert not may_be_forced_blindly(pair, a)
 
 
 @pytest.mark.parametrize("seed", range(6))
