@@ -51,14 +51,11 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import Flight, LeftOut, Resync, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
 from ctlha_trio.testing._core.health import demand_service
 from ctlha_trio.testing._core.node import SimulatedNode
-from ctlha_trio.testing._core.trials import (
-    Trial,
-    an_abandoned_node_finds_out,
-    another_line_passes,
-    pair_serves_without_arbiter,
-)
+from ctlha_trio.testing._core.trial_parts import Trial
+from ctlha_trio.testing._core.trials import pair_serves_without_arbiter
 from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core.world import CoreWorld
 

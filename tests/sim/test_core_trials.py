@@ -3,12 +3,8 @@
 import pytest
 
 from ctlha_trio.pair import Phase
-from ctlha_trio.testing._core.trials import (
-    an_abandoned_node_finds_out,
-    another_hand_moves_the_record,
-    another_line_passes,
-    pair_serves_without_arbiter,
-)
+from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
+from ctlha_trio.testing._core.trials import another_hand_moves_the_record, pair_serves_without_arbiter
 from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 16

@@ -10,10 +10,8 @@ from typing import Final, assert_never
 
 import attrs
 
-from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
     OperationKind,
-    PairState,
     Phase,
     Record,
     actions as act,
@@ -44,7 +42,8 @@ from ctlha_trio.testing._core.node import (
     blocks_of,
     digest_of,
 )
-from ctlha_trio.testing._core.totals import Coverage, Move, Totals
+from ctlha_trio.testing._core.reached import Reached
+from ctlha_trio.testing._core.totals import Coverage, Totals
 from ctlha_trio.testing._core.words import answered_reads, told_answer, told_order
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
@@ -79,8 +78,7 @@ class SimulatedPair:
     """Faults that acted, by name."""
     excuses: frozenset[str] = frozenset()
     """Reasons to end that the surroundings give every node."""
-    _moves: set[tuple[Phase, Phase]] = attrs.field(factory=set, init=False)
-    _reasons: set[str] = attrs.field(factory=set, init=False)
+    _reached: Reached = attrs.field(factory=Reached, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make an arbiter and two nodes that hold the same zeros."""
@@ -114,8 +112,7 @@ class SimulatedPair:
     @property
     def coverage(self) -> Coverage:
         """Of this pair so far."""
-        moves: frozenset[Move] = frozenset((before.name, after.name) for before, after in self._moves)
-        return Coverage(moves, frozenset(self._reasons), frozenset(+self.faults_done))
+        return self._reached.coverage(+self.faults_done)
 
     # What happens to processes.
 
@@ -268,7 +265,7 @@ class SimulatedPair:
         read = answered_reads(ordered, self.clients.values)
         self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
         self.invariants.stepped(node, before, node.state, event, ordered)
-        self._cover(before, node.state, ordered)
+        self._reached.stepped(before, node.state, ordered)
         if node.state.phase is not before.phase:
             self._check_end(node)
         copied = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData)
@@ -397,13 +394,3 @@ class SimulatedPair:
             self.happened["handovers" if both else "failovers"] += 1
         if both and len(before.members) < len(NODES):
             self.happened["resyncs"] += 1
-
-    def _cover(self, before: PairState, after: PairState, ordered: tuple[act.Action, ...]) -> None:
-        phase = before.phase
-        for action in ordered:
-            if isinstance(action, act.Moved):
-                self._moves.add((phase, action.phase))
-                phase = action.phase
-        changed = after.arbiter_answers is not before.arbiter_answers or after.session != before.session
-        if changed or after.phase is not before.phase or after.resync is not before.resync:
-            self._reasons.update(reason.value for reason in judge(after)[1])

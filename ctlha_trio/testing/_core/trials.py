@@ -13,34 +13,30 @@ import attrs
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, OperationKind, Phase, Stage, actions as act, events as ev
 from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
-from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.false_record import FALSIFIED
-from ctlha_trio.testing._core.faults import FAULTS, show_another_line
+from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
+from ctlha_trio.testing._core.trial_parts import (
+    SERVE_S,
+    STANDING_CLOCK,
+    WRITES,
+    Trial,
+    is_in,
+    keep_down,
+    must_not_serve,
+    must_serve,
+)
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
 
-SERVE_S: Final = 60.0
-"""Simulated. Twenty times what a member that boots waits for its peer: timers have no deadline here, but a rate."""
-WRITES: Final = FLIGHTS_MAX + 2
-"""That a healthy core must acknowledge: more than can have been under way, and on both copies, when it was left."""
 READS: Final = 3
-FRUITLESS_S: Final = 20.0
-"""For which one that must not serve is asked."""
-FRUITLESS_BOOT: Final = 0.5
-"""Starts a second of a node that ended: what cannot serve is not worth more of the run's events."""
 FROZEN_CHANCE: Final = 0.5
 """That a node that is left out stands still as it is, where it could as well be down."""
-STANDING_CLOCK: Final = 1e-4
-"""No timer fires before the connection is back."""
 _QUICK_CLOCK: Final = NodePace(link=250.0, disk=100.0, arbiter=50.0, clock=50.0)
 """Polls of the record overtake what the link brings, and a return takes its time."""
 _APART: Final = Pace(nodes=dict.fromkeys(NODES, NodePace(arbiter=1e-3, clock=STANDING_CLOCK)), connect=1e-3)
 """The nodes do not find each other, and the arbiter does not answer, before something else has happened."""
-_CLIENTS: Final = NodePace(clients=100.0)
-
-Trial = Callable[[CoreWorld], bool]
-"""False if the pair is in no state for it."""
 
 
 def survivor_serves(world: CoreWorld) -> bool:
@@ -53,12 +49,12 @@ def survivor_serves(world: CoreWorld) -> bool:
     other = pair.nodes[survivor.peer]
     world.relieve()
     if other.state is None or _swaps(other) or world.random.random() >= FROZEN_CHANCE:
-        _keep_down(world, other)
+        keep_down(world, other)
     else:
         pair.pause(other)
     pair.arbiter.late.clear()
     pair.link.partition()
-    _must_serve(world, survivor, f"I12: {survivor.name} is a member and has the arbiter, but does not serve")
+    must_serve(world, survivor, f"I12: {survivor.name} is a member and has the arbiter, but does not serve")
     return True
 
 
@@ -68,7 +64,7 @@ def pair_serves_without_arbiter(world: CoreWorld) -> bool:
     pair = world.pair
     pair.arbiter.up = False
     primary = next(node for node in pair.nodes.values() if node.state and node.state.phase is Phase.MIRRORING)
-    _must_serve(world, primary, "I12: both nodes are connected, but do not serve without the arbiter")
+    must_serve(world, primary, "I12: both nodes are connected, but do not serve without the arbiter")
     world.go_on_until(
         lambda: all(node.state and judge(node.state)[0] == "degraded" for node in pair.nodes.values()),
         SERVE_S,
@@ -97,9 +93,9 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
     if pair.clients.abandoned or (outsider is not None and outsider.forcing):
         return False
     world.relieve()
-    _keep_down(world, member)
+    keep_down(world, member)
     pair.arbiter.late.clear()
-    _must_not_serve(world, f"I4: {member.peer} serves, but is no member")
+    must_not_serve(world, f"I4: {member.peer} serves, but is no member")
     return True
 
 
@@ -118,7 +114,7 @@ def a_return_is_broken_off(world: CoreWorld) -> bool:
         [(source, Phase.ADMITTING, stage) for stage in (Stage.ASKING, Stage.SWAPPING, Stage.RECORDING, Stage.TELLING)]
         + [(target, Phase.RESYNCING, Stage.RECORDING)]
     )
-    moment = partial(_is, node, phase, stage)
+    moment = partial(is_in, node, phase, stage)
     return _meets(world, target, world.random.choice(("cut", "leave")), moment, named=stage is not Stage.ASKING)
 
 
@@ -126,8 +122,8 @@ def _returning(world: CoreWorld) -> tuple[SimulatedNode, SimulatedNode]:
     """A node that comes back, and the only member, which has served meanwhile and does."""
     world.heal()
     target, source = world.random.sample(list(world.pair.nodes.values()), 2)
-    _keep_down(world, target)
-    _must_serve(world, source, f"I12: {source.name} is a member and has the arbiter, but does not serve")
+    keep_down(world, target)
+    must_serve(world, source, f"I12: {source.name} is a member and has the arbiter, but does not serve")
     target.kept_down = False
     world.go_at(Pace(nodes={target.name: _QUICK_CLOCK, source.name: attrs.evolve(_QUICK_CLOCK, clients=50.0)}))
     return target, source
@@ -147,7 +143,7 @@ def _meets(
 
 
 def _has_returned(world: CoreWorld, target: SimulatedNode, named: bool) -> bool:
-    return _is(target, Phase.FOLLOWING) if named else _is_member(world, target)
+    return is_in(target, Phase.FOLLOWING) if named else _is_member(world, target)
 
 
 def older_copy_does_not_serve(world: CoreWorld) -> bool:
@@ -158,9 +154,9 @@ def older_copy_does_not_serve(world: CoreWorld) -> bool:
         return False
     (node,) = stale
     world.relieve()
-    _keep_down(world, pair.nodes[node.peer])
+    keep_down(world, pair.nodes[node.peer])
     pair.arbiter.late.clear()
-    _must_not_serve(world, f"I4: {node.name} serves from an older copy")
+    must_not_serve(world, f"I4: {node.name} serves from an older copy")
     return True
 
 
@@ -201,65 +197,6 @@ def another_hand_moves_the_record(world: CoreWorld) -> bool:
     return True
 
 
-def another_line_passes(world: CoreWorld) -> bool:
-    """An abandoned node is shown another line for a while, of the epoch and the revision that the chosen one claims."""
-    world.heal()
-    pair = world.pair
-    abandoned, chosen = world.random.sample(list(pair.nodes.values()), 2)
-    _keep_down(world, abandoned)
-    pair.take_down(chosen)
-    world.go_at(Pace(relief=0.0))
-    world.go_on_until(lambda: _is(chosen, Phase.WAITING), SERVE_S, f"{chosen.name} does not wait")
-    _force(world, chosen)
-    if len(pair.arbiter.truth.members) > 1:
-        return False
-    _keep_down(world, chosen)
-    show_another_line(pair, 1)
-    abandoned.kept_down = False
-    world.go_on_until(lambda: _is(abandoned, Phase.OUTDATED), SERVE_S, f"{abandoned.name} is not outdated")
-    world.relieve()
-    world.go_at(Pace(nodes={abandoned.name: NodePace(clock=STANDING_CLOCK)}, relief=0.0))
-    world.go_on_until(
-        lambda: abandoned.ended or _is(abandoned, Phase.RESYNCING), SERVE_S, f"{abandoned.name} follows nobody"
-    )
-    return True
-
-
-def an_abandoned_node_finds_out(world: CoreWorld) -> bool:
-    """A person says that the only member is off, which cannot be heard: it stops to serve, though nobody tells it."""
-    world.heal()
-    pair = world.pair
-    abandoned, chosen = world.random.sample(list(pair.nodes.values()), 2)
-    _keep_down(world, chosen)
-    _must_serve(world, abandoned, f"I12: {abandoned.name} is a member and has the arbiter, but does not serve")
-    pair.link.partition()
-    chosen.kept_down = False
-    world.go_at(Pace(nodes={abandoned.name: _CLIENTS}, relief=0.0))
-    world.go_on_until(lambda: _is(chosen, Phase.OUTDATED), SERVE_S, f"{chosen.name} is not outdated")
-    _force(world, chosen)
-    if pair.arbiter.truth.members != (chosen.name,):
-        return False
-    world.go_on_until(
-        lambda: not pair.clients.abandoned, SERVE_S, f"I4: {abandoned.name} serves on although it was abandoned"
-    )
-    _must_serve(world, chosen, f"I12: {chosen.name} was forced, but does not serve")
-    return True
-
-
-def _force(world: CoreWorld, chosen: SimulatedNode) -> None:
-    """An operator forces a node, with the record that it knows."""
-    assert chosen.state is not None
-    revision = chosen.state.revision
-    world.pair.invariants.shown[chosen.name] = revision
-    world.request(chosen, ev.ForceAsked(chosen.peer, f"{world.random.getrandbits(64):016x}", revision))
-    world.go_on_until(lambda: not _is(chosen, Phase.CLAIMING), SERVE_S, f"{chosen.name} is not forced")
-
-
-def _is(node: SimulatedNode, phase: Phase, stage: Stage | None = None) -> bool:
-    state = node.state
-    return state is not None and state.phase is phase and (stage is None or state.stage is stage)
-
-
 def _is_quiet_as(node: SimulatedNode, phase: Phase) -> bool:
     """Whether it is in that phase, with nothing under way that would make its disk forget what it is told."""
     if node.state is None or node.state.phase is not phase:
@@ -298,8 +235,8 @@ def dead_copies_halt(world: CoreWorld) -> None:
     pair = world.pair
     pair.note("-", "trial: the only whole copy dies")
     outsider, member = world.random.sample(list(pair.nodes.values()), 2)
-    _keep_down(world, outsider)
-    _must_serve(world, member, f"I12: {member.name} is a member and has the arbiter, but does not serve")
+    keep_down(world, outsider)
+    must_serve(world, member, f"I12: {member.name} is a member and has the arbiter, but does not serve")
     assert member.state is not None
     failed = attrs.evolve(member.metadata, copy=Copy.FAILED)
     if world.random.getrandbits(1):
@@ -309,7 +246,7 @@ def dead_copies_halt(world: CoreWorld) -> None:
     pair.excuses = frozenset({"store-failed", "copy-failed"})
     pair.take_down(member)
     outsider.kept_down = False
-    _must_not_serve(world, "I15: somebody serves, although no copy is whole")
+    must_not_serve(world, "I15: somebody serves, although no copy is whole")
     world.go_on_until(
         lambda: _gives(member, "stopped", "copy-failed") and _gives(outsider, "at-risk", "outdated"),
         SERVE_S,
@@ -346,26 +283,3 @@ def _is_member(world: CoreWorld, node: SimulatedNode) -> bool:
 
 def _swaps(node: SimulatedNode) -> bool:
     return any(isinstance(each.call, act.Swap) for each in node.calls)
-
-
-def _keep_down(world: CoreWorld, node: SimulatedNode) -> None:
-    node.kept_down = True
-    if node.state is not None:
-        world.pair.take_down(node)
-
-
-def _must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
-    clients = world.pair.clients
-    enough = clients.acknowledged + WRITES
-    world.go_at(Pace(nodes={node.name: _CLIENTS}, relief=0.0))
-    world.go_on_until(lambda: clients.acknowledged >= enough, SERVE_S, otherwise)
-
-
-def _must_not_serve(world: CoreWorld, otherwise: str) -> None:
-    pair = world.pair
-    # A read that was probed before may be answered now: it ends with what was true when it was asked.
-    before, end_s = pair.clients.tickets, pair.clock.now_s + FRUITLESS_S
-    world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, _CLIENTS), boot=FRUITLESS_BOOT, relief=0.0))
-    world.go_on_until(lambda: pair.clock.now_s >= end_s, 2 * FRUITLESS_S, otherwise)
-    if pair.clients.latest_done > before:
-        raise world.failure(otherwise)

@@ -1,0 +1,57 @@
+"""What the trials of a simulated pair have in common: a part of it is left alone, and must serve or must not."""
+
+from collections.abc import Callable
+from typing import Final
+
+from ctlha_trio.pair import Phase, Stage
+from ctlha_trio.testing._core.clients import FLIGHTS_MAX
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.trouble import NodePace, Pace
+from ctlha_trio.testing._core.world import CoreWorld
+
+SERVE_S: Final = 60.0
+"""Simulated. Twenty times what a member that boots waits for its peer: timers have no deadline here, but a rate."""
+WRITES: Final = FLIGHTS_MAX + 2
+"""That a healthy core must acknowledge: more than can have been under way, and on both copies, when it was left."""
+FRUITLESS_S: Final = 20.0
+"""For which one that must not serve is asked."""
+FRUITLESS_BOOT: Final = 0.5
+"""Starts a second of a node that ended: what cannot serve is not worth more of the run's events."""
+STANDING_CLOCK: Final = 1e-4
+"""No timer fires before something else has happened."""
+CLIENTS: Final = NodePace(clients=100.0)
+
+Trial = Callable[[CoreWorld], bool]
+"""False if the pair is in no state for it."""
+
+
+def is_in(node: SimulatedNode, phase: Phase, stage: Stage | None = None) -> bool:
+    """Whether its process is in that phase, and at that step of it."""
+    state = node.state
+    return state is not None and state.phase is phase and (stage is None or state.stage is stage)
+
+
+def keep_down(world: CoreWorld, node: SimulatedNode) -> None:
+    """End its process, and let nobody start another one."""
+    node.kept_down = True
+    if node.state is not None:
+        world.pair.take_down(node)
+
+
+def must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
+    """It acknowledges enough writes, whoever else is there."""
+    clients = world.pair.clients
+    enough = clients.acknowledged + WRITES
+    world.go_at(Pace(nodes={node.name: CLIENTS}, relief=0.0))
+    world.go_on_until(lambda: clients.acknowledged >= enough, SERVE_S, otherwise)
+
+
+def must_not_serve(world: CoreWorld, otherwise: str) -> None:
+    """Neither node answers what it is asked from now on, for a while."""
+    pair = world.pair
+    # A read that was probed before may be answered now: it ends with what was true when it was asked.
+    before, end_s = pair.clients.tickets, pair.clock.now_s + FRUITLESS_S
+    world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, CLIENTS), boot=FRUITLESS_BOOT, relief=0.0))
+    world.go_on_until(lambda: pair.clock.now_s >= end_s, 2 * FRUITLESS_S, otherwise)
+    if pair.clients.latest_done > before:
+        raise world.failure(otherwise)
