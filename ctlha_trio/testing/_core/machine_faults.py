@@ -121,20 +121,19 @@ def silence(pair: SimulatedPair) -> bool:
 def crash(pair: SimulatedPair) -> bool:
     """A process ends."""
     node = some_node(pair, lambda each: each.state is not None)
-    return node is not None and crash_node(pair, node)
+    if node is None:
+        return False
+    pair.take_down(node, "crashes")
+    return True
 
 
 @fault(2)
 def crash_both(pair: SimulatedPair) -> bool:
     """The power fails."""
-    return sum([node.state is not None and crash_node(pair, node) for node in pair.nodes.values()]) == len(NODES)
-
-
-def crash_node(pair: SimulatedPair, node: SimulatedNode) -> bool:
-    """The process of this node ends."""
-    pair.happened["crashes"] += 1
-    pair.take_down(node)
-    return True
+    running = [node for node in pair.nodes.values() if node.state is not None]
+    for node in running:
+        pair.take_down(node, "loses its power")
+    return len(running) == len(NODES)
 
 
 @fault(20)

@@ -45,7 +45,7 @@ from ctlha_trio.testing._core.node import (
     digest_of,
 )
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals
-from ctlha_trio.testing._core.words import answered_reads, told_answer, told_order
+from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
 SHORTEST_S: Final = 0.001
@@ -91,7 +91,7 @@ class SimulatedPair:
             name: SimulatedNode(name, peer, self.random, first_metadata(record, name, "x"), end)
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
-        self.clients = SimulatedClients(self.random)
+        self.clients = SimulatedClients(self.random, lambda: self.clock.now_s)
         self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
         self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
 
@@ -137,24 +137,30 @@ class SimulatedPair:
         for action in first:
             self._carry_out(node, action)
 
-    def take_down(self, node: SimulatedNode) -> None:
+    def take_down(self, node: SimulatedNode, how: str) -> None:
         """Kill a process. Its link goes first: what is said of that must not wait for the next one."""
-        self.note(node.name, "ends")
+        self.happened["crashes"] += 1
+        self._note_end(node, how)
         self.link.cut()
         self.arbiter.late.extend(self.invariants.crash(node))
         self.clients.crashed(node)
+
+    def _note_end(self, node: SimulatedNode, how: str) -> None:
+        forgotten = ", ".join(map(str, self.clients.waiting_for(node)))
+        self.note(node.name, f"{how}; never answered: {forgotten}" if forgotten else how)
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
         self._check_end(node)
         left = node.state is not None and node.state.phase is Phase.LEFT
         if left and self.random.random() < CLEAN_CHANCE and not node.failing:
-            self.note(node.name, "has ended cleanly")
+            self._note_end(node, "ends cleanly")
             self.link.cut()
             self.arbiter.late.extend(node.end_cleanly())
             self.clients.crashed(node)
         else:
-            self.take_down(node)
+            why = node.state.why if node.state else ""
+            self.take_down(node, f"is switched off; it had {'left' if left else 'stopped'}: {why}")
 
     def _check_end(self, node: SimulatedNode) -> None:
         if node.ended and node.state is not None and node.state.why not in node.excused:
@@ -210,9 +216,8 @@ class SimulatedPair:
         oldest = node.calls[0]
         if oldest.answer is None:
             oldest.answer = self.arbiter.execute(oldest.call)
-            self.note(
-                node.name, f"the arbiter is asked: {told_order(oldest.call, {})} and says {told_answer(oldest.answer)}"
-            )
+            asked, said = IN_BLOCKS.order(oldest.call, {}), told_answer(oldest.answer)
+            self.note(node.name, f"the arbiter is asked: {asked} and says {said}")
         else:
             node.calls.popleft()
             tell_of(node, oldest.answer)

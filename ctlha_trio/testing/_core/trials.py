@@ -148,7 +148,7 @@ def another_hand_moves_the_record(world: CoreWorld) -> bool:
             pair.link.close()
         case Phase.WAITING:
             for node in pair.nodes.values():
-                pair.take_down(node)
+                pair.take_down(node, "loses its power")
         case Phase.HANDING_OVER:
             world.request(primary, ev.HandoverAsked())
         case _:
@@ -214,7 +214,7 @@ def dead_copies_halt(world: CoreWorld) -> None:
     pair.fail_disk(member, "the disk fails")
     member.condemn(failed)
     pair.excuses = frozenset({"store-failed", "copy-failed"})
-    pair.take_down(member)
+    pair.take_down(member, "is switched off")
     outsider.kept_down = False
     _must_not_serve(world, "I15: somebody serves, although no copy is whole")
     world.go_on_until(
@@ -258,7 +258,7 @@ def _swaps(node: SimulatedNode) -> bool:
 def _keep_down(world: CoreWorld, node: SimulatedNode) -> None:
     node.kept_down = True
     if node.state is not None:
-        world.pair.take_down(node)
+        world.pair.take_down(node, "crashes, and nobody starts it")
 
 
 def _must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
