@@ -10,14 +10,12 @@ from time import monotonic
 from types import FrameType
 from typing import Final
 
-import attrs
 import click
 
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNALLED
 from ctlha_trio.testing import (
     CORE_FAULTS,
     DRIVER_FAULTS,
-    DRIVER_TIMELINE_HEADER,
     TIMELINE_HEADER,
     Coverage,
     SeedReport,
@@ -42,8 +40,10 @@ def fresh_seed() -> int:
 
 def replay(seed: int, *, drivers: bool) -> int:
     """Run one seed and print each event. The exit code: 1 if it failed, 130 if an interrupt ended it early."""
+    run = run_driver_seed if drivers else run_seed
+    click.echo(TIMELINE_HEADER)
     try:
-        report = _replay_drivers(seed) if drivers else _replay_cores(seed)
+        report = run(seed, watch=lambda line: click.echo(str(line)))
     except KeyboardInterrupt:
         click.echo(f"interrupted: seed {seed} was not run to its end")
         return EXIT_INTERRUPTED
@@ -75,7 +75,7 @@ def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
         except KeyboardInterrupt:
             ended_by = signal.SIGTERM if terminated.is_set() else signal.SIGINT
     if totals.seeds:
-        for line in _sums(totals, monotonic() - began_s):
+        for line in _sums(totals, monotonic() - began_s, drivers=drivers):
             click.echo(line)
     again = "ctlha sim --drivers --seed" if drivers else "ctlha sim --seed"
     told_failures = [f"FAILED {report.problem}; replay it with: {again} {report.seed}" for report in failed]
@@ -121,32 +121,21 @@ def _terminated_as_interrupted() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _replay_cores(seed: int) -> SeedReport:
-    click.echo(TIMELINE_HEADER)
-    return run_seed(seed, watch=lambda line: click.echo(str(line)))
-
-
-def _replay_drivers(seed: int) -> SeedReport:
-    report = run_driver_seed(seed)
-    click.echo(DRIVER_TIMELINE_HEADER)
-    for line in report.timeline:
-        click.echo(str(line))
-    return report
-
-
 def _line(report: SeedReport) -> str:
     verdict = "FAILED" if report.failure else "passed"
     return f"seed {report.seed:<10} {report.digest[:DIGEST_SHOWN]} {verdict} {report.totals.events:>8} events"
 
 
-def _sums(totals: Totals, took_s: float) -> Iterator[str]:
-    """One line for each thing that was counted."""
-    for field in attrs.fields(Totals):
-        value = getattr(totals, field.name)
-        shown = f"{value:,.0f}" if isinstance(value, float) else f"{value:,}"
-        yield f"{field.name.replace('_', ' '):<22} {shown:>16}"
-    yield f"{'events a second':<22} {totals.events / took_s:>16,.0f}"
-    yield f"{'took s':<22} {took_s:>16,.0f}"
+def _sums(totals: Totals, took_s: float, *, drivers: bool) -> Iterator[str]:
+    """One line for each thing that was counted: its name, the number, and what it is of."""
+    for name, told in Totals.told(drivers=drivers).items():
+        yield _sum_line(name.replace("_", " "), getattr(totals, name), told)
+    yield _sum_line("events a second", totals.events / took_s, "of these seconds, on all processors")
+    yield _sum_line("took s", took_s, "seconds that the seeds took")
+
+
+def _sum_line(name: str, value: float, told: str) -> str:
+    return f"{name:<22} {value:>16,.0f}  {told}"
 
 
 def _not_reached(coverage: Coverage, faults: Iterable[str]) -> Iterator[str]:

@@ -192,6 +192,7 @@ def leave(pair: SimulatedPair) -> bool:
     node = some_node(pair, lambda each: runs(each) and each.state is not None and each.state.phase is not Phase.LEFT)
     if node is None:
         return False
+    pair.happened["stops"] += 1
     node.excused.add("asked")
     pair.feed(node, ev.StopAsked("asked"))
     return True
@@ -230,7 +231,7 @@ def _switch_off(pair: SimulatedPair, node: SimulatedNode) -> None:
 
 def _switch_off_silently(pair: SimulatedPair, node: SimulatedNode) -> None:
     """So that the other node may read the record before it misses this one."""
-    pair.nodes[node.peer].link.clogged = True
+    pair.clog(pair.nodes[node.peer])
     _switch_off(pair, node)
 
 

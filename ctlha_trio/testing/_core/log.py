@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from ctlha_trio.pair import PairState, Phase, actions as act, events as ev
-from ctlha_trio.testing._core.link import Blocks
 from ctlha_trio.testing._core.words import IN_BLOCKS, Words
 
 LINES_KEPT: Final = 80
@@ -34,7 +33,7 @@ class EventLine(NamedTuple):
     epoch: int = 0
     event: ev.Event | None = None
     ordered: tuple[act.Action, ...] = ()
-    data: Blocks | None = None
+    data: Mapping[int, int | str] | None = None
     """That came with the event."""
     read: Mapping[int, int | str] = _NOTHING_READ
     """What reads that are answered have read, by ticket."""
@@ -73,7 +72,7 @@ class EventHistory:
         after: PairState,
         event: ev.Event,
         ordered: tuple[act.Action, ...],
-        data: Blocks | None = None,
+        data: Mapping[int, int | str] | None = None,
         read: Mapping[int, int | str] = _NOTHING_READ,
     ) -> None:
         """A core took an event; the data that came with it, and what the reads that it answers have read."""
@@ -86,7 +85,7 @@ class EventHistory:
     def noted(self, now_s: float, node: str, note: str) -> None:
         """Something happened that no core was told of."""
         self._unhashed.append((now_s, node, note))
-        self._add(EventLine(self._number, now_s, node, note=note))
+        self._add(EventLine(self._number, now_s, node, note=note, words=self.words))
 
     @property
     def digest(self) -> str:

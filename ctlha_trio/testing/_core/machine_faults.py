@@ -84,9 +84,7 @@ def part(pair: SimulatedPair) -> bool:
     """The nodes are cut off each other."""
     if pair.link.partitioned:
         return False
-    pair.happened["partitions"] += 1
-    pair.note("-", "the nodes are partitioned")
-    pair.link.partition()
+    pair.partition()
     return True
 
 
@@ -96,9 +94,7 @@ def clog(pair: SimulatedPair) -> bool:
     node = some_node(pair, lambda each: not each.link.clogged)
     if node is None:
         return False
-    pair.happened["clogs"] += 1
-    pair.note(node.name, "hears nothing")
-    node.link.clogged = True
+    pair.clog(node)
     return True
 
 
@@ -107,10 +103,7 @@ def silence(pair: SimulatedPair) -> bool:
     """Both ways stop, and no end is told: each finds out by its own clock."""
     if not pair.link.live:
         return False
-    pair.happened["silences"] += 1
-    pair.note("-", "neither node hears the other")
-    for node in pair.nodes.values():
-        node.link.clogged = True
+    pair.silence()
     return True
 
 

@@ -44,7 +44,7 @@ from ctlha_trio.testing._core.node import (
     blocks_of,
     digest_of,
 )
-from ctlha_trio.testing._core.totals import Coverage, Move, Totals
+from ctlha_trio.testing._core.totals import Coverage, Move, Totals, changes_of
 from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
@@ -188,6 +188,27 @@ class SimulatedPair:
         incarnations = [each.state.incarnation for each in self.nodes.values() if each.state and each.reachable]
         if len(incarnations) == len(NODES):
             self.link.connect((incarnations[0], incarnations[1]))
+
+    def partition(self) -> None:
+        """Cut the nodes off each other; each end of the connection is told, or finds out."""
+        self._partitioned("-", "the nodes are partitioned")
+        self.link.partition()
+
+    def silence(self) -> None:
+        """Let neither node hear the other, and tell no end."""
+        self._partitioned("-", "neither node hears the other")
+        for node in self.nodes.values():
+            node.link.clogged = True
+
+    def clog(self, node: SimulatedNode) -> None:
+        """Let a node hear nothing, and tell no end."""
+        self._partitioned(node.name, "hears nothing")
+        self.happened["partitions_one_way"] += 1
+        node.link.clogged = True
+
+    def _partitioned(self, node: str, what: str) -> None:
+        self.happened["partitions"] += 1
+        self.note(node, what)
 
     def fail_disk(self, node: SimulatedNode, why: str) -> None:
         """Nothing that is under way at the disk ends, and the process is told."""
@@ -387,11 +408,7 @@ class SimulatedPair:
         self.invariants.recorded(before, record)
         if record.proposal == FALSIFIED:
             return
-        both = len(record.members) == len(NODES)
-        if before.primary != record.primary:
-            self.happened["handovers" if both else "failovers"] += 1
-        if both and len(before.members) < len(NODES):
-            self.happened["resyncs"] += 1
+        self.happened.update(changes_of(before, record))
 
     def _cover(self, before: PairState, after: PairState, ordered: tuple[act.Action, ...]) -> None:
         phase = before.phase

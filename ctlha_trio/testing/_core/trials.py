@@ -57,7 +57,7 @@ def survivor_serves(world: CoreWorld) -> bool:
     else:
         pair.pause(other)
     pair.arbiter.late.clear()
-    pair.link.partition()
+    pair.partition()
     _must_serve(world, survivor, f"I12: {survivor.name} is a member and has the arbiter, but does not serve")
     return True
 

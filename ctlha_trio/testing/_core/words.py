@@ -7,11 +7,13 @@ from typing import Any, Final
 import attrs
 
 from ctlha_trio.pair import Metadata, Operation, OperationKind, Outcome, Record, actions as act, events as ev
-from ctlha_trio.testing._core.link import Blocks
 from ctlha_trio.testing._core.node import BLOCK_BYTES
 
 _UNTOLD: Final = frozenset({"proposal", "lineage", "incarnation"})
 """Fields that tell nothing that the line does not tell elsewhere."""
+
+_DIGITS: Final = 8
+"""Of a digest: enough to see whether two are the same."""
 
 
 @attrs.frozen
@@ -21,12 +23,16 @@ class Words:
     block: str
     """What a register of the history is called there."""
     block_bytes: int
+    tells_clients: bool = False
+    """Whether a client's question has a line of its own, before the one of the node that takes it."""
 
-    def event(self, event: ev.Event, data: Blocks | None = None) -> str:
+    def event(self, event: ev.Event, data: Mapping[int, int | str] | None = None) -> str:
         """In the words of whoever takes it; ``data`` came with a message."""
         match event:
             case ev.Received():
                 return f"hears {self.told(event.message)}" + (f" with {told_blocks(data)}" if data else "")
+            case ev.Submitted() if self.tells_clients:
+                return f"takes {event.ticket}"
             case ev.Submitted():
                 return f"client asks {event.ticket}: {self.operation(event.operation, event.ticket)}"
             case ev.RecordRead():
@@ -73,7 +79,10 @@ class Words:
             case Enum():
                 return value.name
             case bytes():
-                return value.decode()
+                # A digest: of whole nodes bytes, of cores what the blocks hold.
+                return value.decode() if value.isascii() else value.hex()[:_DIGITS]
+            case ((int(), int()), *_):
+                return " and ".join(self._range(*each) for each in value)
             case tuple():
                 return "+".join(map(self.told, value)) or "none"
             case _ if attrs.has(type(value)):
@@ -109,7 +118,7 @@ def told_answer(answer: ev.Event) -> str:
             return "nothing"
 
 
-def told_blocks(blocks: Blocks) -> str:
+def told_blocks(blocks: Mapping[int, int | str]) -> str:
     """What blocks hold."""
     return " ".join(f"{block}:{value}" for block, value in sorted(blocks.items()))
 
