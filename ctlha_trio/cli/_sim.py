@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from time import monotonic
 from types import FrameType
@@ -16,6 +16,7 @@ from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNALLED
 from ctlha_trio.testing import (
     CORE_FAULTS,
     DRIVER_FAULTS,
+    NOT_OF_THE_PAIR,
     TIMELINE_HEADER,
     Coverage,
     SeedReport,
@@ -84,9 +85,11 @@ def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
             click.echo(line)
         click.echo(f"interrupted by {ended_by.name}: {_run_so_far(seeds, totals.seeds, len(failed))}")
         return EXIT_SIGNALLED + ended_by
-    not_reached = list(_not_reached(coverage, DRIVER_FAULTS if drivers else CORE_FAULTS))
+    not_reached = list(_not_reached(coverage, drivers=drivers))
     for line in (*not_reached, *told_failures):
         click.echo(line)
+    if not drivers:
+        click.echo(f"not of cores, but of whole nodes (--drivers): reasons {', '.join(sorted(NOT_OF_THE_PAIR))}")
     if covers and not_reached:
         click.echo(f"FAILED the seeds do not lead everywhere: {len(not_reached)} not reached")
     click.echo(f"{totals.seeds - len(failed)} of {totals.seeds} seeds passed, {seeds[0]} to {seeds[-1]}")
@@ -130,7 +133,7 @@ def _sums(totals: Totals, took_s: float, *, drivers: bool) -> Iterator[str]:
     """One line for each thing that was counted: its name, the number, and what it is of."""
     for name, told in Totals.told(drivers=drivers).items():
         yield _sum_line(name.replace("_", " "), getattr(totals, name), told)
-    yield _sum_line("events a second", totals.events / took_s, "of these seconds, on all processors")
+    yield _sum_line("events a second", totals.events / took_s, "by the clock on the wall, on all processors")
     yield _sum_line("took s", took_s, "seconds that the seeds took")
 
 
@@ -138,11 +141,11 @@ def _sum_line(name: str, value: float, told: str) -> str:
     return f"{name:<22} {value:>16,.0f}  {told}"
 
 
-def _not_reached(coverage: Coverage, faults: Iterable[str]) -> Iterator[str]:
-    """What no seed led to; many seeds reach nearly everything."""
+def _not_reached(coverage: Coverage, *, drivers: bool) -> Iterator[str]:
+    """What no seed led to; many seeds reach nearly everything. Cores alone give no reason that is around them."""
     for move in coverage.moves_missing:
         yield f"not reached: {' -> '.join(move)}"
-    for reason in coverage.reasons_missing:
+    for reason in (*coverage.reasons_missing, *(coverage.node_reasons_missing if drivers else ())):
         yield f"not reached: reason {reason}"
-    for fault in coverage.faults_missing(faults):
+    for fault in coverage.faults_missing(DRIVER_FAULTS if drivers else CORE_FAULTS):
         yield f"not reached: fault {fault.lower().replace('_', '-')}"

@@ -113,5 +113,10 @@ class Coverage:
 
     @property
     def reasons_missing(self) -> list[str]:
-        """Reasons that no node gave, in order."""
+        """Reasons of the pair's state that no node gave, in order."""
         return sorted(ALL_REASONS - self.reasons)
+
+    @property
+    def node_reasons_missing(self) -> list[str]:
+        """Reasons of what is around the pair's core that no node gave, in order."""
+        return sorted(NOT_OF_THE_PAIR - self.reasons)

@@ -22,6 +22,7 @@ from ctlha_trio.testing._drivers.nemesis import OF_ARBITER, OF_DISK, Nemesis
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, IN_SECTORS, Timeline
+from ctlha_trio.testing._drivers.worn_disks import WornDisks
 from ctlha_trio.testing._pairs.action_watch import Ordered, Stepped
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 
@@ -121,9 +122,10 @@ class DriverRun:
         if phase is Phase.HANDING_OVER:
             self.nemesis.acted(Fault.SWITCHOVER)
 
-    def _note_reasons(self, name: str) -> None:
-        if name in self.pair.nodes:
-            self._reasons |= set(self.pair.nodes[name].status().reasons)
+    def _note_reasons(self, name: str) -> frozenset[str]:
+        given = frozenset(self.pair.nodes[name].status().reasons if name in self.pair.nodes else ())
+        self._reasons |= given
+        return given
 
     @property
     def coverage(self) -> Coverage:
@@ -149,6 +151,8 @@ class DriverRun:
         if self.pair.swarm.core_first:
             await self._serve_from_core()
         await self._come_together()
+        if self.pair.swarm.wears_out and self.pair.is_settled():
+            await WornDisks(self.pair, self.clients, self.timeline, self.problem, self._note_reasons).run()
         if self.pair.swarm.halts and not self.pair.stand().must_halt:
             await self._halt()
 

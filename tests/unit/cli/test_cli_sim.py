@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
 from ctlha_trio.cli import _sim as sim, main
-from ctlha_trio.testing import CORE_FAULTS, TIMELINE_HEADER, Coverage, EventLine, SeedReport, run_seed
+from ctlha_trio.testing import CORE_FAULTS, TIMELINE_HEADER, Coverage, EventLine, SeedReport, Totals, run_seed
 from ctlha_trio.testing._core.totals import ALL_MOVES, ALL_REASONS
 
 
@@ -51,6 +53,32 @@ def test_what_was_not_reached_is_a_failure_if_the_seeds_must_lead_everywhere(mon
 
     monkeypatch.setattr(sim, "run_seed", reach_all)
     assert ctlha("--count", "1", "--covers").exit_code == 0
+
+
+def test_the_checks_of_each_commit_demand_it_of_the_fixed_seeds_alone() -> None:
+    """So few fresh ones cannot lead everywhere, and those of whole nodes are slower."""
+    checks = (Path(__file__).parents[3] / ".ci" / "run").read_text(encoding="utf-8")
+    runs = [found.split() for found in re.findall(r'ctlha" sim (.*?) \|', checks)]
+    assert sorted(" ".join(run) for run in runs if "--covers" in run) == ["--count 100 --covers"]
+    assert sorted("--fresh" in run for run in runs) == [False, False, True, True]
+    assert sorted("--drivers" in run for run in runs) == [False, False, True, True]
+
+
+def test_cores_name_the_reasons_that_are_not_theirs_and_whole_nodes_seek_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = run_seed(1, rounds=1)
+    for name in ("run_seed", "run_driver_seed"):
+        monkeypatch.setattr(sim, name, lambda seed: attrs.evolve(report, seed=seed))
+    cores, nodes = ctlha("--count", "1").output, ctlha("--count", "1", "--drivers").output
+    assert "not of cores, but of whole nodes (--drivers): reasons component-failed, copies-differ" in cores
+    assert "not reached: reason component-failed" not in cores
+    assert "not reached: reason component-failed" in nodes
+    assert "not of cores" not in nodes
+
+
+def test_the_page_tells_of_every_total() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "explain" / "simulator.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([a-z ]+)`", page, re.MULTILINE))
+    assert named == {name.replace("_", " ") for name in Totals.told(drivers=False)} | {"events a second", "took s"}
 
 
 def test_a_seed_is_a_timeline() -> None:
