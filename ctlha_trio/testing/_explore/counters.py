@@ -115,7 +115,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.Applied: _SEQUENCED,
     msg.Probe: _EPOCH_ONLY | {"number": Space.PROBE_PEERS},
     msg.ProbeReply: _EPOCH_ONLY | {"number": Space.PROBE_MINE},
-    msg.ResyncStart: _EPOCH_ONLY | {"revision": Space.EPOCH},
+    msg.ResyncStart: _EPOCH_ONLY | {"proposal": Space.PROPOSAL},
     msg.ResyncReady: _BASED,
     msg.OwnRange: _EPOCH_ONLY,
     msg.ResyncBase: _BASED,
