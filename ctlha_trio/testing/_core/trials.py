@@ -177,7 +177,7 @@ def another_line_passes(world: CoreWorld) -> bool:
     pair = world.pair
     abandoned, chosen = world.random.sample(list(pair.nodes.values()), 2)
     _keep_down(world, abandoned)
-    pair.take_down(chosen)
+    pair.take_down(chosen, "is switched off")
     world.go_at(Pace(relief=0.0))
     world.go_on_until(lambda: _is(chosen, Phase.WAITING), SERVE_S, f"{chosen.name} does not wait")
     assert chosen.state is not None
