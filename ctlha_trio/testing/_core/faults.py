@@ -86,7 +86,7 @@ def restore_arbiter(pair: SimulatedPair) -> bool:
 
 @fault(1)
 def change_arbiter(pair: SimulatedPair) -> bool:
-    """The nodes are pointed at another pair's record, or at one that somebody forced."""
+    """The nodes are pointed at another pair's record, or at one of a line that was not begun from theirs."""
     if pair.arbiter.newest is not None:
         return False
     reason = pair.random.choice(["foreign-record", "foreign-lineage"])
@@ -94,7 +94,7 @@ def change_arbiter(pair: SimulatedPair) -> bool:
     if reason == "foreign-record":
         record = attrs.evolve(record, cluster="foreign")
     else:
-        record = attrs.evolve(record, lineage="foreign")
+        record = attrs.evolve(record, lineage="foreign", ancestors=())
     pair.arbiter.displace(record, pair.arbiter.revision + pair.random.randint(1, FOREIGN_REVISIONS_MAX))
     # An answer that is heard late may have the revision that the node has come to know meanwhile, with another content.
     return _displaced(pair, f"answers with a {reason}", reason, "arbiter-went-back")

@@ -47,10 +47,6 @@ class Foresight:
                 self.tried.add(node.state)
                 self._try_handover(node.state)
                 self._try_force(node.state)
-                # An arbiter that was silent may answer when it is asked to swap.
-                plan = plan_handover(attrs.evolve(node.state, arbiter_answers=True))
-                if plan.after is not None:
-                    self.begun[node.name] = plan.after
 
     def _try_handover(self, state: PairState) -> None:
         plan = plan_handover(state)
@@ -84,6 +80,12 @@ class Foresight:
             if line.before is line.after is Phase.HANDING_OVER:
                 assert attrs.evolve(action.record, proposal="") == attrs.evolve(self.begun[line.node], proposal="")
                 self.met["came about"] += 1
+        node = self.world.pair.nodes.get(line.node)
+        if node is not None and node.state is not None:
+            # An arbiter that was silent may answer when it is asked to swap.
+            plan = plan_handover(attrs.evolve(node.state, arbiter_answers=True))
+            if plan.after is not None:
+                self.begun[node.name] = plan.after
 
 
 def test_what_is_foreseen_is_what_comes_of_it() -> None:
