@@ -228,7 +228,7 @@ def test_a_forced_copy_without_what_was_acknowledged_while_it_counted(served: Se
 def test_what_a_forced_copy_could_not_have_is_forgiven_and_nothing_else(served: Served) -> None:
     alone, fork = departed(served)
     lost = written(served, served.primary)
-    served.pair.take_down(served.primary)
+    served.pair.take_down(served.primary, "crashes")
     forced(served, alone, fork)
     served.pair.invariants.check_members()
     assert not served.pair.clients.history.knows(0, lost)

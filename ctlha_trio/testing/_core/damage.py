@@ -25,6 +25,7 @@ def meet_damage(pair: Damageable, node: SimulatedNode, call: DiskCall) -> ev.Eve
     met = [block for block in blocks_of(offset, size) if block in node.damaged]
     if not met:
         return None
+    pair.happened["damage_met"] += 1
     pair.faults_done.update({node.damaged[block] for block in met})
     run = next(length for length in range(1, len(met) + 1) if met[0] + length not in met)
     where = met[0] * BLOCK_BYTES, run * BLOCK_BYTES
@@ -34,7 +35,9 @@ def meet_damage(pair: Damageable, node: SimulatedNode, call: DiskCall) -> ev.Eve
         pair.happened["disk_failures"] += 1
         node.excused.add("store-failed")
     match call:
-        case act.FetchRead(sequence=sequence) | act.SendCompare(sequence=sequence):
+        case act.FetchRead(fetch=fetch):
+            return ev.ReadDamaged(fetch, *where)
+        case act.SendCompare(sequence=sequence):
             return ev.Damaged(sequence, *where)
         case act.CompareRange(session=session, sequence=sequence) | act.PushRange(session=session, sequence=sequence):
             return ev.RangeDamaged(session, sequence, *where)

@@ -14,7 +14,7 @@ def another_line_passes(world: CoreWorld) -> bool:
     pair = world.pair
     abandoned, chosen = world.random.sample(list(pair.nodes.values()), 2)
     keep_down(world, abandoned)
-    pair.take_down(chosen)
+    pair.take_down(chosen, "is switched off")
     world.go_at(Pace(relief=0.0))
     world.go_on_until(lambda: is_in(chosen, Phase.WAITING), SERVE_S, f"{chosen.name} does not wait")
     _force(world, chosen)
@@ -39,7 +39,7 @@ def an_abandoned_node_finds_out(world: CoreWorld) -> bool:
     abandoned, chosen = world.random.sample(list(pair.nodes.values()), 2)
     keep_down(world, chosen)
     must_serve(world, abandoned, f"I12: {abandoned.name} is a member and has the arbiter, but does not serve")
-    pair.link.partition()
+    pair.partition()
     chosen.kept_down = False
     world.go_at(Pace(nodes={abandoned.name: CLIENTS}, relief=0.0))
     world.go_on_until(lambda: is_in(chosen, Phase.OUTDATED), SERVE_S, f"{chosen.name} is not outdated")

@@ -14,6 +14,7 @@ from ctlha_trio.pair import (
     OperationKind,
     Phase,
     Record,
+    accepts,
     actions as act,
     boot,
     events as ev,
@@ -38,13 +39,15 @@ from ctlha_trio.testing._core.node import (
     Reading,
     RunningTimer,
     SimulatedNode,
-    UnderWay,
     blocks_of,
     digest_of,
 )
+from ctlha_trio.testing._core.pushes import push
 from ctlha_trio.testing._core.reached import Reached
-from ctlha_trio.testing._core.totals import Coverage, Totals
-from ctlha_trio.testing._core.words import answered_reads, told_answer, told_order
+from ctlha_trio.testing._core.reads import SimulatedReads
+from ctlha_trio.testing._core.returns import compare_there, say_ready
+from ctlha_trio.testing._core.totals import Coverage, Totals, changes_of
+from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
 SHORTEST_S: Final = 0.001
@@ -55,8 +58,6 @@ LINGER_CHANCE: Final = 0.5
 """That a goodbye is said behind what is ordered after it: the driver takes its time for it."""
 CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
-MANY_RANGES_CHANCE: Final = 0.05
-"""That a node which returns has more ranges of its own than it may name."""
 
 
 @attrs.define(eq=False)
@@ -71,6 +72,7 @@ class SimulatedPair:
     nodes: dict[str, SimulatedNode] = attrs.field(init=False)
     clients: SimulatedClients = attrs.field(init=False)
     invariants: Invariants = attrs.field(init=False)
+    reads: SimulatedReads = attrs.field(init=False)
     incarnations: int = 0
     happened: Counter[str] = attrs.Factory(Counter)
     """By the names of ``Totals``."""
@@ -89,9 +91,12 @@ class SimulatedPair:
             name: SimulatedNode(name, peer, self.random, first_metadata(record, name, "x"), end)
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
-        self.clients = SimulatedClients(self.random)
+        self.clients = SimulatedClients(self.random, lambda: self.clock.now_s)
         self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
         self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
+        self.reads = SimulatedReads(
+            self.random, self.clock, self.link, self.clients, self.invariants, self.feed, self.note
+        )
 
     @property
     def totals(self) -> Totals:
@@ -123,6 +128,7 @@ class SimulatedPair:
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = {*self.excuses, *(STALE_EXCUSES if node.stale else ())}
         node.failing = False
+        self.reads.start(node)
         node.state, first = boot(
             me=node.name,
             peer=node.peer,
@@ -134,24 +140,30 @@ class SimulatedPair:
         for action in first:
             self._carry_out(node, action)
 
-    def take_down(self, node: SimulatedNode) -> None:
+    def take_down(self, node: SimulatedNode, how: str) -> None:
         """Kill a process. Its link goes first: what is said of that must not wait for the next one."""
-        self.note(node.name, "ends")
+        self.happened["crashes"] += 1
+        self._note_end(node, how)
         self.link.cut()
         self.arbiter.late.extend(self.invariants.crash(node))
         self.clients.crashed(node)
+
+    def _note_end(self, node: SimulatedNode, how: str) -> None:
+        forgotten = ", ".join(map(str, self.clients.waiting_for(node)))
+        self.note(node.name, f"{how}; never answered: {forgotten}" if forgotten else how)
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
         self._check_end(node)
         left = node.state is not None and node.state.phase is Phase.LEFT
         if left and self.random.random() < CLEAN_CHANCE and not node.failing:
-            self.note(node.name, "has ended cleanly")
+            self._note_end(node, "ends cleanly")
             self.link.cut()
             self.arbiter.late.extend(node.end_cleanly())
             self.clients.crashed(node)
         else:
-            self.take_down(node)
+            why = node.state.why if node.state else ""
+            self.take_down(node, f"is switched off; it had {'left' if left else 'stopped'}: {why}")
 
     def _check_end(self, node: SimulatedNode) -> None:
         if node.ended and node.state is not None and node.state.why not in node.excused:
@@ -180,6 +192,27 @@ class SimulatedPair:
         if len(incarnations) == len(NODES):
             self.link.connect((incarnations[0], incarnations[1]))
 
+    def partition(self) -> None:
+        """Cut the nodes off each other; each end of the connection is told, or finds out."""
+        self._partitioned("-", "the nodes are partitioned")
+        self.link.partition()
+
+    def silence(self) -> None:
+        """Let neither node hear the other, and tell no end."""
+        self._partitioned("-", "neither node hears the other")
+        for node in self.nodes.values():
+            node.link.clogged = True
+
+    def clog(self, node: SimulatedNode) -> None:
+        """Let a node hear nothing, and tell no end."""
+        self._partitioned(node.name, "hears nothing")
+        self.happened["partitions_one_way"] += 1
+        node.link.clogged = True
+
+    def _partitioned(self, node: str, what: str) -> None:
+        self.happened["partitions"] += 1
+        self.note(node, what)
+
     def fail_disk(self, node: SimulatedNode, why: str) -> None:
         """Nothing that is under way at the disk ends, and the process is told."""
         self.happened["disk_failures"] += 1
@@ -194,8 +227,14 @@ class SimulatedPair:
         """What came over the link."""
         parcel = node.link.receive()
         match parcel.event:
+            case ev.SessionUp():
+                self.reads.change_session(node)
             case ev.SessionLost():
                 node.held.clear()
+                self.reads.change_session(node)
+            case ev.Received(message=msg.Permit() as permit):
+                self.reads.take_permit(node, permit)
+                return
             case ev.Received(message=msg.Compared(equal=True, sequence=sequence)):
                 node.held.pop(sequence, None)
             case _:
@@ -207,22 +246,25 @@ class SimulatedPair:
         oldest = node.calls[0]
         if oldest.answer is None:
             oldest.answer = self.arbiter.execute(oldest.call)
-            self.note(
-                node.name, f"the arbiter is asked: {told_order(oldest.call, {})} and says {told_answer(oldest.answer)}"
-            )
+            asked, said = IN_BLOCKS.order(oldest.call, {}), told_answer(oldest.answer)
+            self.note(node.name, f"the arbiter is asked: {asked} and says {said}")
         else:
             node.calls.popleft()
             tell_of(node, oldest.answer)
             self.feed(node, oldest.answer)
 
     def fire_timer(self, node: SimulatedNode, timer: ev.Timer) -> None:
-        """A timer ran out on the node's clock."""
+        """A timer ran out on the node's clock. Of permits it is right: they are over when the timer has run out."""
         del node.timers[timer]
+        if timer is ev.Timer.PERMIT_OUT:
+            self.reads.wait_out(node)
         self.feed(node, ev.TimerFired(timer))
 
     def submit(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> None:
-        """A client asks the node."""
-        self.feed(node, self.clients.ask(node, kinds))
+        """A client asks the node, if there is a choice for something that it does."""
+        assert node.state is not None
+        taken = tuple(kind for kind in kinds if accepts(node.state, kind))
+        self.feed(node, self.clients.ask(node, taken or kinds))
 
     def end_disk_call(self, node: SimulatedNode) -> None:
         """Some call at the disk ends."""
@@ -245,10 +287,9 @@ class SimulatedPair:
             case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
-                self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
-                self.feed(node, ev.Fetched(call.sequence))
+                self.reads.end(node, call, ended)
             case act.SendCompare() as call:
-                self._compare_there(node, call, ended)
+                compare_there(self.link, node, call, ended)
             case act.CompareRange() as call:
                 equal = digest_of(node.read(call.offset, call.size)) == call.digest
                 self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
@@ -302,7 +343,7 @@ class SimulatedPair:
             case act.Send():
                 self.link.send(node.link, action.message)
             case act.PushWrite() | act.PushCopy():
-                self._push(node, action)
+                push(self.link, self.clients, node, action)
             case act.StoreWrite():
                 block = action.operation.offset // BLOCK_BYTES
                 node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
@@ -311,16 +352,20 @@ class SimulatedPair:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
                 assert placed is not None, "a write was ordered without its data"
                 node.begin_disk_call(action, placed)
+            case act.FetchRead():
+                self.reads.fetch(node, action)
             case act.ClearDirty():
                 node.marks.clear(blocks_of(action.offset, action.size))
             case act.SendReady():
-                self._say_ready(node, action)
+                say_ready(self.link, node, action)
             case act.ReadRecord() | act.Swap():
                 node.calls.append(ArbiterCall(action))
             case act.SetTimer():
                 rate = 1 / max(action.delay_s, SHORTEST_S)
                 fire = partial(self.fire_timer, node, action.timer)
                 node.timers[action.timer] = RunningTimer(action.delay_s, rate, fire)
+                if action.timer is ev.Timer.PERMIT_OUT:
+                    self.reads.grant(node, action.delay_s)
             case act.CancelTimer():
                 node.timers.pop(action.timer, None)
             case act.Goodbye():
@@ -344,42 +389,6 @@ class SimulatedPair:
             case _:
                 assert_never(action)
 
-    def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
-        match action:
-            case act.PushWrite(operation=operation):
-                write = msg.MirrorWrite(
-                    epoch=action.epoch,
-                    sequence=action.sequence,
-                    previous=action.previous,
-                    settled=action.settled,
-                    offset=operation.offset,
-                    size=operation.size,
-                )
-                data = {operation.offset // BLOCK_BYTES: self.clients.values[action.ticket]}
-                self.link.send(node.link, write, data)
-            case act.PushCopy():
-                copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
-                self.link.send(node.link, copy, node.held.pop(action.sequence))
-
-    def _say_ready(self, node: SimulatedNode, action: act.SendReady) -> None:
-        base_epoch = action.base_epoch
-        if self.random.random() < MANY_RANGES_CHANCE:
-            base_epoch = 0
-        else:
-            for offset, size in node.dirty_ranges():
-                self.link.send(node.link, msg.OwnRange(action.epoch, offset, size))
-        self.link.send(node.link, msg.ResyncReady(action.epoch, base_epoch))
-
-    def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
-        if ended.session == node.link.session:
-            held = node.read(call.offset, call.size)
-            if call.keep and node.state is not None:
-                live = {flight.sequence for flight in node.state.flights}
-                kept = {sequence: blocks for sequence, blocks in node.held.items() if sequence in live}
-                node.held = {**kept, call.sequence: held}
-            compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
-            self.link.send(node.link, compare)
-
     def _recorded(self, before: Record, record: Record) -> None:
         self.invariants.left(before, record)
         if record.lineage != before.lineage and record.primary not in before.members:
@@ -389,8 +398,4 @@ class SimulatedPair:
         self.invariants.recorded(before, record)
         if record.proposal == FALSIFIED:
             return
-        both = len(record.members) == len(NODES)
-        if before.primary != record.primary:
-            self.happened["handovers" if both else "failovers"] += 1
-        if both and len(before.members) < len(NODES):
-            self.happened["resyncs"] += 1
+        self.happened.update(changes_of(before, record))

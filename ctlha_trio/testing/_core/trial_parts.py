@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from ctlha_trio.pair import Phase, Stage
+from ctlha_trio.pair import Phase
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.trouble import NodePace, Pace
@@ -25,17 +25,16 @@ Trial = Callable[[CoreWorld], bool]
 """False if the pair is in no state for it."""
 
 
-def is_in(node: SimulatedNode, phase: Phase, stage: Stage | None = None) -> bool:
-    """Whether its process is in that phase, and at that step of it."""
-    state = node.state
-    return state is not None and state.phase is phase and (stage is None or state.stage is stage)
+def is_in(node: SimulatedNode, phase: Phase) -> bool:
+    """Whether its process is in that phase."""
+    return node.state is not None and node.state.phase is phase
 
 
 def keep_down(world: CoreWorld, node: SimulatedNode) -> None:
     """End its process, and let nobody start another one."""
     node.kept_down = True
     if node.state is not None:
-        world.pair.take_down(node)
+        world.pair.take_down(node, "crashes, and nobody starts it")
 
 
 def must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
@@ -49,7 +48,7 @@ def must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
 def must_not_serve(world: CoreWorld, otherwise: str) -> None:
     """Neither node answers what it is asked from now on, for a while."""
     pair = world.pair
-    # A read that was probed before may be answered now: it ends with what was true when it was asked.
+    # A read that was fetched before may be answered now: it ends with what was true when it was asked.
     before, end_s = pair.clients.tickets, pair.clock.now_s + FRUITLESS_S
     world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, CLIENTS), boot=FRUITLESS_BOOT, relief=0.0))
     world.go_on_until(lambda: pair.clock.now_s >= end_s, 2 * FRUITLESS_S, otherwise)

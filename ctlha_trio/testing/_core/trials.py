@@ -4,14 +4,13 @@
 serves nothing, whatever it is left alone with. ``I15``: where both copies are bad, nobody serves and both say why.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import attrs
 
 from ctlha_trio.ha import judge
-from ctlha_trio.pair import Copy, OperationKind, Phase, Stage, actions as act, events as ev
+from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
 from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
@@ -53,7 +52,7 @@ def survivor_serves(world: CoreWorld) -> bool:
     else:
         pair.pause(other)
     pair.arbiter.late.clear()
-    pair.link.partition()
+    pair.partition()
     must_serve(world, survivor, f"I12: {survivor.name} is a member and has the arbiter, but does not serve")
     return True
 
@@ -101,49 +100,58 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
 
 def false_record_meets_a_return(world: CoreWorld) -> bool:
     """Somebody falsifies the record just when a copy is being made whole, or is sealed; then the pair heals."""
-    target, source = _returning(world)
-    is_sealed = partial(may_be_made_the_only_one, world.pair, target)
-    is_admitting = partial(_is_admitting, source, target)
-    return _meets(world, target, "falsify", world.random.choice((is_sealed, is_admitting)))
+    source, target = _let_return(world)
+    pair = world.pair
+    is_sealed, is_admitting = partial(may_be_made_the_only_one, pair, target), partial(_is_admitting, source, target)
+    moment = world.random.choice((is_sealed, is_admitting))
+    world.go_on_until(lambda: moment() or _is_member(world, target), SERVE_S, f"{target.name} does not return")
+    acted = not _is_member(world, target) and FAULTS["falsify"].do(pair)
+    pair.faults_done["falsify"] += acted
+    return acted
 
 
-def a_return_is_broken_off(world: CoreWorld) -> bool:
-    """The connection breaks, or a node leaves, at one of the moments at which a copy comes to count; the pair heals."""
-    target, source = _returning(world)
-    node, phase, stage = world.random.choice(
-        [(source, Phase.ADMITTING, stage) for stage in (Stage.ASKING, Stage.SWAPPING, Stage.RECORDING, Stage.TELLING)]
-        + [(target, Phase.RESYNCING, Stage.RECORDING)]
-    )
-    moment = partial(is_in, node, phase, stage)
-    return _meets(world, target, world.random.choice(("cut", "leave")), moment, named=stage is not Stage.ASKING)
+def source_ends_in_an_admission(world: CoreWorld) -> bool:
+    """The source crashes, leaves or is claimed for while the target becomes a member, or has just heard that it is."""
+    source, target = _let_return(world)
+    pair, is_told = world.pair, world.random.choice((True, False))
+
+    def is_being_admitted() -> bool:
+        return is_in(source, Phase.ADMITTING) and (_knows_that_it_counts(target) or not is_told)
+
+    def has_passed() -> bool:
+        return is_in(source, Phase.MIRRORING) or is_in(target, Phase.FOLLOWING)
+
+    world.go_on_until(lambda: is_being_admitted() or has_passed(), SERVE_S, f"{target.name} does not return")
+    if has_passed():
+        return False
+    match world.random.choice(("crash", "leave", "impersonate")):
+        case "crash":
+            pair.take_down(source, "crashes")
+            return True
+        case "leave":
+            source.excused.add("asked")
+            world.feed(source, ev.StopAsked("asked"))
+            return True
+        case fault if not FAULTS[fault].do(pair):
+            return False
+    pair.fire_timer(source, ev.Timer.RECORD_POLL)
+    world.go_on_until(lambda: not is_in(source, Phase.ADMITTING), SERVE_S, f"{source.name} reads no record")
+    return True
 
 
-def _returning(world: CoreWorld) -> tuple[SimulatedNode, SimulatedNode]:
-    """A node that comes back, and the only member, which has served meanwhile and does."""
+def _let_return(world: CoreWorld) -> tuple[SimulatedNode, SimulatedNode]:
+    """The source and the target of a return that begins."""
     world.heal()
     target, source = world.random.sample(list(world.pair.nodes.values()), 2)
     keep_down(world, target)
     must_serve(world, source, f"I12: {source.name} is a member and has the arbiter, but does not serve")
     target.kept_down = False
     world.go_at(Pace(nodes={target.name: _QUICK_CLOCK, source.name: attrs.evolve(_QUICK_CLOCK, clients=50.0)}))
-    return target, source
+    return source, target
 
 
-def _meets(
-    world: CoreWorld, target: SimulatedNode, fault: str, moment: Callable[[], bool], *, named: bool = False
-) -> bool:
-    """Whether that fault acted at that moment of a return; ``named`` if the record may name the target by then."""
-    pair = world.pair
-    world.go_on_until(
-        lambda: moment() or _has_returned(world, target, named), SERVE_S, f"{target.name} does not return"
-    )
-    acted = moment() and FAULTS[fault].do(pair)
-    pair.faults_done[fault] += acted
-    return acted
-
-
-def _has_returned(world: CoreWorld, target: SimulatedNode, named: bool) -> bool:
-    return is_in(target, Phase.FOLLOWING) if named else _is_member(world, target)
+def _knows_that_it_counts(node: SimulatedNode) -> bool:
+    return node.state is not None and node.state.record is not None and node.name in node.state.record.members
 
 
 def older_copy_does_not_serve(world: CoreWorld) -> bool:
@@ -174,7 +182,7 @@ def another_hand_moves_the_record(world: CoreWorld) -> bool:
             pair.link.close()
         case Phase.WAITING:
             for node in pair.nodes.values():
-                pair.take_down(node)
+                pair.take_down(node, "loses its power")
         case Phase.HANDING_OVER:
             world.request(primary, ev.HandoverAsked())
         case _:
@@ -211,6 +219,7 @@ def _is_quiet(node: SimulatedNode) -> bool:
 
 
 def _has_passed(world: CoreWorld, primary: SimulatedNode, moment: Phase) -> bool:
+    """Whether it comes no more: the record has moved, or a handover was too slow and given up."""
     truth = world.pair.arbiter.truth
     given_up = moment is Phase.HANDING_OVER and "handover" not in primary.requests
     return given_up or truth.members != NODES or truth.primary != primary.name
@@ -221,7 +230,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     pair_serves_without_arbiter,
     outsider_does_not_serve,
     false_record_meets_a_return,
-    a_return_is_broken_off,
+    source_ends_in_an_admission,
     older_copy_does_not_serve,
     another_hand_moves_the_record,
     another_line_passes,
@@ -244,7 +253,7 @@ def dead_copies_halt(world: CoreWorld) -> None:
     pair.fail_disk(member, "the disk fails")
     member.condemn(failed)
     pair.excuses = frozenset({"store-failed", "copy-failed"})
-    pair.take_down(member)
+    pair.take_down(member, "is switched off")
     outsider.kept_down = False
     must_not_serve(world, "I15: somebody serves, although no copy is whole")
     world.go_on_until(
