@@ -192,9 +192,11 @@ class Invariants:
             if counted is not None and counted.history.knows(block, value):
                 self._check_block(node, block, moment=counted)
 
-    def is_of_the_line(self, record: Record) -> bool:
-        """Whether nobody was forced since that record, or by it."""
-        return record.lineage == self.arbiter.truth.lineage
+    def find_out(self, node: SimulatedNode) -> None:
+        """A node that was abandoned may have come to know the record of who was forced."""
+        record = node.state.record if node.state is not None else None
+        if record is not None and record.lineage == self.arbiter.truth.lineage:
+            self.clients.found_out(node.name)
 
     def _now(self, node: str) -> Moment:
         history = self.clients.history_of(node)

@@ -320,12 +320,7 @@ class SimulatedPair:
                 self._carry_out(node, action, data, copied=copied)
         if leaves:
             self.link.part(node.link)
-        if (
-            node.name in self.clients.abandoned
-            and node.state.record
-            and self.invariants.is_of_the_line(node.state.record)
-        ):
-            self.clients.found_out(node.name)
+        self.invariants.find_out(node)
 
     def note(self, node: str, what: str) -> None:
         """Enter something in the event history."""
