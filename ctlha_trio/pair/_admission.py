@@ -39,9 +39,9 @@ def offer(step: Step) -> None:
     if step.state.resync is not None:
         target_lost(step)
     state = step.state
-    if state.phase is Phase.ALONE and peer.epoch == state.epoch:
+    if state.phase is Phase.ALONE and state.record is not None and peer.epoch == state.epoch:
         step.change(told_ranges=())
-        step.send(msg.ResyncStart(state.epoch, state.revision))
+        step.send(msg.ResyncStart(state.epoch, state.record.proposal))
 
 
 def own_range(step: Step, message: msg.OwnRange) -> None:
@@ -253,10 +253,20 @@ def target_lost(step: Step) -> None:
 
 
 def offered(step: Step, message: msg.ResyncStart) -> None:
-    """The sole member offers its copy: first everything still running on this disk must end."""
-    if step.state.phase is Phase.OUTDATED and message.epoch == step.state.epoch:
+    """The sole member offers its copy: first everything still running on this disk must end.
+
+    Only by the very record that this node knows, of which its disk is about to say that it follows it. An arbiter that
+    answers for a while with what is not this pair's record leaves two of one epoch behind; asked again, it tells which
+    of the two nodes believes a false one.
+    """
+    record = step.state.record
+    if step.state.phase is not Phase.OUTDATED or record is None:
+        return
+    if message.proposal == record.proposal:
         step.change(stage=Stage.DRAINING)
         prepare(step)
+    else:
+        step.read_record()
 
 
 def prepare(step: Step) -> None:

@@ -51,7 +51,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     4: (msg.Applied, struct.Struct("<QQ")),
     5: (msg.PermitRequest, struct.Struct("<QQ")),
     6: (msg.Permit, struct.Struct("<QQ")),
-    7: (msg.ResyncStart, struct.Struct("<QQ")),
+    7: (msg.ResyncStart, struct.Struct("<Q32s")),
     8: (msg.ResyncReady, struct.Struct("<QQ")),
     9: (msg.Compare, struct.Struct("<QQQI32s")),
     10: (msg.Compared, struct.Struct("<QQ?")),
@@ -76,7 +76,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
 _PUSHED: Final = (msg.MirrorWrite, msg.CopyData, msg.RepairData)
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _WITH_PHASE: Final = frozenset({1})
-_WITH_PROPOSAL: Final = frozenset({14, 16, 18})
+_PROPOSAL_AT: Final = {7: 1, 14: 2, 16: 2, 18: 2}
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _RING_OFFSET: Final = struct.Struct("<I")
 
@@ -143,8 +143,9 @@ def _from_wire(number: int, fields: tuple[object, ...]) -> list[object]:
     values = list(fields)
     if number in _WITH_PHASE:
         values[2] = Phase(values[2])
-    if number in _WITH_PROPOSAL and isinstance(values[2], bytes):
-        proposal = values[2] = values[2].decode("ascii")
+    place = _PROPOSAL_AT.get(number)
+    if place is not None and isinstance(encoded := values[place], bytes):
+        proposal = values[place] = encoded.decode("ascii")
         if not _HEXADECIMAL.issuperset(proposal):
             raise ValueError("a proposal is written in hexadecimal digits")
     return values

@@ -89,7 +89,8 @@ class ResyncStart:
     """The sole member offers its copy."""
 
     epoch: int
-    revision: int
+    proposal: str
+    """Of the record that makes it the sole member: who knows another one of that epoch must not follow."""
 
 
 @attrs.frozen

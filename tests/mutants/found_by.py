@@ -9,6 +9,7 @@ OVERWRITTEN = "overwritten before it is persisted"
 CONVERGENCE = "the pair does not come together"
 FORCED = "forced on a record that nobody was shown"
 FENCED = "a member passes for fenced"
+NO_LINE = "persists a line that nobody began"
 CORE = "an order that cannot be"
 """The core itself finds that it was asked for what the protocol does not know."""
 
@@ -18,6 +19,7 @@ _SAID = (
     (r".* is overwritten before it has persisted", OVERWRITTEN),
     (r".* is forced on a record that nobody was shown", FORCED),
     (FENCED, FENCED),
+    (rf".* {NO_LINE}", NO_LINE),
     (r"the pair did not (come|stay) together|nothing can happen any more", CONVERGENCE),
     (r".*(LocalProtocolError|KeyError|AttributeError)\(", CORE),
 )
@@ -108,6 +110,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "takes_a_role_of_which_its_disk_does_not_know": {I15},
     "forgets_the_claims_of_before": {I15},
     "stops_by_the_peer_s_word_although_it_counts": {I15},
+    "follows_a_source_by_another_record": {NO_LINE},
     "waits_for_a_source_that_has_moved_on": {CONVERGENCE},
     "refuses_everything_although_it_is_healthy": {I12},
     "calls_an_arbiter_silent_for_ever": {I12},

@@ -58,7 +58,7 @@ from ctlha_trio.pair._state import Flight, LeftOut, Resync, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.health import demand_service
 from ctlha_trio.testing._core.node import SimulatedNode
-from ctlha_trio.testing._core.trials import Trial, pair_serves_without_arbiter
+from ctlha_trio.testing._core.trials import Trial, another_line_passes, pair_serves_without_arbiter
 from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -852,6 +852,17 @@ def takes_another_pair_s_record_for_a_twin_s(patch: Patch) -> None:
         plain(step, "twin" if primary and why.startswith("foreign") else why)
 
     patch.setattr(membership, "stop", stop)
+
+
+@mutant(trial=another_line_passes)
+def follows_a_source_by_another_record(patch: Patch) -> None:
+    plain = admission.offered
+
+    def offered(step: Step, message: msg.ResyncStart) -> None:
+        known = step.state.record
+        plain(step, attrs.evolve(message, proposal=known.proposal if known else ""))
+
+    patch.setattr(admission, "offered", offered)
 
 
 @mutant("falsify", "crash")

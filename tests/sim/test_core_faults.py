@@ -2,10 +2,11 @@
 
 from random import Random
 
+import attrs
 import pytest
 
 from ctlha_trio.ha import judge
-from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act
+from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
 from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, outlived
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.faults import FAULTS
@@ -187,6 +188,33 @@ def test_damage_that_is_met_on_the_last_copy_is_named_and_no_end_of_it() -> None
     assert not a.ended
     assert a.damaged
     world.heal()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_last_word_on_a_copy_comes_after_all_that_the_disk_was_asked_before(seed: int) -> None:
+    world, a, _ = a_alone()
+    world.pair.random.seed(seed)
+    a.excused.add("store-failed")
+    a.begin_disk_call(act.Persist(a.metadata.intend("a claim")))
+    world.pair.feed(a, ev.StoreFailed())
+    was_marked = a.metadata.copy is Copy.FAILED
+    a.crash()
+    assert (a.metadata.copy is Copy.FAILED) is was_marked
+
+
+def test_a_node_that_was_named_on_an_older_disk_may_refuse_that_on_its_newest_one() -> None:
+    world, a, b = a_alone()
+    pair = world.pair
+    old = attrs.evolve(b.backup(), metadata=attrs.evolve(b.metadata, copy=Copy.RESYNCING))
+    b.put_back(old, missed=True)
+    assert FAULTS["force_wrong_copy"].do(pair)
+    assert pair.arbiter.record.members == ("b",)
+    b.give_back()
+    a.kept_down, b.kept_down = True, False
+    world.go_at(CALM)
+    world.go_on_until(lambda: b.ended, 60.0, "b goes on")
+    assert b.state is not None
+    assert b.state.why == "copy-went-back"
 
 
 def test_a_write_that_goes_astray_damages_two_blocks_until_they_are_written() -> None:

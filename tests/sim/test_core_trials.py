@@ -3,7 +3,11 @@
 import pytest
 
 from ctlha_trio.pair import Phase
-from ctlha_trio.testing._core.trials import another_hand_moves_the_record, pair_serves_without_arbiter
+from ctlha_trio.testing._core.trials import (
+    another_hand_moves_the_record,
+    another_line_passes,
+    pair_serves_without_arbiter,
+)
 from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 16
@@ -32,3 +36,14 @@ def test_a_flap_while_the_arbiter_is_silent_is_got_over(seed: int) -> None:
     assert {("SUSPENDED", "MIRRORING"), ("SUSPENDED", "FOLLOWING")} <= moves
     assert world.pair.totals.failovers == 0
     world.heal()
+
+
+def test_another_line_that_was_shown_for_a_while_is_followed_by_nobody() -> None:
+    acted, ends = 0, set()
+    for seed in range(SEEDS):
+        world = CoreWorld(seed, ())
+        acted += another_line_passes(world)
+        ends |= {node.state.why for node in world.pair.nodes.values() if node.state is not None and node.ended}
+        world.heal()
+    assert acted > SEEDS // 2
+    assert ends == {"arbiter-went-back"}

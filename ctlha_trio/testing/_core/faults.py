@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Copy, Phase, events as ev
+from ctlha_trio.pair import Copy, Phase, Record, events as ev
 from ctlha_trio.testing._core.atlas import (
     is_the_only_one,
     may_be_forced,
@@ -90,12 +90,27 @@ def change_arbiter(pair: SimulatedPair) -> bool:
     if pair.arbiter.newest is not None:
         return False
     reason = pair.random.choice(["foreign-record", "foreign-lineage"])
+    ahead = pair.random.randint(1, FOREIGN_REVISIONS_MAX)
+    if reason == "foreign-lineage":
+        return show_another_line(pair, ahead)
     record = pair.arbiter.record.succeed(primary="b", members=NODES, proposal="foreign")
-    if reason == "foreign-record":
-        record = attrs.evolve(record, cluster="foreign")
-    else:
-        record = attrs.evolve(record, lineage="foreign", ancestors=())
-    pair.arbiter.displace(record, pair.arbiter.revision + pair.random.randint(1, FOREIGN_REVISIONS_MAX))
+    return _show_another(pair, attrs.evolve(record, cluster="foreign"), ahead, reason)
+
+
+def show_another_line(pair: SimulatedPair, ahead: int) -> bool:
+    """The arbiter answers with a record of a line that nobody began, so many revisions later than its own."""
+    record = attrs.evolve(
+        pair.arbiter.record.succeed(primary="b", members=NODES, proposal="foreign"), lineage="foreign"
+    )
+    for node in pair.nodes.values():
+        if node.metadata.lineage in record.ancestors:
+            # To an abandoned copy every later line is the pair's: this one names it, so somebody is in its place.
+            node.excused.add("twin")
+    return _show_another(pair, record, ahead, "foreign-lineage")
+
+
+def _show_another(pair: SimulatedPair, record: Record, ahead: int, reason: str) -> bool:
+    pair.arbiter.displace(record, pair.arbiter.revision + ahead)
     # An answer that is heard late may have the revision that the node has come to know meanwhile, with another content.
     return _displaced(pair, f"answers with a {reason}", reason, "arbiter-went-back")
 
@@ -109,7 +124,9 @@ def force_wrong_copy(pair: SimulatedPair) -> bool:
     _switch_off(pair, node)
     record = pair.arbiter.record.succeed(primary=node.name, members=(node.name,), proposal="forced")
     pair.arbiter.displace(record, pair.arbiter.revision + 1)
-    return _displaced(pair, f"is made to name {node.name}", *WRONG_COPY_EXCUSES)
+    # The disk that it missed, which may come back while the record stands, is whole but was not asked either.
+    missed = ("copy-went-back",) if node.newest is not None else ()
+    return _displaced(pair, f"is made to name {node.name}", *WRONG_COPY_EXCUSES, *missed)
 
 
 @fault(2)

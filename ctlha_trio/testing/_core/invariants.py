@@ -117,6 +117,8 @@ class Invariants:
         old, new = node.metadata, call.metadata
         back = new.epoch < old.epoch or new.revision < old.revision
         _demand(not back, f"I6: {node.name} persists {new.epoch} r{new.revision} over {old.epoch} r{old.revision}")
+        begun = any(record.lineage == new.lineage for record in self.records.values())
+        _demand(begun, f"{node.name} persists a line that nobody began: {new.lineage}")
 
     def answered(self, node: SimulatedNode, before: Phase, answer: act.Answer) -> None:
         """A client was told, by a node that was in that phase before the step."""

@@ -342,6 +342,8 @@ class SimulatedPair:
             case act.Goodbye():
                 self.link.part(node.link)
             case act.CondemnCopy():
+                # The store is closed first, so nothing that it was asked before comes after the mark.
+                node.lose_disk_calls()
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
             case act.HandoverEnded():

@@ -15,7 +15,7 @@ from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events a
 from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.false_record import FALSIFIED
-from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.faults import FAULTS, show_another_line
 from ctlha_trio.testing._core.machine_faults import crash_node
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
 from ctlha_trio.testing._core.trouble import NodePace, Pace
@@ -214,6 +214,37 @@ def another_hand_moves_the_record(world: CoreWorld) -> bool:
     return True
 
 
+def another_line_passes(world: CoreWorld) -> bool:
+    """An abandoned node is shown another line for a while, of the epoch and the revision that the chosen one claims."""
+    world.heal()
+    pair = world.pair
+    abandoned, chosen = world.random.sample(list(pair.nodes.values()), 2)
+    _keep_down(world, abandoned)
+    pair.take_down(chosen)
+    world.go_at(Pace(relief=0.0))
+    world.go_on_until(lambda: _is(chosen, Phase.WAITING), SERVE_S, f"{chosen.name} does not wait")
+    assert chosen.state is not None
+    pair.invariants.shown[chosen.name] = chosen.state.revision
+    world.request(chosen, ev.ForceAsked(abandoned.name, f"{world.random.getrandbits(64):016x}", chosen.state.revision))
+    world.go_on_until(lambda: not _is(chosen, Phase.CLAIMING), SERVE_S, f"{chosen.name} is not forced")
+    if len(pair.arbiter.truth.members) > 1:
+        return False
+    _keep_down(world, chosen)
+    show_another_line(pair, 1)
+    abandoned.kept_down = False
+    world.go_on_until(lambda: _is(abandoned, Phase.OUTDATED), SERVE_S, f"{abandoned.name} is not outdated")
+    world.relieve()
+    world.go_at(Pace(nodes={abandoned.name: NodePace(clock=STANDING_CLOCK)}, relief=0.0))
+    world.go_on_until(
+        lambda: abandoned.ended or _is(abandoned, Phase.RESYNCING), SERVE_S, f"{abandoned.name} follows nobody"
+    )
+    return True
+
+
+def _is(node: SimulatedNode, phase: Phase) -> bool:
+    return node.state is not None and node.state.phase is phase
+
+
 def _is_quiet_as(node: SimulatedNode, phase: Phase) -> bool:
     """Whether it is in that phase, with nothing under way that would make its disk forget what it is told."""
     if node.state is None or node.state.phase is not phase:
@@ -230,7 +261,7 @@ def _is_quiet(node: SimulatedNode) -> bool:
 def _has_passed(world: CoreWorld, primary: SimulatedNode, moment: Phase) -> bool:
     """Whether it comes no more: the record has moved, or a handover was too slow and given up."""
     truth = world.pair.arbiter.truth
-    given_up = moment is Phase.HANDING_OVER and not primary.requests
+    given_up = moment is Phase.HANDING_OVER and "handover" not in primary.requests
     return given_up or truth.members != NODES or truth.primary != primary.name
 
 
@@ -242,6 +273,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     source_ends_in_an_admission,
     older_copy_does_not_serve,
     another_hand_moves_the_record,
+    another_line_passes,
 )
 
 

@@ -187,7 +187,7 @@ class CoreWorld:
         """Let a node take an event."""
         self._checked(partial(self.pair.feed, node, event))
 
-    def request(self, node: SimulatedNode, event: ev.HandoverAsked | ev.VerifyAsked) -> None:
+    def request(self, node: SimulatedNode, event: ev.HandoverAsked | ev.ForceAsked | ev.VerifyAsked) -> None:
         """Ask a node for something, as an operator."""
         node.request_begun(event)
         self.feed(node, event)

@@ -117,7 +117,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.Permit: _EPOCH_ONLY,
     msg.SettledAsked: _SEQUENCED,
     msg.Settled: _SEQUENCED,
-    msg.ResyncStart: _EPOCH_ONLY | {"revision": Space.EPOCH},
+    msg.ResyncStart: _EPOCH_ONLY | {"proposal": Space.PROPOSAL},
     msg.ResyncReady: _BASED,
     msg.OwnRange: _EPOCH_ONLY,
     msg.ResyncBase: _BASED,

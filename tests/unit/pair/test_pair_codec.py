@@ -26,7 +26,7 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Permit: st.builds(msg.Permit, epoch=u64, number=u64),
     msg.SettledAsked: st.builds(msg.SettledAsked, epoch=u64, sequence=u64),
     msg.Settled: st.builds(msg.Settled, epoch=u64, sequence=u64),
-    msg.ResyncStart: st.builds(msg.ResyncStart, epoch=u64, revision=u64),
+    msg.ResyncStart: st.builds(msg.ResyncStart, epoch=u64, proposal=proposals),
     msg.ResyncReady: st.builds(msg.ResyncReady, epoch=u64, base_epoch=u64),
     msg.OwnRange: st.builds(
         msg.OwnRange, epoch=u64, offset=st.integers(0, 1 << 56), size=st.integers(min_value=1, max_value=1 << 56)
@@ -120,6 +120,8 @@ def test_a_phase_that_does_not_exist_is_refused(phase: int) -> None:
 def test_a_proposal_that_is_no_number_is_refused(proposal: str) -> None:
     with pytest.raises(RemoteProtocolError, match="malformed"):
         decode(encode(msg.Admitted(2, 2, proposal)))
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        decode(encode(msg.ResyncStart(2, proposal)))
 
 
 @pytest.mark.parametrize("truth", [2, 255])

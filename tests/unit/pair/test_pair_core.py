@@ -175,7 +175,8 @@ def alone() -> Node:
 def copying() -> Node:
     """``a`` has begun to copy its volume to ``b``."""
     node = alone().feed(ev.SessionUp(PEER)).hear(standing(3, Phase.OUTDATED))
-    assert node.said == [msg.ResyncStart(3, 3)]
+    assert node.state.record is not None
+    assert node.said == [msg.ResyncStart(3, node.state.record.proposal)]
     return node.hear(msg.ResyncReady(3, 0), standing(3, Phase.RESYNCING))
 
 
@@ -205,7 +206,7 @@ def resyncing() -> Node:
     """``b`` is being overwritten by ``a`` in epoch 3."""
     record = attrs.evolve(FIRST, epoch=3, members=("a",))
     node = Node.boots("b", metadata_of("b", FIRST, 1)).reads_record(record, 3).feed(ev.SessionUp(PEER))
-    return node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, 3)).persisted()
+    return node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, record.proposal)).persisted()
 
 
 def sealed() -> Node:
@@ -605,7 +606,7 @@ def test_a_demoted_primary_ends_its_own_writes_before_it_is_overwritten() -> Non
     sequence = node.one(act.StoreWrite).sequence
     node.lost(ev.Loss.SILENT).gets(SwapOutcome.LOST)
     node.reads_record(attrs.evolve(FIRST, epoch=5, primary="b", members=("b",), proposal="b5"), 5)
-    node.feed(ev.SessionUp(PEER)).hear(standing(5, Phase.ALONE), msg.ResyncStart(5, 5))
+    node.feed(ev.SessionUp(PEER)).hear(standing(5, Phase.ALONE), msg.ResyncStart(5, "b5"))
     assert not node.all(act.Persist)
     node.feed(ev.Stored(sequence))
     assert node.one(act.Persist).metadata.copy is Copy.RESYNCING
@@ -710,7 +711,7 @@ def test_a_node_that_leaves_says_so_and_acknowledges_nothing_more() -> None:
 def test_a_target_persists_that_it_is_overwritten_before_the_first_range() -> None:
     record = attrs.evolve(FIRST, epoch=3, members=("a",))
     node = Node.boots("b", metadata_of("b", FIRST, 1)).reads_record(record, 3).feed(ev.SessionUp(PEER))
-    node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, 3))
+    node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, record.proposal))
     assert node.one(act.Persist).metadata.copy is Copy.RESYNCING
     assert node.said == []
     node.persisted()
@@ -739,7 +740,7 @@ def test_the_answer_to_a_comparison_is_heard_once_and_only_for_a_range_under_cop
 def test_a_disk_that_failed_is_written_whole_whatever_it_reads() -> None:
     record = attrs.evolve(FIRST, epoch=3, members=("a",))
     node = Node.boots("b", metadata_of("b", FIRST, 1, Copy.FAILED)).reads_record(record, 3).feed(ev.SessionUp(PEER))
-    node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, 3))
+    node.hear(standing(3, Phase.ALONE), msg.ResyncStart(3, record.proposal))
     assert node.one(act.Persist).metadata.copy is Copy.REWRITING
     node.persisted().hear(msg.Compare(3, 9, 0, BLOCK, bytes(32)))
     assert node.ordered == (act.Send(msg.Compared(3, 9, equal=False)),)

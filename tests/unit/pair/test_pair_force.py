@@ -137,7 +137,7 @@ def test_a_copy_that_is_about_to_be_overwritten_is_not_forced() -> None:
     """The source was lost while that was on its way to the disk."""
     state, _ = step(outdated(), ev.SessionUp(PEER))
     state, _ = step(state, ev.Received(msg.Standing(5, 5, Phase.ALONE, 0)))
-    state, ordered = step(state, ev.Received(msg.ResyncStart(5, 5)))
+    state, ordered = step(state, ev.Received(msg.ResyncStart(5, ALONE.proposal)))
     assert one(ordered, act.Persist).metadata.copy is Copy.RESYNCING
     state, _ = step(state, ev.SessionLost(ev.Loss.CLOSED))
     with pytest.raises(FailedError, match="is resyncing"):
@@ -230,7 +230,7 @@ def test_the_abandoned_node_waits_for_a_full_copy() -> None:
     assert (state.phase, state.epoch) == (Phase.OUTDATED, 6)
     state, _ = step(state, ev.SessionUp(PEER))
     state, _ = step(state, ev.Received(msg.Standing(6, 6, Phase.ALONE, 0)))
-    state, ordered = step(state, ev.Received(msg.ResyncStart(6, 6)))
+    state, ordered = step(state, ev.Received(msg.ResyncStart(6, FORCED.proposal)))
     metadata = one(ordered, act.Persist).metadata
     assert (metadata.lineage, metadata.copy) == ("new", Copy.RESYNCING)
 

@@ -210,7 +210,7 @@ def test_a_target_whose_source_has_moved_on_in_the_same_session_begins_anew() ->
         ev.RecordRead(ALONE, 2),
         ev.SessionUp(PEER),
         ev.Received(msg.Standing(2, 2, Phase.ALONE, 0)),
-        ev.Received(msg.ResyncStart(2, 2)),
+        ev.Received(msg.ResyncStart(2, ALONE.proposal)),
     )
     assert state.persisting is not None
     state, _ = feed(state, ev.Persisted(state.persisting))
@@ -218,7 +218,7 @@ def test_a_target_whose_source_has_moved_on_in_the_same_session_begins_anew() ->
     claimed = ALONE.succeed(primary="a", members=("a",), proposal="2")
     state, _ = feed(state, ev.Received(msg.Standing(3, 3, Phase.ALONE, 0)), ev.RecordRead(claimed, 3))
     assert (state.phase, state.epoch) == (Phase.OUTDATED, 3)
-    state, ordered = feed(state, ev.Received(msg.ResyncStart(3, 3)))
+    state, ordered = feed(state, ev.Received(msg.ResyncStart(3, claimed.proposal)))
     assert [type(action) for action in ordered] == [act.Persist]
 
 
@@ -259,7 +259,7 @@ def test_a_copy_that_failed_is_written_anew_and_not_compared(copy: Copy) -> None
         ev.RecordRead(ALONE, 2),
         ev.SessionUp(PEER),
         ev.Received(msg.Standing(2, 2, Phase.ALONE, 0)),
-        ev.Received(msg.ResyncStart(2, 2)),
+        ev.Received(msg.ResyncStart(2, ALONE.proposal)),
     )
     (persist,) = [action for action in ordered if isinstance(action, act.Persist)]
     assert persist.metadata.copy is Copy.REWRITING, "an interrupted copy must not be forgotten"
@@ -306,3 +306,42 @@ def test_a_handover_always_ends_for_who_asked(event: ev.Event) -> None:
     _, ordered = feed(state, event)
     (ended,) = [action for action in ordered if isinstance(action, act.HandoverEnded)]
     assert ended.problem
+
+
+def outdated() -> tuple[PairState, Record]:
+    """``a`` was abandoned in epoch 1, and is in session with ``b``, forced since; the record that it knows.
+
+    The arbiter had answered for a while with a record of another line, of the epoch and the revision that ``b`` claims.
+    """
+    forced = FIRST.fork(primary="b", lineage="second", proposal="2" * 32)
+    false = attrs.evolve(forced.succeed(primary="b", members=("b",), proposal="9" * 32), lineage="foreign")
+    state, _ = feed(
+        started("a", FIRST, 1),
+        ev.RecordRead(false, 3),
+        ev.SessionUp(PEER),
+        ev.Received(msg.Standing(3, 3, Phase.ALONE, 0)),
+    )
+    assert (state.phase, state.epoch) == (Phase.OUTDATED, 3)
+    return state, forced.succeed(primary="b", members=("b",), proposal="3" * 32)
+
+
+def test_a_target_does_not_follow_a_source_by_another_record_of_the_same_epoch() -> None:
+    """What it persisted of it, it would believe for ever, and stop at the pair's own record."""
+    state, true = outdated()
+    state, ordered = feed(state, ev.Received(msg.ResyncStart(3, true.proposal)))
+    assert ordered == [act.ReadRecord()]
+    assert state.phase is Phase.OUTDATED
+    state, ordered = feed(state, ev.RecordRead(true, 3))
+    assert (state.phase, state.why) == (Phase.STOPPED, "arbiter-went-back")
+    assert not [action for action in ordered if isinstance(action, act.Persist)]
+
+
+def test_it_follows_the_source_by_a_later_record() -> None:
+    state, true = outdated()
+    state, _ = feed(state, ev.Received(msg.ResyncStart(3, true.proposal)))
+    later = true.succeed(primary="b", members=("b",), proposal="4" * 32)
+    state, _ = feed(state, ev.RecordRead(later, 4), ev.Received(msg.Standing(4, 4, Phase.ALONE, 0)))
+    assert (state.phase, state.epoch) == (Phase.OUTDATED, 4)
+    state, ordered = feed(state, ev.Received(msg.ResyncStart(4, later.proposal)))
+    (persist,) = [action for action in ordered if isinstance(action, act.Persist)]
+    assert (persist.metadata.lineage, persist.metadata.copy) == ("second", Copy.RESYNCING)
