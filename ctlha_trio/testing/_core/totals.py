@@ -36,7 +36,8 @@ class Totals:
     """Steps of a core."""
     simulated_s: float = 0.0
     idle_s: float = 0.0
-    """Of these, jumped over in one step each: nothing but polls of an unchanged record could happen."""
+    """Of these, jumped over in one step each: nothing but polls of an unchanged record, and the end of permits, could
+    happen."""
     operations: int = 0
     done: int = 0
     acknowledged_writes: int = 0

@@ -304,13 +304,13 @@ class CoreWorld:
         busy = bool(inbox or disk or calls or flights)
         known = arbiter.known_to(state)
         for timer, running in node.timers.items():
-            # The clock of permits is nearly right, and time passes of itself where a node waits for nothing else.
-            clock = 1.0 if timer is _PERMITS and phase is not Phase.SECURING else pace.clock
-            rate = clock * running.rate
+            # The clock of permits is nearly right, and nobody waits for their end but a node that secures its claim.
+            unawaited = timer is _PERMITS and phase is not Phase.SECURING
+            rate = running.rate if unawaited else pace.clock * running.rate
             if known and (timer is _POLL or (timer is _RETRY and not arbiter.up)):
                 polls.append((rate * SELDOM, running.fire))
             else:
-                busy = True
+                busy |= not unawaited
                 rates.append(rate)
                 moves.append(running.fire)
         self._look_at_clients(seat, state, polls)
