@@ -1,5 +1,6 @@
 """The one place where an event loop is started, and where errors become exit codes."""
 
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -12,8 +13,9 @@ from ctlha_trio._errors import ConfigError, CtlHaError
 
 EXIT_FAILED: Final = 1
 EXIT_MISUSED: Final = 2
-EXIT_INTERRUPTED: Final = 130
-"""128 + SIGINT, as shells say it."""
+EXIT_SIGNALLED: Final = 128
+"""And the signal's number, as shells say it."""
+EXIT_INTERRUPTED: Final = EXIT_SIGNALLED + signal.SIGINT
 
 Arguments = TypeVarTuple("Arguments")
 

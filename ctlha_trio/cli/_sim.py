@@ -2,18 +2,21 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from time import monotonic
+from types import FrameType
 from typing import Final
 
-import attrs
 import click
 
-from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED
+from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNALLED
 from ctlha_trio.testing import (
     CORE_FAULTS,
     DRIVER_FAULTS,
-    DRIVER_TIMELINE_HEADER,
+    NOT_OF_THE_PAIR,
     TIMELINE_HEADER,
     Coverage,
     SeedReport,
@@ -37,8 +40,14 @@ def fresh_seed() -> int:
 
 
 def replay(seed: int, *, drivers: bool) -> int:
-    """Run one seed and print each event. The exit code: 1 if it failed."""
-    report = _replay_drivers(seed) if drivers else _replay_cores(seed)
+    """Run one seed and print each event. The exit code: 1 if it failed, 130 if an interrupt ended it early."""
+    run = run_driver_seed if drivers else run_seed
+    click.echo(TIMELINE_HEADER)
+    try:
+        report = run(seed, watch=lambda line: click.echo(str(line)))
+    except KeyboardInterrupt:
+        click.echo(f"interrupted: seed {seed} was not run to its end")
+        return EXIT_INTERRUPTED
     click.echo(_line(report))
     if report.failure:
         click.echo(f"FAILED {report.problem}")
@@ -48,52 +57,71 @@ def replay(seed: int, *, drivers: bool) -> int:
 def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
     """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed.
 
-    With ``covers`` also 1 if they did not lead everywhere.
-
-    An interrupt ends it early, with what was run so far.
+    With ``covers`` also 1 if they did not lead everywhere. An interrupt or a SIGTERM ends it early, in the middle of a
+    seed, and is told with what was run before; the exit code is 128 and the signal's number.
     """
     began_s = monotonic()
     totals, coverage, failed = Totals(), Coverage(), list[SeedReport]()
     run: Callable[[int], SeedReport] = run_driver_seed if drivers else run_seed
-    interrupted = False
-    try:
-        for report in map_seeds(run, seeds, processes=os.cpu_count() or 1):
-            totals, coverage = totals + report.totals, coverage | report.coverage
-            click.echo(_line(report))
-            if report.failure:
-                failed.append(report)
-                click.echo(report.failure)
-    except KeyboardInterrupt:
-        interrupted = True
-    faults = DRIVER_FAULTS if drivers else CORE_FAULTS
-    not_reached = list(_not_reached(coverage, faults))
-    for line in (*_sums(totals, monotonic() - began_s), *not_reached):
-        click.echo(line)
+    ended_by: signal.Signals | None = None
+    with _terminated_as_interrupted() as terminated:
+        try:
+            with closing(map_seeds(run, seeds, processes=os.cpu_count() or 1)) as reports:
+                for report in reports:
+                    totals, coverage = totals + report.totals, coverage | report.coverage
+                    click.echo(_line(report))
+                    if report.failure:
+                        failed.append(report)
+                        click.echo(report.failure)
+        except KeyboardInterrupt:
+            ended_by = signal.SIGTERM if terminated.is_set() else signal.SIGINT
+    if totals.seeds:
+        for line in _sums(totals, monotonic() - began_s, drivers=drivers):
+            click.echo(line)
     again = "ctlha sim --drivers --seed" if drivers else "ctlha sim --seed"
-    for report in failed:
-        click.echo(f"FAILED {report.problem}; replay it with: {again} {report.seed}")
+    told_failures = [f"FAILED {report.problem}; replay it with: {again} {report.seed}" for report in failed]
+    if ended_by is not None:
+        for line in told_failures:
+            click.echo(line)
+        click.echo(f"interrupted by {ended_by.name}: {_run_so_far(seeds, totals.seeds, len(failed))}")
+        return EXIT_SIGNALLED + ended_by
+    not_reached = list(_not_reached(coverage, drivers=drivers))
+    for line in (*not_reached, *told_failures):
+        click.echo(line)
+    if not drivers:
+        click.echo(f"not of cores, but of whole nodes (--drivers): reasons {', '.join(sorted(NOT_OF_THE_PAIR))}")
     if covers and not_reached:
         click.echo(f"FAILED the seeds do not lead everywhere: {len(not_reached)} not reached")
-    run_so_far = totals.seeds
-    click.echo(
-        f"{run_so_far - len(failed)} of {run_so_far} seeds passed, {seeds[0]} to {seeds[max(run_so_far, 1) - 1]}"
-    )
-    if interrupted:
-        return EXIT_INTERRUPTED
+    click.echo(f"{totals.seeds - len(failed)} of {totals.seeds} seeds passed, {seeds[0]} to {seeds[-1]}")
     return EXIT_FAILED if failed or (covers and not_reached) else 0
 
 
-def _replay_cores(seed: int) -> SeedReport:
-    click.echo(TIMELINE_HEADER)
-    return run_seed(seed, watch=lambda line: click.echo(str(line)))
+def _run_so_far(seeds: Sequence[int], count: int, failed: int) -> str:
+    if not count:
+        return f"none of {len(seeds)} seeds was run to its end"
+    run = f"{count} of {len(seeds)} seeds were run to their end, {seeds[0]} to {seeds[count - 1]}"
+    return f"{run}; {count - failed} passed"
 
 
-def _replay_drivers(seed: int) -> SeedReport:
-    report = run_driver_seed(seed)
-    click.echo(DRIVER_TIMELINE_HEADER)
-    for line in report.timeline:
-        click.echo(str(line))
-    return report
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[threading.Event]:
+    """Let a SIGTERM be what an interrupt is, of which Trio knows as well; the event is set if one came."""
+    terminated = threading.Event()
+
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        terminated.set()
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            handler(signal.SIGINT, frame)
+        else:
+            # In the background of a shell that ignores interrupts for it.
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _line(report: SeedReport) -> str:
@@ -101,21 +129,23 @@ def _line(report: SeedReport) -> str:
     return f"seed {report.seed:<10} {report.digest[:DIGEST_SHOWN]} {verdict} {report.totals.events:>8} events"
 
 
-def _sums(totals: Totals, took_s: float) -> Iterator[str]:
-    """One line for each thing that was counted."""
-    for field in attrs.fields(Totals):
-        value = getattr(totals, field.name)
-        shown = f"{value:,.0f}" if isinstance(value, float) else f"{value:,}"
-        yield f"{field.name.replace('_', ' '):<22} {shown:>16}"
-    yield f"{'events a second':<22} {totals.events / took_s:>16,.0f}"
-    yield f"{'took s':<22} {took_s:>16,.0f}"
+def _sums(totals: Totals, took_s: float, *, drivers: bool) -> Iterator[str]:
+    """One line for each thing that was counted: its name, the number, and what it is of."""
+    for name, told in Totals.told(drivers=drivers).items():
+        yield _sum_line(name.replace("_", " "), getattr(totals, name), told)
+    yield _sum_line("events a second", totals.events / took_s, "by the clock on the wall, on all processors")
+    yield _sum_line("took s", took_s, "seconds that the seeds took")
 
 
-def _not_reached(coverage: Coverage, faults: Iterable[str]) -> Iterator[str]:
-    """What no seed led to; many seeds reach nearly everything."""
+def _sum_line(name: str, value: float, told: str) -> str:
+    return f"{name:<22} {value:>16,.0f}  {told}"
+
+
+def _not_reached(coverage: Coverage, *, drivers: bool) -> Iterator[str]:
+    """What no seed led to; many seeds reach nearly everything. Cores alone give no reason that is around them."""
     for move in coverage.moves_missing:
         yield f"not reached: {' -> '.join(move)}"
-    for reason in coverage.reasons_missing:
+    for reason in (*coverage.reasons_missing, *(coverage.node_reasons_missing if drivers else ())):
         yield f"not reached: reason {reason}"
-    for fault in coverage.faults_missing(faults):
+    for fault in coverage.faults_missing(DRIVER_FAULTS if drivers else CORE_FAULTS):
         yield f"not reached: fault {fault.lower().replace('_', '-')}"

@@ -186,7 +186,7 @@ class PairDriver:
         try:
             while self._pending:
                 before = self.state.record
-                self.state, ordered = step_pair(self.state, self._pending.popleft())
+                ordered = self._step(self._pending.popleft())
                 if self.state.record is not None and self.state.record is not before:
                     for follow in self.record_followers:
                         follow(before, self.state.record)
@@ -195,6 +195,10 @@ class PairDriver:
                     self._carry_out(action)
         finally:
             self._stepping = False
+
+    def _step(self, event: events.Event) -> tuple[actions.Action, ...]:
+        self.state, ordered = step_pair(self.state, event)
+        return ordered
 
     # What the inbox tells.
 

@@ -36,7 +36,7 @@ def a_alone() -> tuple[CoreWorld, SimulatedNode, SimulatedNode]:
     world.heal()
     a, b = world.pair.nodes.values()
     b.kept_down = True
-    world.pair.take_down(b)
+    world.pair.take_down(b, "is switched off")
     world.go_on_until(lambda: a.state is not None and a.state.phase is Phase.ALONE, 60.0, "not alone")
     return world, a, b
 
@@ -112,7 +112,7 @@ def test_who_is_forced_serves_its_own_copy_and_the_other_becomes_that() -> None:
         lambda: all(mine != theirs for mine, theirs in zip(a.blocks, old, strict=True)), 60.0, "no writes"
     )
     a.kept_down, b.kept_down = True, False
-    pair.take_down(a)
+    pair.take_down(a, "is switched off")
     world.go_at(CALM)
     world.go_on_until(lambda: b.state is not None and b.state.phase is Phase.OUTDATED, 60.0, "b counts")
     assert may_be_forced(pair, b)

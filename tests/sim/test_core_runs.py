@@ -1,11 +1,14 @@
 """Runs of seeds: pure data, in order, the same from several processes; and what is reached by them."""
 
 import pickle
+import re
 
 import pytest
 
-from ctlha_trio.pair import _service as service, events as ev
+from ctlha_trio.pair import Operation, OperationKind, _service as service, actions as act, events as ev
 from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core.clients import SimulatedClients
+from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.log import TIMELINE_HEADER, EventLine
 from ctlha_trio.testing._core.runs import (
     DAY_S,
@@ -16,6 +19,7 @@ from ctlha_trio.testing._core.runs import (
     run_seeds,
 )
 from ctlha_trio.testing._core.totals import ALL_MOVES, ALL_REASONS, Coverage, Totals
+from ctlha_trio.testing._core.world import CoreWorld
 
 ROUNDS = 2
 
@@ -72,6 +76,55 @@ def test_a_timeline_has_a_line_for_each_event_in_columns() -> None:
             assert " => " in text
     assert [line.now_s for line in lines] == sorted(line.now_s for line in lines)
     assert [line.number for line in lines] == list(range(len(lines)))
+
+
+def last_of(world: CoreWorld, node: str) -> str:
+    return next(line.note for line in reversed(world.pair.history.lines) if line.node == node and line.note)
+
+
+@pytest.mark.parametrize(("fault", "how"), [("crash", "crashes"), ("crash_both", "loses its power")])
+def test_the_end_of_a_process_says_how_and_who_is_never_answered(fault: str, how: str) -> None:
+    world = CoreWorld(1)
+    world.heal()
+    a, b = world.pair.nodes.values()
+    asked = [world.pair.clients.ask_for(a, OperationKind.WRITE, block) for block in (0, 1)]
+    for event in asked:
+        world.feed(a, event)
+    world.pair.take_down(b, "crashes")
+    assert last_of(world, "b") == "crashes"
+    FAULTS[fault].do(world.pair)
+    assert last_of(world, "a") == f"{how}; never answered: {asked[0].ticket}, {asked[1].ticket}"
+    assert world.pair.totals.crashes == 2
+
+
+def test_who_is_switched_off_after_a_stop_has_a_reason() -> None:
+    lines: list[EventLine] = []
+    run_seed(475, watch=lines.append)
+    notes = {line.note for line in lines}
+    assert "is switched off; it had stopped: arbiter-went-back" in notes
+    assert "ends cleanly" in notes
+
+
+def test_the_evidence_of_a_failure_has_the_clock_of_the_timeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads that an operation was called at a time finds it in the timeline."""
+
+    def answer_stale(clients: SimulatedClients, answer: act.Answer, operation: Operation) -> None:
+        if operation.kind is OperationKind.READ and clients.acknowledged > 20:
+            clients.values[answer.ticket] = 0
+        hear(clients, answer, operation)
+
+    hear = SimulatedClients._hear
+    monkeypatch.setattr(SimulatedClients, "_hear", answer_stale)
+    lines: list[EventLine] = []
+    failure = run_seed(1, watch=lines.append).failure
+    evidence = re.findall(r"by a client at . \(ticket (\d+)\), called at ([\d.]+)", failure)
+    assert evidence
+    asked = {
+        str(line.event.ticket): line.now_s for line in lines if line.event and isinstance(line.event, ev.Submitted)
+    }
+    assert {ticket: pytest.approx(float(at), abs=1e-6) for ticket, at in evidence} == {
+        ticket: asked[ticket] for ticket, _ in evidence
+    }
 
 
 def test_watching_changes_nothing() -> None:

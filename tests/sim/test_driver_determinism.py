@@ -11,8 +11,9 @@ PROGRAM = """
 import sys
 from ctlha_trio.testing._drivers.runs import run_driver_seed
 for seed in map(int, sys.argv[1:]):
-    report = run_driver_seed(seed)
-    print(seed, report.digest, report.totals, *report.timeline, sep="\\n")
+    lines = []
+    report = run_driver_seed(seed, watch=lines.append)
+    print(seed, report.digest, report.totals, *lines, sep="\\n")
 """
 
 

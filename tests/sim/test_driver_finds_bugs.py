@@ -15,6 +15,7 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._local_reads import LocalReads
+from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
@@ -189,6 +190,18 @@ def keep_no_entries(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_checked_volume, "ENTRY_PAGES_KEPT", 0)
 
 
+def never_call_a_disk_failing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MediumLog, "is_failing", property(lambda _: False))
+
+
+def say_nothing_of_a_block_that_is_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MediumLog, "has_damage", property(lambda _: False))
+
+
+def call_a_block_lost_that_was_written_anew(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MediumLog, "note_write", lambda _log, _offset, _size: None)
+
+
 @attrs.frozen
 class Bug:
     """What is planted, which check must find it, and where."""
@@ -219,7 +232,8 @@ class Bug:
 def draw_only(patch: pytest.MonkeyPatch, intervals_s: Mapping[Fault, float], *, safety_s: float) -> None:
     def draw(seed: int, names: tuple[str, ...]) -> Swarm:
         drawn = draw_swarm(seed, names)
-        return attrs.evolve(drawn, intervals_s=intervals_s, core_first=False, halts=False, safety_s=safety_s)
+        calm = attrs.evolve(drawn, core_first=False, halts=False, wears_out=False)
+        return attrs.evolve(calm, intervals_s=intervals_s, safety_s=safety_s)
 
     patch.setattr(runs, "draw_swarm", draw)
 
@@ -244,6 +258,9 @@ BUGS = (
     ),
     Bug(take_each_block_for_one_of_its_place, r"I(3|7|10): ", alone={Fault.MISDIRECTED: 3.0}, large=True),
     Bug(refuse_everything_when_alone, r"I12: ., a healthy member, does not serve"),
+    Bug(never_call_a_disk_failing, r"I10: . does not say disk-failing", first_seed=1011),
+    Bug(say_nothing_of_a_block_that_is_lost, r"I10: . does not say medium-error", first_seed=1011),
+    Bug(call_a_block_lost_that_was_written_anew, r"I10: . says medium-error", first_seed=1011),
     Bug(quit_at_each_lost_session, r"node . ended, and nobody stopped it"),
 )
 

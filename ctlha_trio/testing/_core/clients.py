@@ -1,6 +1,6 @@
 """The clients of a simulated pair: what they ask of which node, and what they were told."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from random import Random
 from typing import Final
 
@@ -21,7 +21,8 @@ class SimulatedClients:
     """Each operation is a client of its own: all that the volume promises to several at once is demanded."""
 
     random: Random
-    history: BlockHistory = attrs.Factory(BlockHistory)
+    _now_s: Callable[[], float]
+    history: BlockHistory = attrs.field(init=False)
     asked: dict[tuple[str, int], Operation] = attrs.Factory(dict)
     """By node and ticket, while unanswered."""
     values: dict[int, int] = attrs.Factory(dict)
@@ -37,6 +38,10 @@ class SimulatedClients:
     excused: set[int] = attrs.field(factory=set, init=False)
     """Tickets of operations that may have met damage which is none any more."""
 
+    def __attrs_post_init__(self) -> None:
+        """Begin with nothing asked."""
+        self.history = BlockHistory(self._now_s)
+
     def ask(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> ev.Submitted:
         """A new operation for this node, of one of these kinds."""
         kind = self.random.choice(kinds)
@@ -49,7 +54,7 @@ class SimulatedClients:
         operation = Operation(kind, self.tickets, 1, block * BLOCK_BYTES, size)
         self.asked[node.name, self.tickets] = operation
         self.values[self.tickets] = self.tickets
-        self.history.called(self.tickets, kind, block, node.name)
+        self.history.called(self.tickets, kind, block, f"a client at {node.name}")
         return ev.Submitted(self.tickets, operation)
 
     def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
@@ -84,12 +89,15 @@ class SimulatedClients:
         unanswered = self.asked.items()
         self.excused.update(ticket for (_, ticket), each in unanswered if each.offset // BLOCK_BYTES in blocks)
 
+    def waiting_for(self, node: SimulatedNode) -> list[int]:
+        """Tickets of what this node was asked and has not answered."""
+        return [ticket for name, ticket in self.asked if name == node.name]
+
     def crashed(self, node: SimulatedNode) -> None:
         """Whoever had asked it is never answered."""
-        for name, ticket in list(self.asked):
-            if name == node.name:
-                del self.asked[name, ticket]
-                self.history.lost(ticket)
+        for ticket in self.waiting_for(node):
+            del self.asked[node.name, ticket]
+            self.history.lost(ticket)
 
     def forsake(self, blocks: list[int], under_way: list[Blocks]) -> None:
         """A person chose a copy that holds this: what was acknowledged and is not on it is lost, by that person's word.
@@ -107,7 +115,7 @@ class SimulatedClients:
                 # The chosen copy holds this write already, although it has not been answered.
                 continue
             self.values[ticket] = ticket
-            self.history.called(ticket, operation.kind, operation.offset // BLOCK_BYTES, node)
+            self.history.called(ticket, operation.kind, operation.offset // BLOCK_BYTES, f"a client at {node}")
 
     def start_over(self, blocks: list[int]) -> None:
         """Nothing is under way anywhere, and this is what every copy holds: all before it is settled."""
@@ -115,9 +123,9 @@ class SimulatedClients:
             self.history.verdict().require()
         except AssertionError as error:
             raise AssertionError(f"I3: {error}") from error
-        self.history = BlockHistory()
+        self.history = BlockHistory(self._now_s)
         self.values = {value: value for value in blocks}
         for block, value in enumerate(blocks):
             if value != ZEROS:
-                self.history.called(value, OperationKind.WRITE, block)
+                self.history.called(value, OperationKind.WRITE, block, "somebody before all began anew")
                 self.history.done(value, OperationKind.WRITE, block, value)

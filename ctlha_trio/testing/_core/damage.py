@@ -25,6 +25,7 @@ def meet_damage(pair: Damageable, node: SimulatedNode, call: DiskCall) -> ev.Eve
     met = [block for block in blocks_of(offset, size) if block in node.damaged]
     if not met:
         return None
+    pair.happened["damage_met"] += 1
     pair.faults_done.update({node.damaged[block] for block in met})
     run = next(length for length in range(1, len(met) + 1) if met[0] + length not in met)
     where = met[0] * BLOCK_BYTES, run * BLOCK_BYTES

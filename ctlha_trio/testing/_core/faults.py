@@ -16,10 +16,10 @@ from ctlha_trio.testing._core.atlas import (
     outlived,
 )
 from ctlha_trio.testing._core.false_record import FALSIFIED
-from ctlha_trio.testing._core.machine_faults import ENTERED, Fault, crash_node, fault, runs, some_node
+from ctlha_trio.testing._core.machine_faults import ENTERED, Fault, fault, runs, some_node
 from ctlha_trio.testing._core.node import NODES, SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
-from ctlha_trio.testing._core.words import told
+from ctlha_trio.testing._core.words import IN_BLOCKS
 
 FOREIGN_REVISIONS_MAX: Final = 3
 
@@ -62,7 +62,7 @@ def apply_late(pair: SimulatedPair) -> bool:
     record = pair.arbiter.apply_late()
     if record is None:
         return False
-    pair.note("-", f"the arbiter takes a late swap: {told(record)}, r{pair.arbiter.revision}")
+    pair.note("-", f"the arbiter takes a late swap: {IN_BLOCKS.told(record)}, r{pair.arbiter.revision}")
     return True
 
 
@@ -209,6 +209,7 @@ def leave(pair: SimulatedPair) -> bool:
     node = some_node(pair, lambda each: runs(each) and each.state is not None and each.state.phase is not Phase.LEFT)
     if node is None:
         return False
+    pair.happened["stops"] += 1
     node.excused.add("asked")
     pair.feed(node, ev.StopAsked("asked"))
     return True
@@ -242,12 +243,12 @@ def falsify(pair: SimulatedPair) -> bool:
 
 def _switch_off(pair: SimulatedPair, node: SimulatedNode) -> None:
     if node.state is not None:
-        crash_node(pair, node)
+        pair.take_down(node, "is switched off")
 
 
 def _switch_off_silently(pair: SimulatedPair, node: SimulatedNode) -> None:
     """So that the other node may read the record before it misses this one."""
-    pair.nodes[node.peer].link.clogged = True
+    pair.clog(pair.nodes[node.peer])
     _switch_off(pair, node)
 
 

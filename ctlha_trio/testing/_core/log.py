@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from ctlha_trio.pair import PairState, Phase, actions as act, events as ev
-from ctlha_trio.testing._core.link import Blocks
-from ctlha_trio.testing._core.words import told_event, told_order
+from ctlha_trio.testing._core.words import IN_BLOCKS, Words
 
 LINES_KEPT: Final = 80
 LINES_HASHED_AT_ONCE: Final = 128
@@ -20,7 +19,7 @@ TIMELINE_HEADER: Final = f"{'line':>7} {'time_s':>12} node {'phase':>12} -> {'ph
 """Time is simulated, from the start of the seed; the epoch is the one that the node acts in after the event."""
 
 
-_NOTHING_READ: Final[Mapping[int, int]] = MappingProxyType({})
+_NOTHING_READ: Final[Mapping[int, int | str]] = MappingProxyType({})
 
 
 class EventLine(NamedTuple):
@@ -34,20 +33,21 @@ class EventLine(NamedTuple):
     epoch: int = 0
     event: ev.Event | None = None
     ordered: tuple[act.Action, ...] = ()
-    data: Blocks | None = None
+    data: Mapping[int, int | str] | None = None
     """That came with the event."""
-    read: Mapping[int, int] = _NOTHING_READ
+    read: Mapping[int, int | str] = _NOTHING_READ
     """What reads that are answered have read, by ticket."""
     note: str = ""
+    words: Words = IN_BLOCKS
 
     def __str__(self) -> str:
         """As columns, under ``TIMELINE_HEADER``."""
         place = f"{self.number:7} {self.now_s:12.6f} {self.node:>4}"
         if self.event is None or self.before is None or self.after is None:
             return f"{place} {self.note}"
-        ordered = ", ".join(told_order(each, self.read) for each in self.ordered)
+        ordered = ", ".join(self.words.order(each, self.read) for each in self.ordered)
         phases = f"{self.before.name:>12} -> {self.after.name:12}"
-        return f"{place} {phases} {self.epoch:5} {told_event(self.event, self.data)} => {ordered or 'nothing'}"
+        return f"{place} {phases} {self.epoch:5} {self.words.event(self.event, self.data)} => {ordered or 'nothing'}"
 
 
 @attrs.define(eq=False)
@@ -56,6 +56,7 @@ class EventHistory:
 
     watch: Callable[[EventLine], None] | None = None
     """Told of every line."""
+    words: Words = IN_BLOCKS
     events: int = 0
     """Steps of a core."""
     lines: deque[EventLine] = attrs.field(factory=lambda: deque(maxlen=LINES_KEPT))
@@ -71,19 +72,20 @@ class EventHistory:
         after: PairState,
         event: ev.Event,
         ordered: tuple[act.Action, ...],
-        data: Blocks | None = None,
-        read: Mapping[int, int] = _NOTHING_READ,
+        data: Mapping[int, int | str] | None = None,
+        read: Mapping[int, int | str] = _NOTHING_READ,
     ) -> None:
         """A core took an event; the data that came with it, and what the reads that it answers have read."""
         self.events += 1
         self._unhashed.append((now_s, node, canonical(event), *map(canonical, ordered)))
         phases = before.phase, after.phase
-        self._add(EventLine(self._number, now_s, node, *phases, after.epoch, event, ordered, data, read))
+        line = EventLine(self._number, now_s, node, *phases, after.epoch, event, ordered, data, read, words=self.words)
+        self._add(line)
 
     def noted(self, now_s: float, node: str, note: str) -> None:
         """Something happened that no core was told of."""
         self._unhashed.append((now_s, node, note))
-        self._add(EventLine(self._number, now_s, node, note=note))
+        self._add(EventLine(self._number, now_s, node, note=note, words=self.words))
 
     @property
     def digest(self) -> str:

@@ -84,9 +84,7 @@ def part(pair: SimulatedPair) -> bool:
     """The nodes are cut off each other."""
     if pair.link.partitioned:
         return False
-    pair.happened["partitions"] += 1
-    pair.note("-", "the nodes are partitioned")
-    pair.link.partition()
+    pair.partition()
     return True
 
 
@@ -96,9 +94,7 @@ def clog(pair: SimulatedPair) -> bool:
     node = some_node(pair, lambda each: not each.link.clogged)
     if node is None:
         return False
-    pair.happened["clogs"] += 1
-    pair.note(node.name, "hears nothing")
-    node.link.clogged = True
+    pair.clog(node)
     return True
 
 
@@ -107,10 +103,7 @@ def silence(pair: SimulatedPair) -> bool:
     """Both ways stop, and no end is told: each finds out by its own clock."""
     if not pair.link.live:
         return False
-    pair.happened["silences"] += 1
-    pair.note("-", "neither node hears the other")
-    for node in pair.nodes.values():
-        node.link.clogged = True
+    pair.silence()
     return True
 
 
@@ -121,20 +114,19 @@ def silence(pair: SimulatedPair) -> bool:
 def crash(pair: SimulatedPair) -> bool:
     """A process ends."""
     node = some_node(pair, lambda each: each.state is not None)
-    return node is not None and crash_node(pair, node)
+    if node is None:
+        return False
+    pair.take_down(node, "crashes")
+    return True
 
 
 @fault(2)
 def crash_both(pair: SimulatedPair) -> bool:
     """The power fails."""
-    return sum([node.state is not None and crash_node(pair, node) for node in pair.nodes.values()]) == len(NODES)
-
-
-def crash_node(pair: SimulatedPair, node: SimulatedNode) -> bool:
-    """The process of this node ends."""
-    pair.happened["crashes"] += 1
-    pair.take_down(node)
-    return True
+    running = [node for node in pair.nodes.values() if node.state is not None]
+    for node in running:
+        pair.take_down(node, "loses its power")
+    return len(running) == len(NODES)
 
 
 @fault(20)

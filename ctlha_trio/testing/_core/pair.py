@@ -47,8 +47,8 @@ from ctlha_trio.testing._core.node import (
 from ctlha_trio.testing._core.pushes import push
 from ctlha_trio.testing._core.reads import SimulatedReads
 from ctlha_trio.testing._core.returns import compare_there, say_ready
-from ctlha_trio.testing._core.totals import Coverage, Move, Totals
-from ctlha_trio.testing._core.words import answered_reads, told_answer, told_order
+from ctlha_trio.testing._core.totals import Coverage, Move, Totals, changes_of
+from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
 SHORTEST_S: Final = 0.001
@@ -93,7 +93,7 @@ class SimulatedPair:
             name: SimulatedNode(name, peer, self.random, first_metadata(record, name, "x"), end)
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
-        self.clients = SimulatedClients(self.random)
+        self.clients = SimulatedClients(self.random, lambda: self.clock.now_s)
         self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
         self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
         self.reads = SimulatedReads(
@@ -143,24 +143,30 @@ class SimulatedPair:
         for action in first:
             self._carry_out(node, action)
 
-    def take_down(self, node: SimulatedNode) -> None:
+    def take_down(self, node: SimulatedNode, how: str) -> None:
         """Kill a process. Its link goes first: what is said of that must not wait for the next one."""
-        self.note(node.name, "ends")
+        self.happened["crashes"] += 1
+        self._note_end(node, how)
         self.link.cut()
         self.arbiter.late.extend(self.invariants.crash(node))
         self.clients.crashed(node)
+
+    def _note_end(self, node: SimulatedNode, how: str) -> None:
+        forgotten = ", ".join(map(str, self.clients.waiting_for(node)))
+        self.note(node.name, f"{how}; never answered: {forgotten}" if forgotten else how)
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
         self._check_end(node)
         left = node.state is not None and node.state.phase is Phase.LEFT
         if left and self.random.random() < CLEAN_CHANCE and not node.failing:
-            self.note(node.name, "has ended cleanly")
+            self._note_end(node, "ends cleanly")
             self.link.cut()
             self.arbiter.late.extend(node.end_cleanly())
             self.clients.crashed(node)
         else:
-            self.take_down(node)
+            why = node.state.why if node.state else ""
+            self.take_down(node, f"is switched off; it had {'left' if left else 'stopped'}: {why}")
 
     def _check_end(self, node: SimulatedNode) -> None:
         if node.ended and node.state is not None and node.state.why not in node.excused:
@@ -188,6 +194,27 @@ class SimulatedPair:
         incarnations = [each.state.incarnation for each in self.nodes.values() if each.state and each.reachable]
         if len(incarnations) == len(NODES):
             self.link.connect((incarnations[0], incarnations[1]))
+
+    def partition(self) -> None:
+        """Cut the nodes off each other; each end of the connection is told, or finds out."""
+        self._partitioned("-", "the nodes are partitioned")
+        self.link.partition()
+
+    def silence(self) -> None:
+        """Let neither node hear the other, and tell no end."""
+        self._partitioned("-", "neither node hears the other")
+        for node in self.nodes.values():
+            node.link.clogged = True
+
+    def clog(self, node: SimulatedNode) -> None:
+        """Let a node hear nothing, and tell no end."""
+        self._partitioned(node.name, "hears nothing")
+        self.happened["partitions_one_way"] += 1
+        node.link.clogged = True
+
+    def _partitioned(self, node: str, what: str) -> None:
+        self.happened["partitions"] += 1
+        self.note(node, what)
 
     def fail_disk(self, node: SimulatedNode, why: str) -> None:
         """Nothing that is under way at the disk ends, and the process is told."""
@@ -222,9 +249,8 @@ class SimulatedPair:
         oldest = node.calls[0]
         if oldest.answer is None:
             oldest.answer = self.arbiter.execute(oldest.call)
-            self.note(
-                node.name, f"the arbiter is asked: {told_order(oldest.call, {})} and says {told_answer(oldest.answer)}"
-            )
+            asked, said = IN_BLOCKS.order(oldest.call, {}), told_answer(oldest.answer)
+            self.note(node.name, f"the arbiter is asked: {asked} and says {said}")
         else:
             node.calls.popleft()
             tell_of(node, oldest.answer)
@@ -367,11 +393,7 @@ class SimulatedPair:
         self.invariants.recorded(before, record)
         if record.proposal == FALSIFIED:
             return
-        both = len(record.members) == len(NODES)
-        if before.primary != record.primary:
-            self.happened["handovers" if both else "failovers"] += 1
-        if both and len(before.members) < len(NODES):
-            self.happened["resyncs"] += 1
+        self.happened.update(changes_of(before, record))
 
     def _cover(self, before: PairState, after: PairState, ordered: tuple[act.Action, ...]) -> None:
         phase = before.phase

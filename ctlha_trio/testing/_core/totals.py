@@ -1,12 +1,12 @@
 """What happened in simulated pairs, in numbers, and what of the machine was reached: frozen, and can be added."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import attrs
 
 from ctlha_trio.ha import Reason
-from ctlha_trio.pair import TRANSITIONS
+from ctlha_trio.pair import TRANSITIONS, Record
 
 Move = tuple[str, str]
 """Names of the phases."""
@@ -27,50 +27,69 @@ ALL_MOVES: Final = frozenset((phase.name, other.name) for phase, others in TRANS
 ALL_REASONS: Final = frozenset(reason.value for reason in Reason) - NOT_OF_THE_PAIR
 
 
+_TOLD: Final = "told"
+_CORES_ONLY: Final = "cores only"
+
+
+def _summed(told: str, zero: Any = 0, *, cores_only: bool = False) -> Any:
+    """A total, what it counts in words, and whether only pairs without drivers can come to it."""
+    return attrs.field(default=zero, metadata={_TOLD: told, _CORES_ONLY: cores_only})
+
+
 @attrs.frozen(kw_only=True)
 class Totals:
-    """Sums over seeds."""
+    """Sums over seeds. ``told`` has what each is of."""
 
-    seeds: int = 0
-    events: int = 0
-    """Steps of a core."""
-    simulated_s: float = 0.0
-    idle_s: float = 0.0
-    """Of these, jumped over in one step each: nothing but polls of an unchanged record, and the end of permits, could
-    happen."""
-    operations: int = 0
-    done: int = 0
-    acknowledged_writes: int = 0
-    arbiter_calls: int = 0
-    crashes: int = 0
-    pauses: int = 0
-    partitions: int = 0
-    clogs: int = 0
-    """Times that one way of the link stopped."""
-    silences: int = 0
-    """Times that both ways stopped and no end was told."""
-    cuts: int = 0
-    disk_failures: int = 0
-    disks_put_back: int = 0
-    arbiter_outages: int = 0
-    arbiter_displacements: int = 0
-    """Restored from an old copy, or another's record in its place."""
-    failovers: int = 0
-    handovers: int = 0
-    resyncs: int = 0
-    faults: int = 0
-    """All that acted, whatever they did."""
-    verifications: int = 0
-    """That compared everything."""
-    medium_errors: int = 0
-    """Operations that met a block of which no copy that counted was whole."""
-    trials: int = 0
-    """Times that a part of the pair had to serve, or to halt, by itself."""
+    seeds: int = _summed("runs, each from one number")
+    events: int = _summed("steps of a node's pair core")
+    simulated_s: float = _summed("seconds on the clock of the simulated world", 0.0)
+    idle_s: float = _summed(
+        "of these, jumped over: only looks at an unchanged record, and the end of permits, could happen",
+        0.0,
+        cores_only=True,
+    )
+    operations: int = _summed("operations that clients asked for")
+    done: int = _summed("of these, answered as done; others were refused, or their node ended")
+    acknowledged_writes: int = _summed("of these, writes: none of them may be lost")
+    arbiter_calls: int = _summed("reads of the record, and swaps of it")
+    crashes: int = _summed("processes that ended without a goodbye: killed, without power, switched off")
+    stops: int = _summed("processes that an operator asked to end")
+    pauses: int = _summed("processes that stood still")
+    partitions: int = _summed("times that a node, or both, did not hear the other any more")
+    partitions_one_way: int = _summed("of these, one node alone; some end before anybody notices")
+    cuts: int = _summed("connections that broke, and could be made again at once")
+    disk_failures: int = _summed("disks that failed, or hung, in a call")
+    damage_met: int = _summed("reads that met a block which had decayed, or another block's write")
+    disks_put_back: int = _summed("disks that were put back as they were in an earlier epoch", cores_only=True)
+    arbiter_outages: int = _summed("times that the arbiter answered nobody, or one node not")
+    arbiter_displacements: int = _summed("times that it was restored from an old copy, or had another's record")
+    failovers: int = _summed("changes of the primary by a node that went on alone")
+    handovers: int = _summed("changes of the primary in which both nodes stayed members")
+    resyncs: int = _summed("copies that had been left behind and became members again")
+    verifications: int = _summed("comparisons of the copies that came to their end", cores_only=True)
+    medium_errors: int = _summed("operations that met a block of which no copy that counts was whole")
+    faults: int = _summed("faults that acted, of all kinds together")
+    trials: int = _summed("times that a part of the pair had to serve, or to halt, by itself")
+
+    @staticmethod
+    def told(*, drivers: bool) -> dict[str, str]:
+        """By the name of each total that pairs of that depth can come to, what it is of."""
+        fields = attrs.fields(Totals)
+        return {each.name: each.metadata[_TOLD] for each in fields if not (drivers and each.metadata[_CORES_ONLY])}
 
     def __add__(self, other: "Totals") -> "Totals":
         """Sum of each."""
         names = [field.name for field in attrs.fields(Totals)]
         return Totals(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+def changes_of(before: Record, record: Record) -> Iterator[str]:
+    """Names of the totals that a new record of the arbiter adds one to."""
+    together = len(record.members) > 1
+    if before.primary != record.primary:
+        yield "handovers" if together else "failovers"
+    if len(before.members) < len(record.members):
+        yield "resyncs"
 
 
 @attrs.frozen
@@ -96,5 +115,10 @@ class Coverage:
 
     @property
     def reasons_missing(self) -> list[str]:
-        """Reasons that no node gave, in order."""
+        """Reasons of the pair's state that no node gave, in order."""
         return sorted(ALL_REASONS - self.reasons)
+
+    @property
+    def node_reasons_missing(self) -> list[str]:
+        """Reasons of what is around the pair's core that no node gave, in order."""
+        return sorted(NOT_OF_THE_PAIR - self.reasons)

@@ -16,7 +16,6 @@ from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_name
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS, show_another_line
-from ctlha_trio.testing._core.machine_faults import crash_node
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
@@ -58,7 +57,7 @@ def survivor_serves(world: CoreWorld) -> bool:
     else:
         pair.pause(other)
     pair.arbiter.late.clear()
-    pair.link.partition()
+    pair.partition()
     _must_serve(world, survivor, f"I12: {survivor.name} is a member and has the arbiter, but does not serve")
     return True
 
@@ -132,7 +131,8 @@ def source_ends_in_an_admission(world: CoreWorld) -> bool:
         return False
     match world.random.choice(("crash", "leave", "impersonate")):
         case "crash":
-            return crash_node(pair, source)
+            pair.take_down(source, "crashes")
+            return True
         case "leave":
             source.excused.add("asked")
             world.feed(source, ev.StopAsked("asked"))
@@ -191,7 +191,7 @@ def another_hand_moves_the_record(world: CoreWorld) -> bool:
             pair.link.close()
         case Phase.WAITING:
             for node in pair.nodes.values():
-                pair.take_down(node)
+                pair.take_down(node, "loses its power")
         case Phase.HANDING_OVER:
             world.request(primary, ev.HandoverAsked())
         case _:
@@ -220,7 +220,7 @@ def another_line_passes(world: CoreWorld) -> bool:
     pair = world.pair
     abandoned, chosen = world.random.sample(list(pair.nodes.values()), 2)
     _keep_down(world, abandoned)
-    pair.take_down(chosen)
+    pair.take_down(chosen, "is switched off")
     world.go_at(Pace(relief=0.0))
     world.go_on_until(lambda: _is(chosen, Phase.WAITING), SERVE_S, f"{chosen.name} does not wait")
     assert chosen.state is not None
@@ -292,7 +292,7 @@ def dead_copies_halt(world: CoreWorld) -> None:
     pair.fail_disk(member, "the disk fails")
     member.condemn(failed)
     pair.excuses = frozenset({"store-failed", "copy-failed"})
-    pair.take_down(member)
+    pair.take_down(member, "is switched off")
     outsider.kept_down = False
     _must_not_serve(world, "I15: somebody serves, although no copy is whole")
     world.go_on_until(
@@ -336,7 +336,7 @@ def _swaps(node: SimulatedNode) -> bool:
 def _keep_down(world: CoreWorld, node: SimulatedNode) -> None:
     node.kept_down = True
     if node.state is not None:
-        world.pair.take_down(node)
+        world.pair.take_down(node, "crashes, and nobody starts it")
 
 
 def _must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:

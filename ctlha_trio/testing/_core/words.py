@@ -7,100 +7,120 @@ from typing import Any, Final
 import attrs
 
 from ctlha_trio.pair import Metadata, Operation, OperationKind, Outcome, Record, actions as act, events as ev
-from ctlha_trio.testing._core.link import Blocks
 from ctlha_trio.testing._core.node import BLOCK_BYTES
 
 _UNTOLD: Final = frozenset({"proposal", "lineage", "incarnation"})
 """Fields that tell nothing that the line does not tell elsewhere."""
 
-
-def told_event(event: ev.Event, data: Blocks | None = None) -> str:
-    """In the words of whoever takes it; ``data`` came with a message."""
-    match event:
-        case ev.Received():
-            return f"hears {told(event.message)}" + (f" with {told_blocks(data)}" if data else "")
-        case ev.Submitted():
-            return f"client asks {event.ticket}: {_told_operation(event.operation, event.ticket)}"
-        case ev.RecordRead():
-            return f"RecordRead({told(event.record)}, r{event.revision})"
-        case _:
-            return told(event)
+_DIGITS: Final = 8
+"""Of a digest: enough to see whether two are the same."""
 
 
-def told_order(action: act.Action, read: Mapping[int, int]) -> str:
-    """In the words of whoever is ordered; ``read`` is what the reads that are answered have read."""
-    match action:
-        case act.Send():
-            return f"says {told(action.message)}"
-        case act.Answer():
-            value = f", reads {read[action.ticket]}" if action.ticket in read else ""
-            return f"answers {action.ticket} {action.outcome.name}{value}"
-        case act.Moved():
-            return f"Moved({action.phase.name}: {action.why})"
-        case act.Swap():
-            return f"Swap(r{action.expected_revision} to {told(action.record)})"
-        case act.PushWrite():
-            return f"pushes MirrorWrite(sequence={action.sequence}) with {action.ticket}"
-        case _:
-            return told(action)
+@attrs.frozen
+class Words:
+    """For the pairs of one depth of the simulator."""
+
+    block: str
+    """What a register of the history is called there."""
+    block_bytes: int
+    tells_clients: bool = False
+    """Whether a client's question has a line of its own, before the one of the node that takes it."""
+
+    def event(self, event: ev.Event, data: Mapping[int, int | str] | None = None) -> str:
+        """In the words of whoever takes it; ``data`` came with a message."""
+        match event:
+            case ev.Received():
+                return f"hears {self.told(event.message)}" + (f" with {told_blocks(data)}" if data else "")
+            case ev.Submitted() if self.tells_clients:
+                return f"takes {event.ticket}"
+            case ev.Submitted():
+                return f"client asks {event.ticket}: {self.operation(event.operation, event.ticket)}"
+            case ev.RecordRead():
+                return f"RecordRead({self.told(event.record)}, r{event.revision})"
+            case _:
+                return self.told(event)
+
+    def order(self, action: act.Action, read: Mapping[int, int | str]) -> str:
+        """In the words of whoever is ordered; ``read`` is what the reads that are answered have read."""
+        match action:
+            case act.Send():
+                return f"says {self.told(action.message)}"
+            case act.Answer():
+                value = f", reads {read[action.ticket]}" if action.ticket in read else ""
+                return f"answers {action.ticket} {action.outcome.name}{value}"
+            case act.Moved():
+                return f"Moved({action.phase.name}: {action.why})"
+            case act.Swap():
+                return f"Swap(r{action.expected_revision} to {self.told(action.record)})"
+            case act.PushWrite():
+                return f"pushes MirrorWrite(sequence={action.sequence}) with {action.ticket}"
+            case _:
+                return self.told(action)
+
+    def operation(self, operation: Operation, value: int) -> str:
+        """What a client wants; ``value`` is what a write writes."""
+        match operation.kind:
+            case OperationKind.WRITE:
+                return f"write {value} to {self._range(operation.offset, operation.size)}"
+            case OperationKind.READ:
+                return f"read {self._range(operation.offset, operation.size)}"
+            case kind:
+                return kind.name.lower()
+
+    def told(self, value: Any) -> str:
+        """Any value that a core takes or gives."""
+        match value:
+            case Record():
+                return f"epoch {value.epoch}, {value.primary} of {'+'.join(value.members)}"
+            case Metadata():
+                return f"epoch {value.epoch}, {value.copy.value}"
+            case Operation():
+                return value.kind.name
+            case Enum():
+                return value.name
+            case bytes():
+                # A digest: of whole nodes bytes, of cores what the blocks hold.
+                return value.decode() if value.isascii() else value.hex()[:_DIGITS]
+            case ((int(), int()), *_):
+                return " and ".join(self._range(*each) for each in value)
+            case tuple():
+                return "+".join(map(self.told, value)) or "none"
+            case _ if attrs.has(type(value)):
+                return f"{type(value).__name__}({', '.join(self._fields(value))})"
+            case _:
+                return str(value)
+
+    def _fields(self, value: Any) -> list[str]:
+        fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+        place = {"offset", "size"} <= fields.keys()
+        where = [self._range(fields.pop("offset"), fields.pop("size"))] if place else []
+        return [f"{name}={self.told(each)}" for name, each in fields.items() if name not in _UNTOLD] + where
+
+    def _range(self, offset: int, size: int) -> str:
+        first, count, block = offset // self.block_bytes, size // self.block_bytes, self.block
+        return (
+            f"{block} {first}" if count == 1 else f"{block}s {first} to {first + count - 1}" if count else f"no {block}"
+        )
+
+
+IN_BLOCKS: Final = Words("block", BLOCK_BYTES)
+"""Of the simulated cores."""
 
 
 def told_answer(answer: ev.Event) -> str:
     """What the arbiter says, at the moment at which it is true."""
     match answer:
         case ev.RecordRead():
-            return f"{told(answer.record)}, r{answer.revision}"
+            return f"{IN_BLOCKS.told(answer.record)}, r{answer.revision}"
         case ev.Swapped():
             return answer.outcome.name + ("" if answer.revision is None else f" r{answer.revision}")
         case _:
             return "nothing"
 
 
-def told_blocks(blocks: Blocks) -> str:
+def told_blocks(blocks: Mapping[int, int | str]) -> str:
     """What blocks hold."""
     return " ".join(f"{block}:{value}" for block, value in sorted(blocks.items()))
-
-
-def told(value: Any) -> str:
-    """Any value that a core takes or gives."""
-    match value:
-        case Record():
-            return f"epoch {value.epoch}, {value.primary} of {'+'.join(value.members)}"
-        case Metadata():
-            return f"epoch {value.epoch}, {value.copy.value}"
-        case Operation():
-            return value.kind.name
-        case Enum():
-            return value.name
-        case bytes():
-            return value.decode()
-        case tuple():
-            return "+".join(map(told, value)) or "none"
-        case _ if attrs.has(type(value)):
-            return f"{type(value).__name__}({', '.join(_told_fields(value))})"
-        case _:
-            return str(value)
-
-
-def _told_fields(value: Any) -> list[str]:
-    fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
-    where = [_told_range(fields.pop("offset"), fields.pop("size"))] if {"offset", "size"} <= fields.keys() else []
-    return [f"{name}={told(each)}" for name, each in fields.items() if name not in _UNTOLD] + where
-
-
-def _told_range(offset: int, size: int) -> str:
-    first, count = offset // BLOCK_BYTES, size // BLOCK_BYTES
-    return f"block {first}" if count == 1 else f"blocks {first} to {first + count - 1}" if count else "no block"
-
-
-def _told_operation(operation: Operation, ticket: int) -> str:
-    match operation.kind:
-        case OperationKind.WRITE:
-            return f"write {ticket} to {_told_range(operation.offset, operation.size)}"
-        case OperationKind.READ:
-            return f"read {_told_range(operation.offset, operation.size)}"
-        case kind:
-            return kind.name.lower()
 
 
 def answered_reads(ordered: tuple[act.Action, ...], reads: Mapping[int, int]) -> Mapping[int, int]:

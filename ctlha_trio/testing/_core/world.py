@@ -385,7 +385,7 @@ class CoreWorld:
 
     def _give_disk_back(self, node: SimulatedNode) -> None:
         if node.state is not None:
-            self.pair.take_down(node)
+            self.pair.take_down(node, "is switched off")
         self.pair.note(node.name, "has its newest disk again")
         node.give_back()
 

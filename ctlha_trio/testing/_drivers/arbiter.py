@@ -40,6 +40,8 @@ class ArbiterTrouble:
     """Whether such a loss is told, rather than waited for."""
     on_lost: Callable[[Way], None] = lambda _: None
     """Told of each call that is refused, never arrives, or is applied without an answer."""
+    on_arrival: Callable[[], None] = lambda: None
+    """Told of each swap at the moment at which the arbiter has carried it out, or has not."""
     way: Way = Way.OPEN
 
 
@@ -119,5 +121,6 @@ class TroubledArbiter:
         with trio.move_on_after(delay_s):
             await self.hurried.wait()
         answers.append(await self._arbiter.cas(expected_revision, record))
+        self._trouble.on_arrival()
         self.under_way -= 1
         arrived.set()

@@ -14,6 +14,7 @@ from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
+from ctlha_trio.testing._drivers.timeline import IN_SECTORS, Timeline
 from ctlha_trio.testing._history.block_content import fill_sector
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
@@ -30,6 +31,7 @@ class DriverClients:
 
     pair: DriverPair
     history: VolumeHistory
+    timeline: Timeline
     problem: Callable[[str], None]
     _random: Random
     _stopping: bool = attrs.field(default=False, init=False)
@@ -70,6 +72,7 @@ class DriverClients:
         operation = Operation(kind, client, number, first * SECTOR_BYTES, count * SECTOR_BYTES)
         data = fill_sector(number) * count if kind is OperationKind.WRITE else b""
         gate = self.pair.machines[name].gate
+        self.timeline.note(name, f"client {client} asks {number}: {IN_SECTORS.operation(operation, number)}")
         outcome: Outcome | None = None
 
         async def ask(node: Node) -> None:
@@ -83,9 +86,12 @@ class DriverClients:
             if not self.history.was_told(number, answer.outcome, answer.data):
                 self.problem(f"client {client} was told something else than node {name} answered to {number}")
 
+        limit = trio.move_on_after(self.pair.swarm.patience_s)
         try:
-            with trio.move_on_after(self.pair.swarm.patience_s):
+            with limit:
                 await self.pair.ask(name, ask)
         except DisconnectError:
-            pass  # the node is down: the answer, if any, is lost
+            self.timeline.note(name, f"is down, and client {client} is never told of {number}")
+        if limit.cancelled_caught:
+            self.timeline.note(name, f"client {client} gives {number} up after {self.pair.swarm.patience_s:g} s")
         return outcome

@@ -1,5 +1,7 @@
 """What was asked of each sector of a volume and what the nodes answered, at the instants at which they did."""
 
+from collections.abc import Callable
+
 import attrs
 
 from ctlha_trio.pair import Operation, OperationKind, Outcome
@@ -33,6 +35,7 @@ class VolumeCall:
 class VolumeHistory:
     """Each sector is a register of its own; what covers several promises nothing about them together."""
 
+    _now_s: Callable[[], float]
     calls: dict[int, VolumeCall] = attrs.field(factory=dict, init=False)
     """By number, from 1."""
     written: dict[int, None] = attrs.field(factory=dict, init=False)
@@ -41,7 +44,13 @@ class VolumeHistory:
     """Operations that ended well."""
     acknowledged: int = attrs.field(default=0, init=False)
     """Writes among them."""
-    _sectors: BlockHistory = attrs.field(factory=BlockHistory, init=False)
+    medium_errors: int = attrs.field(default=0, init=False)
+    """Operations that met damage that nothing could repair."""
+    _sectors: BlockHistory = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with nothing asked."""
+        self._sectors = BlockHistory(self._now_s)
 
     def call(self, client: str, kind: OperationKind, first: int, count: int) -> int:
         """A client is about to ask; return the operation's number, which a write writes."""
@@ -62,6 +71,7 @@ class VolumeHistory:
         call.data = data if call.kind is OperationKind.READ and outcome is Outcome.DONE else b""
         if outcome is Outcome.DONE:
             self._ended_well(operation.number, call)
+        self.medium_errors += outcome is Outcome.MEDIUM_ERROR
         for sector in call.sectors:
             if outcome in NOT_EXECUTED:
                 self._sectors.not_executed(operation.number, call.kind, sector)

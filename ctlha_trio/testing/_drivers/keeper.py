@@ -96,6 +96,7 @@ class Keeper:
             self.timeline.note(name, "is replaced, after a failed disk")
             self._ask_to_end(name, "its disk has failed")
         else:
+            self.timeline.note(name, "is switched off, after a failed disk")
             self.pair.crash(name)
 
     async def _start(self, name: str) -> None:

@@ -156,22 +156,21 @@ class Nemesis:
             self.pair.network.delay(*way, 0.0)
 
     async def _clog(self, random: Random) -> None:
-        self.timeline.counts["clogs"] += 1
         self.done[Fault.CLOG] += self._is_in_touch
         await self._block([_a_way(random)], "clogged", random.uniform(0.05, 0.8))
 
     async def _cut_one_way(self, random: Random) -> None:
-        self.timeline.counts["clogs"] += 1
         self.done[Fault.ONE_WAY] += self._is_in_touch
         await self._block([_a_way(random)], "cut", random.uniform(0.5, 8))
 
     async def _part(self, random: Random) -> None:
-        self.timeline.counts["partitions"] += 1
         self.done[Fault.PARTITION] += self._is_in_touch
         await self._block([NAMES, NAMES[::-1]], "parted", random.uniform(0.5, 10))
 
     async def _block(self, ways: list[tuple[str, str]], reason: str, seconds: float) -> None:
         path = " and ".join(f"from {source} to {target}" for source, target in ways)
+        self.timeline.counts["partitions"] += 1
+        self.timeline.counts["partitions_one_way"] += len(ways) == 1
         self.timeline.note(EVERYWHERE, f"{reason} {path} for {seconds:.3f} s")
         self.pair.block(ways, reason)
         await let_pass(seconds)
@@ -307,7 +306,7 @@ class Nemesis:
         async def strike(random: Random) -> None:
             names = [random.choice(NAMES)] if happens(random, 0.6) else list(NAMES)
             seconds = random.uniform(0.3, 8)
-            self.timeline.counts["arbiter outages"] += 1
+            self.timeline.counts["arbiter_outages"] += 1
             for name in names:
                 self.timeline.note(name, f"arbiter is {way.value} for {seconds:.3f} s")
                 self.pair.machines[name].arbiter.way = way
@@ -326,7 +325,6 @@ class Nemesis:
         try:
             with trio.move_on_after(_SWITCHOVER_S):
                 await self.pair.ask(name, lambda node: node.switchover())
-                self.timeline.counts["handovers"] += 1
                 self.timeline.note(name, "has handed over")
         except (FailedError, DisconnectError) as error:
             self.timeline.note(name, f"has not handed over: {error}")

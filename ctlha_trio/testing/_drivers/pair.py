@@ -55,17 +55,20 @@ class DriverPair(MemoryPair):
     """Told of each disk that fails, and of each damage that is met, at that moment."""
     on_lost_call: Callable[[Way], None] | None = attrs.field(default=None, init=False)
     """Told of each call of the arbiter that is lost."""
+    on_record: Callable[[Record, Versioned], None] | None = attrs.field(default=None, init=False)
+    """Told of each record that the arbiter takes from a node, and of the one before."""
     machines: dict[str, Machine] = attrs.field(factory=dict, init=False)
     ways: dict[str, TroubledArbiter] = attrs.field(factory=dict, init=False)
     """From each node to the arbiter."""
     records: list[Versioned] = attrs.field(factory=list, init=False)
-    """All that the arbiter has had, as far as somebody looked."""
+    """All that the arbiter has had."""
     _blocked: dict[tuple[str, str, str], None] = attrs.field(factory=dict, init=False)
     """Sender, receiver, and one reason why nothing arrives."""
 
     def __attrs_post_init__(self) -> None:
         """Put each node on a machine of its own."""
         super().__attrs_post_init__()
+        self.records.append(Versioned(self.arbiter.record, self.arbiter.revision))
         for name in NAMES:
             self.machines[name] = self._make_machine(name, Random(self.random.randbytes(16)))
             self.ways[name] = TroubledArbiter(self.arbiters[name], self.machines[name].arbiter, self._nursery)
@@ -91,6 +94,7 @@ class DriverPair(MemoryPair):
                 late_s=lambda: random.uniform(0, LATE_SWAP_S),
                 says_unknown=lambda: happens(random),
                 on_lost=self._lose_call,
+                on_arrival=self._look_at_record,
             ),
             disk_latency=self.swarm.disks[name],
             arbiter_latency=self.swarm.arbiter,
@@ -128,9 +132,15 @@ class DriverPair(MemoryPair):
     @property
     def record(self) -> Record:
         """What the arbiter has at this moment."""
-        if not self.records or self.records[-1].revision != self.arbiter.revision:
+        if self.records[-1].revision != self.arbiter.revision:
             self.records.append(Versioned(self.arbiter.record, self.arbiter.revision))
         return self.records[-1].record
+
+    def _look_at_record(self) -> None:
+        before = self.records[-1]
+        record = self.record
+        if record is not before.record and self.on_record is not None:
+            self.on_record(before.record, self.records[-1])
 
     def stand(self) -> Stand:
         """What there is to lose now."""

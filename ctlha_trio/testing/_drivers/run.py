@@ -8,8 +8,9 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio.pair import OperationKind, Outcome, PairState, Phase, actions
-from ctlha_trio.testing._core.totals import ALL_MOVES, Coverage
+from ctlha_trio.pair import OperationKind, Outcome, PairState, Phase, Record, actions
+from ctlha_trio.seams import Versioned
+from ctlha_trio.testing._core.totals import ALL_MOVES, Coverage, changes_of
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.checks import DriverChecks
@@ -20,8 +21,9 @@ from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.nemesis import OF_ARBITER, OF_DISK, Nemesis
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
-from ctlha_trio.testing._drivers.timeline import EVERYWHERE, Timeline
-from ctlha_trio.testing._pairs.action_watch import Ordered
+from ctlha_trio.testing._drivers.timeline import EVERYWHERE, IN_SECTORS, Timeline
+from ctlha_trio.testing._drivers.worn_disks import WornDisks
+from ctlha_trio.testing._pairs.action_watch import Ordered, Stepped
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 
 LOOK_S: Final = 0.05
@@ -53,7 +55,7 @@ class DriverRun:
     timeline: Timeline
     _nursery: trio.Nursery
     problems: list[str] = attrs.field(factory=list, init=False)
-    history: VolumeHistory = attrs.field(factory=VolumeHistory, init=False)
+    history: VolumeHistory = attrs.field(init=False)
     checks: DriverChecks = attrs.field(init=False)
     clients: DriverClients = attrs.field(init=False)
     keeper: Keeper = attrs.field(init=False)
@@ -65,8 +67,11 @@ class DriverRun:
 
     def __attrs_post_init__(self) -> None:
         """Put the parts together."""
+        self.history = VolumeHistory(self.timeline.now_s)
         self.checks = DriverChecks(self.pair, self.history, self.problem)
-        self.clients = DriverClients(self.pair, self.history, self.problem, Random(f"clients {self.seed}"))
+        self.clients = DriverClients(
+            self.pair, self.history, self.timeline, self.problem, Random(f"clients {self.seed}")
+        )
         self.keeper = Keeper(
             self.pair, self.timeline, self.problem, self._nursery, Random(f"keeper {self.seed}"), down_s=DOWN_S
         )
@@ -74,10 +79,15 @@ class DriverRun:
         self.pair.on_power_cut = self._power_failed
         self.pair.on_lost_call = lambda way: self.nemesis.acted(OF_ARBITER[way])
         self.pair.on_strike = self._disk_failed
+        self.pair.on_record = self._recorded
         self.pair.look_s = LOOK_S
 
+    def _recorded(self, before: Record, taken: Versioned) -> None:
+        self.timeline.note(EVERYWHERE, f"the arbiter takes {IN_SECTORS.told(taken.record)}, r{taken.revision}")
+        self.timeline.counts.update(changes_of(before, taken.record))
+
     def _disk_failed(self, name: str, fault: DiskFault | Fault) -> None:
-        self.timeline.counts["disk failures"] += 1
+        self.timeline.counts["damage_met" if isinstance(fault, Fault) else "disk_failures"] += 1
         self.timeline.note(name, fault.value)
         self.nemesis.acted(fault if isinstance(fault, Fault) else OF_DISK[fault])
 
@@ -94,27 +104,15 @@ class DriverRun:
 
     def ordered(self, ordered: Ordered) -> None:
         """A node is about to carry out an action."""
-        self._cover(ordered)
+        if isinstance(ordered.action, actions.Moved):
+            self._reach(ordered.state, ordered.action.phase)
         self.checks.ordered(ordered)
-        if self.timeline.events == EVENTS_MAX:
-            self.problem(f"I12: {EVENTS_MAX} events and no end: the nodes go round in circles")
 
-    def _cover(self, ordered: Ordered) -> None:
-        name = ordered.state.me
-        match ordered.action:
-            case actions.Moved() as moved:
-                self.timeline.note(name, f"e{moved.epoch} {moved.phase.name.lower().replace('_', '-')}: {moved.why}")
-                self.timeline.counts["resyncs"] += moved.phase is Phase.RESYNCING
-                self._reach(ordered.state, moved.phase)
-            case actions.Swap() as swap:
-                record = swap.record
-                self.timeline.note(name, f"proposes e{record.epoch}: {record.primary} of {','.join(record.members)}")
-            case actions.Answer() as answer:
-                assert ordered.operation is not None, "an answer has its operation"
-                what = f"{ordered.operation.kind.name} {ordered.operation.number}"
-                self.timeline.cover(name, f"answers {what} {answer.outcome.name}")
-            case action:
-                self.timeline.cover(name, str(action) if isinstance(action, actions.Send) else type(action).__name__)
+    def stepped(self, step: Stepped) -> None:
+        """A node's core has taken an event, and nothing of what it orders is carried out yet."""
+        self.timeline.stepped(step)
+        if self.timeline.history.events == EVENTS_MAX:
+            self.problem(f"I12: {EVENTS_MAX} events and no end: the nodes go round in circles")
 
     def _reach(self, state: PairState, phase: Phase) -> None:
         before = self._phases.get((state.me, state.incarnation), Phase.BOOTING)
@@ -124,9 +122,10 @@ class DriverRun:
         if phase is Phase.HANDING_OVER:
             self.nemesis.acted(Fault.SWITCHOVER)
 
-    def _note_reasons(self, name: str) -> None:
-        if name in self.pair.nodes:
-            self._reasons |= set(self.pair.nodes[name].status().reasons)
+    def _note_reasons(self, name: str) -> frozenset[str]:
+        given = frozenset(self.pair.nodes[name].status().reasons if name in self.pair.nodes else ())
+        self._reasons |= given
+        return given
 
     @property
     def coverage(self) -> Coverage:
@@ -137,14 +136,6 @@ class DriverRun:
     def arbiter_calls(self) -> int:
         """Of both nodes so far."""
         return sum(arbiter.reads + arbiter.swaps for arbiter in self.pair.arbiters.values())
-
-    @property
-    def failovers(self) -> int:
-        """Changes of the primary by a claim."""
-        pairs = zip(self.pair.records, self.pair.records[1:], strict=False)
-        return sum(
-            before.record.primary != after.record.primary and len(after.record.members) == 1 for before, after in pairs
-        )
 
     # The course of a run.
 
@@ -160,6 +151,8 @@ class DriverRun:
         if self.pair.swarm.core_first:
             await self._serve_from_core()
         await self._come_together()
+        if self.pair.swarm.wears_out and self.pair.is_settled():
+            await WornDisks(self.pair, self.clients, self.timeline, self.problem, self._note_reasons).run()
         if self.pair.swarm.halts and not self.pair.stand().must_halt:
             await self._halt()
 
@@ -183,6 +176,8 @@ class DriverRun:
         if happens(random):
             self.pair.crash(frozen)
         elif not self.pair.is_paused(frozen):
+            self.timeline.counts["pauses"] += 1
+            self.timeline.note(frozen, "stands still")
             self.pair.pause(frozen)
         await self._let_swaps_arrive()
         core = NAMES[1 - NAMES.index(frozen)]
@@ -257,8 +252,8 @@ class DriverRun:
         older = [each for each in self.pair.records if each.revision < self.pair.arbiter.revision]
         if older and happens(random):
             copy = random.choice(older)
-            self.timeline.note(EVERYWHERE, f"the arbiter is restored: e{copy.record.epoch}, revision {copy.revision}")
-            self.timeline.counts["arbiter restored"] += 1
+            self.timeline.note(EVERYWHERE, f"the arbiter is restored to epoch {copy.record.epoch} r{copy.revision}")
+            self.timeline.counts["arbiter_displacements"] += 1
             self.pair.arbiter.restore(copy)
         else:
             await self._kill_both_copies(random)

@@ -46,6 +46,8 @@ class Swarm:
     """Whether, before everything is healed, one member and the arbiter are, and must serve."""
     halts: bool
     """Whether the run ends with a fault that two copies do not survive."""
+    wears_out: bool
+    """Whether, before that, blocks decay of which no copy is whole, or more than a healthy disk loses."""
 
     @property
     def faults(self) -> str:
@@ -76,6 +78,7 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         drifts={name: random.choice([1.0, 1.0, random.uniform(0.95, 1.05)]) for name in names},
         core_first=happens(random, 0.4),
         halts=happens(random, 0.1),
+        wears_out=happens(random, 0.1),
     )
 
 

@@ -1,55 +1,57 @@
-"""What happened in a run, in order: a line for whoever reads it, a digest of far more for whoever compares two runs."""
+"""What happened in a run of whole nodes, in order, in the form that a run of cores has."""
 
 from collections import Counter
-from collections.abc import Callable
-from hashlib import sha256
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import attrs
 
-DRIVER_TIMELINE_HEADER: Final = f"{'time_s':>12}  node what"
-"""Time is virtual, from the start of the run; a node of - stands for the world around both."""
+from ctlha_trio.testing._core.log import EventHistory, EventLine
+from ctlha_trio.testing._core.words import Words, told_blocks
+from ctlha_trio.testing._history.block_content import number_of
+from ctlha_trio.testing._pairs.action_watch import Stepped
+from ctlha_trio.testing._power.medium import SECTOR_BYTES
+
 EVERYWHERE: Final = "-"
 """Stands for the node of what happens to no single one."""
-
-
-@attrs.frozen
-class TimelineLine:
-    """One thing that happened."""
-
-    at_s: float
-    """Virtual seconds since the run began."""
-    node: str
-    what: str
-
-    def __str__(self) -> str:
-        """As columns."""
-        return f"{self.at_s:12.6f}  {self.node:<4} {self.what}"
+IN_SECTORS: Final = Words("sector", SECTOR_BYTES, tells_clients=True)
+"""Of whole nodes: a client may wait before it is heard."""
 
 
 @attrs.define(eq=False)
 class Timeline:
     """Grows with the run."""
 
-    _now_s: Callable[[], float]
-    lines: list[TimelineLine] = attrs.field(factory=list, init=False)
+    now_s: Callable[[], float]
+    """Virtual seconds since the run began."""
+    watch: Callable[[EventLine], None] | None = None
+    """Told of every line."""
+    history: EventHistory = attrs.field(init=False)
     counts: Counter[str] = attrs.field(factory=Counter, init=False)
     """How often what happened, by names that the report gives."""
-    events: int = attrs.field(default=0, init=False)
-    """All that the digest covers."""
-    _digest: Any = attrs.field(factory=sha256, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with no line."""
+        self.history = EventHistory(self.watch, IN_SECTORS)
 
     def note(self, node: str, what: str) -> None:
-        """Write a line."""
-        self.lines.append(TimelineLine(self._now_s(), node, what))
-        self.cover(node, what)
+        """Write a line of what happens around the cores."""
+        self.history.noted(self.now_s(), node, what)
 
-    def cover(self, node: str, what: str) -> None:
-        """Let the digest tell of it, without a line."""
-        self.events += 1
-        self._digest.update(f"{self._now_s()!r} {node} {what}\n".encode())
+    def stepped(self, step: Stepped) -> None:
+        """Write a line of what a core takes and orders."""
+        written = dict(_told_sectors(*step.written)) if step.written else None
+        read = {number: told_blocks(dict(_told_sectors(*each))) for number, each in step.read.items()}
+        self.history.stepped(
+            self.now_s(), step.after.me, step.before, step.after, step.event, step.ordered, written, read
+        )
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of everything so far, in hexadecimal."""
-        return str(self._digest.hexdigest())
+
+def _told_sectors(offset: int, data: bytes) -> Iterator[tuple[int, int | str]]:
+    """Each sector from an offset on, with the number of the write that it is from."""
+    for place in range(0, len(data), SECTOR_BYTES):
+        try:
+            number: int | str = number_of(data[place : place + SECTOR_BYTES])
+        except AssertionError:
+            number = "no write"
+        yield (offset + place) // SECTOR_BYTES, number

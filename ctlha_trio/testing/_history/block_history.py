@@ -1,6 +1,7 @@
 """What clients asked of each block and what they were told, checked at each answer and once more as a whole."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -12,13 +13,17 @@ from ctlha_trio.testing._history.linearizability_records import ZEROS, ClientOpe
 
 @attrs.define(eq=False)
 class BlockHistory:
-    """A register for each block. A write's value is its ticket, which is unique and not 0; time counts what happened.
+    """A register for each block. A write's value is its ticket, which is unique and not 0.
+
+    Time is that of a clock, so that what is said of an answer can be found in a log, or else it counts what happened.
+    Either way each moment is later than the one before.
 
     Each answer is held against everything before it, so that a run ends at the first one that cannot be true. An
     operation on several blocks is reported for each of them, with the same ticket.
     """
 
-    now: int = attrs.field(default=0, init=False)
+    _clock: Callable[[], float] | None = None
+    now: float = attrs.field(default=0, init=False)
     _blocks: dict[int, dict[int, ValueCluster]] = attrs.field(factory=dict, init=False)
     """By block and value."""
     _reads: dict[int, dict[int, ClientOperation]] = attrs.field(factory=dict, init=False)
@@ -26,7 +31,7 @@ class BlockHistory:
 
     def called(self, ticket: int, kind: OperationKind, block: int, client: str = "") -> None:
         """A client asked. What neither reads nor writes is ignored, here and below."""
-        self.now += 1
+        self.now = self._next()
         operation = ClientOperation(ticket=ticket, client=client, kind=kind, block=block, value=ticket, called=self.now)
         if kind is OperationKind.WRITE:
             assert ticket not in self._block(block), "a ticket is used once, and never 0"
@@ -55,7 +60,7 @@ class BlockHistory:
         if kind is OperationKind.WRITE:
             self._answer_write(ticket, block, Outcome.DONE)
         elif kind is OperationKind.READ:
-            self.now += 1
+            self.now = self._next()
             asked = self._reads[ticket].pop(block)
             read = attrs.evolve(asked, value=value, returned=self.now, outcome=Outcome.DONE)
             self._possible(read)
@@ -63,7 +68,7 @@ class BlockHistory:
             cluster.add(read)
             self._demand(cluster)
 
-    def check(self, block: int, value: int, moment: int | None = None) -> None:
+    def check(self, block: int, value: int, moment: float | None = None) -> None:
         """``AssertionError`` if the value cannot be in the block at that moment, or (None) now.
 
         For what is found on a copy: it proves nothing about later, for it may have been written without ever counting.
@@ -74,7 +79,7 @@ class BlockHistory:
             kind=OperationKind.READ,
             block=block,
             value=value,
-            called=self.now + 1 if moment is None else moment,
+            called=self._next() if moment is None else moment,
             outcome=Outcome.DONE,
         )
         self._possible(found)
@@ -92,9 +97,12 @@ class BlockHistory:
         """Check the whole history at once, for the end of a run."""
         return check_linearizability(self.operations())
 
+    def _next(self) -> float:
+        return self.now + 1 if self._clock is None else max(self._clock(), math.nextafter(self.now, math.inf))
+
     def _answer_write(self, ticket: int, block: int, outcome: Outcome) -> None:
         """Note the earliest end, and the first outcome that is known."""
-        self.now += 1
+        self.now = self._next()
         cluster = self._block(block)[ticket]
         write = cluster.write
         if {write.outcome, outcome} == {Outcome.DONE, Outcome.NOT_PRIMARY}:

@@ -27,6 +27,7 @@ from ctlha_trio.testing._history.linearizability_records import (
     ClientOperation,
     Evidence,
     Violation,
+    told_time,
 )
 
 
@@ -130,9 +131,9 @@ def explain(one: ValueCluster, other: ValueCluster) -> Violation:
     value, replaced = again.write.value, between.write.value
     then = "came" if between.last.kind is OperationKind.WRITE else "was found"
     evidence = [
-        Evidence(f"{value} was there by {again.first.returned:g}", again.first),
+        Evidence(f"{value} was there by {told_time(again.first.returned)}", again.first),
         Evidence(f"{replaced} {then} after that", between.last),
-        Evidence(f"{replaced} was there by {between.first.returned:g}", between.first),
+        Evidence(f"{replaced} was there by {told_time(between.first.returned)}", between.first),
         Evidence(f"{value} was found after that", again.last),
     ]
     if between.first is between.last:

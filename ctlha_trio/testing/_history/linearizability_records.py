@@ -13,6 +13,11 @@ ZEROS: Final = 0
 NOT_EXECUTED: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR})
 
 
+def told_time(moment: float) -> str:
+    """As a log shows it, to the microsecond; a count as it is."""
+    return f"{moment:.6f}".rstrip("0").rstrip(".")
+
+
 @attrs.frozen(kw_only=True)
 class ClientOperation:
     """One read or write of one block. An operation on several blocks is one for each, with the same ticket.
@@ -38,16 +43,19 @@ class ClientOperation:
         if self.called == -math.inf:
             return "what every block holds before the first write"
         by = f" by {self.client}" if self.client else ""
-        asked = f"{self.kind.name.lower()} of {self.value}{by} (ticket {self.ticket}), called at {self.called:g}"
+        asked = (
+            f"{self.kind.name.lower()} of {self.value}{by} (ticket {self.ticket}), called at {told_time(self.called)}"
+        )
         return f"{asked}, {self._answer}"
 
     @property
     def _answer(self) -> str:
+        over, when = self.returned < math.inf, told_time(self.returned)
         if self.outcome in NOT_EXECUTED:
-            return f"said at {self.returned:g} not to have been executed"
+            return f"said at {when} not to have been executed"
         if self.outcome is Outcome.DONE:
-            return f"done at {self.returned:g}" if self.returned < math.inf else "just now"
-        return f"over at {self.returned:g}, outcome unknown" if self.returned < math.inf else "outcome never known"
+            return f"done at {when}" if over else "just now"
+        return f"over at {when}, outcome unknown" if over else "outcome never known"
 
 
 @attrs.frozen

@@ -1,12 +1,18 @@
 """``ctlha sim``: what it prints, what it leaves with, and that a failing seed names the command that replays it."""
 
 import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
 from ctlha_trio.cli import _sim as sim, main
-from ctlha_trio.testing import CORE_FAULTS, TIMELINE_HEADER, Coverage, SeedReport, run_seed
+from ctlha_trio.testing import CORE_FAULTS, TIMELINE_HEADER, Coverage, EventLine, SeedReport, Totals, run_seed
 from ctlha_trio.testing._core.totals import ALL_MOVES, ALL_REASONS
 
 
@@ -29,7 +35,7 @@ def test_a_count_prints_a_digest_a_seed_and_the_sums() -> None:
     ]
     assert run_seed(1).digest.startswith(lines[1].split()[2])
     for counted in ("operations", "crashes", "partitions", "failovers", "resyncs", "simulated s", "events a second"):
-        assert any(line.startswith(counted) for line in lines)
+        assert any(re.fullmatch(f"{counted} +[\\d,]+  \\w.*", line) for line in lines), f"{counted}, and what that is"
     assert any(line.startswith("not reached: ") for line in lines), "two seeds do not lead everywhere"
     assert lines[-1] == "2 of 2 seeds passed, 0 to 1"
 
@@ -49,6 +55,32 @@ def test_what_was_not_reached_is_a_failure_if_the_seeds_must_lead_everywhere(mon
     assert ctlha("--count", "1", "--covers").exit_code == 0
 
 
+def test_the_checks_of_each_commit_demand_it_of_the_fixed_seeds_alone() -> None:
+    """So few fresh ones cannot lead everywhere, and those of whole nodes are slower."""
+    checks = (Path(__file__).parents[3] / ".ci" / "run").read_text(encoding="utf-8")
+    runs = [found.split() for found in re.findall(r'ctlha" sim (.*?) \|', checks)]
+    assert sorted(" ".join(run) for run in runs if "--covers" in run) == ["--count 100 --covers"]
+    assert sorted("--fresh" in run for run in runs) == [False, False, True, True]
+    assert sorted("--drivers" in run for run in runs) == [False, False, True, True]
+
+
+def test_cores_name_the_reasons_that_are_not_theirs_and_whole_nodes_seek_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = run_seed(1, rounds=1)
+    for name in ("run_seed", "run_driver_seed"):
+        monkeypatch.setattr(sim, name, lambda seed: attrs.evolve(report, seed=seed))
+    cores, nodes = ctlha("--count", "1").output, ctlha("--count", "1", "--drivers").output
+    assert "not of cores, but of whole nodes (--drivers): reasons component-failed, copies-differ" in cores
+    assert "not reached: reason component-failed" not in cores
+    assert "not reached: reason component-failed" in nodes
+    assert "not of cores" not in nodes
+
+
+def test_the_page_tells_of_every_total() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "explain" / "simulator.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([a-z ]+)`", page, re.MULTILINE))
+    assert named == {name.replace("_", " ") for name in Totals.told(drivers=False)} | {"events a second", "took s"}
+
+
 def test_a_seed_is_a_timeline() -> None:
     done = ctlha("--seed", "1")
     assert done.exit_code == 0
@@ -61,8 +93,11 @@ def test_a_seed_is_a_timeline() -> None:
 def test_a_seed_of_whole_nodes_is_a_timeline_too() -> None:
     done = ctlha("--drivers", "--seed", "1003")
     assert done.exit_code == 0
-    assert done.output.splitlines()[0].split() == ["time_s", "node", "what"]
-    assert "mirroring: " in done.output
+    header, *lines, last = done.output.splitlines()
+    assert header == TIMELINE_HEADER
+    assert any(re.search(r" a +MIRRORING -> ", line) for line in lines)
+    assert any(re.search(r" client \d+ asks \d+: write \d+ to sector", line) for line in lines)
+    assert last.startswith("seed 1003 ")
 
 
 def test_fresh_seeds_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,16 +121,75 @@ def test_a_failing_seed_prints_the_command_that_replays_it(monkeypatch: pytest.M
     assert "line 2" in done.output
 
 
-def test_an_interrupt_leaves_what_was_run_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop_at_two(seed: int) -> SeedReport:
-        if seed == 2:
-            raise KeyboardInterrupt
-        return run_seed(seed, rounds=1)
+def interrupted_at(seed: int, number: signal.Signals) -> Callable[[int], SeedReport]:
+    def run(this: int) -> SeedReport:
+        if this == seed:
+            signal.raise_signal(number)
+        return run_seed(this, rounds=1)
 
-    monkeypatch.setattr(sim, "run_seed", stop_at_two)
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_what_was_run_so_far(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sim, "run_seed", interrupted_at(2, number))
+    done = ctlha("--count", "9", "--covers")
+    assert done.exit_code == 128 + number
+    *_, last = lines = done.output.splitlines()
+    assert last == f"interrupted by {number.name}: 2 of 9 seeds were run to their end, 0 to 1; 2 passed"
+    assert any(line.startswith("operations") for line in lines)
+    assert "not reached" not in done.output, "nobody knows what the others would have led to"
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_an_interrupt_of_the_first_seed_sums_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim, "run_seed", interrupted_at(0, signal.SIGINT))
     done = ctlha("--count", "9")
     assert done.exit_code == 130
-    assert done.output.splitlines()[-1] == "2 of 2 seeds passed, 0 to 1"
+    assert done.output == "interrupted by SIGINT: none of 9 seeds was run to its end\n"
+
+
+def test_an_interrupted_timeline_says_that_it_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_seed: int, watch: Callable[[EventLine], None]) -> SeedReport:
+        watch(EventLine(0, 0.0, note="begins"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sim, "run_seed", stop)
+    done = ctlha("--seed", "5")
+    assert done.exit_code == 130
+    *_, begun, last = done.output.splitlines()
+    assert begun.endswith("begins")
+    assert last == "interrupted: seed 5 was not run to its end"
+
+
+PROGRAM = """
+import os
+os.cpu_count = lambda: 2
+from ctlha_trio.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_command(number: signal.Signals) -> None:
+    arguments = [sys.executable, "-c", PROGRAM, "sim", "--count", "1000"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline().startswith("seed 0 ")
+            running.send_signal(number)
+            # Each of its processes holds the other end: it is closed when the last one has ended.
+            said, complained = running.communicate(timeout=30)
+        except BaseException:
+            running.kill()
+            raise
+    if number is signal.SIGKILL:
+        assert running.returncode == -number
+    else:
+        assert running.returncode == 128 + number
+        assert not complained
+        assert re.match(f"interrupted by {number.name}: \\d+ of 1000 seeds were run", said.splitlines()[-1])
 
 
 def test_one_seed_or_many() -> None:

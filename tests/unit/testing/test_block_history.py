@@ -142,6 +142,19 @@ def test_an_operation_on_several_blocks_is_one_on_each() -> None:
     assert len(list(history.operations())) == 6
 
 
+def test_with_a_clock_the_evidence_tells_its_times_and_what_came_at_once_still_has_an_order() -> None:
+    now_s = 10.0
+    history = BlockHistory(lambda: now_s)
+    written(history, 1)
+    written(history, 2)
+    now_s = 10.163728
+    history.called(3, READ, 0, "a client at a")
+    with pytest.raises(AssertionError, match="1 is found again after 2") as found:
+        history.done(3, READ, 0, 1)
+    assert "called at 10, done at 10" in str(found.value)
+    assert "read of 1 by a client at a (ticket 3), called at 10.163728, done at 10.163728" in str(found.value)
+
+
 def test_what_was_not_answered_is_no_part_of_it() -> None:
     history = written(BlockHistory(), 1)
     history.called(2, READ, 0)

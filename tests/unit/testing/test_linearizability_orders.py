@@ -172,7 +172,7 @@ class GrowingHistory:
         """Everything that a copy could hold now, or at an earlier moment, as a read that does not end."""
         kind, outcome = OperationKind.READ, Outcome.DONE
         for value in range(len(self.operations) + 1):
-            for moment in {self.random.randint(1, self.history.now), self.history.now + 1}:
+            for moment in {self.random.randint(1, int(self.history.now)), self.history.now + 1}:
                 yield ClientOperation(ticket=0, kind=kind, block=0, value=value, called=moment, outcome=outcome)
 
 
