@@ -53,7 +53,12 @@ from ctlha_trio.pair._state import Flight, LeftOut, Resync, Stage, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.health import demand_service
 from ctlha_trio.testing._core.node import SimulatedNode
-from ctlha_trio.testing._core.trials import Trial, another_line_passes, pair_serves_without_arbiter
+from ctlha_trio.testing._core.trials import (
+    Trial,
+    another_line_passes,
+    false_record_meets_a_return,
+    pair_serves_without_arbiter,
+)
 from ctlha_trio.testing._core.trouble import CLOCK_FACTORS
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -340,7 +345,7 @@ def mirrors_before_the_target_has_joined(patch: Patch) -> None:
     patch.setitem(core._AFTER_PERSIST, (Phase.ADMITTING, Stage.RECORDING), recorded)
 
 
-@mutant("crash")
+@mutant("crash", "slow_arbiter", clocks=LATE)
 def serves_on_while_it_admits(patch: Patch) -> None:
     patch.setattr(service, "SERVING", phases.SERVING | {Phase.ADMITTING})
 
@@ -425,7 +430,7 @@ def goes_alone_without_marking_its_own_writes(patch: Patch) -> None:
     goes_alone_without(patch, lambda state: attrs.evolve(state, flights=()))
 
 
-@mutant("crash", clocks=EARLY)
+@mutant("crash", "slow_arbiter", clocks=EARLY)
 def takes_over_without_marking_what_it_was_sent(patch: Patch) -> None:
     goes_alone_without(patch, lambda state: attrs.evolve(state, unsettled=()))
 
@@ -722,7 +727,7 @@ def reads_under_a_probe_from_before_the_read(patch: Patch) -> None:
     patch.setattr(service, "ask_probe", ask_probe)
 
 
-@mutant("cut", "crash")
+@mutant("cut", "crash", clocks=EARLY)
 def reads_what_is_not_acknowledged(patch: Patch) -> None:
     plain = Operation.conflicts
 
@@ -744,7 +749,7 @@ def gives_a_handover_up_after_its_swap(patch: Patch) -> None:
     patch.setattr(Step, "cancel_timer", lambda *_: None)
 
 
-@mutant("leap", "cut")
+@mutant("cut")
 def takes_the_role_when_a_timer_of_before_fires(patch: Patch) -> None:
     plain = core._timer
 
@@ -845,7 +850,7 @@ def follows_a_source_by_another_record(patch: Patch) -> None:
     patch.setattr(admission, "offered", offered)
 
 
-@mutant("falsify", "crash")
+@mutant(trial=false_record_meets_a_return)
 def waits_for_a_source_that_has_moved_on(patch: Patch) -> None:
     plain = membership.displaced
 
