@@ -20,7 +20,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 @attrs.define(eq=False)
 class LoopWatch:
-    """Measures, and tells; what must not happen after a stall is guarded by the session, the probes and the record.
+    """Measures, and tells; what must not happen after a stall is guarded by the session, the permits and the record.
 
     A loop that stood still cannot be told from a machine that did: neither could do anything meanwhile.
     """

@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Final, assert_never
 
@@ -16,6 +17,7 @@ from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._disk_watch import DISK_STALL_S, DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork
 from ctlha_trio.ha._inbox import Inbox
+from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._peer_reads import PeerReads
@@ -29,6 +31,7 @@ from ctlha_trio.pair import (
     Grant,
     Metadata,
     Operation,
+    OperationKind,
     PairState,
     Phase,
     Pushed,
@@ -79,6 +82,7 @@ class PairDriver:
     _disk: DiskWork = attrs.field(init=False)
     _peer_reads: PeerReads = attrs.field(init=False)
     _disk_watch: DiskWatch = attrs.field(init=False)
+    _reads: LocalReads = attrs.field(init=False)
     _arbiter: ArbiterWork = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False)
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
@@ -106,6 +110,9 @@ class PairDriver:
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._is_under_way)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
+        self._reads = LocalReads.make(
+            self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
+        )
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy)
         self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
@@ -120,16 +127,16 @@ class PairDriver:
             self._disk.run,
             self._arbiter.run,
             self._timers.run,
+            self._reads.permits.run,
             self._watch_disk,
         ):
             self._nursery.start_soon(run)
         for action in self._first:
             self._carry_out(action)
 
-    @property
-    def accepts(self) -> bool:
+    def accepts(self, kind: OperationKind) -> bool:
         """Whether an operation that came now would be executed, now or after a change of phase."""
-        return accepts(self.state) and not self._requests.has_ended
+        return accepts(self.state, kind) and not self._requests.has_ended
 
     async def commit(self) -> None:
         """The store's commit loop. A store that dies is told to the core by whoever waits for it."""
@@ -198,6 +205,7 @@ class PairDriver:
     def session_began(self, session: int, peer_incarnation: int) -> None:
         """Name the ring and tell the core."""
         self._outbox.begin(session)
+        self._reads.permits.void()
         self._grant()
         self.feed(events.SessionUp(peer_incarnation))
         self.on_session(peer_incarnation)
@@ -205,6 +213,7 @@ class PairDriver:
     def session_ended(self, loss: events.Loss) -> None:
         """Forget what belonged to the session and tell the core."""
         self._outbox.begin(0)
+        self._reads.permits.void()
         self._peer_reads.session_ended()
         self.feed(events.SessionLost(loss))
 
@@ -213,6 +222,8 @@ class PairDriver:
         match spoken:
             case Grant():
                 self._outbox.granted(spoken)
+            case messages.Permit():
+                self._reads.permits.take(spoken)
             case Pushed():
                 message = spoken.message
                 self._placed[message.sequence] = data
@@ -255,7 +266,7 @@ class PairDriver:
             case actions.StoreRepair():
                 self._disk.repair(action.sequence, action.offset, self._placed[action.sequence])
             case actions.FetchRead():
-                self._fetch(action)
+                self._reads.fetch(action, partial(self._fetched, action), partial(self._read_damaged, action))
             case actions.SendCompare():
                 self._peer_reads.send_compare(action)
             case actions.CompareRange():
@@ -304,6 +315,7 @@ class PairDriver:
     def _note_transition(self, action: actions.Moved) -> None:
         self.transitions.append(Transition(self._seams.clock.now(), _describe(action), action.epoch))
         self.changed.unpark_all()
+        self._reads.permits.wake()
         _LOG.info("%s, epoch %d", _describe(action), action.epoch)
 
     def _note_damage(self, action: actions.ReportMediumError) -> None:
@@ -325,19 +337,12 @@ class PairDriver:
             self._outbox.say(messages.OwnRange(epoch, offset, size))
         self._outbox.say(messages.ResyncReady(epoch, base_epoch))
 
-    def _fetch(self, action: actions.FetchRead) -> None:
-        request = self._requests[action.ticket]
+    def _fetched(self, action: actions.FetchRead, data: bytes) -> None:
+        self._requests[action.ticket].data = data
+        self.feed(events.Fetched(action.fetch))
 
-        def done(data: bytes) -> None:
-            if request.ended.is_set():
-                return  # read before a loss of the session, and again since
-            request.data = data
-            self.feed(events.Fetched(action.sequence))
-
-        def damaged(offset: int, size: int) -> None:
-            self.feed(events.Damaged(action.sequence, offset, size))
-
-        self._disk.read(action.operation.offset, action.operation.size, done, damaged)
+    def _read_damaged(self, action: actions.FetchRead, offset: int, size: int) -> None:
+        self.feed(events.ReadDamaged(action.fetch, offset, size))
 
     @property
     def resync_bytes_left(self) -> int:

@@ -39,6 +39,9 @@ class _SeenClock:
     def now(self) -> float:
         return self._seen_s
 
+    def boottime(self) -> float:
+        return self._clock.boottime()
+
     async def sleep_until(self, deadline_s: float) -> None:
         await trio.lowlevel.checkpoint()
         while self._seen_s < deadline_s:

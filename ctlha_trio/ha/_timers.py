@@ -1,6 +1,7 @@
-"""The core's named timers on the node's clock."""
+"""The core's named timers on the node's clocks."""
 
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 import trio
@@ -8,10 +9,16 @@ import trio
 from ctlha_trio.pair.events import Timer
 from ctlha_trio.seams import Clock
 
+SHORTEST_S: Final = 0.001
+"""Of a sleep: the two clocks may differ by less than either can tell."""
+
 
 @attrs.define(eq=False)
 class Timers:
-    """One task sleeps until the earliest of the timers that are set."""
+    """One task sleeps until the earliest of the timers that are set.
+
+    Permits are counted by one clock on both sides, all else by the one that stands still with the machine.
+    """
 
     _clock: Clock
     _fire: Callable[[Timer], None]
@@ -20,7 +27,7 @@ class Timers:
 
     def set(self, timer: Timer, delay_s: float) -> None:
         """Start or restart."""
-        self._deadlines_s[timer] = self._clock.now() + delay_s
+        self._deadlines_s[timer] = self._now_s(timer) + delay_s
         self._sleep.cancel()
 
     def cancel(self, timer: Timer) -> None:
@@ -36,15 +43,21 @@ class Timers:
             self._sleep = trio.CancelScope()
             with self._sleep:
                 if self._deadlines_s:
-                    await self._clock.sleep_until(min(self._deadlines_s.values()))
+                    left_s = min(self._left_s(timer) for timer in self._deadlines_s)
+                    await self._clock.sleep_until(self._clock.now() + max(left_s, SHORTEST_S))
                 else:
                     await trio.sleep_forever()
 
     def _fire_due(self) -> None:
-        now_s = self._clock.now()
-        due = [timer for timer, deadline_s in self._deadlines_s.items() if deadline_s <= now_s]
-        for timer in sorted(due, key=lambda each: self._deadlines_s[each]):
-            # A timer that fires may cancel another.
-            if self._deadlines_s.get(timer, now_s + 1) <= now_s:
+        left_s = {timer: self._left_s(timer) for timer in self._deadlines_s}
+        for timer in sorted((each for each in left_s if left_s[each] <= 0), key=left_s.__getitem__):
+            # A timer that fires may cancel another, or start it anew.
+            if timer in self._deadlines_s and self._left_s(timer) <= 0:
                 del self._deadlines_s[timer]
                 self._fire(timer)
+
+    def _now_s(self, timer: Timer) -> float:
+        return self._clock.boottime() if timer is Timer.PERMIT_OUT else self._clock.now()
+
+    def _left_s(self, timer: Timer) -> float:
+        return self._deadlines_s[timer] - self._now_s(timer)

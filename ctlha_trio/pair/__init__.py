@@ -18,7 +18,12 @@ from ctlha_trio.pair._force import Plan as Plan, plan_force as plan_force
 from ctlha_trio.pair._handover import HANDOVER_LIMIT_S as HANDOVER_LIMIT_S
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
 from ctlha_trio.pair._operation import Operation as Operation, OperationKind as OperationKind, Outcome as Outcome
-from ctlha_trio.pair._phase import TRANSITIONS as TRANSITIONS, Phase as Phase
+from ctlha_trio.pair._permits import (
+    CLOCKS_DIFFER as CLOCKS_DIFFER,
+    PERMIT_OUT_S as PERMIT_OUT_S,
+    PERMIT_S as PERMIT_S,
+)
+from ctlha_trio.pair._phase import MEMBERS as MEMBERS, TRANSITIONS as TRANSITIONS, Phase as Phase
 from ctlha_trio.pair._plan import (
     HandoverPlan as HandoverPlan,
     Obstacle as Obstacle,

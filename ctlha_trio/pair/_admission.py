@@ -168,7 +168,7 @@ def drained(step: Step) -> None:
 
 
 def _under_way(step: Step) -> bool:
-    return any(f.sequence for f in step.state.flights)
+    return any(f.started for f in step.state.flights)
 
 
 def sealed(step: Step) -> None:

@@ -2,7 +2,8 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_admission`` the return of a node, ``_repair`` damaged blocks, ``_verify`` the comparison of the copies,
+operations, ``_reads`` and ``_permits`` what each node reads by itself, ``_admission`` the return of a node, ``_repair``
+damaged blocks, ``_verify`` the comparison of the copies,
 ``_handover`` the planned change of roles and ``_force`` what a person decides who knows what no node can know.
 """
 
@@ -14,6 +15,8 @@ from ctlha_trio.pair import (
     _force as force,
     _handover as handover,
     _membership as membership,
+    _permits as permits,
+    _reads as reads,
     _repair as repair,
     _service as service,
     _sessions as sessions,
@@ -51,6 +54,7 @@ def boot(
     step = Step(state)
     step.read_record()
     step.set_timer(ev.Timer.RECORD_POLL, RECORD_POLL_S)
+    permits.expect_earlier_grants(step)
     return step.state, tuple(step.actions)
 
 
@@ -114,6 +118,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
         case ev.RangeCompared():
             if step.state.phase in ACCEPTING and event.session == step.state.sessions:
                 step.send(msg.Compared(step.state.epoch, event.sequence, event.equal))
+        case ev.ReadDamaged():
+            repair.read_damaged(step, event)
         case ev.Damaged():
             repair.damaged(step, event)
         case ev.RangeDamaged():
@@ -167,6 +173,8 @@ def _timer(step: Step, timer: ev.Timer) -> None:
                 membership.claim(step, "the peer did not come")
         case ev.Timer.HANDOVER_LIMIT:
             handover.late(step)
+        case ev.Timer.PERMIT_OUT:
+            permits.ran_out(step)
         case ev.Timer.VERIFY_REST:
             verify.rested(step)
         case _:
@@ -192,32 +200,41 @@ def _received(step: Step, message: msg.Message) -> None:
                 step.read_record()
         case msg.Resumed():
             sessions.resumed(step, message)
-        case msg.MirrorWrite() | msg.Probe() | msg.Fetch():
-            _from_primary(step, message)
-        case msg.RepairData():
-            repair.repair_data(step, message)
-        case msg.Damaged():
-            repair.damaged_there(step, message)
+        case msg.MirrorWrite() if state.phase in ACCEPTING:
+            service.mirror_write(step, message)
+        case msg.Fetch() | msg.RepairData() | msg.Damaged():
+            _of_repair(step, message)
         case msg.Applied():
             service.applied(step, message)
-        case msg.ProbeReply():
-            service.probe_reply(step, message)
+        case msg.PermitRequest() | msg.SettledAsked() | msg.Settled():
+            _of_reads(step, message)
         case _:
             _of_change(step, message)
 
 
-def _from_primary(step: Step, message: msg.MirrorWrite | msg.Probe | msg.Fetch) -> None:
-    """What only a node that follows, or is being resynced, executes."""
-    phase = step.state.phase
+def _of_repair(step: Step, message: msg.Fetch | msg.RepairData | msg.Damaged) -> None:
+    state = step.state
     match message:
-        case msg.Probe() if phase is Phase.FOLLOWING:
-            step.send(msg.ProbeReply(message.epoch, message.number))
-        case msg.Fetch() if phase is Phase.FOLLOWING:
-            step.do(act.PushRange(step.state.sessions, message.epoch, message.sequence, message.offset, message.size))
-        case msg.MirrorWrite() if phase in ACCEPTING:
-            service.mirror_write(step, message)
+        case msg.Fetch() if state.phase is Phase.FOLLOWING:
+            step.do(act.PushRange(state.sessions, message.epoch, message.sequence, message.offset, message.size))
+        case msg.RepairData():
+            repair.repair_data(step, message)
+        case msg.Damaged():
+            repair.damaged_there(step, message)
         case _:
-            step.send(msg.Refused(step.state.epoch, message.epoch))
+            step.send(msg.Refused(state.epoch, message.epoch))
+
+
+def _of_reads(step: Step, message: msg.PermitRequest | msg.SettledAsked | msg.Settled) -> None:
+    match message:
+        case msg.PermitRequest():
+            permits.asked(step, message)
+            return
+        case msg.SettledAsked():
+            reads.settled_asked(step, message)
+        case msg.Settled():
+            reads.settled(step, message)
+    service.advance(step)
 
 
 def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one line for each kind of message)

@@ -2,6 +2,7 @@
 
 from ctlha_trio.pair import (
     _membership as membership,
+    _reads as reads,
     _service as service,
     actions as act,
     events as ev,
@@ -37,7 +38,7 @@ def drained(step: Step) -> None:
     state = step.state
     if state.phase is not Phase.HANDING_OVER or state.stage is not Stage.DRAINING:
         return
-    if not any(f.sequence or service.mends(f) for f in state.flights):
+    if not any(f.started or service.mends(f) for f in state.flights):
         step.change(stage=Stage.ASKING)
         step.send(msg.HandoverPrepare(state.epoch, state.handover_attempt, state.next_proposal))
 
@@ -111,7 +112,7 @@ def peer_lost(step: Step, loss: ev.Loss | None) -> None:
 def prepare(step: Step, message: msg.HandoverPrepare) -> None:
     """Everything sent is written; flush and persist."""
     if step.state.phase is Phase.FOLLOWING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt, unsettled=(), refused=frozenset())
+        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt)
         step.persist(Copy.MEMBER, proposal=message.proposal)
 
 
@@ -128,6 +129,9 @@ def done(step: Step, message: msg.HandoverDone) -> None:
     if state.phase is not Phase.FOLLOWING or record is None or message.epoch != record.epoch + 1:
         return
     record = record.succeed(primary=state.me, members=state.both, proposal=message.proposal)
+    reads.restart(step)
+    # The old primary had drained before its swap; what it asks for before may be an attempt that it has given up.
+    step.change(unsettled=(), refused=frozenset())
     step.change(record=record, revision=message.revision, stage=Stage.RECORDING, base_epoch=record.epoch)
     step.persist(Copy.MEMBER)
 

@@ -2,7 +2,7 @@
 
 import attrs
 
-from ctlha_trio.pair import _service as service, actions as act, events as ev
+from ctlha_trio.pair import _reads as reads, _service as service, actions as act, events as ev
 from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._operation import Outcome
 from ctlha_trio.pair._phase import Phase
@@ -120,7 +120,7 @@ def claim(step: Step, why: str) -> None:
 def unclaim(step: Step) -> None:
     """The arbiter certainly did not take the claim: wait like before it, for the peer or for the next try."""
     step.change(swap=None)
-    service.forget_probes(step)
+    reads.restart(step)
     step.move(Phase.SUSPENDED, "the arbiter does not answer")
     step.set_timer(ev.Timer.CLAIM, ARBITER_RETRY_S)
 
@@ -132,16 +132,16 @@ def secure(step: Step) -> None:
     base_epoch = state.base_epoch or state.epoch
     step.do(act.Track(base_epoch, state.may_differ))
     service.want_nothing_there(step)
-    service.forget_probes(step)
+    reads.restart(step)
     step.change(partner=0, base_epoch=base_epoch, unsettled=(), refused=frozenset())
     step.move(Phase.SECURING, "claim won", Stage.RECORDING)
     step.persist(Copy.MEMBER, base_epoch=base_epoch)
 
 
 def secured(step: Step) -> None:
-    """Serve alone once the record is durable and no write of another order is still running on this disk."""
+    """Serve alone once the record is durable, no write of another order runs on this disk and no permit is out."""
     state = step.state
-    if state.phase is not Phase.SECURING or state.stage is not Stage.DRAINING or state.storing:
+    if state.phase is not Phase.SECURING or state.stage is not Stage.DRAINING or state.storing or state.granted:
         return
     step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1))
     step.move(Phase.ALONE, "secured")
@@ -154,7 +154,7 @@ def suspend(step: Step, loss: ev.Loss | None, why: str) -> None:
     delay_s = CLAIM_PRIMARY_S if state.primary else CLAIM_SECONDARY_S
     if loss is ev.Loss.GOODBYE or (loss is ev.Loss.SILENT and state.primary):
         delay_s = 0.0
-    service.forget_probes(step)
+    reads.restart(step)
     step.move(Phase.SUSPENDED, why)
     if delay_s:
         step.set_timer(ev.Timer.CLAIM, delay_s)

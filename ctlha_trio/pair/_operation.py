@@ -59,4 +59,14 @@ class Operation:
         kinds = {self.kind, other.kind}
         if OperationKind.FLUSH in kinds:
             return OperationKind.VERIFY not in kinds
-        return self.offset < other.offset + other.size and other.offset < self.offset + self.size
+        return self.touches(other.where)
+
+    def touches(self, where: tuple[int, int]) -> bool:
+        """Whether it concerns a byte of that range."""
+        offset, size = where
+        return self.offset < offset + size and offset < self.offset + self.size
+
+    @property
+    def where(self) -> tuple[int, int]:
+        """Offset and size."""
+        return self.offset, self.size

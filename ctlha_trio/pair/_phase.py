@@ -24,7 +24,7 @@ class Phase(Enum):
     MIRRORING = 7
     """Primary of two members, with a live session: serves."""
     FOLLOWING = 8
-    """Secondary of two members, with a live session: writes what the primary sends."""
+    """Secondary of two members, with a live session: writes what the primary sends, and serves reads."""
     HANDING_OVER = 9
     """Primary of two members, holding operations while the peer becomes primary."""
     SUSPENDED = 10
@@ -60,6 +60,8 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.LEFT: frozenset(),
 }
 
+MEMBERS = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER})
+"""One of two members in a live session with the other."""
 SERVING = frozenset({Phase.MIRRORING, Phase.ALONE})
 """Operations start and are answered."""
 HOLDING = frozenset({Phase.SECURING, Phase.ADMITTING, Phase.HANDING_OVER})

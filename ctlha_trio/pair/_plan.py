@@ -100,7 +100,7 @@ def plan_handover(state: PairState, *, same_version: bool = True) -> HandoverPla
 
 def _steps(state: PairState, after: Record) -> tuple[PlannedStep, ...]:
     me, peer = state.me, state.peer
-    under_way = sum(1 for flight in state.flights if flight.sequence)
+    under_way = sum(1 for flight in state.flights if flight.started)
     members = " ".join(after.members)
     return (
         PlannedStep(f"node {me} holds new operations, and ends the {under_way} that are under way"),

@@ -39,9 +39,23 @@ def damaged(step: Step, event: ev.Damaged) -> None:
         _refuse(step, event)
         return
     flight = service.by_sequence(step, event.sequence)
+    if flight is not None:
+        _hurt_here(step, flight, _bounded(event.offset, event.size))
+
+
+def read_damaged(step: Step, event: ev.ReadDamaged) -> None:
+    """A read met damaged blocks. The secondary has none to repair them for it: its client turns to the primary."""
+    flight = next((f for f in step.state.flights if f.fetch == event.fetch), None)
     if flight is None:
         return
-    run = _bounded(event.offset, event.size)
+    if step.state.phase is Phase.FOLLOWING:
+        service.replace(step, flight, None)
+        step.do(act.Answer(flight.ticket, Outcome.NOT_PRIMARY))
+    else:
+        _hurt_here(step, flight, _bounded(event.offset, event.size))
+
+
+def _hurt_here(step: Step, flight: Flight, run: Range) -> None:
     if overlap(flight.mended.here, run):
         # It was repaired a moment ago: a disk that does not give back what was just written is no copy any more.
         membership.store_failed(step)
@@ -107,7 +121,7 @@ def take_up(step: Step) -> None:
     paired = step.state.phase in _PAIRED
     if not paired and step.state.phase not in _SOLE:
         return
-    flight = next((f for f in step.state.flights if f.sequence and f.hurt != UNHURT and _has_ended(f)), None)
+    flight = next((f for f in step.state.flights if f.started and f.hurt != UNHURT and _has_ended(f)), None)
     if flight is None:
         return
     if paired:
@@ -127,7 +141,12 @@ def _has_ended(flight: Flight) -> bool:
 def _wait_for_repair(step: Step, flight: Flight) -> None:
     write = flight.operation.kind is OperationKind.WRITE
     waiting = attrs.evolve(
-        flight, sequence=0, here=False, there=False, tried=flight.tried or (write and (flight.here or flight.there))
+        flight,
+        sequence=0,
+        fetch=0,
+        here=False,
+        there=False,
+        tried=flight.tried or (write and (flight.here or flight.there)),
     )
     service.replace(step, flight, waiting)
     for kind, run in (
@@ -166,7 +185,7 @@ def _give_up(step: Step, repair: Flight, lost: Range) -> None:
     here = repair.operation.kind is OperationKind.REPAIR_HERE
     run = repair.operation.offset, repair.operation.size
     for flight in step.state.flights:
-        if not flight.sequence and overlap(flight.hurt.here if here else flight.hurt.there, run):
+        if not flight.started and overlap(flight.hurt.here if here else flight.hurt.there, run):
             if flight.operation.kind is OperationKind.VERIFY:
                 _leave_unread(step, flight, lost)
             else:

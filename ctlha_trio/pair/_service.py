@@ -2,7 +2,7 @@
 
 import attrs
 
-from ctlha_trio.pair import actions as act, events as ev, messages as msg
+from ctlha_trio.pair import _reads as reads, actions as act, events as ev, messages as msg
 from ctlha_trio.pair._operation import REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._range import overlap
@@ -10,8 +10,8 @@ from ctlha_trio.pair._state import UNHURT, Flight, Mirrored, PairState, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
 
-_ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER}
-"""Operations that were started are completed and answered."""
+_ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER, Phase.FOLLOWING}
+"""Operations that were started are completed and answered. A secondary starts only reads."""
 _OF_BOTH = REPAIRS | {OperationKind.COPY, OperationKind.VERIFY}
 """The pair's own: what they do is done by both nodes."""
 
@@ -19,14 +19,16 @@ _TAKING = SERVING | HOLDING
 _TAKING_AS_PRIMARY = frozenset({Phase.SUSPENDED, Phase.CLAIMING})
 
 
-def accepts(state: PairState) -> bool:
+def accepts(state: PairState, kind: OperationKind) -> bool:
     """Whether an operation that comes now is taken, to be executed now or as soon as this node serves again."""
+    if state.phase is Phase.FOLLOWING:
+        return kind is OperationKind.READ
     return state.phase in _TAKING or (state.phase in _TAKING_AS_PRIMARY and state.primary)
 
 
 def submitted(step: Step, event: ev.Submitted) -> None:
     """A client's operation arrived."""
-    if not accepts(step.state):
+    if not accepts(step.state, event.operation.kind):
         step.do(act.Answer(event.ticket, Outcome.NOT_PRIMARY))
         return
     step.change(flights=(*step.state.flights, Flight(event.ticket, event.operation)))
@@ -35,13 +37,14 @@ def submitted(step: Step, event: ev.Submitted) -> None:
 
 def advance(step: Step) -> None:
     """Start every operation that may start now and end every one that may end."""
+    if step.state.phase is Phase.FOLLOWING:
+        reads.start_following(step)
     draining = step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING
     if step.state.phase in SERVING or draining:
-        ask_probe(step)
         earlier: list[Operation] = []
         for flight in step.state.flights:
             free = not any(flight.operation.conflicts(other) for other in earlier)
-            if not flight.sequence and free and _may_start(step, flight, draining=draining):
+            if not flight.started and free and _may_start(step, flight, draining=draining):
                 _start(step, flight)
             earlier.append(flight.operation)
     if step.state.phase in _ENDING:
@@ -49,6 +52,7 @@ def advance(step: Step) -> None:
         if ended is not None:
             _finish(step, ended)
             advance(step)
+    reads.tell_settled(step)
 
 
 def _may_start(step: Step, flight: Flight, *, draining: bool) -> bool:
@@ -56,7 +60,7 @@ def _may_start(step: Step, flight: Flight, *, draining: bool) -> bool:
         return False
     # A repair stands before all others, also before those that are under way already.
     return flight.operation.kind not in REPAIRS or not any(
-        other.sequence and other.operation.conflicts(flight.operation) for other in step.state.flights
+        other.started and other.operation.conflicts(flight.operation) for other in step.state.flights
     )
 
 
@@ -65,29 +69,11 @@ def mends(flight: Flight) -> bool:
     return flight.tried or flight.operation.kind in REPAIRS
 
 
-def ask_probe(step: Step) -> None:
-    """A read of one of two members waits for a probe that was sent after the read came."""
-    state = step.state
-    if state.phase is not Phase.MIRRORING or state.probe_back < state.probe_sent:
-        return
-    waiting = [f for f in state.flights if _unprobed_read(f)]
-    if not waiting:
-        return
-    number = state.probe_sent + 1
-    flights = tuple(attrs.evolve(f, probe=number) if _unprobed_read(f) else f for f in state.flights)
-    step.change(probe_sent=number, flights=flights)
-    step.send(msg.Probe(state.epoch, number))
-
-
-def _unprobed_read(flight: Flight) -> bool:
-    return flight.operation.kind is OperationKind.READ and not flight.sequence and not flight.probe
-
-
 def _start(step: Step, flight: Flight) -> None:
     state = step.state
     operation = flight.operation
-    probed = flight.probe and flight.probe <= state.probe_back
-    if operation.kind is OperationKind.READ and state.phase is Phase.MIRRORING and not probed:
+    if operation.kind is OperationKind.READ:
+        reads.start(step, flight)
         return
     sequence = state.next_sequence
     mirrored = operation.kind is OperationKind.WRITE and _wanted_there(step, operation)
@@ -108,8 +94,6 @@ def _start(step: Step, flight: Flight) -> None:
             if mirrored:
                 push(step, started)
             step.do(act.StoreWrite(sequence, flight.ticket, operation))
-        case OperationKind.READ:
-            step.do(act.FetchRead(sequence, flight.ticket, operation))
         case OperationKind.COPY:
             step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size))
         case OperationKind.VERIFY:
@@ -157,7 +141,7 @@ def by_sequence(step: Step, sequence: int) -> Flight | None:
 
 
 def _complete(step: Step, flight: Flight) -> bool:
-    if not flight.sequence or not flight.here:
+    if not flight.started or not flight.here:
         return False
     # While a resync runs this node is the only member: its client need not wait for the target, the range does.
     sole = step.state.phase in {Phase.ALONE, Phase.ADMITTING}
@@ -223,8 +207,8 @@ def stored(step: Step, event: ev.Stored) -> None:
 
 
 def fetched(step: Step, event: ev.Fetched) -> None:
-    """The data of a read is there. A read begun before the session was lost has another sequence by now."""
-    flight = by_sequence(step, event.sequence)
+    """The data of a read is there. A read that began anew since has another number by now."""
+    flight = next((f for f in step.state.flights if f.fetch == event.fetch), None)
     if flight is not None:
         replace(step, flight, attrs.evolve(flight, here=True))
         advance(step)
@@ -238,12 +222,6 @@ def applied(step: Step, message: msg.Applied) -> None:
         advance(step)
 
 
-def probe_reply(step: Step, message: msg.ProbeReply) -> None:
-    """The peer still followed after the reads had come."""
-    step.change(probe_back=message.number)
-    advance(step)
-
-
 def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
     """The primary's write, its data placed.
 
@@ -253,25 +231,17 @@ def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
     state = step.state
     if message.previous != state.last_sequence:
         return
+    where = message.offset, message.size
     unsettled = tuple(each for each in state.unsettled if each.sequence >= message.settled)
     step.change(
         refused=frozenset(each for each in state.refused if each >= message.settled),
         last_sequence=message.sequence,
         storing=state.storing | {message.sequence},
-        unsettled=(*unsettled, Mirrored(message.sequence, (message.offset, message.size))),
+        unsettled=(*unsettled, Mirrored(message.sequence, where)),
     )
+    reads.overwritten(step, where)
     step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
-
-
-def forget_probes(step: Step) -> None:
-    """The peer that was asked does not answer any more: reads must prove themselves anew."""
-    flights = tuple(
-        attrs.evolve(f, sequence=0, here=False, there=False, probe=0, hurt=UNHURT)
-        if f.operation.kind is OperationKind.READ
-        else f
-        for f in step.state.flights
-    )
-    step.change(flights=flights, probe_back=step.state.probe_sent)
+    advance(step)
 
 
 def want_nothing_there(step: Step) -> None:
@@ -287,7 +257,7 @@ def _needs_peer(flight: Flight) -> bool:
 
 
 def _without_peer(flight: Flight) -> Flight:
-    if not flight.sequence:
+    if not flight.started:
         # Nobody repairs what it waits for. It meets the damage again, or not.
         return attrs.evolve(flight, hurt=UNHURT)
     return attrs.evolve(flight, there=True, hurt=attrs.evolve(flight.hurt, there=None))
@@ -337,7 +307,7 @@ def drop_flights(step: Step, started: Outcome) -> None:
         refused=frozenset(),
         storing=state.storing | running,
         resync=None,
-        probe_back=state.probe_sent,
+        settled_asked=0,
     )
 
 

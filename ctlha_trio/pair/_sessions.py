@@ -30,9 +30,7 @@ def session_up(step: Step, event: ev.SessionUp) -> None:
 
 def session_lost(step: Step, event: ev.SessionLost) -> None:
     """The session is over."""
-    step.change(session=0, standing=None)
-    if step.state.phase is Phase.HANDING_OVER:
-        service.forget_probes(step)
+    step.change(session=0, standing=None, settled_wanted=0)
     match step.state.phase:
         case Phase.MIRRORING | Phase.FOLLOWING:
             membership.suspend(step, event.loss, f"session lost: {event.loss.value}")
@@ -155,6 +153,7 @@ def resume(step: Step) -> None:
             step.change(last_sequence=min(state.refused) - 1, refused=frozenset())
         step.send(msg.Resumed(state.epoch, step.state.last_sequence))
         step.move(Phase.FOLLOWING, "resumed after a flap")
+        service.advance(step)
 
 
 def resumed(step: Step, message: msg.Resumed) -> None:

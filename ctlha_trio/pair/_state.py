@@ -91,13 +91,13 @@ class Flight:
     """Names the client's operation; 0 for the pair's own."""
     operation: Operation
     sequence: int = 0
-    """Given when it starts; 0 before."""
+    """Given when it starts; 0 before, and for a read."""
+    fetch: int = 0
+    """Of a read, the number of the fetch under way or ended; 0 before."""
     here: bool = False
     """Durable on this disk, or read from it; for a copy: the target has compared."""
     there: bool = False
     """Durable on the peer's disk, or not wanted there."""
-    probe: int = 0
-    """For a read of a member: the probe that must come back first."""
     answered: bool = False
     hurt: Damage = UNHURT
     """What it met when it was last started. It is started again when that is repaired."""
@@ -105,6 +105,11 @@ class Flight:
     """What was repaired for it before it was last started."""
     tried: bool = False
     """A write that is durable on one of the two disks by an earlier start."""
+
+    @property
+    def started(self) -> bool:
+        """Whether it is being executed, or was."""
+        return bool(self.sequence or self.fetch)
 
     @property
     def unsettled(self) -> bool:
@@ -196,8 +201,14 @@ class PairState:
     """Writes taken from the primary and not executed, for a block of theirs is damaged here."""
     storing: frozenset[int] = frozenset()
     """Writes that run on this disk for nobody who waits here: the peer's, or those of a role that was lost."""
-    probe_sent: int = 0
-    probe_back: int = 0
+    fetches: int = 0
+    """Begun so far."""
+    granted: bool = True
+    """A permit that this node has granted, in this process or before, may not be over yet."""
+    settled_wanted: int = 0
+    """At the primary: the sequence of which the secondary wants to know that all is settled up to it; 0 for none."""
+    settled_asked: int = 0
+    """At the secondary: the same, until the primary has said so."""
     resync: Resync | None = None
     admission_held: bool = False
     """The supervisor does not trust the link for now: the peer is brought up to date, and no member yet."""
@@ -228,7 +239,7 @@ class PairState:
     @property
     def may_differ(self) -> tuple[Range, ...]:
         """Where what is under way may leave the two copies different, sorted."""
-        own = {(f.operation.offset, f.operation.size) for f in self.flights if f.unsettled}
+        own = {f.operation.where for f in self.flights if f.unsettled}
         return tuple(sorted(own.union(each.where for each in self.unsettled)))
 
     @property

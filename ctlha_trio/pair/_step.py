@@ -44,8 +44,10 @@ class Changes(TypedDict, total=False):
     unsettled: tuple[Mirrored, ...]
     refused: frozenset[int]
     storing: frozenset[int]
-    probe_sent: int
-    probe_back: int
+    fetches: int
+    granted: bool
+    settled_wanted: int
+    settled_asked: int
     resync: Resync | None
     admission_held: bool
     told_ranges: tuple[Range, ...]

@@ -154,11 +154,17 @@ class PushRange:
 
 @attrs.frozen
 class FetchRead:
-    """Read a client's data here; answered by ``Fetched``. The data is kept until the ``Answer``."""
+    """Read a client's data here; answered by ``Fetched``. The data is kept until the ``Answer``.
 
-    sequence: int
+    With an ``epoch``, only under a live permit of that epoch and of the current session, which is looked at again when
+    the data was read: until there is one, the read waits. Void when the session ends or the epoch changes.
+    """
+
+    fetch: int
     ticket: int
     operation: Operation
+    epoch: int
+    """0 if it needs no permit."""
 
 
 @attrs.frozen

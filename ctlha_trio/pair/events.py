@@ -22,6 +22,9 @@ class Timer(Enum):
     RECORD_POLL = "record-poll"
     HANDOVER_LIMIT = "handover-limit"
     VERIFY_REST = "verify-rest"
+    PERMIT_OUT = "permit-out"
+    """Since the latest permit was granted. Counted on a clock that does not run ahead of the peer's by more than
+    ``CLOCKS_DIFFER``, whatever happens to other clocks."""
 
 
 class Loss(Enum):
@@ -105,9 +108,9 @@ class Stored:
 
 @attrs.frozen
 class Fetched:
-    """The data of a read was read from this node's disk."""
+    """The data of a read was read from this node's disk, while it held the permit that the read needed."""
 
-    sequence: int
+    fetch: int
 
 
 @attrs.frozen
@@ -128,6 +131,15 @@ class Damaged:
     """
 
     sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class ReadDamaged:
+    """The same, of what a read was to fetch."""
+
+    fetch: int
     offset: int
     size: int
 
@@ -214,6 +226,7 @@ Event = (
     | Fetched
     | RangeCompared
     | Damaged
+    | ReadDamaged
     | RangeDamaged
     | DirtyFound
     | Persisted

@@ -52,19 +52,36 @@ class Applied:
 
 
 @attrs.frozen
-class Probe:
-    """Primary to secondary: do you still follow in this epoch? Proves that a read is not stale."""
+class PermitRequest:
+    """Member to member, by the driver of one that has reads: promise to acknowledge nothing without me."""
+
+    epoch: int
+    number: int
+    """Tells requests of one process apart."""
+
+
+@attrs.frozen
+class Permit:
+    """Promised, for ``PERMIT_S`` from when that request was sent. Taken by the driver, which knows when that was."""
 
     epoch: int
     number: int
 
 
 @attrs.frozen
-class ProbeReply:
-    """Yes, at the moment of this answer."""
+class SettledAsked:
+    """Secondary to primary: say when everything up to this sequence is durable on both."""
 
     epoch: int
-    number: int
+    sequence: int
+
+
+@attrs.frozen
+class Settled:
+    """It is."""
+
+    epoch: int
+    sequence: int
 
 
 @attrs.frozen
@@ -242,8 +259,10 @@ Message = (
     | Resumed
     | MirrorWrite
     | Applied
-    | Probe
-    | ProbeReply
+    | PermitRequest
+    | Permit
+    | SettledAsked
+    | Settled
     | ResyncStart
     | ResyncReady
     | OwnRange

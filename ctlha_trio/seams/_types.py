@@ -23,6 +23,12 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds."""
 
+    def boottime(self) -> float:
+        """Seconds of another zero, which pass while the machine is suspended too, and never run ahead of real time.
+
+        The rates of two nodes' clocks differ by no more than ``CLOCKS_DIFFER``.
+        """
+
     async def sleep_until(self, deadline_s: float) -> None:
         """Return once ``now()`` is ``deadline_s`` or later. Always a checkpoint."""
 

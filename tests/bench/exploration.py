@@ -10,7 +10,11 @@ from ctlha_trio.testing import Bound, explore
 
 BOUNDS = (
     Bound(writes=2, reads=1),
+    Bound(writes=1, reads=2),
     Bound(writes=1, handovers=1, lost_replies=1),
+    Bound(writes=1, reads=1, handovers=1),
+    Bound(reads=1, cuts=1),
+    Bound(reads=1, crashes=1),
     Bound(writes=1, cuts=1),
     Bound(writes=1, crashes=1),
     Bound(writes=1, refusals=1, cuts=1),

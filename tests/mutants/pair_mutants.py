@@ -6,9 +6,10 @@ the exploration. One that survives all its seeds shows that the world has become
 demands.
 
 Some rules have no mutant, for other rules do their work in all but the rarest runs, or in all. Messages of another
-epoch cannot come in a session whose operations were drained at each change of the epoch. A probe cannot reach a
-secondary that took over: it has lost the session first. An unknown swap taken as lost makes a node wait and claim on
-the same revision, where only one of the two swaps can win. A push out of the order of the sequences shows after two
+epoch cannot come in a session whose operations were drained at each change of the epoch. A permit of another session
+or epoch is as good as one of this: who promised it keeps it by the clock. Nor does a look at the permit before the read
+do what the one after it does not. An unknown swap taken as lost makes a node wait and claim on the same revision, where
+only one of the two swaps can win. A push out of the order of the sequences shows after two
 flaps in a row. A comparison that a source asked for before it restarted must bear the number of one that it asks for
 after. A source that crashed behind an admission of which its disk does not know is outdated, and its target, which has
 everything, goes on. A source that moves on in the session with its target needs another hand at the record, and then
@@ -22,7 +23,9 @@ from collections.abc import Callable
 import attrs
 import pytest
 
+from ctlha_trio.ha import HeldPermit
 from ctlha_trio.pair import (
+    PERMIT_S,
     Copy,
     Metadata,
     Operation,
@@ -39,7 +42,9 @@ from ctlha_trio.pair import (
     _force as force,
     _handover as handover,
     _membership as membership,
+    _permits as permits,
     _phase as phases,
+    _reads as reads,
     _repair as repair,
     _service as service,
     _sessions as sessions,
@@ -164,12 +169,42 @@ def takes_an_unknown_swap_as_not_applied(patch: Patch) -> None:
 
 
 @mutant("silence", clocks=LATE + EARLY)
-def reads_without_a_probe(patch: Patch) -> None:
-    def ask_probe(step: Step) -> None:
-        flights = tuple(attrs.evolve(f, probe=1) if service._unprobed_read(f) else f for f in step.state.flights)
-        step.change(flights=flights, probe_back=1)
+def reads_without_a_permit(patch: Patch) -> None:
+    patch.setattr(permits, "permit_epoch", lambda _: 0)
 
-    patch.setattr(service, "ask_probe", ask_probe)
+
+@mutant("silence", "cut", clocks=LATE + EARLY)
+def serves_alone_while_a_permit_is_out(patch: Patch) -> None:
+    plain = membership.secured
+
+    def secured(step: Step) -> None:
+        granted = step.state.granted
+        step.change(granted=False)
+        plain(step)
+        step.change(granted=granted)
+
+    patch.setattr(membership, "secured", secured)
+
+
+@mutant("cut", clocks=EARLY)
+def counts_a_permit_from_its_arrival(patch: Patch) -> None:
+    def take(held: HeldPermit, permit: msg.Permit) -> None:
+        held._epoch, held._until_s = permit.epoch, held._boottime() + PERMIT_S
+
+    patch.setattr(HeldPermit, "take", take)
+
+
+@mutant("cut", "crash")
+def shows_at_the_secondary_what_is_not_settled(patch: Patch) -> None:
+    patch.setattr(reads, "_awaited", lambda *_: 0)
+
+
+@mutant("cut", "crash")
+def takes_any_word_for_the_one_that_all_is_settled(patch: Patch) -> None:
+    def settled_asked(step: Step, message: msg.SettledAsked) -> None:
+        step.send(msg.Settled(step.state.epoch, message.sequence))
+
+    patch.setattr(reads, "settled_asked", settled_asked)
 
 
 @mutant()
@@ -355,14 +390,14 @@ def serves_on_while_it_admits(patch: Patch) -> None:
 
 @mutant("bit_rot")
 def serves_a_block_that_is_not_what_was_written(patch: Patch) -> None:
-    patch.setattr(repair, "damaged", lambda step, event: service.fetched(step, ev.Fetched(event.sequence)))
+    patch.setattr(repair, "read_damaged", lambda step, event: service.fetched(step, ev.Fetched(event.fetch)))
 
 
 @mutant("bit_rot", "crash")
 def repairs_from_a_copy_that_does_not_count(patch: Patch) -> None:
-    plain = core._from_primary
+    plain = core._of_repair
 
-    def from_primary(step: Step, message: msg.MirrorWrite | msg.Probe | msg.Fetch) -> None:
+    def of_repair(step: Step, message: msg.Fetch | msg.RepairData | msg.Damaged) -> None:
         if isinstance(message, msg.Fetch):
             where = message.epoch, message.sequence, message.offset, message.size
             step.do(act.PushRange(step.state.sessions, *where))
@@ -370,7 +405,7 @@ def repairs_from_a_copy_that_does_not_count(patch: Patch) -> None:
             plain(step, message)
 
     patch.setattr(repair, "_PAIRED", repair._PAIRED | {Phase.ALONE})
-    patch.setattr(core, "_from_primary", from_primary)
+    patch.setattr(core, "_of_repair", of_repair)
 
 
 @mutant("bit_rot", "crash")
@@ -712,21 +747,6 @@ def serves_by_its_own_disk_while_the_arbiter_is_silent(patch: Patch) -> None:
     patch.setattr(arbitration, "read_failed", read_failed)
 
 
-@mutant("silence", clocks=LATE + EARLY)
-def reads_under_a_probe_from_before_the_read(patch: Patch) -> None:
-    plain = service.ask_probe
-
-    def ask_probe(step: Step) -> None:
-        known = step.state.probe_back
-        flights = step.state.flights
-        if known:
-            flights = tuple(attrs.evolve(f, probe=known) if service._unprobed_read(f) else f for f in flights)
-        step.change(flights=flights)
-        plain(step)
-
-    patch.setattr(service, "ask_probe", ask_probe)
-
-
 @mutant("cut", "crash", clocks=EARLY)
 def reads_what_is_not_acknowledged(patch: Patch) -> None:
     plain = Operation.conflicts
@@ -867,7 +887,7 @@ def waits_for_a_source_that_has_moved_on(patch: Patch) -> None:
 @mutant()
 def refuses_everything_although_it_is_healthy(patch: Patch) -> None:
     plain = service.accepts
-    patch.setattr(service, "accepts", lambda state: state.phase is not Phase.MIRRORING and plain(state))
+    patch.setattr(service, "accepts", lambda state, kind: state.phase is not Phase.MIRRORING and plain(state, kind))
 
 
 @mutant("fail_arbiter")

@@ -4,18 +4,25 @@ A mutant that is found only with more than these bounds shows that the world has
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
 
 from ctlha_trio.pair import (
+    PairState,
     Phase,
     _core as core,
+    _handover as handover,
+    _permits as permits,
+    _reads as reads,
     actions as act,
+    messages as msg,
 )
 from ctlha_trio.pair._state import Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing import Bound, explore
+from ctlha_trio.testing._explore import node as explored_node
 from tests.mutants.found_by import IN_THE_EXPLORATION, check_of
 from tests.mutants.pair_mutants import MUTANTS as PAIR_MUTANTS
 
@@ -45,7 +52,9 @@ BORROWED = {
     "takes_an_unknown_swap_as_not_applied": (Bound(writes=1, cuts=1, lost_replies=1), False),
     "acknowledges_when_durable_here_only": (Bound(writes=1), False),
     "answers_a_mirrored_write_before_it_is_stored": (Bound(writes=1), False),
-    "reads_without_a_probe": (Bound(writes=1, reads=1, cuts=1), False),
+    "reads_without_a_permit": (Bound(writes=1, reads=1, cuts=1), False),
+    "serves_alone_while_a_permit_is_out": (Bound(reads=1, cuts=1), False),
+    "shows_at_the_secondary_what_is_not_settled": (Bound(writes=1, reads=2), False),
     "resumes_while_it_still_writes": (Bound(writes=1, cuts=1), False),
     "pushes_nothing_again_after_a_flap": (Bound(writes=1, cuts=1), False),
     "claims_although_it_is_no_member": (Bound(writes=1), True),
@@ -56,6 +65,41 @@ BORROWED = {
 """Mutants of the simulated pair, with what the exploration needs to find them, and whether it begins cold."""
 for borrowed, (limit, is_cold) in BORROWED.items():
     MUTANTS[borrowed] = PAIR_MUTANTS[borrowed][0], limit, is_cold
+
+
+@mutant(reads=1, crashes=1)
+def forgets_at_its_start_what_it_granted(patch: Patch) -> None:
+    plain = core.boot
+
+    def boot(**disk: Any) -> tuple[PairState, tuple[act.Action, ...]]:
+        state, first = plain(**disk)
+        return attrs.evolve(state, granted=False), first
+
+    patch.setattr(explored_node, "boot", boot)
+
+
+@mutant(reads=1, cuts=1)
+def grants_a_permit_to_a_node_that_it_does_not_follow(patch: Patch) -> None:
+    def asked(step: Step, message: msg.PermitRequest) -> None:
+        step.send(msg.Permit(message.epoch, message.number))
+
+    patch.setattr(permits, "asked", asked)
+
+
+@mutant(writes=1, reads=1, handovers=1)
+def takes_all_for_settled_when_a_handover_is_prepared(patch: Patch) -> None:
+    plain = handover.prepare
+
+    def prepare(step: Step, message: msg.HandoverPrepare) -> None:
+        plain(step, message)
+        step.change(unsettled=())
+
+    patch.setattr(handover, "prepare", prepare)
+
+
+@mutant(writes=1, reads=1)
+def reads_at_the_secondary_what_is_overwritten(patch: Patch) -> None:
+    patch.setattr(reads, "overwritten", lambda *_: None)
 
 
 @mutant(handovers=1)

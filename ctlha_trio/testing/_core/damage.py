@@ -35,7 +35,9 @@ def meet_damage(pair: Damageable, node: SimulatedNode, call: DiskCall) -> ev.Eve
         pair.happened["disk_failures"] += 1
         node.excused.add("store-failed")
     match call:
-        case act.FetchRead(sequence=sequence) | act.SendCompare(sequence=sequence):
+        case act.FetchRead(fetch=fetch):
+            return ev.ReadDamaged(fetch, *where)
+        case act.SendCompare(sequence=sequence):
             return ev.Damaged(sequence, *where)
         case act.CompareRange(session=session, sequence=sequence) | act.PushRange(session=session, sequence=sequence):
             return ev.RangeDamaged(session, sequence, *where)

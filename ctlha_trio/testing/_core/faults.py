@@ -86,7 +86,7 @@ def restore_arbiter(pair: SimulatedPair) -> bool:
 
 @fault(1)
 def change_arbiter(pair: SimulatedPair) -> bool:
-    """The nodes are pointed at another pair's record, or at one that somebody forced."""
+    """The nodes are pointed at another pair's record, or at one of a line that was not begun from theirs."""
     if pair.arbiter.newest is not None:
         return False
     reason = pair.random.choice(["foreign-record", "foreign-lineage"])

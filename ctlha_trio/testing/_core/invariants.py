@@ -4,6 +4,7 @@
 I1  One node at most acknowledges in an epoch: the primary of its record.     every operation that is answered as done
 I2  An acknowledged write is on every member of the arbiter's record.         every such write, every new record
 I3  A read returns the last acknowledged value, or a concurrent one.          every read that is answered (the history)
+    Under a permit, nothing is acknowledged without the reader.               every read under a permit
 I4  Who is no member serves nothing and is not promoted.                      every operation done, every new record
 I5  What is not marked, and not being written, is equal on source and target. every search for what is left to copy
 I6  Neither epoch nor revision goes back, in the state or on the disk.        every step, every persist
@@ -44,6 +45,7 @@ from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of
 
 ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
 """Phases in which what was started is completed."""
+_SERVES_ALONE: Final = frozenset({Phase.ALONE, Phase.ADMITTING})
 OVERWRITTEN: Final = frozenset({Copy.RESYNCING, Copy.REWRITING})
 """What is durable on a node while its copy is neither old nor new."""
 CALLS_MAX: Final = 4
@@ -53,7 +55,7 @@ DISK_CALLS_MAX: Final = 64
 
 _OF_OPERATIONS: Final = frozenset(
     {ev.Submitted, ev.Stored, ev.Fetched, ev.RangeCompared}
-    | {msg.MirrorWrite, msg.Applied, msg.Probe, msg.ProbeReply, msg.Compare, msg.Compared}
+    | {msg.MirrorWrite, msg.Applied, msg.SettledAsked, msg.Settled, msg.PermitRequest, msg.Compare, msg.Compared}
 )
 """Events, and messages heard, that belong to operations."""
 
@@ -127,10 +129,11 @@ class Invariants:
         if answer.outcome is not Outcome.DONE or state is None:
             return
         epoch = state.epoch
-        if before not in ACKNOWLEDGING and state.phase not in ACKNOWLEDGING:
+        is_read = operation.kind is OperationKind.READ
+        if not {before, state.phase} & (ACKNOWLEDGING | {Phase.FOLLOWING} if is_read else ACKNOWLEDGING):
             raise AssertionError(f"I8: {node.name} acknowledged as {state.phase.name}")
         record = self.records.get(epoch)
-        if record is None or record.primary != node.name or node.name not in record.members:
+        if record is None or not (is_read or record.primary == node.name) or node.name not in record.members:
             raise AssertionError(f"I1, I4: {node.name} acknowledged in epoch {epoch}, of which the record is {record}")
         if operation.kind is OperationKind.WRITE:
             if node.metadata.epoch != epoch:
@@ -148,6 +151,12 @@ class Invariants:
         whole = [name for name in members if _is_whole(self.nodes[name], block)]
         if whole and ticket not in self.clients.excused:
             raise AssertionError(f"I3: {node.name} says that block {block} is lost, but {whole[0]} has it")
+
+    def read(self, node: SimulatedNode) -> None:
+        """A node has read under a permit: until now, nothing was acknowledged without it."""
+        mine, peers = node.state, self.nodes[node.peer].state
+        if mine is not None and peers is not None and peers.phase in _SERVES_ALONE and peers.epoch > mine.epoch:
+            raise AssertionError(f"I3: {node.name} reads in epoch {mine.epoch}, and {node.peer} serves without it")
 
     def recorded(self, before: Record, record: Record) -> None:
         """The arbiter applied a swap: every member holds every acknowledged write and knows its copy as whole."""

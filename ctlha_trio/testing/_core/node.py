@@ -1,11 +1,13 @@
 """One node of a simulated pair: its durable blocks, the calls under way at its disk and the arbiter, its timers."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection
 from random import Random
 
 import attrs
 
+from ctlha_trio.ha import HeldPermit
 from ctlha_trio.pair import Metadata, PairState, Phase, Range, actions as act, events as ev
 from ctlha_trio.testing._core.arbiter import Call
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
@@ -72,6 +74,8 @@ class UnderWay:
     tracked: bool
     """It was made while every write was marked."""
     data: Blocks = attrs.Factory(dict)
+    seen: int = 0
+    """Of a read: what the block held when the call was made."""
 
 
 @attrs.frozen(eq=False)
@@ -120,6 +124,14 @@ class SimulatedNode:
     timers: dict[ev.Timer, RunningTimer] = attrs.Factory(dict)
     held: dict[int, Blocks] = attrs.Factory(dict)
     """Ranges read for a comparison, by sequence."""
+    permit: HeldPermit = attrs.field(init=False)
+    """Of the process that runs."""
+    reads: list[act.FetchRead] = attrs.Factory(list)
+    """That wait for a permit."""
+    asked_s: float = -math.inf
+    """When it last asked for one, on the clock of the world, as the next."""
+    permit_out_s: float = 0.0
+    """When all that it has granted is over."""
     paused: bool = False
     """The process stands still; what it has asked of others goes on."""
     kept_down: bool = False
@@ -149,7 +161,8 @@ class SimulatedNode:
             if other.data.keys() & data.keys():
                 raise AssertionError(f"{self.name} writes a block twice at once: {other.call}, {call}")
         slow = self.random.random() < SLOW_CHANCE
-        self.disk.append(UnderWay(call, self.link.session, slow, self.marks.tracking, data))
+        seen = self.blocks[call.operation.offset // BLOCK_BYTES] if isinstance(call, act.FetchRead) else 0
+        self.disk.append(UnderWay(call, self.link.session, slow, self.marks.tracking, data, seen))
 
     def drags(self) -> bool:
         """Whether only slow calls are under way at the disk."""
@@ -256,6 +269,7 @@ class SimulatedNode:
         self.failing = True
         self.logged |= self._suspect()
         self.disk.clear()
+        self.reads.clear()
 
     def _suspect(self) -> set[int]:
         """Blocks that the core holds for possibly different, or has ordered to be marked so."""
@@ -301,6 +315,10 @@ class SimulatedNode:
             self.marks.extents = set()
         return self.marks.base_epoch
 
+    def wants(self, call: act.FetchRead) -> bool:
+        """Whether the core still waits for that read."""
+        return self.state is not None and any(flight.fetch == call.fetch for flight in self.state.flights)
+
     def _end(self) -> list[act.Swap]:
         swaps = [each.call for each in self.calls if isinstance(each.call, act.Swap) and each.answer is None]
         self.forget()
@@ -335,6 +353,7 @@ class SimulatedNode:
         self.paused = False
         self.link.clear()
         self.disk.clear()
+        self.reads.clear()
         self.calls.clear()
         self.timers.clear()
         self.held.clear()

@@ -16,6 +16,7 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
+    accepts,
     actions as act,
     boot,
     events as ev,
@@ -40,10 +41,12 @@ from ctlha_trio.testing._core.node import (
     Reading,
     RunningTimer,
     SimulatedNode,
-    UnderWay,
     blocks_of,
     digest_of,
 )
+from ctlha_trio.testing._core.pushes import push
+from ctlha_trio.testing._core.reads import SimulatedReads
+from ctlha_trio.testing._core.returns import compare_there, say_ready
 from ctlha_trio.testing._core.totals import Coverage, Move, Totals, changes_of
 from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
@@ -56,8 +59,6 @@ LINGER_CHANCE: Final = 0.5
 """That a goodbye is said behind what is ordered after it: the driver takes its time for it."""
 CLEAN_CHANCE: Final = 0.7
 """That a node which left has ended cleanly when it is taken down."""
-MANY_RANGES_CHANCE: Final = 0.05
-"""That a node which returns has more ranges of its own than it may name."""
 
 
 @attrs.define(eq=False)
@@ -72,6 +73,7 @@ class SimulatedPair:
     nodes: dict[str, SimulatedNode] = attrs.field(init=False)
     clients: SimulatedClients = attrs.field(init=False)
     invariants: Invariants = attrs.field(init=False)
+    reads: SimulatedReads = attrs.field(init=False)
     incarnations: int = 0
     happened: Counter[str] = attrs.Factory(Counter)
     """By the names of ``Totals``."""
@@ -94,6 +96,9 @@ class SimulatedPair:
         self.clients = SimulatedClients(self.random, lambda: self.clock.now_s)
         self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
         self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
+        self.reads = SimulatedReads(
+            self.random, self.clock, self.link, self.clients, self.invariants, self.feed, self.note
+        )
 
     @property
     def totals(self) -> Totals:
@@ -126,6 +131,7 @@ class SimulatedPair:
         self.note(node.name, f"starts as incarnation {self.incarnations}")
         node.excused = {*self.excuses, *(STALE_EXCUSES if node.stale else ())}
         node.failing = False
+        self.reads.start(node)
         node.state, first = boot(
             me=node.name,
             peer=node.peer,
@@ -224,8 +230,14 @@ class SimulatedPair:
         """What came over the link."""
         parcel = node.link.receive()
         match parcel.event:
+            case ev.SessionUp():
+                self.reads.change_session(node)
             case ev.SessionLost():
                 node.held.clear()
+                self.reads.change_session(node)
+            case ev.Received(message=msg.Permit() as permit):
+                self.reads.take_permit(node, permit)
+                return
             case ev.Received(message=msg.Compared(equal=True, sequence=sequence)):
                 node.held.pop(sequence, None)
             case _:
@@ -245,13 +257,17 @@ class SimulatedPair:
             self.feed(node, oldest.answer)
 
     def fire_timer(self, node: SimulatedNode, timer: ev.Timer) -> None:
-        """A timer ran out on the node's clock."""
+        """A timer ran out on the node's clock. Of permits it is right: they are over when the timer has run out."""
         del node.timers[timer]
+        if timer is ev.Timer.PERMIT_OUT:
+            self.reads.wait_out(node)
         self.feed(node, ev.TimerFired(timer))
 
     def submit(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> None:
-        """A client asks the node."""
-        self.feed(node, self.clients.ask(node, kinds))
+        """A client asks the node, if there is a choice for something that it does."""
+        assert node.state is not None
+        taken = tuple(kind for kind in kinds if accepts(node.state, kind))
+        self.feed(node, self.clients.ask(node, taken or kinds))
 
     def end_disk_call(self, node: SimulatedNode) -> None:
         """Some call at the disk ends."""
@@ -274,10 +290,9 @@ class SimulatedPair:
             case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
-                self.clients.values[call.ticket] = node.blocks[call.operation.offset // BLOCK_BYTES]
-                self.feed(node, ev.Fetched(call.sequence))
+                self.reads.end(node, call, ended)
             case act.SendCompare() as call:
-                self._compare_there(node, call, ended)
+                compare_there(self.link, node, call, ended)
             case act.CompareRange() as call:
                 equal = digest_of(node.read(call.offset, call.size)) == call.digest
                 self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
@@ -325,7 +340,7 @@ class SimulatedPair:
             case act.Send():
                 self.link.send(node.link, action.message)
             case act.PushWrite() | act.PushCopy():
-                self._push(node, action)
+                push(self.link, self.clients, node, action)
             case act.StoreWrite():
                 block = action.operation.offset // BLOCK_BYTES
                 node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
@@ -334,16 +349,20 @@ class SimulatedPair:
                     raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
                 assert placed is not None, "a write was ordered without its data"
                 node.begin_disk_call(action, placed)
+            case act.FetchRead():
+                self.reads.fetch(node, action)
             case act.ClearDirty():
                 node.marks.clear(blocks_of(action.offset, action.size))
             case act.SendReady():
-                self._say_ready(node, action)
+                say_ready(self.link, node, action)
             case act.ReadRecord() | act.Swap():
                 node.calls.append(ArbiterCall(action))
             case act.SetTimer():
                 rate = 1 / max(action.delay_s, SHORTEST_S)
                 fire = partial(self.fire_timer, node, action.timer)
                 node.timers[action.timer] = RunningTimer(action.delay_s, rate, fire)
+                if action.timer is ev.Timer.PERMIT_OUT:
+                    self.reads.grant(node, action.delay_s)
             case act.CancelTimer():
                 node.timers.pop(action.timer, None)
             case act.Goodbye():
@@ -366,42 +385,6 @@ class SimulatedPair:
                 raise AssertionError("an answer before any event")
             case _:
                 assert_never(action)
-
-    def _push(self, node: SimulatedNode, action: act.PushWrite | act.PushCopy) -> None:
-        match action:
-            case act.PushWrite(operation=operation):
-                write = msg.MirrorWrite(
-                    epoch=action.epoch,
-                    sequence=action.sequence,
-                    previous=action.previous,
-                    settled=action.settled,
-                    offset=operation.offset,
-                    size=operation.size,
-                )
-                data = {operation.offset // BLOCK_BYTES: self.clients.values[action.ticket]}
-                self.link.send(node.link, write, data)
-            case act.PushCopy():
-                copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
-                self.link.send(node.link, copy, node.held.pop(action.sequence))
-
-    def _say_ready(self, node: SimulatedNode, action: act.SendReady) -> None:
-        base_epoch = action.base_epoch
-        if self.random.random() < MANY_RANGES_CHANCE:
-            base_epoch = 0
-        else:
-            for offset, size in node.dirty_ranges():
-                self.link.send(node.link, msg.OwnRange(action.epoch, offset, size))
-        self.link.send(node.link, msg.ResyncReady(action.epoch, base_epoch))
-
-    def _compare_there(self, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
-        if ended.session == node.link.session:
-            held = node.read(call.offset, call.size)
-            if call.keep and node.state is not None:
-                live = {flight.sequence for flight in node.state.flights}
-                kept = {sequence: blocks for sequence, blocks in node.held.items() if sequence in live}
-                node.held = {**kept, call.sequence: held}
-            compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
-            self.link.send(node.link, compare)
 
     def _recorded(self, before: Record, record: Record) -> None:
         if record.lineage != before.lineage and record.primary not in before.members:

@@ -17,7 +17,7 @@ from ctlha_trio.testing._seed_processes import map_seeds
 
 ROUNDS: Final = 13
 """Of trouble and healing in one seed: more than 5,000 events in the mean."""
-_TRIAL_CHANCE: Final = 0.4
+_TRIAL_CHANCE: Final = 0.5
 """That a round ends with a trial before the pair is healed."""
 _DEATH_CHANCE: Final = 0.1
 """That a seed ends with the loss of both copies."""

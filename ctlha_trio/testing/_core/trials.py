@@ -105,19 +105,62 @@ def outsider_does_not_serve(world: CoreWorld) -> bool:
 
 def false_record_meets_a_return(world: CoreWorld) -> bool:
     """Somebody falsifies the record just when a copy is being made whole, or is sealed; then the pair heals."""
-    world.heal()
+    source, target = _let_return(world)
     pair = world.pair
-    target, source = world.random.sample(list(pair.nodes.values()), 2)
-    _keep_down(world, target)
-    _must_serve(world, source, f"I12: {source.name} is a member and has the arbiter, but does not serve")
-    target.kept_down = False
-    world.go_at(Pace(nodes={target.name: _QUICK_CLOCK, source.name: attrs.evolve(_QUICK_CLOCK, clients=50.0)}))
     is_sealed, is_admitting = partial(may_be_made_the_only_one, pair, target), partial(_is_admitting, source, target)
     moment = world.random.choice((is_sealed, is_admitting))
     world.go_on_until(lambda: moment() or _is_member(world, target), SERVE_S, f"{target.name} does not return")
     acted = not _is_member(world, target) and FAULTS["falsify"].do(pair)
     pair.faults_done["falsify"] += acted
     return acted
+
+
+def source_ends_in_an_admission(world: CoreWorld) -> bool:
+    """The source crashes, leaves or is claimed for while the target becomes a member, or has just heard that it is."""
+    source, target = _let_return(world)
+    pair, is_told = world.pair, world.random.choice((True, False))
+
+    def is_being_admitted() -> bool:
+        return _is_in(source, Phase.ADMITTING) and (_knows_that_it_counts(target) or not is_told)
+
+    def has_passed() -> bool:
+        return _is_in(source, Phase.MIRRORING) or _is_in(target, Phase.FOLLOWING)
+
+    world.go_on_until(lambda: is_being_admitted() or has_passed(), SERVE_S, f"{target.name} does not return")
+    if has_passed():
+        return False
+    match world.random.choice(("crash", "leave", "impersonate")):
+        case "crash":
+            pair.take_down(source, "crashes")
+            return True
+        case "leave":
+            source.excused.add("asked")
+            world.feed(source, ev.StopAsked("asked"))
+            return True
+        case fault if not FAULTS[fault].do(pair):
+            return False
+    pair.fire_timer(source, ev.Timer.RECORD_POLL)
+    world.go_on_until(lambda: not _is_in(source, Phase.ADMITTING), SERVE_S, f"{source.name} reads no record")
+    return True
+
+
+def _let_return(world: CoreWorld) -> tuple[SimulatedNode, SimulatedNode]:
+    """The source and the target of a return that begins."""
+    world.heal()
+    target, source = world.random.sample(list(world.pair.nodes.values()), 2)
+    _keep_down(world, target)
+    _must_serve(world, source, f"I12: {source.name} is a member and has the arbiter, but does not serve")
+    target.kept_down = False
+    world.go_at(Pace(nodes={target.name: _QUICK_CLOCK, source.name: attrs.evolve(_QUICK_CLOCK, clients=50.0)}))
+    return source, target
+
+
+def _is_in(node: SimulatedNode, phase: Phase) -> bool:
+    return node.state is not None and node.state.phase is phase
+
+
+def _knows_that_it_counts(node: SimulatedNode) -> bool:
+    return node.state is not None and node.state.record is not None and node.name in node.state.record.members
 
 
 def older_copy_does_not_serve(world: CoreWorld) -> bool:
@@ -216,6 +259,7 @@ def _is_quiet(node: SimulatedNode) -> bool:
 
 
 def _has_passed(world: CoreWorld, primary: SimulatedNode, moment: Phase) -> bool:
+    """Whether it comes no more: the record has moved, or a handover was too slow and given up."""
     truth = world.pair.arbiter.truth
     given_up = moment is Phase.HANDING_OVER and "handover" not in primary.requests
     return given_up or truth.members != NODES or truth.primary != primary.name
@@ -226,6 +270,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     pair_serves_without_arbiter,
     outsider_does_not_serve,
     false_record_meets_a_return,
+    source_ends_in_an_admission,
     older_copy_does_not_serve,
     another_hand_moves_the_record,
     another_line_passes,
@@ -303,7 +348,7 @@ def _must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
 
 def _must_not_serve(world: CoreWorld, otherwise: str) -> None:
     pair = world.pair
-    # A read that was probed before may be answered now: it ends with what was true when it was asked.
+    # A read that was fetched before may be answered now: it ends with what was true when it was asked.
     before, end_s = pair.clients.tickets, pair.clock.now_s + FRUITLESS_S
     world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, _CLIENTS), boot=FRUITLESS_BOOT, relief=0.0))
     world.go_on_until(lambda: pair.clock.now_s >= end_s, 2 * FRUITLESS_S, otherwise)

@@ -14,7 +14,8 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import OperationKind, Phase, accepts, events as ev
+from ctlha_trio.ha import RENEW_S
+from ctlha_trio.pair import MEMBERS, OperationKind, PairState, Phase, accepts, events as ev
 from ctlha_trio.testing._core.atlas import holds_block
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
@@ -38,7 +39,8 @@ HEAL_STEPS: Final = 15_000
 HEAL_S: Final = 120.0
 """Far more than the slowest seed needs, so that only a pair that is stuck reaches either."""
 SELDOM: Final = 0.03
-"""Of the pace of what changes nothing: a client at a node that sends it away, a poll of a record that is known."""
+"""Of the pace of what changes little: a client at a node that sends it away, a poll of a record that is known, a permit
+that no read waits for."""
 LATE_RATE: Final = 50.0
 """At which late swaps arrive, where they do: most try again within a quarter of a second, and then it is too late."""
 DRAG: Final = 0.01
@@ -47,7 +49,7 @@ SUSPICION_S: Final = 0.9
 """Silence after which an end gives its session up."""
 
 Do = Callable[[], None]
-_POLL, _RETRY = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY
+_POLL, _RETRY, _PERMITS = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY, ev.Timer.PERMIT_OUT
 
 
 @attrs.frozen(eq=False)
@@ -63,6 +65,7 @@ class _Seat:
     end_disk_call: Do
     go_on_with_arbiter_call: Do
     submit: Do
+    ask_for_permit: Do
     unclog: Do
     give_disk_back: Do
     suspect: Do
@@ -247,7 +250,7 @@ class CoreWorld:
             return False
         if not one.revision == other.revision == self.pair.arbiter.revision:
             return False
-        return not (one.flights or first.disk or second.disk or first.link.inbox or second.link.inbox)
+        return not (one.flights or other.flights or first.disk or second.disk or first.link.inbox or second.link.inbox)
 
     # What may happen next.
 
@@ -301,17 +304,28 @@ class CoreWorld:
         busy = bool(inbox or disk or calls or flights)
         known = arbiter.known_to(state)
         for timer, running in node.timers.items():
-            rate = pace.clock * running.rate
+            # The clock of permits is nearly right, and time passes of itself where a node waits for nothing else.
+            clock = 1.0 if timer is _PERMITS and phase is not Phase.SECURING else pace.clock
+            rate = clock * running.rate
             if known and (timer is _POLL or (timer is _RETRY and not arbiter.up)):
                 polls.append((rate * SELDOM, running.fire))
             else:
                 busy = True
                 rates.append(rate)
                 moves.append(running.fire)
-        if pace.clients and len(flights) < FLIGHTS_MAX:
-            rates.append(pace.clients if accepts(state) else pace.clients * SELDOM)
-            moves.append(seat.submit)
+        self._look_at_clients(seat, state, polls)
         return busy
+
+    def _look_at_clients(self, seat: "_Seat", state: PairState, polls: list[tuple[float, Do]]) -> None:
+        node, pace = seat.node, seat.pace
+        if pace.clients and len(state.flights) < FLIGHTS_MAX:
+            served = any(accepts(state, kind) for kind in pace.kinds)
+            self._may(pace.clients if served else pace.clients * SELDOM, seat.submit)
+        if state.phase in MEMBERS and node.link.session:
+            if node.reads:
+                self._may(1 / RENEW_S, seat.ask_for_permit)
+            elif pace.clients and OperationKind.READ in pace.kinds:
+                polls.append((SELDOM / RENEW_S, seat.ask_for_permit))
 
     def _look_at_surroundings(self) -> None:
         link, arbiter, relief = self.pair.link, self.pair.arbiter, self.pace.relief
@@ -350,6 +364,7 @@ class CoreWorld:
             end_disk_call=partial(pair.end_disk_call, node),
             go_on_with_arbiter_call=partial(pair.go_on_with_arbiter_call, node),
             submit=partial(pair.submit, node, pace.kinds),
+            ask_for_permit=partial(pair.reads.ask_for_permit, node),
             unclog=partial(self._unclog, node),
             give_disk_back=partial(self._give_disk_back, node),
             suspect=partial(pair.link.suspect, node.link),

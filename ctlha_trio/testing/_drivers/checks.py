@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio.pair import FLIGHTS_LIMIT, OperationKind, Outcome, PairState, Phase, actions
+from ctlha_trio.pair import FLIGHTS_LIMIT, MEMBERS, OperationKind, Outcome, PairState, Phase, actions
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._pairs.action_watch import Ordered
@@ -19,6 +19,7 @@ from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 _ANSWERING = frozenset({Phase.MIRRORING, Phase.ALONE, Phase.ADMITTING, Phase.HANDING_OVER})
+_SERVES_ALONE = frozenset({Phase.ALONE, Phase.ADMITTING})
 _COUNTS = frozenset({Phase.SECURING, *_ANSWERING, Phase.FOLLOWING})
 """Phases of a node whose record names it."""
 
@@ -66,12 +67,20 @@ class DriverChecks:
         if answer.outcome is not Outcome.DONE:
             return
         said = f"{state.me} answered {operation.kind.name} {operation.number} in epoch {state.epoch}"
-        if state.phase not in _ANSWERING:
+        if state.phase not in _ANSWERING | ({Phase.FOLLOWING} if operation.kind is OperationKind.READ else set()):
             self.problem(f"I8: {said} while {state.phase.name}")
         if state.record is None or state.me not in state.record.members:
             self.problem(f"I4: {said} and is no member")
+        if operation.kind is OperationKind.READ and state.phase in MEMBERS:
+            self._read_as_member(said, state)
         if operation.kind is OperationKind.WRITE:
             self._acknowledged(said, state, operation.offset, ordered.data)
+
+    def _read_as_member(self, said: str, state: PairState) -> None:
+        """A permit is over before the node that granted it serves alone."""
+        peer = self.pair.nodes.get(state.peer)
+        if peer is not None and peer.pair.phase in _SERVES_ALONE and peer.pair.epoch > state.epoch:
+            self.problem(f"I3: {said} while {state.peer} served without it in {peer.pair.epoch}")
 
     def _acknowledged(self, said: str, state: PairState, offset: int, data: bytes) -> None:
         if self._acknowledged_by.setdefault(state.epoch, state.me) != state.me:

@@ -15,8 +15,18 @@ class NodeClock:
     _rate: float = 1.0
     """Its seconds in one of Trio's."""
     _since_s: float = attrs.field(factory=trio.current_time, init=False)
+    _made_s: float = attrs.field(factory=trio.current_time, init=False)
+    _true_rate: float = attrs.field(init=False)
+    """Of the time that nothing but time moves."""
     _stands: bool = attrs.field(default=False, init=False)
     _set: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._true_rate = self._rate
+
+    def boottime(self) -> float:
+        """Seconds: on while the machine stands still, and no faster for what makes ``now`` jump or drift."""
+        return (trio.current_time() - self._made_s) * self._true_rate
 
     def now(self) -> float:
         """Seconds."""

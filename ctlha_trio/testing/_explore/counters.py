@@ -4,7 +4,7 @@ The core compares counters and counts on from them; it never looks at their size
 keeps all that the core can tell, and all that it will tell of what it counts later:
 
 - Incarnations, proposals and tickets are equal or not. They get the smallest numbers.
-- Epochs, with the revisions, and probes are moved down together: every distance stays.
+- Epochs, with the revisions, and fetches are moved down together: every distance stays.
 - Sequences, with the numbers of searches, and sessions keep their order and get the smallest numbers in it. A node's
   next sequence is above all that it gave itself, and the numbers that two nodes give never meet: a disk is drained
   before it is written for another. So it becomes the next above all, unless a secondary would not count on from it but
@@ -32,14 +32,13 @@ class Space(Enum):
     NAME = auto()
     MEMBERS = auto()
     EPOCH = auto()
-    """0 is none, here and below, except for probes and sessions."""
+    """0 is none, here and below, except for fetches and sessions."""
     SEQUENCE = auto()
     LAST_SEQUENCE = auto()
     NEXT_SEQUENCE = auto()
-    PROBE_MINE = auto()
-    """Of the node that the part belongs to."""
-    PROBE_PEERS = auto()
-    PROBE_AWAITED = auto()
+    FETCHES = auto()
+    """Begun by the node that the part belongs to."""
+    FETCH = auto()
     """0 is none."""
     INCARNATION = auto()
     PROPOSAL = auto()
@@ -88,8 +87,9 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "unsettled": Space.WITHIN,
         "refused": Space.SEQUENCE,
         "storing": Space.SEQUENCE,
-        "probe_sent": Space.PROBE_MINE,
-        "probe_back": Space.PROBE_MINE,
+        "fetches": Space.FETCHES,
+        "settled_wanted": Space.SEQUENCE,
+        "settled_asked": Space.SEQUENCE,
         "resync": Space.WITHIN,
         "base_epoch": Space.EPOCH,
     },
@@ -104,7 +104,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     },
     Record: _EPOCH_ONLY | {"primary": Space.NAME, "members": Space.MEMBERS, "proposal": Space.PROPOSAL},
     _SWAP_ATTEMPT: {"expected_revision": Space.EPOCH, "record": Space.WITHIN},
-    _FLIGHT: _OPERATED | {"probe": Space.PROBE_AWAITED},
+    _FLIGHT: _OPERATED | {"fetch": Space.FETCH},
     _MIRRORED: {"sequence": Space.SEQUENCE},
     _RESYNC: {"search": Space.SEQUENCE},
     Operation: {"client": Space.TICKET},
@@ -113,8 +113,10 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.Resumed: _EPOCH_ONLY | {"last_sequence": Space.SEQUENCE},
     msg.MirrorWrite: _SEQUENCED | {"previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
     msg.Applied: _SEQUENCED,
-    msg.Probe: _EPOCH_ONLY | {"number": Space.PROBE_PEERS},
-    msg.ProbeReply: _EPOCH_ONLY | {"number": Space.PROBE_MINE},
+    msg.PermitRequest: _EPOCH_ONLY,
+    msg.Permit: _EPOCH_ONLY,
+    msg.SettledAsked: _SEQUENCED,
+    msg.Settled: _SEQUENCED,
     msg.ResyncStart: _EPOCH_ONLY | {"proposal": Space.PROPOSAL},
     msg.ResyncReady: _BASED,
     msg.OwnRange: _EPOCH_ONLY,
@@ -136,7 +138,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     # Calls and their answers.
     act.StoreWrite: _OPERATED,
     act.StoreMirrored: {"sequence": Space.SEQUENCE},
-    act.FetchRead: _OPERATED,
+    act.FetchRead: _EPOCH_ONLY | {"fetch": Space.FETCH, "ticket": Space.TICKET, "operation": Space.WITHIN},
     act.SendCompare: _SEQUENCED,
     act.CompareRange: {"session": Space.SESSION, "sequence": Space.SEQUENCE, "digest": Space.DIGEST},
     act.Persist: {"metadata": Space.WITHIN},
@@ -156,6 +158,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "disk": Space.WITHIN,
         "calls": Space.WITHIN,
         "fetched": Space.TICKET,
+        "permit": Space.EPOCH,
     },
     Marks: {"base_epoch": Space.EPOCH},
     DiskCall: {"call": Space.WITHIN, "data": Space.TICKET},

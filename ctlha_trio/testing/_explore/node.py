@@ -6,9 +6,12 @@ from typing import Any, Final, assert_never
 import attrs
 
 from ctlha_trio.pair import (
+    MEMBERS,
     Copy,
+    OperationKind,
     Outcome,
     PairState,
+    Phase,
     actions as act,
     boot,
     events as ev,
@@ -23,7 +26,7 @@ from ctlha_trio.testing._explore.renaming import digest_of
 _WRITES: Final = (act.StoreWrite, act.StoreMirrored)
 _OF_OPERATIONS: Final = (
     ev.Submitted, ev.Stored, ev.Fetched, ev.RangeCompared,
-    msg.MirrorWrite, msg.Applied, msg.Probe, msg.ProbeReply, msg.Compare, msg.Compared,
+    msg.MirrorWrite, msg.Applied, msg.PermitRequest, msg.SettledAsked, msg.Settled, msg.Compare, msg.Compared,
 )  # fmt: skip
 
 
@@ -121,7 +124,7 @@ def _carried_out(  # noqa: PLR0917 (what one step of the core was and did)
     if isinstance(event, ev.SessionLost):
         # Of a range read for a comparison that nobody can be asked for any more, nothing comes.
         disk = frozenset(each for each in after.disk if not isinstance(each.call, act.SendCompare))
-        after = attrs.evolve(after, disk=disk, held=frozenset())
+        after = attrs.evolve(after, disk=disk, held=frozenset(), permit=0)
     for action in ordered:
         if isinstance(action, act.StoreMirrored) and copied and node.metadata.copy not in OVERWRITTEN:
             raise AssertionError(f"I4: {node.name} is overwritten before it has persisted that it will be")
@@ -131,7 +134,13 @@ def _carried_out(  # noqa: PLR0917 (what one step of the core was and did)
     open_tickets = {flight.ticket for flight in core.flights if not flight.answered}
     fetched = frozenset(each for each in after.fetched if each[0] in open_tickets)
     timers = frozenset(each for each in after.timers if each is ev.Timer.RECORD_POLL or _matters(core, each))
-    return Taken(attrs.evolve(after, fetched=fetched, timers=timers), tuple(outputs))
+    # A permit of another epoch is looked for by no read, and what is read for one that began anew is taken by none.
+    permit = after.permit if after.permit == core.epoch else 0
+    fetches = {flight.fetch for flight in core.flights}
+    disk = frozenset(
+        each for each in after.disk if not isinstance(each.call, act.FetchRead) or each.call.fetch in fetches
+    )
+    return Taken(attrs.evolve(after, fetched=fetched, timers=timers, permit=permit, disk=disk), tuple(outputs))
 
 
 def _matters(core: PairState, timer: ev.Timer) -> bool:
@@ -229,7 +238,7 @@ def end_disk_call(node: Node, ended: DiskCall) -> Taken:
         case act.FetchRead() as call:
             others = {each for each in node.fetched if each[0] != call.ticket}
             fetched = frozenset(others | {(call.ticket, node.block)})
-            return feed(attrs.evolve(node, fetched=fetched), ev.Fetched(call.sequence))
+            return feed(attrs.evolve(node, fetched=fetched), ev.Fetched(call.fetch))
         case act.SendCompare() as call:
             compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(node.block))
             return Taken(attrs.evolve(node, held=frozenset({(call.sequence, node.block)})), (Said(compare),))
@@ -238,6 +247,30 @@ def end_disk_call(node: Node, ended: DiskCall) -> Taken:
             return feed(node, ev.RangeCompared(call.session, call.sequence, equal))
         case _:
             assert_never(ended.call)
+
+
+def may_end(node: Node, call: DiskCall) -> bool:
+    """Whether it is no read that waits for a permit.
+
+    Nothing is written where a read is under way, so it is the same whether it looks for its permit before or after.
+    """
+    return not isinstance(call.call, act.FetchRead) or call.call.epoch in {0, node.permit}
+
+
+def grant(holder: Node, granter: Node) -> tuple[Node, Taken] | None:
+    """One node asks for a permit and the other grants it: what becomes of the two; None if it does not."""
+    core = holder.core
+    if core is None or granter.core is None or core.phase not in MEMBERS or holder.permit == core.epoch:
+        return None
+    granted = feed(granter, ev.Received(msg.PermitRequest(core.epoch, 0)))
+    if not any(isinstance(each, Said) and isinstance(each.what, msg.Permit) for each in granted.outputs):
+        return None
+    return attrs.evolve(holder, permit=core.epoch), attrs.evolve(granted, outputs=())
+
+
+def reads(node: Node) -> bool:
+    """Whether a client waits for a read."""
+    return node.core is not None and any(f.operation.kind is OperationKind.READ for f in node.core.flights)
 
 
 def fire(node: Node, timer: ev.Timer) -> Taken:
@@ -273,13 +306,13 @@ def _check_answer(node: Node, before: PairState, core: PairState, answer: act.An
         raise AssertionError(f"operation {answer.ticket} failed, although no rule says so")
     if answer.outcome is not Outcome.DONE:
         return
-    if before.phase not in ACKNOWLEDGING and core.phase not in ACKNOWLEDGING:
+    is_read = any(f.ticket == answer.ticket and f.operation.kind is OperationKind.READ for f in before.flights)
+    if not {before.phase, core.phase} & (ACKNOWLEDGING | {Phase.FOLLOWING} if is_read else ACKNOWLEDGING):
         raise AssertionError(f"I8: {node.name} acknowledged as {core.phase.name}")
     record = core.record
-    if record is None or record.primary != node.name or node.name not in record.members:
+    if record is None or not (is_read or record.primary == node.name) or node.name not in record.members:
         raise AssertionError(f"I1, I4: {node.name} acknowledged, and the record that it acts on is {record}")
-    write = any(f.ticket == answer.ticket and f.operation.kind.name == "WRITE" for f in before.flights)
-    if write and node.metadata.epoch != record.epoch:
+    if not is_read and node.metadata.epoch != record.epoch:
         raise AssertionError(
             f"I6: {node.name} acknowledged in epoch {record.epoch}, but has persisted {node.metadata.epoch}"
         )

@@ -55,6 +55,8 @@ class Node:
     """Those that run. They know no durations: each may fire at any time."""
     held: frozenset[tuple[int, int]] = frozenset()
     """Ranges read for a comparison: sequence and value."""
+    permit: int = 0
+    """The epoch of the live permit that this process holds; 0 for none."""
     fetched: frozenset[tuple[int, int]] = frozenset()
     """What was read for operations that are not answered: ticket and value."""
 

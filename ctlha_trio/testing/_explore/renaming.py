@@ -17,7 +17,7 @@ class Renaming:
 
     flip: bool
     epochs_down: int
-    probes_down: dict[str, int]
+    fetches_down: dict[str, int]
     sequences: dict[int, int]
     next_sequences: dict[str, dict[int, int]]
     sessions: dict[str, dict[int, int]]
@@ -31,7 +31,7 @@ class Renaming:
         return (
             self.flip,
             self.epochs_down,
-            *self.probes_down.values(),
+            *self.fetches_down.values(),
             *(tuple(sorted(numbers.items())) for numbers in self._numbers),
             tuple(sorted(self.proposals.items())),
         )
@@ -45,7 +45,7 @@ class Renaming:
     def changes_nothing(self) -> bool:
         """Whether every number stays."""
         same = all(old == new for numbers in self._numbers for old, new in numbers.items())
-        moved = self.flip or self.epochs_down or any(self.probes_down.values())
+        moved = self.flip or self.epochs_down or any(self.fetches_down.values())
         return same and not moved and all(number == new for (_, number), new in self.proposals.items())
 
     def apply(self, part: Any, me: str) -> Any:
@@ -73,12 +73,10 @@ class Renaming:
                 return self.sequences[value] if value else 0
             case Space.NEXT_SEQUENCE:
                 return self.next_sequences[me][value]
-            case Space.PROBE_MINE:
-                return value - self.probes_down[me]
-            case Space.PROBE_PEERS:
-                return value - self.probes_down[OTHER[me]]
-            case Space.PROBE_AWAITED:
-                return value - self.probes_down[me] if value else 0
+            case Space.FETCHES:
+                return value - self.fetches_down[me]
+            case Space.FETCH:
+                return value - self.fetches_down[me] if value else 0
             case Space.INCARNATION:
                 return self.incarnations[value] if value else 0
             case Space.SESSION:
@@ -107,8 +105,7 @@ class Count:
     next_sequence: int
     """That of a node's process; 0 for none, and below."""
     last_sequence: int
-    probes_mine: frozenset[int]
-    probes_peers: frozenset[int]
+    fetches: frozenset[int]
     sessions: frozenset[int]
     own: int
     """The incarnation of a node's process; 0 for none."""
@@ -128,16 +125,15 @@ def count(counters: Counters) -> Count:
     found: dict[Space, list[Any]] = defaultdict(list)
     for space, value in counters:
         found[space].append(value)
-    # An operation that waits for a probe must not come to wait for none, which is 0.
-    awaited = [value - 1 for value in found[Space.PROBE_AWAITED] if value]
+    # An operation that waits for a fetch must not come to wait for none, which is 0.
+    awaited = [value - 1 for value in found[Space.FETCH] if value]
     incarnations = tuple(value for value in found[Space.INCARNATION] if value)
     return Count(
         epochs=frozenset(found[Space.EPOCH]) - {0},
         sequences=frozenset(found[Space.SEQUENCE] + found[Space.LAST_SEQUENCE]) - {0},
         next_sequence=next(iter(found[Space.NEXT_SEQUENCE]), 0),
         last_sequence=next(iter(found[Space.LAST_SEQUENCE]), 0),
-        probes_mine=frozenset(found[Space.PROBE_MINE] + awaited),
-        probes_peers=frozenset(found[Space.PROBE_PEERS]),
+        fetches=frozenset(found[Space.FETCHES] + awaited),
         sessions=frozenset(found[Space.SESSION]),
         own=next(iter(found[Space.INCARNATION]), 0),
         incarnations=incarnations,
@@ -152,7 +148,7 @@ def find_renaming(
 ) -> Renaming:
     """What makes worlds one that differ by nothing but what they count from."""
     every = (a, b, inbox_a, inbox_b, *others)
-    nodes = {"a": (a, inbox_a, inbox_b), "b": (b, inbox_b, inbox_a)}
+    nodes = {"a": a, "b": b}
     proposals = frozenset[tuple[int, int]]().union(*(each.proposals for each in every))
     known = frozenset[int]().union(*(each.sequences for each in every))
     for node in (a, b):
@@ -162,15 +158,10 @@ def find_renaming(
     return Renaming(
         flip=flip,
         epochs_down=min(min(each.epochs) for each in every if each.epochs) - 1,
-        probes_down={
-            name: min(mine.probes_mine | inbox.probes_mine | peers.probes_peers, default=0)
-            for name, (mine, inbox, peers) in nodes.items()
-        },
+        fetches_down={name: min(node.fetches, default=0) for name, node in nodes.items()},
         sequences=sequences,
-        next_sequences={
-            name: {node.next_sequence: _next_sequence(node, sequences)} for name, node in (("a", a), ("b", b))
-        },
-        sessions={name: ranks(mine.sessions, 0) for name, (mine, _, _) in nodes.items()},
+        next_sequences={name: {node.next_sequence: _next_sequence(node, sequences)} for name, node in nodes.items()},
+        sessions={name: ranks(node.sessions, 0) for name, node in nodes.items()},
         incarnations=_incarnations((b, a, inbox_b, inbox_a) if flip else every[:4], proposals),
         proposals=_proposals(proposals, a.made | b.made),
         tickets=ranks(frozenset[int]().union(*(each.tickets for each in every)), 1),

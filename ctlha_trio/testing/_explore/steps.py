@@ -66,8 +66,9 @@ class Steps:
         steps = []
         if node.ordered:
             steps.append(self._step(node.ordered[0], nodes.end_ordered(node)))
-        steps += [self._step(call.call, nodes.end_disk_call(node, call)) for call in sorted(node.disk, key=repr)]
-        timers = sorted(node.timers - {ev.Timer.RECORD_POLL}, key=str)
+        ending = sorted((call for call in node.disk if nodes.may_end(node, call)), key=repr)
+        steps += [self._step(call.call, nodes.end_disk_call(node, call)) for call in ending]
+        timers = sorted(node.timers - {ev.Timer.RECORD_POLL, ev.Timer.PERMIT_OUT}, key=str)
         steps += [self._step(timer, nodes.fire(node, timer)) for timer in timers]
         if node.core.phase is Phase.MIRRORING:
             steps.append(self._step(ev.HandoverAsked(), nodes.feed(node, ev.HandoverAsked()), "handovers"))
@@ -107,6 +108,30 @@ class Steps:
             step = self._step(what, taken, each.spends)
             steps.append(step._replace(arbiter=self.store.add(each.arbiter), records=each.records))
         return steps
+
+    @remembered
+    def permit(self, holder: int, granter: int) -> tuple[int, Step] | None:
+        """What becomes of a node that asks for a permit, and of the one that grants it."""
+        granted = nodes.grant(self._part(holder), self._part(granter))
+        return None if granted is None else (self.add_node(granted[0]), self._step("grants a permit", granted[1]))
+
+    @remembered
+    def permits_out(self, here: int) -> Step | None:
+        """Every permit that it has granted is over. That this comes before anybody waits for it changes nothing."""
+        node: Node = self._part(here)
+        if node.core is None or node.core.phase is not Phase.SECURING or ev.Timer.PERMIT_OUT not in node.timers:
+            return None
+        return self._step(ev.Timer.PERMIT_OUT, nodes.fire(node, ev.Timer.PERMIT_OUT))
+
+    @remembered
+    def without_permit(self, here: int) -> int:
+        """The node once its permit is over."""
+        return self.store.add(attrs.evolve(self._part(here), permit=0))
+
+    @remembered
+    def reads(self, here: int) -> bool:
+        """Whether a client waits for a read."""
+        return nodes.reads(self._part(here))
 
     @remembered
     def start(self, here: int, incarnation: int) -> Step:

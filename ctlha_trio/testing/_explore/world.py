@@ -13,6 +13,7 @@ from ctlha_trio.testing._explore.invariants import (
     check_copies,
     check_marks,
     check_node,
+    check_permit,
     is_calm,
     is_source,
     is_together,
@@ -86,6 +87,7 @@ class Graph:
             problem = problem or self._check_marks(a, b, arbiter)
         if self._is_source(b, arbiter):
             problem = problem or self._check_marks(b, a, arbiter)
+        problem = problem or self._check_permit(a, b) or self._check_permit(b, a)
         if not problem and self.is_together(world):
             problem = check_copies(*(self.store.parts[number] for number in (a, b, inbox_a, inbox_b)))
         return problem
@@ -111,6 +113,10 @@ class Graph:
         return check_marks(self.store.parts[source], self.store.parts[target], self.store.parts[arbiter].record)
 
     @remembered
+    def _check_permit(self, holder: int, granter: int) -> str:
+        return check_permit(self.store.parts[holder], self.store.parts[granter])
+
+    @remembered
     def _are_together(self, a: int, b: int) -> bool:
         return is_together(self.store.parts[a], self.store.parts[b])
 
@@ -132,6 +138,7 @@ class Graph:
                     continue
                 for other in self.steps.executed_before(peer, world.arbiter):
                     self._done(moves, world, me, step, other)
+            self._permit(moves, world, me, here, peer)
             self._submit(moves, world, me, here)
             self._crash(moves, world, me, here)
         self._cut_or_connect(moves, world)
@@ -143,8 +150,8 @@ class Graph:
         return self.store.parts[node].core is not None
 
     @remembered
-    def _accepts(self, node: int) -> bool:
-        return accepts(self.store.parts[node].core)
+    def _accepts(self, node: int, kind: OperationKind) -> bool:
+        return accepts(self.store.parts[node].core, kind)
 
     def _done(self, moves: list[Move], world: World, me: str, step: Step, other: int = UNCHANGED) -> None:
         """Enter the world after a step of one node; ``other`` is the other node, if that changes too."""
@@ -172,12 +179,24 @@ class Graph:
             after = World(peer, node, peers, mine, arbiter, block, bound)
         moves.append(Move(self.store.canonical(after), me, step.what, step.spends, problem))
 
+    def _permit(self, moves: list[Move], world: World, me: str, here: int, peer: int) -> None:
+        """The node grants the peer a permit, or what it granted is over; only reads make use of any.
+
+        Who waits until it is over waits longer than the permit lasts: so both are over at once, here.
+        """
+        over = self.steps.permits_out(here)
+        if over is not None:
+            self._done(moves, world, me, over, self.steps.without_permit(peer))
+        live = self.steps.knows_live(world.inbox_a) and self.steps.knows_live(world.inbox_b)
+        if live and (self.steps.reads(peer) or self.steps.spend(world.bound, "reads") != UNCHANGED):
+            granted = self.steps.permit(peer, here)
+            if granted is not None:
+                self._done(moves, world, me, granted[1], granted[0])
+
     def _submit(self, moves: list[Move], world: World, me: str, here: int) -> None:
         """A node that would only say that it is not the primary is not asked: that changes nothing anywhere."""
-        if not self._accepts(here):
-            return
         for kind, spends in _SUBMISSIONS:
-            if self.steps.spend(world.bound, spends) != UNCHANGED:
+            if self._accepts(here, kind) and self.steps.spend(world.bound, spends) != UNCHANGED:
                 ticket = self.store.fresh_ticket(world)
                 asked = world._replace(register=self.steps.call(world.register, kind, ticket))
                 self._done(moves, asked, me, self.steps.submit(here, kind, ticket)._replace(spends=spends))

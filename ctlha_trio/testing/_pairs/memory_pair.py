@@ -12,13 +12,14 @@ from ctlha_trio._vocabulary import ctl_ha_channel, ctl_ha_component
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, run_node
 from ctlha_trio.pair import Record
-from ctlha_trio.seams import Seams, Transport, TrioClock
+from ctlha_trio.seams import Seams, Transport
 from ctlha_trio.store import Layout, image
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._pairs.pair_view import VOLUME, PairView
 from ctlha_trio.testing._pairs.plain_nursery import plain
 from ctlha_trio.testing._pairs.slow_disk import SlowDisk
+from ctlha_trio.testing._pairs.virtual_clock import VirtualClock
 from ctlha_trio.testing._power.disk import PowerCut, PowerDisk
 from ctlha_trio.testing._power.medium import Loss
 from ctlha_trio.testing._power.powered_arbiter import PoweredArbiter
@@ -124,7 +125,7 @@ class MemoryPair(PairView):
     def seams(self, name: str) -> Seams:
         """What that node is given, with the disk that it has now."""
         return Seams(
-            clock=TrioClock(),
+            clock=VirtualClock(),
             entropy=self.random.randbytes,
             disk=SlowDisk(self.disks[name], lambda: self.disk_call_s.get(name, 0.0)),
             transport=self.transport(name),

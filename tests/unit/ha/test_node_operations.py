@@ -19,7 +19,7 @@ def part(pair: MemoryPair) -> None:
     pair.network.cut("b", "a")
 
 
-async def test_read_at_the_primary_waits_for_its_probe(autojump_clock: MockClock) -> None:
+async def test_a_read_without_a_live_permit_waits(autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
         a = pair.nodes["a"]
         await a.volume.write(0, b"x" * BLOCK)

@@ -7,9 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import FailedError, MediumError
+from ctlha_trio._errors import FailedError, MediumError, StoreError
 from ctlha_trio.ha import VerificationStatus
 from ctlha_trio.ha._disk_work import DiskWork
+from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import REPAIRED_MAX
 from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.pair import actions, events
@@ -158,14 +159,14 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def give_zeros_for_a_damaged_block(patch: pytest.MonkeyPatch) -> None:
-    read = DiskWork.read
+    fetch = LocalReads.fetch
 
     def pretend(
-        work: DiskWork, offset: int, size: int, done: Callable[[bytes], None], damaged: Callable[[int, int], None]
+        reads: LocalReads, action: actions.FetchRead, done: Callable[[bytes], None], _: Callable[[int, int], None]
     ) -> None:
-        read(work, offset, size, done, lambda *_: done(bytes(size)))
+        fetch(reads, action, done, lambda *_: done(bytes(action.operation.size)))
 
-    patch.setattr(DiskWork, "read", pretend)
+    patch.setattr(LocalReads, "fetch", pretend)
 
 
 def say_that_a_repair_is_durable_and_write_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -174,7 +175,14 @@ def say_that_a_repair_is_durable_and_write_nothing(patch: pytest.MonkeyPatch) ->
 
 def condemn_the_copy(patch: pytest.MonkeyPatch) -> None:
     """As if any error of the store were that of a dead disk."""
-    patch.setattr(DiskWork, "_told", lambda work, error: work._failed(error) or (0, 0))
+    fetch = LocalReads.fetch
+
+    def condemn(
+        reads: LocalReads, action: actions.FetchRead, done: Callable[[bytes], None], _: Callable[[int, int], None]
+    ) -> None:
+        fetch(reads, action, done, lambda *_: reads._failed(StoreError("a block is damaged")))
+
+    patch.setattr(LocalReads, "fetch", condemn)
 
 
 def push_without_reading(patch: pytest.MonkeyPatch) -> None:

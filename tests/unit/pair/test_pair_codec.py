@@ -22,8 +22,10 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Resumed: st.builds(msg.Resumed, epoch=u64, last_sequence=u64),
     msg.MirrorWrite: st.builds(Pushed, WRITES, u32),
     msg.Applied: st.builds(msg.Applied, epoch=u64, sequence=u64),
-    msg.Probe: st.builds(msg.Probe, epoch=u64, number=u64),
-    msg.ProbeReply: st.builds(msg.ProbeReply, epoch=u64, number=u64),
+    msg.PermitRequest: st.builds(msg.PermitRequest, epoch=u64, number=u64),
+    msg.Permit: st.builds(msg.Permit, epoch=u64, number=u64),
+    msg.SettledAsked: st.builds(msg.SettledAsked, epoch=u64, sequence=u64),
+    msg.Settled: st.builds(msg.Settled, epoch=u64, sequence=u64),
     msg.ResyncStart: st.builds(msg.ResyncStart, epoch=u64, proposal=proposals),
     msg.ResyncReady: st.builds(msg.ResyncReady, epoch=u64, base_epoch=u64),
     msg.OwnRange: st.builds(
@@ -100,7 +102,7 @@ def test_a_slot_of_another_size_is_refused(size: int) -> None:
         decode(b"\x04" * size)
 
 
-@pytest.mark.parametrize("kind", [0, 23, 255])
+@pytest.mark.parametrize("kind", [0, 25, 255])
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown-type"):
         decode(bytes([kind]) + bytes(SLOT_BYTES - 1))

@@ -8,6 +8,7 @@ import pytest
 
 from ctlha_trio._errors import LocalProtocolError
 from ctlha_trio.pair import (
+    PERMIT_OUT_S,
     Copy,
     Kind,
     Metadata,
@@ -71,6 +72,14 @@ class Node:
 
     @classmethod
     def boots(cls, me: str, metadata: Metadata) -> "Node":
+        """Whatever permits were out before are over."""
+        node = cls.starts(me, metadata)
+        ordered = node.ordered
+        node.fires(ev.Timer.PERMIT_OUT).ordered = ordered
+        return node
+
+    @classmethod
+    def starts(cls, me: str, metadata: Metadata) -> "Node":
         peer = "b" if me == "a" else "a"
         return cls(*boot(me=me, peer=peer, incarnation=ord(me), size_bytes=SIZE, metadata=metadata, marked_from=None))
 
@@ -220,7 +229,7 @@ def suspended_primary() -> Node:
 def test_a_node_that_boots_asks_the_arbiter_before_anything_else() -> None:
     node = Node.boots("a", metadata_of("a", FIRST, 1))
     assert node.ordered[0] == act.ReadRecord()
-    assert not accepts(node.state)
+    assert not accepts(node.state, OperationKind.WRITE)
     assert node.write(1).answers == {1: Outcome.NOT_PRIMARY}
 
 
@@ -236,7 +245,7 @@ def test_a_sole_member_that_boots_claims_a_new_epoch_before_it_serves() -> None:
     node = Node.boots("a", metadata_of("a", record, 2)).reads_record(record, 2)
     swap = node.one(act.Swap)
     assert (swap.expected_revision, swap.record.epoch, swap.record.members) == (2, 3, ("a",))
-    assert not accepts(attrs.evolve(node.state, phase=Phase.BOOTING))
+    assert not accepts(attrs.evolve(node.state, phase=Phase.BOOTING), OperationKind.READ)
 
 
 def test_a_member_of_two_waits_for_the_other_and_then_claims() -> None:
@@ -430,7 +439,7 @@ def test_the_secondary_executes_no_write_behind_one_that_it_has_not_seen() -> No
 def test_a_message_of_another_epoch_is_refused_by_name_and_not_executed(epoch: int) -> None:
     for message in (
         msg.MirrorWrite(epoch, 9, 0, 9, 0, BLOCK),
-        msg.Probe(epoch, 1),
+        msg.PermitRequest(epoch, 1),
         msg.HandoverPrepare(epoch, 1, PROPOSAL),
     ):
         node = following().hear(message)
@@ -445,21 +454,12 @@ def test_a_client_of_the_secondary_is_sent_away() -> None:
 # Reads.
 
 
-def test_a_read_is_fetched_after_a_probe_sent_after_its_arrival_came_back() -> None:
-    node = mirroring().read(1)
-    assert node.said == [msg.Probe(4, 1)]
-    assert not node.read(2, BLOCK).ordered, "one probe at a time"
-    node.hear(msg.ProbeReply(4, 1))
-    assert node.one(act.FetchRead).ticket == 1
-    assert node.said == [msg.Probe(4, 2)], "the first probe was sent before the second read came"
-    fetched = node.one(act.FetchRead).sequence
-    assert node.feed(ev.Fetched(fetched)).answers == {1: Outcome.DONE}
-    assert node.hear(msg.ProbeReply(4, 2)).one(act.FetchRead).ticket == 2
-
-
-def test_a_sole_member_reads_without_a_probe() -> None:
+def test_each_member_reads_under_a_permit_and_a_sole_one_without() -> None:
+    assert mirroring().read(1).one(act.FetchRead).epoch == 4
+    assert following().read(1).one(act.FetchRead).epoch == 4
     node = alone().read(1)
-    assert node.feed(ev.Fetched(node.one(act.FetchRead).sequence)).answers == {1: Outcome.DONE}
+    assert node.one(act.FetchRead).epoch == 0
+    assert node.feed(ev.Fetched(node.one(act.FetchRead).fetch)).answers == {1: Outcome.DONE}
 
 
 def test_a_read_waits_for_the_write_before_it() -> None:
@@ -469,28 +469,78 @@ def test_a_read_waits_for_the_write_before_it() -> None:
     assert node.feed(ev.Stored(write)).one(act.FetchRead).ticket == 2
 
 
-def test_only_a_node_that_follows_answers_a_probe() -> None:
-    assert following().hear(msg.Probe(4, 1)).said == [msg.ProbeReply(4, 1)]
-    assert following().lost().feed(ev.SessionUp(PEER)).hear(msg.Probe(4, 1)).said == [msg.Refused(4, 4)]
-    assert resyncing().hear(msg.Probe(3, 1)).said == [msg.Refused(3, 3)]
+def test_a_read_at_the_secondary_waits_until_the_primary_says_that_its_range_is_settled() -> None:
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK), msg.MirrorWrite(4, 10, 9, 9, BLOCK, BLOCK))
+    node.feed(ev.Stored(9))
+    node.read(1)
+    assert node.said == [msg.SettledAsked(4, 9)]
+    assert node.read(2, BLOCK).said == [], "one question at a time"
+    assert node.read(3, 2 * BLOCK).one(act.FetchRead).ticket == 3
+    node.hear(msg.Settled(4, 9))
+    assert node.one(act.FetchRead).ticket == 1
+    assert node.said == [msg.SettledAsked(4, 10)]
 
 
-def test_a_read_begun_before_a_flap_proves_itself_anew() -> None:
-    node = mirroring().read(1).hear(msg.ProbeReply(4, 1))
-    old = node.one(act.FetchRead).sequence
+def test_the_primary_says_that_it_is_settled_once_it_is() -> None:
+    node = mirroring().write(1)
+    write = node.one(act.PushWrite).sequence
+    assert node.hear(msg.SettledAsked(4, write)).said == []
+    node.feed(ev.Stored(write))
+    assert node.hear(msg.Applied(4, write)).said == [msg.Settled(4, write)]
+    assert node.hear(msg.SettledAsked(4, write)).said == [msg.Settled(4, write)], "asked again, it says it at once"
+
+
+def test_a_read_at_the_secondary_begins_anew_when_its_range_is_overwritten() -> None:
+    node = following().read(1)
+    old = node.one(act.FetchRead).fetch
+    node.hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK))
+    assert node.said == [msg.SettledAsked(4, 9)]
+    assert node.feed(ev.Fetched(old)).answers == {}
+    new = node.hear(msg.Settled(4, 9)).one(act.FetchRead).fetch
+    assert node.feed(ev.Fetched(new)).answers == {1: Outcome.DONE}
+
+
+def test_only_one_of_two_members_in_a_live_session_grants_a_permit() -> None:
+    for node in (following(), mirroring()):
+        assert node.hear(msg.PermitRequest(4, 7)).said == [msg.Permit(4, 7)]
+        assert node.timers[ev.Timer.PERMIT_OUT] == PERMIT_OUT_S
+        assert node.lost().feed(ev.SessionUp(PEER)).hear(msg.PermitRequest(4, 8)).said == []
+    assert resyncing().hear(msg.PermitRequest(3, 1)).said == []
+    assert alone().feed(ev.SessionUp(PEER)).hear(msg.PermitRequest(3, 1)).said == []
+    assert following().hear(msg.PermitRequest(3, 1)).said == [msg.Refused(4, 3)]
+
+
+@pytest.mark.parametrize("member", [mirroring, following], ids=["primary", "secondary"])
+def test_whoever_goes_on_alone_waits_until_the_permits_are_over_that_it_granted(member: Callable[[], Node]) -> None:
+    node = member().hear(msg.PermitRequest(4, 1)).lost(ev.Loss.GOODBYE).wins().persisted()
+    assert node.phase is Phase.SECURING
+    assert node.fires(ev.Timer.PERMIT_OUT).phase is Phase.ALONE
+
+
+def test_a_node_that_starts_does_not_know_what_it_granted_before() -> None:
+    record = attrs.evolve(FIRST, epoch=2, members=("a",))
+    node = Node.starts("a", metadata_of("a", record, 2))
+    assert node.timers[ev.Timer.PERMIT_OUT] == PERMIT_OUT_S
+    assert node.reads_record(record, 2).wins().persisted().phase is Phase.SECURING
+    assert node.fires(ev.Timer.PERMIT_OUT).phase is Phase.ALONE
+
+
+def test_a_read_begun_before_a_flap_begins_anew() -> None:
+    node = mirroring().read(1)
+    old = node.one(act.FetchRead).fetch
     node.lost().feed(ev.SessionUp(PEER))
     assert node.feed(ev.Fetched(old)).answers == {}
     node.hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0))
-    assert msg.Probe(4, 2) in node.said
-    assert node.hear(msg.ProbeReply(4, 2)).one(act.FetchRead).sequence > old
+    assert node.one(act.FetchRead).fetch > old
 
 
-def test_probes_are_answered_after_a_change_of_epoch() -> None:
-    """A probe that was lost with its epoch must not hold up those of the next one."""
-    node = mirroring().read(1).lost(ev.Loss.SILENT).wins().persisted()
-    assert node.one(act.FetchRead).ticket == 1
-    node.feed(ev.Fetched(node.one(act.FetchRead).sequence))
-    assert node.state.probe_back == node.state.probe_sent
+def test_reads_of_a_secondary_outlive_a_flap_and_a_takeover() -> None:
+    flapped = following().read(1).lost().feed(ev.SessionUp(PEER))
+    flapped.hear(standing(4, Phase.SUSPENDED, ord("b")))
+    assert flapped.phase is Phase.FOLLOWING
+    assert flapped.one(act.FetchRead).epoch == 4
+    alone_now = following().read(1).lost(ev.Loss.GOODBYE).wins().persisted()
+    assert alone_now.one(act.FetchRead).epoch == 0
 
 
 # Losing the peer.
@@ -819,7 +869,7 @@ def test_the_secondary_takes_the_role_once_it_has_persisted_it() -> None:
     node = following().hear(msg.HandoverPrepare(4, 1, PROPOSAL)).persisted()
     assert node.said == [msg.HandoverReady(4, 1)]
     node.hear(msg.HandoverDone(5, 5, "e" * 32))
-    assert not accepts(node.state)
+    assert not accepts(node.state, OperationKind.WRITE)
     assert node.persisted().phase is Phase.MIRRORING
     assert node.write(1).all(act.PushWrite)
 

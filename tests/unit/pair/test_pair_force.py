@@ -64,6 +64,7 @@ def started(node: str, metadata: Metadata, record: Record) -> tuple[PairState, t
     state, _ = boot(
         me=node, peer=peer, incarnation=ord(node), size_bytes=2 * COPY_CHUNK_BYTES, metadata=metadata, marked_from=None
     )
+    state, _ = step_pair(state, ev.TimerFired(ev.Timer.PERMIT_OUT))
     return step(state, ev.RecordRead(record, record.epoch))
 
 

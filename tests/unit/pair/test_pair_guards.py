@@ -40,9 +40,10 @@ def started(me: str, record: Record, revision: int, copy: Copy = Copy.MEMBER) ->
         copy=copy,
     )
     peer = "b" if me == "a" else "a"
-    return boot(
+    state, _ = boot(
         me=me, peer=peer, incarnation=ord(me), size_bytes=2 * COPY_CHUNK_BYTES, metadata=metadata, marked_from=None
-    )[0]
+    )
+    return step_pair(state, ev.TimerFired(ev.Timer.PERMIT_OUT))[0]
 
 
 def feed(state: PairState, *fed: ev.Event) -> tuple[PairState, list[act.Action]]:

@@ -133,6 +133,7 @@ class Rig:
             self.states[name] = state
             for action in first:
                 self.carry_out(name, action)
+            self.feed(name, ev.TimerFired(ev.Timer.PERMIT_OUT))
         return self.settle()
 
     def settle(self) -> "Rig":
@@ -261,7 +262,7 @@ class Rig:
             case act.FetchRead(operation=operation):
                 met = disk.met(operation.offset, operation.size)
                 self.data[call.ticket] = disk.read(operation.offset, operation.size)
-                self.feed(name, ev.Damaged(call.sequence, *met) if met else ev.Fetched(call.sequence))
+                self.feed(name, ev.ReadDamaged(call.fetch, *met) if met else ev.Fetched(call.fetch))
             case act.SendCompare():
                 met = disk.met(call.offset, call.size)
                 if met:
@@ -429,16 +430,16 @@ def forgets_that_one_copy_has_the_write(patch: Patch) -> None:
 
 
 def believes_a_disk_for_ever(patch: Patch) -> None:
-    plain = repair.damaged
+    plain = repair.read_damaged
     tries: list[int] = []
 
-    def damaged(step: Step, event: ev.Damaged) -> None:
-        tries.append(event.sequence)
+    def read_damaged(step: Step, event: ev.ReadDamaged) -> None:
+        tries.append(event.fetch)
         assert len(tries) < 20, "it goes on for ever"
         step.change(flights=tuple(attrs.evolve(f, mended=UNHURT) for f in step.state.flights))
         plain(step, event)
 
-    patch.setattr(repair, "damaged", damaged)
+    patch.setattr(repair, "read_damaged", read_damaged)
 
 
 def admits_a_target_that_lacks_what_was_lost(patch: Patch) -> None:

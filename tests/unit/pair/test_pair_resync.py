@@ -48,7 +48,8 @@ def metadata(epoch: int, members: tuple[str, ...], copy: Copy = Copy.MEMBER, bas
 
 
 def booted(disk: Metadata, marked_from: int | None = None) -> PairState:
-    return boot(me="a", peer="b", incarnation=1, size_bytes=SIZE, metadata=disk, marked_from=marked_from)[0]
+    state, _ = boot(me="a", peer="b", incarnation=1, size_bytes=SIZE, metadata=disk, marked_from=marked_from)
+    return step_pair(state, ev.TimerFired(ev.Timer.PERMIT_OUT))[0]
 
 
 def feed(state: PairState, *fed: ev.Event | msg.Message) -> tuple[PairState, list[act.Action]]:

@@ -1,3 +1,5 @@
+import time
+
 import trio
 import trio.testing
 from trio.testing import MockClock
@@ -13,3 +15,8 @@ async def test_sleeps_until_the_deadline_and_not_for_a_past_one(autojump_clock: 
     with trio.testing.assert_checkpoints():
         await clock.sleep_until(began)
     assert clock.now() == began + 5
+
+
+def test_boottime_goes_with_the_machine_and_not_with_a_clock_that_a_test_sets() -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= TrioClock().boottime() <= time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -102,6 +102,9 @@ class HandClock:
     def now(self) -> float:
         return self.at_s
 
+    def boottime(self) -> float:
+        return self.now()
+
     async def sleep_until(self, deadline_s: float) -> None:
         await trio.sleep_forever()
 

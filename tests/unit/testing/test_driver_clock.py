@@ -62,3 +62,14 @@ async def test_no_rounding_wakes_a_sleeper_before_its_deadline(autojump_clock: M
         deadline_s = clock.now() + random.expovariate(1.0)
         await clock.sleep_until(deadline_s)
         assert deadline_s <= clock.now() < deadline_s + 1e-6
+
+
+async def test_boottime_goes_on_while_it_stands_still_and_knows_no_jumps(autojump_clock: MockClock) -> None:
+    clock = NodeClock(1000.0, 1.1)
+    began_s = clock.boottime()
+    clock.stop()
+    await trio.sleep(10.0)
+    clock.go_on(jumps=False)
+    clock.drift(0.8)
+    clock.jump(60.0)
+    assert clock.boottime() - began_s == pytest.approx(11.0)

@@ -1,0 +1,33 @@
+"""What the simulated nodes tell each other of their copies when one returns: its own ranges, and the source's data."""
+
+from typing import Final
+
+from ctlha_trio.pair import actions as act, messages as msg
+from ctlha_trio.testing._core.link import SimulatedLink
+from ctlha_trio.testing._core.node import SimulatedNode, UnderWay, digest_of
+
+MANY_RANGES_CHANCE: Final = 0.05
+"""That a node which returns has more ranges of its own than it may name."""
+
+
+def say_ready(link: SimulatedLink, node: SimulatedNode, action: act.SendReady) -> None:
+    """Name the ranges in which the returning node's copy may differ by its own doing."""
+    base_epoch = action.base_epoch
+    if node.random.random() < MANY_RANGES_CHANCE:
+        base_epoch = 0
+    else:
+        for offset, size in node.dirty_ranges():
+            link.send(node.link, msg.OwnRange(action.epoch, offset, size))
+    link.send(node.link, msg.ResyncReady(action.epoch, base_epoch))
+
+
+def compare_there(link: SimulatedLink, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:
+    """The source has read its own: have the other node compare, and keep the data while it may have to be sent."""
+    if ended.session == node.link.session:
+        held = node.read(call.offset, call.size)
+        if call.keep and node.state is not None:
+            live = {flight.sequence for flight in node.state.flights}
+            kept = {sequence: blocks for sequence, blocks in node.held.items() if sequence in live}
+            node.held = {**kept, call.sequence: held}
+        compare = msg.Compare(call.epoch, call.sequence, call.offset, call.size, digest_of(held))
+        link.send(node.link, compare)
