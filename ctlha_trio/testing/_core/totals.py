@@ -44,7 +44,9 @@ class Totals:
     events: int = _summed("steps of a node's pair core")
     simulated_s: float = _summed("seconds on the clock of the simulated world", 0.0)
     idle_s: float = _summed(
-        "of these, jumped over: only looks at an unchanged record could happen", 0.0, cores_only=True
+        "of these, jumped over: only looks at an unchanged record, and the end of permits, could happen",
+        0.0,
+        cores_only=True,
     )
     operations: int = _summed("operations that clients asked for")
     done: int = _summed("of these, answered as done; others were refused, or their node ended")

@@ -16,6 +16,7 @@ import attrs
 
 from ctlha_trio.ha import RENEW_S
 from ctlha_trio.pair import MEMBERS, OperationKind, PairState, Phase, accepts, events as ev
+from ctlha_trio.testing._core import relief
 from ctlha_trio.testing._core.atlas import holds_block
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
@@ -147,19 +148,19 @@ class CoreWorld:
         """End everything that is wrong around the processes."""
         pair = self.pair
         if pair.link.partitioned:
-            self._end_partition()
+            relief.end_partition(self.pair)
         if not pair.arbiter.up:
-            self._start_arbiter()
+            relief.start_arbiter(self.pair)
         if pair.arbiter.slow:
-            self._hasten_arbiter()
-        self._give_back()
+            relief.hasten_arbiter(self.pair)
+        relief.give_back(self.pair)
         for node in pair.nodes.values():
             if node.newest is not None:
-                self._give_disk_back(node)
+                relief.give_disk_back(self.pair, node)
             if node.paused:
                 pair.resume(node)
             if node.link.clogged:
-                self._unclog(node)
+                relief.unclog(self.pair, node)
             node.misdirects = None
             self._mend_last_copies(node)
             self._write_lost_blocks(node)
@@ -304,13 +305,13 @@ class CoreWorld:
         busy = bool(inbox or disk or calls or flights)
         known = arbiter.known_to(state)
         for timer, running in node.timers.items():
-            # The clock of permits is nearly right, and time passes of itself where a node waits for nothing else.
-            clock = 1.0 if timer is _PERMITS and phase is not Phase.SECURING else pace.clock
-            rate = clock * running.rate
+            # The clock of permits is nearly right, and nobody waits for their end but a node that secures its claim.
+            unawaited = timer is _PERMITS and phase is not Phase.SECURING
+            rate = running.rate if unawaited else pace.clock * running.rate
             if known and (timer is _POLL or (timer is _RETRY and not arbiter.up)):
                 polls.append((rate * SELDOM, running.fire))
             else:
-                busy = True
+                busy |= not unawaited
                 rates.append(rate)
                 moves.append(running.fire)
         self._look_at_clients(seat, state, polls)
@@ -328,29 +329,30 @@ class CoreWorld:
                 polls.append((SELDOM / RENEW_S, seat.ask_for_permit))
 
     def _look_at_surroundings(self) -> None:
-        link, arbiter, relief = self.pair.link, self.pair.arbiter, self.pace.relief
+        pair, rate = self.pair, self.pace.relief
+        link, arbiter = pair.link, pair.arbiter
         first, second = self._seats
         if not link.live and link.passable and first.node.reachable and second.node.reachable:
             self._may(self.pace.connect, self.pair.connect)
         if link.partitioned:
-            self._may(relief, self._end_partition)
+            self._may(rate, partial(relief.end_partition, pair))
         for seat, peer in ((first, second.node), (second, first.node)):
             node = seat.node
             if node.link.clogged:
-                self._may(relief, seat.unclog)
+                self._may(rate, seat.unclog)
             if (node.link.clogged or peer.paused) and link.live and node.state is not None and not node.paused:
                 self._may(seat.pace.clock / SUSPICION_S, seat.suspect)
         if not arbiter.up:
-            self._may(relief, self._start_arbiter)
+            self._may(rate, partial(relief.start_arbiter, pair))
         if arbiter.slow:
-            self._may(relief, self._hasten_arbiter)
+            self._may(rate, partial(relief.hasten_arbiter, pair))
         if arbiter.newest is not None:
-            self._may(relief * SELDOM, self._give_back)
+            self._may(rate * SELDOM, partial(relief.give_back, pair))
         elif arbiter.late and arbiter.may_change_late and "apply_late" in self.pace.faults:
             self._may(LATE_RATE, self._apply_late)
         for seat in self._seats:
             if seat.node.newest is not None:
-                self._may(relief * SELDOM, seat.give_disk_back)
+                self._may(rate * SELDOM, seat.give_disk_back)
 
     def _seat(self, node: SimulatedNode, pace: NodePace) -> _Seat:
         pair = self.pair
@@ -365,40 +367,10 @@ class CoreWorld:
             go_on_with_arbiter_call=partial(pair.go_on_with_arbiter_call, node),
             submit=partial(pair.submit, node, pace.kinds),
             ask_for_permit=partial(pair.reads.ask_for_permit, node),
-            unclog=partial(self._unclog, node),
-            give_disk_back=partial(self._give_disk_back, node),
+            unclog=partial(relief.unclog, pair, node),
+            give_disk_back=partial(relief.give_disk_back, pair, node),
             suspect=partial(pair.link.suspect, node.link),
         )
 
     def _do_fault(self, name: str) -> None:
         self.pair.faults_done[name] += FAULTS[name].do(self.pair)
-
-    # Relief.
-
-    def _end_partition(self) -> None:
-        self.pair.note("-", "the partition ends")
-        self.pair.link.partitioned = False
-
-    def _unclog(self, node: SimulatedNode) -> None:
-        self.pair.note(node.name, "hears again")
-        node.link.clogged = False
-
-    def _give_disk_back(self, node: SimulatedNode) -> None:
-        if node.state is not None:
-            self.pair.take_down(node, "is switched off")
-        self.pair.note(node.name, "has its newest disk again")
-        node.give_back()
-
-    def _start_arbiter(self) -> None:
-        self.pair.note("-", "the arbiter is up")
-        self.pair.arbiter.up = True
-
-    def _hasten_arbiter(self) -> None:
-        self.pair.note("-", "the arbiter is quick again")
-        self.pair.arbiter.slow = False
-
-    def _give_back(self) -> None:
-        if self.pair.arbiter.newest is not None:
-            self.pair.note("-", "the arbiter has its newest record again")
-            self.pair.arbiter.give_back()
-            self.pair.excuses = frozenset()

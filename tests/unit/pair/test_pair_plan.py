@@ -47,6 +47,10 @@ class Foresight:
                 self.tried.add(node.state)
                 self._try_handover(node.state)
                 self._try_force(node.state)
+                # An arbiter that was silent may answer when it is asked to swap.
+                plan = plan_handover(attrs.evolve(node.state, arbiter_answers=True))
+                if plan.after is not None:
+                    self.begun[node.name] = plan.after
 
     def _try_handover(self, state: PairState) -> None:
         plan = plan_handover(state)
@@ -74,18 +78,13 @@ class Foresight:
             self.met["forced"] += 1
 
     def hear(self, line: EventLine) -> None:
-        """What a handover really proposes is what was foreseen when it was begun."""
+        """What a handover really proposes is what was foreseen before it was begun."""
         for action in of_kind(line.ordered, act.Swap):
             assert isinstance(action, act.Swap)
             if line.before is line.after is Phase.HANDING_OVER:
                 assert attrs.evolve(action.record, proposal="") == attrs.evolve(self.begun[line.node], proposal="")
                 self.met["came about"] += 1
-        node = self.world.pair.nodes.get(line.node)
-        if node is not None and node.state is not None:
-            # An arbiter that was silent may answer when it is asked to swap.
-            plan = plan_handover(attrs.evolve(node.state, arbiter_answers=True))
-            if plan.after is not None:
-                self.begun[node.name] = plan.after
+        self.look()
 
 
 def test_what_is_foreseen_is_what_comes_of_it() -> None:
@@ -100,7 +99,6 @@ def test_what_is_foreseen_is_what_comes_of_it() -> None:
             if step % 300 == 0:
                 world.run(1)
             world.step()
-            foresight.look()
         met += foresight.met
     reached = {obstacle.value for obstacle in Obstacle} - {Obstacle.VERSION_DIFFERS.value}
     assert met.keys() >= reached | {"accepted", "came about", "forced"}, met
