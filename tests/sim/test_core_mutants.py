@@ -9,8 +9,8 @@ from tests.mutants.found_by import DIES_WITHOUT_TROUBLE, IN_THE_PAIR, check_of
 from tests.mutants.pair_mutants import MUTANTS, Patch, Trouble
 
 SEEDS = 400
-"""Whatever changes the world draws all seeds anew: this leaves room for the slowest, which took a hundred and thirteen.
-Nearly all die within twenty."""
+"""Whatever changes the world draws all seeds anew: this leaves room for the slowest, which took sixty. Nearly all
+die within twenty."""
 STEPS = 900
 CALM_SEEDS = 3
 
