@@ -11,7 +11,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._state import Stage
 from ctlha_trio.pair._step import Step
-from tests.mutants.trouble import Patch, mutant
+from tests.mutants.trouble import LATE, Patch, mutant
 
 
 @mutant("hand_over")
@@ -52,7 +52,7 @@ def gives_a_handover_up_after_its_swap(patch: Patch) -> None:
     patch.setattr(Step, "cancel_timer", lambda *_: None)
 
 
-@mutant("cut")
+@mutant("leap", "cut", clocks=LATE)
 def takes_the_role_when_a_timer_of_before_fires(patch: Patch) -> None:
     plain = core._timer
 

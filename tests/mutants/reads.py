@@ -40,7 +40,7 @@ def counts_a_permit_from_its_arrival(patch: Patch) -> None:
     patch.setattr(HeldPermit, "take", take)
 
 
-@mutant("cut", "crash")
+@mutant("cut", "slow_arbiter", clocks=EARLY)
 def shows_at_the_secondary_what_is_not_settled(patch: Patch) -> None:
     patch.setattr(reads, "_awaited", lambda *_: 0)
 
