@@ -102,7 +102,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "reads_what_is_not_acknowledged": {I2, I3, I10},
     "gives_a_handover_up_after_its_swap": {CORE, I1},
     # Nobody follows it, so that mostly it acknowledges nothing.
-    "takes_the_role_when_a_timer_of_before_fires": {I1, CONVERGENCE},
+    # Two that are primary write over each other.
+    "takes_the_role_when_a_timer_of_before_fires": {I1, I2, CONVERGENCE},
     "asks_the_arbiter_for_every_operation": {I11},
     "asks_an_arbiter_again_that_it_is_asking": {I14},
     "forgets_who_asked_when_it_loses_the_role": {I14},

@@ -111,7 +111,7 @@ def false_record_meets_a_return(world: CoreWorld) -> bool:
 
 
 def source_ends_in_an_admission(world: CoreWorld) -> bool:
-    """The source crashes, leaves or is claimed for while the target becomes a member, or has just heard that it is."""
+    """The source crashes, leaves, is cut off or claimed for while the target becomes a member, or has just heard it."""
     source, target = _let_return(world)
     pair, is_told = world.pair, world.random.choice((True, False))
 
@@ -124,10 +124,12 @@ def source_ends_in_an_admission(world: CoreWorld) -> bool:
     world.go_on_until(lambda: is_being_admitted() or has_passed(), SERVE_S, f"{target.name} does not return")
     if has_passed():
         return False
-    match world.random.choice(("crash", "leave", "impersonate")):
+    match world.random.choice(("crash", "leave", "cut", "impersonate")):
         case "crash":
             pair.take_down(source, "crashes")
             return True
+        case "cut":
+            return FAULTS["cut"].do(pair)
         case "leave":
             source.excused.add("asked")
             world.feed(source, ev.StopAsked("asked"))
