@@ -103,7 +103,9 @@ def silence(pair: SimulatedPair) -> bool:
     """Both ways stop, and no end is told: each finds out by its own clock."""
     if not pair.link.live:
         return False
-    pair.silence()
+    pair.count_partition("-", "neither node hears the other")
+    for node in pair.nodes.values():
+        node.link.clogged = True
     return True
 
 

@@ -22,6 +22,8 @@ KEPT_CHANCE = 0.5
 """Of a block under way when the process ends, and of any block when the disk fails."""
 SLOW_CHANCE = 0.25
 """Of a call to the disk: it ends after all that are not slow."""
+CLEAN_CHANCE = 0.7
+"""That a node which left has ended cleanly when it is taken down."""
 BACKUPS_KEPT = 6
 STALE_EXCUSES = "copy-went-back", "copy-incomplete"
 """Reasons to end of a process on a disk that was put back."""

@@ -1,7 +1,4 @@
-"""Two pair cores with all that they need: what drives them, and everything that can be done to them.
-
-The cores are those of production. What happens when, is ``_core.world``'s affair.
-"""
+"""Two cores of production, all that they need, and all that can be done to them; ``_core.world`` says when."""
 
 from collections import Counter
 from functools import partial
@@ -32,6 +29,7 @@ from ctlha_trio.testing._core.log import EventHistory
 from ctlha_trio.testing._core.node import (
     BLOCK_BYTES,
     BLOCKS,
+    CLEAN_CHANCE,
     NODES,
     STALE_EXCUSES,
     ArbiterCall,
@@ -56,8 +54,6 @@ MARK_CHANCE: Final = 0.5
 """That a disk which failed still takes the mark that it did."""
 LINGER_CHANCE: Final = 0.5
 """That a goodbye is said behind what is ordered after it: the driver takes its time for it."""
-CLEAN_CHANCE: Final = 0.7
-"""That a node which left has ended cleanly when it is taken down."""
 
 
 @attrs.define(eq=False)
@@ -149,8 +145,8 @@ class SimulatedPair:
         self.clients.crashed(node)
 
     def _note_end(self, node: SimulatedNode, how: str) -> None:
-        forgotten = ", ".join(map(str, self.clients.waiting_for(node)))
-        self.note(node.name, f"{how}; never answered: {forgotten}" if forgotten else how)
+        asked = self.clients.waiting_for(node)
+        self.note(node.name, f"{how}; never answered: {', '.join(map(str, asked))}" if asked else how)
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
@@ -162,8 +158,9 @@ class SimulatedPair:
             self.arbiter.late.extend(node.end_cleanly())
             self.clients.crashed(node)
         else:
-            why = node.state.why if node.state else ""
-            self.take_down(node, f"is switched off; it had {'left' if left else 'stopped'}: {why}")
+            self.take_down(
+                node, f"is switched off; it had {'left' if left else 'stopped'}: {node.state.why if node.state else ''}"
+            )
 
     def _check_end(self, node: SimulatedNode) -> None:
         if node.ended and node.state is not None and node.state.why not in node.excused:
@@ -194,22 +191,17 @@ class SimulatedPair:
 
     def partition(self) -> None:
         """Cut the nodes off each other; each end of the connection is told, or finds out."""
-        self._partitioned("-", "the nodes are partitioned")
+        self.count_partition("-", "the nodes are partitioned")
         self.link.partition()
-
-    def silence(self) -> None:
-        """Let neither node hear the other, and tell no end."""
-        self._partitioned("-", "neither node hears the other")
-        for node in self.nodes.values():
-            node.link.clogged = True
 
     def clog(self, node: SimulatedNode) -> None:
         """Let a node hear nothing, and tell no end."""
-        self._partitioned(node.name, "hears nothing")
+        self.count_partition(node.name, "hears nothing")
         self.happened["partitions_one_way"] += 1
         node.link.clogged = True
 
-    def _partitioned(self, node: str, what: str) -> None:
+    def count_partition(self, node: str, what: str) -> None:
+        """Somebody hears the other one no more."""
         self.happened["partitions"] += 1
         self.note(node, what)
 
@@ -246,8 +238,8 @@ class SimulatedPair:
         oldest = node.calls[0]
         if oldest.answer is None:
             oldest.answer = self.arbiter.execute(oldest.call)
-            asked, said = IN_BLOCKS.order(oldest.call, {}), told_answer(oldest.answer)
-            self.note(node.name, f"the arbiter is asked: {asked} and says {said}")
+            said = f"{IN_BLOCKS.order(oldest.call, {})} and says {told_answer(oldest.answer)}"
+            self.note(node.name, f"the arbiter is asked: {said}")
         else:
             node.calls.popleft()
             tell_of(node, oldest.answer)

@@ -8,6 +8,15 @@ import attrs
 from ctlha_trio.pair import OperationKind
 from ctlha_trio.testing._core.faults import FAULTS
 
+SELDOM: Final = 0.03
+"""Of the pace of what changes little: a client at a node that sends it away, a poll of a record that is known, a permit
+that no read waits for."""
+LATE_RATE: Final = 50.0
+"""At which late swaps arrive, where they do: most try again within a quarter of a second, and then it is too late."""
+DRAG: Final = 0.01
+"""Of the pace of a disk at which only slow calls are under way, and of an arbiter that is slow."""
+SUSPICION_S: Final = 0.9
+"""Silence after which an end gives its session up."""
 EPISODE_STEPS: Final = 150
 """Long enough for a failover, or for a return, with all that can go wrong in it."""
 ROUND_STEPS: Final = 3 * EPISODE_STEPS

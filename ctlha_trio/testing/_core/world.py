@@ -27,8 +27,12 @@ from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import (
     CALM,
     CLOCK_FACTORS,
+    DRAG,
     EPISODE_STEPS,
+    LATE_RATE,
     ROUND_STEPS,
+    SELDOM,
+    SUSPICION_S,
     NodePace,
     Pace,
     some_faults,
@@ -39,15 +43,6 @@ from ctlha_trio.testing._core.words import told_blocks
 HEAL_STEPS: Final = 15_000
 HEAL_S: Final = 120.0
 """Far more than the slowest seed needs, so that only a pair that is stuck reaches either."""
-SELDOM: Final = 0.03
-"""Of the pace of what changes little: a client at a node that sends it away, a poll of a record that is known, a permit
-that no read waits for."""
-LATE_RATE: Final = 50.0
-"""At which late swaps arrive, where they do: most try again within a quarter of a second, and then it is too late."""
-DRAG: Final = 0.01
-"""Of the pace of a disk at which only slow calls are under way, and of an arbiter that is slow."""
-SUSPICION_S: Final = 0.9
-"""Silence after which an end gives its session up."""
 
 Do = Callable[[], None]
 _POLL, _RETRY, _PERMITS = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY, ev.Timer.PERMIT_OUT
