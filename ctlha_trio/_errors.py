@@ -120,6 +120,17 @@ class UnknownOutcomeError(FailedError):
     """The operation may or may not have been executed."""
 
 
+class MiscompareError(FailedError):
+    """A compare-and-write found something else than it expected, and wrote nothing.
+
+    ``offset`` is the first byte that differs, in bytes of the volume.
+    """
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the byte at {offset} is not what was expected")
+        self.offset = offset
+
+
 class ConfigError(InvalidError):
     """What the user wrote cannot be used. Names the file and the key in it."""
 

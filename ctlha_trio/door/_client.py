@@ -12,15 +12,17 @@ import trio
 from ctlha_trio._errors import BusyError, DisconnectError, FailedError, RemoteProtocolError
 from ctlha_trio.door._protocol import (
     MAX_IN_FLIGHT,
+    OUTCOME_OF,
     REPLY_BYTES,
     Reply,
     Request,
+    RequestKind,
     decode_reply_head,
     encode_hello,
     encode_request,
 )
 from ctlha_trio.door._streams import PatientReader
-from ctlha_trio.pair import OperationKind
+from ctlha_trio.pair import OperationKind, Outcome, Records, decode_records
 from ctlha_trio.seams import Buffer
 
 STATUS_S: Final = 2.0
@@ -64,10 +66,11 @@ class DoorClient:
     _broken: bool = attrs.field(default=False, init=False)
 
     async def send(
-        self, kind: OperationKind, *, number: int, offset: int = 0, size: int = 0, data: Buffer = b""
+        self, kind: RequestKind, *, number: int, offset: int = 0, size: int = 0, data: Buffer = b""
     ) -> SentRequest:
         """Send one operation; its end is waited for with what this returns. Numbers must rise in the order of calls.
 
+        ``size`` is that of the range; without one it is that of the data.
         ``DisconnectError`` if the connection ended, ``BusyError`` if too many are in flight. Cancelled: it was sent or
         not, and the connection ends if a part of it was.
         """
@@ -86,6 +89,25 @@ class DoorClient:
     ) -> Reply:
         """``send`` and wait for the end."""
         return await (await self.send(kind, number=number, offset=offset, size=size, data=data)).wait_reply()
+
+    async def put_record(self, key: str, value: bytes, *, number: int) -> Reply:
+        """Put a record, or take it away with an empty value; wait for the end."""
+        name = key.encode()
+        sent = await self.send(OperationKind.PUT_RECORD, number=number, offset=len(name), data=name + value)
+        return await sent.wait_reply()
+
+    async def read_records(self, *, number: int) -> Records | Outcome:
+        """All records by key, or the outcome if it is another than DONE."""
+        reply = await self.execute(OperationKind.READ_RECORDS, number=number)
+        return decode_records(bytes(reply.data)) if reply.outcome is Outcome.DONE else reply.outcome
+
+    async def outcome_of(self, asked: int, *, number: int) -> Reply:
+        """How this client's operation ``asked`` ended, as far as the node knows; the question has a number too.
+
+        DONE it was done; MISCOMPARE or FAILED it was not, and will not be. UNKNOWN the node does not know: it is under
+        way, or came to the other node, or to an earlier life of this one, or was answered NOT_PRIMARY, or read only.
+        """
+        return await (await self.send(OUTCOME_OF, number=number, offset=asked)).wait_reply()
 
     async def receive_replies(self) -> None:
         """Give each reply to the call that waits for it, until the connection ends; if cancelled, end it."""

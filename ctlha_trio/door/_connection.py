@@ -91,17 +91,17 @@ class Connection:
         if request.number <= self._last_number:
             raise malformed(Malformed.NUMBER)
         self._last_number = request.number
-        while len(self._in_flight) >= MAX_IN_FLIGHT or self._in_flight_bytes + request.size > MAX_IN_FLIGHT_BYTES:
+        while len(self._in_flight) >= MAX_IN_FLIGHT or self._in_flight_bytes + request.held_bytes > MAX_IN_FLIGHT_BYTES:
             await self._changed.park()
         self._in_flight[request.number] = request
-        self._in_flight_bytes += request.size
+        self._in_flight_bytes += request.held_bytes
         await admit(self, request, await self.reader.exactly(request.data_bytes))
 
     async def _write(self) -> None:
         try:
             async for reply in self._replies_out:
                 await self._send(reply)
-                self._in_flight_bytes -= self._in_flight.pop(reply.number).size
+                self._in_flight_bytes -= self._in_flight.pop(reply.number).held_bytes
                 self._changed.unpark_all()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the client left with replies under way; it asks again for what it did not get

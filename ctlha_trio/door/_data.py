@@ -11,12 +11,20 @@ import trio
 
 from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, RemoteProtocolError
 from ctlha_trio.door._connection import Connection
-from ctlha_trio.door._ledger import NumberLedger
+from ctlha_trio.door._ledger import UNKNOWN, Known, NumberLedger
 from ctlha_trio.door._node import DoorNode
-from ctlha_trio.door._protocol import HELLO_BYTES, Reply, Request, decode_hello
+from ctlha_trio.door._protocol import (
+    HELLO_BYTES,
+    Question,
+    Reply,
+    Request,
+    decode_hello,
+    miscompare_reply,
+    split_record,
+)
 from ctlha_trio.door._sockets import is_own_user
 from ctlha_trio.door._streams import PatientReader, has_hung_up
-from ctlha_trio.pair import Outcome
+from ctlha_trio.pair import OperationKind, Outcome
 
 MAX_CONNECTIONS: Final = 8
 """Enough for a few initiators that each reconnect before their last connection has ended."""
@@ -127,11 +135,14 @@ class DataDoor:
         self, nursery: trio.Nursery, client: _Client, connection: Connection, request: Request, data: bytes
     ) -> None:
         """Answer at once what must not run, else start it. In order: the next request waits until this one started."""
+        if isinstance(request.kind, Question):
+            connection.answer(_reply(request.number, client.ledger.outcome(request.offset)))
+            return
         refusal = client.ledger.replay(request.number, request.kind)
         if refusal is None and not await self._wait_opened():
-            refusal = Outcome.NOT_PRIMARY
+            refusal = Known(Outcome.NOT_PRIMARY)
         if refusal is not None:
-            connection.answer(Reply(number=request.number, outcome=refusal))
+            connection.answer(_reply(request.number, refusal))
             return
         await connection.wait_no_conflict(request)
         if client.connection is not connection:
@@ -161,25 +172,36 @@ class DataDoor:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Run one operation to its end, whatever becomes of the connection. ``start`` returns when the node has it."""
-        outcome, found = Outcome.UNKNOWN, b""
+        assert isinstance(request.kind, OperationKind)
+        known, found = UNKNOWN, b""
         try:
             task_status.started()  # no checkpoint: this task goes on into the node before the reader does
+            key, offset, size = "", request.offset, request.size
+            if request.kind is OperationKind.PUT_RECORD:
+                (key, data), offset, size = split_record(request, data), 0, 0
             answer = await self._node.submit(
                 request.kind,
                 client=client.number,
                 number=request.number,
-                offset=request.offset,
-                size=request.size,
+                offset=offset,
+                size=size,
                 data=data,
+                key=key,
             )
-            outcome, found = answer.outcome, bytes(answer.data)
+            known, found = Known(answer.outcome, answer.miscompare_at), bytes(answer.data)
         except InvalidError as error:
             _LOG.warning("refused operation %d of client %x: %s", request.number, client.number, error)
-            outcome = Outcome.FAILED
+            known = Known(Outcome.FAILED)
         except CtlHaError as error:
             _LOG.warning("operation %d of client %x ended unknown: %s", request.number, client.number, error)
         finally:
-            client.ledger.settle(request.number, request.kind, outcome)
+            client.ledger.settle(request.number, request.kind, known)
             client.executing -= 1
-            connection.answer(Reply(number=request.number, outcome=outcome, data=found))
+            connection.answer(_reply(request.number, known, found))
             client.drained.unpark_all()
+
+
+def _reply(number: int, known: Known, found: bytes = b"") -> Reply:
+    if known.miscompare_at is not None:
+        return miscompare_reply(number, known.miscompare_at)
+    return Reply(number=number, outcome=known.outcome, data=found)

@@ -15,18 +15,30 @@ class DoorAnswer(Protocol):
 
     @property
     def outcome(self) -> Outcome:
-        """Done, not primary, unknown or failed."""
+        """Done, or one of the answers to what was not, or not certainly, done."""
 
     @property
     def data(self) -> Buffer:
         """What a read found; empty otherwise."""
+
+    @property
+    def miscompare_at(self) -> int | None:
+        """With MISCOMPARE, in bytes from the operation's offset, the first that is not what was expected."""
 
 
 class DoorNode(Protocol):
     """The operations of a node that its door offers."""
 
     async def submit(
-        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+        self,
+        kind: OperationKind,
+        *,
+        client: int,
+        number: int,
+        offset: int = 0,
+        size: int = 0,
+        data: Buffer = b"",
+        key: str = "",
     ) -> DoorAnswer:
         """Execute one operation. ``InvalidError`` if it cannot be one."""
 

@@ -9,8 +9,9 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio._errors import RemoteProtocolError
-from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio._errors import InvalidError, RemoteProtocolError
+from ctlha_trio.ha import COMPARE_BYTES_MAX, ZEROES_BYTES_MAX
+from ctlha_trio.pair import CHANGING, KEY_BYTES_MAX, RECORDS_BYTES_MAX, OperationKind, Outcome
 from ctlha_trio.seams import Buffer
 
 MAX_IN_FLIGHT: Final = 64
@@ -19,6 +20,17 @@ MAX_IN_FLIGHT_BYTES: Final = 8 * 1024 * 1024
 """Data of one connection: eight of the largest requests, so that eight connections cost at most 64 MiB."""
 MAX_REQUEST_BYTES: Final = 1024 * 1024
 """The largest transfer that common initiators send in one command."""
+
+
+class Question(Enum):
+    """What a client may ask that is no operation."""
+
+    OUTCOME_OF = 1
+    """How the operation ended whose number stands where others have their offset."""
+
+
+OUTCOME_OF: Final = Question.OUTCOME_OF
+RequestKind = OperationKind | Question
 
 _MAGIC: Final = b"ctlhadat"
 _VERSION: Final = 1
@@ -30,16 +42,47 @@ HELLO_BYTES: Final = _HELLO.size
 REQUEST_BYTES: Final = _REQUEST.size
 REPLY_BYTES: Final = _REPLY.size
 
-_KINDS: Final = {1: OperationKind.READ, 2: OperationKind.WRITE, 3: OperationKind.FLUSH}
+_KINDS: Final[dict[int, "RequestKind"]] = {
+    1: OperationKind.READ,
+    2: OperationKind.WRITE,
+    3: OperationKind.FLUSH,
+    4: OperationKind.WRITE_ZEROES,
+    5: OperationKind.UNMAP,
+    6: OperationKind.COMPARE_AND_WRITE,
+    7: OperationKind.PUT_RECORD,
+    8: OperationKind.READ_RECORDS,
+    64: OUTCOME_OF,
+}
 _KIND_CODES: Final = {kind: code for code, kind in _KINDS.items()}
+_SIZES: Final[dict["RequestKind", tuple[int, int]]] = {
+    OperationKind.READ: (1, MAX_REQUEST_BYTES),
+    OperationKind.WRITE: (1, MAX_REQUEST_BYTES),
+    OperationKind.FLUSH: (0, 0),
+    OperationKind.WRITE_ZEROES: (1, ZEROES_BYTES_MAX),
+    OperationKind.UNMAP: (1, ZEROES_BYTES_MAX),
+    OperationKind.COMPARE_AND_WRITE: (1, COMPARE_BYTES_MAX),
+    OperationKind.PUT_RECORD: (1, RECORDS_BYTES_MAX),
+    OperationKind.READ_RECORDS: (0, 0),
+    OUTCOME_OF: (0, 0),
+}
+"""The least and the most that a request of a kind may name."""
+_DATA: Final[dict["RequestKind", int]] = {
+    OperationKind.WRITE: 1,
+    OperationKind.COMPARE_AND_WRITE: 2,
+    OperationKind.PUT_RECORD: 1,
+}
+"""How many times its size in data follows a request."""
 _OUTCOMES: Final = {
     1: Outcome.DONE,
     2: Outcome.NOT_PRIMARY,
     3: Outcome.UNKNOWN,
     4: Outcome.FAILED,
     5: Outcome.MEDIUM_ERROR,
+    6: Outcome.MISCOMPARE,
 }
 _OUTCOME_CODES: Final = {outcome: code for code, outcome in _OUTCOMES.items()}
+_OF_RECORDS: Final = frozenset({OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
+_PLACE: Final = Struct("<Q")
 
 
 class Malformed(Enum):
@@ -60,23 +103,32 @@ def malformed(reason: Malformed) -> RemoteProtocolError:
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """Head of one operation; the data of a write follows it."""
+    """Head of one operation; the data of a write follows it, of a compare-and-write what it expects and writes."""
 
     number: int
-    kind: OperationKind
+    kind: RequestKind
     offset: int
-    """Bytes from the start of the volume."""
+    """Bytes from the start of the volume; of a record that is put, the size of its key, which begins the data."""
     size: int
     """Bytes."""
 
     @property
     def data_bytes(self) -> int:
         """How much data follows the head."""
-        return self.size if self.kind is OperationKind.WRITE else 0
+        return self.size * _DATA.get(self.kind, 0)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much data its connection holds for it, there or back."""
+        if self.kind is OperationKind.READ_RECORDS:
+            return RECORDS_BYTES_MAX
+        return self.size if self.kind is OperationKind.READ else self.data_bytes
 
     def conflicts_with(self, other: "Request") -> bool:
         """Whether the two touch a common byte and the order of their execution can be seen."""
-        if OperationKind.WRITE not in (self.kind, other.kind):
+        if OperationKind.PUT_RECORD in (self.kind, other.kind):
+            return {self.kind, other.kind} <= _OF_RECORDS
+        if self.kind not in CHANGING and other.kind not in CHANGING:
             return False
         return self.offset < other.offset + other.size and other.offset < self.offset + self.size
 
@@ -88,7 +140,26 @@ class Reply:
     number: int
     outcome: Outcome
     data: Buffer = b""
-    """What a read found; empty otherwise."""
+    """What a read found; with MISCOMPARE where it was, 8 bytes; empty otherwise."""
+
+    @property
+    def miscompare_at(self) -> int:
+        """With MISCOMPARE, in bytes from the operation's offset, the first that is not what was expected."""
+        place: int = _PLACE.unpack(self.data)[0]
+        return place
+
+
+def miscompare_reply(number: int, miscompare_at: int) -> Reply:
+    """The reply that says where."""
+    return Reply(number=number, outcome=Outcome.MISCOMPARE, data=_PLACE.pack(miscompare_at))
+
+
+def split_record(request: Request, data: bytes) -> tuple[str, bytes]:
+    """Key and value of a record that is put. ``InvalidError`` if the key is no text."""
+    try:
+        return data[: request.offset].decode(), data[request.offset :]
+    except UnicodeDecodeError as error:
+        raise InvalidError("a record whose key is no text") from error
 
 
 def encode_hello(client: int) -> bytes:
@@ -118,7 +189,10 @@ def decode_request(head: Buffer) -> Request:
     kind = _KINDS.get(code)
     if kind is None:
         raise malformed(Malformed.KIND)
-    if size > MAX_REQUEST_BYTES or (size == 0) != (kind is OperationKind.FLUSH):
+    least, most = _SIZES[kind]
+    if not least <= size <= most:
+        raise malformed(Malformed.SIZE)
+    if kind is OperationKind.PUT_RECORD and not 0 < offset <= min(size, KEY_BYTES_MAX):
         raise malformed(Malformed.SIZE)
     return Request(number=number, kind=kind, offset=offset, size=size)
 
@@ -134,6 +208,6 @@ def decode_reply_head(head: Buffer) -> tuple[int, Outcome, int]:
     outcome = _OUTCOMES.get(code)
     if outcome is None:
         raise malformed(Malformed.OUTCOME)
-    if size > MAX_REQUEST_BYTES:
+    if size > MAX_REQUEST_BYTES or (outcome is Outcome.MISCOMPARE and size != _PLACE.size):
         raise malformed(Malformed.SIZE)
     return number, outcome, size

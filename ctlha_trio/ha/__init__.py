@@ -21,5 +21,9 @@ from ctlha_trio.ha._run_node import (
 )
 from ctlha_trio.ha._status import Note as Note, Reason as Reason, Status as Status, judge as judge
 from ctlha_trio.ha._verification_status import FoundStatus as FoundStatus, VerificationStatus as VerificationStatus
-from ctlha_trio.ha._volume import Volume as Volume
+from ctlha_trio.ha._volume import (
+    COMPARE_BYTES_MAX as COMPARE_BYTES_MAX,
+    ZEROES_BYTES_MAX as ZEROES_BYTES_MAX,
+    Volume as Volume,
+)
 from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome, Plan as Plan

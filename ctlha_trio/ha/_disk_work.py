@@ -12,7 +12,7 @@ import trio
 from ctlha_trio._errors import ArbiterError, DamagedBlockError, StoreError
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.link import finish_by
-from ctlha_trio.pair import SEARCH_RANGES, Metadata, Range, SwapOutcome, actions, events
+from ctlha_trio.pair import SEARCH_RANGES, CarriedRecord, Metadata, Range, Records, SwapOutcome, actions, events
 from ctlha_trio.seams import Arbiter, Clock
 from ctlha_trio.store import BlockStore, first_run
 
@@ -22,6 +22,13 @@ HANGING_MAX: Final = 4
 """Calls that may hang at the same time; each may hold a thread."""
 
 _LOG: Final = logging.getLogger(__name__)
+
+
+def first_difference(found: bytes, expected: bytes) -> int | None:
+    """Where two contents of the same size differ first; None if they do not."""
+    if found == expected:
+        return None
+    return next(place for place, (one, other) in enumerate(zip(found, expected, strict=True)) if one != other)
 
 
 @attrs.define(eq=False)
@@ -36,6 +43,8 @@ class DiskWork:
     persist_took_s: float | None = attrs.field(default=None, init=False)
     """Of the latest metadata that became durable."""
     medium: MediumLog = attrs.field(factory=MediumLog, init=False)
+    records_under_way: dict[int, CarriedRecord] = attrs.field(factory=dict, init=False)
+    """By sequence."""
     _orders: deque[Callable[[], Awaitable[None]]] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -69,6 +78,25 @@ class DiskWork:
                 self._feed(events.Stored(sequence))
 
         self._nursery.start_soon(work)
+
+    def put_record(self, sequence: int, record: CarriedRecord) -> None:
+        """Then ``Stored``."""
+        self.records_under_way[sequence] = record
+
+        async def work() -> None:
+            try:
+                await self._store.put_record(record)
+            except StoreError as error:
+                self._failed(error)
+            else:
+                del self.records_under_way[sequence]
+                self._feed(events.Stored(sequence))
+
+        self._nursery.start_soon(work)
+
+    def replace_records(self, records: Records) -> None:
+        """Make these the only ones."""
+        self._order(partial(self._store.replace_records, records))
 
     def read(self, offset: int, size: int, done: Callable[[bytes], None], damaged: Callable[[int, int], None]) -> None:
         """Then ``done`` with the data, or ``damaged`` with the offset and size of the first damaged blocks."""

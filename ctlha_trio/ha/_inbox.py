@@ -8,9 +8,20 @@ from ctlha_trio._errors import DisconnectError, RemoteProtocolError
 from ctlha_trio._vocabulary import ctl_ha_event
 from ctlha_trio.dma import Dma, Region
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LossReason
-from ctlha_trio.pair import Grant, Pushed, Spoken, decode
+from ctlha_trio.pair import Grant, Pushed, Spoken, decode, decode_record, decode_records, pushed_bytes
 from ctlha_trio.pair.events import Loss
-from ctlha_trio.pair.messages import Compare, CopyData, Damaged, Fetch, MirrorWrite, OwnRange, RepairData
+from ctlha_trio.pair.messages import (
+    Compare,
+    CopyData,
+    Damaged,
+    Fetch,
+    MirrorRecord,
+    MirrorWrite,
+    MirrorZeroes,
+    OwnRange,
+    RepairData,
+    Seal,
+)
 
 RING_BYTES: Final = 8 << 20
 """Data pushed and not yet stored: eight of the largest writes, thousands of small ones."""
@@ -96,13 +107,26 @@ class Inbox:
         """The placed data, copied: the ring may be granted anew while the disk still writes."""
         message = spoken.message if isinstance(spoken, Pushed) else spoken
         if (
-            isinstance(message, MirrorWrite | CopyData | RepairData | Compare | Fetch | Damaged | OwnRange)
+            isinstance(
+                message, MirrorWrite | MirrorZeroes | CopyData | RepairData | Compare | Fetch | Damaged | OwnRange
+            )
             and message.offset + message.size > self._size_bytes
         ):
             raise RemoteProtocolError("out-of-range", f"{message.size} bytes at {message.offset} of the volume")
         if not isinstance(spoken, Pushed):
             return b""
-        end = spoken.ring_offset + spoken.message.size
+        end = spoken.ring_offset + pushed_bytes(spoken.message)
         if end > RING_BYTES:
             raise RemoteProtocolError("out-of-range", f"data up to {end} of the ring")
-        return bytes(memoryview(self._memory)[spoken.ring_offset : end])
+        data = bytes(memoryview(self._memory)[spoken.ring_offset : end])
+        match spoken.message:
+            case MirrorRecord() as told:
+                record = decode_record(data)
+                if (record.epoch, record.sequence) != (told.epoch, told.sequence):
+                    raise RemoteProtocolError("malformed", f"a record of another version: {record}")
+            case Seal(size=size):
+                data = data[:size]
+                decode_records(data)
+            case _:
+                pass
+        return data

@@ -7,7 +7,7 @@ import trio
 
 from ctlha_trio._errors import DamagedBlockError, StoreError
 from ctlha_trio.ha._permits import PermittedReads
-from ctlha_trio.pair import MEMBERS, PairState, actions
+from ctlha_trio.pair import MEMBERS, Operation, OperationKind, PairState, actions, encode_records
 from ctlha_trio.pair.messages import PermitRequest
 from ctlha_trio.seams import Clock
 from ctlha_trio.store import BlockStore, first_run
@@ -48,13 +48,12 @@ class LocalReads:
 
         If the core still waits for it: a read that begins anew has another number.
         """
-        operation = action.operation
 
         def is_wanted() -> bool:
             return any(flight.fetch == action.fetch for flight in self._state().flights)
 
         async def fetch() -> bytes:
-            return await self._store.read(operation.offset, operation.size)
+            return await self._read(action.operation)
 
         async def work() -> None:
             try:
@@ -69,3 +68,9 @@ class LocalReads:
                     done(data)
 
         self._nursery.start_soon(work)
+
+    async def _read(self, operation: Operation) -> bytes:
+        if operation.kind is OperationKind.READ_RECORDS:
+            await trio.lowlevel.checkpoint()
+            return encode_records(self._store.records)
+        return await self._store.read(operation.offset, operation.size)

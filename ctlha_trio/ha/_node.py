@@ -137,10 +137,20 @@ class Node:
         return self._direct.pull_nowait(remote, into)
 
     async def submit(
-        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+        self,
+        kind: OperationKind,
+        *,
+        client: int,
+        number: int,
+        offset: int = 0,
+        size: int = 0,
+        data: Buffer = b"",
+        key: str = "",
     ) -> Answer:
-        """One operation of a client that numbers its own. ``InvalidError`` if it cannot be one. A checkpoint."""
-        return await self.volume.submit(kind, client=client, number=number, offset=offset, size=size, data=data)
+        """One operation of a client that numbers its own: see ``Volume.submit``."""
+        return await self.volume.submit(
+            kind, client=client, number=number, offset=offset, size=size, data=data, key=key
+        )
 
     def status(self) -> Status:
         """The verdict and what it rests on, as of now."""

@@ -11,17 +11,19 @@ from ctlha_trio._errors import DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
-from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, encode
-from ctlha_trio.pair.messages import CopyData, Message, MirrorWrite, RepairData
+from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, PushedMessage, encode
+from ctlha_trio.pair.messages import Message, Seal
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 """An honest peer has at most one answer to each of its operations waiting here, and a handful besides."""
+SEAL: Final = 0
+"""In place of a sequence, which a seal has none of: one is under way at most."""
 
 
 @attrs.frozen
 class _Push:
     session: int
-    message: MirrorWrite | CopyData | RepairData
+    message: PushedMessage
     data: bytes
 
 
@@ -66,7 +68,7 @@ class Outbox:
             self._messages.append((self.session, message))
             self._changed.unpark_all()
 
-    def push(self, message: MirrorWrite | CopyData | RepairData, data: bytes) -> None:
+    def push(self, message: PushedMessage, data: bytes) -> None:
         """Queue data with its message."""
         self._pushes.append(_Push(self.session, message, data))
         self._changed.unpark_all()
@@ -79,7 +81,7 @@ class Outbox:
         self._changed.unpark_all()
 
     def placed_no_more(self, sequence: int) -> None:
-        """The peer has stored the data of that sequence: its place is free."""
+        """The peer has stored the data of that number: its place is free."""
         start = self._places.pop(sequence, None)
         if start is not None:
             self._ring.give_back(start)
@@ -121,7 +123,7 @@ class Outbox:
             if grant is not None and grant.epoch == push.message.epoch:
                 start = self._ring.take(len(push.data))
                 if start is not None:
-                    self._places[push.message.sequence] = start
+                    self._places[number_of(push.message)] = start
                     return grant, start
             await self._changed.park()
         return None
@@ -130,3 +132,8 @@ class Outbox:
         """Whether the session is the one that both the core and the link are in at this moment."""
         info = self._link.session
         return session == self.session != 0 and info is not None and info.session == session
+
+
+def number_of(message: PushedMessage) -> int:
+    """What names the data that is pushed with a message, until it is stored."""
+    return SEAL if isinstance(message, Seal) else message.sequence

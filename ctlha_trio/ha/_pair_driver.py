@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from typing import Final, assert_never
 
 import attrs
@@ -15,19 +14,19 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._disk_watch import DISK_STALL_S, DiskWatch
-from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork
+from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
-from ctlha_trio.ha._outbox import Outbox
-from ctlha_trio.ha._peer_reads import PeerReads
+from ctlha_trio.ha._outbox import SEAL, Outbox, number_of
+from ctlha_trio.ha._peer_reads import PeerReads, say_ready
+from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._role_requests import RoleRequests
 from ctlha_trio.ha._seen_time import LOOK_S
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
-    RANGES_LIMIT,
     Grant,
     Metadata,
     Operation,
@@ -81,15 +80,16 @@ class PairDriver:
     _inbox: Inbox = attrs.field(init=False)
     _disk: DiskWork = attrs.field(init=False)
     _peer_reads: PeerReads = attrs.field(init=False)
-    _disk_watch: DiskWatch = attrs.field(init=False)
     _reads: LocalReads = attrs.field(init=False)
+    _disk_watch: DiskWatch = attrs.field(init=False)
+    _records: RecordWork = attrs.field(init=False)
     _arbiter: ArbiterWork = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False)
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
     _stepping: bool = attrs.field(default=False, init=False)
     _requests: ClientRequests = attrs.field(init=False)
     _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
-    """Data of a message that the core is being told of, by sequence."""
+    """Data of a message that the core is being told of, by its number."""
     _announced: int = attrs.field(default=0, init=False)
     on_session: Callable[[int], None] = attrs.field(default=lambda _: None, init=False)
     """Told of each session that begins, with the peer's incarnation."""
@@ -104,11 +104,12 @@ class PairDriver:
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._requests = ClientRequests(self.feed)
+        self._requests = ClientRequests(self.feed, self._takes)
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._is_under_way)
+        self._records = RecordWork(self._store, self._disk, self._outbox, self._requests, self.feed)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._reads = LocalReads.make(
             self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
@@ -164,6 +165,11 @@ class PairDriver:
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """As ``ClientRequests.submit``."""
         return await self._requests.submit(operation, data)
+
+    def _takes(self, operation: Operation, data: bytes) -> bool:
+        """Whether it could be executed if this node serves: records have bounds that only all of them show."""
+        puts = operation.kind is OperationKind.PUT_RECORD and self.accepts(operation.kind)
+        return not puts or self._records.has_room(operation.key, data)
 
     @property
     def persist_took_s(self) -> float | None:
@@ -226,12 +232,14 @@ class PairDriver:
                 self._reads.permits.take(spoken)
             case Pushed():
                 message = spoken.message
-                self._placed[message.sequence] = data
+                self._placed[number_of(message)] = data
                 self.feed(events.Received(message))
-                self._placed.pop(message.sequence, None)
+                self._placed.pop(number_of(message), None)
             case _:
                 if isinstance(spoken, messages.Applied):
                     self._outbox.placed_no_more(spoken.sequence)
+                elif isinstance(spoken, messages.Sealed):
+                    self._outbox.placed_no_more(SEAL)
                 elif isinstance(spoken, messages.Compared) and spoken.equal:
                     self._peer_reads.found_equal(spoken.sequence)
                 self.feed(events.Received(spoken))
@@ -252,19 +260,24 @@ class PairDriver:
     # What the core orders.
 
     def _carry_out(self, action: actions.Action) -> None:  # noqa: PLR0912, PLR0915 (one case for each kind of action)
+        if isinstance(action, OfRecords):
+            self._records.carry_out(action, self._placed)
+            return
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
             case actions.PushWrite():
-                self._push(action)
+                self._outbox.push(*self._requests.pushed(action))
             case actions.PushCopy():
                 self._peer_reads.push_copy(action)
             case actions.StoreWrite():
-                self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].data)
+                self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].content)
             case actions.StoreMirrored():
                 self._disk.write(action.sequence, action.offset, self._placed[action.sequence])
             case actions.StoreRepair():
                 self._disk.repair(action.sequence, action.offset, self._placed[action.sequence])
+            case actions.StoreZeroes():
+                self._disk.write(action.sequence, action.offset, bytes(action.size))
             case actions.FetchRead():
                 self._reads.fetch(action, partial(self._fetched, action), partial(self._read_damaged, action))
             case actions.SendCompare():
@@ -286,7 +299,7 @@ class PairDriver:
             case actions.ClearDirty():
                 self._store.clear(action.offset, action.size)
             case actions.SendReady():
-                self._say_ready(action.epoch, action.base_epoch)
+                say_ready(self._store, self._outbox, action)
             case actions.ReadRecord() | actions.Swap():
                 self._arbiter.call(action)
             case actions.SetTimer():
@@ -294,7 +307,7 @@ class PairDriver:
             case actions.CancelTimer():
                 self._timers.cancel(action.timer)
             case actions.Answer():
-                self._requests.answer(action.ticket, action.outcome)
+                self._requests.answer(action)
             case actions.Moved():
                 self._note_transition(action)
             case actions.HandoverEnded():
@@ -322,23 +335,12 @@ class PairDriver:
         if self._disk.medium.add_damaged(action.offset, action.size):
             _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
 
-    def _push(self, action: actions.PushWrite) -> None:
-        operation = action.operation
-        write = messages.MirrorWrite(
-            action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
-        )
-        self._outbox.push(write, self._requests[action.ticket].data)
-
-    def _say_ready(self, epoch: int, base_epoch: int) -> None:
-        ranges = list(islice(self._store.dirty_ranges(), RANGES_LIMIT))
-        if len(ranges) == RANGES_LIMIT:
-            ranges, base_epoch = [], 0
-        for offset, size in ranges:
-            self._outbox.say(messages.OwnRange(epoch, offset, size))
-        self._outbox.say(messages.ResyncReady(epoch, base_epoch))
-
     def _fetched(self, action: actions.FetchRead, data: bytes) -> None:
-        self._requests[action.ticket].data = data
+        request = self._requests[action.ticket]
+        if action.operation.kind is OperationKind.COMPARE_AND_WRITE:
+            self.feed(events.StoredCompared(action.fetch, first_difference(data, request.expected)))
+            return
+        request.data = data
         self.feed(events.Fetched(action.fetch))
 
     def _read_damaged(self, action: actions.FetchRead, offset: int, size: int) -> None:

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 import attrs
 
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._outbox import Outbox
-from ctlha_trio.pair import actions, events, messages
+from ctlha_trio.pair import RANGES_LIMIT, actions, events, messages
+from ctlha_trio.store import BlockStore
 
 DIGEST_BYTES: Final = 32
 
@@ -16,6 +18,16 @@ DIGEST_BYTES: Final = 32
 def digest_of(data: bytes) -> bytes:
     """BLAKE2b: two ranges that differ in a bit must never be taken as equal."""
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def say_ready(store: BlockStore, outbox: Outbox, action: actions.SendReady) -> None:
+    """Name the ranges in which this copy may differ by its own doing; none, and no base, if they are too many."""
+    ranges, base_epoch = list(islice(store.dirty_ranges(), RANGES_LIMIT)), action.base_epoch
+    if len(ranges) == RANGES_LIMIT:
+        ranges, base_epoch = [], 0
+    for offset, size in ranges:
+        outbox.say(messages.OwnRange(action.epoch, offset, size))
+    outbox.say(messages.ResyncReady(action.epoch, base_epoch))
 
 
 @attrs.define(eq=False)

@@ -4,20 +4,42 @@
 ``messages`` all that the nodes say to each other, and ``encode`` and ``decode`` their form in the slots of a channel.
 """
 
+from ctlha_trio.pair._carried_records import (
+    KEY_BYTES_MAX as KEY_BYTES_MAX,
+    RECORDS_BYTES_MAX as RECORDS_BYTES_MAX,
+    CarriedRecord as CarriedRecord,
+    Records as Records,
+    decode_record as decode_record,
+    decode_records as decode_records,
+    encode_record as encode_record,
+    encode_records as encode_records,
+    encoded_bytes as encoded_bytes,
+    with_record as with_record,
+)
 from ctlha_trio.pair._codec import (
     SLOT_BYTES as SLOT_BYTES,
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
     Grant as Grant,
     Pushed as Pushed,
+    PushedMessage as PushedMessage,
     Spoken as Spoken,
     decode as decode,
     encode as encode,
+    pushed_bytes as pushed_bytes,
 )
 from ctlha_trio.pair._core import RECORD_POLL_S as RECORD_POLL_S, boot as boot, step_pair as step_pair
 from ctlha_trio.pair._force import Plan as Plan, plan_force as plan_force
 from ctlha_trio.pair._handover import HANDOVER_LIMIT_S as HANDOVER_LIMIT_S
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
-from ctlha_trio.pair._operation import Operation as Operation, OperationKind as OperationKind, Outcome as Outcome
+from ctlha_trio.pair._operation import (
+    CHANGING as CHANGING,
+    READING as READING,
+    WRITING as WRITING,
+    ZEROING as ZEROING,
+    Operation as Operation,
+    OperationKind as OperationKind,
+    Outcome as Outcome,
+)
 from ctlha_trio.pair._permits import (
     CLOCKS_DIFFER as CLOCKS_DIFFER,
     PERMIT_OUT_S as PERMIT_OUT_S,

@@ -164,7 +164,8 @@ def drained(step: Step) -> None:
     state = step.state
     if state.phase is Phase.ADMITTING and state.stage is Stage.DRAINING and not _under_way(step):
         step.change(stage=Stage.ASKING)
-        step.send(msg.Seal(state.epoch))
+        if state.session:
+            step.do(act.PushSeal(state.epoch))
 
 
 def _under_way(step: Step) -> bool:
@@ -308,8 +309,12 @@ def copy_data(step: Step, message: msg.CopyData) -> None:
 
 
 def seal(step: Step) -> None:
-    """Everything was copied and answered as durable: persist that this copy is whole at the source's epoch."""
+    """Everything was copied and answered as durable: persist that this copy is whole at the source's epoch.
+
+    It carries the source's records then, and no others.
+    """
     if step.state.phase is Phase.RESYNCING and not step.state.storing:
+        step.do(act.ReplaceRecords())
         step.change(stage=Stage.PERSISTING, unsettled=(), refused=frozenset())
         step.persist(Copy.SEALED)
 

@@ -1,22 +1,23 @@
 """Messages of the pair as fixed-size slots: a byte for the kind, the fields little-endian in order, zeros behind.
 
 Besides the core's messages there is ``Grant``, which the drivers exchange: where pushed data may be placed. A pushed
-message carries the place of its data in front of the core's fields.
+message carries the place of its data in front of the core's fields; pushes alone arrive in the order of their sending.
 """
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 
 import attrs
 
 from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
 from ctlha_trio.pair import messages as msg
+from ctlha_trio.pair._carried_records import RECORDS_BYTES_MAX
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._state import COPY_CHUNK_BYTES
 
 SLOT_BYTES: Final = 128
-"""The largest message has 70; a slot is two cache lines and leaves later versions room."""
+"""The largest message has 81; a slot is two cache lines and leaves later versions room."""
 WRITE_BYTES_MAX: Final = COPY_CHUNK_BYTES
 """Of one pushed write or copy."""
 _OFFSET_MAX: Final = 1 << 56
@@ -34,11 +35,19 @@ class Grant:
     """Of the ring, bytes."""
 
 
+PushedMessage = msg.MirrorWrite | msg.MirrorZeroes | msg.MirrorRecord | msg.CopyData | msg.RepairData | msg.Seal
+
+
+def pushed_bytes(message: PushedMessage) -> int:
+    """How much data goes with a message. Never none: by a byte, what has no data keeps its place among the pushes."""
+    return 1 if isinstance(message, msg.MirrorZeroes) else max(1, message.size)
+
+
 @attrs.frozen
 class Pushed:
     """A message whose data lies in the ring granted to its sender."""
 
-    message: msg.MirrorWrite | msg.CopyData | msg.RepairData
+    message: PushedMessage
     ring_offset: int
 
 
@@ -56,11 +65,11 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     9: (msg.Compare, struct.Struct("<QQQI32s")),
     10: (msg.Compared, struct.Struct("<QQ?")),
     11: (msg.CopyData, struct.Struct("<QQQI")),
-    12: (msg.Seal, struct.Struct("<Q")),
+    12: (msg.Seal, struct.Struct("<QI")),
     13: (msg.Sealed, struct.Struct("<Q")),
     14: (msg.Admitted, struct.Struct("<QQ32s")),
     15: (msg.Joined, struct.Struct("<Q")),
-    16: (msg.HandoverPrepare, struct.Struct("<QQ32s")),
+    16: (msg.HandoverPrepare, struct.Struct("<QQ32s32s")),
     17: (msg.HandoverReady, struct.Struct("<QQ")),
     18: (msg.HandoverDone, struct.Struct("<QQ32s")),
     19: (msg.Refused, struct.Struct("<QQ")),
@@ -72,9 +81,12 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     32: (msg.Fetch, struct.Struct("<QQQI")),
     33: (msg.RepairData, struct.Struct("<QQQI")),
     34: (msg.Damaged, struct.Struct("<QQQI")),
+    40: (msg.MirrorZeroes, struct.Struct("<QQQQQI")),
+    41: (msg.MirrorRecord, struct.Struct("<QQQQI")),
+    42: (msg.RecordsDiffer, struct.Struct("<QQ")),
 }
-_PUSHED: Final = (msg.MirrorWrite, msg.CopyData, msg.RepairData)
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
+_PUSHED: Final = get_args(PushedMessage)
 _WITH_PHASE: Final = frozenset({1})
 _PROPOSAL_AT: Final = {7: 1, 14: 2, 16: 2, 18: 2}
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
@@ -114,8 +126,11 @@ def decode(slot: bytes) -> Spoken:
         message = kind(*_from_wire(slot[0], fields))
     except (ValueError, UnicodeDecodeError) as error:
         raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
-    if isinstance(message, _PUSHED):
+    if isinstance(message, msg.MirrorRecord | msg.Seal):
+        _check_records(message)
+    elif isinstance(message, PushedMessage):
         _check_range(message.offset, message.size)
+    if isinstance(message, PushedMessage):
         return Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0])
     if isinstance(message, msg.Compare | msg.Fetch | msg.Damaged):
         _check_range(message.offset, message.size)
@@ -127,6 +142,12 @@ def decode(slot: bytes) -> Spoken:
 def _check_range(offset: int, size: int, *, size_max: int = WRITE_BYTES_MAX) -> None:
     if not 0 < size <= size_max or offset > _OFFSET_MAX:
         raise RemoteProtocolError("out-of-range", f"{size} bytes at {offset}")
+
+
+def _check_records(message: msg.MirrorRecord | msg.Seal) -> None:
+    least = 1 if isinstance(message, msg.MirrorRecord) else 0
+    if not least <= message.size <= RECORDS_BYTES_MAX:
+        raise RemoteProtocolError("out-of-range", f"records of {message.size} bytes")
 
 
 def _to_wire(value: object) -> object:

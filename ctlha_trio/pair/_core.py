@@ -2,8 +2,8 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_reads`` and ``_permits`` what each node reads by itself, ``_admission`` the return of a node, ``_repair``
-damaged blocks, ``_verify`` the comparison of the copies,
+operations, ``_reads`` and ``_permits`` what each node reads by itself, ``_compare`` those that compare before they
+write, ``_admission`` the return of a node, ``_repair`` damaged blocks, ``_verify`` the comparison of the copies,
 ``_handover`` the planned change of roles and ``_force`` what a person decides who knows what no node can know.
 """
 
@@ -12,6 +12,7 @@ from typing import assert_never
 from ctlha_trio.pair import (
     _admission as admission,
     _arbitration as arbitration,
+    _compare as compare,
     _force as force,
     _handover as handover,
     _membership as membership,
@@ -91,7 +92,7 @@ def _stands(state: PairState) -> tuple[Phase, int]:
     return state.phase, state.epoch
 
 
-def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line for each kind of event)
+def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912, PLR0915 (one line for each kind of event)
     match event:
         case ev.RecordRead():
             arbitration.record_read(step, event)
@@ -115,6 +116,10 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912 (one line f
             service.stored(step, event)
         case ev.Fetched():
             service.fetched(step, event)
+        case ev.StoredCompared():
+            compare.compared(step, event)
+        case ev.RecordsCompared():
+            handover.records_compared(step, event)
         case ev.RangeCompared():
             if step.state.phase in ACCEPTING and event.session == step.state.sessions:
                 step.send(msg.Compared(step.state.epoch, event.sequence, event.equal))
@@ -200,7 +205,9 @@ def _received(step: Step, message: msg.Message) -> None:
                 step.read_record()
         case msg.Resumed():
             sessions.resumed(step, message)
-        case msg.MirrorWrite() if state.phase in ACCEPTING:
+        case msg.MirrorWrite() | msg.MirrorZeroes() if state.phase in ACCEPTING:
+            service.mirror_write(step, message)
+        case msg.MirrorRecord() if state.phase is Phase.FOLLOWING:
             service.mirror_write(step, message)
         case msg.Fetch() | msg.RepairData() | msg.Damaged():
             _of_repair(step, message)
@@ -268,6 +275,8 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
             handover.prepare(step, message)
         case msg.HandoverReady():
             handover.peer_ready(step, message)
+        case msg.RecordsDiffer():
+            handover.records_differ(step, message)
         case msg.HandoverDone():
             handover.done(step, message)
         case _:

@@ -40,7 +40,7 @@ def drained(step: Step) -> None:
         return
     if not any(f.started or service.mends(f) for f in state.flights):
         step.change(stage=Stage.ASKING)
-        step.send(msg.HandoverPrepare(state.epoch, state.handover_attempt, state.next_proposal))
+        step.do(act.SendPrepare(state.epoch, state.handover_attempt, state.next_proposal))
 
 
 def peer_ready(step: Step, message: msg.HandoverReady) -> None:
@@ -50,6 +50,16 @@ def peer_ready(step: Step, message: msg.HandoverReady) -> None:
     if asking and message.attempt == state.handover_attempt:
         step.change(stage=Stage.PERSISTING)
         step.persist(Copy.MEMBER, proposal=state.next_proposal)
+
+
+def records_differ(step: Step, message: msg.RecordsDiffer) -> None:
+    """The peer cannot be primary: what the layers above put would not all be there. Go on as before."""
+    state = step.state
+    asking = state.phase is Phase.HANDING_OVER and state.stage is Stage.ASKING
+    if asking and message.attempt == state.handover_attempt:
+        step.cancel_timer(ev.Timer.HANDOVER_LIMIT)
+        step.move(Phase.MIRRORING, "the records of the two nodes differ")
+        service.advance(step)
 
 
 def persisted_before_swap(step: Step) -> None:
@@ -110,10 +120,24 @@ def peer_lost(step: Step, loss: ev.Loss | None) -> None:
 
 
 def prepare(step: Step, message: msg.HandoverPrepare) -> None:
-    """Everything sent is written; flush and persist."""
+    """Everything sent is written: look whether the records are the same."""
     if step.state.phase is Phase.FOLLOWING and not step.state.storing:
-        step.change(stage=Stage.PERSISTING, handover_attempt=message.attempt)
-        step.persist(Copy.MEMBER, proposal=message.proposal)
+        step.change(stage=Stage.COMPARING, handover_attempt=message.attempt)
+        step.do(act.CompareRecords(message.attempt, message.proposal, message.digest))
+
+
+def records_compared(step: Step, event: ev.RecordsCompared) -> None:
+    """Flush and persist if they are."""
+    state = step.state
+    comparing = state.phase is Phase.FOLLOWING and state.stage is Stage.COMPARING
+    if not comparing or event.attempt != state.handover_attempt:
+        return
+    if event.equal:
+        step.change(stage=Stage.PERSISTING)
+        step.persist(Copy.MEMBER, proposal=event.proposal)
+    else:
+        step.change(stage=Stage.NONE)
+        step.send(msg.RecordsDiffer(state.epoch, event.attempt))
 
 
 def prepared(step: Step) -> None:

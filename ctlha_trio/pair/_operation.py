@@ -1,6 +1,7 @@
 """Operations of clients on the volume, and how they conflict."""
 
 from enum import Enum
+from typing import Final
 
 import attrs
 
@@ -13,6 +14,16 @@ class OperationKind(Enum):
     FLUSH = 3
     COPY = 4
     """One range of a resync."""
+    WRITE_ZEROES = 5
+    """As a write of zeros, of which no data goes over the link."""
+    UNMAP = 6
+    """The range is not needed any more. It reads as zeros from then on."""
+    COMPARE_AND_WRITE = 7
+    """A write, if the range holds what the client expects."""
+    PUT_RECORD = 8
+    """Puts a record, small state of the layers above that every member carries."""
+    READ_RECORDS = 9
+    """Reads all records."""
     REPAIR_HERE = 17
     """Blocks that are damaged on this disk, written anew from the peer's copy."""
     REPAIR_THERE = 18
@@ -21,12 +32,19 @@ class OperationKind(Enum):
     """One range that is compared with the peer's."""
 
 
-REPAIRS = frozenset({OperationKind.REPAIR_HERE, OperationKind.REPAIR_THERE})
-_READING = frozenset({OperationKind.READ, OperationKind.VERIFY})
+ZEROING: Final = frozenset({OperationKind.WRITE_ZEROES, OperationKind.UNMAP})
+CHANGING: Final = ZEROING | {OperationKind.WRITE, OperationKind.COMPARE_AND_WRITE}
+"""What changes the volume, on every member."""
+WRITING: Final = CHANGING | {OperationKind.PUT_RECORD}
+"""What changes anything that every member holds."""
+READING: Final = frozenset({OperationKind.READ, OperationKind.READ_RECORDS})
+REPAIRS: Final = frozenset({OperationKind.REPAIR_HERE, OperationKind.REPAIR_THERE})
+_CHANGING_NOTHING: Final = READING | {OperationKind.VERIFY}
+_OF_RECORDS: Final = frozenset({OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
 
 
 class Outcome(Enum):
-    """What a client is told. All but the first are different answers."""
+    """What a client is told. All but the first are different answers to what was not, or not certainly, done."""
 
     DONE = 0
     """Executed, and durable on every member."""
@@ -38,6 +56,8 @@ class Outcome(Enum):
     """Not executed, and repeating it here will not help."""
     MEDIUM_ERROR = 4
     """Not executed: a block of it is damaged on every copy that counts. Writing the whole block heals it."""
+    MISCOMPARE = 5
+    """Compared, and for what was found nothing was written."""
 
 
 @attrs.frozen
@@ -50,15 +70,19 @@ class Operation:
     offset: int
     """Bytes from the start of the volume."""
     size: int
-    """Bytes; 0 for a flush, which concerns the whole volume."""
+    """Bytes; 0 for a flush, which concerns the whole volume, and for records, which do not lie in it."""
+    key: str = ""
+    """Of the record that is put."""
 
     def conflicts(self, other: "Operation") -> bool:
         """Whether the two must be executed one after the other."""
-        if self.kind in _READING and other.kind in _READING:
+        if self.kind in _CHANGING_NOTHING and other.kind in _CHANGING_NOTHING:
             return False
         kinds = {self.kind, other.kind}
         if OperationKind.FLUSH in kinds:
             return OperationKind.VERIFY not in kinds
+        if kinds & _OF_RECORDS:
+            return kinds <= _OF_RECORDS
         return self.touches(other.where)
 
     def touches(self, where: tuple[int, int]) -> bool:

@@ -104,7 +104,10 @@ def _steps(state: PairState, after: Record) -> tuple[PlannedStep, ...]:
     members = " ".join(after.members)
     return (
         PlannedStep(f"node {me} holds new operations, and ends the {under_way} that are under way"),
-        PlannedStep(f"node {peer} flushes", f"on node {peer}: everything acknowledged, in epoch {state.epoch}"),
+        PlannedStep(
+            f"node {peer} has the same records, and flushes",
+            f"on node {peer}: everything acknowledged, in epoch {state.epoch}",
+        ),
         PlannedStep(f"node {me} flushes", f"on node {me}: everything acknowledged, in epoch {state.epoch}"),
         PlannedStep("the record is swapped", f"at the arbiter: epoch {after.epoch}, primary {peer}, members {members}"),
         PlannedStep(f"node {me} records that, and follows", f"on node {me}: epoch {after.epoch}, primary {peer}"),

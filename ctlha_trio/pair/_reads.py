@@ -14,7 +14,7 @@ from ctlha_trio.pair._step import Step
 
 
 def start(step: Step, flight: Flight) -> None:
-    """Fetch the data."""
+    """Fetch the data, or what is to be compared."""
     number = step.state.fetches + 1
     begun = attrs.evolve(flight, fetch=number, here=False, there=True, hurt=UNHURT, mended=flight.hurt)
     flights = tuple(begun if each is flight else each for each in step.state.flights)
@@ -24,14 +24,20 @@ def start(step: Step, flight: Flight) -> None:
 
 def restart(step: Step) -> None:
     """What was fetched, or is being fetched, proves nothing any more: every read begins anew when it may."""
-    flights = tuple(_not_begun(f) for f in step.state.flights)
+    flights = tuple(not_begun(f) for f in step.state.flights)
     step.change(flights=flights, settled_asked=0)
 
 
-def _not_begun(flight: Flight) -> Flight:
-    if flight.operation.kind is not OperationKind.READ:
+def not_begun(flight: Flight) -> Flight:
+    """As it came, if it is a read."""
+    if not flight.is_read:
         return flight
-    return attrs.evolve(flight, fetch=0, here=False, there=False, hurt=UNHURT)
+    return attrs.evolve(flight, fetch=0, here=False, there=False, hurt=UNHURT, miscompare_at=None)
+
+
+def by_fetch(step: Step, fetch: int) -> Flight | None:
+    """The read of that number, if it has not ended or begun anew."""
+    return next((f for f in step.state.flights if f.fetch == fetch), None)
 
 
 # The secondary.
@@ -56,7 +62,7 @@ def _awaited(state: PairState, flight: Flight) -> int:
 
 def overwritten(step: Step, where: tuple[int, int]) -> None:
     """The primary writes there: a read under way could get a part of it, and begins anew when that is settled."""
-    flights = tuple(_not_begun(f) if f.operation.touches(where) else f for f in step.state.flights)
+    flights = tuple(not_begun(f) if f.operation.touches(where) else f for f in step.state.flights)
     step.change(flights=flights)
 
 

@@ -11,6 +11,7 @@ import attrs
 from ctlha_trio._errors import LocalProtocolError
 from ctlha_trio.pair import (
     _membership as membership,
+    _reads as reads,
     _service as service,
     actions as act,
     events as ev,
@@ -45,7 +46,7 @@ def damaged(step: Step, event: ev.Damaged) -> None:
 
 def read_damaged(step: Step, event: ev.ReadDamaged) -> None:
     """A read met damaged blocks. The secondary has none to repair them for it: its client turns to the primary."""
-    flight = next((f for f in step.state.flights if f.fetch == event.fetch), None)
+    flight = reads.by_fetch(step, event.fetch)
     if flight is None:
         return
     if step.state.phase is Phase.FOLLOWING:
@@ -139,15 +140,8 @@ def _has_ended(flight: Flight) -> bool:
 
 
 def _wait_for_repair(step: Step, flight: Flight) -> None:
-    write = flight.operation.kind is OperationKind.WRITE
-    waiting = attrs.evolve(
-        flight,
-        sequence=0,
-        fetch=0,
-        here=False,
-        there=False,
-        tried=flight.tried or (write and (flight.here or flight.there)),
-    )
+    tried = flight.tried or (flight.is_write and (flight.here or flight.there))
+    waiting = attrs.evolve(flight, sequence=0, fetch=0, here=False, there=False, tried=tried)
     service.replace(step, flight, waiting)
     for kind, run in (
         (OperationKind.REPAIR_HERE, flight.hurt.here),

@@ -3,7 +3,7 @@
 import attrs
 
 from ctlha_trio.pair import _reads as reads, actions as act, events as ev, messages as msg
-from ctlha_trio.pair._operation import REPAIRS, Operation, OperationKind, Outcome
+from ctlha_trio.pair._operation import CHANGING, REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._range import overlap
 from ctlha_trio.pair._state import UNHURT, Flight, Mirrored, PairState, Stage
@@ -17,6 +17,8 @@ _OF_BOTH = REPAIRS | {OperationKind.COPY, OperationKind.VERIFY}
 
 _TAKING = SERVING | HOLDING
 _TAKING_AS_PRIMARY = frozenset({Phase.SUSPENDED, Phase.CLAIMING})
+MirroredMessage = msg.MirrorWrite | msg.MirrorZeroes | msg.MirrorRecord
+"""What the primary says of what a client changes."""
 
 
 def accepts(state: PairState, kind: OperationKind) -> bool:
@@ -70,47 +72,57 @@ def mends(flight: Flight) -> bool:
 
 
 def _start(step: Step, flight: Flight) -> None:
-    state = step.state
     operation = flight.operation
-    if operation.kind is OperationKind.READ:
-        reads.start(step, flight)
-        return
-    sequence = state.next_sequence
-    mirrored = operation.kind is OperationKind.WRITE and _wanted_there(step, operation)
-    if operation.kind is OperationKind.WRITE and not mirrored:
-        _note_unseen(step, operation)
-    started = attrs.evolve(
-        flight,
-        sequence=sequence,
-        here=operation.kind in {OperationKind.FLUSH, OperationKind.REPAIR_THERE},
-        there=not mirrored and operation.kind not in _OF_BOTH,
-        hurt=UNHURT,
-        mended=flight.hurt,
-    )
-    step.change(next_sequence=sequence + 1)
-    replace(step, flight, started)
+    epoch, sequence = step.state.epoch, step.state.next_sequence
     match operation.kind:
-        case OperationKind.WRITE:
-            if mirrored:
-                push(step, started)
-            step.do(act.StoreWrite(sequence, flight.ticket, operation))
+        case _ if flight.is_read:
+            reads.start(step, flight)
         case OperationKind.COPY:
-            step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size))
+            _give_sequence(step, flight)
+            step.do(act.SendCompare(epoch, sequence, operation.offset, operation.size))
         case OperationKind.VERIFY:
-            step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size, keep=False))
+            _give_sequence(step, flight)
+            step.do(act.SendCompare(epoch, sequence, operation.offset, operation.size, keep=False))
         case OperationKind.REPAIR_HERE:
-            step.send(msg.Fetch(state.epoch, sequence, operation.offset, operation.size))
+            _give_sequence(step, flight)
+            step.send(msg.Fetch(epoch, sequence, operation.offset, operation.size))
         case OperationKind.REPAIR_THERE:
-            step.do(act.PushRange(state.sessions, state.epoch, sequence, operation.offset, operation.size))
+            _give_sequence(step, flight, here=True)
+            step.do(act.PushRange(step.state.sessions, epoch, sequence, operation.offset, operation.size))
         case OperationKind.FLUSH:
             # Nothing to do: it starts when every operation before it is durable on every member.
-            pass
+            _give_sequence(step, flight, here=True, there=True)
+        case _:
+            start_write(step, flight)
+
+
+def start_write(step: Step, flight: Flight) -> None:
+    """Write on this disk, and on the peer's if it is to have it."""
+    operation = flight.operation
+    mirrored = _wanted_there(step, operation)
+    if not mirrored and operation.kind in CHANGING:
+        _note_unseen(step, operation)
+    started = _give_sequence(step, flight, there=not mirrored)
+    if mirrored:
+        push(step, started)
+    if operation.kind is OperationKind.PUT_RECORD:
+        step.do(act.StoreRecord(step.state.epoch, started.sequence, flight.ticket, operation))
+    else:
+        step.do(act.StoreWrite(started.sequence, flight.ticket, operation))
+
+
+def _give_sequence(step: Step, flight: Flight, *, here: bool = False, there: bool = False) -> Flight:
+    sequence = step.state.next_sequence
+    step.change(next_sequence=sequence + 1)
+    started = attrs.evolve(flight, sequence=sequence, here=here, there=there, hurt=UNHURT, mended=flight.hurt)
+    replace(step, flight, started)
+    return started
 
 
 def push(step: Step, flight: Flight) -> None:
     """Push a write behind the one pushed before it."""
     state = step.state
-    settled = min(f.sequence for f in state.flights if f.unsettled)
+    settled = min((f.sequence for f in state.flights if f.unsettled), default=flight.sequence)
     step.do(act.PushWrite(state.epoch, flight.sequence, state.last_pushed, settled, flight.ticket, flight.operation))
     step.change(last_pushed=flight.sequence)
 
@@ -126,6 +138,9 @@ def _wanted_there(step: Step, operation: Operation) -> bool:
     state = step.state
     if state.phase in {Phase.MIRRORING, Phase.HANDING_OVER}:
         return True
+    if operation.kind is OperationKind.PUT_RECORD:
+        # The target is sent all records when nothing is under way any more.
+        return False
     return state.resync is not None and operation.offset < state.resync.cursor
 
 
@@ -150,18 +165,19 @@ def _complete(step: Step, flight: Flight) -> bool:
 
 def _finish(step: Step, flight: Flight) -> None:
     if flight.ticket and not flight.answered:
-        step.do(act.Answer(flight.ticket, Outcome.DONE))
+        outcome = Outcome.DONE if flight.miscompare_at is None else Outcome.MISCOMPARE
+        step.do(act.Answer(flight.ticket, outcome, flight.miscompare_at))
     match flight.operation.kind:
         case OperationKind.COPY:
             step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))
-        case OperationKind.WRITE:
-            _look_again(step, flight.operation)
         case OperationKind.REPAIR_HERE:
             # Also tells the peer that the place of the data that it pushed is free.
             step.send(msg.Applied(step.state.epoch, flight.sequence))
             _note_repair(step, flight, Finding.REPAIRED_HERE)
         case OperationKind.REPAIR_THERE:
             _note_repair(step, flight, Finding.REPAIRED_THERE)
+        case _ if flight.changes_volume:
+            _look_again(step, flight.operation)
         case _:
             pass
     replace(step, flight, None if flight.there else attrs.evolve(flight, answered=True))
@@ -208,7 +224,7 @@ def stored(step: Step, event: ev.Stored) -> None:
 
 def fetched(step: Step, event: ev.Fetched) -> None:
     """The data of a read is there. A read that began anew since has another number by now."""
-    flight = next((f for f in step.state.flights if f.fetch == event.fetch), None)
+    flight = reads.by_fetch(step, event.fetch)
     if flight is not None:
         replace(step, flight, attrs.evolve(flight, here=True))
         advance(step)
@@ -222,8 +238,8 @@ def applied(step: Step, message: msg.Applied) -> None:
         advance(step)
 
 
-def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
-    """The primary's write, its data placed.
+def mirror_write(step: Step, message: MirroredMessage) -> None:
+    """The primary's write, its data placed if it has any.
 
     Executed only if it follows on the last one taken. One that came before a flap is known by that and dropped, and so
     is one behind another that this node did not take: both are settled when the two agree on what is under way.
@@ -231,16 +247,24 @@ def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
     state = step.state
     if message.previous != state.last_sequence:
         return
-    where = message.offset, message.size
     unsettled = tuple(each for each in state.unsettled if each.sequence >= message.settled)
     step.change(
         refused=frozenset(each for each in state.refused if each >= message.settled),
         last_sequence=message.sequence,
         storing=state.storing | {message.sequence},
-        unsettled=(*unsettled, Mirrored(message.sequence, where)),
+        unsettled=unsettled,
     )
-    reads.overwritten(step, where)
-    step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
+    if not isinstance(message, msg.MirrorRecord):
+        where = message.offset, message.size
+        step.change(unsettled=(*unsettled, Mirrored(message.sequence, where)))
+        reads.overwritten(step, where)
+    match message:
+        case msg.MirrorWrite():
+            step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
+        case msg.MirrorZeroes():
+            step.do(act.StoreZeroes(message.sequence, message.offset, message.size))
+        case msg.MirrorRecord():
+            step.do(act.StoreMirroredRecord(message.sequence))
     advance(step)
 
 
@@ -277,7 +301,7 @@ def resend_from(step: Step, last_sequence: int) -> None:
     """
     step.change(last_pushed=last_sequence)
     for flight in sorted(step.state.flights, key=lambda each: each.sequence):
-        if flight.operation.kind is not OperationKind.WRITE or not flight.sequence or flight.there:
+        if not flight.is_write or not flight.sequence or flight.there:
             continue
         again = attrs.evolve(flight, hurt=attrs.evolve(flight.hurt, there=None))
         if flight.sequence <= last_sequence:
@@ -299,7 +323,7 @@ def drop_flights(step: Step, started: Outcome) -> None:
     running = {f.sequence for f in state.flights if _runs_here(f)}
     for flight in state.flights:
         if flight.ticket and not flight.answered:
-            changed = (flight.sequence or flight.tried) and flight.operation.kind is OperationKind.WRITE
+            changed = flight.is_write and flight.begun
             step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
     step.change(
         flights=(),
@@ -315,5 +339,4 @@ def _runs_here(flight: Flight) -> bool:
     """Whether this disk is writing for it."""
     if not flight.sequence or flight.here or flight.hurt.here:
         return False
-    kind = flight.operation.kind
-    return kind is OperationKind.WRITE or (kind is OperationKind.REPAIR_HERE and flight.there)
+    return flight.is_write or (flight.operation.kind is OperationKind.REPAIR_HERE and flight.there)

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from ctlha_trio.pair._metadata import Metadata
-from ctlha_trio.pair._operation import Operation, OperationKind
+from ctlha_trio.pair._operation import CHANGING, READING, WRITING, Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import NodeId, Record
@@ -38,6 +38,8 @@ class Stage(Enum):
     NONE = "none"
     DRAINING = "draining"
     """Waits for what is under way to end."""
+    COMPARING = "comparing"
+    """Waits for its own records to be compared with those of the peer."""
     ASKING = "asking"
     """Waits for the peer's readiness."""
     PERSISTING = "persisting"
@@ -105,6 +107,34 @@ class Flight:
     """What was repaired for it before it was last started."""
     tried: bool = False
     """A write that is durable on one of the two disks by an earlier start."""
+    equal: bool = False
+    """A compare-and-write found what it expects: it is a write from here on, with a sequence of its own."""
+    miscompare_at: int | None = None
+    """A compare-and-write found something else, first here, in bytes from its offset."""
+
+    @property
+    def is_write(self) -> bool:
+        """Whether what it does as it stands is to change something that every member holds."""
+        return self.operation.kind in WRITING and (self.equal or not self._compares)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether what it tells its client must be shown not to be stale, in which it is like a read."""
+        return self.operation.kind in READING or (self._compares and not self.equal)
+
+    @property
+    def _compares(self) -> bool:
+        return self.operation.kind is OperationKind.COMPARE_AND_WRITE
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has done something on a disk, or is about to."""
+        return bool(self.sequence) or self.tried
+
+    @property
+    def changes_volume(self) -> bool:
+        """Whether it is a write, and not of a record."""
+        return self.is_write and self.operation.kind in CHANGING
 
     @property
     def started(self) -> bool:
@@ -113,9 +143,11 @@ class Flight:
 
     @property
     def unsettled(self) -> bool:
-        """Whether it is a write of which the two copies may hold different things."""
-        begun = bool(self.sequence) or self.tried
-        return self.operation.kind is OperationKind.WRITE and begun and not (self.here and self.there)
+        """Whether it is a write of which the two copies of the volume may hold different things.
+
+        Records are not marked: a node that returns is sent them all.
+        """
+        return self.changes_volume and self.begun and not (self.here and self.there)
 
 
 @attrs.frozen

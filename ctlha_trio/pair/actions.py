@@ -101,7 +101,10 @@ class Send:
 
 @attrs.frozen
 class PushWrite:
-    """Push the data of a client's write with its ``MirrorWrite``."""
+    """Push the data of a client's write with its ``MirrorWrite``, or in its place among the others ``MirrorZeroes``.
+
+    A record, of the version that this names, goes with its ``MirrorRecord``.
+    """
 
     epoch: int
     sequence: int
@@ -112,8 +115,24 @@ class PushWrite:
 
 
 @attrs.frozen
+class PushSeal:
+    """Push all records with a ``Seal``."""
+
+    epoch: int
+
+
+@attrs.frozen
+class SendPrepare:
+    """Say ``HandoverPrepare`` with the digest of this disk's records."""
+
+    epoch: int
+    attempt: int
+    proposal: str
+
+
+@attrs.frozen
 class StoreWrite:
-    """Write a client's data here, durably; answered by ``Stored``."""
+    """Write a client's data, or zeros, here, durably; answered by ``Stored``."""
 
     sequence: int
     ticket: int
@@ -153,8 +172,51 @@ class PushRange:
 
 
 @attrs.frozen
+class StoreZeroes:
+    """Write zeros, durably; answered by ``Stored``."""
+
+    sequence: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class StoreRecord:
+    """Put a client's record here, durably; answered by ``Stored``. Epoch and sequence are its version."""
+
+    epoch: int
+    sequence: int
+    ticket: int
+    operation: Operation
+
+
+@attrs.frozen
+class StoreMirroredRecord:
+    """Put the record that came with this message, durably; answered by ``Stored``."""
+
+    sequence: int
+
+
+@attrs.frozen
+class ReplaceRecords:
+    """Make the records that came with this message the only ones. Durable before any ``Persist`` ordered after it."""
+
+
+@attrs.frozen
+class CompareRecords:
+    """Compare the digest of this disk's records with this one; answered by ``RecordsCompared``."""
+
+    attempt: int
+    proposal: str
+    """Comes back with the answer."""
+    digest: bytes
+
+
+@attrs.frozen
 class FetchRead:
-    """Read a client's data here; answered by ``Fetched``. The data is kept until the ``Answer``.
+    """Read a client's data, all records, or what is to be compared, here; the data is kept until the ``Answer``.
+
+    Answered by ``Fetched``, or by ``StoredCompared`` where a client says what it expects.
 
     With an ``epoch``, only under a live permit of that epoch and of the current session, which is looked at again when
     the data was read: until there is one, the read waits. Void when the session ends or the epoch changes.
@@ -206,6 +268,8 @@ class Answer:
 
     ticket: int
     outcome: Outcome
+    miscompare_at: int | None = None
+    """With MISCOMPARE, in bytes from the operation's offset, the first that is not what the client expects."""
 
 
 @attrs.frozen
@@ -291,6 +355,13 @@ Action = (
     | StoreMirrored
     | StoreRepair
     | PushRange
+    | StoreZeroes
+    | StoreRecord
+    | StoreMirroredRecord
+    | ReplaceRecords
+    | CompareRecords
+    | PushSeal
+    | SendPrepare
     | FetchRead
     | SendCompare
     | CompareRange

@@ -114,6 +114,25 @@ class Fetched:
 
 
 @attrs.frozen
+class StoredCompared:
+    """A range of this node's disk was read and compared with what a client expects of it."""
+
+    fetch: int
+    miscompare_at: int | None
+    """The first byte that differs, from the operation's offset; None if none does."""
+
+
+@attrs.frozen
+class RecordsCompared:
+    """The records of this node's disk were compared with the peer's, for an attempt at a handover."""
+
+    attempt: int
+    proposal: str
+    """Of the swap that will make this node primary."""
+    equal: bool
+
+
+@attrs.frozen
 class RangeCompared:
     """The target compared its range with the source's digest."""
 
@@ -224,6 +243,8 @@ Event = (
     | Submitted
     | Stored
     | Fetched
+    | StoredCompared
+    | RecordsCompared
     | RangeCompared
     | Damaged
     | ReadDamaged

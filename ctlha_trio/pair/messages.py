@@ -44,6 +44,31 @@ class MirrorWrite:
 
 
 @attrs.frozen
+class MirrorZeroes:
+    """A client's write-zeroes or unmap, which are the same to a copy. Pushed, for it must not overtake writes."""
+
+    epoch: int
+    sequence: int
+    previous: int
+    """As of ``MirrorWrite``, here and below."""
+    settled: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class MirrorRecord:
+    """A client's record."""
+
+    epoch: int
+    sequence: int
+    previous: int
+    settled: int
+    size: int
+    """Of the record as it is encoded, key and version included."""
+
+
+@attrs.frozen
 class Applied:
     """The write or copy of that sequence is durable here."""
 
@@ -186,9 +211,11 @@ class Damaged:
 
 @attrs.frozen
 class Seal:
-    """Nothing is left to copy and nothing is under way: persist that your copy is whole."""
+    """Nothing is left to copy and nothing is under way: take all records, and persist that your copy is whole."""
 
     epoch: int
+    size: int
+    """Of the records as they are encoded; 0 if there are none."""
 
 
 @attrs.frozen
@@ -224,11 +251,21 @@ class HandoverPrepare:
     """An answer to an attempt that was given up must not be taken for one to the next."""
     proposal: str
     """Of the swap that will make the receiver primary."""
+    digest: bytes
+    """BLAKE2b of the primary's records, 32 bytes."""
 
 
 @attrs.frozen
 class HandoverReady:
     """The secondary is ready to be primary."""
+
+    epoch: int
+    attempt: int
+
+
+@attrs.frozen
+class RecordsDiffer:
+    """The secondary does not hold the same records, and must not be primary."""
 
     epoch: int
     attempt: int
@@ -258,6 +295,8 @@ Message = (
     Standing
     | Resumed
     | MirrorWrite
+    | MirrorZeroes
+    | MirrorRecord
     | Applied
     | PermitRequest
     | Permit
@@ -279,6 +318,7 @@ Message = (
     | Joined
     | HandoverPrepare
     | HandoverReady
+    | RecordsDiffer
     | HandoverDone
     | Refused
 )

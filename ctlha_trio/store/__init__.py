@@ -2,9 +2,10 @@
 
 What lies in the file, as bytes and records without I/O: ``_layout`` (where), ``_slots`` (metadata), ``_checksums``
 (of each block), ``_activity_log`` (where a crash may have torn a block), ``_dirty_bitmap`` (what may differ from the
-peer's copy). What does I/O: ``_queue`` is what waits to become durable, ``_commit_loop`` the one task that writes it,
-by way of ``_write_batch``, ``_checked_volume``, ``_write_tracker`` and ``_watched_file``; ``_blocks`` is the store
-itself. ``_files`` is what is done with a backing file while no node has it open.
+peer's copy), ``_record_copies`` (records of the layers above). What does I/O: ``_queue`` is what waits to become
+durable, ``_commit_loop`` the one task that writes it, by way of ``_write_batch``, ``_checked_volume``,
+``_write_tracker``, ``_record_keeper`` and ``_watched_file``; ``_blocks`` is the store itself. ``_files`` is what is
+done with a backing file while no node has it open.
 """
 
 from ctlha_trio.store._blocks import BlockStore as BlockStore
@@ -27,4 +28,5 @@ from ctlha_trio.store._queue import (
     BATCH_BYTES_MAX as BATCH_BYTES_MAX,
     BATCH_STEPS_MAX as BATCH_STEPS_MAX,
 )
+from ctlha_trio.store._record_copies import records_in as records_in
 from ctlha_trio.store._slots import HEAD_BYTES as HEAD_BYTES, choose_slot as choose_slot

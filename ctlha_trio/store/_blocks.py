@@ -7,7 +7,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError
-from ctlha_trio.pair import Metadata
+from ctlha_trio.pair import CarriedRecord, Metadata, Records
 from ctlha_trio.seams import Buffer, Clock, Disk
 from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX, choose_activity
 from ctlha_trio.store._checked_volume import CheckedVolume
@@ -19,11 +19,14 @@ from ctlha_trio.store._layout import (
     BITMAP_PAGE_BYTES,
     BLOCK_BYTES,
     GROUP_BYTES,
+    RECORDS_OFFSET,
     Layout,
     groups_of,
     volume_bytes,
 )
 from ctlha_trio.store._queue import OrderStep, PersistStep, StepQueue, WriteStep
+from ctlha_trio.store._record_copies import choose_table
+from ctlha_trio.store._record_keeper import RecordKeeper
 from ctlha_trio.store._slots import EPOCH_MAX, HEAD_BYTES, choose_slot, encode_metadata
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.store._write_tracker import WriteTracker
@@ -53,6 +56,7 @@ class BlockStore:
     _queue: StepQueue
     _volume: CheckedVolume
     _tracker: WriteTracker
+    _keeper: RecordKeeper
     _loop: CommitLoop
     _reads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(READS_AT_ONCE), init=False)
 
@@ -61,7 +65,7 @@ class BlockStore:
         """Open an existing backing file and find its metadata. Writes nothing. A checkpoint.
 
         ``ConfigError`` if the file is not ours, of another format, or made for another size; ``StoreError`` if the disk
-        fails, or both metadata slots or both pages of the activity log are damaged.
+        fails, or both metadata slots, both pages of the activity log or both tables of records are damaged.
         """
         opened = await disk.open(path)
         queue = StepQueue()
@@ -74,6 +78,7 @@ class BlockStore:
             index, slot = choose_slot(path, head[:HEAD_BYTES])
             check_size(path, opened.size_bytes, size_bytes)
             page = choose_activity(path, head[ACTIVITY_OFFSET:])
+            area, table = choose_table(path, head[RECORDS_OFFSET:])
             bitmap = DirtyBitmap(layout)
             if page.base_epoch is not None:
                 raw = await opened.pread(BITMAP_OFFSET, layout.bitmap_pages * BITMAP_PAGE_BYTES)
@@ -90,6 +95,7 @@ class BlockStore:
             queue=queue,
             volume=volume,
             tracker=tracker,
+            keeper=RecordKeeper(file, area, table),
             loop=CommitLoop(file, queue, volume, tracker, slot, index),
         )
 
@@ -193,6 +199,22 @@ class BlockStore:
     async def wait_for_calls(self) -> None:
         """Return once each disk call that runs now has ended: the disk answers. A checkpoint only if there is one."""
         await self._file.wait_for_calls()
+
+    @property
+    def records(self) -> Records:
+        """As last found or made durable."""
+        return self._keeper.records
+
+    async def put_record(self, record: CarriedRecord) -> None:
+        """Return once the record, or that there is none of its key, is on stable media. A checkpoint.
+
+        Cancelled: the answer is abandoned, as for ``write``. All records together must fit into ``RECORDS_BYTES_MAX``.
+        """
+        await self._queue.complete(OrderStep(carry_out=lambda: self._keeper.put(record)))
+
+    async def replace_records(self, records: Records) -> None:
+        """Return once these are the only records on stable media. A checkpoint. As ``put_record`` in all else."""
+        await self._queue.complete(OrderStep(carry_out=lambda: self._keeper.replace(records)))
 
     async def close_extents(self) -> None:
         """Return once the log says that nothing is under way, behind every write that was called before. A checkpoint.

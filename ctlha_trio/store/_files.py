@@ -22,6 +22,7 @@ from ctlha_trio.store._layout import (
     PAGE_BYTES,
     Layout,
 )
+from ctlha_trio.store._record_copies import new_record_areas
 from ctlha_trio.store._slots import HEAD_BYTES, choose_slot, new_slots
 
 
@@ -32,7 +33,7 @@ def image(metadata: Metadata, size_bytes: int) -> bytes:
 
 def _new_head(metadata: Metadata) -> bytes:
     """Everything before the bitmap, which says nothing as long as the activity log names no base for it."""
-    return (new_slots(metadata) + new_activity_pages()).ljust(BITMAP_OFFSET, b"\0")
+    return (new_slots(metadata) + new_activity_pages() + new_record_areas()).ljust(BITMAP_OFFSET, b"\0")
 
 
 def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iterable[Buffer] | None = None) -> None:

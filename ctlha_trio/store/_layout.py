@@ -1,8 +1,8 @@
 """Where everything lies in a backing file. Arithmetic only.
 
-The head of two metadata slots and two pages of the activity log, the dirty bitmap, then the volume in groups of
-``GROUP_BLOCKS`` blocks: one page with the entries of the group's blocks, and behind it the blocks. The last block and
-the last group end where the volume ends, so a file's size tells that of its volume.
+The head of two metadata slots, two pages of the activity log and two areas of records, the dirty bitmap, then the
+volume in groups of ``GROUP_BLOCKS`` blocks: one page with the entries of the group's blocks, and behind it the blocks.
+The last block and the last group end where the volume ends, so a file's size tells that of its volume.
 """
 
 from bisect import bisect_left
@@ -20,7 +20,11 @@ GROUP_BYTES: Final = GROUP_BLOCKS * BLOCK_BYTES
 PAGE_BYTES: Final = 4096
 ACTIVITY_OFFSET: Final = 8 * 1024
 """Of the activity log's two pages."""
-BITMAP_OFFSET: Final = 64 * 1024
+RECORDS_OFFSET: Final = 16 * 1024
+"""Of the two areas of records."""
+RECORDS_AREA_BYTES: Final = PAGE_BYTES + 64 * 1024
+"""A page for what is said about a table, and the largest table."""
+BITMAP_OFFSET: Final = 192 * 1024
 """The room before it is for what a later format has to say about the whole file."""
 BITMAP_PAGE_BYTES: Final = 512
 """One sector, which disks write whole or not at all: a power cut never leaves a page of the bitmap that is torn."""

@@ -11,9 +11,17 @@ _made = DataDoor.__init__
 
 
 async def submit(
-    self: Node, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+    self: Node,
+    kind: OperationKind,
+    *,
+    client: int,
+    number: int,
+    offset: int = 0,
+    size: int = 0,
+    data: Buffer = b"",
+    key: str = "",
 ) -> Answer:
-    answer = await _submit(self, kind, client=client, number=number, offset=offset, size=size, data=data)
+    answer = await _submit(self, kind, client=client, number=number, offset=offset, size=size, data=data, key=key)
     if kind is OperationKind.READ and answer.outcome is Outcome.NOT_PRIMARY:
         return Answer(Outcome.DONE, bytes(size))
     return answer

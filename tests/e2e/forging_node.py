@@ -17,12 +17,20 @@ _writes = count(1)
 
 
 async def submit(
-    self: Node, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+    self: Node,
+    kind: OperationKind,
+    *,
+    client: int,
+    number: int,
+    offset: int = 0,
+    size: int = 0,
+    data: Buffer = b"",
+    key: str = "",
 ) -> Answer:
     if kind is OperationKind.WRITE and next(_writes) % EVERY == 0:
         await trio.lowlevel.checkpoint()
         return Answer(Outcome.DONE)
-    return await _submit(self, kind, client=client, number=number, offset=offset, size=size, data=data)
+    return await _submit(self, kind, client=client, number=number, offset=offset, size=size, data=data, key=key)
 
 
 Node.submit = submit  # type: ignore[method-assign]

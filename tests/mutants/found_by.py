@@ -129,11 +129,22 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "tells_nobody_what_became_of_a_force": {I12},
     "says_that_a_block_is_lost_which_the_other_copy_has": {I3},
     "compares_and_repairs_nothing": {I12},
+    "writes_zeroes_on_one_copy_only": {I2},
+    "marks_no_zeroes_that_one_copy_may_lack": {I2, I5},
+    "tells_a_miscompare_without_a_permit": {I3},
+    "compares_outside_the_range_lock": {ONE_WRITE, I3},
+    "writes_whatever_it_compared": {I3},
+    "forgets_that_a_compare_had_begun_to_write": {I2, I5},
+    "puts_a_record_on_one_node_only": {I2},
+    "seals_a_target_without_the_records": {I2, I7},
+    "puts_records_side_by_side": {ONE_WRITE},
+    "reads_records_without_a_permit": {I3},
+    # What was told not to have been executed is there.
+    "forgets_its_own_puts_when_it_loses_the_role": {I2, I3},
 }
 """Of the mutants of ``pair_mutants``, in the simulated pair."""
 
 DIES_WITHOUT_TROUBLE = {
-    "takes_an_unknown_swap_as_won",
     "acknowledges_when_durable_here_only",
     "acknowledges_when_durable_there_only",
     "answers_a_mirrored_write_before_it_is_stored",
@@ -144,7 +155,9 @@ DIES_WITHOUT_TROUBLE = {
     "refuses_everything_although_it_is_healthy",
     "refuses_every_handover",
     "forgets_that_a_handover_was_asked_for",
-    "seals_before_it_is_persisted",
+    "takes_an_unknown_swap_as_not_applied",
+    "takes_the_role_before_it_is_persisted",
+    "calls_an_arbiter_silent_for_ever",
 }
 """These break what every run needs. A pair that starts has a node that returns, and an arbiter that loses answers; it
 serves once it is healed, and changes the roles."""

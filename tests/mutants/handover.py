@@ -6,6 +6,7 @@ from ctlha_trio.pair import (
     _handover as handover,
     _phase as phases,
     _service as service,
+    actions as act,
     events as ev,
     messages as msg,
 )
@@ -19,7 +20,7 @@ def hands_over_without_a_drain(patch: Patch) -> None:
     def drained(step: Step) -> None:
         if step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING:
             step.change(stage=Stage.ASKING)
-            step.send(msg.HandoverPrepare(step.state.epoch, step.state.handover_attempt, step.state.next_proposal))
+            step.do(act.SendPrepare(step.state.epoch, step.state.handover_attempt, step.state.next_proposal))
 
     patch.setattr(handover, "drained", drained)
 

@@ -15,7 +15,8 @@ after. A source that crashed behind an admission of which its disk does not know
 everything, goes on. A source that moves on in the session with its target needs another hand at the record, and then
 stops. Marks from before the last admission outlive it by an instant, in which a node must crash; so must one between
 the order to mark everything and its end. Clients of the simulated pair write whole blocks, and few flaps meet a repair.
-``test_pair_core``, ``test_pair_guards``, ``test_pair_resync`` and ``test_pair_repair`` hold the core to these rules.
+A comparison hardly ever ends just when its node claims. ``test_pair_core``, ``test_pair_guards``, ``test_pair_resync``,
+``test_pair_repair`` and ``test_pair_operations`` hold the core to these rules.
 """
 
 from typing import Final
@@ -24,12 +25,14 @@ from tests.mutants import (
     admission,
     arbitration,
     claims,
+    comparisons,
     force,
     going_alone,
     handover,
     marks,
     operations,
     reads,
+    records,
     repair,
     resync,
     service,
@@ -43,12 +46,14 @@ SUBJECTS: Final = (
     admission,
     arbitration,
     claims,
+    comparisons,
     force,
     going_alone,
     handover,
     marks,
     operations,
     reads,
+    records,
     repair,
     resync,
     service,

@@ -17,18 +17,23 @@ import pytest
 
 from ctlha_trio.pair import (
     Phase,
+    Records,
     _admission as admission,
     _membership as membership,
     _service as service,
+    actions as act,
     messages as msg,
 )
 from ctlha_trio.pair._step import Step
-from ctlha_trio.store import _activity_log, _blocks, _slots
+from ctlha_trio.store import _activity_log, _blocks, _record_copies, _slots
 from ctlha_trio.store._activity_log import encode_activity
 from ctlha_trio.store._checked_volume import SealedWrite
 from ctlha_trio.store._commit_loop import CommitLoop
 from ctlha_trio.store._dirty_bitmap import DirtyBitmap
+from ctlha_trio.store._layout import RECORDS_AREA_BYTES
 from ctlha_trio.store._queue import PersistStep, WriteStep
+from ctlha_trio.store._record_copies import RECORDS_AREAS, RecordTable, area_offset, decode_table, encode_table
+from ctlha_trio.store._record_keeper import RecordKeeper
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
 from ctlha_trio.store._write_batch import WriteBatch
 from ctlha_trio.store._write_tracker import WriteTracker
@@ -295,13 +300,85 @@ def persists_over_what_a_killed_process_had_not_flushed(patch: Patch) -> None:
     commit_metadata(patch, write)
 
 
+def put_tables(patch: Patch, put: Callable[[RecordKeeper, RecordTable], object]) -> None:
+    """Replace how a table of records is made durable."""
+
+    async def replace(self: RecordKeeper, records: Records) -> None:
+        table = RecordTable(self._table.generation + 1, records)
+        await put(self, table)  # type: ignore[misc]
+        self._table = table
+
+    patch.setattr(RecordKeeper, "replace", replace)
+
+
+@of_store("put", "a", "both tables of records are damaged")
+def answers_a_put_before_its_flush(patch: Patch) -> None:
+    async def put(keeper: RecordKeeper, table: RecordTable) -> None:
+        for area in range(RECORDS_AREAS):
+            await keeper._file._file.pwrite([(area_offset(area), encode_table(table))])
+
+    put_tables(patch, put)
+
+
+@of_store("put", "b", "both tables of records are damaged")
+def writes_both_tables_in_one_flush(patch: Patch) -> None:
+    async def put(keeper: RecordKeeper, table: RecordTable) -> None:
+        await keeper._file.write_through([(area_offset(area), encode_table(table)) for area in range(RECORDS_AREAS)])
+
+    put_tables(patch, put)
+
+
+@of_store("put", "a", "records are none")
+def falls_back_to_the_older_table(patch: Patch) -> None:
+    """Of two that are written by turns."""
+
+    def choose(_path: str, raw: bytes) -> tuple[int, RecordTable]:
+        areas = [raw[area * RECORDS_AREA_BYTES : (area + 1) * RECORDS_AREA_BYTES] for area in range(RECORDS_AREAS)]
+        tables = [(area, table) for area, table in enumerate(map(decode_table, areas)) if table is not None]
+        return min(tables, key=lambda each: each[1].generation)
+
+    async def put(keeper: RecordKeeper, table: RecordTable) -> None:
+        keeper._area = (keeper._area + 1) % RECORDS_AREAS
+        await keeper._file.write_through([(area_offset(keeper._area), encode_table(table))])
+
+    put_tables(patch, put)
+    patch.setattr(_blocks, "choose_table", choose)
+
+
+@of_store("put", "a", "records")
+def believes_a_torn_table(patch: Patch) -> None:
+    patch.setattr(_record_copies, "crc32c", lambda *_: 0)
+
+
+@of_store("put", "a", "both tables of records are damaged")
+def puts_a_record_over_what_a_killed_process_had_not_flushed(patch: Patch) -> None:
+    async def put(keeper: RecordKeeper, table: RecordTable) -> None:
+        for step in range(1, RECORDS_AREAS + 1):
+            place = area_offset((keeper._area + step) % RECORDS_AREAS)
+            await keeper._file.write_through([(place, encode_table(table))])
+
+    put_tables(patch, put)
+
+
 # The pair.
+
+
+@of_pair("return", "b", "the records differ")
+def keeps_its_own_records_when_it_is_sealed(patch: Patch) -> None:
+    plain = Step.do
+
+    def do(self: Step, action: act.Action) -> None:
+        if not isinstance(action, act.ReplaceRecords):
+            plain(self, action)
+
+    patch.setattr(Step, "do", do)
 
 
 @of_pair("return", "b", "holds a copy that is resyncing")
 def seals_without_a_persist(patch: Patch) -> None:
     def seal(step: Step) -> None:
         if step.state.phase is Phase.RESYNCING and not step.state.storing:
+            step.do(act.ReplaceRecords())
             admission.seal_persisted(step)
 
     patch.setattr(admission, "seal", seal)

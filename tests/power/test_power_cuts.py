@@ -9,10 +9,11 @@ from itertools import product
 import pytest
 
 from ctlha_trio.ha import _pair_driver
-from ctlha_trio.pair import Phase, _admission, _membership, _service, actions, messages
+from ctlha_trio.pair import Phase, Records, _admission, _membership, _service, actions, messages
 from ctlha_trio.pair._step import Step
-from ctlha_trio.store import _commit_loop
+from ctlha_trio.store import _commit_loop, _record_keeper
 from ctlha_trio.store._queue import PersistStep, WriteStep
+from ctlha_trio.store._record_copies import RecordTable, area_offset, encode_table
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
 from ctlha_trio.store._write_batch import WriteBatch
 from ctlha_trio.testing import Moment
@@ -66,6 +67,7 @@ def serve_before_the_swap(step: Step, why: str, claim: Callable[[Step, str], Non
 
 def seal_without_persist(step: Step) -> None:
     if step.state.phase is Phase.RESYNCING and not step.state.storing:
+        step.do(actions.ReplaceRecords())
         _admission.seal_persisted(step)
 
 
@@ -75,6 +77,12 @@ def join_without_persist(step: Step, message: messages.Admitted) -> None:
     record = record.succeed(primary=step.state.peer, members=step.state.both, proposal=message.proposal)
     step.change(record=record, revision=message.revision)
     _admission.admission_persisted(step)
+
+
+async def replace_without_flush(self: _record_keeper.RecordKeeper, records: Records) -> None:
+    table = RecordTable(self._table.generation + 1, records)
+    await self._file._file.pwrite([(area_offset(1 - self._area), encode_table(table))])
+    self._area, self._table = 1 - self._area, table
 
 
 def apply_before_it_is_stored(step: Step, message: messages.MirrorWrite) -> None:
@@ -98,6 +106,8 @@ def complete_without_the_peer(step: Step, operation: object) -> bool:
         (_membership, "claim", serve_before_the_swap, ("go-alone", "a"), "not durable on b"),
         (_admission, "seal", seal_without_persist, ("return", "b"), "a copy that is resyncing"),
         (_admission, "admitted", join_without_persist, ("return", "b"), "the disk of b is still in"),
+        (_record_keeper.RecordKeeper, "replace", replace_without_flush, ("put", "a"), "not durable on a"),
+        (_record_keeper.RecordKeeper, "replace", replace_without_flush, ("put", "b"), "not durable on b"),
         (_service, "mirror_write", apply_before_it_is_stored, ("write", "b"), "not durable on b"),
         (_service, "_wanted_there", complete_without_the_peer, ("write", "a"), "not durable on b"),
     ],

@@ -13,7 +13,6 @@ from ctlha_trio.pair import (
     Record,
     actions as act,
     events as ev,
-    messages as msg,
 )
 from ctlha_trio.pair._state import Flight
 from ctlha_trio.testing._core.node import BLOCK_BYTES, ArbiterCall, SimulatedNode
@@ -247,7 +246,7 @@ def test_who_was_abandoned_and_lives_is_held_to_what_its_own_copy_has(served: Se
     with pytest.raises(AssertionError, match=r"^I3: "):
         served.pair.clients.answered(served.primary, act.Answer(asked.ticket, Outcome.DONE))
     with pytest.raises(AssertionError, match=r"^I4: . serves although it was abandoned"):
-        served.pair.clients.start_over(served.secondary.blocks)
+        served.pair.clients.start_over(served.secondary)
 
 
 def test_a_copy_that_was_sealed_and_forced_lacks_nothing_from_before(served: Served) -> None:
@@ -257,7 +256,7 @@ def test_a_copy_that_was_sealed_and_forced_lacks_nothing_from_before(served: Ser
     pair, target = served.pair, served.secondary
     target.metadata = attrs.evolve(target.metadata, copy=Copy.RESYNCING)
     admitting = attrs.evolve(served.state, phase=Phase.ADMITTING)
-    pair.invariants.stepped(served.primary, admitting, admitting, ev.ReadFailed(), (act.Send(msg.Seal(1)),))
+    pair.invariants.stepped(served.primary, admitting, admitting, ev.ReadFailed(), (act.PushSeal(1),))
     pair.invariants.persisted(target, act.Persist(attrs.evolve(target.metadata, copy=Copy.SEALED)))
     assert target.blocks[0] == kept
     with pytest.raises(AssertionError, match=rf"^I2: .*{kept} is found again after"):

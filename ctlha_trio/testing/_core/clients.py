@@ -1,18 +1,35 @@
 """The clients of a simulated pair: what they ask of which node, and what they were told."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Set
 from random import Random
 from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Operation, OperationKind, Outcome, actions as act, events as ev
-from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode
+from ctlha_trio.pair import WRITING, ZEROING, Operation, OperationKind, Outcome, actions as act, events as ev
+from ctlha_trio.testing._core.link import Blocks
+from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, PLACES, RECORDS, SimulatedNode, place_of
 from ctlha_trio.testing._history.block_history import BlockHistory
 from ctlha_trio.testing._history.linearizability_records import ZEROS
 
 FLIGHTS_MAX: Final = 8
 """Operations under way at one node, beyond which no client asks it."""
+STALE_CHANCE: Final = 0.3
+"""Of a compare-and-write: it expects something that some write wrote, which is hardly ever there."""
+_NOT_OF_BLOCKS: Final = frozenset({OperationKind.FLUSH, OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
+
+
+def places_of(operation: Operation) -> tuple[int, ...]:
+    """The places that it reads or writes: of a block its number, of records those below."""
+    match operation.kind:
+        case OperationKind.FLUSH:
+            return ()
+        case OperationKind.PUT_RECORD:
+            return (place_of(operation.key),)
+        case OperationKind.READ_RECORDS:
+            return tuple(PLACES)
+        case _:
+            return (operation.offset // BLOCK_BYTES,)
 
 
 @attrs.define(eq=False)
@@ -26,6 +43,12 @@ class SimulatedClients:
     """By node and ticket, while unanswered."""
     values: dict[int, int] = attrs.Factory(dict)
     """By ticket: what a write writes, and what a read has read."""
+    tables: dict[int, Blocks] = attrs.Factory(dict)
+    """By ticket: all records as a read has found them, by place."""
+    expected: dict[int, int] = attrs.Factory(dict)
+    """By ticket: what a compare-and-write must find."""
+    told: dict[int, int] = attrs.Factory(dict)
+    """By place, what a client was told last: it wrote that, or read it."""
     tickets: int = 0
     done: int = 0
     """Operations that ended well."""
@@ -46,21 +69,40 @@ class SimulatedClients:
     def ask(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> ev.Submitted:
         """A new operation for this node, of one of these kinds."""
         kind = self.random.choice(kinds)
-        return self.ask_for(node, kind, 0 if kind is OperationKind.FLUSH else self.random.randrange(BLOCKS))
+        if kind in _NOT_OF_BLOCKS:
+            key = str(self.random.randrange(RECORDS)) if kind is OperationKind.PUT_RECORD else ""
+            return self._ask(node, Operation(kind, self.tickets + 1, 1, 0, 0, key))
+        return self.ask_for(node, kind, self.random.randrange(BLOCKS))
 
     def ask_for(self, node: SimulatedNode, kind: OperationKind, block: int) -> ev.Submitted:
         """A new operation for this node and block."""
+        return self._ask(node, Operation(kind, self.tickets + 1, 1, block * BLOCK_BYTES, BLOCK_BYTES))
+
+    def _ask(self, node: SimulatedNode, operation: Operation) -> ev.Submitted:
+        kind = operation.kind
         self.tickets += 1
-        size = 0 if kind is OperationKind.FLUSH else BLOCK_BYTES
-        operation = Operation(kind, self.tickets, 1, block * BLOCK_BYTES, size)
         self.asked[node.name, self.tickets] = operation
-        self.values[self.tickets] = self.tickets
-        self.history_of(node.name).called(self.tickets, kind, block, f"a client at {node.name}")
+        self.values[self.tickets] = ZEROS if kind in ZEROING else self.tickets
+        if kind is OperationKind.COMPARE_AND_WRITE:
+            self.expected[self.tickets] = self._guess(operation.offset // BLOCK_BYTES)
+        self._call(self.tickets, operation, node.name)
         return ev.Submitted(self.tickets, operation)
 
     def history_of(self, node: str) -> BlockHistory:
         """What the clients of that node may be told belongs to this."""
         return self.abandoned.get(node, self.history)
+
+    def _guess(self, block: int) -> int:
+        """What a client may believe that a block holds."""
+        stale = self.random.random() < STALE_CHANCE
+        return self.random.choice(list(self.values)) if stale else self.told.get(block, ZEROS)
+
+    def _call(self, ticket: int, operation: Operation, node: str) -> None:
+        for place in places_of(operation):
+            client = f"a client at {node}"
+            self.history_of(node).called(
+                ticket, operation.kind, place, client, expected=self.expected.get(ticket, ZEROS)
+            )
 
     def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
         """The operation that was answered. ``AssertionError`` if the answer cannot be true."""
@@ -72,27 +114,37 @@ class SimulatedClients:
         return operation
 
     def _hear(self, history: BlockHistory, answer: act.Answer, operation: Operation) -> None:
-        block = operation.offset // BLOCK_BYTES
+        places = places_of(operation)
         match answer.outcome:
             case Outcome.DONE:
                 self.done += 1
                 self.latest_done = max(self.latest_done, answer.ticket)
-                self.acknowledged += operation.kind is OperationKind.WRITE
-                history.done(answer.ticket, operation.kind, block, self.values[answer.ticket])
+                self.acknowledged += operation.kind in WRITING
+                table = self.tables.pop(answer.ticket, {})
+                for place in places:
+                    self.told[place] = table.get(place, self.values[answer.ticket])
+                    history.done(answer.ticket, operation.kind, place, self.told[place])
             case Outcome.NOT_PRIMARY:
-                history.not_executed(answer.ticket, operation.kind, block)
+                for place in places:
+                    history.not_executed(answer.ticket, operation.kind, place)
             case Outcome.UNKNOWN:
                 history.lost(answer.ticket)
+            case Outcome.MISCOMPARE:
+                assert operation.kind is OperationKind.COMPARE_AND_WRITE, "nothing else compares"
+                self.done += 1
+                self.latest_done = max(self.latest_done, answer.ticket)
+                history.miscompared(answer.ticket, places[0])
             case Outcome.MEDIUM_ERROR:
                 self.medium_errors += 1
-                history.not_executed(answer.ticket, operation.kind, block)
+                for place in places:
+                    history.not_executed(answer.ticket, operation.kind, place)
             case Outcome.FAILED:
                 raise AssertionError(f"operation {answer.ticket} failed, although no rule says so")
 
-    def excuse(self, blocks: Collection[int]) -> None:
+    def excuse(self, blocks: Set[int]) -> None:
         """These blocks have become whole in a way that no node knows of: who asked before may be told of damage."""
         unanswered = self.asked.items()
-        self.excused.update(ticket for (_, ticket), each in unanswered if each.offset // BLOCK_BYTES in blocks)
+        self.excused.update(ticket for (_, ticket), each in unanswered if not blocks.isdisjoint(places_of(each)))
 
     def waiting_for(self, node: SimulatedNode) -> list[int]:
         """Tickets of what this node was asked and has not answered."""
@@ -112,21 +164,25 @@ class SimulatedClients:
         """
         before, values = self.history, self.values
         _require(before)
-        self._begin(chosen.blocks)
+        self._begin(chosen)
         if abandoned.state is not None:
             self.abandoned[abandoned.name] = before
         for under_way in chosen.disk:
-            for block, value in under_way.data.items():
-                if value not in self.values:
+            for place, value in under_way.data.items():
+                if value == ZEROS:
+                    self.tickets += 1
+                    self.history.called(self.tickets, OperationKind.WRITE_ZEROES, place)
+                elif value not in self.values:
                     self.values[value] = value
-                    self.history.called(value, OperationKind.WRITE, block)
+                    self.values[value] = value
+                    self.history.called(value, OperationKind.WRITE, place)
         for (name, ticket), operation in self.asked.items():
             if name in self.abandoned:
                 self.values[ticket] = values[ticket]
             elif ticket not in self.values:
                 # Else the chosen copy holds this write already, although it has not been answered.
-                self.values[ticket] = ticket
-                self.history.called(ticket, operation.kind, operation.offset // BLOCK_BYTES, f"a client at {name}")
+                self.values[ticket] = ZEROS if operation.kind in ZEROING else ticket
+                self._call(ticket, operation, name)
 
     def found_out(self, node: str) -> None:
         """That node has ended, or serves nothing more of what was abandoned."""
@@ -134,20 +190,23 @@ class SimulatedClients:
         if history is not None:
             _require(history)
 
-    def start_over(self, blocks: list[int]) -> None:
-        """Nothing is under way anywhere, and this is what every copy holds: all before it is settled."""
+    def start_over(self, copy: SimulatedNode) -> None:
+        """Nothing is under way anywhere, and every copy holds what this one does: all before it is settled."""
         if self.abandoned:
             raise AssertionError(f"I4: {', '.join(self.abandoned)} serves although it was abandoned")
         _require(self.history)
-        self._begin(blocks)
+        self._begin(copy)
 
-    def _begin(self, blocks: list[int]) -> None:
+    def _begin(self, copy: SimulatedNode) -> None:
         self.history = BlockHistory(self._now_s)
-        self.values = {value: value for value in blocks}
-        for block, value in enumerate(blocks):
+        self.told = dict(enumerate(copy.blocks)) | copy.records
+        self.values = {value: value for value in self.told.values()}
+        asked = {ticket for _, ticket in self.asked}
+        self.expected = {ticket: value for ticket, value in self.expected.items() if ticket in asked}
+        for place, value in self.told.items():
             if value != ZEROS:
-                self.history.called(value, OperationKind.WRITE, block, "somebody before all began anew")
-                self.history.done(value, OperationKind.WRITE, block, value)
+                self.history.called(value, OperationKind.WRITE, place, "somebody before all began anew")
+                self.history.done(value, OperationKind.WRITE, place, value)
 
 
 def _require(history: BlockHistory) -> None:

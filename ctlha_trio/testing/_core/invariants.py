@@ -27,6 +27,7 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
+    WRITING,
     Copy,
     OperationKind,
     Outcome,
@@ -38,10 +39,11 @@ from ctlha_trio.pair import (
     messages as msg,
 )
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
-from ctlha_trio.testing._core.clients import SimulatedClients
+from ctlha_trio.testing._core.clients import SimulatedClients, places_of
 from ctlha_trio.testing._core.false_record import FALSIFIED
-from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of
+from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, PLACES, SimulatedNode, blocks_of
 from ctlha_trio.testing._history.block_history import BlockHistory
+from ctlha_trio.testing._history.linearizability_records import ANSWERED
 
 ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
 """Phases in which what was started is completed."""
@@ -52,8 +54,9 @@ CALLS_MAX: Final = 2
 """Of one process at the arbiter: a read and a swap."""
 
 _OF_OPERATIONS: Final = frozenset(
-    {ev.Submitted, ev.Stored, ev.Fetched, ev.RangeCompared}
-    | {msg.MirrorWrite, msg.Applied, msg.SettledAsked, msg.Settled, msg.PermitRequest, msg.Compare, msg.Compared}
+    {ev.Submitted, ev.Stored, ev.Fetched, ev.StoredCompared, ev.RangeCompared}
+    | {msg.MirrorWrite, msg.MirrorZeroes, msg.MirrorRecord, msg.Applied, msg.Compare, msg.Compared}
+    | {msg.SettledAsked, msg.Settled, msg.PermitRequest}
 )
 """Events, and messages heard, that belong to operations."""
 
@@ -146,7 +149,7 @@ class Invariants:
         state = node.state
         if answer.outcome is Outcome.MEDIUM_ERROR:
             self._check_damage(node, answer.ticket, operation.offset // BLOCK_BYTES)
-        if answer.outcome is not Outcome.DONE or state is None:
+        if answer.outcome not in ANSWERED or state is None:
             return
         epoch = state.epoch
         is_read = operation.kind is OperationKind.READ
@@ -155,14 +158,14 @@ class Invariants:
         record = self.records.get(epoch)
         if record is None or not (is_read or record.primary == node.name) or node.name not in record.members:
             raise AssertionError(f"I1, I4: {node.name} acknowledged in epoch {epoch}, of which the record is {record}")
-        if operation.kind is OperationKind.WRITE:
+        if operation.kind in WRITING and answer.outcome is Outcome.DONE:
             if node.metadata.epoch != epoch:
                 raise AssertionError(
                     f"I6: {node.name} acknowledged in epoch {epoch}, but has persisted {node.metadata.epoch}"
                 )
             abandoned = node.name in self.clients.abandoned
             for member in [node] if abandoned else self.living_members():
-                self._check_block(member, operation.offset // BLOCK_BYTES)
+                self._check_place(member, places_of(operation)[0])
 
     def _check_damage(self, node: SimulatedNode, ticket: int, block: int) -> None:
         """No copy that counts for this node is whole at the block of an operation that ended with a medium error."""
@@ -187,10 +190,10 @@ class Invariants:
     def chosen(self, node: SimulatedNode) -> None:
         """A person chose the copy of a node that does not count: it holds what was acknowledged while it did."""
         counted = self._counted.get(node.name)
-        for block, value in enumerate(node.blocks) if counted is not None else ():
+        for place in (*range(BLOCKS), *PLACES) if counted is not None else ():
             # What was never to be written there at that time came later, when it did not count.
-            if counted is not None and counted.history.knows(block, value):
-                self._check_block(node, block, moment=counted)
+            if counted is not None and counted.history.knows(place, node.held_at(place)):
+                self._check_place(node, place, moment=counted)
 
     def find_out(self, node: SimulatedNode) -> None:
         """A node that was abandoned may have come to know the record of who was forced."""
@@ -223,7 +226,7 @@ class Invariants:
         failed = any(node.metadata.copy is Copy.FAILED for node in self.nodes.values())
         if len(before.members) < len(record.members) and not failed:
             # The target's disk may have failed behind its word that it is whole; it is admitted, and known as dead.
-            copies = [node.blocks for node in self.nodes.values()]
+            copies = [(node.blocks, node.records) for node in self.nodes.values()]
             _demand(copies[0] == copies[1], f"I7: a resync has ended and the copies differ: {copies}")
 
     def searched(self, node: SimulatedNode, call: act.FindDirty) -> None:
@@ -253,14 +256,14 @@ class Invariants:
         for node in self.living_members():
             if node.metadata.copy in OVERWRITTEN:
                 raise AssertionError(f"I4: member {node.name} has not persisted that its copy is whole")
-            for block in range(len(node.blocks)):
-                self._check_block(node, block)
+            for place in (*range(BLOCKS), *PLACES):
+                self._check_place(node, place)
 
     def holds_everything(self, node: SimulatedNode) -> bool:
         """Whether that copy could be the only one that is left."""
         try:
-            for block in range(len(node.blocks)):
-                self._check_block(node, block)
+            for place in (*range(BLOCKS), *PLACES):
+                self._check_place(node, place)
         except AssertionError:
             return False
         return True
@@ -276,8 +279,8 @@ class Invariants:
         survivor = self.nodes[node.peer]
         if protected and survivor.metadata.copy is not Copy.FAILED:
             _demand(survivor.name in truth.members, f"I10: {survivor.name} is no member although all was protected")
-            for block in range(len(survivor.blocks)):
-                self._check_block(survivor, block, "I10")
+            for place in (*range(BLOCKS), *PLACES):
+                self._check_place(survivor, place, "I10")
         return swaps
 
     def living_members(self) -> list[SimulatedNode]:
@@ -288,18 +291,18 @@ class Invariants:
         _demand(bool(living), "I2: the arbiter names only nodes whose copies are dead")
         return living
 
-    def _check_block(
-        self, node: SimulatedNode, block: int, number: str = "I2", *, moment: Moment | None = None
+    def _check_place(
+        self, node: SimulatedNode, place: int, number: str = "I2", *, moment: Moment | None = None
     ) -> None:
         moment = moment or Moment(self.clients.history_of(node.name), None)
         try:
-            moment.history.check(block, node.blocks[block], moment.time)
+            moment.history.check(place, node.held_at(place), moment.time)
         except AssertionError as error:
             raise AssertionError(f"{number}: {node.name}: {error}") from error
 
 
 def _asks_to_seal(action: act.Action) -> bool:
-    return isinstance(action, act.Send) and isinstance(action.message, msg.Seal)
+    return isinstance(action, act.PushSeal)
 
 
 def _is_whole(node: SimulatedNode, block: int) -> bool:

@@ -8,15 +8,19 @@ from random import Random
 import attrs
 
 from ctlha_trio.ha import HeldPermit
-from ctlha_trio.pair import Metadata, PairState, Phase, Range, actions as act, events as ev
+from ctlha_trio.pair import Metadata, Operation, OperationKind, PairState, Phase, Range, actions as act, events as ev
 from ctlha_trio.testing._core.arbiter import Call
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
 
 NODES = ("a", "b")
 BLOCKS = 6
+RECORDS = 2
+"""Records, each in a place of its own beside the blocks: that of record 0 is -1, and so on down."""
 BLOCK_BYTES = 1 << 19
 """Half a range of a resync, so that a range covers two blocks."""
+PLACES = range(-RECORDS, 0)
+"""Of the records."""
 
 KEPT_CHANCE = 0.5
 """Of a block under way when the process ends, and of any block when the disk fails."""
@@ -31,15 +35,23 @@ LOGGED_CHANCE = 0.2
 """Of a block that the process wrote: it is in the activity log when the process ends, although it need not be."""
 
 _REQUESTS = {ev.HandoverAsked: "handover", ev.ForceAsked: "force", ev.VerifyAsked: "verification"}
-InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
+InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking | act.ReplaceRecords
 """What the driver carries out one after the other."""
 Reading = act.FetchRead | act.SendCompare | act.CompareRange | act.PushRange
-DiskCall = InOrder | act.StoreWrite | act.StoreMirrored | act.StoreRepair | Reading
+Storing = (
+    act.StoreWrite | act.StoreMirrored | act.StoreZeroes | act.StoreRepair | act.StoreRecord | act.StoreMirroredRecord
+)
+DiskCall = InOrder | Storing | Reading | act.CompareRecords
 
 
 def blocks_of(offset: int, size: int) -> range:
     """The numbers of the blocks that a range touches."""
     return range(offset // BLOCK_BYTES, -(-(offset + size) // BLOCK_BYTES))
+
+
+def place_of(key: str) -> int:
+    """Where a record lies that has this key."""
+    return -1 - int(key)
 
 
 def digest_of(blocks: Blocks) -> bytes:
@@ -76,8 +88,8 @@ class UnderWay:
     tracked: bool
     """It was made while every write was marked."""
     data: Blocks = attrs.Factory(dict)
-    seen: int = 0
-    """Of a read: what the block held when the call was made."""
+    seen: Blocks = attrs.Factory(dict)
+    """Of a read: what it reads as that was when the call was made, by place."""
 
 
 @attrs.frozen(eq=False)
@@ -86,6 +98,7 @@ class Backup:
 
     metadata: Metadata
     blocks: tuple[int, ...]
+    records: tuple[tuple[int, int], ...]
     base_epoch: int | None
     dirty: frozenset[int]
 
@@ -102,6 +115,8 @@ class SimulatedNode:
     link: LinkEnd
     blocks: list[int] = attrs.Factory(lambda: [0] * BLOCKS)
     """Durable: for each block the value written last, which is the ticket of its write."""
+    records: Blocks = attrs.Factory(lambda: dict.fromkeys(PLACES, 0))
+    """Durable: by place, the ticket of the operation that put the record."""
     marks: DirtyMarks = attrs.Factory(DirtyMarks)
     """Durable."""
     damaged: dict[int, str] = attrs.Factory(dict)
@@ -163,8 +178,18 @@ class SimulatedNode:
             if other.data.keys() & data.keys():
                 raise AssertionError(f"{self.name} writes a block twice at once: {other.call}, {call}")
         slow = self.random.random() < SLOW_CHANCE
-        seen = self.blocks[call.operation.offset // BLOCK_BYTES] if isinstance(call, act.FetchRead) else 0
+        seen = self.read_for(call.operation) if isinstance(call, act.FetchRead) else {}
         self.disk.append(UnderWay(call, self.link.session, slow, self.marks.tracking, data, seen))
+
+    def held_at(self, place: int) -> int:
+        """What a block holds, or a record."""
+        return self.blocks[place] if place >= 0 else self.records[place]
+
+    def read_for(self, operation: Operation) -> Blocks:
+        """What a client reads, or compares."""
+        if operation.kind is OperationKind.READ_RECORDS:
+            return dict(self.records)
+        return self.read(operation.offset, operation.size)
 
     def drags(self) -> bool:
         """Whether only slow calls are under way at the disk."""
@@ -199,18 +224,20 @@ class SimulatedNode:
                 self.marks.forget()
             case _:
                 pass
-        for block, value in ended.data.items():
+        self.records.update({place: value for place, value in ended.data.items() if place < 0})
+        blocks = {block: value for block, value in ended.data.items() if block >= 0}
+        for block, value in blocks.items():
             self.blocks[block] = value
             self.damaged.pop(block, None)
-        if ended.data and self.misdirects is not None:
-            self.damaged[next(iter(ended.data))] = self.damaged[self.misdirects] = "misdirect"
+        if blocks and self.misdirects is not None:
+            self.damaged[next(iter(blocks))] = self.damaged[self.misdirects] = "misdirect"
             self.misdirects = None
         if ended.data:
             self.marks.settle()
-        if ended.data and not isinstance(ended.call, act.StoreRepair):
-            self.written.update(ended.data)
+        if blocks and not isinstance(ended.call, act.StoreRepair):
+            self.written.update(blocks)
             if ended.tracked and self.marks.tracking:
-                self.marks.dirty.update(ended.data)
+                self.marks.dirty.update(blocks)
 
     def mark(self, ranges: Collection[Range]) -> None:
         """Make durable that these ranges may differ."""
@@ -241,13 +268,13 @@ class SimulatedNode:
         in_order = True
         suspect = self._suspect() | self.logged
         writes = [each for each in self.disk if not isinstance(each.call, act.StoreRepair)]
-        started = {block for under_way in writes for block in under_way.data}
+        started = {block for under_way in writes for block in under_way.data if block >= 0}
         torn: set[int] = set()
         for under_way in self.disk:
             if not isinstance(under_way.call, InOrder):
                 data = {block: value for block, value in under_way.data.items() if self.random.random() < KEPT_CHANCE}
                 if not isinstance(under_way.call, act.StoreRepair):
-                    torn.update(data)
+                    torn.update(block for block in data if block >= 0)
                 self.apply(attrs.evolve(under_way, data=data))
             elif in_order and isinstance(under_way.call, act.Track) and self.random.random() >= KEPT_CHANCE:
                 self.marks.track(under_way.call.base_epoch)
@@ -283,7 +310,8 @@ class SimulatedNode:
         """The disk as somebody who copies it now finds it."""
         dirty = self.marks.dirty | self.marks.extents | (self.written & self._suspect())
         base_epoch = self.metadata.epoch if dirty and self.marks.base_epoch is None else self.marks.base_epoch
-        return Backup(self.metadata, tuple(self.blocks), base_epoch, frozenset(dirty))
+        records = tuple(self.records.items())
+        return Backup(self.metadata, tuple(self.blocks), records, base_epoch, frozenset(dirty))
 
     def put_back(self, old: Backup, *, missed: bool) -> None:
         """Have that disk again, while no process runs. ``missed`` if the one that it had must come back."""
@@ -301,6 +329,7 @@ class SimulatedNode:
     def _install(self, disk: Backup) -> None:
         self.metadata = disk.metadata
         self.blocks = list(disk.blocks)
+        self.records = dict(disk.records)
         self.marks = DirtyMarks(disk.base_epoch, disk.base_epoch is not None, set(disk.dirty))
         self.repair()
 
@@ -331,6 +360,8 @@ class SimulatedNode:
         self.metadata = metadata
         self.repair()
         self.blocks = [value if self.random.random() < KEPT_CHANCE else 0 for value in self.blocks]
+        kept = {place: value for place, value in self.records.items() if self.random.random() < KEPT_CHANCE}
+        self.records = dict.fromkeys(PLACES, 0) | kept
 
     def repair(self) -> None:
         """No block is damaged any more."""

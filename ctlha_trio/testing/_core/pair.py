@@ -37,13 +37,14 @@ from ctlha_trio.testing._core.node import (
     Reading,
     RunningTimer,
     SimulatedNode,
+    Storing,
     blocks_of,
     digest_of,
 )
-from ctlha_trio.testing._core.pushes import push
+from ctlha_trio.testing._core.pushes import push, say_records, stored_by
 from ctlha_trio.testing._core.reached import Reached
 from ctlha_trio.testing._core.reads import SimulatedReads
-from ctlha_trio.testing._core.returns import compare_there, say_ready
+from ctlha_trio.testing._core.returns import read_for_peer, say_ready
 from ctlha_trio.testing._core.totals import Coverage, Totals, changes_of
 from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
@@ -274,28 +275,24 @@ class SimulatedPair:
                 if node.link.session == self.link.live:
                     self.invariants.searched(node, call)
                 self.feed(node, ev.DirtyFound(call.search, node.found_by(call)))
-            case act.Track() | act.MarkDirty() | act.StopTracking():
+            case act.Track() | act.MarkDirty() | act.StopTracking() | act.ReplaceRecords():
                 pass
-            case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
-                self.feed(node, ev.Stored(call.sequence))
+            case act.CompareRecords() as call:
+                equal = digest_of(node.records) == call.digest
+                self.feed(node, ev.RecordsCompared(call.attempt, call.proposal, equal))
+            case _ if isinstance(ended.call, Storing):
+                self.feed(node, ev.Stored(ended.call.sequence))
             case act.FetchRead() as call:
                 self.reads.end(node, call, ended)
-            case act.SendCompare() as call:
-                compare_there(self.link, node, call, ended)
-            case act.CompareRange() as call:
-                equal = digest_of(node.read(call.offset, call.size)) == call.digest
-                self.feed(node, ev.RangeCompared(call.session, call.sequence, equal))
-            case act.PushRange() as call:
-                if ended.session == node.link.session:
-                    repair = msg.RepairData(call.epoch, call.sequence, call.offset, call.size)
-                    self.link.send(node.link, repair, node.read(call.offset, call.size))
+            case _:
+                read_for_peer(self.link, node, ended, partial(self.feed, node))
 
     def feed(self, node: SimulatedNode, event: ev.Event, data: Blocks | None = None) -> None:
         """Let the core take an event, and carry out what it orders."""
         before = node.state
         assert before is not None
         node.state, ordered = step_pair(before, event)
-        read = answered_reads(ordered, self.clients.values)
+        read = answered_reads(ordered, node.name, self.clients)
         self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
         self.invariants.stepped(node, before, node.state, event, ordered)
         self._reached.stepped(before, node.state, ordered)
@@ -323,22 +320,21 @@ class SimulatedPair:
     def _carry_out(  # noqa: PLR0912 (one case for each kind of action)
         self, node: SimulatedNode, action: act.Action, placed: Blocks | None = None, *, copied: bool = False
     ) -> None:
-        if isinstance(action, InOrder | Reading):
-            node.begin_disk_call(action)
+        if isinstance(action, InOrder | Reading | act.CompareRecords):
+            node.begin_disk_call(action, placed if isinstance(action, act.ReplaceRecords) else None)
+            return
+        if isinstance(action, Storing):
+            if copied and node.metadata.copy not in OVERWRITTEN:
+                raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
+            node.begin_disk_call(action, stored_by(self.clients, action, placed))
             return
         match action:
             case act.Send():
                 self.link.send(node.link, action.message)
             case act.PushWrite() | act.PushCopy():
                 push(self.link, self.clients, node, action)
-            case act.StoreWrite():
-                block = action.operation.offset // BLOCK_BYTES
-                node.begin_disk_call(action, {block: self.clients.values[action.ticket]})
-            case act.StoreMirrored() | act.StoreRepair():
-                if copied and node.metadata.copy not in OVERWRITTEN:
-                    raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
-                assert placed is not None, "a write was ordered without its data"
-                node.begin_disk_call(action, placed)
+            case act.PushSeal() | act.SendPrepare():
+                say_records(self.link, node, action)
             case act.FetchRead():
                 self.reads.fetch(node, action)
             case act.ClearDirty():

@@ -1,9 +1,10 @@
-"""What a simulated node pushes: a message with the data that is placed before it is heard."""
+"""What a simulated node writes, and what it pushes: a message with the data that is placed before it is heard."""
 
-from ctlha_trio.pair import actions as act, messages as msg
+from ctlha_trio.pair import ZEROING, OperationKind, actions as act, messages as msg
 from ctlha_trio.testing._core.clients import SimulatedClients
-from ctlha_trio.testing._core.link import SimulatedLink
-from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode
+from ctlha_trio.testing._core.link import Blocks, SimulatedLink
+from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, Storing, blocks_of, digest_of, place_of
+from ctlha_trio.testing._history.linearizability_records import ZEROS
 
 
 def push(
@@ -11,8 +12,12 @@ def push(
 ) -> None:
     """Say it in the session that the node knows."""
     match action:
+        case act.PushWrite(operation=operation) if operation.kind is OperationKind.PUT_RECORD:
+            record = msg.MirrorRecord(action.epoch, action.sequence, action.previous, action.settled, 1)
+            link.send(node.link, record, {place_of(operation.key): clients.values[action.ticket]})
         case act.PushWrite(operation=operation):
-            write = msg.MirrorWrite(
+            kind = msg.MirrorZeroes if operation.kind in ZEROING else msg.MirrorWrite
+            write = kind(
                 epoch=action.epoch,
                 sequence=action.sequence,
                 previous=action.previous,
@@ -24,3 +29,27 @@ def push(
         case act.PushCopy():
             copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
             link.send(node.link, copy, node.held.pop(action.sequence))
+
+
+def say_records(link: SimulatedLink, node: SimulatedNode, action: act.PushSeal | act.SendPrepare) -> None:
+    """All of them with the seal, or what tells them from others."""
+    match action:
+        case act.PushSeal():
+            link.send(node.link, msg.Seal(action.epoch, len(node.records)), dict(node.records))
+        case act.SendPrepare():
+            digest = digest_of(node.records)
+            link.send(node.link, msg.HandoverPrepare(action.epoch, action.attempt, action.proposal, digest))
+
+
+def stored_by(clients: SimulatedClients, action: Storing, placed: Blocks | None) -> Blocks:
+    """What an order writes; ``placed`` came with the message that it answers."""
+    match action:
+        case act.StoreWrite():
+            return {action.operation.offset // BLOCK_BYTES: clients.values[action.ticket]}
+        case act.StoreRecord():
+            return {place_of(action.operation.key): clients.values[action.ticket]}
+        case act.StoreZeroes():
+            return dict.fromkeys(blocks_of(action.offset, action.size), ZEROS)
+        case act.StoreMirrored() | act.StoreRepair() | act.StoreMirroredRecord():
+            assert placed is not None, "a write was ordered without its data"
+            return placed

@@ -8,12 +8,12 @@ from typing import Final
 import attrs
 
 from ctlha_trio.ha import RENEW_S, HeldPermit
-from ctlha_trio.pair import actions as act, events as ev, messages as msg
+from ctlha_trio.pair import OperationKind, actions as act, events as ev, messages as msg
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.invariants import Invariants
 from ctlha_trio.testing._core.link import SimulatedLink
-from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, UnderWay
+from ctlha_trio.testing._core.node import SimulatedNode, UnderWay
 
 SEEN_CHANCE: Final = 0.5
 """That a read finds what was there when it was called, rather than when it is answered."""
@@ -88,6 +88,14 @@ class SimulatedReads:
             return
         if call.epoch:
             self.invariants.read(node)
-        current = node.blocks[call.operation.offset // BLOCK_BYTES]
-        self.clients.values[call.ticket] = ended.seen if self.random.random() < SEEN_CHANCE else current
+        found = ended.seen if self.random.random() < SEEN_CHANCE else node.read_for(call.operation)
+        match call.operation.kind:
+            case OperationKind.COMPARE_AND_WRITE:
+                equal = [*found.values()] == [self.clients.expected[call.ticket]]
+                self.feed(node, ev.StoredCompared(call.fetch, None if equal else 0))
+                return
+            case OperationKind.READ_RECORDS:
+                self.clients.tables[call.ticket] = found
+            case _:
+                (self.clients.values[call.ticket],) = found.values()
         self.feed(node, ev.Fetched(call.fetch))

@@ -1,8 +1,9 @@
 """What the simulated nodes tell each other of their copies when one returns: its own ranges, and the source's data."""
 
+from collections.abc import Callable
 from typing import Final
 
-from ctlha_trio.pair import actions as act, messages as msg
+from ctlha_trio.pair import actions as act, events as ev, messages as msg
 from ctlha_trio.testing._core.link import SimulatedLink
 from ctlha_trio.testing._core.node import SimulatedNode, UnderWay, digest_of
 
@@ -19,6 +20,21 @@ def say_ready(link: SimulatedLink, node: SimulatedNode, action: act.SendReady) -
         for offset, size in node.dirty_ranges():
             link.send(node.link, msg.OwnRange(action.epoch, offset, size))
     link.send(node.link, msg.ResyncReady(action.epoch, base_epoch))
+
+
+def read_for_peer(link: SimulatedLink, node: SimulatedNode, ended: UnderWay, feed: Callable[[ev.Event], None]) -> None:
+    """A node has read what it compares with the peer's, or what the peer lacks."""
+    match ended.call:
+        case act.SendCompare() as call:
+            compare_there(link, node, call, ended)
+        case act.CompareRange() as call:
+            equal = digest_of(node.read(call.offset, call.size)) == call.digest
+            feed(ev.RangeCompared(call.session, call.sequence, equal))
+        case act.PushRange() as call if ended.session == node.link.session:
+            repair = msg.RepairData(call.epoch, call.sequence, call.offset, call.size)
+            link.send(node.link, repair, node.read(call.offset, call.size))
+        case _:
+            pass
 
 
 def compare_there(link: SimulatedLink, node: SimulatedNode, call: act.SendCompare, ended: UnderWay) -> None:

@@ -31,8 +31,16 @@ _RELIEF_RATES: Final = (10.0, 100.0)
 CLOCK_FACTORS: Final = (0.1, 1.0, 100.0)
 """Late: a session that was cut is nearly always resumed. Early: hardly ever."""
 _WRITE, _READ, _FLUSH = OperationKind.WRITE, OperationKind.READ, OperationKind.FLUSH
-_KINDS: Final = ((_WRITE, _WRITE, _READ, _FLUSH), (_WRITE, _READ), (_READ,))
+_PUT, _RECORDS = OperationKind.PUT_RECORD, OperationKind.READ_RECORDS
+_COMPARE, _ZEROES, _UNMAP = OperationKind.COMPARE_AND_WRITE, OperationKind.WRITE_ZEROES, OperationKind.UNMAP
+READS_AND_WRITES: Final = ((_WRITE, _WRITE, _READ, _FLUSH), (_WRITE, _READ), (_READ,))
 """A flush holds up everything behind it, and a write the reads of its block: some clients ask for none."""
+KINDS: Final = (
+    *READS_AND_WRITES,
+    (_WRITE, _COMPARE, _READ),
+    (_COMPARE, _READ, _ZEROES, _UNMAP, _WRITE),
+    (_PUT, _RECORDS, _WRITE),
+)
 _FAULT_RATES: Final = (0.0, 10.0, 50.0, 200.0)
 """Of all faults together. Without any, what went wrong before may end, and the pair come together."""
 _ACTIVE_CHANCE: Final = 0.5
@@ -51,7 +59,7 @@ class NodePace:
     clock: float = 1.0
     """Seconds that its clock counts in one."""
     clients: float = 0.0
-    kinds: tuple[OperationKind, ...] = _KINDS[0]
+    kinds: tuple[OperationKind, ...] = KINDS[0]
 
 
 @attrs.frozen
@@ -80,9 +88,13 @@ def some_faults(random: Random) -> tuple[str, ...]:
 
 
 def troubled_pace(
-    random: Random, nodes: tuple[str, ...], faults: tuple[str, ...], clocks: tuple[float, ...] = CLOCK_FACTORS
+    random: Random,
+    nodes: tuple[str, ...],
+    faults: tuple[str, ...],
+    clocks: tuple[float, ...] = CLOCK_FACTORS,
+    kinds: tuple[tuple[OperationKind, ...], ...] = KINDS,
 ) -> Pace:
-    """Some lanes all but stalled, clocks that run far too slow or too fast, some of these faults."""
+    """Some lanes all but stalled, clocks that run far too slow or too fast, some of these faults and clients."""
     active = [name for name in faults if random.random() < _ACTIVE_CHANCE] or list(faults)
     total = random.choice(_FAULT_RATES) if active else 0.0
     share = total / max(1, sum(FAULTS[name].weight for name in active))
@@ -94,7 +106,7 @@ def troubled_pace(
                 arbiter=random.choice(_LANE_RATES),
                 clock=random.choice(clocks),
                 clients=random.choice(_CLIENT_RATES),
-                kinds=random.choice(_KINDS),
+                kinds=random.choice(kinds),
             )
             for name in nodes
         },

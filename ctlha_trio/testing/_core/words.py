@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 
 from ctlha_trio.pair import Metadata, Operation, OperationKind, Outcome, Record, actions as act, events as ev
+from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.node import BLOCK_BYTES
 
 _UNTOLD: Final = frozenset({"proposal", "lineage", "incarnation"})
@@ -53,7 +54,7 @@ class Words:
             case act.Swap():
                 return f"Swap(r{action.expected_revision} to {self.told(action.record)})"
             case act.PushWrite():
-                return f"pushes MirrorWrite(sequence={action.sequence}) with {action.ticket}"
+                return f"pushes {action.operation.kind.name}(sequence={action.sequence}) with {action.ticket}"
             case _:
                 return self.told(action)
 
@@ -64,6 +65,10 @@ class Words:
                 return f"write {value} to {self._range(operation.offset, operation.size)}"
             case OperationKind.READ:
                 return f"read {self._range(operation.offset, operation.size)}"
+            case OperationKind.PUT_RECORD:
+                return f"put {value} as record {operation.key}"
+            case kind if operation.size:
+                return f"{kind.name.lower()} {value} on {self._range(operation.offset, operation.size)}"
             case kind:
                 return kind.name.lower()
 
@@ -123,7 +128,8 @@ def told_blocks(blocks: Mapping[int, int | str]) -> str:
     return " ".join(f"{block}:{value}" for block, value in sorted(blocks.items()))
 
 
-def answered_reads(ordered: tuple[act.Action, ...], reads: Mapping[int, int]) -> Mapping[int, int]:
-    """What the operations that are answered as done have read, by ticket, of all that anybody reads."""
+def answered_reads(ordered: tuple[act.Action, ...], node: str, clients: SimulatedClients) -> Mapping[int, int]:
+    """What the reads of blocks that a node answers as done have read, by ticket."""
     tickets = [each.ticket for each in ordered if isinstance(each, act.Answer) and each.outcome is Outcome.DONE]
-    return {ticket: reads[ticket] for ticket in tickets if reads.get(ticket, ticket) != ticket}
+    reads = [ticket for ticket in tickets if clients.asked[node, ticket].kind is OperationKind.READ]
+    return {ticket: clients.values[ticket] for ticket in reads}

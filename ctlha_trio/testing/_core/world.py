@@ -29,6 +29,7 @@ from ctlha_trio.testing._core.trouble import (
     CLOCK_FACTORS,
     DRAG,
     EPISODE_STEPS,
+    KINDS,
     LATE_RATE,
     ROUND_STEPS,
     SELDOM,
@@ -77,6 +78,8 @@ class CoreWorld:
     seed: int
     faults: tuple[str, ...] | None = None
     clocks: tuple[float, ...] = CLOCK_FACTORS
+    kinds: tuple[tuple[OperationKind, ...], ...] = KINDS
+    """Of operations: the clients of a node ask for those of one entry."""
     watch: Callable[[EventLine], None] | None = None
     """Told of every line of the event history."""
     random: Random = attrs.field(init=False)
@@ -108,7 +111,7 @@ class CoreWorld:
             if step % ROUND_STEPS == 0:
                 self.heal()
             if step % EPISODE_STEPS == 0:
-                self.go_at(troubled_pace(self.random, NODES, self.faults, self.clocks))
+                self.go_at(troubled_pace(self.random, NODES, self.faults, self.clocks, self.kinds))
                 self.pair.note("-", f"trouble begins: {', '.join(self.pace.faults) or 'of the pace alone'}")
             self.step()
 
@@ -132,12 +135,13 @@ class CoreWorld:
             self._settle()
 
     def _settle(self) -> None:
-        copies = [node.blocks for node in self.pair.nodes.values()]
+        copies = [(node.blocks, node.records) for node in self.pair.nodes.values()]
         if copies[0] != copies[1]:
             raise self.failure(f"I7: copies differ: {copies}")
         self._checked(self.pair.invariants.check_members)
-        self.pair.note("-", f"the pair is together, and both copies hold {told_blocks(dict(enumerate(copies[0])))}")
-        self.pair.clients.start_over(copies[0])
+        holds = told_blocks(dict(enumerate(copies[0][0])) | copies[0][1])
+        self.pair.note("-", f"the pair is together, and both copies hold {holds}")
+        self.pair.clients.start_over(self.pair.nodes[NODES[0]])
 
     def relieve(self) -> None:
         """End everything that is wrong around the processes."""
@@ -166,7 +170,7 @@ class CoreWorld:
         lost = [block for block in node.damaged if not holds_block(self.pair, self.pair.nodes[node.peer], block)]
         if lost:
             self.pair.note(node.name, f"the last copies of blocks {', '.join(map(str, sorted(lost)))} are whole again")
-            self.pair.clients.excuse(lost)
+            self.pair.clients.excuse(set(lost))
         for block in lost:
             del node.damaged[block]
 

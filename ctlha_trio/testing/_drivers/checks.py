@@ -11,9 +11,20 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio.pair import FLIGHTS_LIMIT, MEMBERS, OperationKind, Outcome, PairState, Phase, actions
+from ctlha_trio.pair import (
+    CHANGING,
+    FLIGHTS_LIMIT,
+    MEMBERS,
+    READING,
+    OperationKind,
+    Outcome,
+    PairState,
+    Phase,
+    actions,
+)
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._history.linearizability_records import ANSWERED
 from ctlha_trio.testing._pairs.action_watch import Ordered
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
@@ -61,20 +72,24 @@ class DriverChecks:
         operation, state = ordered.operation, ordered.state
         assert operation is not None, "an answer has its operation"
         try:
-            self.history.answered(operation, answer.outcome, ordered.data)
+            self.history.answered(operation, answer.outcome, ordered.data, answer.miscompare_at)
         except AssertionError as error:
             self.problem(f"I3: {state.me} answered {operation.number} {answer.outcome.name}: {error}")
-        if answer.outcome is not Outcome.DONE:
+        if answer.outcome not in ANSWERED:
             return
         said = f"{state.me} answered {operation.kind.name} {operation.number} in epoch {state.epoch}"
         if state.phase not in _ANSWERING | ({Phase.FOLLOWING} if operation.kind is OperationKind.READ else set()):
             self.problem(f"I8: {said} while {state.phase.name}")
         if state.record is None or state.me not in state.record.members:
             self.problem(f"I4: {said} and is no member")
-        if operation.kind is OperationKind.READ and state.phase in MEMBERS:
+        if state.phase in MEMBERS and (operation.kind in READING or answer.outcome is Outcome.MISCOMPARE):
             self._read_as_member(said, state)
-        if operation.kind is OperationKind.WRITE:
-            self._acknowledged(said, state, operation.offset, ordered.data)
+        if answer.outcome is not Outcome.DONE:
+            return
+        if operation.kind in CHANGING:
+            self._acknowledged(said, state, lambda member: self._holds(member, ordered))
+        elif operation.kind is OperationKind.PUT_RECORD:
+            self._acknowledged(said, state, lambda member: self._carries(member, ordered))
 
     def _read_as_member(self, said: str, state: PairState) -> None:
         """A permit is over before the node that granted it serves alone."""
@@ -82,20 +97,39 @@ class DriverChecks:
         if peer is not None and peer.pair.phase in _SERVES_ALONE and peer.pair.epoch > state.epoch:
             self.problem(f"I3: {said} while {state.peer} served without it in {peer.pair.epoch}")
 
-    def _acknowledged(self, said: str, state: PairState, offset: int, data: bytes) -> None:
+    def _acknowledged(self, said: str, state: PairState, holds: Callable[[str], bool]) -> None:
         if self._acknowledged_by.setdefault(state.epoch, state.me) != state.me:
             self.problem(f"I1: {said}, and so did the other node")
         # A member whose disk has died since has kept it; one whose disk was dead before cannot have agreed.
         for member in self.pair.record.members:
-            if not self._holds(member, offset, data, exactly=state.record == self.pair.record):
+            if not holds(member):
                 self.problem(f"I2: {said}, and it is not durable on {member}")
         metadata = self.pair.durable_metadata(state.me)
         if metadata.epoch != state.epoch:
             self.problem(f"I2: {said}, but its disk is still in {metadata.epoch}")
 
-    def _holds(self, member: str, offset: int, data: bytes, *, exactly: bool) -> bool:
+    def _carries(self, member: str, ordered: Ordered) -> bool:
+        """As ``_holds``, of a record."""
+        assert ordered.operation is not None, "an answer has its operation"
+        records = self.pair.durable_records(member)
+        if ordered.state.record == self.pair.record:
+            return records.get(ordered.operation.key, b"") == ordered.data
+        return not self._problem_of_records(member)
+
+    def _problem_of_records(self, member: str) -> str:
+        records = self.pair.durable_records(member)
+        try:
+            for place in self.history.put:
+                self.history.check_record(place, records)
+        except AssertionError as error:
+            return str(error)
+        return ""
+
+    def _holds(self, member: str, ordered: Ordered) -> bool:
         """Whether a copy has what was written, or, if its node has gone on without the other, something later."""
-        if exactly:
+        assert ordered.operation is not None, "an answer has its operation"
+        offset, data = ordered.operation.offset, ordered.data
+        if ordered.state.record == self.pair.record:
             return self.pair.durable_range(member, offset, len(data)) == data
         first = offset // SECTOR_BYTES
         return all(self._may_hold(member, sector) for sector in range(first, first + len(data) // SECTOR_BYTES))
@@ -132,6 +166,9 @@ class DriverChecks:
     def check_members(self) -> None:
         """I2 and I10: whoever the arbiter names can go on alone, at this instant."""
         for member in self._living_members():
+            problem = self._problem_of_records(member)
+            if problem:
+                self.problem(f"I10: the records of {member}, a member: {problem}")
             for sector in self.history.written:
                 content = self.pair.durable_range(member, sector * SECTOR_BYTES, SECTOR_BYTES)
                 try:
@@ -173,6 +210,8 @@ class DriverChecks:
     def _check_equal(self, when: str) -> None:
         if len(self._living_members()) < len(NAMES):
             return
+        if self.pair.durable_records(NAMES[0]) != self.pair.durable_records(NAMES[1]):
+            self.problem(f"{when} the records differ")
         for sector in self.history.written:
             contents = {self.pair.durable_range(name, sector * SECTOR_BYTES, SECTOR_BYTES) for name in NAMES}
             if len(contents) > 1:
@@ -180,6 +219,8 @@ class DriverChecks:
 
     def check_copies_equal(self) -> None:
         """I7 for a pair at rest: every byte of both volumes."""
+        if self.pair.durable_records(NAMES[0]) != self.pair.durable_records(NAMES[1]):
+            self.problem("I7: the records differ at rest")
         one, other = (self.pair.durable_copy(name) for name in NAMES)
         if one != other:
             differ = next(place for place in range(len(one)) if one[place] != other[place])

@@ -11,16 +11,18 @@ from ctlha_trio._errors import DisconnectError
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import Operation, OperationKind, Outcome
 from ctlha_trio.testing._drivers.chance import happens
-from ctlha_trio.testing._drivers.history import VolumeHistory
+from ctlha_trio.testing._drivers.history import RECORDS, VolumeHistory, key_at
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import IN_SECTORS, Timeline
 from ctlha_trio.testing._history.block_content import fill_sector
+from ctlha_trio.testing._history.linearizability_records import ZEROS
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 SECTORS_MAX: Final = 4
 """Of one operation: enough to overlap in part, and to be torn."""
+_WITH_DATA: Final = frozenset({OperationKind.WRITE, OperationKind.COMPARE_AND_WRITE, OperationKind.PUT_RECORD})
 _WANDERS: Final = 0.1
 """Chance that a client turns to the other node although it was served where it is."""
 
@@ -62,15 +64,29 @@ class DriverClients:
         swarm = self.pair.swarm
         if happens(random, swarm.flushes):
             return OperationKind.FLUSH, 0, 0
+        first, count = random.choice(swarm.sectors), random.randint(1, SECTORS_MAX)
+        if happens(random, swarm.zeroes):
+            return random.choice([OperationKind.WRITE_ZEROES, OperationKind.UNMAP]), first, count
+        if happens(random, swarm.records):
+            if happens(random):
+                return OperationKind.READ_RECORDS, -RECORDS, RECORDS
+            return OperationKind.PUT_RECORD, -random.randint(1, RECORDS), 1
+        if happens(random, swarm.compares):
+            return OperationKind.COMPARE_AND_WRITE, first, count
         kind = OperationKind.READ if happens(random, swarm.reads) else OperationKind.WRITE
-        return kind, random.choice(swarm.sectors), random.randint(1, SECTORS_MAX)
+        return kind, first, count
 
     async def operate(self, name: str, client: int, wanted: tuple[OperationKind, int, int]) -> Outcome | None:
         """Ask one node, and wait as long as the client's patience lasts; None without an answer. A checkpoint."""
         kind, first, count = wanted
-        number = self.history.call(f"client {client} at {name}", kind, first, count)
-        operation = Operation(kind, client, number, first * SECTOR_BYTES, count * SECTOR_BYTES)
-        data = fill_sector(number) * count if kind is OperationKind.WRITE else b""
+        expected = [self.history.told.get(sector, ZEROS) for sector in range(first, first + count)]
+        number = self.history.call(f"client {client} at {name}", kind, first, count, expected)
+        data = fill_sector(number) * count if kind in _WITH_DATA else b""
+        if kind is OperationKind.COMPARE_AND_WRITE:
+            data = b"".join(map(fill_sector, expected)) + data
+        key = key_at(first) if kind is OperationKind.PUT_RECORD else ""
+        place, size = (first * SECTOR_BYTES, count * SECTOR_BYTES) if first >= 0 else (0, 0)
+        operation = Operation(kind, client, number, place, size, key)
         gate = self.pair.machines[name].gate
         self.timeline.note(name, f"client {client} asks {number}: {IN_SECTORS.operation(operation, number)}")
         outcome: Outcome | None = None
@@ -79,7 +95,13 @@ class DriverClients:
             nonlocal outcome
             await gate.wait_open()
             answer = await node.submit(
-                kind, client=client, number=number, offset=operation.offset, size=operation.size, data=data
+                kind,
+                client=client,
+                number=number,
+                offset=place,
+                size=size,
+                data=data,
+                key=key,
             )
             await gate.wait_open()
             outcome = answer.outcome

@@ -38,6 +38,11 @@ class Swarm:
     reads: float
     """Share of all operations."""
     flushes: float
+    zeroes: float
+    """Share of operations that write zeros or unmap."""
+    compares: float
+    records: float
+    """Share of those that put records or read them."""
     disks: Mapping[str, Latency]
     arbiter: Latency
     drifts: Mapping[str, float]
@@ -79,6 +84,9 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         core_first=happens(random, 0.4),
         halts=happens(random, 0.1),
         wears_out=happens(random, 0.1),
+        zeroes=random.choice([0.0, 0.05, 0.2]),
+        compares=random.choice([0.0, 0.05, 0.2]),
+        records=random.choice([0.0, 0.05, 0.2]),
     )
 
 

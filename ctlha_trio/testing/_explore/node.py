@@ -169,6 +169,16 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             return _begin(node, DiskCall(action, action.ticket))
         case act.StoreMirrored():
             return _begin(node, DiskCall(action, data))
+        case act.StoreZeroes() | act.StoreRecord() | act.StoreMirroredRecord():
+            raise AssertionError("no client asks for that here")
+        case act.ReplaceRecords():
+            pass  # there are none
+        case act.PushSeal():
+            outputs.append(Said(Push(msg.Seal(action.epoch, 0), 0)))
+        case act.SendPrepare():
+            outputs.append(Said(msg.HandoverPrepare(action.epoch, action.attempt, action.proposal, b"")))
+        case act.CompareRecords():
+            return _begin(node, DiskCall(action))
         case act.FetchRead() | act.SendCompare() | act.CompareRange():
             return _begin(node, DiskCall(action))
         case act.Persist() | act.Track() | act.MarkDirty() | act.FindDirty() | act.StopTracking():
@@ -245,6 +255,8 @@ def end_disk_call(node: Node, ended: DiskCall) -> Taken:
         case act.CompareRange() as call:
             equal = digest_of(node.block) == call.digest
             return feed(node, ev.RangeCompared(call.session, call.sequence, equal))
+        case act.CompareRecords() as call:
+            return feed(node, ev.RecordsCompared(call.attempt, call.proposal, equal=True))
         case _:
             assert_never(ended.call)
 

@@ -12,7 +12,9 @@ BLOCK_BYTES: Final = 1 << 20
 FIRST_VALUE: Final = 1
 """What the block holds at first, as if a write of that ticket had been acknowledged."""
 
-DiskAccess = act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
+DiskAccess = (
+    act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange | act.CompareRecords
+)
 
 
 @attrs.frozen(cache_hash=True)
@@ -65,7 +67,7 @@ class Node:
 class Push:
     """A message with the data that is placed before it is heard."""
 
-    message: msg.MirrorWrite | msg.CopyData
+    message: msg.MirrorWrite | msg.CopyData | msg.Seal
     data: int
 
 

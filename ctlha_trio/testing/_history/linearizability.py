@@ -17,9 +17,11 @@ def check_linearizability(operations: Iterable[ClientOperation], *, steps_max: i
     effect, one that was said not to have been executed must not; a read that was not answered says nothing. Blocks are
     independent of each other, so that a write on several of them may be seen on some first.
 
-    Where every write of a block has a value of its own, which is not zero, the answer takes time in the order of
-    n log n. Elsewhere orders are searched, with at most ``steps_max`` steps for a block. ``InvalidError`` for times
-    that are none, such as a return before the call.
+    A compare-and-write that is done found what it expected at that moment, and one that miscompared something else.
+
+    Where every write of a block has a value of its own, which is not zero, and none compares, the answer takes time in
+    the order of n log n. Elsewhere orders are searched, with at most ``steps_max`` steps for a block. ``InvalidError``
+    for times that are none, such as a return before the call.
     """
     blocks: dict[int, list[ClientOperation]] = defaultdict(list)
     for operation in operations:
@@ -35,19 +37,21 @@ def check_linearizability(operations: Iterable[ClientOperation], *, steps_max: i
 
 
 def _decide(block: int, operations: Sequence[ClientOperation], steps_max: int) -> SearchEnd:
-    writes = [each for each in operations if each.kind is OperationKind.WRITE]
+    writes = [each for each in operations if each.kind is not OperationKind.READ]
     reads = [each for each in operations if each.kind is OperationKind.READ and each.outcome is Outcome.DONE]
     values = {ZEROS} | {write.value for write in writes}
-    if len(values) == len(writes) + 1:
+    compares = any(each.kind is OperationKind.COMPARE_AND_WRITE for each in writes)
+    if len(values) == len(writes) + 1 and not compares:
         return SearchEnd(0, violation=decide_unique(block, writes, reads))
     return _search(writes, reads, steps_max)
 
 
 def _search(writes: Sequence[ClientOperation], reads: Sequence[ClientOperation], steps_max: int) -> SearchEnd:
-    executed = [write for write in writes if write.outcome not in NOT_EXECUTED]
-    possible = {ZEROS} | {write.value for write in executed}
+    changing = [write for write in writes if write.outcome not in NOT_EXECUTED]
+    possible = {ZEROS} | {write.value for write in changing}
     by_value = {write.value: write for write in writes}
     for read in reads:
         if read.value not in possible:
             return SearchEnd(0, violation=find_impossible_read(by_value.get(read.value), read))
-    return search_order([*executed, *reads], steps_max)
+    miscompares = [write for write in writes if write.outcome is Outcome.MISCOMPARE]
+    return search_order([*changing, *miscompares, *reads], steps_max)

@@ -129,7 +129,7 @@ def explain(one: ValueCluster, other: ValueCluster) -> Violation:
     """Put into words why neither of two values can come first."""
     between, again = sorted((one, other), key=lambda each: each.last.called)
     value, replaced = again.write.value, between.write.value
-    then = "came" if between.last.kind is OperationKind.WRITE else "was found"
+    then = "was found" if between.last.kind is OperationKind.READ else "came"
     evidence = [
         Evidence(f"{value} was there by {told_time(again.first.returned)}", again.first),
         Evidence(f"{replaced} {then} after that", between.last),

@@ -10,7 +10,10 @@ from ctlha_trio.pair import OperationKind, Outcome
 ZEROS: Final = 0
 """The value that every block has before the first write."""
 
-NOT_EXECUTED: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR})
+NOT_EXECUTED: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.MISCOMPARE})
+"""Nothing was written, and nothing will be."""
+ANSWERED: Final = frozenset({Outcome.DONE, Outcome.MISCOMPARE})
+"""It tells what the block held at some time between call and return, or what it held from then on."""
 
 
 def told_time(moment: float) -> str:
@@ -20,7 +23,7 @@ def told_time(moment: float) -> str:
 
 @attrs.frozen(kw_only=True)
 class ClientOperation:
-    """One read or write of one block. An operation on several blocks is one for each, with the same ticket.
+    """One read, write or compare-and-write of one block; on several blocks it is one for each, with the same ticket.
 
     The times may be of a virtual clock or count what happened; equal times say nothing about an order.
     """
@@ -33,24 +36,45 @@ class ClientOperation:
     block: int
     value: int = ZEROS
     """What a write writes, what a read has found. Means nothing in a read that was not answered."""
+    expected: int = ZEROS
+    """What a compare-and-write must find, or it writes nothing."""
     called: float
     returned: float = math.inf
     """When it was certainly over. For an unknown outcome: by then it had taken effect, or it never will."""
     outcome: Outcome = Outcome.UNKNOWN
+
+    def takes_effect_on(self, held: int) -> int | None:
+        """What a block that held this holds after the operation; None if then it cannot be what the client was told."""
+        match self.kind:
+            case OperationKind.READ:
+                return held if held == self.value else None
+            case OperationKind.COMPARE_AND_WRITE if self.outcome is Outcome.MISCOMPARE:
+                return held if held != self.expected else None
+            case OperationKind.COMPARE_AND_WRITE:
+                return self.value if held == self.expected else None
+            case _:
+                return self.value
+
+    @property
+    def changes(self) -> bool:
+        """Whether its effect, if it has one, is to change the block."""
+        return self.kind is not OperationKind.READ and self.outcome is not Outcome.MISCOMPARE
 
     def __str__(self) -> str:
         """In words."""
         if self.called == -math.inf:
             return "what every block holds before the first write"
         by = f" by {self.client}" if self.client else ""
-        asked = (
-            f"{self.kind.name.lower()} of {self.value}{by} (ticket {self.ticket}), called at {told_time(self.called)}"
-        )
+        over = f" over {self.expected}" if self.kind is OperationKind.COMPARE_AND_WRITE else ""
+        asked = f"{self.kind.name.lower()} of {self.value}{over}{by} (ticket {self.ticket})"
+        asked = f"{asked}, called at {told_time(self.called)}"
         return f"{asked}, {self._answer}"
 
     @property
     def _answer(self) -> str:
         over, when = self.returned < math.inf, told_time(self.returned)
+        if self.outcome is Outcome.MISCOMPARE:
+            return f"miscompared at {when}"
         if self.outcome in NOT_EXECUTED:
             return f"said at {when} not to have been executed"
         if self.outcome is Outcome.DONE:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from ctlha_trio.pair import OperationKind, Outcome
-from ctlha_trio.testing._history.linearizability_records import ZEROS, ClientOperation, Evidence, Violation
+from ctlha_trio.testing._history.linearizability_records import ANSWERED, ZEROS, ClientOperation, Evidence, Violation
 
 STEPS_MAX: Final = 1_000_000
 """A few seconds; a history that needs more has too many operations under way at once on one block."""
@@ -93,17 +93,17 @@ class _Search:
     def _place(self, number: int, *, skipped: bool) -> bool:
         """Let an operation come next, or, at its return, let it never take effect. Whether that is possible and new."""
         operation = self.operations[number]
-        writes = operation.kind is OperationKind.WRITE and not skipped
-        if skipped and operation.outcome is Outcome.DONE:
+        if skipped and operation.outcome in ANSWERED:
             return False
-        if not writes and not skipped and operation.value != self.placed.value:
+        value = self.placed.value if skipped else operation.takes_effect_on(self.placed.value)
+        if value is None:
             return False
-        placed = self._with(number, operation.value if writes else self.placed.value)
+        placed = self._with(number, value)
         if placed in self.tried:
             return False
         self.tried.add(placed)
         # A read that found its value is no choice: an order that goes on from before it goes on from behind it too.
-        self.trail.append((number, self.placed, writes))
+        self.trail.append((number, self.placed, operation.changes and not skipped))
         self.placed = placed
         self._lift(number)
         return True
@@ -164,13 +164,42 @@ class _Search:
 
 
 def search_order(operations: Sequence[ClientOperation], steps_max: int = STEPS_MAX) -> SearchEnd:
-    """Look for an order of one block's writes and answered reads that explains all of them.
+    """Look for an order of one block's operations, those that were refused left out, that explains all answers.
 
-    A write of unknown outcome may come at any time up to its return, or never.
+    A write of unknown outcome may come at any time up to its return, or never. One that nobody found is left out at
+    first: it can only help where somebody found that a block did not hold something.
     """
-    found = {each.value for each in operations if each.kind is OperationKind.READ}
-    needed = [each for each in operations if each.outcome is Outcome.DONE or each.value in found]
-    needed.sort(key=lambda each: each.returned)
+    needed = _needed(operations)
+    end = _search(needed, steps_max)
+    if end.violation is None or len(needed) == len(operations):
+        return end
+    if not any(each.outcome is Outcome.MISCOMPARE for each in needed):
+        return end
+    again = _search(operations, steps_max)
+    return attrs.evolve(again, steps=end.steps + again.steps)
+
+
+def _needed(operations: Sequence[ClientOperation]) -> list[ClientOperation]:
+    """What was answered, and what somebody found the value of."""
+    needed = [each for each in operations if each.outcome in ANSWERED]
+    others = [each for each in operations if each.outcome not in ANSWERED]
+    fresh = needed
+    while fresh:
+        found = {_finds(each) for each in fresh}
+        fresh = [each for each in others if each.value in found]
+        others = [each for each in others if each.value not in found]
+        needed += fresh
+    return needed
+
+
+def _finds(operation: ClientOperation) -> int | None:
+    if operation.kind is OperationKind.READ:
+        return operation.value
+    return operation.expected if operation.kind is OperationKind.COMPARE_AND_WRITE and operation.changes else None
+
+
+def _search(operations: Sequence[ClientOperation], steps_max: int) -> SearchEnd:
+    needed = sorted(operations, key=lambda each: each.returned)
     times = [(each.called, 0, number) for number, each in enumerate(needed)]
     times += [(each.returned, 1, number) for number, each in enumerate(needed) if each.returned < math.inf]
     after = list(range(2 * len(needed) + 1))

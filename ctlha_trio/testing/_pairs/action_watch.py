@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from ctlha_trio.ha import Node
-from ctlha_trio.pair import Operation, OperationKind, Outcome, PairState, actions, events, messages
+from ctlha_trio.pair import READING, Operation, OperationKind, Outcome, PairState, actions, events, messages
 
 
 @attrs.frozen
@@ -50,7 +50,8 @@ def watch_actions(watch: Callable[[Ordered], None]) -> Iterator[None]:
     def watched(self: Any, action: actions.Action) -> None:
         if isinstance(action, actions.Answer):
             request = self._requests[action.ticket]
-            watch(Ordered(self.state, action, request.operation, request.data))
+            reads = request.operation.kind in READING
+            watch(Ordered(self.state, action, request.operation, request.data if reads else request.content))
         else:
             watch(Ordered(self.state, action))
         carry_out(self, action)

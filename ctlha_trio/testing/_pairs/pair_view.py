@@ -11,7 +11,7 @@ from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import Metadata, Record
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.store import choose_slot, volume_in
+from ctlha_trio.store import choose_slot, records_in, volume_in
 from ctlha_trio.testing._pairs.pair_faults import NAMES, PairFaults, check_name
 from ctlha_trio.testing._pairs.plain_nursery import plain
 
@@ -140,6 +140,10 @@ class PairView(PairFaults):
     def durable_metadata(self, name: str) -> Metadata:
         """The metadata that would be found after such a cut."""
         return choose_slot(VOLUME, self._durable(name))[1].metadata
+
+    def durable_records(self, name: str) -> dict[str, bytes]:
+        """The records that would be found after such a cut: values by key."""
+        return {key: record.value for key, record in records_in(self._durable(name)).items()}
 
     def _durable(self, name: str) -> bytes:
         check_name(name)

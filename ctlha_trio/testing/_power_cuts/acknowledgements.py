@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Copy, Operation, OperationKind, Outcome, PairState, actions
+from ctlha_trio.pair import WRITING, Copy, Operation, OperationKind, Outcome, PairState, actions
 from ctlha_trio.testing._history.block_content import BLOCK_BYTES, sectors_of
 from ctlha_trio.testing._history.block_history import BlockHistory
 from ctlha_trio.testing._pairs.action_watch import Ordered
 from ctlha_trio.testing._pairs.memory_pair import MemoryPair
+
+RECORD: Final = -1
+"""In place of a block: the one record that clients put."""
+KEY: Final = "key"
 
 
 @attrs.define(eq=False)
@@ -29,24 +34,27 @@ class Acknowledgements:
 
     def _answered(self, state: PairState, operation: Operation, data: bytes, outcome: Outcome) -> None:
         name, pair = state.me, self._pair
-        if pair.disks[name].is_cut or outcome is not Outcome.DONE or operation.kind is not OperationKind.WRITE:
+        if pair.disks[name].is_cut or outcome is not Outcome.DONE or operation.kind not in WRITING:
             return
+        is_record = operation.kind is OperationKind.PUT_RECORD
         with noting(self._problems, f"answer of {name}"):
-            for sector in sectors_of(operation.offset // BLOCK_BYTES):
+            for sector in sectors_of(RECORD if is_record else operation.offset // BLOCK_BYTES):
                 self._history.done(operation.number, operation.kind, sector, operation.number)
         write = f"{name} acknowledged write {operation.number} in epoch {state.epoch}"
         for member in pair.record.members:
-            copy = pair.durable_copy(member)
-            if copy[operation.offset : operation.offset + operation.size] != data:
+            found = pair.durable_copy(member)[operation.offset : operation.offset + operation.size]
+            if is_record:
+                found = pair.durable_records(member).get(KEY, b"")
+            if found != data:
                 self._problems.append(f"{write}: it is not durable on {member}")
         record = state.record
         assert record is not None, "a node that serves knows its record"
         for member in record.members:
             metadata = pair.durable_metadata(member)
-            found = metadata.epoch, metadata.primary, metadata.members, metadata.copy
+            durable = metadata.epoch, metadata.primary, metadata.members, metadata.copy
             # A peer may have gone on meanwhile; then the arbiter's record has told above what counts.
-            if found != (record.epoch, name, record.members, Copy.MEMBER) and metadata.epoch <= record.epoch:
-                self._problems.append(f"{write}: the disk of {member} is still in {found}")
+            if durable != (record.epoch, name, record.members, Copy.MEMBER) and metadata.epoch <= record.epoch:
+                self._problems.append(f"{write}: the disk of {member} is still in {durable}")
         if self._by.setdefault(state.epoch, name) != name:
             self._problems.append(f"{write}: so did the other node")
 

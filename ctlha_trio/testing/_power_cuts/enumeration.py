@@ -21,6 +21,8 @@ VICTIMS: Final = (
     ("write", "a"),
     ("write", "b"),
     ("write, slow link", "a"),
+    ("put", "a"),
+    ("put", "b"),
     ("go-alone", "a"),
     ("take-over", "b"),
     ("return", "a"),

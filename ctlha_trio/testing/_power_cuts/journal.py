@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from ctlha_trio.pair import Metadata
+from ctlha_trio.pair import CarriedRecord, Metadata, Records
 from ctlha_trio.store import BlockStore
 from ctlha_trio.testing._power.disk import Change, PowerDisk
 
@@ -48,6 +48,20 @@ class MarkedDirty:
 
 
 @attrs.frozen
+class PutRecord:
+    """One record, or that there is none of its key."""
+
+    record: CarriedRecord
+
+
+@attrs.frozen(eq=False)
+class ReplacedRecords:
+    """These records and no others."""
+
+    records: Records
+
+
+@attrs.frozen
 class ClosedExtents:
     """Nothing is under way."""
 
@@ -60,7 +74,8 @@ class Cleared:
     size: int
 
 
-StoreCall = Wrote | Persisted | StartedTracking | StoppedTracking | MarkedDirty | ClosedExtents | Cleared
+OfRecords = PutRecord | ReplacedRecords
+StoreCall = Wrote | Persisted | StartedTracking | StoppedTracking | MarkedDirty | ClosedExtents | Cleared | OfRecords
 
 
 @attrs.frozen
@@ -113,6 +128,8 @@ _CALLS: Final[dict[str, Callable[..., StoreCall]]] = {
     "start_tracking": StartedTracking,
     "stop_tracking": StoppedTracking,
     "mark_dirty": lambda ranges: MarkedDirty(tuple(ranges)),
+    "put_record": PutRecord,
+    "replace_records": ReplacedRecords,
 }
 
 

@@ -1,11 +1,12 @@
 """What a store owes after a power cut, by what it was asked and what it had answered. A model of one store, no I/O."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Metadata
+from ctlha_trio.pair import Metadata, Records, with_record
 from ctlha_trio.store import GROUP_BYTES
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 from ctlha_trio.testing._power_cuts.journal import (
@@ -14,7 +15,10 @@ from ctlha_trio.testing._power_cuts.journal import (
     ClosedExtents,
     Ended,
     MarkedDirty,
+    OfRecords,
     Persisted,
+    PutRecord,
+    ReplacedRecords,
     StartedTracking,
     StoppedTracking,
     StoreCall,
@@ -29,6 +33,7 @@ class Found:
     """What a store says of itself once it has recovered."""
 
     metadata: Metadata
+    records: Records = attrs.field(hash=False)
     volume: bytes
     base_epoch: int | None
     tracking: bool
@@ -60,6 +65,8 @@ class Promises:
     """Of one store at one moment."""
 
     metadata: Metadata
+    records: tuple[Records, ...]
+    """By the puts that were answered: one, or more of which nobody knows what a killed process has left."""
     volume: bytes
     """By the writes that were answered."""
     latest: dict[int, int]
@@ -97,6 +104,8 @@ class Promises:
                 return attrs.evolve(after, metadata=call.metadata)
             case ClosedExtents():
                 return attrs.evolve(after, extents=frozenset())
+            case PutRecord() | ReplacedRecords():
+                return attrs.evolve(after, records=tuple(_changed(each, call) for each in self.records))
             case _:
                 return attrs.evolve(after, marks=_ordered(self.marks, call, self.metadata.epoch))
 
@@ -121,7 +130,8 @@ class Promises:
 
     def outlived(self) -> "Promises":
         """The same, once the process was killed and another one has what it left."""
-        return attrs.evolve(self, bygone=frozenset(self.under_way))
+        left: dict[int, StoreCall] = {n: call for n, call in self.under_way.items() if not isinstance(call, OfRecords)}
+        return attrs.evolve(self, records=tuple(self._possible_records()), under_way=left, bygone=frozenset(left))
 
     def broken(self, found: Found) -> Iterator[str]:
         """Every promise that is not kept, in words."""
@@ -135,6 +145,8 @@ class Promises:
         if owing.metadata != found.metadata:
             yield f"metadata is neither the last that was persisted nor one under way: {found.metadata}"
         yield from owing._broken_volume(found)
+        if found.records not in owing._possible_records():
+            yield f"the records are none that were answered, or are being put: {found.records}"
         if not any(_is_kept(marks, found) for marks in owing._possible_marks()):
             marked = f"base {found.base_epoch}, tracking {found.tracking}, dirty {sorted(found.dirty)}"
             yield f"marks are not those promised, {owing.marks}: {marked}"
@@ -168,6 +180,11 @@ class Promises:
                 if 0 <= start < len(call.data):
                     yield call.data[start : start + SECTOR_BYTES]
 
+    def _possible_records(self) -> Iterator[Records]:
+        calls = [call for call in self.under_way.values() if isinstance(call, OfRecords)]
+        for records in self.records:
+            yield from accumulate(calls, _changed, initial=records)
+
     def _possible_marks(self) -> Iterator[Marks]:
         marks = self.marks
         yield marks
@@ -180,7 +197,11 @@ class Promises:
 def promises_of(found: Found) -> Promises:
     """What a store owes that nothing was asked of since it recovered."""
     marks = Marks(found.base_epoch, found.tracking, found.dirty)
-    return Promises(found.metadata, found.volume, {}, marks, frozenset(), {}, frozenset())
+    return Promises(found.metadata, (found.records,), found.volume, {}, marks, frozenset(), {}, frozenset())
+
+
+def _changed(records: Records, call: OfRecords) -> Records:
+    return with_record(records, call.record) if isinstance(call, PutRecord) else call.records
 
 
 def _ordered(marks: Marks, call: StoreCall, epoch: int) -> Marks:

@@ -58,6 +58,12 @@ async def _write_once(trial: PowerTrial) -> None:
     await trial.clients_done()
 
 
+async def _put(trial: PowerTrial) -> None:
+    trial.put(2)
+    trial.write(0)
+    await trial.clients_done()
+
+
 async def _go_alone(trial: PowerTrial) -> None:
     _start_clients(trial)
     await trial.pause(_EARLY_S)
@@ -99,10 +105,12 @@ async def _lose_secondary(trial: PowerTrial) -> None:
     """Leave a alone, with blocks that differ from the other copy."""
     trial.write(1)
     trial.write(3)
+    trial.put()
     await trial.pause(_EARLY_S)
     trial.pair.crash("b")
     await trial.clients_done()
     trial.write(4)
+    trial.put()
     await trial.clients_done()
     trial.arm()
 
@@ -151,6 +159,7 @@ POWER_SCENARIOS: Mapping[str, PowerScenario] = MappingProxyType(
         for scenario in (
             PowerScenario("write", _nothing, _write),
             PowerScenario("write, slow link", _slow_link, _write_once),
+            PowerScenario("put", _nothing, _put),
             PowerScenario("go-alone", _nothing, _go_alone),
             PowerScenario("take-over", _nothing, _take_over),
             PowerScenario("return", _lose_secondary, _return),

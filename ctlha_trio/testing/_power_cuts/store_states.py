@@ -1,6 +1,7 @@
 """Every state in which a power cut may leave a store, at every moment of a journal, and whether it recovers from it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Final
 
@@ -8,12 +9,13 @@ import attrs
 import trio
 
 from ctlha_trio._errors import CtlHaError
+from ctlha_trio.pair import CarriedRecord
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import BlockStore
 from ctlha_trio.testing._power.disk import Change, PowerDisk
 from ctlha_trio.testing._power.medium import SECTOR_BYTES, Loss, PendingWrite, PowerMedium, lay_out
 from ctlha_trio.testing._power.states import STATES_MAX, enumerate_states
-from ctlha_trio.testing._power_cuts.journal import Began, Ended, Entry, Journal, Persisted
+from ctlha_trio.testing._power_cuts.journal import Began, Ended, Entry, Journal, Persisted, PutRecord, StoreCall
 from ctlha_trio.testing._power_cuts.promises import Found, Promises, promises_of
 
 PATH: Final = "volume"
@@ -21,8 +23,8 @@ KNOWN_MAX: Final = 1 << 11
 """Recoveries that are remembered; each holds a volume. States come again at the next moments or not at all."""
 DATA_UNIT_BYTES: Final = 1024
 """What a client writes at once."""
-LAST_CALL: Final = 1 << 60
-"""A number behind those of all calls."""
+LAST_CALLS: Final = 1 << 60
+"""Their numbers begin here, behind those of all others."""
 PROBLEMS_MAX: Final = 3
 """After which an enumeration ends: one mistake breaks most of what follows."""
 
@@ -124,17 +126,18 @@ class StoreEnumeration:
             return
         self._killed.add(task)
         durable, pending = bytes(medium.durable(PATH)), tuple(medium.pending)
-        promises = promises.outlived()
-        after = lay_out({PATH: durable})
-        after.write(pending)
         before = self.counts.states
-        for entry in await live_on(durable, pending, self.size_bytes):
-            if isinstance(entry, Change):
-                after.write(entry.written)
-                after.flush(after.pending[: len(entry.flushed)])
-                await self._look(after, promises, f"{where}, then {_shown(entry)}")
-            else:
-                promises = promises.after(entry, self.unit_bytes // SECTOR_BYTES)
+        for puts_first in (False, True):
+            owing = promises.outlived()
+            after = lay_out({PATH: durable})
+            after.write(pending)
+            for entry in await live_on(durable, pending, self.size_bytes, puts_first=puts_first):
+                if isinstance(entry, Change):
+                    after.write(entry.written)
+                    after.flush(after.pending[: len(entry.flushed)])
+                    await self._look(after, owing, f"{where}, then {_shown(entry)}")
+                else:
+                    owing = owing.after(entry, self.unit_bytes // SECTOR_BYTES)
         self.counts += Counts(states=before - self.counts.states, after_kill=self.counts.states - before)
 
     async def _look(self, medium: PowerMedium, promises: Promises, where: str) -> None:
@@ -188,6 +191,7 @@ async def recover_store(disk: PowerDisk, size_bytes: int) -> Found:
         dirty = (range(at // SECTOR_BYTES, -(-(at + size) // SECTOR_BYTES)) for at, size in store.dirty_ranges())
         return Found(
             metadata=store.metadata,
+            records=store.records,
             volume=await store.read(0, size_bytes),
             base_epoch=store.base_epoch,
             tracking=store.is_tracking,
@@ -197,8 +201,13 @@ async def recover_store(disk: PowerDisk, size_bytes: int) -> Found:
         store.close()
 
 
-async def live_on(durable: bytes, pending: Sequence[PendingWrite], size_bytes: int) -> Sequence[Entry]:
-    """What a process does that finds all this, flushed or not: it recovers, and persists metadata. A checkpoint."""
+async def live_on(
+    durable: bytes, pending: Sequence[PendingWrite], size_bytes: int, *, puts_first: bool
+) -> Sequence[Entry]:
+    """What a process does that finds all this, flushed or not: it recovers, then persists metadata and puts a record.
+
+    The record before the metadata if it ``puts_first``. A checkpoint.
+    """
     disk = PowerDisk({PATH: durable})
     file = await disk.open(PATH)
     await file.pwrite([(write.offset, write.data) for write in pending])
@@ -209,9 +218,15 @@ async def live_on(durable: bytes, pending: Sequence[PendingWrite], size_bytes: i
     async with trio.open_nursery() as nursery:
         nursery.start_soon(store.run)
         metadata = attrs.evolve(store.metadata, epoch=store.metadata.epoch + 1)
-        journal.note(Began(LAST_CALL, Persisted(metadata)))
-        await store.persist(metadata)
-        journal.note(Ended(LAST_CALL))
+        record = CarriedRecord("of another life", metadata.epoch, 1, b"value")
+        calls: list[tuple[StoreCall, Callable[[], Awaitable[None]]]] = [
+            (Persisted(metadata), partial(store.persist, metadata)),
+            (PutRecord(record), partial(store.put_record, record)),
+        ]
+        for number, (call, carry_out) in enumerate(reversed(calls) if puts_first else calls, LAST_CALLS):
+            journal.note(Began(number, call))
+            await carry_out()
+            journal.note(Ended(number))
         nursery.cancel_scope.cancel(reason="it has done all")
     store.close()
     return journal.entries
@@ -262,7 +277,8 @@ class DistinctLosses:
                 tuple(end[at : at + DATA_UNIT_BYTES] == found.volume[at : at + DATA_UNIT_BYTES] for end in ends)
                 for at in range(0, self.size_bytes, DATA_UNIT_BYTES)
             )
-            distinct.setdefault((found.metadata, found.base_epoch, found.tracking, found.dirty, kept), loss)
+            records = tuple(found.records.values())
+            distinct.setdefault((found.metadata, records, found.base_epoch, found.tracking, found.dirty, kept), loss)
         return tuple(distinct.values())
 
 

@@ -10,7 +10,7 @@ import trio
 from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import Node
-from ctlha_trio.pair import Copy, OperationKind, Outcome
+from ctlha_trio.pair import Copy, OperationKind, Outcome, decode_records
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import image
 from ctlha_trio.testing._history.block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
@@ -22,7 +22,7 @@ from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import CallKind, DiskCall, Moment, PowerDisk
 from ctlha_trio.testing._power.medium import Loss
-from ctlha_trio.testing._power_cuts.acknowledgements import Acknowledgements, noting
+from ctlha_trio.testing._power_cuts.acknowledgements import KEY, RECORD, Acknowledgements, noting
 from ctlha_trio.testing._power_cuts.journal import Entry, Journal, keep_journal, watch_stores
 from ctlha_trio.testing._power_cuts.store_states import DistinctLosses
 
@@ -113,6 +113,10 @@ class PowerTrial:
         """
         self._busy += 1
         self._nursery.start_soon(self._client, block, times, after_s, gives_up)
+
+    def put(self, times: int = 1) -> None:
+        """Let a client put the record so many times, likewise."""
+        self.write(RECORD, times)
 
     async def clients_done(self) -> None:
         """Return once every client has done what it was to do. A checkpoint."""
@@ -225,6 +229,8 @@ class PowerTrial:
             self.problems.append("nobody serves at the end")
         if self.pair.durable_copy("a") != self.pair.durable_copy("b"):
             self.problems.append("the copies differ at the end")
+        if self.pair.durable_records("a") != self.pair.durable_records("b"):
+            self.problems.append("the records differ at the end")
         for name in NAMES:
             self._check_copy(name)
         self.problems.extend(map(str, self.history.verdict().violations))
@@ -246,19 +252,14 @@ class PowerTrial:
         self._busy -= 1
 
     async def _write_once(self, name: str, block: int) -> bool:
-        ticket = self._call(OperationKind.WRITE, block, name)
+        kind = OperationKind.PUT_RECORD if block == RECORD else OperationKind.WRITE
+        ticket = self._call(kind, block, name)
         data = fill(ticket)
         self._written.add(block)
 
         async def ask(node: Node) -> Outcome:
-            answer = await node.submit(
-                OperationKind.WRITE,
-                client=CLIENT,
-                number=ticket,
-                offset=block * BLOCK_BYTES,
-                size=BLOCK_BYTES,
-                data=data,
-            )
+            (offset, size), key = _place(block), KEY if block == RECORD else ""
+            answer = await node.submit(kind, client=CLIENT, number=ticket, offset=offset, size=size, data=data, key=key)
             return answer.outcome
 
         try:
@@ -268,7 +269,7 @@ class PowerTrial:
         end = self.history.not_executed if outcome is Outcome.NOT_PRIMARY else self.history.ended
         with self._noting(f"write at {name}"):
             for sector in sectors_of(block):
-                end(ticket, OperationKind.WRITE, sector)
+                end(ticket, kind, sector)
         return outcome is Outcome.DONE
 
     async def read_back(self) -> bool:
@@ -280,13 +281,14 @@ class PowerTrial:
         return served
 
     async def _read(self, name: str, block: int) -> bool:
-        ticket = self._call(OperationKind.READ, block, name)
+        kind = OperationKind.READ_RECORDS if block == RECORD else OperationKind.READ
+        ticket = self._call(kind, block, name)
 
         async def ask(node: Node) -> bytes:
-            answer = await node.submit(
-                OperationKind.READ, client=CLIENT, number=0, offset=block * BLOCK_BYTES, size=BLOCK_BYTES
-            )
-            return answer.data if answer.outcome is Outcome.DONE else b""
+            offset, size = _place(block)
+            answer = await node.submit(kind, client=CLIENT, number=0, offset=offset, size=size)
+            found = _content(answer.data) if block == RECORD else answer.data
+            return found if answer.outcome is Outcome.DONE else b""
 
         try:
             data = await self.pair.ask(name, ask)
@@ -297,13 +299,15 @@ class PowerTrial:
             return False
         with self._noting(f"read at {name}"):
             for sector, number in read_numbers(block, data):
-                self.history.done(ticket, OperationKind.READ, sector, number)
+                self.history.done(ticket, kind, sector, number)
         return True
 
     def _check_copy(self, name: str) -> None:
         copy = self.pair.durable_copy(name)
         for block in self._written:
             content = copy[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+            if block == RECORD:
+                content = self.pair.durable_records(name).get(KEY, bytes(BLOCK_BYTES))
             with self._noting(f"copy of {name}"):
                 for sector, number in read_numbers(block, content):
                     self.history.check(sector, number)
@@ -380,6 +384,16 @@ def _spread_slots(pair: MemoryPair) -> None:
 
 def _stand(pair: MemoryPair) -> Sequence[str]:
     return [f"{name} {node.pair.phase.name} ({node.pair.why})" for name, node in pair.nodes.items()]
+
+
+def _place(block: int) -> tuple[int, int]:
+    return (0, 0) if block == RECORD else (block * BLOCK_BYTES, BLOCK_BYTES)
+
+
+def _content(records: bytes) -> bytes:
+    """Of the record, as a client has read all of them."""
+    found = decode_records(records).get(KEY)
+    return found.value if found else bytes(BLOCK_BYTES)
 
 
 def _other(name: str) -> str:

@@ -30,6 +30,7 @@ WRITES = 400
 class Answer:
     outcome: Outcome
     data: bytes = b""
+    miscompare_at: int | None = None
 
 
 @attrs.frozen
@@ -51,7 +52,15 @@ class ToyNode:
     most_under_way: int = 0
 
     async def submit(
-        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+        self,
+        kind: OperationKind,
+        *,
+        client: int,
+        number: int,
+        offset: int = 0,
+        size: int = 0,
+        data: Buffer = b"",
+        key: str = "",
     ) -> Answer:
         if not self.primary:
             return Answer(Outcome.NOT_PRIMARY)

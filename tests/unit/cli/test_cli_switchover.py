@@ -14,7 +14,7 @@ PLAN: dict[str, Any] = {
     "obstacles": [],
     "steps": [
         {"what": "node a holds new operations", "durable": ""},
-        {"what": "node b flushes", "durable": "on node b: everything"},
+        {"what": "node b has the same records, and flushes", "durable": "on node b: everything"},
     ],
     "before": RECORD,
     "revision": 6,
@@ -70,7 +70,7 @@ def test_a_dry_run_shows_all_that_would_change_and_asks_for_nothing(config: Path
         "primary  a -> b",
         "members  a b -> a b",
         " 1. node a holds new operations",
-        " 2. node b flushes",
+        " 2. node b has the same records, and flushes",
         "    durable on node b: everything",
         "clients wait for about 22 ms, as disk, link and arbiter last were; "
         "given up after 5 s if the nodes are not ready by then",

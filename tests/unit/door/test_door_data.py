@@ -24,11 +24,12 @@ from ctlha_trio.door import (
     open_door_client,
 )
 from ctlha_trio.door._protocol import Request, encode_hello, encode_request
-from ctlha_trio.ha import Rehearsal
-from ctlha_trio.pair import OperationKind, Outcome, Plan, Record
+from ctlha_trio.ha import ZEROES_BYTES_MAX, Rehearsal
+from ctlha_trio.pair import CarriedRecord, OperationKind, Outcome, Plan, Record, encode_records
 from ctlha_trio.seams import Buffer
 
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
+COMPARE = OperationKind.COMPARE_AND_WRITE
 BLOCK = 4096
 
 
@@ -36,6 +37,7 @@ BLOCK = 4096
 class Answer:
     outcome: Outcome
     data: Buffer = b""
+    miscompare_at: int | None = None
 
 
 @attrs.define(eq=False)
@@ -48,6 +50,7 @@ class Submitted:
     offset: int
     size: int
     data: bytes
+    key: str = ""
     _ended: trio.Event = attrs.field(factory=trio.Event)
     _answer: Answer | Exception = Answer(Outcome.UNKNOWN)
 
@@ -76,9 +79,17 @@ class SlowNode:
     _came: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     async def submit(
-        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+        self,
+        kind: OperationKind,
+        *,
+        client: int,
+        number: int,
+        offset: int = 0,
+        size: int = 0,
+        data: Buffer = b"",
+        key: str = "",
     ) -> Answer:
-        submitted = Submitted(kind, client, number, offset, size, bytes(data))
+        submitted = Submitted(kind, client, number, offset, size, bytes(data), key)
         self.seen.append(submitted)
         self._came.unpark_all()
         if self.rule is not None:
@@ -225,9 +236,63 @@ async def test_a_read_returns_what_the_node_found(served: Served) -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 async def test_each_outcome_is_its_own_answer(served: Served, outcome: Outcome) -> None:
-    served.node.rule = lambda _: Answer(outcome)
+    place = 5 if outcome is Outcome.MISCOMPARE else None
+    served.node.rule = lambda _: Answer(outcome, miscompare_at=place)
     client = await served.connect()
     assert (await client.execute(FLUSH, number=1)).outcome is outcome
+
+
+async def test_a_compare_and_write_brings_both_contents_and_hears_where_they_differ(served: Served) -> None:
+    served.node.rule = lambda _: Answer(Outcome.MISCOMPARE, miscompare_at=2)
+    client = await served.connect()
+    reply = await client.execute(COMPARE, number=1, offset=BLOCK, size=3, data=b"oldnew")
+    assert (reply.outcome, reply.miscompare_at) == (Outcome.MISCOMPARE, 2)
+    (submitted,) = served.node.seen
+    assert (submitted.kind, submitted.offset, submitted.size, submitted.data) == (COMPARE, BLOCK, 3, b"oldnew")
+    again = await client.outcome_of(1, number=2)
+    assert (again.outcome, again.miscompare_at) == (Outcome.MISCOMPARE, 2)
+
+
+@pytest.mark.parametrize("kind", [OperationKind.WRITE_ZEROES, OperationKind.UNMAP])
+async def test_a_range_becomes_zeros_without_data(served: Served, kind: OperationKind) -> None:
+    served.node.rule = lambda _: Answer(Outcome.DONE)
+    client = await served.connect()
+    for number in range(2 * MAX_IN_FLIGHT):  # what names a range holds no memory: it counts for no data in flight
+        assert (await client.execute(kind, number=number, size=ZEROES_BYTES_MAX)).outcome is Outcome.DONE
+    assert served.node.seen[0].size == ZEROES_BYTES_MAX
+
+
+async def test_a_record_goes_in_with_its_key_and_all_come_out(served: Served) -> None:
+    records = {"pr/lun0": CarriedRecord("pr/lun0", 4, 9, b"value")}
+    served.node.rule = lambda asked: Answer(Outcome.DONE, b"" if asked.key else encode_records(records))
+    client = await served.connect()
+    assert (await client.put_record("pr/lun0", b"value", number=1)).outcome is Outcome.DONE
+    (put,) = served.node.seen
+    assert (put.kind, put.key, put.data, put.offset, put.size) == (OperationKind.PUT_RECORD, "pr/lun0", b"value", 0, 0)
+    assert await client.read_records(number=2) == records
+    assert (await client.outcome_of(1, number=3)).outcome is Outcome.DONE
+    served.node.rule = lambda _: Answer(Outcome.NOT_PRIMARY)
+    assert await client.read_records(number=4) is Outcome.NOT_PRIMARY
+
+
+async def test_a_key_that_is_no_text_fails_and_reaches_no_node(served: Served) -> None:
+    client = await served.connect()
+    reply = await client.execute(OperationKind.PUT_RECORD, number=1, offset=1, data=b"\xff")
+    assert reply.outcome is Outcome.FAILED
+    assert not served.node.seen
+
+
+async def test_an_operation_is_asked_about_on_another_connection(served: Served) -> None:
+    served.node.rule = lambda asked: Answer(Outcome.DONE if asked.number == 1 else Outcome.UNKNOWN)
+    client = await served.connect()
+    await client.execute(WRITE, number=1, data=b"x")
+    await client.execute(WRITE, number=2, data=b"x")
+    again = await served.connect()
+    assert (await again.outcome_of(1, number=3)).outcome is Outcome.DONE
+    assert (await again.outcome_of(2, number=4)).outcome is Outcome.UNKNOWN
+    assert (await again.outcome_of(9, number=5)).outcome is Outcome.UNKNOWN
+    assert (await again.execute(WRITE, number=6, data=b"x")).outcome is Outcome.UNKNOWN
+    assert len(served.node.seen) == 3, "a question is no operation"
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,19 @@ class SwappingNode:
     after_swap: Callable[[], None] = lambda: None
 
     async def submit(
-        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+        self,
+        kind: OperationKind,
+        *,
+        client: int,
+        number: int,
+        offset: int = 0,
+        size: int = 0,
+        data: Buffer = b"",
+        key: str = "",
     ) -> "SwappingNode":
         raise AssertionError("nobody asked for an operation")
 
-    outcome = data = property(lambda _: None)
+    outcome = data = miscompare_at = property(lambda _: None)
 
     def status(self) -> Status:
         raise AssertionError("nobody asked for the status")

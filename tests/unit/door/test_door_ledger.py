@@ -1,5 +1,7 @@
-from ctlha_trio.door._ledger import KEPT_OUTCOMES, NumberLedger
-from ctlha_trio.pair import OperationKind, Outcome
+import pytest
+
+from ctlha_trio.door._ledger import KEPT_OUTCOMES, UNKNOWN, Known, NumberLedger
+from ctlha_trio.pair import CHANGING, OperationKind, Outcome
 
 
 def test_a_new_number_is_new() -> None:
@@ -10,54 +12,69 @@ def test_a_new_number_is_new() -> None:
 
 def test_a_write_known_done_stays_done() -> None:
     ledger = NumberLedger()
-    ledger.settle(5, OperationKind.WRITE, Outcome.DONE)
-    assert ledger.replay(5, OperationKind.WRITE) is Outcome.DONE
+    ledger.settle(5, OperationKind.WRITE, Known(Outcome.DONE))
+    assert ledger.replay(5, OperationKind.WRITE) == Known(Outcome.DONE)
     assert ledger.replay(6, OperationKind.WRITE) is None
 
 
 def test_a_lower_number_than_one_that_left_a_mark_is_never_new() -> None:
     ledger = NumberLedger()
-    ledger.settle(5, OperationKind.WRITE, Outcome.DONE)
-    assert ledger.replay(4, OperationKind.WRITE) is Outcome.UNKNOWN
+    ledger.settle(5, OperationKind.WRITE, Known(Outcome.DONE))
+    assert ledger.replay(4, OperationKind.WRITE) == UNKNOWN
 
 
-def test_only_a_write_keeps_its_outcome() -> None:
+def test_only_what_changes_the_volume_keeps_its_outcome() -> None:
     ledger = NumberLedger()
-    ledger.settle(1, OperationKind.READ, Outcome.DONE)
-    ledger.settle(2, OperationKind.FLUSH, Outcome.DONE)
-    ledger.settle(3, OperationKind.WRITE, Outcome.FAILED)
-    ledger.settle(4, OperationKind.WRITE, Outcome.UNKNOWN)
-    assert ledger.replay(1, OperationKind.READ) is Outcome.UNKNOWN
-    assert ledger.replay(2, OperationKind.FLUSH) is Outcome.UNKNOWN
-    assert ledger.replay(3, OperationKind.WRITE) is Outcome.UNKNOWN
-    assert ledger.replay(4, OperationKind.WRITE) is Outcome.UNKNOWN
+    ledger.settle(1, OperationKind.READ, Known(Outcome.DONE))
+    ledger.settle(2, OperationKind.FLUSH, Known(Outcome.DONE))
+    ledger.settle(4, OperationKind.WRITE, Known(Outcome.UNKNOWN))
+    assert ledger.replay(1, OperationKind.READ) == UNKNOWN
+    assert ledger.replay(2, OperationKind.FLUSH) == UNKNOWN
+    assert ledger.replay(4, OperationKind.WRITE) == UNKNOWN
 
 
 def test_a_number_that_was_done_as_a_write_is_not_done_as_a_read() -> None:
     ledger = NumberLedger()
-    ledger.settle(1, OperationKind.WRITE, Outcome.DONE)
-    assert ledger.replay(1, OperationKind.READ) is Outcome.UNKNOWN
+    ledger.settle(1, OperationKind.WRITE, Known(Outcome.DONE))
+    assert ledger.replay(1, OperationKind.READ) == UNKNOWN
 
 
 def test_not_primary_leaves_no_mark() -> None:
     ledger = NumberLedger()
-    ledger.settle(5, OperationKind.WRITE, Outcome.NOT_PRIMARY)
+    ledger.settle(5, OperationKind.WRITE, Known(Outcome.NOT_PRIMARY))
     assert ledger.replay(5, OperationKind.WRITE) is None
     assert ledger.replay(1, OperationKind.WRITE) is None
 
 
 def test_numbers_that_end_out_of_order_never_lower_the_highest() -> None:
     ledger = NumberLedger()
-    ledger.settle(9, OperationKind.WRITE, Outcome.DONE)
-    ledger.settle(8, OperationKind.WRITE, Outcome.DONE)
-    assert ledger.replay(8, OperationKind.WRITE) is Outcome.DONE
-    assert ledger.replay(9, OperationKind.WRITE) is Outcome.DONE
+    ledger.settle(9, OperationKind.WRITE, Known(Outcome.DONE))
+    ledger.settle(8, OperationKind.WRITE, Known(Outcome.DONE))
+    assert ledger.replay(8, OperationKind.WRITE) == Known(Outcome.DONE)
+    assert ledger.replay(9, OperationKind.WRITE) == Known(Outcome.DONE)
     assert ledger.replay(10, OperationKind.WRITE) is None
 
 
 def test_forgotten_outcomes_become_unknown_and_never_new() -> None:
     ledger = NumberLedger()
     for number in range(KEPT_OUTCOMES + 1):
-        ledger.settle(number, OperationKind.WRITE, Outcome.DONE)
-    assert ledger.replay(0, OperationKind.WRITE) is Outcome.UNKNOWN
-    assert ledger.replay(1, OperationKind.WRITE) is Outcome.DONE
+        ledger.settle(number, OperationKind.WRITE, Known(Outcome.DONE))
+    assert ledger.replay(0, OperationKind.WRITE) == UNKNOWN
+    assert ledger.replay(1, OperationKind.WRITE) == Known(Outcome.DONE)
+
+
+@pytest.mark.parametrize("kind", sorted(CHANGING, key=str))
+@pytest.mark.parametrize("known", [Known(Outcome.DONE), Known(Outcome.FAILED), Known(Outcome.MISCOMPARE, 17)], ids=str)
+def test_whoever_asks_is_told_what_is_certain(kind: OperationKind, known: Known) -> None:
+    ledger = NumberLedger()
+    ledger.settle(3, kind, known)
+    assert ledger.outcome(3) == known
+    assert ledger.replay(3, kind) == known
+
+
+def test_what_is_not_certain_is_unknown() -> None:
+    ledger = NumberLedger()
+    ledger.settle(3, OperationKind.WRITE, Known(Outcome.UNKNOWN))
+    ledger.settle(5, OperationKind.WRITE, Known(Outcome.NOT_PRIMARY))
+    for number in (2, 3, 4, 5, 6):
+        assert ledger.outcome(number) == UNKNOWN

@@ -72,7 +72,15 @@ class TalkingNode:
     """What the log of decisions said when it was asked."""
 
     async def submit(
-        self, kind: OperationKind, *, client: int, number: int, offset: int, size: int, data: Buffer = b""
+        self,
+        kind: OperationKind,
+        *,
+        client: int,
+        number: int,
+        offset: int = 0,
+        size: int = 0,
+        data: Buffer = b"",
+        key: str = "",
     ) -> Reply:
         raise AssertionError("nobody asked for an operation")
 

@@ -5,22 +5,40 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
-from ctlha_trio.pair import SLOT_BYTES, WRITE_BYTES_MAX, Grant, Phase, Pushed, Spoken, decode, encode, messages as msg
+from ctlha_trio.pair import (
+    RECORDS_BYTES_MAX,
+    SLOT_BYTES,
+    WRITE_BYTES_MAX,
+    Grant,
+    Phase,
+    Pushed,
+    PushedMessage,
+    Spoken,
+    decode,
+    encode,
+    messages as msg,
+)
 
 OFFSET_MAX = 1 << 56
 u64 = st.integers(0, 2**64 - 1)
+digests = st.binary(min_size=32, max_size=32)
 u32 = st.integers(0, 2**32 - 1)
 offsets = st.integers(0, OFFSET_MAX)
 sizes = st.integers(1, WRITE_BYTES_MAX)
 proposals = st.text("0123456789abcdef", min_size=32, max_size=32)
 
 WRITES = st.builds(msg.MirrorWrite, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
+ZEROES = st.builds(msg.MirrorZeroes, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
+RECORDS = st.builds(
+    msg.MirrorRecord, epoch=u64, sequence=u64, previous=u64, settled=u64, size=st.integers(1, RECORDS_BYTES_MAX)
+)
 COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 REPAIRS = st.builds(msg.RepairData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Standing: st.builds(msg.Standing, epoch=u64, revision=u64, phase=st.sampled_from(Phase), partner=u64),
     msg.Resumed: st.builds(msg.Resumed, epoch=u64, last_sequence=u64),
     msg.MirrorWrite: st.builds(Pushed, WRITES, u32),
+    msg.MirrorZeroes: st.builds(Pushed, ZEROES, u32),
     msg.Applied: st.builds(msg.Applied, epoch=u64, sequence=u64),
     msg.PermitRequest: st.builds(msg.PermitRequest, epoch=u64, number=u64),
     msg.Permit: st.builds(msg.Permit, epoch=u64, number=u64),
@@ -32,19 +50,19 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
         msg.OwnRange, epoch=u64, offset=st.integers(0, 1 << 56), size=st.integers(min_value=1, max_value=1 << 56)
     ),
     msg.ResyncBase: st.builds(msg.ResyncBase, epoch=u64, base_epoch=u64),
-    msg.Compare: st.builds(
-        msg.Compare, epoch=u64, sequence=u64, offset=offsets, size=sizes, digest=st.binary(min_size=32, max_size=32)
-    ),
+    msg.Compare: st.builds(msg.Compare, epoch=u64, sequence=u64, offset=offsets, size=sizes, digest=digests),
     msg.Compared: st.builds(msg.Compared, epoch=u64, sequence=u64, equal=st.booleans()),
     msg.CopyData: st.builds(Pushed, COPIES, u32),
     msg.Fetch: st.builds(msg.Fetch, epoch=u64, sequence=u64, offset=offsets, size=sizes),
     msg.RepairData: st.builds(Pushed, REPAIRS, u32),
     msg.Damaged: st.builds(msg.Damaged, epoch=u64, sequence=u64, offset=offsets, size=sizes),
-    msg.Seal: st.builds(msg.Seal, epoch=u64),
+    msg.Seal: st.builds(Pushed, st.builds(msg.Seal, epoch=u64, size=st.integers(0, RECORDS_BYTES_MAX)), u32),
+    msg.MirrorRecord: st.builds(Pushed, RECORDS, u32),
+    msg.RecordsDiffer: st.builds(msg.RecordsDiffer, epoch=u64, attempt=u64),
     msg.Sealed: st.builds(msg.Sealed, epoch=u64),
     msg.Admitted: st.builds(msg.Admitted, epoch=u64, revision=u64, proposal=proposals),
     msg.Joined: st.builds(msg.Joined, epoch=u64),
-    msg.HandoverPrepare: st.builds(msg.HandoverPrepare, epoch=u64, attempt=u64, proposal=proposals),
+    msg.HandoverPrepare: st.builds(msg.HandoverPrepare, epoch=u64, attempt=u64, proposal=proposals, digest=digests),
     msg.HandoverReady: st.builds(msg.HandoverReady, epoch=u64, attempt=u64),
     msg.HandoverDone: st.builds(msg.HandoverDone, epoch=u64, revision=u64, proposal=proposals),
     msg.Refused: st.builds(msg.Refused, epoch=u64, stale_epoch=u64),
@@ -138,6 +156,7 @@ def test_a_truth_value_is_0_or_1(truth: int) -> None:
 def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
     for spoken in (
         Pushed(msg.MirrorWrite(1, 1, 0, 1, offset, size), 0),
+        Pushed(msg.MirrorZeroes(1, 1, 0, 1, offset, size), 0),
         Pushed(msg.CopyData(1, 1, offset, size), 0),
         Pushed(msg.RepairData(1, 1, offset, size), 0),
         msg.Compare(1, 1, offset, size, bytes(32)),
@@ -149,11 +168,24 @@ def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [msg.MirrorWrite(1, 1, 0, 1, 0, 512), msg.CopyData(1, 1, 0, 512), msg.RepairData(1, 1, 0, 512)]
+    "message",
+    [msg.MirrorRecord(1, 1, 0, 1, 0), msg.MirrorRecord(1, 1, 0, 1, RECORDS_BYTES_MAX + 1), msg.Seal(1, 2**32 - 1)],
 )
-def test_a_message_with_data_is_not_sent_without_its_place(
-    message: msg.MirrorWrite | msg.CopyData | msg.RepairData,
-) -> None:
+def test_records_of_a_size_that_cannot_be_are_refused(message: PushedMessage) -> None:
+    with pytest.raises(RemoteProtocolError, match="out-of-range"):
+        decode(encode(Pushed(message, 0)))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        msg.MirrorWrite(1, 1, 0, 1, 0, 512),
+        msg.MirrorZeroes(1, 1, 0, 1, 0, 512),
+        msg.CopyData(1, 1, 0, 512),
+        msg.RepairData(1, 1, 0, 512),
+    ],
+)
+def test_a_message_that_is_pushed_is_not_sent_without_its_place(message: PushedMessage) -> None:
     with pytest.raises(LocalProtocolError):
         encode(message)
 

@@ -36,6 +36,7 @@ PEER = 77
 PROPOSAL = "e" * 32
 """Of a handover."""
 BLOCK = 4096
+DIGEST = bytes(32)
 SIZE = 2 * COPY_CHUNK_BYTES
 FIRST = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=BOTH, proposal="0")
 
@@ -150,6 +151,12 @@ class Node:
     def flush(self, ticket: int) -> "Node":
         return self.feed(ev.Submitted(ticket, Operation(OperationKind.FLUSH, 1, ticket, 0, 0)))
 
+    def prepares(self, attempt: int) -> "Node":
+        """For a handover; its records are those of the primary."""
+        self.hear(msg.HandoverPrepare(4, attempt, PROPOSAL, DIGEST))
+        assert self.one(act.CompareRecords) == act.CompareRecords(attempt, PROPOSAL, DIGEST)
+        return self.feed(ev.RecordsCompared(attempt, PROPOSAL, equal=True))
+
     def fires(self, timer: ev.Timer) -> "Node":
         return self.feed(ev.TimerFired(timer))
 
@@ -185,7 +192,8 @@ def admitting() -> Node:
     node = copying()
     for compare in node.all(act.SendCompare):
         node.hear(msg.Compared(3, compare.sequence, equal=True))
-    assert node.said == [msg.Seal(3), standing(3, Phase.ADMITTING)]
+    assert node.one(act.PushSeal) == act.PushSeal(3)
+    assert node.said == [standing(3, Phase.ADMITTING)]
     return node
 
 
@@ -210,7 +218,7 @@ def resyncing() -> Node:
 
 
 def sealed() -> Node:
-    return resyncing().hear(msg.Seal(3)).persisted()
+    return resyncing().hear(msg.Seal(3, 0)).persisted()
 
 
 def following() -> Node:
@@ -440,7 +448,7 @@ def test_a_message_of_another_epoch_is_refused_by_name_and_not_executed(epoch: i
     for message in (
         msg.MirrorWrite(epoch, 9, 0, 9, 0, BLOCK),
         msg.PermitRequest(epoch, 1),
-        msg.HandoverPrepare(epoch, 1, PROPOSAL),
+        msg.HandoverPrepare(epoch, 1, PROPOSAL, DIGEST),
     ):
         node = following().hear(message)
         assert node.said == [msg.Refused(4, epoch)]
@@ -798,7 +806,7 @@ def test_the_target_is_a_member_once_it_has_persisted_the_record() -> None:
 
 
 def test_a_target_is_not_sealed_while_it_writes() -> None:
-    node = resyncing().hear(msg.CopyData(3, 9, 0, BLOCK), msg.Seal(3))
+    node = resyncing().hear(msg.CopyData(3, 9, 0, BLOCK), msg.Seal(3, 0))
     assert not node.all(act.Persist)
 
 
@@ -827,7 +835,7 @@ def test_a_refused_admission_is_tried_again_and_clients_are_served_meanwhile() -
     sequence = node.one(act.PushWrite).sequence
     assert node.feed(ev.Stored(sequence)).answers == {1: Outcome.DONE}
     node.hear(msg.Applied(3, sequence)).fires(ev.Timer.ARBITER_RETRY)
-    assert node.said[0] == msg.Seal(3), "sealed anew, with what was written since"
+    assert node.all(act.PushSeal), "sealed anew, with what was written since"
 
 
 def test_both_disks_know_of_an_admission_before_it_is_proposed() -> None:
@@ -840,10 +848,10 @@ def test_both_disks_know_of_an_admission_before_it_is_proposed() -> None:
 
 def test_both_disks_know_of_a_handover_before_it_is_proposed() -> None:
     node = mirroring().feed(ev.HandoverAsked())
-    (prepare,) = [each for each in node.said if isinstance(each, msg.HandoverPrepare)]
+    prepare = node.one(act.SendPrepare)
     intent = node.hear(msg.HandoverReady(4, 1)).one(act.Persist).metadata
     assert intent.proposed == (prepare.proposal,) == (node.persisted().one(act.Swap).record.proposal,)
-    assert following().hear(prepare).one(act.Persist).metadata.proposed == (prepare.proposal,)
+    assert following().prepares(1).one(act.Persist).metadata.proposed == (PROPOSAL,)
 
 
 def test_the_source_lost_before_the_admission_leaves_the_target_outdated() -> None:
@@ -857,18 +865,18 @@ def test_the_source_lost_before_the_admission_leaves_the_target_outdated() -> No
 
 def handed_over() -> Node:
     node = mirroring().feed(ev.HandoverAsked())
-    assert node.said[0] == msg.HandoverPrepare(4, 1, node.state.next_proposal)
+    assert node.one(act.SendPrepare) == act.SendPrepare(4, 1, node.state.next_proposal)
     return node.hear(msg.HandoverReady(4, 1)).persisted()
 
 
 def test_a_handover_drains_asks_persists_swaps_and_tells() -> None:
     node = mirroring().write(1)
     sequence = node.one(act.StoreWrite).sequence
-    assert not [m for m in node.feed(ev.HandoverAsked()).said if isinstance(m, msg.HandoverPrepare)]
+    assert not node.feed(ev.HandoverAsked()).all(act.SendPrepare)
     assert not node.write(2).all(act.StoreWrite)
     node.feed(ev.Stored(sequence)).hear(msg.Applied(4, sequence))
     assert node.answers == {1: Outcome.DONE}
-    assert msg.HandoverPrepare(4, 1, node.state.next_proposal) in node.said
+    assert node.one(act.SendPrepare) == act.SendPrepare(4, 1, node.state.next_proposal)
     swap = node.hear(msg.HandoverReady(4, 1)).persisted().one(act.Swap)
     assert (swap.record.epoch, swap.record.primary, swap.record.members) == (5, "b", BOTH)
     assert not node.wins().all(act.Send)
@@ -879,7 +887,7 @@ def test_a_handover_drains_asks_persists_swaps_and_tells() -> None:
 
 
 def test_the_secondary_takes_the_role_once_it_has_persisted_it() -> None:
-    node = following().hear(msg.HandoverPrepare(4, 1, PROPOSAL)).persisted()
+    node = following().prepares(1).persisted()
     assert node.said == [msg.HandoverReady(4, 1)]
     node.hear(msg.HandoverDone(5, 5, "e" * 32))
     assert not accepts(node.state, OperationKind.WRITE)
@@ -888,8 +896,8 @@ def test_the_secondary_takes_the_role_once_it_has_persisted_it() -> None:
 
 
 def test_a_secondary_prepares_once_it_has_written_everything() -> None:
-    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK), msg.HandoverPrepare(4, 1, PROPOSAL))
-    assert not node.all(act.Persist)
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK), msg.HandoverPrepare(4, 1, PROPOSAL, DIGEST))
+    assert not node.all(act.CompareRecords)
 
 
 def test_a_handover_that_takes_too_long_is_given_up_and_its_late_answer_is_not_taken_for_the_next() -> None:
@@ -941,14 +949,14 @@ def test_only_the_primary_of_two_in_sync_hands_over(make: Callable[[], Node]) ->
 
 
 def test_a_role_that_came_by_handover_is_not_served_before_it_is_durable_although_a_flap_is_resumed() -> None:
-    node = following().hear(msg.HandoverPrepare(4, 1, PROPOSAL)).persisted().hear(msg.HandoverDone(5, 5, "e" * 32))
+    node = following().prepares(1).persisted().hear(msg.HandoverDone(5, 5, "e" * 32))
     node.lost().feed(ev.SessionUp(PEER)).hear(standing(5, Phase.SUSPENDED, ord("b")), msg.Resumed(5, 0))
     assert node.phase is Phase.CLAIMING
     assert node.wins().one(act.Persist).metadata.epoch == 6
 
 
 def test_the_word_of_a_handover_is_taken_even_while_the_secondary_prepares_again() -> None:
-    node = following().hear(msg.HandoverPrepare(4, 1, PROPOSAL)).persisted().hear(msg.HandoverPrepare(4, 2, PROPOSAL))
+    node = following().prepares(1).persisted().prepares(2)
     node.hear(msg.HandoverDone(5, 5, "e" * 32))
     assert node.persisted().phase is Phase.MIRRORING
 

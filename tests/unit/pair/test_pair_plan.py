@@ -23,7 +23,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.testing._core.log import EventLine
 from ctlha_trio.testing._core.world import CoreWorld
 
-SEEDS = 12
+SEEDS = 40
 STEPS = 900
 NEW_LINE = "new line"
 
@@ -95,9 +95,11 @@ def test_what_is_foreseen_is_what_comes_of_it() -> None:
         foresight = Foresight(world)
         world.pair.history.watch = foresight.hear
         world.heal()
+        foresight.look()
         for step in range(STEPS):
             if step % 300 == 0:
                 world.run(1)
+                foresight.look()
             world.step()
         met += foresight.met
     reached = {obstacle.value for obstacle in Obstacle} - {Obstacle.VERSION_DIFFERS.value}

@@ -14,6 +14,7 @@ import pytest
 
 from ctlha_trio.pair import (
     COPY_CHUNK_BYTES,
+    ZEROING,
     Copy,
     Finding,
     Metadata,
@@ -115,6 +116,7 @@ class Rig:
     todo: deque[Callable[[], None]] = attrs.Factory(deque)
     answers: dict[int, Outcome] = attrs.Factory(dict)
     data: dict[int, bytes] = attrs.Factory(dict)
+    expected: dict[int, bytes] = attrs.Factory(dict)
     ordered: list[tuple[str, act.Action]] = attrs.Factory(list)
     live: bool = False
     session: int = 0
@@ -168,6 +170,13 @@ class Rig:
 
     def write(self, offset: int, data: bytes) -> int:
         return self.submit(OperationKind.WRITE, offset, len(data), data)
+
+    def compare_and_write(self, offset: int, expected: bytes, data: bytes) -> int:
+        self.expected[self.tickets + 1] = expected
+        return self.submit(OperationKind.COMPARE_AND_WRITE, offset, len(data), data)
+
+    def unmap(self, offset: int, size: int) -> int:
+        return self.submit(OperationKind.UNMAP, offset, size, bytes(size))
 
     def release(self) -> "Rig":
         self.holds = lambda *_: False
@@ -223,10 +232,19 @@ class Rig:
             case act.Send():
                 self.say(name, action.message)
             case act.PushWrite(operation=operation):
-                write = msg.MirrorWrite(
+                says = msg.MirrorZeroes if operation.kind in ZEROING else msg.MirrorWrite
+                write = says(
                     action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
                 )
                 self.say(name, write, self.data[action.ticket])
+            case act.PushSeal():
+                self.say(name, msg.Seal(action.epoch, 0))
+            case act.ReplaceRecords():
+                pass  # there are none
+            case act.SendPrepare():
+                self.say(name, msg.HandoverPrepare(action.epoch, action.attempt, action.proposal, b""))
+            case act.CompareRecords():
+                self.later(name, ev.RecordsCompared(action.attempt, action.proposal, equal=True))
             case act.PushCopy():
                 data = self.disks[name].read(action.offset, action.size)
                 self.say(name, msg.CopyData(action.epoch, action.sequence, action.offset, action.size), data)
@@ -256,13 +274,11 @@ class Rig:
             case act.StoreWrite(operation=operation):
                 met = disk.write(operation.offset, self.data[call.ticket])
                 self.feed(name, ev.Damaged(call.sequence, *met) if met else ev.Stored(call.sequence))
-            case act.StoreMirrored() | act.StoreRepair():
-                met = disk.write(call.offset, placed)
+            case act.StoreMirrored() | act.StoreRepair() | act.StoreZeroes():
+                met = disk.write(call.offset, bytes(call.size) if isinstance(call, act.StoreZeroes) else placed)
                 self.feed(name, ev.Damaged(call.sequence, *met) if met else ev.Stored(call.sequence))
-            case act.FetchRead(operation=operation):
-                met = disk.met(operation.offset, operation.size)
-                self.data[call.ticket] = disk.read(operation.offset, operation.size)
-                self.feed(name, ev.ReadDamaged(call.fetch, *met) if met else ev.Fetched(call.fetch))
+            case act.FetchRead():
+                self.feed(name, self.fetched(call, disk))
             case act.SendCompare():
                 met = disk.met(call.offset, call.size)
                 if met:
@@ -282,6 +298,16 @@ class Rig:
                     self.say(name, msg.RepairData(call.epoch, call.sequence, call.offset, call.size), data)
             case _:
                 raise AssertionError(call)
+
+    def fetched(self, call: act.FetchRead, disk: Disk) -> ev.Event:
+        operation = call.operation
+        met, data = disk.met(operation.offset, operation.size), disk.read(operation.offset, operation.size)
+        if met:
+            return ev.ReadDamaged(call.fetch, *met)
+        if operation.kind is OperationKind.COMPARE_AND_WRITE:
+            return ev.StoredCompared(call.fetch, None if data == self.expected[call.ticket] else 0)
+        self.data[call.ticket] = data
+        return ev.Fetched(call.fetch)
 
 
 def peer(name: str) -> str:
@@ -427,6 +453,11 @@ def forgets_that_one_copy_has_the_write(patch: Patch) -> None:
         step.change(flights=tuple(attrs.evolve(f, tried=False) for f in step.state.flights))
 
     patch.setattr(repair, "_wait_for_repair", wait_for_repair)
+
+
+def compares_again_what_one_copy_has(patch: Patch) -> None:
+    plain = service._start
+    patch.setattr(service, "_start", lambda step, flight: plain(step, attrs.evolve(flight, equal=False)))
 
 
 def believes_a_disk_for_ever(patch: Patch) -> None:
@@ -632,6 +663,41 @@ def a_write_that_the_secondary_refused_is_pushed_again_after_a_flap() -> None:
     rig.cut().connect()
     assert rig.answers.get(ticket) is Outcome.DONE
     assert rig.disks["b"].read(3 * BLOCK + 7, 4) == b"part"
+    is_whole(rig)
+
+
+@scenario(serves_a_block_that_is_not_what_was_written)
+def a_range_of_which_a_block_is_damaged_is_repaired_before_it_is_compared() -> None:
+    rig = pair(damaged_a=(3,))
+    held = rig.disks["b"].read(3 * BLOCK + 7, 4)
+    assert rig.answers[rig.compare_and_write(3 * BLOCK + 7, held, b"part")] is Outcome.DONE
+    assert rig.disks["a"].read(3 * BLOCK + 7, 4) == b"part"
+    assert rig.answers[rig.compare_and_write(3 * BLOCK + 7, held, b"more")] is Outcome.MISCOMPARE
+    is_whole(rig)
+
+
+@scenario(compares_again_what_one_copy_has)
+def what_one_copy_has_of_a_compare_and_write_is_written_to_the_other_and_not_compared_again() -> None:
+    rig = pair(damaged_b=(3,))
+    held = rig.disks["a"].read(3 * BLOCK + 7, 4)
+    assert rig.answers[rig.compare_and_write(3 * BLOCK + 7, held, b"part")] is Outcome.DONE
+    assert [each.operation.kind for each in rig.all(act.FetchRead)] == [OperationKind.COMPARE_AND_WRITE]
+    is_whole(rig)
+
+
+@scenario()
+def a_compare_and_write_of_what_nobody_has_whole_is_an_error_of_the_medium() -> None:
+    rig = sole(3)
+    assert rig.answers[rig.compare_and_write(3 * BLOCK + 7, b"what", b"part")] is Outcome.MEDIUM_ERROR
+    assert rig.answers[rig.write(3 * BLOCK, b"n" * BLOCK)] is Outcome.DONE
+    assert rig.answers[rig.compare_and_write(3 * BLOCK + 7, b"nnnn", b"part")] is Outcome.DONE
+
+
+@scenario(acknowledges_a_write_that_it_refused)
+def a_part_of_a_block_that_the_secondary_has_lost_is_unmapped_on_both() -> None:
+    rig = pair(damaged_b=(3,))
+    assert rig.answers.get(rig.unmap(3 * BLOCK + 7, 9)) is Outcome.DONE
+    assert rig.disks["b"].read(3 * BLOCK + 7, 9) == bytes(9)
     is_whole(rig)
 
 

@@ -114,7 +114,7 @@ def test_file_of_somebody_else() -> None:
         choose_slot("file", b"x" * (2 * SLOT_BYTES))
 
 
-@pytest.mark.parametrize("slot_format", [2, 4])
+@pytest.mark.parametrize("slot_format", [1, 2, 4])
 def test_other_format_is_never_passed_over_for_what_it_replaced(slot_format: int) -> None:
     other = resealed(slot(NEW, 5), slot_format)
     assert decode_slot(other) is Flaw.OTHER_FORMAT

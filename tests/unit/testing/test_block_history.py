@@ -6,6 +6,7 @@ from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.testing import ZEROS, BlockHistory
 from ctlha_trio.testing._history.block_content import BLOCK_BYTES, fill, read_numbers, sectors_of
 
+COMPARE = OperationKind.COMPARE_AND_WRITE
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
 
 
@@ -177,3 +178,59 @@ def test_a_torn_block_is_read_by_sectors() -> None:
 def test_a_sector_that_nobody_wrote_is_no_number() -> None:
     with pytest.raises(AssertionError, match="block 3: a sector of which no write is"):
         list(read_numbers(3, b"?" + fill(7)[1:]))
+
+
+@pytest.mark.parametrize("kind", [OperationKind.WRITE_ZEROES, OperationKind.UNMAP])
+def test_zeros_may_be_there_from_when_somebody_asks_for_them(kind: OperationKind) -> None:
+    history = written(BlockHistory(), 1)
+    with pytest.raises(AssertionError, match="0 is found again"):
+        history.check(0, ZEROS)
+    history.called(2, kind, 0)
+    history.check(0, ZEROS)
+    history.check(0, 1)
+    history.done(2, kind, 0, ZEROS)
+    history.check(0, ZEROS)
+    with pytest.raises(AssertionError, match="1 is found again after 0 had replaced it"):
+        history.check(0, 1)
+    written(history, 3)
+    with pytest.raises(AssertionError, match="0 is found again after 3 had replaced it"):
+        history.check(0, ZEROS)
+    assert history.verdict().linearizable
+
+
+def test_zeros_that_were_refused_are_not_seen() -> None:
+    history = written(BlockHistory(), 1)
+    history.called(2, OperationKind.WRITE_ZEROES, 0)
+    history.not_executed(2, OperationKind.WRITE_ZEROES, 0)
+    with pytest.raises(AssertionError):
+        history.check(0, ZEROS)
+
+
+def test_a_compare_that_is_done_found_what_it_expected() -> None:
+    history = written(BlockHistory(), 1, 2)
+    history.called(3, COMPARE, 0, expected=1)
+    with pytest.raises(AssertionError, match="1 is found again after 2 had replaced it"):
+        history.done(3, COMPARE, 0, 3)
+
+
+def test_a_miscompare_writes_nothing() -> None:
+    history = written(BlockHistory(), 1)
+    history.called(2, COMPARE, 0, expected=ZEROS)
+    history.miscompared(2, 0)
+    with pytest.raises(AssertionError, match="2 was found, although it was not to be written"):
+        history.check(0, 2)
+    assert history.verdict().linearizable
+
+
+def test_a_miscompare_of_what_was_there_is_found_at_the_end() -> None:
+    history = written(BlockHistory(), 1)
+    history.called(2, COMPARE, 0, expected=1)
+    history.miscompared(2, 0)
+    assert not history.verdict().linearizable
+
+
+def test_what_a_compare_found_equal_before_the_place_that_differs_was_there() -> None:
+    history = written(BlockHistory(), 1, 2)
+    history.called(3, COMPARE, 0, expected=1)
+    with pytest.raises(AssertionError, match="1 is found again after 2 had replaced it"):
+        history.compared_equal(3, 0)

@@ -39,7 +39,25 @@ def read(value: int, called: float, returned: float, block: int = 0, ticket: int
     )
 
 
+def compare(
+    expected: int, value: int, called: float, returned: float = NEVER, outcome: Outcome = Outcome.DONE
+) -> ClientOperation:
+    kind = OperationKind.COMPARE_AND_WRITE
+    return attrs.evolve(write(value, called, returned, outcome), kind=kind, expected=expected)
+
+
+MISCOMPARE = Outcome.MISCOMPARE
 ACCEPTED: dict[str, History] = {
+    "compares that follow on each other": [compare(ZEROS, 1, 1, 9), compare(1, 2, 1, 9), read(2, 10, 11)],
+    "a compare that a write comes between": [write(1, 1, 2), write(2, 3, 4), compare(1, 3, 5, 6, MISCOMPARE)],
+    "a miscompare before what it expects": [write(1, 1, 10), compare(1, 2, 2, 3, MISCOMPARE), read(1, 4, 5)],
+    "a miscompare that only a write that is never seen explains": [
+        *(compare(ZEROS, 2, 2, 3, MISCOMPARE), write(1, 1), write(3, 4, 5), read(3, 6, 7)),
+    ],
+    "an unknown compare that took effect": [compare(ZEROS, 1, 1, outcome=Outcome.UNKNOWN), read(1, 3, 4)],
+    "an unknown compare that could not": [
+        *(write(2, 1, 2), compare(ZEROS, 1, 3, outcome=Outcome.UNKNOWN), read(2, 4, 5)),
+    ],
     "nothing": [],
     "zeros before the first write": [read(ZEROS, 1, 2), write(1, 3, 4), read(1, 5, 6)],
     "either value while a write is under way": [write(1, 1, 10), read(ZEROS, 2, 3), read(1, 4, 5)],
@@ -60,6 +78,38 @@ ACCEPTED: dict[str, History] = {
 }
 
 FOUND: dict[str, tuple[str, History]] = {
+    "two compares that found the same value": (
+        "no order explains",
+        [write(1, 1, 2), compare(1, 2, 3, 9), compare(1, 3, 3, 9)],
+    ),
+    "a compare that overlooks a write": (
+        "no order explains",
+        [write(1, 1, 2), write(2, 3, 4), compare(1, 3, 5, 6)],
+    ),
+    "a compare that wrote over what came between": (
+        "no order explains",
+        [write(1, 1, 2), compare(1, 3, 3, 8), write(2, 4, 5), read(2, 6, 7), read(3, 9, 10)],
+    ),
+    "a miscompare of what was there all the time": (
+        "no order explains",
+        [write(1, 1, 2), read(1, 3, 4), compare(1, 2, 5, 6, MISCOMPARE), read(1, 7, 8)],
+    ),
+    "a miscompare of zeros before anything was written": (
+        "no order explains",
+        [compare(ZEROS, 1, 1, 2, MISCOMPARE), write(2, 3, 4)],
+    ),
+    "a miscompare that is seen": (
+        "1 was found, although it was not to be written",
+        [write(2, 1, 2), compare(ZEROS, 1, 3, 4, MISCOMPARE), read(1, 5, 6)],
+    ),
+    "a stale miscompare of a node that was removed": (
+        "no order explains",
+        [write(1, 1, 2), write(2, 3, 4), compare(2, 3, 5, 6, MISCOMPARE), read(2, 7, 8)],
+    ),
+    "an unknown compare that took effect over something else": (
+        "no order explains",
+        [write(2, 1, 2), compare(ZEROS, 1, 3, outcome=Outcome.UNKNOWN), read(1, 4, 5)],
+    ),
     "a lost acknowledged write": (
         "0 is found again after 1 had replaced it",
         [write(1, 1, 2), read(ZEROS, 3, 4)],

@@ -14,14 +14,15 @@ from ctlha_trio.testing import ZEROS, BlockHistory, ClientOperation, check_linea
 from ctlha_trio.testing._history.linearizability_search import search_order
 
 OPERATIONS_MAX = 6
+COMPARE = OperationKind.COMPARE_AND_WRITE
 KINDS = (OperationKind.READ, OperationKind.WRITE)
 OUTCOMES = (Outcome.DONE, Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PRIMARY)
 
 
 def is_explained(history: Sequence[ClientOperation]) -> bool:
     """Whether some order of all that happened, and of some of what may have, explains every read."""
-    certain = [each for each in history if each.outcome is Outcome.DONE]
-    unknown = [each for each in history if each.outcome is Outcome.UNKNOWN and each.kind is OperationKind.WRITE]
+    certain = [each for each in history if each.outcome in {Outcome.DONE, Outcome.MISCOMPARE}]
+    unknown = [each for each in history if each.outcome is Outcome.UNKNOWN and each.kind is not OperationKind.READ]
     return any(
         fits(order)
         for count in range(len(unknown) + 1)
@@ -36,10 +37,12 @@ def fits(order: Sequence[ClientOperation]) -> bool:
         if operation.returned < latest_call:
             return False
         latest_call = max(latest_call, operation.called)
-        if operation.kind is OperationKind.WRITE:
-            value = operation.value
-        elif operation.value != value:
+        if operation.kind is COMPARE and (operation.expected == value) is (operation.outcome is Outcome.MISCOMPARE):
             return False
+        if operation.kind is OperationKind.READ and operation.value != value:
+            return False
+        if operation.kind is not OperationKind.READ and operation.outcome is not Outcome.MISCOMPARE:
+            value = operation.value
     return True
 
 
@@ -49,26 +52,33 @@ def searched(history: Sequence[ClientOperation]) -> bool:
         [
             each
             for each in history
-            if each.outcome is Outcome.DONE or (each.outcome is Outcome.UNKNOWN and each.kind is OperationKind.WRITE)
+            if each.outcome in {Outcome.DONE, Outcome.MISCOMPARE}
+            or (each.outcome is Outcome.UNKNOWN and each.kind is not OperationKind.READ)
         ]
     )
     assert end.decided
     return end.violation is None
 
 
-def build_history(choose: Callable[[int, int], int], count: int, *, unique: bool) -> list[ClientOperation]:
+def build_history(
+    choose: Callable[[int, int], int], count: int, *, unique: bool, compares: bool = False
+) -> list[ClientOperation]:
     """Of one block, anything that can be written down; ``choose`` picks a number from a first to a last one."""
     history = []
+    kinds = (*KINDS, COMPARE, COMPARE) if compares else KINDS
     for ticket in range(1, count + 1):
-        kind, called, lasts = KINDS[choose(0, 1)], choose(0, 8), choose(0, 6)
+        kind, called, lasts = kinds[choose(0, len(kinds) - 1)], choose(0, 8), choose(0, 6)
         outcome = OUTCOMES[choose(0, 3)]
+        if kind is COMPARE and outcome is not Outcome.UNKNOWN and choose(0, 2) == 0:
+            outcome = Outcome.MISCOMPARE
         forever = outcome is Outcome.UNKNOWN and choose(0, 1) == 1
         history.append(
             ClientOperation(
                 ticket=ticket,
                 kind=kind,
                 block=0,
-                value=ticket if unique and kind is OperationKind.WRITE else choose(0, 4 if unique else 2),
+                value=ticket if unique and kind is not OperationKind.READ else choose(0, 4 if unique else 2),
+                expected=choose(0, 4 if unique else 2) if kind is COMPARE else ZEROS,
                 called=called,
                 returned=math.inf if forever else called + lasts,
                 outcome=outcome,
@@ -78,9 +88,9 @@ def build_history(choose: Callable[[int, int], int], count: int, *, unique: bool
 
 
 @st.composite
-def histories(draw: st.DrawFn, *, unique: bool) -> list[ClientOperation]:
+def histories(draw: st.DrawFn, *, unique: bool, compares: bool = False) -> list[ClientOperation]:
     count = draw(st.integers(0, OPERATIONS_MAX))
-    return build_history(lambda first, last: draw(st.integers(first, last)), count, unique=unique)
+    return build_history(lambda first, last: draw(st.integers(first, last)), count, unique=unique, compares=compares)
 
 
 def done(ticket: int, kind: OperationKind, value: int, called: float, returned: float) -> ClientOperation:
@@ -114,17 +124,25 @@ def test_repeated_values_are_decided_as_by_all_orders(history: list[ClientOperat
     assert searched(history) == explained
 
 
-@pytest.mark.parametrize("unique", [True, False])
-def test_crowded_histories_are_decided_as_by_all_orders(unique: bool) -> None:
+@given(histories(unique=True, compares=True))
+@settings(max_examples=400, deadline=None)
+def test_compares_are_decided_as_by_all_orders(history: list[ClientOperation]) -> None:
+    explained = is_explained(history)
+    assert check_linearizability(history).linearizable == explained
+    assert searched(history) == explained
+
+
+@pytest.mark.parametrize(("unique", "compares"), [(True, False), (False, False), (True, True), (False, True)])
+def test_crowded_histories_are_decided_as_by_all_orders(unique: bool, compares: bool) -> None:
     """What shrinks well is seldom crowded, so these are spread evenly."""
     explained_count = 0
     for seed in range(3000):
-        history = build_history(Random(seed).randint, OPERATIONS_MAX, unique=unique)
+        history = build_history(Random(seed).randint, OPERATIONS_MAX, unique=unique, compares=compares)
         explained = is_explained(history)
         explained_count += explained
         assert check_linearizability(history).linearizable == explained, f"seed {seed}"
         assert searched(history) == explained, f"seed {seed}"
-    assert 500 < explained_count < 2500
+    assert 300 < explained_count < 2500
 
 
 # The same at each answer of a history that grows.
