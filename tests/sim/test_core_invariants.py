@@ -224,6 +224,13 @@ def test_a_forced_copy_without_what_was_acknowledged_while_it_counted(served: Se
         forced(served, *departed(served))
 
 
+def test_of_a_disk_that_was_put_back_before_its_node_left_nothing_is_demanded(served: Served) -> None:
+    served.secondary.stale = True
+    served.secondary.blocks[0] = 0
+    forced(served, *departed(served))
+    assert served.pair.arbiter.truth.primary == served.secondary.name
+
+
 def test_what_a_forced_copy_could_not_have_is_forgiven_and_nothing_else(served: Served) -> None:
     alone, fork = departed(served)
     lost = written(served, served.primary)

@@ -179,7 +179,8 @@ class Invariants:
         """The arbiter is about to hold a record: who counted until now may be chosen by a person later."""
         forsaken = record.lineage != before.lineage and record.primary not in before.members
         for name in before.members if before.proposal != FALSIFIED else ():
-            if name not in record.members:
+            # What a disk lacks that was put back meanwhile, nobody can know.
+            if name not in record.members and not self.nodes[name].stale:
                 now = self._now(name)
                 self._counted[name] = attrs.evolve(now, time=None) if forsaken else now
 
