@@ -12,6 +12,7 @@ from ctlha_trio._errors import FailedError
 from ctlha_trio.pair import Phase
 from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._drivers.programs import is_meant
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES
@@ -55,6 +56,8 @@ class Keeper:
 
     def _look_after(self, name: str) -> None:
         for failed, failure in self.pair.failures.items():
+            if is_meant(failure):
+                continue
             where = "".join(traceback.format_exception(failure))
             self.problem(f"node {failed} ended with {failure!r}\n{where}")
         if name not in self._returning:

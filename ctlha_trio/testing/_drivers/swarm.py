@@ -48,6 +48,10 @@ class Swarm:
     """Whether the run ends with a fault that two copies do not survive."""
     wears_out: bool
     """Whether, before that, blocks decay of which no copy is whole, or more than a healthy disk loses."""
+    copies_differ: bool
+    """Whether, before that, a copy changes without a trace, and is compared with the other one."""
+    programs_fail: bool
+    """Whether nodes have a component and a handler, which fail once the pair is together."""
 
     @property
     def faults(self) -> str:
@@ -79,6 +83,8 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         core_first=happens(random, 0.4),
         halts=happens(random, 0.1),
         wears_out=happens(random, 0.1),
+        copies_differ=happens(random, 0.15),
+        programs_fail=happens(random, 0.15),
     )
 
 
