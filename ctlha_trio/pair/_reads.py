@@ -80,6 +80,7 @@ def tell_settled(step: Step) -> None:
     wanted = state.settled_wanted
     if not wanted or state.phase not in {Phase.MIRRORING, Phase.HANDING_OVER}:
         return
-    if not any(f.unsettled and f.sequence <= wanted for f in state.flights):
+    # A write that one disk has, and that is begun anew for the other, has another sequence than the one asked for.
+    if not any(f.unsettled and (f.tried or f.sequence <= wanted) for f in state.flights):
         step.change(settled_wanted=0)
         step.send(msg.Settled(state.epoch, wanted))

@@ -490,6 +490,19 @@ def test_the_primary_says_that_it_is_settled_once_it_is() -> None:
     assert node.hear(msg.SettledAsked(4, write)).said == [msg.Settled(4, write)], "asked again, it says it at once"
 
 
+def test_a_write_that_is_begun_anew_is_not_settled_by_its_old_sequence() -> None:
+    node = mirroring().write(1)
+    first = node.one(act.PushWrite).sequence
+    node.feed(ev.Damaged(first, 0, BLOCK)).hear(msg.Applied(4, first))
+    (fetch,) = (message for message in node.said if isinstance(message, msg.Fetch))
+    assert node.hear(msg.SettledAsked(4, first)).said == []
+    node.hear(msg.RepairData(4, fetch.sequence, 0, BLOCK)).feed(ev.Stored(fetch.sequence))
+    again = node.one(act.PushWrite).sequence
+    assert msg.Settled(4, first) not in node.said
+    assert node.hear(msg.Applied(4, again)).said == []
+    assert msg.Settled(4, first) in node.feed(ev.Stored(again)).said
+
+
 def test_a_read_at_the_secondary_begins_anew_when_its_range_is_overwritten() -> None:
     node = following().read(1)
     old = node.one(act.FetchRead).fetch
