@@ -146,6 +146,8 @@ class DriverRun:
         self._nursery.start_soon(self.keeper.run)
         self._nursery.start_soon(self._watch_verdicts)
         self.clients.start(self._nursery)
+        if self.pair.swarm.programs_fail:
+            self._nursery.start_soon(self.programs.talk, self.pair.nodes)
         await self._be_safe()
         if self.pair.swarm.core_first:
             await self._serve_from_core()
@@ -170,6 +172,7 @@ class DriverRun:
     async def _watch_verdicts(self) -> None:
         while True:
             self.checks.check_verdicts()
+            self.checks.check_programs(self.programs)
             for name in NAMES:
                 self.reasons.look(name)
             await let_pass(ASKED_S)
@@ -216,7 +219,9 @@ class DriverRun:
         if self.pair.stand().must_halt:
             await self._expect_halt()
             return
+        self.programs.flawed, self.keeper.mends_programs = False, True
         await self.demands.require(self.pair.is_protected, TOGETHER_S, "I12: the pair does not become protected")
+        self.keeper.mends_programs = False
         self.timeline.note(EVERYWHERE, "both are protected")
         await self.clients.stop()
         await self.demands.require(self.pair.is_settled, TOGETHER_S, "I12: the pair does not stay protected")

@@ -54,7 +54,7 @@ async def _run(seed: int, watch: Callable[[EventLine], None] | None) -> SeedRepo
     crash = ""
     try:
         async with trio.open_nursery() as nursery:
-            programs = Programs()
+            programs = Programs(Random(f"programs {seed}"))
             components = programs.make if swarm.programs_fail else no_components
             pair = DriverPair(swarm.size_bytes, Random(f"pair {seed}"), components, nursery, swarm=swarm)
             runs.append(DriverRun(seed, pair, programs, timeline, nursery))

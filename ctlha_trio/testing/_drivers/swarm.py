@@ -51,7 +51,7 @@ class Swarm:
     copies_differ: bool
     """Whether, before that, a copy changes without a trace, and is compared with the other one."""
     programs_fail: bool
-    """Whether nodes have a component and a handler, which fail once the pair is together."""
+    """Whether nodes have a component and a handler, which fail now and then, and once the pair is together."""
 
     @property
     def faults(self) -> str:
