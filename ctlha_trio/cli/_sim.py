@@ -57,8 +57,9 @@ def replay(seed: int, *, drivers: bool) -> int:
 def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
     """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed.
 
-    With ``covers`` also 1 if they did not lead everywhere. An interrupt or a SIGTERM ends it early, in the middle of a
-    seed, and is told with what was run before; the exit code is 128 and the signal's number.
+    With ``covers`` also 1 if they did not lead to all that they must: cores to each transition and reason of the pair,
+    whole nodes to each reason around it, and both to their faults. An interrupt or a SIGTERM ends it early, in the
+    middle of a seed, and is told with what was run before; the exit code is 128 and the signal's number.
     """
     began_s = monotonic()
     totals, coverage, failed = Totals(), Coverage(), list[SeedReport]()
@@ -85,15 +86,18 @@ def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
             click.echo(line)
         click.echo(f"interrupted by {ended_by.name}: {_run_so_far(seeds, totals.seeds, len(failed))}")
         return EXIT_SIGNALLED + ended_by
-    not_reached = list(_not_reached(coverage, drivers=drivers))
-    for line in (*not_reached, *told_failures):
+    of_cores, of_nodes = list(_not_reached_of_cores(coverage)), list(_not_reached_of_nodes(coverage))
+    faults = [_fault_line(fault) for fault in coverage.faults_missing(DRIVER_FAULTS if drivers else CORE_FAULTS)]
+    missed = [*(of_nodes if drivers else of_cores), *faults]
+    for line in (*(of_cores if drivers else ()), *missed, *told_failures):
         click.echo(line)
     if not drivers:
         click.echo(f"not of cores, but of whole nodes (--drivers): reasons {', '.join(sorted(NOT_OF_THE_PAIR))}")
-    if covers and not_reached:
-        click.echo(f"FAILED the seeds do not lead everywhere: {len(not_reached)} not reached")
+    if covers and missed:
+        depth = "whole nodes" if drivers else "cores"
+        click.echo(f"FAILED the seeds do not lead everywhere: {len(missed)} not reached that {depth} must reach")
     click.echo(f"{totals.seeds - len(failed)} of {totals.seeds} seeds passed, {seeds[0]} to {seeds[-1]}")
-    return EXIT_FAILED if failed or (covers and not_reached) else 0
+    return EXIT_FAILED if failed or (covers and missed) else 0
 
 
 def _run_so_far(seeds: Sequence[int], count: int, failed: int) -> str:
@@ -141,11 +145,22 @@ def _sum_line(name: str, value: float, told: str) -> str:
     return f"{name:<22} {value:>16,.0f}  {told}"
 
 
-def _not_reached(coverage: Coverage, *, drivers: bool) -> Iterator[str]:
-    """What no seed led to; many seeds reach nearly everything. Cores alone give no reason that is around them."""
+def _not_reached_of_cores(coverage: Coverage) -> Iterator[str]:
+    """What of the pair's core no seed led to; many seeds of cores reach all of it."""
     for move in coverage.moves_missing:
         yield f"not reached: {' -> '.join(move)}"
-    for reason in (*coverage.reasons_missing, *(coverage.node_reasons_missing if drivers else ())):
-        yield f"not reached: reason {reason}"
-    for fault in coverage.faults_missing(DRIVER_FAULTS if drivers else CORE_FAULTS):
-        yield f"not reached: fault {fault.lower().replace('_', '-')}"
+    for reason in coverage.reasons_missing:
+        yield _reason_line(reason)
+
+
+def _not_reached_of_nodes(coverage: Coverage) -> Iterator[str]:
+    """What around the core no seed led to. Cores alone cannot."""
+    return map(_reason_line, coverage.node_reasons_missing)
+
+
+def _reason_line(reason: str) -> str:
+    return f"not reached: reason {reason}"
+
+
+def _fault_line(fault: str) -> str:
+    return f"not reached: fault {fault.lower().replace('_', '-')}"

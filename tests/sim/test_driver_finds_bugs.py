@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count, islice
+from operator import attrgetter
 
 import attrs
 import pytest
@@ -17,11 +18,27 @@ from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
+from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
+from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._timers import Timers
-from ctlha_trio.pair import Metadata, Phase, SwapOutcome, _service as service, accepts, actions, events
+from ctlha_trio.pair import (
+    Finding,
+    Metadata,
+    Phase,
+    Range,
+    SwapOutcome,
+    Verification,
+    _service as service,
+    _verify as verify,
+    accepts,
+    actions,
+    events,
+    messages,
+)
+from ctlha_trio.pair._step import Step
 from ctlha_trio.seams import Buffer
 from ctlha_trio.store import GROUP_BYTES, BlockStore, _checked_volume, _checksums
 from ctlha_trio.store._watched_file import WatchedFile
@@ -232,6 +249,53 @@ def call_a_block_lost_that_was_written_anew(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MediumLog, "note_write", lambda _log, _offset, _size: None)
 
 
+def forget_who_did_not_start(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Supervisor, "failed", property(lambda _: frozenset(), lambda _supervisor, _names: None))
+
+
+def remember_for_ever_who_did_not_start(patch: pytest.MonkeyPatch) -> None:
+    kept: dict[Supervisor, frozenset[str]] = {}
+
+    def keep(supervisor: Supervisor, names: frozenset[str]) -> None:
+        kept[supervisor] = kept.get(supervisor, frozenset()) | names
+
+    patch.setattr(Supervisor, "failed", property(lambda supervisor: kept.get(supervisor, frozenset()), keep))
+
+
+def swallow_what_a_handler_raises(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MessageChannel, "fail", lambda _channel, _error: None)
+
+
+def take_the_copies_for_equal(patch: pytest.MonkeyPatch) -> None:
+    compared = verify.compared
+
+    def overlook(step: Step, message: messages.Compared) -> None:
+        compared(step, attrs.evolve(message, equal=True))
+
+    patch.setattr(verify, "compared", overlook)
+
+
+def count_nothing_that_differs(patch: pytest.MonkeyPatch) -> None:
+    note = Verification.note
+
+    def only_name(verification: Verification, what: Finding, where: Range) -> Verification:
+        return attrs.evolve(note(verification, what, where), differing_bytes=0)
+
+    patch.setattr(Verification, "note", only_name)
+
+
+def count_on_what_differed_before(patch: pytest.MonkeyPatch) -> None:
+    asked = verify.asked
+
+    def go_on_with_it(step: Step) -> None:
+        before = step.state.verification
+        asked(step)
+        if before is not None and step.state.verification is not None:
+            step.change(verification=attrs.evolve(step.state.verification, differing_bytes=before.differing_bytes))
+
+    patch.setattr(verify, "asked", go_on_with_it)
+
+
 @attrs.frozen
 class Bug:
     """What is planted, which check must find it, and where."""
@@ -246,6 +310,8 @@ class Bug:
     """Only these faults are to happen, so often: among others it is too seldom that they last."""
     large: bool = False
     """Only volumes of several groups show it."""
+    where: Callable[[Swarm], bool] = lambda _: True
+    """Only seeds that draw this trial show it."""
     without_faults: bool = False
     """It breaks what every run needs. The others live where no fault happens: there their rule does nothing."""
 
@@ -256,17 +322,22 @@ class Bug:
         swarm = draw_swarm(seed, NAMES)
         if self.large and swarm.size_bytes <= GROUP_BYTES:
             return False
-        return all(swarm.intervals_s.get(fault, math.inf) < OFTEN_S for fault in self.about)
+        return self.where(swarm) and all(swarm.intervals_s.get(fault, math.inf) < OFTEN_S for fault in self.about)
 
 
 def draw_only(patch: pytest.MonkeyPatch, intervals_s: Mapping[Fault, float], *, safety_s: float) -> None:
     def draw(seed: int, names: tuple[str, ...]) -> Swarm:
         drawn = draw_swarm(seed, names)
-        calm = attrs.evolve(drawn, core_first=False, halts=False, wears_out=False)
+        calm = attrs.evolve(
+            drawn, core_first=False, halts=False, wears_out=False, copies_differ=False, programs_fail=False
+        )
         return attrs.evolve(calm, intervals_s=intervals_s, safety_s=safety_s)
 
     patch.setattr(runs, "draw_swarm", draw)
 
+
+programs_fail = attrgetter("programs_fail")
+copies_differ = attrgetter("copies_differ")
 
 BUGS = (
     Bug(acknowledge_before_the_flush, r"I2: .* (not durable|its disk is still in)", without_faults=True),
@@ -291,6 +362,12 @@ BUGS = (
     Bug(never_call_a_disk_failing, r"I10: . does not say disk-failing", first_seed=1011),
     Bug(say_nothing_of_a_block_that_is_lost, r"I10: . does not say medium-error", first_seed=1011),
     Bug(call_a_block_lost_that_was_written_anew, r"I10: . says medium-error", first_seed=1011),
+    Bug(forget_who_did_not_start, r"I10: . does not say component-failed", where=programs_fail),
+    Bug(remember_for_ever_who_did_not_start, r"I10: . says component-failed", where=programs_fail),
+    Bug(swallow_what_a_handler_raises, r"I10: . does not say handler-failed", where=programs_fail),
+    Bug(take_the_copies_for_equal, r"I10: the comparison does not name sector \d+", where=copies_differ),
+    Bug(count_nothing_that_differs, r"I10: . does not say copies-differ", where=copies_differ),
+    Bug(count_on_what_differed_before, r"I10: . says copies-differ", where=copies_differ),
     Bug(quit_at_each_lost_session, r"node . ended, and nobody stopped it"),
     Bug(write_no_zeroes_for_the_primary, r"I2: .* not durable"),
     Bug(keep_the_records_of_before, r"I(2|3|7|10): "),

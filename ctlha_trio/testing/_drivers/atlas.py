@@ -37,6 +37,7 @@ class Fault(Enum):
     ARBITER_DEAF = "the arbiter's answers are lost, and swaps are applied later"
     ARBITER_RESTORED = "the arbiter is restored from an old copy"
     SWITCHOVER = "an operator changes the roles"
+    COPY_CHANGED = "a copy holds what nobody wrote, and its checksum is right"
 
 
 class Survival(Enum):
@@ -45,6 +46,7 @@ class Survival(Enum):
     ALWAYS = "nothing acknowledged is lost, and service goes on when the fault is over"
     WITH_PEER = "as ALWAYS while the other node's copy is a member and alive; else an honest halt"
     HALT = "every node says why it serves nothing, and serves nothing"
+    NAMED = "a comparison of the copies names it and changes nothing; it is over when the place is written anew"
 
 
 @attrs.frozen
@@ -77,6 +79,11 @@ ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
             Survival.HALT,
             "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows; "
             "one that has not cannot, so restoring is for a pair in which both have",
+        ),
+        Fault.COPY_CHANGED: Entry(
+            Survival.NAMED,
+            "both copies are whole, so nothing tells which one is right, and a read returns what the copy has that it "
+            "is read from. Nobody reads that place until it is written anew",
         ),
     }
 )

@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 import trio
 
+from ctlha_trio.ha import Reason
 from ctlha_trio.pair import (
     CHANGING,
     FLIGHTS_LIMIT,
@@ -24,6 +25,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._history.linearizability_records import ANSWERED
 from ctlha_trio.testing._pairs.action_watch import Ordered
 from ctlha_trio.testing._pairs.pair_faults import NAMES
@@ -47,7 +49,7 @@ class DriverChecks:
     problem: Callable[[str], None]
     _acknowledged_by: dict[int, str] = attrs.field(factory=dict, init=False)
     _said_wrongly_s: dict[str, float] = attrs.field(factory=dict, init=False)
-    """Since when a node has said ``protected`` without being so."""
+    """Since when a node has said ``protected`` without being so, or of a program what is not so."""
     _reached: dict[str, tuple[int, int]] = attrs.field(factory=lambda: dict.fromkeys(NAMES, (0, 0)), init=False)
     """Epoch and revision that were durable on each node."""
 
@@ -190,6 +192,21 @@ class DriverChecks:
                 self._said_wrongly_s.pop(name, None)
             elif trio.current_time() - self._said_wrongly_s.setdefault(name, trio.current_time()) > NOTICED_S:
                 self.problem(f"I10: {name} has said protected for {NOTICED_S:g} s while nobody could take over from it")
+
+    def check_programs(self, programs: Programs) -> None:
+        """I10: a node says whether its component and its handler have failed, no later than all else is noticed."""
+        for name in NAMES:
+            node = self.pair.nodes.get(name)
+            said = () if node is None else node.status().reasons
+            for reason, failed in (
+                (Reason.COMPONENT_FAILED, programs.failed),
+                (Reason.HANDLER_FAILED, programs.raised),
+            ):
+                key = f"{name} {reason.value}"
+                if node is None or self.pair.is_paused(name) or (reason.value in said) is (failed.get(name) is node):
+                    self._said_wrongly_s.pop(key, None)
+                elif trio.current_time() - self._said_wrongly_s.setdefault(key, trio.current_time()) > NOTICED_S:
+                    self.problem(f"I10: {name} {'says' if reason.value in said else 'does not say'} {reason.value}")
 
     def _could_go_on(self, name: str) -> bool:
         """Whether the peer of that node could take over from it."""

@@ -9,9 +9,11 @@ import attrs
 import trio
 
 from ctlha_trio._errors import FailedError
+from ctlha_trio.ha import Reason
 from ctlha_trio.pair import Phase
 from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._drivers.programs import is_meant
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES
@@ -22,6 +24,8 @@ STARTS_S: Final = 10.0
 """For a node to start, before its operator switches it off: longer than machines stand still."""
 _NEEDS_A_NEW_DISK: Final = frozenset({"store-failed"})
 """The one reason to stop that starting again puts right."""
+OF_PROGRAMS: Final = frozenset({Reason.COMPONENT_FAILED.value, Reason.HANDLER_FAILED.value})
+"""Reasons that starting again puts right once the program is mended."""
 
 
 @attrs.define(eq=False)
@@ -35,6 +39,8 @@ class Keeper:
     _random: Random
     down_s: float = 0.0
     """The longest that a node stays down."""
+    mends_programs: bool = False
+    """Whether a node whose program has failed is started anew."""
     held: frozenset[str] = frozenset()
     """Nodes that nobody starts."""
     _returning: frozenset[str] = attrs.field(default=frozenset(), init=False)
@@ -55,15 +61,23 @@ class Keeper:
 
     def _look_after(self, name: str) -> None:
         for failed, failure in self.pair.failures.items():
+            if is_meant(failure):
+                continue
             where = "".join(traceback.format_exception(failure))
             self.problem(f"node {failed} ended with {failure!r}\n{where}")
         if name not in self._returning:
             self._check_end(name)
+        if self.mends_programs and self._has_failed_program(name):
+            self.stop(name)
         is_down = name not in self.pair.nodes or self.pair.disks[name].is_cut
         has_stopped = self.pair.is_stopped(name) and not self.pair.stand().must_halt
         if (is_down or has_stopped) and name not in self.held | self._returning:
             self._returning |= {name}
             self._nursery.start_soon(self._bring_back, name)
+
+    def _has_failed_program(self, name: str) -> bool:
+        node = self.pair.nodes.get(name)
+        return node is not None and not OF_PROGRAMS.isdisjoint(node.status().reasons)
 
     def _check_end(self, name: str) -> None:
         """A node that is down has lost its power, or was asked to end."""

@@ -1,6 +1,5 @@
 """One run of two whole nodes from one seed: faults first, then a pair that must come together again."""
 
-from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Final
@@ -15,11 +14,16 @@ from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.checks import DriverChecks
 from ctlha_trio.testing._drivers.clients import DriverClients
+from ctlha_trio.testing._drivers.demands import TOGETHER_S, Demands
+from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
 from ctlha_trio.testing._drivers.disk import DiskFault
+from ctlha_trio.testing._drivers.failing_programs import FailingPrograms
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.nemesis import OF_ARBITER, OF_DISK, Nemesis
 from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._drivers.programs import Programs
+from ctlha_trio.testing._drivers.reasons import ReasonWatch
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, IN_SECTORS, Timeline
 from ctlha_trio.testing._drivers.worn_disks import WornDisks
@@ -30,10 +34,6 @@ LOOK_S: Final = 0.05
 """Between two looks at a condition; rare ones make a run cheap."""
 DOWN_S: Final = 6.0
 """The longest that a node stays down while faults happen: on both sides of the time that the other waits for it."""
-SERVES_S: Final = 20.0
-"""For a healthy member and the arbiter to serve: all that the protocol waits for in a row, and a margin."""
-TOGETHER_S: Final = 40.0
-"""For two healthy nodes to be protected: that, a return, and a margin."""
 HALTS_S: Final = 10.0
 """For a pair that cannot go on to say so."""
 ASKED_S: Final = 0.5
@@ -52,18 +52,20 @@ class DriverRun:
 
     seed: int
     pair: DriverPair
+    programs: Programs
     timeline: Timeline
     _nursery: trio.Nursery
     problems: list[str] = attrs.field(factory=list, init=False)
     history: VolumeHistory = attrs.field(init=False)
     checks: DriverChecks = attrs.field(init=False)
     clients: DriverClients = attrs.field(init=False)
+    demands: Demands = attrs.field(init=False)
+    reasons: ReasonWatch = attrs.field(init=False)
     keeper: Keeper = attrs.field(init=False)
     nemesis: Nemesis = attrs.field(init=False)
     _phases: dict[tuple[str, int], Phase] = attrs.field(factory=dict, init=False)
     """By node and incarnation, the last that it entered."""
     _moves: frozenset[tuple[str, str]] = attrs.field(default=frozenset(), init=False)
-    _reasons: frozenset[str] = attrs.field(default=frozenset(), init=False)
 
     def __attrs_post_init__(self) -> None:
         """Put the parts together."""
@@ -72,6 +74,8 @@ class DriverRun:
         self.clients = DriverClients(
             self.pair, self.history, self.timeline, self.problem, Random(f"clients {self.seed}")
         )
+        self.demands = Demands(self.pair, self.clients, self.problem)
+        self.reasons = ReasonWatch(self.demands)
         self.keeper = Keeper(
             self.pair, self.timeline, self.problem, self._nursery, Random(f"keeper {self.seed}"), down_s=DOWN_S
         )
@@ -118,19 +122,14 @@ class DriverRun:
         before = self._phases.get((state.me, state.incarnation), Phase.BOOTING)
         self._phases[state.me, state.incarnation] = phase
         self._moves |= {(before.name, phase.name)} & ALL_MOVES
-        self._note_reasons(state.me)
+        self.reasons.look(state.me)
         if phase is Phase.HANDING_OVER:
             self.nemesis.acted(Fault.SWITCHOVER)
-
-    def _note_reasons(self, name: str) -> frozenset[str]:
-        given = frozenset(self.pair.nodes[name].status().reasons if name in self.pair.nodes else ())
-        self._reasons |= given
-        return given
 
     @property
     def coverage(self) -> Coverage:
         """What of the machine was reached, and which faults happened."""
-        return Coverage(self._moves, self._reasons, frozenset(fault.name for fault in +self.nemesis.done))
+        return Coverage(self._moves, self.reasons.seen, frozenset(fault.name for fault in +self.nemesis.done))
 
     @property
     def arbiter_calls(self) -> int:
@@ -147,20 +146,35 @@ class DriverRun:
         self._nursery.start_soon(self.keeper.run)
         self._nursery.start_soon(self._watch_verdicts)
         self.clients.start(self._nursery)
+        if self.pair.swarm.programs_fail:
+            self._nursery.start_soon(self.programs.talk, self.pair.nodes)
         await self._be_safe()
         if self.pair.swarm.core_first:
             await self._serve_from_core()
         await self._come_together()
-        if self.pair.swarm.wears_out and self.pair.is_settled():
-            await WornDisks(self.pair, self.clients, self.timeline, self.problem, self._note_reasons).run()
+        if self.pair.is_settled():
+            await self._try_what_nodes_say()
         if self.pair.swarm.halts and not self.pair.stand().must_halt:
             await self._halt()
+
+    async def _try_what_nodes_say(self) -> None:
+        """The pair is together: what only whole nodes tell their operators, each in some runs."""
+        swarm, random = self.pair.swarm, Random(f"trials {self.seed}")
+        if swarm.copies_differ:
+            await DifferingCopies(self.timeline, self.demands, self.reasons, random).run()
+            self.checks.check_copies_equal()
+        if swarm.programs_fail:
+            await FailingPrograms(self.programs, self.keeper, self.timeline, self.demands, self.reasons, random).run()
+            self.checks.check_copies_equal()
+        if swarm.wears_out:
+            await WornDisks(self.timeline, self.demands, self.reasons).run()
 
     async def _watch_verdicts(self) -> None:
         while True:
             self.checks.check_verdicts()
+            self.checks.check_programs(self.programs)
             for name in NAMES:
-                self._note_reasons(name)
+                self.reasons.look(name)
             await let_pass(ASKED_S)
 
     async def _be_safe(self) -> None:
@@ -186,19 +200,8 @@ class DriverRun:
             self.timeline.note(core, f"is healed alone, {frozen} is frozen")
             self.keeper.down_s = 0.0
             self.nemesis.heal(core)
-            await self._demand_service(core)
+            await self.demands.service(core)
         self.keeper.held = frozenset()
-
-    async def _demand_service(self, name: str) -> None:
-        """A write and a read that begin now must both be done in time: words alone are no service."""
-        sector = self.pair.swarm.sectors[0]
-        with trio.move_on_after(SERVES_S):
-            for kind in (OperationKind.WRITE, OperationKind.READ):
-                while await self.clients.operate(name, 0, (kind, sector, 1)) is not Outcome.DONE:
-                    await let_pass(LOOK_S)
-            return
-        self._too_late(f"I12: {name}, a healthy member, does not serve", SERVES_S)
-        await trio.lowlevel.checkpoint()
 
     async def _let_swaps_arrive(self) -> None:
         """Whatever is under way to the arbiter may still change who counts."""
@@ -216,10 +219,12 @@ class DriverRun:
         if self.pair.stand().must_halt:
             await self._expect_halt()
             return
-        await self._require(self.pair.is_protected, TOGETHER_S, "I12: the pair does not become protected")
+        self.programs.flawed, self.keeper.mends_programs = False, True
+        await self.demands.require(self.pair.is_protected, TOGETHER_S, "I12: the pair does not become protected")
+        self.keeper.mends_programs = False
         self.timeline.note(EVERYWHERE, "both are protected")
         await self.clients.stop()
-        await self._require(self.pair.is_settled, TOGETHER_S, "I12: the pair does not stay protected")
+        await self.demands.require(self.pair.is_settled, TOGETHER_S, "I12: the pair does not stay protected")
         await self._write_in_calm()
         await self._read_all()
         self.checks.check_members()
@@ -273,13 +278,13 @@ class DriverRun:
                 if self.pair.is_copy_dead(name):
                     break
                 await let_pass(1.0)
-            await self._require(partial(self.pair.is_stopped, name), HALTS_S, f"{name} lives on a dead disk")
+            await self.demands.require(partial(self.pair.is_stopped, name), HALTS_S, f"{name} lives on a dead disk")
 
     async def _expect_halt(self) -> None:
         """I15: no copy is left that counts, so nobody serves, and everybody says why."""
         self.timeline.counts["trials"] += 1
         self.keeper.held = frozenset(NAMES)
-        await self._require(self.pair.has_halted, HALTS_S, "I15: the pair does not halt")
+        await self.demands.require(self.pair.has_halted, HALTS_S, "I15: the pair does not halt")
         served = self.history.done
         for name in NAMES:
             await self.clients.operate(name, 0, (OperationKind.WRITE, self.pair.swarm.sectors[0], 1))
@@ -287,14 +292,3 @@ class DriverRun:
         if self.history.done != served or not self.pair.has_halted():
             self.problem("I15: a pair that has to halt serves")
         self.timeline.note(EVERYWHERE, "the pair has halted")
-
-    async def _require(self, condition: Callable[[], bool], within_s: float, otherwise: str) -> None:
-        with trio.move_on_after(within_s):
-            await self.pair.wait_until(condition)
-            return
-        self._too_late(otherwise, within_s)
-        await trio.lowlevel.checkpoint()
-
-    def _too_late(self, what: str, within_s: float) -> None:
-        stand = "; ".join(f"{name} {node.pair.phase.name} ({node.pair.why})" for name, node in self.pair.nodes.items())
-        self.problem(f"{what} within {within_s:g} s: {stand or 'no node runs'}")

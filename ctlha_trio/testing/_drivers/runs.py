@@ -12,6 +12,7 @@ from ctlha_trio.testing._core.log import EventLine
 from ctlha_trio.testing._core.runs import SeedReport
 from ctlha_trio.testing._core.totals import Totals
 from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._drivers.run import DriverRun
 from ctlha_trio.testing._drivers.swarm import draw_swarm
 from ctlha_trio.testing._drivers.timeline import Timeline
@@ -53,8 +54,10 @@ async def _run(seed: int, watch: Callable[[EventLine], None] | None) -> SeedRepo
     crash = ""
     try:
         async with trio.open_nursery() as nursery:
-            pair = DriverPair(swarm.size_bytes, Random(f"pair {seed}"), no_components, nursery, swarm=swarm)
-            runs.append(DriverRun(seed, pair, timeline, nursery))
+            programs = Programs(Random(f"programs {seed}"))
+            components = programs.make if swarm.programs_fail else no_components
+            pair = DriverPair(swarm.size_bytes, Random(f"pair {seed}"), components, nursery, swarm=swarm)
+            runs.append(DriverRun(seed, pair, programs, timeline, nursery))
             with watch_actions(runs[0].ordered), watch_steps(runs[0].stepped):
                 await runs[0].run()
             nursery.cancel_scope.cancel(reason="the run is over")

@@ -53,6 +53,10 @@ class Swarm:
     """Whether the run ends with a fault that two copies do not survive."""
     wears_out: bool
     """Whether, before that, blocks decay of which no copy is whole, or more than a healthy disk loses."""
+    copies_differ: bool
+    """Whether, before that, a copy changes without a trace, and is compared with the other one."""
+    programs_fail: bool
+    """Whether nodes have a component and a handler, which fail now and then, and once the pair is together."""
 
     @property
     def faults(self) -> str:
@@ -87,6 +91,8 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         zeroes=random.choice([0.0, 0.05, 0.2]),
         compares=random.choice([0.0, 0.05, 0.2]),
         records=random.choice([0.0, 0.05, 0.2]),
+        copies_differ=happens(random, 0.15),
+        programs_fail=happens(random, 0.15),
     )
 
 

@@ -1,6 +1,5 @@
 """What only whole nodes say of their disks: that a block is lost on every copy, and that a disk loses too many."""
 
-from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -9,9 +8,10 @@ from ctlha_trio.ha import Reason
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.store import BLOCK_BYTES, Layout
 from ctlha_trio.testing._drivers.atlas import Fault
-from ctlha_trio.testing._drivers.clients import DriverClients
 from ctlha_trio.testing._drivers.damage import Damage
+from ctlha_trio.testing._drivers.demands import Demands
 from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._drivers.reasons import ReasonWatch
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._pairs.pair_view import VOLUME
@@ -26,18 +26,19 @@ _BLOCK_SECTORS: Final = BLOCK_BYTES // SECTOR_BYTES
 class WornDisks:
     """Trials of a pair that is healthy otherwise, and serves all the time."""
 
-    pair: DriverPair
-    clients: DriverClients
     timeline: Timeline
-    problem: Callable[[str], None]
-    reasons_of: Callable[[str], frozenset[str]]
-    """What a node gives now."""
+    demands: Demands
+    reasons: ReasonWatch
+
+    @property
+    def _pair(self) -> DriverPair:
+        return self.demands.pair
 
     async def run(self) -> None:
         """Every trial, up to the first problem. A checkpoint."""
         self.timeline.counts["trials"] += 1
-        first = self.pair.swarm.sectors[0] // _BLOCK_SECTORS * _BLOCK_SECTORS
-        for machine in self.pair.machines.values():
+        first = self._pair.swarm.sectors[0] // _BLOCK_SECTORS * _BLOCK_SECTORS
+        for machine in self._pair.machines.values():
             machine.disk.damage.may_strike = lambda: True
         await self._lose_a_block(first)
         await self._wear_a_disk_out(first)
@@ -45,36 +46,32 @@ class WornDisks:
     async def _lose_a_block(self, first: int) -> None:
         """No copy of a block is whole: who reads it is told so, and who writes it has it again."""
         self.timeline.note(EVERYWHERE, f"sector {first} decays on both copies")
-        name = self.pair.record.primary
+        name = self._pair.record.primary
         for each in NAMES:
             self._let_decay(each, first)
         await self._demand(name, (OperationKind.READ, first, 1), Outcome.MEDIUM_ERROR)
-        self._demand_reason(name, Reason.MEDIUM_ERROR, given=True)
+        self.reasons.check(name, Reason.MEDIUM_ERROR, given=True)
         await self._demand(name, (OperationKind.WRITE, first, _BLOCK_SECTORS), Outcome.DONE)
         await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
-        self._demand_reason(name, Reason.MEDIUM_ERROR, given=False)
+        self.reasons.check(name, Reason.MEDIUM_ERROR, given=False)
 
     async def _wear_a_disk_out(self, first: int) -> None:
         """One disk loses block after block. Each is repaired from the other copy, and the node says what that means."""
-        name = self.pair.record.primary
+        name = self._pair.record.primary
         self.timeline.note(name, f"sector {first} decays {DECAYS} times")
         for _ in range(DECAYS):
             self._let_decay(name, first)
             await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
-        self._demand_reason(name, Reason.DISK_FAILING, given=True)
+        self.reasons.check(name, Reason.DISK_FAILING, given=True)
 
     def _let_decay(self, name: str, sector: int) -> None:
-        place = Layout(self.pair.size_bytes).file_offset(sector * SECTOR_BYTES)
-        decayed = bytes([self.pair.disks[name].content(VOLUME)[place] ^ 0xFF])
-        self.pair.machines[name].disk.damage.places[place] = Damage(Fault.BIT_ROT, decayed)
+        place = Layout(self._pair.size_bytes).file_offset(sector * SECTOR_BYTES)
+        decayed = bytes([self._pair.disks[name].content(VOLUME)[place] ^ 0xFF])
+        self._pair.machines[name].disk.damage.places[place] = Damage(Fault.BIT_ROT, decayed)
 
     async def _demand(self, name: str, wanted: tuple[OperationKind, int, int], outcome: Outcome) -> None:
-        told = await self.clients.operate(name, 0, wanted)
+        told = await self.demands.clients.operate(name, 0, wanted)
         if told is not outcome:
             kind, first, _ = wanted
             said = "nothing" if told is None else told.name
-            self.problem(f"I12: {name} answers {said} to a {kind.name} of sector {first}, not {outcome.name}")
-
-    def _demand_reason(self, name: str, reason: Reason, *, given: bool) -> None:
-        if (reason.value in self.reasons_of(name)) is not given:
-            self.problem(f"I10: {name} {'does not say' if given else 'says'} {reason.value}")
+            self.demands.problem(f"I12: {name} answers {said} to a {kind.name} of sector {first}, not {outcome.name}")

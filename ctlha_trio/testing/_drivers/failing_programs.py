@@ -1,0 +1,72 @@
+"""What nodes say of the program that uses them: that a component does not start, and that a handler has raised."""
+
+from random import Random
+
+import attrs
+
+from ctlha_trio.ha import Reason
+from ctlha_trio.testing._drivers.demands import SERVES_S, TOGETHER_S, Demands
+from ctlha_trio.testing._drivers.keeper import Keeper
+from ctlha_trio.testing._drivers.programs import Programs
+from ctlha_trio.testing._drivers.reasons import ReasonWatch
+from ctlha_trio.testing._drivers.timeline import Timeline
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
+
+
+@attrs.define(eq=False)
+class FailingPrograms:
+    """Trials of a pair that is healthy otherwise. Neither failure may cost its service or its copies anything."""
+
+    programs: Programs
+    keeper: Keeper
+    timeline: Timeline
+    demands: Demands
+    reasons: ReasonWatch
+    random: Random
+
+    async def run(self) -> None:
+        """Every trial, up to the first problem. A checkpoint."""
+        self.timeline.counts["trials"] += 1
+        await self._fail_a_component(self.random.choice(NAMES))
+        await self._fail_a_handler(self.random.choice(NAMES))
+
+    async def _fail_a_component(self, name: str) -> None:
+        """It does not start when its node goes on alone, and does when the other one is back."""
+        peer, pair = other(name), self.demands.pair
+        self.timeline.note(name, "its component will not start")
+        self.programs.broken = frozenset({name})
+        self.keeper.held = frozenset({peer})
+        pair.crash(peer)
+        await self.reasons.demand_given(name, Reason.COMPONENT_FAILED, SERVES_S)
+        await self.demands.service(name)
+        self.timeline.note(name, "its component is mended")
+        self.programs.broken = self.keeper.held = frozenset()
+        await self._demand_return(name, Reason.COMPONENT_FAILED)
+
+    async def _fail_a_handler(self, name: str) -> None:
+        """It raises at a message. Its channel is closed then, and only a process that runs anew has another one."""
+        peer, pair = other(name), self.demands.pair
+        self.programs.say(pair.nodes[peer], understood=False)
+        self.timeline.note(name, "is sent a message at which its handler raises")
+        await self.reasons.demand_given(name, Reason.HANDLER_FAILED, SERVES_S)
+        await self.demands.service(pair.record.primary)
+        self.keeper.stop(name)
+        await self.demands.require(
+            lambda: pair.record.members == (peer,), SERVES_S, f"I12: {peer} does not go on alone"
+        )
+        await self._demand_return(name, Reason.HANDLER_FAILED)
+        before = self.programs.taken.get(name, 0)
+        self.programs.say(pair.nodes[peer], understood=True)
+        await self.demands.require(
+            lambda: self.programs.taken.get(name, 0) > before, SERVES_S, f"I12: the handler of {name} takes nothing"
+        )
+
+    async def _demand_return(self, name: str, reason: Reason) -> None:
+        pair = self.demands.pair
+        await self.demands.require(
+            lambda: len(pair.record.members) == len(pair.nodes) == len(NAMES),
+            TOGETHER_S,
+            "I12: the pair does not come together",
+        )
+        await self.reasons.demand_gone(name, reason, SERVES_S)
+        await self.demands.require(pair.is_settled, TOGETHER_S, "I12: the pair does not become protected again")

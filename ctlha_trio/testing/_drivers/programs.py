@@ -1,0 +1,98 @@
+"""What runs on each node beside its volume, as in a user's program: a component, and a channel with a handler."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+import attrs
+import trio
+
+from ctlha_trio._errors import BusyError, DisconnectError, InvalidError
+from ctlha_trio._vocabulary import ctl_ha_channel, ctl_ha_comp_status, ctl_ha_component, ctl_ha_event, ctl_ha_state
+from ctlha_trio.ha import DEFAULT_CHANNEL, Node
+from ctlha_trio.testing._drivers.chance import happens
+from ctlha_trio.testing._drivers.time import let_pass
+from ctlha_trio.testing._pairs.pair_faults import NAMES
+
+_CHANNEL: Final = ctl_ha_channel.CTL_HA_CHAN_CTL
+_TAKEN: Final = bytes(DEFAULT_CHANNEL.message_size_bytes)
+_NOT_UNDERSTOOD: Final = b"\xff" * DEFAULT_CHANNEL.message_size_bytes
+"""What the handler raises at."""
+_FAILS: Final = 0.2
+"""Share of the starts, and of the messages, that a program with flaws fails at."""
+_TALKS_S: Final = 2.0
+"""Mean time between two messages."""
+
+
+class HandlerRaisedError(Exception):
+    """What the handler raises, as a program with a bug does."""
+
+
+def is_meant(failure: BaseException) -> bool:
+    """Whether a node has failed by nothing but its handler, which was to raise."""
+    if isinstance(failure, BaseExceptionGroup):
+        return all(map(is_meant, failure.exceptions))
+    return isinstance(failure, HandlerRaisedError)
+
+
+@attrs.define(eq=False)
+class Programs:
+    """Of both nodes."""
+
+    random: Random
+    flawed: bool = attrs.field(default=True, init=False)
+    """Components do not start now and then, and now and then a handler raises at a message."""
+    broken: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    """Nodes whose component answers FAILED to each start."""
+    failed: dict[str, Node] = attrs.field(factory=dict, init=False)
+    """By name: nodes whose component answered FAILED, and was not asked for anything since."""
+    raised: dict[str, Node] = attrs.field(factory=dict, init=False)
+    """By name: nodes whose handler has raised."""
+    taken: dict[str, int] = attrs.field(factory=dict, init=False)
+    """By node: messages that the handlers of all its incarnations have taken."""
+
+    def make(self, node: Node) -> Sequence[ctl_ha_component]:
+        """Open the channel of a node that starts, and make its component."""
+        name = node.config.node
+
+        async def handle(channel: ctl_ha_channel, event: ctl_ha_event, _: int) -> None:
+            await trio.lowlevel.checkpoint()
+            if event is not ctl_ha_event.CTL_HA_EVT_MSG_RECV:
+                return
+            if node.channel(channel).receive_nowait() == _NOT_UNDERSTOOD:
+                self.raised[name] = node
+                raise HandlerRaisedError(name)
+            self.taken[name] = self.taken.get(name, 0) + 1
+
+        async def agree(_: ctl_ha_component) -> ctl_ha_comp_status:
+            await trio.lowlevel.checkpoint()
+            return ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+
+        async def quiesce(component: ctl_ha_component) -> ctl_ha_comp_status:
+            self.failed.pop(name, None)
+            return await agree(component)
+
+        async def start(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
+            await trio.lowlevel.checkpoint()
+            if name in self.broken or (self.flawed and happens(self.random, _FAILS)):
+                self.failed[name] = node
+                return ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED
+            return ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
+
+        node.open_channel(_CHANNEL, handle)
+        return (ctl_ha_component("program", init=agree, start=start, quiesce=quiesce),)
+
+    async def talk(self, nodes: Mapping[str, Node]) -> None:
+        """Let each program send the other one messages for as long as they have flaws. A checkpoint."""
+        while self.flawed:
+            await let_pass(self.random.expovariate(1 / _TALKS_S))
+            sender = nodes.get(self.random.choice(NAMES))
+            # Without a session, without credit, or by a channel that a handler has closed, nothing can be said.
+            with suppress(DisconnectError, BusyError, InvalidError):
+                if sender is not None:
+                    self.say(sender, understood=not happens(self.random, _FAILS))
+
+    def say(self, sender: Node, *, understood: bool) -> None:
+        """Send the other node a message, which its handler takes or raises at."""
+        sender.channel(_CHANNEL).send_nowait(_TAKEN if understood else _NOT_UNDERSTOOD)
