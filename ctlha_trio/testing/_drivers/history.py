@@ -21,6 +21,7 @@ class VolumeCall:
     """Sector."""
     count: int
     """Sectors."""
+    called_s: float
     outcome: Outcome | None = None
     """That the node answered, whether or not the client heard it."""
     data: bytes = b""
@@ -55,7 +56,7 @@ class VolumeHistory:
     def call(self, client: str, kind: OperationKind, first: int, count: int) -> int:
         """A client is about to ask; return the operation's number, which a write writes."""
         number = len(self.calls) + 1
-        call = self.calls[number] = VolumeCall(client, kind, first, count)
+        call = self.calls[number] = VolumeCall(client, kind, first, count, self._now_s())
         for sector in call.sectors:
             self._sectors.called(number, kind, sector, client)
             if kind is OperationKind.WRITE:
