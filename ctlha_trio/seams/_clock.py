@@ -7,7 +7,7 @@ import trio
 
 _COUNTS_SUSPENSION = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Linux has a clock of its own for it, and macOS counts suspension in CLOCK_MONOTONIC. FreeBSD has none that does: its
-CLOCK_BOOTTIME is another name of one that stands. Nor is any right in a virtual machine whose clock is saved with it."""
+CLOCK_BOOTTIME is another name of one that stands. None is right in a virtual machine whose clock is saved with it."""
 
 
 @attrs.frozen

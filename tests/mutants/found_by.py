@@ -49,6 +49,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "serves_alone_while_a_permit_is_out": {I3},
     "counts_a_permit_from_its_arrival": {I3},
     "waits_for_the_end_of_the_first_permit_only": {I3},
+    "waits_as_if_both_clocks_were_the_same": {I3},
     "covers_a_read_by_a_grant_of_before": {I2, I3},
     "shows_at_the_secondary_what_is_not_settled": {I2, I3, I10},
     "takes_any_word_for_the_one_that_all_is_settled": {I2, I3, I10},

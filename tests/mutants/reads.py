@@ -54,6 +54,11 @@ def waits_for_the_end_of_the_first_permit_only(patch: Patch) -> None:
     patch.setattr(permits, "asked", asked)
 
 
+@mutant("cut", clocks=EARLY)
+def waits_as_if_both_clocks_were_the_same(patch: Patch) -> None:
+    patch.setattr(permits, "PERMIT_OUT_S", PERMIT_S)
+
+
 @mutant("silence", clocks=LATE + EARLY)
 def covers_a_read_by_a_grant_of_before(patch: Patch) -> None:
     patch.setattr(HeldPermit, "covers", lambda held, epoch, _: epoch == held._epoch and held._granted > 0)

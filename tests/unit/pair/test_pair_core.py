@@ -524,6 +524,24 @@ def test_only_one_of_two_members_in_a_live_session_grants_a_permit() -> None:
 
 
 @pytest.mark.parametrize("member", [mirroring, following], ids=["primary", "secondary"])
+def test_each_grant_sets_the_timer_anew(member: Callable[[], Node]) -> None:
+    node = member().hear(msg.PermitRequest(4, 1))
+    assert node.hear(msg.PermitRequest(4, 2)).all(act.SetTimer) == [act.SetTimer(ev.Timer.PERMIT_OUT, PERMIT_OUT_S)]
+
+
+def test_with_each_write_the_primary_says_up_to_where_all_before_it_is_on_both() -> None:
+    node = mirroring().write(1)
+    first = node.one(act.PushWrite).sequence
+    second = node.write(2, BLOCK).one(act.PushWrite)
+    assert (second.sequence, second.settled) == (first + 1, first)
+    node.feed(ev.Stored(second.sequence)).hear(msg.Applied(4, second.sequence))
+    third = node.write(3, 2 * BLOCK).one(act.PushWrite)
+    assert third.settled == first, "the second is on both, and the first is not"
+    node.feed(ev.Stored(first)).hear(msg.Applied(4, first))
+    assert node.write(4, 3 * BLOCK).one(act.PushWrite).settled == third.sequence
+
+
+@pytest.mark.parametrize("member", [mirroring, following], ids=["primary", "secondary"])
 def test_whoever_goes_on_alone_waits_until_the_permits_are_over_that_it_granted(member: Callable[[], Node]) -> None:
     node = member().hear(msg.PermitRequest(4, 1)).lost(ev.Loss.GOODBYE).wins().persisted()
     assert node.phase is Phase.SECURING
