@@ -298,6 +298,28 @@ async def test_a_read_over_a_long_line_ends(autojump_clock: MockClock, network_s
             assert await pair.nodes[node].volume.read(0, BLOCK) == b"y" * BLOCK
 
 
+@pytest.mark.parametrize("disk_call_s", [0.0, 0.001])
+@pytest.mark.parametrize("writers", [1, 2])
+async def test_the_secondary_reads_a_block_that_is_written_all_the_time(
+    autojump_clock: MockClock, writers: int, disk_call_s: float
+) -> None:
+    async with open_pair(disk_call_s={"a": 0.001, "b": disk_call_s}) as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        pair.slow(network_s=0.001)
+
+        async def write() -> None:
+            while True:
+                await a.volume.write(0, b"z" * BLOCK)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(writers):
+                nursery.start_soon(write)
+            await trio.sleep(0.05)
+            with trio.fail_after(0.1):
+                assert await b.volume.read(0, BLOCK) == b"z" * BLOCK
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_secondary_that_was_left_behind_answers_no_read(
     autojump_clock: MockClock,
 ) -> None:
