@@ -17,8 +17,8 @@ from ctlha_trio.pair._state import UNHURT, Flight, PairState
 from ctlha_trio.pair._step import Step
 
 RESTARTS_MAX: Final = 16
-"""Of one read at the secondary. Each may leave a call to the disk beside the next one. A read overtaken so often is
-of a long range that many write, or of a disk that is slower than the line."""
+"""Of one read at the secondary. Each may leave a call to the disk beside the next one. A read overtaken so often is of
+a long range that many write, or of a disk that is slower than the line."""
 
 
 def start(step: Step, flight: Flight, shows: int = 0) -> None:
