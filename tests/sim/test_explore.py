@@ -146,8 +146,8 @@ NO_COUNTERS = {
     "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen", "left_out", "hurt", "mended", "tried",
     "verification", "keep", "admission_held", "granted", "restarts",
 }  # fmt: skip
-"""Fields that the core does not count with, or (``number`` of an operation, ``attempt``, ``restarts``) that the bound keeps
-small."""
+"""Fields that the core does not count with, or (``number`` of an operation, ``attempt``, ``restarts``) that the bound
+keeps small."""
 COUNTED = (
     PairState, Metadata, Record, SwapAttempt, Flight, Mirrored, Resync, Operation, *msg.Message.__args__,
     act.StoreWrite, act.StoreMirrored, act.FetchRead, act.SendCompare, act.CompareRange, act.Swap,
