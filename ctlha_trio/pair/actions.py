@@ -156,8 +156,9 @@ class PushRange:
 class FetchRead:
     """Read a client's data here; answered by ``Fetched``. The data is kept until the ``Answer``.
 
-    With an ``epoch``, only under a live permit of that epoch and of the current session, which is looked at again when
-    the data was read: until there is one, the read waits. Void when the session ends or the epoch changes.
+    With an ``epoch``, only if a permit of that epoch and of the current session is live when the data was read, or was
+    granted to a request sent since this order: until then, the read waits. Void when the session ends or the epoch
+    changes.
     """
 
     fetch: int
