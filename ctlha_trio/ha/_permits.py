@@ -18,34 +18,41 @@ IDLE_S: Final = 1.0
 
 @attrs.define(eq=False)
 class HeldPermit:
-    """What the other member has promised, and until when.
+    """What the other member has promised, until when, and which request it answered last.
 
     Times are of a clock that goes on while the machine is suspended.
     """
 
     _boottime: Callable[[], float]
-    _number: int = attrs.field(default=0, init=False)
+    newest: int = attrs.field(default=0, init=False)
+    """The number of the newest request."""
+    _void: int = attrs.field(default=0, init=False)
+    """The number of the newest request of an earlier session."""
     _sent_s: dict[int, float] = attrs.field(factory=dict, init=False)
-    """Of the requests whose permit could still be of use."""
+    """Of the requests whose permit could still be live."""
     _epoch: int = attrs.field(default=0, init=False)
+    _granted: int = attrs.field(default=0, init=False)
+    """The number of the latest request that was granted."""
     _until_s: float = attrs.field(default=0.0, init=False)
 
     def request(self, epoch: int) -> PermitRequest:
         """A request to be sent from now on: the permit counts from this moment, whenever it comes."""
         now_s = self._boottime()
         self._sent_s = {number: sent_s for number, sent_s in self._sent_s.items() if now_s < sent_s + PERMIT_S}
-        self._number += 1
-        self._sent_s[self._number] = now_s
-        return PermitRequest(epoch, self._number)
+        self.newest += 1
+        self._sent_s[self.newest] = now_s
+        return PermitRequest(epoch, self.newest)
 
     def take(self, permit: Permit) -> None:
-        """A permit came. One that nobody waits for any more is worth nothing."""
-        sent_s = self._sent_s.pop(permit.number, None)
-        if sent_s is not None:
-            self._epoch, self._until_s = permit.epoch, sent_s + PERMIT_S
+        """A permit came. One that this session did not ask for is worth nothing; one that is over is still proof."""
+        if self._void < permit.number <= self.newest:
+            self._epoch, self._granted = permit.epoch, permit.number
+            sent_s = self._sent_s.pop(permit.number, None)
+            self._until_s = 0.0 if sent_s is None else sent_s + PERMIT_S
 
     def void(self) -> None:
         """The session is over: neither the permit nor any that comes for an earlier request counts."""
+        self._void = self.newest
         self._sent_s.clear()
         self._epoch = 0
 
@@ -53,10 +60,18 @@ class HeldPermit:
         """Whether it was given for this epoch and is not over."""
         return epoch == self._epoch and self._boottime() < self._until_s
 
+    def covers(self, epoch: int, since: int) -> bool:
+        """Whether a read of that epoch may be shown that began when ``since`` was the newest request.
+
+        Under a live permit. Or, however long the two need to hear each other: a request sent after the beginning was
+        granted. At that moment, within the time of the read, the other one had acknowledged nothing alone.
+        """
+        return self.is_live(epoch) or (epoch == self._epoch and self._granted > since)
+
 
 @attrs.define(eq=False)
 class PermittedReads:
-    """Reads that wait for a permit, and its renewal for as long as there are any."""
+    """Reads that need a permit, and its renewal for as long as there are any."""
 
     _clock: Clock
     _ask: Callable[[PermitRequest], None]
@@ -64,7 +79,7 @@ class PermittedReads:
     _epoch_to_ask: Callable[[], int]
     """The epoch acted in while the peer may grant; 0 otherwise."""
     held: HeldPermit = attrs.field(init=False)
-    _waiting: int = attrs.field(default=0, init=False)
+    _under_way: int = attrs.field(default=0, init=False)
     _wanted_until_s: float = attrs.field(default=float("-inf"), init=False)
     _asked_s: float = attrs.field(default=float("-inf"), init=False)
     _idle: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -90,28 +105,26 @@ class PermittedReads:
     async def read(
         self, epoch: int, fetch: Callable[[], Awaitable[bytes]], is_wanted: Callable[[], bool]
     ) -> bytes | None:
-        """What ``fetch`` finds under a permit of that epoch; None once it ``is_wanted`` no more. A checkpoint.
+        """What ``fetch`` finds, covered by a permit of that epoch; None once it ``is_wanted`` no more. A checkpoint.
 
-        The permit is looked at again when the data is there: a machine may have stood still in between.
+        The permit is looked at when the data is there: a machine may have stood still meanwhile.
         """
-        while is_wanted():
-            self._wanted_until_s = self._clock.now() + IDLE_S
-            self._idle.unpark_all()
-            if not self.held.is_live(epoch):
-                await self._wait()
-                continue
-            data = await fetch()
-            if self.held.is_live(epoch):
-                return data
-        return None
-
-    async def _wait(self) -> None:
-        self._renew()
-        self._waiting += 1
+        since = self.held.newest
+        self._under_way += 1
+        self._idle.unpark_all()
         try:
-            await self._changed.park()
+            if not self.held.is_live(epoch):
+                self._renew()
+            data = await fetch()
+            while is_wanted():
+                if self.held.covers(epoch, since):
+                    return data
+                self._renew()
+                await self._changed.park()
         finally:
-            self._waiting -= 1
+            self._under_way -= 1
+            self._wanted_until_s = self._clock.now() + IDLE_S
+        return None
 
     def _renew(self) -> None:
         epoch, now_s = self._epoch_to_ask(), self._clock.now()
@@ -122,7 +135,7 @@ class PermittedReads:
     async def run(self) -> None:
         """Renew the permit while there are reads, until cancelled."""
         while True:
-            if self._waiting or self._clock.now() < self._wanted_until_s:
+            if self._under_way or self._clock.now() < self._wanted_until_s:
                 self._renew()
                 await self._clock.sleep_until(self._clock.now() + RENEW_S)
             else:

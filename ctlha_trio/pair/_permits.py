@@ -12,7 +12,10 @@ from ctlha_trio.pair._phase import MEMBERS, Phase
 from ctlha_trio.pair._step import Step
 
 PERMIT_S: Final = 0.2
-"""How long a permit lasts, on the holder's clock, from the sending of the request for it."""
+"""How long a permit lasts, on the holder's clock, from the sending of the request for it.
+
+No message carries it: both nodes take it from their own version. A longer one, or clocks that may differ less, needs a
+version of the protocol that does not mix with this one, for a granter of before would not wait until it is over."""
 CLOCKS_DIFFER: Final = 0.25
 """The rates of two nodes' clocks differ by no more than this share. Sound ones differ by a ten-thousandth."""
 PERMIT_OUT_S: Final = PERMIT_S * (1 + CLOCKS_DIFFER)

@@ -1,22 +1,32 @@
 """Reads from this node's own disk: at a sole member just so, at one of two members under a permit from the other.
 
 A read never shows what could still vanish: it waits for the writes of its range that are not complete. The primary has
-them among its operations. The secondary does not know when they are durable at the primary: it asks, when a read waits.
+them among its operations. The secondary does not know when they are durable at the primary: it reads what it has, asks,
+and shows it once all that it can have found is settled. So a range that is written without a pause is read: the next
+write of the same place cannot come before the primary knows that the last one is here.
 """
+
+from typing import Final
 
 import attrs
 
 from ctlha_trio.pair import _permits as permits, actions as act, messages as msg
-from ctlha_trio.pair._operation import OperationKind
+from ctlha_trio.pair._operation import OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._state import UNHURT, Flight, PairState
 from ctlha_trio.pair._step import Step
 
+RESTARTS_MAX: Final = 16
+"""Of one read at the secondary. Each may leave a call to the disk beside the next one. A read overtaken so often is of
+a long range that many write, or of a disk that is slower than the line."""
 
-def start(step: Step, flight: Flight) -> None:
-    """Fetch the data, or what is to be compared."""
+
+def start(step: Step, flight: Flight, shows: int = 0) -> None:
+    """Fetch the data, or what is to be compared: shown once the write ``shows`` and those before it are settled."""
     number = step.state.fetches + 1
-    begun = attrs.evolve(flight, fetch=number, here=False, there=True, hurt=UNHURT, mended=flight.hurt)
+    begun = attrs.evolve(
+        flight, fetch=number, shows=shows, here=False, there=not shows, hurt=UNHURT, mended=flight.hurt
+    )
     flights = tuple(begun if each is flight else each for each in step.state.flights)
     step.change(flights=flights, fetches=number)
     step.do(act.FetchRead(number, flight.ticket, flight.operation, permits.permit_epoch(step)))
@@ -32,7 +42,7 @@ def not_begun(flight: Flight) -> Flight:
     """As it came, if it is a read."""
     if not flight.is_read:
         return flight
-    return attrs.evolve(flight, fetch=0, here=False, there=False, hurt=UNHURT, miscompare_at=None)
+    return attrs.evolve(flight, fetch=0, shows=0, here=False, there=False, hurt=UNHURT, miscompare_at=None)
 
 
 def by_fetch(step: Step, fetch: int) -> Flight | None:
@@ -44,12 +54,12 @@ def by_fetch(step: Step, fetch: int) -> Flight | None:
 
 
 def start_following(step: Step) -> None:
-    """Start the reads of which the range is settled, and ask for those that wait."""
+    """Start the reads of which the range is not being written here, and ask for those that wait for the primary."""
     for flight in step.state.flights:
-        if flight.operation.kind is OperationKind.READ and not flight.started and not _awaited(step.state, flight):
-            start(step, flight)
-    waits_for = [_awaited(step.state, f) for f in step.state.flights if not f.started]
-    newest = max(waits_for, default=0)
+        if flight.operation.kind is OperationKind.READ and not flight.started and _is_whole(step.state, flight):
+            start(step, flight, _awaited(step.state, flight))
+    step.change(flights=tuple(_look_for_settled(step.state, f) for f in step.state.flights))
+    newest = max((f.shows or _awaited(step.state, f) for f in step.state.flights if not f.there), default=0)
     if newest and not step.state.settled_asked:
         step.change(settled_asked=newest)
         step.send(msg.SettledAsked(step.state.epoch, newest))
@@ -60,10 +70,33 @@ def _awaited(state: PairState, flight: Flight) -> int:
     return max((each.sequence for each in state.unsettled if flight.operation.touches(each.where)), default=0)
 
 
+def _is_whole(state: PairState, flight: Flight) -> bool:
+    """Whether no write of the range is under way on this disk, and none was refused and waits for a repair."""
+    unfinished = state.storing | state.refused
+    return not any(each.sequence in unfinished and flight.operation.touches(each.where) for each in state.unsettled)
+
+
+def _look_for_settled(state: PairState, flight: Flight) -> Flight:
+    if not flight.shows:
+        return flight
+    open_still = any(each.sequence <= flight.shows and flight.operation.touches(each.where) for each in state.unsettled)
+    return flight if open_still else attrs.evolve(flight, there=True, shows=0)
+
+
 def overwritten(step: Step, where: tuple[int, int]) -> None:
-    """The primary writes there: a read under way could get a part of it, and begins anew when that is settled."""
-    flights = tuple(not_begun(f) if f.operation.touches(where) else f for f in step.state.flights)
-    step.change(flights=flights)
+    """The primary writes there: a read under way could get a part of it, and begins anew when that is written.
+
+    One that has its data keeps it. One that was overtaken too often is not executed: its client turns to the primary.
+    """
+    flights: list[Flight] = []
+    for flight in step.state.flights:
+        if flight.operation.kind is not OperationKind.READ or flight.here or not flight.operation.touches(where):
+            flights.append(flight)
+        elif flight.restarts < RESTARTS_MAX:
+            flights.append(attrs.evolve(not_begun(flight), restarts=flight.restarts + 1))
+        else:
+            step.do(act.Answer(flight.ticket, Outcome.NOT_PRIMARY))
+    step.change(flights=tuple(flights))
 
 
 def settled(step: Step, message: msg.Settled) -> None:

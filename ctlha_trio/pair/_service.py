@@ -215,6 +215,7 @@ def stored(step: Step, event: ev.Stored) -> None:
         step.change(storing=state.storing - {event.sequence})
         if state.phase in ACCEPTING:
             step.send(msg.Applied(state.epoch, event.sequence))
+            advance(step)
         return
     flight = by_sequence(step, event.sequence)
     if flight is not None:

@@ -96,6 +96,10 @@ class Flight:
     """Given when it starts; 0 before, and for a read."""
     fetch: int = 0
     """Of a read, the number of the fetch under way or ended; 0 before."""
+    shows: int = 0
+    """Of a read at the secondary, the newest write that it may find and that may not be on both; 0 for none."""
+    restarts: int = 0
+    """Of a read at the secondary, how often it could have been written into."""
     here: bool = False
     """Durable on this disk, or read from it; for a copy: the target has compared."""
     there: bool = False

@@ -218,8 +218,9 @@ class FetchRead:
 
     Answered by ``Fetched``, or by ``StoredCompared`` where a client says what it expects.
 
-    With an ``epoch``, only under a live permit of that epoch and of the current session, which is looked at again when
-    the data was read: until there is one, the read waits. Void when the session ends or the epoch changes.
+    With an ``epoch``, only if a permit of that epoch and of the current session is live when the data was read, or was
+    granted to a request sent since this order: until then, the read waits. Void when the session ends or the epoch
+    changes.
     """
 
     fetch: int

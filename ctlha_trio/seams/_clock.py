@@ -6,7 +6,8 @@ import attrs
 import trio
 
 _COUNTS_SUSPENSION = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""FreeBSD and macOS have no CLOCK_BOOTTIME; what they call monotonic goes on while the machine is suspended."""
+"""Linux has a clock of its own for it, and macOS counts suspension in CLOCK_MONOTONIC. FreeBSD has none that does: its
+CLOCK_BOOTTIME is another name of one that stands. None is right in a virtual machine whose clock is saved with it."""
 
 
 @attrs.frozen
@@ -18,7 +19,7 @@ class TrioClock:
         return trio.current_time()
 
     def boottime(self) -> float:
-        """CLOCK_BOOTTIME, whatever clock Trio has."""
+        """CLOCK_BOOTTIME, or what comes nearest, whatever clock Trio has."""
         return time.clock_gettime(_COUNTS_SUSPENSION)
 
     async def sleep_until(self, deadline_s: float) -> None:

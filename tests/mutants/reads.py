@@ -2,6 +2,7 @@
 
 from ctlha_trio.ha import HeldPermit
 from ctlha_trio.pair import (
+    MEMBERS,
     PERMIT_S,
     Operation,
     OperationKind,
@@ -38,6 +39,29 @@ def counts_a_permit_from_its_arrival(patch: Patch) -> None:
         held._epoch, held._until_s = permit.epoch, held._boottime() + PERMIT_S
 
     patch.setattr(HeldPermit, "take", take)
+
+
+@mutant("silence", "cut", clocks=LATE + EARLY)
+def waits_for_the_end_of_the_first_permit_only(patch: Patch) -> None:
+    plain = permits.asked
+
+    def asked(step: Step, message: msg.PermitRequest) -> None:
+        if not step.state.granted:
+            plain(step, message)
+        elif step.state.phase in MEMBERS and step.state.partner == step.state.session:
+            step.send(msg.Permit(message.epoch, message.number))
+
+    patch.setattr(permits, "asked", asked)
+
+
+@mutant("cut", clocks=EARLY)
+def waits_as_if_both_clocks_were_the_same(patch: Patch) -> None:
+    patch.setattr(permits, "PERMIT_OUT_S", PERMIT_S)
+
+
+@mutant("silence", clocks=LATE + EARLY)
+def covers_a_read_by_a_grant_of_before(patch: Patch) -> None:
+    patch.setattr(HeldPermit, "covers", lambda held, epoch, _: epoch == held._epoch and held._granted > 0)
 
 
 @mutant("cut", "slow_arbiter", clocks=EARLY)

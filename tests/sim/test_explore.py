@@ -144,9 +144,10 @@ NO_COUNTERS = {
     "resource", "lineage", "arbiter", "copy", "format", "kind", "fence", "evidence", "unknown", "calling", "doubtful",
     "here", "there", "answered", "number", "offset", "size", "equal", "attempt", "outcome", "forcing", "told_ranges",
     "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen", "left_out", "hurt", "mended", "tried",
-    "verification", "keep", "admission_held", "granted", "miscompare_at", "key", "digest",
+    "verification", "keep", "admission_held", "granted", "miscompare_at", "key", "digest", "restarts",
 }  # fmt: skip
-"""Fields that the core does not count with, or (``number`` of an operation, ``attempt``) that the bound keeps small.
+"""Fields that the core does not count with, or (``number`` of an operation, ``attempt``, ``restarts``) that the bound
+keeps small.
 
 The ``digest`` is of records, of which there are none here; that of a range is counted.
 """

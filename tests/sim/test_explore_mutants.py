@@ -26,7 +26,7 @@ from ctlha_trio.testing._explore import node as explored_node
 from tests.mutants.found_by import IN_THE_EXPLORATION, check_of
 from tests.mutants.pair_mutants import MUTANTS as PAIR_MUTANTS
 
-STATES_MAX = 120_000
+STATES_MAX = 160_000
 """Twice what the one that hides longest takes."""
 
 Patch = pytest.MonkeyPatch

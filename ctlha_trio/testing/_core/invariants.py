@@ -207,7 +207,7 @@ class Invariants:
         return Moment(history, math.nextafter(history.now, math.inf))
 
     def read(self, node: SimulatedNode) -> None:
-        """A node has read under a permit: until now, nothing was acknowledged without it."""
+        """A node has read under a live permit: until now, nothing was acknowledged without it."""
         mine, peers = node.state, self.nodes[node.peer].state
         if mine is not None and peers is not None and peers.phase in _SERVES_ALONE and peers.epoch > mine.epoch:
             raise AssertionError(f"I3: {node.name} reads in epoch {mine.epoch}, and {node.peer} serves without it")

@@ -90,6 +90,17 @@ class UnderWay:
     data: Blocks = attrs.Factory(dict)
     seen: Blocks = attrs.Factory(dict)
     """Of a read: what it reads as that was when the call was made, by place."""
+    since: int = 0
+    """Of a read: the newest request for a permit when the call was made."""
+
+
+@attrs.frozen
+class FoundRead:
+    """A read that has its data and waits for a permit to cover it."""
+
+    call: act.FetchRead
+    since: int
+    found: Blocks
 
 
 @attrs.frozen(eq=False)
@@ -143,7 +154,7 @@ class SimulatedNode:
     """Ranges read for a comparison, by sequence."""
     permit: HeldPermit = attrs.field(init=False)
     """Of the process that runs."""
-    reads: list[act.FetchRead] = attrs.Factory(list)
+    reads: list[FoundRead] = attrs.Factory(list)
     """That wait for a permit."""
     asked_s: float = -math.inf
     """When it last asked for one, on the clock of the world, as the next."""
@@ -179,7 +190,8 @@ class SimulatedNode:
                 raise AssertionError(f"{self.name} writes a block twice at once: {other.call}, {call}")
         slow = self.random.random() < SLOW_CHANCE
         seen = self.read_for(call.operation) if isinstance(call, act.FetchRead) else {}
-        self.disk.append(UnderWay(call, self.link.session, slow, self.marks.tracking, data, seen))
+        since = self.permit.newest if isinstance(call, act.FetchRead) else 0
+        self.disk.append(UnderWay(call, self.link.session, slow, self.marks.tracking, data, seen, since))
 
     def held_at(self, place: int) -> int:
         """What a block holds, or a record."""

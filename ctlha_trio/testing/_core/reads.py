@@ -13,7 +13,7 @@ from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.invariants import Invariants
 from ctlha_trio.testing._core.link import SimulatedLink
-from ctlha_trio.testing._core.node import SimulatedNode, UnderWay
+from ctlha_trio.testing._core.node import FoundRead, SimulatedNode, UnderWay
 
 SEEN_CHANCE: Final = 0.5
 """That a read finds what was there when it was called, rather than when it is answered."""
@@ -64,38 +64,42 @@ class SimulatedReads:
             self.link.send(node.link, node.permit.request(node.state.epoch))
 
     def take_permit(self, node: SimulatedNode, permit: msg.Permit) -> None:
-        """One came: reads that waited go on, or ask again."""
+        """One came: reads that waited for it are answered, or ask again."""
         node.permit.take(permit)
         self.note(node.name, f"holds permit {permit.number} of epoch {permit.epoch}")
         reads, node.reads = node.reads, []
         for each in reads:
-            self.fetch(node, each)
+            self._show(node, each)
 
     def fetch(self, node: SimulatedNode, call: act.FetchRead) -> None:
-        """Read, if it needs no permit or there is one."""
-        if not call.epoch or node.permit.is_live(call.epoch):
-            node.begin_disk_call(call)
-        elif node.wants(call):
+        """Read, and ask for a permit meanwhile if the read needs one and there is none."""
+        node.begin_disk_call(call)
+        if call.epoch and not node.permit.is_live(call.epoch):
             self.ask_for_permit(node)
-            node.reads.append(call)
 
     def end(self, node: SimulatedNode, call: act.FetchRead, ended: UnderWay) -> None:
-        """The data is there: look at the permit again."""
+        """The data is there."""
+        found = ended.seen if self.random.random() < SEEN_CHANCE else node.read_for(call.operation)
+        self._show(node, FoundRead(call, ended.since, found))
+
+    def _show(self, node: SimulatedNode, read: FoundRead) -> None:
+        """Answer the read if a permit covers it, or wait for one that does."""
+        call = read.call
         if not node.wants(call):
             return
-        if call.epoch and not node.permit.is_live(call.epoch):
-            self.fetch(node, call)
+        if call.epoch and not node.permit.covers(call.epoch, read.since):
+            self.ask_for_permit(node)
+            node.reads.append(read)
             return
-        if call.epoch:
+        if call.epoch and node.permit.is_live(call.epoch):
             self.invariants.read(node)
-        found = ended.seen if self.random.random() < SEEN_CHANCE else node.read_for(call.operation)
         match call.operation.kind:
             case OperationKind.COMPARE_AND_WRITE:
-                equal = [*found.values()] == [self.clients.expected[call.ticket]]
+                equal = [*read.found.values()] == [self.clients.expected[call.ticket]]
                 self.feed(node, ev.StoredCompared(call.fetch, None if equal else 0))
                 return
             case OperationKind.READ_RECORDS:
-                self.clients.tables[call.ticket] = found
+                self.clients.tables[call.ticket] = read.found
             case _:
-                (self.clients.values[call.ticket],) = found.values()
+                (self.clients.values[call.ticket],) = read.found.values()
         self.feed(node, ev.Fetched(call.fetch))

@@ -5,6 +5,7 @@ was written last; I4 who is no member neither serves nor takes the role; I6 epoc
 return both copies are equal; I8 who was demoted acknowledges nothing; I10 ``protected`` means that either node may die.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -50,6 +51,8 @@ class DriverChecks:
     _acknowledged_by: dict[int, str] = attrs.field(factory=dict, init=False)
     _said_wrongly_s: dict[str, float] = attrs.field(factory=dict, init=False)
     """Since when a node has said ``protected`` without being so, or of a program what is not so."""
+    _alone_since_s: dict[str, float] = attrs.field(factory=dict, init=False)
+    """Of each node that serves as the only member."""
     _reached: dict[str, tuple[int, int]] = attrs.field(factory=lambda: dict.fromkeys(NAMES, (0, 0)), init=False)
     """Epoch and revision that were durable on each node."""
 
@@ -85,7 +88,7 @@ class DriverChecks:
         if state.record is None or state.me not in state.record.members:
             self.problem(f"I4: {said} and is no member")
         if state.phase in MEMBERS and (operation.kind in READING or answer.outcome is Outcome.MISCOMPARE):
-            self._read_as_member(said, state)
+            self._read_as_member(said, state, self.history.calls[operation.number].called_s)
         if answer.outcome is not Outcome.DONE:
             return
         if operation.kind in CHANGING:
@@ -93,10 +96,11 @@ class DriverChecks:
         elif operation.kind is OperationKind.PUT_RECORD:
             self._acknowledged(said, state, lambda member: self._carries(member, ordered))
 
-    def _read_as_member(self, said: str, state: PairState) -> None:
-        """A permit is over before the node that granted it serves alone."""
+    def _read_as_member(self, said: str, state: PairState, called_s: float) -> None:
+        """A permit is over before the node that granted it serves alone; a grant asked for since proves as much."""
         peer = self.pair.nodes.get(state.peer)
-        if peer is not None and peer.pair.phase in _SERVES_ALONE and peer.pair.epoch > state.epoch:
+        served_before = self._alone_since_s.get(state.peer, math.inf) < called_s
+        if peer is not None and served_before and peer.pair.epoch > state.epoch:
             self.problem(f"I3: {said} while {state.peer} served without it in {peer.pair.epoch}")
 
     def _acknowledged(self, said: str, state: PairState, holds: Callable[[str], bool]) -> None:
@@ -145,6 +149,10 @@ class DriverChecks:
         return True
 
     def _moved(self, state: PairState, moved: actions.Moved) -> None:
+        if moved.phase in _SERVES_ALONE:
+            self._alone_since_s.setdefault(state.me, trio.current_time())
+        else:
+            self._alone_since_s.pop(state.me, None)
         for name in NAMES:
             self.check_progress(name)
         if moved.phase in _COUNTS and (state.record is None or state.me not in state.record.members):

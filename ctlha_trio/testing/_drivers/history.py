@@ -44,6 +44,7 @@ class VolumeCall:
     """Sector; records have the places below 0."""
     count: int
     """Sectors, or records."""
+    called_s: float
     outcome: Outcome | None = None
     """That the node answered, whether or not the client heard it."""
     data: bytes = b""
@@ -87,7 +88,7 @@ class VolumeHistory:
         ``expected`` is what a compare-and-write must find, a value for each sector.
         """
         number = len(self.calls) + 1
-        call = self.calls[number] = VolumeCall(client, kind, first, count)
+        call = self.calls[number] = VolumeCall(client, kind, first, count, self._now_s())
         for place, sector in enumerate(call.sectors):
             self._sectors.called(number, kind, sector, client, expected=expected[place] if expected else ZEROS)
             if kind in CHANGING:

@@ -104,7 +104,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     },
     Record: _EPOCH_ONLY | {"primary": Space.NAME, "members": Space.MEMBERS, "proposal": Space.PROPOSAL},
     _SWAP_ATTEMPT: {"expected_revision": Space.EPOCH, "record": Space.WITHIN},
-    _FLIGHT: _OPERATED | {"fetch": Space.FETCH},
+    _FLIGHT: _OPERATED | {"fetch": Space.FETCH, "shows": Space.SEQUENCE},
     _MIRRORED: {"sequence": Space.SEQUENCE},
     _RESYNC: {"search": Space.SEQUENCE},
     Operation: {"client": Space.TICKET},

@@ -10,6 +10,7 @@ from ctlha_trio.ha._timers import Timers
 from ctlha_trio.pair import PERMIT_OUT_S, PERMIT_S
 from ctlha_trio.pair.events import Timer
 from ctlha_trio.pair.messages import Permit, PermitRequest
+from ctlha_trio.seams import Clock
 from ctlha_trio.testing import MemoryPair, open_pair
 from ctlha_trio.testing._drivers.clock import NodeClock
 from ctlha_trio.testing._pairs.virtual_clock import VirtualClock
@@ -98,14 +99,14 @@ async def test_the_wait_is_not_cut_short_by_a_clock_that_jumps(
 class Reads:
     """Reads of a node whose peer answers when the test wants it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.asked: list[PermitRequest] = []
         self.epoch = 4
         self.found = b"data"
         self.fetches = 0
         self.gate = trio.Event()
         self.gate.set()
-        self.reads = PermittedReads(VirtualClock(), self.asked.append, lambda: self.epoch)
+        self.reads = PermittedReads(clock or VirtualClock(), self.asked.append, lambda: self.epoch)
 
     async def fetch(self) -> bytes:
         self.fetches += 1
@@ -151,6 +152,45 @@ async def test_it_is_renewed_while_there_are_reads_and_not_longer(
     nursery.cancel_scope.cancel()
 
 
+def test_a_permit_counts_from_its_own_request_however_late_it_comes() -> None:
+    clock = Hands()
+    held = HeldPermit(clock)
+    first = held.request(4)
+    clock.now_s += 0.75 * PERMIT_S
+    held.request(4)
+    clock.now_s += 0.15 * PERMIT_S
+    held.take(Permit(4, first.number))
+    assert held.is_live(4)
+    clock.now_s += 0.2 * PERMIT_S
+    assert not held.is_live(4), "the newer request is not answered"
+
+
+def test_a_grant_asked_for_since_covers_a_read_although_it_comes_when_the_permit_is_over() -> None:
+    clock = Hands()
+    held = HeldPermit(clock)
+    before = held.request(4)
+    since = held.newest
+    after = held.request(4)
+    clock.now_s += 3 * PERMIT_S
+    held.request(4)
+    held.take(Permit(4, before.number))
+    assert not held.covers(4, since), "the other one may have gone on alone before the read began"
+    held.take(Permit(4, after.number))
+    assert not held.is_live(4)
+    assert (held.covers(4, since), held.covers(5, since), held.covers(4, after.number)) == (True, False, False)
+    held.void()
+    assert not held.covers(4, since)
+
+
+def test_a_late_grant_of_an_earlier_session_covers_nothing() -> None:
+    held = HeldPermit(Hands())
+    since = held.newest
+    request = held.request(4)
+    held.void()
+    held.take(Permit(4, request.number))
+    assert not held.covers(4, since)
+
+
 async def test_the_permit_is_looked_at_again_when_the_data_was_read(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -160,19 +200,55 @@ async def test_the_permit_is_looked_at_again_when_the_data_was_read(
     async def read() -> None:
         found.append(await node.reads.read(4, node.fetch, lambda: True))
 
+    await _hold_a_permit(node, nursery)
     node.gate = trio.Event()
     nursery.start_soon(read)
     await wait_all_tasks_blocked()
-    node.grant()
-    await wait_all_tasks_blocked()
-    assert node.fetches == 1
+    assert (len(node.asked), node.fetches) == (1, 2)
     await trio.sleep(2 * PERMIT_S)
     node.gate.set()
     await wait_all_tasks_blocked()
     assert found == [], "what was read is as old as the permit"
     node.grant()
     await wait_all_tasks_blocked()
-    assert (node.fetches, found) == (2, [b"data"])
+    assert (len(node.asked), node.fetches, found) == (2, 2, [b"data"])
+
+
+async def _hold_a_permit(node: Reads, nursery: trio.Nursery) -> None:
+    nursery.start_soon(node.reads.read, 4, node.fetch, lambda: True)
+    await wait_all_tasks_blocked()
+    node.grant()
+    await wait_all_tasks_blocked()
+
+
+async def test_a_permit_is_renewed_while_data_is_being_read(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    node = Reads()
+    nursery.start_soon(node.reads.run)
+    node.gate = trio.Event()
+    nursery.start_soon(node.reads.read, 4, node.fetch, lambda: True)
+    await trio.sleep(10 * IDLE_S)
+    assert len(node.asked) == pytest.approx(10 * IDLE_S / RENEW_S, abs=4)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_permit_ends_although_the_clock_stood_with_the_machine(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    clock = NodeClock(0.0)
+    node = Reads(clock)
+    found: list[bytes | None] = []
+
+    async def read() -> None:
+        found.append(await node.reads.read(4, node.fetch, lambda: True))
+
+    await _hold_a_permit(node, nursery)
+    clock.stop()
+    await trio.sleep(2 * PERMIT_S)
+    clock.go_on(jumps=False)
+    nursery.start_soon(read)
+    await wait_all_tasks_blocked()
+    assert found == []
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_read_that_is_not_wanted_any_more_ends(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -188,7 +264,7 @@ async def test_a_read_that_is_not_wanted_any_more_ends(autojump_clock: MockClock
     wanted = False
     node.reads.wake()
     await wait_all_tasks_blocked()
-    assert (node.fetches, found) == (0, [None])
+    assert found == [None]
 
 
 # Whole nodes.
@@ -201,6 +277,47 @@ async def test_both_nodes_read_what_was_written_last(autojump_clock: MockClock) 
             await pair.nodes["a"].volume.write(BLOCK * (number % 3), data)
             for node in pair.nodes.values():
                 assert await node.volume.read(BLOCK * (number % 3), BLOCK) == data
+
+
+@pytest.mark.parametrize("node", ["a", "b"])
+async def test_a_read_of_a_slow_disk_ends(autojump_clock: MockClock, node: str) -> None:
+    async with open_pair() as pair:
+        await pair.nodes["a"].volume.write(0, b"x" * BLOCK)
+        pair.slow(node, disk_call_s=1.5)
+        with trio.fail_after(10):
+            assert await pair.nodes[node].volume.read(0, BLOCK) == b"x" * BLOCK
+
+
+@pytest.mark.parametrize("node", ["a", "b"])
+@pytest.mark.parametrize("network_s", [0.105, 0.4])
+async def test_a_read_over_a_long_line_ends(autojump_clock: MockClock, network_s: float, node: str) -> None:
+    async with open_pair() as pair:
+        pair.slow(network_s=network_s)
+        await pair.nodes["a"].volume.write(0, b"y" * BLOCK)
+        with trio.fail_after(6 * network_s):
+            assert await pair.nodes[node].volume.read(0, BLOCK) == b"y" * BLOCK
+
+
+@pytest.mark.parametrize("disk_call_s", [0.0, 0.001])
+@pytest.mark.parametrize("writers", [1, 2])
+async def test_the_secondary_reads_a_block_that_is_written_all_the_time(
+    autojump_clock: MockClock, writers: int, disk_call_s: float
+) -> None:
+    async with open_pair(disk_call_s={"a": 0.001, "b": disk_call_s}) as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        pair.slow(network_s=0.001)
+
+        async def write() -> None:
+            while True:
+                await a.volume.write(0, b"z" * BLOCK)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(writers):
+                nursery.start_soon(write)
+            await trio.sleep(0.05)
+            with trio.fail_after(0.1):
+                assert await b.volume.read(0, BLOCK) == b"z" * BLOCK
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_secondary_that_was_left_behind_answers_no_read(

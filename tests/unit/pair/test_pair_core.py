@@ -26,6 +26,7 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
+from ctlha_trio.pair._reads import RESTARTS_MAX
 from ctlha_trio.pair._state import COPY_CHUNK_BYTES, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.world import CoreWorld
@@ -482,11 +483,47 @@ def test_a_read_at_the_secondary_waits_until_the_primary_says_that_its_range_is_
     node.feed(ev.Stored(9))
     node.read(1)
     assert node.said == [msg.SettledAsked(4, 9)]
-    assert node.read(2, BLOCK).said == [], "one question at a time"
-    assert node.read(3, 2 * BLOCK).one(act.FetchRead).ticket == 3
-    node.hear(msg.Settled(4, 9))
-    assert node.one(act.FetchRead).ticket == 1
+    first = node.one(act.FetchRead).fetch
+    assert node.feed(ev.Fetched(first)).answers == {}
+    assert not node.read(2, BLOCK).all(act.FetchRead), "it is being written here"
+    assert node.said == [], "one question at a time"
+    third = node.read(3, 2 * BLOCK).one(act.FetchRead).fetch
+    assert node.feed(ev.Fetched(third)).answers == {3: Outcome.DONE}
+    assert node.hear(msg.Settled(4, 9)).answers == {1: Outcome.DONE}
     assert node.said == [msg.SettledAsked(4, 10)]
+    second = node.feed(ev.Stored(10)).one(act.FetchRead).fetch
+    assert node.feed(ev.Fetched(second)).answers == {}
+    assert node.hear(msg.Settled(4, 10)).answers == {2: Outcome.DONE}
+
+
+def test_a_read_at_the_secondary_that_has_its_data_lets_later_writes_pass() -> None:
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK)).feed(ev.Stored(9))
+    node.feed(ev.Fetched(node.read(1).one(act.FetchRead).fetch))
+    node.hear(msg.MirrorWrite(4, 10, 9, 9, 0, BLOCK)).feed(ev.Stored(10))
+    assert not node.all(act.FetchRead)
+    assert node.hear(msg.Settled(4, 9)).answers == {1: Outcome.DONE}
+
+
+def test_the_next_write_says_that_what_a_read_found_is_settled() -> None:
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK)).feed(ev.Stored(9))
+    node.feed(ev.Fetched(node.read(1).one(act.FetchRead).fetch))
+    assert node.hear(msg.MirrorWrite(4, 10, 9, 10, 0, BLOCK)).answers == {1: Outcome.DONE}
+
+
+def test_a_read_at_the_secondary_waits_for_the_repair_of_a_write_that_was_refused() -> None:
+    node = following().hear(msg.MirrorWrite(4, 9, 0, 9, 100, BLOCK)).feed(ev.Damaged(9, 0, BLOCK))
+    assert not node.read(1).all(act.FetchRead)
+    assert node.said == [msg.SettledAsked(4, 9)]
+
+
+def test_a_read_at_the_secondary_that_is_overtaken_again_and_again_is_sent_away() -> None:
+    node = following().read(1)
+    for sequence in range(9, 9 + RESTARTS_MAX):
+        node.hear(msg.MirrorWrite(4, sequence, 0 if sequence == 9 else sequence - 1, sequence, 0, BLOCK))
+        assert node.feed(ev.Stored(sequence)).one(act.FetchRead).ticket == 1
+    last = 9 + RESTARTS_MAX
+    assert node.hear(msg.MirrorWrite(4, last, last - 1, last, 0, BLOCK)).answers == {1: Outcome.NOT_PRIMARY}
+    assert node.state.flights == ()
 
 
 def test_the_primary_says_that_it_is_settled_once_it_is() -> None:
@@ -517,7 +554,8 @@ def test_a_read_at_the_secondary_begins_anew_when_its_range_is_overwritten() -> 
     node.hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK))
     assert node.said == [msg.SettledAsked(4, 9)]
     assert node.feed(ev.Fetched(old)).answers == {}
-    new = node.hear(msg.Settled(4, 9)).one(act.FetchRead).fetch
+    new = node.feed(ev.Stored(9)).one(act.FetchRead).fetch
+    assert node.hear(msg.Settled(4, 9)).answers == {}
     assert node.feed(ev.Fetched(new)).answers == {1: Outcome.DONE}
 
 
@@ -529,6 +567,24 @@ def test_only_one_of_two_members_in_a_live_session_grants_a_permit() -> None:
     assert resyncing().hear(msg.PermitRequest(3, 1)).said == []
     assert alone().feed(ev.SessionUp(PEER)).hear(msg.PermitRequest(3, 1)).said == []
     assert following().hear(msg.PermitRequest(3, 1)).said == [msg.Refused(4, 3)]
+
+
+@pytest.mark.parametrize("member", [mirroring, following], ids=["primary", "secondary"])
+def test_each_grant_sets_the_timer_anew(member: Callable[[], Node]) -> None:
+    node = member().hear(msg.PermitRequest(4, 1))
+    assert node.hear(msg.PermitRequest(4, 2)).all(act.SetTimer) == [act.SetTimer(ev.Timer.PERMIT_OUT, PERMIT_OUT_S)]
+
+
+def test_with_each_write_the_primary_says_up_to_where_all_before_it_is_on_both() -> None:
+    node = mirroring().write(1)
+    first = node.one(act.PushWrite).sequence
+    second = node.write(2, BLOCK).one(act.PushWrite)
+    assert (second.sequence, second.settled) == (first + 1, first)
+    node.feed(ev.Stored(second.sequence)).hear(msg.Applied(4, second.sequence))
+    third = node.write(3, 2 * BLOCK).one(act.PushWrite)
+    assert third.settled == first, "the second is on both, and the first is not"
+    node.feed(ev.Stored(first)).hear(msg.Applied(4, first))
+    assert node.write(4, 3 * BLOCK).one(act.PushWrite).settled == third.sequence
 
 
 @pytest.mark.parametrize("member", [mirroring, following], ids=["primary", "secondary"])
