@@ -46,17 +46,20 @@ class FailingPrograms:
     async def _fail_a_handler(self, name: str) -> None:
         """It raises at a message. Its channel is closed then, and only a process that runs anew has another one."""
         peer, pair = other(name), self.demands.pair
+        self.programs.broken = frozenset({name})
         self.programs.say(pair.nodes[peer], understood=False)
         self.timeline.note(name, "is sent a message at which its handler raises")
         await self.reasons.demand_given(name, Reason.HANDLER_FAILED, SERVES_S)
         await self.demands.service(pair.record.primary)
+        self.timeline.note(name, "its handler is mended")
+        self.programs.broken = frozenset()
         self.keeper.stop(name)
         await self.demands.require(
             lambda: pair.record.members == (peer,), SERVES_S, f"I12: {peer} does not go on alone"
         )
         await self._demand_return(name, Reason.HANDLER_FAILED)
         before = self.programs.taken.get(name, 0)
-        self.programs.say(pair.nodes[peer], understood=True)
+        self.programs.say(pair.nodes[peer], understood=False)
         await self.demands.require(
             lambda: self.programs.taken.get(name, 0) > before, SERVES_S, f"I12: the handler of {name} takes nothing"
         )

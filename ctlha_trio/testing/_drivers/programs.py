@@ -18,7 +18,7 @@ from ctlha_trio.testing._pairs.pair_faults import NAMES
 _CHANNEL: Final = ctl_ha_channel.CTL_HA_CHAN_CTL
 _TAKEN: Final = bytes(DEFAULT_CHANNEL.message_size_bytes)
 _NOT_UNDERSTOOD: Final = b"\xff" * DEFAULT_CHANNEL.message_size_bytes
-"""What the handler raises at."""
+"""What the handler raises at, until it is mended."""
 _FAILS: Final = 0.2
 """Share of the starts, and of the messages, that a program with flaws fails at."""
 _TALKS_S: Final = 2.0
@@ -44,7 +44,7 @@ class Programs:
     flawed: bool = attrs.field(default=True, init=False)
     """Components do not start now and then, and now and then a handler raises at a message."""
     broken: frozenset[str] = attrs.field(default=frozenset(), init=False)
-    """Nodes whose component answers FAILED to each start."""
+    """Nodes whose component answers FAILED to each start, and whose handler raises at what it does not understand."""
     failed: dict[str, Node] = attrs.field(factory=dict, init=False)
     """By name: nodes whose component answered FAILED, and was not asked for anything since."""
     raised: dict[str, Node] = attrs.field(factory=dict, init=False)
@@ -60,7 +60,8 @@ class Programs:
             await trio.lowlevel.checkpoint()
             if event is not ctl_ha_event.CTL_HA_EVT_MSG_RECV:
                 return
-            if node.channel(channel).receive_nowait() == _NOT_UNDERSTOOD:
+            message = node.channel(channel).receive_nowait()
+            if message == _NOT_UNDERSTOOD and (self.flawed or name in self.broken):
                 self.raised[name] = node
                 raise HandlerRaisedError(name)
             self.taken[name] = self.taken.get(name, 0) + 1
