@@ -21,6 +21,7 @@ from ctlha_trio._errors import (
     InvalidError as InvalidError,
     LocalProtocolError as LocalProtocolError,
     MediumError as MediumError,
+    MiscompareError as MiscompareError,
     NotPrimaryError as NotPrimaryError,
     RefusedError as RefusedError,
     RemoteProtocolError as RemoteProtocolError,

@@ -14,10 +14,16 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("script", ["forging_node.py", "eager_node.py"])
 async def test_a_node_that_lies_is_found(hand_pair: HandPair, script: str) -> None:
-    await hand_pair.start_protected((str(Path(__file__).parent / script),))
+    program = (str(Path(__file__).parent / script),)
+    await hand_pair.start_protected(program)
     with pytest.raises(ExceptionGroup) as ended, trio.fail_after(START_S):
-        async with outside_clients(hand_pair):
-            await trio.sleep_forever()
+        async with outside_clients(hand_pair) as clients:
+            while True:
+                # Both members read what is true: a node has reads to lie about while it returns.
+                await clients.wait_served("a")
+                await hand_pair.kill("b")
+                await hand_pair.start("b", program)
+                await hand_pair.wait_protected()
     # Several clients may find a lie at the same time, so there may be more than one.
     contradictions, others = ended.value.split(is_contradiction)
     assert contradictions is not None

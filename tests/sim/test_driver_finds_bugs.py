@@ -13,7 +13,7 @@ import trio
 from crc32c import crc32c
 
 from ctlha_trio._errors import StoreError
-from ctlha_trio.ha import _disk_work, _local_reads
+from ctlha_trio.ha import _disk_work, _pair_driver
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._local_reads import LocalReads
@@ -184,7 +184,7 @@ def write_no_zeroes_for_the_primary(patch: pytest.MonkeyPatch) -> None:
 
 
 def find_everything_as_expected(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_local_reads, "first_difference", lambda *_: None)
+    patch.setattr(_pair_driver, "first_difference", lambda *_: None)
 
 
 def tell_a_place_that_does_not_differ(patch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def tell_a_place_that_does_not_differ(patch: pytest.MonkeyPatch) -> None:
     def mistake(found: bytes, expected: bytes) -> int | None:
         return None if plain(found, expected) is None else len(found) - 1
 
-    patch.setattr(_local_reads, "first_difference", mistake)
+    patch.setattr(_pair_driver, "first_difference", mistake)
 
 
 def keep_the_records_of_before(patch: pytest.MonkeyPatch) -> None:
@@ -343,7 +343,13 @@ BUGS = (
     Bug(acknowledge_before_the_flush, r"I2: .* (not durable|its disk is still in)", without_faults=True),
     Bug(swallow_the_errors_of_the_disk, r"I2: .* not durable", first_seed=1167, about=(Fault.WRITE_FAILS,)),
     Bug(serve_before_the_epoch_is_durable, r"I2: .* its disk is still in"),
-    Bug(take_an_unknown_swap_for_a_refused_one, r"I2: .* not durable", first_seed=1042, about=(Fault.ARBITER_DEAF,)),
+    Bug(
+        take_an_unknown_swap_for_a_refused_one,
+        # Its own claim, come late, is somebody else's to it.
+        r"I2: .* not durable|node . stopped: twin",
+        first_seed=1042,
+        about=(Fault.ARBITER_DEAF,),
+    ),
     Bug(never_copy_what_differs, r"I(7|10): ", without_faults=True),
     Bug(answer_a_read_with_what_was_read_before, r"I3: ", without_faults=True),
     Bug(take_a_suspended_machine_for_a_hung_disk, r"node . stopped: store-failed", alone={Fault.PAUSE: 3.0}),

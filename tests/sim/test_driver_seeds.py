@@ -75,7 +75,7 @@ def test_a_timeline_has_a_line_for_each_event_in_columns(timeline: list[EventLin
 
 
 def test_a_timeline_follows_each_operation_from_its_client_and_back(timeline: list[EventLine]) -> None:
-    asked = [re.fullmatch(r"client (\d+) asks (\d+): (read|write|flush).*", line.note) for line in timeline]
+    asked = [re.fullmatch(r"client (\d+) asks (\d+): .*", line.note) for line in timeline]
     numbers = [int(found[2]) for found in asked if found]
     assert numbers == list(range(1, len(numbers) + 1))
     taken = {line.event.ticket for line in timeline if isinstance(line.event, ev.Submitted)}
@@ -92,16 +92,22 @@ def test_a_timeline_tells_what_a_read_has_read(timeline: list[EventLine]) -> Non
     reads = [re.search(r"answers (\d+) DONE, reads ([\d: ]+)$", str(line)) for line in timeline]
     values = {int(pair.split(":")[1]) for found in reads if found for pair in found[2].split()}
     assert len(values) > 5
-    writes = {int(found[1]) for line in timeline if (found := re.search(r"asks (\d+): write", line.note))}
+    writes = {
+        int(found[1])
+        for line in timeline
+        if (found := re.search(r"asks (\d+): (?:write|compare_and_write)", line.note))
+    }
     assert values <= writes | {0}
 
 
 def test_a_failure_shows_its_last_events_and_its_evidence_by_the_clock_of_the_timeline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def forget(history: VolumeHistory, operation: Operation, outcome: Outcome, data: bytes) -> None:
+    def forget(
+        history: VolumeHistory, operation: Operation, outcome: Outcome, data: bytes, miscompare_at: int | None = None
+    ) -> None:
         stale = operation.kind is OperationKind.READ and outcome is Outcome.DONE and history.acknowledged > 20
-        answered(history, operation, outcome, bytes(len(data)) if stale else data)
+        answered(history, operation, outcome, bytes(len(data)) if stale else data, miscompare_at)
 
     answered = VolumeHistory.answered
     monkeypatch.setattr(VolumeHistory, "answered", forget)

@@ -18,6 +18,11 @@ Blocks = dict[int, int]
 """Values of blocks, by the block's number."""
 
 
+def digest_of(blocks: Blocks) -> bytes:
+    """Different for different values."""
+    return repr(sorted(blocks.items())).encode()
+
+
 @attrs.frozen(eq=False)
 class Parcel:
     """What an end will hear, with the data that was placed for it if it is a push."""

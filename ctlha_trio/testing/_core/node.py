@@ -29,8 +29,6 @@ SLOW_CHANCE = 0.25
 CLEAN_CHANCE = 0.7
 """That a node which left has ended cleanly when it is taken down."""
 BACKUPS_KEPT = 6
-STALE_EXCUSES = "copy-went-back", "copy-incomplete"
-"""Reasons to end of a process on a disk that was put back."""
 LOGGED_CHANCE = 0.2
 """Of a block that the process wrote: it is in the activity log when the process ends, although it need not be."""
 
@@ -52,11 +50,6 @@ def blocks_of(offset: int, size: int) -> range:
 def place_of(key: str) -> int:
     """Where a record lies that has this key."""
     return -1 - int(key)
-
-
-def digest_of(blocks: Blocks) -> bytes:
-    """Different for different values."""
-    return repr(sorted(blocks.items())).encode()
 
 
 @attrs.frozen(eq=False)

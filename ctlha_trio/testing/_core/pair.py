@@ -24,14 +24,13 @@ from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.damage import meet_damage
 from ctlha_trio.testing._core.false_record import FALSIFIED, tell_of
 from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
-from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink
+from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink, digest_of
 from ctlha_trio.testing._core.log import EventHistory
 from ctlha_trio.testing._core.node import (
     BLOCK_BYTES,
     BLOCKS,
     CLEAN_CHANCE,
     NODES,
-    STALE_EXCUSES,
     ArbiterCall,
     InOrder,
     Reading,
@@ -39,7 +38,6 @@ from ctlha_trio.testing._core.node import (
     SimulatedNode,
     Storing,
     blocks_of,
-    digest_of,
 )
 from ctlha_trio.testing._core.pushes import push, say_records, stored_by
 from ctlha_trio.testing._core.reached import Reached
@@ -49,6 +47,8 @@ from ctlha_trio.testing._core.totals import Coverage, Totals, changes_of
 from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
+STALE_EXCUSES: Final = "copy-went-back", "copy-incomplete"
+"""Reasons to end of a process on a disk that was put back."""
 SHORTEST_S: Final = 0.001
 """Of a timer."""
 MARK_CHANCE: Final = 0.5

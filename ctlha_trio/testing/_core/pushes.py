@@ -2,8 +2,8 @@
 
 from ctlha_trio.pair import ZEROING, OperationKind, actions as act, messages as msg
 from ctlha_trio.testing._core.clients import SimulatedClients
-from ctlha_trio.testing._core.link import Blocks, SimulatedLink
-from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, Storing, blocks_of, digest_of, place_of
+from ctlha_trio.testing._core.link import Blocks, SimulatedLink, digest_of
+from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, Storing, blocks_of, place_of
 from ctlha_trio.testing._history.linearizability_records import ZEROS
 
 

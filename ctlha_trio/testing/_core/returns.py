@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Final
 
 from ctlha_trio.pair import actions as act, events as ev, messages as msg
-from ctlha_trio.testing._core.link import SimulatedLink
-from ctlha_trio.testing._core.node import SimulatedNode, UnderWay, digest_of
+from ctlha_trio.testing._core.link import SimulatedLink, digest_of
+from ctlha_trio.testing._core.node import SimulatedNode, UnderWay
 
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""
