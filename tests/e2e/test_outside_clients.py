@@ -1,6 +1,7 @@
 """The clients of the tests with real faults find nodes that lie, and two that serve in one epoch."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,21 @@ async def test_a_node_that_lies_is_found(hand_pair: HandPair, script: str) -> No
     program = (str(Path(__file__).parent / script),)
     await hand_pair.start_protected(program)
     with pytest.raises(ExceptionGroup) as ended, trio.fail_after(START_S):
-        async with outside_clients(hand_pair) as clients:
-            while True:
-                # Both members read what is true: a node has reads to lie about while it returns.
-                await clients.wait_served("a")
-                await hand_pair.kill("b")
-                await hand_pair.start("b", program)
-                await hand_pair.wait_protected()
+        await serve_through_returns(hand_pair, program)
     # Several clients may find a lie at the same time, so there may be more than one.
     contradictions, others = ended.value.split(is_contradiction)
     assert contradictions is not None
     assert others is None
+
+
+async def serve_through_returns(pair: HandPair, program: Sequence[str]) -> None:
+    """Both members read what is true: a node has reads to lie about while it returns."""
+    async with outside_clients(pair) as clients:
+        while True:
+            await clients.wait_served("a")
+            await pair.kill("b")
+            await pair.start("b", program)
+            await pair.wait_protected()
 
 
 def is_contradiction(error: BaseException) -> bool:
