@@ -85,7 +85,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "copies_a_part_although_the_bases_differ": {I5},
     "looks_past_a_write_under_way": {I2},
     "skips_from_a_search_to_a_write_behind_it": {I2, I5, I7},
-    "hands_over_without_a_drain": {ONE_WRITE, I1},
+    "hands_over_without_a_drain": {ONE_WRITE, I1, I3},
     "serves_on_while_it_hands_over": {ONE_WRITE, I1, I2, I7},
     "takes_the_role_before_it_is_persisted": {I6},
     "trusts_a_failed_copy": {I2, I5},
