@@ -173,13 +173,15 @@ def repair_data(step: Step, message: msg.RepairData) -> None:
 
 
 def _give_up(step: Step, repair: Flight, lost: Range) -> None:
-    """Both copies are damaged: whoever waits for the repair ends, and neither copy is touched."""
+    """Both copies are damaged there: whoever needs that ends, and neither copy is touched.
+
+    Who needs less than was to be repaired, and none of what is lost, has a repair of its own that goes on.
+    """
     service.replace(step, repair, None)
     step.do(act.ReportMediumError(*lost))
     here = repair.operation.kind is OperationKind.REPAIR_HERE
-    run = repair.operation.offset, repair.operation.size
     for flight in step.state.flights:
-        if not flight.started and overlap(flight.hurt.here if here else flight.hurt.there, run):
+        if not flight.started and overlap(flight.hurt.here if here else flight.hurt.there, lost):
             if flight.operation.kind is OperationKind.VERIFY:
                 _leave_unread(step, flight, lost)
             else:

@@ -427,6 +427,15 @@ def takes_both_damaged_as_repaired(patch: Patch) -> None:
     patch.setattr(repair, "_give_up", give_up)
 
 
+def gives_up_whoever_waits_there(patch: Patch) -> None:
+    plain = repair._give_up
+    patch.setattr(
+        repair,
+        "_give_up",
+        lambda step, flight, _: plain(step, flight, (flight.operation.offset, flight.operation.size)),
+    )
+
+
 def acknowledges_a_write_that_it_refused(patch: Patch) -> None:
     patch.setattr(repair, "_refuse", lambda step, event: service.stored(step, ev.Stored(event.sequence)))
 
@@ -560,6 +569,17 @@ def what_is_damaged_on_both_is_an_error_by_name_and_nothing_else_is() -> None:
     assert rig.answers[rig.write(4 * BLOCK, b"w" * BLOCK)] is Outcome.DONE
     assert rig.answers[rig.read(4 * BLOCK)] is Outcome.DONE
     is_whole(rig)
+
+
+@scenario(gives_up_whoever_waits_there)
+def a_read_of_what_one_copy_has_is_answered_although_a_longer_one_met_what_is_lost() -> None:
+    rig = pair(damaged_a=(3, 4), damaged_b=(4,))
+    rig.holds = holding(act.FetchRead)
+    shorter, longer = rig.read(3 * BLOCK), rig.read(3 * BLOCK, 2 * BLOCK)
+    rig.release()
+    assert rig.answers[longer] is Outcome.MEDIUM_ERROR
+    assert rig.answers[shorter] is Outcome.DONE
+    assert rig.data[shorter] == rig.disks["b"].read(3 * BLOCK, 100)
 
 
 @scenario()
