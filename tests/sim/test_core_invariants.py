@@ -231,6 +231,18 @@ def test_of_a_disk_that_was_put_back_before_its_node_left_nothing_is_demanded(se
     assert served.pair.arbiter.truth.primary == served.secondary.name
 
 
+def test_nothing_is_demanded_of_a_seal_that_was_on_the_disk_before_another_was_put_back(served: Served) -> None:
+    pair, secondary = served.pair, served.secondary
+    pair.invariants._sealing[secondary.name] = pair.invariants._now(secondary.name)
+    alone, fork = departed(served)
+    secondary.metadata = attrs.evolve(secondary.metadata, copy=Copy.SEALED)
+    secondary.blocks[0] = 0
+    pair.invariants.put_back(secondary)
+    pair.invariants.persisted(secondary, act.Persist(secondary.metadata))
+    forced(served, alone, fork)
+    assert pair.arbiter.truth.primary == secondary.name
+
+
 def test_what_a_forced_copy_could_not_have_is_forgiven_and_nothing_else(served: Served) -> None:
     alone, fork = departed(served)
     lost = written(served, served.primary)

@@ -187,6 +187,7 @@ class Invariants:
     def put_back(self, node: SimulatedNode) -> None:
         """Its disk is an older one: what that lacks, nobody can know."""
         self._counted.pop(node.name, None)
+        self._sealing.pop(node.name, None)
 
     def chosen(self, node: SimulatedNode) -> None:
         """A person chose the copy of a node that does not count: it holds what was acknowledged while it did."""

@@ -163,6 +163,8 @@ def older_copy_does_not_serve(world: CoreWorld) -> bool:
     if len(stale) != 1 or pair.clients.abandoned:
         return False
     (node,) = stale
+    if node.state is not None and node.state.forcing:
+        return False
     world.relieve()
     keep_down(world, pair.nodes[node.peer])
     pair.arbiter.late.clear()
