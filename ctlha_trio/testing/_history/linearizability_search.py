@@ -52,6 +52,8 @@ class _Search:
     """The list of calls and returns: operation i is called at 2i and returns at 2i + 1; the end is the last.
 
     What is not in it stands for itself."""
+    twins: dict[int, int]
+    """Of each write that never returns: another one of that value, called before it, which does as well."""
     before: list[int] = attrs.field(init=False)
     placed: _Placed = attrs.field(factory=lambda: _Placed(0, 0, 0, ZEROS), init=False)
     tried: set[_Placed] = attrs.field(factory=set, init=False)
@@ -94,6 +96,9 @@ class _Search:
         """Let an operation come next, or, at its return, let it never take effect. Whether that is possible and new."""
         operation = self.operations[number]
         if skipped and operation.outcome in ANSWERED:
+            return False
+        twin = self.twins.get(number)
+        if twin is not None and not self.placed.unreturned >> (twin - self.returning) & 1:
             return False
         value = self.placed.value if skipped else operation.takes_effect_on(self.placed.value)
         if value is None:
@@ -199,7 +204,7 @@ def _finds(operation: ClientOperation) -> int | None:
 
 
 def _search(operations: Sequence[ClientOperation], steps_max: int) -> SearchEnd:
-    needed = sorted(operations, key=lambda each: each.returned)
+    needed = sorted(operations, key=lambda each: (each.returned, each.called))
     times = [(each.called, 0, number) for number, each in enumerate(needed)]
     times += [(each.returned, 1, number) for number, each in enumerate(needed) if each.returned < math.inf]
     after = list(range(2 * len(needed) + 1))
@@ -208,4 +213,15 @@ def _search(operations: Sequence[ClientOperation], steps_max: int) -> SearchEnd:
         after[entry] = 2 * number + returns
         entry = after[entry]
     after[entry] = len(after) - 1
-    return _Search(needed, len(times) - len(needed), after).run(steps_max)
+    return _Search(needed, len(times) - len(needed), after, _twins(needed)).run(steps_max)
+
+
+def _twins(operations: Sequence[ClientOperation]) -> dict[int, int]:
+    twins: dict[int, int] = {}
+    latest: dict[int, int] = {}
+    for number, each in enumerate(operations):
+        if each.returned == math.inf and each.changes and each.kind is not OperationKind.COMPARE_AND_WRITE:
+            if each.value in latest:
+                twins[number] = latest[each.value]
+            latest[each.value] = number
+    return twins

@@ -272,6 +272,20 @@ def side_by_side(clients: int) -> History:
     return [*writes, read(1, 30, 31), read(2, 32, 33)]
 
 
+def test_writes_of_one_value_that_never_returned_stand_for_each_other() -> None:
+    """A client's zeros of unknown outcome help as well as another's: not each choice of them is an order of its own."""
+    unknown = [write(ZEROS, called=0.1 * each) for each in range(14)]
+    told = [
+        each
+        for turn in range(len(unknown) + 1)
+        for each in (write(turn + 1, 10 * turn + 2, 10 * turn + 3), read(ZEROS, 10 * turn + 4, 10 * turn + 5))
+    ]
+    assert check_linearizability([*unknown, *told[:-2]], steps_max=5_000).linearizable
+    verdict = check_linearizability([*unknown, *told], steps_max=5_000)
+    assert verdict.violations
+    assert not verdict.undecided
+
+
 def test_undecided_is_not_a_pass() -> None:
     verdict = check_linearizability(side_by_side(12), steps_max=200)
     assert verdict == Verdict(undecided=(0,), steps=200)
