@@ -10,7 +10,17 @@ from ctlha_trio.dma import Dma, Region
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LossReason
 from ctlha_trio.pair import Grant, Pushed, Spoken, decode
 from ctlha_trio.pair.events import Loss
-from ctlha_trio.pair.messages import Compare, CopyData, Damaged, Fetch, MirrorWrite, OwnRange, RepairData
+from ctlha_trio.pair.messages import (
+    Assigned,
+    Compare,
+    CopyData,
+    Damaged,
+    Fetch,
+    MirrorWrite,
+    OwnRange,
+    Propose,
+    RepairData,
+)
 
 RING_BYTES: Final = 8 << 20
 """Data pushed and not yet stored: eight of the largest writes, thousands of small ones."""
@@ -96,13 +106,13 @@ class Inbox:
         """The placed data, copied: the ring may be granted anew while the disk still writes."""
         message = spoken.message if isinstance(spoken, Pushed) else spoken
         if (
-            isinstance(message, MirrorWrite | CopyData | RepairData | Compare | Fetch | Damaged | OwnRange)
+            isinstance(message, MirrorWrite | CopyData | RepairData | Propose | Compare | Fetch | Damaged | OwnRange)
             and message.offset + message.size > self._size_bytes
         ):
             raise RemoteProtocolError("out-of-range", f"{message.size} bytes at {message.offset} of the volume")
         if not isinstance(spoken, Pushed):
             return b""
-        end = spoken.ring_offset + spoken.message.size
+        end = spoken.ring_offset + (1 if isinstance(spoken.message, Assigned) else spoken.message.size)
         if end > RING_BYTES:
             raise RemoteProtocolError("out-of-range", f"data up to {end} of the ring")
         return bytes(memoryview(self._memory)[spoken.ring_offset : end])

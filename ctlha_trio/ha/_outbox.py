@@ -11,17 +11,22 @@ from ctlha_trio._errors import DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
-from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, encode
-from ctlha_trio.pair.messages import CopyData, Message, MirrorWrite, RepairData
+from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, PushedMessage, encode
+from ctlha_trio.pair.messages import Message, Propose
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 """An honest peer has at most one answer to each of its operations waiting here, and a handful besides."""
 
 
+def place_of(message: PushedMessage) -> int:
+    """What names the data in the peer's ring: a sequence, or below 0 a proposal."""
+    return -message.number if isinstance(message, Propose) else message.sequence
+
+
 @attrs.frozen
 class _Push:
     session: int
-    message: MirrorWrite | CopyData | RepairData
+    message: PushedMessage
     data: bytes
 
 
@@ -45,7 +50,7 @@ class Outbox:
     _grant: Grant | None = attrs.field(default=None, init=False)
     _ring: Ring = attrs.field(factory=lambda: Ring(0), init=False)
     _places: dict[int, int] = attrs.field(factory=dict, init=False)
-    """Where in the peer's ring the data of each sequence lies."""
+    """Where in the peer's ring the data of each write lies, by ``place_of`` its message."""
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def begin(self, session: int) -> None:
@@ -66,7 +71,7 @@ class Outbox:
             self._messages.append((self.session, message))
             self._changed.unpark_all()
 
-    def push(self, message: MirrorWrite | CopyData | RepairData, data: bytes) -> None:
+    def push(self, message: PushedMessage, data: bytes) -> None:
         """Queue data with its message."""
         self._pushes.append(_Push(self.session, message, data))
         self._changed.unpark_all()
@@ -78,9 +83,9 @@ class Outbox:
         self._places.clear()
         self._changed.unpark_all()
 
-    def placed_no_more(self, sequence: int) -> None:
-        """The peer has stored the data of that sequence: its place is free."""
-        start = self._places.pop(sequence, None)
+    def placed_no_more(self, place: int) -> None:
+        """The peer has stored the data, or keeps it elsewhere: its place is free."""
+        start = self._places.pop(place, None)
         if start is not None:
             self._ring.give_back(start)
             self._changed.unpark_all()
@@ -121,7 +126,7 @@ class Outbox:
             if grant is not None and grant.epoch == push.message.epoch:
                 start = self._ring.take(len(push.data))
                 if start is not None:
-                    self._places[push.message.sequence] = start
+                    self._places[place_of(push.message)] = start
                     return grant, start
             await self._changed.park()
         return None

@@ -31,7 +31,6 @@ from ctlha_trio.pair import (
     Grant,
     Metadata,
     Operation,
-    OperationKind,
     PairState,
     Phase,
     Pushed,
@@ -90,6 +89,8 @@ class PairDriver:
     _requests: ClientRequests = attrs.field(init=False)
     _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """Data of a message that the core is being told of, by sequence."""
+    _proposals: dict[int, bytes] = attrs.field(factory=dict, init=False)
+    """Data of the peer's proposals that are under way, by number."""
     _announced: int = attrs.field(default=0, init=False)
     on_session: Callable[[int], None] = attrs.field(default=lambda _: None, init=False)
     """Told of each session that begins, with the peer's incarnation."""
@@ -134,9 +135,10 @@ class PairDriver:
         for action in self._first:
             self._carry_out(action)
 
-    def accepts(self, kind: OperationKind) -> bool:
+    @property
+    def accepts(self) -> bool:
         """Whether an operation that came now would be executed, now or after a change of phase."""
-        return accepts(self.state, kind) and not self._requests.has_ended
+        return accepts(self.state) and not self._requests.has_ended
 
     async def commit(self) -> None:
         """The store's commit loop. A store that dies is told to the core by whoever waits for it."""
@@ -193,6 +195,9 @@ class PairDriver:
                 self._announce()
                 for action in ordered:
                     self._carry_out(action)
+                if self._proposals:
+                    live = {flight.taken for flight in self.state.flights}
+                    self._proposals = {number: data for number, data in self._proposals.items() if number in live}
         finally:
             self._stepping = False
 
@@ -224,14 +229,23 @@ class PairDriver:
                 self._outbox.granted(spoken)
             case messages.Permit():
                 self._reads.permits.take(spoken)
+            case Pushed(message=messages.Propose() as proposal):
+                self._proposals[proposal.number] = data
+                self.feed(events.Received(proposal))
+            case Pushed(message=messages.Assigned() as assigned):
+                self._outbox.placed_no_more(-assigned.number)
+                self.feed(events.Received(assigned))
             case Pushed():
                 message = spoken.message
+                assert not isinstance(message, messages.Propose | messages.Assigned)
                 self._placed[message.sequence] = data
                 self.feed(events.Received(message))
                 self._placed.pop(message.sequence, None)
             case _:
                 if isinstance(spoken, messages.Applied):
                     self._outbox.placed_no_more(spoken.sequence)
+                elif isinstance(spoken, messages.Unexecuted):
+                    self._outbox.placed_no_more(-spoken.number)
                 elif isinstance(spoken, messages.Compared) and spoken.equal:
                     self._peer_reads.found_equal(spoken.sequence)
                 self.feed(events.Received(spoken))
@@ -255,10 +269,12 @@ class PairDriver:
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
-            case actions.PushWrite():
+            case actions.PushWrite() | actions.PushProposal() | actions.PushAssigned():
                 self._push(action)
             case actions.PushCopy():
                 self._peer_reads.push_copy(action)
+            case actions.StoreProposed():
+                self._disk.write(action.sequence, action.offset, self._proposals[action.number])
             case actions.StoreWrite():
                 self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].data)
             case actions.StoreMirrored():
@@ -322,12 +338,21 @@ class PairDriver:
         if self._disk.medium.add_damaged(action.offset, action.size):
             _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
 
-    def _push(self, action: actions.PushWrite) -> None:
-        operation = action.operation
-        write = messages.MirrorWrite(
-            action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
-        )
-        self._outbox.push(write, self._requests[action.ticket].data)
+    def _push(self, action: actions.PushWrite | actions.PushProposal | actions.PushAssigned) -> None:
+        match action:
+            case actions.PushWrite(operation=operation):
+                write = messages.MirrorWrite(
+                    action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
+                )
+                self._outbox.push(write, self._requests[action.ticket].data)
+            case actions.PushProposal(operation=operation):
+                propose = messages.Propose(action.epoch, action.number, operation.offset, operation.size)
+                self._outbox.push(propose, self._requests[action.ticket].data)
+            case actions.PushAssigned():
+                assigned = messages.Assigned(
+                    action.epoch, action.number, action.sequence, action.previous, action.settled
+                )
+                self._outbox.push(assigned, b"\0")
 
     def _say_ready(self, epoch: int, base_epoch: int) -> None:
         ranges = list(islice(self._store.dirty_ranges(), RANGES_LIMIT))

@@ -52,7 +52,7 @@ class Volume:
         """One operation of a client that numbers its own. ``InvalidError`` if it cannot be one. A checkpoint."""
         self._check(kind, offset, size, data)
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._is_started and self._driver.accepts(kind):
+        while not self._is_started and self._driver.accepts:
             await self._driver.changed.park()
         return await self._driver.submit(Operation(kind, client, number, offset, size), bytes(data))
 

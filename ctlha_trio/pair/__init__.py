@@ -9,6 +9,7 @@ from ctlha_trio.pair._codec import (
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
     Grant as Grant,
     Pushed as Pushed,
+    PushedMessage as PushedMessage,
     Spoken as Spoken,
     decode as decode,
     encode as encode,

@@ -206,7 +206,8 @@ def try_again(step: Step) -> None:
 
 def won(step: Step) -> None:
     """Both are members by the record. Nothing is acknowledged before both have persisted it."""
-    step.change(stage=Stage.RECORDING, base_epoch=step.state.epoch)
+    # A target that runs anew numbers its proposals anew.
+    step.change(stage=Stage.RECORDING, base_epoch=step.state.epoch, taken=0)
     step.persist(Copy.MEMBER)
 
 

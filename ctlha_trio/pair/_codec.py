@@ -6,7 +6,7 @@ message carries the place of its data in front of the core's fields.
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 
 import attrs
 
@@ -34,11 +34,15 @@ class Grant:
     """Of the ring, bytes."""
 
 
+PushedMessage = msg.MirrorWrite | msg.CopyData | msg.RepairData | msg.Propose | msg.Assigned
+"""Those that keep the order of the pushes: with data, or a byte in its place."""
+
+
 @attrs.frozen
 class Pushed:
     """A message whose data lies in the ring granted to its sender."""
 
-    message: msg.MirrorWrite | msg.CopyData | msg.RepairData
+    message: PushedMessage
     ring_offset: int
 
 
@@ -69,12 +73,16 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     22: (msg.ResyncBase, struct.Struct("<QQ")),
     23: (msg.SettledAsked, struct.Struct("<QQ")),
     24: (msg.Settled, struct.Struct("<QQ")),
+    25: (msg.Propose, struct.Struct("<QQQI")),
+    26: (msg.Assigned, struct.Struct("<QQQQQ")),
+    27: (msg.Completed, struct.Struct("<QQ")),
+    28: (msg.Unexecuted, struct.Struct("<QQ")),
     32: (msg.Fetch, struct.Struct("<QQQI")),
     33: (msg.RepairData, struct.Struct("<QQQI")),
     34: (msg.Damaged, struct.Struct("<QQQI")),
 }
-_PUSHED: Final = (msg.MirrorWrite, msg.CopyData, msg.RepairData)
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
+_PUSHED: Final = frozenset(get_args(PushedMessage))
 _WITH_PHASE: Final = frozenset({1})
 _PROPOSAL_AT: Final = {7: 1, 14: 2, 16: 2, 18: 2}
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
@@ -89,7 +97,7 @@ def encode(spoken: Spoken) -> bytes:
         message, place = spoken.message, _RING_OFFSET.pack(spoken.ring_offset)
     else:
         message = spoken
-        if isinstance(message, _PUSHED):
+        if isinstance(message, PushedMessage):
             raise LocalProtocolError("data is pushed, its message is not sent alone")
     number, layout = _KINDS[type(message)]
     fields = [_to_wire(value) for value in attrs.astuple(message, recurse=False)]
@@ -114,8 +122,9 @@ def decode(slot: bytes) -> Spoken:
         message = kind(*_from_wire(slot[0], fields))
     except (ValueError, UnicodeDecodeError) as error:
         raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
-    if isinstance(message, _PUSHED):
-        _check_range(message.offset, message.size)
+    if isinstance(message, PushedMessage):
+        if not isinstance(message, msg.Assigned):
+            _check_range(message.offset, message.size)
         return Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0])
     if isinstance(message, msg.Compare | msg.Fetch | msg.Damaged):
         _check_range(message.offset, message.size)

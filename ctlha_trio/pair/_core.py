@@ -16,6 +16,7 @@ from ctlha_trio.pair import (
     _handover as handover,
     _membership as membership,
     _permits as permits,
+    _proposals as proposals,
     _reads as reads,
     _repair as repair,
     _service as service,
@@ -206,8 +207,10 @@ def _received(step: Step, message: msg.Message) -> None:
             _of_repair(step, message)
         case msg.Applied():
             service.applied(step, message)
-        case msg.PermitRequest() | msg.SettledAsked() | msg.Settled():
-            _of_reads(step, message)
+        case msg.PermitRequest():
+            permits.asked(step, message)
+        case msg.SettledAsked() | msg.Settled() | msg.Propose() | msg.Assigned() | msg.Completed() | msg.Unexecuted():
+            _of_either_node(step, message)
         case _:
             _of_change(step, message)
 
@@ -225,15 +228,26 @@ def _of_repair(step: Step, message: msg.Fetch | msg.RepairData | msg.Damaged) ->
             step.send(msg.Refused(state.epoch, message.epoch))
 
 
-def _of_reads(step: Step, message: msg.PermitRequest | msg.SettledAsked | msg.Settled) -> None:
+def _of_either_node(
+    step: Step, message: msg.SettledAsked | msg.Settled | msg.Propose | msg.Assigned | msg.Completed | msg.Unexecuted
+) -> None:
+    """Operations of the secondary's clients."""
     match message:
-        case msg.PermitRequest():
-            permits.asked(step, message)
-            return
         case msg.SettledAsked():
             reads.settled_asked(step, message)
         case msg.Settled():
             reads.settled(step, message)
+            proposals.settle(step, message.sequence)
+        case msg.Propose():
+            proposals.proposed(step, message)
+        case msg.Assigned() if step.state.phase is Phase.FOLLOWING:
+            proposals.assigned(step, message)
+        case msg.Completed() if step.state.phase is Phase.FOLLOWING:
+            proposals.completed(step, message)
+        case msg.Unexecuted() if step.state.phase is Phase.FOLLOWING:
+            proposals.unexecuted(step, message)
+        case _:
+            step.send(msg.Refused(step.state.epoch, message.epoch))
     service.advance(step)
 
 

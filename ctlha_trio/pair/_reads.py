@@ -7,7 +7,7 @@ them among its operations. The secondary does not know when they are durable at 
 import attrs
 
 from ctlha_trio.pair import _permits as permits, actions as act, messages as msg
-from ctlha_trio.pair._operation import OperationKind
+from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._state import UNHURT, Flight, PairState
 from ctlha_trio.pair._step import Step
@@ -38,15 +38,30 @@ def _not_begun(flight: Flight) -> Flight:
 
 
 def start_following(step: Step) -> None:
-    """Start the reads of which the range is settled, and ask for those that wait."""
+    """Start the reads of which the range is settled, and ask for those that wait for the primary's word.
+
+    A read waits for the writes that came to this node before it, too, and a flush for everything.
+    """
+    earlier: list[Operation] = []
     for flight in step.state.flights:
-        if flight.operation.kind is OperationKind.READ and not flight.started and not _awaited(step.state, flight):
-            start(step, flight)
-    waits_for = [_awaited(step.state, f) for f in step.state.flights if not f.started]
+        if not flight.started and not any(flight.operation.conflicts(other) for other in earlier):
+            if flight.operation.kind is OperationKind.FLUSH:
+                _pass_flush(step, flight)
+            elif flight.operation.kind is OperationKind.READ and not _awaited(step.state, flight):
+                start(step, flight)
+        earlier.append(flight.operation)
+    waits_for = [_awaited(step.state, f) for f in step.state.flights if f.operation.kind is OperationKind.READ]
     newest = max(waits_for, default=0)
     if newest and not step.state.settled_asked:
         step.change(settled_asked=newest)
         step.send(msg.SettledAsked(step.state.epoch, newest))
+
+
+def _pass_flush(step: Step, flight: Flight) -> None:
+    """Nothing to do: all that was answered is durable on both."""
+    number = step.state.fetches + 1
+    passed = attrs.evolve(flight, fetch=number, here=True, there=True)
+    step.change(flights=tuple(passed if f is flight else f for f in step.state.flights), fetches=number)
 
 
 def _awaited(state: PairState, flight: Flight) -> int:

@@ -2,7 +2,7 @@
 
 import attrs
 
-from ctlha_trio.pair import _reads as reads, actions as act, events as ev, messages as msg
+from ctlha_trio.pair import _proposals as proposals, _reads as reads, actions as act, events as ev, messages as msg
 from ctlha_trio.pair._operation import REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._range import overlap
@@ -11,24 +11,22 @@ from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
 
 _ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER, Phase.FOLLOWING}
-"""Operations that were started are completed and answered. A secondary starts only reads."""
+"""Operations that were started are completed and answered."""
 _OF_BOTH = REPAIRS | {OperationKind.COPY, OperationKind.VERIFY}
 """The pair's own: what they do is done by both nodes."""
 
-_TAKING = SERVING | HOLDING
+_TAKING = SERVING | HOLDING | {Phase.FOLLOWING}
 _TAKING_AS_PRIMARY = frozenset({Phase.SUSPENDED, Phase.CLAIMING})
 
 
-def accepts(state: PairState, kind: OperationKind) -> bool:
+def accepts(state: PairState) -> bool:
     """Whether an operation that comes now is taken, to be executed now or as soon as this node serves again."""
-    if state.phase is Phase.FOLLOWING:
-        return kind is OperationKind.READ
     return state.phase in _TAKING or (state.phase in _TAKING_AS_PRIMARY and state.primary)
 
 
 def submitted(step: Step, event: ev.Submitted) -> None:
     """A client's operation arrived."""
-    if not accepts(step.state, event.operation.kind):
+    if not accepts(step.state):
         step.do(act.Answer(event.ticket, Outcome.NOT_PRIMARY))
         return
     step.change(flights=(*step.state.flights, Flight(event.ticket, event.operation)))
@@ -38,6 +36,7 @@ def submitted(step: Step, event: ev.Submitted) -> None:
 def advance(step: Step) -> None:
     """Start every operation that may start now and end every one that may end."""
     if step.state.phase is Phase.FOLLOWING:
+        proposals.propose(step)
         reads.start_following(step)
     draining = step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING
     if step.state.phase in SERVING or draining:
@@ -93,7 +92,10 @@ def _start(step: Step, flight: Flight) -> None:
         case OperationKind.WRITE:
             if mirrored:
                 push(step, started)
-            step.do(act.StoreWrite(sequence, flight.ticket, operation))
+            if flight.taken:
+                step.do(act.StoreProposed(sequence, flight.taken, *operation.where))
+            else:
+                step.do(act.StoreWrite(sequence, flight.ticket, operation))
         case OperationKind.COPY:
             step.do(act.SendCompare(state.epoch, sequence, operation.offset, operation.size))
         case OperationKind.VERIFY:
@@ -109,6 +111,9 @@ def _start(step: Step, flight: Flight) -> None:
 
 def push(step: Step, flight: Flight) -> None:
     """Push a write behind the one pushed before it."""
+    if flight.taken:
+        proposals.assign(step, flight)
+        return
     state = step.state
     settled = min(f.sequence for f in state.flights if f.unsettled)
     step.do(act.PushWrite(state.epoch, flight.sequence, state.last_pushed, settled, flight.ticket, flight.operation))
@@ -151,6 +156,8 @@ def _complete(step: Step, flight: Flight) -> bool:
 def _finish(step: Step, flight: Flight) -> None:
     if flight.ticket and not flight.answered:
         step.do(act.Answer(flight.ticket, Outcome.DONE))
+    if flight.taken and step.state.phase in {Phase.MIRRORING, Phase.HANDING_OVER}:
+        step.send(msg.Completed(step.state.epoch, flight.taken))
     match flight.operation.kind:
         case OperationKind.COPY:
             step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))
@@ -199,7 +206,6 @@ def stored(step: Step, event: ev.Stored) -> None:
         step.change(storing=state.storing - {event.sequence})
         if state.phase in ACCEPTING:
             step.send(msg.Applied(state.epoch, event.sequence))
-        return
     flight = by_sequence(step, event.sequence)
     if flight is not None:
         replace(step, flight, attrs.evolve(flight, here=True))
@@ -245,8 +251,8 @@ def mirror_write(step: Step, message: msg.MirrorWrite) -> None:
 
 
 def want_nothing_there(step: Step) -> None:
-    """There is no other copy to wait for any more."""
-    flights = tuple(_without_peer(f) for f in step.state.flights if not _needs_peer(f))
+    """There is no other copy to wait for any more, and nobody for what the peer proposed and was not begun."""
+    flights = tuple(_without_peer(f) for f in step.state.flights if not _needs_peer(f) and (f.started or not f.taken))
     step.change(flights=flights, resync=None)
 
 
@@ -299,7 +305,9 @@ def drop_flights(step: Step, started: Outcome) -> None:
     running = {f.sequence for f in state.flights if _runs_here(f)}
     for flight in state.flights:
         if flight.ticket and not flight.answered:
-            changed = (flight.sequence or flight.tried) and flight.operation.kind is OperationKind.WRITE
+            changed = flight.operation.kind is OperationKind.WRITE and (
+                flight.sequence or flight.tried or flight.proposal
+            )
             step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
     step.change(
         flights=(),

@@ -105,6 +105,12 @@ class Flight:
     """What was repaired for it before it was last started."""
     tried: bool = False
     """A write that is durable on one of the two disks by an earlier start."""
+    proposal: int = 0
+    """At the secondary: the number under which it was proposed; 0 before."""
+    said: bool = False
+    """It was proposed in this session."""
+    taken: int = 0
+    """At the primary: the number of the secondary's proposal that it is; 0 for its own clients' and the pair's."""
 
     @property
     def started(self) -> bool:
@@ -203,6 +209,10 @@ class PairState:
     """Writes that run on this disk for nobody who waits here: the peer's, or those of a role that was lost."""
     fetches: int = 0
     """Begun so far."""
+    proposed: int = 0
+    """By this process so far."""
+    taken: int = 0
+    """The latest proposal taken of the secondary; every one before it was taken too."""
     granted: bool = True
     """A permit that this node has granted, in this process or before, may not be over yet."""
     settled_wanted: int = 0

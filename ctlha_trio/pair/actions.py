@@ -112,6 +112,40 @@ class PushWrite:
 
 
 @attrs.frozen
+class PushProposal:
+    """Push the data of a client's write with its ``Propose``."""
+
+    epoch: int
+    number: int
+    ticket: int
+    operation: Operation
+
+
+@attrs.frozen
+class PushAssigned:
+    """Say ``Assigned`` in the order of the pushes."""
+
+    epoch: int
+    number: int
+    sequence: int
+    previous: int
+    settled: int
+
+
+@attrs.frozen
+class StoreProposed:
+    """Write the data that came with the proposal of that number, durably; answered by ``Stored``.
+
+    The data is kept until no operation under way is of that proposal.
+    """
+
+    sequence: int
+    number: int
+    offset: int
+    size: int
+
+
+@attrs.frozen
 class StoreWrite:
     """Write a client's data here, durably; answered by ``Stored``."""
 
@@ -287,6 +321,9 @@ Action = (
     | SendReady
     | Send
     | PushWrite
+    | PushProposal
+    | PushAssigned
+    | StoreProposed
     | StoreWrite
     | StoreMirrored
     | StoreRepair

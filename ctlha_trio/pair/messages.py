@@ -44,6 +44,44 @@ class MirrorWrite:
 
 
 @attrs.frozen
+class Propose:
+    """Secondary to primary: a write of its client, whose data is placed before this is heard."""
+
+    epoch: int
+    number: int
+    """Of the proposal; they rise within a process."""
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class Assigned:
+    """Primary to secondary: the sequence of its proposal. As ``MirrorWrite``, for data that the secondary has."""
+
+    epoch: int
+    number: int
+    sequence: int
+    previous: int
+    settled: int
+
+
+@attrs.frozen
+class Completed:
+    """Primary to secondary: its proposal is durable on both."""
+
+    epoch: int
+    number: int
+
+
+@attrs.frozen
+class Unexecuted:
+    """Primary to secondary: its proposal was not executed, for a block of it is damaged on both disks."""
+
+    epoch: int
+    number: int
+
+
+@attrs.frozen
 class Applied:
     """The write or copy of that sequence is durable here."""
 
@@ -258,6 +296,10 @@ Message = (
     Standing
     | Resumed
     | MirrorWrite
+    | Propose
+    | Assigned
+    | Completed
+    | Unexecuted
     | Applied
     | PermitRequest
     | Permit

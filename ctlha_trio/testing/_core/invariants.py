@@ -43,7 +43,7 @@ from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of
 
-ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
+ACKNOWLEDGING: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER, Phase.FOLLOWING})
 """Phases in which what was started is completed."""
 _SERVES_ALONE: Final = frozenset({Phase.ALONE, Phase.ADMITTING})
 OVERWRITTEN: Final = frozenset({Copy.RESYNCING, Copy.REWRITING})
@@ -55,7 +55,18 @@ DISK_CALLS_MAX: Final = 64
 
 _OF_OPERATIONS: Final = frozenset(
     {ev.Submitted, ev.Stored, ev.Fetched, ev.RangeCompared}
-    | {msg.MirrorWrite, msg.Applied, msg.SettledAsked, msg.Settled, msg.PermitRequest, msg.Compare, msg.Compared}
+    | {
+        msg.MirrorWrite,
+        msg.Applied,
+        msg.SettledAsked,
+        msg.Settled,
+        msg.PermitRequest,
+        msg.Propose,
+        msg.Assigned,
+        msg.Completed,
+        msg.Compare,
+        msg.Compared,
+    }
 )
 """Events, and messages heard, that belong to operations."""
 
@@ -129,11 +140,10 @@ class Invariants:
         if answer.outcome is not Outcome.DONE or state is None:
             return
         epoch = state.epoch
-        is_read = operation.kind is OperationKind.READ
-        if not {before, state.phase} & (ACKNOWLEDGING | {Phase.FOLLOWING} if is_read else ACKNOWLEDGING):
+        if not {before, state.phase} & ACKNOWLEDGING:
             raise AssertionError(f"I8: {node.name} acknowledged as {state.phase.name}")
         record = self.records.get(epoch)
-        if record is None or not (is_read or record.primary == node.name) or node.name not in record.members:
+        if record is None or node.name not in record.members:
             raise AssertionError(f"I1, I4: {node.name} acknowledged in epoch {epoch}, of which the record is {record}")
         if operation.kind is OperationKind.WRITE:
             if node.metadata.epoch != epoch:

@@ -32,7 +32,8 @@ _REQUESTS = {ev.HandoverAsked: "handover", ev.ForceAsked: "force", ev.VerifyAske
 InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking
 """What the driver carries out one after the other."""
 Reading = act.FetchRead | act.SendCompare | act.CompareRange | act.PushRange
-DiskCall = InOrder | act.StoreWrite | act.StoreMirrored | act.StoreRepair | Reading
+Writing = act.StoreWrite | act.StoreProposed | act.StoreMirrored | act.StoreRepair
+DiskCall = InOrder | Writing | Reading
 
 
 def blocks_of(offset: int, size: int) -> range:
@@ -132,6 +133,8 @@ class SimulatedNode:
     """When it last asked for one, on the clock of the world, as the next."""
     permit_out_s: float = 0.0
     """When all that it has granted is over."""
+    proposals: dict[int, Blocks] = attrs.Factory(dict)
+    """Data of the other node's proposals, by their numbers."""
     paused: bool = False
     """The process stands still; what it has asked of others goes on."""
     kept_down: bool = False
@@ -358,5 +361,6 @@ class SimulatedNode:
         self.timers.clear()
         self.held.clear()
         self.requests.clear()
+        self.proposals.clear()
         self.written.clear()
         self.logged.clear()

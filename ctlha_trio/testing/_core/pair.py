@@ -16,7 +16,6 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
-    accepts,
     actions as act,
     boot,
     events as ev,
@@ -264,10 +263,8 @@ class SimulatedPair:
         self.feed(node, ev.TimerFired(timer))
 
     def submit(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> None:
-        """A client asks the node, if there is a choice for something that it does."""
-        assert node.state is not None
-        taken = tuple(kind for kind in kinds if accepts(node.state, kind))
-        self.feed(node, self.clients.ask(node, taken or kinds))
+        """A client asks the node."""
+        self.feed(node, self.clients.ask(node, kinds))
 
     def end_disk_call(self, node: SimulatedNode) -> None:
         """Some call at the disk ends."""
@@ -287,7 +284,7 @@ class SimulatedPair:
                 self.feed(node, ev.DirtyFound(call.search, node.found_by(call)))
             case act.Track() | act.MarkDirty() | act.StopTracking():
                 pass
-            case act.StoreWrite() | act.StoreMirrored() | act.StoreRepair() as call:
+            case act.StoreWrite() | act.StoreProposed() | act.StoreMirrored() | act.StoreRepair() as call:
                 self.feed(node, ev.Stored(call.sequence))
             case act.FetchRead() as call:
                 self.reads.end(node, call, ended)
@@ -305,6 +302,8 @@ class SimulatedPair:
         """Let the core take an event, and carry out what it orders."""
         before = node.state
         assert before is not None
+        if isinstance(event, ev.Received) and isinstance(event.message, msg.Propose):
+            node.proposals[event.message.number] = data or {}
         node.state, ordered = step_pair(before, event)
         read = answered_reads(ordered, self.clients.values)
         self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
@@ -321,6 +320,8 @@ class SimulatedPair:
                 leaves = True
             else:
                 self._carry_out(node, action, data, copied=copied)
+        live = {flight.taken for flight in node.state.flights}
+        node.proposals = {number: kept for number, kept in node.proposals.items() if number in live}
         if leaves:
             self.link.part(node.link)
 
@@ -330,7 +331,7 @@ class SimulatedPair:
 
     # The driver.
 
-    def _carry_out(  # noqa: PLR0912 (one case for each kind of action)
+    def _carry_out(  # noqa: PLR0912, PLR0915 (one case for each kind of action)
         self, node: SimulatedNode, action: act.Action, placed: Blocks | None = None, *, copied: bool = False
     ) -> None:
         if isinstance(action, InOrder | Reading):
@@ -339,8 +340,10 @@ class SimulatedPair:
         match action:
             case act.Send():
                 self.link.send(node.link, action.message)
-            case act.PushWrite() | act.PushCopy():
+            case act.PushWrite() | act.PushProposal() | act.PushAssigned() | act.PushCopy():
                 push(self.link, self.clients, node, action)
+            case act.StoreProposed():
+                node.begin_disk_call(action, node.proposals[action.number])
             case act.StoreWrite():
                 block = action.operation.offset // BLOCK_BYTES
                 node.begin_disk_call(action, {block: self.clients.values[action.ticket]})

@@ -9,6 +9,7 @@ keeps all that the core can tell, and all that it will tell of what it counts la
   next sequence is above all that it gave itself, and the numbers that two nodes give never meet: a disk is drained
   before it is written for another. So it becomes the next above all, unless a secondary would not count on from it but
   from ``last_sequence``: then both keep their places.
+- Proposals keep their order, and get the smallest numbers in it.
 - The nodes' names are equal or not: the record's primary is called ``a``.
 """
 
@@ -40,6 +41,10 @@ class Space(Enum):
     """Begun by the node that the part belongs to."""
     FETCH = auto()
     """0 is none."""
+    PROPOSED = auto()
+    """Of the node that the part belongs to. 0 is none, and before the first."""
+    TAKEN = auto()
+    """The other node's."""
     INCARNATION = auto()
     PROPOSAL = auto()
     PROPOSALS = auto()
@@ -88,6 +93,8 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "refused": Space.SEQUENCE,
         "storing": Space.SEQUENCE,
         "fetches": Space.FETCHES,
+        "proposed": Space.PROPOSED,
+        "taken": Space.TAKEN,
         "settled_wanted": Space.SEQUENCE,
         "settled_asked": Space.SEQUENCE,
         "resync": Space.WITHIN,
@@ -104,7 +111,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     },
     Record: _EPOCH_ONLY | {"primary": Space.NAME, "members": Space.MEMBERS, "proposal": Space.PROPOSAL},
     _SWAP_ATTEMPT: {"expected_revision": Space.EPOCH, "record": Space.WITHIN},
-    _FLIGHT: _OPERATED | {"fetch": Space.FETCH},
+    _FLIGHT: _OPERATED | {"fetch": Space.FETCH, "proposal": Space.PROPOSED, "taken": Space.TAKEN},
     _MIRRORED: {"sequence": Space.SEQUENCE},
     _RESYNC: {"search": Space.SEQUENCE},
     Operation: {"client": Space.TICKET},
@@ -112,6 +119,9 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.Standing: _EPOCH_ONLY | {"revision": Space.EPOCH, "partner": Space.INCARNATION},
     msg.Resumed: _EPOCH_ONLY | {"last_sequence": Space.SEQUENCE},
     msg.MirrorWrite: _SEQUENCED | {"previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
+    msg.Propose: _EPOCH_ONLY | {"number": Space.TAKEN},
+    msg.Assigned: _SEQUENCED | {"number": Space.PROPOSED, "previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
+    msg.Completed: _EPOCH_ONLY | {"number": Space.PROPOSED},
     msg.Applied: _SEQUENCED,
     msg.PermitRequest: _EPOCH_ONLY,
     msg.Permit: _EPOCH_ONLY,
@@ -138,6 +148,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     # Calls and their answers.
     act.StoreWrite: _OPERATED,
     act.StoreMirrored: {"sequence": Space.SEQUENCE},
+    act.StoreProposed: {"sequence": Space.SEQUENCE, "number": Space.TAKEN},
     act.FetchRead: _EPOCH_ONLY | {"fetch": Space.FETCH, "ticket": Space.TICKET, "operation": Space.WITHIN},
     act.SendCompare: _SEQUENCED,
     act.CompareRange: {"session": Space.SESSION, "sequence": Space.SEQUENCE, "digest": Space.DIGEST},
@@ -147,7 +158,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     act.Swap: {"expected_revision": Space.EPOCH, "record": Space.WITHIN},
     ev.RecordRead: {"record": Space.WITHIN, "revision": Space.EPOCH},
     ev.Swapped: {"proposal": Space.PROPOSAL, "revision": Space.EPOCH},
-    # The parts of the world. A node's ``held`` counts in two ways: it is renamed below.
+    # The parts of the world. A node's ``held`` and ``kept`` count in two ways: they are renamed below.
     Node: {
         "name": Space.NAME,
         "core": Space.WITHIN,
@@ -190,6 +201,9 @@ def visit_counters(value: Any, visit: Visit) -> Any:
             (visit(Space.SEQUENCE, sequence), visit(Space.TICKET, ticket)) for sequence, ticket in value.held
         )
         changes["held"] = held
+        changes["kept"] = frozenset(
+            (visit(Space.TAKEN, number), visit(Space.TICKET, ticket)) for number, ticket in value.kept
+        )
     return attrs.evolve(value, **changes) if changes else value
 
 

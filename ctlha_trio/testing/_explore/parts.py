@@ -12,7 +12,7 @@ BLOCK_BYTES: Final = 1 << 20
 FIRST_VALUE: Final = 1
 """What the block holds at first, as if a write of that ticket had been acknowledged."""
 
-DiskAccess = act.StoreWrite | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
+DiskAccess = act.StoreWrite | act.StoreProposed | act.StoreMirrored | act.FetchRead | act.SendCompare | act.CompareRange
 
 
 @attrs.frozen(cache_hash=True)
@@ -55,6 +55,8 @@ class Node:
     """Those that run. They know no durations: each may fire at any time."""
     held: frozenset[tuple[int, int]] = frozenset()
     """Ranges read for a comparison: sequence and value."""
+    kept: frozenset[tuple[int, int]] = frozenset()
+    """Data of the other node's proposals: number and value."""
     permit: int = 0
     """The epoch of the live permit that this process holds; 0 for none."""
     fetched: frozenset[tuple[int, int]] = frozenset()
@@ -65,8 +67,9 @@ class Node:
 class Push:
     """A message with the data that is placed before it is heard."""
 
-    message: msg.MirrorWrite | msg.CopyData
+    message: msg.MirrorWrite | msg.CopyData | msg.Propose | msg.Assigned
     data: int
+    """0 for none."""
 
 
 @attrs.frozen(cache_hash=True)

@@ -18,6 +18,8 @@ class Renaming:
     flip: bool
     epochs_down: int
     fetches_down: dict[str, int]
+    proposed: dict[str, dict[int, int]]
+    """By the node that proposed."""
     sequences: dict[int, int]
     next_sequences: dict[str, dict[int, int]]
     sessions: dict[str, dict[int, int]]
@@ -38,7 +40,7 @@ class Renaming:
 
     @property
     def _numbers(self) -> tuple[dict[int, int], ...]:
-        own = (*self.next_sequences.values(), *self.sessions.values())
+        own = (*self.next_sequences.values(), *self.sessions.values(), *self.proposed.values())
         return (self.sequences, *own, self.incarnations, self.tickets)
 
     @property
@@ -77,6 +79,10 @@ class Renaming:
                 return value - self.fetches_down[me]
             case Space.FETCH:
                 return value - self.fetches_down[me] if value else 0
+            case Space.PROPOSED:
+                return self.proposed[me][value]
+            case Space.TAKEN:
+                return self.proposed[OTHER[me]][value]
             case Space.INCARNATION:
                 return self.incarnations[value] if value else 0
             case Space.SESSION:
@@ -106,6 +112,8 @@ class Count:
     """That of a node's process; 0 for none, and below."""
     last_sequence: int
     fetches: frozenset[int]
+    proposed: frozenset[int]
+    taken: frozenset[int]
     sessions: frozenset[int]
     own: int
     """The incarnation of a node's process; 0 for none."""
@@ -134,6 +142,8 @@ def count(counters: Counters) -> Count:
         next_sequence=next(iter(found[Space.NEXT_SEQUENCE]), 0),
         last_sequence=next(iter(found[Space.LAST_SEQUENCE]), 0),
         fetches=frozenset(found[Space.FETCHES] + awaited),
+        proposed=frozenset(found[Space.PROPOSED]),
+        taken=frozenset(found[Space.TAKEN]),
         sessions=frozenset(found[Space.SESSION]),
         own=next(iter(found[Space.INCARNATION]), 0),
         incarnations=incarnations,
@@ -159,6 +169,10 @@ def find_renaming(
         flip=flip,
         epochs_down=min(min(each.epochs) for each in every if each.epochs) - 1,
         fetches_down={name: min(node.fetches, default=0) for name, node in nodes.items()},
+        proposed={
+            name: ranks({0} | mine.proposed | inbox.proposed | peer.taken | peers_inbox.taken, 0)
+            for name, mine, inbox, peer, peers_inbox in (("a", a, inbox_a, b, inbox_b), ("b", b, inbox_b, a, inbox_a))
+        },
         sequences=sequences,
         next_sequences={name: {node.next_sequence: _next_sequence(node, sequences)} for name, node in nodes.items()},
         sessions={name: ranks(node.sessions, 0) for name, node in nodes.items()},

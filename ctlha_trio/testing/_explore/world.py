@@ -150,8 +150,8 @@ class Graph:
         return self.store.parts[node].core is not None
 
     @remembered
-    def _accepts(self, node: int, kind: OperationKind) -> bool:
-        return accepts(self.store.parts[node].core, kind)
+    def _accepts(self, node: int) -> bool:
+        return accepts(self.store.parts[node].core)
 
     def _done(self, moves: list[Move], world: World, me: str, step: Step, other: int = UNCHANGED) -> None:
         """Enter the world after a step of one node; ``other`` is the other node, if that changes too."""
@@ -195,8 +195,10 @@ class Graph:
 
     def _submit(self, moves: list[Move], world: World, me: str, here: int) -> None:
         """A node that would only say that it is not the primary is not asked: that changes nothing anywhere."""
+        if not self._accepts(here):
+            return
         for kind, spends in _SUBMISSIONS:
-            if self._accepts(here, kind) and self.steps.spend(world.bound, spends) != UNCHANGED:
+            if self.steps.spend(world.bound, spends) != UNCHANGED:
                 ticket = self.store.fresh_ticket(world)
                 asked = world._replace(register=self.steps.call(world.register, kind, ticket))
                 self._done(moves, asked, me, self.steps.submit(here, kind, ticket)._replace(spends=spends))

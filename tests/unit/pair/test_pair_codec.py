@@ -16,11 +16,17 @@ proposals = st.text("0123456789abcdef", min_size=32, max_size=32)
 
 WRITES = st.builds(msg.MirrorWrite, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
 COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
+PROPOSES = st.builds(msg.Propose, epoch=u64, number=u64, offset=offsets, size=sizes)
+ASSIGNS = st.builds(msg.Assigned, epoch=u64, number=u64, sequence=u64, previous=u64, settled=u64)
 REPAIRS = st.builds(msg.RepairData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Standing: st.builds(msg.Standing, epoch=u64, revision=u64, phase=st.sampled_from(Phase), partner=u64),
     msg.Resumed: st.builds(msg.Resumed, epoch=u64, last_sequence=u64),
     msg.MirrorWrite: st.builds(Pushed, WRITES, u32),
+    msg.Propose: st.builds(Pushed, PROPOSES, u32),
+    msg.Assigned: st.builds(Pushed, ASSIGNS, u32),
+    msg.Completed: st.builds(msg.Completed, epoch=u64, number=u64),
+    msg.Unexecuted: st.builds(msg.Unexecuted, epoch=u64, number=u64),
     msg.Applied: st.builds(msg.Applied, epoch=u64, sequence=u64),
     msg.PermitRequest: st.builds(msg.PermitRequest, epoch=u64, number=u64),
     msg.Permit: st.builds(msg.Permit, epoch=u64, number=u64),
@@ -102,7 +108,7 @@ def test_a_slot_of_another_size_is_refused(size: int) -> None:
         decode(b"\x04" * size)
 
 
-@pytest.mark.parametrize("kind", [0, 25, 255])
+@pytest.mark.parametrize("kind", [0, 29, 255])
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown-type"):
         decode(bytes([kind]) + bytes(SLOT_BYTES - 1))
