@@ -33,12 +33,10 @@ from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
 from ctlha_trio.store._write_batch import WriteBatch
 from ctlha_trio.store._write_tracker import WriteTracker
 from ctlha_trio.testing._power_cuts.enumeration import enumerate_pair, enumerate_store
-from tests.mutants.pair_mutants import (
-    answers_a_mirrored_write_before_it_is_stored,
-    ignores_what_the_target_names,
-    seals_before_it_is_persisted,
-    takes_a_mark_away_once_the_range_is_sent,
-)
+from tests.mutants.admission import seals_before_it_is_persisted
+from tests.mutants.marks import takes_a_mark_away_once_the_range_is_sent
+from tests.mutants.operations import answers_a_mirrored_write_before_it_is_stored
+from tests.mutants.resync import ignores_what_the_target_names
 
 pytestmark = pytest.mark.slow
 

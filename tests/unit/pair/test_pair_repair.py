@@ -38,7 +38,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._operation import REPAIRS
 from ctlha_trio.pair._state import RANGE_UNIT_BYTES, UNHURT, Flight, LeftOut
 from ctlha_trio.pair._step import Step
-from tests.mutants.pair_mutants import (
+from tests.mutants.repair import (
     repairs_from_a_copy_that_does_not_count,
     serves_a_block_that_is_not_what_was_written,
     takes_a_damaged_target_for_equal,

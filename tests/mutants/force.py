@@ -1,0 +1,97 @@
+"""What a person forces goes further than what that person was shown."""
+
+import attrs
+
+from ctlha_trio.pair import (
+    Copy,
+    PairState,
+    Plan,
+    Record,
+    _arbitration as arbitration,
+    _force as force,
+    _membership as membership,
+)
+from ctlha_trio.pair._state import Stage, SwapAttempt
+from ctlha_trio.pair._step import Step
+from tests.mutants.trouble import LATE, Patch, mutant
+
+
+@mutant("force_primary", "crash")
+def forces_within_the_line(patch: Patch) -> None:
+    def fork(self: Record, *, primary: str, lineage: str, proposal: str, evidence: str = "") -> Record:
+        return self.succeed(primary=primary, members=(primary,), proposal=proposal)
+
+    patch.setattr(Record, "fork", fork)
+
+
+@mutant("force_primary", "crash")
+def forces_a_node_that_hears_the_other(patch: Patch) -> None:
+    plain = force.plan_force
+
+    def plan_force(state: PairState, abandon: str, lineage: str, evidence: str = "") -> Plan:
+        return plain(attrs.evolve(state, session=0), abandon, lineage, evidence)
+
+    patch.setattr(force, "plan_force", plan_force)
+
+
+@mutant("force_primary", "crash")
+def forces_a_half_overwritten_copy(patch: Patch) -> None:
+    patch.setattr(force, "_WHOLE", frozenset(Copy))
+
+
+@mutant("force_primary", "crash", "slow_arbiter", clocks=LATE)
+def forces_without_a_compare(patch: Patch) -> None:
+    """Whatever the record has become, the swap is tried again on that."""
+    plain = arbitration._resolve
+
+    def resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) -> None:
+        if step.state.forcing and not attempt.calling and record.proposal != attempt.record.proposal:
+            step.change(swap=None, record=record, revision=revision, stage=Stage.PERSISTING)
+            step.intend(record.fork(primary=step.state.me, lineage="forced", proposal=step.state.next_proposal))
+        else:
+            plain(step, attempt, record, revision)
+
+    patch.setattr(arbitration, "_resolve", resolve)
+
+
+@mutant("force_primary", "crash")
+def serves_what_was_forced_before_it_is_persisted(patch: Patch) -> None:
+    plain = membership.secure
+
+    def secure(step: Step) -> None:
+        plain(step)
+        if step.state.record is not None and step.state.record.ancestors:
+            step.change(stage=Stage.DRAINING)
+
+    patch.setattr(membership, "secure", secure)
+
+
+@mutant("force_primary", "crash")
+def an_abandoned_copy_believes_itself(patch: Patch) -> None:
+    plain = membership.decide
+
+    def decide(step: Step, record: Record, revision: int, why: str) -> None:
+        abandoned = step.state.metadata.lineage in record.ancestors and step.state.me not in record.members
+        if abandoned and step.state.metadata.copy is Copy.MEMBER:
+            step.change(record=record, revision=revision)
+            membership.claim(step, "this copy has everything")
+        else:
+            plain(step, record, revision, why)
+
+    patch.setattr(membership, "decide", decide)
+
+
+@mutant("force_primary", "crash")
+def stops_at_a_line_that_it_was_forced_to(patch: Patch) -> None:
+    patch.setattr(membership, "_descends", lambda *_: False)
+
+
+@mutant("force_primary", "crash")
+def calls_a_node_fenced_that_is_back(patch: Patch) -> None:
+    plain = Record.succeed
+
+    def succeed(self: Record, *, primary: str, members: tuple[str, ...], proposal: str) -> Record:
+        successor = plain(self, primary=primary, members=members, proposal=proposal)
+        return attrs.evolve(successor, fence=self.fence, evidence=self.evidence)
+
+    patch.setattr(Record, "succeed", succeed)

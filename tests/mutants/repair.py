@@ -1,0 +1,55 @@
+"""Damaged blocks are served, or made whole from what does not count."""
+
+from ctlha_trio.pair import (
+    Phase,
+    _core as core,
+    _repair as repair,
+    _service as service,
+    actions as act,
+    events as ev,
+    messages as msg,
+)
+from ctlha_trio.pair._state import LeftOut, Resync
+from ctlha_trio.pair._step import Step
+from tests.mutants.trouble import Patch, mutant
+
+
+@mutant("bit_rot")
+def serves_a_block_that_is_not_what_was_written(patch: Patch) -> None:
+    patch.setattr(repair, "read_damaged", lambda step, event: service.fetched(step, ev.Fetched(event.fetch)))
+
+
+@mutant("bit_rot", "crash")
+def repairs_from_a_copy_that_does_not_count(patch: Patch) -> None:
+    plain = core._of_repair
+
+    def of_repair(step: Step, message: msg.Fetch | msg.RepairData | msg.Damaged) -> None:
+        if isinstance(message, msg.Fetch):
+            where = message.epoch, message.sequence, message.offset, message.size
+            step.do(act.PushRange(step.state.sessions, *where))
+        else:
+            plain(step, message)
+
+    patch.setattr(repair, "_PAIRED", repair._PAIRED | {Phase.ALONE})
+    patch.setattr(core, "_of_repair", of_repair)
+
+
+@mutant("bit_rot", "crash")
+def admits_a_target_that_lacks_what_was_lost(patch: Patch) -> None:
+    def leave_out(step: Step, _: Resync, left_out: LeftOut) -> None:
+        step.do(act.ClearDirty(*left_out.lost))
+
+    patch.setattr(repair, "_leave_out", leave_out)
+
+
+@mutant("bit_rot", "crash")
+def takes_a_damaged_target_for_equal(patch: Patch) -> None:
+    plain = repair.range_damaged
+
+    def range_damaged(step: Step, event: ev.RangeDamaged) -> None:
+        if step.state.phase is Phase.RESYNCING:
+            step.send(msg.Compared(step.state.epoch, event.sequence, equal=True))
+        else:
+            plain(step, event)
+
+    patch.setattr(repair, "range_damaged", range_damaged)
