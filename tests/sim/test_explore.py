@@ -144,7 +144,7 @@ NO_COUNTERS = {
     "resource", "lineage", "arbiter", "copy", "format", "kind", "fence", "evidence", "unknown", "calling", "doubtful",
     "here", "there", "answered", "number", "offset", "size", "equal", "attempt", "outcome", "forcing", "told_ranges",
     "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen", "left_out", "hurt", "mended", "tried",
-    "verification", "keep", "admission_held", "granted",
+    "verification", "keep", "admission_held", "granted", "said",
 }  # fmt: skip
 """Fields that the core does not count with, or (``number`` of an operation, ``attempt``) that the bound keeps small."""
 COUNTED = (

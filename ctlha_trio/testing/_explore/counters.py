@@ -122,6 +122,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.Propose: _EPOCH_ONLY | {"number": Space.TAKEN},
     msg.Assigned: _SEQUENCED | {"number": Space.PROPOSED, "previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
     msg.Completed: _EPOCH_ONLY | {"number": Space.PROPOSED},
+    msg.Unexecuted: _EPOCH_ONLY | {"number": Space.PROPOSED},
     msg.Applied: _SEQUENCED,
     msg.PermitRequest: _EPOCH_ONLY,
     msg.Permit: _EPOCH_ONLY,
