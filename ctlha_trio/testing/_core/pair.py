@@ -335,8 +335,6 @@ class SimulatedPair:
                 push(self.link, self.clients, node, action)
             case act.PushSeal() | act.SendPrepare():
                 say_records(self.link, node, action)
-            case act.FetchRead():
-                self.reads.fetch(node, action)
             case act.ClearDirty():
                 node.marks.clear(blocks_of(action.offset, action.size))
             case act.SendReady():

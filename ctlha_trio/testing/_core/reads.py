@@ -71,12 +71,6 @@ class SimulatedReads:
         for each in reads:
             self._show(node, each)
 
-    def fetch(self, node: SimulatedNode, call: act.FetchRead) -> None:
-        """Read, and ask for a permit meanwhile if the read needs one and there is none."""
-        node.begin_disk_call(call)
-        if call.epoch and not node.permit.is_live(call.epoch):
-            self.ask_for_permit(node)
-
     def end(self, node: SimulatedNode, call: act.FetchRead, ended: UnderWay) -> None:
         """The data is there."""
         found = ended.seen if self.random.random() < SEEN_CHANCE else node.read_for(call.operation)
