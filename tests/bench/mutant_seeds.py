@@ -9,8 +9,6 @@ survives, or is found by a check that is not its own.
 import os
 import sys
 
-import pytest
-
 from ctlha_trio.testing._seed_processes import map_seeds
 from tests.mutants.found_by import IN_THE_PAIR, check_of
 from tests.mutants.pair_mutants import MUTANTS
@@ -21,10 +19,7 @@ NAMES = sorted(MUTANTS)
 
 def search(number: int) -> Death:
     """Search for the mutant that has this number."""
-    plant, trouble = MUTANTS[NAMES[number]]
-    with pytest.MonkeyPatch.context() as patch:
-        plant(patch)
-        return first_failure(trouble, SEEDS)
+    return first_failure(*MUTANTS[NAMES[number]], SEEDS)
 
 
 def main() -> int:

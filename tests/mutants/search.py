@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from tests.mutants.found_by import check_of
-from tests.mutants.trouble import Trouble
+from tests.mutants.trouble import Patch, Plant, Trouble
 
 SEEDS: Final = range(400)
 """Whatever changes the world draws all seeds anew: this leaves room for the slowest, which took 261. Nearly all die
@@ -39,19 +39,25 @@ class Death:
         return f"{self.seeds} seeds, {self.took_s:.1f} s: {check_of(self.problem) or 'survived'}: {self.problem}"
 
 
-def first_failure(trouble: Trouble, seeds: Iterable[int]) -> Death:
-    """Run the seeds until one fails."""
+def first_failure(plant: Plant, trouble: Trouble, seeds: Iterable[int]) -> Death:
+    """Run the seeds until one fails. The mutant is planted anew for each: some remember what they did."""
     started_s = perf_counter()
     problem, seed, count = "", 0, 0
     for count, seed in enumerate(seeds, 1):  # noqa: B007 (told of the last one)
-        world = trouble.world(seed)
-        try:
-            trouble.play(world, STEPS)
-        except AssertionError as error:
-            problem = str(error).splitlines()[0]
-        except Exception as error:
-            # An order that cannot be carried out is a death too.
-            problem = f"seed {seed}: {error!r}"
+        with Patch.context() as patch:
+            plant(patch)
+            problem = _problem(trouble, seed)
         if problem:
             break
     return Death(problem, seed, count, perf_counter() - started_s)
+
+
+def _problem(trouble: Trouble, seed: int) -> str:
+    try:
+        trouble.play(trouble.world(seed), STEPS)
+    except AssertionError as error:
+        return str(error).splitlines()[0]
+    except Exception as error:
+        # An order that cannot be carried out is a death too.
+        return f"seed {seed}: {error!r}"
+    return ""
