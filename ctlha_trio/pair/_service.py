@@ -1,5 +1,7 @@
 """Clients' operations: accepted, ordered by conflict, executed on every member, answered; and the secondary's side."""
 
+from collections.abc import Sequence
+
 import attrs
 
 from ctlha_trio.pair import _reads as reads, actions as act, events as ev, messages as msg
@@ -45,8 +47,7 @@ def advance(step: Step) -> None:
     if step.state.phase in SERVING or draining:
         earlier: list[Operation] = []
         for flight in step.state.flights:
-            free = not any(flight.operation.conflicts(other) for other in earlier)
-            if not flight.started and free and _may_start(step, flight, draining=draining):
+            if not flight.started and _is_next(flight, earlier) and _may_start(step, flight, draining=draining):
                 _start(step, flight)
             earlier.append(flight.operation)
     if step.state.phase in _ENDING:
@@ -55,6 +56,10 @@ def advance(step: Step) -> None:
             _finish(step, ended)
             advance(step)
     reads.tell_settled(step)
+
+
+def _is_next(flight: Flight, earlier: Sequence[Operation]) -> bool:
+    return not any(flight.operation.conflicts(other) for other in earlier)
 
 
 def _may_start(step: Step, flight: Flight, *, draining: bool) -> bool:
