@@ -67,8 +67,16 @@ class ThreadDiskFile:
 
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``. ``UnreadableError`` if the medium does not give them back."""
-        self._check_range(offset, size)
-        return await self._call(lambda: _read_all(self._descriptor, offset, size), "read", fatal=False)
+        (content,) = await self.pread_all([(offset, size)])
+        return content
+
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """``pread`` of each in one call of a thread. ``UnreadableError`` if the medium does not give one back."""
+        for offset, size in places:
+            self._check_range(offset, size)
+        return await self._call(
+            lambda: [_read_all(self._descriptor, offset, size) for offset, size in places], "read", fatal=False
+        )
 
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order. The buffers must not change until it returns."""
