@@ -1,6 +1,5 @@
 """Clients' operations: accepted, ordered by conflict, executed on every member, answered; and the secondary's side."""
 
-
 import attrs
 
 from ctlha_trio.pair import _reads as reads, _resync_pace as pace, actions as act, events as ev, messages as msg
