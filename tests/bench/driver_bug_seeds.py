@@ -17,7 +17,7 @@ import pytest
 
 from ctlha_trio.testing._drivers.runs import run_driver_seed
 from ctlha_trio.testing._seed_processes import map_seeds
-from tests.sim.test_driver_finds_bugs import BUGS, draw_only
+from tests.mutants.drivers import BUGS
 
 
 @attrs.frozen
@@ -42,12 +42,10 @@ class Row:
 
 def search(number: int, names: list[str]) -> Row:
     """Search for one of the bugs of these names."""
-    bug = next(bug for bug in BUGS if bug.plant.__name__ == names[number])
+    bug = next(bug for bug in BUGS if bug.name == names[number])
     row, began_s = Row(names[number], bug.first_seed), perf_counter()
     with pytest.MonkeyPatch.context() as patch:
-        if bug.alone is not None:
-            draw_only(patch, bug.alone, safety_s=60.0)
-        bug.plant(patch)
+        bug.plant_in(patch)
         for report in map(run_driver_seed, attrs.evolve(bug, first_seed=1000).seeds()):
             own = bool(re.match(bug.found, report.failure))
             other = row.otherwise + (bool(report.failure) and not own)
@@ -59,7 +57,7 @@ def search(number: int, names: list[str]) -> Row:
 
 def main(names: list[str]) -> int:
     """Search and print."""
-    names = names or [bug.plant.__name__ for bug in BUGS]
+    names = names or [bug.name for bug in BUGS]
     found = 0
     for row in map_seeds(partial(search, names=names), range(len(names)), processes=os.cpu_count() or 1):
         print(row, flush=True)  # noqa: T201 (its output)

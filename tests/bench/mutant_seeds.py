@@ -10,9 +10,10 @@ import os
 import sys
 
 from ctlha_trio.testing._seed_processes import map_seeds
+from tests.mutants.death import Death
 from tests.mutants.found_by import IN_THE_PAIR, check_of
 from tests.mutants.pair_mutants import MUTANTS
-from tests.mutants.search import FIRST_SEEDS_FILE, SEEDS, Death, first_failure
+from tests.mutants.search import FIRST_SEEDS_FILE, SEEDS, first_failure
 
 NAMES = sorted(MUTANTS)
 
@@ -27,7 +28,7 @@ def main() -> int:
     first: list[str] = []
     for name, death in zip(NAMES, map_seeds(search, range(len(NAMES)), processes=os.cpu_count() or 1), strict=True):
         check, own = check_of(death.problem), IN_THE_PAIR[name]
-        row = name.replace("_", " "), death.seeds, f"{death.took_s:.1f}", check or "survived", "; ".join(sorted(own))
+        row = name.replace("_", " "), death.tried, f"{death.took_s:.1f}", check or "survived", "; ".join(sorted(own))
         print("|", " | ".join(map(str, row)), "|", flush=True)  # noqa: T201 (its output)
         if check in own:
             first.append(f"{name} = {death.seed}\n")

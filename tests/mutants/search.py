@@ -6,9 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-import attrs
-
-from tests.mutants.found_by import check_of
+from tests.mutants.death import Death
 from tests.mutants.trouble import Patch, Plant, Trouble
 
 SEEDS: Final = range(400)
@@ -23,22 +21,6 @@ changes. ``python -m tests.bench.mutant_seeds`` searches and writes them anew.
 """
 
 
-@attrs.frozen
-class Death:
-    """How the world noticed a mutant."""
-
-    problem: str
-    """What it said of the first seed that it did not survive; empty if it survived all."""
-    seed: int
-    """That it did not survive, or the last."""
-    seeds: int
-    """That it took."""
-    took_s: float
-
-    def __str__(self) -> str:
-        return f"{self.seeds} seeds, {self.took_s:.1f} s: {check_of(self.problem) or 'survived'}: {self.problem}"
-
-
 def first_failure(plant: Plant, trouble: Trouble, seeds: Iterable[int]) -> Death:
     """Run the seeds until one fails. The mutant is planted anew for each: some remember what they did."""
     started_s = perf_counter()
@@ -49,7 +31,7 @@ def first_failure(plant: Plant, trouble: Trouble, seeds: Iterable[int]) -> Death
             problem = _problem(trouble, seed)
         if problem:
             break
-    return Death(problem, seed, count, perf_counter() - started_s)
+    return Death(problem, count, perf_counter() - started_s, seed=seed)
 
 
 def _problem(trouble: Trouble, seed: int) -> str:
