@@ -1,8 +1,8 @@
 """The end of a process whose event loop does not come back.
 
 A loop that stood still and goes on is told of by the node itself. One that does not go on says nothing: its node serves
-nobody, answers nobody, and keeps its port and its folder's lock. The other node has taken over by then. Whoever restarts
-what ends, as systemd does, can do so only once it has ended.
+nobody, and keeps its port and its folder's lock. The other node has taken over by then. Whoever restarts what ends, as
+systemd does, can do so only once it has ended.
 """
 
 import faulthandler
@@ -12,9 +12,9 @@ import threading
 from typing import Final
 
 import attrs
-import trio
 
 from ctlha_trio.cli._run import EXIT_LOOP_DEAD
+from ctlha_trio.seams import Clock, TrioClock
 
 LOOK_S: Final = 1.0
 LOOKS_MAX: Final = 30
@@ -28,6 +28,7 @@ class LoopGuard:
 
     look_s: float = LOOK_S
     looks_max: int = LOOKS_MAX
+    _clock: Clock = attrs.field(factory=TrioClock, init=False)
     _turns: int = attrs.field(default=0, init=False)
     _over: threading.Event = attrs.field(factory=threading.Event, init=False)
 
@@ -37,7 +38,7 @@ class LoopGuard:
         try:
             while True:
                 self._turns += 1
-                await trio.sleep(self.look_s / 2)
+                await self._clock.sleep_until(self._clock.now() + self.look_s / 2)
         finally:
             self._over.set()
 
