@@ -1,7 +1,5 @@
 """Clients' operations: accepted, ordered by conflict, executed on every member, answered; and the secondary's side."""
 
-from collections.abc import Sequence
-
 import attrs
 
 from ctlha_trio.pair import _reads as reads, _resync_pace as pace, actions as act, events as ev, messages as msg
@@ -48,19 +46,17 @@ def advance(step: Step) -> None:
     if step.state.phase in SERVING or draining:
         earlier: list[Operation] = []
         for flight in step.state.flights:
-            if not flight.started and _is_next(flight, earlier) and _may_start(step, flight, draining=draining):
+            operation = flight.operation
+            free = not flight.started and not any(operation.conflicts(other) for other in earlier)
+            if free and _may_start(step, flight, draining=draining):
                 _start(step, flight)
-            earlier.append(flight.operation)
+            earlier.append(operation)
     if step.state.phase in _ENDING:
         ended = next((f for f in step.state.flights if _complete(step, f)), None)
         if ended is not None:
             _finish(step, ended)
             advance(step)
     reads.tell_settled(step)
-
-
-def _is_next(flight: Flight, earlier: Sequence[Operation]) -> bool:
-    return not any(flight.operation.conflicts(other) for other in earlier)
 
 
 def _may_start(step: Step, flight: Flight, *, draining: bool) -> bool:
