@@ -9,9 +9,6 @@ import attrs
 class OperationKind(Enum):
     """What an operation does. From ``COPY`` on they are the pair's own."""
 
-    # By identity, as of ``Phase``.
-    __hash__ = object.__hash__
-
     READ = 1
     WRITE = 2
     FLUSH = 3

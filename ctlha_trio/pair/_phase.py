@@ -9,9 +9,6 @@ from enum import Enum
 class Phase(Enum):
     """Where a node stands. The numbers are those on the wire."""
 
-    # By identity: the hash of the name, which enums have, is most of what each look into a set of phases costs.
-    __hash__ = object.__hash__
-
     BOOTING = 1
     """Asks the arbiter; knows nothing yet."""
     WAITING = 2
