@@ -16,6 +16,8 @@ class Death:
     took_s: float
     of: str = "seeds"
     """What a run is from."""
+    seed: int = 0
+    """Of the last run, where it has one."""
 
     def __str__(self) -> str:
         said = check_of(self.problem) or "survived"
