@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from ctlha_trio.pair import Copy, Metadata, OperationKind, PairState, Phase, actions as act, messages as msg
-from ctlha_trio.testing._explore.parts import Node
+from ctlha_trio.testing._explore.parts import Inbox, Node
 
 _PAIRED: Final = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.SUSPENDED})
 _ALIKE: Final = {Phase.HANDING_OVER: Phase.MIRRORING} | dict.fromkeys(
@@ -20,6 +20,12 @@ _PUSHES: Final = frozenset({Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER
 _LEADS: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
 _TAKES_NOTHING: Final = _LEADS | {Phase.WAITING, Phase.OUTDATED}
 """``last_sequence`` begins anew before the next write of a peer is taken."""
+_UNMOVED: Final = frozenset({Phase.WAITING, Phase.CLAIMING, Phase.SECURING, Phase.ALONE, Phase.ADMITTING, Phase.OUTDATED})
+"""Phases in which most of what the peer says of itself leads to nothing, nor will in any that may follow on them."""
+_SAYS_NOTHING: Final = frozenset({Phase.SUSPENDED, Phase.CLAIMING, Phase.ALONE})
+"""Phases of the peer, or of all that are like them, for a node in one of those."""
+_SAYS_NOTHING_OF_BEFORE: Final = _SAYS_NOTHING | {Phase.MIRRORING, Phase.FOLLOWING, Phase.OUTDATED}
+"""The same, once the node's own epoch is a later one."""
 
 
 def plain_core(core: PairState) -> PairState:
@@ -86,3 +92,44 @@ def plain_node(node: Node) -> Node:
             if not isinstance(each, act.FindDirty) or (core.resync is not None and core.resync.search == each.search)
         ),
     )
+
+
+def plain_hearing(node: Node, inbox: Inbox, *, refusals: int) -> tuple[Node, Inbox]:
+    """Without what the peer said of itself that leads to nothing, heard or the next to be heard.
+
+    ``refusals`` of the arbiter may still come: only after one does a claim end in what was before it.
+    """
+    core = node.core
+    if core is None or core.phase not in _UNMOVED or (core.phase is Phase.CLAIMING and core.partner and refusals):
+        return node, inbox
+    if core.standing is not None:
+        if not _says_nothing(core, core.standing):
+            return node, inbox
+        node = attrs.evolve(node, core=attrs.evolve(core, standing=None))
+    if not inbox.sessions:
+        return node, inbox
+    session, *later = inbox.sessions
+    if session.peer and core.phase is Phase.ADMITTING:
+        # When it hears that the session begins, it may have been lost like any member.
+        return node, inbox
+    messages = session.messages
+    while messages and isinstance(messages[0], msg.Standing) and _says_nothing(core, messages[0]):
+        messages = messages[1:]
+    if len(messages) < len(session.messages):
+        inbox = attrs.evolve(inbox, sessions=(attrs.evolve(session, messages=messages), *later))
+    return node, inbox
+
+
+def _says_nothing(core: PairState, standing: msg.Standing) -> bool:
+    """Whether it changes nothing at this node but what is known of the peer, and that is looked at by nobody.
+
+    A node that waits looks for a peer that waits, has left or is outdated in its own epoch (``_waiting``), a sole
+    member for one that is outdated in its own (``offer``); ``displaced`` and ``standing`` look for a later epoch. Each
+    epoch that a node comes to is later than the one before it, and one that has been a member loses its session, with
+    all that was heard in it, before it looks for a peer that resumes (``_suspended``, ``resume``).
+    """
+    if standing.epoch > core.epoch:
+        return False
+    before = standing.epoch < core.epoch or core.phase is Phase.CLAIMING
+    phase = _ALIKE.get(standing.phase, standing.phase)
+    return phase in (_SAYS_NOTHING_OF_BEFORE if before else _SAYS_NOTHING)

@@ -117,9 +117,9 @@ class Steps:
 
     @remembered
     def permits_out(self, here: int) -> Step | None:
-        """Every permit that it has granted is over. That this comes before anybody waits for it changes nothing."""
+        """Every permit that it has granted is over, once it waits for that and for nothing else."""
         node: Node = self._part(here)
-        if node.core is None or node.core.phase is not Phase.SECURING or ev.Timer.PERMIT_OUT not in node.timers:
+        if ev.Timer.PERMIT_OUT not in node.timers or not nodes.waits_for_permits(node):
             return None
         return self._step(ev.Timer.PERMIT_OUT, nodes.fire(node, ev.Timer.PERMIT_OUT))
 
