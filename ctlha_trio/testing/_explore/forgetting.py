@@ -8,8 +8,8 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Copy, Metadata, OperationKind, PairState, Phase, actions as act, messages as msg
-from ctlha_trio.testing._explore.parts import Inbox, Node
+from ctlha_trio.pair import Copy, Metadata, OperationKind, PairState, Phase, actions as act, events as ev, messages as msg
+from ctlha_trio.testing._explore.parts import ArbiterCall, Inbox, Node
 
 _PAIRED: Final = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.SUSPENDED})
 _ALIKE: Final = {Phase.HANDING_OVER: Phase.MIRRORING} | dict.fromkeys(
@@ -81,9 +81,15 @@ def plain_node(node: Node) -> Node:
     if core is None:
         return node
     waiting = {f.sequence for f in core.flights if f.operation.kind is OperationKind.COPY and not f.here}
+    calls = tuple(each for each in node.calls if not _teaches_nothing(core, each))
+    reading = any(isinstance(each.call, act.ReadRecord) for each in calls)
+    retries = core.phase is Phase.ALONE and core.resync is not None and core.resync.paused
     return attrs.evolve(
         node,
-        core=plain_core(core),
+        core=attrs.evolve(plain_core(core), reading=reading),
+        calls=calls,
+        # Else its end asks for the record and does nothing more.
+        timers=node.timers if retries else node.timers - {ev.Timer.ARBITER_RETRY},
         held=frozenset(each for each in node.held if each[0] in waiting),
         # What a search finds is taken only by the resync that waits for it.
         ordered=tuple(
@@ -92,6 +98,13 @@ def plain_node(node: Node) -> Node:
             if not isinstance(each, act.FindDirty) or (core.resync is not None and core.resync.search == each.search)
         ),
     )
+
+
+def _teaches_nothing(core: PairState, call: ArbiterCall) -> bool:
+    """A read that a poll can take the place of at any time, or that found an older record than is known by now."""
+    if not isinstance(call.call, act.ReadRecord):
+        return False
+    return call.answer is None or (isinstance(call.answer, ev.RecordRead) and call.answer.revision < core.revision)
 
 
 def plain_hearing(node: Node, inbox: Inbox, *, refusals: int) -> tuple[Node, Inbox]:
