@@ -132,7 +132,7 @@ def _teaches_nothing(core: PairState, call: ArbiterCall) -> bool:
 
 
 def plain_hearing(node: Node, inbox: Inbox, *, refusals: int) -> tuple[Node, Inbox]:
-    """Without what leads to nothing when it is heard: refusals that teach no later epoch, and words of the peer on itself.
+    """Without what leads to nothing when it is heard: refusals that teach no later epoch, words of the peer on itself.
 
     Of those the last that it has heard, and the next that it will hear: behind one that does not lead to nothing, one
     that does still takes its place. ``refusals`` of the arbiter may still come: only after one does a claim end in what
