@@ -27,10 +27,12 @@ from ctlha_trio.ha._timers import Timers
 from ctlha_trio.pair import (
     Finding,
     Metadata,
+    OperationKind,
     Phase,
     Range,
     SwapOutcome,
     Verification,
+    _repair as repair,
     _service as service,
     _verify as verify,
     accepts,
@@ -38,6 +40,7 @@ from ctlha_trio.pair import (
     events,
     messages,
 )
+from ctlha_trio.pair._state import Flight
 from ctlha_trio.pair._step import Step
 from ctlha_trio.seams import Buffer
 from ctlha_trio.store import GROUP_BYTES, BlockStore, _checked_volume, _checksums
@@ -237,6 +240,25 @@ def keep_no_entries(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_checked_volume, "ENTRY_PAGES_KEPT", 0)
 
 
+def repair_nothing(patch: pytest.MonkeyPatch) -> None:
+    def pretend(work: DiskWork, sequence: int, _offset: int, _data: bytes) -> None:
+        work._feed(events.Stored(sequence))
+
+    patch.setattr(DiskWork, "repair", pretend)
+
+
+def compare_and_leave_the_damage(patch: pytest.MonkeyPatch) -> None:
+    wait = repair._wait_for_repair
+
+    def leave(step: Step, flight: Flight) -> None:
+        if flight.operation.kind is OperationKind.VERIFY and flight.hurt.here is not None:
+            repair._leave_unread(step, flight, flight.hurt.here)
+        else:
+            wait(step, flight)
+
+    patch.setattr(repair, "_wait_for_repair", leave)
+
+
 def never_call_a_disk_failing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MediumLog, "is_failing", property(lambda _: False))
 
@@ -364,6 +386,16 @@ BUGS = (
         alone={Fault.DISK_HANGS: 2.0, Fault.PARTITION: 8.0},
     ),
     Bug(take_each_block_for_one_of_its_place, r"I(3|7|10): ", alone={Fault.MISDIRECTED: 3.0}, large=True),
+    Bug(
+        repair_nothing,
+        r"node . stopped: store-failed",
+        alone={Fault.BIT_ROT: 2.0},
+    ),
+    Bug(
+        compare_and_leave_the_damage,
+        r"I12: after the comparison the blocks of sectors .* of . are damaged",
+        alone={Fault.BIT_ROT: 2.0},
+    ),
     Bug(refuse_everything_when_alone, r"I12: ., a healthy member, does not serve"),
     Bug(never_call_a_disk_failing, r"I10: . does not say disk-failing", first_seed=1011),
     Bug(say_nothing_of_a_block_that_is_lost, r"I10: . does not say medium-error", first_seed=1011),

@@ -65,8 +65,9 @@ _IS_FOUND_LATE = Entry(
 )
 _SHOWS = Entry(
     Survival.WITH_PEER,
-    "a checksum covers a block's bytes and its place: no read returns it. Either the copy is dead from then on, or the "
-    "block is repaired from the other copy, which has to be left at the moment of the read",
+    "a checksum covers a block's bytes and its place: no read returns it. While another copy that counts has the block "
+    "whole it is repaired from there; else who needs it is told of a medium error, until it is written anew. In an "
+    "extent that was open when the power failed nothing tells damage from a torn write: excluded there for who counts",
 )
 
 ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
@@ -116,7 +117,13 @@ class Stand:
         """Whether every copy that counts is dead."""
         return self.dead.issuperset(self.members)
 
-    def survives_death_of(self, victim: str) -> bool:
+    def leaves_another(self, victim: str) -> bool:
         """Whether another copy is left that counts, and nothing under way may take it out."""
-        others = set(self.members) - self.dead - self.damaged - {victim}
-        return bool(others) and victim not in self.claiming
+        return bool(self._others(victim)) and victim not in self.claiming
+
+    def survives_death_of(self, victim: str) -> bool:
+        """Whether that is so, and the other copy is whole."""
+        return self.leaves_another(victim) and not self._others(victim) <= self.damaged
+
+    def _others(self, victim: str) -> frozenset[str]:
+        return frozenset(self.members) - self.dead - {victim}

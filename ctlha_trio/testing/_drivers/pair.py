@@ -1,6 +1,6 @@
 """A pair whose machines can be paused, and between whose parts everything can be slow, cut or out of order."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from functools import lru_cache
 from random import Random
 from typing import Final
@@ -9,19 +9,20 @@ import attrs
 
 from ctlha_trio.pair import Copy, Metadata, Phase, Record
 from ctlha_trio.seams import Seams, Versioned
-from ctlha_trio.store import GROUP_BYTES, HEAD_BYTES, Layout, choose_slot
+from ctlha_trio.store import GROUP_BYTES, HEAD_BYTES, Layout, choose_slot, open_extents_in
 from ctlha_trio.testing._drivers.arbiter import ArbiterTrouble, TroubledArbiter, Way
 from ctlha_trio.testing._drivers.atlas import Fault, Stand
 from ctlha_trio.testing._drivers.chance import Latency, happens
 from ctlha_trio.testing._drivers.clock import NodeClock
-from ctlha_trio.testing._drivers.damage import DiskDamage
+from ctlha_trio.testing._drivers.damage import Damage, DiskDamage
 from ctlha_trio.testing._drivers.disk import DiskFault, DiskTrouble, TroubledDisk
 from ctlha_trio.testing._drivers.gate import Gate
 from ctlha_trio.testing._drivers.swarm import Swarm
 from ctlha_trio.testing._pairs.memory_pair import MemoryPair
-from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import CallKind
+from ctlha_trio.testing._power.medium import SECTOR_BYTES
 from ctlha_trio.testing._power.powered_arbiter import PoweredArbiter
 
 LATE_SWAP_S: Final = 8.0
@@ -40,8 +41,8 @@ class Machine:
     arbiter: ArbiterTrouble
     struck: bool = False
     """Its disk has failed under the process that runs now."""
-    damage_met: bool = False
-    """This process has read a damaged block: its copy is dead if it ends for that, or else is repaired."""
+    entries_to_mend: bool = False
+    """Its next process finds no page of entries that belongs elsewhere."""
     disk_latency: Latency = attrs.field(kw_only=True)
     arbiter_latency: Latency = attrs.field(kw_only=True)
 
@@ -63,7 +64,7 @@ class DriverPair(MemoryPair):
     records: list[Versioned] = attrs.field(factory=list, init=False)
     """All that the arbiter has had."""
     _blocked: dict[tuple[str, str, str], None] = attrs.field(factory=dict, init=False)
-    """Sender, receiver, and one reason why nothing arrives."""
+    """Sender, receiver, and one reason why nothing arrives: each fault has its own, and each machine that is paused."""
 
     def __attrs_post_init__(self) -> None:
         """Put each node on a machine of its own."""
@@ -85,7 +86,10 @@ class DriverPair(MemoryPair):
             DiskTrouble(
                 gate,
                 disk_latency_s,
-                DiskDamage(Layout(self.size_bytes), may_strike=lambda: self.stand().survives_death_of(name)),
+                DiskDamage(
+                    Layout(self.size_bytes),
+                    may_lead_astray=lambda blocks: self.may_damage(name, blocks),
+                ),
                 may_fail=lambda _: self.stand().survives_death_of(name),
             ),
             ArbiterTrouble(
@@ -108,7 +112,6 @@ class DriverPair(MemoryPair):
             self.on_lost_call(way)
 
     def _meet(self, name: str, fault: Fault) -> None:
-        self.machines[name].damage_met = True
         if self.on_strike is not None:
             self.on_strike(name, fault)
 
@@ -120,14 +123,76 @@ class DriverPair(MemoryPair):
     def seams(self, name: str) -> Seams:
         """What that node is given: the parts of its machine, around what every pair has."""
         machine = self.machines[name]
-        machine.struck = machine.damage_met = False
-        machine.disk.damage.heal()
+        machine.struck = False
+        self._settle_damage(name)
         return attrs.evolve(
             super().seams(name),
             clock=machine.clock,
             disk=TroubledDisk(self.disks[name], machine.disk),
             arbiter=PoweredArbiter(self.ways[name], self.disks[name]),
         )
+
+    def _settle_damage(self, name: str) -> None:
+        """What a start makes of damage: an extent that was open is sealed as it is, for a power cut may have torn it.
+
+        Nothing tells the two apart, so there no copy that may come to count has any other damage.
+        """
+        machine, disk = self.machines[name], self.disks[name]
+        damage = machine.disk.damage
+        damage.begin()
+        if machine.entries_to_mend:
+            machine.entries_to_mend = False
+            for place, page in damage.mend_entries(disk.content(VOLUME), self.durable_metadata(name).epoch).items():
+                disk.put(VOLUME, place, page)
+        settled = damage.settle(open_extents_in(disk.content(VOLUME)))
+        if self._stays_out(name):
+            for place, content in settled.items():
+                disk.put(VOLUME, place, content)
+
+    def _stays_out(self, name: str) -> bool:
+        """Whether that node's copy will count only when it was made equal to the other one."""
+        may_change = any(self._is_claiming(each) for each in NAMES)
+        is_sealed = self.durable_metadata(name).copy is Copy.SEALED
+        return name not in self.record.members and not may_change and not is_sealed
+
+    def damaged_blocks(self, name: str) -> frozenset[int]:
+        """Where blocks begin that this node's disk does not give back as they were written."""
+        damage = self.machines[name].disk.damage
+        return damage.blocks(self.disks[name].content(VOLUME)) if damage.places or damage.spoiled else frozenset()
+
+    def holds_block(self, name: str, block: int) -> bool:
+        """Whether the copy of this node counts, and is whole at the block that begins there."""
+        counts = name in self.record.members and not self.is_copy_dead(name)
+        return counts and block not in self.damaged_blocks(name)
+
+    def may_damage(self, name: str, blocks: Set[int]) -> bool:
+        """Whether the other copy counts, and is whole at these blocks. Other blocks of it may be damaged.
+
+        Nor may the node have begun to start, and not know yet what a power cut has left.
+        """
+        node = self.nodes.get(name)
+        is_starting = self.is_up(name) and (node is None or not node._driver._store._loop.is_recovered)
+        leaves_another = self.stand().leaves_another(name)
+        return leaves_another and not is_starting and self.damaged_blocks(other(name)).isdisjoint(blocks)
+
+    def mend_last_copies(self, name: str) -> frozenset[int]:
+        """Make whole each block of that disk of which no other copy that counts is whole; where those begin.
+
+        What lies elsewhere is put in its place at once. Wrong entries are written anew when the node starts next: it
+        has them in its memory too.
+        """
+        damaged, peer = self.damaged_blocks(name), other(name)
+        lost = frozenset(block for block in damaged if not self.holds_block(peer, block))
+        machine = self.machines[name]
+        machine.disk.damage.mend(lost)
+        machine.entries_to_mend |= not lost.isdisjoint(self.damaged_blocks(name))
+        return lost
+
+    def let_decay(self, name: str, sector: int) -> None:
+        """A bit flips there, as the next read finds."""
+        place = Layout(self.size_bytes).file_offset(sector * SECTOR_BYTES)
+        decayed = bytes([self.disks[name].content(VOLUME)[place] ^ 0xFF])
+        self.machines[name].disk.damage.places[place] = Damage(Fault.BIT_ROT, decayed)
 
     @property
     def record(self) -> Record:
@@ -148,12 +213,12 @@ class DriverPair(MemoryPair):
             members=self.record.members,
             dead=frozenset(name for name in NAMES if self.is_copy_dead(name)),
             claiming=frozenset(name for name in NAMES if self._is_claiming(name)),
-            damaged=frozenset(name for name in NAMES if self.machines[name].disk.damage.places),
+            damaged=frozenset(name for name in NAMES if self.damaged_blocks(name)),
         )
 
     def is_copy_dead(self, name: str) -> bool:
         """Whether the copy's disk has failed and it has not been made whole since."""
-        gave_up = self.machines[name].damage_met and self.is_stopped(name)
+        gave_up = self.machines[name].disk.damage.met_again and self.is_stopped(name)
         return self.machines[name].struck or gave_up or self.durable_metadata(name).copy is Copy.FAILED
 
     def durable_range(self, name: str, offset: int, size: int) -> bytes:
@@ -196,11 +261,11 @@ class DriverPair(MemoryPair):
         """Let a machine stand still: nothing goes in or out, no call returns, its clock stands."""
         self.machines[name].gate.close()
         self.machines[name].clock.stop()
-        self.block(self._both_ways(name), "paused")
+        self.block(self._both_ways(name), _paused(name))
 
     def go_on(self, name: str, *, jumps: bool) -> None:
         """Let a paused machine go on; whether its clock has gone meanwhile."""
-        self.unblock(self._both_ways(name), "paused")
+        self.unblock(self._both_ways(name), _paused(name))
         self.machines[name].clock.go_on(jumps=jumps)
         self.machines[name].gate.open()
 
@@ -224,6 +289,12 @@ class DriverPair(MemoryPair):
             self._blocked.pop((*way, reason), None)
         self.connect_powered()
 
+    def unblock_machines(self) -> None:
+        """Take back every ``block`` but those of machines that stand still."""
+        still = {_paused(name) for name in NAMES}
+        self._blocked = {key: None for key in self._blocked if key[2] in still}
+        self.connect_powered()
+
     def connect_powered(self) -> None:
         """Let arrive what is sent between nodes that have power, unless it is blocked; nothing else."""
         has_power = not any(disk.is_cut for disk in self.disks.values())
@@ -232,6 +303,10 @@ class DriverPair(MemoryPair):
                 self.network.heal(source, target)
             else:
                 self.network.cut(source, target)
+
+
+def _paused(name: str) -> str:
+    return f"{name} is paused"
 
 
 @lru_cache(maxsize=16)

@@ -10,6 +10,7 @@ import trio
 from ctlha_trio.pair import OperationKind, Outcome, PairState, Phase, Record, actions
 from ctlha_trio.seams import Versioned
 from ctlha_trio.testing._core.totals import ALL_MOVES, Coverage, changes_of
+from ctlha_trio.testing._drivers.arbiter_faults import OF_ARBITER
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.checks import DriverChecks
@@ -20,15 +21,19 @@ from ctlha_trio.testing._drivers.disk import DiskFault
 from ctlha_trio.testing._drivers.failing_programs import FailingPrograms
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.keeper import Keeper
-from ctlha_trio.testing._drivers.nemesis import OF_ARBITER, OF_DISK, Nemesis
+from ctlha_trio.testing._drivers.lost_blocks import LostBlocks
+from ctlha_trio.testing._drivers.machine_faults import OF_DISK
+from ctlha_trio.testing._drivers.nemesis import Nemesis
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
+from ctlha_trio.testing._drivers.repairs import Repairs
+from ctlha_trio.testing._drivers.scene import Scene
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, IN_SECTORS, Timeline
 from ctlha_trio.testing._drivers.worn_disks import WornDisks
 from ctlha_trio.testing._pairs.action_watch import Ordered, Stepped
-from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 
 LOOK_S: Final = 0.05
 """Between two looks at a condition; rare ones make a run cheap."""
@@ -63,6 +68,7 @@ class DriverRun:
     reasons: ReasonWatch = attrs.field(init=False)
     keeper: Keeper = attrs.field(init=False)
     nemesis: Nemesis = attrs.field(init=False)
+    repairs: Repairs = attrs.field(init=False)
     _phases: dict[tuple[str, int], Phase] = attrs.field(factory=dict, init=False)
     """By node and incarnation, the last that it entered."""
     _moves: frozenset[tuple[str, str]] = attrs.field(default=frozenset(), init=False)
@@ -79,9 +85,11 @@ class DriverRun:
         self.keeper = Keeper(
             self.pair, self.timeline, self.problem, self._nursery, Random(f"keeper {self.seed}"), down_s=DOWN_S
         )
-        self.nemesis = Nemesis(self.pair, self.keeper, self.timeline)
+        self.nemesis = Nemesis(Scene(self.pair, self.timeline), self.keeper)
+        self.nemesis.machines.on_mended = self.checks.excuse_medium_errors
+        self.repairs = Repairs(self.timeline, self.demands, self.keeper)
         self.pair.on_power_cut = self._power_failed
-        self.pair.on_lost_call = lambda way: self.nemesis.acted(OF_ARBITER[way])
+        self.pair.on_lost_call = lambda way: self.nemesis.scene.acted(OF_ARBITER[way])
         self.pair.on_strike = self._disk_failed
         self.pair.on_record = self._recorded
         self.pair.look_s = LOOK_S
@@ -93,11 +101,11 @@ class DriverRun:
     def _disk_failed(self, name: str, fault: DiskFault | Fault) -> None:
         self.timeline.counts["damage_met" if isinstance(fault, Fault) else "disk_failures"] += 1
         self.timeline.note(name, fault.value)
-        self.nemesis.acted(fault if isinstance(fault, Fault) else OF_DISK[fault])
+        self.nemesis.scene.acted(fault if isinstance(fault, Fault) else OF_DISK[fault])
 
     def _power_failed(self, name: str) -> None:
         if self.pair.disks[name].was_cut_at_call:
-            self.nemesis.acted(Fault.CRASH_AT_CALL)
+            self.nemesis.scene.acted(Fault.CRASH_AT_CALL)
         self.keeper.power_failed(name)
 
     def problem(self, text: str) -> None:
@@ -124,12 +132,12 @@ class DriverRun:
         self._moves |= {(before.name, phase.name)} & ALL_MOVES
         self.reasons.look(state.me)
         if phase is Phase.HANDING_OVER:
-            self.nemesis.acted(Fault.SWITCHOVER)
+            self.nemesis.scene.acted(Fault.SWITCHOVER)
 
     @property
     def coverage(self) -> Coverage:
         """What of the machine was reached, and which faults happened."""
-        return Coverage(self._moves, self.reasons.seen, frozenset(fault.name for fault in +self.nemesis.done))
+        return Coverage(self._moves, self.reasons.seen, frozenset(fault.name for fault in +self.nemesis.scene.done))
 
     @property
     def arbiter_calls(self) -> int:
@@ -190,11 +198,9 @@ class DriverRun:
         if happens(random):
             self.pair.crash(frozen)
         elif not self.pair.is_paused(frozen):
-            self.timeline.counts["pauses"] += 1
-            self.timeline.note(frozen, "stands still")
-            self.pair.pause(frozen)
+            self.nemesis.machines.stand_still(frozen)
         await self._let_swaps_arrive()
-        core = NAMES[1 - NAMES.index(frozen)]
+        core = other(frozen)
         if core in self.pair.record.members and not self.pair.is_copy_dead(core):
             self.timeline.counts["trials"] += 1
             self.timeline.note(core, f"is healed alone, {frozen} is frozen")
@@ -219,13 +225,17 @@ class DriverRun:
         if self.pair.stand().must_halt:
             await self._expect_halt()
             return
-        self.programs.flawed, self.keeper.mends_programs = False, True
-        await self.demands.require(self.pair.is_protected, TOGETHER_S, "I12: the pair does not become protected")
-        self.keeper.mends_programs = False
+        self.programs.flawed, self.keeper.renews = False, True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(LostBlocks(self.clients).run)
+            await self.demands.require(self.pair.is_protected, TOGETHER_S, "I12: the pair does not become protected")
+            nursery.cancel_scope.cancel(reason="nobody lacks a block")
+        self.keeper.renews = False
         self.timeline.note(EVERYWHERE, "both are protected")
         await self.clients.stop()
         await self.demands.require(self.pair.is_settled, TOGETHER_S, "I12: the pair does not stay protected")
         await self._write_in_calm()
+        await self.repairs.run()
         await self._read_all()
         self.checks.check_members()
         self.checks.check_copies_equal()
@@ -268,7 +278,7 @@ class DriverRun:
         """First one, which is survived, then the only one that is left."""
         self.keeper.held = frozenset(NAMES)
         first = random.choice(NAMES)
-        for name in (first, NAMES[1 - NAMES.index(first)]):
+        for name in (first, other(first)):
             trouble = self.pair.machines[name].disk
             trouble.may_fail = lambda _: True
             trouble.fault = random.choice([DiskFault.WRITE, DiskFault.FLUSH, DiskFault.HANG])

@@ -76,7 +76,7 @@ def _report(run: DriverRun, timeline: Timeline, crash: str) -> SeedReport:
         done=history.done,
         acknowledged_writes=history.acknowledged,
         arbiter_calls=run.arbiter_calls,
-        faults=run.nemesis.done.total(),
+        faults=run.nemesis.scene.done.total(),
         medium_errors=history.medium_errors,
         **timeline.counts,
     )

@@ -46,6 +46,11 @@ def test_a_copy_may_die_only_if_another_is_left(what: Stand, *, survives: bool) 
     assert what.survives_death_of("a") is survives
 
 
+def test_a_block_may_decay_although_another_block_of_the_other_copy_has() -> None:
+    assert stand(("a", "b"), damaged="b").leaves_another("a")
+    assert not stand(("a", "b"), dead="b").leaves_another("a")
+
+
 def test_a_pair_must_halt_when_every_copy_that_counts_is_dead() -> None:
     assert stand(("a",), dead="a").must_halt
     assert stand(("a", "b"), dead="ab").must_halt
