@@ -22,6 +22,7 @@ from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
+from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.pair import (
@@ -32,6 +33,7 @@ from ctlha_trio.pair import (
     Range,
     SwapOutcome,
     Verification,
+    _handover as handover,
     _repair as repair,
     _service as service,
     _verify as verify,
@@ -240,6 +242,29 @@ def keep_no_entries(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_checked_volume, "ENTRY_PAGES_KEPT", 0)
 
 
+def never_end_a_handover(patch: pytest.MonkeyPatch) -> None:
+    """Not to whoever asked for it."""
+    end = PersonRequest.end
+
+    def forget(request: PersonRequest, problem: str) -> None:
+        if request.what != "handover":
+            end(request, problem)
+
+    patch.setattr(PersonRequest, "end", forget)
+
+
+def refuse_every_handover(patch: pytest.MonkeyPatch) -> None:
+    def stay(step: Step) -> None:
+        step.do(actions.HandoverEnded("the role stays where it is"))
+
+    patch.setattr(handover, "asked", stay)
+
+
+def never_change_the_roles(patch: pytest.MonkeyPatch) -> None:
+    """The nodes are never ready for it."""
+    patch.setattr(handover, "prepare", lambda _step, _message: None)
+
+
 def repair_nothing(patch: pytest.MonkeyPatch) -> None:
     def pretend(work: DiskWork, sequence: int, _offset: int, _data: bytes) -> None:
         work._feed(events.Stored(sequence))
@@ -386,6 +411,9 @@ BUGS = (
         alone={Fault.DISK_HANGS: 2.0, Fault.PARTITION: 8.0},
     ),
     Bug(take_each_block_for_one_of_its_place, r"I(3|7|10): ", alone={Fault.MISDIRECTED: 3.0}, large=True),
+    Bug(never_end_a_handover, r"I12: . (is asked to hand over, and|does not end a change of)", without_faults=True),
+    Bug(refuse_every_handover, r"I12: . was asked to hand over, all is well", without_faults=True),
+    Bug(never_change_the_roles, r"I12: . was asked to hand over, all is well", without_faults=True),
     Bug(
         repair_nothing,
         r"node . stopped: store-failed",

@@ -22,10 +22,10 @@ class Nemesis:
 
     scene: Scene
     _keeper: Keeper
+    operators: Operators
     network: NetworkFaults = attrs.field(init=False)
     machines: MachineFaults = attrs.field(init=False)
     arbiter: ArbiterFaults = attrs.field(init=False)
-    operators: Operators = attrs.field(init=False)
     _strikes: Mapping[Fault, Strike] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -33,7 +33,6 @@ class Nemesis:
         self.network = NetworkFaults(self.scene)
         self.machines = MachineFaults(self.scene, self._keeper)
         self.arbiter = ArbiterFaults(self.scene)
-        self.operators = Operators(self.scene)
         self._strikes = {
             **self.network.strikes,
             **self.machines.strikes,

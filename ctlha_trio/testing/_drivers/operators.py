@@ -1,6 +1,6 @@
 """What people ask of a pair, each of whom must be told what became of it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -8,18 +8,27 @@ import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio.ha import Node
 from ctlha_trio.testing._drivers.atlas import Fault
+from ctlha_trio.testing._drivers.demands import SERVES_S, TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.scene import Scene, Strike
+from ctlha_trio.testing._drivers.time import let_pass
+from ctlha_trio.testing._pairs.pair_faults import other
 
-_SWITCHOVER_S: Final = 20.0
-"""For an operator to give a switchover up: longer than a handover may take."""
+ANSWERED_S: Final = 30.0
+"""For a change of roles that nothing disturbs: five seconds until both nodes are ready, and what a slow arbiter takes."""
+_LOOK_S: Final = 0.5
 
 
 @attrs.define(eq=False)
 class Operators:
-    """They ask at any time, whatever else goes wrong."""
+    """They ask at any time, whatever else goes wrong, and wait for as long as the node that they asked lives."""
 
     _scene: Scene
+    _demands: Demands
+    _nursery: trio.Nursery
+    _waiting: dict[trio.Event, str] = attrs.field(factory=dict, init=False)
+    """What was asked of whom, while nobody was told what became of it."""
 
     @property
     def strikes(self) -> Mapping[Fault, Strike]:
@@ -27,11 +36,50 @@ class Operators:
         return {Fault.SWITCHOVER: self._switch_over}
 
     async def _switch_over(self, _: Random) -> None:
-        name, timeline = self._scene.pair.record.primary, self._scene.timeline
-        timeline.note(name, "is asked to hand over")
+        ended = self._ask_for_switchover()
+        calm_s = 0.0
+        while not ended.is_set() and calm_s < ANSWERED_S:
+            await let_pass(_LOOK_S)
+            calm_s = 0.0 if self._scene.is_disturbed else calm_s + _LOOK_S
+        if not ended.is_set():
+            self._demands.problem(f"I12: {self._waiting[ended]}, and is not told what became of it")
+
+    def _ask_for_switchover(self) -> trio.Event:
+        name = self._scene.pair.record.primary
+        return self._ask(name, "hand over", lambda node: node.switchover())
+
+    def _ask(self, name: str, what: str, question: Callable[[Node], Awaitable[None]]) -> trio.Event:
+        """Ask a node something; the event is set when it is answered, or has died."""
+        ended = trio.Event()
+        self._waiting[ended] = f"{name} is asked to {what}"
+        self._scene.timeline.note(name, f"is asked to {what}")
+        self._nursery.start_soon(self._await_answer, name, what, question, ended)
+        return ended
+
+    async def _await_answer(
+        self, name: str, what: str, question: Callable[[Node], Awaitable[None]], ended: trio.Event
+    ) -> None:
         try:
-            with trio.move_on_after(_SWITCHOVER_S):
-                await self._scene.pair.ask(name, lambda node: node.switchover())
-                timeline.note(name, "has handed over")
+            await self._scene.pair.ask(name, question)
+            self._scene.timeline.note(name, f"was asked to {what}, and has done it")
         except (FailedError, DisconnectError) as error:
-            timeline.note(name, f"has not handed over: {error}")
+            self._scene.timeline.note(name, f"was asked to {what}, and has not done it: {error}")
+        del self._waiting[ended]
+        ended.set()
+
+    async def demand_answers(self) -> None:
+        """All that was asked of nodes that live must have been answered, in time. A checkpoint."""
+        asked = "; ".join(self._waiting.values())
+        await self._demands.require(
+            lambda: not self._waiting, SERVES_S, f"I12: nobody is told what became of it: {asked}"
+        )
+
+    async def demand_switchover(self) -> None:
+        """A pair that is healthy must change its roles when it is asked to. A checkpoint."""
+        pair, before = self._scene.pair, self._scene.pair.record.primary
+        ended = self._ask_for_switchover()
+        await self._demands.require(ended.is_set, ANSWERED_S, f"I12: {before} does not end a change of roles")
+        if pair.record.primary == before:
+            self._demands.problem(f"I12: {before} was asked to hand over, all is well, and it has not")
+        await self._demands.require(pair.is_settled, TOGETHER_S, "I12: the pair does not stay protected")
+        await self._demands.service(other(before))

@@ -289,6 +289,11 @@ class DriverPair(MemoryPair):
             self._blocked.pop((*way, reason), None)
         self.connect_powered()
 
+    @property
+    def is_parted(self) -> bool:
+        """Whether anything is blocked."""
+        return bool(self._blocked)
+
     def unblock_machines(self) -> None:
         """Take back every ``block`` but those of machines that stand still."""
         still = {_paused(name) for name in NAMES}

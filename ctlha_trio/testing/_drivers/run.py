@@ -24,6 +24,7 @@ from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.lost_blocks import LostBlocks
 from ctlha_trio.testing._drivers.machine_faults import OF_DISK
 from ctlha_trio.testing._drivers.nemesis import Nemesis
+from ctlha_trio.testing._drivers.operators import Operators
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
@@ -68,6 +69,7 @@ class DriverRun:
     reasons: ReasonWatch = attrs.field(init=False)
     keeper: Keeper = attrs.field(init=False)
     nemesis: Nemesis = attrs.field(init=False)
+    operators: Operators = attrs.field(init=False)
     repairs: Repairs = attrs.field(init=False)
     _phases: dict[tuple[str, int], Phase] = attrs.field(factory=dict, init=False)
     """By node and incarnation, the last that it entered."""
@@ -85,7 +87,9 @@ class DriverRun:
         self.keeper = Keeper(
             self.pair, self.timeline, self.problem, self._nursery, Random(f"keeper {self.seed}"), down_s=DOWN_S
         )
-        self.nemesis = Nemesis(Scene(self.pair, self.timeline), self.keeper)
+        scene = Scene(self.pair, self.timeline)
+        self.operators = Operators(scene, self.demands, self._nursery)
+        self.nemesis = Nemesis(scene, self.keeper, self.operators)
         self.nemesis.machines.on_mended = self.checks.excuse_medium_errors
         self.repairs = Repairs(self.timeline, self.demands, self.keeper)
         self.pair.on_power_cut = self._power_failed
@@ -235,6 +239,8 @@ class DriverRun:
         await self.clients.stop()
         await self.demands.require(self.pair.is_settled, TOGETHER_S, "I12: the pair does not stay protected")
         await self._write_in_calm()
+        await self.operators.demand_answers()
+        await self.operators.demand_switchover()
         await self.repairs.run()
         await self._read_all()
         self.checks.check_members()

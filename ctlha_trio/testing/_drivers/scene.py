@@ -6,6 +6,7 @@ from random import Random
 
 import attrs
 
+from ctlha_trio.testing._drivers.arbiter import Way
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.time import let_pass
@@ -42,6 +43,13 @@ class Scene:
     def is_up(self, name: str) -> bool:
         """Whether that node runs, on a machine that does not stand still."""
         return name in self.pair.nodes and not self.pair.is_paused(name)
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether nodes are cut off each other or the arbiter, or a machine stands still or has no power."""
+        pair = self.pair
+        cut_off = any(machine.arbiter.way is not Way.OPEN for machine in pair.machines.values())
+        return cut_off or pair.is_parted or not all(map(self.is_up, NAMES))
 
     async def block(self, ways: list[tuple[str, str]], fault: Fault, what: str, seconds: float) -> None:
         """Let nothing arrive on these ways for so long. A checkpoint."""
