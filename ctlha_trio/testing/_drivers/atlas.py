@@ -37,6 +37,7 @@ class Fault(Enum):
     ARBITER_DEAF = "the arbiter's answers are lost, and swaps are applied later"
     ARBITER_RESTORED = "the arbiter is restored from an old copy"
     SWITCHOVER = "an operator changes the roles"
+    FORCE = "an operator says that one node is off, and makes the other one primary"
     COPY_CHANGED = "a copy holds what nobody wrote, and its checksum is right"
 
 
@@ -45,7 +46,8 @@ class Survival(Enum):
 
     ALWAYS = "nothing acknowledged is lost, and service goes on when the fault is over"
     WITH_PEER = "as ALWAYS while the other node's copy is a member and alive; else an honest halt"
-    HALT = "every node says why it serves nothing, and serves nothing"
+    FORCED = "as ALWAYS, but for what was acknowledged after the forced copy had counted last"
+    HALT = "every node says why it serves nothing, and serves nothing, until the newest record is back"
     NAMED = "a comparison of the copies names it and changes nothing; it is over when the place is written anew"
 
 
@@ -81,6 +83,11 @@ ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
             "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows; "
             "one that has not cannot, so restoring is for a pair in which both have",
         ),
+        Fault.FORCE: Entry(
+            Survival.FORCED,
+            "it is said while it is true, of a node that has no power. The disk of the other one may not have failed, "
+            "nor hold what a power cut has sealed, and nothing that this node was sent is still on its way there",
+        ),
         Fault.COPY_CHANGED: Entry(
             Survival.NAMED,
             "both copies are whole, so nothing tells which one is right, and a read returns what the copy has that it "
@@ -90,13 +97,13 @@ ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
 )
 """What is demanded of the pair after each fault."""
 
-DRAWN: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.ALWAYS)
+DRAWN: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival in {Survival.ALWAYS, Survival.FORCED})
 """May strike at any time."""
 FATAL_TO_COPY: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.WITH_PEER)
 """Strike only where the other copy is left, except at the end of a run that is to halt."""
 
-DRIVER_FAULTS: Final = frozenset(fault.name for fault in (*DRAWN, *FATAL_TO_COPY))
-"""Names of all that are drawn."""
+DRIVER_FAULTS: Final = frozenset(fault.name for fault in (*DRAWN, *FATAL_TO_COPY, Fault.FORCE, Fault.ARBITER_RESTORED))
+"""Names of all that are drawn, and of what is tried in some runs whose pair has come together."""
 
 
 @attrs.frozen(kw_only=True)

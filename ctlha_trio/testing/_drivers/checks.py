@@ -23,12 +23,14 @@ from ctlha_trio.pair import (
     Outcome,
     PairState,
     Phase,
+    Record,
     actions,
 )
 from ctlha_trio.store import BLOCK_BYTES
-from ctlha_trio.testing._drivers.history import VolumeHistory
+from ctlha_trio.testing._drivers.history import Moment, VolumeHistory, put_by
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
+from ctlha_trio.testing._history.block_content import number_of
 from ctlha_trio.testing._history.linearizability_records import ANSWERED
 from ctlha_trio.testing._pairs.action_watch import Ordered
 from ctlha_trio.testing._pairs.pair_faults import NAMES, other
@@ -55,6 +57,8 @@ class DriverChecks:
     """Since when a node has said ``protected`` without being so, or of a program what is not so."""
     _alone_since_s: dict[str, float] = attrs.field(factory=dict, init=False)
     """Of each node that serves as the only member."""
+    _counted: dict[str, Moment] = attrs.field(factory=dict, init=False)
+    """By node whose copy does not count: up to when it did."""
     _excused: set[int] = attrs.field(factory=set, init=False)
     """Numbers of operations that may have met damage which is none any more."""
     _reached: dict[str, tuple[int, int]] = attrs.field(factory=lambda: dict.fromkeys(NAMES, (0, 0)), init=False)
@@ -179,6 +183,29 @@ class DriverChecks:
         if moved.phase is Phase.MIRRORING and not any(flight.sequence for flight in state.flights):
             self._check_equal(f"I7: at the return of {state.peer}")
         self.check_members()
+
+    def recorded(self, before: Record, record: Record) -> None:
+        """The arbiter has taken a record. Of a copy that a person chooses nothing is missing of while it counted."""
+        for name in before.members:
+            if name not in record.members:
+                self._counted[name] = self.history.moment()
+        if record.lineage != before.lineage and record.primary not in before.members:
+            self._forsake(record.primary)
+
+    def _forsake(self, chosen: str) -> None:
+        records = self.pair.durable_records(chosen)
+        held = {place: put_by(records, place) for place in self.history.put}
+        try:
+            for sector in self.history.written:
+                held[sector] = number_of(self.pair.durable_range(chosen, sector * SECTOR_BYTES, SECTOR_BYTES))
+            for place, value in held.items():
+                self._counted[chosen].check(place, value)
+        except AssertionError as error:
+            self.problem(f"I2: the copy of {chosen}, which was forced, lacks what it had: {error}")
+        try:
+            self.history.forsake(held)
+        except AssertionError as error:
+            self.problem(f"I3: {error}")
 
     def _proposed(self, state: PairState, swap: actions.Swap) -> None:
         if swap.record.members == (state.me,) and self.pair.machines[state.me].struck:

@@ -41,6 +41,8 @@ class Keeper:
     """The longest that a node stays down."""
     renews: bool = False
     """Whether a node is started anew for what only another process does not say."""
+    excused: frozenset[str] = frozenset()
+    """Reasons to stop that nodes were given, beside a failed disk."""
     held: frozenset[str] = frozenset()
     """Nodes that nobody starts."""
     _returning: frozenset[str] = attrs.field(default=frozenset(), init=False)
@@ -104,13 +106,14 @@ class Keeper:
             return
         why = self.pair.nodes[name].pair.why
         machine = self.pair.machines[name]
-        if why not in _NEEDS_A_NEW_DISK or not (machine.struck or machine.disk.damage.met_again):
+        lost_its_disk = why in _NEEDS_A_NEW_DISK and (machine.struck or machine.disk.damage.met_again)
+        if not (lost_its_disk or why in self.excused):
             self.problem(f"node {name} stopped: {why}")
         if happens(self._random):
-            self.timeline.note(name, "is replaced, after a failed disk")
-            self._ask_to_end(name, "its disk has failed")
+            self.timeline.note(name, f"is taken out of service: {why}")
+            self._ask_to_end(name, why)
         else:
-            self.timeline.note(name, "is switched off, after a failed disk")
+            self.timeline.note(name, f"is switched off: {why}")
             self.pair.crash(name)
 
     async def _start(self, name: str) -> None:

@@ -10,14 +10,17 @@ import trio
 from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.ha import Node
 from ctlha_trio.testing._drivers.atlas import Fault
+from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.demands import SERVES_S, TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.scene import Scene, Strike
 from ctlha_trio.testing._drivers.time import let_pass
-from ctlha_trio.testing._pairs.pair_faults import other
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 
 ANSWERED_S: Final = 30.0
-"""For a change of roles that nothing disturbs: five seconds until both nodes are ready, and what a slow arbiter takes."""
+"""For a change of roles that nothing disturbs: five seconds until both nodes are ready, and an arbiter that is slow."""
 _LOOK_S: Final = 0.5
+_FORCE_LOOKS: Final = 40
+"""For a node to be left alone, for that long an operator looks."""
 
 
 @attrs.define(eq=False)
@@ -33,7 +36,7 @@ class Operators:
     @property
     def strikes(self) -> Mapping[Fault, Strike]:
         """What each of them does."""
-        return {Fault.SWITCHOVER: self._switch_over}
+        return {Fault.SWITCHOVER: self._switch_over, Fault.FORCE: self._force}
 
     async def _switch_over(self, _: Random) -> None:
         ended = self._ask_for_switchover()
@@ -43,6 +46,22 @@ class Operators:
             calm_s = 0.0 if self._scene.is_disturbed else calm_s + _LOOK_S
         if not ended.is_set():
             self._demands.problem(f"I12: {self._waiting[ended]}, and is not told what became of it")
+
+    async def _force(self, random: Random) -> None:
+        """Of a node that needs it, as soon as one does."""
+        for _ in range(_FORCE_LOOKS):
+            name = random.choice(NAMES)
+            if self._scene.pair.may_be_forced(name):
+                await self._ask_for_force(name, has_evidence=happens(random)).wait()
+                return
+            await let_pass(_LOOK_S)
+
+    def _ask_for_force(self, name: str, *, has_evidence: bool) -> trio.Event:
+        async def force(node: Node) -> None:
+            plan = node.plan_force(other(name))
+            await node.force_primary(plan.fenced("outlet 7 is off") if has_evidence else plan)
+
+        return self._ask(name, f"be primary, since {other(name)} is off", force)
 
     def _ask_for_switchover(self) -> trio.Event:
         name = self._scene.pair.record.primary
@@ -73,6 +92,11 @@ class Operators:
         await self._demands.require(
             lambda: not self._waiting, SERVES_S, f"I12: nobody is told what became of it: {asked}"
         )
+
+    async def demand_force(self, name: str) -> None:
+        """A node must take what it is told by whoever knows that the other one is off. A checkpoint."""
+        ended = self._ask_for_force(name, has_evidence=False)
+        await self._demands.require(ended.is_set, ANSWERED_S, f"I12: {name} does not end a forced change")
 
     async def demand_switchover(self) -> None:
         """A pair that is healthy must change its roles when it is asked to. A checkpoint."""

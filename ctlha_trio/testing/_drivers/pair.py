@@ -41,6 +41,8 @@ class Machine:
     arbiter: ArbiterTrouble
     struck: bool = False
     """Its disk has failed under the process that runs now."""
+    sealed_damage: bool = False
+    """Its copy, which does not count, has held since then what no write has left there."""
     entries_to_mend: bool = False
     """Its next process finds no page of entries that belongs elsewhere."""
     disk_latency: Latency = attrs.field(kw_only=True)
@@ -146,6 +148,7 @@ class DriverPair(MemoryPair):
                 disk.put(VOLUME, place, page)
         settled = damage.settle(open_extents_in(disk.content(VOLUME)))
         if self._stays_out(name):
+            machine.sealed_damage |= bool(settled)
             for place, content in settled.items():
                 disk.put(VOLUME, place, content)
 
@@ -174,6 +177,14 @@ class DriverPair(MemoryPair):
         is_starting = self.is_up(name) and (node is None or not node._driver._store._loop.is_recovered)
         leaves_another = self.stand().leaves_another(name)
         return leaves_another and not is_starting and self.damaged_blocks(other(name)).isdisjoint(blocks)
+
+    def may_be_forced(self, name: str) -> bool:
+        """Whether that node serves nothing by itself, the other one is off, its copy what the volume once was."""
+        node, machine, peer = self.nodes.get(name), self.machines[name], other(name)
+        if node is None or self.is_paused(name) or machine.sealed_damage or self.is_copy_dead(name):
+            return False
+        needs_it = node.pair.phase in {Phase.OUTDATED, Phase.WAITING} and not (node.pair.session or node.pair.storing)
+        return needs_it and not self.is_up(peer) and self.durable_metadata(name).copy in {Copy.MEMBER, Copy.SEALED}
 
     def mend_last_copies(self, name: str) -> frozenset[int]:
         """Make whole each block of that disk of which no other copy that counts is whole; where those begin.
@@ -204,6 +215,8 @@ class DriverPair(MemoryPair):
     def _look_at_record(self) -> None:
         before = self.records[-1]
         record = self.record
+        for name in record.members:
+            self.machines[name].sealed_damage = False
         if record is not before.record and self.on_record is not None:
             self.on_record(before.record, self.records[-1])
 

@@ -1,6 +1,5 @@
 """One run of two whole nodes from one seed: faults first, then a pair that must come together again."""
 
-from functools import partial
 from random import Random
 from typing import Final
 
@@ -19,6 +18,8 @@ from ctlha_trio.testing._drivers.demands import TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
 from ctlha_trio.testing._drivers.disk import DiskFault
 from ctlha_trio.testing._drivers.failing_programs import FailingPrograms
+from ctlha_trio.testing._drivers.forced_copy import ForcedCopy
+from ctlha_trio.testing._drivers.halts import Halts
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.lost_blocks import LostBlocks
@@ -29,6 +30,7 @@ from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
 from ctlha_trio.testing._drivers.repairs import Repairs
+from ctlha_trio.testing._drivers.restored_arbiter import RestoredArbiter
 from ctlha_trio.testing._drivers.scene import Scene
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, IN_SECTORS, Timeline
@@ -40,8 +42,6 @@ LOOK_S: Final = 0.05
 """Between two looks at a condition; rare ones make a run cheap."""
 DOWN_S: Final = 6.0
 """The longest that a node stays down while faults happen: on both sides of the time that the other waits for it."""
-HALTS_S: Final = 10.0
-"""For a pair that cannot go on to say so."""
 ASKED_S: Final = 0.5
 """Between two looks at what the nodes say of themselves."""
 EVENTS_MAX: Final = 200_000
@@ -70,6 +70,7 @@ class DriverRun:
     keeper: Keeper = attrs.field(init=False)
     nemesis: Nemesis = attrs.field(init=False)
     operators: Operators = attrs.field(init=False)
+    halts: Halts = attrs.field(init=False)
     repairs: Repairs = attrs.field(init=False)
     _phases: dict[tuple[str, int], Phase] = attrs.field(factory=dict, init=False)
     """By node and incarnation, the last that it entered."""
@@ -91,6 +92,7 @@ class DriverRun:
         self.operators = Operators(scene, self.demands, self._nursery)
         self.nemesis = Nemesis(scene, self.keeper, self.operators)
         self.nemesis.machines.on_mended = self.checks.excuse_medium_errors
+        self.halts = Halts(self.timeline, self.demands, self.keeper)
         self.repairs = Repairs(self.timeline, self.demands, self.keeper)
         self.pair.on_power_cut = self._power_failed
         self.pair.on_lost_call = lambda way: self.nemesis.scene.acted(OF_ARBITER[way])
@@ -101,6 +103,9 @@ class DriverRun:
     def _recorded(self, before: Record, taken: Versioned) -> None:
         self.timeline.note(EVERYWHERE, f"the arbiter takes {IN_SECTORS.told(taken.record)}, r{taken.revision}")
         self.timeline.counts.update(changes_of(before, taken.record))
+        self.checks.recorded(before, taken.record)
+        if taken.record.lineage != before.lineage:
+            self.nemesis.scene.acted(Fault.FORCE)
 
     def _disk_failed(self, name: str, fault: DiskFault | Fault) -> None:
         self.timeline.counts["damage_met" if isinstance(fault, Fault) else "disk_failures"] += 1
@@ -167,7 +172,8 @@ class DriverRun:
         if self.pair.is_settled():
             await self._try_what_nodes_say()
         if self.pair.swarm.halts and not self.pair.stand().must_halt:
-            await self._halt()
+            await self.halts.kill_both_copies(Random(f"halt {self.seed}"))
+            await self.halts.expect()
 
     async def _try_what_nodes_say(self) -> None:
         """The pair is together: what only whole nodes tell their operators, each in some runs."""
@@ -178,6 +184,11 @@ class DriverRun:
         if swarm.programs_fail:
             await FailingPrograms(self.programs, self.keeper, self.timeline, self.demands, self.reasons, random).run()
             self.checks.check_copies_equal()
+        if swarm.forces:
+            await ForcedCopy(self.keeper, self.timeline, self.demands, self.operators, random).run()
+            self.checks.check_copies_equal()
+        if swarm.restores:
+            await RestoredArbiter(self.nemesis.scene, self.halts, random).run()
         if swarm.wears_out:
             await WornDisks(self.timeline, self.demands, self.reasons).run()
 
@@ -227,7 +238,7 @@ class DriverRun:
         self.nemesis.heal(*NAMES)
         await self._let_swaps_arrive()
         if self.pair.stand().must_halt:
-            await self._expect_halt()
+            await self.halts.expect()
             return
         self.programs.flawed, self.keeper.renews = False, True
         async with trio.open_nursery() as nursery:
@@ -265,46 +276,3 @@ class DriverRun:
             wanted = OperationKind.READ, sector, 1
             if await self.clients.operate(self.pair.record.primary, 0, wanted) is not Outcome.DONE:
                 self.problem(f"I12: sector {sector} cannot be read, although all is well")
-
-    # The end of a run that two copies do not survive.
-
-    async def _halt(self) -> None:
-        random = Random(f"halt {self.seed}")
-        older = [each for each in self.pair.records if each.revision < self.pair.arbiter.revision]
-        if older and happens(random):
-            copy = random.choice(older)
-            self.timeline.note(EVERYWHERE, f"the arbiter is restored to epoch {copy.record.epoch} r{copy.revision}")
-            self.timeline.counts["arbiter_displacements"] += 1
-            self.pair.arbiter.restore(copy)
-        else:
-            await self._kill_both_copies(random)
-        await self._expect_halt()
-
-    async def _kill_both_copies(self, random: Random) -> None:
-        """First one, which is survived, then the only one that is left."""
-        self.keeper.held = frozenset(NAMES)
-        first = random.choice(NAMES)
-        for name in (first, other(first)):
-            trouble = self.pair.machines[name].disk
-            trouble.may_fail = lambda _: True
-            trouble.fault = random.choice([DiskFault.WRITE, DiskFault.FLUSH, DiskFault.HANG])
-            self.timeline.note(name, f"soon {trouble.fault.value}")
-            for _ in range(10):
-                await self.clients.operate(self.pair.record.primary, 0, (OperationKind.WRITE, 0, 1))
-                if self.pair.is_copy_dead(name):
-                    break
-                await let_pass(1.0)
-            await self.demands.require(partial(self.pair.is_stopped, name), HALTS_S, f"{name} lives on a dead disk")
-
-    async def _expect_halt(self) -> None:
-        """I15: no copy is left that counts, so nobody serves, and everybody says why."""
-        self.timeline.counts["trials"] += 1
-        self.keeper.held = frozenset(NAMES)
-        await self.demands.require(self.pair.has_halted, HALTS_S, "I15: the pair does not halt")
-        served = self.history.done
-        for name in NAMES:
-            await self.clients.operate(name, 0, (OperationKind.WRITE, self.pair.swarm.sectors[0], 1))
-            await self.clients.operate(name, 0, (OperationKind.READ, self.pair.swarm.sectors[0], 1))
-        if self.history.done != served or not self.pair.has_halted():
-            self.problem("I15: a pair that has to halt serves")
-        self.timeline.note(EVERYWHERE, "the pair has halted")

@@ -23,9 +23,13 @@ def test_the_atlas_says_something_of_every_fault() -> None:
 def test_no_run_draws_what_only_a_halt_or_a_person_answers() -> None:
     left_out = set(Fault) - {*DRAWN, *FATAL_TO_COPY}
     answers = {fault: ATLAS[fault].survival for fault in left_out}
-    assert answers == {Fault.ARBITER_RESTORED: Survival.HALT, Fault.COPY_CHANGED: Survival.NAMED}
+    assert answers == {
+        Fault.FORCE: Survival.FORCED,
+        Fault.ARBITER_RESTORED: Survival.HALT,
+        Fault.COPY_CHANGED: Survival.NAMED,
+    }
     drawn = {fault for seed in range(300) for fault in draw_swarm(seed, NAMES).intervals_s}
-    assert drawn == {*DRAWN, *FATAL_TO_COPY}
+    assert drawn == {*DRAWN, *FATAL_TO_COPY, Fault.FORCE}
 
 
 @pytest.mark.parametrize(
