@@ -13,7 +13,7 @@ import trio
 from crc32c import crc32c
 
 from ctlha_trio._errors import StoreError
-from ctlha_trio.ha import _disk_work, _pair_driver
+from ctlha_trio.ha import _disk_work, _lifecycle as lifecycle, _pair_driver
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._local_reads import LocalReads
@@ -31,8 +31,10 @@ from ctlha_trio.pair import (
     OperationKind,
     Phase,
     Range,
+    Record,
     SwapOutcome,
     Verification,
+    _admission as admission,
     _handover as handover,
     _repair as repair,
     _service as service,
@@ -253,6 +255,33 @@ def never_end_a_handover(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PersonRequest, "end", forget)
 
 
+def never_end_a_forced_change(patch: pytest.MonkeyPatch) -> None:
+    end = PersonRequest.end
+
+    def forget(request: PersonRequest, problem: str) -> None:
+        if request.what == "handover":
+            end(request, problem)
+
+    patch.setattr(PersonRequest, "end", forget)
+
+
+def force_within_the_line(patch: pytest.MonkeyPatch) -> None:
+    def fork(record: Record, *, primary: str, lineage: str, proposal: str, evidence: str = "") -> Record:
+        return record.succeed(primary=primary, members=(primary,), proposal=proposal)
+
+    patch.setattr(Record, "fork", fork)
+
+
+def copy_only_what_is_marked(patch: pytest.MonkeyPatch) -> None:
+    """Whatever the two copies count from, as those of two lines do."""
+    ready = admission.ready
+
+    def agree(step: Step, message: messages.ResyncReady) -> None:
+        ready(step, attrs.evolve(message, base_epoch=step.state.base_epoch))
+
+    patch.setattr(admission, "ready", agree)
+
+
 def refuse_every_handover(patch: pytest.MonkeyPatch) -> None:
     def stay(step: Step) -> None:
         step.do(actions.HandoverEnded("the role stays where it is"))
@@ -307,6 +336,10 @@ def remember_for_ever_who_did_not_start(patch: pytest.MonkeyPatch) -> None:
         kept[supervisor] = kept.get(supervisor, frozenset()) | names
 
     patch.setattr(Supervisor, "failed", property(lambda supervisor: kept.get(supervisor, frozenset()), keep))
+
+
+def go_on_after_an_error_of_a_component(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lifecycle, "_check", lambda _component, _step: None)
 
 
 def swallow_what_a_handler_raises(patch: pytest.MonkeyPatch) -> None:
@@ -381,6 +414,8 @@ def draw_only(patch: pytest.MonkeyPatch, intervals_s: Mapping[Fault, float], *, 
 
 programs_fail = attrgetter("programs_fail")
 copies_differ = attrgetter("copies_differ")
+forces = attrgetter("forces")
+restores = attrgetter("restores")
 
 BUGS = (
     Bug(acknowledge_before_the_flush, r"I2: .* (not durable|its disk is still in)", without_faults=True),
@@ -399,7 +434,10 @@ BUGS = (
     Bug(ask_the_arbiter_at_each_write, r"I11: ", without_faults=True),
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
-    Bug(believe_an_arbiter_that_went_back, r"I15: ", first_seed=1047),
+    Bug(believe_an_arbiter_that_went_back, r"I15: ", where=restores),
+    Bug(never_end_a_forced_change, r"I12: . (is asked to be primary, since|does not end a forced)", where=forces),
+    Bug(force_within_the_line, r"I12: . was forced, and the record is|I4: ", where=forces),
+    Bug(copy_only_what_is_marked, r"I(5|7|10): ", where=forces),
     Bug(
         claim_by_a_disk_that_hangs,
         r"I12: . claims, although its disk has failed",
@@ -426,6 +464,7 @@ BUGS = (
     Bug(call_a_block_lost_that_was_written_anew, r"I10: . says medium-error", first_seed=1011),
     Bug(forget_who_did_not_start, r"I10: . does not say component-failed", where=programs_fail),
     Bug(remember_for_ever_who_did_not_start, r"I10: . says component-failed", where=programs_fail),
+    Bug(go_on_after_an_error_of_a_component, r"I12: . goes on although its component", where=programs_fail),
     Bug(swallow_what_a_handler_raises, r"I10: . does not say handler-failed", where=programs_fail),
     Bug(take_the_copies_for_equal, r"I10: the comparison does not name sector \d+", where=copies_differ),
     Bug(count_nothing_that_differs, r"I10: . does not say copies-differ", where=copies_differ),

@@ -1,8 +1,9 @@
 """What must be true of a simulated pair at each instant: the invariants that whole nodes can be held to.
 
 I1 one node acknowledges in an epoch; I2 what is acknowledged is durable on every member; I3 reads return what
-was written last; I4 who is no member neither serves nor takes the role; I6 epoch and revision never go back; I7 after a
-return both copies are equal; I8 who was demoted acknowledges nothing; I10 ``protected`` means that either node may die.
+was written last; I4 who is no member neither serves nor takes the role; I5 what is not marked is equal on source and
+target of a resync; I6 epoch and revision never go back; I7 after a return both copies are equal; I8 who was demoted
+acknowledges nothing; I10 ``protected`` means that either node may die; I14 what is under way is waited for.
 """
 
 import math
@@ -25,14 +26,16 @@ from ctlha_trio.pair import (
     Phase,
     Record,
     actions,
+    events,
 )
 from ctlha_trio.store import BLOCK_BYTES
+from ctlha_trio.testing._core.invariants import OVERWRITTEN
 from ctlha_trio.testing._drivers.history import Moment, VolumeHistory, put_by
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._history.block_content import number_of
 from ctlha_trio.testing._history.linearizability_records import ANSWERED
-from ctlha_trio.testing._pairs.action_watch import Ordered
+from ctlha_trio.testing._pairs.action_watch import Ordered, Stepped
 from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
@@ -41,6 +44,8 @@ _SERVES_ALONE = frozenset({Phase.ALONE, Phase.ADMITTING})
 _COUNTS = frozenset({Phase.SECURING, *_ANSWERING, Phase.FOLLOWING})
 """Phases of a node whose record names it."""
 
+CALLS_MAX: Final = 2
+"""Of one process that wait for the arbiter: a read and a swap."""
 NOTICED_S: Final = 10.0
 """A hung disk counts as failed after five seconds, of a clock that may be slow; all else is noticed sooner."""
 
@@ -80,6 +85,42 @@ class DriverChecks:
                 self._proposed(state, swap)
             case _:
                 pass
+
+    def stepped(self, step: Stepped) -> None:
+        """A core has taken an event, and nothing of what it orders is carried out yet."""
+        state = step.after
+        if self.pair.disks[state.me].is_cut:
+            return
+        if step.held != step.waiting:
+            self.problem(f"I14: {state.me} has {step.held} under way, and {step.waiting} are waited for")
+        node = self.pair.nodes.get(state.me)
+        if node is not None and len(node._driver._arbiter._calls) > CALLS_MAX:
+            self.problem(f"I14: {state.me} has {len(node._driver._arbiter._calls)} calls that wait for the arbiter")
+        match step.event:
+            case events.Persisted():
+                self.check_progress(state.me)
+            case events.DirtyFound(search=search) if step.before.resync and step.before.resync.search == search:
+                self._searched(state)
+            case _:
+                pass
+
+    def _searched(self, state: PairState) -> None:
+        """I5: the source of a resync has looked for what is left to copy, in the session that both nodes are in."""
+        source, target = self.pair.nodes.get(state.me), self.pair.nodes.get(state.peer)
+        if source is None or target is None or state.session != target.pair.incarnation:
+            return
+        if target.pair.session != state.incarnation or self.pair.durable_metadata(state.peer).copy not in OVERWRITTEN:
+            return
+        marked = [*source._driver._store.dirty_ranges(), *state.may_differ]
+        for sector in self.history.written:
+            place = sector * SECTOR_BYTES
+            contents = {self.pair.durable_range(name, place, SECTOR_BYTES) for name in NAMES}
+            if len(contents) > 1 and not any(offset <= place < offset + size for offset, size in marked):
+                self.problem(f"I5: sector {sector} differs and is not marked at {state.me}, the source")
+
+    def power_failed(self) -> None:
+        """I10: whoever is named and left can go on alone, at this instant."""
+        self.check_members()
 
     def _answered(self, ordered: Ordered, answer: actions.Answer) -> None:
         operation, state = ordered.operation, ordered.state

@@ -82,8 +82,10 @@ class Keeper:
         return node is not None and not OF_A_PROCESS.isdisjoint(node.status().reasons)
 
     def _check_end(self, name: str) -> None:
-        """A node that is down has lost its power, or was asked to end."""
-        if not (name in self.pair.nodes or self.pair.disks[name].is_cut or name in self._stopped):
+        """A node that is down has lost its power, was asked to end, or has a program that ended it."""
+        failure = self.pair.last_failure(name)
+        is_excused = name in self._stopped or (failure is not None and is_meant(failure))
+        if not (name in self.pair.nodes or self.pair.disks[name].is_cut or is_excused):
             self.problem(f"node {name} ended, and nobody stopped it")
 
     async def _bring_back(self, name: str) -> None:

@@ -163,6 +163,10 @@ class DriverPair(MemoryPair):
         damage = self.machines[name].disk.damage
         return damage.blocks(self.disks[name].content(VOLUME)) if damage.places or damage.spoiled else frozenset()
 
+    def last_failure(self, name: str) -> BaseException | None:
+        """What ended that node when it ran last, if that was neither its power nor somebody who asked it to end."""
+        return self._failures[name] if name in self._failed_last else None
+
     def holds_block(self, name: str, block: int) -> bool:
         """Whether the copy of this node counts, and is whole at the block that begins there."""
         counts = name in self.record.members and not self.is_copy_dead(name)

@@ -116,6 +116,7 @@ class DriverRun:
         if self.pair.disks[name].was_cut_at_call:
             self.nemesis.scene.acted(Fault.CRASH_AT_CALL)
         self.keeper.power_failed(name)
+        self.checks.power_failed()
 
     def problem(self, text: str) -> None:
         """Something is wrong: keep it and end the run."""
@@ -132,6 +133,7 @@ class DriverRun:
     def stepped(self, step: Stepped) -> None:
         """A node's core has taken an event, and nothing of what it orders is carried out yet."""
         self.timeline.stepped(step)
+        self.checks.stepped(step)
         if self.timeline.history.events == EVENTS_MAX:
             self.problem(f"I12: {EVENTS_MAX} events and no end: the nodes go round in circles")
 
@@ -174,6 +176,7 @@ class DriverRun:
         if self.pair.swarm.halts and not self.pair.stand().must_halt:
             await self.halts.kill_both_copies(Random(f"halt {self.seed}"))
             await self.halts.expect()
+        self.checks.check_history()
 
     async def _try_what_nodes_say(self) -> None:
         """The pair is together: what only whole nodes tell their operators, each in some runs."""
