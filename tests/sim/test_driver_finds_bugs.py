@@ -16,6 +16,7 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.ha import _disk_work, _lifecycle as lifecycle, _pair_driver
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
+from ctlha_trio.ha._give_back import GiveBack
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._message_channel import MessageChannel
@@ -29,6 +30,7 @@ from ctlha_trio.pair import (
     Finding,
     Metadata,
     OperationKind,
+    PairState,
     Phase,
     Range,
     Record,
@@ -41,6 +43,7 @@ from ctlha_trio.pair import (
     _verify as verify,
     accepts,
     actions,
+    can_hand_over,
     events,
     messages,
 )
@@ -282,6 +285,33 @@ def copy_only_what_is_marked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(admission, "ready", agree)
 
 
+def give_the_role_back_at_once(patch: pytest.MonkeyPatch) -> None:
+    look = GiveBack.look
+
+    def hurry(policy: GiveBack, state: PairState, seen_s: float, *, trusted: bool) -> bool:
+        look(policy, state, seen_s, trusted=trusted)
+        return policy._well_s > 0.0
+
+    patch.setattr(GiveBack, "look", hurry)
+
+
+def count_the_time_without_the_preferred_node(patch: pytest.MonkeyPatch) -> None:
+    """Whether it is in sync or not, all is taken to be well."""
+    held_s: dict[GiveBack, float] = {}
+    look = GiveBack.look
+
+    def count(policy: GiveBack, state: PairState, seen_s: float, *, trusted: bool) -> bool:
+        look(policy, state, seen_s, trusted=trusted)
+        held_s[policy] = held_s.get(policy, 0.0) + seen_s if policy._wanted else 0.0
+        return held_s[policy] >= policy._hold_down_s and can_hand_over(state)
+
+    patch.setattr(GiveBack, "look", count)
+
+
+def keep_the_role(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(GiveBack, "look", lambda *_, **__: False)
+
+
 def refuse_every_handover(patch: pytest.MonkeyPatch) -> None:
     def stay(step: Step) -> None:
         step.do(actions.HandoverEnded("the role stays where it is"))
@@ -416,6 +446,7 @@ programs_fail = attrgetter("programs_fail")
 copies_differ = attrgetter("copies_differ")
 forces = attrgetter("forces")
 restores = attrgetter("restores")
+gives_back = attrgetter("gives_back")
 
 BUGS = (
     Bug(acknowledge_before_the_flush, r"I2: .* (not durable|its disk is still in)", without_faults=True),
@@ -446,6 +477,9 @@ BUGS = (
     ),
     Bug(take_each_block_for_one_of_its_place, r"I(3|7|10): ", alone={Fault.MISDIRECTED: 3.0}, large=True),
     Bug(never_end_a_handover, r"I12: . (is asked to hand over, and|does not end a change of)", without_faults=True),
+    Bug(give_the_role_back_at_once, r"I12: the role is given back after", where=gives_back),
+    Bug(count_the_time_without_the_preferred_node, r"I12: the role is given back after", where=gives_back),
+    Bug(keep_the_role, r"I12: the role is not given back", where=gives_back),
     Bug(refuse_every_handover, r"I12: . was asked to hand over, all is well", without_faults=True),
     Bug(never_change_the_roles, r"I12: . was asked to hand over, all is well", without_faults=True),
     Bug(

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from ctlha_trio.ha import GiveBackPolicy, NodeConfig
 from ctlha_trio.pair import Copy, Metadata, Phase, Record
 from ctlha_trio.seams import Seams, Versioned
 from ctlha_trio.store import GROUP_BYTES, HEAD_BYTES, Layout, choose_slot, open_extents_in
@@ -54,6 +55,8 @@ class DriverPair(MemoryPair):
     """A ``MemoryPair`` on machines that have trouble."""
 
     swarm: Swarm = attrs.field(kw_only=True)
+    give_back: GiveBackPolicy | None = attrs.field(default=None, init=False)
+    """Of nodes that start from now on."""
     on_strike: Callable[[str, DiskFault | Fault], None] | None = attrs.field(default=None, init=False)
     """Told of each disk that fails, and of each damage that is met, at that moment."""
     on_lost_call: Callable[[Way], None] | None = attrs.field(default=None, init=False)
@@ -108,6 +111,10 @@ class DriverPair(MemoryPair):
         machine.disk.on_strike = lambda fault: self._strike(name, fault)
         machine.disk.damage.on_strike = lambda fault: self._meet(name, fault)
         return machine
+
+    def config(self, name: str) -> NodeConfig:
+        """With the policy that there is now."""
+        return attrs.evolve(super().config(name), give_back=self.give_back)
 
     def _lose_call(self, way: Way) -> None:
         if self.on_lost_call is not None:

@@ -19,6 +19,7 @@ from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
 from ctlha_trio.testing._drivers.disk import DiskFault
 from ctlha_trio.testing._drivers.failing_programs import FailingPrograms
 from ctlha_trio.testing._drivers.forced_copy import ForcedCopy
+from ctlha_trio.testing._drivers.given_back import GivenBack
 from ctlha_trio.testing._drivers.halts import Halts
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.keeper import Keeper
@@ -192,6 +193,8 @@ class DriverRun:
             self.checks.check_copies_equal()
         if swarm.restores:
             await RestoredArbiter(self.nemesis.scene, self.halts, random).run()
+        if swarm.gives_back:
+            await GivenBack(self.keeper, self.timeline, self.demands, random).run()
         if swarm.wears_out:
             await WornDisks(self.timeline, self.demands, self.reasons).run()
 

@@ -61,6 +61,8 @@ class Swarm:
     """Whether, before that, the only member is said to be off for good, and the other node is forced."""
     restores: bool
     """Whether, before that, the arbiter is restored from an old copy, until its newest record is back."""
+    gives_back: bool
+    """Whether, before that, the role is to go back by itself to a node that is preferred."""
     programs_fail: bool
     """Whether nodes have a component and a handler, which fail now and then, and once the pair is together."""
 
@@ -74,6 +76,7 @@ class Swarm:
             copies_differ=False,
             forces=False,
             restores=False,
+            gives_back=False,
             programs_fail=False,
         )
 
@@ -119,6 +122,7 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         programs_fail=happens(random, 0.15),
         forces=happens(of_operators, 0.2),
         restores=happens(of_operators, 0.2),
+        gives_back=happens(of_operators, 0.15),
     )
 
 
