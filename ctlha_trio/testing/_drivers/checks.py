@@ -118,10 +118,6 @@ class DriverChecks:
             if len(contents) > 1 and not any(offset <= place < offset + size for offset, size in marked):
                 self.problem(f"I5: sector {sector} differs and is not marked at {state.me}, the source")
 
-    def power_failed(self) -> None:
-        """I10: whoever is named and left can go on alone, at this instant."""
-        self.check_members()
-
     def _answered(self, ordered: Ordered, answer: actions.Answer) -> None:
         operation, state = ordered.operation, ordered.state
         assert operation is not None, "an answer has its operation"

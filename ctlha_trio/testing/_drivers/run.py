@@ -117,7 +117,7 @@ class DriverRun:
         if self.pair.disks[name].was_cut_at_call:
             self.nemesis.scene.acted(Fault.CRASH_AT_CALL)
         self.keeper.power_failed(name)
-        self.checks.power_failed()
+        self.checks.check_members()
 
     def problem(self, text: str) -> None:
         """Something is wrong: keep it and end the run."""
