@@ -97,7 +97,7 @@ ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
 )
 """What is demanded of the pair after each fault."""
 
-DRAWN: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival in {Survival.ALWAYS, Survival.FORCED})
+DRAWN: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.ALWAYS)
 """May strike at any time."""
 FATAL_TO_COPY: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.WITH_PEER)
 """Strike only where the other copy is left, except at the end of a run that is to halt."""

@@ -26,16 +26,14 @@ from ctlha_trio.pair import (
     Phase,
     Record,
     actions,
-    events,
 )
 from ctlha_trio.store import BLOCK_BYTES
-from ctlha_trio.testing._core.invariants import OVERWRITTEN
 from ctlha_trio.testing._drivers.history import Moment, VolumeHistory, put_by
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._history.block_content import number_of
 from ctlha_trio.testing._history.linearizability_records import ANSWERED
-from ctlha_trio.testing._pairs.action_watch import Ordered, Stepped
+from ctlha_trio.testing._pairs.action_watch import Ordered
 from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
@@ -44,8 +42,6 @@ _SERVES_ALONE = frozenset({Phase.ALONE, Phase.ADMITTING})
 _COUNTS = frozenset({Phase.SECURING, *_ANSWERING, Phase.FOLLOWING})
 """Phases of a node whose record names it."""
 
-CALLS_MAX: Final = 2
-"""Of one process that wait for the arbiter: a read and a swap."""
 NOTICED_S: Final = 10.0
 """A hung disk counts as failed after five seconds, of a clock that may be slow; all else is noticed sooner."""
 
@@ -86,38 +82,6 @@ class DriverChecks:
             case _:
                 pass
 
-    def stepped(self, step: Stepped) -> None:
-        """A core has taken an event, and nothing of what it orders is carried out yet."""
-        state = step.after
-        if self.pair.disks[state.me].is_cut:
-            return
-        if step.held != step.waiting:
-            self.problem(f"I14: {state.me} has {step.held} under way, and {step.waiting} are waited for")
-        node = self.pair.nodes.get(state.me)
-        if node is not None and len(node._driver._arbiter._calls) > CALLS_MAX:
-            self.problem(f"I14: {state.me} has {len(node._driver._arbiter._calls)} calls that wait for the arbiter")
-        match step.event:
-            case events.Persisted():
-                self.check_progress(state.me)
-            case events.DirtyFound(search=search) if step.before.resync and step.before.resync.search == search:
-                self._searched(state)
-            case _:
-                pass
-
-    def _searched(self, state: PairState) -> None:
-        """I5: the source of a resync has looked for what is left to copy, in the session that both nodes are in."""
-        source, target = self.pair.nodes.get(state.me), self.pair.nodes.get(state.peer)
-        if source is None or target is None or state.session != target.pair.incarnation:
-            return
-        if target.pair.session != state.incarnation or self.pair.durable_metadata(state.peer).copy not in OVERWRITTEN:
-            return
-        marked = [*source._driver._store.dirty_ranges(), *state.may_differ]
-        for sector in self.history.written:
-            place = sector * SECTOR_BYTES
-            contents = {self.pair.durable_range(name, place, SECTOR_BYTES) for name in NAMES}
-            if len(contents) > 1 and not any(offset <= place < offset + size for offset, size in marked):
-                self.problem(f"I5: sector {sector} differs and is not marked at {state.me}, the source")
-
     def _answered(self, ordered: Ordered, answer: actions.Answer) -> None:
         operation, state = ordered.operation, ordered.state
         assert operation is not None, "an answer has its operation"
@@ -148,7 +112,7 @@ class DriverChecks:
         members = () if state.record is None else state.record.members
         end = operation.offset + operation.size
         blocks = range(operation.offset // BLOCK_BYTES * BLOCK_BYTES, end, BLOCK_BYTES)
-        lost = any(not any(self.pair.holds_block(member, block) for member in members) for block in blocks)
+        lost = any(not any(self.pair.damage.holds(member, block) for member in members) for block in blocks)
         if not lost and operation.number not in self._excused:
             self.problem(f"I3: {state.me} says that blocks of {operation.number} are lost, but a member has each")
 

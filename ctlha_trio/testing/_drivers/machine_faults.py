@@ -75,7 +75,7 @@ class MachineFaults:
 
     def _mend_last_copies(self, name: str) -> None:
         pair = self._scene.pair
-        lost = pair.mend_last_copies(name)
+        lost = pair.damage.mend_last_copies(name)
         if lost:
             sectors = ", ".join(str(block // SECTOR_BYTES) for block in sorted(lost))
             self._scene.timeline.note(name, f"the last copies of the blocks of sectors {sectors} are whole again")
@@ -104,9 +104,9 @@ class MachineFaults:
         name, sectors = random.choice(NAMES), self._scene.pair.size_bytes // SECTOR_BYTES
         # Where somebody reads it soon, or where only a comparison does.
         sector = random.choice(self._scene.pair.swarm.sectors) if happens(random) else random.randrange(sectors)
-        if self._scene.pair.may_damage(name, {sector * SECTOR_BYTES // BLOCK_BYTES * BLOCK_BYTES}):
+        if self._scene.pair.damage.may_strike(name, {sector * SECTOR_BYTES // BLOCK_BYTES * BLOCK_BYTES}):
             self._scene.timeline.note(name, f"sector {sector} decays")
-            self._scene.pair.let_decay(name, sector)
+            self._scene.pair.damage.let_decay(name, sector)
         await trio.lowlevel.checkpoint()
 
     async def _misdirect(self, random: Random) -> None:

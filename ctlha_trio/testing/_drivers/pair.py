@@ -1,6 +1,6 @@
 """A pair whose machines can be paused, and between whose parts everything can be slow, cut or out of order."""
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from random import Random
 from typing import Final
@@ -10,44 +10,27 @@ import attrs
 from ctlha_trio.ha import GiveBackPolicy, NodeConfig
 from ctlha_trio.pair import Copy, Metadata, Phase, Record
 from ctlha_trio.seams import Seams, Versioned
-from ctlha_trio.store import GROUP_BYTES, HEAD_BYTES, Layout, choose_slot, open_extents_in
+from ctlha_trio.store import GROUP_BYTES, HEAD_BYTES, Layout, choose_slot
 from ctlha_trio.testing._drivers.arbiter import ArbiterTrouble, TroubledArbiter, Way
 from ctlha_trio.testing._drivers.atlas import Fault, Stand
-from ctlha_trio.testing._drivers.chance import Latency, happens
+from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.clock import NodeClock
-from ctlha_trio.testing._drivers.damage import Damage, DiskDamage
+from ctlha_trio.testing._drivers.damage import DiskDamage
+from ctlha_trio.testing._drivers.damaged_disks import DamagedDisks
 from ctlha_trio.testing._drivers.disk import DiskFault, DiskTrouble, TroubledDisk
 from ctlha_trio.testing._drivers.gate import Gate
+from ctlha_trio.testing._drivers.machine import Machine
 from ctlha_trio.testing._drivers.swarm import Swarm
 from ctlha_trio.testing._pairs.memory_pair import MemoryPair
 from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import CallKind
-from ctlha_trio.testing._power.medium import SECTOR_BYTES
 from ctlha_trio.testing._power.powered_arbiter import PoweredArbiter
 
 LATE_SWAP_S: Final = 8.0
 """The longest that a swap is under way: the node that made it has long given it up, and may have died."""
 CLOCK_SPREAD_S: Final = 1e6
 """Clocks of two machines have nothing to do with each other."""
-
-
-@attrs.define(eq=False)
-class Machine:
-    """What one node runs on."""
-
-    gate: Gate
-    clock: NodeClock
-    disk: DiskTrouble
-    arbiter: ArbiterTrouble
-    struck: bool = False
-    """Its disk has failed under the process that runs now."""
-    sealed_damage: bool = False
-    """Its copy, which does not count, has held since then what no write has left there."""
-    entries_to_mend: bool = False
-    """Its next process finds no page of entries that belongs elsewhere."""
-    disk_latency: Latency = attrs.field(kw_only=True)
-    arbiter_latency: Latency = attrs.field(kw_only=True)
 
 
 @attrs.define(eq=False)
@@ -63,6 +46,7 @@ class DriverPair(MemoryPair):
     """Told of each call of the arbiter that is lost."""
     on_record: Callable[[Record, Versioned], None] | None = attrs.field(default=None, init=False)
     """Told of each record that the arbiter takes from a node, and of the one before."""
+    damage: DamagedDisks = attrs.field(init=False)
     machines: dict[str, Machine] = attrs.field(factory=dict, init=False)
     ways: dict[str, TroubledArbiter] = attrs.field(factory=dict, init=False)
     """From each node to the arbiter."""
@@ -74,6 +58,7 @@ class DriverPair(MemoryPair):
     def __attrs_post_init__(self) -> None:
         """Put each node on a machine of its own."""
         super().__attrs_post_init__()
+        self.damage = DamagedDisks(self)
         self.records.append(Versioned(self.arbiter.record, self.arbiter.revision))
         for name in NAMES:
             self.machines[name] = self._make_machine(name, Random(self.random.randbytes(16)))
@@ -93,7 +78,7 @@ class DriverPair(MemoryPair):
                 disk_latency_s,
                 DiskDamage(
                     Layout(self.size_bytes),
-                    may_lead_astray=lambda blocks: self.may_damage(name, blocks),
+                    may_lead_astray=lambda blocks: self.damage.may_strike(name, blocks),
                 ),
                 may_fail=lambda _: self.stand().survives_death_of(name),
             ),
@@ -133,7 +118,7 @@ class DriverPair(MemoryPair):
         """What that node is given: the parts of its machine, around what every pair has."""
         machine = self.machines[name]
         machine.struck = False
-        self._settle_damage(name)
+        self.damage.settle(name)
         return attrs.evolve(
             super().seams(name),
             clock=machine.clock,
@@ -141,53 +126,9 @@ class DriverPair(MemoryPair):
             arbiter=PoweredArbiter(self.ways[name], self.disks[name]),
         )
 
-    def _settle_damage(self, name: str) -> None:
-        """What a start makes of damage: an extent that was open is sealed as it is, for a power cut may have torn it.
-
-        Nothing tells the two apart, so there no copy that may come to count has any other damage.
-        """
-        machine, disk = self.machines[name], self.disks[name]
-        damage = machine.disk.damage
-        damage.begin()
-        if machine.entries_to_mend:
-            machine.entries_to_mend = False
-            for place, page in damage.mend_entries(disk.content(VOLUME), self.durable_metadata(name).epoch).items():
-                disk.put(VOLUME, place, page)
-        settled = damage.settle(open_extents_in(disk.content(VOLUME)))
-        if self._stays_out(name):
-            machine.sealed_damage |= bool(settled)
-            for place, content in settled.items():
-                disk.put(VOLUME, place, content)
-
-    def _stays_out(self, name: str) -> bool:
-        """Whether that node's copy will count only when it was made equal to the other one."""
-        may_change = any(self._is_claiming(each) for each in NAMES)
-        is_sealed = self.durable_metadata(name).copy is Copy.SEALED
-        return name not in self.record.members and not may_change and not is_sealed
-
-    def damaged_blocks(self, name: str) -> frozenset[int]:
-        """Where blocks begin that this node's disk does not give back as they were written."""
-        damage = self.machines[name].disk.damage
-        return damage.blocks(self.disks[name].content(VOLUME)) if damage.places or damage.spoiled else frozenset()
-
     def last_failure(self, name: str) -> BaseException | None:
         """What ended that node when it ran last, if that was neither its power nor somebody who asked it to end."""
         return self._failures[name] if name in self._failed_last else None
-
-    def holds_block(self, name: str, block: int) -> bool:
-        """Whether the copy of this node counts, and is whole at the block that begins there."""
-        counts = name in self.record.members and not self.is_copy_dead(name)
-        return counts and block not in self.damaged_blocks(name)
-
-    def may_damage(self, name: str, blocks: Set[int]) -> bool:
-        """Whether the other copy counts, and is whole at these blocks. Other blocks of it may be damaged.
-
-        Nor may the node have begun to start, and not know yet what a power cut has left.
-        """
-        node = self.nodes.get(name)
-        is_starting = self.is_up(name) and (node is None or not node._driver._store._loop.is_recovered)
-        leaves_another = self.stand().leaves_another(name)
-        return leaves_another and not is_starting and self.damaged_blocks(other(name)).isdisjoint(blocks)
 
     def may_be_forced(self, name: str) -> bool:
         """Whether that node serves nothing by itself, the other one is off, its copy what the volume once was."""
@@ -196,25 +137,6 @@ class DriverPair(MemoryPair):
             return False
         needs_it = node.pair.phase in {Phase.OUTDATED, Phase.WAITING} and not (node.pair.session or node.pair.storing)
         return needs_it and not self.is_up(peer) and self.durable_metadata(name).copy in {Copy.MEMBER, Copy.SEALED}
-
-    def mend_last_copies(self, name: str) -> frozenset[int]:
-        """Make whole each block of that disk of which no other copy that counts is whole; where those begin.
-
-        What lies elsewhere is put in its place at once. Wrong entries are written anew when the node starts next: it
-        has them in its memory too.
-        """
-        damaged, peer = self.damaged_blocks(name), other(name)
-        lost = frozenset(block for block in damaged if not self.holds_block(peer, block))
-        machine = self.machines[name]
-        machine.disk.damage.mend(lost)
-        machine.entries_to_mend |= not lost.isdisjoint(self.damaged_blocks(name))
-        return lost
-
-    def let_decay(self, name: str, sector: int) -> None:
-        """A bit flips there, as the next read finds."""
-        place = Layout(self.size_bytes).file_offset(sector * SECTOR_BYTES)
-        decayed = bytes([self.disks[name].content(VOLUME)[place] ^ 0xFF])
-        self.machines[name].disk.damage.places[place] = Damage(Fault.BIT_ROT, decayed)
 
     @property
     def record(self) -> Record:
@@ -236,8 +158,8 @@ class DriverPair(MemoryPair):
         return Stand(
             members=self.record.members,
             dead=frozenset(name for name in NAMES if self.is_copy_dead(name)),
-            claiming=frozenset(name for name in NAMES if self._is_claiming(name)),
-            damaged=frozenset(name for name in NAMES if self.damaged_blocks(name)),
+            claiming=frozenset(name for name in NAMES if self.is_claiming(name)),
+            damaged=frozenset(name for name in NAMES if self.damage.blocks(name)),
         )
 
     def is_copy_dead(self, name: str) -> bool:
@@ -258,7 +180,8 @@ class DriverPair(MemoryPair):
         """The metadata that would be found after a power cut now."""
         return _metadata_in(self.disks[name].durable_range(VOLUME, 0, HEAD_BYTES))
 
-    def _is_claiming(self, name: str) -> bool:
+    def is_claiming(self, name: str) -> bool:
+        """Whether that node may change the record by what it has asked of the arbiter already."""
         node = self.nodes.get(name)
         return self.ways[name].under_way > 0 or (node is not None and node.pair.swap is not None)
 

@@ -37,4 +37,4 @@ class Repairs:
         self.keeper.renews = False
 
     def _damaged_sectors(self, name: str) -> str:
-        return ", ".join(str(block // SECTOR_BYTES) for block in sorted(self.demands.pair.damaged_blocks(name)))
+        return ", ".join(str(block // SECTOR_BYTES) for block in sorted(self.demands.pair.damage.blocks(name)))

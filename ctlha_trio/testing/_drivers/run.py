@@ -33,6 +33,7 @@ from ctlha_trio.testing._drivers.reasons import ReasonWatch
 from ctlha_trio.testing._drivers.repairs import Repairs
 from ctlha_trio.testing._drivers.restored_arbiter import RestoredArbiter
 from ctlha_trio.testing._drivers.scene import Scene
+from ctlha_trio.testing._drivers.step_checks import StepChecks
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, IN_SECTORS, Timeline
 from ctlha_trio.testing._drivers.worn_disks import WornDisks
@@ -65,6 +66,7 @@ class DriverRun:
     problems: list[str] = attrs.field(factory=list, init=False)
     history: VolumeHistory = attrs.field(init=False)
     checks: DriverChecks = attrs.field(init=False)
+    step_checks: StepChecks = attrs.field(init=False)
     clients: DriverClients = attrs.field(init=False)
     demands: Demands = attrs.field(init=False)
     reasons: ReasonWatch = attrs.field(init=False)
@@ -81,6 +83,7 @@ class DriverRun:
         """Put the parts together."""
         self.history = VolumeHistory(self.timeline.now_s)
         self.checks = DriverChecks(self.pair, self.history, self.problem)
+        self.step_checks = StepChecks(self.pair, self.history, self.problem, self.checks.check_progress)
         self.clients = DriverClients(
             self.pair, self.history, self.timeline, self.problem, Random(f"clients {self.seed}")
         )
@@ -134,7 +137,7 @@ class DriverRun:
     def stepped(self, step: Stepped) -> None:
         """A node's core has taken an event, and nothing of what it orders is carried out yet."""
         self.timeline.stepped(step)
-        self.checks.stepped(step)
+        self.step_checks.stepped(step)
         if self.timeline.history.events == EVENTS_MAX:
             self.problem(f"I12: {EVENTS_MAX} events and no end: the nodes go round in circles")
 

@@ -41,7 +41,7 @@ class WornDisks:
         self.timeline.note(EVERYWHERE, f"sector {first} decays on both copies")
         name = self._pair.record.primary
         for each in NAMES:
-            self._pair.let_decay(each, first)
+            self._pair.damage.let_decay(each, first)
         await self._demand(name, (OperationKind.READ, first, 1), Outcome.MEDIUM_ERROR)
         self.reasons.check(name, Reason.MEDIUM_ERROR, given=True)
         await self._demand(name, (OperationKind.WRITE, first, BLOCK_SECTORS), Outcome.DONE)
@@ -53,7 +53,7 @@ class WornDisks:
         name = self._pair.record.primary
         self.timeline.note(name, f"sector {first} decays {DECAYS} times")
         for _ in range(DECAYS):
-            self._pair.let_decay(name, first)
+            self._pair.damage.let_decay(name, first)
             await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
         self.reasons.check(name, Reason.DISK_FAILING, given=True)
 

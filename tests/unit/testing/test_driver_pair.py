@@ -37,7 +37,7 @@ async def damaged_pair() -> AsyncIterator[DriverPair]:
     async with driver_pair() as pair:
         for offset in range(0, SIZE_BYTES, DIRTY_BYTES):
             await pair.nodes["a"].volume.write(offset, b"w" * DIRTY_BYTES)
-        pair.let_decay("b", 0)
+        pair.damage.let_decay("b", 0)
         yield pair
 
 
@@ -61,9 +61,9 @@ async def test_a_block_that_has_decayed_meets_the_next_process_and_is_repaired(a
         await pair.stop("b")
         await pair.restart("b")
         await pair.wait_protected()
-        assert pair.damaged_blocks("b") == {0}
+        assert pair.damage.blocks("b") == {0}
         assert await verified(pair) == BLOCK_BYTES
-        assert not pair.damaged_blocks("b")
+        assert not pair.damage.blocks("b")
 
 
 async def test_a_power_cut_seals_what_decayed_in_an_extent_that_was_open(autojump_clock: MockClock) -> None:
@@ -72,38 +72,38 @@ async def test_a_power_cut_seals_what_decayed_in_an_extent_that_was_open(autojum
         pair.crash("b")
         await pair.wait_alone("a")
         await pair.restart("b")
-        assert not pair.damaged_blocks("b")
+        assert not pair.damage.blocks("b")
         assert pair.durable_copy("b") != pair.durable_copy("a")
         await pair.wait_protected()
         assert pair.durable_copy("b") == pair.durable_copy("a")
-        pair.let_decay("a", 0)
+        pair.damage.let_decay("a", 0)
         for name in NAMES:
             pair.crash(name)
         await pair.restart("a")
-        assert not pair.damaged_blocks("a")
+        assert not pair.damage.blocks("a")
         assert pair.durable_copy("a") == b"w" * SIZE_BYTES
 
 
 async def test_only_the_last_copy_of_a_block_is_made_whole_from_outside(autojump_clock: MockClock) -> None:
     async with damaged_pair() as pair:
-        assert pair.mend_last_copies("b") == set()
-        assert pair.damaged_blocks("b") == {0}
-        pair.let_decay("a", 1)
-        pair.let_decay("a", BLOCK_BYTES // SECTOR_BYTES)
-        assert pair.mend_last_copies("a") == {0}
-        assert [set(pair.damaged_blocks(name)) for name in NAMES] == [{BLOCK_BYTES}, {0}]
+        assert pair.damage.mend_last_copies("b") == set()
+        assert pair.damage.blocks("b") == {0}
+        pair.damage.let_decay("a", 1)
+        pair.damage.let_decay("a", BLOCK_BYTES // SECTOR_BYTES)
+        assert pair.damage.mend_last_copies("a") == {0}
+        assert [set(pair.damage.blocks(name)) for name in NAMES] == [{BLOCK_BYTES}, {0}]
         assert await verified(pair) == 2 * BLOCK_BYTES
 
 
 async def test_a_block_decays_only_where_the_other_copy_is_whole(autojump_clock: MockClock) -> None:
     async with damaged_pair() as pair:
-        assert pair.may_damage("a", {BLOCK_BYTES})
-        assert not pair.may_damage("a", {0, BLOCK_BYTES})
-        assert pair.may_damage("b", {0})
+        assert pair.damage.may_strike("a", {BLOCK_BYTES})
+        assert not pair.damage.may_strike("a", {0, BLOCK_BYTES})
+        assert pair.damage.may_strike("b", {0})
         pair.crash("a")
         await pair.wait_alone("b")
-        assert not pair.may_damage("b", {BLOCK_BYTES})
-        assert pair.may_damage("a", {BLOCK_BYTES})
+        assert not pair.damage.may_strike("b", {BLOCK_BYTES})
+        assert pair.damage.may_strike("a", {BLOCK_BYTES})
 
 
 async def test_a_way_is_open_when_nothing_blocks_it_any_more(autojump_clock: MockClock) -> None:
