@@ -52,11 +52,11 @@ class Demands:
     async def comparison(self) -> VerificationStatus:
         """The copies are compared, as an operator asks for it, in time; what was found. A checkpoint."""
         node = self.pair.nodes[self.pair.record.primary]
-        number = node.verify()
+        node.verify()
 
         def found() -> VerificationStatus | None:
             status = node.status().verification
-            return status if status is not None and (status.number, status.state) == (number, "complete") else None
+            return status if status is not None and status.state == "complete" else None
 
         await self.require(lambda: found() is not None, COMPARES_S, "I12: the comparison does not come to its end")
         complete = found()

@@ -27,7 +27,7 @@ class StepChecks:
 
     _pair: DriverPair
     _history: VolumeHistory
-    _problem: Callable[[str], None]
+    problem: Callable[[str], None]
     _check_progress: Callable[[str], None]
     """Of one node: I6."""
 
@@ -37,10 +37,10 @@ class StepChecks:
         if self._pair.disks[state.me].is_cut:
             return
         if step.held != step.waiting:
-            self._problem(f"I14: {state.me} has {step.held} under way, and {step.waiting} are waited for")
+            self.problem(f"I14: {state.me} has {step.held} under way, and {step.waiting} are waited for")
         node = self._pair.nodes.get(state.me)
         if node is not None and len(node._driver._arbiter._calls) > CALLS_MAX:
-            self._problem(f"I14: {state.me} has {len(node._driver._arbiter._calls)} calls that wait for the arbiter")
+            self.problem(f"I14: {state.me} has {len(node._driver._arbiter._calls)} calls that wait for the arbiter")
         match step.event:
             case events.Persisted():
                 self._check_progress(state.me)
@@ -61,4 +61,4 @@ class StepChecks:
             place = sector * SECTOR_BYTES
             contents = {self._pair.durable_range(name, place, SECTOR_BYTES) for name in NAMES}
             if len(contents) > 1 and not any(offset <= place < offset + size for offset, size in marked):
-                self._problem(f"I5: sector {sector} differs and is not marked at {state.me}, the source")
+                self.problem(f"I5: sector {sector} differs and is not marked at {state.me}, the source")
