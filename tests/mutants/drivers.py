@@ -31,7 +31,6 @@ from ctlha_trio.ha._timers import Timers
 from ctlha_trio.pair import (
     Finding,
     Metadata,
-    OperationKind,
     PairState,
     Phase,
     Range,
@@ -40,7 +39,6 @@ from ctlha_trio.pair import (
     Verification,
     _admission as admission,
     _handover as handover,
-    _repair as repair,
     _service as service,
     _verify as verify,
     accepts,
@@ -49,7 +47,6 @@ from ctlha_trio.pair import (
     events,
     messages,
 )
-from ctlha_trio.pair._state import Flight
 from ctlha_trio.pair._step import Step
 from ctlha_trio.seams import Buffer
 from ctlha_trio.store import BlockStore, _checked_volume, _checksums
@@ -57,6 +54,7 @@ from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.store._write_tracker import WriteTracker
 from ctlha_trio.testing._drivers.atlas import Fault
 from tests.mutants.driver_seeds import Bug
+from tests.mutants.service import compares_and_repairs_nothing
 from tests.mutants.trouble import Patch
 
 
@@ -300,20 +298,18 @@ def count_on_what_differed_before(patch: Patch) -> None:
 
 def never_end_a_handover(patch: Patch) -> None:
     """Not to whoever asked for it."""
-    end = PersonRequest.end
-
-    def forget(request: PersonRequest, problem: str) -> None:
-        if request.what != "handover":
-            end(request, problem)
-
-    patch.setattr(PersonRequest, "end", forget)
+    _never_end(patch, "handover")
 
 
 def never_end_a_forced_change(patch: Patch) -> None:
+    _never_end(patch, "forced change")
+
+
+def _never_end(patch: Patch, what: str) -> None:
     end = PersonRequest.end
 
     def forget(request: PersonRequest, problem: str) -> None:
-        if request.what == "handover":
+        if request.what != what:
             end(request, problem)
 
     patch.setattr(PersonRequest, "end", forget)
@@ -401,15 +397,7 @@ def repair_nothing(patch: Patch) -> None:
 
 
 def compare_and_leave_the_damage(patch: Patch) -> None:
-    wait = repair._wait_for_repair
-
-    def leave(step: Step, flight: Flight) -> None:
-        if flight.operation.kind is OperationKind.VERIFY and flight.hurt.here is not None:
-            repair._leave_unread(step, flight, flight.hurt.here)
-        else:
-            wait(step, flight)
-
-    patch.setattr(repair, "_wait_for_repair", leave)
+    compares_and_repairs_nothing(patch)
 
 
 def go_on_after_an_error_of_a_component(patch: Patch) -> None:
