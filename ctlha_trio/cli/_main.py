@@ -27,7 +27,6 @@ _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _MAX_PORT: Final = 65535
 _SQLITE: Final = "sqlite"
 _FILE: Final = click.Path(path_type=Path)
-"""When nobody says how many: a minute."""
 
 
 def _parse_size(_: click.Context, __: click.Parameter, text: str) -> int:
