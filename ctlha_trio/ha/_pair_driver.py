@@ -18,7 +18,7 @@ from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
-from ctlha_trio.ha._outbox import SEAL, Outbox, number_of
+from ctlha_trio.ha._outbox import SEAL, Outbox, number_of, place_of_proposal
 from ctlha_trio.ha._peer_reads import PeerReads, say_ready
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._role_requests import RoleRequests
@@ -28,6 +28,7 @@ from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     Grant,
+    Kept,
     Metadata,
     Operation,
     OperationKind,
@@ -135,9 +136,10 @@ class PairDriver:
         for action in self._first:
             self._carry_out(action)
 
-    def accepts(self, kind: OperationKind) -> bool:
+    @property
+    def accepts(self) -> bool:
         """Whether an operation that came now would be executed, now or after a change of phase."""
-        return accepts(self.state, kind) and not self._requests.has_ended
+        return accepts(self.state) and not self._requests.has_ended
 
     async def commit(self) -> None:
         """The store's commit loop. A store that dies is told to the core by whoever waits for it."""
@@ -168,7 +170,7 @@ class PairDriver:
 
     def _takes(self, operation: Operation, data: bytes) -> bool:
         """Whether it could be executed if this node serves: records have bounds that only all of them show."""
-        puts = operation.kind is OperationKind.PUT_RECORD and self.accepts(operation.kind)
+        puts = operation.kind is OperationKind.PUT_RECORD and self.accepts
         return not puts or self._records.has_room(operation.key, data)
 
     @property
@@ -199,6 +201,7 @@ class PairDriver:
                 self._announce()
                 for action in ordered:
                     self._carry_out(action)
+                self._requests.keep_proposals({flight.taken for flight in self.state.flights})
         finally:
             self._stepping = False
 
@@ -230,19 +233,39 @@ class PairDriver:
                 self._outbox.granted(spoken)
             case messages.Permit():
                 self._reads.permits.take(spoken)
+            case Kept():
+                self._outbox.placed_no_more(place_of_proposal(spoken.number))
+            case Pushed(message=messages.Propose() as proposal):
+                self._proposed(proposal, data)
+            case Pushed(message=messages.Assigned() as assigned):
+                self._outbox.placed_no_more(place_of_proposal(assigned.number))
+                self.feed(events.Received(assigned))
             case Pushed():
                 message = spoken.message
                 self._placed[number_of(message)] = data
                 self.feed(events.Received(message))
                 self._placed.pop(number_of(message), None)
             case _:
-                if isinstance(spoken, messages.Applied):
+                if isinstance(spoken, messages.Applied | messages.Damaged):
                     self._outbox.placed_no_more(spoken.sequence)
+                elif isinstance(spoken, messages.Unexecuted):
+                    self._outbox.placed_no_more(place_of_proposal(spoken.number))
                 elif isinstance(spoken, messages.Sealed):
                     self._outbox.placed_no_more(SEAL)
                 elif isinstance(spoken, messages.Compared) and spoken.equal:
                     self._peer_reads.found_equal(spoken.sequence)
                 self.feed(events.Received(spoken))
+
+    def _proposed(self, proposal: messages.Propose, data: bytes) -> None:
+        """Keep the data and tell the core, or refuse what it cannot know that it cannot be."""
+        refusal = self._requests.propose(proposal, data, self._records.has_room)
+        if refusal is not None:
+            self._outbox.say(messages.Unexecuted(proposal.epoch, proposal.number, refusal, 0))
+            return
+        self.feed(events.Received(proposal))
+        if any(flight.taken == proposal.number and not flight.sequence for flight in self.state.flights):
+            # It waits, perhaps for what is to come through the same ring.
+            self._outbox.say(Kept(proposal.epoch, proposal.number))
 
     def _announce(self) -> None:
         """A new epoch goes into every frame, and its ring has another key."""
@@ -266,12 +289,12 @@ class PairDriver:
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
-            case actions.PushWrite():
+            case actions.PushWrite() | actions.PushProposal() | actions.PushAssigned():
                 self._outbox.push(*self._requests.pushed(action))
             case actions.PushCopy():
                 self._peer_reads.push_copy(action)
             case actions.StoreWrite():
-                self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].content)
+                self._disk.write(action.sequence, action.operation.offset, self._requests.of(action).content)
             case actions.StoreMirrored():
                 self._disk.write(action.sequence, action.offset, self._placed[action.sequence])
             case actions.StoreRepair():
@@ -336,7 +359,7 @@ class PairDriver:
             _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
 
     def _fetched(self, action: actions.FetchRead, data: bytes) -> None:
-        request = self._requests[action.ticket]
+        request = self._requests.of(action)
         if action.operation.kind is OperationKind.COMPARE_AND_WRITE:
             self.feed(events.StoredCompared(action.fetch, first_difference(data, request.expected)))
             return

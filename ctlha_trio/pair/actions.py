@@ -115,6 +115,27 @@ class PushWrite:
 
 
 @attrs.frozen
+class PushProposal:
+    """Push with its ``Propose`` what a client wants to change, and what it compares with."""
+
+    epoch: int
+    number: int
+    ticket: int
+    operation: Operation
+
+
+@attrs.frozen
+class PushAssigned:
+    """Say ``Assigned`` in its place among the pushes."""
+
+    epoch: int
+    number: int
+    sequence: int
+    previous: int
+    settled: int
+
+
+@attrs.frozen
 class PushSeal:
     """Push all records with a ``Seal``."""
 
@@ -137,6 +158,8 @@ class StoreWrite:
     sequence: int
     ticket: int
     operation: Operation
+    taken: int = 0
+    """If it is the peer's proposal of that number: its data is kept until no operation under way is of it."""
 
 
 @attrs.frozen
@@ -188,6 +211,8 @@ class StoreRecord:
     sequence: int
     ticket: int
     operation: Operation
+    taken: int = 0
+    """As of ``StoreWrite``."""
 
 
 @attrs.frozen
@@ -228,6 +253,8 @@ class FetchRead:
     operation: Operation
     epoch: int
     """0 if it needs no permit."""
+    taken: int = 0
+    """As of ``StoreWrite``: what is to be compared came with that proposal."""
 
 
 @attrs.frozen
@@ -352,6 +379,8 @@ Action = (
     | SendReady
     | Send
     | PushWrite
+    | PushProposal
+    | PushAssigned
     | StoreWrite
     | StoreMirrored
     | StoreRepair

@@ -201,7 +201,7 @@ def keep_the_records_of_before(patch: pytest.MonkeyPatch) -> None:
 
 
 def refuse_everything_when_alone(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(service, "accepts", lambda state, kind: state.phase is not Phase.ALONE and accepts(state, kind))
+    patch.setattr(service, "accepts", lambda state: state.phase is not Phase.ALONE and accepts(state))
 
 
 def quit_at_each_lost_session(patch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from ctlha_trio.pair import (
     _core as core,
     _handover as handover,
     _permits as permits,
+    _proposals as proposals,
     _reads as reads,
     actions as act,
     messages as msg,
@@ -139,6 +140,18 @@ def tracks_nothing_while_it_is_alone(patch: Patch) -> None:
             plain(step, action)
 
     patch.setattr(Step, "do", do)
+
+
+@mutant(writes=1)
+def acknowledges_a_proposal_that_is_durable_here_only(patch: Patch) -> None:
+    plain = proposals.assigned
+
+    def assigned(step: Step, message: msg.Assigned) -> None:
+        plain(step, message)
+        flights = step.state.flights
+        step.change(flights=tuple(attrs.evolve(f, there=True) if f.proposal else f for f in flights))
+
+    patch.setattr(proposals, "assigned", assigned)
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -319,8 +319,7 @@ class CoreWorld:
     def _look_at_clients(self, seat: "_Seat", state: PairState, polls: list[tuple[float, Do]]) -> None:
         node, pace = seat.node, seat.pace
         if pace.clients and len(state.flights) < FLIGHTS_MAX:
-            served = any(accepts(state, kind) for kind in pace.kinds)
-            self._may(pace.clients if served else pace.clients * SELDOM, seat.submit)
+            self._may(pace.clients if accepts(state) else pace.clients * SELDOM, seat.submit)
         if state.phase in MEMBERS and node.link.session:
             if node.reads:
                 self._may(1 / RENEW_S, seat.ask_for_permit)
