@@ -1,6 +1,6 @@
 """What clients wait for: each operation under its ticket, with its data, from when it is asked until it is answered."""
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Final
 
@@ -18,7 +18,6 @@ from ctlha_trio.pair import (
     Outcome,
     PushedMessage,
     actions,
-    decode_record,
     encode_record,
     events,
     messages,
@@ -71,8 +70,8 @@ class ClientRequests:
     _takes: Callable[[Operation, bytes], bool]
     """Whether such an operation can be executed at all."""
     _under_way: dict[int, ClientRequest] = attrs.field(factory=dict, init=False)
-    _proposals: dict[int, ClientRequest] = attrs.field(factory=dict, init=False)
-    """Of the peer, by number, from when one is heard until it has ended here."""
+    proposals: dict[int, ClientRequest] = attrs.field(factory=dict, init=False)
+    """Of the peer, by number, while they are under way here."""
     _newest: dict[int, int] = attrs.field(factory=dict, init=False)
     """By client: the newest number that it has asked this node for; who asked last is last."""
     _tickets: int = attrs.field(default=0, init=False)
@@ -84,32 +83,15 @@ class ClientRequests:
 
     def of(self, action: actions.StoreWrite | actions.StoreRecord | actions.FetchRead) -> ClientRequest:
         """That the core orders something for: of a client of this node, or proposed by the peer."""
-        return self._proposals[action.taken] if action.taken else self._under_way[action.ticket]
+        return self.proposals[action.taken] if action.taken else self._under_way[action.ticket]
 
-    def propose(
-        self, proposal: messages.Propose, data: bytes, has_room: Callable[[str, bytes], bool]
-    ) -> Outcome | None:
-        """Keep what the peer proposes, or tell why it must not be executed."""
-        operation = proposal.operation
-        if operation.number < self._newest.get(operation.client, 0):
-            # The client has turned to this node since, and does not wait for it any more.
-            return Outcome.NOT_PRIMARY
-        if operation.kind is OperationKind.PUT_RECORD:
-            record = decode_record(data)
-            operation, data = attrs.evolve(operation, key=record.key), record.value
-            if not has_room(record.key, data):
-                return Outcome.FAILED
-        self._proposals[proposal.number] = ClientRequest(operation, data)
-        return None
-
-    def keep_proposals(self, numbers: Set[int]) -> None:
-        """Keep the data of these proposals only."""
-        if self._proposals.keys() - numbers:
-            self._proposals = {number: each for number, each in self._proposals.items() if number in numbers}
+    def has_turned_here(self, operation: Operation) -> bool:
+        """Whether the client has asked this node for something newer, so that it does not wait for that any more."""
+        return operation.number < self._newest.get(operation.client, 0)
 
     def records(self) -> Iterator[tuple[str, bytes]]:
         """Keys and values of those that are to be put."""
-        for request in chain(self._under_way.values(), self._proposals.values()):
+        for request in chain(self._under_way.values(), self.proposals.values()):
             if request.operation.kind is OperationKind.PUT_RECORD:
                 yield request.operation.key, request.data
 
@@ -123,8 +105,7 @@ class ClientRequests:
     ) -> tuple[PushedMessage, bytes]:
         """What the peer is sent of an operation that changes something: the message, and the data that goes with it."""
         if isinstance(action, actions.PushAssigned):
-            assigned = messages.Assigned(action.epoch, action.number, action.sequence, action.previous, action.settled)
-            return assigned, bytes(pushed_bytes(assigned))
+            return action.message, bytes(pushed_bytes(action.message))
         if isinstance(action, actions.PushProposal):
             return self._proposed(action)
         operation = action.operation

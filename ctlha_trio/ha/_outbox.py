@@ -11,7 +11,7 @@ from ctlha_trio._errors import DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
-from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, Pushed, PushedMessage, encode
+from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, Pushed, PushedMessage, Spoken, encode, messages
 from ctlha_trio.pair.messages import Message, Propose, Seal
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
@@ -72,6 +72,22 @@ class Outbox:
         """Queue data with its message."""
         self._pushes.append(_Push(self.session, message, data))
         self._changed.unpark_all()
+
+    def heard(self, spoken: Spoken) -> None:
+        """What the peer says may be of its ring."""
+        match spoken:
+            case Grant():
+                self.granted(spoken)
+            case messages.Applied() | messages.Damaged():
+                self.placed_no_more(spoken.sequence)
+            case messages.Sealed():
+                self.placed_no_more(SEAL)
+            case Pushed(message=messages.Assigned(number=number)) | Kept(number=number):
+                self.placed_no_more(_place_of_proposal(number))
+            case messages.Unexecuted():
+                self.placed_no_more(_place_of_proposal(spoken.number))
+            case _:
+                pass
 
     def granted(self, grant: Grant) -> None:
         """The peer has named its ring for the epoch."""
@@ -140,11 +156,11 @@ def number_of(message: PushedMessage) -> int:
         case Seal():
             return SEAL
         case Propose():
-            return place_of_proposal(message.number)
+            return _place_of_proposal(message.number)
         case _:
             return message.sequence
 
 
-def place_of_proposal(number: int) -> int:
+def _place_of_proposal(number: int) -> int:
     """The same for a proposal: no sequence."""
     return -number

@@ -18,7 +18,8 @@ from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
-from ctlha_trio.ha._outbox import SEAL, Outbox, number_of, place_of_proposal
+from ctlha_trio.ha._outbox import Outbox, number_of
+from ctlha_trio.ha._peer_proposals import PeerProposals
 from ctlha_trio.ha._peer_reads import PeerReads, say_ready
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._role_requests import RoleRequests
@@ -82,6 +83,7 @@ class PairDriver:
     _disk: DiskWork = attrs.field(init=False)
     _peer_reads: PeerReads = attrs.field(init=False)
     _reads: LocalReads = attrs.field(init=False)
+    _peer_proposals: PeerProposals = attrs.field(init=False)
     _disk_watch: DiskWatch = attrs.field(init=False)
     _records: RecordWork = attrs.field(init=False)
     _arbiter: ArbiterWork = attrs.field(init=False)
@@ -111,6 +113,7 @@ class PairDriver:
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._is_under_way)
         self._records = RecordWork(self._store, self._disk, self._outbox, self._requests, self.feed)
+        self._peer_proposals = PeerProposals(self._requests, self._records, self._outbox, self.feed, lambda: self.state)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._reads = LocalReads.make(
             self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
@@ -201,7 +204,7 @@ class PairDriver:
                 self._announce()
                 for action in ordered:
                     self._carry_out(action)
-                self._requests.keep_proposals({flight.taken for flight in self.state.flights})
+                self._peer_proposals.forget_ended()
         finally:
             self._stepping = False
 
@@ -228,44 +231,24 @@ class PairDriver:
 
     def heard(self, spoken: Spoken, data: bytes) -> None:
         """Tell the core of a message; its data, if any, waits for the core's order."""
+        self._outbox.heard(spoken)
         match spoken:
-            case Grant():
-                self._outbox.granted(spoken)
+            case Grant() | Kept():
+                pass
             case messages.Permit():
                 self._reads.permits.take(spoken)
-            case Kept():
-                self._outbox.placed_no_more(place_of_proposal(spoken.number))
             case Pushed(message=messages.Propose() as proposal):
-                self._proposed(proposal, data)
+                self._peer_proposals.heard(proposal, data)
             case Pushed(message=messages.Assigned() as assigned):
-                self._outbox.placed_no_more(place_of_proposal(assigned.number))
                 self.feed(events.Received(assigned))
-            case Pushed():
-                message = spoken.message
+            case Pushed(message=message):
                 self._placed[number_of(message)] = data
                 self.feed(events.Received(message))
                 self._placed.pop(number_of(message), None)
             case _:
-                if isinstance(spoken, messages.Applied | messages.Damaged):
-                    self._outbox.placed_no_more(spoken.sequence)
-                elif isinstance(spoken, messages.Unexecuted):
-                    self._outbox.placed_no_more(place_of_proposal(spoken.number))
-                elif isinstance(spoken, messages.Sealed):
-                    self._outbox.placed_no_more(SEAL)
-                elif isinstance(spoken, messages.Compared) and spoken.equal:
+                if isinstance(spoken, messages.Compared) and spoken.equal:
                     self._peer_reads.found_equal(spoken.sequence)
                 self.feed(events.Received(spoken))
-
-    def _proposed(self, proposal: messages.Propose, data: bytes) -> None:
-        """Keep the data and tell the core, or refuse what it cannot know that it cannot be."""
-        refusal = self._requests.propose(proposal, data, self._records.has_room)
-        if refusal is not None:
-            self._outbox.say(messages.Unexecuted(proposal.epoch, proposal.number, refusal, 0))
-            return
-        self.feed(events.Received(proposal))
-        if any(flight.taken == proposal.number and not flight.sequence for flight in self.state.flights):
-            # It waits, perhaps for what is to come through the same ring.
-            self._outbox.say(Kept(proposal.epoch, proposal.number))
 
     def _announce(self) -> None:
         """A new epoch goes into every frame, and its ring has another key."""

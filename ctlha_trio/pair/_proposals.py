@@ -155,7 +155,7 @@ def proposed(step: Step, message: msg.Propose) -> None:
 def assign(step: Step, flight: Flight, settled: int) -> None:
     """Tell the sequence, behind the write pushed before it."""
     state = step.state
-    step.do(act.PushAssigned(state.epoch, flight.taken, flight.sequence, state.last_pushed, settled))
+    step.do(act.PushAssigned(msg.Assigned(state.epoch, flight.taken, flight.sequence, state.last_pushed, settled)))
 
 
 def ended(step: Step, flight: Flight) -> None:

@@ -14,7 +14,7 @@ from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import Record
 from ctlha_trio.pair.events import Timer
-from ctlha_trio.pair.messages import Message
+from ctlha_trio.pair.messages import Assigned, Message
 
 
 @attrs.frozen
@@ -101,10 +101,7 @@ class Send:
 
 @attrs.frozen
 class PushWrite:
-    """Push the data of a client's write with its ``MirrorWrite``, or in its place among the others ``MirrorZeroes``.
-
-    A record, of the version that this names, goes with its ``MirrorRecord``.
-    """
+    """Push with its data ``MirrorWrite``, or ``MirrorRecord`` of the version that this names, or just ``MirrorZeroes``."""
 
     epoch: int
     sequence: int
@@ -116,7 +113,7 @@ class PushWrite:
 
 @attrs.frozen
 class PushProposal:
-    """Push with its ``Propose`` what a client wants to change, and what it compares with."""
+    """Push what a client wants to change, and what it compares with, with its ``Propose``."""
 
     epoch: int
     number: int
@@ -126,13 +123,9 @@ class PushProposal:
 
 @attrs.frozen
 class PushAssigned:
-    """Say ``Assigned`` in its place among the pushes."""
+    """Say this in its place among the pushes."""
 
-    epoch: int
-    number: int
-    sequence: int
-    previous: int
-    settled: int
+    message: Assigned
 
 
 @attrs.frozen
@@ -159,7 +152,7 @@ class StoreWrite:
     ticket: int
     operation: Operation
     taken: int = 0
-    """If it is the peer's proposal of that number: its data is kept until no operation under way is of it."""
+    """Number of the peer's proposal that it is, as below: its data is kept while one under way is of it. 0 if none."""
 
 
 @attrs.frozen
@@ -212,7 +205,6 @@ class StoreRecord:
     ticket: int
     operation: Operation
     taken: int = 0
-    """As of ``StoreWrite``."""
 
 
 @attrs.frozen
@@ -241,11 +233,9 @@ class CompareRecords:
 class FetchRead:
     """Read a client's data, all records, or what is to be compared, here; the data is kept until the ``Answer``.
 
-    Answered by ``Fetched``, or by ``StoredCompared`` where a client says what it expects.
-
-    With an ``epoch``, only if a permit of that epoch and of the current session is live when the data was read, or was
-    granted to a request sent since this order: until then, the read waits. Void when the session ends or the epoch
-    changes.
+    Answered by ``Fetched``, or by ``StoredCompared`` where a client says what it expects. With an ``epoch``, only if a
+    permit of that epoch and of the current session is live when the data was read, or was granted to a request sent
+    since this order: until then, the read waits. Void when the session ends or the epoch changes.
     """
 
     fetch: int
@@ -254,7 +244,6 @@ class FetchRead:
     epoch: int
     """0 if it needs no permit."""
     taken: int = 0
-    """As of ``StoreWrite``: what is to be compared came with that proposal."""
 
 
 @attrs.frozen

@@ -96,15 +96,6 @@ class FoundRead:
     found: Blocks
 
 
-@attrs.frozen
-class KeptProposal:
-    """What came with a proposal of the other node."""
-
-    data: Blocks
-    expected: int
-    """What a compare-and-write must find."""
-
-
 @attrs.frozen(eq=False)
 class Backup:
     """A copy of a disk: metadata, blocks, and as marked what the dirty bitmap and the activity log list."""
@@ -162,8 +153,6 @@ class SimulatedNode:
     """When it last asked for one, on the clock of the world, as the next."""
     permit_out_s: float = 0.0
     """When all that it has granted is over."""
-    proposals: dict[int, KeptProposal] = attrs.Factory(dict)
-    """Of the other node that are under way here, by number."""
     paused: bool = False
     """The process stands still; what it has asked of others goes on."""
     kept_down: bool = False
@@ -407,6 +396,5 @@ class SimulatedNode:
         self.timers.clear()
         self.held.clear()
         self.requests.clear()
-        self.proposals.clear()
         self.written.clear()
         self.logged.clear()

@@ -32,7 +32,6 @@ from ctlha_trio.testing._core.node import (
     NODES,
     ArbiterCall,
     InOrder,
-    KeptProposal,
     Reading,
     RunningTimer,
     SimulatedNode,
@@ -45,7 +44,6 @@ from ctlha_trio.testing._core.reads import SimulatedReads
 from ctlha_trio.testing._core.returns import read_for_peer, say_ready
 from ctlha_trio.testing._core.totals import Coverage, Totals, changes_of
 from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
-from ctlha_trio.testing._history.linearizability_records import ZEROS
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
 STALE_EXCUSES: Final = "copy-went-back", "copy-incomplete"
@@ -291,7 +289,7 @@ class SimulatedPair:
         before = node.state
         assert before is not None
         if isinstance(event, ev.Received) and isinstance(event.message, msg.Propose):
-            self._keep_proposal(node, event.message, data or {})
+            self.clients.keep(node.name, event.message, data or {})
         node.state, ordered = step_pair(before, event)
         read = answered_reads(ordered, node.name, self.clients)
         self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
@@ -310,13 +308,9 @@ class SimulatedPair:
                 self._carry_out(node, action, data, copied=copied)
         if leaves:
             self.link.part(node.link)
-        live = {flight.taken for flight in node.state.flights}
-        node.proposals = {number: kept for number, kept in node.proposals.items() if number in live}
+        if self.clients.proposals:
+            self.clients.keep_only(node.name, {flight.taken for flight in node.state.flights})
         self.invariants.find_out(node)
-
-    def _keep_proposal(self, node: SimulatedNode, proposal: msg.Propose, data: Blocks) -> None:
-        expected = self.clients.expected.get(proposal.operation.client, ZEROS)
-        node.proposals.setdefault(proposal.number, KeptProposal(data, expected))
 
     def note(self, node: str, what: str) -> None:
         """Enter something in the event history."""

@@ -37,8 +37,7 @@ def push(
             (place,) = places_of(operation)
             link.send(node.link, propose, {place: clients.values[action.ticket]})
         case act.PushAssigned():
-            assigned = msg.Assigned(action.epoch, action.number, action.sequence, action.previous, action.settled)
-            link.send(node.link, assigned, {})
+            link.send(node.link, action.message, {})
         case act.PushCopy():
             copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
             link.send(node.link, copy, node.held.pop(action.sequence))
@@ -58,7 +57,7 @@ def stored_by(clients: SimulatedClients, node: SimulatedNode, action: Storing, p
     """What an order writes; ``placed`` came with the message that it answers."""
     match action:
         case act.StoreWrite(taken=number) | act.StoreRecord(taken=number) if number:
-            return node.proposals[number].data
+            return clients.proposals[node.name, number].data
         case act.StoreWrite():
             return {action.operation.offset // BLOCK_BYTES: clients.values[action.ticket]}
         case act.StoreRecord():

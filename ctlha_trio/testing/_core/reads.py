@@ -89,7 +89,7 @@ class SimulatedReads:
             self.invariants.read(node)
         match call.operation.kind:
             case OperationKind.COMPARE_AND_WRITE:
-                kept = node.proposals.get(call.taken)
+                kept = self.clients.proposals.get((node.name, call.taken))
                 equal = [*read.found.values()] == [kept.expected if kept else self.clients.expected[call.ticket]]
                 self.feed(node, ev.StoredCompared(call.fetch, None if equal else 0))
                 return

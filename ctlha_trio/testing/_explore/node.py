@@ -172,8 +172,7 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             propose = msg.Propose(action.epoch, action.number, action.operation, 1)
             outputs.append(Said(Push(propose, action.ticket)))
         case act.PushAssigned():
-            assigned = msg.Assigned(action.epoch, action.number, action.sequence, action.previous, action.settled)
-            outputs.append(Said(Push(assigned, 0)))
+            outputs.append(Said(Push(action.message, 0)))
         case act.PushCopy():
             copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
             outputs.append(Said(Push(copy, dict(node.held)[action.sequence])))

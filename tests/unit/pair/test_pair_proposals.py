@@ -35,7 +35,7 @@ def proposal(
 def taken() -> tuple[Node, int]:
     """``a`` has taken the proposal of ``b`` and begun it, with that sequence."""
     node = mirroring().hear(proposal())
-    return node, node.one(act.PushAssigned).sequence
+    return node, node.one(act.PushAssigned).message.sequence
 
 
 # The secondary.
@@ -172,7 +172,7 @@ def test_a_proposal_waits_for_conflicting_operations_before_it() -> None:
 def test_after_a_flap_the_sequence_is_told_again() -> None:
     node, sequence = taken()
     node.lost().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0))
-    assert node.one(act.PushAssigned).sequence == sequence
+    assert node.one(act.PushAssigned).message.sequence == sequence
 
 
 def test_what_a_lost_secondary_proposed_and_was_not_begun_is_dropped() -> None:
