@@ -101,7 +101,7 @@ class Send:
 
 @attrs.frozen
 class PushWrite:
-    """Push with its data ``MirrorWrite``, or ``MirrorRecord`` of the version that this names, or just ``MirrorZeroes``."""
+    """Push ``MirrorWrite`` with its data, ``MirrorRecord`` of the version that this names, or ``MirrorZeroes``."""
 
     epoch: int
     sequence: int

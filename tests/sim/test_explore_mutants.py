@@ -15,7 +15,6 @@ from ctlha_trio.pair import (
     _core as core,
     _handover as handover,
     _permits as permits,
-    _proposals as proposals,
     _reads as reads,
     actions as act,
     messages as msg,
@@ -53,6 +52,9 @@ BORROWED = {
     "takes_an_unknown_swap_as_not_applied": (Bound(writes=1, cuts=1, lost_replies=1), False),
     "acknowledges_when_durable_here_only": (Bound(writes=1), False),
     "answers_a_mirrored_write_before_it_is_stored": (Bound(writes=1), False),
+    "acknowledges_a_proposal_that_is_durable_here_only": (Bound(proposals=1), False),
+    "calls_a_proposal_complete_when_it_is_begun": (Bound(proposals=1), False),
+    "executes_a_proposal_beside_what_conflicts_with_it": (Bound(writes=1, proposals=1), False),
     "reads_without_a_permit": (Bound(writes=1, reads=1, cuts=1), False),
     "serves_alone_while_a_permit_is_out": (Bound(reads=1, cuts=1), False),
     "shows_at_the_secondary_what_is_not_settled": (Bound(writes=1, reads=2), False),
@@ -140,18 +142,6 @@ def tracks_nothing_while_it_is_alone(patch: Patch) -> None:
             plain(step, action)
 
     patch.setattr(Step, "do", do)
-
-
-@mutant(writes=1)
-def acknowledges_a_proposal_that_is_durable_here_only(patch: Patch) -> None:
-    plain = proposals.assigned
-
-    def assigned(step: Step, message: msg.Assigned) -> None:
-        plain(step, message)
-        flights = step.state.flights
-        step.change(flights=tuple(attrs.evolve(f, there=True) if f.proposal else f for f in flights))
-
-    patch.setattr(proposals, "assigned", assigned)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
