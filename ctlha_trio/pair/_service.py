@@ -2,7 +2,14 @@
 
 import attrs
 
-from ctlha_trio.pair import _proposals as proposals, _reads as reads, actions as act, events as ev, messages as msg
+from ctlha_trio.pair import (
+    _proposals as proposals,
+    _reads as reads,
+    _resync_pace as pace,
+    actions as act,
+    events as ev,
+    messages as msg,
+)
 from ctlha_trio.pair._operation import CHANGING, REPAIRS, WRITING, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._range import Range, overlap
@@ -31,6 +38,7 @@ def submitted(step: Step, event: ev.Submitted) -> None:
     if not accepts(step.state):
         step.do(act.Answer(event.ticket, Outcome.NOT_PRIMARY))
         return
+    pace.client_came(step)
     step.change(flights=(*step.state.flights, Flight(event.ticket, event.operation)))
     advance(step)
 
