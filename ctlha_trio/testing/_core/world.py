@@ -25,6 +25,7 @@ from ctlha_trio.testing._core.log import EventHistory, EventLine
 from ctlha_trio.testing._core.node import BLOCK_BYTES, NODES, SimulatedNode, blocks_of
 from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import (
+    AT_SECONDARY,
     CALM,
     CLOCK_FACTORS,
     DRAG,
@@ -319,12 +320,19 @@ class CoreWorld:
     def _look_at_clients(self, seat: "_Seat", state: PairState, polls: list[tuple[float, Do]]) -> None:
         node, pace = seat.node, seat.pace
         if pace.clients and len(state.flights) < FLIGHTS_MAX:
-            self._may(pace.clients if accepts(state) else pace.clients * SELDOM, seat.submit)
+            self._may(pace.clients * self._share_of_clients(state), seat.submit)
         if state.phase in MEMBERS and node.link.session:
             if node.reads:
                 self._may(1 / RENEW_S, seat.ask_for_permit)
             elif pace.clients and OperationKind.READ in pace.kinds:
                 polls.append((SELDOM / RENEW_S, seat.ask_for_permit))
+
+    @staticmethod
+    def _share_of_clients(state: PairState) -> float:
+        """Of their pace, at a node in that state."""
+        if state.phase is Phase.FOLLOWING:
+            return AT_SECONDARY
+        return 1.0 if accepts(state) else SELDOM
 
     def _look_at_surroundings(self) -> None:
         pair, rate = self.pair, self.pace.relief
