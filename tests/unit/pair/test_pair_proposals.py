@@ -3,7 +3,9 @@
 import attrs
 
 from ctlha_trio.pair import (
+    COPY_CHUNK_BYTES,
     FLIGHTS_LIMIT,
+    KEPT_BYTES_MAX,
     Operation,
     OperationKind,
     Outcome,
@@ -211,3 +213,121 @@ def test_what_was_completed_while_it_was_proposed_again_is_done_whatever_is_said
     node.hear(msg.Assigned(4, 1, 9, 0, 9)).feed(ev.Stored(9))
     assert not node.hear(msg.Unexecuted(4, 1, Outcome.NOT_PRIMARY, 0)).answers
     assert node.hear(msg.Completed(4, 1)).answers == {1: Outcome.DONE}
+
+
+# Operations beyond writes.
+
+COMPARE, PUT, ZEROES = OperationKind.COMPARE_AND_WRITE, OperationKind.PUT_RECORD, OperationKind.WRITE_ZEROES
+AT = 17
+
+
+def asks(node: Node, kind: OperationKind, ticket: int = 1, *, size: int = BLOCK, offset: int = 0) -> Node:
+    return node.feed(ev.Submitted(ticket, Operation(kind, 1, ticket, offset, size)))
+
+
+def test_a_compare_and_write_is_a_write_once_it_has_a_sequence() -> None:
+    node = asks(following(), COMPARE)
+    assert node.one(act.PushProposal).operation.kind is COMPARE
+    assert not node.all(act.FetchRead), "it is compared where the order is"
+    assert node.hear(msg.Assigned(4, 1, 9, 0, 9)).one(act.StoreWrite).sequence == 9
+    assert node.state.may_differ == ((0, BLOCK),)
+    assert node.feed(ev.Stored(9)).hear(msg.Completed(4, 1)).answers == {1: Outcome.DONE}
+
+
+def test_a_miscompare_is_told_as_the_primary_says_it() -> None:
+    node = asks(following(), COMPARE).hear(msg.Unexecuted(4, 1, Outcome.MISCOMPARE, AT))
+    assert node.all(act.Answer) == [act.Answer(1, Outcome.MISCOMPARE, AT)]
+
+
+def test_the_primary_compares_what_is_proposed_and_says_what_does_not_match() -> None:
+    node = mirroring().hear(proposal(kind=COMPARE))
+    fetch = node.one(act.FetchRead)
+    assert (fetch.taken, fetch.epoch) == (1, 4), "under a permit"
+    node.feed(ev.StoredCompared(fetch.fetch, AT))
+    assert node.said == [msg.Unexecuted(4, 1, Outcome.MISCOMPARE, AT)]
+    assert not node.state.flights
+
+
+def test_the_primary_gives_a_sequence_to_what_matches() -> None:
+    node = mirroring().hear(proposal(kind=COMPARE))
+    node.feed(ev.StoredCompared(node.one(act.FetchRead).fetch, None))
+    assert node.one(act.StoreWrite).sequence == node.one(act.PushAssigned).message.sequence
+
+
+def test_a_primary_that_goes_alone_drops_what_it_compares_for_the_other() -> None:
+    node = mirroring().hear(proposal(kind=COMPARE)).lost(ev.Loss.GOODBYE).wins().persisted()
+    assert node.phase is Phase.ALONE
+    assert not node.state.flights
+
+
+def test_who_takes_over_compares_anew_what_was_compared_and_not_written_here() -> None:
+    node = asks(following(), COMPARE).hear(msg.Assigned(4, 1, 9, 0, 9)).feed(ev.Damaged(9, 0, BLOCK))
+    node.lost(ev.Loss.GOODBYE).wins().persisted()
+    fetch = node.one(act.FetchRead)
+    assert not fetch.epoch, "alone, it needs no permit"
+    assert node.feed(ev.StoredCompared(fetch.fetch, AT)).answers == {1: Outcome.MISCOMPARE}
+
+
+def test_a_compare_and_write_that_may_have_been_written_ends_unknown() -> None:
+    node = asks(following(), COMPARE).feed(ev.StopAsked("asked"))
+    assert node.answers == {1: Outcome.UNKNOWN}
+
+
+def test_a_record_has_the_same_version_on_both_nodes_and_is_marked_nowhere() -> None:
+    node = asks(following(), PUT, size=0).hear(msg.Assigned(4, 1, 9, 0, 9))
+    store = node.one(act.StoreRecord)
+    assert (store.epoch, store.sequence, store.ticket) == (4, 9, 1)
+    assert node.state.may_differ == ()
+    assert node.feed(ev.Stored(9)).hear(msg.Completed(4, 1)).answers == {1: Outcome.DONE}
+    primary = mirroring().hear(proposal(kind=PUT, size=0))
+    stored, assigned = primary.one(act.StoreRecord), primary.one(act.PushAssigned).message
+    assert (stored.epoch, stored.sequence, stored.taken) == (assigned.epoch, assigned.sequence, 1)
+
+
+def test_records_are_read_at_the_secondary_once_they_are_settled() -> None:
+    node = following().hear(msg.MirrorRecord(4, 9, 0, 9, 30))
+    assert asks(node, OperationKind.READ_RECORDS, size=0).said == [msg.SettledAsked(4, 9)]
+    assert not node.all(act.FetchRead), "one is being put here"
+    fetch = node.feed(ev.Stored(9)).one(act.FetchRead)
+    assert not node.feed(ev.Fetched(fetch.fetch)).answers
+    assert node.hear(msg.Settled(4, 9)).answers == {1: Outcome.DONE}
+
+
+def test_the_primary_calls_no_record_settled_that_the_other_has_not() -> None:
+    node = mirroring().feed(ev.Submitted(1, Operation(PUT, 1, 1, 0, 0, "key")))
+    sequence = node.one(act.StoreRecord).sequence
+    assert msg.Settled(4, sequence) not in node.feed(ev.Stored(sequence)).hear(msg.SettledAsked(4, sequence)).said
+    assert msg.Settled(4, sequence) in node.hear(msg.Applied(4, sequence)).said
+
+
+# Bounds.
+
+
+def test_no_more_is_proposed_than_both_nodes_keep() -> None:
+    node = following()
+    fits = KEPT_BYTES_MAX // COPY_CHUNK_BYTES
+    for ticket in range(1, fits + 1):
+        assert asks(node, OperationKind.WRITE, ticket, size=COPY_CHUNK_BYTES).all(act.PushProposal)
+    assert not asks(node, OperationKind.WRITE, fits + 1, size=COPY_CHUNK_BYTES).ordered
+    assert not asks(node, ZEROES, fits + 2).ordered, "nothing overtakes what waits"
+    node.hear(msg.Unexecuted(4, 1, Outcome.FAILED, 0))
+    assert [push.ticket for push in node.all(act.PushProposal)] == [fits + 1, fits + 2]
+
+
+def test_the_primary_keeps_no_more_than_an_honest_secondary_proposes() -> None:
+    node = mirroring()
+    fits = KEPT_BYTES_MAX // COPY_CHUNK_BYTES
+    for number in range(1, fits + 2):
+        node.hear(proposal(number, size=COPY_CHUNK_BYTES))
+    assert [flight.taken for flight in node.state.flights] == list(range(1, fits + 1))
+
+
+def test_no_more_is_written_at_once_than_an_activity_log_lists() -> None:
+    node = mirroring()
+    for ticket in range(1, FLIGHTS_LIMIT + 1):
+        node.write(ticket, ticket * BLOCK)
+    assert not node.hear(proposal()).ordered
+    assert not node.state.flights[-1].begun
+    first = node.state.flights[0].sequence
+    node.feed(ev.Stored(first))
+    assert node.hear(msg.Applied(4, first)).all(act.PushAssigned)
