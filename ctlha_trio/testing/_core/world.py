@@ -50,7 +50,7 @@ Do = Callable[[], None]
 _POLL, _RETRY, _PERMITS = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY, ev.Timer.PERMIT_OUT
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Seat:
     """A node at its pace, with everything that may happen to it: made once, for it is looked at before every step."""
 
@@ -67,6 +67,16 @@ class _Seat:
     unclog: Do
     give_disk_back: Do
     suspect: Do
+    _judged: PairState | None = None
+    """The state of which the next is true."""
+    _share: float = 0.0
+
+    def share_of_clients(self, state: PairState) -> float:
+        """Of their pace, while the node, its own, is in this state."""
+        if state is not self._judged:
+            self._judged = state
+            self._share = AT_SECONDARY if state.phase is Phase.FOLLOWING else 1.0 if accepts(state) else SELDOM
+        return self._share
 
 
 @attrs.define(eq=False)
@@ -320,19 +330,12 @@ class CoreWorld:
     def _look_at_clients(self, seat: "_Seat", state: PairState, polls: list[tuple[float, Do]]) -> None:
         node, pace = seat.node, seat.pace
         if pace.clients and len(state.flights) < FLIGHTS_MAX:
-            self._may(pace.clients * self._share_of_clients(state), seat.submit)
+            self._may(pace.clients * seat.share_of_clients(state), seat.submit)
         if state.phase in MEMBERS and node.link.session:
             if node.reads:
                 self._may(1 / RENEW_S, seat.ask_for_permit)
             elif pace.clients and OperationKind.READ in pace.kinds:
                 polls.append((SELDOM / RENEW_S, seat.ask_for_permit))
-
-    @staticmethod
-    def _share_of_clients(state: PairState) -> float:
-        """Of their pace, at a node in that state."""
-        if state.phase is Phase.FOLLOWING:
-            return AT_SECONDARY
-        return 1.0 if accepts(state) else SELDOM
 
     def _look_at_surroundings(self) -> None:
         pair, rate = self.pair, self.pace.relief

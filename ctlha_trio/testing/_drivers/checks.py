@@ -142,8 +142,6 @@ class DriverChecks:
 
     def _acknowledged(self, said: str, state: PairState, operation: Operation, data: bytes, *, exactly: bool) -> None:
         follows = state.phase is Phase.FOLLOWING
-        if state.record is not None and follows is (state.record.primary == state.me):
-            self.problem(f"I1: {said}, of which {state.record.primary} is primary")
         if not follows and self._acknowledged_by.setdefault(state.epoch, state.me) != state.me:
             self.problem(f"I1: {said}, and so did the other node")
         self._check_durable(said, state, operation, data, exactly=exactly)
