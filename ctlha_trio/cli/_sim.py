@@ -26,8 +26,6 @@ from ctlha_trio.testing import (
     run_seed,
 )
 
-DEFAULT_COUNT: Final = 100
-"""Seeds when nobody says how many: a minute."""
 FRESH_BITS: Final = 32
 """Of a seed that nobody has named: short enough to be typed, and hardly ever drawn twice."""
 DIGEST_SHOWN: Final = 16

@@ -135,7 +135,6 @@ def test_a_seed_of_whole_nodes_is_a_timeline_too() -> None:
 
 def test_fresh_seeds_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sim, "fresh_seed", lambda: 77)
-    monkeypatch.setattr("ctlha_trio.cli._main.fresh_seed", lambda: 77)
     done = ctlha("--fresh", "--count", "1")
     assert done.output.splitlines()[-1] == "1 of 1 seeds passed, 77 to 77"
 
