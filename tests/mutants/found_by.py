@@ -52,8 +52,10 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "waits_as_if_both_clocks_were_the_same": {I3},
     "covers_a_read_by_a_grant_of_before": {I2, I3},
     "shows_at_the_secondary_what_is_not_settled": {I2, I3, I10},
-    "takes_any_word_for_the_one_that_all_is_settled": {I2, I3, I10},
-    "acknowledges_when_durable_here_only": {I2},
+    # By that word a secondary also ends what it proposed.
+    "takes_any_word_for_the_one_that_all_is_settled": {I1, I2, I3, I10},
+    # A secondary that does so acknowledges what its primary has not.
+    "acknowledges_when_durable_here_only": {I1, I2},
     "acknowledges_when_durable_there_only": {I2, I3},
     "acknowledges_a_proposal_that_is_durable_here_only": {I1},
     "calls_a_proposal_complete_when_it_is_begun": {I2},
@@ -159,7 +161,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "puts_records_side_by_side": {ONE_WRITE},
     "reads_records_without_a_permit": {I3},
     # What was told not to have been executed is there.
-    "forgets_its_own_puts_when_it_loses_the_role": {I2, I3},
+    # What it does not hold for a write, it calls settled while it is under way.
+    "forgets_its_own_puts_when_it_loses_the_role": {I1, I2, I3},
 }
 """Of the mutants of ``pair_mutants``, in the simulated pair."""
 
