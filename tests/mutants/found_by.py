@@ -62,7 +62,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "executes_a_proposal_beside_what_conflicts_with_it": {ONE_WRITE},
     "takes_what_is_proposed_for_compared": {I3},
     # The second of the two gets a sequence that the secondary has no use for, and nothing behind it is taken.
-    "takes_a_proposal_as_often_as_it_comes": {I12},
+    "takes_a_proposal_as_often_as_it_comes": {I12, CONVERGENCE},
     "takes_the_numbers_of_the_process_of_before_for_those_of_the_next": {I12},
     "proposes_nothing_again_after_a_flap": {I12},
     "asks_for_nothing_after_a_flap": {I12},
