@@ -27,8 +27,6 @@ _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _MAX_PORT: Final = 65535
 _SQLITE: Final = "sqlite"
 _FILE: Final = click.Path(path_type=Path)
-_SEEDS: Final = 100
-"""When nobody says how many: a minute."""
 
 
 def _parse_size(_: click.Context, __: click.Parameter, text: str) -> int:
@@ -199,7 +197,7 @@ def demo(file: Path | None, as_json: bool) -> None:
 
 @main.command()
 @click.option("--seed", type=click.IntRange(0), help="Show this one as a timeline.")
-@click.option("--count", type=click.IntRange(1), help=f"How many seeds, from 0 on.  [default: {_SEEDS}]")
+@click.option("--count", type=click.IntRange(1), help="From 0 on.  [default: as many as must reach everything]")
 @click.option("--fresh", is_flag=True, help="From a random seed on instead.")
 @click.option("--drivers", is_flag=True, help="Whole nodes instead of their cores: a second or two each.")
 @click.option("--covers", is_flag=True, help="Fail also if something was not reached that this depth must reach.")
@@ -211,11 +209,11 @@ def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool, covers:
     and Trio. Exit code 0: all passed, 1: some did not.
     """
     # Nothing else needs the simulators, which take longer to load than all the rest, and load pytest if it is there.
-    from ctlha_trio.cli._sim import fresh_seed, replay, sweep  # noqa: PLC0415
+    from ctlha_trio.cli._sim import COVERING, fresh_seed, replay, sweep  # noqa: PLC0415
 
     if seed is not None:
         if count is not None or fresh or covers:
             raise click.UsageError("--seed shows one seed; --count, --fresh and --covers are of many")
         sys.exit(replay(seed, drivers=drivers))
     first = fresh_seed() if fresh else 0
-    sys.exit(sweep(range(first, first + (count or _SEEDS)), drivers=drivers, covers=covers))
+    sys.exit(sweep(range(first, first + (count or COVERING[drivers])), drivers=drivers, covers=covers))
