@@ -1,6 +1,8 @@
 """What clients wait for: each operation under its ticket, with its data, from when it is asked until it is answered."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Final
 
 import attrs
 import trio
@@ -22,6 +24,9 @@ from ctlha_trio.pair import (
     pushed_bytes,
 )
 from ctlha_trio.seams import acquire
+
+CLIENTS_KNOWN: Final = 64
+"""Of which the newest number is remembered, as many as a door knows."""
 
 
 @attrs.frozen
@@ -66,6 +71,10 @@ class ClientRequests:
     _takes: Callable[[Operation, bytes], bool]
     """Whether such an operation can be executed at all."""
     _under_way: dict[int, ClientRequest] = attrs.field(factory=dict, init=False)
+    proposals: dict[int, ClientRequest] = attrs.field(factory=dict, init=False)
+    """Of the peer, by number, while they are under way here."""
+    _newest: dict[int, int] = attrs.field(factory=dict, init=False)
+    """By client: the newest number that it has asked this node for; who asked last is last."""
     _tickets: int = attrs.field(default=0, init=False)
     _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(FLIGHTS_LIMIT), init=False)
     has_ended: bool = attrs.field(default=False, init=False)
@@ -73,18 +82,33 @@ class ClientRequests:
     def __getitem__(self, ticket: int) -> ClientRequest:
         return self._under_way[ticket]
 
+    def of(self, action: actions.StoreWrite | actions.StoreRecord | actions.FetchRead) -> ClientRequest:
+        """That the core orders something for: of a client of this node, or proposed by the peer."""
+        return self.proposals[action.taken] if action.taken else self._under_way[action.ticket]
+
+    def has_turned_here(self, operation: Operation) -> bool:
+        """Whether the client has asked this node for something newer, so that it does not wait for that any more."""
+        return operation.number < self._newest.get(operation.client, 0)
+
     def records(self) -> Iterator[tuple[str, bytes]]:
         """Keys and values of those that are to be put."""
-        for request in self._under_way.values():
+        for request in chain(self._under_way.values(), self.proposals.values()):
             if request.operation.kind is OperationKind.PUT_RECORD:
                 yield request.operation.key, request.data
 
     def record(self, action: actions.PushWrite | actions.StoreRecord) -> CarriedRecord:
         """That is put, with the version that its operation gives it."""
-        return CarriedRecord(action.operation.key, action.epoch, action.sequence, self[action.ticket].data)
+        request = self._under_way[action.ticket] if isinstance(action, actions.PushWrite) else self.of(action)
+        return CarriedRecord(request.operation.key, action.epoch, action.sequence, request.data)
 
-    def pushed(self, action: actions.PushWrite) -> tuple[PushedMessage, bytes]:
+    def pushed(
+        self, action: actions.PushWrite | actions.PushProposal | actions.PushAssigned
+    ) -> tuple[PushedMessage, bytes]:
         """What the peer is sent of an operation that changes something: the message, and the data that goes with it."""
+        if isinstance(action, actions.PushAssigned):
+            return action.message, bytes(pushed_bytes(action.message))
+        if isinstance(action, actions.PushProposal):
+            return self._proposed(action)
         operation = action.operation
         head = action.epoch, action.sequence, action.previous, action.settled
         if operation.kind is OperationKind.PUT_RECORD:
@@ -94,6 +118,14 @@ class ClientRequests:
             zeroes = messages.MirrorZeroes(*head, operation.offset, operation.size)
             return zeroes, bytes(pushed_bytes(zeroes))
         return messages.MirrorWrite(*head, operation.offset, operation.size), self[action.ticket].content
+
+    def _proposed(self, action: actions.PushProposal) -> tuple[messages.Propose, bytes]:
+        operation, data = action.operation, self[action.ticket].data
+        if operation.kind is OperationKind.PUT_RECORD:
+            data = encode_record(CarriedRecord(operation.key, 0, 0, data))
+            operation = attrs.evolve(operation, key="")
+        propose = messages.Propose(action.epoch, action.number, operation, len(data))
+        return propose, data.ljust(pushed_bytes(propose), b"\0")
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
@@ -105,12 +137,19 @@ class ClientRequests:
             self._places.release()
             await trio.lowlevel.checkpoint()
             return Answer(refusal)
+        self._note_number(operation)
         self._tickets += 1
         request = self._under_way[self._tickets] = ClientRequest(operation, data)
         self._feed(events.Submitted(self._tickets, operation))
         await request.ended.wait()
         assert request.answer is not None
         return request.answer
+
+    def _note_number(self, operation: Operation) -> None:
+        newest = max(operation.number, self._newest.pop(operation.client, 0))
+        self._newest[operation.client] = newest
+        if len(self._newest) > CLIENTS_KNOWN:
+            del self._newest[next(iter(self._newest))]
 
     def answer(self, action: actions.Answer) -> None:
         """That operation is over."""

@@ -8,7 +8,17 @@ from ctlha_trio._errors import DisconnectError, RemoteProtocolError
 from ctlha_trio._vocabulary import ctl_ha_event
 from ctlha_trio.dma import Dma, Region
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LossReason
-from ctlha_trio.pair import Grant, Pushed, Spoken, decode, decode_record, decode_records, pushed_bytes
+from ctlha_trio.pair import (
+    Grant,
+    Operation,
+    OperationKind,
+    Pushed,
+    Spoken,
+    decode,
+    decode_record,
+    decode_records,
+    pushed_bytes,
+)
 from ctlha_trio.pair.events import Loss
 from ctlha_trio.pair.messages import (
     Compare,
@@ -19,6 +29,7 @@ from ctlha_trio.pair.messages import (
     MirrorWrite,
     MirrorZeroes,
     OwnRange,
+    Propose,
     RepairData,
     Seal,
 )
@@ -106,13 +117,15 @@ class Inbox:
     def _data_of(self, spoken: Spoken) -> bytes:
         """The placed data, copied: the ring may be granted anew while the disk still writes."""
         message = spoken.message if isinstance(spoken, Pushed) else spoken
+        where = message.operation if isinstance(message, Propose) else message
         if (
             isinstance(
-                message, MirrorWrite | MirrorZeroes | CopyData | RepairData | Compare | Fetch | Damaged | OwnRange
+                where,
+                Operation | MirrorWrite | MirrorZeroes | CopyData | RepairData | Compare | Fetch | Damaged | OwnRange,
             )
-            and message.offset + message.size > self._size_bytes
+            and where.offset + where.size > self._size_bytes
         ):
-            raise RemoteProtocolError("out-of-range", f"{message.size} bytes at {message.offset} of the volume")
+            raise RemoteProtocolError("out-of-range", f"{where.size} bytes at {where.offset} of the volume")
         if not isinstance(spoken, Pushed):
             return b""
         end = spoken.ring_offset + pushed_bytes(spoken.message)
@@ -124,6 +137,10 @@ class Inbox:
                 record = decode_record(data)
                 if (record.epoch, record.sequence) != (told.epoch, told.sequence):
                     raise RemoteProtocolError("malformed", f"a record of another version: {record}")
+            case Propose(operation=operation, size=size):
+                data = data[:size]
+                if operation.kind is OperationKind.PUT_RECORD:
+                    decode_record(data)
             case Seal(size=size):
                 data = data[:size]
                 decode_records(data)

@@ -11,8 +11,8 @@ from ctlha_trio._errors import BusyError, DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
-from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Pushed, PushedMessage, encode
-from ctlha_trio.pair.messages import Message, Seal
+from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, Pushed, PushedMessage, Spoken, encode, messages
+from ctlha_trio.pair.messages import Message, Propose, Seal
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 """An honest peer has at most one answer to each of its operations waiting here, and a handful besides."""
@@ -40,14 +40,14 @@ class Outbox:
     _dma: Dma
     session: int = attrs.field(default=0, init=False)
     """The link's id of the session that the core knows."""
-    _messages: deque[tuple[int, Message | Grant]] = attrs.field(factory=deque, init=False)
+    _messages: deque[tuple[int, Message | Grant | Kept]] = attrs.field(factory=deque, init=False)
     _one_waits: bool = attrs.field(default=False, init=False)
     """A message that was taken from the queue waits to be sent: what is said meanwhile goes behind it."""
     _pushes: deque[_Push] = attrs.field(factory=deque, init=False)
     _grant: Grant | None = attrs.field(default=None, init=False)
     _ring: Ring = attrs.field(factory=lambda: Ring(0), init=False)
     _places: dict[int, int] = attrs.field(factory=dict, init=False)
-    """Where in the peer's ring the data of each sequence lies."""
+    """Where in the peer's ring the data of each number lies, by ``number_of`` its message."""
     _message_waits: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _push_waits: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     """Unparked too when the place for one may have come, or its session may be over."""
@@ -59,7 +59,7 @@ class Outbox:
         self._places.clear()
         self._push_waits.unpark_all()
 
-    def say(self, message: Message | Grant) -> None:
+    def say(self, message: Message | Grant | Kept) -> None:
         """Send a message, or queue it if it must wait. A peer that does not take what it is owed loses its session."""
         if len(self._messages) >= MESSAGES_MAX:
             self._messages.clear()
@@ -89,6 +89,22 @@ class Outbox:
             return False
         return True
 
+    def heard(self, spoken: Spoken) -> None:
+        """What the peer says may be of its ring."""
+        match spoken:
+            case Grant():
+                self.granted(spoken)
+            case messages.Applied() | messages.Damaged():
+                self.placed_no_more(spoken.sequence)
+            case messages.Sealed():
+                self.placed_no_more(SEAL)
+            case Pushed(message=messages.Assigned(number=number)) | Kept(number=number):
+                self.placed_no_more(_place_of_proposal(number))
+            case messages.Unexecuted():
+                self.placed_no_more(_place_of_proposal(spoken.number))
+            case _:
+                pass
+
     def granted(self, grant: Grant) -> None:
         """The peer has named its ring for the epoch."""
         self._grant = grant
@@ -96,9 +112,9 @@ class Outbox:
         self._places.clear()
         self._push_waits.unpark_all()
 
-    def placed_no_more(self, sequence: int) -> None:
-        """The peer has stored the data of that number: its place is free."""
-        start = self._places.pop(sequence, None)
+    def placed_no_more(self, number: int) -> None:
+        """The peer has stored the data of that number, keeps it elsewhere or cannot use it: its place is free."""
+        start = self._places.pop(number, None)
         if start is not None:
             self._ring.give_back(start)
             if self._pushes:
@@ -158,4 +174,15 @@ class Outbox:
 
 def number_of(message: PushedMessage) -> int:
     """What names the data that is pushed with a message, until it is stored."""
-    return SEAL if isinstance(message, Seal) else message.sequence
+    match message:
+        case Seal():
+            return SEAL
+        case Propose():
+            return _place_of_proposal(message.number)
+        case _:
+            return message.sequence
+
+
+def _place_of_proposal(number: int) -> int:
+    """The same for a proposal: no sequence."""
+    return -number

@@ -18,7 +18,8 @@ from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
-from ctlha_trio.ha._outbox import SEAL, Outbox, number_of
+from ctlha_trio.ha._outbox import Outbox, number_of
+from ctlha_trio.ha._peer_proposals import PeerProposals
 from ctlha_trio.ha._peer_reads import PeerReads, say_ready
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._role_requests import RoleRequests
@@ -28,6 +29,7 @@ from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     Grant,
+    Kept,
     Metadata,
     Operation,
     OperationKind,
@@ -81,6 +83,7 @@ class PairDriver:
     _disk: DiskWork = attrs.field(init=False)
     _peer_reads: PeerReads = attrs.field(init=False)
     _reads: LocalReads = attrs.field(init=False)
+    _peer_proposals: PeerProposals = attrs.field(init=False)
     _disk_watch: DiskWatch = attrs.field(init=False)
     _records: RecordWork = attrs.field(init=False)
     _arbiter: ArbiterWork = attrs.field(init=False)
@@ -110,6 +113,7 @@ class PairDriver:
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._under_way)
         self._records = RecordWork(self._store, self._disk, self._outbox, self._requests, self.feed)
+        self._peer_proposals = PeerProposals(self._requests, self._records, self._outbox, self.feed, lambda: self.state)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._reads = LocalReads.make(
             self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
@@ -135,9 +139,10 @@ class PairDriver:
         for action in self._first:
             self._carry_out(action)
 
-    def accepts(self, kind: OperationKind) -> bool:
+    @property
+    def accepts(self) -> bool:
         """Whether an operation that came now would be executed, now or after a change of phase."""
-        return accepts(self.state, kind) and not self._requests.has_ended
+        return accepts(self.state) and not self._requests.has_ended
 
     async def commit(self) -> None:
         """The store's commit loop. A store that dies is told to the core by whoever waits for it."""
@@ -168,7 +173,7 @@ class PairDriver:
 
     def _takes(self, operation: Operation, data: bytes) -> bool:
         """Whether it could be executed if this node serves: records have bounds that only all of them show."""
-        puts = operation.kind is OperationKind.PUT_RECORD and self.accepts(operation.kind)
+        puts = operation.kind is OperationKind.PUT_RECORD and self.accepts
         return not puts or self._records.has_room(operation.key, data)
 
     @property
@@ -199,6 +204,7 @@ class PairDriver:
                 self._announce()
                 for action in ordered:
                     self._carry_out(action)
+                self._peer_proposals.forget_ended()
         finally:
             self._stepping = False
 
@@ -225,22 +231,22 @@ class PairDriver:
 
     def heard(self, spoken: Spoken, data: bytes) -> None:
         """Tell the core of a message; its data, if any, waits for the core's order."""
+        self._outbox.heard(spoken)
         match spoken:
-            case Grant():
-                self._outbox.granted(spoken)
+            case Grant() | Kept():
+                pass
             case messages.Permit():
                 self._reads.permits.take(spoken)
-            case Pushed():
-                message = spoken.message
+            case Pushed(message=messages.Propose() as proposal):
+                self._peer_proposals.heard(proposal, data)
+            case Pushed(message=messages.Assigned() as assigned):
+                self.feed(events.Received(assigned))
+            case Pushed(message=message):
                 self._placed[number_of(message)] = data
                 self.feed(events.Received(message))
                 self._placed.pop(number_of(message), None)
             case _:
-                if isinstance(spoken, messages.Applied):
-                    self._outbox.placed_no_more(spoken.sequence)
-                elif isinstance(spoken, messages.Sealed):
-                    self._outbox.placed_no_more(SEAL)
-                elif isinstance(spoken, messages.Compared) and spoken.equal:
+                if isinstance(spoken, messages.Compared) and spoken.equal:
                     self._peer_reads.found_equal(spoken.sequence)
                 self.feed(events.Received(spoken))
 
@@ -266,12 +272,12 @@ class PairDriver:
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
-            case actions.PushWrite():
+            case actions.PushWrite() | actions.PushProposal() | actions.PushAssigned():
                 self._outbox.push(*self._requests.pushed(action))
             case actions.PushCopy():
                 self._peer_reads.push_copy(action)
             case actions.StoreWrite():
-                self._disk.write(action.sequence, action.operation.offset, self._requests[action.ticket].content)
+                self._disk.write(action.sequence, action.operation.offset, self._requests.of(action).content)
             case actions.StoreMirrored():
                 self._disk.write(action.sequence, action.offset, self._placed[action.sequence])
             case actions.StoreRepair():
@@ -336,7 +342,7 @@ class PairDriver:
             _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
 
     def _fetched(self, action: actions.FetchRead, data: bytes) -> None:
-        request = self._requests[action.ticket]
+        request = self._requests.of(action)
         if action.operation.kind is OperationKind.COMPARE_AND_WRITE:
             self.feed(events.StoredCompared(action.fetch, first_difference(data, request.expected)))
             return

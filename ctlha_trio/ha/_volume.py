@@ -136,7 +136,7 @@ class Volume:
         """
         self._check(kind, offset, size, data, key)
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._is_started and self._driver.accepts(kind):
+        while not self._is_started and self._driver.accepts:
             await self._driver.changed.park()
         operation = Operation(kind, client, number, offset, size, key)
         if kind in ZEROING:

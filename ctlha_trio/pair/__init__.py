@@ -20,6 +20,7 @@ from ctlha_trio.pair._codec import (
     SLOT_BYTES as SLOT_BYTES,
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
     Grant as Grant,
+    Kept as Kept,
     Pushed as Pushed,
     PushedMessage as PushedMessage,
     Spoken as Spoken,
@@ -54,6 +55,7 @@ from ctlha_trio.pair._plan import (
     handover_obstacles as handover_obstacles,
     plan_handover as plan_handover,
 )
+from ctlha_trio.pair._proposals import KEPT_BYTES_MAX as KEPT_BYTES_MAX
 from ctlha_trio.pair._range import Range as Range, overlap as overlap
 from ctlha_trio.pair._record import (
     ANCESTORS_MAX as ANCESTORS_MAX,

@@ -99,7 +99,7 @@ def _copies(step: Step) -> list[int]:
 def _search(step: Step, resync: Resync) -> None:
     state = step.state
     # A write under way is marked when it ends, perhaps behind the search.
-    unseen = tuple((f.operation.offset, f.operation.size) for f in state.flights if f.unsettled)
+    unseen = tuple((f.operation.offset, f.operation.size) for f in state.flights if f.changes_volume and f.unsettled)
     number = state.next_sequence
     step.change(next_sequence=number + 1, resync=attrs.evolve(resync, search=number, unseen=unseen))
     step.do(act.FindDirty(number, resync.cursor))
@@ -215,7 +215,8 @@ def try_again(step: Step) -> None:
 
 def won(step: Step) -> None:
     """Both are members by the record. Nothing is acknowledged before both have persisted it."""
-    step.change(stage=Stage.RECORDING, base_epoch=step.state.epoch)
+    # A target that runs anew numbers its proposals anew.
+    step.change(stage=Stage.RECORDING, base_epoch=step.state.epoch, taken=0)
     step.persist(Copy.MEMBER)
 
 

@@ -5,14 +5,15 @@ message carries the place of its data in front of the core's fields; pushes alon
 """
 
 import struct
-from collections.abc import Callable
-from typing import Final, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Final, get_args
 
 import attrs
 
 from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
 from ctlha_trio.pair import messages as msg
 from ctlha_trio.pair._carried_records import RECORDS_BYTES_MAX
+from ctlha_trio.pair._operation import WRITING, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._state import COPY_CHUNK_BYTES
 
@@ -35,12 +36,29 @@ class Grant:
     """Of the ring, bytes."""
 
 
-PushedMessage = msg.MirrorWrite | msg.MirrorZeroes | msg.MirrorRecord | msg.CopyData | msg.RepairData | msg.Seal
+@attrs.frozen
+class Kept:
+    """The data of the peer's proposal of that number is kept: its place in this node's ring is free."""
+
+    epoch: int
+    number: int
+
+
+PushedMessage = (
+    msg.MirrorWrite
+    | msg.MirrorZeroes
+    | msg.MirrorRecord
+    | msg.Propose
+    | msg.Assigned
+    | msg.CopyData
+    | msg.RepairData
+    | msg.Seal
+)
 
 
 def pushed_bytes(message: PushedMessage) -> int:
     """How much data goes with a message. Never none: by a byte, what has no data keeps its place among the pushes."""
-    return 1 if isinstance(message, msg.MirrorZeroes) else max(1, message.size)
+    return 1 if isinstance(message, msg.MirrorZeroes | msg.Assigned) else max(1, message.size)
 
 
 @attrs.frozen
@@ -51,9 +69,9 @@ class Pushed:
     ring_offset: int
 
 
-Spoken = msg.Message | Grant | Pushed
+Spoken = msg.Message | Grant | Kept | Pushed
 
-_LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struct]]] = {
+_LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant | Kept], struct.Struct]]] = {
     1: (msg.Standing, struct.Struct("<QQBQ")),
     2: (msg.Resumed, struct.Struct("<QQ")),
     3: (msg.MirrorWrite, struct.Struct("<QQQQQI")),
@@ -78,6 +96,11 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
     22: (msg.ResyncBase, struct.Struct("<QQ")),
     23: (msg.SettledAsked, struct.Struct("<QQ")),
     24: (msg.Settled, struct.Struct("<QQ")),
+    25: (msg.Propose, struct.Struct("<QQBQQQII")),
+    26: (msg.Assigned, struct.Struct("<QQQQQ")),
+    27: (msg.Completed, struct.Struct("<QQ")),
+    28: (msg.Unexecuted, struct.Struct("<QQBI")),
+    29: (Kept, struct.Struct("<QQ")),
     32: (msg.Fetch, struct.Struct("<QQQI")),
     33: (msg.RepairData, struct.Struct("<QQQI")),
     34: (msg.Damaged, struct.Struct("<QQQI")),
@@ -88,6 +111,11 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _PUSHED: Final = get_args(PushedMessage)
 _WITH_PHASE: Final = frozenset({1})
+_PROPOSE: Final = 25
+_UNEXECUTED: Final = 28
+_NO_EFFECT: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.MISCOMPARE})
+_DATA_TIMES: Final = {OperationKind.WRITE: 1, OperationKind.COMPARE_AND_WRITE: 2}
+"""How many times its size in data goes with a proposal of an operation."""
 _PROPOSAL_AT: Final = {7: 1, 14: 2, 16: 2, 18: 2}
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _RING_OFFSET: Final = struct.Struct("<I")
@@ -96,7 +124,7 @@ _RING_OFFSET: Final = struct.Struct("<I")
 def encode(spoken: Spoken) -> bytes:
     """One slot."""
     place = b""
-    message: msg.Message | Grant
+    message: msg.Message | Grant | Kept
     if isinstance(spoken, Pushed):
         message, place = spoken.message, _RING_OFFSET.pack(spoken.ring_offset)
     else:
@@ -104,7 +132,7 @@ def encode(spoken: Spoken) -> bytes:
         if isinstance(message, _PUSHED):
             raise LocalProtocolError("data is pushed, its message is not sent alone")
     number, layout = _KINDS[type(message)]
-    fields = [_to_wire(value) for value in attrs.astuple(message, recurse=False)]
+    fields = [field for value in attrs.astuple(message, recurse=False) for field in _to_wire(value)]
     return (bytes([number]) + place + layout.pack(*fields)).ljust(SLOT_BYTES, b"\0")
 
 
@@ -128,6 +156,10 @@ def decode(slot: bytes) -> Spoken:
         raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
     if isinstance(message, msg.MirrorRecord | msg.Seal):
         _check_records(message)
+    elif isinstance(message, msg.Propose):
+        _check_proposal(message)
+    elif isinstance(message, msg.Assigned):
+        pass
     elif isinstance(message, PushedMessage):
         _check_range(message.offset, message.size)
     if isinstance(message, PushedMessage):
@@ -144,24 +176,53 @@ def _check_range(offset: int, size: int, *, size_max: int = WRITE_BYTES_MAX) -> 
         raise RemoteProtocolError("out-of-range", f"{size} bytes at {offset}")
 
 
-def _check_records(message: msg.MirrorRecord | msg.Seal) -> None:
-    least = 1 if isinstance(message, msg.MirrorRecord) else 0
+def _check_records(message: msg.MirrorRecord | msg.Propose | msg.Seal) -> None:
+    least = 0 if isinstance(message, msg.Seal) else 1
     if not least <= message.size <= RECORDS_BYTES_MAX:
         raise RemoteProtocolError("out-of-range", f"records of {message.size} bytes")
 
 
-def _to_wire(value: object) -> object:
+def _check_proposal(message: msg.Propose) -> None:
+    operation = message.operation
+    if operation.kind is OperationKind.PUT_RECORD:
+        _check_records(message)
+        expected = message.size
+    else:
+        _check_range(operation.offset, operation.size)
+        expected = operation.size * _DATA_TIMES.get(operation.kind, 0)
+    if message.size != expected or message.size > WRITE_BYTES_MAX:
+        raise RemoteProtocolError("out-of-range", f"{message.size} bytes of data with {operation}")
+
+
+def _to_wire(value: object) -> tuple[object, ...]:
     match value:
-        case Phase():
-            return value.value
+        case Operation():
+            return value.kind.value, value.client, value.number, value.offset, value.size
+        case Phase() | Outcome():
+            return (value.value,)
         case str():
-            return value.encode("ascii")
+            return (value.encode("ascii"),)
         case _:
-            return value
+            return (value,)
 
 
-def _from_wire(number: int, fields: tuple[object, ...]) -> list[object]:
+def _operation(kind: int, client: int, number: int, offset: int, size: int) -> Operation:
+    """What a proposal may be of."""
+    operation = Operation(OperationKind(kind), client, number, offset, size)
+    if operation.kind not in WRITING:
+        raise ValueError(f"{operation.kind.name} is not proposed")
+    return operation
+
+
+def _from_wire(number: int, fields: Sequence[Any]) -> list[object]:
     values = list(fields)
+    if number == _PROPOSE:
+        epoch, proposal, *named, size = fields
+        return [epoch, proposal, _operation(*named), size]
+    if number == _UNEXECUTED:
+        values[2] = Outcome(values[2])
+        if values[2] not in _NO_EFFECT:
+            raise ValueError(f"{values[2]} is no end without an effect")
     if number in _WITH_PHASE:
         values[2] = Phase(values[2])
     place = _PROPOSAL_AT.get(number)

@@ -2,7 +2,8 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_reads`` and ``_permits`` what each node reads by itself, ``_compare`` those that compare before they
+operations, ``_proposals`` those of the
+secondary's, ``_reads`` and ``_permits`` what each node reads by itself, ``_compare`` those that compare before they
 write, ``_admission`` the return of a node, ``_repair`` damaged blocks, ``_verify`` the comparison of the copies,
 ``_handover`` the planned change of roles and ``_force`` what a person decides who knows what no node can know.
 """
@@ -17,6 +18,7 @@ from ctlha_trio.pair import (
     _handover as handover,
     _membership as membership,
     _permits as permits,
+    _proposals as proposals,
     _reads as reads,
     _repair as repair,
     _service as service,
@@ -215,8 +217,8 @@ def _received(step: Step, message: msg.Message) -> None:
             _of_repair(step, message)
         case msg.Applied():
             service.applied(step, message)
-        case msg.PermitRequest() | msg.SettledAsked() | msg.Settled():
-            _of_reads(step, message)
+        case _ if isinstance(message, _OfEitherNode):
+            _of_either_node(step, message)
         case _:
             _of_change(step, message)
 
@@ -234,7 +236,13 @@ def _of_repair(step: Step, message: msg.Fetch | msg.RepairData | msg.Damaged) ->
             step.send(msg.Refused(state.epoch, message.epoch))
 
 
-def _of_reads(step: Step, message: msg.PermitRequest | msg.SettledAsked | msg.Settled) -> None:
+_OfEitherNode = (
+    msg.PermitRequest | msg.SettledAsked | msg.Settled | msg.Propose | msg.Assigned | msg.Completed | msg.Unexecuted
+)
+
+
+def _of_either_node(step: Step, message: _OfEitherNode) -> None:
+    """What the secondary's clients ask for, and what either node reads."""
     match message:
         case msg.PermitRequest():
             permits.asked(step, message)
@@ -243,6 +251,16 @@ def _of_reads(step: Step, message: msg.PermitRequest | msg.SettledAsked | msg.Se
             reads.settled_asked(step, message)
         case msg.Settled():
             reads.settled(step, message)
+        case msg.Propose():
+            proposals.proposed(step, message)
+        case msg.Assigned() if step.state.phase is Phase.FOLLOWING:
+            proposals.assigned(step, message)
+        case msg.Completed() if step.state.phase is Phase.FOLLOWING:
+            proposals.completed(step, message)
+        case msg.Unexecuted() if step.state.phase is Phase.FOLLOWING:
+            proposals.unexecuted(step, message)
+        case _:
+            step.send(msg.Refused(step.state.epoch, message.epoch))
     service.advance(step)
 
 

@@ -2,6 +2,7 @@
 
 from ctlha_trio.pair import (
     _membership as membership,
+    _proposals as proposals,
     _reads as reads,
     _service as service,
     actions as act,
@@ -163,6 +164,7 @@ def done(step: Step, message: msg.HandoverDone) -> None:
 def recorded_as_primary(step: Step) -> None:
     """Serve."""
     state = step.state
-    step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1), last_pushed=0)
+    step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1), last_pushed=0, taken=0)
+    proposals.take_back(step)
     step.move(Phase.MIRRORING, "took over by handover")
     service.advance(step)

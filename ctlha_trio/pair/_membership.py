@@ -2,7 +2,7 @@
 
 import attrs
 
-from ctlha_trio.pair import _reads as reads, _service as service, actions as act, events as ev
+from ctlha_trio.pair import _proposals as proposals, _reads as reads, _service as service, actions as act, events as ev
 from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._operation import Outcome
 from ctlha_trio.pair._phase import Phase
@@ -133,6 +133,7 @@ def secure(step: Step) -> None:
     step.do(act.Track(base_epoch, state.may_differ))
     service.want_nothing_there(step)
     reads.restart(step)
+    proposals.take_back(step)
     step.change(partner=0, base_epoch=base_epoch, unsettled=(), refused=frozenset())
     step.move(Phase.SECURING, "claim won", Stage.RECORDING)
     step.persist(Copy.MEMBER, base_epoch=base_epoch)

@@ -6,14 +6,16 @@ and shows it once all that it can have found is settled. So a range that is writ
 write of the same place cannot come before the primary knows that the last one is here.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import _permits as permits, actions as act, messages as msg
-from ctlha_trio.pair._operation import OperationKind, Outcome
+from ctlha_trio.pair import _permits as permits, _proposals as proposals, actions as act, messages as msg
+from ctlha_trio.pair._operation import READING, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
-from ctlha_trio.pair._state import UNHURT, Flight, PairState
+from ctlha_trio.pair._range import Range
+from ctlha_trio.pair._state import UNHURT, Flight, Mirrored, PairState
 from ctlha_trio.pair._step import Step
 
 RESTARTS_MAX: Final = 16
@@ -29,7 +31,7 @@ def start(step: Step, flight: Flight, shows: int = 0) -> None:
     )
     flights = tuple(begun if each is flight else each for each in step.state.flights)
     step.change(flights=flights, fetches=number)
-    step.do(act.FetchRead(number, flight.ticket, flight.operation, permits.permit_epoch(step)))
+    step.do(act.FetchRead(number, flight.ticket, flight.operation, permits.permit_epoch(step), flight.taken))
 
 
 def restart(step: Step) -> None:
@@ -54,43 +56,72 @@ def by_fetch(step: Step, fetch: int) -> Flight | None:
 
 
 def start_following(step: Step) -> None:
-    """Start the reads of which the range is not being written here, and ask for those that wait for the primary."""
+    """Start the reads of which the range is not being written here, and ask for those that wait for the primary.
+
+    A read also waits for what came to this node before it and writes its range, and a flush for everything that did.
+    """
+    earlier: list[Operation] = []
     for flight in step.state.flights:
-        if flight.operation.kind is OperationKind.READ and not flight.started and _is_whole(step.state, flight):
-            start(step, flight, _awaited(step.state, flight))
+        kind = flight.operation.kind
+        if not flight.started and not any(flight.operation.conflicts(other) for other in earlier):
+            if kind is OperationKind.FLUSH:
+                _pass_flush(step, flight)
+            elif kind in READING and _is_whole(step.state, flight):
+                start(step, flight, _awaited(step.state, flight))
+        earlier.append(flight.operation)
     step.change(flights=tuple(_look_for_settled(step.state, f) for f in step.state.flights))
-    newest = max((f.shows or _awaited(step.state, f) for f in step.state.flights if not f.there), default=0)
+    waiting = (f for f in step.state.flights if f.operation.kind in READING and not f.there)
+    newest = max((f.shows or _awaited(step.state, f) for f in waiting), default=0)
+    newest = max(newest, proposals.asked_for(step.state))
     if newest and not step.state.settled_asked:
         step.change(settled_asked=newest)
         step.send(msg.SettledAsked(step.state.epoch, newest))
 
 
+def _pass_flush(step: Step, flight: Flight) -> None:
+    """Nothing to do: whatever was answered is durable on both."""
+    number = step.state.fetches + 1
+    passed = attrs.evolve(flight, fetch=number, here=True, there=True)
+    step.change(flights=tuple(passed if f is flight else f for f in step.state.flights), fetches=number)
+
+
+def _shows(operation: Operation, where: Range | None) -> bool:
+    """Whether it reads what is written there; None for records."""
+    if where is None:
+        return operation.kind is OperationKind.READ_RECORDS
+    return operation.kind is OperationKind.READ and operation.touches(where)
+
+
+def _met(state: PairState, flight: Flight) -> Iterator[Mirrored]:
+    return (each for each in state.unsettled if _shows(flight.operation, each.where))
+
+
 def _awaited(state: PairState, flight: Flight) -> int:
     """The newest write that the read must wait for; 0 for none."""
-    return max((each.sequence for each in state.unsettled if flight.operation.touches(each.where)), default=0)
+    return max((each.sequence for each in _met(state, flight)), default=0)
 
 
 def _is_whole(state: PairState, flight: Flight) -> bool:
     """Whether no write of the range is under way on this disk, and none was refused and waits for a repair."""
     unfinished = state.storing | state.refused
-    return not any(each.sequence in unfinished and flight.operation.touches(each.where) for each in state.unsettled)
+    return not any(each.sequence in unfinished for each in _met(state, flight))
 
 
 def _look_for_settled(state: PairState, flight: Flight) -> Flight:
     if not flight.shows:
         return flight
-    open_still = any(each.sequence <= flight.shows and flight.operation.touches(each.where) for each in state.unsettled)
+    open_still = any(each.sequence <= flight.shows for each in _met(state, flight))
     return flight if open_still else attrs.evolve(flight, there=True, shows=0)
 
 
-def overwritten(step: Step, where: tuple[int, int]) -> None:
-    """The primary writes there: a read under way could get a part of it, and begins anew when that is written.
+def overwritten(step: Step, where: Range | None) -> None:
+    """It is about to be written there, or a record is: a read under way could get a part of it, and begins anew.
 
     One that has its data keeps it. One that was overtaken too often is not executed: its client turns to the primary.
     """
     flights: list[Flight] = []
     for flight in step.state.flights:
-        if flight.operation.kind is not OperationKind.READ or flight.here or not flight.operation.touches(where):
+        if flight.here or not _shows(flight.operation, where):
             flights.append(flight)
         elif flight.restarts < RESTARTS_MAX:
             flights.append(attrs.evolve(not_begun(flight), restarts=flight.restarts + 1))
@@ -103,6 +134,7 @@ def settled(step: Step, message: msg.Settled) -> None:
     """Everything up to there is durable on both."""
     unsettled = tuple(each for each in step.state.unsettled if each.sequence > message.sequence)
     step.change(unsettled=unsettled, settled_asked=0)
+    proposals.settle(step, message.sequence)
 
 
 # The primary.

@@ -11,6 +11,7 @@ import attrs
 from ctlha_trio._errors import LocalProtocolError
 from ctlha_trio.pair import (
     _membership as membership,
+    _proposals as proposals,
     _reads as reads,
     _service as service,
     actions as act,
@@ -52,6 +53,7 @@ def read_damaged(step: Step, event: ev.ReadDamaged) -> None:
     if step.state.phase is Phase.FOLLOWING:
         service.replace(step, flight, None)
         step.do(act.Answer(flight.ticket, Outcome.NOT_PRIMARY))
+        service.advance(step)
     else:
         _hurt_here(step, flight, _bounded(event.offset, event.size))
 
@@ -69,6 +71,7 @@ def _refuse(step: Step, event: ev.Damaged) -> None:
     state = step.state
     step.change(storing=state.storing - {event.sequence})
     if event.sequence not in {each.sequence for each in state.unsettled}:
+        _hurt_alone(step, event)
         return
     if state.phase is Phase.RESYNCING:
         # The source compares the range once more, and finds that this copy differs there.
@@ -76,8 +79,16 @@ def _refuse(step: Step, event: ev.Damaged) -> None:
         membership.become_outdated(step, "a block of the copy is damaged")
         return
     step.change(refused=state.refused | {event.sequence})
+    proposals.refused(step, event.sequence)
     if state.phase is Phase.FOLLOWING:
         step.send(msg.Damaged(state.epoch, event.sequence, *_bounded(event.offset, event.size)))
+
+
+def _hurt_alone(step: Step, event: ev.Damaged) -> None:
+    """It is of a client of this node, which has gone on alone since."""
+    flight = service.by_sequence(step, event.sequence)
+    if flight is not None:
+        _hurt_here(step, flight, _bounded(event.offset, event.size))
 
 
 def range_damaged(step: Step, event: ev.RangeDamaged) -> None:
@@ -192,6 +203,8 @@ def _give_up(step: Step, repair: Flight, lost: Range) -> None:
 def _fail(step: Step, flight: Flight) -> None:
     """Tell the client. If one of the two copies holds a write and the other cannot, only one of them may count."""
     service.replace(step, flight, None)
+    if flight.taken and not flight.tried:
+        proposals.failed(step, flight)
     if flight.ticket and not flight.answered:
         step.do(act.Answer(flight.ticket, Outcome.UNKNOWN if flight.tried else Outcome.MEDIUM_ERROR))
     if flight.tried and step.state.phase in _PAIRED:

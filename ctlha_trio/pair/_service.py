@@ -2,35 +2,40 @@
 
 import attrs
 
-from ctlha_trio.pair import _reads as reads, _resync_pace as pace, actions as act, events as ev, messages as msg
-from ctlha_trio.pair._operation import CHANGING, REPAIRS, Operation, OperationKind, Outcome
+from ctlha_trio.pair import (
+    _proposals as proposals,
+    _reads as reads,
+    _resync_pace as pace,
+    actions as act,
+    events as ev,
+    messages as msg,
+)
+from ctlha_trio.pair._operation import CHANGING, REPAIRS, WRITING, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
-from ctlha_trio.pair._range import overlap
-from ctlha_trio.pair._state import UNHURT, Flight, Mirrored, PairState, Stage
+from ctlha_trio.pair._range import Range, overlap
+from ctlha_trio.pair._state import FLIGHTS_LIMIT, UNHURT, Flight, Mirrored, PairState, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
 
 _ENDING = SERVING | {Phase.ADMITTING, Phase.HANDING_OVER, Phase.FOLLOWING}
-"""Operations that were started are completed and answered. A secondary starts only reads."""
+"""Operations that were started are completed and answered."""
 _OF_BOTH = REPAIRS | {OperationKind.COPY, OperationKind.VERIFY}
 """The pair's own: what they do is done by both nodes."""
 
-_TAKING = SERVING | HOLDING
+_TAKING = SERVING | HOLDING | {Phase.FOLLOWING}
 _TAKING_AS_PRIMARY = frozenset({Phase.SUSPENDED, Phase.CLAIMING})
 MirroredMessage = msg.MirrorWrite | msg.MirrorZeroes | msg.MirrorRecord
 """What the primary says of what a client changes."""
 
 
-def accepts(state: PairState, kind: OperationKind) -> bool:
+def accepts(state: PairState) -> bool:
     """Whether an operation that comes now is taken, to be executed now or as soon as this node serves again."""
-    if state.phase is Phase.FOLLOWING:
-        return kind is OperationKind.READ
     return state.phase in _TAKING or (state.phase in _TAKING_AS_PRIMARY and state.primary)
 
 
 def submitted(step: Step, event: ev.Submitted) -> None:
     """A client's operation arrived."""
-    if not accepts(step.state, event.operation.kind):
+    if not accepts(step.state):
         step.do(act.Answer(event.ticket, Outcome.NOT_PRIMARY))
         return
     pace.client_came(step)
@@ -41,6 +46,7 @@ def submitted(step: Step, event: ev.Submitted) -> None:
 def advance(step: Step) -> None:
     """Start every operation that may start now and end every one that may end."""
     if step.state.phase is Phase.FOLLOWING:
+        proposals.propose(step)
         reads.start_following(step)
     draining = step.state.phase is Phase.HANDING_OVER and step.state.stage is Stage.DRAINING
     if step.state.phase in SERVING or draining:
@@ -60,12 +66,17 @@ def advance(step: Step) -> None:
 
 
 def _may_start(step: Step, flight: Flight, *, draining: bool) -> bool:
-    if draining and not mends(flight):
+    if not mends(flight) and (draining or _is_full(step.state)):
         return False
     # A repair stands before all others, also before those that are under way already.
     return flight.operation.kind not in REPAIRS or not any(
         other.started and other.operation.conflicts(flight.operation) for other in step.state.flights
     )
+
+
+def _is_full(state: PairState) -> bool:
+    """Whether as much is being written as the activity logs hold: with the peer's proposals more may be under way."""
+    return len(state.flights) > FLIGHTS_LIMIT and sum(f.is_write and f.begun for f in state.flights) >= FLIGHTS_LIMIT
 
 
 def mends(flight: Flight) -> bool:
@@ -107,10 +118,16 @@ def start_write(step: Step, flight: Flight) -> None:
     started = _give_sequence(step, flight, there=not mirrored)
     if mirrored:
         push(step, started)
+    store(step, started)
+
+
+def store(step: Step, flight: Flight) -> None:
+    """Write on this disk what a client of either node wants."""
+    operation = flight.operation
     if operation.kind is OperationKind.PUT_RECORD:
-        step.do(act.StoreRecord(step.state.epoch, started.sequence, flight.ticket, operation))
+        step.do(act.StoreRecord(step.state.epoch, flight.sequence, flight.ticket, operation, flight.taken))
     else:
-        step.do(act.StoreWrite(started.sequence, flight.ticket, operation))
+        step.do(act.StoreWrite(flight.sequence, flight.ticket, operation, flight.taken))
 
 
 def _give_sequence(step: Step, flight: Flight, *, here: bool = False, there: bool = False) -> Flight:
@@ -125,7 +142,11 @@ def push(step: Step, flight: Flight) -> None:
     """Push a write behind the one pushed before it."""
     state = step.state
     settled = min((f.sequence for f in state.flights if f.unsettled), default=flight.sequence)
-    step.do(act.PushWrite(state.epoch, flight.sequence, state.last_pushed, settled, flight.ticket, flight.operation))
+    if flight.taken:
+        proposals.assign(step, flight, settled)
+    else:
+        write = act.PushWrite(state.epoch, flight.sequence, state.last_pushed, settled, flight.ticket, flight.operation)
+        step.do(write)
     step.change(last_pushed=flight.sequence)
 
 
@@ -169,6 +190,8 @@ def _finish(step: Step, flight: Flight) -> None:
     if flight.ticket and not flight.answered:
         outcome = Outcome.DONE if flight.miscompare_at is None else Outcome.MISCOMPARE
         step.do(act.Answer(flight.ticket, outcome, flight.miscompare_at))
+    if flight.taken:
+        proposals.ended(step, flight)
     match flight.operation.kind:
         case OperationKind.COPY:
             step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))
@@ -217,12 +240,10 @@ def stored(step: Step, event: ev.Stored) -> None:
         step.change(storing=state.storing - {event.sequence})
         if state.phase in ACCEPTING:
             step.send(msg.Applied(state.epoch, event.sequence))
-            advance(step)
-        return
     flight = by_sequence(step, event.sequence)
     if flight is not None:
         replace(step, flight, attrs.evolve(flight, here=True))
-        advance(step)
+    advance(step)
 
 
 def fetched(step: Step, event: ev.Fetched) -> None:
@@ -247,20 +268,9 @@ def mirror_write(step: Step, message: MirroredMessage) -> None:
     Executed only if it follows on the last one taken. One that came before a flap is known by that and dropped, and so
     is one behind another that this node did not take: both are settled when the two agree on what is under way.
     """
-    state = step.state
-    if message.previous != state.last_sequence:
+    if message.previous != step.state.last_sequence:
         return
-    unsettled = tuple(each for each in state.unsettled if each.sequence >= message.settled)
-    step.change(
-        refused=frozenset(each for each in state.refused if each >= message.settled),
-        last_sequence=message.sequence,
-        storing=state.storing | {message.sequence},
-        unsettled=unsettled,
-    )
-    if not isinstance(message, msg.MirrorRecord):
-        where = message.offset, message.size
-        step.change(unsettled=(*unsettled, Mirrored(message.sequence, where)))
-        reads.overwritten(step, where)
+    follow_on(step, message, None if isinstance(message, msg.MirrorRecord) else (message.offset, message.size))
     match message:
         case msg.MirrorWrite():
             step.do(act.StoreMirrored(message.sequence, message.offset, message.size))
@@ -271,9 +281,27 @@ def mirror_write(step: Step, message: MirroredMessage) -> None:
     advance(step)
 
 
+def follow_on(step: Step, message: MirroredMessage | msg.Assigned, where: Range | None) -> None:
+    """A write is the next one of the primary's order, and about to be under way on this disk."""
+    state = step.state
+    unsettled = tuple(each for each in state.unsettled if each.sequence >= message.settled)
+    step.change(
+        refused=frozenset(each for each in state.refused if each >= message.settled),
+        last_sequence=message.sequence,
+        storing=state.storing | {message.sequence},
+        unsettled=(*unsettled, Mirrored(message.sequence, where)),
+    )
+    reads.overwritten(step, where)
+
+
+def written_by(operation: Operation) -> Range | None:
+    """Where in the volume it writes; None for a record."""
+    return None if operation.kind is OperationKind.PUT_RECORD else operation.where
+
+
 def want_nothing_there(step: Step) -> None:
-    """There is no other copy to wait for any more."""
-    flights = tuple(_without_peer(f) for f in step.state.flights if not _needs_peer(f))
+    """There is no other copy to wait for any more, and nobody for what the peer proposed and was not begun."""
+    flights = tuple(_without_peer(f) for f in step.state.flights if not _needs_peer(f) and (f.begun or not f.taken))
     step.change(flights=flights, resync=None)
 
 
@@ -326,7 +354,8 @@ def drop_flights(step: Step, started: Outcome) -> None:
     running = {f.sequence for f in state.flights if _runs_here(f)}
     for flight in state.flights:
         if flight.ticket and not flight.answered:
-            changed = flight.is_write and flight.begun
+            proposed = flight.proposal and flight.operation.kind in WRITING
+            changed = proposed or (flight.is_write and flight.begun)
             step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
     step.change(
         flights=(),

@@ -4,6 +4,7 @@ from ctlha_trio.pair import (
     _admission as admission,
     _handover as handover,
     _membership as membership,
+    _proposals as proposals,
     _service as service,
     events as ev,
     messages as msg,
@@ -31,6 +32,7 @@ def session_up(step: Step, event: ev.SessionUp) -> None:
 def session_lost(step: Step, event: ev.SessionLost) -> None:
     """The session is over."""
     step.change(session=0, standing=None, settled_wanted=0)
+    proposals.session_lost(step)
     match step.state.phase:
         case Phase.MIRRORING | Phase.FOLLOWING:
             membership.suspend(step, event.loss, f"session lost: {event.loss.value}")
@@ -73,6 +75,8 @@ def _source_lost(step: Step) -> None:
 def standing(step: Step, message: msg.Standing) -> None:
     """The peer told where it stands."""
     step.change(standing=message)
+    if step.state.phase is Phase.FOLLOWING:
+        service.advance(step)
     if message.epoch > step.state.epoch and step.state.phase is not Phase.BOOTING:
         # Whoever is behind asks the arbiter; the other node's word is a hint.
         step.read_record()

@@ -69,7 +69,8 @@ class Mirrored:
     """A write taken from the primary."""
 
     sequence: int
-    where: Range
+    where: Range | None
+    """None for a record."""
 
 
 @attrs.frozen
@@ -115,6 +116,12 @@ class Flight:
     """A compare-and-write found what it expects: it is a write from here on, with a sequence of its own."""
     miscompare_at: int | None = None
     """A compare-and-write found something else, first here, in bytes from its offset."""
+    proposal: int = 0
+    """At the secondary: the number under which it was proposed; 0 before."""
+    said: bool = False
+    """It was proposed in this session."""
+    taken: int = 0
+    """At the primary: the number of the secondary's proposal that it is; 0 for its own clients' and the pair's."""
 
     @property
     def is_write(self) -> bool:
@@ -147,11 +154,8 @@ class Flight:
 
     @property
     def unsettled(self) -> bool:
-        """Whether it is a write of which the two copies of the volume may hold different things.
-
-        Records are not marked: a node that returns is sent them all.
-        """
-        return self.changes_volume and self.begun and not (self.here and self.there)
+        """Whether it is a write that the two nodes may not both have."""
+        return self.is_write and self.begun and not (self.here and self.there)
 
 
 @attrs.frozen
@@ -237,13 +241,17 @@ class PairState:
     last_sequence: int = 0
     """The latest write taken from the primary; every one before it was taken too."""
     unsettled: tuple[Mirrored, ...] = ()
-    """Writes taken from the primary that may not be durable there."""
+    """Writes taken from the primary that may not be durable there, records with them."""
     refused: frozenset[int] = frozenset()
     """Writes taken from the primary and not executed, for a block of theirs is damaged here."""
     storing: frozenset[int] = frozenset()
     """Writes that run on this disk for nobody who waits here: the peer's, or those of a role that was lost."""
     fetches: int = 0
     """Begun so far."""
+    proposed: int = 0
+    """Operations that this process has proposed to the primary so far."""
+    taken: int = 0
+    """The latest proposal taken of the secondary; every one before it was taken or refused."""
     granted: bool = True
     """A permit that this node has granted, in this process or before, may not be over yet."""
     settled_wanted: int = 0
@@ -279,9 +287,12 @@ class PairState:
 
     @property
     def may_differ(self) -> tuple[Range, ...]:
-        """Where what is under way may leave the two copies different, sorted."""
-        own = {f.operation.where for f in self.flights if f.unsettled}
-        return tuple(sorted(own.union(each.where for each in self.unsettled)))
+        """Where what is under way may leave the two copies of the volume different, sorted.
+
+        Records are not marked: a node that returns is sent them all.
+        """
+        own = {f.operation.where for f in self.flights if f.changes_volume and f.unsettled}
+        return tuple(sorted(own.union(each.where for each in self.unsettled if each.where is not None)))
 
     @property
     def both(self) -> tuple[NodeId, ...]:

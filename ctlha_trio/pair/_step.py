@@ -45,6 +45,8 @@ class Changes(TypedDict, total=False):
     refused: frozenset[int]
     storing: frozenset[int]
     fetches: int
+    proposed: int
+    taken: int
     granted: bool
     settled_wanted: int
     settled_asked: int

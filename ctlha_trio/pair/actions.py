@@ -14,7 +14,7 @@ from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import Record
 from ctlha_trio.pair.events import Timer
-from ctlha_trio.pair.messages import Message
+from ctlha_trio.pair.messages import Assigned, Message
 
 
 @attrs.frozen
@@ -101,10 +101,7 @@ class Send:
 
 @attrs.frozen
 class PushWrite:
-    """Push the data of a client's write with its ``MirrorWrite``, or in its place among the others ``MirrorZeroes``.
-
-    A record, of the version that this names, goes with its ``MirrorRecord``.
-    """
+    """Push ``MirrorWrite`` with its data, ``MirrorRecord`` of the version that this names, or ``MirrorZeroes``."""
 
     epoch: int
     sequence: int
@@ -112,6 +109,23 @@ class PushWrite:
     settled: int
     ticket: int
     operation: Operation
+
+
+@attrs.frozen
+class PushProposal:
+    """Push what a client wants to change, and what it compares with, with its ``Propose``."""
+
+    epoch: int
+    number: int
+    ticket: int
+    operation: Operation
+
+
+@attrs.frozen
+class PushAssigned:
+    """Say this in its place among the pushes."""
+
+    message: Assigned
 
 
 @attrs.frozen
@@ -137,6 +151,8 @@ class StoreWrite:
     sequence: int
     ticket: int
     operation: Operation
+    taken: int = 0
+    """Number of the peer's proposal that it is, as below: its data is kept while one under way is of it. 0 if none."""
 
 
 @attrs.frozen
@@ -188,6 +204,7 @@ class StoreRecord:
     sequence: int
     ticket: int
     operation: Operation
+    taken: int = 0
 
 
 @attrs.frozen
@@ -216,11 +233,9 @@ class CompareRecords:
 class FetchRead:
     """Read a client's data, all records, or what is to be compared, here; the data is kept until the ``Answer``.
 
-    Answered by ``Fetched``, or by ``StoredCompared`` where a client says what it expects.
-
-    With an ``epoch``, only if a permit of that epoch and of the current session is live when the data was read, or was
-    granted to a request sent since this order: until then, the read waits. Void when the session ends or the epoch
-    changes.
+    Answered by ``Fetched``, or by ``StoredCompared`` where a client says what it expects. With an ``epoch``, only if a
+    permit of that epoch and of the current session is live when the data was read, or was granted to a request sent
+    since this order: until then, the read waits. Void when the session ends or the epoch changes.
     """
 
     fetch: int
@@ -228,6 +243,7 @@ class FetchRead:
     operation: Operation
     epoch: int
     """0 if it needs no permit."""
+    taken: int = 0
 
 
 @attrs.frozen
@@ -352,6 +368,8 @@ Action = (
     | SendReady
     | Send
     | PushWrite
+    | PushProposal
+    | PushAssigned
     | StoreWrite
     | StoreMirrored
     | StoreRepair

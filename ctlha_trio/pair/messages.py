@@ -6,6 +6,7 @@ the data of ``MirrorWrite`` and ``CopyData`` is placed by DMA before the message
 
 import attrs
 
+from ctlha_trio.pair._operation import Operation, Outcome
 from ctlha_trio.pair._phase import Phase
 
 
@@ -66,6 +67,49 @@ class MirrorRecord:
     settled: int
     size: int
     """Of the record as it is encoded, key and version included."""
+
+
+@attrs.frozen
+class Propose:
+    """Secondary to primary: what a client of it wants to change. The data is placed before this is heard."""
+
+    epoch: int
+    number: int
+    """Of the proposal; they rise within a process."""
+    operation: Operation
+    """Without the key of a record, which is in the data."""
+    size: int
+    """Of the data."""
+
+
+@attrs.frozen
+class Assigned:
+    """Primary to secondary: the sequence of its proposal. As ``MirrorWrite``, of data that the secondary has."""
+
+    epoch: int
+    number: int
+    sequence: int
+    previous: int
+    settled: int
+
+
+@attrs.frozen
+class Completed:
+    """Primary to secondary: its proposal is durable on both."""
+
+    epoch: int
+    number: int
+
+
+@attrs.frozen
+class Unexecuted:
+    """Primary to secondary: its proposal had no effect, and will have none."""
+
+    epoch: int
+    number: int
+    outcome: Outcome
+    miscompare_at: int
+    """With MISCOMPARE, in bytes from the operation's offset; else 0."""
 
 
 @attrs.frozen
@@ -297,6 +341,10 @@ Message = (
     | MirrorWrite
     | MirrorZeroes
     | MirrorRecord
+    | Propose
+    | Assigned
+    | Completed
+    | Unexecuted
     | Applied
     | PermitRequest
     | Permit

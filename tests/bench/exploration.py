@@ -10,6 +10,9 @@ from ctlha_trio.testing import Bound, explore
 
 BOUNDS = (
     Bound(writes=2, reads=1),
+    Bound(proposals=1, writes=1),
+    Bound(proposals=1, reads=1),
+    Bound(proposals=1, handovers=1),
     Bound(writes=1, reads=2),
     Bound(writes=1, handovers=1, lost_replies=1),
     Bound(writes=1, reads=1, handovers=1),

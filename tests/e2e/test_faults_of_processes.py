@@ -31,6 +31,23 @@ async def test_a_node_is_killed(networked: HandPair, role: str) -> None:
     await clients.compare_copies()
 
 
+async def test_the_primary_is_killed_while_all_clients_ask_the_secondary(networked: HandPair) -> None:
+    """What it acknowledged as secondary it has as primary, and it goes on answering."""
+    pair = networked
+    victim = await pick(pair, "primary")
+    survivor = OTHER[victim]
+    async with outside_clients(pair, [survivor]) as clients:
+        await clients.wait_served(survivor)
+        assert (await pair.status(survivor))["role"] == "secondary"
+        await pair.kill(victim)
+        await clients.wait_served(survivor, within_s=5.0)
+        assert (await pair.status(survivor))["role"] == "primary"
+        await pair.start(victim)
+        await pair.wait_protected()
+        await clients.wait_served(survivor)
+    await clients.compare_copies()
+
+
 @pytest.mark.parametrize("role", ["primary", "secondary"])
 async def test_a_node_is_stopped_for_longer_than_it_is_waited_for(networked: HandPair, role: str) -> None:
     """It goes on in the middle of whatever it did, with requests at its door that are as old."""

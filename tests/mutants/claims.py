@@ -5,6 +5,7 @@ import attrs
 from ctlha_trio.pair import (
     Copy,
     Metadata,
+    OperationKind,
     Outcome,
     PairState,
     Phase,
@@ -96,7 +97,7 @@ def claims_before_its_disk_knows(patch: Patch) -> None:
     patch.setattr(Step, "intend", intend)
 
 
-@mutant("hand_over", "crash")
+@mutant("hand_over", "crash", kinds=((OperationKind.READ,),))
 def takes_a_role_of_which_its_disk_does_not_know(patch: Patch) -> None:
     plain = handover.prepare
 

@@ -5,6 +5,7 @@ import attrs
 from ctlha_trio.pair import (
     ZEROING,
     OperationKind,
+    Phase,
     _compare as compare,
     _service as service,
     events as ev,
@@ -44,7 +45,7 @@ def compares_outside_the_range_lock(patch: Patch) -> None:
 
     def submitted(step: Step, event: ev.Submitted) -> None:
         plain(step, event)
-        for flight in step.state.flights:
+        for flight in step.state.flights if step.state.phase is Phase.MIRRORING else ():
             if flight.operation.kind is OperationKind.COMPARE_AND_WRITE and not flight.started:
                 service._start(step, flight)
 

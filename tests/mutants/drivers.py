@@ -200,7 +200,7 @@ def keep_the_records_of_before(patch: Patch) -> None:
 
 
 def refuse_everything_when_alone(patch: Patch) -> None:
-    patch.setattr(service, "accepts", lambda state, kind: state.phase is not Phase.ALONE and accepts(state, kind))
+    patch.setattr(service, "accepts", lambda state: state.phase is not Phase.ALONE and accepts(state))
 
 
 def quit_at_each_lost_session(patch: Patch) -> None:

@@ -53,9 +53,25 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "waits_as_if_both_clocks_were_the_same": {I3},
     "covers_a_read_by_a_grant_of_before": {I2, I3},
     "shows_at_the_secondary_what_is_not_settled": {I2, I3, I10},
-    "takes_any_word_for_the_one_that_all_is_settled": {I2, I3, I10},
-    "acknowledges_when_durable_here_only": {I2},
+    # By that word a secondary also ends what it proposed.
+    "takes_any_word_for_the_one_that_all_is_settled": {I1, I2, I3, I10},
+    # A secondary that does so acknowledges what its primary has not.
+    "acknowledges_when_durable_here_only": {I1, I2},
     "acknowledges_when_durable_there_only": {I2, I3},
+    "acknowledges_a_proposal_that_is_durable_here_only": {I1},
+    "calls_a_proposal_complete_when_it_is_begun": {I2},
+    "executes_a_proposal_beside_what_conflicts_with_it": {ONE_WRITE},
+    "takes_what_is_proposed_for_compared": {I3},
+    # The second of the two gets a sequence that the secondary has no use for, and nothing behind it is taken.
+    "takes_a_proposal_as_often_as_it_comes": {I12, CONVERGENCE},
+    "takes_the_numbers_of_the_process_of_before_for_those_of_the_next": {I12},
+    "proposes_nothing_again_after_a_flap": {I12},
+    "asks_for_nothing_after_a_flap": {I12},
+    "marks_no_proposal_that_was_under_way": {I5, I7},
+    "denies_what_it_has_proposed": {I2, I3},
+    "shows_at_the_secondary_records_that_are_not_settled": {I2, I3},
+    # The primary says that all is on both before it has said so of the record.
+    "takes_records_for_settled_that_are_under_way": {I1},
     "answers_a_mirrored_write_before_it_is_stored": {I2, ONE_WRITE},
     "executes_conflicting_operations_at_once": {ONE_WRITE},
     "takes_a_peer_that_runs_anew_for_the_one_before": {I7, I10},
@@ -138,13 +154,15 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "tells_a_miscompare_without_a_permit": {I3},
     "compares_outside_the_range_lock": {ONE_WRITE, I3},
     "writes_whatever_it_compared": {I3},
-    "forgets_that_a_compare_had_begun_to_write": {I2, I5},
+    # It is told as not executed, and read at the other node.
+    "forgets_that_a_compare_had_begun_to_write": {I2, I3, I5},
     "puts_a_record_on_one_node_only": {I2},
     "seals_a_target_without_the_records": {I2, I7},
     "puts_records_side_by_side": {ONE_WRITE},
     "reads_records_without_a_permit": {I3},
     # What was told not to have been executed is there.
-    "forgets_its_own_puts_when_it_loses_the_role": {I2, I3},
+    # What it does not hold for a write, it calls settled while it is under way.
+    "forgets_its_own_puts_when_it_loses_the_role": {I1, I2, I3},
 }
 """Of the mutants of ``pair_mutants``, in the simulated pair."""
 
@@ -156,6 +174,9 @@ DIES_WITHOUT_TROUBLE = {
     "claims_although_it_is_no_member",
     "admits_without_a_seal",
     "asks_the_arbiter_for_every_operation",
+    "acknowledges_a_proposal_that_is_durable_here_only",
+    "calls_a_proposal_complete_when_it_is_begun",
+    "executes_a_proposal_beside_what_conflicts_with_it",
     "refuses_everything_although_it_is_healthy",
     "refuses_every_handover",
     "forgets_that_a_handover_was_asked_for",
@@ -184,6 +205,9 @@ IN_THE_EXPLORATION: dict[str, set[str]] = {
     "reads_at_the_secondary_what_is_overwritten": {I2},
     "resumes_while_it_still_writes": {I2},
     "pushes_nothing_again_after_a_flap": {I2},
+    "acknowledges_a_proposal_that_is_durable_here_only": {I2},
+    "calls_a_proposal_complete_when_it_is_begun": {I2},
+    "executes_a_proposal_beside_what_conflicts_with_it": {ONE_WRITE},
     "claims_although_it_is_no_member": {I2},
     "admits_without_a_seal": {I4},
     "hands_over_without_a_drain": {I1},

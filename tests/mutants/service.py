@@ -21,7 +21,7 @@ from tests.mutants.trouble import Patch, mutant
 @mutant()
 def refuses_everything_although_it_is_healthy(patch: Patch) -> None:
     plain = service.accepts
-    patch.setattr(service, "accepts", lambda state, kind: state.phase is not Phase.MIRRORING and plain(state, kind))
+    patch.setattr(service, "accepts", lambda state: state.phase is not Phase.MIRRORING and plain(state))
 
 
 @mutant("fail_arbiter")

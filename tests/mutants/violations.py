@@ -24,7 +24,6 @@ from ctlha_trio.pair import (
     Verification,
     _service as service,
     _verify as verify,
-    accepts,
     actions as act,
     events as ev,
 )
@@ -91,6 +90,11 @@ def found_as(pattern: str) -> Callable[[Plant], Plant]:
 @found_as(r"I1: . answered WRITE \d+ in epoch \d+, and so did the other node")
 async def both_acknowledge_in_one_epoch(run: DriverRun, _: Patch) -> None:
     tell(run, attrs.evolve(secondary(run).pair, phase=Phase.MIRRORING), WRITE)
+
+
+@found_as(r"I1: . answered WRITE \d+ in epoch \d+, and its primary has not said so")
+async def a_secondary_acknowledges_by_itself(run: DriverRun, _: Patch) -> None:
+    tell(run, secondary(run).pair, WRITE)
 
 
 @found_as(r"I2: . answered WRITE \d+ in epoch \d+, and it is not durable on a")
@@ -179,6 +183,11 @@ async def who_has_lost_the_role_answers(run: DriverRun, _: Patch) -> None:
     tell(run, attrs.evolve(primary(run).pair, phase=Phase.SUSPENDED), OperationKind.FLUSH)
 
 
+@found_as(r"I8: . answered FLUSH \d+ in epoch \d+ while it follows nobody")
+async def a_secondary_answers_out_of_session(run: DriverRun, _: Patch) -> None:
+    tell(run, attrs.evolve(secondary(run).pair, session=0), OperationKind.FLUSH)
+
+
 @found_as(r"I10: the records of ., a member: ")
 async def a_member_lacks_a_record(run: DriverRun, _: Patch) -> None:
     await lose_a_record(run)
@@ -250,7 +259,15 @@ async def a_comparison_writes(run: DriverRun, patch: Patch) -> None:
 
 @found_as(rf"I12: . does not write sector {SECTOR} anew")
 async def what_differs_cannot_be_written(run: DriverRun, patch: Patch) -> None:
-    patch.setattr(service, "accepts", lambda state, kind: kind is not WRITE and accepts(state, kind))
+    submitted = service.submitted
+
+    def refuse_writes(step: Step, event: ev.Submitted) -> None:
+        if event.operation.kind is WRITE:
+            step.do(act.Answer(event.ticket, Outcome.NOT_PRIMARY))
+        else:
+            submitted(step, event)
+
+    patch.setattr(service, "submitted", refuse_writes)
     await compare(run)
 
 
@@ -426,7 +443,7 @@ async def there_is_no_end(run: DriverRun, patch: Patch) -> None:
     await let_pass(60.0)
 
 
-@found_as(rf"I14: {FLIGHTS_LIMIT + 1} operations under way at .")
+@found_as(rf"I14: {FLIGHTS_LIMIT + 1} operations of its clients and its own under way at .")
 async def a_node_takes_more_than_it_may(run: DriverRun, _: Patch) -> None:
     flights = tuple(Flight(each, Operation(READ, 1, each, 0, SECTOR_BYTES)) for each in range(FLIGHTS_LIMIT + 1))
     state = primary(run).pair

@@ -13,6 +13,7 @@ from ctlha_trio.pair import (
     Record,
     actions as act,
     events as ev,
+    messages as msg,
 )
 from ctlha_trio.pair._state import Flight, Resync
 from ctlha_trio.pair._verification import Verification
@@ -22,6 +23,8 @@ from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
 
 WRITES = (OperationKind.WRITE,)
+UNUSED = 1 << 20
+"""The number of a proposal."""
 
 
 @attrs.frozen(eq=False)
@@ -37,10 +40,11 @@ class Served:
         assert self.primary.state is not None
         return self.primary.state
 
-    def answer(self, node: SimulatedNode, before: Phase = Phase.MIRRORING) -> None:
+    def answer(self, node: SimulatedNode) -> None:
         """A client's write is said to be done, though nobody has written anything."""
         asked = self.pair.clients.ask(node, WRITES)
-        self.pair.invariants.answered(node, before, act.Answer(asked.ticket, Outcome.DONE))
+        assert node.state is not None
+        self.pair.invariants.answered(node, node.state, act.Answer(asked.ticket, Outcome.DONE))
 
     def step(self, after: PairState, event: ev.Event = ev.ReadFailed(), *ordered: act.Action) -> None:  # noqa: B008
         self.pair.invariants.stepped(self.primary, self.state, after, event, ordered)
@@ -62,6 +66,40 @@ def served() -> Served:
 
 def test_two_that_acknowledge_in_one_epoch(served: Served) -> None:
     with pytest.raises(AssertionError, match=r"^I1, I4: "):
+        served.answer(served.secondary)
+
+
+def test_a_secondary_that_acknowledges_what_its_primary_did_not(served: Served) -> None:
+    """Even if both copies hold it."""
+    asked = served.pair.clients.ask_for(served.secondary, OperationKind.WRITE, 0)
+    for node in (served.primary, served.secondary):
+        node.blocks[0] = asked.ticket
+    before = served.secondary.state
+    assert before is not None
+    flight = Flight(asked.ticket, asked.operation, sequence=99, proposal=UNUSED)
+    before = attrs.evolve(before, flights=(flight,))
+    done = act.Answer(asked.ticket, Outcome.DONE)
+    with pytest.raises(AssertionError, match=r"^I1, I4: .* its primary did not$"):
+        served.pair.invariants.answered(served.secondary, before, done)
+    served.pair.clients.asked[served.secondary.name, asked.ticket] = asked.operation
+    served.step(served.state, ev.ReadFailed(), act.Send(msg.Completed(served.state.epoch, UNUSED)))
+    served.pair.invariants.answered(served.secondary, before, done)
+
+
+def test_a_proposal_that_is_called_complete_and_is_not_on_both(served: Served) -> None:
+    asked = served.pair.clients.ask_for(served.secondary, OperationKind.WRITE, 0)
+    assert served.secondary.state is not None
+    flight = Flight(asked.ticket, asked.operation, sequence=99, proposal=UNUSED)
+    served.secondary.state = attrs.evolve(served.secondary.state, flights=(flight,))
+    served.secondary.blocks[0] = asked.ticket
+    with pytest.raises(AssertionError, match=r"^I2: .* is called complete, and [ab] holds"):
+        served.step(served.state, ev.ReadFailed(), act.Send(msg.Completed(served.state.epoch, UNUSED)))
+
+
+def test_a_secondary_that_acknowledges_out_of_session(served: Served) -> None:
+    assert served.secondary.state is not None
+    served.secondary.state = attrs.evolve(served.secondary.state, session=0)
+    with pytest.raises(AssertionError, match=r"^I8: "):
         served.answer(served.secondary)
 
 
@@ -96,7 +134,7 @@ def test_a_stale_read(served: Served) -> None:
     asked = pair.clients.ask(served.primary, (OperationKind.READ,))
     pair.clients.values[asked.ticket] = 0
     with pytest.raises(AssertionError, match=r"block \d: 0 is found again after \d+ had replaced it"):
-        pair.invariants.answered(served.primary, Phase.MIRRORING, act.Answer(asked.ticket, Outcome.DONE))
+        pair.invariants.answered(served.primary, served.state, act.Answer(asked.ticket, Outcome.DONE))
 
 
 def test_an_acknowledgement_before_the_epoch_is_durable(served: Served) -> None:
@@ -108,7 +146,7 @@ def test_an_acknowledgement_before_the_epoch_is_durable(served: Served) -> None:
 def test_an_acknowledgement_after_the_role_was_lost(served: Served) -> None:
     served.primary.state = attrs.evolve(served.state, phase=Phase.SUSPENDED)
     with pytest.raises(AssertionError, match=r"^I8: "):
-        served.answer(served.primary, before=Phase.SUSPENDED)
+        served.answer(served.primary)
 
 
 def test_an_epoch_or_a_revision_that_goes_back(served: Served) -> None:
@@ -366,12 +404,10 @@ def test_a_block_that_is_called_lost_and_is_whole_on_a_copy_that_counts(served: 
     for node in served.pair.nodes.values():
         node.damaged[0] = "rot"
     asked = [served.pair.clients.ask_for(served.primary, OperationKind.READ, 0) for _ in range(2)]
-    served.pair.invariants.answered(served.primary, Phase.MIRRORING, act.Answer(asked[0].ticket, Outcome.MEDIUM_ERROR))
+    served.pair.invariants.answered(served.primary, served.state, act.Answer(asked[0].ticket, Outcome.MEDIUM_ERROR))
     served.secondary.damaged.clear()
     with pytest.raises(AssertionError, match=r"^I3: . says that block 0 is lost, but . has it"):
-        served.pair.invariants.answered(
-            served.primary, Phase.MIRRORING, act.Answer(asked[1].ticket, Outcome.MEDIUM_ERROR)
-        )
+        served.pair.invariants.answered(served.primary, served.state, act.Answer(asked[1].ticket, Outcome.MEDIUM_ERROR))
 
 
 def test_a_member_that_passes_for_fenced(served: Served) -> None:
@@ -383,7 +419,7 @@ def test_a_member_that_passes_for_fenced(served: Served) -> None:
 def test_an_operation_that_fails(served: Served) -> None:
     asked = served.pair.clients.ask(served.primary, WRITES)
     with pytest.raises(AssertionError, match=r"^I3: operation \d+ failed, although no rule says so"):
-        served.pair.invariants.answered(served.primary, Phase.MIRRORING, act.Answer(asked.ticket, Outcome.FAILED))
+        served.pair.invariants.answered(served.primary, served.state, act.Answer(asked.ticket, Outcome.FAILED))
 
 
 def test_the_end_of_what_nobody_asked_for(served: Served) -> None:

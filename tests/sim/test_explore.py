@@ -36,6 +36,9 @@ SMALL = Bound(writes=1, lost_replies=1)
         (Bound(writes=2, reads=1), False),
         (Bound(writes=1, handovers=1, lost_replies=1), False),
         (Bound(cuts=1), False),
+        (Bound(proposals=1, writes=1), False),
+        (Bound(proposals=1, reads=1), False),
+        (Bound(proposals=1, handovers=1), False),
     ],
     ids=str,
 )
@@ -95,7 +98,10 @@ BOUNDS = {
     "cold": (Bound(), True),
     "handover": (Bound(writes=1, refusals=1, handovers=1), False),
 }
-RENAMED = BOUNDS | {"handover": (Bound(writes=1, reads=1, refusals=1, handovers=1), False)}
+RENAMED = BOUNDS | {
+    "handover": (Bound(writes=1, reads=1, refusals=1, handovers=1), False),
+    "proposal": (Bound(proposals=1, handovers=1), False),
+}
 """With less no two worlds differ by counters only: which node may still have to mark the write tells them apart."""
 
 
@@ -144,7 +150,7 @@ NO_COUNTERS = {
     "resource", "lineage", "arbiter", "copy", "format", "kind", "fence", "evidence", "unknown", "calling", "doubtful",
     "here", "there", "answered", "number", "offset", "size", "equal", "attempt", "outcome", "forcing", "told_ranges",
     "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen", "left_out", "hurt", "mended", "tried",
-    "verification", "keep", "admission_held", "granted", "miscompare_at", "key", "digest", "restarts",
+    "verification", "keep", "admission_held", "granted", "miscompare_at", "key", "digest", "restarts", "said",
     "beside_clients", "client_came", "resting",
 }  # fmt: skip
 """Fields that the core does not count with, or (``number`` of an operation, ``attempt``, ``restarts``) that the bound

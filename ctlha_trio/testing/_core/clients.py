@@ -6,7 +6,16 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import WRITING, ZEROING, Operation, OperationKind, Outcome, actions as act, events as ev
+from ctlha_trio.pair import (
+    WRITING,
+    ZEROING,
+    Operation,
+    OperationKind,
+    Outcome,
+    actions as act,
+    events as ev,
+    messages as msg,
+)
 from ctlha_trio.testing._core.link import Blocks
 from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, PLACES, RECORDS, SimulatedNode, place_of
 from ctlha_trio.testing._history.block_history import BlockHistory
@@ -32,6 +41,15 @@ def places_of(operation: Operation) -> tuple[int, ...]:
             return (operation.offset // BLOCK_BYTES,)
 
 
+@attrs.frozen
+class KeptProposal:
+    """What came with a proposal to the node at which it is under way."""
+
+    data: Blocks
+    expected: int
+    """What a compare-and-write must find."""
+
+
 @attrs.define(eq=False)
 class SimulatedClients:
     """Each operation is a client of its own: all that the volume promises to several at once is demanded."""
@@ -47,6 +65,8 @@ class SimulatedClients:
     """By ticket: all records as a read has found them, by place."""
     expected: dict[int, int] = attrs.Factory(dict)
     """By ticket: what a compare-and-write must find."""
+    proposals: dict[tuple[str, int], KeptProposal] = attrs.Factory(dict)
+    """By the node that keeps it, and number."""
     told: dict[int, int] = attrs.Factory(dict)
     """By place, what a client was told last: it wrote that, or read it."""
     tickets: int = 0
@@ -91,6 +111,16 @@ class SimulatedClients:
     def history_of(self, node: str) -> BlockHistory:
         """What the clients of that node may be told belongs to this."""
         return self.abandoned.get(node, self.history)
+
+    def keep(self, node: str, proposal: msg.Propose, data: Blocks) -> None:
+        """A node hears a proposal of the other one."""
+        expected = self.expected.get(proposal.operation.client, ZEROS)
+        self.proposals.setdefault((node, proposal.number), KeptProposal(data, expected))
+
+    def keep_only(self, node: str, numbers: Set[int]) -> None:
+        """These alone are under way at that node."""
+        for key in [key for key in self.proposals if key[0] == node and key[1] not in numbers]:
+            del self.proposals[key]
 
     def _guess(self, block: int) -> int:
         """What a client may believe that a block holds."""
@@ -155,6 +185,7 @@ class SimulatedClients:
         for ticket in self.waiting_for(node):
             del self.asked[node.name, ticket]
             self.history_of(node.name).lost(ticket)
+        self.keep_only(node.name, set())
         self.found_out(node.name)
 
     def forsake(self, chosen: SimulatedNode, abandoned: SimulatedNode) -> None:

@@ -69,10 +69,11 @@ def _serves(world: Healed, writes: int) -> None:
     secondary = pair.nodes[primary.peer]
     clients, first = pair.clients, world.random.randrange(BLOCKS)
     kinds = [OperationKind.WRITE] * writes + [OperationKind.READ, OperationKind.FLUSH]
-    enough = clients.done + len(kinds) + 1
+    enough = clients.done + len(kinds) + 2
     for place, kind in enumerate(kinds, first):
         world.feed(primary, clients.ask_for(primary, kind, 0 if kind is OperationKind.FLUSH else place % BLOCKS))
-    world.feed(secondary, clients.ask_for(secondary, OperationKind.READ, first))
+    for kind in (OperationKind.WRITE, OperationKind.READ):
+        world.feed(secondary, clients.ask_for(secondary, kind, first))
     world.go_on_until(lambda: clients.done >= enough, HEALTH_S, "I12: a healthy pair does not serve")
     world.go_on_until(
         lambda: all(node.state and judge(node.state)[0] == "protected" for node in pair.nodes.values()),

@@ -1,8 +1,10 @@
 """What must be true of the pair, by the numbers of the protocol's invariants, and the moments at which each is checked.
 
 === ======================================================================== ==========================================
-I1  One node at most acknowledges in an epoch: the primary of its record.     every operation that is answered as done
-I2  An acknowledged write is on every member of the arbiter's record.         every such write, every new record
+I1  In an epoch only the primary of its record acknowledges, and the other    every operation that is answered as done
+    member in its session what that primary has said to be complete.
+I2  An acknowledged write is on every member of the arbiter's record.         every such write, every new record,
+                                                                              every word that a proposal is complete
 I3  A read returns the last acknowledged value, or a concurrent one.          every read that is answered (the history)
     Under a permit, nothing is acknowledged without the reader.               every read under a permit
 I4  Who is no member serves nothing and is not promoted.                      every operation done, every new record
@@ -29,7 +31,6 @@ from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
     WRITING,
     Copy,
-    OperationKind,
     Outcome,
     PairState,
     Phase,
@@ -57,6 +58,7 @@ _OF_OPERATIONS: Final = frozenset(
     {ev.Submitted, ev.Stored, ev.Fetched, ev.StoredCompared, ev.RangeCompared}
     | {msg.MirrorWrite, msg.MirrorZeroes, msg.MirrorRecord, msg.Applied, msg.Compare, msg.Compared}
     | {msg.SettledAsked, msg.Settled, msg.PermitRequest}
+    | {msg.Propose, msg.Assigned, msg.Completed, msg.Unexecuted}
 )
 """Events, and messages heard, that belong to operations."""
 
@@ -81,6 +83,8 @@ class Invariants:
     """Every record of the pair, by epoch."""
     shown: dict[str, int] = attrs.field(factory=dict, init=False)
     """By node: the revision of the record that a person saw who forced it last."""
+    _said: set[tuple[int, str, int, Outcome]] = attrs.field(factory=set, init=False)
+    """Epoch, node that proposed and number: what the primary said that became of it."""
     _counted: dict[str, Moment] = attrs.field(factory=dict, init=False)
     """By node whose copy does not count: the latest moment up to which it holds everything."""
     _sealing: dict[str, Moment] = attrs.field(factory=dict, init=False)
@@ -103,12 +107,33 @@ class Invariants:
                     raise AssertionError(f"I11: {event} leads to {action}")
         if after.forcing and not before.forcing and before.session:
             raise AssertionError(f"{node.name} is forced although it hears {node.peer}")
+        for action in ordered:
+            if isinstance(action, act.Send) and isinstance(action.message, msg.Completed | msg.Unexecuted):
+                self._proposal_ended(node, action.message)
         if len(node.calls) > CALLS_MAX:
             raise AssertionError(f"I14: {node.name} has {len(node.calls)} calls at the arbiter: {list(node.calls)}")
         if after.flights is not before.flights or isinstance(event, ev.Submitted):
             self._check_flights(node, after, ordered)
         if after.phase is Phase.ADMITTING and any(_asks_to_seal(action) for action in ordered):
             self._sealing[node.peer] = self._now(node.name)
+
+    def _proposal_ended(self, primary: SimulatedNode, told: msg.Completed | msg.Unexecuted) -> None:
+        """A primary says what became of a proposal: one that is complete is on both disks as it was proposed."""
+        outcome = told.outcome if isinstance(told, msg.Unexecuted) else Outcome.DONE
+        self._said.add((told.epoch, primary.peer, told.number, outcome))
+        origin = self.nodes[primary.peer].state
+        if origin is None or origin.epoch != told.epoch:
+            return
+        for flight in origin.flights:
+            operation = self.clients.asked.get((primary.peer, flight.ticket))
+            if flight.proposal != told.number or operation is None:
+                continue
+            (place,) = places_of(operation)
+            if outcome is Outcome.MEDIUM_ERROR:
+                self._check_damage(primary, flight.ticket, place)
+            for member in self.living_members() if outcome is Outcome.DONE else ():
+                held, proposed = member.held_at(place), self.clients.values[flight.ticket]
+                _demand(held == proposed, f"I2: {operation} is called complete, and {member.name} holds {held}")
 
     def _check_flights(self, node: SimulatedNode, after: PairState, ordered: tuple[act.Action, ...]) -> None:
         """A node neither forgets who asked it nor goes on with what nobody waits for."""
@@ -143,22 +168,27 @@ class Invariants:
         begun = any(record.lineage == new.lineage for record in self.records.values())
         _demand(begun, f"{node.name} persists a line that nobody began: {new.lineage}")
 
-    def answered(self, node: SimulatedNode, before: Phase, answer: act.Answer) -> None:
-        """A client was told, by a node that was in that phase before the step."""
+    def answered(self, node: SimulatedNode, before: PairState, answer: act.Answer) -> None:
+        """A client was told, by a node that was in that state before the step."""
         operation = self.clients.answered(node, answer)
         state = node.state
-        if answer.outcome is Outcome.MEDIUM_ERROR:
-            self._check_damage(node, answer.ticket, operation.offset // BLOCK_BYTES)
-        if answer.outcome not in ANSWERED or state is None:
+        if state is None:
             return
-        epoch = state.epoch
-        is_read = operation.kind is OperationKind.READ
-        if not {before, state.phase} & (ACKNOWLEDGING | {Phase.FOLLOWING} if is_read else ACKNOWLEDGING):
+        epoch, follows = state.epoch, follows_on(before, state)
+        if follows and answer.outcome in {*ANSWERED, Outcome.MEDIUM_ERROR} and operation.kind in WRITING:
+            self._check_said(node, before, answer)
+        elif answer.outcome is Outcome.MEDIUM_ERROR:
+            self._check_damage(node, answer.ticket, operation.offset // BLOCK_BYTES)
+        if answer.outcome not in ANSWERED:
+            return
+        if not follows and not {before.phase, state.phase} & ACKNOWLEDGING:
             raise AssertionError(f"I8: {node.name} acknowledged as {state.phase.name}")
-        record = self.records.get(epoch)
-        if record is None or not (is_read or record.primary == node.name) or node.name not in record.members:
+        record, changes = self.records.get(epoch), operation.kind in WRITING
+        # Who has just been given the role reads as secondary until it has recorded that.
+        wrong = record is None or (changes and follows is (record.primary == node.name))
+        if record is None or wrong or node.name not in record.members:
             raise AssertionError(f"I1, I4: {node.name} acknowledged in epoch {epoch}, of which the record is {record}")
-        if operation.kind in WRITING and answer.outcome is Outcome.DONE:
+        if changes and answer.outcome is Outcome.DONE:
             if node.metadata.epoch != epoch:
                 raise AssertionError(
                     f"I6: {node.name} acknowledged in epoch {epoch}, but has persisted {node.metadata.epoch}"
@@ -166,6 +196,12 @@ class Invariants:
             abandoned = node.name in self.clients.abandoned
             for member in [node] if abandoned else self.living_members():
                 self._check_place(member, places_of(operation)[0])
+
+    def _check_said(self, node: SimulatedNode, before: PairState, answer: act.Answer) -> None:
+        """What a secondary tells of a change, the primary has said in this epoch, and it was true then."""
+        number = next((flight.proposal for flight in before.flights if flight.ticket == answer.ticket), 0)
+        said = (before.epoch, node.name, number, answer.outcome) in self._said
+        _demand(said, f"I1, I4: {node.name} answers {answer}, and its primary did not")
 
     def _check_damage(self, node: SimulatedNode, ticket: int, block: int) -> None:
         """No copy that counts for this node is whole at the block of an operation that ended with a medium error."""
@@ -301,6 +337,12 @@ class Invariants:
             moment.history.check(place, node.held_at(place), moment.time)
         except AssertionError as error:
             raise AssertionError(f"{number}: {node.name}: {error}") from error
+
+
+def follows_on(before: PairState, after: PairState) -> bool:
+    """Whether a node was and is the secondary, of the same epoch, in a session with the primary of that epoch."""
+    stays = before.phase is after.phase is Phase.FOLLOWING and before.epoch == after.epoch
+    return stays and after.session == after.partner != 0
 
 
 def _asks_to_seal(action: act.Action) -> bool:

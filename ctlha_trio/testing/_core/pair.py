@@ -11,7 +11,6 @@ from ctlha_trio.pair import (
     OperationKind,
     Phase,
     Record,
-    accepts,
     actions as act,
     boot,
     events as ev,
@@ -254,10 +253,8 @@ class SimulatedPair:
         self.feed(node, ev.TimerFired(timer))
 
     def submit(self, node: SimulatedNode, kinds: tuple[OperationKind, ...]) -> None:
-        """A client asks the node, if there is a choice for something that it does."""
-        assert node.state is not None
-        taken = tuple(kind for kind in kinds if accepts(node.state, kind))
-        self.feed(node, self.clients.ask(node, taken or kinds))
+        """A client asks the node."""
+        self.feed(node, self.clients.ask(node, kinds))
 
     def end_disk_call(self, node: SimulatedNode) -> None:
         """Some call at the disk ends."""
@@ -291,6 +288,8 @@ class SimulatedPair:
         """Let the core take an event, and carry out what it orders."""
         before = node.state
         assert before is not None
+        if isinstance(event, ev.Received) and isinstance(event.message, msg.Propose):
+            self.clients.keep(node.name, event.message, data or {})
         node.state, ordered = step_pair(before, event)
         read = answered_reads(ordered, node.name, self.clients)
         self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
@@ -302,13 +301,15 @@ class SimulatedPair:
         leaves = False
         for action in ordered:
             if isinstance(action, act.Answer):
-                self.invariants.answered(node, before.phase, action)
+                self.invariants.answered(node, before, action)
             elif isinstance(action, act.Goodbye) and self.random.random() < LINGER_CHANCE:
                 leaves = True
             else:
                 self._carry_out(node, action, data, copied=copied)
         if leaves:
             self.link.part(node.link)
+        if self.clients.proposals:
+            self.clients.keep_only(node.name, {flight.taken for flight in node.state.flights})
         self.invariants.find_out(node)
 
     def note(self, node: str, what: str) -> None:
@@ -326,12 +327,12 @@ class SimulatedPair:
         if isinstance(action, Storing):
             if copied and node.metadata.copy not in OVERWRITTEN:
                 raise AssertionError(f"{node.name} is overwritten before it has persisted that it will be")
-            node.begin_disk_call(action, stored_by(self.clients, action, placed))
+            node.begin_disk_call(action, stored_by(self.clients, node, action, placed))
             return
         match action:
             case act.Send():
                 self.link.send(node.link, action.message)
-            case act.PushWrite() | act.PushCopy():
+            case act.PushWrite() | act.PushProposal() | act.PushAssigned() | act.PushCopy():
                 push(self.link, self.clients, node, action)
             case act.PushSeal() | act.SendPrepare():
                 say_records(self.link, node, action)

@@ -1,14 +1,19 @@
 """What a simulated node writes, and what it pushes: a message with the data that is placed before it is heard."""
 
+import attrs
+
 from ctlha_trio.pair import ZEROING, OperationKind, actions as act, messages as msg
-from ctlha_trio.testing._core.clients import SimulatedClients
+from ctlha_trio.testing._core.clients import SimulatedClients, places_of
 from ctlha_trio.testing._core.link import Blocks, SimulatedLink, digest_of
 from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, Storing, blocks_of, place_of
 from ctlha_trio.testing._history.linearizability_records import ZEROS
 
 
 def push(
-    link: SimulatedLink, clients: SimulatedClients, node: SimulatedNode, action: act.PushWrite | act.PushCopy
+    link: SimulatedLink,
+    clients: SimulatedClients,
+    node: SimulatedNode,
+    action: act.PushWrite | act.PushProposal | act.PushAssigned | act.PushCopy,
 ) -> None:
     """Say it in the session that the node knows."""
     match action:
@@ -26,6 +31,13 @@ def push(
                 size=operation.size,
             )
             link.send(node.link, write, {operation.offset // BLOCK_BYTES: clients.values[action.ticket]})
+        case act.PushProposal(operation=operation):
+            # The key of a record is in its data.
+            propose = msg.Propose(action.epoch, action.number, attrs.evolve(operation, key=""), 1)
+            (place,) = places_of(operation)
+            link.send(node.link, propose, {place: clients.values[action.ticket]})
+        case act.PushAssigned():
+            link.send(node.link, action.message, {})
         case act.PushCopy():
             copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
             link.send(node.link, copy, node.held.pop(action.sequence))
@@ -41,9 +53,11 @@ def say_records(link: SimulatedLink, node: SimulatedNode, action: act.PushSeal |
             link.send(node.link, msg.HandoverPrepare(action.epoch, action.attempt, action.proposal, digest))
 
 
-def stored_by(clients: SimulatedClients, action: Storing, placed: Blocks | None) -> Blocks:
+def stored_by(clients: SimulatedClients, node: SimulatedNode, action: Storing, placed: Blocks | None) -> Blocks:
     """What an order writes; ``placed`` came with the message that it answers."""
     match action:
+        case act.StoreWrite(taken=number) | act.StoreRecord(taken=number) if number:
+            return clients.proposals[node.name, number].data
         case act.StoreWrite():
             return {action.operation.offset // BLOCK_BYTES: clients.values[action.ticket]}
         case act.StoreRecord():

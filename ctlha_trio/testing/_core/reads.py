@@ -89,7 +89,8 @@ class SimulatedReads:
             self.invariants.read(node)
         match call.operation.kind:
             case OperationKind.COMPARE_AND_WRITE:
-                equal = [*read.found.values()] == [self.clients.expected[call.ticket]]
+                kept = self.clients.proposals.get((node.name, call.taken))
+                equal = [*read.found.values()] == [kept.expected if kept else self.clients.expected[call.ticket]]
                 self.feed(node, ev.StoredCompared(call.fetch, None if equal else 0))
                 return
             case OperationKind.READ_RECORDS:

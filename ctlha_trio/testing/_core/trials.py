@@ -14,6 +14,7 @@ from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events a
 from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.flap_trials import flaps_lose_no_proposal
 from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
 from ctlha_trio.testing._core.trial_parts import (
@@ -239,6 +240,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     another_hand_moves_the_record,
     another_line_passes,
     an_abandoned_node_finds_out,
+    flaps_lose_no_proposal,
 )
 
 

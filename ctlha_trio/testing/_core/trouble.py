@@ -11,6 +11,8 @@ from ctlha_trio.testing._core.faults import FAULTS
 SELDOM: Final = 0.03
 """Of the pace of what changes little: a client at a node that sends it away, a poll of a record that is known, a permit
 that no read waits for."""
+AT_SECONDARY: Final = 0.3
+"""Of the pace of clients at a secondary: what they change takes so many happenings that less else would go wrong."""
 LATE_RATE: Final = 50.0
 """At which late swaps arrive, where they do: most try again within a quarter of a second, and then it is too late."""
 DRAG: Final = 0.01

@@ -53,6 +53,8 @@ class Words:
                 return f"Moved({action.phase.name}: {action.why})"
             case act.Swap():
                 return f"Swap(r{action.expected_revision} to {self.told(action.record)})"
+            case act.PushProposal():
+                return f"proposes {action.operation.kind.name}(number={action.number}) with {action.ticket}"
             case act.PushWrite():
                 return f"pushes {action.operation.kind.name}(sequence={action.sequence}) with {action.ticket}"
             case _:

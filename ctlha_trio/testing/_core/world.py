@@ -25,6 +25,7 @@ from ctlha_trio.testing._core.log import EventHistory, EventLine
 from ctlha_trio.testing._core.node import BLOCK_BYTES, NODES, SimulatedNode, blocks_of
 from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import (
+    AT_SECONDARY,
     CALM,
     CLOCK_FACTORS,
     DRAG,
@@ -68,13 +69,14 @@ class _Seat:
     suspect: Do
     _judged: PairState | None = None
     """The state of which the next is true."""
-    _served: bool = False
+    _share: float = 0.0
 
-    def serves(self, state: PairState) -> bool:
-        """Whether in this state the node, its own, takes anything that its clients ask for."""
+    def share_of_clients(self, state: PairState) -> float:
+        """Of their pace, while the node, its own, is in this state."""
         if state is not self._judged:
-            self._judged, self._served = state, any(accepts(state, kind) for kind in self.pace.kinds)
-        return self._served
+            self._judged = state
+            self._share = AT_SECONDARY if state.phase is Phase.FOLLOWING else 1.0 if accepts(state) else SELDOM
+        return self._share
 
 
 @attrs.define(eq=False)
@@ -328,7 +330,7 @@ class CoreWorld:
     def _look_at_clients(self, seat: "_Seat", state: PairState, polls: list[tuple[float, Do]]) -> None:
         node, pace = seat.node, seat.pace
         if pace.clients and len(state.flights) < FLIGHTS_MAX:
-            self._may(pace.clients if seat.serves(state) else pace.clients * SELDOM, seat.submit)
+            self._may(pace.clients * seat.share_of_clients(state), seat.submit)
         if state.phase in MEMBERS and node.link.session:
             if node.reads:
                 self._may(1 / RENEW_S, seat.ask_for_permit)

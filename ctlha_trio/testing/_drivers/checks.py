@@ -1,9 +1,10 @@
 """What must be true of a simulated pair at each instant: the invariants that whole nodes can be held to.
 
-I1 one node acknowledges in an epoch; I2 what is acknowledged is durable on every member; I3 reads return what
-was written last; I4 who is no member neither serves nor takes the role; I5 what is not marked is equal on source and
-target of a resync; I6 epoch and revision never go back; I7 after a return both copies are equal; I8 who was demoted
-acknowledges nothing; I10 ``protected`` means that either node may die; I14 what is under way is waited for.
+I1 in an epoch the primary acknowledges, and the other member what the primary has said to be complete; I2 what is
+acknowledged, or said to be complete, is durable on every member; I3 reads return what was written last; I4 who is no
+member neither serves nor takes the role; I5 what is not marked is equal on source and target of a resync; I6 epoch and
+revision never go back; I7 after a return both copies are equal; I8 who was demoted acknowledges nothing; I10
+``protected`` means that either node may die; I14 what is under way is waited for.
 """
 
 import math
@@ -15,10 +16,10 @@ import trio
 
 from ctlha_trio.ha import Reason
 from ctlha_trio.pair import (
-    CHANGING,
     FLIGHTS_LIMIT,
     MEMBERS,
     READING,
+    WRITING,
     Operation,
     OperationKind,
     Outcome,
@@ -26,6 +27,7 @@ from ctlha_trio.pair import (
     Phase,
     Record,
     actions,
+    messages,
 )
 from ctlha_trio.store import BLOCK_BYTES
 from ctlha_trio.testing._drivers.history import Moment, VolumeHistory, put_by
@@ -54,6 +56,11 @@ class DriverChecks:
     history: VolumeHistory
     problem: Callable[[str], None]
     _acknowledged_by: dict[int, str] = attrs.field(factory=dict, init=False)
+    """By epoch: the node that acknowledged what no other had said to be complete."""
+    _proposed_as: dict[tuple[int, str, int], tuple[Operation, bytes]] = attrs.field(factory=dict, init=False)
+    """By epoch, node and number: what it proposed."""
+    _said: set[tuple[int, str, Operation, Outcome]] = attrs.field(factory=set, init=False)
+    """Epoch, node that proposed and operation: what the primary said that became of it."""
     _said_wrongly_s: dict[str, float] = attrs.field(factory=dict, init=False)
     """Since when a node has said ``protected`` without being so, or of a program what is not so."""
     _alone_since_s: dict[str, float] = attrs.field(factory=dict, init=False)
@@ -71,10 +78,21 @@ class DriverChecks:
         if self.pair.disks[state.me].is_cut:
             return
         if len(state.flights) > FLIGHTS_LIMIT:
-            self.problem(f"I14: {len(state.flights)} operations under way at {state.me}")
+            for what, count in (
+                ("of its clients and its own", sum(not flight.taken for flight in state.flights)),
+                ("that the peer proposed", sum(bool(flight.taken) for flight in state.flights)),
+                ("that write", sum(flight.is_write and flight.begun for flight in state.flights)),
+            ):
+                if count > FLIGHTS_LIMIT:
+                    self.problem(f"I14: {count} operations {what} under way at {state.me}")
         match ordered.action:
             case actions.Answer() as answer:
                 self._answered(ordered, answer)
+            case actions.PushProposal() as push:
+                assert ordered.operation is not None, "a proposal has its operation"
+                self._proposed_as[push.epoch, state.me, push.number] = ordered.operation, ordered.data
+            case actions.Send(message=messages.Completed() | messages.Unexecuted() as told):
+                self._proposal_ended(state, told)
             case actions.Moved() as moved:
                 self._moved(state, moved)
             case actions.Swap() as swap:
@@ -89,12 +107,17 @@ class DriverChecks:
             self.history.answered(operation, answer.outcome, ordered.data, answer.miscompare_at)
         except AssertionError as error:
             self.problem(f"I3: {state.me} answered {operation.number} {answer.outcome.name}: {error}")
-        if answer.outcome is Outcome.MEDIUM_ERROR:
+        # What a secondary tells of a change was true when its primary said it: a block may have been healed since.
+        of_primary = state.phase is Phase.FOLLOWING and operation.kind in WRITING
+        lost = answer.outcome is Outcome.MEDIUM_ERROR
+        if lost and not of_primary:
             self._lost(state, operation)
-        if answer.outcome not in ANSWERED:
+        if answer.outcome not in ANSWERED and not (lost and of_primary):
             return
         said = f"{state.me} answered {operation.kind.name} {operation.number} in epoch {state.epoch}"
-        if state.phase not in _ANSWERING | ({Phase.FOLLOWING} if operation.kind is OperationKind.READ else set()):
+        if state.phase is Phase.FOLLOWING:
+            self._follower_answered(said, state, operation, answer.outcome)
+        elif state.phase not in _ANSWERING:
             self.problem(f"I8: {said} while {state.phase.name}")
         if state.record is None or state.me not in state.record.members:
             self.problem(f"I4: {said} and is no member")
@@ -102,10 +125,28 @@ class DriverChecks:
             self._read_as_member(said, state, self.history.calls[operation.number].called_s)
         if answer.outcome is not Outcome.DONE:
             return
-        if operation.kind in CHANGING:
-            self._acknowledged(said, state, lambda member: self._holds(member, ordered))
-        elif operation.kind is OperationKind.PUT_RECORD:
-            self._acknowledged(said, state, lambda member: self._carries(member, ordered))
+        if operation.kind in WRITING:
+            # What the secondary answers was exactly so when the primary said it; the next write may have begun since.
+            exactly = state.phase is not Phase.FOLLOWING and state.record == self.pair.record
+            self._acknowledged(said, state, operation, ordered.data, exactly=exactly)
+
+    def _follower_answered(self, said: str, state: PairState, operation: Operation, outcome: Outcome) -> None:
+        """A secondary tells in its session, and of what changes something what the primary of its epoch has said."""
+        if not state.session or state.session != state.partner:
+            self.problem(f"I8: {said} while it follows nobody")
+        if operation.kind in WRITING and (state.epoch, state.me, operation, outcome) not in self._said:
+            self.problem(f"I1: {said}, and its primary has not said so")
+
+    def _proposal_ended(self, state: PairState, told: messages.Completed | messages.Unexecuted) -> None:
+        """A primary says what became of a proposal."""
+        operation, data = self._proposed_as[told.epoch, state.peer, told.number]
+        outcome = told.outcome if isinstance(told, messages.Unexecuted) else Outcome.DONE
+        self._said.add((told.epoch, state.peer, operation, outcome))
+        if outcome is Outcome.MEDIUM_ERROR:
+            self._lost(state, operation)
+        if outcome is Outcome.DONE:
+            said = f"{state.me} said that {operation.kind.name} {operation.number} of {state.peer} is complete"
+            self._check_durable(said, state, operation, data, exactly=state.record == self.pair.record)
 
     def _lost(self, state: PairState, operation: Operation) -> None:
         """An operation that nobody can carry out: no copy that counts for this node has every block of it."""
@@ -127,23 +168,26 @@ class DriverChecks:
         if peer is not None and served_before and peer.pair.epoch > state.epoch:
             self.problem(f"I3: {said} while {state.peer} served without it in {peer.pair.epoch}")
 
-    def _acknowledged(self, said: str, state: PairState, holds: Callable[[str], bool]) -> None:
-        if self._acknowledged_by.setdefault(state.epoch, state.me) != state.me:
+    def _acknowledged(self, said: str, state: PairState, operation: Operation, data: bytes, *, exactly: bool) -> None:
+        follows = state.phase is Phase.FOLLOWING
+        if not follows and self._acknowledged_by.setdefault(state.epoch, state.me) != state.me:
             self.problem(f"I1: {said}, and so did the other node")
+        self._check_durable(said, state, operation, data, exactly=exactly)
+
+    def _check_durable(self, said: str, state: PairState, operation: Operation, data: bytes, *, exactly: bool) -> None:
         # A member whose disk has died since has kept it; one whose disk was dead before cannot have agreed.
+        holds = self._carries if operation.kind is OperationKind.PUT_RECORD else self._holds
         for member in self.pair.record.members:
-            if not holds(member):
+            if not holds(member, operation, data, exactly=exactly):
                 self.problem(f"I2: {said}, and it is not durable on {member}")
         metadata = self.pair.durable_metadata(state.me)
         if metadata.epoch != state.epoch:
             self.problem(f"I2: {said}, but its disk is still in {metadata.epoch}")
 
-    def _carries(self, member: str, ordered: Ordered) -> bool:
+    def _carries(self, member: str, operation: Operation, data: bytes, *, exactly: bool) -> bool:
         """As ``_holds``, of a record."""
-        assert ordered.operation is not None, "an answer has its operation"
-        records = self.pair.durable_records(member)
-        if ordered.state.record == self.pair.record:
-            return records.get(ordered.operation.key, b"") == ordered.data
+        if exactly:
+            return self.pair.durable_records(member).get(operation.key, b"") == data
         return not self._problem_of_records(member)
 
     def _problem_of_records(self, member: str) -> str:
@@ -155,11 +199,10 @@ class DriverChecks:
             return str(error)
         return ""
 
-    def _holds(self, member: str, ordered: Ordered) -> bool:
-        """Whether a copy has what was written, or, if its node has gone on without the other, something later."""
-        assert ordered.operation is not None, "an answer has its operation"
-        offset, data = ordered.operation.offset, ordered.data
-        if ordered.state.record == self.pair.record:
+    def _holds(self, member: str, operation: Operation, data: bytes, *, exactly: bool) -> bool:
+        """Whether a copy has what was written, or, if not ``exactly``, perhaps something later."""
+        offset = operation.offset
+        if exactly:
             return self.pair.durable_range(member, offset, len(data)) == data
         first = offset // SECTOR_BYTES
         return all(self._may_hold(member, sector) for sector in range(first, first + len(data) // SECTOR_BYTES))

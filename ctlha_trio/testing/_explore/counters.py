@@ -9,6 +9,7 @@ keeps all that the core can tell, and all that it will tell of what it counts la
   next sequence is above all that it gave itself, and the numbers that two nodes give never meet: a disk is drained
   before it is written for another. So it becomes the next above all, unless a secondary would not count on from it but
   from ``last_sequence``: then both keep their places.
+- Proposals keep their order, and get the smallest numbers in it.
 - The nodes' names are equal or not: the record's primary is called ``a``.
 """
 
@@ -32,7 +33,7 @@ class Space(Enum):
     NAME = auto()
     MEMBERS = auto()
     EPOCH = auto()
-    """0 is none, here and below, except for fetches and sessions."""
+    """0 is none, here and below, except for fetches, sessions and the last proposals."""
     SEQUENCE = auto()
     LAST_SEQUENCE = auto()
     NEXT_SEQUENCE = auto()
@@ -40,6 +41,13 @@ class Space(Enum):
     """Begun by the node that the part belongs to."""
     FETCH = auto()
     """0 is none."""
+    PROPOSED = auto()
+    """A proposal under way of the node that the part belongs to."""
+    TAKEN = auto()
+    """One of the other node."""
+    PROPOSED_LAST = auto()
+    """The last, under way or not."""
+    TAKEN_LAST = auto()
     INCARNATION = auto()
     PROPOSAL = auto()
     PROPOSALS = auto()
@@ -88,6 +96,8 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "refused": Space.SEQUENCE,
         "storing": Space.SEQUENCE,
         "fetches": Space.FETCHES,
+        "proposed": Space.PROPOSED_LAST,
+        "taken": Space.TAKEN_LAST,
         "settled_wanted": Space.SEQUENCE,
         "settled_asked": Space.SEQUENCE,
         "resync": Space.WITHIN,
@@ -104,7 +114,13 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     },
     Record: _EPOCH_ONLY | {"primary": Space.NAME, "members": Space.MEMBERS, "proposal": Space.PROPOSAL},
     _SWAP_ATTEMPT: {"expected_revision": Space.EPOCH, "record": Space.WITHIN},
-    _FLIGHT: _OPERATED | {"fetch": Space.FETCH, "shows": Space.SEQUENCE},
+    _FLIGHT: _OPERATED
+    | {
+        "fetch": Space.FETCH,
+        "shows": Space.SEQUENCE,
+        "proposal": Space.PROPOSED,
+        "taken": Space.TAKEN,
+    },
     _MIRRORED: {"sequence": Space.SEQUENCE},
     _RESYNC: {"search": Space.SEQUENCE},
     Operation: {"client": Space.TICKET},
@@ -115,6 +131,10 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.MirrorRecord: _SEQUENCED | {"previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
     msg.RecordsDiffer: _EPOCH_ONLY,
     msg.MirrorZeroes: _SEQUENCED | {"previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
+    msg.Propose: _EPOCH_ONLY | {"number": Space.TAKEN, "operation": Space.WITHIN},
+    msg.Assigned: _SEQUENCED | {"number": Space.PROPOSED, "previous": Space.SEQUENCE, "settled": Space.SEQUENCE},
+    msg.Completed: _EPOCH_ONLY | {"number": Space.PROPOSED},
+    msg.Unexecuted: _EPOCH_ONLY | {"number": Space.PROPOSED},
     msg.Applied: _SEQUENCED,
     msg.PermitRequest: _EPOCH_ONLY,
     msg.Permit: _EPOCH_ONLY,
@@ -139,9 +159,11 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.HandoverDone: _RECORDED,
     msg.Refused: _EPOCH_ONLY | {"stale_epoch": Space.EPOCH},
     # Calls and their answers.
-    act.StoreWrite: _OPERATED,
+    act.StoreWrite: _OPERATED | {"taken": Space.TAKEN},
     act.StoreMirrored: {"sequence": Space.SEQUENCE},
-    act.FetchRead: _EPOCH_ONLY | {"fetch": Space.FETCH, "ticket": Space.TICKET, "operation": Space.WITHIN},
+    act.FetchRead: _EPOCH_ONLY
+    | {"fetch": Space.FETCH, "ticket": Space.TICKET, "operation": Space.WITHIN}
+    | {"taken": Space.TAKEN},
     act.SendCompare: _SEQUENCED,
     act.CompareRange: {"session": Space.SESSION, "sequence": Space.SEQUENCE, "digest": Space.DIGEST},
     act.CompareRecords: {"proposal": Space.PROPOSAL},
@@ -151,7 +173,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     act.Swap: {"expected_revision": Space.EPOCH, "record": Space.WITHIN},
     ev.RecordRead: {"record": Space.WITHIN, "revision": Space.EPOCH},
     ev.Swapped: {"proposal": Space.PROPOSAL, "revision": Space.EPOCH},
-    # The parts of the world. A node's ``held`` counts in two ways: it is renamed below.
+    # The parts of the world. A node's ``held`` and ``kept`` count in two ways: they are renamed below.
     Node: {
         "name": Space.NAME,
         "core": Space.WITHIN,
@@ -193,7 +215,8 @@ def visit_counters(value: Any, visit: Visit) -> Any:
         held = frozenset(
             (visit(Space.SEQUENCE, sequence), visit(Space.TICKET, ticket)) for sequence, ticket in value.held
         )
-        changes["held"] = held
+        kept = frozenset((visit(Space.TAKEN, number), visit(Space.TICKET, ticket)) for number, ticket in value.kept)
+        changes |= {"held": held, "kept": kept}
     return attrs.evolve(value, **changes) if changes else value
 
 

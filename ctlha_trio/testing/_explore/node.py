@@ -19,7 +19,7 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
-from ctlha_trio.testing._core.invariants import ACKNOWLEDGING, OVERWRITTEN
+from ctlha_trio.testing._core.invariants import ACKNOWLEDGING, OVERWRITTEN, follows_on
 from ctlha_trio.testing._explore.marks import carried_out, parts_carried_out
 from ctlha_trio.testing._explore.parts import BLOCK_BYTES, ArbiterCall, DiskCall, Node, Push
 from ctlha_trio.testing._explore.renaming import digest_of
@@ -27,6 +27,7 @@ from ctlha_trio.testing._explore.renaming import digest_of
 _WRITES: Final = (act.StoreWrite, act.StoreMirrored)
 _OF_OPERATIONS: Final = (
     ev.Submitted, ev.Stored, ev.Fetched, ev.RangeCompared,
+    msg.Propose, msg.Assigned, msg.Completed, msg.Unexecuted,
     msg.MirrorWrite, msg.Applied, msg.PermitRequest, msg.SettledAsked, msg.Settled, msg.Compare, msg.Compared,
 )  # fmt: skip
 
@@ -126,6 +127,9 @@ def _carried_out(  # noqa: PLR0917 (what one step of the core was and did)
         # Of a range read for a comparison that nobody can be asked for any more, nothing comes.
         disk = frozenset(each for each in after.disk if not isinstance(each.call, act.SendCompare))
         after = attrs.evolve(after, disk=disk, held=frozenset(), permit=0)
+    if isinstance(event, ev.Received) and isinstance(event.message, msg.Propose):
+        known = dict(after.kept)
+        after = attrs.evolve(after, kept=frozenset((known | {event.message.number: data}).items()))
     for action in ordered:
         if isinstance(action, act.StoreMirrored) and copied and node.metadata.copy not in OVERWRITTEN:
             raise AssertionError(f"I4: {node.name} is overwritten before it has persisted that it will be")
@@ -137,11 +141,15 @@ def _carried_out(  # noqa: PLR0917 (what one step of the core was and did)
     timers = frozenset(each for each in after.timers if each is ev.Timer.RECORD_POLL or _matters(core, each))
     # A permit of another epoch is looked for by no read, and what is read for one that began anew is taken by none.
     permit = after.permit if after.permit == core.epoch else 0
+    taken = {flight.taken for flight in core.flights}
+    kept = frozenset(each for each in after.kept if each[0] in taken)
     fetches = {flight.fetch for flight in core.flights}
     disk = frozenset(
         each for each in after.disk if not isinstance(each.call, act.FetchRead) or each.call.fetch in fetches
     )
-    return Taken(attrs.evolve(after, fetched=fetched, timers=timers, permit=permit, disk=disk), tuple(outputs))
+    return Taken(
+        attrs.evolve(after, fetched=fetched, timers=timers, permit=permit, disk=disk, kept=kept), tuple(outputs)
+    )
 
 
 def _matters(core: PairState, timer: ev.Timer) -> bool:
@@ -162,12 +170,17 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
                 action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
             )
             outputs.append(Said(Push(write, action.ticket)))
+        case act.PushProposal():
+            propose = msg.Propose(action.epoch, action.number, action.operation, 1)
+            outputs.append(Said(Push(propose, action.ticket)))
+        case act.PushAssigned():
+            outputs.append(Said(Push(action.message, 0)))
         case act.PushCopy():
             copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
             outputs.append(Said(Push(copy, dict(node.held)[action.sequence])))
             return attrs.evolve(node, held=frozenset())
         case act.StoreWrite():
-            return _begin(node, DiskCall(action, action.ticket))
+            return _begin(node, DiskCall(action, dict(node.kept)[action.taken] if action.taken else action.ticket))
         case act.StoreMirrored():
             return _begin(node, DiskCall(action, data))
         case act.StoreZeroes() | act.StoreRecord() | act.StoreMirroredRecord():
@@ -326,10 +339,12 @@ def _check_answer(node: Node, before: PairState, core: PairState, answer: act.An
     if answer.outcome is not Outcome.DONE:
         return
     is_read = any(f.ticket == answer.ticket and f.operation.kind is OperationKind.READ for f in before.flights)
-    if not {before.phase, core.phase} & (ACKNOWLEDGING | {Phase.FOLLOWING} if is_read else ACKNOWLEDGING):
+    follows = follows_on(before, core)
+    if not follows and not {before.phase, core.phase} & ACKNOWLEDGING:
         raise AssertionError(f"I8: {node.name} acknowledged as {core.phase.name}")
     record = core.record
-    if record is None or not (is_read or record.primary == node.name) or node.name not in record.members:
+    wrong = record is None or (not is_read and follows is (record.primary == node.name))
+    if record is None or wrong or node.name not in record.members:
         raise AssertionError(f"I1, I4: {node.name} acknowledged, and the record that it acts on is {record}")
     if not is_read and node.metadata.epoch != record.epoch:
         raise AssertionError(

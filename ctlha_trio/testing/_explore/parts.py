@@ -57,6 +57,8 @@ class Node:
     """Those that run. They know no durations: each may fire at any time."""
     held: frozenset[tuple[int, int]] = frozenset()
     """Ranges read for a comparison: sequence and value."""
+    kept: frozenset[tuple[int, int]] = frozenset()
+    """Data of the other node's proposals that are under way here: number and value."""
     permit: int = 0
     """The epoch of the live permit that this process holds; 0 for none."""
     fetched: frozenset[tuple[int, int]] = frozenset()
@@ -67,8 +69,9 @@ class Node:
 class Push:
     """A message with the data that is placed before it is heard."""
 
-    message: msg.MirrorWrite | msg.CopyData | msg.Seal
+    message: msg.MirrorWrite | msg.Propose | msg.Assigned | msg.CopyData | msg.Seal
     data: int
+    """0 for none."""
 
 
 @attrs.frozen(cache_hash=True)
@@ -107,6 +110,9 @@ class Bound:
     """How often each thing may still happen. Everything else may happen as often as it can."""
 
     writes: int = 0
+    """That enter at the primary."""
+    proposals: int = 0
+    """Writes that enter at the secondary."""
     reads: int = 0
     crashes: int = 0
     """Of a process; it may start again at any time."""

@@ -18,6 +18,8 @@ class Renaming:
     flip: bool
     epochs_down: int
     fetches_down: dict[str, int]
+    proposed: dict[str, dict[int, int]]
+    """By the node that proposed."""
     sequences: dict[int, int]
     next_sequences: dict[str, dict[int, int]]
     sessions: dict[str, dict[int, int]]
@@ -38,7 +40,7 @@ class Renaming:
 
     @property
     def _numbers(self) -> tuple[dict[int, int], ...]:
-        own = (*self.next_sequences.values(), *self.sessions.values())
+        own = (*self.next_sequences.values(), *self.sessions.values(), *self.proposed.values())
         return (self.sequences, *own, self.incarnations, self.tickets)
 
     @property
@@ -77,6 +79,10 @@ class Renaming:
                 return value - self.fetches_down[me]
             case Space.FETCH:
                 return value - self.fetches_down[me] if value else 0
+            case Space.PROPOSED | Space.PROPOSED_LAST:
+                return self.proposed[me].get(value, 0)
+            case Space.TAKEN | Space.TAKEN_LAST:
+                return self.proposed[OTHER[me]].get(value, 0)
             case Space.INCARNATION:
                 return self.incarnations[value] if value else 0
             case Space.SESSION:
@@ -106,6 +112,12 @@ class Count:
     """That of a node's process; 0 for none, and below."""
     last_sequence: int
     fetches: frozenset[int]
+    proposed: frozenset[int]
+    """Under way, of the node to which the part belongs."""
+    taken: frozenset[int]
+    """Of the other node."""
+    proposed_last: frozenset[int]
+    taken_last: frozenset[int]
     sessions: frozenset[int]
     own: int
     """The incarnation of a node's process; 0 for none."""
@@ -134,6 +146,10 @@ def count(counters: Counters) -> Count:
         next_sequence=next(iter(found[Space.NEXT_SEQUENCE]), 0),
         last_sequence=next(iter(found[Space.LAST_SEQUENCE]), 0),
         fetches=frozenset(found[Space.FETCHES] + awaited),
+        proposed=frozenset(found[Space.PROPOSED]) - {0},
+        taken=frozenset(found[Space.TAKEN]) - {0},
+        proposed_last=frozenset(found[Space.PROPOSED_LAST]),
+        taken_last=frozenset(found[Space.TAKEN_LAST]),
         sessions=frozenset(found[Space.SESSION]),
         own=next(iter(found[Space.INCARNATION]), 0),
         incarnations=incarnations,
@@ -159,6 +175,7 @@ def find_renaming(
         flip=flip,
         epochs_down=min(min(each.epochs) for each in every if each.epochs) - 1,
         fetches_down={name: min(node.fetches, default=0) for name, node in nodes.items()},
+        proposed={"a": _proposed((a, inbox_a), (b, inbox_b)), "b": _proposed((b, inbox_b), (a, inbox_a))},
         sequences=sequences,
         next_sequences={name: {node.next_sequence: _next_sequence(node, sequences)} for name, node in nodes.items()},
         sessions={name: ranks(node.sessions, 0) for name, node in nodes.items()},
@@ -166,6 +183,14 @@ def find_renaming(
         proposals=_proposals(proposals, a.made | b.made),
         tickets=ranks(frozenset[int]().union(*(each.tickets for each in every)), 1),
     )
+
+
+def _proposed(mine: Sequence[Count], peers: Sequence[Count]) -> dict[int, int]:
+    """Of one node. Those under way begin at 1; the next one is behind them and behind all that were taken."""
+    under_way = frozenset[int]().union(*(each.proposed for each in mine), *(each.taken for each in peers))
+    last = frozenset[int]().union(*(each.proposed_last for each in mine), *(each.taken_last for each in peers))
+    lowest = min(under_way | last, default=0)
+    return ranks(under_way | last, 1 if lowest in under_way else 0)
 
 
 def _next_sequence(node: Count, sequences: dict[int, int]) -> int:

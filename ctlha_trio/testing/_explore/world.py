@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from ctlha_trio.pair import OperationKind, Record, accepts
+from ctlha_trio.pair import OperationKind, Phase, Record, accepts
 from ctlha_trio.testing._explore.invariants import (
     check_copies,
     check_marks,
@@ -27,6 +27,7 @@ from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
 BOTH: Final = ("a", "b")
 _SUBMISSIONS: Final = ((OperationKind.WRITE, "writes"), (OperationKind.READ, "reads"))
+_SUBMISSIONS_AT_SECONDARY: Final = ((OperationKind.WRITE, "proposals"), (OperationKind.READ, "reads"))
 
 
 class Move(NamedTuple):
@@ -150,8 +151,12 @@ class Graph:
         return self.store.parts[node].core is not None
 
     @remembered
-    def _accepts(self, node: int, kind: OperationKind) -> bool:
-        return accepts(self.store.parts[node].core, kind)
+    def _submissions(self, node: int) -> tuple[tuple[OperationKind, str], ...]:
+        """What clients may ask this node, and what of the bound that spends."""
+        core = self.store.parts[node].core
+        if not accepts(core):
+            return ()
+        return _SUBMISSIONS_AT_SECONDARY if core.phase is Phase.FOLLOWING else _SUBMISSIONS
 
     def _done(self, moves: list[Move], world: World, me: str, step: Step, other: int = UNCHANGED) -> None:
         """Enter the world after a step of one node; ``other`` is the other node, if that changes too."""
@@ -195,8 +200,8 @@ class Graph:
 
     def _submit(self, moves: list[Move], world: World, me: str, here: int) -> None:
         """A node that would only say that it is not the primary is not asked: that changes nothing anywhere."""
-        for kind, spends in _SUBMISSIONS:
-            if self._accepts(here, kind) and self.steps.spend(world.bound, spends) != UNCHANGED:
+        for kind, spends in self._submissions(here):
+            if self.steps.spend(world.bound, spends) != UNCHANGED:
                 ticket = self.store.fresh_ticket(world)
                 asked = world._replace(register=self.steps.call(world.register, kind, ticket))
                 self._done(moves, asked, me, self.steps.submit(here, kind, ticket)._replace(spends=spends))

@@ -18,9 +18,9 @@ class Ordered:
     """After the step that ordered it."""
     action: actions.Action
     operation: Operation | None = None
-    """Of an ``Answer``."""
+    """Of an ``Answer``, or of a ``PushProposal``."""
     data: bytes = b""
-    """That an answered operation wrote, or has read."""
+    """That the operation writes, or has read."""
 
 
 Placed = tuple[int, bytes]
@@ -52,7 +52,7 @@ def watch_actions(watch: Callable[[Ordered], None]) -> Iterator[None]:
     carry_out = driver._carry_out
 
     def watched(self: Any, action: actions.Action) -> None:
-        if isinstance(action, actions.Answer):
+        if isinstance(action, actions.Answer | actions.PushProposal):
             request = self._requests[action.ticket]
             reads = request.operation.kind in READING
             watch(Ordered(self.state, action, request.operation, request.data if reads else request.content))
@@ -116,7 +116,10 @@ def _waiting(driver: Any, ordered: tuple[actions.Action, ...]) -> tuple[int, ...
 
 def _by_number(driver: Any, told: Any) -> Any:
     ticket = getattr(told, "ticket", None)
-    return told if ticket is None else attrs.evolve(told, ticket=driver._requests[ticket].operation.number)
+    if ticket is None:
+        return told
+    request = driver._requests.of(told) if getattr(told, "taken", 0) else driver._requests[ticket]
+    return attrs.evolve(told, ticket=request.operation.number)
 
 
 def _reads(driver: Any, ordered: tuple[actions.Action, ...]) -> Iterator[tuple[int, Placed]]:

@@ -3,7 +3,7 @@
 import re
 import signal
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from random import Random
@@ -60,6 +60,8 @@ class OutsideClients:
     """
 
     pair: HandPair
+    asked: Sequence[str] = NODES
+    """The nodes that are asked."""
     history: BlockHistory = attrs.field(factory=BlockHistory, init=False)
     acknowledged: dict[str, int] = attrs.field(factory=lambda: defaultdict(int), init=False)
     """Writes, by node."""
@@ -70,9 +72,9 @@ class OutsideClients:
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     async def run(self) -> None:
-        """Ask both nodes, until cancelled."""
+        """Ask the nodes, until cancelled."""
         async with trio.open_nursery() as nursery:
-            for node in NODES:
+            for node in self.asked:
                 for kind in _KINDS:
                     nursery.start_soon(self._ask_for_ever, node, kind)
 
@@ -166,9 +168,9 @@ class OutsideClients:
 
 
 @asynccontextmanager
-async def outside_clients(pair: HandPair) -> AsyncIterator[OutsideClients]:
-    """Clients that ask both nodes for the length of a block; after it, whatever the history can show was looked at."""
-    clients = OutsideClients(pair)
+async def outside_clients(pair: HandPair, asked: Sequence[str] = NODES) -> AsyncIterator[OutsideClients]:
+    """Clients that ask the nodes for the length of a block; after it, whatever the history can show was looked at."""
+    clients = OutsideClients(pair, asked)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(clients.run)
         yield clients

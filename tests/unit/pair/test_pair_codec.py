@@ -9,7 +9,12 @@ from ctlha_trio.pair import (
     RECORDS_BYTES_MAX,
     SLOT_BYTES,
     WRITE_BYTES_MAX,
+    ZEROING,
     Grant,
+    Kept,
+    Operation,
+    OperationKind,
+    Outcome,
     Phase,
     Pushed,
     PushedMessage,
@@ -32,6 +37,33 @@ ZEROES = st.builds(msg.MirrorZeroes, epoch=u64, sequence=u64, previous=u64, sett
 RECORDS = st.builds(
     msg.MirrorRecord, epoch=u64, sequence=u64, previous=u64, settled=u64, size=st.integers(1, RECORDS_BYTES_MAX)
 )
+NAMED = {"client": u64, "number": u64}
+OPERATIONS = st.one_of(
+    st.builds(Operation, st.sampled_from([OperationKind.WRITE]), **NAMED, offset=offsets, size=sizes),
+    st.builds(Operation, st.sampled_from(sorted(ZEROING, key=str)), **NAMED, offset=offsets, size=sizes),
+    st.builds(
+        Operation,
+        st.sampled_from([OperationKind.COMPARE_AND_WRITE]),
+        **NAMED,
+        offset=offsets,
+        size=st.integers(1, WRITE_BYTES_MAX // 2),
+    ),
+    st.builds(Operation, st.sampled_from([OperationKind.PUT_RECORD]), **NAMED, offset=st.just(0), size=st.just(0)),
+)
+TIMES = {OperationKind.WRITE: 1, OperationKind.COMPARE_AND_WRITE: 2}
+
+
+@st.composite
+def proposed(draw: st.DrawFn) -> msg.Propose:
+    operation = draw(OPERATIONS)
+    size = operation.size * TIMES.get(operation.kind, 0)
+    if operation.kind is OperationKind.PUT_RECORD:
+        size = draw(st.integers(1, RECORDS_BYTES_MAX))
+    return msg.Propose(draw(u64), draw(u64), operation, size)
+
+
+ASSIGNS = st.builds(msg.Assigned, epoch=u64, number=u64, sequence=u64, previous=u64, settled=u64)
+NO_EFFECT = [Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.MISCOMPARE]
 COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 REPAIRS = st.builds(msg.RepairData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
@@ -39,6 +71,13 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Resumed: st.builds(msg.Resumed, epoch=u64, last_sequence=u64),
     msg.MirrorWrite: st.builds(Pushed, WRITES, u32),
     msg.MirrorZeroes: st.builds(Pushed, ZEROES, u32),
+    msg.Propose: st.builds(Pushed, proposed(), u32),
+    msg.Assigned: st.builds(Pushed, ASSIGNS, u32),
+    msg.Completed: st.builds(msg.Completed, epoch=u64, number=u64),
+    msg.Unexecuted: st.builds(
+        msg.Unexecuted, epoch=u64, number=u64, outcome=st.sampled_from(NO_EFFECT), miscompare_at=u32
+    ),
+    Kept: st.builds(Kept, epoch=u64, number=u64),
     msg.Applied: st.builds(msg.Applied, epoch=u64, sequence=u64),
     msg.PermitRequest: st.builds(msg.PermitRequest, epoch=u64, number=u64),
     msg.Permit: st.builds(msg.Permit, epoch=u64, number=u64),
@@ -72,7 +111,7 @@ SPOKEN = st.one_of(*BY_KIND.values())
 
 
 def test_every_message_of_the_pair_is_tried_here() -> None:
-    assert set(msg.Message.__args__) | {Grant} == set(BY_KIND)
+    assert set(msg.Message.__args__) | {Grant, Kept} == set(BY_KIND)
 
 
 @pytest.mark.parametrize("kind", BY_KIND, ids=lambda kind: kind.__name__)
@@ -120,7 +159,7 @@ def test_a_slot_of_another_size_is_refused(size: int) -> None:
         decode(b"\x04" * size)
 
 
-@pytest.mark.parametrize("kind", [0, 25, 255])
+@pytest.mark.parametrize("kind", [0, 30, 255])
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown-type"):
         decode(bytes([kind]) + bytes(SLOT_BYTES - 1))
@@ -193,3 +232,32 @@ def test_a_message_that_is_pushed_is_not_sent_without_its_place(message: PushedM
 def test_the_key_of_a_grant_shows_in_no_log() -> None:
     assert "key" not in repr(Grant(1, b"0123456789abcdef", 4096))
     assert attrs.fields(Grant).key.repr is False
+
+
+PROPOSAL = msg.Propose(4, 1, Operation(OperationKind.WRITE, 1, 1, 0, 4096), 4096)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        attrs.evolve(PROPOSAL, operation=attrs.evolve(PROPOSAL.operation, kind=OperationKind.READ)),
+        attrs.evolve(PROPOSAL, operation=attrs.evolve(PROPOSAL.operation, kind=OperationKind.REPAIR_HERE)),
+        attrs.evolve(PROPOSAL, operation=attrs.evolve(PROPOSAL.operation, kind=OperationKind.UNMAP)),
+        attrs.evolve(PROPOSAL, operation=attrs.evolve(PROPOSAL.operation, kind=OperationKind.COMPARE_AND_WRITE)),
+        attrs.evolve(PROPOSAL, operation=attrs.evolve(PROPOSAL.operation, offset=OFFSET_MAX + 1)),
+        attrs.evolve(PROPOSAL, operation=attrs.evolve(PROPOSAL.operation, size=0), size=0),
+        attrs.evolve(PROPOSAL, size=4095),
+        msg.Propose(4, 1, Operation(OperationKind.PUT_RECORD, 1, 1, 0, 0), 0),
+        msg.Propose(4, 1, Operation(OperationKind.PUT_RECORD, 1, 1, 0, 0), RECORDS_BYTES_MAX + 1),
+    ],
+)
+def test_what_cannot_be_proposed_is_refused(changed: msg.Propose) -> None:
+    assert decode(encode(Pushed(PROPOSAL, 0))) == Pushed(PROPOSAL, 0)
+    with pytest.raises(RemoteProtocolError):
+        decode(encode(Pushed(changed, 0)))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.UNKNOWN])
+def test_an_end_without_effect_says_no_other_end(outcome: Outcome) -> None:
+    with pytest.raises(RemoteProtocolError, match="no end without an effect"):
+        decode(encode(msg.Unexecuted(4, 1, outcome, 0)))
