@@ -1,9 +1,10 @@
 """Tells a disk that hangs from a machine that stood still."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import attrs
+import trio
 
 from ctlha_trio.ha._seen_time import seen_after_look
 from ctlha_trio.seams import Clock
@@ -23,24 +24,29 @@ class DiskWatch:
     _clock: Clock
     _oldest_call_s: Callable[[], float | None]
     """When the oldest call that is under way began."""
-    _call_s: float | None = attrs.field(default=None, init=False)
-    """When the one began that was the oldest at the last look."""
-    _seen_s: float = attrs.field(default=0.0, init=False)
-    """How long it has been seen to run."""
+    _wait_for_calls: Callable[[], Awaitable[None]]
+    """Returns once each call that is under way when it is called has ended, however."""
+    hangs: bool = attrs.field(default=False, init=False)
+    """Whether a call has been running for so long that it may never end."""
 
-    @property
-    def hangs(self) -> bool:
-        """Whether a call has been running for so long that it may never end."""
-        return self._seen_s >= DISK_STALL_S
+    async def wait_for_hang(self) -> None:
+        """Return once a call hangs. A checkpoint."""
+        watched_s, seen_s = None, 0.0
+        while seen_s < DISK_STALL_S:
+            passed_s = await seen_after_look(self._clock)
+            call_s = self._oldest_call_s()
+            if call_s is None or call_s != watched_s:
+                watched_s, seen_s = call_s, 0.0
+            else:
+                seen_s += passed_s
+        self.hangs = True
 
-    async def run(self) -> None:
-        """Return once a call hangs."""
-        while not self.hangs:
-            self._look(await seen_after_look(self._clock))
+    async def wait_for_answer(self) -> None:
+        """Return once the calls that hang have ended, and those that came to hang meanwhile. A checkpoint.
 
-    def _look(self, seen_s: float) -> None:
-        call_s = self._oldest_call_s()
-        if call_s is None or call_s != self._call_s:
-            self._call_s, self._seen_s = call_s, 0.0
-        else:
-            self._seen_s += seen_s
+        How they ended is the affair of whoever called: one that failed is no answer that helps.
+        """
+        await trio.lowlevel.checkpoint()
+        while (call_s := self._oldest_call_s()) is not None and self._clock.now() - call_s >= DISK_STALL_S:
+            await self._wait_for_calls()
+        self.hangs = False

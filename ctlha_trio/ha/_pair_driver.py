@@ -44,6 +44,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.seams import Seams
 from ctlha_trio.store import BlockStore, condemn_copy
+from ctlha_trio.wire import Refusal
 
 TRANSITIONS_KEPT: Final = 64
 """Changes of phase kept for ``status``: a failover and a return have about ten."""
@@ -110,7 +111,7 @@ class PairDriver:
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._is_under_way)
         self._records = RecordWork(self._store, self._disk, self._outbox, self._requests, self.feed)
-        self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
+        self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s, self._store.wait_for_calls)
         self._reads = LocalReads.make(
             self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
         )
@@ -366,9 +367,21 @@ class PairDriver:
         return self._disk_watch.hangs
 
     async def _watch_disk(self) -> None:
-        """A disk that hangs is a disk that failed: with a live session and no goodbye the peer would wait for it."""
-        await self._disk_watch.run()
-        self._store_failed(StoreError(f"a disk call has been running for {DISK_STALL_S:.0f} s"))
+        """Leave the pair while the disk hangs: with a live session and no goodbye the peer would wait for it.
+
+        A disk that hangs has not failed. To the core it is slow: what it answers counts, what waits for it is not
+        acknowledged, and neither is a claim made before it has answered.
+        """
+        while True:
+            await self._disk_watch.wait_for_hang()
+            _LOG.error("a disk call has been running for %.0f s: no session until the disk answers", DISK_STALL_S)
+            self.changed.unpark_all()
+            await self._link.rest(Refusal.DISK_HANGS)
+            await self._disk_watch.wait_for_answer()
+            if not self._store_is_dead:
+                _LOG.warning("the disk answers again")
+            self._link.go_on()
+            self.changed.unpark_all()
 
     async def _condemn(self, metadata: Metadata) -> None:
         """Mark the copy as dead, however long it takes: a call that still hangs keeps the file from opening."""

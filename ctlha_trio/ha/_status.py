@@ -20,6 +20,8 @@ class Reason(Enum):
     OUTDATED = "outdated"
     WAITING_FOR_PEER = "waiting-for-peer"
     CLAIMING = "claiming"
+    DISK_HANGS = "disk-hangs"
+    """A disk call has neither ended nor failed for so long that the node does without a session."""
     STORE_FAILED = "store-failed"
     COPY_FAILED = "copy-failed"
     COPY_WENT_BACK = "copy-went-back"

@@ -24,6 +24,7 @@ from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._timers import Timers
+from ctlha_trio.link import Link
 from ctlha_trio.pair import (
     Finding,
     Metadata,
@@ -127,12 +128,23 @@ def answer_a_read_with_what_was_read_before(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LocalReads, "fetch", remember)
 
 
-def take_a_suspended_machine_for_a_hung_disk(patch: pytest.MonkeyPatch) -> None:
-    def look(watch: DiskWatch, passed_s: float) -> None:
-        call_s = watch._oldest_call_s()
-        watch._seen_s = 0.0 if call_s is None else watch._clock.now() - call_s
+def condemn_a_copy_that_only_hung(patch: pytest.MonkeyPatch) -> None:
+    async def condemn(driver: PairDriver) -> None:
+        await driver._disk_watch.wait_for_hang()
+        driver._store_failed(StoreError("a disk call hangs"))
 
-    patch.setattr(DiskWatch, "_look", look)
+    patch.setattr(PairDriver, "_watch_disk", condemn)
+
+
+def never_notice_that_a_disk_hangs(patch: pytest.MonkeyPatch) -> None:
+    async def sleep(_: DiskWatch) -> None:
+        await trio.sleep_forever()
+
+    patch.setattr(DiskWatch, "wait_for_hang", sleep)
+
+
+def stay_away_although_the_disk_answers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Link, "go_on", lambda _: None)
 
 
 def ask_the_arbiter_at_each_write(patch: pytest.MonkeyPatch) -> None:
@@ -329,7 +341,13 @@ def draw_only(patch: pytest.MonkeyPatch, intervals_s: Mapping[Fault, float], *, 
     def draw(seed: int, names: tuple[str, ...]) -> Swarm:
         drawn = draw_swarm(seed, names)
         calm = attrs.evolve(
-            drawn, core_first=False, halts=False, wears_out=False, copies_differ=False, programs_fail=False
+            drawn,
+            core_first=False,
+            halts=False,
+            wears_out=False,
+            copies_differ=False,
+            programs_fail=False,
+            disks_hang=False,
         )
         return attrs.evolve(calm, intervals_s=intervals_s, safety_s=safety_s)
 
@@ -352,14 +370,20 @@ BUGS = (
     ),
     Bug(never_copy_what_differs, r"I(7|10): ", without_faults=True),
     Bug(answer_a_read_with_what_was_read_before, r"I3: ", without_faults=True),
-    Bug(take_a_suspended_machine_for_a_hung_disk, r"node . stopped: store-failed", alone={Fault.PAUSE: 3.0}),
+    Bug(condemn_a_copy_that_only_hung, r"node . stopped: store-failed", alone={Fault.DISK_HANGS: 8.0}),
+    Bug(
+        never_notice_that_a_disk_hangs,
+        r"I10: . has said protected for 10 s",
+        alone={Fault.DISK_HANGS: 8.0},
+    ),
+    Bug(stay_away_although_the_disk_answers, r"I12: ", alone={Fault.DISK_HANGS: 8.0}),
     Bug(ask_the_arbiter_at_each_write, r"I11: ", without_faults=True),
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", first_seed=1047),
     Bug(
         claim_by_a_disk_that_hangs,
-        r"I12: . claims, although its disk has failed",
+        r"I12: . claims, although its disk hangs",
         first_seed=1034,
         alone={Fault.DISK_HANGS: 2.0, Fault.PARTITION: 8.0},
     ),

@@ -4,6 +4,7 @@
 what has happened                             what is demanded
 ============================================= ==============================================================
 any crash, pause, loss or delay, of any parts nothing acknowledged is lost, and all of it heals
+a disk hangs, or both do, and answer later    likewise: a call that has not failed is no reason to end
 one disk of two members                       the other goes on; the disk is copied anew, nothing compared
 a block of one of two members decays, or a    no read returns it; the block is repaired from the other copy; the copy
 write goes to another block                   halts only if the block is damaged again at once

@@ -155,6 +155,8 @@ class SimulatedNode:
     """When all that it has granted is over."""
     paused: bool = False
     """The process stands still; what it has asked of others goes on."""
+    disk_hangs: bool = False
+    """Its disk neither answers nor fails, whichever process asks."""
     kept_down: bool = False
     """Nobody starts it."""
     failing: bool = False
@@ -173,7 +175,7 @@ class SimulatedNode:
     @property
     def reachable(self) -> bool:
         """Whether it would agree to a session."""
-        return self.state is not None and not self.paused and not self.ended
+        return self.state is not None and not self.paused and not self.ended and not self.disk_hangs
 
     def begin_disk_call(self, call: DiskCall, data: Blocks | None = None) -> None:
         """A call is made. ``AssertionError`` if it writes what another call writes: they could end in any order."""

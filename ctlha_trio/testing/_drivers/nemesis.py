@@ -1,7 +1,8 @@
 """Lets faults happen on virtual time: each kind by itself, as often as the swarm says."""
 
+import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -32,7 +33,6 @@ OF_DISK: Final = {
     DiskFault.WRITE: Fault.WRITE_FAILS,
     DiskFault.FLUSH: Fault.FLUSH_FAILS,
     DiskFault.FULL: Fault.DISK_FULL,
-    DiskFault.HANG: Fault.DISK_HANGS,
 }
 OF_ARBITER: Final = {
     Way.DOWN: Fault.ARBITER_DOWN,
@@ -42,6 +42,8 @@ OF_ARBITER: Final = {
 """These act with the call that they strike, and not when they are drawn."""
 _SLOW_DISK: Final = Latency(0.2, spike_s=2.0, spike_chance=0.2)
 """Below the five seconds after which a disk call counts as hung."""
+_HANGS_S: Final = (1.0, 15.0)
+"""On both sides of them."""
 _SLOW_ARBITER: Final = Latency(0.4, spike_s=4.0, spike_chance=0.3)
 """On both sides of the three seconds that a node waits."""
 _CALLS_AHEAD: Final = 12
@@ -79,7 +81,8 @@ class Nemesis:
             Fault.WRITE_FAILS: self._fail_disk(DiskFault.WRITE),
             Fault.FLUSH_FAILS: self._fail_disk(DiskFault.FLUSH),
             Fault.DISK_FULL: self._fail_disk(DiskFault.FULL),
-            Fault.DISK_HANGS: self._fail_disk(DiskFault.HANG),
+            Fault.DISK_HANGS: self._hang_disk,
+            Fault.DISKS_HANG: self._hang_both_disks,
             Fault.BIT_ROT: self._rot,
             Fault.MISDIRECTED: self._misdirect,
             Fault.CRASH: self._crash,
@@ -117,6 +120,7 @@ class Nemesis:
             machine = self.pair.machines[name]
             machine.disk_latency = machine.arbiter_latency = CALM
             machine.disk.fault = None
+            machine.disk.answer()
             if machine.disk.damage.misled:
                 # What a process has in its memory, only its end heals.
                 self._crash_one(name, silently=False)
@@ -204,6 +208,27 @@ class Nemesis:
         self.pair.machines[name].disk_latency = _SLOW_DISK
         await let_pass(random.uniform(1, 6))
         self.pair.machines[name].disk_latency = self.pair.swarm.disks[name]
+
+    async def _hang_disk(self, random: Random) -> None:
+        name = random.choice(NAMES)
+        # Some disks stop altogether, some try one place again and again.
+        await self._hang({name: random.choice([1, math.inf])}, random)
+        self.done[Fault.DISK_HANGS] += self.pair.machines[name].hung_once
+
+    async def _hang_both_disks(self, random: Random) -> None:
+        await self._hang(dict.fromkeys(NAMES, math.inf), random)
+        self.done[Fault.DISKS_HANG] += all(self.pair.machines[name].hung_once for name in NAMES)
+
+    async def _hang(self, calls: Mapping[str, float], random: Random) -> None:
+        seconds = random.uniform(*_HANGS_S)
+        for name, count in calls.items():
+            self.timeline.note(name, f"disk hangs for {seconds:.3f} s")
+            self.pair.machines[name].hung_once = False
+            self.pair.machines[name].disk.hang(count)
+        await let_pass(seconds)
+        for name in calls:
+            self.timeline.note(name, "disk answers")
+            self.pair.machines[name].disk.answer()
 
     def _fail_disk(self, fault: DiskFault) -> Strike:
         async def strike(random: Random) -> None:

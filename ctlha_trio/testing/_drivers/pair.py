@@ -38,6 +38,8 @@ class Machine:
     clock: NodeClock
     disk: DiskTrouble
     arbiter: ArbiterTrouble
+    hung_once: bool = False
+    """A call has hung since somebody last wanted to know."""
     struck: bool = False
     """Its disk has failed under the process that runs now."""
     damage_met: bool = False
@@ -99,6 +101,7 @@ class DriverPair(MemoryPair):
             disk_latency=self.swarm.disks[name],
             arbiter_latency=self.swarm.arbiter,
         )
+        machine.disk.on_hang = lambda: self._hang(name)
         machine.disk.on_strike = lambda fault: self._strike(name, fault)
         machine.disk.damage.on_strike = lambda fault: self._meet(name, fault)
         return machine
@@ -111,6 +114,9 @@ class DriverPair(MemoryPair):
         self.machines[name].damage_met = True
         if self.on_strike is not None:
             self.on_strike(name, fault)
+
+    def _hang(self, name: str) -> None:
+        self.machines[name].hung_once = True
 
     def _strike(self, name: str, fault: DiskFault) -> None:
         self.machines[name].struck = True

@@ -19,6 +19,7 @@ from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
 from ctlha_trio.testing._drivers.disk import DiskFault
 from ctlha_trio.testing._drivers.failing_programs import FailingPrograms
 from ctlha_trio.testing._drivers.history import VolumeHistory
+from ctlha_trio.testing._drivers.hung_disks import HungDisks
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.nemesis import OF_ARBITER, OF_DISK, Nemesis
 from ctlha_trio.testing._drivers.pair import DriverPair
@@ -166,6 +167,9 @@ class DriverRun:
         if swarm.programs_fail:
             await FailingPrograms(self.programs, self.keeper, self.timeline, self.demands, self.reasons, random).run()
             self.checks.check_copies_equal()
+        if swarm.disks_hang:
+            await HungDisks(self.timeline, self.demands, self.reasons, self.keeper, random).run()
+            self.checks.check_copies_equal()
         if swarm.wears_out:
             await WornDisks(self.timeline, self.demands, self.reasons).run()
 
@@ -271,7 +275,7 @@ class DriverRun:
         for name in (first, NAMES[1 - NAMES.index(first)]):
             trouble = self.pair.machines[name].disk
             trouble.may_fail = lambda _: True
-            trouble.fault = random.choice([DiskFault.WRITE, DiskFault.FLUSH, DiskFault.HANG])
+            trouble.fault = random.choice([DiskFault.WRITE, DiskFault.FLUSH])
             self.timeline.note(name, f"soon {trouble.fault.value}")
             for _ in range(10):
                 await self.clients.operate(self.pair.record.primary, 0, (OperationKind.WRITE, 0, 1))

@@ -55,6 +55,8 @@ class Swarm:
     """Whether, before that, blocks decay of which no copy is whole, or more than a healthy disk loses."""
     copies_differ: bool
     """Whether, before that, a copy changes without a trace, and is compared with the other one."""
+    disks_hang: bool
+    """Whether, once the pair is together, both disks hang, and then that of the only node that is left."""
     programs_fail: bool
     """Whether nodes have a component and a handler, which fail now and then, and once the pair is together."""
 
@@ -93,6 +95,7 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         records=random.choice([0.0, 0.05, 0.2]),
         copies_differ=happens(random, 0.15),
         programs_fail=happens(random, 0.15),
+        disks_hang=happens(random, 0.15),
     )
 
 
