@@ -19,8 +19,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     "ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
     Reason.CLAIMING: "wait: it ends with the arbiter's answer",
-    Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and at "
-    "what it hangs on",
+    Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
+    "at what it hangs on",
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
     Reason.COPY_FAILED: "the only copy that counts is dead; to serve what node {peer} still has, on {peer}: "
     "ctlha force-primary <its node.toml> --abandon {node}",

@@ -8,16 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 
 from ctlha_trio.store import Layout
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot
-from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, HandPair, run_ctlha
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, SIZE_BYTES, HandPair, run_ctlha
 from ctlha_trio.testing._processes.networked_pair import Site, networked_pair
 from ctlha_trio.testing._processes.outside_clients import outside_clients
 
 pytestmark = pytest.mark.slow
 
 FAILING_NODE = (str(Path(__file__).parent / "failing_node.py"),)
+HANGING_NODE = (str(Path(__file__).parent / "hanging_node.py"),)
 
 
 def fill_disk(pair: HandPair, node: str) -> None:
@@ -45,6 +47,72 @@ async def test_a_disk_fails(site: Site, tmp_path: Path, fault: Callable[[HandPai
             assert (asked.code, asked.out.partition("\n")[0]) == (1, "stopped: store-failed")
             await pair.kill(victim)
             await pair.start(victim)
+            await pair.wait_protected()
+            await clients.wait_served()
+        await clients.compare_copies()
+
+
+async def wait_hanging(pair: HandPair, node: str) -> None:
+    """Until it says that its disk hangs, first of all."""
+
+    def says_so(status: dict[str, object]) -> bool:
+        reasons = status["reasons"]
+        return status["verdict"] == "at-risk" and isinstance(reasons, list) and reasons[:1] == ["disk-hangs"]
+
+    await pair.wait_until(node, says_so)
+
+
+async def test_the_disks_of_both_nodes_hang_and_answer(site: Site, tmp_path: Path) -> None:
+    """As a stall of what both have in common: nobody serves, neither copy dies, and both go on by themselves."""
+    async with networked_pair(site, tmp_path / "pair", program=HANGING_NODE) as pair:
+        async with outside_clients(pair) as clients:
+            await clients.wait_served()
+            for node in NODES:
+                pair.send_signal(node, signal.SIGUSR1)
+            for node in NODES:
+                await wait_hanging(pair, node)
+            acknowledged = sum(clients.acknowledged.values())
+            await trio.sleep(2.0)
+            assert sum(clients.acknowledged.values()) == acknowledged
+            for node in NODES:
+                pair.send_signal(node, signal.SIGUSR2)
+            await clients.wait_served()
+            await pair.wait_protected()
+            await clients.wait_served()
+        await clients.compare_copies()
+
+
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+async def test_the_disk_of_one_node_hangs_and_answers(site: Site, tmp_path: Path, role: str) -> None:
+    """The other one serves meanwhile."""
+    async with networked_pair(site, tmp_path / "pair", program=HANGING_NODE) as pair:
+        primary = await pair.primary()
+        victim = primary if role == "primary" else OTHER[primary]
+        async with outside_clients(pair) as clients:
+            await clients.wait_served()
+            pair.send_signal(victim, signal.SIGUSR1)
+            await clients.wait_served(OTHER[victim])
+            await wait_hanging(pair, victim)
+            pair.send_signal(victim, signal.SIGUSR2)
+            await pair.wait_protected()
+            await clients.wait_served()
+        await clients.compare_copies()
+
+
+async def test_the_disk_of_the_only_member_hangs_and_answers(site: Site, tmp_path: Path) -> None:
+    """It serves again by itself, with all that it acknowledged alone."""
+    async with networked_pair(site, tmp_path / "pair", program=HANGING_NODE) as pair:
+        lost = await pair.primary()
+        survivor = OTHER[lost]
+        async with outside_clients(pair) as clients:
+            await clients.wait_served()
+            await pair.kill(lost)
+            await clients.wait_served(survivor)
+            pair.send_signal(survivor, signal.SIGUSR1)
+            await wait_hanging(pair, survivor)
+            pair.send_signal(survivor, signal.SIGUSR2)
+            await clients.wait_served(survivor)
+            await pair.start(lost)
             await pair.wait_protected()
             await clients.wait_served()
         await clients.compare_copies()

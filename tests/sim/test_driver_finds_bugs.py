@@ -41,7 +41,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._step import Step
 from ctlha_trio.seams import Buffer
-from ctlha_trio.store import GROUP_BYTES, BlockStore, _checked_volume, _checksums
+from ctlha_trio.store import GROUP_BYTES, _checked_volume, _checksums
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.testing._drivers import runs
 from ctlha_trio.testing._drivers.atlas import Fault
@@ -233,10 +233,14 @@ def quit_at_each_lost_session(patch: pytest.MonkeyPatch) -> None:
 
 
 def claim_by_a_disk_that_hangs(patch: pytest.MonkeyPatch) -> None:
-    async def believe(_: BlockStore) -> None:
-        await trio.lowlevel.checkpoint()
+    def persist(work: DiskWork, metadata: Metadata) -> None:
+        async def store() -> None:
+            await work._store.persist(metadata)
+            work._feed(events.Persisted(metadata))
 
-    patch.setattr(BlockStore, "wait_for_calls", believe)
+        work._order(store)
+
+    patch.setattr(DiskWork, "persist", persist)
 
 
 def take_each_block_for_one_of_its_place(patch: pytest.MonkeyPatch) -> None:
@@ -384,7 +388,7 @@ BUGS = (
     Bug(
         claim_by_a_disk_that_hangs,
         r"I12: . claims, although its disk hangs",
-        first_seed=1034,
+        first_seed=1037,
         alone={Fault.DISK_HANGS: 2.0, Fault.PARTITION: 8.0},
     ),
     Bug(take_each_block_for_one_of_its_place, r"I(3|7|10): ", alone={Fault.MISDIRECTED: 3.0}, large=True),
