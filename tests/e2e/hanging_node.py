@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
 from ctlha_trio.cli import main
 
@@ -13,7 +14,7 @@ fdatasync = os.fdatasync
 answering = threading.Event()
 
 
-def flush(fd: int) -> None:
+def flush(fd: Any) -> None:
     if not answering.is_set():
         sys.stderr.write("hanging_node: a flush hangs\n")
         sys.stderr.flush()
