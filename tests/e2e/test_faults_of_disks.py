@@ -178,7 +178,7 @@ async def test_a_disk_that_was_torn_or_replaced_is_refused_until_it_is_replaced(
         await pair.wait_for(OTHER[victim], verdict="degraded", role="primary", reasons=["peer-lost"])
         await clients.wait_served(OTHER[victim])
         pair.volume(victim).unlink()
-        done = await run_ctlha("replace", pair.config(victim), victim)
+        done = await run_ctlha("replace", pair.config(victim), victim, launcher=pair.launchers[victim])
         assert done.code == 0, done.err
         await pair.start(victim)
         await pair.wait_protected()
@@ -189,7 +189,8 @@ async def test_a_disk_that_was_torn_or_replaced_is_refused_until_it_is_replaced(
 async def salvage(pair: HandPair, node: str, *options: str) -> str:
     """What the command says, which must not fail."""
     abandoned = OTHER[node]
-    told = await run_ctlha("force-primary", pair.config(node), "--abandon", abandoned, "--salvage", *options)
+    asked = ("--abandon", abandoned, "--salvage", *options)
+    told = await run_ctlha("force-primary", pair.config(node), *asked, launcher=pair.launchers[node])
     assert told.code == 0, told.err
     return told.out
 

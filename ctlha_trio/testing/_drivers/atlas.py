@@ -21,8 +21,7 @@ class Fault(Enum):
     WRITE_FAILS = "a write fails"
     FLUSH_FAILS = "a flush fails"
     DISK_FULL = "the disk is full"
-    DISK_HANGS = "disk calls hang, and end later"
-    DISKS_HANG = "those of both nodes do at once"
+    DISK_HANGS = "disk calls hang, of one node or of both, and end later"
     BIT_ROT = "a block decays"
     MISDIRECTED = "a write goes to another block"
     CRASH = "a node loses its power"
@@ -77,7 +76,6 @@ ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
     | dict.fromkeys((Fault.BIT_ROT, Fault.MISDIRECTED), _SHOWS)
     | {
         Fault.DISK_HANGS: _ANSWERS_LATE,
-        Fault.DISKS_HANG: _ANSWERS_LATE,
         Fault.ARBITER_RESTORED: Entry(
             Survival.HALT,
             "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows; "

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final
 
@@ -82,7 +82,6 @@ class Nemesis:
             Fault.FLUSH_FAILS: self._fail_disk(DiskFault.FLUSH),
             Fault.DISK_FULL: self._fail_disk(DiskFault.FULL),
             Fault.DISK_HANGS: self._hang_disk,
-            Fault.DISKS_HANG: self._hang_both_disks,
             Fault.BIT_ROT: self._rot,
             Fault.MISDIRECTED: self._misdirect,
             Fault.CRASH: self._crash,
@@ -210,23 +209,15 @@ class Nemesis:
         self.pair.machines[name].disk_latency = self.pair.swarm.disks[name]
 
     async def _hang_disk(self, random: Random) -> None:
-        name = random.choice(NAMES)
+        names = NAMES if happens(random, 0.2) else [random.choice(NAMES)]
         # Some disks stop altogether, some try one place again and again.
-        await self._hang({name: random.choice([1, math.inf])}, random)
-        self.done[Fault.DISK_HANGS] += self.pair.machines[name].hung_once
-
-    async def _hang_both_disks(self, random: Random) -> None:
-        await self._hang(dict.fromkeys(NAMES, math.inf), random)
-        self.done[Fault.DISKS_HANG] += all(self.pair.machines[name].hung_once for name in NAMES)
-
-    async def _hang(self, calls: Mapping[str, float], random: Random) -> None:
+        calls = random.choice([1, math.inf])
         seconds = random.uniform(*_HANGS_S)
-        for name, count in calls.items():
+        for name in names:
             self.timeline.note(name, f"disk hangs for {seconds:.3f} s")
-            self.pair.machines[name].hung_once = False
-            self.pair.machines[name].disk.hang(count)
+            self.pair.machines[name].disk.hang(calls)
         await let_pass(seconds)
-        for name in calls:
+        for name in names:
             self.timeline.note(name, "disk answers")
             self.pair.machines[name].disk.answer()
 

@@ -38,8 +38,6 @@ class Machine:
     clock: NodeClock
     disk: DiskTrouble
     arbiter: ArbiterTrouble
-    hung_once: bool = False
-    """A call has hung since somebody last wanted to know."""
     struck: bool = False
     """Its disk has failed under the process that runs now."""
     damage_met: bool = False
@@ -55,6 +53,8 @@ class DriverPair(MemoryPair):
     swarm: Swarm = attrs.field(kw_only=True)
     on_strike: Callable[[str, DiskFault | Fault], None] | None = attrs.field(default=None, init=False)
     """Told of each disk that fails, and of each damage that is met, at that moment."""
+    on_hang: Callable[[], None] | None = attrs.field(default=None, init=False)
+    """Told of each disk call that hangs."""
     on_lost_call: Callable[[Way], None] | None = attrs.field(default=None, init=False)
     """Told of each call of the arbiter that is lost."""
     on_record: Callable[[Record, Versioned], None] | None = attrs.field(default=None, init=False)
@@ -101,7 +101,7 @@ class DriverPair(MemoryPair):
             disk_latency=self.swarm.disks[name],
             arbiter_latency=self.swarm.arbiter,
         )
-        machine.disk.on_hang = lambda: self._hang(name)
+        machine.disk.on_hang = self._hang
         machine.disk.on_strike = lambda fault: self._strike(name, fault)
         machine.disk.damage.on_strike = lambda fault: self._meet(name, fault)
         return machine
@@ -115,8 +115,9 @@ class DriverPair(MemoryPair):
         if self.on_strike is not None:
             self.on_strike(name, fault)
 
-    def _hang(self, name: str) -> None:
-        self.machines[name].hung_once = True
+    def _hang(self) -> None:
+        if self.on_hang is not None:
+            self.on_hang()
 
     def _strike(self, name: str, fault: DiskFault) -> None:
         self.machines[name].struck = True

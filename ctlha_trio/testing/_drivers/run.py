@@ -83,6 +83,7 @@ class DriverRun:
         self.nemesis = Nemesis(self.pair, self.keeper, self.timeline)
         self.pair.on_power_cut = self._power_failed
         self.pair.on_lost_call = lambda way: self.nemesis.acted(OF_ARBITER[way])
+        self.pair.on_hang = lambda: self.nemesis.acted(Fault.DISK_HANGS)
         self.pair.on_strike = self._disk_failed
         self.pair.on_record = self._recorded
         self.pair.look_s = LOOK_S
