@@ -7,7 +7,6 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import attrs
@@ -17,6 +16,7 @@ from ctlha_trio.pair import Metadata
 from ctlha_trio.store._activity_log import choose_activity, new_activity_pages
 from ctlha_trio.store._blocks import check_size
 from ctlha_trio.store._checksums import damaged_blocks, written_blocks
+from ctlha_trio.store._files import locked_file
 from ctlha_trio.store._layout import (
     ACTIVITY_OFFSET,
     BITMAP_OFFSET,
@@ -61,7 +61,7 @@ def read_head(path: str, *, size_bytes: int) -> Head:
 
     ``StoreError`` if a node has it open, or not even its beginning can be read.
     """
-    with _opened(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
+    with locked_file(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
         file_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         if file_bytes < BITMAP_OFFSET:
             raise ConfigError(path, "volume.file", "is not a ctlha volume")
@@ -92,7 +92,7 @@ def read_head(path: str, *, size_bytes: int) -> Head:
 def read_remains(path: str, *, size_bytes: int) -> Iterator[Remains]:
     """Each group of blocks in order. Errors, as of ``read_head``, come with the iteration."""
     layout = Layout(size_bytes)
-    with _opened(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
+    with locked_file(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
         for group in range(layout.groups):
             yield _remains_of(descriptor, layout, group)
 
@@ -105,7 +105,7 @@ def salvage_copy(path: str, metadata: Metadata, *, size_bytes: int) -> None:
     replaced by an empty one. Errors as of ``read_head``.
     """
     has_records = read_head(path, size_bytes=size_bytes).has_records
-    with _opened(path, os.O_RDWR, fcntl.LOCK_EX) as descriptor:
+    with locked_file(path, os.O_RDWR, fcntl.LOCK_EX) as descriptor:
         os.pwrite(descriptor, new_activity_pages(), ACTIVITY_OFFSET)
         if not has_records:
             os.pwrite(descriptor, new_record_areas(), RECORDS_OFFSET)
@@ -149,25 +149,6 @@ def _read_block_by_block(descriptor: int, offset: int, size: int) -> tuple[bytes
             unreadable.add(block)
             pieces.append(bytes(wanted))
     return b"".join(pieces), unreadable
-
-
-@contextmanager
-def _opened(path: str, mode: int, lock: int) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, mode | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise ConfigError(path, "volume.file", "there is no such file") from error
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
-        yield descriptor
-    except BlockingIOError as error:
-        raise StoreError(f"{path}: a node has it open") from error
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
 
 
 def _read(descriptor: int, offset: int, size: int) -> bytes:
