@@ -52,7 +52,7 @@ async def run_loaded_node(
 ) -> None:
     """``run_node`` with the real parts that a configuration names, and with its door."""
     config = _node_config(loaded)
-    boot = BootDoor(loaded.folder, booting_status(config.node, config.notes, Reason.DISK_HANGS))
+    boot = BootDoor(loaded.folder, TrioClock(), booting_status(config.node, config.notes, Reason.DISK_HANGS))
     door = Door(loaded.folder, _fencing(loaded))
 
     def with_door(node: Node) -> Sequence[ctl_ha_component]:

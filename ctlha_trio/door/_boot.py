@@ -11,6 +11,7 @@ from ctlha_trio._errors import ConfigError
 from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._sockets import STATUS_SOCKET, BoundSocket
 from ctlha_trio.door._status import StatusSocket, request_of
+from ctlha_trio.seams import Clock
 
 BOOT_S: Final = 8.0
 """A node has started by then, even if the arbiter is silent, which takes 3 s of it, unless its disk hangs. Not protocol
@@ -25,6 +26,7 @@ class BootDoor:
 
     folder: Path
     """The node's own, mode 0700."""
+    clock: Clock
     status: attrs.AttrsInstance
     """What is said of the node."""
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -33,7 +35,7 @@ class BootDoor:
     async def run(self) -> None:
         """Answer from ``BOOT_S`` after the call until ``close``."""
         with self._scope:
-            await trio.sleep(BOOT_S)
+            await self.clock.sleep_until(self.clock.now() + BOOT_S)
             _LOG.error("the node has not started for %.0f s: its disk does not answer", BOOT_S)
             try:
                 self._bound = BoundSocket.bind(self.folder / STATUS_SOCKET)

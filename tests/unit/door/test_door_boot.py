@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ctlha_trio._errors import FailedError
 from ctlha_trio.door import BOOT_S, STATUS_SOCKET, BootDoor, status_of, switchover_of
 from ctlha_trio.ha import Reason, booting_status
+from ctlha_trio.seams import TrioClock
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def folder() -> Iterator[Path]:
 
 
 def boot_door(folder: Path) -> BootDoor:
-    return BootDoor(folder, booting_status("a", ("note",), Reason.DISK_HANGS))
+    return BootDoor(folder, TrioClock(), booting_status("a", ("note",), Reason.DISK_HANGS))
 
 
 async def test_a_node_that_does_not_start_says_so(folder: Path, mock_clock: MockClock) -> None:
