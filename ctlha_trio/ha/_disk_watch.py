@@ -1,5 +1,6 @@
 """Tells a disk that hangs from a machine that stood still."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -7,11 +8,15 @@ import attrs
 import trio
 
 from ctlha_trio.ha._seen_time import seen_after_look
+from ctlha_trio.link import Link
 from ctlha_trio.seams import Clock
+from ctlha_trio.wire import Refusal
 
 DISK_STALL_S: Final = 5.0
 """A disk call that takes longer counts as hung. Virtual disks pause for a second or two and come back;
 initiators give up after 30."""
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
@@ -28,6 +33,22 @@ class DiskWatch:
     """Returns once each call that is under way when it is called has ended, however."""
     hangs: bool = attrs.field(default=False, init=False)
     """Whether a call has been running for so long that it may never end."""
+
+    async def run(self, link: Link, told: Callable[[], object]) -> None:
+        """Do without a session while the disk hangs, for the peer would wait for it; ``told`` of each change.
+
+        A disk that hangs has not failed. To the core it is slow: what it answers counts, what waits for it is not
+        acknowledged, and neither is a claim made before it has answered.
+        """
+        while True:
+            await self.wait_for_hang()
+            _LOG.error("a disk call has been running for %.0f s: no session until the disk answers", DISK_STALL_S)
+            told()
+            await link.rest(Refusal.DISK_HANGS)
+            await self.wait_for_answer()
+            _LOG.warning("no disk call hangs any more")
+            link.go_on()
+            told()
 
     async def wait_for_hang(self) -> None:
         """Return once a call hangs. A checkpoint."""

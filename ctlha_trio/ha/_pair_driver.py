@@ -13,7 +13,7 @@ import trio
 from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
-from ctlha_trio.ha._disk_watch import DISK_STALL_S, DiskWatch
+from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
@@ -44,7 +44,6 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.seams import Seams
 from ctlha_trio.store import BlockStore, condemn_copy
-from ctlha_trio.wire import Refusal
 
 TRANSITIONS_KEPT: Final = 64
 """Changes of phase kept for ``status``: a failover and a return have about ten."""
@@ -367,21 +366,7 @@ class PairDriver:
         return self._disk_watch.hangs
 
     async def _watch_disk(self) -> None:
-        """Leave the pair while the disk hangs: with a live session and no goodbye the peer would wait for it.
-
-        A disk that hangs has not failed. To the core it is slow: what it answers counts, what waits for it is not
-        acknowledged, and neither is a claim made before it has answered.
-        """
-        while True:
-            await self._disk_watch.wait_for_hang()
-            _LOG.error("a disk call has been running for %.0f s: no session until the disk answers", DISK_STALL_S)
-            self.changed.unpark_all()
-            await self._link.rest(Refusal.DISK_HANGS)
-            await self._disk_watch.wait_for_answer()
-            if not self._store_is_dead:
-                _LOG.warning("the disk answers again")
-            self._link.go_on()
-            self.changed.unpark_all()
+        await self._disk_watch.run(self._link, self.changed.unpark_all)
 
     async def _condemn(self, metadata: Metadata) -> None:
         """Mark the copy as dead, however long it takes: a call that still hangs keeps the file from opening."""

@@ -49,8 +49,9 @@ from typing import Protocol
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, Phase, actions as act
 from ctlha_trio.testing._core.arbiter import Kept, SimulatedArbiter
+from ctlha_trio.testing._core.backup import Backup
 from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
-from ctlha_trio.testing._core.node import NODES, Backup, SimulatedNode
+from ctlha_trio.testing._core.node import NODES, SimulatedNode
 
 
 class Atlased(Protocol):

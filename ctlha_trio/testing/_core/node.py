@@ -10,6 +10,7 @@ import attrs
 from ctlha_trio.ha import HeldPermit
 from ctlha_trio.pair import Metadata, Operation, OperationKind, PairState, Phase, Range, actions as act, events as ev
 from ctlha_trio.testing._core.arbiter import Call
+from ctlha_trio.testing._core.backup import Backup
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
 
@@ -94,17 +95,6 @@ class FoundRead:
     call: act.FetchRead
     since: int
     found: Blocks
-
-
-@attrs.frozen(eq=False)
-class Backup:
-    """A copy of a disk: metadata, blocks, and as marked what the dirty bitmap and the activity log list."""
-
-    metadata: Metadata
-    blocks: tuple[int, ...]
-    records: tuple[tuple[int, int], ...]
-    base_epoch: int | None
-    dirty: frozenset[int]
 
 
 @attrs.define(eq=False)
