@@ -276,7 +276,7 @@ class DriverRun:
         for name in (first, NAMES[1 - NAMES.index(first)]):
             trouble = self.pair.machines[name].disk
             trouble.may_fail = lambda _: True
-            trouble.fault = random.choice([DiskFault.WRITE, DiskFault.FLUSH])
+            trouble.fault = random.choice([DiskFault.WRITE, DiskFault.FLUSH, DiskFault.FULL])
             self.timeline.note(name, f"soon {trouble.fault.value}")
             for _ in range(10):
                 await self.clients.operate(self.pair.record.primary, 0, (OperationKind.WRITE, 0, 1))

@@ -15,8 +15,14 @@ SMALL_BYTES: Final = 64 * 1024
 LARGE_BYTES: Final = 2_500 * 1024
 """Three ranges of a resync, so that writes come before, into and behind the one that is being copied."""
 
-_SELDOM: Final = frozenset({Fault.CRASH_BOTH, *FATAL_TO_COPY})
+_OF_DISKS: Final = frozenset({Fault.DISK_HANGS, *FATAL_TO_COPY})
+_SELDOM: Final = frozenset({Fault.CRASH_BOTH, *_OF_DISKS})
 """After these most of a run is a return, in which little else can be seen."""
+_KINDS: Final = (
+    *(fault for fault in DRAWN if fault not in _OF_DISKS),
+    *(fault for fault in Fault if fault in _OF_DISKS),
+)
+"""In the order in which they are drawn."""
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +78,7 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
     large = happens(random, 0.15)
     size_bytes = LARGE_BYTES if large else SMALL_BYTES
     share = random.choice([0.1, 0.3, 0.5])
-    weights = {fault: _weight(random, fault) for fault in (*DRAWN, *FATAL_TO_COPY) if happens(random, share)}
+    weights = {fault: _weight(random, fault) for fault in _KINDS if happens(random, share)}
     gap_s = random.choice([0.7, 2.0, 5.0])
     return Swarm(
         size_bytes=size_bytes,
