@@ -23,6 +23,8 @@ _KINDS: Final = (
     *(fault for fault in Fault if fault in _OF_DISKS),
 )
 """In the order in which they are drawn."""
+_FORCE_S: Final = 5.0, 30.0
+"""Mean time from one forced change to an operator who looks for the next node that needs it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,10 +63,31 @@ class Swarm:
     """Whether, before that, blocks decay of which no copy is whole, or more than a healthy disk loses."""
     copies_differ: bool
     """Whether, before that, a copy changes without a trace, and is compared with the other one."""
+    forces: bool
+    """Whether, before that, the only member is said to be off for good, and the other node is forced."""
+    restores: bool
+    """Whether, before that, the arbiter is restored from an old copy, until its newest record is back."""
+    gives_back: bool
+    """Whether, before that, the role is to go back by itself to a node that is preferred."""
     disks_hang: bool
-    """Whether, once the pair is together, both disks hang, and then that of the only node that is left."""
+    """Whether, before that, both disks hang, and then that of the only node that is left."""
     programs_fail: bool
     """Whether nodes have a component and a handler, which fail now and then, and once the pair is together."""
+
+    def alone(self) -> "Swarm":
+        """The same without what is tried beside the faults of a run."""
+        return attrs.evolve(
+            self,
+            core_first=False,
+            halts=False,
+            wears_out=False,
+            copies_differ=False,
+            forces=False,
+            restores=False,
+            gives_back=False,
+            disks_hang=False,
+            programs_fail=False,
+        )
 
     @property
     def faults(self) -> str:
@@ -80,10 +103,15 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
     share = random.choice([0.1, 0.3, 0.5])
     weights = {fault: _weight(random, fault) for fault in _KINDS if happens(random, share)}
     gap_s = random.choice([0.7, 2.0, 5.0])
+    intervals_s = {fault: gap_s * sum(weights.values()) / weight for fault, weight in weights.items()}
+    # Apart from all else, which stays what it is for a seed.
+    of_operators = Random(f"operators {seed}")
+    if happens(of_operators, share):
+        intervals_s[Fault.FORCE] = of_operators.uniform(*_FORCE_S)
     return Swarm(
         size_bytes=size_bytes,
         safety_s=random.uniform(20, 60),
-        intervals_s={fault: gap_s * sum(weights.values()) / weight for fault, weight in weights.items()},
+        intervals_s=intervals_s,
         clients=random.randint(2, 6),
         think_s=random.choice([0.05, 0.2, 0.5]),
         patience_s=random.choice([1.0, 5.0, 20.0]),
@@ -101,7 +129,10 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         records=random.choice([0.0, 0.05, 0.2]),
         copies_differ=happens(random, 0.15),
         programs_fail=happens(random, 0.15),
-        disks_hang=happens(random, 0.15),
+        forces=happens(of_operators, 0.2),
+        restores=happens(of_operators, 0.2),
+        gives_back=happens(of_operators, 0.15),
+        disks_hang=happens(of_operators, 0.15),
     )
 
 
