@@ -14,10 +14,17 @@ from ctlha_trio.arbiter import CreatedRecord, create_etcd_record, create_sqlite_
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.cli._statement import check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
-from ctlha_trio.cli._stopped_node import Decision, divergence, find_arbiter, read_metadata, require_stopped
+from ctlha_trio.cli._stopped_node import (
+    Decision,
+    divergence,
+    find_arbiter,
+    read_metadata,
+    require_stopped,
+    swap_record,
+)
 from ctlha_trio.door import DECISIONS_FILE
-from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record, SwapOutcome
-from ctlha_trio.seams import Arbiter, ThreadDisk, TrioClock, Versioned
+from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
+from ctlha_trio.seams import ThreadDisk, TrioClock, Versioned
 from ctlha_trio.store import BlockStore
 
 
@@ -55,7 +62,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run
         },
     )
     await decision.log("asked")
-    written = await _swap(arbiter, found, record) if arbiter and found else await _create(loaded, record)
+    written = await swap_record(arbiter, found, record) if arbiter and found else await _create(loaded, record)
     # Behind the record: cut off here, the node still does not start, and the command can be given again.
     await _bind(loaded, metadata, record, written)
     await decision.log("done")
@@ -82,13 +89,6 @@ def _successor(metadata: Metadata, record: Record | None) -> Record:
         ancestors.pop(known.lineage, None)
         known = attrs.evolve(known, epoch=max(known.epoch, record.epoch), ancestors=tuple(ancestors))
     return known.fork(primary=node, lineage=secrets.token_hex(16), proposal=secrets.token_hex(16))
-
-
-async def _swap(arbiter: Arbiter, found: Versioned, record: Record) -> CreatedRecord:
-    answer = await arbiter.cas(found.revision, record)
-    if answer.outcome is not SwapOutcome.WON or answer.revision is None:
-        raise FailedError(f"the arbiter did not take it ({answer.outcome.value}); give the command again")
-    return CreatedRecord(arbiter.identity, answer.revision)
 
 
 async def _create(loaded: LoadedConfig, record: Record) -> CreatedRecord:

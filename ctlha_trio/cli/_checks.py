@@ -8,14 +8,14 @@ from types import TracebackType
 import attrs
 import trio
 
-from ctlha_trio._errors import ArbiterSilentError, ConfigError, CtlHaError
+from ctlha_trio._errors import ArbiterSilentError, ConfigError, CtlHaError, StoreError
 from ctlha_trio.arbiter import EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import EtcdTable, LoadedConfig, SqliteTable
 from ctlha_trio.cli._run import leaves_of
 from ctlha_trio.door import DATA_SOCKET, MAX_SOCKET_PATH_BYTES, STATUS_SOCKET, is_answered
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, load_key
-from ctlha_trio.store import BlockStore
+from ctlha_trio.store import BlockStore, read_head
 
 
 @attrs.frozen
@@ -112,7 +112,14 @@ async def _check_volume(faults: Faults, disk: Disk) -> Metadata | None:
     content = faults.loaded.content
     with faults.at("volume.file"):
         path = os.fspath(faults.loaded.volume_path)
-        store = await BlockStore.open(disk, path, size_bytes=content.volume.size_bytes, clock=TrioClock())
+        try:
+            store = await BlockStore.open(disk, path, size_bytes=content.volume.size_bytes, clock=TrioClock())
+        except (StoreError, ConfigError) as error:
+            helps = _what_helps(faults.loaded, path)
+            if not helps:
+                raise
+            problem = f"{error.file}: {error.problem}" if isinstance(error, ConfigError) else str(error)
+            raise StoreError(f"{problem}; {helps}") from error
         metadata = store.metadata
         store.close()
         owner = {"cluster": metadata.cluster, "node": metadata.node, "resource": metadata.resource}
@@ -121,6 +128,21 @@ async def _check_volume(faults: Faults, disk: Disk) -> Metadata | None:
                 faults.add(key, f"is {getattr(content, key)!r}, but the volume {path} belongs to {name!r}")
         return metadata
     return None
+
+
+def _what_helps(loaded: LoadedConfig, path: str) -> str:
+    """If it is the beginning of the file that cannot be believed, for which no node starts; else nothing."""
+    node, peer = loaded.content.node, loaded.content.peer.node
+    try:
+        problems = read_head(path, size_bytes=loaded.content.volume.size_bytes).problems
+    except (StoreError, ConfigError):
+        return ""
+    if not problems:
+        return ""
+    return (
+        f"if node {peer} has a copy that counts, move the file away, then: ctlha replace {loaded.file} {node}; "
+        f"if no other copy counts: ctlha force-primary {loaded.file} --abandon {peer} --salvage"
+    )
 
 
 async def _check_fence(faults: Faults) -> None:

@@ -13,8 +13,8 @@ from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.cli._checks import prepare
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.door import Door, Fencing
-from ctlha_trio.ha import Node, NodeConfig, Note, no_components, run_node
+from ctlha_trio.door import BootDoor, Door, Fencing
+from ctlha_trio.ha import Node, NodeConfig, Note, Reason, booting_status, no_components, run_node
 from ctlha_trio.seams import CommandFencer, Seams, TrioClock
 
 _ERRORS_OF_BIND: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
@@ -51,27 +51,34 @@ async def run_loaded_node(
     loaded: LoadedConfig, components: Components, *, task_status: "trio.TaskStatus[Node]" = trio.TASK_STATUS_IGNORED
 ) -> None:
     """``run_node`` with the real parts that a configuration names, and with its door."""
-    prepared = await prepare(loaded)
-    fence = loaded.content.fence
-    fencing = None
-    if fence is not None:
-        fencing = Fencing(CommandFencer(fence.command, timeout_s=float(fence.timeout_s)), TrioClock())
-    door = Door(loaded.folder, fencing)
-    seams = Seams(
-        clock=TrioClock(),
-        entropy=os.urandom,
-        disk=prepared.disk,
-        transport=prepared.transport,
-        arbiter=prepared.arbiter,
-    )
+    config = _node_config(loaded)
+    boot = BootDoor(loaded.folder, TrioClock(), booting_status(config.node, config.notes, Reason.DISK_HANGS))
+    door = Door(loaded.folder, _fencing(loaded))
 
     def with_door(node: Node) -> Sequence[ctl_ha_component]:
+        boot.close()
         return [door.component(node), *components(node)]
 
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(boot.run)
+        prepared = await prepare(loaded)
+        seams = Seams(
+            clock=TrioClock(),
+            entropy=os.urandom,
+            disk=prepared.disk,
+            transport=prepared.transport,
+            arbiter=prepared.arbiter,
+        )
         nursery.start_soon(door.run)
-        await run_node(_node_config(loaded), seams, with_door, task_status=task_status)
+        await run_node(config, seams, with_door, task_status=task_status)
         nursery.cancel_scope.cancel(reason="the node has left")
+
+
+def _fencing(loaded: LoadedConfig) -> Fencing | None:
+    fence = loaded.content.fence
+    if fence is None:
+        return None
+    return Fencing(CommandFencer(fence.command, timeout_s=float(fence.timeout_s)), TrioClock())
 
 
 @contextmanager

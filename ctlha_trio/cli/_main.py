@@ -18,6 +18,7 @@ from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
 from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
+from ctlha_trio.cli._salvage import salvage_copy_of
 from ctlha_trio.cli._status import show_status, watch_status
 from ctlha_trio.cli._switchover import switch_over
 from ctlha_trio.cli._verify import verify_copies
@@ -140,15 +141,23 @@ def verify(config: Path, dry_run: bool) -> None:
 @click.option("--abandon", required=True, metavar="NODE", help="The other node, which is powered off.")
 @click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
 @click.option("--fence", is_flag=True, help="Have NODE fenced by [fence] of CONFIG, instead of saying that it is off.")
+@click.option("--salvage", is_flag=True, help="Of a node that is stopped and whose own copy is not whole either.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def force_primary(config: Path, abandon: str, statement: str | None, fence: bool, dry_run: bool) -> None:
+def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
+    config: Path, abandon: str, statement: str | None, fence: bool, salvage: bool, dry_run: bool
+) -> None:
     """Make the node of CONFIG, which runs, the primary and the only one that counts, whatever the other copy holds.
 
     For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
-    abandoned copy is overwritten when its node returns.
+    abandoned copy is overwritten when its node returns. With --salvage there is no whole copy at all: what is left of
+    this one becomes the volume, and what is damaged in it is shown.
     """
     if fence and statement is not None:
         raise click.UsageError("--fence takes the place of --statement")
+    if salvage and fence:
+        raise click.UsageError("a node that is stopped fences nobody: --salvage and --fence exclude each other")
+    if salvage:
+        run_command(salvage_copy_of, config, abandon, statement, dry_run)
     run_command(force_configured_primary, config, Forced(abandon, statement, fence=fence), dry_run)
 
 

@@ -6,10 +6,10 @@ import attrs
 import trio
 
 from ctlha_trio._errors import FailedError
-from ctlha_trio.arbiter import EtcdArbiter, SqliteArbiter
+from ctlha_trio.arbiter import CreatedRecord, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, DecisionLog, is_answered
-from ctlha_trio.pair import Metadata, PairState, Phase, boot, events, step_pair
+from ctlha_trio.pair import Metadata, PairState, Phase, Record, SwapOutcome, boot, events, step_pair
 from ctlha_trio.seams import Arbiter, Disk, TrioClock, Versioned
 from ctlha_trio.store import BlockStore
 
@@ -44,6 +44,14 @@ async def open_arbiter(loaded: LoadedConfig) -> Arbiter:
     if arbiter is None:
         raise FailedError(f"the arbiter holds no record; what helps is ctlha adopt-arbiter {loaded.file}")
     return arbiter
+
+
+async def swap_record(arbiter: Arbiter, found: Versioned, record: Record) -> CreatedRecord:
+    """Put ``record`` in the place of the one that was found. ``FailedError`` if that is not certain. A checkpoint."""
+    answer = await arbiter.cas(found.revision, record)
+    if answer.outcome is not SwapOutcome.WON or answer.revision is None:
+        raise FailedError(f"the arbiter did not take it ({answer.outcome.value}); give the command again")
+    return CreatedRecord(arbiter.identity, answer.revision)
 
 
 async def read_metadata(loaded: LoadedConfig, disk: Disk) -> Metadata:

@@ -4,6 +4,7 @@ It stays small on purpose. The data socket is what an initiator outside both nod
 numbered operations, several in flight, and three different answers for `not here`, `nobody knows` and `failed`.
 """
 
+from ctlha_trio.door._boot import BOOT_S as BOOT_S, BootDoor as BootDoor
 from ctlha_trio.door._client import (
     FORCE_S as FORCE_S,
     DoorClient as DoorClient,

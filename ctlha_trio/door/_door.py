@@ -15,7 +15,7 @@ from ctlha_trio.door._forcing import OWED_FILE, Fencing, Forcing, OwedFile
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._record_log import RecordLog
 from ctlha_trio.door._sockets import DATA_SOCKET, STATUS_SOCKET, BoundSocket
-from ctlha_trio.door._status import StatusDoor
+from ctlha_trio.door._status import StatusDoor, StatusSocket
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ class Door:
             status, data = self._bound
             forcing = Forcing(self._node, self._decisions, OwedFile(self.folder / OWED_FILE), self.fencing)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(StatusDoor(self._node, self._decisions, forcing).serve, status.listener)
+                answers = StatusDoor(self._node, self._decisions, forcing)
+                nursery.start_soon(StatusSocket(answers.answer).serve, status.listener)
                 nursery.start_soon(forcing.resume)
                 nursery.start_soon(self._records.run)
                 nursery.start_soon(self._data.serve, data.listener)

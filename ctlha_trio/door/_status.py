@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import attrs
@@ -27,12 +28,10 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
-class StatusDoor:
-    """Serves the status socket of one node. It answers in every state."""
+class StatusSocket:
+    """Serves the status socket of one node: each line is answered with what ``answer`` says to it."""
 
-    _node: DoorNode
-    _decisions: DecisionLog
-    _forcing: Forcing
+    _answer: Callable[[bytes], Awaitable[dict[str, object]]]
     _connections: int = attrs.field(default=0, init=False)
 
     async def serve(self, listener: trio.SocketListener) -> None:
@@ -65,9 +64,19 @@ class StatusDoor:
             with trio.fail_after(LINE_S):
                 await stream.send_all(json.dumps(answer).encode() + b"\n")
 
-    async def _answer(self, line: bytes) -> dict[str, object]:
+
+@attrs.frozen(eq=False)
+class StatusDoor:
+    """What a node says and does when it is asked. It answers in every state."""
+
+    _node: DoorNode
+    _decisions: DecisionLog
+    _forcing: Forcing
+
+    async def answer(self, line: bytes) -> dict[str, object]:
+        """To one request. A checkpoint if something is to be done."""
         try:
-            match _request_of(line):
+            match request_of(line):
                 case {"request": "status"}:
                     return {"ok": True, "status": jsonable(self._node.status())}
                 case {"request": "plan-switchover"}:
@@ -107,7 +116,8 @@ class StatusDoor:
         await self._decisions.append(outcome="done", **decision)
 
 
-def _request_of(line: bytes) -> object:
+def request_of(line: bytes) -> object:
+    """What a line asks for; None if it is no JSON."""
     try:
         return json.loads(line)
     except ValueError:

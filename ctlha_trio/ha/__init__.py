@@ -19,7 +19,13 @@ from ctlha_trio.ha._run_node import (
     open_node as open_node,
     run_node as run_node,
 )
-from ctlha_trio.ha._status import Note as Note, Reason as Reason, Status as Status, judge as judge
+from ctlha_trio.ha._status import (
+    Note as Note,
+    Reason as Reason,
+    Status as Status,
+    booting_status as booting_status,
+    judge as judge,
+)
 from ctlha_trio.ha._verification_status import FoundStatus as FoundStatus, VerificationStatus as VerificationStatus
 from ctlha_trio.ha._volume import (
     COMPARE_BYTES_MAX as COMPARE_BYTES_MAX,

@@ -167,6 +167,8 @@ class Node:
             if is_so:
                 verdict = "degraded" if verdict == "protected" else verdict
                 reasons = (*reasons, reason)
+        if self._driver.disk_hangs and verdict != "stopped":
+            verdict, reasons = "at-risk", (Reason.DISK_HANGS, *reasons)
         return Status(
             verdict=verdict,
             reasons=tuple(reason.value for reason in reasons),

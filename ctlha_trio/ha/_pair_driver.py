@@ -13,7 +13,7 @@ import trio
 from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
-from ctlha_trio.ha._disk_watch import DISK_STALL_S, DiskWatch
+from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
@@ -114,7 +114,7 @@ class PairDriver:
         self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._under_way)
         self._records = RecordWork(self._store, self._disk, self._outbox, self._requests, self.feed)
         self._peer_proposals = PeerProposals(self._requests, self._records, self._outbox, self.feed, lambda: self.state)
-        self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
+        self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s, self._store.wait_for_calls)
         self._reads = LocalReads.make(
             self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
         )
@@ -372,9 +372,7 @@ class PairDriver:
         return self._disk_watch.hangs
 
     async def _watch_disk(self) -> None:
-        """A disk that hangs is a disk that failed: with a live session and no goodbye the peer would wait for it."""
-        await self._disk_watch.run()
-        self._store_failed(StoreError(f"a disk call has been running for {DISK_STALL_S:.0f} s"))
+        await self._disk_watch.run(self._link, self.changed.unpark_all)
 
     async def _condemn(self, metadata: Metadata) -> None:
         """Mark the copy as dead, however long it takes: a call that still hangs keeps the file from opening."""

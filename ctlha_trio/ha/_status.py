@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import attrs
 
+from ctlha_trio._vocabulary import ctl_ha_state
 from ctlha_trio.ha._verification_status import VerificationStatus
 from ctlha_trio.pair import PairState, Phase
 
@@ -20,6 +21,8 @@ class Reason(Enum):
     OUTDATED = "outdated"
     WAITING_FOR_PEER = "waiting-for-peer"
     CLAIMING = "claiming"
+    DISK_HANGS = "disk-hangs"
+    """A disk call has neither ended nor failed for so long that the node does without a session."""
     STORE_FAILED = "store-failed"
     COPY_FAILED = "copy-failed"
     COPY_WENT_BACK = "copy-went-back"
@@ -105,6 +108,29 @@ class Status:
     """Seconds until the role goes back to the preferred node if all stays well; None if nothing is to go back."""
     transitions: tuple[TransitionStatus, ...]
     """The latest, oldest first."""
+
+
+def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Status:
+    """Of a node that has not come to know anything yet."""
+    return Status(
+        verdict="at-risk",
+        reasons=(Reason.BOOTING.value, *(reason.value for reason in reasons)),
+        notes=notes,
+        node=node,
+        role="none",
+        state=ctl_ha_state.CTL_HA_STATE_UNKNOWN.name or "",
+        epoch=0,
+        link="unknown",
+        arbiter="unknown",
+        resync_bytes_left=0,
+        repaired_blocks=0,
+        damaged_bytes=0,
+        verification=None,
+        flaps=0,
+        loop_late_s=0.0,
+        give_back_in_s=None,
+        transitions=(),
+    )
 
 
 def role_of(state: PairState) -> Role:

@@ -29,6 +29,7 @@ from ctlha_trio.wire import (
     CHANNEL_MAX,
     KEY_SIZE,
     SLOT_SIZE_MAX,
+    Refusal,
     ResourceState,
     SessionCore,
 )
@@ -159,6 +160,18 @@ class Link:
         Channels here see the session end as CLOSED. Cancelled: the session is ended at once.
         """
         self._meeting.stop()
+        await self._end_with_goodbye(reason)
+
+    async def rest(self, why: Refusal) -> None:
+        """As ``goodbye``, until ``go_on``. The peer is told why, now and whenever it asks for a session."""
+        self._meeting.rest(why)
+        await self._end_with_goodbye(why.value)
+
+    def go_on(self) -> None:
+        """After ``rest``: find the peer again. Nothing follows if the link was left for good."""
+        self._meeting.go_on()
+
+    async def _end_with_goodbye(self, reason: str) -> None:
         if self._connection is None:
             await trio.lowlevel.checkpoint()
         else:

@@ -44,7 +44,8 @@ class Meeting:
     """The current session's connection."""
     begin: Callable[[Handshake, Agreed], Connection]
     """Makes an agreed session the current one, in one step."""
-    _stopping: bool = attrs.field(default=False, init=False)
+    _refusing: Refusal | None = attrs.field(default=None, init=False)
+    """Why there is to be no session, with whomever; None if there may be one."""
     _proposing: bool = attrs.field(default=False, init=False)
     """Whether a hello of ours is unanswered."""
     _accepting: int = attrs.field(default=0, init=False)
@@ -55,8 +56,20 @@ class Meeting:
 
     def stop(self) -> None:
         """No session any more: refuse hellos, dial nobody."""
-        self._stopping = True
+        self._refusing = Refusal.STOPPING
         self._give_up_dial()
+
+    def rest(self, why: Refusal) -> None:
+        """The same until ``go_on``."""
+        if self._refusing is None:
+            self._refusing = why
+            self._give_up_dial()
+
+    def go_on(self) -> None:
+        """After a rest: look for the peer again. Not after ``stop``."""
+        if self._refusing is not Refusal.STOPPING:
+            self._refusing = None
+            self._changed.unpark_all()
 
     def notice_loss(self) -> None:
         """The session ended: look for the peer again."""
@@ -84,8 +97,8 @@ class Meeting:
         of it after the introduction, and two live with one identity. The one in session stays.
         """
         met_s = self.clock.now()
-        if self._stopping:
-            return Refusal.STOPPING
+        if self._refusing is not None:
+            return self._refusing
         refusal = judge_hello(own, theirs, peer=self.config.peer, resource=self.config.resource)
         while refusal is None and (connection := self._other_process(theirs)) is not None:
             if await connection.outlives(met_s):
@@ -98,7 +111,7 @@ class Meeting:
 
     def _begin(self, handshake: Handshake, agreed: Agreed) -> Connection | None:
         """Two that introduced themselves at the same time were both agreed to: the first that confirmed stays."""
-        if self._stopping or self._other_process(agreed.peer) is not None:
+        if self._refusing is not None or self._other_process(agreed.peer) is not None:
             return None
         return self.begin(handshake, agreed)
 
@@ -141,7 +154,7 @@ class Meeting:
         """Dial whenever there is neither a session nor one about to begin; runs until cancelled."""
         failures = 0
         while True:
-            while self.live() is not None or self._accepting or self._stopping:
+            while self.live() is not None or self._accepting or self._refusing is not None:
                 await self._changed.park()
                 failures = 0
                 await self._back_off(failures)

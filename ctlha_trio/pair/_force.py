@@ -46,7 +46,10 @@ def plan_force(state: PairState, abandon: NodeId, lineage: str, evidence: str = 
         raise FailedError(f"node {state.peer} is connected, so it is not powered off")
     copy = (state.persisting or state.metadata).copy
     if copy not in _WHOLE:
-        raise FailedError(f"the copy of node {state.me} is {copy.value}: it holds no state that the volume ever had")
+        raise FailedError(
+            f"the copy of node {state.me} is {copy.value}: it holds no state that the volume ever had; "
+            "what is left of it only a salvage makes the volume"
+        )
     after = record.fork(primary=state.me, lineage=lineage, proposal=state.next_proposal, evidence=evidence)
     return Plan(before=record, revision=state.revision, after=after, copy_epoch=state.metadata.epoch)
 

@@ -5,7 +5,7 @@ What lies in the file, as bytes and records without I/O: ``_layout`` (where), ``
 peer's copy), ``_record_copies`` (records of the layers above). What does I/O: ``_queue`` is what waits to become
 durable, ``_commit_loop`` the one task that writes it, by way of ``_write_batch``, ``_checked_volume``,
 ``_write_tracker``, ``_record_keeper`` and ``_watched_file``; ``_blocks`` is the store itself. ``_files`` is what is
-done with a backing file while no node has it open.
+done with a backing file while no node has it open, and ``_salvage`` what is done with one that is not whole.
 """
 
 from ctlha_trio.store._blocks import BlockStore as BlockStore
@@ -32,4 +32,11 @@ from ctlha_trio.store._queue import (
     BATCH_STEPS_MAX as BATCH_STEPS_MAX,
 )
 from ctlha_trio.store._record_copies import records_in as records_in
+from ctlha_trio.store._salvage import (
+    Head as Head,
+    Remains as Remains,
+    read_head as read_head,
+    read_remains as read_remains,
+    salvage_copy as salvage_copy,
+)
 from ctlha_trio.store._slots import HEAD_BYTES as HEAD_BYTES, choose_slot as choose_slot

@@ -55,6 +55,12 @@ def damaged_blocks(page: bytes | bytearray | memoryview, first_block: int, data:
             yield block
 
 
+def written_blocks(page: bytes, first_block: int, blocks: int) -> set[int]:
+    """Which of so many blocks, all of the group of this page of entries, were ever written, as their entries say."""
+    entries = _ENTRY.iter_unpack(memoryview(page)[: blocks * ENTRY_BYTES])
+    return {block for block, (_, __, kind) in enumerate(entries, first_block) if kind == _WRITTEN}
+
+
 def _start_of(epoch: int) -> int:
     return crc32c(epoch.to_bytes(8, "little"))
 

@@ -6,6 +6,7 @@ Plain synchronous I/O: for ``ctlha init``, for comparing copies after both nodes
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError
 from ctlha_trio.pair import Metadata
@@ -79,15 +80,7 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
     the disk fails; ``DamagedBlockError`` names the damaged blocks of the next piece. After an unclean end the extents
     that were open are given as they are, as the next start of a node would take them.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise ConfigError(path, "volume.file", "there is no such file") from error
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
-    try:
-        # The same lock that keeps two nodes off one file: half of a write under way is no copy to compare.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    with locked_file(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
         file_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         if file_bytes < BITMAP_OFFSET:
             raise ConfigError(path, "volume.file", "is not a ctlha volume")
@@ -103,6 +96,24 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
             if damaged and group not in doubtful:
                 raise DamagedBlockError(tuple(block * BLOCK_BYTES for block in damaged))
             yield group * GROUP_BYTES, bytes(data)
+
+
+@contextmanager
+def locked_file(path: str, mode: int, lock: int) -> Iterator[int]:
+    """The descriptor of a backing file that no node has open, for the length of a block.
+
+    ``ConfigError`` if it is not there; ``StoreError`` if a node has it open, and for every ``OSError`` in the block.
+    """
+    try:
+        descriptor = os.open(path, mode | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise ConfigError(path, "volume.file", "there is no such file") from error
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    try:
+        # The same lock that keeps two nodes off one file: half of a write under way is no copy to look at.
+        fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
+        yield descriptor
     except BlockingIOError as error:
         raise StoreError(f"{path}: a node has it open") from error
     except OSError as error:

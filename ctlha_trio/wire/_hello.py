@@ -31,6 +31,8 @@ class Refusal(StrEnum):
     SIMULTANEOUS = "simultaneous"
     MALFORMED = "malformed"
     STOPPING = "stopping"
+    DISK_HANGS = "disk-hangs"
+    """The node would keep its peer waiting: it has a session again when its disk answers."""
     TWIN = "twin"
     """Another process with the same node id lives, and is in session."""
 

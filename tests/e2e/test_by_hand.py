@@ -24,7 +24,7 @@ from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, START_S, 
 
 pytestmark = pytest.mark.slow
 
-HANGING_NODE = (str(Path(__file__).parent / "hanging_node.py"),)
+HANGING_NODE = (str(Path(__file__).parent / "hanging_node.py"), "--at-once")
 
 
 @pytest.mark.parametrize("victim_role", ["primary", "secondary"])

@@ -8,16 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 
 from ctlha_trio.store import Layout
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, choose_slot
-from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, HandPair, run_ctlha
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, SIZE_BYTES, HandPair, run_ctlha
 from ctlha_trio.testing._processes.networked_pair import Site, networked_pair
-from ctlha_trio.testing._processes.outside_clients import outside_clients
+from ctlha_trio.testing._processes.outside_clients import OutsideClients, outside_clients
 
 pytestmark = pytest.mark.slow
 
 FAILING_NODE = (str(Path(__file__).parent / "failing_node.py"),)
+HANGING_NODE = (str(Path(__file__).parent / "hanging_node.py"),)
 
 
 def fill_disk(pair: HandPair, node: str) -> None:
@@ -45,6 +47,72 @@ async def test_a_disk_fails(site: Site, tmp_path: Path, fault: Callable[[HandPai
             assert (asked.code, asked.out.partition("\n")[0]) == (1, "stopped: store-failed")
             await pair.kill(victim)
             await pair.start(victim)
+            await pair.wait_protected()
+            await clients.wait_served()
+        await clients.compare_copies()
+
+
+async def wait_hanging(pair: HandPair, node: str) -> None:
+    """Until it says that its disk hangs, first of all."""
+
+    def says_so(status: dict[str, object]) -> bool:
+        reasons = status["reasons"]
+        return status["verdict"] == "at-risk" and isinstance(reasons, list) and reasons[:1] == ["disk-hangs"]
+
+    await pair.wait_until(node, says_so)
+
+
+async def test_the_disks_of_both_nodes_hang_and_answer(site: Site, tmp_path: Path) -> None:
+    """As a stall of what both have in common: nobody serves, neither copy dies, and both go on by themselves."""
+    async with networked_pair(site, tmp_path / "pair", program=HANGING_NODE) as pair:
+        async with outside_clients(pair) as clients:
+            await clients.wait_served()
+            for node in NODES:
+                pair.send_signal(node, signal.SIGUSR1)
+            for node in NODES:
+                await wait_hanging(pair, node)
+            acknowledged = sum(clients.acknowledged.values())
+            await trio.sleep(2.0)
+            assert sum(clients.acknowledged.values()) == acknowledged
+            for node in NODES:
+                pair.send_signal(node, signal.SIGUSR2)
+            await clients.wait_served()
+            await pair.wait_protected()
+            await clients.wait_served()
+        await clients.compare_copies()
+
+
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+async def test_the_disk_of_one_node_hangs_and_answers(site: Site, tmp_path: Path, role: str) -> None:
+    """The other one serves meanwhile."""
+    async with networked_pair(site, tmp_path / "pair", program=HANGING_NODE) as pair:
+        primary = await pair.primary()
+        victim = primary if role == "primary" else OTHER[primary]
+        async with outside_clients(pair) as clients:
+            await clients.wait_served()
+            pair.send_signal(victim, signal.SIGUSR1)
+            await clients.wait_served(OTHER[victim])
+            await wait_hanging(pair, victim)
+            pair.send_signal(victim, signal.SIGUSR2)
+            await pair.wait_protected()
+            await clients.wait_served()
+        await clients.compare_copies()
+
+
+async def test_the_disk_of_the_only_member_hangs_and_answers(site: Site, tmp_path: Path) -> None:
+    """It serves again by itself, with all that it acknowledged alone."""
+    async with networked_pair(site, tmp_path / "pair", program=HANGING_NODE) as pair:
+        lost = await pair.primary()
+        survivor = OTHER[lost]
+        async with outside_clients(pair) as clients:
+            await clients.wait_served()
+            await pair.kill(lost)
+            await clients.wait_served(survivor)
+            pair.send_signal(survivor, signal.SIGUSR1)
+            await wait_hanging(pair, survivor)
+            pair.send_signal(survivor, signal.SIGUSR2)
+            await clients.wait_served(survivor)
+            await pair.start(lost)
             await pair.wait_protected()
             await clients.wait_served()
         await clients.compare_copies()
@@ -90,7 +158,7 @@ def replace_by_zeros(volume: Path) -> None:
     ("fault", "problem"),
     [(tear_both_slots, "both metadata slots are damaged"), (replace_by_zeros, "is not a ctlha volume")],
 )
-async def test_a_disk_that_was_torn_or_replaced_is_refused_while_there_is_no_command_to_admit_it(
+async def test_a_disk_that_was_torn_or_replaced_is_refused_until_it_is_replaced(
     networked: HandPair, fault: Callable[[Path], None], problem: str
 ) -> None:
     pair = networked
@@ -105,9 +173,83 @@ async def test_a_disk_that_was_torn_or_replaced_is_refused_while_there_is_no_com
         (said,) = pair.faults(victim)
         assert said.startswith("volume.file: ")
         assert problem in said
+        assert f"ctlha replace {pair.config(victim)} {victim}" in said
         assert pair.fingerprint(victim) == before
         await pair.wait_for(OTHER[victim], verdict="degraded", role="primary", reasons=["peer-lost"])
         await clients.wait_served(OTHER[victim])
+        pair.volume(victim).unlink()
+        done = await run_ctlha("replace", pair.config(victim), victim, launcher=pair.launchers[victim])
+        assert done.code == 0, done.err
+        await pair.start(victim)
+        await pair.wait_protected()
+        await clients.wait_served()
+    await clients.compare_copies()
+
+
+async def salvage(pair: HandPair, node: str, *options: str) -> str:
+    """What the command says, which must not fail."""
+    abandoned = OTHER[node]
+    asked = ("--abandon", abandoned, "--salvage", *options)
+    told = await run_ctlha("force-primary", pair.config(node), *asked, launcher=pair.launchers[node])
+    assert told.code == 0, told.err
+    return told.out
+
+
+async def go_on_with_what_was_salvaged(pair: HandPair, clients: OutsideClients, node: str) -> None:
+    await salvage(pair, node, "--statement", f"{OTHER[node]} is powered off")
+    await pair.start(node)
+    await clients.wait_served(node)
+    await pair.start(OTHER[node])
+    await pair.wait_protected()
+    await clients.wait_served()
+
+
+async def test_the_slots_of_the_only_member_are_torn_and_its_blocks_are_whole(networked: HandPair) -> None:
+    """The salvage makes the slots anew. Nothing that was acknowledged is missing."""
+    pair = networked
+    lost = await pair.primary()
+    survivor = OTHER[lost]
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        await pair.kill(lost)
+        await clients.wait_served(survivor)
+        assert await pair.end(survivor, signal.SIGTERM) == 0
+        tear_both_slots(pair.volume(survivor))
+        await pair.start(survivor)
+        assert await pair.wait_ended(survivor) == 2
+        (said,) = pair.faults(survivor)
+        assert f"ctlha force-primary {pair.config(survivor)} --abandon {lost} --salvage" in said
+        before = pair.fingerprint(survivor)
+        shown = await salvage(pair, survivor, "--dry-run")
+        assert pair.fingerprint(survivor) == before
+        assert "both metadata slots are damaged" in shown
+        assert "damaged: " not in shown
+        await go_on_with_what_was_salvaged(pair, clients, survivor)
+    await clients.compare_copies()
+
+
+async def test_the_copy_of_the_only_member_died_and_is_salvaged(site: Site, tmp_path: Path) -> None:
+    """The disk took no more data, and keeps what it had: all that was acknowledged."""
+    async with networked_pair(site, tmp_path / "pair", program=FAILING_NODE) as pair:
+        lost = await pair.primary()
+        survivor = OTHER[lost]
+        async with outside_clients(pair) as clients:
+            await clients.wait_served()
+            await pair.kill(lost)
+            await clients.wait_served(survivor)
+            fill_disk(pair, survivor)
+            await pair.wait_for(survivor, verdict="stopped", reasons=["store-failed"])
+            await pair.wait_logged(survivor, "is marked as dead")
+            await pair.kill(survivor)
+            await pair.start(survivor)
+            await pair.wait_for(survivor, verdict="stopped", reasons=["copy-failed"])
+            asked = await run_ctlha("status", pair.config(survivor))
+            assert f"ctlha force-primary {pair.config(survivor)} --abandon {lost} --salvage" in asked.out
+            refused = await run_ctlha("force-primary", pair.config(survivor), "--abandon", lost, "--salvage")
+            assert (refused.code, refused.err) == (1, f"node {survivor} runs; stop it first\n")
+            await pair.kill(survivor)
+            await go_on_with_what_was_salvaged(pair, clients, survivor)
+        await clients.compare_copies()
 
 
 @pytest.mark.parametrize("role", ["primary", "secondary"])

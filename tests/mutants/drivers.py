@@ -28,6 +28,7 @@ from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._timers import Timers
+from ctlha_trio.link import Link
 from ctlha_trio.pair import (
     Finding,
     Metadata,
@@ -48,7 +49,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._step import Step
 from ctlha_trio.seams import Buffer
-from ctlha_trio.store import BlockStore, _checked_volume, _checksums
+from ctlha_trio.store import _checked_volume, _checksums
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.store._write_tracker import WriteTracker
 from ctlha_trio.testing._drivers.atlas import Fault
@@ -126,12 +127,23 @@ def answer_a_read_with_what_was_read_before(patch: Patch) -> None:
     patch.setattr(LocalReads, "fetch", remember)
 
 
-def take_a_suspended_machine_for_a_hung_disk(patch: Patch) -> None:
-    def look(watch: DiskWatch, passed_s: float) -> None:
-        call_s = watch._oldest_call_s()
-        watch._seen_s = 0.0 if call_s is None else watch._clock.now() - call_s
+def condemn_a_copy_that_only_hung(patch: Patch) -> None:
+    async def condemn(driver: PairDriver) -> None:
+        await driver._disk_watch.wait_for_hang()
+        driver._store_failed(StoreError("a disk call hangs"))
 
-    patch.setattr(DiskWatch, "_look", look)
+    patch.setattr(PairDriver, "_watch_disk", condemn)
+
+
+def never_notice_that_a_disk_hangs(patch: Patch) -> None:
+    async def sleep(_: DiskWatch) -> None:
+        await trio.sleep_forever()
+
+    patch.setattr(DiskWatch, "wait_for_hang", sleep)
+
+
+def stay_away_although_the_disk_answers(patch: Patch) -> None:
+    patch.setattr(Link, "go_on", lambda _: None)
 
 
 def ask_the_arbiter_at_each_write(patch: Patch) -> None:
@@ -220,10 +232,14 @@ def quit_at_each_lost_session(patch: Patch) -> None:
 
 
 def claim_by_a_disk_that_hangs(patch: Patch) -> None:
-    async def believe(_: BlockStore) -> None:
-        await trio.lowlevel.checkpoint()
+    def persist(work: DiskWork, metadata: Metadata) -> None:
+        async def store() -> None:
+            await work._store.persist(metadata)
+            work._feed(events.Persisted(metadata))
 
-    patch.setattr(BlockStore, "wait_for_calls", believe)
+        work._order(store)
+
+    patch.setattr(DiskWork, "persist", persist)
 
 
 def take_each_block_for_one_of_its_place(patch: Patch) -> None:
@@ -412,15 +428,21 @@ BUGS: Final = (
     ),
     Bug(never_copy_what_differs, r"I(7|10): ", without_faults=True),
     Bug(answer_a_read_with_what_was_read_before, r"I3: ", without_faults=True),
-    Bug(take_a_suspended_machine_for_a_hung_disk, r"node . stopped: store-failed", alone={Fault.PAUSE: 3.0}),
+    Bug(condemn_a_copy_that_only_hung, r"node . stopped: store-failed", alone={Fault.DISK_HANGS: 8.0}),
+    Bug(
+        never_notice_that_a_disk_hangs,
+        r"I10: . has said protected for 10 s",
+        alone={Fault.DISK_HANGS: 8.0},
+    ),
+    Bug(stay_away_although_the_disk_answers, r"I12: ", alone={Fault.DISK_HANGS: 8.0}),
     Bug(ask_the_arbiter_at_each_write, r"I1[14]: ", without_faults=True),
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", where=restores),
     Bug(
         claim_by_a_disk_that_hangs,
-        r"I12: . claims, although its disk has failed",
-        first_seed=1034,
+        r"I12: . claims, although its disk hangs",
+        first_seed=1037,
         alone={Fault.DISK_HANGS: 2.0, Fault.PARTITION: 8.0},
     ),
     Bug(take_each_block_for_one_of_its_place, r"I(3|7|10): ", alone={Fault.MISDIRECTED: 3.0}, large=True),

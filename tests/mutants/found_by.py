@@ -107,6 +107,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "serves_on_while_it_hands_over": {ONE_WRITE, I1, I2, I7},
     "takes_the_role_before_it_is_persisted": {I6},
     "trusts_a_failed_copy": {I2, I5},
+    "condemns_a_copy_that_only_hung": {I15},
     "forces_within_the_line": {I4},
     "forces_a_node_that_hears_the_other": {HEARD, I3},
     "forces_a_half_overwritten_copy": {I4},

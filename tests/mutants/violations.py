@@ -416,6 +416,16 @@ async def who_claims_has_lost_its_disk(run: DriverRun, _: Patch) -> None:
     run.checks.ordered(Ordered(state, act.Swap(state.revision, claimed)))
 
 
+@found_as(r"I12: . claims, although its disk hangs")
+async def who_claims_has_a_disk_that_hangs(run: DriverRun, _: Patch) -> None:
+    state = primary(run).pair
+    claimed = in_next_epoch(state, Phase.ALONE).record
+    assert claimed is not None
+    run.pair.machines[state.me].disk.hung.append("a call")
+    run.checks.ordered(Ordered(state, act.Moved(Phase.CLAIMING, state.epoch, "planted")))
+    run.checks.ordered(Ordered(state, act.Swap(state.revision, claimed)))
+
+
 @found_as(r"I12: ., a healthy member, does not serve within 20 s: ")
 async def a_member_does_not_serve(run: DriverRun, _: Patch) -> None:
     name = run.pair.record.primary

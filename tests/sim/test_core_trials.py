@@ -4,6 +4,8 @@ import pytest
 
 from ctlha_trio.pair import Phase
 from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
+from ctlha_trio.testing._core.hang_trials import both_disks_hang_and_answer, the_disk_of_the_only_member_hangs
+from ctlha_trio.testing._core.trial_parts import Trial
 from ctlha_trio.testing._core.trials import another_hand_moves_the_record, pair_serves_without_arbiter
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -54,3 +56,13 @@ def test_a_node_that_was_abandoned_while_it_serves_finds_out_by_itself() -> None
         acted += an_abandoned_node_finds_out(world)
         world.heal()
     assert acted > SEEDS // 2
+
+
+@pytest.mark.parametrize("trial", [both_disks_hang_and_answer, the_disk_of_the_only_member_hangs])
+def test_disks_that_hang_cost_nobody_a_copy(trial: Trial) -> None:
+    for seed in range(SEEDS // 2):
+        world = CoreWorld(seed, ())
+        assert trial(world)
+        assert not any(node.ended for node in world.pair.nodes.values())
+        world.heal()
+        assert world.pair.totals.disk_failures == 0

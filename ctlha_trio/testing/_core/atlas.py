@@ -4,6 +4,7 @@
 what has happened                             what is demanded
 ============================================= ==============================================================
 any crash, pause, loss or delay, of any parts nothing acknowledged is lost, and all of it heals
+a disk hangs, or both do, and answer later    likewise: a call that has not failed is no reason to end
 one disk of two members                       the other goes on; the disk is copied anew, nothing compared
 a block of one of two members decays, or a    no read returns it; the block is repaired from the other copy; the copy
 write goes to another block                   halts only if the block is damaged again at once
@@ -48,8 +49,9 @@ from typing import Protocol
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, Phase, actions as act
 from ctlha_trio.testing._core.arbiter import Kept, SimulatedArbiter
+from ctlha_trio.testing._core.backup import Backup
 from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
-from ctlha_trio.testing._core.node import NODES, Backup, SimulatedNode
+from ctlha_trio.testing._core.node import NODES, SimulatedNode
 
 
 class Atlased(Protocol):

@@ -159,6 +159,25 @@ def leap(pair: SimulatedPair) -> bool:
 # Disks.
 
 
+@fault(10)
+def hang_disk(pair: SimulatedPair) -> bool:
+    """A disk answers nothing for a while, and everything after."""
+    node = some_node(pair, lambda each: runs(each) and not each.ended and not each.disk_hangs)
+    if node is None:
+        return False
+    pair.hang_disk(node)
+    return True
+
+
+@fault(1)
+def hang_both_disks(pair: SimulatedPair) -> bool:
+    """What both disks have in common does so."""
+    nodes = [node for node in pair.nodes.values() if runs(node) and not node.ended and not node.disk_hangs]
+    for node in nodes:
+        pair.hang_disk(node)
+    return len(nodes) == len(NODES)
+
+
 @fault(5)
 def fail_disk(pair: SimulatedPair) -> bool:
     """A disk is lost."""

@@ -10,6 +10,7 @@ import attrs
 from ctlha_trio.ha import HeldPermit
 from ctlha_trio.pair import Metadata, Operation, OperationKind, PairState, Phase, Range, actions as act, events as ev
 from ctlha_trio.testing._core.arbiter import Call
+from ctlha_trio.testing._core.backup import Backup
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
 
@@ -96,17 +97,6 @@ class FoundRead:
     found: Blocks
 
 
-@attrs.frozen(eq=False)
-class Backup:
-    """A copy of a disk: metadata, blocks, and as marked what the dirty bitmap and the activity log list."""
-
-    metadata: Metadata
-    blocks: tuple[int, ...]
-    records: tuple[tuple[int, int], ...]
-    base_epoch: int | None
-    dirty: frozenset[int]
-
-
 @attrs.define(eq=False)
 class SimulatedNode:
     """What outlives a process, and the process if one runs."""
@@ -155,6 +145,8 @@ class SimulatedNode:
     """When all that it has granted is over."""
     paused: bool = False
     """The process stands still; what it has asked of others goes on."""
+    disk_hangs: bool = False
+    """Its disk neither answers nor fails, whichever process asks."""
     kept_down: bool = False
     """Nobody starts it."""
     failing: bool = False
@@ -173,7 +165,7 @@ class SimulatedNode:
     @property
     def reachable(self) -> bool:
         """Whether it would agree to a session."""
-        return self.state is not None and not self.paused and not self.ended
+        return self.state is not None and not self.paused and not self.ended and not self.disk_hangs
 
     def begin_disk_call(self, call: DiskCall, data: Blocks | None = None) -> None:
         """A call is made. ``AssertionError`` if it writes what another call writes: they could end in any order."""

@@ -152,7 +152,7 @@ class SimulatedPair:
         """As a person does with a node that ended, and had a reason."""
         self._check_end(node)
         left = node.state is not None and node.state.phase is Phase.LEFT
-        if left and self.random.random() < CLEAN_CHANCE and not node.failing:
+        if left and self.random.random() < CLEAN_CHANCE and not (node.failing or node.disk_hangs):
             self._note_end(node, "ends cleanly")
             self.link.cut()
             self.arbiter.late.extend(node.end_cleanly())
@@ -205,11 +205,18 @@ class SimulatedPair:
         self.happened["partitions"] += 1
         self.note(node, what)
 
+    def hang_disk(self, node: SimulatedNode) -> None:
+        """Nothing that is under way at the disk ends for now, and the process does without a session."""
+        self.note(node.name, "the disk hangs")
+        node.disk_hangs = True
+        self.link.part(node.link)
+
     def fail_disk(self, node: SimulatedNode, why: str) -> None:
         """Nothing that is under way at the disk ends, and the process is told."""
         self.happened["disk_failures"] += 1
         self.note(node.name, why)
         node.excused.add("store-failed")
+        node.disk_hangs = False
         node.lose_disk_calls()
         self.feed(node, ev.StoreFailed())
 

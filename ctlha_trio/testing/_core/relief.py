@@ -24,6 +24,12 @@ def give_disk_back(pair: SimulatedPair, node: SimulatedNode) -> None:
     node.give_back()
 
 
+def answer(pair: SimulatedPair, node: SimulatedNode) -> None:
+    """Its disk answers again, with whatever it was asked."""
+    pair.note(node.name, "the disk answers")
+    node.disk_hangs = False
+
+
 def start_arbiter(pair: SimulatedPair) -> None:
     """It answers again."""
     pair.note("-", "the arbiter is up")

@@ -41,6 +41,8 @@ ORDINARY_LIFE: Final = Pace(
         "crash": 1 / DAY_S,
         "crash_both": 0.1 / DAY_S,
         "fail_disk": 0.03 / DAY_S,
+        "hang_disk": 1 / DAY_S,
+        "hang_both_disks": 0.1 / DAY_S,
         "fail_arbiter": 1 / DAY_S,
         "slow_arbiter": 1 / DAY_S,
         "apply_late": 1 / DAY_S,

@@ -20,6 +20,7 @@ NOT_OF_THE_PAIR: Final = frozenset(
         Reason.DISK_FAILING,
         Reason.COPIES_DIFFER,
         Reason.LINK_FLAPS,
+        Reason.DISK_HANGS,
     )
 )
 """Reasons that the node gives, around its core: no state of that alone shows them."""
@@ -58,7 +59,7 @@ class Totals:
     partitions: int = _summed("times that a node, or both, did not hear the other any more")
     partitions_one_way: int = _summed("of these, one node alone; some end before anybody notices")
     cuts: int = _summed("connections that broke, and could be made again at once")
-    disk_failures: int = _summed("disks that failed, or hung, in a call")
+    disk_failures: int = _summed("disks that failed in a call")
     damage_met: int = _summed("reads that met a block which had decayed, or another block's write")
     disks_put_back: int = _summed("disks that were put back as they were in an earlier epoch", cores_only=True)
     arbiter_outages: int = _summed("times that the arbiter answered nobody, or one node not")

@@ -16,6 +16,7 @@ from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.flap_trials import flaps_lose_no_proposal
 from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
+from ctlha_trio.testing._core.hang_trials import both_disks_hang_and_answer, the_disk_of_the_only_member_hangs
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
 from ctlha_trio.testing._core.trial_parts import (
     SERVE_S,
@@ -237,6 +238,8 @@ TRIALS: Final[tuple[Trial, ...]] = (
     false_record_meets_a_return,
     source_ends_in_an_admission,
     older_copy_does_not_serve,
+    both_disks_hang_and_answer,
+    the_disk_of_the_only_member_hangs,
     another_hand_moves_the_record,
     another_line_passes,
     an_abandoned_node_finds_out,

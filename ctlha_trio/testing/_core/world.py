@@ -65,6 +65,7 @@ class _Seat:
     submit: Do
     ask_for_permit: Do
     unclog: Do
+    answer: Do
     give_disk_back: Do
     suspect: Do
     _judged: PairState | None = None
@@ -171,6 +172,8 @@ class CoreWorld:
                 pair.resume(node)
             if node.link.clogged:
                 relief.unclog(self.pair, node)
+            if node.disk_hangs:
+                relief.answer(self.pair, node)
             node.misdirects = None
             self._mend_last_copies(node)
             self._write_lost_blocks(node)
@@ -291,7 +294,7 @@ class CoreWorld:
         node, pace, arbiter = seat.node, seat.pace, self.pair.arbiter
         state = node.state
         if state is None:
-            if not node.kept_down:
+            if not (node.kept_down or node.disk_hangs):
                 self._may(self.pace.boot, seat.start)
             return False
         rates, moves = self._rates, self._moves
@@ -309,7 +312,7 @@ class CoreWorld:
             # Silence takes its time to be noticed, and that by the node's own clock.
             rates.append(pace.clock / SUSPICION_S if inbox[0].silent else pace.link)
             moves.append(seat.deliver)
-        if disk:
+        if disk and not node.disk_hangs:
             rates.append(pace.disk * DRAG if node.drags() else pace.disk)
             moves.append(seat.end_disk_call)
         busy = bool(inbox or disk or calls or flights)
@@ -349,6 +352,8 @@ class CoreWorld:
             node = seat.node
             if node.link.clogged:
                 self._may(rate, seat.unclog)
+            if node.disk_hangs:
+                self._may(rate, seat.answer)
             if (node.link.clogged or peer.paused) and link.live and node.state is not None and not node.paused:
                 self._may(seat.pace.clock / SUSPICION_S, seat.suspect)
         if not arbiter.up:
@@ -377,6 +382,7 @@ class CoreWorld:
             submit=partial(pair.submit, node, pace.kinds),
             ask_for_permit=partial(pair.reads.ask_for_permit, node),
             unclog=partial(relief.unclog, pair, node),
+            answer=partial(relief.answer, pair, node),
             give_disk_back=partial(relief.give_disk_back, pair, node),
             suspect=partial(pair.link.suspect, node.link),
         )

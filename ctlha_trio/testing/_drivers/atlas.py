@@ -21,7 +21,7 @@ class Fault(Enum):
     WRITE_FAILS = "a write fails"
     FLUSH_FAILS = "a flush fails"
     DISK_FULL = "the disk is full"
-    DISK_HANGS = "a disk call never ends"
+    DISK_HANGS = "disk calls hang, of one node or of both, and end later"
     BIT_ROT = "a block decays"
     MISDIRECTED = "a write goes to another block"
     CRASH = "a node loses its power"
@@ -61,9 +61,10 @@ class Entry:
 
 _RECOVERS = Entry(Survival.ALWAYS, "it only takes time; safety rests on no clock")
 _COPY_DIES = Entry(Survival.WITH_PEER, "a disk that failed once is not believed again: its copy is dead")
-_IS_FOUND_LATE = Entry(
-    Survival.WITH_PEER,
-    "as any failed disk, five seconds later; until then its node does not claim, for a claim waits for every disk call",
+_ANSWERS_LATE = Entry(
+    Survival.ALWAYS,
+    "a call that has not failed may be done: its node leaves the pair after five seconds, does not claim before every "
+    "call has ended, and comes back by itself",
 )
 _SHOWS = Entry(
     Survival.WITH_PEER,
@@ -77,7 +78,7 @@ ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
     | dict.fromkeys((Fault.WRITE_FAILS, Fault.FLUSH_FAILS, Fault.DISK_FULL), _COPY_DIES)
     | dict.fromkeys((Fault.BIT_ROT, Fault.MISDIRECTED), _SHOWS)
     | {
-        Fault.DISK_HANGS: _IS_FOUND_LATE,
+        Fault.DISK_HANGS: _ANSWERS_LATE,
         Fault.ARBITER_RESTORED: Entry(
             Survival.HALT,
             "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows; "

@@ -45,7 +45,7 @@ _COUNTS = frozenset({Phase.SECURING, *_ANSWERING, Phase.FOLLOWING})
 """Phases of a node whose record names it."""
 
 NOTICED_S: Final = 10.0
-"""A hung disk counts as failed after five seconds, of a clock that may be slow; all else is noticed sooner."""
+"""A disk call counts as hung after five seconds, of a clock that may be slow; all else is noticed sooner."""
 
 
 @attrs.define(eq=False)
@@ -65,6 +65,8 @@ class DriverChecks:
     """Since when a node has said ``protected`` without being so, or of a program what is not so."""
     _alone_since_s: dict[str, float] = attrs.field(factory=dict, init=False)
     """Of each node that serves as the only member."""
+    _hung: dict[str, list[object]] = attrs.field(factory=dict, init=False)
+    """Of each node, the calls of its disk that hung when it last began to claim."""
     _counted: dict[str, Moment] = attrs.field(factory=dict, init=False)
     """By node whose copy does not count: up to when it did."""
     _excused: set[int] = attrs.field(factory=set, init=False)
@@ -220,6 +222,8 @@ class DriverChecks:
             self._alone_since_s.setdefault(state.me, trio.current_time())
         else:
             self._alone_since_s.pop(state.me, None)
+        if moved.phase is Phase.CLAIMING:
+            self._hung[state.me] = [*self.pair.machines[state.me].disk.hung]
         for name in NAMES:
             self.check_progress(name)
         if moved.phase in _COUNTS and (state.record is None or state.me not in state.record.members):
@@ -254,6 +258,9 @@ class DriverChecks:
     def _proposed(self, state: PairState, swap: actions.Swap) -> None:
         if swap.record.members == (state.me,) and self.pair.machines[state.me].struck:
             self.problem(f"I12: {state.me} claims, although its disk has failed: nobody would serve")
+        hung = self.pair.machines[state.me].disk.hung
+        if swap.record.members == (state.me,) and any(call in hung for call in self._hung.get(state.me, ())):
+            self.problem(f"I12: {state.me} claims, although its disk hangs: nobody would serve")
 
     def check_progress(self, name: str) -> None:
         """I6."""
@@ -309,7 +316,8 @@ class DriverChecks:
     def _could_go_on(self, name: str) -> bool:
         """Whether the peer of that node could take over from it."""
         peer = other(name)
-        return peer in self.pair.nodes and not self.pair.is_paused(peer) and not self.pair.is_copy_dead(peer)
+        gone = peer not in self.pair.nodes or self.pair.is_paused(peer) or self.pair.is_copy_dead(peer)
+        return not (gone or self.pair.machines[peer].disk.hung)
 
     def check_history(self) -> None:
         """I3 for all answers together."""

@@ -1,4 +1,4 @@
-"""A disk that is slow, fails, fills up or hangs, over one that loses power."""
+"""A disk that is slow, hangs, fails or fills up, over one that loses power."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
@@ -22,7 +22,6 @@ class DiskFault(Enum):
     WRITE = "a write fails"
     FLUSH = "a flush fails"
     FULL = "the disk is full"
-    HANG = "a call hangs"
 
 
 @attrs.define(eq=False)
@@ -42,13 +41,42 @@ class DiskTrouble:
     """Asked at the moment of the call; a fault that may not happen now waits for the next one."""
     on_strike: Callable[[DiskFault], None] = lambda _: None
     """Told at that moment."""
+    on_hang: Callable[[], None] = lambda: None
+    """Told of each call that hangs."""
+    hung: list[object] = attrs.field(factory=list, init=False)
+    """The calls that do not end."""
+    _to_hang: float = attrs.field(default=0, init=False)
+    """So many of the next calls will."""
+    _answering: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def strike(self, disk: PowerDisk, kind: CallKind) -> DiskFault | None:
-        """The fault that happens to this call, which the disk has been told of."""
+    def hang(self, calls: float) -> None:
+        """Let the next calls hang, so many, until ``answer``. They have not failed: nothing is known of them."""
+        self._to_hang = calls
+
+    def answer(self) -> None:
+        """Let those that hang go on, and those to come."""
+        self._to_hang = 0
+        self._answering.set()
+        self._answering = trio.Event()
+
+    async def wait_to_hang(self) -> None:
+        """A call begins: it goes on at once, or hangs."""
+        if self._to_hang:
+            self._to_hang -= 1
+            call = object()
+            self.hung.append(call)
+            self.on_hang()
+            try:
+                await self._answering.wait()
+            finally:
+                self.hung.remove(call)
+
+    def strike(self, disk: PowerDisk, kind: CallKind) -> None:
+        """Tell the disk of the fault that happens to this call, if one does."""
         fault = self.fault
         struck = {DiskFault.WRITE: CallKind.WRITE, DiskFault.FLUSH: CallKind.FLUSH, DiskFault.FULL: CallKind.WRITE}
         if fault is None or struck.get(fault, kind) is not kind or not self.may_fail(fault):
-            return None
+            return
         self.fault = None
         self.on_strike(fault)
         match fault:
@@ -58,9 +86,6 @@ class DiskTrouble:
                 disk.fail_flush_at(disk.count(CallKind.FLUSH) + 1)
             case DiskFault.FULL:
                 disk.full()
-            case DiskFault.HANG:
-                pass
-        return fault
 
 
 @attrs.frozen
@@ -127,8 +152,9 @@ class TroubledFile:
         try:
             await let_pass(self._trouble.latency_s(kind))
             await self._trouble.gate.wait_open()
-            if self._trouble.strike(self._disk, kind) is DiskFault.HANG:
-                await trio.sleep_forever()
+            await self._trouble.wait_to_hang()
+            await self._trouble.gate.wait_open()
+            self._trouble.strike(self._disk, kind)
             answer = await call()
             await self._trouble.gate.wait_open()
         finally:

@@ -37,7 +37,7 @@ class Halts:
         for name in (first, other(first)):
             trouble = pair.machines[name].disk
             trouble.may_fail = lambda _: True
-            trouble.fault = random.choice([DiskFault.WRITE, DiskFault.FLUSH, DiskFault.HANG])
+            trouble.fault = random.choice([DiskFault.WRITE, DiskFault.FLUSH, DiskFault.FULL])
             self.timeline.note(name, f"soon {trouble.fault.value}")
             for _ in range(_TRIES):
                 await clients.operate(pair.record.primary, 0, (OperationKind.WRITE, 0, 1))

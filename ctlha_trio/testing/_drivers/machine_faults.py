@@ -1,5 +1,6 @@
 """What goes wrong with a machine: its disk, its power, its clock."""
 
+import math
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final
@@ -24,11 +25,12 @@ OF_DISK: Final = {
     DiskFault.WRITE: Fault.WRITE_FAILS,
     DiskFault.FLUSH: Fault.FLUSH_FAILS,
     DiskFault.FULL: Fault.DISK_FULL,
-    DiskFault.HANG: Fault.DISK_HANGS,
 }
 """These act with the call that they strike, and not when they are drawn."""
 _SLOW_DISK: Final = Latency(0.2, spike_s=2.0, spike_chance=0.2)
 """Below the five seconds after which a disk call counts as hung."""
+_HANGS_S: Final = (1.0, 15.0)
+"""On both sides of them."""
 _CALLS_AHEAD: Final = 12
 """Within which a disk call loses its power: a persist has three, a write two."""
 _IN_A_CALL_S: Final = 1.0
@@ -51,6 +53,7 @@ class MachineFaults:
         return {
             Fault.SLOW_DISK: self._slow_disk,
             **{fault: self._fail_disk(of_disk) for of_disk, fault in OF_DISK.items()},
+            Fault.DISK_HANGS: self._hang_disk,
             Fault.BIT_ROT: self._rot,
             Fault.MISDIRECTED: self._misdirect,
             Fault.CRASH: self._crash,
@@ -67,6 +70,7 @@ class MachineFaults:
         machine = self._scene.pair.machines[name]
         machine.disk_latency = CALM
         machine.disk.fault = None
+        machine.disk.answer()
         machine.disk.damage.misdirects = False
         self._mend_last_copies(name)
         self._scene.pair.disks[name].cut_never()
@@ -90,6 +94,19 @@ class MachineFaults:
         self._scene.pair.machines[name].disk_latency = _SLOW_DISK
         await let_pass(random.uniform(1, 6))
         self._scene.pair.machines[name].disk_latency = self._scene.pair.swarm.disks[name]
+
+    async def _hang_disk(self, random: Random) -> None:
+        names = NAMES if happens(random, 0.2) else [random.choice(NAMES)]
+        # Some disks stop altogether, some try one place again and again.
+        calls = random.choice([1, math.inf])
+        seconds = random.uniform(*_HANGS_S)
+        for name in names:
+            self._scene.timeline.note(name, f"disk hangs for {seconds:.3f} s")
+            self._scene.pair.machines[name].disk.hang(calls)
+        await let_pass(seconds)
+        for name in names:
+            self._scene.timeline.note(name, "disk answers")
+            self._scene.pair.machines[name].disk.answer()
 
     def _fail_disk(self, fault: DiskFault) -> Strike:
         async def strike(random: Random) -> None:

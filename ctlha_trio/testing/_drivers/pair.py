@@ -42,6 +42,8 @@ class DriverPair(MemoryPair):
     """Of nodes that start from now on."""
     on_strike: Callable[[str, DiskFault | Fault], None] | None = attrs.field(default=None, init=False)
     """Told of each disk that fails, and of each damage that is met, at that moment."""
+    on_hang: Callable[[], None] | None = attrs.field(default=None, init=False)
+    """Told of each disk call that hangs."""
     on_lost_call: Callable[[Way], None] | None = attrs.field(default=None, init=False)
     """Told of each call of the arbiter that is lost."""
     on_record: Callable[[Record, Versioned], None] | None = attrs.field(default=None, init=False)
@@ -93,6 +95,7 @@ class DriverPair(MemoryPair):
             disk_latency=self.swarm.disks[name],
             arbiter_latency=self.swarm.arbiter,
         )
+        machine.disk.on_hang = self._hang
         machine.disk.on_strike = lambda fault: self._strike(name, fault)
         machine.disk.damage.on_strike = lambda fault: self._meet(name, fault)
         return machine
@@ -108,6 +111,10 @@ class DriverPair(MemoryPair):
     def _meet(self, name: str, fault: Fault) -> None:
         if self.on_strike is not None:
             self.on_strike(name, fault)
+
+    def _hang(self) -> None:
+        if self.on_hang is not None:
+            self.on_hang()
 
     def _strike(self, name: str, fault: DiskFault) -> None:
         self.machines[name].struck = True

@@ -22,6 +22,7 @@ from ctlha_trio.testing._drivers.forced_copy import ForcedCopy
 from ctlha_trio.testing._drivers.given_back import GivenBack
 from ctlha_trio.testing._drivers.halts import Halts
 from ctlha_trio.testing._drivers.history import VolumeHistory
+from ctlha_trio.testing._drivers.hung_disks import HungDisks
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.lost_blocks import LostBlocks
 from ctlha_trio.testing._drivers.machine_faults import OF_DISK
@@ -100,6 +101,7 @@ class DriverRun:
         self.repairs = Repairs(self.timeline, self.demands, self.keeper)
         self.pair.on_power_cut = self._power_failed
         self.pair.on_lost_call = lambda way: self.nemesis.scene.acted(OF_ARBITER[way])
+        self.pair.on_hang = lambda: self.nemesis.scene.acted(Fault.DISK_HANGS)
         self.pair.on_strike = self._disk_failed
         self.pair.on_record = self._recorded
         self.pair.look_s = LOOK_S
@@ -198,6 +200,9 @@ class DriverRun:
             await RestoredArbiter(self.nemesis.scene, self.halts, random).run()
         if swarm.gives_back:
             await GivenBack(self.keeper, self.timeline, self.demands, random).run()
+        if swarm.disks_hang:
+            await HungDisks(self.timeline, self.demands, self.reasons, self.keeper, random).run()
+            self.checks.check_copies_equal()
         if swarm.wears_out:
             await WornDisks(self.timeline, self.demands, self.reasons).run()
 

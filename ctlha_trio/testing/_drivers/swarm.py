@@ -15,8 +15,14 @@ SMALL_BYTES: Final = 64 * 1024
 LARGE_BYTES: Final = 2_500 * 1024
 """Three ranges of a resync, so that writes come before, into and behind the one that is being copied."""
 
-_SELDOM: Final = frozenset({Fault.CRASH_BOTH, *FATAL_TO_COPY})
+_OF_DISKS: Final = frozenset({Fault.DISK_HANGS, *FATAL_TO_COPY})
+_SELDOM: Final = frozenset({Fault.CRASH_BOTH, *_OF_DISKS})
 """After these most of a run is a return, in which little else can be seen."""
+_KINDS: Final = (
+    *(fault for fault in DRAWN if fault not in _OF_DISKS),
+    *(fault for fault in Fault if fault in _OF_DISKS),
+)
+"""In the order in which they are drawn."""
 _FORCE_S: Final = 5.0, 30.0
 """Mean time from one forced change to an operator who looks for the next node that needs it."""
 
@@ -63,6 +69,8 @@ class Swarm:
     """Whether, before that, the arbiter is restored from an old copy, until its newest record is back."""
     gives_back: bool
     """Whether, before that, the role is to go back by itself to a node that is preferred."""
+    disks_hang: bool
+    """Whether, before that, both disks hang, and then that of the only node that is left."""
     programs_fail: bool
     """Whether nodes have a component and a handler, which fail now and then, and once the pair is together."""
 
@@ -77,6 +85,7 @@ class Swarm:
             forces=False,
             restores=False,
             gives_back=False,
+            disks_hang=False,
             programs_fail=False,
         )
 
@@ -92,7 +101,7 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
     large = happens(random, 0.15)
     size_bytes = LARGE_BYTES if large else SMALL_BYTES
     share = random.choice([0.1, 0.3, 0.5])
-    weights = {fault: _weight(random, fault) for fault in (*DRAWN, *FATAL_TO_COPY) if happens(random, share)}
+    weights = {fault: _weight(random, fault) for fault in _KINDS if happens(random, share)}
     gap_s = random.choice([0.7, 2.0, 5.0])
     intervals_s = {fault: gap_s * sum(weights.values()) / weight for fault, weight in weights.items()}
     # Apart from all else, which stays what it is for a seed.
@@ -123,6 +132,7 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         forces=happens(of_operators, 0.2),
         restores=happens(of_operators, 0.2),
         gives_back=happens(of_operators, 0.15),
+        disks_hang=happens(of_operators, 0.15),
     )
 
 

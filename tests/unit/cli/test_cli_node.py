@@ -4,11 +4,18 @@ import errno
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ctlha_trio._errors import ConfigError, RefusedError, StoreError, UntrustedPeerError
+from ctlha_trio.cli import _configured_node
+from ctlha_trio.cli._checks import Prepared
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._configured_node import _faults
+from ctlha_trio.cli._configured_node import _faults, run_loaded_node
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.cli._status import show_status
+from ctlha_trio.door import BOOT_S, STATUS_SOCKET
+from ctlha_trio.ha import no_components
 
 
 @pytest.fixture
@@ -47,3 +54,21 @@ def test_a_fault_that_was_named_already_stays_as_it_is(loaded: LoadedConfig) -> 
 )
 def test_what_no_configuration_can_help_is_not_blamed_on_it(loaded: LoadedConfig, error: Exception) -> None:
     assert [*_faults(loaded, error)] == []
+
+
+async def test_a_node_whose_disk_hangs_at_its_start_says_why_it_boots(
+    loaded: LoadedConfig, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def hang(_: LoadedConfig) -> Prepared:
+        return await trio.sleep_forever()
+
+    monkeypatch.setattr(_configured_node, "prepare", hang)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_loaded_node, loaded, no_components)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(BOOT_S)
+        await wait_all_tasks_blocked()
+        assert await show_status(loaded.file, as_json=False) == 1
+        nursery.cancel_scope.cancel()
+    assert capsys.readouterr().out.startswith("at-risk: booting, disk-hangs\n")
+    assert not (loaded.folder / STATUS_SOCKET).exists()

@@ -14,12 +14,13 @@ from click.testing import CliRunner, Result
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.arbiter import SqliteArbiter
-from ctlha_trio.cli import _adopt, main
+from ctlha_trio.cli import _adopt, _salvage, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._stopped_node import divergence
 from ctlha_trio.pair import Copy, Metadata, Record, SwapOutcome
-from ctlha_trio.seams import ThreadDisk, TrioClock
-from ctlha_trio.store import BlockStore, condemn_copy
+from ctlha_trio.seams import SwapAnswer, ThreadDisk, TrioClock
+from ctlha_trio.store import BLOCK_BYTES, BlockStore, Layout, condemn_copy
+from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT
 
 SIZE_BYTES = 1 << 20
 
@@ -321,3 +322,149 @@ async def test_an_arbiter_with_which_nothing_is_wrong_is_left_alone(
     before = whole.fingerprint()
     done = await run("adopt-arbiter", whole, *options)
     assert (done.exit_code, whole.fingerprint()) == (code, before)
+
+
+async def write_content(folder: Folder, copy: Copy) -> None:
+    """Node b's copy has 3 blocks of something, and is said to be worth this."""
+    store = await BlockStore.open(ThreadDisk(), str(folder.volume), size_bytes=SIZE_BYTES, clock=TrioClock())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        await store.write(0, b"kept" * (3 * BLOCK_BYTES // 4))
+        await store.persist(attrs.evolve(store.metadata, copy=copy))
+        nursery.cancel_scope.cancel()
+    store.close()
+
+
+async def read_content(folder: Folder) -> bytes:
+    store = await BlockStore.open(ThreadDisk(), str(folder.volume), size_bytes=SIZE_BYTES, clock=TrioClock())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        content = await store.read(0, 3 * BLOCK_BYTES)
+        nursery.cancel_scope.cancel()
+    store.close()
+    return content
+
+
+SALVAGE = ("--abandon", "a", "--salvage")
+OFF = ("--statement", "a is powered off")
+
+
+@pytest.mark.parametrize("members", [("a",), ("b",), ("a", "b")])
+@pytest.mark.parametrize("copy", [Copy.FAILED, Copy.RESYNCING, Copy.REWRITING])
+async def test_what_is_left_of_a_copy_becomes_the_volume(whole: Folder, copy: Copy, members: tuple[str, ...]) -> None:
+    before = await whole.set_members(*members)
+    await write_content(whole, copy)
+    done = await run("force-primary", whole, *SALVAGE, *OFF)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == f"done; start it: ctlha node {whole.config}"
+    found = await (await whole.arbiter()).read()
+    after = found.record
+    assert (after.epoch, after.primary, after.members) == (before.epoch + 1, "b", ("b",))
+    assert before.lineage in after.ancestors
+    assert after.lineage not in after.ancestors
+    metadata = await whole.metadata()
+    assert (metadata.copy, metadata.epoch, metadata.lineage) == (Copy.MEMBER, after.epoch, after.lineage)
+    assert (metadata.revision, metadata.synced_epoch) == (found.revision, 0)
+    assert await whole.would() == ""
+    assert await read_content(whole) == b"kept" * (3 * BLOCK_BYTES // 4)
+    assert whole.decided() == [("salvage", "asked"), ("salvage", "done")]
+
+
+async def test_a_salvage_shows_what_is_damaged_and_what_is_at_risk_and_changes_nothing(whole: Folder) -> None:
+    await write_content(whole, Copy.FAILED)
+    with whole.volume.open("r+b") as file:
+        file.seek(Layout(SIZE_BYTES).file_offset(BLOCK_BYTES))
+        file.write(b"decayed")
+    before = whole.fingerprint()
+    shown = await run("force-primary", whole, *SALVAGE, "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    lines = shown.stdout.splitlines()
+    assert "node b: what is left of its copy becomes the volume, 2 whole blocks" in lines
+    assert f"damaged: {BLOCK_BYTES} bytes at {BLOCK_BYTES}" in lines
+    assert any(line.startswith("at risk: its disk had failed") for line in lines)
+    assert lines[-1] == "nothing was changed: --dry-run"
+    assert whole.fingerprint() == before
+
+
+async def test_a_salvage_makes_torn_slots_anew(whole: Folder) -> None:
+    await write_content(whole, Copy.MEMBER)
+    with whole.volume.open("r+b") as file:
+        for slot in range(SLOT_COUNT):
+            file.seek(slot * SLOT_BYTES + 512)
+            file.write(b"?" * 512)
+    done = await run("force-primary", whole, *SALVAGE, *OFF)
+    assert done.exit_code == 0, done.output
+    assert "at risk: nothing tells from when the copy is, nor whether it was whole" in done.stdout.splitlines()
+    assert await whole.would() == ""
+    assert await read_content(whole) == b"kept" * (3 * BLOCK_BYTES // 4)
+
+
+@pytest.mark.parametrize("copy", [Copy.MEMBER, Copy.SEALED])
+async def test_a_copy_that_is_whole_is_not_salvaged(whole: Folder, copy: Copy) -> None:
+    await write_content(whole, copy)
+    before = whole.fingerprint()
+    refused = await run("force-primary", whole, *SALVAGE, *OFF)
+    assert refused.exit_code == 1
+    assert "the copy of node b is whole" in refused.output
+    assert whole.fingerprint() == before
+
+
+async def test_nothing_is_salvaged_of_a_file_that_holds_nothing(folder: Folder) -> None:
+    """As one that was made to be filled by the other node."""
+    assert (await trio.to_thread.run_sync(replace, folder, "b")).exit_code == 0
+    before = folder.fingerprint()
+    refused = await run("force-primary", folder, *SALVAGE, *OFF)
+    assert refused.exit_code == 1
+    assert "nothing is left of the copy" in refused.output
+    assert folder.fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--abandon", "b", "--salvage"), 2, "the other node is a, not b"),
+        ((*SALVAGE, "--statement", "a is off"), 2, "must be 'a is powered off'"),
+        ((*SALVAGE, "--fence"), 2, "exclude each other"),
+    ],
+)
+async def test_a_salvage_that_is_not_asked_for_as_it_must_be(
+    whole: Folder, options: tuple[str, ...], code: int, said: str
+) -> None:
+    await write_content(whole, Copy.FAILED)
+    before = whole.fingerprint()
+    refused = await run("force-primary", whole, *options)
+    assert refused.exit_code == code
+    assert said in refused.output
+    assert whole.fingerprint() == before
+
+
+async def test_a_salvage_that_the_arbiter_does_not_take_leaves_the_copy(
+    whole: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> SwapAnswer:
+        await trio.lowlevel.checkpoint()
+        return SwapAnswer(SwapOutcome.LOST)
+
+    await write_content(whole, Copy.FAILED)
+    before = await whole.metadata()
+    monkeypatch.setattr(SqliteArbiter, "cas", refuse)
+    refused = await run("force-primary", whole, *SALVAGE, *OFF)
+    assert refused.exit_code == 1
+    assert "the arbiter did not take it (lost); give the command again" in refused.output
+    assert await whole.metadata() == before
+
+
+async def test_a_salvage_that_was_cut_off_behind_the_record_can_be_given_again(
+    whole: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("cut off")
+
+    await write_content(whole, Copy.FAILED)
+    with monkeypatch.context() as cut:
+        cut.setattr(_salvage, "salvage_copy", fail)
+        assert (await run("force-primary", whole, *SALVAGE, *OFF)).exit_code == 1
+    assert await whole.would() == "copy-failed"
+    done = await run("force-primary", whole, *SALVAGE, *OFF)
+    assert done.exit_code == 0, done.output
+    assert await whole.would() == ""

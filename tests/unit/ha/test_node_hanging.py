@@ -1,15 +1,17 @@
 """Whole nodes beside an arbiter or on a disk that neither answers nor fails."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
+from ctlha_trio._errors import NotPrimaryError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha._disk_watch import DISK_STALL_S
-from ctlha_trio.pair import Record
+from ctlha_trio.pair import Copy, Record
 from ctlha_trio.seams import Buffer, Disk, DiskFile, Seams, SwapAnswer, Versioned
 from ctlha_trio.testing import MemoryPair, open_pair
 from ctlha_trio.testing._drivers.clock import NodeClock
@@ -93,6 +95,8 @@ class HangingDisk:
 
     disk: Disk
     reads_hang: bool = attrs.field(default=False, init=False)
+    fails: bool = attrs.field(default=False, init=False)
+    """Flushes that hang fail in the end."""
     answering: trio.Event = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -129,6 +133,8 @@ class HangingFile:
 
     async def flush(self) -> None:
         await self.owner.answering.wait()
+        if self.owner.fails:
+            raise StoreError("a flush failed")
         await self.file.flush()
 
     async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
@@ -154,7 +160,7 @@ def disks(monkeypatch: pytest.MonkeyPatch) -> dict[str, HangingDisk]:
     return given
 
 
-async def test_a_disk_that_hangs_is_a_disk_that_failed(
+async def test_the_other_node_goes_on_while_a_disk_hangs(
     autojump_clock: MockClock, disks: dict[str, HangingDisk]
 ) -> None:
     """With a live session and no goodbye the primary would wait for the secondary's flush for ever."""
@@ -165,8 +171,133 @@ async def test_a_disk_that_hangs_is_a_disk_that_failed(
         with trio.fail_after(30):
             await a.volume.write(0, b"kept")
         assert 5.0 <= trio.current_time() - began_s < 7.0
-        assert (b.status().verdict, b.status().reasons) == ("stopped", ("store-failed",))
         assert pair.record.members == ("a",)
+        await trio.sleep(30.0)
+        status = b.status()
+        assert (status.verdict, status.reasons[0]) == ("at-risk", "disk-hangs")
+        assert (a.status().verdict, a.status().reasons) == ("degraded", ("peer-lost",))
+        disks["b"].answering.set()
+        await pair.wait_protected()
+        assert pair.durable_metadata("b").copy is Copy.MEMBER
+        assert pair.durable_copy("a") == pair.durable_copy("b")
+        assert not b.status().reasons
+
+
+async def test_a_primary_whose_disk_hangs_gives_the_role_away_and_returns(
+    autojump_clock: MockClock, disks: dict[str, HangingDisk]
+) -> None:
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        disks["a"].hang()
+        with trio.fail_after(30):
+            with pytest.raises(UnknownOutcomeError):
+                await a.volume.write(0, b"lost")
+            await b.volume.write(0, b"kept")
+        await trio.sleep(30.0)
+        disks["a"].answering.set()
+        await pair.wait_protected()
+        assert pair.record.primary == "b"
+        assert await a.volume.read(0, 4) == b"kept"
+        assert pair.durable_copy("a") == pair.durable_copy("b")
+
+
+async def test_both_disks_hang_and_answer(autojump_clock: MockClock, disks: dict[str, HangingDisk]) -> None:
+    """A stall of what both disks have in common is no failure of either copy: the pair serves again by itself."""
+    async with open_pair() as pair:
+        await pair.nodes["a"].volume.write(0, b"kept")
+        for name in ("a", "b"):
+            disks[name].hang()
+        ended = trio.Event()
+
+        async def write() -> None:
+            with suppress(UnknownOutcomeError):
+                await pair.nodes["a"].volume.write(8192, b"doubtful")
+            ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await trio.sleep(20.0)
+            for name in ("a", "b"):
+                status = pair.nodes[name].status()
+                assert (status.verdict, status.reasons[0]) == ("at-risk", "disk-hangs")
+            assert not ended.is_set()
+            assert pair.record.members == ("a", "b")
+            for name in ("a", "b"):
+                disks[name].answering.set()
+            await pair.wait_protected()
+        primary = pair.nodes[pair.record.primary]
+        await primary.volume.write(4096, b"more")
+        assert await primary.volume.read(0, 4) == b"kept"
+        assert pair.durable_copy("a") == pair.durable_copy("b")
+
+
+async def test_the_only_member_waits_for_its_disk_and_serves_again(
+    autojump_clock: MockClock, disks: dict[str, HangingDisk]
+) -> None:
+    async with open_pair() as pair:
+        pair.crash("b")
+        a = await pair.wait_alone("a")
+        disks["a"].hang()
+        done = trio.Event()
+
+        async def write() -> None:
+            await a.volume.write(0, b"kept")
+            done.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await trio.sleep(60.0)
+            assert (a.status().verdict, a.status().reasons) == ("at-risk", ("disk-hangs", "peer-lost"))
+            assert not done.is_set(), "nothing is acknowledged that is not durable"
+            await pair.restart("b")
+            await trio.sleep(10.0)
+            assert pair.nodes["b"].status().reasons == ("outdated", "peer-lost")
+            disks["a"].answering.set()
+            await done.wait()
+        await pair.wait_protected()
+        assert await a.volume.read(0, 4) == b"kept"
+
+
+async def test_a_call_that_hung_and_then_failed_is_the_death_of_the_copy(
+    autojump_clock: MockClock, disks: dict[str, HangingDisk]
+) -> None:
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        disks["b"].hang()
+        await a.volume.write(0, b"kept")
+        disks["b"].fails = True
+        disks["b"].answering.set()
+        await pair.wait_until(lambda: b.status().verdict == "stopped")
+        assert b.status().reasons == ("store-failed",)
+        disks["b"].fails = False
+        await pair.wait_until(lambda: pair.durable_metadata("b").copy is Copy.FAILED)
+        assert a.status().verdict == "degraded"
+
+
+async def test_a_disk_hangs_as_long_as_any_call_that_hung_does(
+    autojump_clock: MockClock, disks: dict[str, HangingDisk]
+) -> None:
+    """One call that ends is no sign that another one will."""
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        await a.volume.write(0, b"kept")
+        disks["b"].hang()
+
+        async def read() -> None:
+            with suppress(NotPrimaryError):
+                await b.volume.read(0, 4)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.volume.write, 4096, b"more")
+            await trio.sleep(3.0)
+            disks["b"].reads_hang = True
+            nursery.start_soon(read)
+            await trio.sleep(9.0)
+            assert b.status().reasons[0] == "disk-hangs"
+            disks["b"].answering.set()
+            await trio.sleep(5.0)
+            assert b.status().reasons[0] == "disk-hangs"
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_node_does_not_go_on_alone_by_a_disk_of_which_a_read_hangs(
@@ -204,7 +335,10 @@ async def test_a_disk_that_hangs_while_a_node_starts_is_named(
 
 
 async def test_a_machine_that_stood_still_in_a_disk_call_believes_its_disk(
-    autojump_clock: MockClock, disks: dict[str, HangingDisk], monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
+    disks: dict[str, HangingDisk],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """All of the time that passed without it is no time in which the disk did not answer."""
     clocks: dict[str, NodeClock] = {}
@@ -226,4 +360,5 @@ async def test_a_machine_that_stood_still_in_a_disk_call_believes_its_disk(
             await trio.sleep(2.0)
             disks["a"].answering.set()
         assert a.status().verdict == "degraded"
+        assert "a disk call has been running" not in caplog.text
         assert await a.volume.read(0, 4) == b"kept"

@@ -26,6 +26,7 @@ from ctlha_trio.wire import (
     FrameDecoder,
     FrameType,
     Hello,
+    Refusal,
     ResourceState,
     decode_hello,
     decode_refusal,
@@ -733,3 +734,42 @@ async def test_one_side_that_stands_still_does_not_suspect_the_other(
         await trio.sleep(5)
         assert pair.is_online
         assert pair.a.losses == pair.b.losses == []
+
+
+async def test_a_link_that_rests_has_no_session_and_tells_why(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await pair.a.link.rest(Refusal.DISK_HANGS)
+        await trio.sleep(20)
+        assert not pair.is_online
+        assert pair.a.losses == [LossReason.CLOSED]
+        assert pair.b.losses == [LossReason.GOODBYE]
+        assert set(pair.a.reasons) | set(pair.b.reasons) == {"disk-hangs"}
+        pair.a.link.go_on()
+        await pair.online()
+        assert len(pair.a.losses) == len(pair.b.losses) == 1
+
+
+async def test_both_links_rest_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        async with trio.open_nursery() as nursery:
+            for side in (pair.a, pair.b):
+                nursery.start_soon(side.link.rest, Refusal.DISK_HANGS)
+        for side in (pair.a, pair.b):
+            await trio.sleep(5)
+            assert not pair.is_online
+            side.link.go_on()
+        await pair.online()
+
+
+async def test_a_rest_does_not_take_a_farewell_back(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await pair.a.link.rest(Refusal.DISK_HANGS)
+        await pair.a.link.goodbye("stopped")
+        await pair.a.link.rest(Refusal.DISK_HANGS)
+        pair.a.link.go_on()
+        await trio.sleep(20)
+        assert not pair.is_online
+        assert pair.b.reasons[-1] == "stopping"

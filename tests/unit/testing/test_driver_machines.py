@@ -1,5 +1,6 @@
 """The disk and the way to the arbiter of a machine that has trouble, without a node on it."""
 
+import math
 from collections.abc import Set
 
 import pytest
@@ -66,13 +67,32 @@ async def test_a_fault_that_may_not_happen_yet_waits(autojump_clock: MockClock) 
         await file.pwrite([(0, b"abcd")])
 
 
-async def test_a_hanging_call_never_ends(autojump_clock: MockClock) -> None:
+async def test_a_call_that_hangs_ends_when_the_disk_answers(autojump_clock: MockClock) -> None:
     machine = trouble()
-    machine.fault = DiskFault.HANG
+    power_disk = PowerDisk({"f": bytes(4)})
+    file = await TroubledDisk(power_disk, machine).open("f")
+    machine.hang(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(file.pwrite, [(0, b"abcd")])
+        await trio.sleep(1e4)
+        assert len(machine.hung) == 1
+        assert power_disk.content("f") == bytes(4)
+        assert await file.pread(0, 4) == bytes(4), "one call was to hang"
+        machine.answer()
+    assert power_disk.content("f") == b"abcd"
+    assert not machine.hung
+
+
+async def test_all_calls_hang_until_the_disk_answers(autojump_clock: MockClock) -> None:
+    machine = trouble()
     file = await TroubledDisk(PowerDisk({"f": bytes(4)}), machine).open("f")
-    with trio.move_on_after(1e6) as scope:
-        await file.flush()
-    assert scope.cancelled_caught
+    machine.hang(math.inf)
+    for _ in range(3):
+        with trio.move_on_after(1e6) as scope:
+            await file.flush()
+        assert scope.cancelled_caught
+    machine.answer()
+    await file.flush()
 
 
 async def test_no_call_returns_while_the_machine_stands_still(autojump_clock: MockClock) -> None:

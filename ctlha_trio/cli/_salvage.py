@@ -1,0 +1,193 @@
+"""``ctlha force-primary --salvage``: what is left of a copy that is not whole becomes the volume.
+
+For a pair of which no copy is whole. The node is stopped, for with such a copy it serves nothing: the whole file is
+read first, so that the person who decides knows which blocks are damaged.
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+import click
+import trio
+
+from ctlha_trio._errors import ConfigError, FailedError
+from ctlha_trio.arbiter import CreatedRecord
+from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._statement import check_statement, require_statement
+from ctlha_trio.cli._steps import end_dry_run
+from ctlha_trio.cli._stopped_node import Decision, open_arbiter, require_stopped, swap_record
+from ctlha_trio.door import DECISIONS_FILE
+from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
+from ctlha_trio.seams import Versioned
+from ctlha_trio.store import BLOCK_BYTES, Head, read_head, read_remains, salvage_copy
+
+RUNS_SHOWN: Final = 20
+"""Damaged places that are listed; the log of decisions has them all, up to ``RUNS_LOGGED``."""
+RUNS_LOGGED: Final = 10_000
+
+_STANDS: Final = {
+    Copy.FAILED: "its disk had failed: writes that it lost together with their checksums are not found",
+    Copy.RESYNCING: "it was being overwritten: some blocks are as of epoch {epoch}, others older",
+    Copy.REWRITING: "it was being overwritten: some blocks are as of epoch {epoch}, others older",
+}
+
+
+@attrs.frozen
+class _Wreck:
+    """A copy that is not whole."""
+
+    head: Head
+    written: int
+    """Blocks that were written and are whole."""
+    damaged: Sequence[tuple[int, int]]
+    """Offset and size of what is not, in bytes."""
+
+    @property
+    def damaged_bytes(self) -> int:
+        return sum(size for _, size in self.damaged)
+
+
+async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_run: bool) -> int:
+    """Make the node of a configuration the only one that counts, with what is left of its copy. 0: done or shown.
+
+    ``FailedError`` if the node runs, if its copy is whole, if nothing of it is left, or if the arbiter does not take
+    it.
+    """
+    loaded = load_config(file)
+    node, peer = loaded.content.node, loaded.content.peer.node
+    if abandon != peer:
+        raise ConfigError("--abandon", "", f"the other node is {peer}, not {abandon}")
+    check_statement(abandon, statement)
+    await require_stopped(loaded)
+    path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
+    head = read_head(path, size_bytes=size_bytes)
+    _require_broken(loaded, head)
+    arbiter = await open_arbiter(loaded)
+    found = await arbiter.read()
+    wreck = await _examine(path, size_bytes, head)
+    if not wreck.written:
+        raise FailedError(f"{path} holds no whole block that any node ever wrote: nothing is left of the copy")
+    record = _successor(node, head.metadata, found.record)
+    for line in _describe(wreck, found, record, abandon):
+        click.echo(line)
+    if dry_run:
+        return end_dry_run(_steps(record, abandon))
+    require_statement(abandon, statement)
+    decision = Decision(
+        loaded,
+        {
+            "decision": "salvage",
+            "abandon": abandon,
+            "epoch": found.record.epoch,
+            "revision": found.revision,
+            "before": found.record,
+            "after": record,
+            "copy": head.metadata,
+            "problems": head.problems,
+            "damaged_bytes": wreck.damaged_bytes,
+            "damaged": wreck.damaged[:RUNS_LOGGED],
+        },
+    )
+    await decision.log("asked")
+    written = await swap_record(arbiter, found, record)
+    # Behind the record: cut off here, the node still serves nothing, and the command can be given again.
+    salvage_copy(path, _bound(node, record, written), size_bytes=size_bytes)
+    await decision.log("done")
+    click.echo(f"done; start it: ctlha node {file}")
+    return 0
+
+
+def _require_broken(loaded: LoadedConfig, head: Head) -> None:
+    metadata, content = head.metadata, loaded.content
+    if metadata is None:
+        return
+    if (metadata.cluster, metadata.node, metadata.resource) != (content.cluster, content.node, content.resource):
+        raise loaded.fault("volume.file", f"belongs to node {metadata.node} of {metadata.cluster}")
+    if metadata.copy not in _STANDS and not head.problems:
+        raise FailedError(
+            f"the copy of node {content.node} is whole: start the node, and if it is outdated, "
+            f"ctlha force-primary {loaded.file} --abandon {content.peer.node}"
+        )
+
+
+async def _examine(path: str, size_bytes: int, head: Head) -> _Wreck:
+    """Read all of it. On a terminal a bar shows how far that is."""
+    written, damaged = 0, list[tuple[int, int]]()
+    remains = read_remains(path, size_bytes=size_bytes)
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=size_bytes, file=sys.stderr, label="reading", hidden=hidden) as bar:
+        while (each := await trio.to_thread.run_sync(next, remains, None)) is not None:
+            written += each.written
+            for offset in each.damaged:
+                begins, size = damaged.pop() if damaged and sum(damaged[-1]) == offset else (offset, 0)
+                damaged.append((begins, size + min(BLOCK_BYTES, size_bytes - offset)))
+            bar.update(each.read_bytes)
+    return _Wreck(head, written, damaged)
+
+
+def _successor(node: str, metadata: Metadata | None, record: Record) -> Record:
+    """The first record of a new line: newer than all that the arbiter and the copy know, and descending from both."""
+    known = record
+    if metadata is not None:
+        ancestors = record.ancestors
+        if metadata.lineage not in (record.lineage, *ancestors):
+            ancestors = (*ancestors, metadata.lineage)
+        known = attrs.evolve(record, epoch=max(record.epoch, metadata.epoch), ancestors=ancestors)
+    return known.fork(primary=node, lineage=secrets.token_hex(16), proposal=secrets.token_hex(16))
+
+
+def _bound(node: str, record: Record, written: CreatedRecord) -> Metadata:
+    """Of a copy that counts alone by this record, and was equal to no other in any epoch."""
+    return Metadata(
+        cluster=record.cluster,
+        node=node,
+        resource=record.resource,
+        lineage=record.lineage,
+        arbiter=written.identity,
+        epoch=record.epoch,
+        revision=written.revision,
+        primary=record.primary,
+        members=record.members,
+        copy=Copy.MEMBER,
+    )
+
+
+def _describe(wreck: _Wreck, found: Versioned, after: Record, abandon: str) -> Iterator[str]:
+    before, node, metadata = found.record, after.primary, wreck.head.metadata
+    yield f"epoch    {before.epoch} -> {after.epoch}"
+    yield f"primary  {before.primary} -> {node}"
+    yield f"members  {' '.join(before.members)} -> {node}"
+    yield f"lineage  {before.lineage} -> a new one"
+    yield f"node {node}: what is left of its copy becomes the volume, {wreck.written} whole blocks"
+    for problem in wreck.head.problems:
+        yield f"at risk: {problem}"
+    if metadata is None:
+        yield "at risk: nothing tells from when the copy is, nor whether it was whole"
+    elif metadata.copy in _STANDS:
+        yield f"at risk: {_STANDS[metadata.copy].format(epoch=metadata.epoch)}"
+    if not wreck.head.has_records:
+        yield "lost: the records of the layers above, of which no table can be read"
+    for offset, size in wreck.damaged[:RUNS_SHOWN]:
+        yield f"damaged: {size} bytes at {offset}"
+    if len(wreck.damaged) > RUNS_SHOWN:
+        yield f"damaged: {len(wreck.damaged) - RUNS_SHOWN} more places, {wreck.damaged_bytes} bytes in all"
+    yield f"node {abandon}: its copy is abandoned, and overwritten when it returns"
+    yield "lost: what was acknowledged and is not on this copy; check what clients keep on the volume before it is used"
+
+
+def _steps(record: Record, abandon: str) -> Iterator[PlannedStep]:
+    node = record.primary
+    yield PlannedStep(f"a person says that node {abandon} is powered off")
+    yield PlannedStep("the decision is logged", f"on node {node}: a line in {DECISIONS_FILE}")
+    yield PlannedStep(
+        "the record is swapped", f"at the arbiter: epoch {record.epoch}, primary {node}, members {node}, a new lineage"
+    )
+    yield PlannedStep("the copy is said to count", f"on node {node}: epoch {record.epoch}, the new lineage")
+    yield PlannedStep("how it ended is logged", f"on node {node}: a line in {DECISIONS_FILE}")
+    yield PlannedStep(f"a person starts node {node}, and writes anew what is damaged")
+    yield PlannedStep(f"everything is copied to node {abandon} when it returns")
