@@ -109,6 +109,7 @@ async def _bind(loaded: LoadedConfig, metadata: Metadata, record: Record, writte
         primary=record.primary,
         members=record.members,
         copy=Copy.MEMBER,
+        heard=None,
     )
     path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
     store = await BlockStore.open(ThreadDisk(), path, size_bytes=size_bytes, clock=TrioClock())

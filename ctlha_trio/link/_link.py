@@ -29,6 +29,8 @@ from ctlha_trio.wire import (
     CHANNEL_MAX,
     KEY_SIZE,
     SLOT_SIZE_MAX,
+    Hello,
+    KnownRecord,
     ResourceState,
     SessionCore,
 )
@@ -63,8 +65,11 @@ class Link:
     _incarnation: int = attrs.field(kw_only=True)
     _alive: Callable[[], bool] = attrs.field(kw_only=True)
     _report: Callable[[CtlHaError], None] = attrs.field(kw_only=True)
+    _heard: Callable[[KnownRecord], None] = attrs.field(kw_only=True, default=lambda _: None)
+    """Told what the peer's hello says that it knows, before the session that may follow."""
     _epoch: int = attrs.field(default=0, init=False)
     _revision: int = attrs.field(default=0, init=False)
+    _knows: KnownRecord | None = attrs.field(default=None, init=False)
     _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
     _placement: Placement | None = attrs.field(default=None, init=False)
     _counters: LinkCounters = attrs.field(factory=LinkCounters, init=False)
@@ -79,9 +84,12 @@ class Link:
             transport=self._transport,
             incarnation=self._incarnation,
             report=self._report,
-            known=lambda: ResourceState(self.config.resource, self._epoch, self._revision, self.config.size_bytes),
+            known=lambda: ResourceState(
+                self.config.resource, self._epoch, self._revision, self.config.size_bytes, self._knows
+            ),
             live=lambda: self._connection,
             begin=self._begin,
+            heard=self._take_hello,
         )
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -119,6 +127,10 @@ class Link:
         self._epoch, self._revision = epoch, revision
         if self._connection is not None:
             self._connection.core.epoch = epoch
+
+    def know(self, record: KnownRecord) -> None:
+        """Say in every hello from now on that this is the newest record which this node has from the arbiter."""
+        self._knows = record
 
     @property
     def epoch(self) -> int:
@@ -228,6 +240,11 @@ class Link:
         for channel in self._channels.values():
             connection.join(channel)
         return connection
+
+    def _take_hello(self, hello: Hello) -> None:
+        state = hello.resource(self.config.resource)
+        if state is not None and state.knows is not None:
+            self._heard(state.knows)
 
     def _forget_session(self) -> None:
         self._connection = None

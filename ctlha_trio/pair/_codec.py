@@ -54,7 +54,7 @@ class Pushed:
 Spoken = msg.Message | Grant | Pushed
 
 _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struct]]] = {
-    1: (msg.Standing, struct.Struct("<QQBQ")),
+    1: (msg.Standing, struct.Struct("<QQBQ32s?")),
     2: (msg.Resumed, struct.Struct("<QQ")),
     3: (msg.MirrorWrite, struct.Struct("<QQQQQI")),
     4: (msg.Applied, struct.Struct("<QQ")),
@@ -87,7 +87,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant], struct.Struc
 }
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _PUSHED: Final = get_args(PushedMessage)
-_WITH_PHASE: Final = frozenset({1})
+_STANDING: Final = 1
 _PROPOSAL_AT: Final = {7: 1, 14: 2, 16: 2, 18: 2}
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _RING_OFFSET: Final = struct.Struct("<I")
@@ -160,10 +160,20 @@ def _to_wire(value: object) -> object:
             return value
 
 
+def _lineage(padded: object) -> str:
+    if not isinstance(padded, bytes):
+        raise LocalProtocolError("a lineage is bytes")
+    lineage = padded.rstrip(b"\0").decode("ascii")
+    if lineage and not lineage.isprintable():
+        raise ValueError("a lineage is printable")
+    return lineage
+
+
 def _from_wire(number: int, fields: tuple[object, ...]) -> list[object]:
     values = list(fields)
-    if number in _WITH_PHASE:
+    if number == _STANDING:
         values[2] = Phase(values[2])
+        values[4] = _lineage(values[4])
     place = _PROPOSAL_AT.get(number)
     if place is not None and isinstance(encoded := values[place], bytes):
         proposal = values[place] = encoded.decode("ascii")

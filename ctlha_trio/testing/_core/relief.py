@@ -37,8 +37,21 @@ def hasten_arbiter(pair: SimulatedPair) -> None:
 
 
 def give_back(pair: SimulatedPair) -> None:
-    """It answers with the pair's newest record again, if it did not."""
-    if pair.arbiter.newest is not None:
-        pair.note("-", "the arbiter has its newest record again")
-        pair.arbiter.give_back()
-        pair.excuses = frozenset()
+    """It answers with the pair's newest record again, if it did not.
+
+    What was no record of the pair must be taken back from the nodes as well: as adopt-arbiter makes them forget it,
+    those that believed it, and whoever they told, end and know only what is true.
+    """
+    arbiter = pair.arbiter
+    if arbiter.newest is None:
+        return
+    false = None if arbiter.is_restored else arbiter.record
+    pair.note("-", "the arbiter has its newest record again")
+    arbiter.give_back()
+    pair.excuses = frozenset()
+    nodes = pair.nodes.values()
+    if false is not None and any(node.believes(false) for node in nodes):
+        for node in nodes:
+            if node.state is not None:
+                pair.take_down(node, "is switched off, for it was told of a false record")
+            node.forget_words_of(false)

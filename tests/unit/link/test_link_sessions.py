@@ -508,7 +508,7 @@ async def answer(stream: Stream) -> tuple[FrameType, int, bytes]:
 async def refusal(stream: Stream) -> str:
     kind, _, payload = await answer(stream)
     assert kind is FrameType.HELLO_REFUSE
-    return decode_refusal(payload)
+    return decode_refusal(payload)[0]
 
 
 async def confirm(stream: Stream, *, xor: int = 0) -> int:
