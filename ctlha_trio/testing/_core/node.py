@@ -248,7 +248,9 @@ class SimulatedNode:
             case act.Persist():
                 if ended.call.metadata.epoch != self.metadata.epoch:
                     self.backups.append(self.backup())
-                self.stale, self.newest = False, None
+                if attrs.evolve(ended.call.metadata, heard=None) != attrs.evolve(self.metadata, heard=None):
+                    # More than that the other node has told of a record.
+                    self.stale, self.newest = False, None
                 self.metadata = ended.call.metadata
                 self.marks.settle()
             case act.Track():
@@ -376,10 +378,12 @@ class SimulatedNode:
             self.state = attrs.evolve(self.state, metadata=self.state.metadata.intend(proposal))
 
     def believes(self, record: Record) -> bool:
-        """Whether its process acts on this record, or it was told of it."""
+        """Whether its process acts on this record, or is about to hear of it, or it was told of it."""
         state = self.state
         told = (self.metadata.heard,) if state is None else (*state.words, self.metadata.heard)
         acts = state is not None and state.record is not None and state.record.proposal == record.proposal
+        answers = [each.answer for each in self.calls if isinstance(each.answer, ev.RecordRead)]
+        acts |= any(each.record.proposal == record.proposal for each in answers)
         return acts or any(each is not None and _names(each, record) for each in told)
 
     def forget_words_of(self, record: Record) -> None:
