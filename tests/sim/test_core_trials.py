@@ -4,6 +4,7 @@ import pytest
 
 from ctlha_trio.pair import Phase
 from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
+from ctlha_trio.testing._core.restore_trials import a_returning_node_is_told
 from ctlha_trio.testing._core.trials import another_hand_moves_the_record, pair_serves_without_arbiter
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -54,3 +55,14 @@ def test_a_node_that_was_abandoned_while_it_serves_finds_out_by_itself() -> None
         acted += an_abandoned_node_finds_out(world)
         world.heal()
     assert acted > SEEDS // 2
+
+
+def test_a_node_that_is_told_of_a_later_record_than_the_arbiter_shows_halts_and_heals_with_it() -> None:
+    acted, ends = 0, set()
+    for seed in range(SEEDS):
+        world = CoreWorld(seed, ())
+        acted += a_returning_node_is_told(world)
+        ends |= {node.state.why for node in world.pair.nodes.values() if node.state is not None and node.ended}
+        world.heal()
+    assert acted == SEEDS
+    assert ends == {"arbiter-went-back"}

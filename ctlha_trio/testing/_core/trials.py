@@ -16,6 +16,7 @@ from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
+from ctlha_trio.testing._core.restore_trials import a_returning_node_is_told
 from ctlha_trio.testing._core.trial_parts import (
     SERVE_S,
     STANDING_CLOCK,
@@ -239,6 +240,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     another_hand_moves_the_record,
     another_line_passes,
     an_abandoned_node_finds_out,
+    a_returning_node_is_told,
 )
 
 
