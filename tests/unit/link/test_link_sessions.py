@@ -26,6 +26,7 @@ from ctlha_trio.wire import (
     FrameDecoder,
     FrameType,
     Hello,
+    KnownRecord,
     ResourceState,
     decode_hello,
     decode_refusal,
@@ -34,6 +35,7 @@ from ctlha_trio.wire import (
     session_id,
 )
 
+KNOWN = KnownRecord("line", 4, 4, leads=True)
 CONFIGS = {
     node: LinkConfig(
         cluster="c", node=node, peer=peer, resource="volume", listen=f"{node}-address", peer_address=f"{peer}-address"
@@ -49,6 +51,7 @@ class Side:
     link: Link
     channel: Channel
     reports: list[CtlHaError]
+    heard: list[KnownRecord]
     alive: bool = True
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     events: list[ChannelEvent] = attrs.field(factory=list)
@@ -75,6 +78,7 @@ class Side:
 
 def make_side(network: MemoryNetwork, config: LinkConfig, *, incarnation: int = 1) -> Side:
     reports: list[CtlHaError] = []
+    heard: list[KnownRecord] = []
     sides: list[Side] = []
     link = Link(
         config,
@@ -84,8 +88,9 @@ def make_side(network: MemoryNetwork, config: LinkConfig, *, incarnation: int = 
         incarnation=incarnation,
         alive=lambda: sides[0].alive,
         report=reports.append,
+        heard=heard.append,
     )
-    sides.append(Side(link, link.open_channel(0x80, slot_size=16, slots=4), reports))
+    sides.append(Side(link, link.open_channel(0x80, slot_size=16, slots=4), reports, heard))
     return sides[0]
 
 
@@ -388,6 +393,59 @@ async def test_goodbye_is_heard_at_once_and_is_for_good(autojump_clock: trio.tes
         await trio.sleep(10)
         assert pair.a.link.session is pair.b.link.session is None
         assert set(pair.a.reasons) == set(pair.b.reasons) == {"stopping"}
+
+
+async def test_hellos_tell_what_the_other_one_knows_before_the_session(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair(start="") as pair:
+        pair.a.link.know(KNOWN)
+        await pair.start(pair.a)
+        await pair.start(pair.b)
+        await pair.online()
+        assert set(pair.b.heard) == {KNOWN}
+        assert pair.a.heard == [], "b knows no record"
+
+
+@pytest.mark.parametrize("dialler", ["a", "b"])
+async def test_a_node_that_said_goodbye_tells_what_it_knows_whoever_dials(
+    dialler: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    network, lost = MemoryNetwork(), {"peer_address": "nowhere"}
+    changes = {"a": {}, "b": lost} if dialler == "a" else {"a": lost, "b": {}}
+    sides = [make_side(network, attrs.evolve(CONFIGS[node], **changes[node])) for node in ("a", "b")]
+    async with trio.open_nursery() as nursery:
+        pair = Pair(network, nursery, *sides)
+        for side in sides:
+            await pair.start(side)
+        await pair.online()
+        await pair.b.link.goodbye("stopped")
+        pair.b.link.know(KNOWN)
+        await until(lambda: KNOWN in pair.a.heard)
+        assert pair.a.link.session is pair.b.link.session is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_twin_says_does_not_count(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        twin = make_side(pair.network, attrs.evolve(CONFIGS["b"], listen="elsewhere"), incarnation=2)
+        twin.link.know(KNOWN)
+        await pair.start(twin)
+        await until(lambda: bool(twin.reasons))
+        await trio.sleep(1)
+        assert pair.a.heard == []
+
+
+async def test_what_another_node_says_does_not_count(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="", b_changes={"cluster": "other"}) as pair:
+        pair.b.link.know(KNOWN)
+        await pair.start(pair.a)
+        await pair.start(pair.b)
+        await until(lambda: bool(pair.a.reasons))
+        await pair.b.link.goodbye("stopped")
+        await trio.sleep(5)
+        assert pair.a.heard == []
 
 
 async def test_goodbye_goes_behind_everything_queued(autojump_clock: trio.testing.MockClock) -> None:

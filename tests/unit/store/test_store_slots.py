@@ -19,6 +19,7 @@ from ctlha_trio.store._slots import (
     encode_slot,
     new_slots,
 )
+from ctlha_trio.wire import KnownRecord
 
 OLD = Metadata(
     cluster="cluster",
@@ -32,7 +33,8 @@ OLD = Metadata(
     members=("a", "b"),
     copy=Copy.MEMBER,
 )
-NEW = attrs.evolve(OLD, epoch=8, members=("a",), primary="a", proposed=("f" * 32,))
+HEARD = KnownRecord("lineage", 9, 11, leads=True)
+NEW = attrs.evolve(OLD, epoch=8, members=("a",), primary="a", proposed=("f" * 32,), heard=HEARD)
 
 
 def slot(metadata: Metadata, generation: int) -> bytes:
