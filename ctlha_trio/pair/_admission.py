@@ -7,6 +7,7 @@ import attrs
 
 from ctlha_trio.pair import (
     _membership as membership,
+    _resync_pace as pace,
     _service as service,
     actions as act,
     events as ev,
@@ -17,8 +18,6 @@ from ctlha_trio.pair._operation import Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import (
-    COPIES_AT_ONCE,
-    COPY_BYTES_AT_ONCE,
     COPY_CHUNK_BYTES,
     RANGE_UNIT_BYTES,
     RANGES_LIMIT,
@@ -77,11 +76,19 @@ def copy_on(step: Step) -> None:
         return
     copies = _copies(step)
     if resync.cursor < state.size_bytes:
-        # Not for each place that is free: a search is for several.
-        if 2 * len(copies) <= COPIES_AT_ONCE and 2 * sum(copies) <= COPY_BYTES_AT_ONCE:
+        if pace.may_search(resync, copies):
             _search(step, resync)
+        else:
+            pace.rest(step, resync, copies)
     elif not copies and not resync.paused and not resync.left_out and not state.admission_held:
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
+
+
+def rested(step: Step) -> None:
+    """Clients have had their time: look for the next range."""
+    resync = pace.rested(step)
+    if resync is not None and step.state.phase is Phase.ALONE and not resync.search and not _copies(step):
+        _search(step, resync)
 
 
 def _copies(step: Step) -> list[int]:
@@ -106,8 +113,7 @@ def found(step: Step, event: ev.DirtyFound) -> None:
         return
     if resync.whole:
         step.send(msg.ResyncBase(state.epoch, state.base_epoch))
-    chosen = _chosen(step, resync, event.ranges)
-    cursor = sum(chosen[-1]) if chosen else state.size_bytes
+    chosen, cursor = _chosen(step, resync, event.ranges)
     step.change(resync=attrs.evolve(resync, cursor=cursor, whole=False, search=0, unseen=()))
     if chosen:
         copies = (Flight(0, Operation(OperationKind.COPY, 0, 0, offset, size)) for offset, size in chosen)
@@ -115,8 +121,8 @@ def found(step: Step, event: ev.DirtyFound) -> None:
         service.advance(step)
 
 
-def _chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> list[Range]:
-    """What is to be copied next, in order, in pieces for which there is room."""
+def _chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> tuple[list[Range], int]:
+    """What is to be copied next, in order, in pieces for which there is room; and up to where nothing else is."""
     size_bytes = step.state.size_bytes
     # What lies behind the last range was not searched.
     searched_to = sum(ranges[-1]) if ranges else size_bytes
@@ -125,17 +131,19 @@ def _chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> list[Range
     )
     copies = _copies(step)
     count, total = len(copies), sum(copies)
+    count_max, total_max = pace.room(resync)
     chosen: list[Range] = []
     cursor = resync.cursor
     for offset, size in left:
         cursor = max(cursor, offset)
         while cursor < offset + size:
             piece = min(offset + size - cursor, COPY_CHUNK_BYTES)
-            if count == COPIES_AT_ONCE or total + piece > COPY_BYTES_AT_ONCE:
-                return chosen
+            if count >= count_max or total + piece > total_max:
+                # With none at all, if clients came since the search began: what it found is looked for again.
+                return chosen, sum(chosen[-1]) if chosen else resync.cursor
             chosen.append((cursor, piece))
             count, total, cursor = count + 1, total + piece, cursor + piece
-    return chosen
+    return chosen, sum(chosen[-1]) if chosen else size_bytes
 
 
 def _whole_units(written: Range, cursor: int, size_bytes: int) -> Range:

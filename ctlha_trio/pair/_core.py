@@ -185,6 +185,8 @@ def _timer(step: Step, timer: ev.Timer) -> None:
             permits.ran_out(step)
         case ev.Timer.VERIFY_REST:
             verify.rested(step)
+        case ev.Timer.RESYNC_REST:
+            admission.rested(step)
         case _:
             assert_never(timer)
 

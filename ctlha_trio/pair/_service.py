@@ -2,7 +2,7 @@
 
 import attrs
 
-from ctlha_trio.pair import _reads as reads, actions as act, events as ev, messages as msg
+from ctlha_trio.pair import _reads as reads, _resync_pace as pace, actions as act, events as ev, messages as msg
 from ctlha_trio.pair._operation import CHANGING, REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._range import overlap
@@ -33,6 +33,7 @@ def submitted(step: Step, event: ev.Submitted) -> None:
     if not accepts(step.state, event.operation.kind):
         step.do(act.Answer(event.ticket, Outcome.NOT_PRIMARY))
         return
+    pace.client_came(step)
     step.change(flights=(*step.state.flights, Flight(event.ticket, event.operation)))
     advance(step)
 

@@ -181,6 +181,11 @@ class Resync:
     """The arbiter certainly did not take the admission: try again later, and serve meanwhile."""
     left_out: tuple[LeftOut, ...] = ()
     """Until clients have written anew what is lost in them, and they are copied, the target cannot be a member."""
+    beside_clients: bool = False
+    """Clients were served lately: go in small steps, with a rest after each."""
+    client_came: bool = False
+    """Since the last rest began."""
+    resting: bool = False
 
 
 @attrs.frozen(kw_only=True, slots=False)

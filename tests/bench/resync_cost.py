@@ -8,7 +8,8 @@ from the moment at which the target is ready to be overwritten to the one at whi
 - crash: the primary dies after it has written to each of the 256 extents that its activity log has room for.
 
 The cases take turns, so that a slow moment of the machine meets all of them. Prints the median of each, and of the
-processor's time that both nodes took.
+processor's time that both nodes took. At last what a client sees of it: how long its writes of 4 KiB take, one after
+the other, while the source serves alone, and beside a resync in full.
 """
 
 import os
@@ -39,6 +40,8 @@ CRASH_EXTENTS = 256
 AT_ONCE = 8
 LOOK_S = 0.02
 ROUNDS = 5
+CLIENT_BYTES = 4096
+CLIENT_WRITES_ALONE = 500
 
 
 @attrs.define(eq=False)
@@ -128,18 +131,24 @@ class Pair:
     async def write(self, name: str, offsets: list[int], size: int) -> None:
         limiter = trio.CapacityLimiter(AT_ONCE)
 
-        async def one(number: int, offset: int) -> None:
+        async def one(offset: int) -> None:
             async with limiter:
-                data = self.random.randbytes(size)
-                answer = await self.nodes[name].submit(
-                    OperationKind.WRITE, client=number, number=1, offset=offset, size=size, data=data
-                )
-                assert answer.outcome is Outcome.DONE
+                await self.write_once(name, offset, size)
 
         async with trio.open_nursery() as nursery:
             for offset in offsets:
-                self._numbers += 1
-                nursery.start_soon(one, self._numbers, offset)
+                nursery.start_soon(one, offset)
+
+    async def write_once(self, name: str, offset: int, size: int) -> float:
+        """A client's write, and the seconds that it took."""
+        self._numbers += 1
+        data = self.random.randbytes(size)
+        began_s = time.perf_counter()
+        answer = await self.nodes[name].submit(
+            OperationKind.WRITE, client=self._numbers, number=1, offset=offset, size=size, data=data
+        )
+        assert answer.outcome is Outcome.DONE
+        return time.perf_counter() - began_s
 
     async def resync(self, name: str) -> tuple[float, float]:
         """Start that node: what its resync takes, and the processor's time until it is a member."""
@@ -194,6 +203,35 @@ async def after_a_crash(pair: Pair) -> tuple[float, float]:
     return took
 
 
+async def beside_a_client(pair: Pair) -> tuple[list[float], list[float], float]:
+    """What a client's writes take while ``a`` is alone, and while ``b`` is copied in full; and how long that took."""
+    await pair.end("b", cleanly=True)
+    await pair.serves("a")
+    await forget_base(pair.path("b"))
+
+    async def write() -> float:
+        offset = pair.random.randrange(SIZE_BYTES // CLIENT_BYTES) * CLIENT_BYTES
+        return await pair.write_once("a", offset, CLIENT_BYTES)
+
+    alone = [await write() for _ in range(CLIENT_WRITES_ALONE)]
+    beside: list[float] = []
+    took: list[float] = []
+
+    async def return_of_b() -> None:
+        took.append((await pair.resync("b"))[0])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(return_of_b)
+        while not took:
+            beside.append(await write())
+    return alone, beside, took[0]
+
+
+def percentiles(times: list[float]) -> str:
+    cuts = statistics.quantiles(times, n=100)
+    return f"p50 {1e3 * cuts[49]:.1f} ms, p99 {1e3 * cuts[98]:.1f} ms"
+
+
 def say(line: str) -> None:
     print(line, flush=True)  # noqa: T201
 
@@ -210,6 +248,7 @@ async def main(folder: Path) -> None:
             for name, case in cases.items():
                 rounds[name].append(await case(pair))
                 say(f"{number + 1} of {ROUNDS}: {name}, {rounds[name][-1][0]:.2f} s")
+        alone, beside, client_took_s = await beside_a_client(pair)
     say(f"load average {os.getloadavg()[0]:.1f}, medians of {ROUNDS} rounds")
     medians = {
         name: [statistics.median(column) for column in zip(*taken, strict=True)] for name, taken in rounds.items()
@@ -220,6 +259,10 @@ async def main(folder: Path) -> None:
             f"{name:30} {took_s:6.2f} s, {whole_s / took_s:3.0f} times faster"
             f"; processor {cpu_s:6.2f} s, {whole_cpu_s / cpu_s:3.0f} times less"
         )
+    say(
+        f"a client's writes of {CLIENT_BYTES} bytes: alone {percentiles(alone)};"
+        f" beside a resync in full, which took {client_took_s:.1f} s, {percentiles(beside)}"
+    )
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "takes_over_without_marking_what_it_was_sent": {I5},
     "forgets_what_it_was_sent_before_the_primary_has_it": {I5, I10},
     "marks_nothing_when_it_loses_the_role": {I5},
+    "takes_what_there_is_no_room_for_as_equal": {I2},
     "ignores_what_the_target_names": {I5},
     "ignores_the_activity_log": {I5},
     "marks_its_writes_only_after_it_has_served": {I5},

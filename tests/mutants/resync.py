@@ -50,6 +50,17 @@ def overwrites_before_that_is_persisted(patch: Patch) -> None:
     patch.setattr(admission, "prepare", prepare)
 
 
+@mutant("crash")
+def takes_what_there_is_no_room_for_as_equal(patch: Patch) -> None:
+    plain = admission._chosen
+
+    def chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> tuple[list[Range], int]:
+        found, cursor = plain(step, resync, ranges)
+        return found, cursor if found else step.state.size_bytes
+
+    patch.setattr(admission, "_chosen", chosen)
+
+
 @mutant("crash", clocks=EARLY)
 def ignores_what_the_target_names(patch: Patch) -> None:
     patch.setattr(admission, "own_range", lambda *_: None)
@@ -79,7 +90,7 @@ def looks_past_a_write_under_way(patch: Patch) -> None:
 def skips_from_a_search_to_a_write_behind_it(patch: Patch) -> None:
     plain = admission._chosen
 
-    def chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> list[Range]:
+    def chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> tuple[list[Range], int]:
         everything = sorted((*ranges, *resync.unseen), key=sum)
         return plain(step, attrs.evolve(resync, unseen=()), tuple(everything))
 

@@ -24,6 +24,7 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
+from ctlha_trio.pair._resync_pace import COPIES_BESIDE_CLIENTS, RESYNC_REST_S
 from ctlha_trio.pair._state import COPY_BYTES_AT_ONCE, RANGE_UNIT_BYTES, Stage
 
 BLOCK = 4096
@@ -286,3 +287,73 @@ def test_a_target_goes_on_from_the_source_s_base_once_that_has_marked_everything
     state, _ = feed(state, ev.Persisted(persist.metadata))
     _, ordered = feed(state, msg.ResyncBase(6, 5))
     assert ordered == [act.Persist(attrs.evolve(persist.metadata, base_epoch=5))]
+
+
+def resyncing_beside_a_client() -> tuple[PairState, list[act.Action]]:
+    """Everything is to be copied, and a client wrote while the first ranges were under way."""
+    state, ordered = asked(0)
+    state, ordered = feed(state, ev.DirtyFound(searched(ordered).search, ((0, SIZE),)))
+    return feed(state, write(1, SIZE - BLOCK), *equal(ordered))
+
+
+def equal(ordered: Sequence[act.Action]) -> list[msg.Compared]:
+    """The target's answers: nothing differs."""
+    return [msg.Compared(6, each.sequence, equal=True) for each in ordered if isinstance(each, act.SendCompare)]
+
+
+def test_beside_clients_a_resync_rests_between_small_steps() -> None:
+    state, ordered = resyncing_beside_a_client()
+    assert ordered[-1] == act.SetTimer(ev.Timer.RESYNC_REST, RESYNC_REST_S)
+    assert not any(isinstance(each, act.FindDirty) for each in ordered)
+    for step in range(3):
+        state, _ = feed(state, write(2 + step, BLOCK))
+        state, ordered = feed(state, ev.TimerFired(ev.Timer.RESYNC_REST))
+        assert searched(ordered).offset == COPY_BYTES_AT_ONCE + step * COPY_CHUNK_BYTES
+        state, ordered = feed(state, ev.DirtyFound(searched(ordered).search, ((0, SIZE),)))
+        assert [size for _, size in compared_ranges(ordered)] == [COPY_CHUNK_BYTES]
+        state, ordered = feed(state, *equal(ordered))
+        assert ordered[-1] == act.SetTimer(ev.Timer.RESYNC_REST, RESYNC_REST_S)
+
+
+def test_a_step_of_small_ranges_is_of_some_of_them() -> None:
+    state, _ = resyncing_beside_a_client()
+    state, ordered = feed(state, ev.TimerFired(ev.Timer.RESYNC_REST))
+    start = COPY_BYTES_AT_ONCE
+    ranges = tuple((start + 2 * number * RANGE_UNIT_BYTES, RANGE_UNIT_BYTES) for number in range(SEARCH_RANGES))
+    state, ordered = feed(state, ev.DirtyFound(searched(ordered).search, ranges))
+    assert compared_ranges(ordered) == list(ranges[:COPIES_BESIDE_CLIENTS])
+
+
+def test_a_resync_goes_at_full_width_again_when_no_client_came_during_a_rest() -> None:
+    state, _ = resyncing_beside_a_client()
+    (flight,) = (each for each in state.flights if each.ticket)
+    state, _ = feed(state, ev.Stored(flight.sequence))
+    state, ordered = feed(state, ev.TimerFired(ev.Timer.RESYNC_REST))
+    state, ordered = feed(state, ev.DirtyFound(searched(ordered).search, ((0, SIZE),)))
+    assert sum(size for _, size in compared_ranges(ordered)) == COPY_BYTES_AT_ONCE
+
+
+def test_a_client_that_still_waits_counts_like_one_that_came() -> None:
+    state, _ = resyncing_beside_a_client()
+    state, ordered = feed(state, ev.TimerFired(ev.Timer.RESYNC_REST))
+    state, ordered = feed(state, ev.DirtyFound(searched(ordered).search, ((0, SIZE),)))
+    assert [size for _, size in compared_ranges(ordered)] == [COPY_CHUNK_BYTES]
+
+
+def test_a_rest_of_another_resync_searches_for_nothing() -> None:
+    state, _ = asked(0)
+    assert feed(state, ev.TimerFired(ev.Timer.RESYNC_REST)) == (state, [])
+    state, _ = feed(mirroring(), write(1, 0))
+    assert feed(state, ev.TimerFired(ev.Timer.RESYNC_REST)) == (state, [])
+
+
+def test_a_search_for_which_there_is_no_room_since_a_client_came_is_made_again() -> None:
+    """What it found is not equal for that."""
+    state, ordered = asked(4)
+    half = tuple((2 * number * RANGE_UNIT_BYTES, RANGE_UNIT_BYTES) for number in range(SEARCH_RANGES))
+    state, ordered = feed(state, ev.DirtyFound(searched(ordered).search, half))
+    again = searched(ordered)
+    found = ev.DirtyFound(again.search, ((again.offset, RANGE_UNIT_BYTES),))
+    state, _ = feed(state, write(1, SIZE - BLOCK), found)
+    state, ordered = feed(state, *equal(ordered), ev.TimerFired(ev.Timer.RESYNC_REST))
+    assert searched(ordered).offset == again.offset
