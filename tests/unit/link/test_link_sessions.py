@@ -411,9 +411,9 @@ async def test_hellos_tell_what_the_other_one_knows_before_the_session(
 async def test_a_node_that_said_goodbye_tells_what_it_knows_whoever_dials(
     dialler: str, autojump_clock: trio.testing.MockClock
 ) -> None:
-    network, lost = MemoryNetwork(), {"peer_address": "nowhere"}
-    changes = {"a": {}, "b": lost} if dialler == "a" else {"a": lost, "b": {}}
-    sides = [make_side(network, attrs.evolve(CONFIGS[node], **changes[node])) for node in ("a", "b")]
+    network = MemoryNetwork()
+    lost = {node: attrs.evolve(CONFIGS[node], peer_address="nowhere") for node in CONFIGS if node != dialler}
+    sides = [make_side(network, lost.get(node, CONFIGS[node])) for node in ("a", "b")]
     async with trio.open_nursery() as nursery:
         pair = Pair(network, nursery, *sides)
         for side in sides:
