@@ -171,6 +171,22 @@ def believe_an_arbiter_that_went_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PairDriver, "feed", overlook)
 
 
+def overlook_what_the_peer_knows(patch: pytest.MonkeyPatch) -> None:
+    feed = PairDriver.feed
+
+    def overlook(driver: PairDriver, event: events.Event) -> None:
+        match event:
+            case events.PeerKnows():
+                return
+            case events.Received(message=messages.Standing() as standing):
+                event = events.Received(attrs.evolve(standing, lineage=""))
+            case _:
+                pass
+        feed(driver, event)
+
+    patch.setattr(PairDriver, "feed", overlook)
+
+
 def write_no_zeroes_for_the_primary(patch: pytest.MonkeyPatch) -> None:
     carry_out = PairDriver._carry_out
 
@@ -338,6 +354,7 @@ def draw_only(patch: pytest.MonkeyPatch, intervals_s: Mapping[Fault, float], *, 
 
 programs_fail = attrgetter("programs_fail")
 copies_differ = attrgetter("copies_differ")
+halts = attrgetter("halts")
 
 BUGS = (
     Bug(acknowledge_before_the_flush, r"I2: .* (not durable|its disk is still in)", without_faults=True),
@@ -357,6 +374,12 @@ BUGS = (
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", first_seed=1047),
+    Bug(
+        overlook_what_the_peer_knows,
+        r"I15: . believes an arbiter that went back, and was told",
+        first_seed=1047,
+        where=halts,
+    ),
     Bug(
         claim_by_a_disk_that_hangs,
         r"I12: . claims, although its disk has failed",

@@ -107,7 +107,7 @@ class DriverChecks:
         if self._acknowledged_by.setdefault(state.epoch, state.me) != state.me:
             self.problem(f"I1: {said}, and so did the other node")
         # A member whose disk has died since has kept it; one whose disk was dead before cannot have agreed.
-        for member in self.pair.record.members:
+        for member in self.pair.newest.members:
             if not holds(member):
                 self.problem(f"I2: {said}, and it is not durable on {member}")
         metadata = self.pair.durable_metadata(state.me)
@@ -230,7 +230,7 @@ class DriverChecks:
 
     def _living_members(self) -> list[str]:
         stand = self.pair.stand()
-        return [name for name in NAMES if name in stand.members and name not in stand.dead]
+        return [name for name in NAMES if name in self.pair.newest.members and name not in stand.dead]
 
     def _check_equal(self, when: str) -> None:
         if len(self._living_members()) < len(NAMES):

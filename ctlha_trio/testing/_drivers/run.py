@@ -20,6 +20,7 @@ from ctlha_trio.testing._drivers.disk import DiskFault
 from ctlha_trio.testing._drivers.failing_programs import FailingPrograms
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.keeper import Keeper
+from ctlha_trio.testing._drivers.missed_record import MissedRecord
 from ctlha_trio.testing._drivers.nemesis import OF_ARBITER, OF_DISK, Nemesis
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
@@ -255,7 +256,9 @@ class DriverRun:
     async def _halt(self) -> None:
         random = Random(f"halt {self.seed}")
         older = [each for each in self.pair.records if each.revision < self.pair.arbiter.revision]
-        if older and happens(random):
+        if happens(random) and self.pair.is_settled():
+            await MissedRecord(self.timeline, self.demands, self.keeper, random).run()
+        elif older and happens(random):
             copy = random.choice(older)
             self.timeline.note(EVERYWHERE, f"the arbiter is restored to epoch {copy.record.epoch} r{copy.revision}")
             self.timeline.counts["arbiter_displacements"] += 1
