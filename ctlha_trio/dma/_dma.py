@@ -61,3 +61,7 @@ class Dma:
         ``DisconnectError`` if the session ends before it is queued. Cancelled: nothing was queued.
         """
         await self._link.push(remote, data, channel, message)
+
+    def push_message_nowait(self, remote: RemoteBuffer, data: Buffer, channel: Channel, message: Buffer) -> None:
+        """As ``push_message``; ``BusyError``, and nothing was queued, without credit or room now. Not a checkpoint."""
+        self._link.push_nowait(remote, data, channel, message)

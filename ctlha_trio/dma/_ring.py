@@ -35,6 +35,8 @@ class Ring:
                 break
         while self._taken and self._taken[0].given_back:
             self._taken.popleft()
+        while self._taken and self._taken[-1].given_back:
+            self._taken.pop()
 
     def _find(self, size: int) -> int | None:
         if not self._taken:

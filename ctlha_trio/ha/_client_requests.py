@@ -96,12 +96,16 @@ class ClientRequests:
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
-        await self._places.acquire()
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            await self._places.acquire()
         refusal = Outcome.NOT_PRIMARY if self.has_ended else None
         if refusal is None and not self._takes(operation, data):
             refusal = Outcome.FAILED
         if refusal is not None:
             self._places.release()
+            await trio.lowlevel.checkpoint()
             return Answer(refusal)
         self._tickets += 1
         request = self._under_way[self._tickets] = ClientRequest(operation, data)

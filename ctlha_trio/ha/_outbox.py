@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import DisconnectError
+from ctlha_trio._errors import BusyError, DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
@@ -48,14 +48,16 @@ class Outbox:
     _ring: Ring = attrs.field(factory=lambda: Ring(0), init=False)
     _places: dict[int, int] = attrs.field(factory=dict, init=False)
     """Where in the peer's ring the data of each sequence lies."""
-    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _message_waits: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _push_waits: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Unparked too when the place for one may have come, or its session may be over."""
 
     def begin(self, session: int) -> None:
         """A session began, or (0) ended."""
         self.session = session
         self._grant = None
         self._places.clear()
-        self._changed.unpark_all()
+        self._push_waits.unpark_all()
 
     def say(self, message: Message | Grant) -> None:
         """Send a message, or queue it if it must wait. A peer that does not take what it is owed loses its session."""
@@ -66,32 +68,47 @@ class Outbox:
             self._channel.send_nowait(encode(message))
         else:
             self._messages.append((self.session, message))
-            self._changed.unpark_all()
+            self._message_waits.unpark_all()
 
     def push(self, message: PushedMessage, data: bytes) -> None:
-        """Queue data with its message."""
-        self._pushes.append(_Push(self.session, message, data))
-        self._changed.unpark_all()
+        """Push data with its message, or queue it if it must wait."""
+        push = _Push(self.session, message, data)
+        if self._pushes or not self._push_at_once(push):
+            self._pushes.append(push)
+            self._push_waits.unpark_all()
+
+    def _push_at_once(self, push: _Push) -> bool:
+        """Whether there is nothing to wait for."""
+        place = self._take_place(push) if self._is_live(push.session) and self._channel.has_credit else None
+        if place is None:
+            return False
+        try:
+            self._dma.push_message_nowait(place, push.data, self._channel, encode(Pushed(push.message, place.offset)))
+        except BusyError:
+            self.placed_no_more(number_of(push.message))
+            return False
+        return True
 
     def granted(self, grant: Grant) -> None:
         """The peer has named its ring for the epoch."""
         self._grant = grant
         self._ring = Ring(grant.size)
         self._places.clear()
-        self._changed.unpark_all()
+        self._push_waits.unpark_all()
 
     def placed_no_more(self, sequence: int) -> None:
         """The peer has stored the data of that number: its place is free."""
         start = self._places.pop(sequence, None)
         if start is not None:
             self._ring.give_back(start)
-            self._changed.unpark_all()
+            if self._pushes:
+                self._push_waits.unpark_all()
 
     async def run_messages(self) -> None:
         """Send messages that had to wait, until cancelled."""
         while True:
             while not self._messages:
-                await self._changed.park()
+                await self._message_waits.park()
             session, message = self._messages.popleft()
             if self._is_live(session):
                 self._one_waits = True
@@ -100,33 +117,39 @@ class Outbox:
                 self._one_waits = False
 
     async def run_pushes(self) -> None:
-        """Push data until cancelled."""
+        """Push data that had to wait, until cancelled."""
         while True:
             while not self._pushes:
-                await self._changed.park()
-            push = self._pushes.popleft()
-            place = await self._take_place(push)
+                await self._push_waits.park()
+            push = self._pushes[0]
+            place = await self._wait_for_place(push)
             if place is not None:
-                grant, start = place
-                slot = encode(Pushed(push.message, start))
-                try:
-                    await self._dma.push_message(RemoteBuffer(grant.key, start), push.data, self._channel, slot)
-                except DisconnectError:
-                    continue
+                slot = encode(Pushed(push.message, place.offset))
+                with suppress(DisconnectError):
+                    await self._dma.push_message(place, push.data, self._channel, slot)
+            # Until here it stands in the way of those behind it.
+            self._pushes.popleft()
 
-    async def _take_place(self, push: _Push) -> tuple[Grant, int] | None:
+    async def _wait_for_place(self, push: _Push) -> RemoteBuffer | None:
         """Wait for the ring of the push's epoch and for room in it; None once the push is stale."""
         while self._is_live(push.session):
-            grant = self._grant
-            if grant is not None and grant.epoch > push.message.epoch:
+            if self._grant is not None and self._grant.epoch > push.message.epoch:
                 return None
-            if grant is not None and grant.epoch == push.message.epoch:
-                start = self._ring.take(len(push.data))
-                if start is not None:
-                    self._places[number_of(push.message)] = start
-                    return grant, start
-            await self._changed.park()
+            place = self._take_place(push)
+            if place is not None:
+                return place
+            await self._push_waits.park()
         return None
+
+    def _take_place(self, push: _Push) -> RemoteBuffer | None:
+        """Room in the ring of the push's epoch, if there is."""
+        if self._grant is None or self._grant.epoch != push.message.epoch:
+            return None
+        start = self._ring.take(len(push.data))
+        if start is None:
+            return None
+        self._places[number_of(push.message)] = start
+        return RemoteBuffer(self._grant.key, start)
 
     def _is_live(self, session: int) -> bool:
         """Whether the session is the one that both the core and the link are in at this moment."""

@@ -112,7 +112,7 @@ class PairDriver:
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
-        self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._is_under_way)
+        self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._under_way)
         self._records = RecordWork(self._store, self._disk, self._outbox, self._requests, self.feed)
         self._disk_watch = DiskWatch(self._seams.clock, lambda: self._store.oldest_call_s)
         self._reads = LocalReads.make(
@@ -365,8 +365,8 @@ class PairDriver:
         """What is known of blocks that the disk has not kept."""
         return self._disk.medium
 
-    def _is_under_way(self, sequence: int) -> bool:
-        return any(flight.sequence == sequence for flight in self.state.flights)
+    def _under_way(self) -> frozenset[int]:
+        return frozenset(flight.sequence for flight in self.state.flights)
 
     @property
     def disk_hangs(self) -> bool:

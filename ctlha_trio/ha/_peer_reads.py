@@ -1,7 +1,7 @@
 """Ranges that a node reads for its peer: to compare them, to copy them, to repair the peer's."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Final
 
@@ -37,8 +37,8 @@ class PeerReads:
     _disk: DiskWork
     _outbox: Outbox
     _feed: Callable[[events.Event], None]
-    _is_under_way: Callable[[int], bool]
-    """Whether the core still knows the operation of that sequence."""
+    _under_way: Callable[[], Collection[int]]
+    """Sequences of the operations that the core knows."""
     _kept: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """The range under comparison, by sequence, until the peer has answered."""
 
@@ -51,7 +51,8 @@ class PeerReads:
                 return
             if action.keep:
                 # A target that began anew within the session never answers what it was asked before.
-                self._kept = {sequence: kept for sequence, kept in self._kept.items() if self._is_under_way(sequence)}
+                under_way = self._under_way()
+                self._kept = {sequence: kept for sequence, kept in self._kept.items() if sequence in under_way}
                 self._kept[action.sequence] = data
             self._outbox.say(
                 messages.Compare(action.epoch, action.sequence, action.offset, action.size, digest_of(data))

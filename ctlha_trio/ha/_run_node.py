@@ -83,7 +83,7 @@ async def run_node(
                 driver.feed(PeerKnows(record))
 
             link = _make_link(config, seams, state.incarnation, report, hear, alive=lambda: not driver.disk_hangs)
-            channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT)
+            channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT, answered=True)
             dma = Dma(link, seams.entropy)
             driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, dma, nursery)
             volume = Volume(config.size_bytes, driver, state.incarnation)

@@ -34,6 +34,10 @@ class BulkTurns:
     def __attrs_post_init__(self) -> None:
         self._turns = deque([self._write_message_push, self._write_push, self._write_reply])
 
+    def has_room(self, push: MessagePush) -> bool:
+        """Whether ``queue`` may be called. ``DisconnectError`` without a session."""
+        return push.channel.live_flow.has_credit and len(self._message_pushes) < MESSAGE_PUSHES_MAX
+
     async def wait_for_room(self, push: MessagePush) -> None:
         """Return once ``queue`` may be called; ``DisconnectError`` on loss. A checkpoint only if it must wait."""
         channel = push.channel

@@ -34,6 +34,8 @@ class Channel:
     slots: int
     _on_drained: Callable[["Channel"], None] = attrs.field(kw_only=True)
     """Called when a channel without session has become able to join one."""
+    answered: bool = attrs.field(default=False, kw_only=True)
+    """Both sides answer messages by messages, and need no prompt MSG_SENT."""
     _flow: ChannelFlow | None = attrs.field(default=None, init=False)
     _wake_writer: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     _closing: bool = attrs.field(default=False, init=False)
@@ -62,7 +64,8 @@ class Channel:
 
     async def receive_events(self) -> list[ChannelEvent]:
         """Wait for at least one event and take all that are queued, in order. Cancelled: none is taken."""
-        await trio.lowlevel.checkpoint()
+        if self._events:
+            await trio.lowlevel.checkpoint()
         while not self._events:
             await self._news.park()
         events = list(self._events)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, RemoteProtocolError
+from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, RemoteProtocolError
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._channel import Channel
@@ -46,7 +46,9 @@ class Connection:
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _heard: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     """Unparked when a heartbeat came, and at the end."""
-    _work: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _has_work: bool = attrs.field(default=False, init=False)
+    """Something may have come to be written since the writer last looked."""
+    _woken: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
     _requests: Requests = attrs.field(factory=Requests, init=False)
     _answers: Answers = attrs.field(init=False)
@@ -87,7 +89,11 @@ class Connection:
         if self._ended.is_set() or self._farewell is not None or not channel.can_join:
             return
         flow = self.core.open_channel(
-            channel.number, slot_size=channel.slot_size, slots=channel.slots, free_slots=channel.free_slots
+            channel.number,
+            slot_size=channel.slot_size,
+            slots=channel.slots,
+            free_slots=channel.free_slots,
+            answered=channel.answered,
         )
         connected = Connected(
             session=self.core.session,
@@ -102,7 +108,8 @@ class Connection:
 
     def wake(self) -> None:
         """There is something to write."""
-        self._work.set()
+        self._has_work = True
+        self._woken.unpark_all()
 
     async def run(self) -> None:
         """Carry the session until it ends."""
@@ -161,16 +168,26 @@ class Connection:
         finally:
             self.end(LossReason.CLOSED, "")
 
+    def push_message_nowait(self, push: MessagePush) -> None:
+        """Queue a push. ``BusyError`` without room for it or credit for its message; ``DisconnectError`` on loss."""
+        self._check_joined(push.channel)
+        if not self._bulk.has_room(push):
+            raise BusyError(f"too much is on its way by channel {push.channel.number}")
+        self._bulk.queue(push)
+        self.wake()
+
     async def push_message(self, push: MessagePush) -> None:
         """Queue a push once there is room for it and credit for its message; ``DisconnectError`` on loss."""
-        channel = push.channel
-        if self._channels.get(channel.number) is not channel:
-            raise DisconnectError(f"channel {channel.number} is not in the session")
+        self._check_joined(push.channel)
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._bulk.wait_for_room(push)
         self._bulk.queue(push)
         self.wake()
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _check_joined(self, channel: Channel) -> None:
+        if self._channels.get(channel.number) is not channel:
+            raise DisconnectError(f"channel {channel.number} is not in the session")
 
     def open_requests(self) -> Requests:
         """Where a transfer may be started, to be written next. ``DisconnectError`` at the end of the session."""
@@ -182,22 +199,23 @@ class Connection:
     async def _write(self) -> None:
         try:
             while not self._ended.is_set():
-                if not await self._write_gathered():
-                    await self._work.wait()
-                    self._work = trio.Event()
+                if self._has_work:
+                    self._has_work = False
+                    await self._write_gathered()
+                else:
+                    await self._woken.park()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
             self.end(LossReason.CLOSED, "the connection broke while sending")
 
-    async def _write_gathered(self) -> bool:
-        """Send what can be written now; whether there was anything. Holds no consumer's memory once it has returned."""
+    async def _write_gathered(self) -> None:
+        """Send what can be written now. Holds no consumer's memory once it has returned."""
         pieces = self._gather()
         for piece in pieces:
             await self.stream.send_all(piece)
             self.counters.bytes_out += len(piece)
         if pieces:
             self._requests.sent()
-        return bool(pieces)
 
     def _gather(self) -> list[bytes | bytearray | memoryview]:
         """Everything that can be written now, but at most one fragment of bulk data."""
@@ -208,7 +226,9 @@ class Connection:
             self._writer.write_verdict(verdict)
         for pull in self._requests.take_pulls():
             self._writer.write_pull(pull)
-        if not self._bulk.write_next() and self._farewell is not None:
+        if self._bulk.write_next():
+            self._has_work = True
+        elif self._farewell is not None:
             self._writer.write_goodbye(self._farewell)
         return self._writer.take()
 

@@ -70,7 +70,8 @@ class Intake:
     def _deliver(self, channel: Channel, messages: memoryview, count: int) -> None:
         channel.deliver(messages, count)
         self._counters.messages_in += count
-        self._wake_writer()
+        if channel.session_flow.has_news:
+            self._wake_writer()
 
     def _take_message_push(self, frame: Frame, channel: Channel | None) -> None:
         """Denied, it ends the session: its message could not be delivered, and nothing else can be answered."""

@@ -50,6 +50,12 @@ def check_channel_size(slot_size: int, slots: int) -> None:
         )
 
 
+def _message_push(remote: RemoteBuffer, data: Buffer, channel: Channel, message: Buffer) -> MessagePush:
+    check_remote(remote)
+    copied = bytes(channel.check_message(message))
+    return MessagePush(key=remote.key, offset=remote.offset, data=byte_view(data), channel=channel, message=copied)
+
+
 @attrs.define(eq=False)
 class Link:
     """Both nodes listen and dial; a hello that is accepted and confirmed replaces the session before it.
@@ -104,16 +110,18 @@ class Link:
             listener.close()
             self._end_session("the link was stopped")
 
-    def open_channel(self, number: int, *, slot_size: int, slots: int) -> Channel:
+    def open_channel(self, number: int, *, slot_size: int, slots: int, answered: bool = False) -> Channel:
         """Open a channel for good: it takes part in this session and in those to come.
 
+        Where messages are ``answered`` by messages, the peer learns from these which of its own have arrived, so that
+        none costs a frame more: its MSG_SENT may wait until half of its slots do.
         Nothing can be sent before the peer has opened the same number with the same slot size. ``InvalidError`` for a
         number that is open already, or sizes beyond the bounds.
         """
         if not 1 <= number <= CHANNEL_MAX or number in self._channels:
             raise InvalidError(f"channel number {number} is taken or not in 1..{CHANNEL_MAX}")
         check_channel_size(slot_size, slots)
-        channel = Channel(number, slot_size, slots, on_drained=self._bring_in)
+        channel = Channel(number, slot_size, slots, on_drained=self._bring_in, answered=answered)
         self._channels[number] = channel
         self._bring_in(channel)
         return channel
@@ -180,11 +188,12 @@ class Link:
         the same channel may overtake. ``data`` must stay unchanged until MSG_SENT. ``DisconnectError`` if the session
         ends before; cancelled: nothing was queued.
         """
-        check_remote(remote)
-        copied = bytes(channel.check_message(message))
-        await self._live_connection.push_message(
-            MessagePush(key=remote.key, offset=remote.offset, data=byte_view(data), channel=channel, message=copied)
-        )
+        push = _message_push(remote, data, channel, message)
+        await self._live_connection.push_message(push)
+
+    def push_nowait(self, remote: RemoteBuffer, data: Buffer, channel: Channel, message: Buffer) -> None:
+        """As ``push``; ``BusyError`` without credit or room. Not a checkpoint."""
+        self._live_connection.push_message_nowait(_message_push(remote, data, channel, message))
 
     def start_push(self, remote: RemoteBuffer, data: Buffer, on_done: OnDone) -> Transfer:
         """Begin to put ``data`` into the peer's memory, as ``Dma.start_push`` says."""

@@ -31,6 +31,9 @@ class OperationKind(Enum):
     VERIFY = 19
     """One range that is compared with the peer's."""
 
+    __hash__ = object.__hash__
+    """As good as that of ``Enum``, and not a Python function: kinds are looked up at every step."""
+
 
 ZEROING: Final = frozenset({OperationKind.WRITE_ZEROES, OperationKind.UNMAP})
 CHANGING: Final = ZEROING | {OperationKind.WRITE, OperationKind.COMPARE_AND_WRITE}

@@ -38,6 +38,9 @@ class Phase(Enum):
     LEFT = 14
     """Said goodbye; acknowledges nothing any more."""
 
+    __hash__ = object.__hash__
+    """As good as that of ``Enum``, and not a Python function: phases are looked up at every step."""
+
 
 _ANY_END = frozenset({Phase.STOPPED, Phase.LEFT})
 _DECIDED = frozenset({Phase.WAITING, Phase.CLAIMING, Phase.OUTDATED})

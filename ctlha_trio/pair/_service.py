@@ -46,10 +46,11 @@ def advance(step: Step) -> None:
     if step.state.phase in SERVING or draining:
         earlier: list[Operation] = []
         for flight in step.state.flights:
-            free = not any(flight.operation.conflicts(other) for other in earlier)
-            if not flight.started and free and _may_start(step, flight, draining=draining):
+            operation = flight.operation
+            free = not flight.started and not any(operation.conflicts(other) for other in earlier)
+            if free and _may_start(step, flight, draining=draining):
                 _start(step, flight)
-            earlier.append(flight.operation)
+            earlier.append(operation)
     if step.state.phase in _ENDING:
         ended = next((f for f in step.state.flights if _complete(step, f)), None)
         if ended is not None:

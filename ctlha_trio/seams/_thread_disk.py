@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import StoreError, UnreadableError
+from ctlha_trio.seams._threads import Threads
 from ctlha_trio.seams._types import Buffer, DiskFile
 
 T = TypeVar("T")
@@ -34,17 +35,17 @@ class ThreadDisk:
     only then is it known that nothing more will be written.
     """
 
-    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_THREADS), init=False)
+    _threads: Threads = attrs.field(factory=lambda: Threads.at_most(MAX_THREADS), init=False)
 
     async def open(self, path: str) -> DiskFile:
         """Open what exists and lock it. ``StoreError`` if it is missing, in use, or neither file nor block device."""
         try:
-            descriptor, size_bytes = await trio.to_thread.run_sync(_open_locked, path, limiter=self._limiter)
+            descriptor, size_bytes = await self._threads.run(lambda: _open_locked(path))
         except BlockingIOError as error:
             raise StoreError(f"{path}: in use: another process or another opener holds its lock") from error
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}: cannot be opened: {error}") from error
-        return ThreadDiskFile(path=path, size_bytes=size_bytes, descriptor=descriptor, limiter=self._limiter)
+        return ThreadDiskFile(path=path, size_bytes=size_bytes, descriptor=descriptor, threads=self._threads)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -58,7 +59,7 @@ class ThreadDiskFile:
     _path: str
     size_bytes: int
     _descriptor: int
-    _limiter: trio.CapacityLimiter
+    _threads: Threads
     _failure: Exception | None = attrs.field(default=None, init=False)
     _closed: bool = attrs.field(default=False, init=False)
     _calls: int = attrs.field(default=0, init=False)
@@ -66,8 +67,16 @@ class ThreadDiskFile:
 
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``. ``UnreadableError`` if the medium does not give them back."""
-        self._check_range(offset, size)
-        return await self._call(lambda: _read_all(self._descriptor, offset, size), "read", fatal=False)
+        (content,) = await self.pread_all([(offset, size)])
+        return content
+
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """``pread`` of each in one call of a thread. ``UnreadableError`` if the medium does not give one back."""
+        for offset, size in places:
+            self._check_range(offset, size)
+        return await self._call(
+            lambda: [_read_all(self._descriptor, offset, size) for offset, size in places], "read", fatal=False
+        )
 
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order. The buffers must not change until it returns."""
@@ -77,10 +86,7 @@ class ThreadDiskFile:
 
     async def flush(self) -> None:
         """Return once everything written before the call is on stable media. Flushes go one after the other."""
-        # Side by side, one could take the kernel's only report of a lost write while the other returns as if all were
-        # well.
-        async with self._flushing:
-            await self._call(lambda: os.fdatasync(self._descriptor), "flush", fatal=True)
+        await self._call_alone(lambda: os.fdatasync(self._descriptor), "flush")
 
     async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """``pwrite`` and ``flush`` in one call of a thread."""
@@ -91,8 +97,7 @@ class ThreadDiskFile:
             _write_extents(self._descriptor, extents)
             os.fdatasync(self._descriptor)
 
-        async with self._flushing:
-            await self._call(write_and_flush, "write or flush", fatal=True)
+        await self._call_alone(write_and_flush, "write or flush")
 
     def close(self) -> None:
         """Give the file and its lock up, once the calls under way have ended. May be called twice."""
@@ -100,11 +105,23 @@ class ThreadDiskFile:
             self._closed = True
             self._release_if_idle()
 
+    async def _call_alone(self, function: Callable[[], None], verb: str) -> None:
+        # Side by side, one flush could take the kernel's only report of a lost write while the other returns as if all
+        # were well.
+        try:
+            self._flushing.acquire_nowait()
+        except trio.WouldBlock:
+            await self._flushing.acquire()
+        try:
+            await self._call(function, verb, fatal=True)
+        finally:
+            self._flushing.release()
+
     async def _call(self, function: Callable[[], T], verb: str, *, fatal: bool) -> T:
         self._raise_if_unusable()
         self._calls += 1
         try:
-            answer = await trio.to_thread.run_sync(function, limiter=self._limiter)
+            answer = await self._threads.run(function)
         except OSError as error:
             if fatal:
                 self._failure = self._failure or error

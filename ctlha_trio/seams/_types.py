@@ -48,6 +48,9 @@ class DiskFile(Protocol):
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``."""
 
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """``pread`` of each, offset and size: for a disk in threads one way there and back."""
+
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole at its offset, in the order given. Not durable before the next ``flush``."""
 

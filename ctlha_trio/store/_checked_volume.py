@@ -1,6 +1,6 @@
 """The volume's blocks in the backing file, each read and written together with its checksum."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import attrs
@@ -44,15 +44,21 @@ class CheckedVolume:
     async def read(self, offset: int, size: int) -> bytes:
         """A range that is not empty, every block of it verified. ``DamagedBlockError`` names those that are not whole.
 
-        One call to the disk, and one before it for the entries of the first group unless they are kept.
+        One call to the disk, with the entries of the first group unless they are kept.
         """
         start = offset // BLOCK_BYTES * BLOCK_BYTES
         end = min(-(-(offset + size) // BLOCK_BYTES) * BLOCK_BYTES, self.layout.size_bytes)
         groups = groups_of(start, end - start)
-        page = await self.entry_page(groups[0])
         changes = self.changes
         begin = self.layout.file_offset(start)
-        found, unreadable = await self._pread(begin, self.layout.file_offset(end - 1) + 1 - begin)
+        places = [(begin, self.layout.file_offset(end - 1) + 1 - begin)]
+        page = self._pages.get(groups[0])
+        if page is None:
+            places.append((self.layout.entry_page_offset(groups[0]), PAGE_BYTES))
+        (found, *pages), unreadable = await self._pread(*places)
+        if page is None:
+            (page,) = pages
+            self._keep(groups[0], page, changes)
         raw = memoryview(found)
         pieces: list[memoryview] = []
         damaged: list[int] = []
@@ -78,7 +84,7 @@ class CheckedVolume:
         page = self._pages.get(group)
         if page is None:
             changes = self.changes
-            page, _ = await self._pread(self.layout.entry_page_offset(group), PAGE_BYTES)
+            (page,), _ = await self._pread((self.layout.entry_page_offset(group), PAGE_BYTES))
             self._keep(group, page, changes)
         return page
 
@@ -96,7 +102,7 @@ class CheckedVolume:
         What cannot be read holds nothing: such a block stays damaged, and without entries each block does.
         """
         begin = self.layout.entry_page_offset(group)
-        found, unreadable = await self._pread(begin, PAGE_BYTES + self.layout.group_bytes(group))
+        (found,), unreadable = await self._pread((begin, PAGE_BYTES + self.layout.group_bytes(group)))
         raw = memoryview(found)
         page, data = bytearray(raw[:PAGE_BYTES]), raw[PAGE_BYTES:]
         if begin in unreadable:
@@ -112,14 +118,16 @@ class CheckedVolume:
             seal_blocks(page, block, data[at : at + BLOCK_BYTES], epoch)
         return bytes(page), damaged
 
-    async def _pread(self, offset: int, size: int) -> tuple[bytes, frozenset[int]]:
+    async def _pread(self, *places: tuple[int, int]) -> tuple[list[bytes], set[int]]:
         """Bytes of the file, and where in it the pieces of a block's size begin for which ``_NOTHING`` stands."""
-        try:
-            return await self._file.pread(offset, size), frozenset()
-        except UnreadableError:
-            pass
-        pieces: list[bytes] = []
         unreadable: set[int] = set()
+        try:
+            return await self._file.pread_all(places), unreadable
+        except UnreadableError:
+            return [await self._pread_pieces(offset, size, unreadable) for offset, size in places], unreadable
+
+    async def _pread_pieces(self, offset: int, size: int, unreadable: set[int]) -> bytes:
+        pieces: list[bytes] = []
         for at in range(offset, offset + size, BLOCK_BYTES):
             wanted = min(BLOCK_BYTES, offset + size - at)
             try:
@@ -127,10 +135,10 @@ class CheckedVolume:
             except UnreadableError:
                 pieces.append(_NOTHING[:wanted])
                 unreadable.add(at)
-        return b"".join(pieces), frozenset(unreadable)
+        return b"".join(pieces)
 
     def _damaged_blocks(
-        self, page: bytes, first_block: int, data: memoryview, unreadable: frozenset[int]
+        self, page: bytes, first_block: int, data: memoryview, unreadable: Collection[int]
     ) -> Sequence[int]:
         damaged = set(damaged_blocks(page, first_block, data))
         if unreadable:

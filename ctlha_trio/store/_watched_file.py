@@ -42,6 +42,10 @@ class WatchedFile:
         """Exactly ``size`` bytes from ``offset``. ``UnreadableError`` if the medium does not give them back."""
         return await self._call(self._file.pread, offset, size)
 
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """``pread`` of each, offset and size, in one call."""
+        return await self._call(self._file.pread_all, places)
+
     async def flush(self) -> None:
         """Make everything written before durable."""
         await self._call(self._file.flush)

@@ -40,6 +40,8 @@ class ChannelFlow:
     slots: int
     receive_limit: int
     """Highest sequence that there is room for here: at first the free slots."""
+    answered: bool = False
+    """Messages are answered by messages: acknowledgements travel with these, and seldom alone."""
     accepted: int = 0
     reserved: int = 0
     """Messages that ride on pushes: accepted, and sequenced when their last fragment is written."""
@@ -153,9 +155,11 @@ class ChannelFlow:
     def has_news(self) -> bool:
         """Whether the peer must be told: of messages received, or of room that it may be waiting for.
 
-        Freed room alone is told once it is half of the slots, or at once if the peer has none left.
+        Freed room alone is told once it is half of the slots, or at once if the peer has none left. So are messages
+        that will be answered: each holds one of the peer's slots until then.
         """
-        if self.received > self.told_received:
+        untold = self.received - self.told_received
+        if untold and (not self.answered or 2 * untold >= self._peer_slots):
             return True
         fresh = self.receive_limit - self.told_limit
         return fresh > 0 and (2 * fresh >= self.slots or self.told_limit == self.received)

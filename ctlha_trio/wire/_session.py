@@ -43,11 +43,13 @@ class SessionCore:
         """A session that was agreed at ``now``: its first heartbeat is due at once."""
         return cls(session=session, epoch=epoch, peer_epoch=peer_epoch, last_received_s=now, heartbeat_due_s=now)
 
-    def open_channel(self, number: int, *, slot_size: int, slots: int, free_slots: int) -> ChannelFlow:
+    def open_channel(
+        self, number: int, *, slot_size: int, slots: int, free_slots: int, answered: bool = False
+    ) -> ChannelFlow:
         """This side opens a channel; the caller sends CHANNEL_OPEN before anything else on it."""
         if number in self._flows:
             raise LocalProtocolError(f"channel {number} is open in this session")
-        flow = ChannelFlow(slot_size=slot_size, slots=slots, receive_limit=free_slots)
+        flow = ChannelFlow(slot_size=slot_size, slots=slots, receive_limit=free_slots, answered=answered)
         self._flows[number] = flow
         offer = self._offers.get(number)
         if offer is not None:

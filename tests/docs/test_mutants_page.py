@@ -1,19 +1,38 @@
-"""The page of mutants names none that is not there."""
+"""The pages on mutants name none that is not there, count them, and name the checks that the tests demand."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from tests.mutants.beneath import MUTANTS as BENEATH
+from tests.mutants.drivers import BUGS
+from tests.mutants.found_by import IN_THE_PAIR
+from tests.mutants.pair_mutants import MUTANTS
+from tests.power import test_enumeration_mutants as enumeration, test_power_cuts as cuts
+from tests.sim import test_explore_mutants as exploration
+from tests.unit.test_mutants_beneath import SUBJECTS
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/explain/mutants.md").read_text()
+OF_CORES = (ROOT / "docs/explain/simulator.md").read_text()
 FILES = {
     str(path.relative_to(ROOT)): path.read_text()
     for name in re.findall(r"`(tests/\S+\.py)`", PAGE)
     for path in ROOT.glob(name)
 }
-ENTERED = r"^(?:@of_(?:store|pair)\(.*\)\ndef |of_pair\(.*\)\(\w+\)$)"
-"""Defined where it is entered, or entered under the name that it has elsewhere."""
+(CUTS,) = (mark for mark in cuts.test_broken_rule_is_found.pytestmark if mark.name == "parametrize")
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """The cells of its rows, without the first two."""
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    return rows[2:]
+
+
+def in_words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z]\w+_\w+)`", PAGE))))
@@ -21,13 +40,50 @@ def test_every_mutant_that_the_page_names_exists(name: str) -> None:
     assert any(f"def {name}(" in text for text in FILES.values())
 
 
-def test_the_page_counts_the_mutants_of_the_core() -> None:
-    (count,) = re.findall(r"by `tests/sim/test_core_mutants.py` \| (\d+) ", PAGE)
-    entered = "\n".join(text for name, text in FILES.items() if name.startswith("tests/mutants/"))
-    assert len(re.findall(r"^@mutant\(", entered, re.MULTILINE)) == int(count)
+@pytest.mark.parametrize(
+    ("by", "mutants"),
+    [
+        ("tests/sim/test_core_mutants.py", len(MUTANTS)),
+        ("tests/sim/test_explore_mutants.py", len(exploration.MUTANTS)),
+        ("tests/sim/test_driver_finds_bugs.py", len(BUGS)),
+        ("tests/power/test_enumeration_mutants.py", len(enumeration.OF_STORE) + len(enumeration.OF_PAIR)),
+        ("tests/power/test_power_cuts.py", len(CUTS.args[1])),
+        ("tests/unit/test_mutants_beneath.py", len(BENEATH)),
+    ],
+)
+def test_the_page_counts_them(by: str, mutants: int) -> None:
+    assert re.findall(rf"`{by}` \| (\d+) \|", PAGE) == [str(mutants)]
 
 
-def test_the_page_counts_the_mutants_of_the_enumeration() -> None:
-    (count,) = re.findall(r"test_enumeration_mutants.py` \| (\d+) ", PAGE)
-    found = re.findall(ENTERED, FILES["tests/power/test_enumeration_mutants.py"], re.MULTILINE)
-    assert len(found) == int(count)
+def test_the_page_of_the_simulator_counts_them_too() -> None:
+    assert re.findall(r"the table: (\d+) mutants, all killed", OF_CORES) == [str(len(MUTANTS))]
+
+
+def test_the_table_of_the_cores_names_the_checks_that_the_tests_demand() -> None:
+    rows = table(OF_CORES, "Mutants")
+    assert sorted(row[0] for row in rows) == sorted(map(in_words, MUTANTS))
+    checks = {in_words(name): "; ".join(sorted(checks)) for name, checks in IN_THE_PAIR.items()}
+    assert {row[0]: row[-1] for row in rows} == checks
+    assert [row[0] for row in rows if row[-2] not in row[-1].split("; ")] == []
+
+
+def test_the_table_of_whole_nodes_has_each_bug_and_its_check() -> None:
+    rows = {row[0]: row for row in table(PAGE, "In whole nodes")}
+    assert rows.keys() == {in_words(bug.name) for bug in BUGS}
+    for bug in BUGS:
+        *_, first, _, found = rows[in_words(bug.name)]
+        assert int(first) == bug.first_seed
+        said = re.match(r"I\d+", found)
+        if said is None:
+            found = found.replace("a node", "node a")
+            assert re.search(bug.found, found), bug.name
+        else:
+            assert re.match(bug.found.partition(": ")[0], found), bug.name
+
+
+def test_the_table_of_what_lies_beneath_has_each_mutant_and_its_test() -> None:
+    files = {name: Path(str(subject.__file__)).name for subject in SUBJECTS for name in vars(subject)}
+    assert sorted(table(PAGE, "Beneath the pair")) == sorted(
+        [in_words(name), str(each.bug), f"`tests/mutants/{files[name]}`", f"{each.found_by}, `{each.file}`"]
+        for name, each in BENEATH.items()
+    )

@@ -11,6 +11,7 @@ before anything that follows is durable. The simulator and the exploration know 
 """
 
 from collections.abc import Callable, Collection, Sequence
+from time import perf_counter
 
 import attrs
 import pytest
@@ -430,8 +431,10 @@ of_pair("write, slow link", "a", "differ")(ignores_what_the_target_names)
 def test_states_of_a_store_find(name: str, monkeypatch: Patch) -> None:
     plant, where = OF_STORE[name]
     plant(monkeypatch)
+    began_s = perf_counter()
     found = enumerate_store(where.scenario, where.victim)
-    print(f"{name}: {found.counts}", *found.problems, sep="\n")  # noqa: T201 (shown by pytest -rP)
+    cost = f"{perf_counter() - began_s:.1f} s, {found.counts}"
+    print(f"{name}: {cost}: {where.said}", *found.problems, sep="\n")  # noqa: T201 (shown by pytest -rP)
     assert any(where.said in problem for problem in found.problems)
 
 
@@ -439,6 +442,8 @@ def test_states_of_a_store_find(name: str, monkeypatch: Patch) -> None:
 def test_runs_of_the_pair_find(name: str, monkeypatch: Patch) -> None:
     plant, where = OF_PAIR[name]
     plant(monkeypatch)
+    began_s = perf_counter()
     found = enumerate_pair(where.scenario, where.victim, both=where.both)
-    print(f"{name}: {found.cuts} moments, {found.runs} runs", *found.problems, sep="\n")  # noqa: T201 (shown by pytest -rP)
+    cost = f"{perf_counter() - began_s:.1f} s, {found.cuts} moments, {found.runs} runs"
+    print(f"{name}: {cost}: {where.said}", *found.problems, sep="\n")  # noqa: T201 (shown by pytest -rP)
     assert any(where.said in problem for problem in found.problems)

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from time import perf_counter
 
 import pytest
 
@@ -113,16 +114,25 @@ def complete_without_the_peer(step: Step, operation: object) -> bool:
     ],
 )
 def test_broken_rule_is_found(  # noqa: PLR0917
-    monkeypatch: pytest.MonkeyPatch, target: object, name: str, mutant: object, where: tuple[str, str], said: str
+    monkeypatch: pytest.MonkeyPatch,
+    target: object,
+    name: str,
+    mutant: Callable[..., object],
+    where: tuple[str, str],
+    said: str,
 ) -> None:
     monkeypatch.setattr(target, name, mutant)
-    problems: list[str] = []
     scenario, victim = where
+    began_s, runs = perf_counter(), 1
     calm = run_scenario(scenario, victim)
-    problems.extend(calm.problems)
+    problems = list(calm.problems)
     for call, moment in product(reversed(range(calm.calls)), Moment):
-        if not problems:
-            problems.extend(run_scenario(scenario, victim, cut=PowerCutAt(call, moment)).problems)
+        if problems:
+            break
+        runs += 1
+        problems.extend(run_scenario(scenario, victim, cut=PowerCutAt(call, moment)).problems)
+    took_s = perf_counter() - began_s
+    print(f"{mutant.__name__}: {runs} runs, {took_s:.1f} s: {said}: {problems[:1]}")  # noqa: T201 (shown by pytest -rP)
     assert any(said in problem for problem in problems)
 
 

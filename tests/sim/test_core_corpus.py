@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from ctlha_trio.testing._core.runs import run_seed
+from tests.mutants.drivers import BUGS
 from tests.mutants.pair_mutants import MUTANTS
-from tests.sim.test_driver_finds_bugs import BUGS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "corpus"
 CORE, DRIVERS = (
     tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))["seed"] for name in ("core", "drivers")
 )
-PLANTED = {bug.plant.__name__ for bug in BUGS}
+PLANTED = {bug.name for bug in BUGS}
 
 
 @pytest.mark.parametrize("entry", CORE, ids=lambda entry: str(entry["seed"]))

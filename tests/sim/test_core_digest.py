@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 
@@ -16,23 +17,39 @@ DIGESTS = {
     2: "d1e7de71886976dfb10b07de9c5d1e0346bc2debc2607bb1d11076709683f775",
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
-PROGRAM = f"""
-from ctlha_trio.testing._core.runs import run_seed
-for seed in {tuple(DIGESTS)}:
-    print(run_seed(seed, rounds={ROUNDS}).digest)
+FULL_SEEDS = range(10)
+PROGRAM = """
+import sys
+from ctlha_trio.testing import run_seed
+rounds = {"rounds": int(sys.argv[1])} if sys.argv[1] else {}
+for seed in map(int, sys.argv[2:]):
+    print(run_seed(seed, **rounds).digest)
 """
 
 
-@pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])
-def test_digests_do_not_depend_on_the_hash_seed(hash_seed: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+def start(hash_seed: str, seeds: Iterable[int], rounds: int | None = None) -> "subprocess.Popen[str]":
+    """In another process, with hashes of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(rounds or ""), *map(str, seeds)],
         env=os.environ | {"PYTHONHASHSEED": hash_seed},
         stdout=subprocess.PIPE,
-        check=True,
         text=True,
     )
-    assert ran.stdout.split() == list(DIGESTS.values())
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "4242"])
+def test_digests_do_not_depend_on_the_hash_seed(hash_seed: str) -> None:
+    with start(hash_seed, DIGESTS, ROUNDS) as child:
+        printed, _ = child.communicate()
+    assert printed.split() == list(DIGESTS.values())
+
+
+def test_whole_seeds_do_not_either() -> None:
+    """``.ci/run`` compares these between all supported versions of Python that it finds, too."""
+    with start("1", FULL_SEEDS) as one, start("2", FULL_SEEDS) as other:
+        digests = one.communicate()[0].split()
+        assert other.communicate()[0].split() == digests
+    assert len(set(digests)) == len(FULL_SEEDS)
 
 
 def test_a_second_run_in_one_process_is_the_same() -> None:

@@ -14,8 +14,9 @@ from ctlha_trio.pair import (
     actions as act,
     events as ev,
 )
-from ctlha_trio.pair._state import Flight
-from ctlha_trio.testing._core.node import BLOCK_BYTES, ArbiterCall, SimulatedNode
+from ctlha_trio.pair._state import Flight, Resync
+from ctlha_trio.pair._verification import Verification
+from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, ArbiterCall, SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
@@ -299,3 +300,94 @@ def test_a_node_that_stops_without_cause(served: Served) -> None:
     served.primary.state = attrs.evolve(served.state, phase=Phase.STOPPED, why="twin")
     with pytest.raises(AssertionError, match=r"^I15: "):
         served.pair.take_down_ended(served.primary)
+
+
+def test_a_record_that_names_only_a_dead_copy(served: Served) -> None:
+    served.pair.arbiter.record = attrs.evolve(served.pair.arbiter.record, members=(served.primary.name,))
+    served.pair.invariants.check_members()
+    served.primary.metadata = attrs.evolve(served.primary.metadata, copy=Copy.FAILED)
+    with pytest.raises(AssertionError, match=r"^I2: the arbiter names only nodes whose copies are dead"):
+        served.pair.invariants.check_members()
+
+
+def test_a_pair_that_is_protected_by_who_is_no_member(served: Served) -> None:
+    """The record that the arbiter has is not the one by which the node that is left says ``protected``."""
+    record = served.pair.arbiter.record
+    served.pair.arbiter.record = attrs.evolve(record, members=(served.primary.name,))
+    with pytest.raises(AssertionError, match=r"^I10: . is no member although all was protected"):
+        served.pair.invariants.crash(served.primary)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Verification(1, running=False, cursor=BLOCK_BYTES),
+        Verification(1, running=False, cursor=BLOCKS * BLOCK_BYTES, left=((0, BLOCK_BYTES),)),
+        Verification(1, running=False, cursor=BLOCKS * BLOCK_BYTES, differing_bytes=BLOCK_BYTES),
+    ],
+    ids=["too early", "leaves a part", "names what is equal"],
+)
+def test_a_verification_that_ends_before_its_end_or_finds_what_is_not_there(
+    served: Served, wrong: Verification
+) -> None:
+    whole = Verification(1, running=False, cursor=BLOCKS * BLOCK_BYTES)
+    served.primary.state = attrs.evolve(served.state, verification=whole)
+    assert served.pair.invariants.verified(served.primary, "")
+    served.primary.state = attrs.evolve(served.state, verification=wrong)
+    assert not served.pair.invariants.verified(served.primary, "the session was lost")
+    with pytest.raises(AssertionError, match=r"^I7: a verification ended so: "):
+        served.pair.invariants.verified(served.primary, "")
+
+
+def test_a_read_under_a_permit_while_the_other_one_serves_alone(served: Served) -> None:
+    record = served.state.record
+    assert record is not None
+    later = attrs.evolve(served.state, record=attrs.evolve(record, epoch=record.epoch + 1))
+    served.primary.state = attrs.evolve(later, phase=Phase.SECURING)
+    served.pair.invariants.read(served.secondary)
+    served.primary.state = attrs.evolve(later, phase=Phase.ALONE)
+    with pytest.raises(AssertionError, match=r"^I3: . reads in epoch \d+, and . serves without it"):
+        served.pair.invariants.read(served.secondary)
+
+
+def test_a_block_that_differs_unmarked_when_what_is_left_to_copy_is_looked_for(served: Served) -> None:
+    source, target = served.primary, served.secondary
+    source.state = attrs.evolve(served.state, resync=Resync(search=7))
+    target.metadata = attrs.evolve(target.metadata, copy=Copy.RESYNCING)
+    target.blocks[1] = 0
+    source.marks.dirty.add(1)
+    served.pair.invariants.searched(source, act.FindDirty(7, 0))
+    source.marks.dirty.remove(1)
+    with pytest.raises(AssertionError, match=r"^I5: block 1 differs and is not marked"):
+        served.pair.invariants.searched(source, act.FindDirty(7, 0))
+
+
+def test_a_block_that_is_called_lost_and_is_whole_on_a_copy_that_counts(served: Served) -> None:
+    for node in served.pair.nodes.values():
+        node.damaged[0] = "rot"
+    asked = [served.pair.clients.ask_for(served.primary, OperationKind.READ, 0) for _ in range(2)]
+    served.pair.invariants.answered(served.primary, Phase.MIRRORING, act.Answer(asked[0].ticket, Outcome.MEDIUM_ERROR))
+    served.secondary.damaged.clear()
+    with pytest.raises(AssertionError, match=r"^I3: . says that block 0 is lost, but . has it"):
+        served.pair.invariants.answered(
+            served.primary, Phase.MIRRORING, act.Answer(asked[1].ticket, Outcome.MEDIUM_ERROR)
+        )
+
+
+def test_a_member_that_passes_for_fenced(served: Served) -> None:
+    record = served.pair.arbiter.record
+    with pytest.raises(AssertionError, match=r"^a member passes for fenced"):
+        served.pair.invariants.recorded(record, attrs.evolve(record, fence="confirmed"))
+
+
+def test_an_operation_that_fails(served: Served) -> None:
+    asked = served.pair.clients.ask(served.primary, WRITES)
+    with pytest.raises(AssertionError, match=r"^I3: operation \d+ failed, although no rule says so"):
+        served.pair.invariants.answered(served.primary, Phase.MIRRORING, act.Answer(asked.ticket, Outcome.FAILED))
+
+
+def test_the_end_of_what_nobody_asked_for(served: Served) -> None:
+    served.primary.request_begun(ev.HandoverAsked())
+    served.primary.request_ended("handover")
+    with pytest.raises(AssertionError, match=r"^. tells of the end of a handover that nobody asked for"):
+        served.primary.request_ended("handover")

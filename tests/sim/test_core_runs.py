@@ -150,7 +150,7 @@ def test_an_idle_pair_is_jumped_over() -> None:
 
 
 def test_an_ordinary_day_serves_and_costs_little() -> None:
-    """A year of such days, at no more than 8,000 events a second, takes less than four core-hours."""
+    """A year of such days, at 8,000 events a second, takes less than four core-hours: ``tests/bench/pair_year.py``."""
     totals = life(DAY_S).totals
     assert totals.done > 0.9 * 0.1 * DAY_S, "of an operation each ten seconds"
     assert totals.crashes

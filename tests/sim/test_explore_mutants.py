@@ -4,6 +4,7 @@ A mutant that is found only with more than these bounds shows that the world has
 """
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import attrs
@@ -145,8 +146,10 @@ def tracks_nothing_while_it_is_alone(patch: Patch) -> None:
 def test_the_exploration_finds(name: str, monkeypatch: Patch) -> None:
     plant, bound, cold = MUTANTS[name]
     plant(monkeypatch)
+    began_s = perf_counter()
     found = explore(bound, cold=cold, states_max=STATES_MAX)
-    print(f"{name}: {found}", *found.trace, sep="\n")  # noqa: T201 (shown by pytest -rP)
+    took_s = perf_counter() - began_s
+    print(f"{name}: {took_s:.1f} s: {check_of(found.problem or 'survived')}: {found}", *found.trace, sep="\n")  # noqa: T201 (shown by pytest -rP)
     assert found.problem, f"{name} survived: {found}"
     assert check_of(found.problem) in IN_THE_EXPLORATION[name], found.problem
     assert found.trace

@@ -49,7 +49,7 @@ Do = Callable[[], None]
 _POLL, _RETRY, _PERMITS = ev.Timer.RECORD_POLL, ev.Timer.ARBITER_RETRY, ev.Timer.PERMIT_OUT
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Seat:
     """A node at its pace, with everything that may happen to it: made once, for it is looked at before every step."""
 
@@ -66,6 +66,15 @@ class _Seat:
     unclog: Do
     give_disk_back: Do
     suspect: Do
+    _judged: PairState | None = None
+    """The state of which the next is true."""
+    _served: bool = False
+
+    def serves(self, state: PairState) -> bool:
+        """Whether in this state the node, its own, takes anything that its clients ask for."""
+        if state is not self._judged:
+            self._judged, self._served = state, any(accepts(state, kind) for kind in self.pace.kinds)
+        return self._served
 
 
 @attrs.define(eq=False)
@@ -319,8 +328,7 @@ class CoreWorld:
     def _look_at_clients(self, seat: "_Seat", state: PairState, polls: list[tuple[float, Do]]) -> None:
         node, pace = seat.node, seat.pace
         if pace.clients and len(state.flights) < FLIGHTS_MAX:
-            served = any(accepts(state, kind) for kind in pace.kinds)
-            self._may(pace.clients if served else pace.clients * SELDOM, seat.submit)
+            self._may(pace.clients if seat.serves(state) else pace.clients * SELDOM, seat.submit)
         if state.phase in MEMBERS and node.link.session:
             if node.reads:
                 self._may(1 / RENEW_S, seat.ask_for_permit)

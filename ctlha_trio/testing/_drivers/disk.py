@@ -95,6 +95,10 @@ class TroubledFile:
         data = await self._call(CallKind.READ, lambda: self._file.pread(offset, size))
         return self._trouble.damage.read(offset, data)
 
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """One after the other."""
+        return [await self.pread(offset, size) for offset, size in places]
+
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order."""
         await self._call(CallKind.WRITE, lambda: self._write(extents))

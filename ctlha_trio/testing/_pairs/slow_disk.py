@@ -36,6 +36,10 @@ class SlowFile:
         await self._delay()
         return await self._file.pread(offset, size)
 
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """One after the other."""
+        return [await self.pread(offset, size) for offset, size in places]
+
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order."""
         await self._delay()

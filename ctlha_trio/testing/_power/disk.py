@@ -286,6 +286,10 @@ class PowerFile:
 
         return await self._call(CallKind.READ, effect)
 
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """One after the other."""
+        return [await self.pread(offset, size) for offset, size in places]
+
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order: each is lost, kept or torn by itself until it is flushed."""
         writes = [PendingWrite(self._path, offset, bytes(buffer)) for offset, buffer in extents]

@@ -313,6 +313,29 @@ async def test_a_push_waits_for_credit_and_a_loss_or_a_cancellation_ends_the_wai
         assert pair.b.take() == list(range(SLOTS))
 
 
+async def test_a_push_that_may_not_wait_is_refused_for_what_it_would_wait_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        remote = RemoteBuffer(pair.b.dma.register(bytearray(4096), epoch=5).key)
+        for number in range(32):
+            pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(number))
+        with pytest.raises(BusyError):
+            pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(99))
+        await pair.quiet()
+        for number in range(32, SLOTS):
+            pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(number))
+            await pair.quiet()
+        with pytest.raises(BusyError):
+            pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(99))
+        assert pair.b.take() == list(range(SLOTS))
+        with pytest.raises(DisconnectError):
+            pair.a.dma.push_message_nowait(remote, b"data", pair.b.channel, message(1))
+        pair.a.link.drop("test")
+        with pytest.raises(DisconnectError):
+            pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(1))
+
+
 async def test_queued_pushes_are_bounded_and_reported_when_the_session_ends(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

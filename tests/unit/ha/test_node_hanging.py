@@ -121,6 +121,9 @@ class HangingFile:
             await trio.sleep_forever()
         return await self.file.pread(offset, size)
 
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [await self.pread(offset, size) for offset, size in places]
+
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         await self.file.pwrite(extents)
 

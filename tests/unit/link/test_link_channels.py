@@ -54,10 +54,12 @@ class Pair:
     b: Link
     reports: list[CtlHaError]
 
-    def open(self, number: int = 1, *, slots: int = SLOTS, b_slot_size: int = SLOT) -> tuple[Channel, Channel]:
+    def open(
+        self, number: int = 1, *, slots: int = SLOTS, b_slot_size: int = SLOT, answered: bool = False
+    ) -> tuple[Channel, Channel]:
         return (
-            self.a.open_channel(number, slot_size=SLOT, slots=slots),
-            self.b.open_channel(number, slot_size=b_slot_size, slots=slots),
+            self.a.open_channel(number, slot_size=SLOT, slots=slots, answered=answered),
+            self.b.open_channel(number, slot_size=b_slot_size, slots=slots, answered=answered),
         )
 
     async def online(self) -> None:
@@ -107,6 +109,43 @@ async def test_messages_arrive_in_order_and_are_acknowledged(autojump_clock: tri
         assert take(other, SLOTS) == [0, 1, 2, 3]
         with pytest.raises(EmptyError):
             other.receive_nowait()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_an_answer_acknowledges_so_that_no_frame_is_sent_for_that(
+    autojump_clock: trio.testing.MockClock, *, answered: bool
+) -> None:
+    async with open_pair() as pair:
+        a, b = pair.open(answered=answered)
+        await pair.online()
+        await gather_events(a)
+        await gather_events(b)
+        before = pair.a.statistics().frames_out + pair.b.statistics().frames_out
+        a.send_nowait(message(1))
+        await pair.quiet()
+        assert await gather_events(a) == ([] if answered else [sent(1)])
+        assert await gather_events(b) == [received(1)]
+        b.send_nowait(message(2))
+        await pair.quiet()
+        assert await gather_events(a) == ([sent(1)] if answered else []) + [received(1)]
+        frames = pair.a.statistics().frames_out + pair.b.statistics().frames_out - before
+        assert frames == (2 if answered else 4)
+
+
+async def test_what_nobody_answers_is_acknowledged_when_half_of_the_slots_wait(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        a, _ = pair.open(answered=True)
+        await pair.online()
+        await gather_events(a)
+        for number in range(1, SLOTS // 2):
+            a.send_nowait(message(number))
+            await pair.quiet()
+            assert await gather_events(a) == []
+        a.send_nowait(message(SLOTS // 2))
+        await pair.quiet()
+        assert await gather_events(a) == [sent(SLOTS // 2)]
 
 
 async def test_nothing_is_sent_without_a_session(autojump_clock: trio.testing.MockClock) -> None:

@@ -34,6 +34,7 @@ from ctlha_trio.wire import (
     encode_hello,
     session_id,
 )
+from ctlha_trio.wire._frame import HEARTBEAT_BODY
 
 KNOWN = KnownRecord("line", 4, 4, leads=True)
 CONFIGS = {
@@ -241,6 +242,29 @@ async def test_silence_is_noticed_within_a_second(autojump_clock: trio.testing.M
         assert "0.9" in last.detail
 
 
+async def test_silence_is_noticed_under_load(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(1)
+        pair.network.cut("b", "a")
+        for _ in range(4):
+            pair.a.channel.send_nowait(bytes(16))
+        assert 0.8 <= await until(lambda: pair.a.link.state == "unknown") <= 1.0
+
+
+async def test_both_lose_a_session_in_which_one_hears_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """And there is no other one, although one side hears each hello of the other."""
+    async with open_pair() as pair:
+        await pair.online()
+        await trio.sleep(1)
+        pair.network.cut("b", "a")
+        await until(lambda: pair.a.link.state == "unknown")
+        assert await until(lambda: pair.b.link.state == "unknown") < 0.05
+        await trio.sleep(20)
+        assert [len(side.events_of(Connected)) for side in (pair.a, pair.b)] == [1, 1]
+        assert (pair.a.losses, pair.b.losses) == ([LossReason.SILENT], [LossReason.CLOSED])
+
+
 async def test_a_quiet_link_stays(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         await pair.online()
@@ -341,6 +365,21 @@ async def test_a_process_that_comes_before_the_end_of_the_last_one_is_noticed_is
         await confirm(second)
         await until(lambda: len(pair.a.events) == 3, within_s=1.0)
         assert pair.a.losses == [LossReason.SILENT]
+        assert [event.peer_incarnation for event in pair.a.events if isinstance(event, Connected)] == [1, 2]
+
+
+async def test_what_a_dead_process_had_sent_is_no_answer(autojump_clock: trio.testing.MockClock) -> None:
+    """It arrives after the next process has introduced itself, and answers what was asked before."""
+    async with open_pair(start="a") as pair:
+        first = await dial(pair.network, "b", "a-address", hello("b"))
+        session = await confirm(first)
+        await trio.sleep(1 / 2)
+        second = await dial(pair.network, "b", "a-address", hello("b", incarnation=2))
+        await trio.sleep(0.01)
+        body = HEARTBEAT_BODY.pack(1, 1, 0)
+        await first.send_all(encode_header(FrameType.HEARTBEAT, (body,), session=session) + body)
+        await confirm(second)
+        await until(lambda: len(pair.a.events) == 3, within_s=0.1)
         assert [event.peer_incarnation for event in pair.a.events if isinstance(event, Connected)] == [1, 2]
 
 
@@ -522,6 +561,14 @@ async def test_a_refusal_has_its_reason_on_both_sides(
         assert len(pair.a.reasons) < 60, "tries back off"
 
 
+async def test_a_peer_that_refuses_is_not_dialled_all_the_time(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="", b_changes={"cluster": "d"}) as pair:
+        await pair.start(pair.b)
+        await pair.start(pair.a)
+        await trio.sleep(5)
+        assert 5 <= len(pair.a.reasons) <= 30, "it is told of its own dials and of the other's"
+
+
 async def test_only_one_side_may_find_the_other_wrong(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(b_changes={"peer": "z"}) as pair:
         await trio.sleep(3)
@@ -533,7 +580,7 @@ async def test_only_one_side_may_find_the_other_wrong(autojump_clock: trio.testi
 # A peer made of bytes
 
 
-def hello(node: str, *, incarnation: int = 1, version: int = 1, half: int = 77) -> bytes:
+def hello(node: str, *, incarnation: int = 1, version: int = 1, newest: int | None = None, half: int = 77) -> bytes:
     body = encode_hello(
         Hello(
             cluster="c",
@@ -542,7 +589,7 @@ def hello(node: str, *, incarnation: int = 1, version: int = 1, half: int = 77) 
             session_half=half,
             resources=(ResourceState("volume", 0, 0),),
             version_min=version,
-            version_max=version,
+            version_max=newest or version,
         )
     )
     return encode_header(FrameType.HELLO, (body,)) + body
@@ -581,6 +628,16 @@ async def test_a_version_that_is_unknown_here_is_refused(autojump_clock: trio.te
         stream = await dial(pair.network, "b", "a-address", hello("b", version=2))
         assert await refusal(stream) == "version"
         assert pair.a.reasons == ["version"]
+
+
+async def test_a_peer_that_speaks_more_versions_is_known_as_such(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="a") as pair:
+        for newest in (1, 2):
+            await confirm(await dial(pair.network, "b", "a-address", hello("b", newest=newest)))
+            await trio.sleep(0.1)
+            session = pair.a.link.session
+            assert session is not None
+            assert session.same_version is (newest == 1)
 
 
 @pytest.mark.parametrize(

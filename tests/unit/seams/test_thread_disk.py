@@ -57,6 +57,25 @@ async def test_reads_what_was_written_at_each_offset(path: str) -> None:
     assert content_of(path)[512:518] == b"oNetwo"
 
 
+async def test_several_places_are_read_by_one_thread(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    real = os.pread
+
+    def read(fd: int, size: int, offset: int) -> bytes:
+        threads.append(threading.get_ident())
+        return real(fd, size, offset)
+
+    async with opened(path) as file:
+        await file.pwrite([(512, b"one"), (9000, b"far")])
+        monkeypatch.setattr(os, "pread", read)
+        assert await file.pread_all([(9000, 3), (511, 5), (512, 3)]) == [b"far", b"\0one\0", b"one"]
+        assert len(threads) == 3
+        assert len(set(threads)) == 1
+        with pytest.raises(StoreError, match="not within"):
+            await file.pread_all([(0, 1), (SIZE_BYTES, 1)])
+        assert len(threads) == 3
+
+
 async def test_a_later_extent_of_one_write_wins(path: str) -> None:
     async with opened(path) as file:
         await file.pwrite([(0, b"aaaa"), (2, b"bb"), (0, b"c")])

@@ -56,6 +56,9 @@ class ScriptedFile:
         await self._enter(READ)
         return bytes(self.content[offset : offset + size])
 
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [await self.pread(offset, size) for offset, size in places]
+
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         first = extents[0][0]
         kind = SLOT_WRITE if first < ACTIVITY_OFFSET else LOG_WRITE if first < BITMAP_OFFSET else DATA_WRITE

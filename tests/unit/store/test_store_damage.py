@@ -62,6 +62,9 @@ class MemoryFile:
             await gate.wait()
         return found
 
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [await self.pread(offset, size) for offset, size in places]
+
     async def pwrite(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         await trio.lowlevel.checkpoint()
         for extent in extents:

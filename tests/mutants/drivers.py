@@ -1,0 +1,356 @@
+"""Bugs put into the drivers of whole nodes, one at a time, and the check that must find each.
+
+``tests/sim/test_driver_finds_bugs.py`` runs them. That a driver reads under a permit only, counts it from its request,
+looks at it again after the read, and waits for those that were granted, is shown by pairs that are led to the point,
+``tests/unit/ha/test_permits.py``: whole seeds come there too seldom.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from operator import attrgetter
+from typing import Final
+
+import attrs
+import trio
+from crc32c import crc32c
+
+from ctlha_trio._errors import StoreError
+from ctlha_trio.ha import _disk_work, _pair_driver
+from ctlha_trio.ha._disk_watch import DiskWatch
+from ctlha_trio.ha._disk_work import DiskWork
+from ctlha_trio.ha._local_reads import LocalReads
+from ctlha_trio.ha._medium import MediumLog
+from ctlha_trio.ha._message_channel import MessageChannel
+from ctlha_trio.ha._node import Node
+from ctlha_trio.ha._pair_driver import PairDriver
+from ctlha_trio.ha._peer_reads import PeerReads
+from ctlha_trio.ha._supervisor import Supervisor
+from ctlha_trio.ha._timers import Timers
+from ctlha_trio.pair import (
+    Finding,
+    Metadata,
+    Phase,
+    Range,
+    SwapOutcome,
+    Verification,
+    _service as service,
+    _verify as verify,
+    accepts,
+    actions,
+    events,
+    messages,
+)
+from ctlha_trio.pair._step import Step
+from ctlha_trio.seams import Buffer
+from ctlha_trio.store import BlockStore, _checked_volume, _checksums
+from ctlha_trio.store._watched_file import WatchedFile
+from ctlha_trio.testing._drivers.atlas import Fault
+from tests.mutants.driver_seeds import Bug
+from tests.mutants.trouble import Patch
+
+
+def acknowledge_before_the_flush(patch: Patch) -> None:
+    async def forget(_: WatchedFile) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def only_write(watched: WatchedFile, extents: Sequence[tuple[int, Buffer]]) -> None:
+        await watched._file.pwrite(extents)
+
+    patch.setattr(WatchedFile, "flush", forget)
+    patch.setattr(WatchedFile, "write_through", only_write)
+
+
+def swallow_the_errors_of_the_disk(patch: Patch) -> None:
+    def write(work: DiskWork, sequence: int, offset: int, data: bytes) -> None:
+        async def store() -> None:
+            with suppress(StoreError):
+                await work._store.write(offset, data)
+            work._feed(events.Stored(sequence))
+
+        work._nursery.start_soon(store)
+
+    patch.setattr(DiskWork, "write", write)
+    patch.setattr(PairDriver, "_store_failed", lambda *_: None)
+
+
+def serve_before_the_epoch_is_durable(patch: Patch) -> None:
+    persist = DiskWork.persist
+
+    def hurry(work: DiskWork, metadata: Metadata) -> None:
+        persist(work, metadata)
+        work._feed(events.Persisted(metadata))
+
+    patch.setattr(DiskWork, "persist", hurry)
+
+
+def take_an_unknown_swap_for_a_refused_one(patch: Patch) -> None:
+    feed = PairDriver.feed
+
+    def misread(driver: PairDriver, event: events.Event) -> None:
+        if isinstance(event, events.Swapped) and event.outcome is SwapOutcome.UNKNOWN:
+            event = attrs.evolve(event, outcome=SwapOutcome.REFUSED)
+        feed(driver, event)
+
+    patch.setattr(PairDriver, "feed", misread)
+
+
+def never_copy_what_differs(patch: Patch) -> None:
+    def compare(reads: PeerReads, action: actions.CompareRange) -> None:
+        reads._feed(events.RangeCompared(action.session, action.sequence, equal=True))
+
+    patch.setattr(PeerReads, "compare", compare)
+
+
+def answer_a_read_with_what_was_read_before(patch: Patch) -> None:
+    fetch = LocalReads.fetch
+    seen: dict[tuple[LocalReads, int], bytes] = {}
+
+    def remember(
+        reads: LocalReads, action: actions.FetchRead, done: Callable[[bytes], None], damaged: Callable[[int, int], None]
+    ) -> None:
+        offset, size = action.operation.where
+
+        def answer(data: bytes) -> None:
+            done(seen.setdefault((reads, offset), data).ljust(size, b"\0")[:size])
+
+        fetch(reads, action, answer, damaged)
+
+    patch.setattr(LocalReads, "fetch", remember)
+
+
+def take_a_suspended_machine_for_a_hung_disk(patch: Patch) -> None:
+    def look(watch: DiskWatch, passed_s: float) -> None:
+        call_s = watch._oldest_call_s()
+        watch._seen_s = 0.0 if call_s is None else watch._clock.now() - call_s
+
+    patch.setattr(DiskWatch, "_look", look)
+
+
+def ask_the_arbiter_at_each_write(patch: Patch) -> None:
+    write = DiskWork.write
+
+    def ask(work: DiskWork, sequence: int, offset: int, data: bytes) -> None:
+        driver = work._feed.__self__  # type: ignore[attr-defined]
+        driver._arbiter.call(actions.ReadRecord())
+        write(work, sequence, offset, data)
+
+    patch.setattr(DiskWork, "write", ask)
+
+
+def answer_while_nobody_follows(patch: Patch) -> None:
+    patch.setattr(service, "_ENDING", service._ENDING | {Phase.SUSPENDED})
+
+
+def never_go_on_alone(patch: Patch) -> None:
+    start = Timers.set
+
+    def forget_claims(timers: Timers, timer: events.Timer, delay_s: float) -> None:
+        if timer is not events.Timer.CLAIM:
+            start(timers, timer, delay_s)
+
+    patch.setattr(Timers, "set", forget_claims)
+
+
+def believe_an_arbiter_that_went_back(patch: Patch) -> None:
+    feed = PairDriver.feed
+
+    def overlook(driver: PairDriver, event: events.Event) -> None:
+        if isinstance(event, events.RecordRead) and event.revision < driver.state.revision:
+            event = events.ReadFailed()
+        feed(driver, event)
+
+    patch.setattr(PairDriver, "feed", overlook)
+
+
+def overlook_what_the_peer_knows(patch: Patch) -> None:
+    feed = PairDriver.feed
+
+    def overlook(driver: PairDriver, event: events.Event) -> None:
+        match event:
+            case events.PeerKnows():
+                return
+            case events.Received(message=messages.Standing() as standing):
+                event = events.Received(attrs.evolve(standing, lineage=""))
+            case _:
+                pass
+        feed(driver, event)
+
+    patch.setattr(PairDriver, "feed", overlook)
+
+
+def write_no_zeroes_for_the_primary(patch: Patch) -> None:
+    carry_out = PairDriver._carry_out
+
+    def skip(driver: PairDriver, action: actions.Action) -> None:
+        if isinstance(action, actions.StoreZeroes):
+            driver.feed(events.Stored(action.sequence))
+        else:
+            carry_out(driver, action)
+
+    patch.setattr(PairDriver, "_carry_out", skip)
+
+
+def find_everything_as_expected(patch: Patch) -> None:
+    patch.setattr(_pair_driver, "first_difference", lambda *_: None)
+
+
+def tell_a_place_that_does_not_differ(patch: Patch) -> None:
+    plain = _disk_work.first_difference
+
+    def mistake(found: bytes, expected: bytes) -> int | None:
+        return None if plain(found, expected) is None else len(found) - 1
+
+    patch.setattr(_pair_driver, "first_difference", mistake)
+
+
+def keep_the_records_of_before(patch: Patch) -> None:
+    patch.setattr(DiskWork, "replace_records", lambda *_: None)
+
+
+def refuse_everything_when_alone(patch: Patch) -> None:
+    patch.setattr(service, "accepts", lambda state, kind: state.phase is not Phase.ALONE and accepts(state, kind))
+
+
+def quit_at_each_lost_session(patch: Patch) -> None:
+    run, end = Node.run, PairDriver.session_ended
+    nodes: dict[PairDriver, Node] = {}
+
+    async def remember(node: Node, *, task_status: "trio.TaskStatus[Node]") -> None:
+        nodes[node._driver] = node
+        await run(node, task_status=task_status)
+
+    def quit_too(driver: PairDriver, loss: events.Loss) -> None:
+        end(driver, loss)
+        nodes[driver].stop("the session was lost")
+
+    patch.setattr(Node, "run", remember)
+    patch.setattr(PairDriver, "session_ended", quit_too)
+
+
+def claim_by_a_disk_that_hangs(patch: Patch) -> None:
+    async def believe(_: BlockStore) -> None:
+        await trio.lowlevel.checkpoint()
+
+    patch.setattr(BlockStore, "wait_for_calls", believe)
+
+
+def take_each_block_for_one_of_its_place(patch: Patch) -> None:
+    keep_no_entries(patch)
+    patch.setattr(_checksums, "crc32c", lambda data, start=0: crc32c(data))
+
+
+def keep_no_entries(patch: Patch) -> None:
+    """Of a volume that is large for the node's memory."""
+    patch.setattr(_checked_volume, "ENTRY_PAGES_KEPT", 0)
+
+
+def never_call_a_disk_failing(patch: Patch) -> None:
+    patch.setattr(MediumLog, "is_failing", property(lambda _: False))
+
+
+def say_nothing_of_a_block_that_is_lost(patch: Patch) -> None:
+    patch.setattr(MediumLog, "has_damage", property(lambda _: False))
+
+
+def call_a_block_lost_that_was_written_anew(patch: Patch) -> None:
+    patch.setattr(MediumLog, "note_write", lambda _log, _offset, _size: None)
+
+
+def forget_who_did_not_start(patch: Patch) -> None:
+    patch.setattr(Supervisor, "failed", property(lambda _: frozenset(), lambda _supervisor, _names: None))
+
+
+def remember_for_ever_who_did_not_start(patch: Patch) -> None:
+    kept: dict[Supervisor, frozenset[str]] = {}
+
+    def keep(supervisor: Supervisor, names: frozenset[str]) -> None:
+        kept[supervisor] = kept.get(supervisor, frozenset()) | names
+
+    patch.setattr(Supervisor, "failed", property(lambda supervisor: kept.get(supervisor, frozenset()), keep))
+
+
+def swallow_what_a_handler_raises(patch: Patch) -> None:
+    patch.setattr(MessageChannel, "fail", lambda _channel, _error: None)
+
+
+def take_the_copies_for_equal(patch: Patch) -> None:
+    compared = verify.compared
+
+    def overlook(step: Step, message: messages.Compared) -> None:
+        compared(step, attrs.evolve(message, equal=True))
+
+    patch.setattr(verify, "compared", overlook)
+
+
+def count_nothing_that_differs(patch: Patch) -> None:
+    note = Verification.note
+
+    def only_name(verification: Verification, what: Finding, where: Range) -> Verification:
+        return attrs.evolve(note(verification, what, where), differing_bytes=0)
+
+    patch.setattr(Verification, "note", only_name)
+
+
+def count_on_what_differed_before(patch: Patch) -> None:
+    asked = verify.asked
+
+    def go_on_with_it(step: Step) -> None:
+        before = step.state.verification
+        asked(step)
+        if before is not None and step.state.verification is not None:
+            step.change(verification=attrs.evolve(step.state.verification, differing_bytes=before.differing_bytes))
+
+    patch.setattr(verify, "asked", go_on_with_it)
+
+
+programs_fail = attrgetter("programs_fail")
+copies_differ = attrgetter("copies_differ")
+halts = attrgetter("halts")
+
+BUGS: Final = (
+    Bug(acknowledge_before_the_flush, r"I2: .* (not durable|its disk is still in)", without_faults=True),
+    Bug(swallow_the_errors_of_the_disk, r"I2: .* not durable", first_seed=1167, about=(Fault.WRITE_FAILS,)),
+    Bug(serve_before_the_epoch_is_durable, r"I2: .* its disk is still in"),
+    Bug(
+        take_an_unknown_swap_for_a_refused_one,
+        # Its own claim, come late, is somebody else's to it.
+        r"I2: .* not durable|node . stopped: twin",
+        first_seed=1165,
+        about=(Fault.ARBITER_DEAF,),
+    ),
+    Bug(never_copy_what_differs, r"I(7|10): ", without_faults=True),
+    Bug(answer_a_read_with_what_was_read_before, r"I3: ", without_faults=True),
+    Bug(take_a_suspended_machine_for_a_hung_disk, r"node . stopped: store-failed", alone={Fault.PAUSE: 3.0}),
+    Bug(ask_the_arbiter_at_each_write, r"I11: ", without_faults=True),
+    Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
+    Bug(never_go_on_alone, r"I12: ", first_seed=1011),
+    Bug(believe_an_arbiter_that_went_back, r"I15: ", first_seed=1047),
+    Bug(
+        overlook_what_the_peer_knows,
+        r"I15: . believes an arbiter that went back, and was told",
+        first_seed=1047,
+        where=halts,
+    ),
+    Bug(
+        claim_by_a_disk_that_hangs,
+        r"I12: . claims, although its disk has failed",
+        first_seed=1034,
+        alone={Fault.DISK_HANGS: 2.0, Fault.PARTITION: 8.0},
+    ),
+    Bug(take_each_block_for_one_of_its_place, r"I(3|7|10): ", alone={Fault.MISDIRECTED: 3.0}, large=True),
+    Bug(refuse_everything_when_alone, r"I12: ., a healthy member, does not serve"),
+    Bug(never_call_a_disk_failing, r"I10: . does not say disk-failing", first_seed=1011),
+    Bug(say_nothing_of_a_block_that_is_lost, r"I10: . does not say medium-error", first_seed=1011),
+    Bug(call_a_block_lost_that_was_written_anew, r"I10: . says medium-error", first_seed=1011),
+    Bug(forget_who_did_not_start, r"I10: . does not say component-failed", where=programs_fail),
+    Bug(remember_for_ever_who_did_not_start, r"I10: . says component-failed", where=programs_fail),
+    Bug(swallow_what_a_handler_raises, r"I10: . does not say handler-failed", where=programs_fail),
+    Bug(take_the_copies_for_equal, r"I10: the comparison does not name sector \d+", where=copies_differ),
+    Bug(count_nothing_that_differs, r"I10: . does not say copies-differ", where=copies_differ),
+    Bug(count_on_what_differed_before, r"I10: . says copies-differ", where=copies_differ),
+    Bug(quit_at_each_lost_session, r"node . ended, and nobody stopped it"),
+    Bug(write_no_zeroes_for_the_primary, r"I2: .* not durable"),
+    Bug(keep_the_records_of_before, r"I(2|3|7|10): "),
+    Bug(find_everything_as_expected, r"I3: "),
+    Bug(tell_a_place_that_does_not_differ, r"I3: "),
+)

@@ -1,0 +1,117 @@
+"""The link's rules: one source of liveness, a session that both are in, and one process for each identity."""
+
+import trio
+
+from ctlha_trio.link import LossReason, _meeting
+from ctlha_trio.link._connection import Connection
+from ctlha_trio.link._handshake import Agreed, Handshake
+from ctlha_trio.link._meeting import Meeting
+from ctlha_trio.wire import Frame, Hello, SessionCore, session_id
+from tests.mutants.beneath import mutant
+from tests.mutants.trouble import Patch
+
+SESSIONS = "link/test_link_sessions"
+
+
+@mutant(25, f"{SESSIONS}::test_a_quiet_link_stays", "assert 1190 < statistics.frames_in")
+def beats_only_while_it_hears_nothing(patch: Patch) -> None:
+    due = SessionCore.take_heartbeat_due
+
+    def take_heartbeat_due(core: SessionCore, now: float) -> bool:
+        return due(core, now) and now - core.last_received_s > 0.1
+
+    patch.setattr(SessionCore, "take_heartbeat_due", take_heartbeat_due)
+
+
+@mutant(25, f"{SESSIONS}::test_silence_is_noticed_under_load", "assert 0.8 <= await until(")
+def looks_for_silence_only_while_nothing_is_under_way(patch: Patch) -> None:
+    plain = SessionCore.is_silent
+
+    def is_silent(core: SessionCore, now: float, *, planned_s: float) -> bool:
+        return not any(flow.unsettled for flow in core._flows.values()) and plain(core, now, planned_s=planned_s)
+
+    patch.setattr(SessionCore, "is_silent", is_silent)
+    look_at_each_heartbeat(patch)
+
+
+def look_at_each_heartbeat(patch: Patch) -> None:
+    """And at no other time: whoever has found silence and goes on would look again at once, for ever."""
+    patch.setattr(SessionCore, "next_deadline_s", property(lambda core: core.heartbeat_due_s))
+
+
+@mutant(26, f"{SESSIONS}::test_heartbeats_are_withheld_while_the_disk_path_hangs", "assert 0.8 <= await until(")
+def beats_while_the_disk_hangs(patch: Patch) -> None:
+    async def run(connection: Connection) -> None:
+        connection.alive = lambda: True
+        await plain(connection)
+
+    plain = Connection.run
+    patch.setattr(Connection, "run", run)
+
+
+@mutant(27, f"{SESSIONS}::test_what_a_dead_process_had_sent_is_no_answer", "await confirm(second)")
+def takes_any_frame_for_an_answer(patch: Patch) -> None:
+    """So there are two sources of liveness, and they disagree on a process that died."""
+    receive = SessionCore.receive
+
+    def take(core: SessionCore, frame: Frame, now: float) -> None:
+        receive(core, frame, now)
+        core.answered_s = now
+
+    patch.setattr(SessionCore, "receive", take)
+
+
+@mutant(28, f"{SESSIONS}::test_both_lose_a_session_in_which_one_hears_nothing", "assert await until(")
+def keeps_the_connection_of_a_session_in_which_it_hears_nothing(patch: Patch) -> None:
+    """The other side, which hears, is in it until it is missed itself."""
+    plain = Connection.end
+
+    def end(connection: Connection, reason: LossReason, detail: str) -> None:
+        if reason is LossReason.SILENT:
+            patch.setattr(type(connection.stream), "close", lambda _: None)
+        plain(connection, reason, detail)
+
+    patch.setattr(Connection, "end", end)
+
+
+@mutant(28, f"{SESSIONS}::test_a_hello_that_is_never_confirmed_replaces_nothing", "assert pair.")
+def begins_a_session_that_nobody_has_confirmed(patch: Patch) -> None:
+    """One side is in a session of which the other does not know."""
+    plain = Handshake.accept
+
+    async def accept(handshake: Handshake, own: Hello, theirs: Hello) -> Agreed:
+        with trio.move_on_after(1.0):
+            return await plain(handshake, own, theirs)
+        handshake.decoder.admit()
+        session = session_id(dialler_half=theirs.session_half, acceptor_half=own.session_half)
+        return Agreed(session, theirs)
+
+    patch.setattr(Handshake, "accept", accept)
+
+
+@mutant(29, f"{SESSIONS}::test_silence_is_noticed_within_a_second", "assert 0.8 <= await until(", cut="both")
+def believes_a_connection_that_is_open(patch: Patch) -> None:
+    patch.setattr(SessionCore, "is_silent", lambda *_, planned_s: False)
+    look_at_each_heartbeat(patch)
+
+
+@mutant(43, f"{SESSIONS}::test_a_second_process_with_the_peer_s_identity_is_refused_by_name", "assert await until(")
+def welcomes_a_copy_of_the_peer(patch: Patch) -> None:
+    patch.setattr(Meeting, "_other_process", lambda *_: None)
+
+
+@mutant(
+    43,
+    f"{SESSIONS}::test_of_two_processes_that_are_agreed_to_at_once_the_first_that_confirms_stays",
+    "assert [event.peer_incarnation",
+)
+def looks_for_a_copy_only_before_it_agrees(patch: Patch) -> None:
+    def begin(meeting: Meeting, handshake: Handshake, agreed: Agreed) -> Connection:
+        return meeting.begin(handshake, agreed)
+
+    patch.setattr(Meeting, "_begin", begin)
+
+
+@mutant(45, f"{SESSIONS}::test_a_peer_that_refuses_is_not_dialled_all_the_time", "assert 5 <= ")
+def dials_again_at_once(patch: Patch) -> None:
+    patch.setattr(_meeting, "backoff_s", lambda *_: 0.01)

@@ -1,0 +1,369 @@
+"""Violations, one for each check of whole nodes: planted in what the nodes do, or in what they say and hold.
+
+``tests/sim/test_driver_invariants.py`` demands that each is found, and that there is one for each check.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+import attrs
+import trio
+
+from ctlha_trio._errors import StoreError
+from ctlha_trio.ha import Node, Reason
+from ctlha_trio.ha._client_requests import Answer
+from ctlha_trio.pair import (
+    FLIGHTS_LIMIT,
+    Operation,
+    OperationKind,
+    Outcome,
+    Phase,
+    Verification,
+    _service as service,
+    _verify as verify,
+    accepts,
+    actions as act,
+)
+from ctlha_trio.pair._state import Flight
+from ctlha_trio.pair._step import Step
+from ctlha_trio.store import Layout
+from ctlha_trio.testing._drivers import run as driver_run
+from ctlha_trio.testing._drivers.atlas import Fault
+from ctlha_trio.testing._drivers.checks import NOTICED_S
+from ctlha_trio.testing._drivers.damage import Damage
+from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
+from ctlha_trio.testing._drivers.pair import DriverPair
+from ctlha_trio.testing._drivers.run import DriverRun
+from ctlha_trio.testing._drivers.time import let_pass
+from ctlha_trio.testing._drivers.worn_disks import WornDisks
+from ctlha_trio.testing._history.block_content import fill_sector
+from ctlha_trio.testing._pairs import memory_pair
+from ctlha_trio.testing._pairs.action_watch import Ordered
+from ctlha_trio.testing._power.medium import SECTOR_BYTES
+from tests.mutants.drivers import ask_the_arbiter_at_each_write, take_the_copies_for_equal
+from tests.mutants.whole_pair import (
+    SECTOR,
+    WRITE,
+    Patch,
+    Plant,
+    change_a_copy,
+    in_next_epoch,
+    lose_a_record,
+    operation,
+    persist_on_primary,
+    primary,
+    secondary,
+    tell,
+)
+
+READ: Final = OperationKind.READ
+ELSEWHERE: Final = 40
+"""A sector that nobody has written."""
+
+PLANTS: dict[str, tuple[Plant, str]] = {}
+
+
+def found_as(pattern: str) -> Callable[[Plant], Plant]:
+    """How the first problem begins."""
+
+    def enter(plant: Plant) -> Plant:
+        PLANTS[plant.__name__] = plant, pattern
+        return plant
+
+    return enter
+
+
+@found_as(r"I1: . answered WRITE \d+ in epoch \d+, and so did the other node")
+async def both_acknowledge_in_one_epoch(run: DriverRun, _: Patch) -> None:
+    tell(run, attrs.evolve(secondary(run).pair, phase=Phase.MIRRORING), WRITE)
+
+
+@found_as(r"I2: . answered WRITE \d+ in epoch \d+, and it is not durable on a")
+async def what_is_acknowledged_is_nowhere(run: DriverRun, _: Patch) -> None:
+    tell(run, primary(run).pair, WRITE, fill_sector(77))
+
+
+@found_as(r"I2: . answered WRITE \d+ in epoch \d+, but its disk is still in \d+")
+async def the_disk_is_in_another_epoch(run: DriverRun, _: Patch) -> None:
+    await persist_on_primary(run, lambda metadata: attrs.evolve(metadata, epoch=metadata.epoch + 1))
+    tell(run, primary(run).pair, WRITE)
+
+
+@found_as(r"I3: . answered \d+ DONE: ")
+async def a_read_is_stale(run: DriverRun, _: Patch) -> None:
+    tell(run, primary(run).pair, READ, fill_sector(0))
+
+
+@found_as(r"I3: . answered READ \d+ in epoch \d+ while . served without it in \d+")
+async def a_member_reads_while_the_other_serves_alone(run: DriverRun, _: Patch) -> None:
+    alone = in_next_epoch(primary(run).pair, Phase.ALONE)
+    run.checks.ordered(Ordered(alone, act.Moved(Phase.ALONE, alone.epoch, "planted")))
+    await let_pass(0.01)
+    primary(run)._driver.state = alone
+    tell(run, secondary(run).pair, READ)
+
+
+@found_as(r"I3: ")
+async def a_compare_finds_another_value_than_was_there(run: DriverRun, _: Patch) -> None:
+    """At the end of a run all answers are held against each other."""
+    written = run.history.call("a client", WRITE, ELSEWHERE, 1)
+    run.history.answered(operation(WRITE, written), Outcome.DONE, b"")
+    run.checks.check_history()
+    assert not run.problems
+    compare = OperationKind.COMPARE_AND_WRITE
+    compared = run.history.call("a client", compare, ELSEWHERE, 1, [written])
+    run.history.answered(operation(compare, compared), Outcome.MISCOMPARE, b"", 0)
+    run.checks.check_history()
+
+
+@found_as(r"I4: . answered FLUSH \d+ in epoch \d+ and is no member")
+async def an_outsider_answers(run: DriverRun, _: Patch) -> None:
+    away = in_next_epoch(secondary(run).pair, Phase.FOLLOWING)
+    tell(run, attrs.evolve(primary(run).pair, record=away.record), OperationKind.FLUSH)
+
+
+@found_as(r"I4: . is FOLLOWING and no member")
+async def an_outsider_follows(run: DriverRun, _: Patch) -> None:
+    alone = in_next_epoch(primary(run).pair, Phase.ALONE)
+    outside = attrs.evolve(secondary(run).pair, record=alone.record)
+    run.checks.ordered(Ordered(outside, act.Moved(Phase.FOLLOWING, alone.epoch, "planted")))
+
+
+@found_as(r"I6: the disk of . went back from \(\d+, \d+\) to \(\d+, \d+\)")
+async def the_disk_forgets_a_revision(run: DriverRun, _: Patch) -> None:
+    await persist_on_primary(run, lambda metadata: attrs.evolve(metadata, revision=metadata.revision - 1))
+    run.checks.check_progress(run.pair.record.primary)
+
+
+@found_as(r"I7: at the return of . the records differ")
+async def a_target_returns_without_a_record(run: DriverRun, _: Patch) -> None:
+    await lose_a_record(run)
+    run.checks.ordered(Ordered(primary(run).pair, act.Moved(Phase.MIRRORING, primary(run).pair.epoch, "planted")))
+
+
+@found_as(rf"I7: at the return of . sector {SECTOR} differs")
+async def a_target_returns_without_a_write(run: DriverRun, _: Patch) -> None:
+    await change_a_copy(run, SECTOR)
+    run.checks.ordered(Ordered(primary(run).pair, act.Moved(Phase.MIRRORING, primary(run).pair.epoch, "planted")))
+
+
+@found_as(r"I7: the records differ at rest")
+async def a_record_is_on_one_node_only(run: DriverRun, _: Patch) -> None:
+    await lose_a_record(run)
+    run.checks.check_copies_equal()
+
+
+@found_as(rf"I7: the copies differ at rest, first in sector {ELSEWHERE}")
+async def a_copy_differs_where_nobody_wrote(run: DriverRun, _: Patch) -> None:
+    await change_a_copy(run, ELSEWHERE)
+    run.checks.check_copies_equal()
+
+
+@found_as(r"I8: . answered FLUSH \d+ in epoch \d+ while SUSPENDED")
+async def who_has_lost_the_role_answers(run: DriverRun, _: Patch) -> None:
+    tell(run, attrs.evolve(primary(run).pair, phase=Phase.SUSPENDED), OperationKind.FLUSH)
+
+
+@found_as(r"I10: the records of ., a member: ")
+async def a_member_lacks_a_record(run: DriverRun, _: Patch) -> None:
+    await lose_a_record(run)
+    run.checks.check_members()
+
+
+@found_as(r"I10: the copy of ., a member: ")
+async def a_member_holds_what_nobody_wrote(run: DriverRun, _: Patch) -> None:
+    await change_a_copy(run, SECTOR)
+    run.checks.check_members()
+
+
+@found_as(r"I10: . has said protected for 10 s while nobody could take over from it")
+async def a_node_never_misses_the_other(run: DriverRun, patch: Patch) -> None:
+    status = Node.status
+    patch.setattr(Node, "status", lambda node: attrs.evolve(status(node), verdict="protected"))
+    run.pair.crash(secondary(run).config.node)
+    for _ in range(2):
+        run.checks.check_verdicts()
+        assert not run.problems
+        await let_pass(NOTICED_S / 2 + 1.0)
+    run.checks.check_verdicts()
+
+
+@found_as(r"I10: . does not say component-failed")
+async def a_component_fails_and_nobody_says_so(run: DriverRun, _: Patch) -> None:
+    run.programs.failed[primary(run).config.node] = primary(run)
+    run.checks.check_programs(run.programs)
+    await let_pass(NOTICED_S + 1.0)
+    run.checks.check_programs(run.programs)
+
+
+@found_as(r"I10: . does not say medium-error")
+async def a_reason_is_not_given(run: DriverRun, _: Patch) -> None:
+    run.reasons.check(run.pair.record.primary, Reason.MEDIUM_ERROR, given=True)
+
+
+@found_as(rf"I10: the comparison does not name sector {SECTOR}")
+async def a_comparison_takes_the_copies_for_equal(run: DriverRun, patch: Patch) -> None:
+    take_the_copies_for_equal(patch)
+    await compare(run)
+
+
+@found_as(rf"I10: the comparison names what differs, although sector {SECTOR} was written anew")
+async def a_comparison_names_what_the_one_before_did(run: DriverRun, patch: Patch) -> None:
+    asked = verify.asked
+
+    def keep(step: Step) -> None:
+        before: Verification | None = step.state.verification
+        asked(step)
+        if before is not None and step.state.verification is not None:
+            step.change(verification=attrs.evolve(step.state.verification, found=before.found))
+
+    patch.setattr(verify, "asked", keep)
+    await compare(run)
+
+
+@found_as(r"I3: the comparison has changed a copy")
+async def a_comparison_writes(run: DriverRun, patch: Patch) -> None:
+    ask = Node.verify
+
+    def overwrite(node: Node) -> None:
+        ask(node)
+        node._nursery.start_soon(node._driver._store.write, ELSEWHERE * SECTOR_BYTES, fill_sector(1))
+
+    patch.setattr(Node, "verify", overwrite)
+    await compare(run)
+
+
+@found_as(rf"I12: . does not write sector {SECTOR} anew")
+async def what_differs_cannot_be_written(run: DriverRun, patch: Patch) -> None:
+    patch.setattr(service, "accepts", lambda state, kind: kind is not WRITE and accepts(state, kind))
+    await compare(run)
+
+
+async def compare(run: DriverRun) -> None:
+    await DifferingCopies(run.timeline, run.demands, run.reasons, Random(1)).run()
+
+
+@found_as(rf"I12: . answers NOT_PRIMARY to a READ of sector {SECTOR}, not MEDIUM_ERROR")
+async def nobody_says_that_a_block_is_lost(run: DriverRun, patch: Patch) -> None:
+    patch.setattr(service, "accepts", lambda *_: False)
+    await WornDisks(run.timeline, run.demands, run.reasons).run()
+
+
+@found_as(r"I11: \d+ calls of the arbiter in 50 writes")
+async def each_write_asks_the_arbiter(run: DriverRun, patch: Patch) -> None:
+    ask_the_arbiter_at_each_write(patch)
+    await run._write_in_calm()
+
+
+@found_as(r"I12: . claims, although its disk has failed")
+async def who_claims_has_lost_its_disk(run: DriverRun, _: Patch) -> None:
+    state = primary(run).pair
+    claimed = in_next_epoch(state, Phase.ALONE).record
+    assert claimed is not None
+    run.pair.machines[state.me].struck = True
+    run.checks.ordered(Ordered(state, act.Swap(state.revision, claimed)))
+
+
+@found_as(r"I12: ., a healthy member, does not serve within 20 s: ")
+async def a_member_does_not_serve(run: DriverRun, _: Patch) -> None:
+    name = run.pair.record.primary
+    run.pair.crash(name)
+    await run.demands.service(name)
+
+
+@found_as(r"I12: . does not serve, although all is well")
+async def a_write_is_refused_in_calm(run: DriverRun, patch: Patch) -> None:
+    patch.setattr(service, "accepts", lambda *_: False)
+    await run._write_in_calm()
+
+
+@found_as(rf"I12: sector {SECTOR} cannot be read, although all is well")
+async def a_block_is_lost_on_both_copies(run: DriverRun, _: Patch) -> None:
+    place = Layout(run.pair.size_bytes).file_offset(SECTOR * SECTOR_BYTES)
+    for machine in run.pair.machines.values():
+        machine.disk.damage.may_strike = lambda: True
+        machine.disk.damage.places[place] = Damage(Fault.BIT_ROT, b"\xff")
+    await run._read_all()
+
+
+@found_as(r"I12: \d+ events and no end: the nodes go round in circles")
+async def there_is_no_end(run: DriverRun, patch: Patch) -> None:
+    patch.setattr(driver_run, "EVENTS_MAX", run.timeline.history.events + 20)
+    await let_pass(60.0)
+
+
+@found_as(rf"I14: {FLIGHTS_LIMIT + 1} operations under way at .")
+async def a_node_takes_more_than_it_may(run: DriverRun, _: Patch) -> None:
+    flights = tuple(Flight(each, Operation(READ, 1, each, 0, SECTOR_BYTES)) for each in range(FLIGHTS_LIMIT + 1))
+    state = primary(run).pair
+    run.checks.ordered(Ordered(attrs.evolve(state, flights=flights[1:]), act.ReadRecord()))
+    assert not run.problems
+    run.checks.ordered(Ordered(attrs.evolve(state, flights=flights), act.ReadRecord()))
+
+
+@found_as(r"I15: a pair that has to halt serves")
+async def a_pair_says_that_it_halts_and_serves(run: DriverRun, patch: Patch) -> None:
+    patch.setattr(DriverPair, "has_halted", lambda _: True)
+    await run._expect_halt()
+
+
+@found_as(r"client 1 was told something else than node . answered to \d+")
+async def a_client_is_told_something_else(run: DriverRun, patch: Patch) -> None:
+    submit = Node.submit
+
+    async def lie(node: Node, kind: OperationKind, **wanted: Any) -> Answer:
+        return attrs.evolve(await submit(node, kind, **wanted), data=fill_sector(0))
+
+    patch.setattr(Node, "submit", lie)
+    await run.clients.operate(run.pair.record.primary, 1, (READ, SECTOR, 1))
+
+
+@found_as(r"node . ended with ZeroDivisionError\('planted'\)")
+async def a_node_fails(run: DriverRun, _: Patch) -> None:
+    async def fail() -> None:
+        await trio.lowlevel.checkpoint()
+        raise ZeroDivisionError("planted")
+
+    primary(run)._nursery.start_soon(fail)
+    await keep(run, 5.0)
+
+
+@found_as(r"node . ended, and nobody stopped it")
+async def a_node_leaves_by_itself(run: DriverRun, _: Patch) -> None:
+    primary(run).stop("planted")
+    await keep(run, 5.0)
+
+
+@found_as(r"node . does not end: ")
+async def a_node_outlives_its_power(run: DriverRun, _: Patch) -> None:
+    async def linger() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1000.0)
+
+    primary(run)._nursery.start_soon(linger)
+    run.pair.crash(run.pair.record.primary)
+    await keep(run, 200.0)
+
+
+@found_as(r"node . cannot start: OSError\('planted'\)")
+async def a_node_cannot_start(run: DriverRun, patch: Patch) -> None:
+    async def fail(*_: object, task_status: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise OSError("planted")
+
+    patch.setattr(memory_pair, "run_node", fail)
+    run.pair.crash(run.pair.record.primary)
+    await keep(run, 10.0)
+
+
+@found_as(r"node . stopped: store-failed")
+async def a_node_stops_by_a_disk_that_is_well(run: DriverRun, _: Patch) -> None:
+    primary(run)._driver._store_failed(StoreError("planted"))
+    await keep(run, 10.0)
+
+
+async def keep(run: DriverRun, seconds: float) -> None:
+    """The operator looks after the nodes so long."""
+    with trio.move_on_after(seconds):
+        await run.keeper.run()
