@@ -91,8 +91,6 @@ class PairDriver:
     _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
     """Data of a message that the core is being told of, by its number."""
     _announced: int = attrs.field(default=0, init=False)
-    _told_of: tuple[Record | None, Metadata] = attrs.field(init=False)
-    """From which the link knows what to say in a hello."""
     on_session: Callable[[int], None] = attrs.field(default=lambda _: None, init=False)
     """Told of each session that begins, with the peer's incarnation."""
     record_followers: list[Callable[[Record | None, Record], None]] = attrs.field(factory=list, init=False)
@@ -106,8 +104,6 @@ class PairDriver:
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._told_of = self.state.record, self.state.metadata
-        self._link.know(self.state.knows)
         self._requests = ClientRequests(self.feed, self._takes)
         self._outbox = Outbox(self._link, self._channel, self._dma)
         self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
@@ -249,11 +245,7 @@ class PairDriver:
                 self.feed(events.Received(spoken))
 
     def _announce(self) -> None:
-        """A new record goes into every hello. A new epoch goes into every frame, and its ring has another key."""
-        known = self.state.record, self.state.metadata
-        if known[0] is not self._told_of[0] or known[1] is not self._told_of[1]:
-            self._told_of = known
-            self._link.know(self.state.knows)
+        """A new epoch goes into every frame, and its ring has another key."""
         if self.state.epoch != self._announced:
             self._announced = self.state.epoch
             self._link.announce(epoch=self.state.epoch, revision=self.state.revision)

@@ -79,10 +79,15 @@ async def run_node(
                     failures.append(error)
                     nursery.cancel_scope.cancel(reason="the configuration is wrong")
 
-            def hear(record: KnownRecord) -> None:
-                driver.feed(PeerKnows(record))
-
-            link = _make_link(config, seams, state.incarnation, report, hear, alive=lambda: not driver.disk_hangs)
+            link = _make_link(
+                config,
+                seams,
+                state.incarnation,
+                report=report,
+                hear=lambda record: driver.feed(PeerKnows(record)),
+                knows=lambda: driver.state.knows,
+                alive=lambda: not driver.disk_hangs,
+            )
             channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT, answered=True)
             dma = Dma(link, seams.entropy)
             driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, dma, nursery)
@@ -162,9 +167,10 @@ def _make_link(
     config: NodeConfig,
     seams: Seams,
     incarnation: int,
+    *,
     report: Callable[[CtlHaError], None],
     hear: Callable[[KnownRecord], None],
-    *,
+    knows: Callable[[], KnownRecord],
     alive: Callable[[], bool],
 ) -> Link:
     return Link(
@@ -184,6 +190,7 @@ def _make_link(
         alive=alive,
         report=report,
         heard=hear,
+        knows=knows,
     )
 
 

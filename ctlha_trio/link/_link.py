@@ -73,9 +73,10 @@ class Link:
     _report: Callable[[CtlHaError], None] = attrs.field(kw_only=True)
     _heard: Callable[[KnownRecord], None] = attrs.field(kw_only=True, default=lambda _: None)
     """Told what the peer's hello says that it knows, before the session that may follow."""
+    _knows: Callable[[], KnownRecord | None] = attrs.field(kw_only=True, default=lambda: None)
+    """What each hello says that this node knows."""
     _epoch: int = attrs.field(default=0, init=False)
     _revision: int = attrs.field(default=0, init=False)
-    _knows: KnownRecord | None = attrs.field(default=None, init=False)
     _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
     _placement: Placement | None = attrs.field(default=None, init=False)
     _counters: LinkCounters = attrs.field(factory=LinkCounters, init=False)
@@ -91,7 +92,7 @@ class Link:
             incarnation=self._incarnation,
             report=self._report,
             known=lambda: ResourceState(
-                self.config.resource, self._epoch, self._revision, self.config.size_bytes, self._knows
+                self.config.resource, self._epoch, self._revision, self.config.size_bytes, self._knows()
             ),
             live=lambda: self._connection,
             begin=self._begin,
@@ -135,10 +136,6 @@ class Link:
         self._epoch, self._revision = epoch, revision
         if self._connection is not None:
             self._connection.core.epoch = epoch
-
-    def know(self, record: KnownRecord) -> None:
-        """Say in every hello from now on that this is the newest record which this node has from the arbiter."""
-        self._knows = record
 
     @property
     def epoch(self) -> int:

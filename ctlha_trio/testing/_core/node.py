@@ -8,21 +8,11 @@ from random import Random
 import attrs
 
 from ctlha_trio.ha import HeldPermit
-from ctlha_trio.pair import (
-    Metadata,
-    Operation,
-    OperationKind,
-    PairState,
-    Phase,
-    Range,
-    Record,
-    actions as act,
-    events as ev,
-)
+from ctlha_trio.pair import Metadata, Operation, OperationKind, PairState, Phase, Range, actions as act, events as ev
 from ctlha_trio.testing._core.arbiter import Call
+from ctlha_trio.testing._core.heard import only_heard
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
-from ctlha_trio.wire import KnownRecord
 
 NODES = ("a", "b")
 BLOCKS = 6
@@ -61,15 +51,6 @@ def blocks_of(offset: int, size: int) -> range:
 def place_of(key: str) -> int:
     """Where a record lies that has this key."""
     return -1 - int(key)
-
-
-def _names(word: KnownRecord, record: Record) -> bool:
-    return (word.lineage, word.epoch) == (record.lineage, record.epoch)
-
-
-def _unheard(metadata: Metadata, record: Record) -> Metadata:
-    told = metadata.heard is not None and _names(metadata.heard, record)
-    return attrs.evolve(metadata, heard=None) if told else metadata
 
 
 @attrs.frozen(eq=False)
@@ -187,24 +168,12 @@ class SimulatedNode:
     @property
     def ended(self) -> bool:
         """Whether its process runs and takes no part any more."""
-        state = self.state
-        return state is not None and (state.phase is Phase.STOPPED or state.phase is Phase.LEFT)
-
-    @property
-    def answers(self) -> bool:
-        """Whether its process says who it is, and what it knows."""
-        return self.state is not None and not self.paused
+        return self.state is not None and self.state.phase in {Phase.STOPPED, Phase.LEFT}
 
     @property
     def reachable(self) -> bool:
         """Whether it would agree to a session."""
-        return self.answers and not self.ended
-
-    def has_news_for(self, other: "SimulatedNode") -> bool:
-        """Whether the other one has not heard what this one, which takes no part any more, knows."""
-        if self.state is None or other.state is None or not self.ended or other.ended:
-            return False
-        return other.state.heard != self.state.knows
+        return self.state is not None and not self.paused and not self.ended
 
     def begin_disk_call(self, call: DiskCall, data: Blocks | None = None) -> None:
         """A call is made. ``AssertionError`` if it writes what another call writes: they could end in any order."""
@@ -248,8 +217,7 @@ class SimulatedNode:
             case act.Persist():
                 if ended.call.metadata.epoch != self.metadata.epoch:
                     self.backups.append(self.backup())
-                if attrs.evolve(ended.call.metadata, heard=None) != attrs.evolve(self.metadata, heard=None):
-                    # More than that the other node has told of a record.
+                if not only_heard(self.metadata, ended.call.metadata):
                     self.stale, self.newest = False, None
                 self.metadata = ended.call.metadata
                 self.marks.settle()
@@ -348,8 +316,7 @@ class SimulatedNode:
         """The disk as somebody who copies it now finds it."""
         dirty = self.marks.dirty | self.marks.extents | (self.written & self._suspect())
         base_epoch = self.metadata.epoch if dirty and self.marks.base_epoch is None else self.marks.base_epoch
-        records = tuple(self.records.items())
-        return Backup(self.metadata, tuple(self.blocks), records, base_epoch, frozenset(dirty))
+        return Backup(self.metadata, tuple(self.blocks), tuple(self.records.items()), base_epoch, frozenset(dirty))
 
     def put_back(self, old: Backup, *, missed: bool) -> None:
         """Have that disk again, while no process runs. ``missed`` if the one that it had must come back."""
@@ -376,24 +343,6 @@ class SimulatedNode:
         self.metadata = self.metadata.intend(proposal)
         if self.state is not None:
             self.state = attrs.evolve(self.state, metadata=self.state.metadata.intend(proposal))
-
-    def believes(self, record: Record) -> bool:
-        """Whether its process acts on this record, or is about to hear of it, or it was told of it."""
-        state = self.state
-        told = (self.metadata.heard,) if state is None else (*state.words, self.metadata.heard)
-        acts = state is not None and state.record is not None and state.record.proposal == record.proposal
-        answers = [each.answer for each in self.calls if isinstance(each.answer, ev.RecordRead)]
-        acts |= any(each.record.proposal == record.proposal for each in answers)
-        return acts or any(each is not None and _names(each, record) for each in told)
-
-    def forget_words_of(self, record: Record) -> None:
-        """This disk, and each copy of it, forget that the other node has told of it."""
-        self.metadata = _unheard(self.metadata, record)
-        old = [attrs.evolve(each, metadata=_unheard(each.metadata, record)) for each in self.backups]
-        self.backups.clear()
-        self.backups.extend(old)
-        if self.newest is not None:
-            self.newest = attrs.evolve(self.newest, metadata=_unheard(self.newest.metadata, record))
 
     def recover(self) -> int | None:
         """As the store when it is opened: mark what the activity log lists. The epoch from which all marks count."""

@@ -339,10 +339,9 @@ class CoreWorld:
         pair, rate = self.pair, self.pace.relief
         link, arbiter = pair.link, pair.arbiter
         first, second = self._seats
-        if not link.live and link.passable and first.node.answers and second.node.answers:
-            news = first.node.has_news_for(second.node) or second.node.has_news_for(first.node)
-            if news or (first.node.reachable and second.node.reachable):
-                self._may(self.pace.connect, self.pair.connect)
+        both = first.node.reachable and second.node.reachable
+        if not link.live and link.passable and (both or pair.have_news):
+            self._may(self.pace.connect, self.pair.connect)
         if link.partitioned:
             self._may(rate, partial(relief.end_partition, pair))
         for seat, peer in ((first, second.node), (second, first.node)):

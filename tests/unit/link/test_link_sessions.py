@@ -53,6 +53,7 @@ class Side:
     channel: Channel
     reports: list[CtlHaError]
     heard: list[KnownRecord]
+    knows: KnownRecord | None = None
     alive: bool = True
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     events: list[ChannelEvent] = attrs.field(factory=list)
@@ -90,6 +91,7 @@ def make_side(network: MemoryNetwork, config: LinkConfig, *, incarnation: int = 
         alive=lambda: sides[0].alive,
         report=reports.append,
         heard=heard.append,
+        knows=lambda: sides[0].knows,
     )
     sides.append(Side(link, link.open_channel(0x80, slot_size=16, slots=4), reports, heard))
     return sides[0]
@@ -438,7 +440,7 @@ async def test_hellos_tell_what_the_other_one_knows_before_the_session(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_pair(start="") as pair:
-        pair.a.link.know(KNOWN)
+        pair.a.knows = KNOWN
         await pair.start(pair.a)
         await pair.start(pair.b)
         await pair.online()
@@ -459,7 +461,7 @@ async def test_a_node_that_said_goodbye_tells_what_it_knows_whoever_dials(
             await pair.start(side)
         await pair.online()
         await pair.b.link.goodbye("stopped")
-        pair.b.link.know(KNOWN)
+        pair.b.knows = KNOWN
         await until(lambda: KNOWN in pair.a.heard)
         assert pair.a.link.session is pair.b.link.session is None
         nursery.cancel_scope.cancel()
@@ -469,7 +471,7 @@ async def test_what_a_twin_says_does_not_count(autojump_clock: trio.testing.Mock
     async with open_pair() as pair:
         await pair.online()
         twin = make_side(pair.network, attrs.evolve(CONFIGS["b"], listen="elsewhere"), incarnation=2)
-        twin.link.know(KNOWN)
+        twin.knows = KNOWN
         await pair.start(twin)
         await until(lambda: bool(twin.reasons))
         await trio.sleep(1)
@@ -478,7 +480,7 @@ async def test_what_a_twin_says_does_not_count(autojump_clock: trio.testing.Mock
 
 async def test_what_another_node_says_does_not_count(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair(start="", b_changes={"cluster": "other"}) as pair:
-        pair.b.link.know(KNOWN)
+        pair.b.knows = KNOWN
         await pair.start(pair.a)
         await pair.start(pair.b)
         await until(lambda: bool(pair.a.reasons))
