@@ -8,6 +8,20 @@ import pytest
 
 from ctlha_trio.testing._processes.etcd_server import started_etcd
 
+WAITING, COMPUTING = {"e2e"}, {"power", "sim"}
+"""Folders of tests that mostly wait for processes and clocks, and of those that keep a processor busy for long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long first: files that wait and files that compute by turns, and all the short ones behind them.
+
+    Several processes of which each takes the next file then wait and compute beside each other, and end together.
+    """
+    files = list(dict.fromkeys(item.path for item in items))
+    groups = [[path for path in files if path.parent.name in folders] for folders in (WAITING, COMPUTING)]
+    turns = {path: (number + 0.5) / len(group) for group in groups for number, path in enumerate(group)}
+    items.sort(key=lambda item: turns.get(item.path, 1.0))
+
 
 @pytest.fixture(scope="session")
 def etcd_program() -> str:

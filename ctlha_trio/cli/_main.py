@@ -18,7 +18,6 @@ from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
 from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
-from ctlha_trio.cli._sim import DEFAULT_COUNT, fresh_seed, replay, sweep
 from ctlha_trio.cli._status import show_status, watch_status
 from ctlha_trio.cli._switchover import switch_over
 from ctlha_trio.cli._verify import verify_copies
@@ -198,7 +197,7 @@ def demo(file: Path | None, as_json: bool) -> None:
 
 @main.command()
 @click.option("--seed", type=click.IntRange(0), help="Show this one as a timeline.")
-@click.option("--count", type=click.IntRange(1), help=f"How many seeds, from 0 on.  [default: {DEFAULT_COUNT}]")
+@click.option("--count", type=click.IntRange(1), help="From 0 on.  [default: as many as must reach everything]")
 @click.option("--fresh", is_flag=True, help="From a random seed on instead.")
 @click.option("--drivers", is_flag=True, help="Whole nodes instead of their cores: a second or two each.")
 @click.option("--covers", is_flag=True, help="Fail also if something was not reached that this depth must reach.")
@@ -209,9 +208,12 @@ def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool, covers:
     same seed is the same on every machine, down to the digest of its events; with --drivers, for one version of Python
     and Trio. Exit code 0: all passed, 1: some did not.
     """
+    # Nothing else needs the simulators, which take longer to load than all the rest, and load pytest if it is there.
+    from ctlha_trio.cli._sim import COVERING, fresh_seed, replay, sweep  # noqa: PLC0415
+
     if seed is not None:
         if count is not None or fresh or covers:
             raise click.UsageError("--seed shows one seed; --count, --fresh and --covers are of many")
         sys.exit(replay(seed, drivers=drivers))
     first = fresh_seed() if fresh else 0
-    sys.exit(sweep(range(first, first + (count or DEFAULT_COUNT)), drivers=drivers, covers=covers))
+    sys.exit(sweep(range(first, first + (count or COVERING[drivers])), drivers=drivers, covers=covers))

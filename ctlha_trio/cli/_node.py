@@ -14,6 +14,7 @@ import trio
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._configured_node import faults_of, run_loaded_node
+from ctlha_trio.cli._loop_guard import LoopGuard
 from ctlha_trio.cli._run import EXIT_INTERRUPTED
 from ctlha_trio.ha import Node
 
@@ -24,7 +25,8 @@ _LOG_FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)-28s %(mess
 async def run_configured_node(file: Path) -> int:
     """Run the node of a configuration until SIGTERM or SIGINT.
 
-    It leaves with a goodbye. At a second signal the process ends at once, whatever it waits for.
+    It leaves with a goodbye. At a second signal the process ends at once, whatever it waits for; so it does when its
+    event loop does nothing any more.
     ``ConfigError``, alone or in a group, for whatever only the user can put right; nothing was written then.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT, datefmt="%H:%M:%S")
@@ -48,6 +50,7 @@ class _Running:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop_on_signal, signals)
+                nursery.start_soon(LoopGuard().run)
                 with self._scope:
                     await run_loaded_node(self.loaded, self._remember)
                 nursery.cancel_scope.cancel()

@@ -13,6 +13,8 @@ from ctlha_trio._errors import ConfigError, CtlHaError
 
 EXIT_FAILED: Final = 1
 EXIT_MISUSED: Final = 2
+EXIT_LOOP_DEAD: Final = 70
+"""EX_SOFTWARE of sysexits.h: a fault inside the program."""
 EXIT_SIGNALLED: Final = 128
 """And the signal's number, as shells say it."""
 EXIT_INTERRUPTED: Final = EXIT_SIGNALLED + signal.SIGINT

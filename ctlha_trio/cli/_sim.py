@@ -14,7 +14,9 @@ import click
 
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNALLED
 from ctlha_trio.testing import (
+    CORE_COVERING_SEEDS,
     CORE_FAULTS,
+    DRIVER_COVERING_SEEDS,
     DRIVER_FAULTS,
     NOT_OF_THE_PAIR,
     TIMELINE_HEADER,
@@ -26,8 +28,8 @@ from ctlha_trio.testing import (
     run_seed,
 )
 
-DEFAULT_COUNT: Final = 100
-"""Seeds when nobody says how many: a minute."""
+COVERING: Final = {False: CORE_COVERING_SEEDS, True: DRIVER_COVERING_SEEDS}
+"""Seeds when nobody says how many, by whether they are of whole nodes: a minute."""
 FRESH_BITS: Final = 32
 """Of a seed that nobody has named: short enough to be typed, and hardly ever drawn twice."""
 DIGEST_SHOWN: Final = 16

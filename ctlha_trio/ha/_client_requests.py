@@ -21,6 +21,7 @@ from ctlha_trio.pair import (
     messages,
     pushed_bytes,
 )
+from ctlha_trio.seams import acquire
 
 
 @attrs.frozen
@@ -96,10 +97,7 @@ class ClientRequests:
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
-            await self._places.acquire()
+        await acquire(self._places)
         refusal = Outcome.NOT_PRIMARY if self.has_ended else None
         if refusal is None and not self._takes(operation, data):
             refusal = Outcome.FAILED

@@ -153,8 +153,7 @@ class Outbox:
 
     def _is_live(self, session: int) -> bool:
         """Whether the session is the one that both the core and the link are in at this moment."""
-        info = self._link.session
-        return session == self.session != 0 and info is not None and info.session == session
+        return session == self.session == self._link.session_id != 0
 
 
 def number_of(message: PushedMessage) -> int:

@@ -148,6 +148,11 @@ class Link:
         return None if self._connection is None else self._connection.info
 
     @property
+    def session_id(self) -> int:
+        """Of the live session, 0 without one."""
+        return 0 if self._connection is None else self._connection.core.session
+
+    @property
     def state(self) -> Literal["online", "unknown"]:
         """For status: whether there is a session. Without one nothing is known of the peer."""
         return "unknown" if self._connection is None else "online"

@@ -1,7 +1,7 @@
 """Operations of clients on the volume, and how they conflict."""
 
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -31,8 +31,9 @@ class OperationKind(Enum):
     VERIFY = 19
     """One range that is compared with the peer's."""
 
-    __hash__ = object.__hash__
-    """As good as that of ``Enum``, and not a Python function: kinds are looked up at every step."""
+    if not TYPE_CHECKING:
+        # As good as that of Enum, which is a Python function: kinds are looked up at every step.
+        __hash__ = object.__hash__
 
 
 ZEROING: Final = frozenset({OperationKind.WRITE_ZEROES, OperationKind.UNMAP})

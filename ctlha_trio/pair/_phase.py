@@ -4,6 +4,7 @@ This table is the machine: no phase changes but along it, and the diagram of the
 """
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
 
 class Phase(Enum):
@@ -38,8 +39,9 @@ class Phase(Enum):
     LEFT = 14
     """Said goodbye; acknowledges nothing any more."""
 
-    __hash__ = object.__hash__
-    """As good as that of ``Enum``, and not a Python function: phases are looked up at every step."""
+    if not TYPE_CHECKING:
+        # As good as that of Enum, which is a Python function: phases are looked up at every step.
+        __hash__ = object.__hash__
 
 
 _ANY_END = frozenset({Phase.STOPPED, Phase.LEFT})

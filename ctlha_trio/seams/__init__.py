@@ -1,6 +1,7 @@
 """What a node gets from outside: clock, entropy, disk, transport, arbiter."""
 
 from ctlha_trio.pair import SwapOutcome as SwapOutcome
+from ctlha_trio.seams._acquire import acquire as acquire
 from ctlha_trio.seams._address import (
     format_address as format_address,
     is_loopback as is_loopback,

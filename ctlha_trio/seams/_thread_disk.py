@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import StoreError, UnreadableError
+from ctlha_trio.seams._acquire import acquire
 from ctlha_trio.seams._threads import Threads
 from ctlha_trio.seams._types import Buffer, DiskFile
 
@@ -108,10 +109,7 @@ class ThreadDiskFile:
     async def _call_alone(self, function: Callable[[], None], verb: str) -> None:
         # Side by side, one flush could take the kernel's only report of a lost write while the other returns as if all
         # were well.
-        try:
-            self._flushing.acquire_nowait()
-        except trio.WouldBlock:
-            await self._flushing.acquire()
+        await acquire(self._flushing)
         try:
             await self._call(function, verb, fatal=True)
         finally:

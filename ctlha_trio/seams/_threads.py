@@ -7,6 +7,8 @@ import attrs
 import outcome
 import trio
 
+from ctlha_trio.seams._acquire import acquire
+
 T = TypeVar("T")
 
 
@@ -28,10 +30,7 @@ class Threads:
     async def run(self, function: Callable[[], T]) -> T:
         """What ``function`` returns or raises. Always a checkpoint. Cancelled once it runs: only after it has ended."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            self._free.acquire_nowait()
-        except trio.WouldBlock:
-            await self._free.acquire()
+        await acquire(self._free)
         try:
             return await _run_in_thread(function)
         finally:

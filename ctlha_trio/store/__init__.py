@@ -14,7 +14,10 @@ from ctlha_trio.store._condemn import condemn_copy as condemn_copy
 from ctlha_trio.store._dirty_bitmap import DIRTY_BYTES as DIRTY_BYTES
 from ctlha_trio.store._files import (
     create_store_file as create_store_file,
+    damaged_in as damaged_in,
+    entries_for as entries_for,
     image as image,
+    open_extents_in as open_extents_in,
     read_volume as read_volume,
 )
 from ctlha_trio.store._layout import (

@@ -107,8 +107,8 @@ class OpenExtents:
         for extent in extents:
             self._extents.pop(extent, None)
             self._extents[extent] = None
-        for extent in list(self._extents)[: max(0, len(self._extents) - EXTENTS_OPEN_MAX)]:
-            del self._extents[extent]
+        while len(self._extents) > EXTENTS_OPEN_MAX:
+            del self._extents[next(iter(self._extents))]
         return is_cold
 
     def clear(self) -> None:

@@ -8,7 +8,7 @@ import trio
 
 from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError
 from ctlha_trio.pair import CarriedRecord, Metadata, Records
-from ctlha_trio.seams import Buffer, Clock, Disk
+from ctlha_trio.seams import Buffer, Clock, Disk, acquire
 from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX, choose_activity
 from ctlha_trio.store._checked_volume import CheckedVolume
 from ctlha_trio.store._commit_loop import CommitLoop, Recovery
@@ -58,7 +58,7 @@ class BlockStore:
     _tracker: WriteTracker
     _keeper: RecordKeeper
     _loop: CommitLoop
-    _reads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(READS_AT_ONCE), init=False)
+    _reads: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(READS_AT_ONCE), init=False)
 
     @staticmethod
     async def open(disk: Disk, path: str, *, size_bytes: int, clock: Clock) -> "BlockStore":
@@ -142,8 +142,11 @@ class BlockStore:
         changes = self._volume.changes
         if self._loop.is_recovered:
             try:
-                async with self._reads:
+                await acquire(self._reads)
+                try:
                     return await self._volume.read(offset, size)
+                finally:
+                    self._reads.release()
             except DamagedBlockError:
                 if changes == self._volume.changes and not changes % 2:
                     raise

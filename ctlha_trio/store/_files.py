@@ -20,6 +20,7 @@ from ctlha_trio.store._layout import (
     GROUP_BLOCKS,
     GROUP_BYTES,
     PAGE_BYTES,
+    RECORDS_OFFSET,
     Layout,
 )
 from ctlha_trio.store._record_copies import new_record_areas
@@ -108,6 +109,32 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
         raise StoreError(f"{path}: {error.strerror}") from error
     finally:
         os.close(descriptor)
+
+
+def open_extents_in(content: bytes) -> tuple[int, ...]:
+    """Groups in which a block may be torn, by the activity log in a whole backing file. For tests and tools."""
+    return choose_activity("the file", content[ACTIVITY_OFFSET:RECORDS_OFFSET]).extents
+
+
+def damaged_in(content: bytes, size_bytes: int, groups: Iterable[int]) -> Iterator[int]:
+    """Where blocks of these groups begin that a whole backing file does not hold as they were written.
+
+    For tests and tools.
+    """
+    layout, raw = Layout(size_bytes), memoryview(content)
+    for group in groups:
+        page, data = layout.entry_page_offset(group), layout.file_offset(group * GROUP_BYTES)
+        found = raw[data : data + layout.group_bytes(group)]
+        for block in damaged_blocks(raw[page : page + PAGE_BYTES], group * GROUP_BLOCKS, found):
+            yield block * BLOCK_BYTES
+
+
+def entries_for(content: bytes, size_bytes: int, group: int, epoch: int) -> bytes:
+    """The page of entries by which what a whole backing file holds of a group is right. For tests and tools."""
+    layout, page = Layout(size_bytes), bytearray(PAGE_BYTES)
+    data = layout.file_offset(group * GROUP_BYTES)
+    seal_blocks(page, group * GROUP_BLOCKS, memoryview(content)[data : data + layout.group_bytes(group)], epoch)
+    return bytes(page)
 
 
 def _fill(descriptor: int, layout: Layout, fill: Iterable[Buffer], epoch: int) -> None:

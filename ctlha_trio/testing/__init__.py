@@ -2,10 +2,18 @@
 
 from ctlha_trio.testing._core.faults import CORE_FAULTS as CORE_FAULTS
 from ctlha_trio.testing._core.log import TIMELINE_HEADER as TIMELINE_HEADER, EventLine as EventLine
-from ctlha_trio.testing._core.runs import SeedReport as SeedReport, run_seed as run_seed, run_seeds as run_seeds
+from ctlha_trio.testing._core.runs import (
+    CORE_COVERING_SEEDS as CORE_COVERING_SEEDS,
+    SeedReport as SeedReport,
+    run_seed as run_seed,
+    run_seeds as run_seeds,
+)
 from ctlha_trio.testing._core.totals import NOT_OF_THE_PAIR as NOT_OF_THE_PAIR, Coverage as Coverage, Totals as Totals
 from ctlha_trio.testing._drivers.atlas import DRIVER_FAULTS as DRIVER_FAULTS
-from ctlha_trio.testing._drivers.runs import run_driver_seed as run_driver_seed
+from ctlha_trio.testing._drivers.runs import (
+    DRIVER_COVERING_SEEDS as DRIVER_COVERING_SEEDS,
+    run_driver_seed as run_driver_seed,
+)
 from ctlha_trio.testing._explore.parts import Bound as Bound
 from ctlha_trio.testing._explore.search import Exploration as Exploration, explore as explore
 from ctlha_trio.testing._history.block_history import BlockHistory as BlockHistory

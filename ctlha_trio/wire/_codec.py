@@ -168,7 +168,7 @@ class FrameDecoder:
 def _rule_of(kind: FrameType, flags: int) -> FrameRule | None:
     """What a frame of that type with those flags must keep; None if it may not carry them."""
     if kind is FrameType.PUSH:
-        return PUSH_RULES.get(Flag(flags))
+        return PUSH_RULES.get(flags)
     return None if flags else FRAME_RULES[kind]
 
 

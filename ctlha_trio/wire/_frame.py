@@ -181,7 +181,7 @@ PUSH_OF_REQUEST = FrameRule(
     FRAGMENT_PREFIX.size + FRAGMENT_SIZE_MAX,
     in_session=True,
 )
-PUSH_RULES = {
+PUSH_RULES: dict[int, FrameRule] = {
     Flag.NONE: FRAME_RULES[FrameType.PUSH],
     Flag.MESSAGE_ATTACHED: PUSH_WITH_MESSAGE,
     Flag.REQUEST: PUSH_OF_REQUEST,

@@ -1,4 +1,4 @@
-"""What a simulated year of an ordinary pair costs: ``python -m tests.bench.pair_year [DAYS]``, or ``--whole`` of them.
+"""What a simulated year of an ordinary pair costs: ``python tests/bench/pair_year.py [DAYS]``, or ``--whole`` of them.
 
 Both nodes' cores, an operation each ten seconds and a bad month each month, as ``ORDINARY_LIFE`` says; while only looks
 at an unchanged record could happen, time is jumped over. One process, so that its processor time is what a core needs.
@@ -34,7 +34,7 @@ def told(report: SeedReport, days: int, took_s: float) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.pair_year", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tests/bench/pair_year.py", description=__doc__)
     parser.add_argument("days", type=int, nargs="?", default=DAYS)
     parser.add_argument("--whole", action="store_true", help="all of the year, and no extrapolation")
     parser.add_argument("--seed", type=int, default=1)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.mutants.beneath import MUTANTS as BENEATH
 from tests.mutants.drivers import BUGS
-from tests.mutants.found_by import IN_THE_PAIR
+from tests.mutants.found_by import IN_THE_EXPLORATION, IN_THE_PAIR
 from tests.mutants.pair_mutants import MUTANTS
 from tests.power import test_enumeration_mutants as enumeration, test_power_cuts as cuts
 from tests.sim import test_explore_mutants as exploration
@@ -65,6 +65,12 @@ def test_the_table_of_the_cores_names_the_checks_that_the_tests_demand() -> None
     checks = {in_words(name): "; ".join(sorted(checks)) for name, checks in IN_THE_PAIR.items()}
     assert {row[0]: row[-1] for row in rows} == checks
     assert [row[0] for row in rows if row[-2] not in row[-1].split("; ")] == []
+
+
+def test_the_table_of_the_exploration_has_each_mutant_and_its_check() -> None:
+    rows = {row[0]: row[-1] for row in table(PAGE, "In the exploration")}
+    assert rows.keys() == {in_words(name) for name in exploration.MUTANTS}
+    assert [name for name in exploration.MUTANTS if rows[in_words(name)] not in IN_THE_EXPLORATION[name]] == []
 
 
 def test_the_table_of_whole_nodes_has_each_bug_and_its_check() -> None:

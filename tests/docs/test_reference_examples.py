@@ -19,6 +19,7 @@ PAGES = Path(__file__).parents[2] / "docs"
         "reference/components",
         "reference/arbiters",
         "reference/node",
+        "reference/testing",
         "explain/checker",
     ],
 )

@@ -62,10 +62,6 @@ class Bug:
 
 def draw_only(patch: Patch, intervals_s: Mapping[Fault, float], *, safety_s: float) -> None:
     def draw(seed: int, names: tuple[str, ...]) -> Swarm:
-        drawn = draw_swarm(seed, names)
-        calm = attrs.evolve(
-            drawn, core_first=False, halts=False, wears_out=False, copies_differ=False, programs_fail=False
-        )
-        return attrs.evolve(calm, intervals_s=intervals_s, safety_s=safety_s)
+        return attrs.evolve(draw_swarm(seed, names).alone(), intervals_s=intervals_s, safety_s=safety_s)
 
     patch.setattr(runs, "draw_swarm", draw)

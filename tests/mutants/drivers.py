@@ -5,7 +5,7 @@ looks at it again after the read, and waits for those that were granted, is show
 ``tests/unit/ha/test_permits.py``: whole seeds come there too seldom.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Final
@@ -15,28 +15,35 @@ import trio
 from crc32c import crc32c
 
 from ctlha_trio._errors import StoreError
-from ctlha_trio.ha import _disk_work, _pair_driver
+from ctlha_trio.ha import _disk_work, _lifecycle as lifecycle, _pair_driver
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
+from ctlha_trio.ha._give_back import GiveBack
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
+from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.pair import (
     Finding,
     Metadata,
+    PairState,
     Phase,
     Range,
+    Record,
     SwapOutcome,
     Verification,
+    _admission as admission,
+    _handover as handover,
     _service as service,
     _verify as verify,
     accepts,
     actions,
+    can_hand_over,
     events,
     messages,
 )
@@ -44,8 +51,10 @@ from ctlha_trio.pair._step import Step
 from ctlha_trio.seams import Buffer
 from ctlha_trio.store import BlockStore, _checked_volume, _checksums
 from ctlha_trio.store._watched_file import WatchedFile
+from ctlha_trio.store._write_tracker import WriteTracker
 from ctlha_trio.testing._drivers.atlas import Fault
 from tests.mutants.driver_seeds import Bug
+from tests.mutants.service import compares_and_repairs_nothing
 from tests.mutants.trouble import Patch
 
 
@@ -303,9 +312,119 @@ def count_on_what_differed_before(patch: Patch) -> None:
     patch.setattr(verify, "asked", go_on_with_it)
 
 
+def never_end_a_handover(patch: Patch) -> None:
+    """Not to whoever asked for it."""
+    _never_end(patch, "handover")
+
+
+def never_end_a_forced_change(patch: Patch) -> None:
+    _never_end(patch, "forced change")
+
+
+def _never_end(patch: Patch, what: str) -> None:
+    end = PersonRequest.end
+
+    def forget(request: PersonRequest, problem: str) -> None:
+        if request.what != what:
+            end(request, problem)
+
+    patch.setattr(PersonRequest, "end", forget)
+
+
+def force_within_the_line(patch: Patch) -> None:
+    def fork(record: Record, *, primary: str, lineage: str, proposal: str, evidence: str = "") -> Record:
+        return record.succeed(primary=primary, members=(primary,), proposal=proposal)
+
+    patch.setattr(Record, "fork", fork)
+
+
+def copy_only_what_is_marked(patch: Patch) -> None:
+    """Whatever the two copies count from, as those of two lines do."""
+    ready = admission.ready
+
+    def agree(step: Step, message: messages.ResyncReady) -> None:
+        ready(step, attrs.evolve(message, base_epoch=step.state.base_epoch))
+
+    patch.setattr(admission, "ready", agree)
+
+
+def give_the_role_back_at_once(patch: Patch) -> None:
+    look = GiveBack.look
+
+    def hurry(policy: GiveBack, state: PairState, seen_s: float, *, trusted: bool) -> bool:
+        look(policy, state, seen_s, trusted=trusted)
+        return policy._well_s > 0.0
+
+    patch.setattr(GiveBack, "look", hurry)
+
+
+def count_the_time_without_the_preferred_node(patch: Patch) -> None:
+    """Whether it is in sync or not, all is taken to be well."""
+    held_s: dict[GiveBack, float] = {}
+    look = GiveBack.look
+
+    def count(policy: GiveBack, state: PairState, seen_s: float, *, trusted: bool) -> bool:
+        look(policy, state, seen_s, trusted=trusted)
+        held_s[policy] = held_s.get(policy, 0.0) + seen_s if policy._wanted else 0.0
+        return held_s[policy] >= policy._hold_down_s and can_hand_over(state)
+
+    patch.setattr(GiveBack, "look", count)
+
+
+def keep_the_role(patch: Patch) -> None:
+    patch.setattr(GiveBack, "look", lambda *_, **__: False)
+
+
+def mark_nothing_while_alone(patch: Patch) -> None:
+    def mark(tracker: WriteTracker, _: Collection[tuple[int, int]]) -> Sequence[tuple[int, bytes]]:
+        return tracker.bitmap.take_changed()
+
+    patch.setattr(WriteTracker, "mark", mark)
+
+
+def lose_a_request(patch: Patch) -> None:
+    """Now and then the core is not told of one."""
+    feed = PairDriver.feed
+
+    def lose(driver: PairDriver, event: events.Event) -> None:
+        if not (isinstance(event, events.Submitted) and event.ticket % 20 == 0):
+            feed(driver, event)
+
+    patch.setattr(PairDriver, "feed", lose)
+
+
+def refuse_every_handover(patch: Patch) -> None:
+    def stay(step: Step) -> None:
+        step.do(actions.HandoverEnded("the role stays where it is"))
+
+    patch.setattr(handover, "asked", stay)
+
+
+def never_change_the_roles(patch: Patch) -> None:
+    """The nodes are never ready for it."""
+    patch.setattr(handover, "prepare", lambda _step, _message: None)
+
+
+def repair_nothing(patch: Patch) -> None:
+    def pretend(work: DiskWork, sequence: int, _offset: int, _data: bytes) -> None:
+        work._feed(events.Stored(sequence))
+
+    patch.setattr(DiskWork, "repair", pretend)
+
+
+def compare_and_leave_the_damage(patch: Patch) -> None:
+    compares_and_repairs_nothing(patch)
+
+
+def go_on_after_an_error_of_a_component(patch: Patch) -> None:
+    patch.setattr(lifecycle, "_check", lambda _component, _step: None)
+
+
 programs_fail = attrgetter("programs_fail")
 copies_differ = attrgetter("copies_differ")
-halts = attrgetter("halts")
+forces = attrgetter("forces")
+restores = attrgetter("restores")
+gives_back = attrgetter("gives_back")
 
 BUGS: Final = (
     Bug(acknowledge_before_the_flush, r"I2: .* (not durable|its disk is still in)", without_faults=True),
@@ -324,13 +443,8 @@ BUGS: Final = (
     Bug(ask_the_arbiter_at_each_write, r"I11: ", without_faults=True),
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
-    Bug(believe_an_arbiter_that_went_back, r"I15: ", first_seed=1047),
-    Bug(
-        overlook_what_the_peer_knows,
-        r"I15: . believes an arbiter that went back, and was told",
-        first_seed=1047,
-        where=halts,
-    ),
+    Bug(believe_an_arbiter_that_went_back, r"I15: ", where=restores),
+    Bug(overlook_what_the_peer_knows, r"I15: . believes an arbiter that went back, and was told", where=restores),
     Bug(
         claim_by_a_disk_that_hangs,
         r"I12: . claims, although its disk has failed",
@@ -353,4 +467,26 @@ BUGS: Final = (
     Bug(keep_the_records_of_before, r"I(2|3|7|10): "),
     Bug(find_everything_as_expected, r"I3: "),
     Bug(tell_a_place_that_does_not_differ, r"I3: "),
+    Bug(never_end_a_forced_change, r"I12: (nobody is told what became|. does not end a forced)", where=forces),
+    Bug(force_within_the_line, r"I(2|4|10): |I12: . was forced, and the record is", where=forces),
+    Bug(copy_only_what_is_marked, r"I(5|7|10): ", where=forces),
+    Bug(never_end_a_handover, r"I12: . (is asked to hand over, and|does not end a change of)", without_faults=True),
+    Bug(give_the_role_back_at_once, r"I12: the role is given back after", where=gives_back),
+    Bug(count_the_time_without_the_preferred_node, r"I12: the role is given back after", where=gives_back),
+    Bug(mark_nothing_while_alone, r"I5: sector \d+ differs", alone={Fault.STOP: 6.0}),
+    Bug(lose_a_request, r"I14: . has .* under way", without_faults=True),
+    Bug(keep_the_role, r"I12: the role is not given back", where=gives_back),
+    Bug(refuse_every_handover, r"I12: . was asked to hand over, all is well", without_faults=True),
+    Bug(never_change_the_roles, r"I12: . was asked to hand over, all is well", without_faults=True),
+    Bug(
+        repair_nothing,
+        r"node . stopped: store-failed",
+        alone={Fault.BIT_ROT: 2.0},
+    ),
+    Bug(
+        compare_and_leave_the_damage,
+        r"I12: after the comparison the blocks of sectors .* of . are damaged",
+        alone={Fault.BIT_ROT: 2.0},
+    ),
+    Bug(go_on_after_an_error_of_a_component, r"I12: . goes on although its component", where=programs_fail),
 )

@@ -3,7 +3,7 @@
 ``tests/sim/test_driver_invariants.py`` demands that each is found, and that there is one for each check.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Final
 
@@ -15,33 +15,47 @@ from ctlha_trio.ha import Node, Reason
 from ctlha_trio.ha._client_requests import Answer
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
+    Copy,
     Operation,
     OperationKind,
     Outcome,
     Phase,
+    Record,
     Verification,
     _service as service,
     _verify as verify,
     accepts,
     actions as act,
+    events as ev,
 )
-from ctlha_trio.pair._state import Flight
+from ctlha_trio.pair._state import Flight, Resync
 from ctlha_trio.pair._step import Step
 from ctlha_trio.store import Layout
 from ctlha_trio.testing._drivers import run as driver_run
 from ctlha_trio.testing._drivers.atlas import Fault
-from ctlha_trio.testing._drivers.checks import NOTICED_S
+from ctlha_trio.testing._drivers.checks import NOTICED_S, DriverChecks
 from ctlha_trio.testing._drivers.damage import Damage
 from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
+from ctlha_trio.testing._drivers.forced_copy import ForcedCopy
+from ctlha_trio.testing._drivers.given_back import GivenBack
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.run import DriverRun
+from ctlha_trio.testing._drivers.step_checks import CALLS_MAX
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.worn_disks import WornDisks
 from ctlha_trio.testing._history.block_content import fill_sector
 from ctlha_trio.testing._pairs import memory_pair
-from ctlha_trio.testing._pairs.action_watch import Ordered
+from ctlha_trio.testing._pairs.action_watch import Ordered, Stepped
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
-from tests.mutants.drivers import ask_the_arbiter_at_each_write, take_the_copies_for_equal
+from tests.mutants.drivers import (
+    ask_the_arbiter_at_each_write,
+    compare_and_leave_the_damage,
+    force_within_the_line,
+    give_the_role_back_at_once,
+    never_end_a_handover,
+    refuse_every_handover,
+    take_the_copies_for_equal,
+)
 from tests.mutants.whole_pair import (
     SECTOR,
     WRITE,
@@ -250,6 +264,126 @@ async def nobody_says_that_a_block_is_lost(run: DriverRun, patch: Patch) -> None
     await WornDisks(run.timeline, run.demands, run.reasons).run()
 
 
+@found_as(r"I3: . says that blocks of \d+ are lost, but a member has each")
+async def a_block_is_said_to_be_lost_that_both_have(run: DriverRun, _: Patch) -> None:
+    number = run.history.call("a client", READ, SECTOR, 1)
+    answer = act.Answer(number, Outcome.MEDIUM_ERROR)
+    run.checks.ordered(Ordered(primary(run).pair, answer, operation(READ, number)))
+
+
+@found_as(r"I2: the copy of ., which was forced, lacks what it had: ")
+async def a_forced_copy_lacks_what_it_had(run: DriverRun, _: Patch) -> None:
+    before, alone, forked = two_lines(run)
+    run.checks.recorded(before, alone)
+    await run.clients.operate(run.pair.record.primary, 1, (WRITE, SECTOR, 1))
+    await secondary(run)._driver._store.write(SECTOR * SECTOR_BYTES, fill_sector(1))
+    run.checks.recorded(alone, forked)
+
+
+@found_as(r"I3: ")
+async def what_was_told_before_a_force_was_a_lie(run: DriverRun, _: Patch) -> None:
+    before, alone, forked = two_lines(run)
+    run.checks.recorded(before, alone)
+    compare = OperationKind.COMPARE_AND_WRITE
+    compared = run.history.call("a client", compare, ELSEWHERE, 1, [0])
+    run.history.answered(operation(compare, compared), Outcome.MISCOMPARE, b"", 0)
+    run.checks.recorded(alone, forked)
+
+
+def two_lines(run: DriverRun) -> tuple[Record, Record, Record]:
+    """Of both members, of the primary alone, and of the secondary that was forced then."""
+    before, abandoned, chosen = run.pair.record, primary(run).pair, secondary(run).pair.me
+    alone = before.succeed(primary=abandoned.me, members=(abandoned.me,), proposal="planted")
+    return before, alone, alone.fork(primary=chosen, lineage="another", proposal="planted")
+
+
+@found_as(rf"I5: sector {SECTOR} differs and is not marked at ., the source")
+async def what_is_not_marked_differs(run: DriverRun, _: Patch) -> None:
+    source, target = primary(run), secondary(run)
+    store = target._driver._store
+    await store.persist(attrs.evolve(store.metadata, copy=Copy.RESYNCING))
+    state = attrs.evolve(source.pair, resync=Resync(search=1))
+    searched = Stepped(state, state, ev.DirtyFound(1, ()), (), None, {})
+    run.step_checks.stepped(searched)
+    assert not run.problems
+    await change_a_copy(run, SECTOR)
+    run.step_checks.stepped(searched)
+
+
+@found_as(r"I14: . has \(\) under way, and \(5,\) are waited for")
+async def an_operation_is_forgotten(run: DriverRun, _: Patch) -> None:
+    state = primary(run).pair
+    run.step_checks.stepped(Stepped(state, state, ev.ReadFailed(), (), None, {}, held=(), waiting=(5,)))
+
+
+@found_as(r"I14: . has 4 calls that wait for the arbiter")
+async def an_arbiter_is_asked_again_and_again(run: DriverRun, _: Patch) -> None:
+    node = primary(run)
+    node._driver._arbiter._calls.extend([act.ReadRecord()] * 2 * CALLS_MAX)
+    state = node.pair
+    run.step_checks.stepped(Stepped(state, state, ev.ReadFailed(), (), None, {}))
+
+
+@found_as(r"I12: after the comparison the blocks of sectors 0 of . are damaged")
+async def a_comparison_repairs_nothing(run: DriverRun, patch: Patch) -> None:
+    take_the_copies_for_equal(patch)
+    compare_and_leave_the_damage(patch)
+    run.pair.damage.let_decay(primary(run).pair.me, 0)
+    await run.repairs.run()
+
+
+@found_as(r"I7: the comparison of two whole copies ends so: ")
+async def a_comparison_finds_a_difference(run: DriverRun, _: Patch) -> None:
+    await change_a_copy(run, SECTOR)
+    await run.repairs.run()
+
+
+@found_as(r"I12: . is asked to hand over, and is not told what became of it")
+async def a_switchover_among_faults_never_ends(run: DriverRun, patch: Patch) -> None:
+    never_end_a_handover(patch)
+    await run.operators.strikes[Fault.SWITCHOVER](Random(1))
+
+
+@found_as(r"I12: . was asked to hand over, all is well, and it has not")
+async def a_switchover_is_refused(run: DriverRun, patch: Patch) -> None:
+    refuse_every_handover(patch)
+    await run.operators.demand_switchover()
+
+
+@found_as(r"I12: . was forced, and the record is ")
+async def a_force_begins_no_line(run: DriverRun, patch: Patch) -> None:
+    force_within_the_line(patch)
+    patch.setattr(DriverChecks, "check_members", lambda _: None)
+    patch.setattr(DriverChecks, "_moved", lambda *_: None)
+    await look_after(run, ForcedCopy(run.keeper, run.timeline, run.demands, run.operators, Random(1)).run)
+
+
+@found_as(r"I12: . does not serve, although it is the only member")
+async def the_only_member_serves_one_write(run: DriverRun, patch: Patch) -> None:
+    serve_once = run.demands.service
+
+    async def service_alone(name: str) -> None:
+        await serve_once(name)
+        patch.setattr(service, "accepts", lambda *_: False)
+
+    patch.setattr(type(run.demands), "service", lambda _, name: service_alone(name))
+    await look_after(run, ForcedCopy(run.keeper, run.timeline, run.demands, run.operators, Random(1)).run)
+
+
+@found_as(r"I12: the role is given back after [\d.]+ s, before all was well")
+async def the_role_is_given_back_at_once(run: DriverRun, patch: Patch) -> None:
+    give_the_role_back_at_once(patch)
+    await look_after(run, GivenBack(run.keeper, run.timeline, run.demands, Random(1)).run)
+
+
+async def look_after(run: DriverRun, trial: Callable[[], Awaitable[None]]) -> None:
+    """Somebody starts the nodes again while it goes on."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run.keeper.run)
+        await trial()
+        nursery.cancel_scope.cancel(reason="the trial is over")
+
+
 @found_as(r"I11: \d+ calls of the arbiter in 50 writes")
 async def each_write_asks_the_arbiter(run: DriverRun, patch: Patch) -> None:
     ask_the_arbiter_at_each_write(patch)
@@ -282,7 +416,6 @@ async def a_write_is_refused_in_calm(run: DriverRun, patch: Patch) -> None:
 async def a_block_is_lost_on_both_copies(run: DriverRun, _: Patch) -> None:
     place = Layout(run.pair.size_bytes).file_offset(SECTOR * SECTOR_BYTES)
     for machine in run.pair.machines.values():
-        machine.disk.damage.may_strike = lambda: True
         machine.disk.damage.places[place] = Damage(Fault.BIT_ROT, b"\xff")
     await run._read_all()
 
@@ -305,7 +438,7 @@ async def a_node_takes_more_than_it_may(run: DriverRun, _: Patch) -> None:
 @found_as(r"I15: a pair that has to halt serves")
 async def a_pair_says_that_it_halts_and_serves(run: DriverRun, patch: Patch) -> None:
     patch.setattr(DriverPair, "has_halted", lambda _: True)
-    await run._expect_halt()
+    await run.halts.expect()
 
 
 @found_as(r"client 1 was told something else than node . answered to \d+")

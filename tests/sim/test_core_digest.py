@@ -13,8 +13,8 @@ from ctlha_trio.testing._core.runs import run_seed
 
 ROUNDS = 3
 DIGESTS = {
-    1: "b7832c49d6ee2dbe8684f607deb9e42d29c5f1137459ad7ed9fbea3d169aa977",
-    2: "d1e7de71886976dfb10b07de9c5d1e0346bc2debc2607bb1d11076709683f775",
+    1: "33e652757c410143e26fe4d832f49e7ca6223e80823edb00ef7b15b7971ae24a",
+    2: "8d80d9a89e1edc1ad9866884ed0c5f1fe61ba215f088da656ed1a37fabc7a691",
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
 FULL_SEEDS = range(10)

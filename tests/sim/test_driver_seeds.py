@@ -11,11 +11,12 @@ from ctlha_trio.pair import Operation, OperationKind, Outcome, actions as act, e
 from ctlha_trio.testing._core.log import TIMELINE_HEADER, EventLine
 from ctlha_trio.testing._core.runs import SeedReport
 from ctlha_trio.testing._core.totals import Coverage, Totals
+from ctlha_trio.testing._drivers import runs
 from ctlha_trio.testing._drivers.atlas import DRIVER_FAULTS
 from ctlha_trio.testing._drivers.history import VolumeHistory
-from ctlha_trio.testing._drivers.runs import run_driver_seed
+from ctlha_trio.testing._drivers.runs import DRIVER_COVERING_SEEDS, run_driver_seed
 
-FIXED = range(24)
+FIXED = range(DRIVER_COVERING_SEEDS)
 """In which every kind of fault acts."""
 CORPUS = tomllib.loads((Path(__file__).parent / "corpus" / "drivers.toml").read_text(encoding="utf-8"))["seed"]
 
@@ -47,8 +48,8 @@ def test_a_seed_breaks_no_promise(seed: int, fixed: dict[int, SeedReport]) -> No
     assert report.totals.simulated_s > 20
 
 
-def test_a_report_travels_between_processes() -> None:
-    report = run_driver_seed(1)
+def test_a_report_travels_between_processes(fixed: dict[int, SeedReport]) -> None:
+    report = fixed[1]
     assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 (its own)
 
 
@@ -129,6 +130,16 @@ def test_whole_nodes_come_to_every_total_that_is_theirs(fixed: dict[int, SeedRep
     assert totals.partitions > totals.partitions_one_way
 
 
-def test_seeds_differ_in_what_happens() -> None:
-    digests = {run_driver_seed(seed).digest for seed in (1, 52, 53)}
+def test_seeds_differ_in_what_happens(fixed: dict[int, SeedReport]) -> None:
+    digests = {fixed[1].digest, *(run_driver_seed(seed).digest for seed in (52, 53))}
     assert len(digests) == 3
+
+
+def test_a_pair_that_cannot_be_built_shows_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("no such pair")
+
+    monkeypatch.setattr(runs, "DriverPair", refuse)
+    report = run_driver_seed(1)
+    assert "no such pair" in report.failure
+    assert report.totals.seeds == 1

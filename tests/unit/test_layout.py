@@ -25,7 +25,7 @@ IMPURE_MODULES = frozenset(
 
 PORTS: dict[str, tuple[str, ...]] = {
     "ctlha_trio.seams": tuple(
-        f"ctlha_trio.seams.{module}" for module in ("_types", "_address", "_buffers", "_key_files")
+        f"ctlha_trio.seams.{module}" for module in ("_types", "_acquire", "_address", "_buffers", "_key_files")
     ),
     "ctlha_trio.arbiter": (),
 }

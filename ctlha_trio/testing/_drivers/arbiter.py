@@ -42,7 +42,26 @@ class ArbiterTrouble:
     """Told of each call that is refused, never arrives, or is applied without an answer."""
     on_arrival: Callable[[], None] = lambda: None
     """Told of each swap at the moment at which the arbiter has carried it out, or has not."""
-    way: Way = Way.OPEN
+    _lost: dict[Way, None] = attrs.field(factory=dict, init=False)
+    """Ways in which calls are lost now, each by a fault of its own, the latest last."""
+
+    @property
+    def way(self) -> Way:
+        """What becomes of a call now."""
+        return next(reversed(self._lost), Way.OPEN)
+
+    def lose(self, way: Way) -> None:
+        """Let calls be lost in this way, until ``find`` of it."""
+        self._lost.pop(way, None)
+        self._lost[way] = None
+
+    def find(self, way: Way) -> None:
+        """End that. What is lost in another way as well stays lost."""
+        self._lost.pop(way, None)
+
+    def open(self) -> None:
+        """Nothing is lost any more."""
+        self._lost.clear()
 
 
 @attrs.define(eq=False)

@@ -37,6 +37,7 @@ class Fault(Enum):
     ARBITER_DEAF = "the arbiter's answers are lost, and swaps are applied later"
     ARBITER_RESTORED = "the arbiter is restored from an old copy"
     SWITCHOVER = "an operator changes the roles"
+    FORCE = "an operator says that one node is off, and makes the other one primary"
     COPY_CHANGED = "a copy holds what nobody wrote, and its checksum is right"
 
 
@@ -45,7 +46,8 @@ class Survival(Enum):
 
     ALWAYS = "nothing acknowledged is lost, and service goes on when the fault is over"
     WITH_PEER = "as ALWAYS while the other node's copy is a member and alive; else an honest halt"
-    HALT = "every node says why it serves nothing, and serves nothing"
+    FORCED = "as ALWAYS, but for what was acknowledged after the forced copy had counted last"
+    HALT = "every node says why it serves nothing, and serves nothing, until the newest record is back"
     NAMED = "a comparison of the copies names it and changes nothing; it is over when the place is written anew"
 
 
@@ -65,8 +67,9 @@ _IS_FOUND_LATE = Entry(
 )
 _SHOWS = Entry(
     Survival.WITH_PEER,
-    "a checksum covers a block's bytes and its place: no read returns it. Either the copy is dead from then on, or the "
-    "block is repaired from the other copy, which has to be left at the moment of the read",
+    "a checksum covers a block's bytes and its place: no read returns it. While another copy that counts has the block "
+    "whole it is repaired from there; else who needs it is told of a medium error, until it is written anew. In an "
+    "extent that was open when the power failed nothing tells damage from a torn write: excluded there for who counts",
 )
 
 ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
@@ -79,6 +82,11 @@ ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
             Survival.HALT,
             "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows; "
             "one that has not cannot, so restoring is for a pair in which both have",
+        ),
+        Fault.FORCE: Entry(
+            Survival.FORCED,
+            "it is said while it is true, of a node that has no power. The disk of the other one may not have failed, "
+            "nor hold what a power cut has sealed, and nothing that this node was sent is still on its way there",
         ),
         Fault.COPY_CHANGED: Entry(
             Survival.NAMED,
@@ -94,8 +102,8 @@ DRAWN: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival i
 FATAL_TO_COPY: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.WITH_PEER)
 """Strike only where the other copy is left, except at the end of a run that is to halt."""
 
-DRIVER_FAULTS: Final = frozenset(fault.name for fault in (*DRAWN, *FATAL_TO_COPY))
-"""Names of all that are drawn."""
+DRIVER_FAULTS: Final = frozenset(fault.name for fault in (*DRAWN, *FATAL_TO_COPY, Fault.FORCE, Fault.ARBITER_RESTORED))
+"""Names of all that are drawn, and of what is tried in some runs whose pair has come together."""
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +124,13 @@ class Stand:
         """Whether every copy that counts is dead."""
         return self.dead.issuperset(self.members)
 
-    def survives_death_of(self, victim: str) -> bool:
+    def leaves_another(self, victim: str) -> bool:
         """Whether another copy is left that counts, and nothing under way may take it out."""
-        others = set(self.members) - self.dead - self.damaged - {victim}
-        return bool(others) and victim not in self.claiming
+        return bool(self._others(victim)) and victim not in self.claiming
+
+    def survives_death_of(self, victim: str) -> bool:
+        """Whether that is so, and the other copy is whole."""
+        return self.leaves_another(victim) and not self._others(victim) <= self.damaged
+
+    def _others(self, victim: str) -> frozenset[str]:
+        return frozenset(self.members) - self.dead - {victim}

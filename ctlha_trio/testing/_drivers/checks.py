@@ -1,8 +1,9 @@
 """What must be true of a simulated pair at each instant: the invariants that whole nodes can be held to.
 
 I1 one node acknowledges in an epoch; I2 what is acknowledged is durable on every member; I3 reads return what
-was written last; I4 who is no member neither serves nor takes the role; I6 epoch and revision never go back; I7 after a
-return both copies are equal; I8 who was demoted acknowledges nothing; I10 ``protected`` means that either node may die.
+was written last; I4 who is no member neither serves nor takes the role; I5 what is not marked is equal on source and
+target of a resync; I6 epoch and revision never go back; I7 after a return both copies are equal; I8 who was demoted
+acknowledges nothing; I10 ``protected`` means that either node may die; I14 what is under way is waited for.
 """
 
 import math
@@ -18,18 +19,22 @@ from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
     MEMBERS,
     READING,
+    Operation,
     OperationKind,
     Outcome,
     PairState,
     Phase,
+    Record,
     actions,
 )
-from ctlha_trio.testing._drivers.history import VolumeHistory
+from ctlha_trio.store import BLOCK_BYTES
+from ctlha_trio.testing._drivers.history import Moment, VolumeHistory, put_by
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
+from ctlha_trio.testing._history.block_content import number_of
 from ctlha_trio.testing._history.linearizability_records import ANSWERED
 from ctlha_trio.testing._pairs.action_watch import Ordered
-from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 _ANSWERING = frozenset({Phase.MIRRORING, Phase.ALONE, Phase.ADMITTING, Phase.HANDING_OVER})
@@ -53,6 +58,10 @@ class DriverChecks:
     """Since when a node has said ``protected`` without being so, or of a program what is not so."""
     _alone_since_s: dict[str, float] = attrs.field(factory=dict, init=False)
     """Of each node that serves as the only member."""
+    _counted: dict[str, Moment] = attrs.field(factory=dict, init=False)
+    """By node whose copy does not count: up to when it did."""
+    _excused: set[int] = attrs.field(factory=set, init=False)
+    """Numbers of operations that may have met damage which is none any more."""
     _reached: dict[str, tuple[int, int]] = attrs.field(factory=lambda: dict.fromkeys(NAMES, (0, 0)), init=False)
     """Epoch and revision that were durable on each node."""
 
@@ -80,6 +89,8 @@ class DriverChecks:
             self.history.answered(operation, answer.outcome, ordered.data, answer.miscompare_at)
         except AssertionError as error:
             self.problem(f"I3: {state.me} answered {operation.number} {answer.outcome.name}: {error}")
+        if answer.outcome is Outcome.MEDIUM_ERROR:
+            self._lost(state, operation)
         if answer.outcome not in ANSWERED:
             return
         said = f"{state.me} answered {operation.kind.name} {operation.number} in epoch {state.epoch}"
@@ -95,6 +106,19 @@ class DriverChecks:
             self._acknowledged(said, state, lambda member: self._holds(member, ordered))
         elif operation.kind is OperationKind.PUT_RECORD:
             self._acknowledged(said, state, lambda member: self._carries(member, ordered))
+
+    def _lost(self, state: PairState, operation: Operation) -> None:
+        """An operation that nobody can carry out: no copy that counts for this node has every block of it."""
+        members = () if state.record is None else state.record.members
+        end = operation.offset + operation.size
+        blocks = range(operation.offset // BLOCK_BYTES * BLOCK_BYTES, end, BLOCK_BYTES)
+        lost = any(not any(self.pair.damage.holds(member, block) for member in members) for block in blocks)
+        if not lost and operation.number not in self._excused:
+            self.problem(f"I3: {state.me} says that blocks of {operation.number} are lost, but a member has each")
+
+    def excuse_medium_errors(self) -> None:
+        """A block has become whole in a way that no node knows of: who asked before may be told that it is lost."""
+        self._excused |= {number for number, call in self.history.calls.items() if call.outcome is None}
 
     def _read_as_member(self, said: str, state: PairState, called_s: float) -> None:
         """A permit is over before the node that granted it serves alone; a grant asked for since proves as much."""
@@ -161,6 +185,29 @@ class DriverChecks:
             self._check_equal(f"I7: at the return of {state.peer}")
         self.check_members()
 
+    def recorded(self, before: Record, record: Record) -> None:
+        """The arbiter has taken a record. Of a copy that a person chooses nothing is missing of while it counted."""
+        for name in before.members:
+            if name not in record.members:
+                self._counted[name] = self.history.moment()
+        if record.lineage != before.lineage and record.primary not in before.members:
+            self._forsake(record.primary)
+
+    def _forsake(self, chosen: str) -> None:
+        records = self.pair.durable_records(chosen)
+        held = {place: put_by(records, place) for place in self.history.put}
+        try:
+            for sector in self.history.written:
+                held[sector] = number_of(self.pair.durable_range(chosen, sector * SECTOR_BYTES, SECTOR_BYTES))
+            for place, value in held.items():
+                self._counted[chosen].check(place, value)
+        except AssertionError as error:
+            self.problem(f"I2: the copy of {chosen}, which was forced, lacks what it had: {error}")
+        try:
+            self.history.forsake(held)
+        except AssertionError as error:
+            self.problem(f"I3: {error}")
+
     def _proposed(self, state: PairState, swap: actions.Swap) -> None:
         if swap.record.members == (state.me,) and self.pair.machines[state.me].struck:
             self.problem(f"I12: {state.me} claims, although its disk has failed: nobody would serve")
@@ -218,7 +265,7 @@ class DriverChecks:
 
     def _could_go_on(self, name: str) -> bool:
         """Whether the peer of that node could take over from it."""
-        peer = NAMES[1 - NAMES.index(name)]
+        peer = other(name)
         return peer in self.pair.nodes and not self.pair.is_paused(peer) and not self.pair.is_copy_dead(peer)
 
     def check_history(self) -> None:

@@ -10,6 +10,7 @@ import trio
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import Operation, OperationKind, Outcome
+from ctlha_trio.store import BLOCK_BYTES
 from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.history import RECORDS, VolumeHistory, key_at
 from ctlha_trio.testing._drivers.pair import DriverPair
@@ -17,14 +18,21 @@ from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import IN_SECTORS, Timeline
 from ctlha_trio.testing._history.block_content import fill_sector
 from ctlha_trio.testing._history.linearizability_records import ZEROS
-from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 SECTORS_MAX: Final = 4
 """Of one operation: enough to overlap in part, and to be torn."""
+BLOCK_SECTORS: Final = BLOCK_BYTES // SECTOR_BYTES
 _WITH_DATA: Final = frozenset({OperationKind.WRITE, OperationKind.COMPARE_AND_WRITE, OperationKind.PUT_RECORD})
 _WANDERS: Final = 0.1
 """Chance that a client turns to the other node although it was served where it is."""
+
+
+def whole_blocks(first: int, count: int) -> tuple[OperationKind, int, int]:
+    """A write of all blocks that these sectors are in: it needs nothing of what was there."""
+    start = first // BLOCK_SECTORS * BLOCK_SECTORS
+    return OperationKind.WRITE, start, -(-(first + count) // BLOCK_SECTORS) * BLOCK_SECTORS - start
 
 
 @attrs.define(eq=False)
@@ -54,9 +62,12 @@ class DriverClients:
         name = NAMES[0]
         while not self._stopping:
             await let_pass(random.expovariate(1 / self.pair.swarm.think_s))
-            outcome = await self.operate(name, number, self._choose(random))
+            wanted = self._choose(random)
+            outcome = await self.operate(name, number, wanted)
+            if outcome is Outcome.MEDIUM_ERROR and happens(random):
+                outcome = await self.operate(name, number, whole_blocks(*wanted[1:]))
             if outcome is not Outcome.DONE or happens(random, _WANDERS):
-                name = NAMES[1 - NAMES.index(name)]
+                name = other(name)
         self._running -= 1
 
     def _choose(self, random: Random) -> tuple[OperationKind, int, int]:

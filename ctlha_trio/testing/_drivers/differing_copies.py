@@ -1,14 +1,13 @@
 """What only whole nodes say of their copies: that both are whole, and not the same."""
 
 from random import Random
-from typing import Final
 
 import attrs
 
 from ctlha_trio.ha import Reason
 from ctlha_trio.pair import Finding, OperationKind, Outcome
-from ctlha_trio.store import BLOCK_BYTES
 from ctlha_trio.testing._drivers.atlas import Fault
+from ctlha_trio.testing._drivers.clients import BLOCK_SECTORS
 from ctlha_trio.testing._drivers.demands import Demands
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
@@ -16,10 +15,6 @@ from ctlha_trio.testing._drivers.timeline import Timeline
 from ctlha_trio.testing._history.block_content import fill_sector
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
-
-_BLOCK_SECTORS: Final = BLOCK_BYTES // SECTOR_BYTES
-_VERIFIES_S: Final = 20.0
-"""For a comparison of the largest volume that is simulated, on disks without trouble."""
 
 
 @attrs.define(eq=False)
@@ -38,7 +33,7 @@ class DifferingCopies:
     async def run(self) -> None:
         """The trial, up to the first problem. A checkpoint."""
         self.timeline.counts["trials"] += 1
-        first = self.random.choice(self._pair.swarm.sectors) // _BLOCK_SECTORS * _BLOCK_SECTORS
+        first = self.random.choice(self._pair.swarm.sectors) // BLOCK_SECTORS * BLOCK_SECTORS
         await self._change_a_copy(self.random.choice(NAMES), first)
         before = self._copies()
         if not any(begin <= first * SECTOR_BYTES < end for begin, end in await self._differing()):
@@ -63,23 +58,13 @@ class DifferingCopies:
         return [self._pair.durable_copy(name) for name in NAMES]
 
     async def _differing(self) -> list[tuple[int, int]]:
-        """Compare the copies, as an operator does; begin and end of what differs."""
-        node = self._pair.nodes[self._pair.record.primary]
-        node.verify()
-
-        def is_complete() -> bool:
-            found = node.status().verification
-            return found is not None and found.state == "complete"
-
-        await self.demands.require(is_complete, _VERIFIES_S, "I12: the comparison does not come to its end")
-        verification = node.status().verification
-        assert verification is not None, "it has come to its end"
-        found = [each for each in verification.found if each.what == Finding.DIFFERS.value]
-        return [(each.offset, each.offset + each.size) for each in found]
+        """Compare the copies; begin and end of what differs."""
+        found = (await self.demands.comparison()).found
+        return [(each.offset, each.offset + each.size) for each in found if each.what == Finding.DIFFERS.value]
 
     async def _write_anew(self, name: str, first: int) -> None:
         """Whoever knows what is right writes it, which makes both copies the same."""
-        wanted = OperationKind.WRITE, first, _BLOCK_SECTORS
+        wanted = OperationKind.WRITE, first, BLOCK_SECTORS
         if await self.demands.clients.operate(name, 0, wanted) is not Outcome.DONE:
             self.demands.problem(f"I12: {name} does not write sector {first} anew")
         await self.demands.service(name)

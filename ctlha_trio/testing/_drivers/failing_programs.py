@@ -28,6 +28,7 @@ class FailingPrograms:
         """Every trial, up to the first problem. A checkpoint."""
         self.timeline.counts["trials"] += 1
         await self._fail_a_component(self.random.choice(NAMES))
+        await self._end_a_component(self.random.choice(NAMES))
         await self._fail_a_handler(self.random.choice(NAMES))
 
     async def _fail_a_component(self, name: str) -> None:
@@ -42,6 +43,23 @@ class FailingPrograms:
         self.timeline.note(name, "its component is mended")
         self.programs.broken = self.keeper.held = frozenset()
         await self._demand_return(name, Reason.COMPONENT_FAILED)
+
+    async def _end_a_component(self, name: str) -> None:
+        """It answers ERROR when its node goes on alone, which ends the node until the component is mended."""
+        peer, pair = other(name), self.demands.pair
+        self.timeline.note(name, "its component will answer ERROR")
+        self.programs.erring = frozenset({name})
+        self.keeper.held = frozenset(NAMES)
+        pair.crash(peer)
+        await self.demands.require(
+            lambda: not pair.is_up(name), SERVES_S, f"I12: {name} goes on although its component answers ERROR"
+        )
+        self.timeline.note(name, "has ended, and its component is mended")
+        self.programs.erring = frozenset()
+        self.keeper.held = frozenset({peer})
+        await self.demands.service(name)
+        self.keeper.held = frozenset()
+        await self.demands.require(pair.is_settled, TOGETHER_S, "I12: the pair does not become protected again")
 
     async def _fail_a_handler(self, name: str) -> None:
         """It raises at a message. Its channel is closed then, and only a process that runs anew has another one."""

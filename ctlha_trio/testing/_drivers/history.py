@@ -1,5 +1,6 @@
 """What was asked of each sector of a volume and what the nodes answered, at the instants at which they did."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -34,6 +35,22 @@ def put_by(records: Mapping[str, bytes], place: int) -> int:
     return number_of(records.get(key_at(place), bytes(SECTOR_BYTES)))
 
 
+@attrs.frozen(eq=False)
+class Moment:
+    """In what clients were told."""
+
+    history: BlockHistory
+    time: float
+
+    def check(self, sector: int, value: int) -> None:
+        """``AssertionError`` if a copy that counted until then cannot hold this.
+
+        What was never to be written there at that time came later, when the copy did not count.
+        """
+        if self.history.knows(sector, value):
+            self.history.check(sector, value, self.time)
+
+
 @attrs.define(eq=False)
 class VolumeCall:
     """One operation of a client."""
@@ -45,6 +62,8 @@ class VolumeCall:
     count: int
     """Sectors, or records."""
     called_s: float
+    expected: Sequence[int] = ()
+    """By sector, what a compare-and-write must find."""
     outcome: Outcome | None = None
     """That the node answered, whether or not the client heard it."""
     data: bytes = b""
@@ -88,14 +107,18 @@ class VolumeHistory:
         ``expected`` is what a compare-and-write must find, a value for each sector.
         """
         number = len(self.calls) + 1
-        call = self.calls[number] = VolumeCall(client, kind, first, count, self._now_s())
-        for place, sector in enumerate(call.sectors):
-            self._sectors.called(number, kind, sector, client, expected=expected[place] if expected else ZEROS)
+        call = self.calls[number] = VolumeCall(client, kind, first, count, self._now_s(), expected or ())
+        for sector in call.sectors:
+            self._called(number, call, sector)
             if kind in CHANGING:
                 self.written[sector] = None
             elif kind is OperationKind.PUT_RECORD:
                 self.put[sector] = None
         return number
+
+    def _called(self, number: int, call: VolumeCall, sector: int) -> None:
+        expected = call.expected[sector - call.first] if call.expected else ZEROS
+        self._sectors.called(number, call.kind, sector, call.client, expected=expected)
 
     def answered(self, operation: Operation, outcome: Outcome, data: bytes, miscompare_at: int | None = None) -> None:
         """A node answers. ``AssertionError`` if that cannot be true."""
@@ -148,6 +171,27 @@ class VolumeHistory:
     def check_record(self, place: int, records: Mapping[str, bytes]) -> None:
         """``AssertionError`` if a copy that counts cannot hold this record now."""
         self._sectors.check(place, put_by(records, place))
+
+    def moment(self) -> Moment:
+        """Now."""
+        return Moment(self._sectors, math.nextafter(self._sectors.now, math.inf))
+
+    def forsake(self, held: Mapping[int, int]) -> None:
+        """A person chose a copy that holds this, by sector: what else there was is lost, by that person's word.
+
+        ``AssertionError`` if one order does not explain every answer until now.
+        """
+        self.check_whole()
+        self._sectors = BlockHistory(self._now_s)
+        self.told = dict(held)
+        for sector, value in held.items():
+            if value != ZEROS:
+                self._sectors.called(value, OperationKind.WRITE, sector, "somebody before a node was forced")
+                self._sectors.done(value, OperationKind.WRITE, sector, value)
+        for number, call in self.calls.items():
+            for sector in call.sectors if call.outcome is None else ():
+                if not self._sectors.knows(sector, number):
+                    self._called(number, call, sector)
 
     def check_whole(self) -> None:
         """``AssertionError`` unless one order of all operations explains every answer: I3, at the end of a run."""

@@ -24,8 +24,8 @@ STARTS_S: Final = 10.0
 """For a node to start, before its operator switches it off: longer than machines stand still."""
 _NEEDS_A_NEW_DISK: Final = frozenset({"store-failed"})
 """The one reason to stop that starting again puts right."""
-OF_PROGRAMS: Final = frozenset({Reason.COMPONENT_FAILED.value, Reason.HANDLER_FAILED.value})
-"""Reasons that starting again puts right once the program is mended."""
+OF_A_PROCESS: Final = frozenset({Reason.COMPONENT_FAILED.value, Reason.HANDLER_FAILED.value, Reason.DISK_FAILING.value})
+"""Reasons that only another process does not give, once the program is mended or the disk was looked at."""
 
 
 @attrs.define(eq=False)
@@ -39,8 +39,10 @@ class Keeper:
     _random: Random
     down_s: float = 0.0
     """The longest that a node stays down."""
-    mends_programs: bool = False
-    """Whether a node whose program has failed is started anew."""
+    renews: bool = False
+    """Whether a node is started anew for what only another process does not say."""
+    excused: frozenset[str] = frozenset()
+    """Reasons to stop that nodes were given, beside a failed disk."""
     held: frozenset[str] = frozenset()
     """Nodes that nobody starts."""
     _returning: frozenset[str] = attrs.field(default=frozenset(), init=False)
@@ -49,7 +51,7 @@ class Keeper:
 
     def power_failed(self, name: str) -> None:
         """A node has lost its power this instant. For ``MemoryPair.on_power_cut``."""
-        self.timeline.counts["crashes"] += 1
+        self.timeline.counts["crashes"] += self.pair.is_up(name)
         self.timeline.note(name, "power fails")
 
     async def run(self) -> None:
@@ -67,7 +69,7 @@ class Keeper:
             self.problem(f"node {failed} ended with {failure!r}\n{where}")
         if name not in self._returning:
             self._check_end(name)
-        if self.mends_programs and self._has_failed_program(name):
+        if self.renews and self._needs_another_process(name):
             self.stop(name)
         is_down = name not in self.pair.nodes or self.pair.disks[name].is_cut
         has_stopped = self.pair.is_stopped(name) and not self.pair.stand().must_halt
@@ -75,13 +77,15 @@ class Keeper:
             self._returning |= {name}
             self._nursery.start_soon(self._bring_back, name)
 
-    def _has_failed_program(self, name: str) -> bool:
+    def _needs_another_process(self, name: str) -> bool:
         node = self.pair.nodes.get(name)
-        return node is not None and not OF_PROGRAMS.isdisjoint(node.status().reasons)
+        return node is not None and not OF_A_PROCESS.isdisjoint(node.status().reasons)
 
     def _check_end(self, name: str) -> None:
-        """A node that is down has lost its power, or was asked to end."""
-        if not (name in self.pair.nodes or self.pair.disks[name].is_cut or name in self._stopped):
+        """A node that is down has lost its power, was asked to end, or has a program that ended it."""
+        failure = self.pair.last_failure(name)
+        is_excused = name in self._stopped or (failure is not None and is_meant(failure))
+        if not (name in self.pair.nodes or self.pair.disks[name].is_cut or is_excused):
             self.problem(f"node {name} ended, and nobody stopped it")
 
     async def _bring_back(self, name: str) -> None:
@@ -104,13 +108,14 @@ class Keeper:
             return
         why = self.pair.nodes[name].pair.why
         machine = self.pair.machines[name]
-        if why not in _NEEDS_A_NEW_DISK or not (machine.struck or machine.damage_met):
+        lost_its_disk = why in _NEEDS_A_NEW_DISK and (machine.struck or machine.disk.damage.met_again)
+        if not (lost_its_disk or why in self.excused):
             self.problem(f"node {name} stopped: {why}")
         if happens(self._random):
-            self.timeline.note(name, "is replaced, after a failed disk")
-            self._ask_to_end(name, "its disk has failed")
+            self.timeline.note(name, f"is taken out of service: {why}")
+            self._ask_to_end(name, why)
         else:
-            self.timeline.note(name, "is switched off, after a failed disk")
+            self.timeline.note(name, f"is switched off: {why}")
             self.pair.crash(name)
 
     async def _start(self, name: str) -> None:

@@ -7,19 +7,22 @@ from typing import Final
 
 import attrs
 
+from ctlha_trio.ha import GiveBackPolicy, NodeConfig
 from ctlha_trio.pair import Copy, Metadata, Phase, Record
 from ctlha_trio.seams import Seams, Versioned
 from ctlha_trio.store import GROUP_BYTES, HEAD_BYTES, Layout, choose_slot
 from ctlha_trio.testing._drivers.arbiter import ArbiterTrouble, TroubledArbiter, Way
 from ctlha_trio.testing._drivers.atlas import Fault, Stand
-from ctlha_trio.testing._drivers.chance import Latency, happens
+from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.clock import NodeClock
 from ctlha_trio.testing._drivers.damage import DiskDamage
+from ctlha_trio.testing._drivers.damaged_disks import DamagedDisks
 from ctlha_trio.testing._drivers.disk import DiskFault, DiskTrouble, TroubledDisk
 from ctlha_trio.testing._drivers.gate import Gate
+from ctlha_trio.testing._drivers.machine import Machine
 from ctlha_trio.testing._drivers.swarm import Swarm
 from ctlha_trio.testing._pairs.memory_pair import MemoryPair
-from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import CallKind
 from ctlha_trio.testing._power.powered_arbiter import PoweredArbiter
@@ -31,43 +34,31 @@ CLOCK_SPREAD_S: Final = 1e6
 
 
 @attrs.define(eq=False)
-class Machine:
-    """What one node runs on."""
-
-    gate: Gate
-    clock: NodeClock
-    disk: DiskTrouble
-    arbiter: ArbiterTrouble
-    struck: bool = False
-    """Its disk has failed under the process that runs now."""
-    damage_met: bool = False
-    """This process has read a damaged block: its copy is dead if it ends for that, or else is repaired."""
-    disk_latency: Latency = attrs.field(kw_only=True)
-    arbiter_latency: Latency = attrs.field(kw_only=True)
-
-
-@attrs.define(eq=False)
 class DriverPair(MemoryPair):
     """A ``MemoryPair`` on machines that have trouble."""
 
     swarm: Swarm = attrs.field(kw_only=True)
+    give_back: GiveBackPolicy | None = attrs.field(default=None, init=False)
+    """Of nodes that start from now on."""
     on_strike: Callable[[str, DiskFault | Fault], None] | None = attrs.field(default=None, init=False)
     """Told of each disk that fails, and of each damage that is met, at that moment."""
     on_lost_call: Callable[[Way], None] | None = attrs.field(default=None, init=False)
     """Told of each call of the arbiter that is lost."""
     on_record: Callable[[Record, Versioned], None] | None = attrs.field(default=None, init=False)
     """Told of each record that the arbiter takes from a node, and of the one before."""
+    damage: DamagedDisks = attrs.field(init=False)
     machines: dict[str, Machine] = attrs.field(factory=dict, init=False)
     ways: dict[str, TroubledArbiter] = attrs.field(factory=dict, init=False)
     """From each node to the arbiter."""
     records: list[Versioned] = attrs.field(factory=list, init=False)
     """All that the arbiter has had."""
     _blocked: dict[tuple[str, str, str], None] = attrs.field(factory=dict, init=False)
-    """Sender, receiver, and one reason why nothing arrives."""
+    """Sender, receiver, and one reason why nothing arrives: each fault has its own, and each machine that is paused."""
 
     def __attrs_post_init__(self) -> None:
         """Put each node on a machine of its own."""
         super().__attrs_post_init__()
+        self.damage = DamagedDisks(self)
         self.records.append(Versioned(self.arbiter.record, self.arbiter.revision))
         for name in NAMES:
             self.machines[name] = self._make_machine(name, Random(self.random.randbytes(16)))
@@ -85,7 +76,10 @@ class DriverPair(MemoryPair):
             DiskTrouble(
                 gate,
                 disk_latency_s,
-                DiskDamage(Layout(self.size_bytes), may_strike=lambda: self.stand().survives_death_of(name)),
+                DiskDamage(
+                    Layout(self.size_bytes),
+                    may_lead_astray=lambda blocks: self.damage.may_strike(name, blocks),
+                ),
                 may_fail=lambda _: self.stand().survives_death_of(name),
             ),
             ArbiterTrouble(
@@ -103,12 +97,15 @@ class DriverPair(MemoryPair):
         machine.disk.damage.on_strike = lambda fault: self._meet(name, fault)
         return machine
 
+    def config(self, name: str) -> NodeConfig:
+        """With the policy that there is now."""
+        return attrs.evolve(super().config(name), give_back=self.give_back)
+
     def _lose_call(self, way: Way) -> None:
         if self.on_lost_call is not None:
             self.on_lost_call(way)
 
     def _meet(self, name: str, fault: Fault) -> None:
-        self.machines[name].damage_met = True
         if self.on_strike is not None:
             self.on_strike(name, fault)
 
@@ -120,14 +117,26 @@ class DriverPair(MemoryPair):
     def seams(self, name: str) -> Seams:
         """What that node is given: the parts of its machine, around what every pair has."""
         machine = self.machines[name]
-        machine.struck = machine.damage_met = False
-        machine.disk.damage.heal()
+        machine.struck = False
+        self.damage.settle(name)
         return attrs.evolve(
             super().seams(name),
             clock=machine.clock,
             disk=TroubledDisk(self.disks[name], machine.disk),
             arbiter=PoweredArbiter(self.ways[name], self.disks[name]),
         )
+
+    def last_failure(self, name: str) -> BaseException | None:
+        """What ended that node when it ran last, if that was neither its power nor somebody who asked it to end."""
+        return self._failures[name] if name in self._failed_last else None
+
+    def may_be_forced(self, name: str) -> bool:
+        """Whether that node serves nothing by itself, the other one is off, its copy what the volume once was."""
+        node, machine, peer = self.nodes.get(name), self.machines[name], other(name)
+        if node is None or self.is_paused(name) or machine.sealed_damage or self.is_copy_dead(name):
+            return False
+        needs_it = node.pair.phase in {Phase.OUTDATED, Phase.WAITING} and not (node.pair.session or node.pair.storing)
+        return needs_it and not self.is_up(peer) and self.durable_metadata(name).copy in {Copy.MEMBER, Copy.SEALED}
 
     @property
     def record(self) -> Record:
@@ -145,6 +154,8 @@ class DriverPair(MemoryPair):
     def _look_at_record(self) -> None:
         before = self.records[-1]
         record = self.record
+        for name in record.members:
+            self.machines[name].sealed_damage = False
         if record is not before.record and self.on_record is not None:
             self.on_record(before.record, self.records[-1])
 
@@ -153,13 +164,13 @@ class DriverPair(MemoryPair):
         return Stand(
             members=self.record.members,
             dead=frozenset(name for name in NAMES if self.is_copy_dead(name)),
-            claiming=frozenset(name for name in NAMES if self._is_claiming(name)),
-            damaged=frozenset(name for name in NAMES if self.machines[name].disk.damage.places),
+            claiming=frozenset(name for name in NAMES if self.is_claiming(name)),
+            damaged=frozenset(name for name in NAMES if self.damage.blocks(name)),
         )
 
     def is_copy_dead(self, name: str) -> bool:
         """Whether the copy's disk has failed and it has not been made whole since."""
-        gave_up = self.machines[name].damage_met and self.is_stopped(name)
+        gave_up = self.machines[name].disk.damage.met_again and self.is_stopped(name)
         return self.machines[name].struck or gave_up or self.durable_metadata(name).copy is Copy.FAILED
 
     def durable_range(self, name: str, offset: int, size: int) -> bytes:
@@ -175,7 +186,8 @@ class DriverPair(MemoryPair):
         """The metadata that would be found after a power cut now."""
         return _metadata_in(self.disks[name].durable_range(VOLUME, 0, HEAD_BYTES))
 
-    def _is_claiming(self, name: str) -> bool:
+    def is_claiming(self, name: str) -> bool:
+        """Whether that node may change the record by what it has asked of the arbiter already."""
         node = self.nodes.get(name)
         return self.ways[name].under_way > 0 or (node is not None and node.pair.swap is not None)
 
@@ -202,11 +214,11 @@ class DriverPair(MemoryPair):
         """Let a machine stand still: nothing goes in or out, no call returns, its clock stands."""
         self.machines[name].gate.close()
         self.machines[name].clock.stop()
-        self.block(self._both_ways(name), "paused")
+        self.block(self._both_ways(name), _paused(name))
 
     def go_on(self, name: str, *, jumps: bool) -> None:
         """Let a paused machine go on; whether its clock has gone meanwhile."""
-        self.unblock(self._both_ways(name), "paused")
+        self.unblock(self._both_ways(name), _paused(name))
         self.machines[name].clock.go_on(jumps=jumps)
         self.machines[name].gate.open()
 
@@ -230,6 +242,17 @@ class DriverPair(MemoryPair):
             self._blocked.pop((*way, reason), None)
         self.connect_powered()
 
+    @property
+    def is_parted(self) -> bool:
+        """Whether anything is blocked."""
+        return bool(self._blocked)
+
+    def unblock_machines(self) -> None:
+        """Take back every ``block`` but those of machines that stand still."""
+        still = {_paused(name) for name in NAMES}
+        self._blocked = {key: None for key in self._blocked if key[2] in still}
+        self.connect_powered()
+
     def connect_powered(self) -> None:
         """Let arrive what is sent between nodes that have power, unless it is blocked; nothing else."""
         has_power = not any(disk.is_cut for disk in self.disks.values())
@@ -238,6 +261,10 @@ class DriverPair(MemoryPair):
                 self.network.heal(source, target)
             else:
                 self.network.cut(source, target)
+
+
+def _paused(name: str) -> str:
+    return f"{name} is paused"
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import BusyError, DisconnectError, InvalidError
+from ctlha_trio._errors import BusyError, ComponentError, DisconnectError, InvalidError
 from ctlha_trio._vocabulary import ctl_ha_channel, ctl_ha_comp_status, ctl_ha_component, ctl_ha_event, ctl_ha_state
 from ctlha_trio.ha import DEFAULT_CHANNEL, Node
 from ctlha_trio.testing._drivers.chance import happens
@@ -19,6 +19,11 @@ _CHANNEL: Final = ctl_ha_channel.CTL_HA_CHAN_CTL
 _TAKEN: Final = bytes(DEFAULT_CHANNEL.message_size_bytes)
 _NOT_UNDERSTOOD: Final = b"\xff" * DEFAULT_CHANNEL.message_size_bytes
 """What the handler raises at, until it is mended."""
+_NAME: Final = "program"
+_ENDED: Final = f"{_NAME}: start answered {ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR.name}"
+"""What a node says that ends because its component answers ERROR."""
+_ERRS: Final = 0.05
+"""Share of the starts that end a node with flaws in its program."""
 _FAILS: Final = 0.2
 """Share of the starts, and of the messages, that a program with flaws fails at."""
 _TALKS_S: Final = 2.0
@@ -30,10 +35,10 @@ class HandlerRaisedError(Exception):
 
 
 def is_meant(failure: BaseException) -> bool:
-    """Whether a node has failed by nothing but its handler, which was to raise."""
+    """Whether a node has failed by nothing but its program: a handler that was to raise, or a component."""
     if isinstance(failure, BaseExceptionGroup):
         return all(map(is_meant, failure.exceptions))
-    return isinstance(failure, HandlerRaisedError)
+    return isinstance(failure, HandlerRaisedError) or (isinstance(failure, ComponentError) and str(failure) == _ENDED)
 
 
 @attrs.define(eq=False)
@@ -42,9 +47,11 @@ class Programs:
 
     random: Random
     flawed: bool = attrs.field(default=True, init=False)
-    """Components do not start now and then, and now and then a handler raises at a message."""
+    """Components do not start now and then, or end their node, and now and then a handler raises at a message."""
     broken: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """Nodes whose component answers FAILED to each start, and whose handler raises at what it does not understand."""
+    erring: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    """Nodes whose component answers ERROR to each start, which ends them."""
     failed: dict[str, Node] = attrs.field(factory=dict, init=False)
     """By name: nodes whose component answered FAILED, and was not asked for anything since."""
     raised: dict[str, Node] = attrs.field(factory=dict, init=False)
@@ -76,13 +83,15 @@ class Programs:
 
         async def start(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
             await trio.lowlevel.checkpoint()
+            if name in self.erring or (self.flawed and happens(self.random, _ERRS)):
+                return ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR
             if name in self.broken or (self.flawed and happens(self.random, _FAILS)):
                 self.failed[name] = node
                 return ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED
             return ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 
         node.open_channel(_CHANNEL, handle)
-        return (ctl_ha_component("program", init=agree, start=start, quiesce=quiesce),)
+        return (ctl_ha_component(_NAME, init=agree, start=start, quiesce=quiesce),)
 
     async def talk(self, nodes: Mapping[str, Node]) -> None:
         """Let each program send the other one messages for as long as they have flaws. A checkpoint."""

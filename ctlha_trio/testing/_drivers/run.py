@@ -1,6 +1,5 @@
 """One run of two whole nodes from one seed: faults first, then a pair that must come together again."""
 
-from functools import partial
 from random import Random
 from typing import Final
 
@@ -10,6 +9,7 @@ import trio
 from ctlha_trio.pair import OperationKind, Outcome, PairState, Phase, Record, actions
 from ctlha_trio.seams import Versioned
 from ctlha_trio.testing._core.totals import ALL_MOVES, Coverage, changes_of
+from ctlha_trio.testing._drivers.arbiter_faults import OF_ARBITER
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.chance import happens
 from ctlha_trio.testing._drivers.checks import DriverChecks
@@ -18,25 +18,32 @@ from ctlha_trio.testing._drivers.demands import TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
 from ctlha_trio.testing._drivers.disk import DiskFault
 from ctlha_trio.testing._drivers.failing_programs import FailingPrograms
+from ctlha_trio.testing._drivers.forced_copy import ForcedCopy
+from ctlha_trio.testing._drivers.given_back import GivenBack
+from ctlha_trio.testing._drivers.halts import Halts
 from ctlha_trio.testing._drivers.history import VolumeHistory
 from ctlha_trio.testing._drivers.keeper import Keeper
-from ctlha_trio.testing._drivers.missed_record import MissedRecord
-from ctlha_trio.testing._drivers.nemesis import OF_ARBITER, OF_DISK, Nemesis
+from ctlha_trio.testing._drivers.lost_blocks import LostBlocks
+from ctlha_trio.testing._drivers.machine_faults import OF_DISK
+from ctlha_trio.testing._drivers.nemesis import Nemesis
+from ctlha_trio.testing._drivers.operators import Operators
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
+from ctlha_trio.testing._drivers.repairs import Repairs
+from ctlha_trio.testing._drivers.restored_arbiter import RestoredArbiter
+from ctlha_trio.testing._drivers.scene import Scene
+from ctlha_trio.testing._drivers.step_checks import StepChecks
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, IN_SECTORS, Timeline
 from ctlha_trio.testing._drivers.worn_disks import WornDisks
 from ctlha_trio.testing._pairs.action_watch import Ordered, Stepped
-from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 
 LOOK_S: Final = 0.05
 """Between two looks at a condition; rare ones make a run cheap."""
 DOWN_S: Final = 6.0
 """The longest that a node stays down while faults happen: on both sides of the time that the other waits for it."""
-HALTS_S: Final = 10.0
-"""For a pair that cannot go on to say so."""
 ASKED_S: Final = 0.5
 """Between two looks at what the nodes say of themselves."""
 EVENTS_MAX: Final = 200_000
@@ -59,11 +66,15 @@ class DriverRun:
     problems: list[str] = attrs.field(factory=list, init=False)
     history: VolumeHistory = attrs.field(init=False)
     checks: DriverChecks = attrs.field(init=False)
+    step_checks: StepChecks = attrs.field(init=False)
     clients: DriverClients = attrs.field(init=False)
     demands: Demands = attrs.field(init=False)
     reasons: ReasonWatch = attrs.field(init=False)
     keeper: Keeper = attrs.field(init=False)
     nemesis: Nemesis = attrs.field(init=False)
+    operators: Operators = attrs.field(init=False)
+    halts: Halts = attrs.field(init=False)
+    repairs: Repairs = attrs.field(init=False)
     _phases: dict[tuple[str, int], Phase] = attrs.field(factory=dict, init=False)
     """By node and incarnation, the last that it entered."""
     _moves: frozenset[tuple[str, str]] = attrs.field(default=frozenset(), init=False)
@@ -72,6 +83,7 @@ class DriverRun:
         """Put the parts together."""
         self.history = VolumeHistory(self.timeline.now_s)
         self.checks = DriverChecks(self.pair, self.history, self.problem)
+        self.step_checks = StepChecks(self.pair, self.history, self.problem, self.checks.check_progress)
         self.clients = DriverClients(
             self.pair, self.history, self.timeline, self.problem, Random(f"clients {self.seed}")
         )
@@ -80,9 +92,14 @@ class DriverRun:
         self.keeper = Keeper(
             self.pair, self.timeline, self.problem, self._nursery, Random(f"keeper {self.seed}"), down_s=DOWN_S
         )
-        self.nemesis = Nemesis(self.pair, self.keeper, self.timeline)
+        scene = Scene(self.pair, self.timeline)
+        self.operators = Operators(scene, self.demands, self._nursery)
+        self.nemesis = Nemesis(scene, self.keeper, self.operators)
+        self.nemesis.machines.on_mended = self.checks.excuse_medium_errors
+        self.halts = Halts(self.timeline, self.demands, self.keeper)
+        self.repairs = Repairs(self.timeline, self.demands, self.keeper)
         self.pair.on_power_cut = self._power_failed
-        self.pair.on_lost_call = lambda way: self.nemesis.acted(OF_ARBITER[way])
+        self.pair.on_lost_call = lambda way: self.nemesis.scene.acted(OF_ARBITER[way])
         self.pair.on_strike = self._disk_failed
         self.pair.on_record = self._recorded
         self.pair.look_s = LOOK_S
@@ -90,16 +107,20 @@ class DriverRun:
     def _recorded(self, before: Record, taken: Versioned) -> None:
         self.timeline.note(EVERYWHERE, f"the arbiter takes {IN_SECTORS.told(taken.record)}, r{taken.revision}")
         self.timeline.counts.update(changes_of(before, taken.record))
+        self.checks.recorded(before, taken.record)
+        if taken.record.lineage != before.lineage:
+            self.nemesis.scene.acted(Fault.FORCE)
 
     def _disk_failed(self, name: str, fault: DiskFault | Fault) -> None:
         self.timeline.counts["damage_met" if isinstance(fault, Fault) else "disk_failures"] += 1
         self.timeline.note(name, fault.value)
-        self.nemesis.acted(fault if isinstance(fault, Fault) else OF_DISK[fault])
+        self.nemesis.scene.acted(fault if isinstance(fault, Fault) else OF_DISK[fault])
 
     def _power_failed(self, name: str) -> None:
         if self.pair.disks[name].was_cut_at_call:
-            self.nemesis.acted(Fault.CRASH_AT_CALL)
+            self.nemesis.scene.acted(Fault.CRASH_AT_CALL)
         self.keeper.power_failed(name)
+        self.checks.check_members()
 
     def problem(self, text: str) -> None:
         """Something is wrong: keep it and end the run."""
@@ -116,6 +137,7 @@ class DriverRun:
     def stepped(self, step: Stepped) -> None:
         """A node's core has taken an event, and nothing of what it orders is carried out yet."""
         self.timeline.stepped(step)
+        self.step_checks.stepped(step)
         if self.timeline.history.events == EVENTS_MAX:
             self.problem(f"I12: {EVENTS_MAX} events and no end: the nodes go round in circles")
 
@@ -125,12 +147,12 @@ class DriverRun:
         self._moves |= {(before.name, phase.name)} & ALL_MOVES
         self.reasons.look(state.me)
         if phase is Phase.HANDING_OVER:
-            self.nemesis.acted(Fault.SWITCHOVER)
+            self.nemesis.scene.acted(Fault.SWITCHOVER)
 
     @property
     def coverage(self) -> Coverage:
         """What of the machine was reached, and which faults happened."""
-        return Coverage(self._moves, self.reasons.seen, frozenset(fault.name for fault in +self.nemesis.done))
+        return Coverage(self._moves, self.reasons.seen, frozenset(fault.name for fault in +self.nemesis.scene.done))
 
     @property
     def arbiter_calls(self) -> int:
@@ -156,7 +178,9 @@ class DriverRun:
         if self.pair.is_settled():
             await self._try_what_nodes_say()
         if self.pair.swarm.halts and not self.pair.stand().must_halt:
-            await self._halt()
+            await self.halts.kill_both_copies(Random(f"halt {self.seed}"))
+            await self.halts.expect()
+        self.checks.check_history()
 
     async def _try_what_nodes_say(self) -> None:
         """The pair is together: what only whole nodes tell their operators, each in some runs."""
@@ -167,6 +191,13 @@ class DriverRun:
         if swarm.programs_fail:
             await FailingPrograms(self.programs, self.keeper, self.timeline, self.demands, self.reasons, random).run()
             self.checks.check_copies_equal()
+        if swarm.forces:
+            await ForcedCopy(self.keeper, self.timeline, self.demands, self.operators, random).run()
+            self.checks.check_copies_equal()
+        if swarm.restores:
+            await RestoredArbiter(self.nemesis.scene, self.halts, random).run()
+        if swarm.gives_back:
+            await GivenBack(self.keeper, self.timeline, self.demands, random).run()
         if swarm.wears_out:
             await WornDisks(self.timeline, self.demands, self.reasons).run()
 
@@ -191,11 +222,9 @@ class DriverRun:
         if happens(random):
             self.pair.crash(frozen)
         elif not self.pair.is_paused(frozen):
-            self.timeline.counts["pauses"] += 1
-            self.timeline.note(frozen, "stands still")
-            self.pair.pause(frozen)
+            self.nemesis.machines.stand_still(frozen)
         await self._let_swaps_arrive()
-        core = NAMES[1 - NAMES.index(frozen)]
+        core = other(frozen)
         if core in self.pair.record.members and not self.pair.is_copy_dead(core):
             self.timeline.counts["trials"] += 1
             self.timeline.note(core, f"is healed alone, {frozen} is frozen")
@@ -218,15 +247,21 @@ class DriverRun:
         self.nemesis.heal(*NAMES)
         await self._let_swaps_arrive()
         if self.pair.stand().must_halt:
-            await self._expect_halt()
+            await self.halts.expect()
             return
-        self.programs.flawed, self.keeper.mends_programs = False, True
-        await self.demands.require(self.pair.is_protected, TOGETHER_S, "I12: the pair does not become protected")
-        self.keeper.mends_programs = False
+        self.programs.flawed, self.keeper.renews = False, True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(LostBlocks(self.clients).run)
+            await self.demands.require(self.pair.is_protected, TOGETHER_S, "I12: the pair does not become protected")
+            nursery.cancel_scope.cancel(reason="nobody lacks a block")
+        self.keeper.renews = False
         self.timeline.note(EVERYWHERE, "both are protected")
         await self.clients.stop()
         await self.demands.require(self.pair.is_settled, TOGETHER_S, "I12: the pair does not stay protected")
         await self._write_in_calm()
+        await self.operators.demand_answers()
+        await self.operators.demand_switchover()
+        await self.repairs.run()
         await self._read_all()
         self.checks.check_members()
         self.checks.check_copies_equal()
@@ -250,48 +285,3 @@ class DriverRun:
             wanted = OperationKind.READ, sector, 1
             if await self.clients.operate(self.pair.record.primary, 0, wanted) is not Outcome.DONE:
                 self.problem(f"I12: sector {sector} cannot be read, although all is well")
-
-    # The end of a run that two copies do not survive.
-
-    async def _halt(self) -> None:
-        random = Random(f"halt {self.seed}")
-        older = [each for each in self.pair.records if each.revision < self.pair.arbiter.revision]
-        if happens(random) and self.pair.is_settled():
-            await MissedRecord(self.timeline, self.demands, self.keeper, random).run()
-        elif older and happens(random):
-            copy = random.choice(older)
-            self.timeline.note(EVERYWHERE, f"the arbiter is restored to epoch {copy.record.epoch} r{copy.revision}")
-            self.timeline.counts["arbiter_displacements"] += 1
-            self.pair.arbiter.restore(copy)
-        else:
-            await self._kill_both_copies(random)
-        await self._expect_halt()
-
-    async def _kill_both_copies(self, random: Random) -> None:
-        """First one, which is survived, then the only one that is left."""
-        self.keeper.held = frozenset(NAMES)
-        first = random.choice(NAMES)
-        for name in (first, NAMES[1 - NAMES.index(first)]):
-            trouble = self.pair.machines[name].disk
-            trouble.may_fail = lambda _: True
-            trouble.fault = random.choice([DiskFault.WRITE, DiskFault.FLUSH, DiskFault.HANG])
-            self.timeline.note(name, f"soon {trouble.fault.value}")
-            for _ in range(10):
-                await self.clients.operate(self.pair.record.primary, 0, (OperationKind.WRITE, 0, 1))
-                if self.pair.is_copy_dead(name):
-                    break
-                await let_pass(1.0)
-            await self.demands.require(partial(self.pair.is_stopped, name), HALTS_S, f"{name} lives on a dead disk")
-
-    async def _expect_halt(self) -> None:
-        """I15: no copy is left that counts, so nobody serves, and everybody says why."""
-        self.timeline.counts["trials"] += 1
-        self.keeper.held = frozenset(NAMES)
-        await self.demands.require(self.pair.has_halted, HALTS_S, "I15: the pair does not halt")
-        served = self.history.done
-        for name in NAMES:
-            await self.clients.operate(name, 0, (OperationKind.WRITE, self.pair.swarm.sectors[0], 1))
-            await self.clients.operate(name, 0, (OperationKind.READ, self.pair.swarm.sectors[0], 1))
-        if self.history.done != served or not self.pair.has_halted():
-            self.problem("I15: a pair that has to halt serves")
-        self.timeline.note(EVERYWHERE, "the pair has halted")

@@ -5,12 +5,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
+from typing import Final
 
 import trio
 
 from ctlha_trio.testing._core.log import EventLine
 from ctlha_trio.testing._core.runs import SeedReport
-from ctlha_trio.testing._core.totals import Totals
+from ctlha_trio.testing._core.totals import Coverage, Totals
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._drivers.run import DriverRun
@@ -20,6 +21,9 @@ from ctlha_trio.testing._pairs.action_watch import watch_actions, watch_steps
 from ctlha_trio.testing._pairs.deterministic_trio import run_from_seed
 from ctlha_trio.testing._pairs.memory_pair import no_components
 from ctlha_trio.testing._pairs.pair_faults import NAMES
+
+DRIVER_COVERING_SEEDS: Final = 24
+"""The first so many lead to all that whole nodes must reach."""
 
 
 def run_driver_seed(seed: int, *, watch: Callable[[EventLine], None] | None = None) -> SeedReport:
@@ -63,6 +67,8 @@ async def _run(seed: int, watch: Callable[[EventLine], None] | None) -> SeedRepo
             nursery.cancel_scope.cancel(reason="the run is over")
     except Exception:
         crash = traceback.format_exc()
+    if not runs:
+        return SeedReport(seed, timeline.history.digest, Totals(seeds=1), Coverage(), crash)
     return _report(runs[0], timeline, crash)
 
 
@@ -76,7 +82,7 @@ def _report(run: DriverRun, timeline: Timeline, crash: str) -> SeedReport:
         done=history.done,
         acknowledged_writes=history.acknowledged,
         arbiter_calls=run.arbiter_calls,
-        faults=run.nemesis.done.total(),
+        faults=run.nemesis.scene.done.total(),
         medium_errors=history.medium_errors,
         **timeline.counts,
     )

@@ -17,6 +17,8 @@ LARGE_BYTES: Final = 2_500 * 1024
 
 _SELDOM: Final = frozenset({Fault.CRASH_BOTH, *FATAL_TO_COPY})
 """After these most of a run is a return, in which little else can be seen."""
+_FORCE_S: Final = 5.0, 30.0
+"""Mean time from one forced change to an operator who looks for the next node that needs it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,8 +57,28 @@ class Swarm:
     """Whether, before that, blocks decay of which no copy is whole, or more than a healthy disk loses."""
     copies_differ: bool
     """Whether, before that, a copy changes without a trace, and is compared with the other one."""
+    forces: bool
+    """Whether, before that, the only member is said to be off for good, and the other node is forced."""
+    restores: bool
+    """Whether, before that, the arbiter is restored from an old copy, until its newest record is back."""
+    gives_back: bool
+    """Whether, before that, the role is to go back by itself to a node that is preferred."""
     programs_fail: bool
     """Whether nodes have a component and a handler, which fail now and then, and once the pair is together."""
+
+    def alone(self) -> "Swarm":
+        """The same without what is tried beside the faults of a run."""
+        return attrs.evolve(
+            self,
+            core_first=False,
+            halts=False,
+            wears_out=False,
+            copies_differ=False,
+            forces=False,
+            restores=False,
+            gives_back=False,
+            programs_fail=False,
+        )
 
     @property
     def faults(self) -> str:
@@ -72,10 +94,15 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
     share = random.choice([0.1, 0.3, 0.5])
     weights = {fault: _weight(random, fault) for fault in (*DRAWN, *FATAL_TO_COPY) if happens(random, share)}
     gap_s = random.choice([0.7, 2.0, 5.0])
+    intervals_s = {fault: gap_s * sum(weights.values()) / weight for fault, weight in weights.items()}
+    # Apart from all else, which stays what it is for a seed.
+    of_operators = Random(f"operators {seed}")
+    if happens(of_operators, share):
+        intervals_s[Fault.FORCE] = of_operators.uniform(*_FORCE_S)
     return Swarm(
         size_bytes=size_bytes,
         safety_s=random.uniform(20, 60),
-        intervals_s={fault: gap_s * sum(weights.values()) / weight for fault, weight in weights.items()},
+        intervals_s=intervals_s,
         clients=random.randint(2, 6),
         think_s=random.choice([0.05, 0.2, 0.5]),
         patience_s=random.choice([1.0, 5.0, 20.0]),
@@ -93,6 +120,9 @@ def draw_swarm(seed: int, names: tuple[str, ...]) -> Swarm:
         records=random.choice([0.0, 0.05, 0.2]),
         copies_differ=happens(random, 0.15),
         programs_fail=happens(random, 0.15),
+        forces=happens(of_operators, 0.2),
+        restores=happens(of_operators, 0.2),
+        gives_back=happens(of_operators, 0.15),
     )
 
 

@@ -6,20 +6,15 @@ import attrs
 
 from ctlha_trio.ha import Reason
 from ctlha_trio.pair import OperationKind, Outcome
-from ctlha_trio.store import BLOCK_BYTES, Layout
-from ctlha_trio.testing._drivers.atlas import Fault
-from ctlha_trio.testing._drivers.damage import Damage
+from ctlha_trio.testing._drivers.clients import BLOCK_SECTORS
 from ctlha_trio.testing._drivers.demands import Demands
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES
-from ctlha_trio.testing._pairs.pair_view import VOLUME
-from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 DECAYS: Final = 65
 """One more than a healthy disk may lose between two starts of its node."""
-_BLOCK_SECTORS: Final = BLOCK_BYTES // SECTOR_BYTES
 
 
 @attrs.define(eq=False)
@@ -37,9 +32,7 @@ class WornDisks:
     async def run(self) -> None:
         """Every trial, up to the first problem. A checkpoint."""
         self.timeline.counts["trials"] += 1
-        first = self._pair.swarm.sectors[0] // _BLOCK_SECTORS * _BLOCK_SECTORS
-        for machine in self._pair.machines.values():
-            machine.disk.damage.may_strike = lambda: True
+        first = self._pair.swarm.sectors[0] // BLOCK_SECTORS * BLOCK_SECTORS
         await self._lose_a_block(first)
         await self._wear_a_disk_out(first)
 
@@ -48,10 +41,10 @@ class WornDisks:
         self.timeline.note(EVERYWHERE, f"sector {first} decays on both copies")
         name = self._pair.record.primary
         for each in NAMES:
-            self._let_decay(each, first)
+            self._pair.damage.let_decay(each, first)
         await self._demand(name, (OperationKind.READ, first, 1), Outcome.MEDIUM_ERROR)
         self.reasons.check(name, Reason.MEDIUM_ERROR, given=True)
-        await self._demand(name, (OperationKind.WRITE, first, _BLOCK_SECTORS), Outcome.DONE)
+        await self._demand(name, (OperationKind.WRITE, first, BLOCK_SECTORS), Outcome.DONE)
         await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
         self.reasons.check(name, Reason.MEDIUM_ERROR, given=False)
 
@@ -60,14 +53,9 @@ class WornDisks:
         name = self._pair.record.primary
         self.timeline.note(name, f"sector {first} decays {DECAYS} times")
         for _ in range(DECAYS):
-            self._let_decay(name, first)
+            self._pair.damage.let_decay(name, first)
             await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
         self.reasons.check(name, Reason.DISK_FAILING, given=True)
-
-    def _let_decay(self, name: str, sector: int) -> None:
-        place = Layout(self._pair.size_bytes).file_offset(sector * SECTOR_BYTES)
-        decayed = bytes([self._pair.disks[name].content(VOLUME)[place] ^ 0xFF])
-        self._pair.machines[name].disk.damage.places[place] = Damage(Fault.BIT_ROT, decayed)
 
     async def _demand(self, name: str, wanted: tuple[OperationKind, int, int], outcome: Outcome) -> None:
         told = await self.demands.clients.operate(name, 0, wanted)

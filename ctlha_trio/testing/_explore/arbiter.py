@@ -75,8 +75,14 @@ def executed_before(node: Node, arbiter: Arbiter) -> Iterator[Node]:
     """A node whose oldest call may have been executed just before the record changes from this one."""
     yield node
     if node.calls and isinstance(node.calls[0].call, act.ReadRecord) and node.calls[0].answer is None:
-        read = ArbiterCall(node.calls[0].call, ev.RecordRead(arbiter.record, arbiter.revision))
-        yield attrs.evolve(node, calls=(read, *node.calls[1:]))
+        yield executed(node, arbiter)
+
+
+def executed(node: Node, arbiter: Arbiter) -> Node:
+    """A node whose oldest call, which reads the record, is executed."""
+    oldest, *later = node.calls
+    read = ArbiterCall(oldest.call, ev.RecordRead(arbiter.record, arbiter.revision))
+    return attrs.evolve(node, calls=(read, *later))
 
 
 def has_news(node: Node, arbiter: Arbiter) -> bool:

@@ -12,6 +12,7 @@ from ctlha_trio.pair import (
     Outcome,
     PairState,
     Phase,
+    Stage,
     actions as act,
     boot,
     events as ev,
@@ -281,6 +282,12 @@ def grant(holder: Node, granter: Node) -> tuple[Node, Taken] | None:
     if not any(isinstance(each, Said) and isinstance(each.what, msg.Permit) for each in granted.outputs):
         return None
     return attrs.evolve(holder, permit=core.epoch), attrs.evolve(granted, outputs=())
+
+
+def waits_for_permits(node: Node) -> bool:
+    """Whether only the permits that it has granted keep it from serving."""
+    core = node.core
+    return core is not None and core.phase is Phase.SECURING and core.stage is Stage.DRAINING and not core.storing
 
 
 def reads(node: Node) -> bool:

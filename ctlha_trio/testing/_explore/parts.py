@@ -117,8 +117,6 @@ class Bound:
     refusals: int = 0
     """Of a swap or a read, by an arbiter that is down for that moment."""
     handovers: int = 0
-    idle_polls: int = 0
-    """Reads of the record, at the end of the timer, by a node that has nothing to learn."""
 
     def spend(self, what: str) -> "Bound | None":
         """The bound after one such thing; None if there is none left."""

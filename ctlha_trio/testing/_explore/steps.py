@@ -1,6 +1,6 @@
 """What may happen at one node of an explored world, as numbers of parts: each step is computed once, then looked up."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -13,6 +13,7 @@ from ctlha_trio.testing._explore.remembered import remembered
 from ctlha_trio.testing._explore.store import PartStore
 
 UNCHANGED = -1
+_POLL: Final = ev.Timer.RECORD_POLL
 
 
 class Step(NamedTuple):
@@ -68,7 +69,7 @@ class Steps:
             steps.append(self._step(node.ordered[0], nodes.end_ordered(node)))
         ending = sorted((call for call in node.disk if nodes.may_end(node, call)), key=repr)
         steps += [self._step(call.call, nodes.end_disk_call(node, call)) for call in ending]
-        timers = sorted(node.timers - {ev.Timer.RECORD_POLL, ev.Timer.PERMIT_OUT}, key=str)
+        timers = sorted(node.timers - {_POLL, ev.Timer.PERMIT_OUT}, key=str)
         steps += [self._step(timer, nodes.fire(node, timer)) for timer in timers]
         if node.core.phase is Phase.MIRRORING:
             steps.append(self._step(ev.HandoverAsked(), nodes.feed(node, ev.HandoverAsked()), "handovers"))
@@ -95,19 +96,37 @@ class Steps:
         if node.core is None:
             return []
         steps = []
-        if ev.Timer.RECORD_POLL in node.timers:
-            spends = "" if arbiters.has_news(node, arbiter) else "idle_polls"
-            steps.append(self._step(ev.Timer.RECORD_POLL, nodes.fire(node, ev.Timer.RECORD_POLL), spends))
+        if _POLL in node.timers:
+            steps += self._polls(node, arbiter)
         for each in arbiters.advance_call(arbiter, node.calls[0]) if node.calls else ():
             if each.answer is None:
-                executed = arbiters.won(node.calls[0], each.arbiter)
-                taken = Taken(attrs.evolve(node, calls=(executed, *node.calls[1:])))
+                won = arbiters.won(node.calls[0], each.arbiter)
+                taken = Taken(attrs.evolve(node, calls=(won, *node.calls[1:])))
                 what: object = f"the arbiter records {shown(each.arbiter.record)}"
             else:
                 taken, what = nodes.hear_answer(node, each.answer), each.answer
             step = self._step(what, taken, each.spends)
             steps.append(step._replace(arbiter=self.store.add(each.arbiter), records=each.records))
         return steps
+
+    def _polls(self, node: Node, arbiter: Arbiter) -> list[Step]:
+        """It reads the record because it has not for some time.
+
+        A read that is not executed yet is forgotten, for such a one can take its place: so it is asked, executed and
+        answered at one moment, or what it found is still on its way when the record has changed.
+        """
+        if not arbiters.has_news(node, arbiter):
+            return []
+        asking = nodes.fire(node, _POLL)
+        if not self.forgets:
+            return [self._step(_POLL, asking)]
+        if node.calls:
+            return []
+        return [
+            self._step(each.answer, nodes.hear_answer(asking.node, each.answer), each.spends)
+            for each in arbiters.advance_call(arbiter, asking.node.calls[0])
+            if each.answer is not None
+        ]
 
     @remembered
     def permit(self, holder: int, granter: int) -> tuple[int, Step] | None:
@@ -117,9 +136,9 @@ class Steps:
 
     @remembered
     def permits_out(self, here: int) -> Step | None:
-        """Every permit that it has granted is over. That this comes before anybody waits for it changes nothing."""
+        """Every permit that it has granted is over, once it waits for that and for nothing else."""
         node: Node = self._part(here)
-        if node.core is None or node.core.phase is not Phase.SECURING or ev.Timer.PERMIT_OUT not in node.timers:
+        if ev.Timer.PERMIT_OUT not in node.timers or not nodes.waits_for_permits(node):
             return None
         return self._step(ev.Timer.PERMIT_OUT, nodes.fire(node, ev.Timer.PERMIT_OUT))
 
@@ -192,7 +211,13 @@ class Steps:
     @remembered
     def executed_before(self, here: int, arbiter: int) -> tuple[int, ...]:
         """The node if its read is executed just before the record changes, or not."""
-        return tuple(map(self.store.add, arbiters.executed_before(self._part(here), self._part(arbiter))))
+        node: Node = self._part(here)
+        before: Arbiter = self._part(arbiter)
+        if not self.forgets:
+            return tuple(map(self.store.add, arbiters.executed_before(node, before)))
+        if node.core is None or node.calls or _POLL not in node.timers or not arbiters.has_news(node, before):
+            return (here,)
+        return here, self.add_node(arbiters.executed(nodes.fire(node, _POLL).node, before))
 
     @remembered
     def carry(self, inbox: int, outputs: int) -> int:

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from ctlha_trio.testing._explore.counters import Counters, counters_of
+from ctlha_trio.testing._explore.forgetting import plain_hearing
 from ctlha_trio.testing._explore.parts import Arbiter, Inbox, Node
 from ctlha_trio.testing._explore.register import Register
 from ctlha_trio.testing._explore.renaming import Count, Renaming, count, find_renaming
@@ -31,6 +32,7 @@ class PartStore:
     """Numbers for parts, for what they count, and for renamings."""
 
     renames: bool
+    forgets: bool
     parts: list[Any] = attrs.Factory(list)
     _numbers: dict[Any, int] = attrs.Factory(dict)
     _counts: list[int] = attrs.Factory(list)
@@ -47,6 +49,7 @@ class PartStore:
     _nothing_loose: set[int] = attrs.Factory(set)
     _trimmed: dict[tuple[int, ...], int] = attrs.Factory(dict)
     _known: dict[tuple[int, ...], int] = attrs.Factory(dict)
+    _heard: dict[tuple[int, int, int], tuple[int, int]] = attrs.Factory(dict)
 
     def add(self, part: Any) -> int:
         """The part's number."""
@@ -79,6 +82,10 @@ class PartStore:
     def canonical(self, world: World) -> World:
         """The world that stands for this one: without what can matter no more, and with the smallest numbers."""
         a, b, inbox_a, inbox_b, arbiter, block, bound = world
+        if self.forgets:
+            a, inbox_a = self._heard.get((a, inbox_a, bound)) or self._hear(a, inbox_a, bound)
+            b, inbox_b = self._heard.get((b, inbox_b, bound)) or self._hear(b, inbox_b, bound)
+            world = World(a, b, inbox_a, inbox_b, arbiter, block, bound)
         if arbiter not in self._no_past or block not in self._nothing_loose:
             if arbiter not in self._no_past:
                 arbiter = self._trim(arbiter, a, b)
@@ -120,6 +127,12 @@ class PartStore:
             me = old.name if isinstance(old, Node | Inbox) else ""
             renamed = self._renamed[part, renaming] = self.add(how.apply(old, me))
         return renamed
+
+    def _hear(self, node: int, inbox: int, bound: int) -> tuple[int, int]:
+        """Forget what the peer said of itself that leads to nothing."""
+        plain = plain_hearing(self.parts[node], self.parts[inbox], refusals=self.parts[bound].refusals)
+        heard = self._heard[node, inbox, bound] = self.add(plain[0]), self.add(plain[1])
+        return heard
 
     def _trim(self, arbiter: int, a: int, b: int) -> int:
         """Forget records that are older than any that a node may still act on."""

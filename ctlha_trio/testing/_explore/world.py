@@ -56,7 +56,7 @@ class Graph:
 
     def __attrs_post_init__(self) -> None:
         """No part is known yet."""
-        self.store = PartStore(self.renames)
+        self.store = PartStore(self.renames, self.forgets)
         self.steps = Steps(self.store, self.forgets)
 
     def cold(self, bound: Bound) -> World:

@@ -39,6 +39,10 @@ class Stepped:
     """What came with a mirrored write."""
     read: Mapping[int, Placed]
     """What reads that are answered have read, by number."""
+    held: tuple[int, ...] = ()
+    """Numbers of the operations of its clients that the core has under way."""
+    waiting: tuple[int, ...] = ()
+    """Numbers of those of which somebody waits for the answer, once the orders are carried out."""
 
 
 @contextmanager
@@ -74,7 +78,8 @@ def watch_steps(watch: Callable[[Stepped], None]) -> Iterator[None]:
         ordered: tuple[actions.Action, ...] = step(self, event)
         named = tuple(_by_number(self, action) for action in ordered)
         reads = dict(_reads(self, ordered))
-        watch(Stepped(before, self.state, _by_number(self, event), named, _written(self, event), reads))
+        held, waiting = _held(self), _waiting(self, ordered)
+        watch(Stepped(before, self.state, _by_number(self, event), named, _written(self, event), reads, held, waiting))
         return ordered
 
     driver._step = watched
@@ -94,6 +99,19 @@ def _written(driver: Any, event: events.Event) -> Placed | None:
             return offset, driver._placed[sequence]
         case _:
             return None
+
+
+def _held(driver: Any) -> tuple[int, ...]:
+    tickets = [flight.ticket for flight in driver.state.flights if flight.ticket and not flight.answered]
+    return tuple(sorted(driver._requests[ticket].operation.number for ticket in tickets))
+
+
+def _waiting(driver: Any, ordered: tuple[actions.Action, ...]) -> tuple[int, ...]:
+    over = {action.ticket for action in ordered if isinstance(action, actions.Answer)}
+    # What the core has not been told of yet.
+    over |= {event.ticket for event in driver._pending if isinstance(event, events.Submitted)}
+    under_way = driver._requests._under_way.items()
+    return tuple(sorted(request.operation.number for ticket, request in under_way if ticket not in over))
 
 
 def _by_number(driver: Any, told: Any) -> Any:

@@ -173,6 +173,10 @@ class PowerDisk:
         self._check_byte(path, offset)
         self._medium.flip(path, offset)
 
+    def put(self, path: str, offset: int, data: bytes) -> None:
+        """Let these bytes lie there, on the medium and for reads, whatever was written."""
+        self._medium.put(path, offset, data)
+
     def lose_sector(self, path: str, offset: int) -> None:
         """Let reads of the sector there raise ``UnreadableError``, until it is written whole.
 

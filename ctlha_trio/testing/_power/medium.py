@@ -70,6 +70,11 @@ class PowerMedium:
         for content in (self._seen[path], self._durable[path]):
             content[offset] ^= 1
 
+    def put(self, path: str, offset: int, data: bytes) -> None:
+        """Let these bytes be there, for reads and for ever, but in what is still to be flushed."""
+        for content in (self._seen[path], self._durable[path]):
+            content[offset : offset + len(data)] = data
+
     def flush(self, covered: Sequence[PendingWrite]) -> None:
         """Make these writes durable, in the order of writing; those that another flush made durable are left alone."""
         asked = {id(write) for write in covered}

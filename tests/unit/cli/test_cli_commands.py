@@ -1,6 +1,8 @@
 """The commands in this process: their arguments, their exit codes, and what they print."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import attrs
@@ -18,6 +20,13 @@ from ctlha_trio.seams import TrioClock
 
 def ctlha(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_a_command_does_not_load_the_simulators() -> None:
+    """They take longer than all the rest, and Trio's own test beds load pytest where it is installed."""
+    program = "import sys, ctlha_trio.cli; print(*{'ctlha_trio.testing', 'trio.testing', 'pytest'} & {*sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, text=True)
+    assert ran.stdout.split() == []
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,13 @@ def test_the_atlas_says_something_of_every_fault() -> None:
 def test_no_run_draws_what_only_a_halt_or_a_person_answers() -> None:
     left_out = set(Fault) - {*DRAWN, *FATAL_TO_COPY}
     answers = {fault: ATLAS[fault].survival for fault in left_out}
-    assert answers == {Fault.ARBITER_RESTORED: Survival.HALT, Fault.COPY_CHANGED: Survival.NAMED}
+    assert answers == {
+        Fault.FORCE: Survival.FORCED,
+        Fault.ARBITER_RESTORED: Survival.HALT,
+        Fault.COPY_CHANGED: Survival.NAMED,
+    }
     drawn = {fault for seed in range(300) for fault in draw_swarm(seed, NAMES).intervals_s}
-    assert drawn == {*DRAWN, *FATAL_TO_COPY}
+    assert drawn == {*DRAWN, *FATAL_TO_COPY, Fault.FORCE}
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,11 @@ def test_no_run_draws_what_only_a_halt_or_a_person_answers() -> None:
 )
 def test_a_copy_may_die_only_if_another_is_left(what: Stand, *, survives: bool) -> None:
     assert what.survives_death_of("a") is survives
+
+
+def test_a_block_may_decay_although_another_block_of_the_other_copy_has() -> None:
+    assert stand(("a", "b"), damaged="b").leaves_another("a")
+    assert not stand(("a", "b"), dead="b").leaves_another("a")
 
 
 def test_a_pair_must_halt_when_every_copy_that_counts_is_dead() -> None:

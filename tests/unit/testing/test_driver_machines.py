@@ -1,5 +1,7 @@
 """The disk and the way to the arbiter of a machine that has trouble, without a node on it."""
 
+from collections.abc import Set
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -7,8 +9,8 @@ from trio.testing import MockClock
 from ctlha_trio._errors import ArbiterError, StoreError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.pair import Record, SwapOutcome
-from ctlha_trio.store import BLOCK_BYTES, GROUP_BYTES, Layout
-from ctlha_trio.store._layout import PAGE_BYTES
+from ctlha_trio.store import BLOCK_BYTES, GROUP_BYTES, Layout, entries_for
+from ctlha_trio.store._layout import GROUP_BLOCKS, PAGE_BYTES
 from ctlha_trio.testing._drivers.arbiter import ArbiterTrouble, TroubledArbiter, Way
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.damage import Damage, DiskDamage
@@ -103,7 +105,7 @@ def test_a_full_disk_that_was_freed_takes_writes_again() -> None:
 
 def way_to(arbiter: MemoryArbiter, nursery: trio.Nursery, way: Way, *, says_unknown: bool = True) -> TroubledArbiter:
     machine = ArbiterTrouble(Gate(), latency_s=lambda: 0.5, late_s=lambda: 7.0, says_unknown=lambda: says_unknown)
-    machine.way = way
+    machine.lose(way)
     return TroubledArbiter(arbiter, machine, nursery)
 
 
@@ -180,13 +182,33 @@ async def test_a_decayed_byte_is_read_as_another_until_it_is_written(autojump_cl
     assert await file.pread(8, 4) == b"abcd"
 
 
-async def test_damage_that_must_not_strike_when_it_is_met_is_none(autojump_clock: MockClock) -> None:
-    shaky = trouble()
-    shaky.damage.may_strike = lambda: False
-    shaky.damage.places[9] = Damage(Fault.BIT_ROT, b"\xff")
+async def test_damage_outlives_the_process_that_has_met_it(autojump_clock: MockClock) -> None:
+    shaky, met = trouble(), list[Fault]()
+    shaky.damage.on_strike = met.append
     file = await TroubledDisk(PowerDisk({"f": bytes(64)}), shaky).open("f")
-    assert await file.pread(8, 4) == bytes(4)
-    assert not shaky.damage.places
+    shaky.damage.places[9] = Damage(Fault.BIT_ROT, b"\xff")
+    assert await file.pread(9, 1) == b"\xff"
+    shaky.damage.begin()
+    assert await file.pread(9, 1) == b"\xff"
+    assert met == [Fault.BIT_ROT] * 2
+
+
+async def test_a_write_that_must_not_go_astray_leaves_that_to_a_later_one(autojump_clock: MockClock) -> None:
+    shaky, asked, may = trouble(), list[Set[int]](), False
+
+    def may_lead_astray(blocks: Set[int]) -> bool:
+        asked.append(blocks)
+        return may
+
+    shaky.damage.may_lead_astray = may_lead_astray
+    file = await TroubledDisk(PowerDisk({"f": bytes(LAYOUT.file_bytes)}), shaky).open("f")
+    shaky.damage.misdirects = True
+    await file.pwrite([(PLACE, b"o" * BLOCK_BYTES)])
+    assert (asked, shaky.damage.places) == ([{0, BLOCK_BYTES}], {})
+    may = True
+    await file.pwrite([(PLACE, b"n" * BLOCK_BYTES)])
+    assert set(shaky.damage.places) == {PLACE, PLACE + BLOCK_BYTES}
+    assert not shaky.damage.misdirects
 
 
 async def test_a_block_that_goes_astray_lies_in_the_next_one_until_that_is_written(autojump_clock: MockClock) -> None:
@@ -217,6 +239,46 @@ async def test_where_there_are_groups_a_block_goes_astray_with_its_entries(autoj
     await file.pwrite([(pages[1], b"e" * PAGE_BYTES), (places[1], b"n" * BLOCK_BYTES)])
     assert [await file.pread(place, 1) for place in (*pages, *places)] == [b"e", b"e", b"n", b"\0"]
     assert shaky.damage.misled
-    shaky.damage.heal()
+    shaky.damage.begin()
+    shaky.damage.mend({BLOCK_BYTES, GROUP_BYTES + BLOCK_BYTES})
+    assert [await file.pread(place, 1) for place in (*pages, *places)] == [b"e", b"e", b"\0", b"n"]
+    assert not shaky.damage.mend_entries(bytes(layout.file_bytes), 1)
     assert [await file.pread(place, 1) for place in (*pages, *places)] == [b"\0", b"e", b"\0", b"n"]
-    assert not shaky.damage.misled
+
+
+async def test_who_writes_another_group_s_entries_back_makes_them_this_one_s(autojump_clock: MockClock) -> None:
+    layout, shaky = Layout(2 * GROUP_BYTES), trouble()
+    shaky.damage.layout = layout
+    disk = PowerDisk({"f": bytes(layout.file_bytes)})
+    file = await TroubledDisk(disk, shaky).open("f")
+    page, strange = layout.entry_page_offset(0), entries_for(disk.content("f"), layout.size_bytes, 1, 1)
+    shaky.damage.places[page] = Damage(Fault.MISDIRECTED, strange)
+    assert len(shaky.damage.blocks(disk.content("f"))) == GROUP_BLOCKS
+    await file.pwrite([(page, await file.pread(page, PAGE_BYTES))])
+    assert not shaky.damage.places
+    assert len(shaky.damage.blocks(disk.content("f"))) == GROUP_BLOCKS
+    mended = shaky.damage.mend_entries(disk.content("f"), 1)
+    disk.put("f", page, mended[page])
+    assert list(mended) == [page]
+    shaky.damage.spoiled.add(0)
+    assert not shaky.damage.blocks(disk.content("f"))
+
+
+def test_what_a_new_process_takes_for_written_is_no_damage_any_more() -> None:
+    damage, layout = trouble().damage, Layout(2 * GROUP_BYTES)
+    damage.layout = layout
+    places = [layout.file_offset(group * GROUP_BYTES) for group in range(2)]
+    damage.places.update({place: Damage(Fault.BIT_ROT, b"\xff") for place in places})
+    assert damage.settle([1]) == {places[1]: b"\xff"}
+    assert damage.blocks(bytes(layout.file_bytes)) == {0}
+
+
+def test_each_of_two_faults_of_one_way_to_the_arbiter_ends_by_itself() -> None:
+    machine = ArbiterTrouble(Gate(), latency_s=lambda: 0.5, late_s=lambda: 7.0, says_unknown=lambda: True)
+    machine.lose(Way.SILENT)
+    machine.lose(Way.DOWN)
+    ways = [machine.way]
+    for way in (Way.DOWN, Way.SILENT):
+        machine.find(way)
+        ways.append(machine.way)
+    assert ways == [Way.DOWN, Way.SILENT, Way.OPEN]

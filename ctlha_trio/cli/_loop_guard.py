@@ -1,0 +1,54 @@
+"""The end of a process whose event loop does not come back.
+
+A loop that stood still and goes on is told of by the node itself. One that does not go on says nothing: its node serves
+nobody, and keeps its port and its folder's lock. The other node has taken over by then. Whoever restarts what ends, as
+systemd does, can do so only once it has ended.
+"""
+
+import faulthandler
+import os
+import sys
+import threading
+from typing import Final
+
+import attrs
+
+from ctlha_trio.cli._run import EXIT_LOOP_DEAD
+from ctlha_trio.seams import Clock, TrioClock
+
+LOOK_S: Final = 1.0
+LOOKS_MAX: Final = 30
+"""In a row in which the loop did nothing: far more than a step of a component may take. Looks are counted and not
+seconds, for a process that was stopped, or a machine that was suspended, takes none."""
+
+
+@attrs.define(eq=False)
+class LoopGuard:
+    """A thread that looks after the loop. It can do nothing where one keeps the interpreter's lock for ever."""
+
+    look_s: float = LOOK_S
+    looks_max: int = LOOKS_MAX
+    _clock: Clock = attrs.field(factory=TrioClock, init=False)
+    _turns: int = attrs.field(default=0, init=False)
+    _over: threading.Event = attrs.field(factory=threading.Event, init=False)
+
+    async def run(self) -> None:
+        """Look until cancelled. If the loop stays away, say where it and all threads are, and end the process."""
+        threading.Thread(target=self._look, name="loop-guard", daemon=True).start()
+        try:
+            while True:
+                self._turns += 1
+                await self._clock.sleep_until(self._clock.now() + self.look_s / 2)
+        finally:
+            self._over.set()
+
+    def _look(self) -> None:
+        seen, still = 0, 0
+        while still < self.looks_max:
+            if self._over.wait(self.look_s):
+                return
+            still = still + 1 if self._turns == seen else 0
+            seen = self._turns
+        sys.stderr.write(f"ctlha: the event loop has done nothing for {self.look_s * still:g} s; ending at once\n")
+        faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
+        os._exit(EXIT_LOOP_DEAD)
