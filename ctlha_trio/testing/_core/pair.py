@@ -205,7 +205,7 @@ class SimulatedPair:
         return any(one.phase in gone and to.phase not in gone and to.heard != one.knows for one, to in told)
 
     def _introduce(self, node: SimulatedNode, to: SimulatedNode) -> None:
-        if node.state is not None and not to.ended:
+        if node.state is not None and to.state is not None and not to.ended:
             self.feed(to, ev.PeerKnows(node.state.knows))
 
     def partition(self) -> None:
