@@ -19,10 +19,12 @@ BOUNDS = (
     Bound(writes=1, crashes=1),
     Bound(writes=1, refusals=1, cuts=1),
     Bound(writes=1, lost_replies=1, cuts=1),
+    Bound(writes=2, cuts=1),
     Bound(writes=1, lost_replies=1, crashes=1),
-    Bound(writes=1, crashes=1, cuts=1),
+    Bound(writes=2, lost_replies=1, cuts=1),
+    Bound(writes=2, crashes=1),
 )
-"""Each fault alone, then pairs; the last is the largest."""
+"""Each fault alone, then pairs. A crash and a cut together take longer than all of these."""
 
 
 def main(arguments: list[str]) -> None:

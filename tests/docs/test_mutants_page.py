@@ -77,8 +77,10 @@ def test_the_table_of_whole_nodes_has_each_bug_and_its_check() -> None:
     rows = {row[0]: row for row in table(PAGE, "In whole nodes")}
     assert rows.keys() == {in_words(bug.name) for bug in BUGS}
     for bug in BUGS:
-        *_, first, _, found = rows[in_words(bug.name)]
+        _, seeds, first, _, found = rows[in_words(bug.name)]
         assert int(first) == bug.first_seed
+        if seeds == "not measured":
+            continue
         said = re.match(r"I\d+", found)
         if said is None:
             found = found.replace("a node", "node a")
