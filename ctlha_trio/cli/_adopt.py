@@ -88,6 +88,8 @@ def _successor(metadata: Metadata, record: Record | None) -> Record:
         ancestors = dict.fromkeys((*record.ancestors, record.lineage))
         ancestors.pop(known.lineage, None)
         known = attrs.evolve(known, epoch=max(known.epoch, record.epoch), ancestors=tuple(ancestors))
+    if metadata.heard is not None:
+        known = attrs.evolve(known, epoch=max(known.epoch, metadata.heard.epoch))
     return known.fork(primary=node, lineage=secrets.token_hex(16), proposal=secrets.token_hex(16))
 
 
@@ -109,6 +111,7 @@ async def _bind(loaded: LoadedConfig, metadata: Metadata, record: Record, writte
         primary=record.primary,
         members=record.members,
         copy=Copy.MEMBER,
+        heard=None,
     )
     path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
     store = await BlockStore.open(ThreadDisk(), path, size_bytes=size_bytes, clock=TrioClock())
@@ -133,7 +136,7 @@ def _steps(metadata: Metadata, record: Record, abandon: str) -> Iterator[Planned
 
 
 def _describe(metadata: Metadata, found: Versioned | None, record: Record, abandon: str) -> str:
-    held = "nothing"
+    held, heard, since = "nothing", metadata.heard, metadata.epoch
     if found is not None:
         held = (
             f"epoch {found.record.epoch}, revision {found.revision}, lineage {found.record.lineage}, "
@@ -143,10 +146,15 @@ def _describe(metadata: Metadata, found: Versioned | None, record: Record, aband
         (
             f"copy     node {metadata.node}: epoch {metadata.epoch}, revision {metadata.revision}, "
             f"lineage {metadata.lineage}, members {' '.join(metadata.members)}",
+            *(
+                ()
+                if heard is None
+                else (f"heard    node {abandon} has acted on epoch {heard.epoch}: its copy is newer",)
+            ),
             f"arbiter  {held}",
             f"         -> epoch {record.epoch}, a new lineage, members {metadata.node}",
             f"node {metadata.node}: its copy becomes the volume",
             f"node {abandon}: its copy is abandoned; there, ctlha resolve <its node.toml> --discard {abandon}",
-            f"lost: what node {abandon} has acknowledged alone since epoch {metadata.epoch}, if it has",
+            f"lost: what node {abandon} has acknowledged alone since epoch {since}{'' if heard else ', if it has'}",
         )
     )

@@ -22,16 +22,17 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
-    Reason.COPY_FAILED: "the only copy that counts is dead; to serve what node {peer} still has, on {peer}: "
-    "ctlha force-primary <its node.toml> --abandon {node}; to serve what is left here, stop this node, then: "
-    "ctlha force-primary {config} --abandon {peer} --salvage",
-    Reason.COPY_WENT_BACK: "the backing file is an older copy of the one that counts: put the newest one back; if "
-    "it is lost, on node {peer}: ctlha force-primary <its node.toml> --abandon {node}",
-    Reason.COPY_INCOMPLETE: "the record names a copy that is half overwritten; on node {peer}, whose copy is whole: "
-    "ctlha force-primary <its node.toml> --abandon {node}; if it is lost, stop this node, then: "
-    "ctlha force-primary {config} --abandon {peer} --salvage",
-    Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data; if it is lost, stop both nodes, then: "
-    "ctlha adopt-arbiter {config} --abandon {peer}",
+    Reason.COPY_FAILED: "the record names this copy, which is dead: start node {peer}, which brings it up to date if "
+    "its own counts; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; "
+    "to serve what is left here, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
+    Reason.COPY_WENT_BACK: "the backing file is an older copy of the one that the record names: start node {peer}, "
+    "which brings it up to date if its own counts; if {peer} does not serve, put the newest file back; if that is "
+    "lost, on {peer}: ctlha force-primary <its node.toml> --abandon {node}",
+    Reason.COPY_INCOMPLETE: "the record names this copy, which is half overwritten: start node {peer}, which brings "
+    "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
+    "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
+    Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data; if it is lost, stop both nodes, then, where status "
+    "shows the higher epoch: ctlha adopt-arbiter {config} --abandon {peer}",
     Reason.FOREIGN_RECORD: "the arbiter's record is of another pair: correct the [arbiter] of {config}",
     Reason.FOREIGN_LINEAGE: "correct the [arbiter] of {config}; if the copy of node {peer} is the right one, stop "
     "this node, then: ctlha resolve {config} --discard {node}",

@@ -20,10 +20,10 @@ from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link, LinkConfig
 from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, PairState, Phase, boot
-from ctlha_trio.pair.events import Disowned
+from ctlha_trio.pair.events import Disowned, PeerKnows
 from ctlha_trio.seams import Seams
 from ctlha_trio.store import BlockStore
-from ctlha_trio.wire import Refusal
+from ctlha_trio.wire import KnownRecord, Refusal
 
 PAIR_CHANNEL: Final = 0x80
 """Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
@@ -79,7 +79,15 @@ async def run_node(
                     failures.append(error)
                     nursery.cancel_scope.cancel(reason="the configuration is wrong")
 
-            link = _make_link(config, seams, state.incarnation, report, alive=lambda: not driver.disk_hangs)
+            link = _make_link(
+                config,
+                seams,
+                state.incarnation,
+                report=report,
+                hear=lambda record: driver.feed(PeerKnows(record)),
+                knows=lambda: driver.state.knows,
+                alive=lambda: not driver.disk_hangs,
+            )
             channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT, answered=True)
             dma = Dma(link, seams.entropy)
             driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, dma, nursery)
@@ -159,8 +167,10 @@ def _make_link(
     config: NodeConfig,
     seams: Seams,
     incarnation: int,
-    report: Callable[[CtlHaError], None],
     *,
+    report: Callable[[CtlHaError], None],
+    hear: Callable[[KnownRecord], None],
+    knows: Callable[[], KnownRecord],
     alive: Callable[[], bool],
 ) -> Link:
     return Link(
@@ -179,6 +189,8 @@ def _make_link(
         incarnation=incarnation,
         alive=alive,
         report=report,
+        heard=hear,
+        knows=knows,
     )
 
 

@@ -53,6 +53,9 @@ class Note(Enum):
     GIVE_BACK_BACKED_OFF = "give-back-backed-off"
 
 
+FLAWS: Final = (Reason.COPY_FAILED, Reason.COPY_WENT_BACK, Reason.COPY_INCOMPLETE)
+"""Why a copy does not count although the record names it."""
+
 Role = Literal["primary", "secondary", "outdated", "none"]
 Verdict = Literal["protected", "degraded", "at-risk", "stopped"]
 
@@ -157,7 +160,8 @@ def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
             served = state.standing is not None and state.standing.phase in {Phase.ALONE, Phase.ADMITTING}
             reason = Reason.RESYNCING if state.phase is Phase.RESYNCING else Reason.OUTDATED
             lost = () if state.session else (Reason.PEER_LOST,)
-            return ("degraded" if served else "at-risk"), (reason, *lost, *silent)
+            flaw = tuple(each for each in FLAWS if each.value == state.why)
+            return ("degraded" if served else "at-risk"), (reason, *flaw, *lost, *silent)
         case Phase.WAITING:
             return "at-risk", (Reason.WAITING_FOR_PEER, *silent)
         case Phase.BOOTING:

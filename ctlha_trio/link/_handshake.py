@@ -5,6 +5,8 @@ side may say HELLO_REFUSE instead. A session is live on the acceptor only once i
 up on the way, or is an old one sent again, replaces nothing.
 """
 
+from typing import NoReturn
+
 import attrs
 
 from ctlha_trio._errors import DisconnectError, RefusedError, RemoteProtocolError
@@ -20,6 +22,7 @@ from ctlha_trio.wire import (
     decode_refusal,
     encode_header,
     encode_hello,
+    encode_refusal,
     session_id,
 )
 
@@ -38,6 +41,8 @@ class Handshake:
 
     stream: Stream
     decoder: FrameDecoder = attrs.field(factory=FrameDecoder)
+    refused_by: Hello | None = attrs.field(default=None, init=False)
+    """Who refused, if it said so."""
 
     async def receive_hello(self) -> Hello:
         """Acceptor: the dialler's introduction."""
@@ -52,7 +57,7 @@ class Handshake:
         await self._send(FrameType.HELLO_ACCEPT, encode_hello(own), session=session)
         frame = await self._receive()
         if frame.kind is FrameType.HELLO_REFUSE:
-            raise RefusedError(decode_refusal(frame.payload).value, "the peer refused", by_peer=True)
+            self._refused(frame)
         if frame.kind is not FrameType.HELLO_CONFIRM:
             raise RemoteProtocolError(Fault.TYPE.value, f"{frame.kind.name} instead of HELLO_CONFIRM")
         if frame.session != session:
@@ -65,7 +70,7 @@ class Handshake:
         await self._send(FrameType.HELLO, encode_hello(own))
         frame = await self._receive()
         if frame.kind is FrameType.HELLO_REFUSE:
-            raise RefusedError(decode_refusal(frame.payload).value, "the peer refused", by_peer=True)
+            self._refused(frame)
         if frame.kind is not FrameType.HELLO_ACCEPT:
             raise RemoteProtocolError(Fault.TYPE.value, f"{frame.kind.name} instead of HELLO_ACCEPT")
         theirs = decode_hello(frame.payload)
@@ -79,9 +84,13 @@ class Handshake:
         await self._send(FrameType.HELLO_CONFIRM, session=agreed.session)
         self.decoder.admit()
 
-    async def refuse(self, refusal: Refusal) -> None:
-        """Say why not. No more than the reason: the other side may be anybody."""
-        await self._send(FrameType.HELLO_REFUSE, refusal.value.encode())
+    async def refuse(self, refusal: Refusal, own: Hello | None = None) -> None:
+        """Say why not; with ``own`` also who refuses, and what it knows. No more: the other side may be anybody."""
+        await self._send(FrameType.HELLO_REFUSE, encode_refusal(refusal, own))
+
+    def _refused(self, frame: Frame) -> NoReturn:
+        refusal, self.refused_by = decode_refusal(frame.payload)
+        raise RefusedError(refusal.value, "the peer refused", by_peer=True)
 
     async def _send(self, kind: FrameType, payload: Buffer = b"", *, session: int = 0) -> None:
         await self.stream.send_all(encode_header(kind, (payload,), session=session) + payload)

@@ -29,6 +29,8 @@ from ctlha_trio.wire import (
     CHANNEL_MAX,
     KEY_SIZE,
     SLOT_SIZE_MAX,
+    Hello,
+    KnownRecord,
     Refusal,
     ResourceState,
     SessionCore,
@@ -70,6 +72,10 @@ class Link:
     _incarnation: int = attrs.field(kw_only=True)
     _alive: Callable[[], bool] = attrs.field(kw_only=True)
     _report: Callable[[CtlHaError], None] = attrs.field(kw_only=True)
+    _heard: Callable[[KnownRecord], None] = attrs.field(kw_only=True, default=lambda _: None)
+    """Told what the peer's hello says that it knows, before the session that may follow."""
+    _knows: Callable[[], KnownRecord | None] = attrs.field(kw_only=True, default=lambda: None)
+    """What each hello says that this node knows."""
     _epoch: int = attrs.field(default=0, init=False)
     _revision: int = attrs.field(default=0, init=False)
     _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
@@ -86,9 +92,12 @@ class Link:
             transport=self._transport,
             incarnation=self._incarnation,
             report=self._report,
-            known=lambda: ResourceState(self.config.resource, self._epoch, self._revision, self.config.size_bytes),
+            known=lambda: ResourceState(
+                self.config.resource, self._epoch, self._revision, self.config.size_bytes, self._knows()
+            ),
             live=lambda: self._connection,
             begin=self._begin,
+            heard=self._take_hello,
         )
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -255,6 +264,11 @@ class Link:
         for channel in self._channels.values():
             connection.join(channel)
         return connection
+
+    def _take_hello(self, hello: Hello) -> None:
+        state = hello.resource(self.config.resource)
+        if state is not None and state.knows is not None:
+            self._heard(state.knows)
 
     def _forget_session(self) -> None:
         self._connection = None

@@ -30,6 +30,9 @@ class Meeting:
 
     Of two that dial each other at the same time, the one with the smaller id refuses the other's hello while its own is
     unanswered; the other accepts and gives up its own dial.
+
+    One that has no sessions any more goes on to introduce itself, and to answer hellos with its own and a refusal: so
+    the peer comes to know what this node knows.
     """
 
     config: LinkConfig
@@ -44,6 +47,8 @@ class Meeting:
     """The current session's connection."""
     begin: Callable[[Handshake, Agreed], Connection]
     """Makes an agreed session the current one, in one step."""
+    heard: Callable[[Hello], None]
+    """Told of each hello of the peer that nothing speaks against, whether or not it leads to a session."""
     _refusing: Refusal | None = attrs.field(default=None, init=False)
     """Why there is to be no session, with whomever; None if there may be one."""
     _proposing: bool = attrs.field(default=False, init=False)
@@ -55,12 +60,12 @@ class Meeting:
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def stop(self) -> None:
-        """No session any more: refuse hellos, dial nobody."""
+        """No session any more: refuse hellos, and those that answer one of ours."""
         self._refusing = Refusal.STOPPING
         self._give_up_dial()
 
     def rest(self, why: Refusal) -> None:
-        """The same until ``go_on``."""
+        """The same until ``go_on``, but dial nobody meanwhile."""
         if self._refusing is None:
             self._refusing = why
             self._give_up_dial()
@@ -134,6 +139,8 @@ class Meeting:
         theirs = await handshake.receive_hello()
         own = self._own_hello()
         refusal = await self._judge(own, theirs)
+        if refusal is None:
+            self.heard(theirs)
         if refusal is None and self._proposing and self.config.node < self.config.peer:
             refusal = Refusal.SIMULTANEOUS
         if refusal is not None:
@@ -154,7 +161,7 @@ class Meeting:
         """Dial whenever there is neither a session nor one about to begin; runs until cancelled."""
         failures = 0
         while True:
-            while self.live() is not None or self._accepting or self._refusing is not None:
+            while self.live() is not None or self._accepting or self._refusing not in {None, Refusal.STOPPING}:
                 await self._changed.park()
                 failures = 0
                 await self._back_off(failures)
@@ -203,12 +210,20 @@ class Meeting:
         self._proposing = True
         try:
             agreed = await handshake.propose(own)
+        except RefusedError:
+            if (by := handshake.refused_by) is not None and await self._judge(own, by) is None:
+                self.heard(by)
+            raise
         finally:
             self._proposing = False
+        if self._refusing is not None:
+            await handshake.refuse(self._refusing)
+            return
         refusal = await self._judge(own, agreed.peer)
         if refusal is not None:
             await self._refuse(handshake, refusal, f"answer of node {agreed.peer.node!r}")
             return
+        self.heard(agreed.peer)
         await handshake.confirm(agreed)
         connection = self._begin(handshake, agreed)
         if connection is not None:
@@ -238,7 +253,7 @@ class Meeting:
     async def _refuse(self, handshake: Handshake, refusal: Refusal, detail: str) -> None:
         """Tell the peer first: the report may be what ends this node, and then the peer would never know why."""
         try:
-            await handshake.refuse(refusal)
+            await handshake.refuse(refusal, self._own_hello() if refusal is self._refusing else None)
         finally:
             if refusal is not Refusal.SIMULTANEOUS:
                 self.report(RefusedError(refusal.value, detail))

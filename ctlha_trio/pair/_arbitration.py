@@ -36,6 +36,12 @@ def record_read(step: Step, event: ev.RecordRead) -> None:
         or (event.revision == state.revision and not _same(event.record, state.record))
     ):
         membership.stop(step, "arbiter-went-back")
+    elif state.is_denied(event.record, event.revision, state.asked_heard):
+        # The peer had a later one from the arbiter before this was asked.
+        membership.stop(step, "arbiter-went-back")
+    elif state.is_denied(event.record, event.revision, state.words):
+        # It has told of a later one since.
+        step.read_record()
     elif event.revision < state.revision:
         # The answer was on its way while the peer told of a newer record.
         pass
@@ -80,7 +86,12 @@ def swapped(step: Step, event: ev.Swapped) -> None:
         case SwapOutcome.WON:
             if event.revision is None:
                 raise LocalProtocolError("a swap that was won has a revision")
-            _won(step, attempt.record, event.revision)
+            if step.state.is_denied(attempt.record, event.revision, step.state.words):
+                # Long past, or won from an arbiter that went back: what it shows tells which.
+                step.change(swap=attrs.evolve(attempt, calling=False, doubtful=True))
+                step.read_record()
+            else:
+                _won(step, attempt.record, event.revision)
         case SwapOutcome.LOST:
             step.change(swap=attrs.evolve(attempt, calling=False, doubtful=True))
             step.read_record()

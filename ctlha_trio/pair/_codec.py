@@ -72,7 +72,7 @@ class Pushed:
 Spoken = msg.Message | Grant | Kept | Pushed
 
 _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant | Kept], struct.Struct]]] = {
-    1: (msg.Standing, struct.Struct("<QQBQ")),
+    1: (msg.Standing, struct.Struct("<QQBQ32s?")),
     2: (msg.Resumed, struct.Struct("<QQ")),
     3: (msg.MirrorWrite, struct.Struct("<QQQQQI")),
     4: (msg.Applied, struct.Struct("<QQ")),
@@ -110,7 +110,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant | Kept], struc
 }
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _PUSHED: Final = get_args(PushedMessage)
-_WITH_PHASE: Final = frozenset({1})
+_STANDING: Final = 1
 _PROPOSE: Final = 25
 _UNEXECUTED: Final = 28
 _NO_EFFECT: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.MISCOMPARE})
@@ -214,6 +214,15 @@ def _operation(kind: int, client: int, number: int, offset: int, size: int) -> O
     return operation
 
 
+def _lineage(padded: object) -> str:
+    if not isinstance(padded, bytes):
+        raise LocalProtocolError("a lineage is bytes")
+    lineage = padded.rstrip(b"\0").decode("ascii")
+    if lineage and not lineage.isprintable():
+        raise ValueError("a lineage is printable")
+    return lineage
+
+
 def _from_wire(number: int, fields: Sequence[Any]) -> list[object]:
     values = list(fields)
     if number == _PROPOSE:
@@ -223,8 +232,9 @@ def _from_wire(number: int, fields: Sequence[Any]) -> list[object]:
         values[2] = Outcome(values[2])
         if values[2] not in _NO_EFFECT:
             raise ValueError(f"{values[2]} is no end without an effect")
-    if number in _WITH_PHASE:
+    if number == _STANDING:
         values[2] = Phase(values[2])
+        values[4] = _lineage(values[4])
     place = _PROPOSAL_AT.get(number)
     if place is not None and isinstance(encoded := values[place], bytes):
         proposal = values[place] = encoded.decode("ascii")

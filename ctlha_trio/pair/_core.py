@@ -53,6 +53,7 @@ def boot(
         size_bytes=size_bytes,
         metadata=metadata,
         base_epoch=_base_epoch(metadata, marked_from),
+        heard=metadata.heard,
     )
     step = Step(state)
     step.read_record()
@@ -104,6 +105,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912, PLR0915 (o
             arbitration.swapped(step, event)
         case ev.SessionUp():
             sessions.session_up(step, event)
+        case ev.PeerKnows():
+            sessions.peer_knows(step, event.record)
         case ev.SessionLost():
             sessions.session_lost(step, event)
         case ev.Disowned():

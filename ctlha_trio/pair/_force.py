@@ -42,6 +42,8 @@ def plan_force(state: PairState, abandon: NodeId, lineage: str, evidence: str = 
         raise InvalidError(f"the other node is {state.peer}, not {abandon}")
     if record is None or state.phase not in _FORCIBLE:
         raise FailedError(f"node {state.me} cannot be forced while it is {state.phase.name.lower()}: {state.why}")
+    if state.is_behind:
+        raise FailedError(f"node {state.peer} has told of a later record, which the arbiter has not shown yet")
     if state.session:
         raise FailedError(f"node {state.peer} is connected, so it is not powered off")
     copy = (state.persisting or state.metadata).copy

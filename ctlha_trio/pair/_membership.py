@@ -23,10 +23,14 @@ def decide(step: Step, record: Record, revision: int, why: str) -> None:
     """Act on a record read afresh, with no swap of this node's under way."""
     state = step.state
     made_since = state.record is not None and revision > state.revision
-    step.change(record=record, revision=revision, partner=0)
     problem = _contradiction(step, record, revision)
+    if problem:
+        # It is not acted on, nor is the peer told of it.
+        stop(step, problem)
+        return
+    step.change(record=record, revision=revision, partner=0)
     member = state.me in record.members
-    if member and not problem:
+    if member:
         flaw = _flaw(state, record)
         if flaw == COPY_WENT_BACK and made_since:
             # While this process runs, another one with its identity has changed the record, or was made a member.
@@ -109,10 +113,19 @@ def become_outdated(step: Step, why: str) -> None:
 
 
 def claim(step: Step, why: str) -> None:
-    """Propose to be the sole member. Nothing is acknowledged until the arbiter has said that it is so."""
+    """Propose to be the sole member. Nothing is acknowledged until the arbiter has said that it is so.
+
+    Not from a record that the peer knows to be past: the arbiter is asked, and shows the later one, or that it went
+    back.
+    """
     state = step.state
     step.cancel_timer(ev.Timer.CLAIM)
     step.cancel_timer(ev.Timer.PEER_WAIT)
+    if state.is_behind:
+        if state.phase not in {Phase.WAITING, Phase.SUSPENDED}:
+            step.move(Phase.SUSPENDED, why)
+        step.read_record()
+        return
     step.move(Phase.CLAIMING, why, Stage.PERSISTING)
     step.intend(step.successor(primary=state.me, members=(state.me,)))
 

@@ -5,6 +5,7 @@ from enum import Enum
 import attrs
 
 from ctlha_trio.pair._record import NodeId
+from ctlha_trio.wire import KnownRecord
 
 PROPOSED_MAX = 16
 """One for each process that ended with its claim in doubt, while the record did not change."""
@@ -27,7 +28,10 @@ class Copy(Enum):
 
 @attrs.frozen(kw_only=True)
 class Metadata:
-    """The durable part of a node's state. A node refuses an epoch or a revision lower than those here."""
+    """The durable part of a node's state. A node refuses an epoch or a revision lower than those here.
+
+    Those that the peer has told of count for records of their own lineage.
+    """
 
     cluster: str
     node: NodeId
@@ -45,6 +49,8 @@ class Metadata:
     """Of a copy that is not one of two members: ``synced_epoch``."""
     proposed: tuple[str, ...] = ()
     """Successors of the record of ``epoch`` that were proposed for this copy, or are about to be: any may be won."""
+    heard: KnownRecord | None = None
+    """A later record, of which the peer has told."""
 
     def intend(self, proposal: str, *, instead_of: str = "") -> "Metadata":
         """With one more proposal that may be won; those that begin with ``instead_of`` cannot be any more."""

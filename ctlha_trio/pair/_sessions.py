@@ -12,6 +12,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._state import Stage
 from ctlha_trio.pair._step import Step
+from ctlha_trio.wire import KnownRecord
 
 _MIRRORS = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER})
 _STILL_PAIRED = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.HANDING_OVER, Phase.SUSPENDED})
@@ -75,10 +76,20 @@ def _source_lost(step: Step) -> None:
 def standing(step: Step, message: msg.Standing) -> None:
     """The peer told where it stands."""
     step.change(standing=message)
+    if message.lineage:
+        peer_knows(step, message.knows)
     if step.state.phase is Phase.FOLLOWING:
         service.advance(step)
     if message.epoch > step.state.epoch and step.state.phase is not Phase.BOOTING:
-        # Whoever is behind asks the arbiter; the other node's word is a hint.
+        step.read_record()
+
+
+def peer_knows(step: Step, record: KnownRecord) -> None:
+    """The peer has that record from the arbiter. Whoever is behind asks the arbiter, which can show no older one."""
+    if step.state.phase in _GONE:
+        return
+    step.hear(record)
+    if step.state.is_behind and step.state.phase is not Phase.BOOTING:
         step.read_record()
 
 

@@ -12,6 +12,7 @@ from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import NodeId, Record
 from ctlha_trio.pair._verification import Verification
 from ctlha_trio.pair.messages import Standing
+from ctlha_trio.wire import KnownRecord
 
 COPY_CHUNK_BYTES = 1 << 20
 """One range of a resync: large enough that the round trip does not count, small enough that a client waits only
@@ -215,6 +216,10 @@ class PairState:
     """A read of the record is under way."""
     asked_at: tuple[int, int] = (0, 0)
     """The revision and the epoch known when that read was asked for: its answer can be no older."""
+    heard: KnownRecord | None = None
+    """The newest record of which the peer has told, in this process or before."""
+    asked_heard: tuple[KnownRecord, ...] = ()
+    """Of which it had told when that read was asked for, likewise."""
     arbiter_answers: bool = False
     """The last call was answered."""
     swap: SwapAttempt | None = None
@@ -274,6 +279,42 @@ class PairState:
     def epoch(self) -> int:
         """Of the record that this node acts on; 0 while it knows none."""
         return self.record.epoch if self.record else 0
+
+    @property
+    def knows(self) -> KnownRecord:
+        """The newest record of this pair that this node has from the arbiter. A proposal is none until it is won."""
+        disk, record = self.metadata, self.record
+        if record is not None and (record.epoch >= disk.epoch or record.lineage != disk.lineage):
+            return KnownRecord(record.lineage, record.epoch, self.revision, record.primary == self.me)
+        return KnownRecord(disk.lineage, disk.epoch, disk.revision, disk.primary == self.me)
+
+    @property
+    def words(self) -> tuple[KnownRecord, ...]:
+        """Records that the peer has told of: now, and what this disk knows of before."""
+        durable = (self.persisting or self.metadata).heard
+        return tuple(each for each in dict.fromkeys((self.heard, durable)) if each is not None)
+
+    def is_denied(self, record: Record, revision: int, words: tuple[KnownRecord, ...]) -> bool:
+        """Whether the peer has one of these from the arbiter, so that this record cannot be the newest, or not true.
+
+        Another lineage is another matter: that of a copy which was abandoned, or of a line that is not known here.
+        """
+        return any(
+            word.lineage == record.lineage
+            and (
+                (word.epoch > record.epoch or word.revision > revision)
+                or (word.epoch == record.epoch and word.leads is not (record.primary == self.peer))
+            )
+            for word in words
+        )
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the peer has told of a later record than the one that this node acts on, or of another in its place.
+
+        Then that one is for the arbiter to show, and until it has, this node changes nothing.
+        """
+        return self.record is not None and self.is_denied(self.record, self.revision, self.words)
 
     @property
     def next_proposal(self) -> str:

@@ -14,6 +14,7 @@ from ctlha_trio.pair._state import Flight, Mirrored, PairState, Resync, Stage, S
 from ctlha_trio.pair._verification import Verification
 from ctlha_trio.pair.events import Timer
 from ctlha_trio.pair.messages import Message, Standing
+from ctlha_trio.wire import KnownRecord
 
 ARBITER_RETRY_S = 0.25
 """Between two tries of an arbiter that does not answer: four a second do not burden it."""
@@ -28,6 +29,8 @@ class Changes(TypedDict, total=False):
     revision: int
     reading: bool
     asked_at: tuple[int, int]
+    heard: KnownRecord | None
+    asked_heard: tuple[KnownRecord, ...]
     arbiter_answers: bool
     swap: SwapAttempt | None
     forcing: bool
@@ -96,7 +99,8 @@ class Step:
     def tell_standing(self) -> None:
         """Tell the peer where this node stands."""
         state = self.state
-        self.send(Standing(state.epoch, state.revision, state.phase, state.partner))
+        lineage = "" if state.record is None else state.record.lineage
+        self.send(Standing(state.epoch, state.revision, state.phase, state.partner, lineage, state.primary))
 
     def persist(self, copy: Copy, *, base_epoch: int | None = None, proposal: str = "") -> None:
         """Make the record acted on, and what the copy is worth, durable; ``base_epoch`` if that changes.
@@ -117,8 +121,29 @@ class Step:
             copy=copy,
             base_epoch=self._synced_epoch(record) if base_epoch is None else base_epoch,
             proposed=(proposal,) if proposal else (),
+            heard=self._still_heard(record),
         )
         self._persist(metadata)
+
+    def _still_heard(self, record: Record) -> KnownRecord | None:
+        """What a disk that knows this record must still know of the peer's words."""
+        later = [each for each in self.state.words if each.lineage == record.lineage and each.epoch > record.epoch]
+        return max(later, key=lambda each: each.epoch, default=None)
+
+    def hear(self, word: KnownRecord) -> None:
+        """The peer has this record from the arbiter: remember it, durably if it is later than all that this disk knows.
+
+        A node that was told is no node any more which an older record could mislead.
+        """
+        state = self.state
+        heard, newest = state.heard, state.persisting or state.metadata
+        if heard is None or heard.lineage != word.lineage or heard.epoch <= word.epoch:
+            self.change(heard=word)
+        known = [each for each in (newest.heard, newest) if each is not None and each.lineage == word.lineage]
+        if any(each.epoch >= word.epoch for each in known):
+            return
+        if word.lineage in {newest.lineage, "" if state.record is None else state.record.lineage}:
+            self._persist(attrs.evolve(newest, heard=word))
 
     def _persist(self, metadata: Metadata) -> None:
         self.change(persisting=metadata)
@@ -133,7 +158,7 @@ class Step:
         state = self.state
         if not state.reading:
             known = max(state.revision, state.metadata.revision), max(state.epoch, state.metadata.epoch)
-            self.change(reading=True, asked_at=known)
+            self.change(reading=True, asked_at=known, asked_heard=state.words)
             self.do(act.ReadRecord())
 
     def propose(self, *, primary: str, members: tuple[str, ...]) -> None:
@@ -164,6 +189,11 @@ class Step:
         attempt = self.state.swap
         if attempt is None:
             raise LocalProtocolError("nothing is intended")
+        if self.state.is_behind:
+            # Told of a later record while this waited for the disk: the arbiter is to show it.
+            self.change(swap=attrs.evolve(attempt, calling=False), stage=Stage.SWAPPING)
+            self.read_record()
+            return
         self.change(swap=attrs.evolve(attempt, calling=True), stage=Stage.SWAPPING)
         self.do(act.Swap(attempt.expected_revision, attempt.record))
 

@@ -9,6 +9,7 @@ from ctlha_trio.pair._operation import Operation
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import NodeId, Record, SwapOutcome
 from ctlha_trio.pair.messages import Message
+from ctlha_trio.wire import KnownRecord
 
 
 class Timer(Enum):
@@ -64,6 +65,13 @@ class SessionUp:
 
     incarnation: int
     """The peer's."""
+
+
+@attrs.frozen
+class PeerKnows:
+    """The peer introduced itself, and said which record it has from the arbiter. A session may follow, or not."""
+
+    record: KnownRecord
 
 
 @attrs.frozen
@@ -237,6 +245,7 @@ Event = (
     | ReadFailed
     | Swapped
     | SessionUp
+    | PeerKnows
     | SessionLost
     | Disowned
     | Received

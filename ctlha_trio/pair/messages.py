@@ -8,6 +8,7 @@ import attrs
 
 from ctlha_trio.pair._operation import Operation, Outcome
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.wire import KnownRecord
 
 
 @attrs.frozen
@@ -20,6 +21,15 @@ class Standing:
     phase: Phase
     partner: int
     """Incarnation of the peer that the sender mirrors with in this epoch; 0 for none."""
+    lineage: str = ""
+    """Of that record; empty while none is known."""
+    leads: bool = False
+    """Whether that record names the sender primary."""
+
+    @property
+    def knows(self) -> KnownRecord:
+        """The record that the sender acts on."""
+        return KnownRecord(self.lineage, self.epoch, self.revision, self.leads)
 
 
 @attrs.frozen

@@ -15,13 +15,14 @@ from crc32c import crc32c
 
 from ctlha_trio._errors import ConfigError, InvalidError, StoreError
 from ctlha_trio.pair import Copy, Metadata
+from ctlha_trio.wire import KnownRecord
 
 SLOT_BYTES = 4096
 """One page: no disk in use writes less than 512 bytes at a time, and none needs more for so small a payload."""
 SLOT_COUNT = 2
 HEAD_BYTES = SLOT_COUNT * SLOT_BYTES
 """All slots, one behind the other, from the start of the file."""
-SLOT_FORMAT = 3
+SLOT_FORMAT = 4
 EPOCH_MAX = 2**64 - 2
 """What fits wherever the file names an epoch, beside one value that says none."""
 _MAGIC = b"ctlhavol"
@@ -55,6 +56,7 @@ def encode_metadata(metadata: Metadata) -> bytes:
         raise InvalidError(f"epoch {metadata.epoch} is not between 0 and {EPOCH_MAX}")
     fields = attrs.asdict(metadata, recurse=False)
     fields["copy"] = metadata.copy.value
+    fields["heard"] = None if metadata.heard is None else attrs.astuple(metadata.heard)
     payload = json.dumps(fields, sort_keys=True).encode("ascii")
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise InvalidError(f"metadata of {len(payload)} bytes does not fit into a slot of {PAYLOAD_BYTES_MAX}")
@@ -115,12 +117,19 @@ def _decode_metadata(payload: bytes) -> Metadata:
         fields["members"] = tuple(fields["members"])
         fields["proposed"] = tuple(fields["proposed"])
         fields["copy"] = Copy(fields["copy"])
+        heard = fields["heard"]
+        fields["heard"] = None if heard is None else KnownRecord(*heard)
         metadata = Metadata(**fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"metadata slot is whole but makes no sense: {error}") from error
     texts = (getattr(metadata, name) for name in ("cluster", "node", "resource", "lineage", "arbiter", "primary"))
     numbers = (metadata.epoch, metadata.revision, metadata.base_epoch)
     listed = (*metadata.members, *metadata.proposed)
-    if not all(type(text) is str for text in (*texts, *listed)) or not all(type(n) is int for n in numbers):
+    told = () if metadata.heard is None else attrs.astuple(metadata.heard)
+    if (
+        not all(type(text) is str for text in (*texts, *listed))
+        or not all(type(number) is int for number in numbers)
+        or (told and tuple(map(type, told)) != (str, int, int, bool))
+    ):
         raise StoreError("metadata slot is whole but a field has the wrong type")
     return metadata

@@ -24,6 +24,7 @@ from ctlha_trio.wire._frame import (
 )
 from ctlha_trio.wire._hello import (
     Hello as Hello,
+    KnownRecord as KnownRecord,
     Refusal as Refusal,
     ResourceState as ResourceState,
     decode_hello as decode_hello,
@@ -31,6 +32,7 @@ from ctlha_trio.wire._hello import (
     decode_refusal as decode_refusal,
     encode_hello as encode_hello,
     encode_reason as encode_reason,
+    encode_refusal as encode_refusal,
     judge_hello as judge_hello,
     session_id as session_id,
 )

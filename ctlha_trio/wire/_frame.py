@@ -158,7 +158,7 @@ class FrameRule:
 FRAME_RULES = {
     FrameType.HELLO: FrameRule(1, HELLO_SIZE_MAX, in_session=False, hello=True),
     FrameType.HELLO_ACCEPT: FrameRule(1, HELLO_SIZE_MAX, in_session=True, hello=True),
-    FrameType.HELLO_REFUSE: FrameRule(1, REASON_SIZE_MAX, in_session=False, hello=True),
+    FrameType.HELLO_REFUSE: FrameRule(1, REASON_SIZE_MAX + HELLO_SIZE_MAX, in_session=False, hello=True),
     FrameType.HELLO_CONFIRM: FrameRule(0, 0, in_session=True, hello=True),
     FrameType.HEARTBEAT: FrameRule(HEARTBEAT_BODY.size, HEARTBEAT_BODY.size, in_session=True),
     FrameType.MESSAGES: FrameRule(1, MESSAGES_SIZE_MAX, in_session=True, channel=True, messages=True),

@@ -2,6 +2,7 @@
 
 import struct
 from enum import StrEnum
+from typing import Any
 
 import attrs
 
@@ -10,13 +11,15 @@ from ctlha_trio.wire._frame import HELLO_SIZE_MAX, REASON_SIZE_MAX, Fault
 
 PROTOCOL_VERSION_MIN = 1
 PROTOCOL_VERSION_MAX = 1
-RESOURCES_MAX = 8
+RESOURCES_MAX = 6
 """With names of full length they still fit a hello."""
 NAME_SIZE_MAX = 255
 """Bytes; the length field of a name is one byte."""
 
 _FIXED = struct.Struct("<HHIQ")
-_RESOURCE = struct.Struct("<QQQ")
+_RESOURCE = struct.Struct("<QQQ?")
+_BEHIND_REASON = b"\0"
+_KNOWN = struct.Struct("<QQ?")
 
 
 class Refusal(StrEnum):
@@ -38,14 +41,30 @@ class Refusal(StrEnum):
 
 
 @attrs.frozen
+class KnownRecord:
+    """The newest record of a resource that a node has from the arbiter, whether or not it acts on it.
+
+    Never one that it has only proposed. Records of another lineage are not to be compared with it.
+    """
+
+    lineage: str
+    epoch: int
+    revision: int
+    leads: bool
+    """Whether it names the node that says so primary."""
+
+
+@attrs.frozen
 class ResourceState:
     """What a node knows of one resource."""
 
     name: str
     epoch: int
+    """Of the record that it acts on, and ``revision`` likewise; 0 while there is none."""
     revision: int
     size_bytes: int = 0
     """Of the volume. Two that differ are no pair: the tail of the larger one would never be compared."""
+    knows: KnownRecord | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -112,7 +131,10 @@ def encode_hello(hello: Hello) -> bytes:
     out.append(len(hello.resources))
     for state in hello.resources:
         out += _name_bytes(state.name)
-        out += _RESOURCE.pack(state.epoch, state.revision, state.size_bytes)
+        knows = state.knows
+        out += _RESOURCE.pack(state.epoch, state.revision, state.size_bytes, knows is not None)
+        if knows is not None:
+            out += _name_bytes(knows.lineage) + _KNOWN.pack(knows.epoch, knows.revision, knows.leads)
     return bytes(out)
 
 
@@ -131,6 +153,13 @@ class _Reader:
         self.position = end
         return piece
 
+    def fields(self, layout: struct.Struct) -> tuple[Any, ...]:
+        piece = self.take(layout.size)
+        fields = layout.unpack(piece)
+        if layout.pack(*fields) != piece:
+            raise RemoteProtocolError(Fault.HELLO.value, "a truth value that is neither 0 nor 1")
+        return fields
+
     def name(self) -> str:
         size = self.take(1)[0]
         try:
@@ -140,6 +169,14 @@ class _Reader:
         if not name.isprintable() or not name:
             raise RemoteProtocolError(Fault.HELLO.value, "name is empty or not printable")
         return name
+
+
+def _read_resource(reader: _Reader) -> ResourceState:
+    name = reader.name()
+    epoch, revision, size_bytes, has_known = reader.fields(_RESOURCE)
+    if not has_known:
+        return ResourceState(name, epoch, revision, size_bytes)
+    return ResourceState(name, epoch, revision, size_bytes, KnownRecord(reader.name(), *reader.fields(_KNOWN)))
 
 
 def decode_hello(payload: bytes | memoryview) -> Hello:
@@ -154,11 +191,7 @@ def decode_hello(payload: bytes | memoryview) -> Hello:
     count = reader.take(1)[0]
     if count > RESOURCES_MAX:
         raise RemoteProtocolError(Fault.HELLO.value, "too many resources")
-    resources = []
-    for _ in range(count):
-        name = reader.name()
-        epoch, revision, size_bytes = _RESOURCE.unpack(reader.take(_RESOURCE.size))
-        resources.append(ResourceState(name, epoch, revision, size_bytes))
+    resources = [_read_resource(reader) for _ in range(count)]
     if len({state.name for state in resources}) != count:
         raise RemoteProtocolError(Fault.HELLO.value, "a resource twice")
     if reader.position != len(payload):
@@ -174,12 +207,19 @@ def decode_hello(payload: bytes | memoryview) -> Hello:
     )
 
 
-def decode_refusal(payload: bytes | memoryview) -> Refusal:
-    """The reason in a refusal. ``RemoteProtocolError`` if it is none of ours."""
+def encode_refusal(refusal: Refusal, own: Hello | None = None) -> bytes:
+    """The payload of a refusal. With ``own`` the side that refuses says who it is, and what it knows, all the same."""
+    return refusal.value.encode() + (b"" if own is None else _BEHIND_REASON + encode_hello(own))
+
+
+def decode_refusal(payload: bytes | memoryview) -> tuple[Refusal, Hello | None]:
+    """The reason in a refusal, and the hello behind it, if any. ``RemoteProtocolError`` if it is none of ours."""
+    reason, separator, hello = bytes(payload).partition(_BEHIND_REASON)
     try:
-        return Refusal(bytes(payload).decode("ascii"))
+        refusal = Refusal(reason.decode("ascii"))
     except ValueError as error:
         raise RemoteProtocolError(Fault.REASON.value, "unknown refusal") from error
+    return refusal, decode_hello(hello) if separator else None
 
 
 def encode_reason(reason: str) -> bytes:

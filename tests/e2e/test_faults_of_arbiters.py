@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import trio
 
 from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, HandPair, run_ctlha
 from ctlha_trio.testing._processes.networked_pair import Site
-from ctlha_trio.testing._processes.outside_clients import outside_clients
+from ctlha_trio.testing._processes.outside_clients import OutsideClients, outside_clients
 
 pytestmark = pytest.mark.slow
 
@@ -120,4 +121,103 @@ async def test_the_sqlite_file_comes_back_from_an_old_copy(protected_pair: HandP
         (tmp_path / "new.db").rename(file)
         await pair.start_protected()
         await clients.wait_served()
+    await clients.compare_copies()
+
+
+async def _one_knows_better(pair: HandPair, clients: OutsideClients, restore: Callable[[], Awaitable[None]]) -> str:
+    """The arbiter is restored to before one node went alone, and the other one, which was down, boots and is told.
+
+    It serves nothing, also when it starts anew and the first is gone: the node that went alone is returned, down.
+    """
+    await clients.wait_served()
+    kept = await pair.primary()
+    other = OTHER[kept]
+    await pair.kill(other)
+    await clients.wait_served(kept)
+    await restore()
+    await pair.wait_for(kept, verdict="stopped", reasons=["arbiter-went-back"])
+    served = dict(clients.acknowledged)
+    await pair.start(other)
+    await pair.wait_for(other, verdict="stopped", reasons=["arbiter-went-back"])
+    for node in NODES:
+        await pair.kill(node)
+    await pair.start(other)
+    await pair.wait_for(other, verdict="stopped", reasons=["arbiter-went-back"])
+    asked = await run_ctlha("status", pair.config(other))
+    assert (asked.code, asked.out.partition("\n")[0]) == (1, "stopped: arbiter-went-back")
+    assert clients.acknowledged == served
+    await pair.kill(other)
+    return kept
+
+
+async def _adopt(pair: HandPair, clients: OutsideClients, kept: str) -> None:
+    """The way out, on the node whose copy is the newest: the other one's is made anew."""
+    other = OTHER[kept]
+    statement = ("--statement", f"{other} is powered off")
+    adopted = await run_ctlha(
+        "adopt-arbiter", pair.config(kept), "--abandon", other, *statement, launcher=pair.launchers.get(kept, ())
+    )
+    assert adopted.code == 0, adopted.err
+    await pair.start(kept)
+    await clients.wait_served(kept)
+    await pair.start(other)
+    await pair.wait_protected()
+    await clients.wait_served()
+
+
+async def test_the_sqlite_file_comes_back_from_before_one_node_went_alone(
+    protected_pair: HandPair, tmp_path: Path
+) -> None:
+    pair, file = protected_pair, protected_pair.folder / "arbiter.db"
+
+    async def restore() -> None:
+        file.rename(tmp_path / "new.db")
+        shutil.copy(tmp_path / "old.db", file)
+
+    shutil.copy(file, tmp_path / "old.db")
+    async with outside_clients(pair) as clients:
+        await _adopt(pair, clients, await _one_knows_better(pair, clients, restore))
+    await clients.compare_copies()
+
+
+async def test_the_etcd_comes_back_from_before_one_node_went_alone(
+    networked: HandPair, site: Site, tmp_path: Path
+) -> None:
+    pair = networked
+
+    async def restore() -> None:
+        site.etcd.kill()
+        shutil.rmtree(site.etcd_folder)
+        shutil.copytree(tmp_path / "old", site.etcd_folder)
+        await trio.to_thread.run_sync(site.start_etcd_again)
+
+    site.etcd.kill()
+    shutil.copytree(site.etcd_folder, tmp_path / "old")
+    await trio.to_thread.run_sync(site.start_etcd_again)
+    async with outside_clients(pair) as clients:
+        await _adopt(pair, clients, await _one_knows_better(pair, clients, restore))
+    await clients.compare_copies()
+
+
+async def test_both_nodes_run_when_the_sqlite_file_comes_back_from_before_one_went_alone(
+    protected_pair: HandPair, tmp_path: Path
+) -> None:
+    """The one that went alone stands still meanwhile, so that the other one may boot before it has found out."""
+    pair, file = protected_pair, protected_pair.folder / "arbiter.db"
+    shutil.copy(file, tmp_path / "old.db")
+    async with outside_clients(pair) as clients:
+        await clients.wait_served()
+        kept = await pair.primary()
+        await pair.kill(OTHER[kept])
+        await clients.wait_served(kept)
+        pair.send_signal(kept, signal.SIGSTOP)
+        file.rename(tmp_path / "new.db")
+        shutil.copy(tmp_path / "old.db", file)
+        await pair.start(OTHER[kept])
+        pair.send_signal(kept, signal.SIGCONT)
+        for node in NODES:
+            await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+        for node in NODES:
+            await pair.kill(node)
+        await _adopt(pair, clients, kept)
     await clients.compare_copies()

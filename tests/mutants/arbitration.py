@@ -2,6 +2,7 @@
 
 from ctlha_trio.pair import (
     Copy,
+    PairState,
     Phase,
     Record,
     _arbitration as arbitration,
@@ -11,6 +12,8 @@ from ctlha_trio.pair import (
     events as ev,
 )
 from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core.restore_trials import a_returning_node_is_told
+from ctlha_trio.wire import KnownRecord
 from tests.mutants.trouble import Patch, mutant
 
 
@@ -26,6 +29,28 @@ def accepts_an_arbiter_that_went_back(patch: Patch) -> None:
             plain(step, event)
 
     patch.setattr(arbitration, "record_read", record_read)
+
+
+@mutant(trial=a_returning_node_is_told)
+def believes_the_arbiter_over_the_peer(patch: Patch) -> None:
+    patch.setattr(PairState, "is_denied", lambda *_: False)
+
+
+@mutant(trial=a_returning_node_is_told)
+def forgets_what_the_peer_has_told(patch: Patch) -> None:
+    patch.setattr(Step, "hear", lambda self, word: self.change(heard=word))
+
+
+@mutant("cut", "crash")
+def tells_its_claim_before_it_is_won(patch: Patch) -> None:
+    plain = PairState.__dict__["knows"].fget
+
+    def knows(state: PairState) -> KnownRecord:
+        known: KnownRecord = plain(state)
+        claim = None if state.swap is None else state.swap.record
+        return known if claim is None else KnownRecord(claim.lineage, claim.epoch, known.revision + 1, leads=True)
+
+    patch.setattr(PairState, "knows", property(knows))
 
 
 @mutant("crash", "fail_arbiter")

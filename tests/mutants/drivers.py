@@ -182,6 +182,22 @@ def believe_an_arbiter_that_went_back(patch: Patch) -> None:
     patch.setattr(PairDriver, "feed", overlook)
 
 
+def overlook_what_the_peer_knows(patch: Patch) -> None:
+    feed = PairDriver.feed
+
+    def overlook(driver: PairDriver, event: events.Event) -> None:
+        match event:
+            case events.PeerKnows():
+                return
+            case events.Received(message=messages.Standing() as standing):
+                event = events.Received(attrs.evolve(standing, lineage=""))
+            case _:
+                pass
+        feed(driver, event)
+
+    patch.setattr(PairDriver, "feed", overlook)
+
+
 def write_no_zeroes_for_the_primary(patch: Patch) -> None:
     carry_out = PairDriver._carry_out
 
@@ -439,6 +455,7 @@ BUGS: Final = (
     Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", where=restores),
+    Bug(overlook_what_the_peer_knows, r"I15: . believes an arbiter that went back, and was told", where=restores),
     Bug(
         claim_by_a_disk_that_hangs,
         r"I12: . claims, although its disk hangs",

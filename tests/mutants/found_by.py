@@ -119,6 +119,11 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "stops_at_a_line_that_it_was_forced_to": {I15},
     "calls_a_node_fenced_that_is_back": {FENCED},
     "accepts_an_arbiter_that_went_back": {I6},
+    # The node that boots claims from a record that is past: it serves, or two nodes are in one epoch.
+    "believes_the_arbiter_over_the_peer": {I1, I2, I3, I15},
+    "forgets_what_the_peer_has_told": {I1, I2, I3, I4},
+    # The peer waits for a record that nobody has made, and believes no other.
+    "tells_its_claim_before_it_is_won": {I15},
     # What it serves is old; or the record that it reads at last contradicts what it has persisted.
     "serves_by_its_own_disk_while_the_arbiter_is_silent": {I1, I2, I3, I15},
     "reads_what_is_not_acknowledged": {I2, I3, I10},

@@ -160,7 +160,7 @@ def test_an_outsider_is_left_alone_and_does_not_serve() -> None:
 
 def test_a_false_record_that_meets_a_return_is_survived() -> None:
     moves: set[tuple[str, str]] = set()
-    for seed in range(12):
+    for seed in range(16):
         world = CoreWorld(seed, ())
         false_record_meets_a_return(world)
         world.heal()

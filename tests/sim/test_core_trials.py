@@ -5,6 +5,7 @@ import pytest
 from ctlha_trio.pair import Phase
 from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
 from ctlha_trio.testing._core.hang_trials import both_disks_hang_and_answer, the_disk_of_the_only_member_hangs
+from ctlha_trio.testing._core.restore_trials import a_returning_node_is_told
 from ctlha_trio.testing._core.trial_parts import Trial
 from ctlha_trio.testing._core.trials import another_hand_moves_the_record, pair_serves_without_arbiter
 from ctlha_trio.testing._core.world import CoreWorld
@@ -66,3 +67,14 @@ def test_disks_that_hang_cost_nobody_a_copy(trial: Trial) -> None:
         assert not any(node.ended for node in world.pair.nodes.values())
         world.heal()
         assert world.pair.totals.disk_failures == 0
+
+
+def test_a_node_that_is_told_of_a_later_record_than_the_arbiter_shows_halts_and_heals_with_it() -> None:
+    acted, ends = 0, set()
+    for seed in range(SEEDS):
+        world = CoreWorld(seed, ())
+        acted += a_returning_node_is_told(world)
+        ends |= {node.state.why for node in world.pair.nodes.values() if node.state is not None and node.ended}
+        world.heal()
+    assert acted == SEEDS
+    assert ends == {"arbiter-went-back"}

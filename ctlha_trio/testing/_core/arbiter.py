@@ -57,6 +57,11 @@ class SimulatedArbiter:
         """Whether a swap that nobody waits for can still take effect: one that expects what is there."""
         return any(each.expected_revision == self.revision for each in self.late)
 
+    @property
+    def is_restored(self) -> bool:
+        """Whether it answers with what once was the truth."""
+        return any(each.record == self.record for each in self.past)
+
     def known_to(self, state: PairState) -> bool:
         """Whether a node that asks would hear nothing new."""
         if not self.up:

@@ -13,7 +13,7 @@ the same of the only member                   no read returns it, others are ans
 the disk of a node that is no member          likewise
 the disk of the only member, or both disks    halt: ``copy-failed`` or ``store-failed``; the outsider stays one
 the arbiter answers with an older record than halt: ``arbiter-went-back``; heals when the newest record
-each node has persisted                       returns
+each node has persisted, or was told of       returns
 the arbiter answers with a record that is not halt: ``foreign-record`` or ``foreign-lineage``; heals when the
 the pair's, or of another lineage             newest record returns
 a disk of one of two members, or of none, is  the other goes on; what was put back is copied anew, and whole
@@ -37,8 +37,11 @@ a node is forced while it hears the other     refused
 a node is forced while the other is alive and what that one acknowledges until it finds out is lost, and is what
 not to be heard                               its own copy held; it stops within a poll, and acknowledges nothing
                                               in the new line
-the arbiter answers with an older record that excluded: nothing tells that node from one that is up to date;
-some node has not outlived                    whoever restores must have both nodes asked (adopt-arbiter)
+the arbiter answers with an older record that halt of both: ``arbiter-went-back``; heals likewise
+one node has not outlived, while the other
+node runs and is heard
+the same, and the other node is not heard     excluded: nothing tells that node from one that is up to date;
+                                              whoever restores must have both nodes asked (adopt-arbiter)
 ============================================= ==============================================================
 
 A halt is a node that serves nothing and says why.
@@ -47,7 +50,7 @@ A halt is a node that serves nothing and says why.
 from typing import Protocol
 
 from ctlha_trio.ha import judge
-from ctlha_trio.pair import Copy, Phase, actions as act
+from ctlha_trio.pair import Copy, Metadata, Phase, actions as act
 from ctlha_trio.testing._core.arbiter import Kept, SimulatedArbiter
 from ctlha_trio.testing._core.backup import Backup
 from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
@@ -164,6 +167,17 @@ def may_be_put_back(pair: Atlased, node: SimulatedNode, old: Backup) -> bool:
 
 
 def outlived(pair: Atlased) -> list[Kept]:
-    """Records that each node knows, from its own disk, to be past."""
-    known = min(node.metadata.revision for node in pair.nodes.values())
-    return [each for each in pair.arbiter.past if each.revision < known]
+    """Records that each node knows to be past, for its own disk says so, or says that the other node has told it."""
+    return [each for each in pair.arbiter.past if all(_is_past(node.metadata, each) for node in pair.nodes.values())]
+
+
+def outlived_by(pair: Atlased, node: SimulatedNode) -> list[Kept]:
+    """Records that this node alone knows to be past, and that the other one would take for the newest."""
+    other = pair.nodes[node.peer].metadata
+    return [each for each in pair.arbiter.past if _is_past(node.metadata, each) and not _is_past(other, each)]
+
+
+def _is_past(metadata: Metadata, kept: Kept) -> bool:
+    heard = metadata.heard
+    told = heard is not None and heard.lineage == kept.record.lineage and kept.revision < heard.revision
+    return told or kept.revision < metadata.revision

@@ -11,6 +11,7 @@ from ctlha_trio.ha import HeldPermit
 from ctlha_trio.pair import Metadata, Operation, OperationKind, PairState, Phase, Range, actions as act, events as ev
 from ctlha_trio.testing._core.arbiter import Call
 from ctlha_trio.testing._core.backup import Backup
+from ctlha_trio.testing._core.heard import only_heard
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
 
@@ -159,8 +160,7 @@ class SimulatedNode:
     @property
     def ended(self) -> bool:
         """Whether its process runs and takes no part any more."""
-        state = self.state
-        return state is not None and (state.phase is Phase.STOPPED or state.phase is Phase.LEFT)
+        return self.state is not None and self.state.phase in {Phase.STOPPED, Phase.LEFT}
 
     @property
     def reachable(self) -> bool:
@@ -209,7 +209,8 @@ class SimulatedNode:
             case act.Persist():
                 if ended.call.metadata.epoch != self.metadata.epoch:
                     self.backups.append(self.backup())
-                self.stale, self.newest = False, None
+                if not only_heard(self.metadata, ended.call.metadata):
+                    self.stale, self.newest = False, None
                 self.metadata = ended.call.metadata
                 self.marks.settle()
             case act.Track():
@@ -307,8 +308,7 @@ class SimulatedNode:
         """The disk as somebody who copies it now finds it."""
         dirty = self.marks.dirty | self.marks.extents | (self.written & self._suspect())
         base_epoch = self.metadata.epoch if dirty and self.marks.base_epoch is None else self.marks.base_epoch
-        records = tuple(self.records.items())
-        return Backup(self.metadata, tuple(self.blocks), records, base_epoch, frozenset(dirty))
+        return Backup(self.metadata, tuple(self.blocks), tuple(self.records.items()), base_epoch, frozenset(dirty))
 
     def put_back(self, old: Backup, *, missed: bool) -> None:
         """Have that disk again, while no process runs. ``missed`` if the one that it had must come back."""

@@ -184,10 +184,28 @@ class SimulatedPair:
         self.note(node.name, "goes on")
 
     def connect(self) -> None:
-        """Let the nodes find each other, if they can."""
-        incarnations = [each.state.incarnation for each in self.nodes.values() if each.state and each.reachable]
-        if len(incarnations) == len(NODES):
-            self.link.connect((incarnations[0], incarnations[1]))
+        """Let the nodes find each other, if they can. One that takes no part any more only tells what it knows."""
+        first, second = self.nodes.values()
+        if not self.link.passable or first.paused or second.paused:
+            return
+        self._introduce(first, second)
+        self._introduce(second, first)
+        if first.state and second.state and first.reachable and second.reachable:
+            self.link.connect((first.state.incarnation, second.state.incarnation))
+
+    @property
+    def have_news(self) -> bool:
+        """Whether one takes no part any more, and the other one has not heard what it knows."""
+        first, second = (node.state for node in self.nodes.values())
+        if first is None or second is None or any(node.paused for node in self.nodes.values()):
+            return False
+        told = (first, second), (second, first)
+        gone = {Phase.STOPPED, Phase.LEFT}
+        return any(one.phase in gone and to.phase not in gone and to.heard != one.knows for one, to in told)
+
+    def _introduce(self, node: SimulatedNode, to: SimulatedNode) -> None:
+        if node.state is not None and to.state is not None and not to.ended:
+            self.feed(to, ev.PeerKnows(node.state.knows))
 
     def partition(self) -> None:
         """Cut the nodes off each other; each end of the connection is told, or finds out."""

@@ -1,5 +1,9 @@
 """What goes wrong around the processes of a simulated pair comes to its end, one thing at a time."""
 
+import attrs
+
+from ctlha_trio.pair import Record, events as ev
+from ctlha_trio.testing._core.heard import is_of, unheard
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
 
@@ -43,8 +47,44 @@ def hasten_arbiter(pair: SimulatedPair) -> None:
 
 
 def give_back(pair: SimulatedPair) -> None:
-    """It answers with the pair's newest record again, if it did not."""
-    if pair.arbiter.newest is not None:
-        pair.note("-", "the arbiter has its newest record again")
-        pair.arbiter.give_back()
-        pair.excuses = frozenset()
+    """It answers with the pair's newest record again, if it did not.
+
+    What was no record of the pair must be taken back from the nodes as well: as adopt-arbiter makes them forget it,
+    those that believed it, and whoever they told, end and know only what is true.
+    """
+    arbiter = pair.arbiter
+    if arbiter.newest is None:
+        return
+    false = None if arbiter.is_restored else arbiter.record
+    pair.note("-", "the arbiter has its newest record again")
+    arbiter.give_back()
+    pair.excuses = frozenset()
+    nodes = pair.nodes.values()
+    if false is None or false.lineage != arbiter.record.lineage:
+        # What is told of another line binds nobody.
+        return
+    if any(_believes(node, false) for node in nodes):
+        for node in nodes:
+            if node.state is not None:
+                pair.take_down(node, "is switched off, for it was told of a false record")
+            _forget(node, false)
+
+
+def _believes(node: SimulatedNode, record: Record) -> bool:
+    """Whether its process acts on this record, or is about to hear of it, or it was told of it."""
+    answers = [each.answer.record for each in node.calls if isinstance(each.answer, ev.RecordRead)]
+    told = [node.metadata.heard]
+    if node.state is not None:
+        told += node.state.words
+        answers += [] if node.state.record is None else [node.state.record]
+    return any(each.proposal == record.proposal for each in answers) or any(is_of(each, record) for each in told)
+
+
+def _forget(node: SimulatedNode, record: Record) -> None:
+    """Its disk, and each copy of that, forget that the other node has told of it."""
+    node.metadata = unheard(node.metadata, record)
+    old = [attrs.evolve(each, metadata=unheard(each.metadata, record)) for each in node.backups]
+    node.backups.clear()
+    node.backups.extend(old)
+    if node.newest is not None:
+        node.newest = attrs.evolve(node.newest, metadata=unheard(node.newest.metadata, record))

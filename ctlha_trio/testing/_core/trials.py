@@ -18,6 +18,7 @@ from ctlha_trio.testing._core.flap_trials import flaps_lose_no_proposal
 from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
 from ctlha_trio.testing._core.hang_trials import both_disks_hang_and_answer, the_disk_of_the_only_member_hangs
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
+from ctlha_trio.testing._core.restore_trials import a_returning_node_is_told
 from ctlha_trio.testing._core.trial_parts import (
     SERVE_S,
     STANDING_CLOCK,
@@ -244,6 +245,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     another_line_passes,
     an_abandoned_node_finds_out,
     flaps_lose_no_proposal,
+    a_returning_node_is_told,
 )
 
 

@@ -344,7 +344,8 @@ class CoreWorld:
         pair, rate = self.pair, self.pace.relief
         link, arbiter = pair.link, pair.arbiter
         first, second = self._seats
-        if not link.live and link.passable and first.node.reachable and second.node.reachable:
+        both = first.node.reachable and second.node.reachable
+        if not link.live and link.passable and (both or pair.have_news):
             self._may(self.pace.connect, self.pair.connect)
         if link.partitioned:
             self._may(rate, partial(relief.end_partition, pair))

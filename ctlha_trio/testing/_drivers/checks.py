@@ -179,7 +179,7 @@ class DriverChecks:
     def _check_durable(self, said: str, state: PairState, operation: Operation, data: bytes, *, exactly: bool) -> None:
         # A member whose disk has died since has kept it; one whose disk was dead before cannot have agreed.
         holds = self._carries if operation.kind is OperationKind.PUT_RECORD else self._holds
-        for member in self.pair.record.members:
+        for member in self.pair.newest.members:
             if not holds(member, operation, data, exactly=exactly):
                 self.problem(f"I2: {said}, and it is not durable on {member}")
         metadata = self.pair.durable_metadata(state.me)
@@ -328,7 +328,7 @@ class DriverChecks:
 
     def _living_members(self) -> list[str]:
         stand = self.pair.stand()
-        return [name for name in NAMES if name in stand.members and name not in stand.dead]
+        return [name for name in NAMES if name in self.pair.newest.members and name not in stand.dead]
 
     def _check_equal(self, when: str) -> None:
         if len(self._living_members()) < len(NAMES):

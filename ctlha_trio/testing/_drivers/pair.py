@@ -152,6 +152,12 @@ class DriverPair(MemoryPair):
             self.records.append(Versioned(self.arbiter.record, self.arbiter.revision))
         return self.records[-1].record
 
+    @property
+    def newest(self) -> Record:
+        """The record of the highest revision that there was: the truth also while the arbiter shows an older one."""
+        _ = self.record
+        return max(self.records, key=lambda each: each.revision).record
+
     def _look_at_record(self) -> None:
         before = self.records[-1]
         record = self.record

@@ -23,6 +23,7 @@ from ctlha_trio.pair import Metadata, Operation, PairState, Record, actions as a
 from ctlha_trio.testing._explore.marks import Marks
 from ctlha_trio.testing._explore.parts import Arbiter, ArbiterCall, DiskCall, Inbox, Node, Push, Session
 from ctlha_trio.testing._explore.register import Order, Register
+from ctlha_trio.wire import KnownRecord
 
 
 class Space(Enum):
@@ -81,6 +82,8 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "record": Space.WITHIN,
         "revision": Space.EPOCH,
         "asked_at": Space.EPOCH,
+        "heard": Space.WITHIN,
+        "asked_heard": Space.WITHIN,
         "swap": Space.WITHIN,
         "proposals": Space.PROPOSALS,
         "persisting": Space.WITHIN,
@@ -111,7 +114,9 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "members": Space.MEMBERS,
         "base_epoch": Space.EPOCH,
         "proposed": Space.PROPOSAL,
+        "heard": Space.WITHIN,
     },
+    KnownRecord: _EPOCH_ONLY | {"revision": Space.EPOCH},
     Record: _EPOCH_ONLY | {"primary": Space.NAME, "members": Space.MEMBERS, "proposal": Space.PROPOSAL},
     _SWAP_ATTEMPT: {"expected_revision": Space.EPOCH, "record": Space.WITHIN},
     _FLIGHT: _OPERATED

@@ -163,6 +163,9 @@ def _matters(core: PairState, timer: ev.Timer) -> bool:
 
 def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output]) -> Node:  # noqa: PLR0912 (one each)
     match action:
+        case act.Send(message=msg.Standing() as standing):
+            # Of the record it tells what helps against an arbiter that goes back, and this one never does.
+            outputs.append(Said(attrs.evolve(standing, lineage="", leads=False)))
         case act.Send():
             outputs.append(Said(action.message))
         case act.PushWrite(operation=operation):

@@ -109,6 +109,15 @@ def test_stopped_says_why(why: str) -> None:
     assert role_of(state) == "none"
 
 
+@pytest.mark.parametrize("flaw", ["copy-failed", "copy-went-back", "copy-incomplete"])
+def test_a_copy_that_the_record_names_and_that_does_not_count_says_why(flaw: str) -> None:
+    """Else each of two such nodes would send a person to the other one."""
+    state = attrs.evolve(stand(Phase.OUTDATED), why=flaw)
+    assert said(state) == ("at-risk", ["outdated", flaw])
+    assert said(attrs.evolve(state, session=0)) == ("at-risk", ["outdated", flaw, "peer-lost"])
+    assert said(attrs.evolve(state, why="source lost")) == ("at-risk", ["outdated"])
+
+
 def test_no_reason_is_said_twice() -> None:
     assert len({reason.value for reason in Reason}) == len(Reason)
 

@@ -26,6 +26,7 @@ from ctlha_trio.wire import (
     FrameDecoder,
     FrameType,
     Hello,
+    KnownRecord,
     Refusal,
     ResourceState,
     decode_hello,
@@ -36,6 +37,7 @@ from ctlha_trio.wire import (
 )
 from ctlha_trio.wire._frame import HEARTBEAT_BODY
 
+KNOWN = KnownRecord("line", 4, 4, leads=True)
 CONFIGS = {
     node: LinkConfig(
         cluster="c", node=node, peer=peer, resource="volume", listen=f"{node}-address", peer_address=f"{peer}-address"
@@ -51,6 +53,8 @@ class Side:
     link: Link
     channel: Channel
     reports: list[CtlHaError]
+    heard: list[KnownRecord]
+    knows: KnownRecord | None = None
     alive: bool = True
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     events: list[ChannelEvent] = attrs.field(factory=list)
@@ -77,6 +81,7 @@ class Side:
 
 def make_side(network: MemoryNetwork, config: LinkConfig, *, incarnation: int = 1) -> Side:
     reports: list[CtlHaError] = []
+    heard: list[KnownRecord] = []
     sides: list[Side] = []
     link = Link(
         config,
@@ -86,8 +91,10 @@ def make_side(network: MemoryNetwork, config: LinkConfig, *, incarnation: int = 
         incarnation=incarnation,
         alive=lambda: sides[0].alive,
         report=reports.append,
+        heard=heard.append,
+        knows=lambda: sides[0].knows,
     )
-    sides.append(Side(link, link.open_channel(0x80, slot_size=16, slots=4), reports))
+    sides.append(Side(link, link.open_channel(0x80, slot_size=16, slots=4), reports, heard))
     return sides[0]
 
 
@@ -430,6 +437,59 @@ async def test_goodbye_is_heard_at_once_and_is_for_good(autojump_clock: trio.tes
         assert set(pair.a.reasons) == set(pair.b.reasons) == {"stopping"}
 
 
+async def test_hellos_tell_what_the_other_one_knows_before_the_session(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair(start="") as pair:
+        pair.a.knows = KNOWN
+        await pair.start(pair.a)
+        await pair.start(pair.b)
+        await pair.online()
+        assert set(pair.b.heard) == {KNOWN}
+        assert pair.a.heard == [], "b knows no record"
+
+
+@pytest.mark.parametrize("dialler", ["a", "b"])
+async def test_a_node_that_said_goodbye_tells_what_it_knows_whoever_dials(
+    dialler: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    network = MemoryNetwork()
+    lost = {node: attrs.evolve(CONFIGS[node], peer_address="nowhere") for node in CONFIGS if node != dialler}
+    sides = [make_side(network, lost.get(node, CONFIGS[node])) for node in ("a", "b")]
+    async with trio.open_nursery() as nursery:
+        pair = Pair(network, nursery, *sides)
+        for side in sides:
+            await pair.start(side)
+        await pair.online()
+        await pair.b.link.goodbye("stopped")
+        pair.b.knows = KNOWN
+        await until(lambda: KNOWN in pair.a.heard)
+        assert pair.a.link.session is pair.b.link.session is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_twin_says_does_not_count(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        twin = make_side(pair.network, attrs.evolve(CONFIGS["b"], listen="elsewhere"), incarnation=2)
+        twin.knows = KNOWN
+        await pair.start(twin)
+        await until(lambda: bool(twin.reasons))
+        await trio.sleep(1)
+        assert pair.a.heard == []
+
+
+async def test_what_another_node_says_does_not_count(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair(start="", b_changes={"cluster": "other"}) as pair:
+        pair.b.knows = KNOWN
+        await pair.start(pair.a)
+        await pair.start(pair.b)
+        await until(lambda: bool(pair.a.reasons))
+        await pair.b.link.goodbye("stopped")
+        await trio.sleep(5)
+        assert pair.a.heard == []
+
+
 async def test_goodbye_goes_behind_everything_queued(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         await pair.online()
@@ -556,7 +616,7 @@ async def answer(stream: Stream) -> tuple[FrameType, int, bytes]:
 async def refusal(stream: Stream) -> str:
     kind, _, payload = await answer(stream)
     assert kind is FrameType.HELLO_REFUSE
-    return decode_refusal(payload)
+    return decode_refusal(payload)[0]
 
 
 async def confirm(stream: Stream, *, xor: int = 0) -> int:

@@ -67,7 +67,15 @@ NO_EFFECT = [Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.
 COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 REPAIRS = st.builds(msg.RepairData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
-    msg.Standing: st.builds(msg.Standing, epoch=u64, revision=u64, phase=st.sampled_from(Phase), partner=u64),
+    msg.Standing: st.builds(
+        msg.Standing,
+        epoch=u64,
+        revision=u64,
+        phase=st.sampled_from(Phase),
+        partner=u64,
+        lineage=st.text("0123456789abcdef", max_size=32),
+        leads=st.booleans(),
+    ),
     msg.Resumed: st.builds(msg.Resumed, epoch=u64, last_sequence=u64),
     msg.MirrorWrite: st.builds(Pushed, WRITES, u32),
     msg.MirrorZeroes: st.builds(Pushed, ZEROES, u32),

@@ -123,7 +123,9 @@ class Node:
 
     @property
     def said(self) -> list[msg.Message]:
-        return [action.message for action in self.all(act.Send)]
+        """Without what a standing tells of the record, which ``test_pair_heard`` looks at."""
+        said = [action.message for action in self.all(act.Send)]
+        return [attrs.evolve(m, lineage="", leads=False) if isinstance(m, msg.Standing) else m for m in said]
 
     @property
     def answers(self) -> dict[int, Outcome]:

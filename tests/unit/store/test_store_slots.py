@@ -19,6 +19,7 @@ from ctlha_trio.store._slots import (
     encode_slot,
     new_slots,
 )
+from ctlha_trio.wire import KnownRecord
 
 OLD = Metadata(
     cluster="cluster",
@@ -32,7 +33,8 @@ OLD = Metadata(
     members=("a", "b"),
     copy=Copy.MEMBER,
 )
-NEW = attrs.evolve(OLD, epoch=8, members=("a",), primary="a", proposed=("f" * 32,))
+HEARD = KnownRecord("lineage", 9, 11, leads=True)
+NEW = attrs.evolve(OLD, epoch=8, members=("a",), primary="a", proposed=("f" * 32,), heard=HEARD)
 
 
 def slot(metadata: Metadata, generation: int) -> bytes:
@@ -114,12 +116,12 @@ def test_file_of_somebody_else() -> None:
         choose_slot("file", b"x" * (2 * SLOT_BYTES))
 
 
-@pytest.mark.parametrize("slot_format", [1, 2, 4])
+@pytest.mark.parametrize("slot_format", [1, 3, 5])
 def test_other_format_is_never_passed_over_for_what_it_replaced(slot_format: int) -> None:
     other = resealed(slot(NEW, 5), slot_format)
     assert decode_slot(other) is Flaw.OTHER_FORMAT
     for head in (slot(OLD, 4) + other, other + slot(OLD, 4)):
-        with pytest.raises(ConfigError, match=rf"has format {slot_format}; this version knows format 3 alone"):
+        with pytest.raises(ConfigError, match=rf"has format {slot_format}; this version knows format 4 alone"):
             choose_slot("file", head)
 
 

@@ -9,6 +9,7 @@ from ctlha_trio.wire import (
     HELLO_SIZE_MAX,
     Fault,
     Hello,
+    KnownRecord,
     Refusal,
     ResourceState,
     decode_hello,
@@ -16,6 +17,7 @@ from ctlha_trio.wire import (
     decode_refusal,
     encode_hello,
     encode_reason,
+    encode_refusal,
     judge_hello,
     session_id,
 )
@@ -32,7 +34,11 @@ hellos = st.builds(
     incarnation=u64,
     session_half=st.integers(1, 2**32 - 1),
     resources=st.lists(
-        st.builds(ResourceState, names, u64, u64, u64), max_size=8, unique_by=lambda state: state.name
+        st.builds(
+            ResourceState, names, u64, u64, u64, st.none() | st.builds(KnownRecord, names, u64, u64, st.booleans())
+        ),
+        max_size=6,
+        unique_by=lambda state: state.name,
     ).map(tuple),
 )
 
@@ -64,8 +70,9 @@ def test_a_hello_cut_anywhere_is_refused() -> None:
 
 
 def test_the_longest_hello_fits() -> None:
-    state = ResourceState("", 2**64 - 1, 2**64 - 1, 2**64 - 1)
-    resources = tuple(attrs.evolve(state, name=f"{number}" * 255) for number in range(8))
+    knows = KnownRecord("l" * 255, 2**64 - 1, 2**64 - 1, leads=True)
+    state = ResourceState("", 2**64 - 1, 2**64 - 1, 2**64 - 1, knows)
+    resources = tuple(attrs.evolve(state, name=f"{number}" * 255) for number in range(6))
     hello = attrs.evolve(OWN, cluster="c" * 255, node="n" * 255, resources=resources)
     assert len(encode_hello(hello)) <= HELLO_SIZE_MAX
     assert decode_hello(encode_hello(hello)) == hello
@@ -122,8 +129,9 @@ def test_a_session_is_made_of_both_halves() -> None:
 
 def test_reasons_are_a_closed_list_for_refusals_and_one_line_for_goodbyes() -> None:
     for refusal in Refusal:
-        assert decode_refusal(refusal.value.encode()) is refusal
-    for data in (b"", b"because", b"\xff"):
+        assert decode_refusal(encode_refusal(refusal)) == (refusal, None)
+        assert decode_refusal(encode_refusal(refusal, OWN)) == (refusal, OWN)
+    for data in (b"", b"because", b"\xff", b"stopping\0", b"stopping\0" + encode_hello(OWN)[:-1]):
         with pytest.raises(RemoteProtocolError):
             decode_refusal(data)
     assert decode_reason(encode_reason("store failed")) == "store failed"

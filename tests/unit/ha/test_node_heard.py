@@ -1,0 +1,96 @@
+"""An arbiter that is restored to a record which one node alone has outlived: both know it as soon as both run."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from ctlha_trio._errors import NotPrimaryError
+from ctlha_trio.ha import Node
+from ctlha_trio.seams import Versioned
+from ctlha_trio.testing import MemoryPair, open_pair
+
+BLOCK = 4096
+
+
+async def goes_alone(pair: MemoryPair) -> Node:
+    """``b`` dies, ``a`` acknowledges a write alone, and the arbiter goes back to the record that names both."""
+    old = Versioned(pair.arbiter.record, pair.arbiter.revision)
+    await pair.nodes["a"].volume.write(0, b"old!" * (BLOCK // 4))
+    pair.crash("b")
+    a = await pair.wait_alone("a")
+    await a.volume.write(0, b"new!" * (BLOCK // 4))
+    pair.arbiter.restore(old)
+    return a
+
+
+def went_back(node: Node) -> bool:
+    return (node.status().verdict, node.status().reasons) == ("stopped", ("arbiter-went-back",))
+
+
+async def serves_nothing(node: Node) -> None:
+    with pytest.raises(NotPrimaryError):
+        await node.volume.read(0, BLOCK)
+    with pytest.raises(NotPrimaryError):
+        await node.volume.write(0, b"two!" * (BLOCK // 4))
+
+
+@pytest.mark.parametrize("first_s", [0.0, 5.0], ids=["both run", "the other one has stopped"])
+async def test_the_node_that_was_down_is_told_and_serves_nothing(first_s: float, autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        a = await goes_alone(pair)
+        await trio.sleep(first_s)
+        assert went_back(a) is bool(first_s)
+        b = await pair.restart("b")
+        await pair.wait_until(lambda: went_back(a) and went_back(b))
+        await trio.sleep(30.0)
+        for node in (a, b):
+            assert went_back(node)
+            await serves_nothing(node)
+        assert pair.record.members == ("a", "b")
+
+
+async def test_it_keeps_that_in_mind_when_the_other_one_is_gone(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        a = await goes_alone(pair)
+        b = await pair.restart("b")
+        await pair.wait_until(lambda: went_back(a) and went_back(b))
+        pair.crash("a")
+        pair.crash("b")
+        b = await pair.restart("b")
+        await pair.wait_until(lambda: went_back(b))
+        await trio.sleep(30.0)
+        await serves_nothing(b)
+
+
+async def test_the_newest_record_makes_the_pair_whole_again(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        newest: list[Versioned] = []
+        old = Versioned(pair.arbiter.record, pair.arbiter.revision)
+        pair.crash("b")
+        a = await pair.wait_alone("a")
+        await a.volume.write(0, b"new!" * (BLOCK // 4))
+        newest.append(Versioned(pair.arbiter.record, pair.arbiter.revision))
+        pair.arbiter.restore(old)
+        b = await pair.restart("b")
+        await pair.wait_until(lambda: went_back(a) and went_back(b))
+        pair.arbiter.restore(newest[0])
+        for name in ("a", "b"):
+            await pair.stop(name)
+        for name in ("a", "b"):
+            await pair.restart(name)
+        await pair.wait_protected()
+        assert pair.copy("a")[:BLOCK] == pair.copy("b")[:BLOCK] == b"new!" * (BLOCK // 4)
+
+
+async def test_a_node_that_was_told_while_the_arbiter_is_silent_waits_for_it(autojump_clock: MockClock) -> None:
+    """And serves nothing, however long that takes: what it was told, only the arbiter can show."""
+    async with open_pair() as pair:
+        a = await goes_alone(pair)
+        pair.arbiters["b"].unavailable = True
+        b = await pair.restart("b")
+        await pair.wait_until(lambda: went_back(a))
+        await trio.sleep(30.0)
+        assert b.status().verdict == "at-risk"
+        await serves_nothing(b)
+        pair.arbiters["b"].unavailable = False
+        await pair.wait_until(lambda: went_back(b))

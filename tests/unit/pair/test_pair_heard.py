@@ -1,0 +1,237 @@
+"""What a node makes of the record that its peer has from the arbiter: no claim, and no acting, on one that is past."""
+
+import attrs
+import pytest
+
+from ctlha_trio._errors import FailedError
+from ctlha_trio.pair import (
+    COPY_CHUNK_BYTES,
+    Copy,
+    Metadata,
+    PairState,
+    Phase,
+    Record,
+    SwapOutcome,
+    actions as act,
+    boot,
+    events as ev,
+    messages as msg,
+    plan_force,
+    step_pair,
+)
+from ctlha_trio.wire import KnownRecord
+
+BOTH = ("a", "b")
+PEER = 77
+FIRST = Record(cluster="c", resource="r", epoch=3, lineage="l", primary="a", members=BOTH, proposal="0")
+CLAIMED = attrs.evolve(FIRST, epoch=4, members=("a",), proposal="1")
+TOLD = KnownRecord("l", 4, 4, leads=True)
+"""That ``a`` went on alone, of which the disk of ``b`` does not know."""
+
+
+def metadata(node: str, record: Record, heard: KnownRecord | None = None) -> Metadata:
+    return Metadata(
+        cluster="c",
+        node=node,
+        resource="r",
+        lineage=record.lineage,
+        arbiter="x",
+        epoch=record.epoch,
+        revision=record.epoch,
+        primary=record.primary,
+        members=record.members,
+        copy=Copy.MEMBER,
+        heard=heard,
+    )
+
+
+def booted(disk: Metadata) -> PairState:
+    peer = "b" if disk.node == "a" else "a"
+    return boot(
+        me=disk.node,
+        peer=peer,
+        incarnation=ord(disk.node),
+        size_bytes=2 * COPY_CHUNK_BYTES,
+        metadata=disk,
+        marked_from=None,
+    )[0]
+
+
+def feed(state: PairState, *fed: ev.Event | msg.Message) -> tuple[PairState, list[act.Action]]:
+    ordered: list[act.Action] = []
+    for event in fed:
+        state, actions = step_pair(state, event if isinstance(event, ev.Event) else ev.Received(event))
+        ordered += actions
+    return state, ordered
+
+
+def waiting() -> PairState:
+    """``b`` was a member of epoch 3, and the arbiter shows that record."""
+    state, _ = feed(booted(metadata("b", FIRST)), ev.RecordRead(FIRST, 3))
+    assert state.phase is Phase.WAITING
+    return state
+
+
+def went_back(state: PairState) -> bool:
+    return (state.phase, state.why) == (Phase.STOPPED, "arbiter-went-back")
+
+
+def persisted(ordered: list[act.Action]) -> list[KnownRecord | None]:
+    return [each.metadata.heard for each in ordered if isinstance(each, act.Persist)]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        (ev.PeerKnows(TOLD),),
+        (ev.SessionUp(PEER), msg.Standing(4, 4, Phase.ALONE, 0, "l", leads=True)),
+    ],
+    ids=["hello", "standing"],
+)
+def test_a_member_that_was_told_of_a_later_record_stops_if_the_arbiter_shows_less(
+    told: tuple[ev.Event | msg.Message, ...],
+) -> None:
+    state, ordered = feed(waiting(), *told)
+    assert act.ReadRecord() in ordered
+    assert persisted(ordered) == [TOLD]
+    state, ordered = feed(state, ev.RecordRead(FIRST, 3))
+    assert went_back(state)
+    assert not any(isinstance(each, act.Swap) for each in ordered)
+
+
+def test_a_claim_waits_for_the_arbiter_to_show_what_the_peer_has_told() -> None:
+    """The timer runs out before the arbiter has answered; it never does, so nothing is claimed."""
+    state, _ = feed(waiting(), ev.PeerKnows(TOLD))
+    state, ordered = feed(state, ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert state.phase is Phase.WAITING
+    assert {type(each) for each in ordered} == {act.CancelTimer}
+    state, ordered = feed(state, ev.ReadFailed(), ev.TimerFired(ev.Timer.RECORD_POLL))
+    assert act.ReadRecord() in ordered
+    assert went_back(feed(state, ev.RecordRead(FIRST, 3))[0])
+    assert feed(state, ev.RecordRead(CLAIMED, 4))[0].phase is Phase.OUTDATED
+
+
+def test_an_answer_that_was_asked_for_before_is_asked_for_again() -> None:
+    """The record may have moved in between; only what is asked for later can show that the arbiter went back."""
+    state, _ = feed(booted(metadata("b", FIRST)), ev.PeerKnows(TOLD))
+    state, ordered = feed(state, ev.RecordRead(FIRST, 3))
+    assert (state.phase, ordered) == (Phase.BOOTING, [act.ReadRecord()])
+    assert feed(state, ev.RecordRead(CLAIMED, 4))[0].phase is Phase.OUTDATED
+    assert went_back(feed(state, ev.RecordRead(FIRST, 3))[0])
+
+
+def test_what_was_told_outlives_the_process() -> None:
+    state, ordered = feed(waiting(), ev.PeerKnows(TOLD))
+    (disk,) = [each.metadata for each in ordered if isinstance(each, act.Persist)]
+    assert attrs.evolve(disk, heard=None) == state.metadata
+    assert went_back(feed(booted(disk), ev.RecordRead(FIRST, 3))[0])
+    assert feed(booted(disk), ev.RecordRead(CLAIMED, 4))[0].phase is Phase.OUTDATED
+
+
+def test_what_the_disk_knows_is_persisted_once_and_forgotten_with_the_record_itself() -> None:
+    state, _ = feed(waiting(), ev.PeerKnows(TOLD))
+    state, ordered = feed(state, ev.PeerKnows(TOLD), ev.PeerKnows(KnownRecord("l", 3, 3, leads=True)))
+    assert persisted(ordered) == []
+    state, ordered = feed(state, ev.RecordRead(CLAIMED, 4), ev.SessionUp(PEER), msg.ResyncStart(4, CLAIMED.proposal))
+    assert [each.metadata.copy for each in ordered if isinstance(each, act.Persist)] == [Copy.RESYNCING]
+    assert persisted(ordered) == [None]
+
+
+def test_a_claim_that_waits_for_the_disk_is_not_made_once_the_peer_has_told() -> None:
+    state, _ = feed(waiting(), ev.TimerFired(ev.Timer.PEER_WAIT), ev.PeerKnows(TOLD))
+    assert state.phase is Phase.CLAIMING
+    assert state.persisting is not None
+    state, ordered = feed(state, ev.Persisted(state.persisting))
+    assert not any(isinstance(each, act.Swap) for each in ordered)
+    assert went_back(feed(state, ev.RecordRead(FIRST, 3))[0])
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_claim_won_in_an_epoch_that_the_peer_has_is_no_claim_unless_it_is_this_one(leads: bool) -> None:
+    """Two that claim from one record are in one epoch. A peer that has read this node's claim names this node."""
+    state, _ = feed(waiting(), ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert state.persisting is not None
+    state, ordered = feed(state, ev.Persisted(state.persisting))
+    (swap,) = [each for each in ordered if isinstance(each, act.Swap)]
+    won = ev.Swapped(swap.record.proposal, SwapOutcome.WON, 4)
+    state, ordered = feed(state, ev.PeerKnows(KnownRecord("l", 4, 4, leads=leads)), won)
+    if leads:
+        assert state.phase is Phase.CLAIMING
+        assert went_back(feed(state, ev.RecordRead(swap.record, 4))[0])
+    else:
+        assert state.phase is Phase.SECURING
+
+
+def test_a_win_that_is_long_past_is_looked_up() -> None:
+    """The answer came late: the peer, which it made a member, has gone on since."""
+    state, _ = feed(waiting(), ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert state.persisting is not None
+    state, ordered = feed(state, ev.Persisted(state.persisting))
+    (swap,) = [each for each in ordered if isinstance(each, act.Swap)]
+    state, ordered = feed(
+        state, ev.PeerKnows(KnownRecord("l", 5, 5, leads=True)), ev.Swapped(swap.record.proposal, SwapOutcome.WON, 4)
+    )
+    assert state.phase is Phase.CLAIMING
+    later = attrs.evolve(CLAIMED, epoch=5, proposal="5")
+    assert feed(state, ev.RecordRead(later, 5))[0].phase is Phase.OUTDATED
+
+
+def test_another_lineage_is_another_matter() -> None:
+    """Of a copy that was abandoned, or of one that is bound to another arbiter."""
+    state, ordered = feed(waiting(), ev.PeerKnows(KnownRecord("other", 9, 90, leads=True)))
+    assert ordered == []
+    state, ordered = feed(state, ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert state.phase is Phase.CLAIMING
+
+
+def test_what_was_told_of_the_line_that_was_left_binds_nobody_any_more() -> None:
+    """As adopt-arbiter does it: a line that descends, from an arbiter whose revisions begin anew."""
+    adopted = attrs.evolve(FIRST, epoch=5, lineage="m", members=("a",), primary="a", ancestors=("l",), proposal="5")
+    state, _ = feed(booted(metadata("b", FIRST, KnownRecord("l", 4, 40, leads=True))), ev.RecordRead(adopted, 4))
+    assert (state.phase, state.epoch) == (Phase.OUTDATED, 5)
+
+
+def test_a_node_tells_what_it_has_from_the_arbiter_and_no_claim_before_it_is_won() -> None:
+    state = booted(metadata("a", FIRST))
+    assert state.knows == KnownRecord("l", 3, 3, leads=True)
+    state, _ = feed(state, ev.RecordRead(FIRST, 3), ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert state.persisting is not None
+    state, ordered = feed(state, ev.Persisted(state.persisting))
+    assert state.knows == KnownRecord("l", 3, 3, leads=True)
+    (swap,) = [each for each in ordered if isinstance(each, act.Swap)]
+    state, _ = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 4))
+    assert state.knows == TOLD
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        attrs.evolve(FIRST, epoch=9, lineage="foreign"),
+        attrs.evolve(FIRST, epoch=9, cluster="foreign"),
+        attrs.evolve(FIRST, epoch=2),
+    ],
+    ids=["foreign lineage", "foreign record", "older"],
+)
+def test_a_node_that_stopped_tells_what_its_disk_knows_and_not_what_it_did_not_believe(shown: Record) -> None:
+    state, _ = feed(booted(metadata("a", CLAIMED)), ev.RecordRead(shown, shown.epoch))
+    assert state.phase is Phase.STOPPED
+    assert state.knows == TOLD
+
+
+def test_a_node_that_ended_is_told_nothing_any_more() -> None:
+    state, _ = feed(booted(metadata("a", FIRST)), ev.StopAsked("asked"))
+    assert feed(state, ev.PeerKnows(TOLD)) == (state, [])
+
+
+def test_a_node_that_was_told_of_a_later_record_is_not_forced_before_that_is_cleared_up() -> None:
+    state, _ = feed(waiting(), ev.PeerKnows(TOLD))
+    with pytest.raises(FailedError, match="node a has told of a later record"):
+        plan_force(state, "a", "new")
+
+
+def test_a_member_that_loses_its_partner_holds_until_the_arbiter_shows_what_it_was_told() -> None:
+    state = attrs.evolve(waiting(), phase=Phase.FOLLOWING, session=PEER, sessions=1, partner=PEER, heard=TOLD)
+    state, ordered = feed(state, ev.SessionLost(ev.Loss.GOODBYE))
+    assert state.phase is Phase.SUSPENDED
+    assert act.ReadRecord() in ordered
+    assert not any(isinstance(each, act.Persist) for each in ordered)
