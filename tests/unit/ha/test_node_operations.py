@@ -101,6 +101,8 @@ async def test_more_operations_than_are_taken_at_once_wait(autojump_clock: MockC
 
 async def test_three_different_answers(autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
+        pair.partition()
+        await pair.wait_alone("a")
         for name, outcome in (("a", Outcome.DONE), ("b", Outcome.NOT_PRIMARY)):
             answer = await pair.nodes[name].submit(
                 OperationKind.WRITE, client=1, number=1, offset=0, size=4, data=b"data"
