@@ -1,9 +1,21 @@
-"""What the disk of a simulated node knows of the other one's word alone."""
+"""What a simulated node and its disk know of the other one's word alone."""
+
+from collections.abc import Iterable
+from itertools import permutations
+from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import Metadata, Record
+from ctlha_trio.pair import Metadata, PairState, Phase, Record
 from ctlha_trio.wire import KnownRecord
+
+_GONE: Final = frozenset({Phase.STOPPED, Phase.LEFT})
+
+
+def have_news(cores: Iterable[PairState | None]) -> bool:
+    """Whether one takes no part any more, and the other one has not heard what it knows."""
+    met = permutations((core for core in cores if core is not None), 2)
+    return any(one.phase in _GONE and to.phase not in _GONE and to.heard != one.knows for one, to in met)
 
 
 def only_heard(before: Metadata, after: Metadata) -> bool:

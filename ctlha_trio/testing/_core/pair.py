@@ -193,16 +193,6 @@ class SimulatedPair:
         if first.state and second.state and first.reachable and second.reachable:
             self.link.connect((first.state.incarnation, second.state.incarnation))
 
-    @property
-    def have_news(self) -> bool:
-        """Whether one takes no part any more, and the other one has not heard what it knows."""
-        first, second = (node.state for node in self.nodes.values())
-        if first is None or second is None or any(node.paused for node in self.nodes.values()):
-            return False
-        told = (first, second), (second, first)
-        gone = {Phase.STOPPED, Phase.LEFT}
-        return any(one.phase in gone and to.phase not in gone and to.heard != one.knows for one, to in told)
-
     def _introduce(self, node: SimulatedNode, to: SimulatedNode) -> None:
         if node.state is not None and to.state is not None and not to.ended:
             self.feed(to, ev.PeerKnows(node.state.knows))

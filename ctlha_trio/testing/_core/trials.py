@@ -188,6 +188,7 @@ def another_hand_moves_the_record(world: CoreWorld) -> bool:
             world.go_at(_APART)
             pair.link.close()
         case Phase.WAITING:
+            world.go_at(Pace(connect=1e-3))
             for node in pair.nodes.values():
                 pair.take_down(node, "loses its power")
         case Phase.HANDING_OVER:
@@ -209,6 +210,9 @@ def another_hand_moves_the_record(world: CoreWorld) -> bool:
     if moment is Phase.SUSPENDED:
         world.go_at(attrs.evolve(_APART, nodes=dict.fromkeys(NODES, NodePace(clock=STANDING_CLOCK))))
         world.go_on_until(lambda: not _is_quiet_as(primary, moment), SERVE_S, f"{primary.name} reads no record")
+    elif moment is Phase.WAITING:
+        # Told while it waits, unless its patience ends before.
+        pair.fire_timer(primary, ev.Timer.RECORD_POLL)
     return True
 
 

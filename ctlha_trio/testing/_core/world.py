@@ -21,6 +21,7 @@ from ctlha_trio.testing._core.atlas import holds_block
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.health import demand_health
+from ctlha_trio.testing._core.heard import have_news
 from ctlha_trio.testing._core.log import EventHistory, EventLine
 from ctlha_trio.testing._core.node import BLOCK_BYTES, NODES, SimulatedNode, blocks_of
 from ctlha_trio.testing._core.pair import SimulatedPair
@@ -345,7 +346,8 @@ class CoreWorld:
         link, arbiter = pair.link, pair.arbiter
         first, second = self._seats
         both = first.node.reachable and second.node.reachable
-        if not link.live and link.passable and (both or pair.have_news):
+        awake = (each.node.state for each in self._seats if not each.node.paused)
+        if not link.live and link.passable and (both or have_news(awake)):
             self._may(self.pace.connect, self.pair.connect)
         if link.partitioned:
             self._may(rate, partial(relief.end_partition, pair))
