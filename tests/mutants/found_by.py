@@ -103,7 +103,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "copies_a_part_although_the_bases_differ": {I5},
     "looks_past_a_write_under_way": {I2},
     "skips_from_a_search_to_a_write_behind_it": {I2, I5, I7},
-    "hands_over_without_a_drain": {ONE_WRITE, I1, I3},
+    # What was proposed before, and is still under way, waits for an answer that the old primary gives no more.
+    "hands_over_without_a_drain": {ONE_WRITE, I1, I3, CONVERGENCE},
     "serves_on_while_it_hands_over": {ONE_WRITE, I1, I2, I7},
     "takes_the_role_before_it_is_persisted": {I6},
     "trusts_a_failed_copy": {I2, I5},
@@ -129,7 +130,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "reads_what_is_not_acknowledged": {I2, I3, I10},
     "gives_a_handover_up_after_its_swap": {CORE, I1},
     # Nobody follows it, so that mostly it acknowledges nothing. Where it does, two write over each other.
-    "takes_the_role_when_a_timer_of_before_fires": {I1, I2, CONVERGENCE},
+    "takes_the_role_when_a_timer_of_before_fires": {I1, I2, CONVERGENCE, ONE_WRITE},
     "asks_the_arbiter_for_every_operation": {I11},
     "asks_an_arbiter_again_that_it_is_asking": {I14},
     "forgets_who_asked_when_it_loses_the_role": {I14},
