@@ -25,7 +25,7 @@ class Acknowledgements:
     _history: BlockHistory
     _problems: list[str]
     _by: dict[int, str] = attrs.field(factory=dict, init=False)
-    """Who acknowledged in an epoch."""
+    """Under whom a node acknowledged in an epoch."""
 
     def ordered(self, ordered: Ordered) -> None:
         """A node is about to answer: a write that it calls done must be durable wherever the arbiter says."""
@@ -53,10 +53,11 @@ class Acknowledgements:
             metadata = pair.durable_metadata(member)
             durable = metadata.epoch, metadata.primary, metadata.members, metadata.copy
             # A peer may have gone on meanwhile; then the arbiter's record has told above what counts.
-            if durable != (record.epoch, name, record.members, Copy.MEMBER) and metadata.epoch <= record.epoch:
+            expected = record.epoch, record.primary, record.members, Copy.MEMBER
+            if durable != expected and metadata.epoch <= record.epoch:
                 self._problems.append(f"{write}: the disk of {member} is still in {durable}")
-        if self._by.setdefault(state.epoch, name) != name:
-            self._problems.append(f"{write}: so did the other node")
+        if self._by.setdefault(state.epoch, record.primary) != record.primary:
+            self._problems.append(f"{write}: so did a node under the other one")
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from ctlha_trio.testing._power_cuts.trial import SIZE_BYTES, Act, PowerTrial
 _EARLY_S: Final = 0.0022
 """After the first write was begun: some are durable on one node, some on both, some on none."""
 
-_DURING_RETURN_S: Final = (0.009, 0.02)
+_DURING_RETURN_S: Final = (0.012, 0.03)
 """After the returning node got its power: while a range is copied, which holds them up; while it is admitted."""
 
 _SLOW_LINK_S: Final = 0.03
 """Longer than a write takes on either disk."""
 
-_DURING_RESYNC_S: Final = (0.009, 0.02, 0.04)
+_DURING_RESYNC_S: Final = (0.012, 0.02, 0.04)
 """Likewise, while everything is copied to a disk that holds nothing."""
 
 

@@ -38,7 +38,7 @@ FIRST_SERVES_S: Final = 3.5
 RETRY_S: Final = 0.02
 """A client's pause before it turns to the other node."""
 CLIENT: Final = 1
-LINEAGE: Final = "0" * 800
+ARBITER: Final = "0" * 800
 """So long that what is written of the metadata before it and behind it lies in different sectors."""
 LOSS_STATES_MAX: Final = 1 << 6
 """States of which the distinct ones are found, for one cut: six sectors, all of them; beyond, the hardest."""
@@ -375,10 +375,10 @@ async def run_trial(
 
 def _spread_slots(pair: MemoryPair) -> None:
     """Let the nodes' metadata take several sectors, each of which changes with it: so that a slot can be torn."""
-    pair.arbiter = MemoryArbiter(attrs.evolve(pair.record, lineage=LINEAGE))
+    pair.arbiter = MemoryArbiter(pair.record, identity=ARBITER)
     for name in NAMES:
         pair.arbiters[name] = pair.arbiter.client()
-        metadata = attrs.evolve(pair.durable_metadata(name), lineage=LINEAGE)
+        metadata = attrs.evolve(pair.durable_metadata(name), arbiter=ARBITER)
         pair.disks[name] = PowerDisk({VOLUME: image(metadata, SIZE_BYTES)})
 
 
