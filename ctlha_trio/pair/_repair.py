@@ -46,13 +46,14 @@ def damaged(step: Step, event: ev.Damaged) -> None:
 
 
 def read_damaged(step: Step, event: ev.ReadDamaged) -> None:
-    """A read met damaged blocks. The secondary has none to repair them for it: its client turns to the primary."""
+    """A read met damaged blocks. The secondary's client turns to the primary, which is told, and has them repaired."""
     flight = reads.by_fetch(step, event.fetch)
     if flight is None:
         return
     if step.state.phase is Phase.FOLLOWING:
         service.replace(step, flight, None)
         step.do(act.Answer(flight.ticket, Outcome.NOT_PRIMARY))
+        step.send(msg.Damaged(step.state.epoch, msg.OF_A_READ, *_bounded(event.offset, event.size)))
         service.advance(step)
     else:
         _hurt_here(step, flight, _bounded(event.offset, event.size))
@@ -107,7 +108,12 @@ def range_damaged(step: Step, event: ev.RangeDamaged) -> None:
 
 
 def damaged_there(step: Step, message: msg.Damaged) -> None:
-    """The secondary met damaged blocks in what it was asked for."""
+    """The secondary met damaged blocks in what it was asked for, or in what its own client wanted to read."""
+    if message.sequence == msg.OF_A_READ:
+        if step.state.phase in _PAIRED:
+            _have_repaired(step, OperationKind.REPAIR_THERE, _bounded(message.offset, message.size))
+            service.advance(step)
+        return
     flight = service.by_sequence(step, message.sequence)
     if flight is None or flight.there or step.state.phase not in _PAIRED:
         return
@@ -158,10 +164,13 @@ def _wait_for_repair(step: Step, flight: Flight) -> None:
         (OperationKind.REPAIR_HERE, flight.hurt.here),
         (OperationKind.REPAIR_THERE, flight.hurt.there),
     ):
-        if run is None or any(_repairs(f, kind, run) for f in step.state.flights):
-            continue
-        repair = Flight(0, Operation(kind, 0, 0, *run))
-        step.change(flights=(repair, *step.state.flights))
+        if run is not None:
+            _have_repaired(step, kind, run)
+
+
+def _have_repaired(step: Step, kind: OperationKind, run: Range) -> None:
+    if not any(_repairs(f, kind, run) for f in step.state.flights):
+        step.change(flights=(Flight(0, Operation(kind, 0, 0, *run)), *step.state.flights))
 
 
 def _repairs(flight: Flight, kind: OperationKind, run: Range) -> bool:

@@ -4,6 +4,8 @@ Each carries the epoch it was said in; one of another epoch is refused by name. 
 the data of ``MirrorWrite`` and ``CopyData`` is placed by DMA before the message is delivered.
 """
 
+from typing import Final
+
 import attrs
 
 from ctlha_trio.pair._operation import Operation, Outcome
@@ -249,11 +251,15 @@ class RepairData:
     size: int
 
 
+OF_A_READ: Final = 0
+"""In place of a sequence: a client of the secondary wanted to read it."""
+
+
 @attrs.frozen
 class Damaged:
     """What was asked for with that sequence was not executed: blocks of it are damaged here.
 
-    The answer of a secondary to ``MirrorWrite``, ``Compare`` and ``Fetch``.
+    The answer of a secondary to ``MirrorWrite``, ``Compare`` and ``Fetch``; with ``OF_A_READ`` it asks for a repair.
     """
 
     epoch: int

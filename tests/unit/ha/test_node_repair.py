@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import FailedError, MediumError, StoreError
+from ctlha_trio._errors import FailedError, MediumError, NotPrimaryError, StoreError
 from ctlha_trio.ha import VerificationStatus
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._local_reads import LocalReads
@@ -42,6 +42,37 @@ def tear(pair: MemoryPair, name: str, offset: int) -> None:
 
 FAULTS = [decay, lose_sector, tear]
 Fault = Callable[[MemoryPair, str, int], None]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_lost_block_that_the_secondary_s_client_meets_is_written_anew(
+    fault: Fault, autojump_clock: MockClock
+) -> None:
+    """The client turns to the primary, which finds nothing damaged itself."""
+    async with open_pair() as pair:
+        await filled(pair)
+        fault(pair, "b", 5 * BLOCK_BYTES + 100)
+        b = pair.nodes["b"]
+        with pytest.raises(NotPrimaryError):
+            await b.volume.read(4 * BLOCK_BYTES, 3 * BLOCK_BYTES)
+        await pair.wait_until(lambda: b.status().repaired_blocks == 1)
+        assert pair.durable_copy("b") == CONTENT
+        pair.crash("a")
+        await pair.wait_alone("b")
+        assert await b.volume.read(0, SIZE_BYTES) == CONTENT
+
+
+async def test_a_block_that_is_lost_on_both_is_repaired_for_no_reader(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        for name in ("a", "b"):
+            decay(pair, name, 5 * BLOCK_BYTES)
+        with pytest.raises(NotPrimaryError):
+            await pair.nodes["b"].volume.read(5 * BLOCK_BYTES, 1)
+        await pair.wait_until(lambda: "medium-error" in pair.nodes["a"].status().reasons)
+        assert not pair.nodes["a"].pair.flights
+        await pair.nodes["b"].volume.write(5 * BLOCK_BYTES, bytes(BLOCK_BYTES))
+        assert await pair.nodes["b"].volume.read(5 * BLOCK_BYTES, 1) == b"\0"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
