@@ -23,9 +23,11 @@ class PeerProposals:
     def heard(self, proposal: messages.Propose, data: bytes) -> None:
         """The peer proposes. The room that the data takes in the ring is given back at once if it has to wait.
 
-        What it waits for may be to come through the same ring.
+        What it waits for may be to come through the same ring. One that is under way here and comes again is never
+        refused: what becomes of it the core has in hand.
         """
-        refusal = self._keep(proposal, data)
+        known = proposal.number in self._requests.proposals
+        refusal = None if known else self._keep(proposal, data)
         if refusal is not None:
             self._outbox.say(messages.Unexecuted(proposal.epoch, proposal.number, refusal, 0))
             return

@@ -9,7 +9,16 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import FailedError, MediumError, MiscompareError
 from ctlha_trio.ha._inbox import RING_BYTES
-from ctlha_trio.pair import RECORDS_BYTES_MAX, WRITE_BYTES_MAX, OperationKind, Outcome, encoded_bytes
+from ctlha_trio.pair import (
+    RECORDS_BYTES_MAX,
+    WRITE_BYTES_MAX,
+    OperationKind,
+    Outcome,
+    Phase,
+    encoded_bytes,
+    events,
+    messages,
+)
 from ctlha_trio.testing import MemoryPair, open_pair
 from tests.unit.ha.test_node_repair import decay
 
@@ -207,6 +216,49 @@ async def test_a_client_that_has_turned_to_the_primary_is_not_served_what_it_ask
             nursery.start_soon(write, "a", 2)
         assert outcomes == {"a": Outcome.DONE, "b": Outcome.NOT_PRIMARY}
         assert both(pair, 0, BLOCK) == bytes([2]) * BLOCK
+
+
+async def test_what_the_primary_has_taken_it_executes_although_its_client_turned_and_it_comes_again(
+    autojump_clock: MockClock,
+) -> None:
+    """It waits there, its client asks the primary for something newer, and after a flap it is proposed again."""
+    outcomes: dict[tuple[str, int], Outcome] = {}
+    async with open_pair(disk_call_s={"a": 0.4}) as pair:
+        a = pair.nodes["a"]
+
+        async def write(name: str, number: int, offset: int) -> None:
+            data = bytes([number]) * BLOCK
+            answer = await pair.nodes[name].submit(
+                OperationKind.WRITE, client=7, number=number, offset=offset, size=BLOCK, data=data
+            )
+            outcomes[name, number] = answer.outcome
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.volume.write, 0, b"holds the place")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(write, "b", 1, 0)
+            await pair.wait_until(lambda: any(flight.taken for flight in a._driver.state.flights))
+            nursery.start_soon(write, "a", 2, 8 * BLOCK)
+            await trio.testing.wait_all_tasks_blocked()
+            pair.break_link()
+        assert outcomes == {("b", 1): Outcome.DONE, ("a", 2): Outcome.DONE}
+        assert both(pair, 0, BLOCK) == bytes([1]) * BLOCK
+        await pair.nodes["b"].volume.write(0, b"and they go on")
+
+
+async def test_a_sequence_for_what_was_not_proposed_ends_the_session(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pair() as pair:
+        await pair.nodes["a"].volume.write(0, b"x")
+        driver = pair.nodes["b"]._driver
+        epoch, last = driver.state.epoch, driver.state.last_sequence
+        driver.feed(events.Received(messages.Assigned(epoch, 99, last + 1, last, last)))
+        await pair.wait_until(lambda: driver.state.phase is Phase.SUSPENDED)
+        assert "the peer broke the protocol: a sequence for proposal 99, which is not under way" in caplog.text
+        await pair.nodes["a"].volume.write(0, b"y")
+        assert both(pair, 0, 1) == b"y"
+        assert driver.state.epoch == epoch, "the next session began anew"
 
 
 async def test_a_write_that_the_secondary_could_not_execute_leaves_no_place_taken(autojump_clock: MockClock) -> None:
