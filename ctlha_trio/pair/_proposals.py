@@ -54,7 +54,7 @@ def propose(step: Step) -> None:
         if not flight.proposal and not _fits([f.operation for f in step.state.flights if f.proposal], flight.operation):
             return
         number = flight.proposal or step.state.proposed + 1
-        service.replace(step, flight, attrs.evolve(flight, proposal=number, said=True))
+        service.replace(step, flight, attrs.evolve(flight, proposal=number, said=True, told=True))
         step.change(proposed=max(step.state.proposed, number))
         step.do(act.PushProposal(state.epoch, number, flight.ticket, flight.operation))
 

@@ -136,7 +136,7 @@ def denies_what_it_has_proposed(patch: Patch) -> None:
     plain = service.drop_flights
 
     def drop_flights(step: Step, started: Outcome) -> None:
-        step.change(flights=tuple(f if f.sequence else attrs.evolve(f, proposal=0) for f in step.state.flights))
+        step.change(flights=tuple(f if f.sequence else attrs.evolve(f, told=False) for f in step.state.flights))
         plain(step, started)
 
     patch.setattr(service, "drop_flights", drop_flights)

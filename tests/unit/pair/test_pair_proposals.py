@@ -156,6 +156,16 @@ def test_who_loses_does_not_know_what_became_of_its_proposals() -> None:
     }
 
 
+def test_who_ends_before_it_serves_does_not_know_what_became_of_what_it_took_back() -> None:
+    node = proposing().read(2).lost(ev.Loss.GOODBYE).wins()
+    assert node.phase is Phase.SECURING
+    assert node.write(3, BLOCK).feed(ev.StopAsked("asked")).answers == {
+        1: Outcome.UNKNOWN,
+        2: Outcome.NOT_PRIMARY,
+        3: Outcome.NOT_PRIMARY,
+    }
+
+
 # The primary.
 
 
