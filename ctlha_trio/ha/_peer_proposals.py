@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import attrs
 
-from ctlha_trio.ha._client_requests import ClientRequest, ClientRequests
+from ctlha_trio.ha._client_requests import ClientRequests
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._record_work import RecordWork
 from ctlha_trio.pair import Kept, OperationKind, Outcome, PairState, decode_record, events, messages
@@ -45,7 +45,7 @@ class PeerProposals:
             operation, data = attrs.evolve(operation, key=record.key), record.value
             if not self._records.has_room(record.key, data):
                 return Outcome.FAILED
-        self._requests.proposals[proposal.number] = ClientRequest(operation, data)
+        self._requests.keep_proposal(proposal.number, operation, data)
         return None
 
     def forget_ended(self) -> None:

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from ctlha_trio._errors import FailedError, MediumError, MiscompareError
 from ctlha_trio.ha._inbox import RING_BYTES
 from ctlha_trio.pair import (
+    FLIGHTS_LIMIT,
     RECORDS_BYTES_MAX,
     WRITE_BYTES_MAX,
     OperationKind,
@@ -216,6 +217,43 @@ async def test_a_client_that_has_turned_to_the_primary_is_not_served_what_it_ask
             nursery.start_soon(write, "a", 2)
         assert outcomes == {"a": Outcome.DONE, "b": Outcome.NOT_PRIMARY}
         assert both(pair, 0, BLOCK) == bytes([2]) * BLOCK
+
+
+async def test_a_client_that_has_turned_to_the_secondary_is_not_served_what_it_asked_before(
+    autojump_clock: MockClock,
+) -> None:
+    """Its older write waited for a place at the primary when that executed the newer one. Others' are executed."""
+    outcomes: dict[tuple[str, int], Outcome] = {}
+    async with open_pair(size_bytes=SIZE, disk_call_s={"a": 0.2}) as pair:
+
+        async def write(name: str, client: int, number: int) -> None:
+            data = bytes([client + number]) * BLOCK
+            answer = await pair.nodes[name].submit(
+                OperationKind.WRITE, client=client, number=number, offset=client * BLOCK, size=BLOCK, data=data
+            )
+            outcomes[name, client] = answer.outcome
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(FLIGHTS_LIMIT):
+                nursery.start_soon(pair.nodes["a"].volume.write, 0, b"all at one place")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(write, "a", 7, 1)
+            nursery.start_soon(write, "a", 8, 1)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(write, "b", 7, 2)
+        assert outcomes == {("b", 7): Outcome.DONE, ("a", 7): Outcome.NOT_PRIMARY, ("a", 8): Outcome.DONE}
+        assert both(pair, 7 * BLOCK, 2 * BLOCK) == bytes([9]) * 2 * BLOCK
+
+
+async def test_what_one_client_asks_of_one_node_is_executed_in_any_order(autojump_clock: MockClock) -> None:
+    """A long operation is many of one number, and others are asked for beside them."""
+    async with open_pair(size_bytes=SIZE) as pair:
+        for name in ("a", "b"):
+            for number in (2, 1):
+                answer = await pair.nodes[name].submit(
+                    OperationKind.WRITE, client=ord(name), number=number, offset=0, size=BLOCK, data=bytes(BLOCK)
+                )
+                assert answer.outcome is Outcome.DONE
 
 
 async def test_what_the_primary_has_taken_it_executes_although_its_client_turned_and_it_comes_again(
