@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Final
 
 import attrs
 import trio
 
+from ctlha_trio.ha._newest_numbers import NewestNumbers
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
     READING,
@@ -24,9 +24,6 @@ from ctlha_trio.pair import (
     pushed_bytes,
 )
 from ctlha_trio.seams import acquire
-
-CLIENTS_KNOWN: Final = 64
-"""Of which the newest number is remembered, as many as a door knows."""
 
 
 @attrs.frozen
@@ -73,8 +70,9 @@ class ClientRequests:
     _under_way: dict[int, ClientRequest] = attrs.field(factory=dict, init=False)
     proposals: dict[int, ClientRequest] = attrs.field(factory=dict, init=False)
     """Of the peer, by number, while they are under way here."""
-    _newest: dict[int, int] = attrs.field(factory=dict, init=False)
-    """By client: the newest number that it has asked this node for; who asked last is last."""
+    _asked_here: NewestNumbers = attrs.field(factory=NewestNumbers, init=False)
+    _asked_there: NewestNumbers = attrs.field(factory=NewestNumbers, init=False)
+    """Of what the peer proposed, and this node has kept."""
     _tickets: int = attrs.field(default=0, init=False)
     _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(FLIGHTS_LIMIT), init=False)
     has_ended: bool = attrs.field(default=False, init=False)
@@ -88,7 +86,12 @@ class ClientRequests:
 
     def has_turned_here(self, operation: Operation) -> bool:
         """Whether the client has asked this node for something newer, so that it does not wait for that any more."""
-        return operation.number < self._newest.get(operation.client, 0)
+        return self._asked_here.has_newer(operation)
+
+    def keep_proposal(self, number: int, operation: Operation, data: bytes) -> None:
+        """The peer proposes it, and this node may execute it."""
+        self._asked_there.note(operation)
+        self.proposals[number] = ClientRequest(operation, data)
 
     def records(self) -> Iterator[tuple[str, bytes]]:
         """Keys and values of those that are to be put."""
@@ -128,28 +131,25 @@ class ClientRequests:
         return propose, data.ljust(pushed_bytes(propose), b"\0")
 
     async def submit(self, operation: Operation, data: bytes) -> Answer:
-        """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so."""
+        """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so.
+
+        ``NOT_PRIMARY`` too if its client has turned to the peer meanwhile, and has asked for something newer there.
+        """
         await acquire(self._places)
-        refusal = Outcome.NOT_PRIMARY if self.has_ended else None
+        refusal = Outcome.NOT_PRIMARY if self.has_ended or self._asked_there.has_newer(operation) else None
         if refusal is None and not self._takes(operation, data):
             refusal = Outcome.FAILED
         if refusal is not None:
             self._places.release()
             await trio.lowlevel.checkpoint()
             return Answer(refusal)
-        self._note_number(operation)
+        self._asked_here.note(operation)
         self._tickets += 1
         request = self._under_way[self._tickets] = ClientRequest(operation, data)
         self._feed(events.Submitted(self._tickets, operation))
         await request.ended.wait()
         assert request.answer is not None
         return request.answer
-
-    def _note_number(self, operation: Operation) -> None:
-        newest = max(operation.number, self._newest.pop(operation.client, 0))
-        self._newest[operation.client] = newest
-        if len(self._newest) > CLIENTS_KNOWN:
-            del self._newest[next(iter(self._newest))]
 
     def answer(self, action: actions.Answer) -> None:
         """That operation is over."""

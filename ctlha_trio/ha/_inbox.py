@@ -1,5 +1,6 @@
 """What the peer says: events of the pair's channel in order, and the ring into which it pushes data."""
 
+import logging
 from typing import Final, Protocol
 
 import attrs
@@ -37,6 +38,7 @@ from ctlha_trio.pair.messages import (
 RING_BYTES: Final = 8 << 20
 """Data pushed and not yet stored: eight of the largest writes, thousands of small ones."""
 
+_LOG: Final = logging.getLogger(__name__)
 _LOSSES: Final = {
     LossReason.CLOSED: Loss.CLOSED,
     LossReason.REPLACED: Loss.CLOSED,
@@ -84,6 +86,12 @@ class Inbox:
             return None
         return Grant(epoch, self._region.key, RING_BYTES)
 
+    def drop_session(self, reason: str) -> None:
+        """The peer broke the protocol: end its session, and hear nothing more that came in it."""
+        _LOG.error("the session ends, for the peer broke the protocol: %s", reason)
+        self._deaf = True
+        self._link.drop(reason)
+
     async def run(self) -> None:
         """Tell the hearer of everything until cancelled."""
         while True:
@@ -109,8 +117,7 @@ class Inbox:
                 spoken = decode(slot)
                 data = self._data_of(spoken)
             except RemoteProtocolError as error:
-                self._deaf = True
-                self._link.drop(str(error))
+                self.drop_session(str(error))
             else:
                 self._hearer.heard(spoken, data)
 

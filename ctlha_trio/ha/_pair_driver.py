@@ -326,6 +326,8 @@ class PairDriver:
                 self.verifications.end(action.problem)
             case actions.Goodbye():
                 self._nursery.start_soon(self._say_farewell, action.reason)
+            case actions.DropSession():
+                self._inbox.drop_session(action.reason)
             case actions.CondemnCopy():
                 self._nursery.start_soon(self._condemn, action.metadata)
             case _:

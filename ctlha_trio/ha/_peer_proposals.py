@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import attrs
 
-from ctlha_trio.ha._client_requests import ClientRequest, ClientRequests
+from ctlha_trio.ha._client_requests import ClientRequests
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._record_work import RecordWork
 from ctlha_trio.pair import Kept, OperationKind, Outcome, PairState, decode_record, events, messages
@@ -23,9 +23,11 @@ class PeerProposals:
     def heard(self, proposal: messages.Propose, data: bytes) -> None:
         """The peer proposes. The room that the data takes in the ring is given back at once if it has to wait.
 
-        What it waits for may be to come through the same ring.
+        What it waits for may be to come through the same ring. One that is under way here and comes again is never
+        refused: what becomes of it the core has in hand.
         """
-        refusal = self._keep(proposal, data)
+        known = proposal.number in self._requests.proposals
+        refusal = None if known else self._keep(proposal, data)
         if refusal is not None:
             self._outbox.say(messages.Unexecuted(proposal.epoch, proposal.number, refusal, 0))
             return
@@ -43,7 +45,7 @@ class PeerProposals:
             operation, data = attrs.evolve(operation, key=record.key), record.value
             if not self._records.has_room(record.key, data):
                 return Outcome.FAILED
-        self._requests.proposals[proposal.number] = ClientRequest(operation, data)
+        self._requests.keep_proposal(proposal.number, operation, data)
         return None
 
     def forget_ended(self) -> None:

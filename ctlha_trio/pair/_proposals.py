@@ -54,7 +54,7 @@ def propose(step: Step) -> None:
         if not flight.proposal and not _fits([f.operation for f in step.state.flights if f.proposal], flight.operation):
             return
         number = flight.proposal or step.state.proposed + 1
-        service.replace(step, flight, attrs.evolve(flight, proposal=number, said=True))
+        service.replace(step, flight, attrs.evolve(flight, proposal=number, said=True, told=True))
         step.change(proposed=max(step.state.proposed, number))
         step.do(act.PushProposal(state.epoch, number, flight.ticket, flight.operation))
 
@@ -65,8 +65,12 @@ def assigned(step: Step, message: msg.Assigned) -> None:
     It gives another one where a damaged block had to be repaired on either disk first. A compare-and-write that gets
     one was compared, and is a write.
     """
+    if message.previous != step.state.last_sequence:
+        return
     flight = by_number(step, message.number)
-    if message.previous != step.state.last_sequence or flight is None:
+    if flight is None:
+        # Nothing behind it could ever be taken, and the primary would wait for all of that.
+        step.do(act.DropSession(f"a sequence for proposal {message.number}, which is not under way"))
         return
     service.follow_on(step, message, service.written_by(flight.operation))
     begun = attrs.evolve(flight, sequence=message.sequence, here=False, equal=True)
@@ -150,6 +154,8 @@ def proposed(step: Step, message: msg.Propose) -> None:
     elif _fits([*under_way.values()], message.operation):
         flight = Flight(0, message.operation, taken=message.number)
         step.change(taken=message.number, flights=(*state.flights, flight))
+    else:
+        step.do(act.DropSession(f"proposal {message.number} beyond what two nodes keep"))
 
 
 def assign(step: Step, flight: Flight, settled: int) -> None:

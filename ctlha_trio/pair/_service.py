@@ -10,7 +10,7 @@ from ctlha_trio.pair import (
     events as ev,
     messages as msg,
 )
-from ctlha_trio.pair._operation import CHANGING, REPAIRS, WRITING, Operation, OperationKind, Outcome
+from ctlha_trio.pair._operation import CHANGING, REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
 from ctlha_trio.pair._range import Range, overlap
 from ctlha_trio.pair._state import FLIGHTS_LIMIT, UNHURT, Flight, Mirrored, PairState, Stage
@@ -354,8 +354,7 @@ def drop_flights(step: Step, started: Outcome) -> None:
     running = {f.sequence for f in state.flights if _runs_here(f)}
     for flight in state.flights:
         if flight.ticket and not flight.answered:
-            proposed = flight.proposal and flight.operation.kind in WRITING
-            changed = proposed or (flight.is_write and flight.begun)
+            changed = flight.told or (flight.is_write and flight.begun)
             step.do(act.Answer(flight.ticket, started if changed else Outcome.NOT_PRIMARY))
     step.change(
         flights=(),

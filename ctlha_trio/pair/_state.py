@@ -121,6 +121,8 @@ class Flight:
     """At the secondary: the number under which it was proposed; 0 before."""
     said: bool = False
     """It was proposed in this session."""
+    told: bool = False
+    """It was proposed, in whatever session, to a node that may have executed it, whoever is primary by now."""
     taken: int = 0
     """At the primary: the number of the secondary's proposal that it is; 0 for its own clients' and the pair's."""
 

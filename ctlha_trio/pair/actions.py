@@ -350,6 +350,13 @@ class CondemnCopy:
 
 
 @attrs.frozen
+class DropSession:
+    """End the session, for the peer said what no peer that keeps the protocol says. The next one begins anew."""
+
+    reason: str
+
+
+@attrs.frozen
 class Goodbye:
     """Tell the peer that this node leaves the pair, and why; no session after it."""
 
@@ -394,5 +401,6 @@ Action = (
     | ReportMediumError
     | VerificationEnded
     | CondemnCopy
+    | DropSession
     | Goodbye
 )

@@ -12,7 +12,7 @@ FENCED = "a member passes for fenced"
 HEARD = "is forced although it hears"
 NO_LINE = "persists a line that nobody began"
 CORE = "an order that cannot be"
-"""The core itself finds that it was asked for what the protocol does not know."""
+"""The core itself finds that it was asked for, or told, what the protocol does not know."""
 
 _SAID = (
     (r"(I\d+(?:, I\d+)*):", r"\1"),
@@ -24,7 +24,7 @@ _SAID = (
     (rf".* {HEARD}", HEARD),
     (r"the pair did not (come|stay) together|nothing can happen any more", CONVERGENCE),
     # No other exception: it would be a mistake of the mutant's own.
-    (r".*LocalProtocolError\(", CORE),
+    (r".*LocalProtocolError\(|. is told what the protocol does not know", CORE),
 )
 
 
@@ -62,8 +62,9 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "calls_a_proposal_complete_when_it_is_begun": {I2},
     "executes_a_proposal_beside_what_conflicts_with_it": {ONE_WRITE},
     "takes_what_is_proposed_for_compared": {I3},
-    # The second of the two gets a sequence that the secondary has no use for, and nothing behind it is taken.
-    "takes_a_proposal_as_often_as_it_comes": {I12, CONVERGENCE},
+    # The second of the two gets a sequence that the secondary has no use for, and what was denied gets one too.
+    "takes_a_proposal_as_often_as_it_comes": {CORE},
+    "denies_what_it_has_taken": {CORE},
     "takes_the_numbers_of_the_process_of_before_for_those_of_the_next": {I12},
     "proposes_nothing_again_after_a_flap": {I12},
     "asks_for_nothing_after_a_flap": {I12},

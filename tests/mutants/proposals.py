@@ -86,6 +86,19 @@ def takes_a_proposal_as_often_as_it_comes(patch: Patch) -> None:
 
 
 @mutant(trial=flaps_lose_no_proposal)
+def denies_what_it_has_taken(patch: Patch) -> None:
+    """When it comes again, it says of what waits that it is not executed, and executes it."""
+    plain = proposals.proposed
+
+    def proposed(step: Step, message: msg.Propose) -> None:
+        if any(f.taken == message.number and not f.started for f in step.state.flights):
+            step.send(msg.Unexecuted(step.state.epoch, message.number, Outcome.NOT_PRIMARY, 0))
+        plain(step, message)
+
+    patch.setattr(proposals, "proposed", proposed)
+
+
+@mutant(trial=flaps_lose_no_proposal)
 def takes_the_numbers_of_the_process_of_before_for_those_of_the_next(patch: Patch) -> None:
     plain = admission.won
 
@@ -123,7 +136,7 @@ def denies_what_it_has_proposed(patch: Patch) -> None:
     plain = service.drop_flights
 
     def drop_flights(step: Step, started: Outcome) -> None:
-        step.change(flights=tuple(f if f.sequence else attrs.evolve(f, proposal=0) for f in step.state.flights))
+        step.change(flights=tuple(f if f.sequence else attrs.evolve(f, told=False) for f in step.state.flights))
         plain(step, started)
 
     patch.setattr(service, "drop_flights", drop_flights)

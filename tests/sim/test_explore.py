@@ -150,7 +150,7 @@ NO_COUNTERS = {
     "resource", "lineage", "arbiter", "copy", "format", "kind", "fence", "evidence", "unknown", "calling", "doubtful",
     "here", "there", "answered", "number", "offset", "size", "equal", "attempt", "outcome", "forcing", "told_ranges",
     "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen", "left_out", "hurt", "mended", "tried",
-    "verification", "keep", "admission_held", "granted", "miscompare_at", "key", "digest", "restarts", "said",
+    "verification", "keep", "admission_held", "granted", "miscompare_at", "key", "digest", "restarts", "said", "told",
     "beside_clients", "client_came", "resting", "leads",
 }  # fmt: skip
 """Fields that the core does not count with, or (``number`` of an operation, ``attempt``, ``restarts``) that the bound

@@ -372,6 +372,8 @@ class SimulatedPair:
                 node.lose_disk_calls()
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
+            case act.DropSession():
+                raise AssertionError(f"{node.name} is told what the protocol does not know: {action.reason}")
             case act.HandoverEnded():
                 node.request_ended("handover")
             case act.ForceEnded():

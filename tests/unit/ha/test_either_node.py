@@ -9,7 +9,17 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import FailedError, MediumError, MiscompareError
 from ctlha_trio.ha._inbox import RING_BYTES
-from ctlha_trio.pair import RECORDS_BYTES_MAX, WRITE_BYTES_MAX, OperationKind, Outcome, encoded_bytes
+from ctlha_trio.pair import (
+    FLIGHTS_LIMIT,
+    RECORDS_BYTES_MAX,
+    WRITE_BYTES_MAX,
+    OperationKind,
+    Outcome,
+    Phase,
+    encoded_bytes,
+    events,
+    messages,
+)
 from ctlha_trio.testing import MemoryPair, open_pair
 from tests.unit.ha.test_node_repair import decay
 
@@ -207,6 +217,86 @@ async def test_a_client_that_has_turned_to_the_primary_is_not_served_what_it_ask
             nursery.start_soon(write, "a", 2)
         assert outcomes == {"a": Outcome.DONE, "b": Outcome.NOT_PRIMARY}
         assert both(pair, 0, BLOCK) == bytes([2]) * BLOCK
+
+
+async def test_a_client_that_has_turned_to_the_secondary_is_not_served_what_it_asked_before(
+    autojump_clock: MockClock,
+) -> None:
+    """Its older write waited for a place at the primary when that executed the newer one. Others' are executed."""
+    outcomes: dict[tuple[str, int], Outcome] = {}
+    async with open_pair(size_bytes=SIZE, disk_call_s={"a": 0.2}) as pair:
+
+        async def write(name: str, client: int, number: int) -> None:
+            data = bytes([client + number]) * BLOCK
+            answer = await pair.nodes[name].submit(
+                OperationKind.WRITE, client=client, number=number, offset=client * BLOCK, size=BLOCK, data=data
+            )
+            outcomes[name, client] = answer.outcome
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(FLIGHTS_LIMIT):
+                nursery.start_soon(pair.nodes["a"].volume.write, 0, b"all at one place")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(write, "a", 7, 1)
+            nursery.start_soon(write, "a", 8, 1)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(write, "b", 7, 2)
+        assert outcomes == {("b", 7): Outcome.DONE, ("a", 7): Outcome.NOT_PRIMARY, ("a", 8): Outcome.DONE}
+        assert both(pair, 7 * BLOCK, 2 * BLOCK) == bytes([9]) * 2 * BLOCK
+
+
+async def test_what_one_client_asks_of_one_node_is_executed_in_any_order(autojump_clock: MockClock) -> None:
+    """A long operation is many of one number, and others are asked for beside them."""
+    async with open_pair(size_bytes=SIZE) as pair:
+        for name in ("a", "b"):
+            for number in (2, 1):
+                answer = await pair.nodes[name].submit(
+                    OperationKind.WRITE, client=ord(name), number=number, offset=0, size=BLOCK, data=bytes(BLOCK)
+                )
+                assert answer.outcome is Outcome.DONE
+
+
+async def test_what_the_primary_has_taken_it_executes_although_its_client_turned_and_it_comes_again(
+    autojump_clock: MockClock,
+) -> None:
+    """It waits there, its client asks the primary for something newer, and after a flap it is proposed again."""
+    outcomes: dict[tuple[str, int], Outcome] = {}
+    async with open_pair(disk_call_s={"a": 0.4}) as pair:
+        a = pair.nodes["a"]
+
+        async def write(name: str, number: int, offset: int) -> None:
+            data = bytes([number]) * BLOCK
+            answer = await pair.nodes[name].submit(
+                OperationKind.WRITE, client=7, number=number, offset=offset, size=BLOCK, data=data
+            )
+            outcomes[name, number] = answer.outcome
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.volume.write, 0, b"holds the place")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(write, "b", 1, 0)
+            await pair.wait_until(lambda: any(flight.taken for flight in a._driver.state.flights))
+            nursery.start_soon(write, "a", 2, 8 * BLOCK)
+            await trio.testing.wait_all_tasks_blocked()
+            pair.break_link()
+        assert outcomes == {("b", 1): Outcome.DONE, ("a", 2): Outcome.DONE}
+        assert both(pair, 0, BLOCK) == bytes([1]) * BLOCK
+        await pair.nodes["b"].volume.write(0, b"and they go on")
+
+
+async def test_a_sequence_for_what_was_not_proposed_ends_the_session(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pair() as pair:
+        await pair.nodes["a"].volume.write(0, b"x")
+        driver = pair.nodes["b"]._driver
+        epoch, last = driver.state.epoch, driver.state.last_sequence
+        driver.feed(events.Received(messages.Assigned(epoch, 99, last + 1, last, last)))
+        await pair.wait_until(lambda: driver.state.phase is Phase.SUSPENDED)
+        assert "the peer broke the protocol: a sequence for proposal 99, which is not under way" in caplog.text
+        await pair.nodes["a"].volume.write(0, b"y")
+        assert both(pair, 0, 1) == b"y"
+        assert driver.state.epoch == epoch, "the next session began anew"
 
 
 async def test_a_write_that_the_secondary_could_not_execute_leaves_no_place_taken(autojump_clock: MockClock) -> None:

@@ -65,6 +65,14 @@ def test_a_sequence_counts_only_if_it_follows_on_the_last_one() -> None:
     assert not node.all(act.StoreWrite)
 
 
+def test_a_sequence_in_order_for_what_is_not_under_way_ends_the_session() -> None:
+    node = proposing().hear(msg.Unexecuted(4, 1, Outcome.NOT_PRIMARY, 0), msg.Assigned(4, 1, 9, 0, 9))
+    assert node.one(act.DropSession).reason == "a sequence for proposal 1, which is not under way"
+    assert not node.all(act.StoreWrite)
+    assert node.state.last_sequence == 0
+    assert not node.hear(msg.Assigned(4, 1, 9, 8, 9)).ordered, "one out of order comes of a flap"
+
+
 def test_after_a_flap_it_is_proposed_again_under_the_same_number() -> None:
     node = proposing().lost().feed(ev.SessionUp(PEER))
     assert not node.all(act.PushProposal)
@@ -148,6 +156,16 @@ def test_who_loses_does_not_know_what_became_of_its_proposals() -> None:
     }
 
 
+def test_who_ends_before_it_serves_does_not_know_what_became_of_what_it_took_back() -> None:
+    node = proposing().read(2).lost(ev.Loss.GOODBYE).wins()
+    assert node.phase is Phase.SECURING
+    assert node.write(3, BLOCK).feed(ev.StopAsked("asked")).answers == {
+        1: Outcome.UNKNOWN,
+        2: Outcome.NOT_PRIMARY,
+        3: Outcome.NOT_PRIMARY,
+    }
+
+
 # The primary.
 
 
@@ -199,11 +217,12 @@ def test_a_block_that_is_damaged_on_both_ends_the_proposal_and_says_so_again() -
     assert again.said == [msg.Unexecuted(4, 1, Outcome.NOT_PRIMARY, 0)], "it was not executed, and that is all"
 
 
-def test_a_secondary_that_proposes_without_end_is_not_listened_to() -> None:
+def test_a_secondary_that_proposes_without_end_loses_its_session() -> None:
     node = mirroring()
     for number in range(1, FLIGHTS_LIMIT + 1):
         node.hear(proposal(number))
-    assert not node.hear(proposal(FLIGHTS_LIMIT + 1, offset=BLOCK)).ordered
+        assert not node.all(act.DropSession)
+    assert isinstance(node.hear(proposal(FLIGHTS_LIMIT + 1, offset=BLOCK)).ordered[0], act.DropSession)
     assert len(node.state.flights) == FLIGHTS_LIMIT
 
 
@@ -317,8 +336,9 @@ def test_no_more_is_proposed_than_both_nodes_keep() -> None:
 def test_the_primary_keeps_no_more_than_an_honest_secondary_proposes() -> None:
     node = mirroring()
     fits = KEPT_BYTES_MAX // COPY_CHUNK_BYTES
-    for number in range(1, fits + 2):
-        node.hear(proposal(number, size=COPY_CHUNK_BYTES))
+    for number in range(1, fits + 1):
+        assert not node.hear(proposal(number, size=COPY_CHUNK_BYTES)).all(act.DropSession)
+    assert node.hear(proposal(fits + 1, size=COPY_CHUNK_BYTES)).one(act.DropSession).reason
     assert [flight.taken for flight in node.state.flights] == list(range(1, fits + 1))
 
 
