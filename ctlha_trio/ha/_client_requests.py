@@ -1,6 +1,6 @@
 """What clients wait for: each operation under its ticket, with its data, from when it is asked until it is answered."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from typing import Final
 
@@ -90,9 +90,10 @@ class ClientRequests:
         """Whether the client has asked this node for something newer, so that it does not wait for that any more."""
         return operation.number < self._newest.get(operation.client, 0)
 
-    def records(self) -> Iterator[tuple[str, bytes]]:
-        """Keys and values of those that are to be put."""
-        for request in chain(self._under_way.values(), self.proposals.values()):
+    def records(self, *, but: Collection[int] = ()) -> Iterator[tuple[str, bytes]]:
+        """Keys and values of those that are to be put, but for those of some tickets."""
+        own = (request for ticket, request in self._under_way.items() if ticket not in but)
+        for request in chain(own, self.proposals.values()):
             if request.operation.kind is OperationKind.PUT_RECORD:
                 yield request.operation.key, request.data
 

@@ -123,6 +123,8 @@ class Flight:
     """It was proposed in this session."""
     taken: int = 0
     """At the primary: the number of the secondary's proposal that it is; 0 for its own clients' and the pair's."""
+    asks_room: bool = False
+    """A put that was taken back: the driver was asked whether there is room for the record, and has not answered."""
 
     @property
     def is_write(self) -> bool:
