@@ -23,6 +23,7 @@ from ctlha_trio._errors import (
     MediumError as MediumError,
     MiscompareError as MiscompareError,
     NotPrimaryError as NotPrimaryError,
+    RecordsFullError as RecordsFullError,
     RefusedError as RefusedError,
     RemoteProtocolError as RemoteProtocolError,
     StoreError as StoreError,

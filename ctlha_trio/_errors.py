@@ -92,6 +92,13 @@ class DamagedBlockError(StoreError):
         self.offsets = offsets
 
 
+class RecordsFullError(InvalidError):
+    """All records together would be more than a copy carries: nothing was written, and the store lives on.
+
+    Room is made sure of before a record is put, so to find out by this is a bug here. The copy is as good as before.
+    """
+
+
 class ArbiterError(FailedError):
     """The arbiter could not be asked, or gave an answer that cannot be used."""
 

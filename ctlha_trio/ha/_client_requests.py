@@ -1,6 +1,6 @@
 """What clients wait for: each operation under its ticket, with its data, from when it is asked until it is answered."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 
 import attrs
@@ -93,9 +93,10 @@ class ClientRequests:
         self._asked_there.note(operation)
         self.proposals[number] = ClientRequest(operation, data)
 
-    def records(self) -> Iterator[tuple[str, bytes]]:
-        """Keys and values of those that are to be put."""
-        for request in chain(self._under_way.values(), self.proposals.values()):
+    def records(self, *, but: Collection[int] = ()) -> Iterator[tuple[str, bytes]]:
+        """Keys and values of those that are to be put, but for those of some tickets."""
+        own = (request for ticket, request in self._under_way.items() if ticket not in but)
+        for request in chain(own, self.proposals.values()):
             if request.operation.kind is OperationKind.PUT_RECORD:
                 yield request.operation.key, request.data
 

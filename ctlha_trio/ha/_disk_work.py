@@ -80,7 +80,11 @@ class DiskWork:
         self._nursery.start_soon(work)
 
     def put_record(self, sequence: int, record: CarriedRecord) -> None:
-        """Then ``Stored``."""
+        """Then ``Stored``.
+
+        Whoever gave the sequence has made sure of room. ``RecordsFullError`` is raised in the nursery and ends the
+        node, for that was a bug, and the copy is as good as before.
+        """
         self.records_under_way[sequence] = record
 
         async def work() -> None:

@@ -1,6 +1,7 @@
 """What the core orders of the records that both nodes carry beside the volume."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import assert_never
 
 import attrs
@@ -27,6 +28,7 @@ OfRecords = (
     | actions.StoreMirroredRecord
     | actions.ReplaceRecords
     | actions.CompareRecords
+    | actions.CheckRoom
     | actions.PushSeal
     | actions.SendPrepare
 )
@@ -54,6 +56,8 @@ class RecordWork:
             case actions.CompareRecords():
                 equal = digest_of(self.encoded) == action.digest
                 self._feed(events.RecordsCompared(action.attempt, action.proposal, equal))
+            case actions.CheckRoom():
+                self._feed(events.RoomChecked(action.tickets, self._without_room(action.tickets)))
             case actions.PushSeal():
                 seal = messages.Seal(action.epoch, len(self.encoded))
                 self._outbox.push(seal, self.encoded.ljust(pushed_bytes(seal), b"\0"))
@@ -70,10 +74,28 @@ class RecordWork:
 
     def has_room(self, key: str, value: bytes) -> bool:
         """Whether the record fits, whatever comes of all that are under way."""
-        known = (*self._store.records.values(), *self._disk.records_under_way.values())
-        put = [(record.key, record.value) for record in known]
-        put += [*self._requests.records(), (key, value)]
-        sizes: dict[str, int] = {}
-        for each, content in put:
-            sizes[each] = max(sizes.get(each, 0), encoded_bytes(each, content))
-        return sum(sizes.values()) <= RECORDS_BYTES_MAX
+        return _fit([*self._known(), *self._requests.records(), (key, value)])
+
+    def _without_room(self, tickets: Collection[int]) -> tuple[int, ...]:
+        """Of clients' puts those that do not fit beside all others and those before them."""
+        others = [*self._known(), *self._requests.records(but=tickets)]
+        refused: list[int] = []
+        for ticket in tickets:
+            put = self._requests[ticket].operation.key, self._requests[ticket].data
+            if _fit([*others, put]):
+                others.append(put)
+            else:
+                refused.append(ticket)
+        return tuple(refused)
+
+    def _known(self) -> Iterator[tuple[str, bytes]]:
+        for record in chain(self._store.records.values(), self._disk.records_under_way.values()):
+            yield record.key, record.value
+
+
+def _fit(put: Iterable[tuple[str, bytes]]) -> bool:
+    """Whether records fit, whichever of those of one key is the last."""
+    sizes: dict[str, int] = {}
+    for key, value in put:
+        sizes[key] = max(sizes.get(key, 0), encoded_bytes(key, value))
+    return sum(sizes.values()) <= RECORDS_BYTES_MAX

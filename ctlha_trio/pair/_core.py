@@ -125,6 +125,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912, PLR0915 (o
             compare.compared(step, event)
         case ev.RecordsCompared():
             handover.records_compared(step, event)
+        case ev.RoomChecked():
+            proposals.room_checked(step, event)
         case ev.RangeCompared():
             if step.state.phase in ACCEPTING and event.session == step.state.sessions:
                 step.send(msg.Compared(step.state.epoch, event.sequence, event.equal))

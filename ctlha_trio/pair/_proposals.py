@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.pair import _service as service, actions as act, messages as msg
+from ctlha_trio.pair import _service as service, actions as act, events as ev, messages as msg
 from ctlha_trio.pair._carried_records import RECORDS_BYTES_MAX
 from ctlha_trio.pair._operation import WRITING, ZEROING, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
@@ -116,12 +116,32 @@ def settle(step: Step, sequence: int) -> None:
 
 
 def take_back(step: Step) -> None:
-    """This node is primary, or the only member: what has no sequence it executes like all that its clients ask."""
+    """This node is primary, or the only member: what has no sequence it executes like all that its clients ask.
+
+    Of puts it knew only that they had room beside what it had accepted itself, proposed or not. The old primary may
+    have accepted others.
+    """
     flights = tuple(
         f if f.sequence or not f.proposal else attrs.evolve(f, proposal=0, said=False, equal=False)
         for f in step.state.flights
     )
-    step.change(flights=flights)
+    puts = {f.ticket for f in flights if f.ticket and not f.sequence and f.operation.kind is OperationKind.PUT_RECORD}
+    step.change(flights=tuple(attrs.evolve(f, asks_room=True) if f.ticket in puts else f for f in flights))
+    if puts:
+        step.do(act.CheckRoom(tuple(f.ticket for f in flights if f.ticket in puts)))
+
+
+def room_checked(step: Step, event: ev.RoomChecked) -> None:
+    """Execute what has room; of the rest nothing was executed anywhere. What is proposed again the primary checks."""
+    for flight in step.state.flights:
+        if not flight.asks_room or flight.ticket not in event.tickets:
+            continue
+        if flight.ticket in event.refused and not flight.proposal:
+            service.replace(step, flight, None)
+            step.do(act.Answer(flight.ticket, Outcome.FAILED))
+        else:
+            service.replace(step, flight, attrs.evolve(flight, asks_room=False))
+    service.advance(step)
 
 
 def session_lost(step: Step) -> None:

@@ -66,7 +66,7 @@ def advance(step: Step) -> None:
 
 
 def _may_start(step: Step, flight: Flight, *, draining: bool) -> bool:
-    if not mends(flight) and (draining or _is_full(step.state)):
+    if flight.asks_room or (not mends(flight) and (draining or _is_full(step.state))):
         return False
     # A repair stands before all others, also before those that are under way already.
     return flight.operation.kind not in REPAIRS or not any(

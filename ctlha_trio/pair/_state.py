@@ -125,6 +125,8 @@ class Flight:
     """It was proposed, in whatever session, to a node that may have executed it, whoever is primary by now."""
     taken: int = 0
     """At the primary: the number of the secondary's proposal that it is; 0 for its own clients' and the pair's."""
+    asks_room: bool = False
+    """A put that was taken back: the driver was asked whether there is room for the record, and has not answered."""
 
     @property
     def is_write(self) -> bool:

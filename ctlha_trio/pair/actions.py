@@ -230,6 +230,17 @@ class CompareRecords:
 
 
 @attrs.frozen
+class CheckRoom:
+    """Find out which of these clients' puts have room beside all records, and beside each other; then ``RoomChecked``.
+
+    They were accepted while another node was primary, which alone knew what else it had accepted.
+    """
+
+    tickets: tuple[int, ...]
+    """In the order in which they were asked for."""
+
+
+@attrs.frozen
 class FetchRead:
     """Read a client's data, all records, or what is to be compared, here; the data is kept until the ``Answer``.
 
@@ -386,6 +397,7 @@ Action = (
     | StoreMirroredRecord
     | ReplaceRecords
     | CompareRecords
+    | CheckRoom
     | PushSeal
     | SendPrepare
     | FetchRead

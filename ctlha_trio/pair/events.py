@@ -152,6 +152,14 @@ class RangeCompared:
 
 
 @attrs.frozen
+class RoomChecked:
+    """Which of these puts have no room."""
+
+    tickets: tuple[int, ...]
+    refused: tuple[int, ...]
+
+
+@attrs.frozen
 class Damaged:
     """What the core ordered of this disk with that sequence had no effect: blocks are not what was written there last.
 
@@ -255,6 +263,7 @@ Event = (
     | Fetched
     | StoredCompared
     | RecordsCompared
+    | RoomChecked
     | RangeCompared
     | Damaged
     | ReadDamaged

@@ -211,7 +211,8 @@ class BlockStore:
     async def put_record(self, record: CarriedRecord) -> None:
         """Return once the record, or that there is none of its key, is on stable media. A checkpoint.
 
-        Cancelled: the answer is abandoned, as for ``write``. All records together must fit into ``RECORDS_BYTES_MAX``.
+        Cancelled: the answer is abandoned, as for ``write``. ``RecordsFullError`` if all records
+        together would take more than ``RECORDS_BYTES_MAX``: nothing was written, and the store lives.
         """
         await self._queue.complete(OrderStep(carry_out=lambda: self._keeper.put(record)))
 

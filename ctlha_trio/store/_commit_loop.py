@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from ctlha_trio._errors import DamagedBlockError, StoreError
+from ctlha_trio._errors import DamagedBlockError, RecordsFullError, StoreError
 from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX
 from ctlha_trio.store._checked_volume import CheckedVolume, SealedWrite
 from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BYTES, groups_of
@@ -132,7 +132,7 @@ class CommitLoop:
     async def _carry_out(self, step: OrderStep) -> None:
         try:
             await step.carry_out()
-        except DamagedBlockError as error:
+        except (DamagedBlockError, RecordsFullError) as error:
             self._queue.refuse(step, error)
         else:
             self._queue.mark_durable(step)

@@ -11,6 +11,8 @@ from typing import Final
 
 import attrs
 
+from ctlha_trio.pair import RECORDS_BYTES_MAX
+
 BLOCK_BYTES: Final = 4096
 """What has a checksum of its own: the unit in which file systems write and in which page caches read."""
 GROUP_BLOCKS: Final = 256
@@ -22,7 +24,7 @@ ACTIVITY_OFFSET: Final = 8 * 1024
 """Of the activity log's two pages."""
 RECORDS_OFFSET: Final = 16 * 1024
 """Of the two areas of records."""
-RECORDS_AREA_BYTES: Final = PAGE_BYTES + 64 * 1024
+RECORDS_AREA_BYTES: Final = PAGE_BYTES + RECORDS_BYTES_MAX
 """A page for what is said about a table, and the largest table."""
 BITMAP_OFFSET: Final = 192 * 1024
 """The room before it is for what a later format has to say about the whole file."""

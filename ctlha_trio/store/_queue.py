@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from ctlha_trio._errors import DamagedBlockError, StoreError
+from ctlha_trio._errors import DamagedBlockError, RecordsFullError, StoreError
 from ctlha_trio.pair import Metadata
 
 BATCH_STEPS_MAX = 256
@@ -16,12 +16,15 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 call counts as hung. A single larger step goes alone."""
 
 
+Refusal = DamagedBlockError | RecordsFullError
+
+
 @attrs.define(eq=False)
 class Step:
     """One thing to make durable. It is executed even if nobody waits for it any more."""
 
     durable: bool = False
-    refusal: DamagedBlockError | None = None
+    refusal: Refusal | None = None
     """Why it was not executed, although the store lives."""
     ended: trio.Event = attrs.field(factory=trio.Event)
     """Set when it is durable or refused, or when the store died first."""
@@ -78,8 +81,8 @@ class StepQueue:
     async def complete(self, step: Step) -> None:
         """Put a step in, wait until it is durable. A checkpoint.
 
-        ``StoreError`` if the store died before, ``DamagedBlockError`` if the step was refused. Cancelled while there
-        is no room: nothing was queued. Cancelled later: the step is executed all the same.
+        ``StoreError`` if the store died before, ``DamagedBlockError`` or ``RecordsFullError`` if the step was refused.
+        Cancelled while there is no room: nothing was queued. Cancelled later: the step is executed all the same.
         """
         self.check()
         # The lock hands over in the order of arrival; whoever finds it free and room in the queue overtakes nobody.
@@ -114,7 +117,7 @@ class StepQueue:
         step.durable = True
         step.ended.set()
 
-    def refuse(self, step: Step, reason: DamagedBlockError) -> None:
+    def refuse(self, step: Step, reason: Refusal) -> None:
         """Answer whoever waits for a step that it was not executed."""
         self.check()
         step.refusal = reason

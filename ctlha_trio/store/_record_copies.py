@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 from crc32c import crc32c
 
-from ctlha_trio._errors import RemoteProtocolError, StoreError
+from ctlha_trio._errors import RecordsFullError, RemoteProtocolError, StoreError
 from ctlha_trio.pair import RECORDS_BYTES_MAX, Records, decode_records, encode_records
 from ctlha_trio.store._layout import PAGE_BYTES, RECORDS_AREA_BYTES, RECORDS_OFFSET
 
@@ -37,8 +37,10 @@ def area_offset(area: int) -> int:
 
 
 def encode_table(table: RecordTable) -> bytes:
-    """As much of an area as the table needs, in whole pages."""
+    """As much of an area as the table needs, in whole pages. ``RecordsFullError`` for what ``decode_table`` refuses."""
     body = encode_records(table.records)
+    if len(body) > RECORDS_BYTES_MAX:
+        raise RecordsFullError(f"{len(table.records)} records take {len(body)} bytes, of {RECORDS_BYTES_MAX}")
     header = _MAGIC, table.generation, len(body)
     content = _HEADER.pack(*header, crc32c(body, crc32c(_HEADER.pack(*header, 0)))) + body
     return content.ljust(-(-len(content) // PAGE_BYTES) * PAGE_BYTES, b"\0")

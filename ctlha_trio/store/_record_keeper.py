@@ -2,16 +2,17 @@
 
 import attrs
 
-from ctlha_trio._errors import StoreError
 from ctlha_trio.pair import CarriedRecord, Records, with_record
-from ctlha_trio.store._layout import RECORDS_AREA_BYTES
 from ctlha_trio.store._record_copies import RECORDS_AREAS, RecordTable, area_offset, encode_table
 from ctlha_trio.store._watched_file import WatchedFile
 
 
 @attrs.define(eq=False, repr=False)
 class RecordKeeper:
-    """Everything here is called while nothing else is being written."""
+    """Everything here is called while nothing else is being written.
+
+    ``RecordsFullError`` for more records than a copy carries, before anything is written.
+    """
 
     _file: WatchedFile
     _area: int
@@ -33,8 +34,6 @@ class RecordKeeper:
         """Make these records, and no others, durable."""
         table = RecordTable(self._table.generation + 1, records)
         content = encode_table(table)
-        if len(content) > RECORDS_AREA_BYTES:
-            raise StoreError(f"{len(records)} records take {len(content)} bytes, of {RECORDS_AREA_BYTES}")
         if not self._is_settled:
             # It may be all that holds if what is written now is torn.
             await self._file.flush()

@@ -10,6 +10,7 @@ CONVERGENCE = "the pair does not come together"
 FORCED = "forced on a record that nobody was shown"
 FENCED = "a member passes for fenced"
 HEARD = "is forced although it hears"
+ROOM = "a put without room"
 NO_LINE = "persists a line that nobody began"
 CORE = "an order that cannot be"
 """The core itself finds that it was asked for, or told, what the protocol does not know."""
@@ -21,6 +22,7 @@ _SAID = (
     (r".* is forced on a record that nobody was shown", FORCED),
     (FENCED, FENCED),
     (rf".* {NO_LINE}", NO_LINE),
+    (r".* puts record \d+, for which there may be no room", ROOM),
     (rf".* {HEARD}", HEARD),
     (r"the pair did not (come|stay) together|nothing can happen any more", CONVERGENCE),
     # No other exception: it would be a mistake of the mutant's own.
@@ -168,6 +170,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "seals_a_target_without_the_records": {I2, I7},
     "puts_records_side_by_side": {ONE_WRITE},
     "reads_records_without_a_permit": {I3},
+    "asks_for_no_room_for_what_it_takes_back": {ROOM},
+    "executes_what_has_no_room": {ROOM},
     # What was told not to have been executed is there.
     # What it does not hold for a write, it calls settled while it is under way.
     "forgets_its_own_puts_when_it_loses_the_role": {I1, I2, I3},

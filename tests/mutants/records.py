@@ -1,12 +1,16 @@
 """Records of the layers above: lost, left on one node, or back again."""
 
+import attrs
+
 from ctlha_trio.pair import (
     Copy,
     Operation,
     OperationKind,
     Phase,
     _admission as admission,
+    _proposals as proposals,
     _service as service,
+    events as ev,
 )
 from ctlha_trio.pair._state import Flight, Stage
 from ctlha_trio.pair._step import Step
@@ -49,3 +53,24 @@ def reads_records_without_a_permit(patch: Patch) -> None:
 def forgets_its_own_puts_when_it_loses_the_role(patch: Patch) -> None:
     plain = Flight.is_write.fget  # type: ignore[attr-defined]
     patch.setattr(Flight, "is_write", property(lambda f: f.operation.kind is not OperationKind.PUT_RECORD and plain(f)))
+
+
+@mutant("crash", "hand_over", kinds=PUTTING)
+def asks_for_no_room_for_what_it_takes_back(patch: Patch) -> None:
+    plain = proposals.take_back
+
+    def take_back(step: Step) -> None:
+        plain(step)
+        step.change(flights=tuple(attrs.evolve(f, asks_room=False) for f in step.state.flights))
+
+    patch.setattr(proposals, "take_back", take_back)
+
+
+@mutant("crash", "hand_over", kinds=PUTTING)
+def executes_what_has_no_room(patch: Patch) -> None:
+    plain = proposals.room_checked
+
+    def room_checked(step: Step, event: ev.RoomChecked) -> None:
+        plain(step, attrs.evolve(event, refused=()))
+
+    patch.setattr(proposals, "room_checked", room_checked)

@@ -42,6 +42,7 @@ from ctlha_trio.testing._core.pushes import push, say_records, stored_by
 from ctlha_trio.testing._core.reached import Reached
 from ctlha_trio.testing._core.reads import SimulatedReads
 from ctlha_trio.testing._core.returns import read_for_peer, say_ready
+from ctlha_trio.testing._core.room import SimulatedRoom
 from ctlha_trio.testing._core.totals import Coverage, Totals, changes_of
 from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
@@ -69,6 +70,7 @@ class SimulatedPair:
     clients: SimulatedClients = attrs.field(init=False)
     invariants: Invariants = attrs.field(init=False)
     reads: SimulatedReads = attrs.field(init=False)
+    room: SimulatedRoom = attrs.field(init=False)
     incarnations: int = 0
     happened: Counter[str] = attrs.Factory(Counter)
     """By the names of ``Totals``."""
@@ -87,7 +89,8 @@ class SimulatedPair:
             name: SimulatedNode(name, peer, self.random, first_metadata(record, name, "x"), end)
             for name, peer, end in zip(NODES, reversed(NODES), self.link.ends, strict=True)
         }
-        self.clients = SimulatedClients(self.random, lambda: self.clock.now_s)
+        self.room = SimulatedRoom(self.random)
+        self.clients = SimulatedClients(self.random, lambda: self.clock.now_s, self.room.refused)
         self.arbiter = SimulatedArbiter(record, self.random, self._recorded)
         self.invariants = Invariants(self.arbiter, self.nodes, self.clients)
         self.reads = SimulatedReads(
@@ -309,6 +312,7 @@ class SimulatedPair:
         read = answered_reads(ordered, node.name, self.clients)
         self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
         self.invariants.stepped(node, before, node.state, event, ordered)
+        self.room.stepped(node.name, node.state, event, ordered)
         self._reached.stepped(before, node.state, ordered)
         if node.state.phase is not before.phase:
             self._check_end(node)
@@ -326,6 +330,9 @@ class SimulatedPair:
         if self.clients.proposals:
             self.clients.keep_only(node.name, {flight.taken for flight in node.state.flights})
         self.invariants.find_out(node)
+        for action in ordered:
+            if isinstance(action, act.CheckRoom):
+                self.feed(node, self.room.check(node.name, action))
 
     def note(self, node: str, what: str) -> None:
         """Enter something in the event history."""
@@ -381,7 +388,7 @@ class SimulatedPair:
             case act.VerificationEnded(problem=problem):
                 node.request_ended("verification")
                 self.happened["verifications"] += self.invariants.verified(node, problem)
-            case act.Moved() | act.ReportMediumError():
+            case act.Moved() | act.ReportMediumError() | act.CheckRoom():
                 pass
             case act.Answer():
                 raise AssertionError("an answer before any event")

@@ -186,7 +186,7 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             return _begin(node, DiskCall(action, dict(node.kept)[action.taken] if action.taken else action.ticket))
         case act.StoreMirrored():
             return _begin(node, DiskCall(action, data))
-        case act.StoreZeroes() | act.StoreRecord() | act.StoreMirroredRecord():
+        case act.StoreZeroes() | act.StoreRecord() | act.StoreMirroredRecord() | act.CheckRoom():
             raise AssertionError("no client asks for that here")
         case act.ReplaceRecords():
             pass  # there are none

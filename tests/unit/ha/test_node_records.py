@@ -1,12 +1,14 @@
 """Records on whole nodes: durable on both, carried to whoever comes to serve, the same on both before a handover."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import FailedError, InvalidError
+from ctlha_trio._errors import FailedError, InvalidError, NotPrimaryError, UnknownOutcomeError
 from ctlha_trio.ha import OperationKind, Outcome
-from ctlha_trio.pair import KEY_BYTES_MAX, RECORDS_BYTES_MAX, Records, encoded_bytes
+from ctlha_trio.pair import KEY_BYTES_MAX, RECORDS_BYTES_MAX, CarriedRecord, Copy, Records, encoded_bytes
 from ctlha_trio.testing import MemoryPair, open_pair
 
 
@@ -145,3 +147,99 @@ async def test_only_a_record_has_a_key(autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
         with pytest.raises(InvalidError):
             await pair.nodes["a"].submit(OperationKind.READ, client=1, number=1, size=1, key="key")
+
+
+async def put_at_both(pair: MemoryPair, failed: list[str], takes_over: Callable[[], Awaitable[object]]) -> None:
+    """Two records of which only one fits; that of ``b`` waits for the primary when another one is made primary."""
+    large = bytes(RECORDS_BYTES_MAX // 2)
+
+    async def put(name: str) -> None:
+        try:
+            await pair.nodes[name].volume.put_record(name, large)
+        except (NotPrimaryError, UnknownOutcomeError):
+            assert name == "a", "its node was down"
+        except FailedError:
+            failed.append(name)
+
+    async with trio.open_nursery() as nursery:
+        for name in ("a", "b"):
+            nursery.start_soon(put, name)
+        await pair.wait_until(lambda: carried(pair, "b").keys() == {"a"})
+        await takes_over()
+
+
+async def test_who_takes_over_by_a_crash_asks_for_room_for_what_the_primary_had_not_taken(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair() as pair:
+        failed: list[str] = []
+
+        async def crash() -> None:
+            pair.crash("a")
+            await pair.wait_alone("b")
+
+        pair.network.delay("b", "a", 0.05)
+        await put_at_both(pair, failed, crash)
+        assert failed == ["b"]
+        assert carried(pair, "b").keys() == {"a"}
+        await pair.restart("a")
+        await pair.wait_protected()
+        assert carried(pair, "a") == carried(pair, "b")
+
+
+async def test_who_takes_over_by_a_handover_asks_for_room_for_what_the_primary_had_not_taken(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair() as pair:
+        failed: list[str] = []
+        pair.network.delay("b", "a", 0.05)
+        await put_at_both(pair, failed, pair.nodes["a"].switchover)
+        assert failed == ["b"]
+        await pair.wait_serving("b")
+        assert carried(pair, "a").keys() == carried(pair, "b").keys() == {"a"}
+        for name in ("a", "b"):
+            pair.crash(name)
+        for name in ("a", "b"):
+            await pair.restart(name)
+        await pair.wait_protected()
+        await pair.nodes[pair.record.primary].volume.put_record("a", b"")
+
+
+async def test_of_several_puts_that_are_taken_back_the_first_that_fit_are_executed(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        outcomes: dict[str, Outcome] = {}
+
+        async def put(key: str, size: int) -> None:
+            answer = await pair.nodes["b"].submit(
+                OperationKind.PUT_RECORD, client=1, number=len(outcomes) + 1, data=bytes(size), key=key
+            )
+            outcomes[key] = answer.outcome
+
+        pair.network.delay("b", "a", 0.05)
+        third = RECORDS_BYTES_MAX // 3 - encoded_bytes("x", b"")
+        async with trio.open_nursery() as nursery:
+            for key, size in (("x", third), ("y", third + 9), ("z", 5)):
+                nursery.start_soon(put, key, size)
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(pair.nodes["a"].volume.put_record, "a", bytes(third))
+            await pair.wait_until(lambda: carried(pair, "b").keys() == {"a"})
+            await pair.nodes["a"].switchover()
+        assert outcomes == {"x": Outcome.DONE, "y": Outcome.FAILED, "z": Outcome.DONE}
+        assert carried(pair, "a") == carried(pair, "b")
+        assert carried(pair, "a").keys() == {"a", "x", "z"}
+
+
+async def test_a_table_that_is_too_large_condemns_no_copy(autojump_clock: MockClock) -> None:
+    """Should one ever be given a sequence: the node ends by a bug that is named, and its copy is as good as before."""
+    pairs: list[MemoryPair] = []
+
+    async def live() -> None:
+        async with open_pair() as pair:
+            pairs.append(pair)
+            await pair.nodes["a"].volume.put_record("a", b"1")
+            pair.nodes["b"]._driver._disk.put_record(99, CarriedRecord("b", 1, 99, bytes(RECORDS_BYTES_MAX)))
+            await trio.sleep(1)
+
+    with pytest.raises(FailedError, match="node b failed: RecordsFullError"):
+        await live()
+    assert pairs[0].durable_metadata("b").copy is Copy.MEMBER

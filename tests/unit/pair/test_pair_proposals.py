@@ -15,7 +15,7 @@ from ctlha_trio.pair import (
     events as ev,
     messages as msg,
 )
-from tests.unit.pair.test_pair_core import BLOCK, FIRST, PEER, Node, following, mirroring, sealed, standing
+from tests.unit.pair.test_pair_core import BLOCK, FIRST, PEER, PROPOSAL, Node, following, mirroring, sealed, standing
 
 
 def proposing() -> Node:
@@ -301,6 +301,45 @@ def test_a_record_has_the_same_version_on_both_nodes_and_is_marked_nowhere() -> 
     primary = mirroring().hear(proposal(kind=PUT, size=0))
     stored, assigned = primary.one(act.StoreRecord), primary.one(act.PushAssigned).message
     assert (stored.epoch, stored.sequence, stored.taken) == (assigned.epoch, assigned.sequence, 1)
+
+
+def crash_takes_over(node: Node) -> Node:
+    """What it was not told before is the only thing that waits."""
+    return node.lost(ev.Loss.GOODBYE).wins()
+
+
+def test_who_takes_over_asks_for_room_for_every_put_without_a_sequence_and_waits() -> None:
+    node = asks(asks(asks(following(), PUT, 1, size=0), OperationKind.WRITE, 2), PUT, 3, size=0)
+    asks(node.hear(msg.Assigned(4, 1, 9, 0, 9)), PUT, 4, size=0)
+    crash_takes_over(node)
+    assert node.one(act.CheckRoom).tickets == (3, 4)
+    node.persisted().feed(ev.Stored(9))
+    assert node.phase is Phase.ALONE
+    assert not node.all(act.StoreRecord), "it does not know yet"
+    node.feed(ev.RoomChecked((3, 4), (3,)))
+    assert node.answers == {3: Outcome.FAILED}
+    assert node.one(act.StoreRecord).ticket == 4
+    assert not node.feed(ev.RoomChecked((3, 4), (3, 4))).ordered, "it was told"
+
+
+def test_what_is_taken_back_waits_for_room_after_a_handover_too() -> None:
+    node = asks(following(), PUT, size=0).prepares(1).persisted()
+    node.hear(msg.HandoverDone(5, 5, PROPOSAL)).persisted()
+    assert node.phase is Phase.MIRRORING
+    assert node.one(act.CheckRoom).tickets == (1,)
+    assert not node.all(act.StoreRecord)
+    node.feed(ev.RoomChecked((1,), ()))
+    assert node.one(act.StoreRecord).ticket == node.one(act.PushWrite).ticket == 1
+
+
+def test_puts_behind_one_that_asks_for_room_do_not_overtake_it() -> None:
+    node = crash_takes_over(asks(following(), PUT, 1, size=0)).persisted()
+    assert node.phase is Phase.ALONE
+    assert not asks(node, PUT, 2, size=0).ordered
+    assert not asks(node, OperationKind.READ_RECORDS, 3, size=0).all(act.FetchRead)
+    node.feed(ev.RoomChecked((1,), (1,)))
+    assert node.answers == {1: Outcome.FAILED}
+    assert node.one(act.StoreRecord).ticket == 2
 
 
 def test_records_are_read_at_the_secondary_once_they_are_settled() -> None:

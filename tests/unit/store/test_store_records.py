@@ -7,7 +7,7 @@ import attrs
 import pytest
 import trio
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import RecordsFullError, StoreError
 from ctlha_trio.pair import RECORDS_BYTES_MAX, CarriedRecord, Copy, Metadata, Records, encoded_bytes
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import BlockStore, image
@@ -89,13 +89,22 @@ async def test_the_largest_table_fits_and_lies_where_nothing_else_does() -> None
     assert area_offset(2) <= BITMAP_OFFSET
 
 
-async def test_a_table_that_is_too_large_kills_the_store_and_touches_nothing() -> None:
+@pytest.mark.parametrize("beyond", [1, 1000, 2 * RECORDS_BYTES_MAX])
+async def test_a_table_that_could_not_be_read_again_is_not_written_and_the_store_lives(beyond: int) -> None:
+    """An area has more room than the largest table, for it is whole pages."""
     disk = new_disk()
+    room = RECORDS_BYTES_MAX - encoded_bytes("key", record(1).value) - encoded_bytes("more", b"")
+    more = record(2, "more", size=room + beyond)
     async with opened(disk) as store:
         await store.put_record(record(1))
-        with pytest.raises(StoreError, match="the store is dead"):
-            await store.put_record(record(2, "more", size=2 * RECORDS_BYTES_MAX))
-    assert await found_in(disk) == {"key": record(1)}
+        before = disk.content("file")
+        with pytest.raises(RecordsFullError):
+            await store.put_record(more)
+        with pytest.raises(RecordsFullError):
+            await store.replace_records({"key": record(1), "more": more})
+        assert disk.content("file") == before
+        await store.put_record(record(2, "more", size=room))
+    assert {*await found_in(disk)} == {"key", "more"}
 
 
 PUTS = 4
