@@ -131,13 +131,14 @@ async def _examine(path: str, size_bytes: int, head: Head) -> _Wreck:
 
 
 def _successor(node: str, metadata: Metadata | None, record: Record) -> Record:
-    """The first record of a new line: newer than all that the arbiter and the copy know, and descending from both."""
+    """The first record of a new line: newer than all that the arbiter and the copy know or heard of, and from both."""
     known = record
     if metadata is not None:
         ancestors = record.ancestors
         if metadata.lineage not in (record.lineage, *ancestors):
             ancestors = (*ancestors, metadata.lineage)
-        known = attrs.evolve(record, epoch=max(record.epoch, metadata.epoch), ancestors=ancestors)
+        heard_epoch = metadata.heard.epoch if metadata.heard is not None else 0
+        known = attrs.evolve(record, epoch=max(record.epoch, metadata.epoch, heard_epoch), ancestors=ancestors)
     return known.fork(primary=node, lineage=secrets.token_hex(16), proposal=secrets.token_hex(16))
 
 
@@ -170,6 +171,11 @@ def _describe(wreck: _Wreck, found: Versioned, after: Record, abandon: str) -> I
         yield "at risk: nothing tells from when the copy is, nor whether it was whole"
     elif metadata.copy in _STANDS:
         yield f"at risk: {_STANDS[metadata.copy].format(epoch=metadata.epoch)}"
+    if metadata is not None and metadata.heard is not None and metadata.heard.epoch > metadata.epoch:
+        heard = metadata.heard.epoch
+        yield f"at risk: node {abandon} has acted on epoch {heard}, this copy on {metadata.epoch}: its copy is newer"
+    if abandon in before.members:
+        yield f"at risk: by the record the copy of node {abandon} counts: if it can still be read, start that node"
     if not wreck.head.has_records:
         yield "lost: the records of the layers above, of which no table can be read"
     for offset, size in wreck.damaged[:RUNS_SHOWN]:

@@ -63,6 +63,8 @@ class Meeting:
         """No session any more: refuse hellos, and those that answer one of ours."""
         self._refusing = Refusal.STOPPING
         self._give_up_dial()
+        # One that rested dials nobody; one that stops goes on to tell.
+        self._changed.unpark_all()
 
     def rest(self, why: Refusal) -> None:
         """The same until ``go_on``, but dial nobody meanwhile."""
@@ -102,8 +104,6 @@ class Meeting:
         of it after the introduction, and two live with one identity. The one in session stays.
         """
         met_s = self.clock.now()
-        if self._refusing is not None:
-            return self._refusing
         refusal = judge_hello(own, theirs, peer=self.config.peer, resource=self.config.resource)
         while refusal is None and (connection := self._other_process(theirs)) is not None:
             if await connection.outlives(met_s):
@@ -141,6 +141,7 @@ class Meeting:
         refusal = await self._judge(own, theirs)
         if refusal is None:
             self.heard(theirs)
+            refusal = self._refusing
         if refusal is None and self._proposing and self.config.node < self.config.peer:
             refusal = Refusal.SIMULTANEOUS
         if refusal is not None:
@@ -216,14 +217,14 @@ class Meeting:
             raise
         finally:
             self._proposing = False
-        if self._refusing is not None:
-            await handshake.refuse(self._refusing)
-            return
         refusal = await self._judge(own, agreed.peer)
         if refusal is not None:
             await self._refuse(handshake, refusal, f"answer of node {agreed.peer.node!r}")
             return
         self.heard(agreed.peer)
+        if self._refusing is not None:
+            await handshake.refuse(self._refusing)
+            return
         await handshake.confirm(agreed)
         connection = self._begin(handshake, agreed)
         if connection is not None:

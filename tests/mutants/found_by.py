@@ -192,6 +192,8 @@ DIES_WITHOUT_TROUBLE = {
     "refuses_every_handover",
     "forgets_that_a_handover_was_asked_for",
     "takes_an_unknown_swap_as_not_applied",
+    "seals_before_it_is_persisted",
+    "takes_any_word_for_the_one_that_all_is_settled",
     "takes_the_role_before_it_is_persisted",
     "calls_an_arbiter_silent_for_ever",
 }

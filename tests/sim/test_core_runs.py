@@ -101,7 +101,8 @@ def test_the_end_of_a_process_says_how_and_who_is_never_answered(fault: str, how
 
 def test_who_is_switched_off_after_a_stop_has_a_reason() -> None:
     lines: list[EventLine] = []
-    run_seed(1, watch=lines.append)
+    for seed in range(1, 4):
+        run_seed(seed, watch=lines.append)
     notes = {line.note for line in lines}
     assert "is switched off; it had stopped: arbiter-went-back" in notes
     assert "ends cleanly" in notes

@@ -21,6 +21,7 @@ from ctlha_trio.pair import Copy, Metadata, Record, SwapOutcome
 from ctlha_trio.seams import SwapAnswer, ThreadDisk, TrioClock
 from ctlha_trio.store import BLOCK_BYTES, BlockStore, Layout, condemn_copy
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT
+from ctlha_trio.wire import KnownRecord
 
 SIZE_BYTES = 1 << 20
 
@@ -324,13 +325,16 @@ async def test_an_arbiter_with_which_nothing_is_wrong_is_left_alone(
     assert (done.exit_code, whole.fingerprint()) == (code, before)
 
 
-async def write_content(folder: Folder, copy: Copy) -> None:
+async def write_content(folder: Folder, copy: Copy, heard_epoch: int = 0) -> None:
     """Node b's copy has 3 blocks of something, and is said to be worth this."""
     store = await BlockStore.open(ThreadDisk(), str(folder.volume), size_bytes=SIZE_BYTES, clock=TrioClock())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(store.run)
         await store.write(0, b"kept" * (3 * BLOCK_BYTES // 4))
-        await store.persist(attrs.evolve(store.metadata, copy=copy))
+        metadata = attrs.evolve(store.metadata, copy=copy)
+        if heard_epoch:
+            metadata = attrs.evolve(metadata, heard=KnownRecord(metadata.lineage, heard_epoch, heard_epoch, leads=True))
+        await store.persist(metadata)
         nursery.cancel_scope.cancel()
     store.close()
 
@@ -384,6 +388,18 @@ async def test_a_salvage_shows_what_is_damaged_and_what_is_at_risk_and_changes_n
     assert any(line.startswith("at risk: its disk had failed") for line in lines)
     assert lines[-1] == "nothing was changed: --dry-run"
     assert whole.fingerprint() == before
+
+
+async def test_a_salvage_says_that_the_other_copy_is_newer_and_goes_beyond_it(whole: Folder) -> None:
+    before = await whole.set_members("a")
+    await write_content(whole, Copy.RESYNCING, heard_epoch=before.epoch + 6)
+    done = await run("force-primary", whole, *SALVAGE, *OFF)
+    assert done.exit_code == 0, done.output
+    newer = f"at risk: node a has acted on epoch {before.epoch + 6}, this copy on"
+    assert any(line.startswith(newer) for line in done.stdout.splitlines())
+    counts = "at risk: by the record the copy of node a counts: if it can still be read, start that node"
+    assert counts in done.stdout.splitlines()
+    assert (await (await whole.arbiter()).read()).record.epoch == before.epoch + 7
 
 
 async def test_a_salvage_makes_torn_slots_anew(whole: Folder) -> None:
