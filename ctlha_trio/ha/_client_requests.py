@@ -106,10 +106,10 @@ class ClientRequests:
         return CarriedRecord(request.operation.key, action.epoch, action.sequence, request.data)
 
     def pushed(
-        self, action: actions.PushWrite | actions.PushProposal | actions.PushAssigned
+        self, action: actions.PushWrite | actions.PushProposal | actions.PushAssigned | actions.PushReady
     ) -> tuple[PushedMessage, bytes]:
-        """What the peer is sent of an operation that changes something: the message, and the data that goes with it."""
-        if isinstance(action, actions.PushAssigned):
+        """What the peer is sent of operations that change something: the message, and the data that goes with it."""
+        if isinstance(action, actions.PushAssigned | actions.PushReady):
             return action.message, bytes(pushed_bytes(action.message))
         if isinstance(action, actions.PushProposal):
             return self._proposed(action)

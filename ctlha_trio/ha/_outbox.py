@@ -12,12 +12,12 @@ from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
 from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, Pushed, PushedMessage, Spoken, encode, messages
-from ctlha_trio.pair.messages import Message, Propose, Seal
+from ctlha_trio.pair.messages import HandoverReady, Message, Propose, Seal
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 """An honest peer has at most one answer to each of its operations waiting here, and a handful besides."""
 SEAL: Final = 0
-"""In place of a sequence, which a seal has none of: one is under way at most."""
+"""In place of a sequence, which neither a seal nor a readiness for the role has: one of them is under way at most."""
 
 
 @attrs.frozen
@@ -164,7 +164,11 @@ class Outbox:
         start = self._ring.take(len(push.data))
         if start is None:
             return None
-        self._places[number_of(push.message)] = start
+        if isinstance(push.message, HandoverReady):
+            # Nobody reads its data, and what lies there next is placed behind it.
+            self._ring.give_back(start)
+        else:
+            self._places[number_of(push.message)] = start
         return RemoteBuffer(self._grant.key, start)
 
     def _is_live(self, session: int) -> bool:
@@ -175,7 +179,7 @@ class Outbox:
 def number_of(message: PushedMessage) -> int:
     """What names the data that is pushed with a message, until it is stored."""
     match message:
-        case Seal():
+        case Seal() | HandoverReady():
             return SEAL
         case Propose():
             return _place_of_proposal(message.number)

@@ -239,8 +239,8 @@ class PairDriver:
                 self._reads.permits.take(spoken)
             case Pushed(message=messages.Propose() as proposal):
                 self._peer_proposals.heard(proposal, data)
-            case Pushed(message=messages.Assigned() as assigned):
-                self.feed(events.Received(assigned))
+            case Pushed(message=messages.Assigned() | messages.HandoverReady() as told):
+                self.feed(events.Received(told))
             case Pushed(message=message):
                 self._placed[number_of(message)] = data
                 self.feed(events.Received(message))
@@ -272,7 +272,7 @@ class PairDriver:
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
-            case actions.PushWrite() | actions.PushProposal() | actions.PushAssigned():
+            case actions.PushWrite() | actions.PushProposal() | actions.PushAssigned() | actions.PushReady():
                 self._outbox.push(*self._requests.pushed(action))
             case actions.PushCopy():
                 self._peer_reads.push_copy(action)

@@ -53,12 +53,14 @@ PushedMessage = (
     | msg.CopyData
     | msg.RepairData
     | msg.Seal
+    | msg.HandoverReady
 )
+_WithoutData = msg.MirrorZeroes | msg.Assigned | msg.HandoverReady
 
 
 def pushed_bytes(message: PushedMessage) -> int:
     """How much data goes with a message. Never none: by a byte, what has no data keeps its place among the pushes."""
-    return 1 if isinstance(message, msg.MirrorZeroes | msg.Assigned) else max(1, message.size)
+    return 1 if isinstance(message, _WithoutData) else max(1, message.size)
 
 
 @attrs.frozen
@@ -158,7 +160,7 @@ def decode(slot: bytes) -> Spoken:
         _check_records(message)
     elif isinstance(message, msg.Propose):
         _check_proposal(message)
-    elif isinstance(message, msg.Assigned):
+    elif isinstance(message, msg.Assigned | msg.HandoverReady):
         pass
     elif isinstance(message, PushedMessage):
         _check_range(message.offset, message.size)

@@ -1,5 +1,9 @@
 """The planned change of roles between two members in a live session."""
 
+from typing import Final
+
+import attrs
+
 from ctlha_trio.pair import (
     _membership as membership,
     _proposals as proposals,
@@ -10,14 +14,15 @@ from ctlha_trio.pair import (
     messages as msg,
 )
 from ctlha_trio.pair._metadata import Copy
-from ctlha_trio.pair._operation import Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._plan import can_hand_over
-from ctlha_trio.pair._state import Stage
+from ctlha_trio.pair._state import UNHURT, Flight, Stage
 from ctlha_trio.pair._step import Step
 
 HANDOVER_LIMIT_S = 5.0
 """For drain, peer's flush and own flush together; operations are held meanwhile, so a slow disk must not stretch it."""
+_PREPARING: Final = frozenset({Stage.COMPARING, Stage.PERSISTING, Stage.ASKING})
+"""Of a secondary that is handed the role."""
 
 
 # The primary that gives the role away.
@@ -45,7 +50,7 @@ def drained(step: Step) -> None:
 
 
 def peer_ready(step: Step, message: msg.HandoverReady) -> None:
-    """The peer has flushed: flush here."""
+    """The peer has flushed, and nothing that it pushed is on its way any more: flush here."""
     state = step.state
     asking = state.phase is Phase.HANDING_OVER and state.stage is Stage.ASKING
     if asking and message.attempt == state.handover_attempt:
@@ -78,9 +83,12 @@ def won(step: Step) -> None:
 
 
 def recorded(step: Step) -> None:
-    """Tell the peer and follow it; clients that were held find it there."""
+    """Tell the peer and follow it; what clients that were held ask is proposed to it.
+
+    What it had proposed itself and was not begun, it executes.
+    """
+    step.change(flights=tuple(_as_asked(flight) for flight in step.state.flights if flight.ticket))
     state = step.state
-    service.drop_flights(step, Outcome.UNKNOWN)
     if not state.partner:
         membership.suspend(step, None, "peer lost during handover")
         return
@@ -89,6 +97,11 @@ def recorded(step: Step) -> None:
     # Sequences count within an epoch, and the new primary gives its own.
     step.change(last_sequence=0)
     step.move(Phase.FOLLOWING, "handed over")
+
+
+def _as_asked(held: Flight) -> Flight:
+    """Whatever it met here before it was held, it may meet again at the other node, or not."""
+    return attrs.evolve(reads.not_begun(attrs.evolve(held, equal=False)), hurt=UNHURT, mended=UNHURT)
 
 
 def late(step: Step) -> None:
@@ -121,7 +134,11 @@ def peer_lost(step: Step, loss: ev.Loss | None) -> None:
 
 
 def prepare(step: Step, message: msg.HandoverPrepare) -> None:
-    """Everything sent is written: look whether the records are the same."""
+    """Everything sent is written: look whether the records are the same, and propose nothing from here on.
+
+    What clients ask waits here. A proposal that came to the primary behind its swap would be of an epoch that is over,
+    and such a push ends the session.
+    """
     if step.state.phase is Phase.FOLLOWING and not step.state.storing:
         step.change(stage=Stage.COMPARING, handover_attempt=message.attempt)
         step.do(act.CompareRecords(message.attempt, message.proposal, message.digest))
@@ -137,14 +154,25 @@ def records_compared(step: Step, event: ev.RecordsCompared) -> None:
         step.change(stage=Stage.PERSISTING)
         step.persist(Copy.MEMBER, proposal=event.proposal)
     else:
-        step.change(stage=Stage.NONE)
         step.send(msg.RecordsDiffer(state.epoch, event.attempt))
+        _stay_secondary(step)
 
 
 def prepared(step: Step) -> None:
     """Ready: the role comes with the record, not with this."""
     step.change(stage=Stage.ASKING)
-    step.send(msg.HandoverReady(step.state.epoch, step.state.handover_attempt))
+    step.do(act.PushReady(msg.HandoverReady(step.state.epoch, step.state.handover_attempt)))
+
+
+def given_up(step: Step) -> None:
+    """The primary says that it serves on. Once it has told of the swap it says so no more."""
+    if step.state.stage in _PREPARING:
+        _stay_secondary(step)
+
+
+def _stay_secondary(step: Step) -> None:
+    step.change(stage=Stage.NONE)
+    service.advance(step)
 
 
 def done(step: Step, message: msg.HandoverDone) -> None:

@@ -13,7 +13,7 @@ from ctlha_trio.pair import _service as service, actions as act, events as ev, m
 from ctlha_trio.pair._carried_records import RECORDS_BYTES_MAX
 from ctlha_trio.pair._operation import WRITING, ZEROING, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
-from ctlha_trio.pair._state import COPY_CHUNK_BYTES, FLIGHTS_LIMIT, Flight, PairState
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, FLIGHTS_LIMIT, Flight, PairState, Stage
 from ctlha_trio.pair._step import Step
 
 KEPT_BYTES_MAX: Final = 16 * COPY_CHUNK_BYTES
@@ -43,10 +43,13 @@ def _fits(under_way: list[Operation], operation: Operation) -> bool:
 
 
 def propose(step: Step) -> None:
-    """Propose, in order, whatever was not proposed in this session and has no sequence, once the primary serves."""
+    """Propose, in order, whatever was not proposed in this session and has no sequence, once the primary serves.
+
+    Not while this node is being handed the role: then it may be the one to execute it.
+    """
     state = step.state
     peer = state.standing
-    if peer is None or peer.epoch != state.epoch or peer.phase not in _PAIRED:
+    if state.stage is not Stage.NONE or peer is None or peer.epoch != state.epoch or peer.phase not in _PAIRED:
         return
     for flight in state.flights:
         if flight.operation.kind not in WRITING or flight.sequence or flight.said:

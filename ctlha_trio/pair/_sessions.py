@@ -79,6 +79,8 @@ def standing(step: Step, message: msg.Standing) -> None:
     if message.lineage:
         peer_knows(step, message.knows)
     if step.state.phase is Phase.FOLLOWING:
+        if message.epoch == step.state.epoch and message.phase is Phase.MIRRORING:
+            handover.given_up(step)
         service.advance(step)
     if message.epoch > step.state.epoch and step.state.phase is not Phase.BOOTING:
         step.read_record()

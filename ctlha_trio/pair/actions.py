@@ -14,7 +14,7 @@ from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import Record
 from ctlha_trio.pair.events import Timer
-from ctlha_trio.pair.messages import Assigned, Message
+from ctlha_trio.pair.messages import Assigned, HandoverReady, Message
 
 
 @attrs.frozen
@@ -126,6 +126,13 @@ class PushAssigned:
     """Say this in its place among the pushes."""
 
     message: Assigned
+
+
+@attrs.frozen
+class PushReady:
+    """Say this behind everything that was pushed."""
+
+    message: HandoverReady
 
 
 @attrs.frozen
@@ -388,6 +395,7 @@ Action = (
     | PushWrite
     | PushProposal
     | PushAssigned
+    | PushReady
     | StoreWrite
     | StoreMirrored
     | StoreRepair

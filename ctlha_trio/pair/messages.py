@@ -317,7 +317,10 @@ class HandoverPrepare:
 
 @attrs.frozen
 class HandoverReady:
-    """The secondary is ready to be primary."""
+    """The secondary is ready to be primary, and proposes nothing more.
+
+    Pushed, so that everything that it has pushed comes before this: a ring takes nothing of an epoch that is over.
+    """
 
     epoch: int
     attempt: int

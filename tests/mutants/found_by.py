@@ -132,6 +132,10 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "serves_by_its_own_disk_while_the_arbiter_is_silent": {I1, I2, I3, I15},
     "reads_what_is_not_acknowledged": {I2, I3, I10},
     "gives_a_handover_up_after_its_swap": {CORE, I1},
+    "proposes_on_while_it_is_handed_the_role": {I12},
+    "says_that_it_is_ready_beside_its_pushes": {I12},
+    "never_proposes_again_to_a_primary_that_gave_a_handover_up": {I12, CONVERGENCE},
+    "forgets_whom_it_held_when_it_gives_the_role_away": {I14},
     # Nobody follows it, so that mostly it acknowledges nothing. Where it does, two write over each other.
     "takes_the_role_when_a_timer_of_before_fires": {I1, I2, CONVERGENCE, ONE_WRITE},
     "asks_the_arbiter_for_every_operation": {I11},

@@ -5,6 +5,7 @@ from ctlha_trio.pair import (
     _core as core,
     _handover as handover,
     _phase as phases,
+    _proposals as proposals,
     _service as service,
     actions as act,
     events as ev,
@@ -65,3 +66,41 @@ def takes_the_role_when_a_timer_of_before_fires(patch: Patch) -> None:
 
     patch.setattr(Step, "cancel_timer", lambda *_: None)
     patch.setattr(core, "_timer", timer)
+
+
+@mutant("hand_over")
+def proposes_on_while_it_is_handed_the_role(patch: Patch) -> None:
+    plain = proposals.propose
+
+    def propose(step: Step) -> None:
+        stage = step.state.stage
+        step.change(stage=Stage.NONE)
+        plain(step)
+        step.change(stage=stage)
+
+    patch.setattr(proposals, "propose", propose)
+
+
+@mutant("hand_over")
+def says_that_it_is_ready_beside_its_pushes(patch: Patch) -> None:
+    def prepared(step: Step) -> None:
+        step.change(stage=Stage.ASKING)
+        step.send(msg.HandoverReady(step.state.epoch, step.state.handover_attempt))
+
+    patch.setitem(core._AFTER_PERSIST, (Phase.FOLLOWING, Stage.PERSISTING), prepared)
+
+
+@mutant("hand_over", "fail_arbiter")
+def never_proposes_again_to_a_primary_that_gave_a_handover_up(patch: Patch) -> None:
+    patch.setattr(handover, "given_up", lambda _: None)
+
+
+@mutant("hand_over")
+def forgets_whom_it_held_when_it_gives_the_role_away(patch: Patch) -> None:
+    plain = handover.recorded
+
+    def recorded(step: Step) -> None:
+        step.change(flights=())
+        plain(step)
+
+    patch.setitem(core._AFTER_PERSIST, (Phase.HANDING_OVER, Stage.RECORDING), recorded)

@@ -15,6 +15,7 @@ I8  Nothing is acknowledged after the role was lost.                          ev
 I10 ``protected`` means that one crash loses nothing.                         every crash
 I11 The arbiter is not called for a write, a read or a flush.                 every step that belongs to one
 I12 A healthy core serves in bounded time, and ends what it was asked for.    every heal, ``trials``
+    A planned change of the members or of the roles costs no session.         every push that is denied
 I14 A queue holds what somebody waits for, and that once.                     every step
 I15 Where both copies are bad, the nodes halt and say why.                    ``trials``, every node that ends
 === ======================================================================== ==========================================

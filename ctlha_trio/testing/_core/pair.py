@@ -38,7 +38,7 @@ from ctlha_trio.testing._core.node import (
     Storing,
     blocks_of,
 )
-from ctlha_trio.testing._core.pushes import push, say_records, stored_by
+from ctlha_trio.testing._core.pushes import denied, push, say_records, stored_by
 from ctlha_trio.testing._core.reached import Reached
 from ctlha_trio.testing._core.reads import SimulatedReads
 from ctlha_trio.testing._core.returns import read_for_peer, say_ready
@@ -236,6 +236,8 @@ class SimulatedPair:
     def deliver(self, node: SimulatedNode) -> None:
         """What came over the link."""
         parcel = node.link.receive()
+        if denied(self.link, node, parcel):
+            return
         match parcel.event:
             case ev.SessionUp():
                 self.reads.change_session(node)
@@ -354,7 +356,7 @@ class SimulatedPair:
         match action:
             case act.Send():
                 self.link.send(node.link, action.message)
-            case act.PushWrite() | act.PushProposal() | act.PushAssigned() | act.PushCopy():
+            case act.PushWrite() | act.PushProposal() | act.PushAssigned() | act.PushReady() | act.PushCopy():
                 push(self.link, self.clients, node, action)
             case act.PushSeal() | act.SendPrepare():
                 say_records(self.link, node, action)

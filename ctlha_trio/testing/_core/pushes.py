@@ -2,9 +2,9 @@
 
 import attrs
 
-from ctlha_trio.pair import ZEROING, OperationKind, actions as act, messages as msg
+from ctlha_trio.pair import ZEROING, OperationKind, actions as act, events as ev, messages as msg
 from ctlha_trio.testing._core.clients import SimulatedClients, places_of
-from ctlha_trio.testing._core.link import Blocks, SimulatedLink, digest_of
+from ctlha_trio.testing._core.link import Blocks, Parcel, SimulatedLink, digest_of
 from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, Storing, blocks_of, place_of
 from ctlha_trio.testing._history.linearizability_records import ZEROS
 
@@ -13,7 +13,7 @@ def push(
     link: SimulatedLink,
     clients: SimulatedClients,
     node: SimulatedNode,
-    action: act.PushWrite | act.PushProposal | act.PushAssigned | act.PushCopy,
+    action: act.PushWrite | act.PushProposal | act.PushAssigned | act.PushReady | act.PushCopy,
 ) -> None:
     """Say it in the session that the node knows."""
     match action:
@@ -36,7 +36,7 @@ def push(
             propose = msg.Propose(action.epoch, action.number, attrs.evolve(operation, key=""), 1)
             (place,) = places_of(operation)
             link.send(node.link, propose, {place: clients.values[action.ticket]})
-        case act.PushAssigned():
+        case act.PushAssigned() | act.PushReady():
             link.send(node.link, action.message, {})
         case act.PushCopy():
             copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)
@@ -51,6 +51,20 @@ def say_records(link: SimulatedLink, node: SimulatedNode, action: act.PushSeal |
         case act.SendPrepare():
             digest = digest_of(node.records)
             link.send(node.link, msg.HandoverPrepare(action.epoch, action.attempt, action.proposal, digest))
+
+
+def denied(link: SimulatedLink, node: SimulatedNode, parcel: Parcel) -> bool:
+    """Whether it is a push of an epoch that is over at the node: its ring takes none, and the session ends."""
+    if node.state is None or not isinstance(parcel.event, ev.Received) or not parcel.pushed:
+        return False
+    epoch, record = parcel.event.message.epoch, node.state.record
+    if record is None or epoch >= record.epoch:
+        return False
+    if parcel.session == link.live:
+        if record.epoch == epoch + 1 and len(record.members) > 1:
+            raise AssertionError(f"I12: a planned change ends the session: {node.name} denies a push of epoch {epoch}")
+        link.close()
+    return True
 
 
 def stored_by(clients: SimulatedClients, node: SimulatedNode, action: Storing, placed: Blocks | None) -> Blocks:

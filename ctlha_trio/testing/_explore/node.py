@@ -176,7 +176,7 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
         case act.PushProposal():
             propose = msg.Propose(action.epoch, action.number, action.operation, 1)
             outputs.append(Said(Push(propose, action.ticket)))
-        case act.PushAssigned():
+        case act.PushAssigned() | act.PushReady():
             outputs.append(Said(Push(action.message, 0)))
         case act.PushCopy():
             copy = msg.CopyData(action.epoch, action.sequence, action.offset, action.size)

@@ -69,7 +69,7 @@ class Node:
 class Push:
     """A message with the data that is placed before it is heard."""
 
-    message: msg.MirrorWrite | msg.Propose | msg.Assigned | msg.CopyData | msg.Seal
+    message: msg.MirrorWrite | msg.Propose | msg.Assigned | msg.CopyData | msg.Seal | msg.HandoverReady
     data: int
     """0 for none."""
 

@@ -63,6 +63,49 @@ async def test_writes_through_both_nodes_go_on_through_a_switchover(autojump_clo
             assert await node.volume.read(0, 2 * BLOCK) == b"a" * BLOCK + b"b" * BLOCK
 
 
+@pytest.mark.parametrize("delay_s", [0.002, 0.01])
+async def test_switchovers_among_writes_through_both_nodes_lose_no_session_and_no_write(
+    delay_s: float, autojump_clock: MockClock
+) -> None:
+    """Whatever is pushed is of the epoch of the ring to which it comes."""
+    async with open_pair() as pair, trio.open_nursery() as nursery:
+        nodes = pair.nodes
+        pair.network.delay("a", "b", delay_s)
+        pair.network.delay("b", "a", delay_s)
+        begun = dict.fromkeys(nodes, 0)
+        ended = dict.fromkeys(nodes, 0)
+
+        async def write(name: str, number: int) -> None:
+            await nodes[name].volume.write(BLOCK * (number % 30), bytes([number % 256]) * BLOCK)
+            ended[name] += 1
+
+        async def load(name: str, writers: trio.Nursery, stop: trio.Event) -> None:
+            while not stop.is_set():
+                begun[name] += 1
+                writers.start_soon(write, name, begun[name])
+                await trio.sleep(0.002)
+
+        sessions = [node._driver._link.session_id for node in nodes.values()]
+        epoch, before_s = nodes["a"]._driver.state.epoch, trio.current_time()
+        stop = trio.Event()
+        async with trio.open_nursery() as writers:
+            for name in nodes:
+                writers.start_soon(load, name, writers, stop)
+            for name in ("a", "b", "a"):
+                await trio.sleep(0.5)
+                await nodes[name].switchover()
+            await trio.sleep(0.5)
+            stop.set()
+        assert ended == begun
+        assert sessions == [node._driver._link.session_id for node in nodes.values()]
+        assert [node._driver.state.epoch for node in nodes.values()] == [epoch + 3] * 2
+        for node in nodes.values():
+            passed = {each.what.partition(":")[0] for each in node._driver.transitions if each.at_s >= before_s}
+            assert passed == {"handing-over", "following", "mirroring"}
+        assert both(pair, 0, 30 * BLOCK)
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("flaps", [1, 3])
 async def test_a_flap_loses_and_repeats_nothing(flaps: int, autojump_clock: MockClock) -> None:
     async with open_pair() as pair, trio.open_nursery() as nursery:

@@ -110,7 +110,7 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Admitted: st.builds(msg.Admitted, epoch=u64, revision=u64, proposal=proposals),
     msg.Joined: st.builds(msg.Joined, epoch=u64),
     msg.HandoverPrepare: st.builds(msg.HandoverPrepare, epoch=u64, attempt=u64, proposal=proposals, digest=digests),
-    msg.HandoverReady: st.builds(msg.HandoverReady, epoch=u64, attempt=u64),
+    msg.HandoverReady: st.builds(Pushed, st.builds(msg.HandoverReady, epoch=u64, attempt=u64), u32),
     msg.HandoverDone: st.builds(msg.HandoverDone, epoch=u64, revision=u64, proposal=proposals),
     msg.Refused: st.builds(msg.Refused, epoch=u64, stale_epoch=u64),
     Grant: st.builds(Grant, epoch=u64, key=st.binary(min_size=16, max_size=16), size=u32),

@@ -936,17 +936,83 @@ def test_a_handover_drains_asks_persists_swaps_and_tells() -> None:
     assert not node.wins().all(act.Send)
     node.persisted()
     assert node.said[0] == msg.HandoverDone(5, 5, swap.record.proposal)
-    assert (node.state.phase, node.answers) == (Phase.FOLLOWING, {2: Outcome.NOT_PRIMARY})
+    assert (node.state.phase, node.answers) == (Phase.FOLLOWING, {})
     assert node.one(act.HandoverEnded).problem == ""
+    assert node.hear(standing(5, Phase.MIRRORING, ord("a"))).one(act.PushProposal).ticket == 2
 
 
 def test_the_secondary_takes_the_role_once_it_has_persisted_it() -> None:
     node = following().prepares(1).persisted()
-    assert node.said == [msg.HandoverReady(4, 1)]
+    assert node.one(act.PushReady).message == msg.HandoverReady(4, 1)
     node.hear(msg.HandoverDone(5, 5, "e" * 32))
     assert node.state.phase is Phase.FOLLOWING
     assert node.persisted().phase is Phase.MIRRORING
     assert node.write(1).all(act.PushWrite)
+
+
+PREPARING: list[Callable[[], Node]] = [
+    lambda: following().hear(msg.HandoverPrepare(4, 1, PROPOSAL, DIGEST)),
+    lambda: following().prepares(1),
+    lambda: following().prepares(1).persisted(),
+]
+"""``b`` compares its records, flushes, or is ready."""
+
+
+@pytest.mark.parametrize("make", PREPARING)
+def test_a_secondary_that_is_handed_the_role_proposes_nothing_and_executes_it_as_primary(
+    make: Callable[[], Node],
+) -> None:
+    """It would come behind the swap, pushed in an epoch that is over, and end the session."""
+    node = make().write(1)
+    assert not node.all(act.PushProposal)
+    node.hear(msg.HandoverDone(5, 5, PROPOSAL))
+    assert not node.all(act.PushProposal)
+    assert node.persisted().one(act.PushWrite).ticket == 1
+
+
+@pytest.mark.parametrize("make", PREPARING)
+def test_a_secondary_proposes_again_when_the_primary_serves_on(make: Callable[[], Node]) -> None:
+    node = make().hear(standing(4, Phase.HANDING_OVER, ord("b"))).write(1)
+    assert not node.all(act.PushProposal)
+    assert node.hear(standing(4, Phase.MIRRORING, ord("b"))).one(act.PushProposal).number == 1
+    for late in (
+        ev.RecordsCompared(1, PROPOSAL, equal=True),
+        ev.Persisted(node.state.persisting or node.state.metadata),
+    ):
+        assert not node.feed(late).all(act.PushReady)
+    assert node.prepares(2).persisted().one(act.PushReady).message.attempt == 2
+
+
+def test_a_secondary_whose_records_differ_proposes_on() -> None:
+    node = following().hear(standing(4, Phase.HANDING_OVER, ord("b")), msg.HandoverPrepare(4, 1, PROPOSAL, DIGEST))
+    assert not node.write(1).all(act.PushProposal)
+    node.feed(ev.RecordsCompared(1, PROPOSAL, equal=False))
+    assert node.said == [msg.RecordsDiffer(4, 1)]
+    assert node.one(act.PushProposal).number == 1
+
+
+def test_whom_a_primary_holds_that_gives_the_role_away_it_proposes_to_the_other() -> None:
+    """In the order in which they came; what reads waits for them as at any secondary."""
+    node = mirroring().feed(ev.HandoverAsked()).write(1).read(2).flush(3).write(4, BLOCK)
+    node.hear(msg.HandoverReady(4, 1)).persisted().wins().persisted()
+    node.hear(standing(5, Phase.MIRRORING, ord("a")))
+    assert [(push.epoch, push.number, push.ticket) for push in node.all(act.PushProposal)] == [(5, 1, 1), (5, 2, 4)]
+    node.hear(msg.Unexecuted(5, 1, Outcome.NOT_PRIMARY, 0))
+    assert node.answers == {1: Outcome.NOT_PRIMARY}
+    fetch = node.one(act.FetchRead)
+    assert fetch.ticket == 2
+    assert node.feed(ev.Fetched(fetch.fetch)).answers == {2: Outcome.DONE, 3: Outcome.DONE}
+
+
+def test_a_primary_that_gave_a_role_away_drops_what_was_proposed_and_not_begun() -> None:
+    """The other node executes it."""
+    node = mirroring().feed(ev.HandoverAsked())
+    node.hear(msg.Propose(4, 1, Operation(OperationKind.WRITE, 9, 1, 0, BLOCK), BLOCK))
+    assert not node.all(act.PushAssigned)
+    assert [flight.taken for flight in node.state.flights] == [1]
+    node.hear(msg.HandoverReady(4, 1)).persisted().wins().persisted()
+    assert node.phase is Phase.FOLLOWING
+    assert not node.state.flights
 
 
 def test_a_secondary_prepares_once_it_has_written_everything() -> None:

@@ -237,6 +237,8 @@ class Rig:
                     action.epoch, action.sequence, action.previous, action.settled, operation.offset, operation.size
                 )
                 self.say(name, write, self.data[action.ticket])
+            case act.PushReady():
+                self.say(name, action.message)
             case act.PushSeal():
                 self.say(name, msg.Seal(action.epoch, 0))
             case act.ReplaceRecords():
