@@ -382,45 +382,11 @@ class Goodbye:
 
 
 Action = (
-    ReadRecord
-    | Swap
-    | Persist
-    | Track
-    | MarkDirty
-    | FindDirty
-    | ClearDirty
-    | StopTracking
-    | SendReady
-    | Send
-    | PushWrite
-    | PushProposal
-    | PushAssigned
-    | PushReady
-    | StoreWrite
-    | StoreMirrored
-    | StoreRepair
-    | PushRange
-    | StoreZeroes
-    | StoreRecord
-    | StoreMirroredRecord
-    | ReplaceRecords
-    | CompareRecords
-    | CheckRoom
-    | PushSeal
-    | SendPrepare
-    | FetchRead
-    | SendCompare
-    | CompareRange
-    | PushCopy
-    | Answer
-    | SetTimer
-    | CancelTimer
-    | Moved
-    | HandoverEnded
-    | ForceEnded
-    | ReportMediumError
-    | VerificationEnded
-    | CondemnCopy
-    | DropSession
-    | Goodbye
-)
+    ReadRecord | Swap | Persist | Track | MarkDirty | FindDirty | ClearDirty | StopTracking
+    | SendReady | Send | PushWrite | PushProposal | PushAssigned | PushReady | StoreWrite
+    | StoreMirrored | StoreRepair | PushRange | StoreZeroes | StoreRecord | StoreMirroredRecord
+    | ReplaceRecords | CompareRecords | CheckRoom | PushSeal | SendPrepare | FetchRead
+    | SendCompare | CompareRange | PushCopy | Answer | SetTimer | CancelTimer | Moved
+    | HandoverEnded | ForceEnded | ReportMediumError | VerificationEnded | CondemnCopy
+    | DropSession | Goodbye
+)  # fmt: skip

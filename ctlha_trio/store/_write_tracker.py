@@ -71,6 +71,8 @@ class WriteTracker:
     async def settle(self, crashed: Collection[tuple[int, int]], epoch: int) -> None:
         """Make durable that these ranges may differ from the peer's copy since ``epoch``, then close their extents."""
         await self.mark_dirty(crashed, epoch)
+        # What a killed process has left unflushed reads as whole, and may yet be torn: not outside of an open extent.
+        await self._file.flush()
         await self._write(self.page.succeed(()))
 
     async def _rebase(self, page: ActivityPage) -> None:

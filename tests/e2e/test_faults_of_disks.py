@@ -308,7 +308,7 @@ async def test_the_backing_file_of_one_of_two_members_is_put_back_while_both_are
         shutil.copyfile(tmp_path / "backup", pair.volume(victim))
         if first == "the older copy":
             await pair.start(victim)
-            await pair.wait_for(victim, verdict="at-risk", reasons=["outdated", "peer-lost"])
+            await pair.wait_for(victim, verdict="at-risk", reasons=["outdated", "copy-went-back", "peer-lost"])
             await pair.start(OTHER[victim])
         else:
             await pair.start(OTHER[victim])

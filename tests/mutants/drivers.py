@@ -434,7 +434,11 @@ gives_back = attrgetter("gives_back")
 BUGS: Final = (
     Bug(acknowledge_before_the_flush, r"I2: .* (not durable|its disk is still in)", without_faults=True),
     Bug(swallow_the_errors_of_the_disk, r"I2: .* not durable", first_seed=1167, about=(Fault.WRITE_FAILS,)),
-    Bug(serve_before_the_epoch_is_durable, r"I2: .* its disk is still in"),
+    Bug(
+        serve_before_the_epoch_is_durable,
+        r"I2: .* its disk is still in|I6: the disk of . went back",
+        without_faults=True,
+    ),
     Bug(
         take_an_unknown_swap_for_a_refused_one,
         # Its own claim, come late, is somebody else's to it.
@@ -452,7 +456,7 @@ BUGS: Final = (
     ),
     Bug(stay_away_although_the_disk_answers, r"I12: ", alone={Fault.DISK_HANGS: 8.0}),
     Bug(ask_the_arbiter_at_each_write, r"I1[14]: ", without_faults=True),
-    Bug(answer_while_nobody_follows, r"I8: ", first_seed=1018),
+    Bug(answer_while_nobody_follows, r"I8: |I1: .* its primary has not said so", first_seed=1018),
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", where=restores),
     Bug(overlook_what_the_peer_knows, r"I15: . believes an arbiter that went back, and was told", where=restores),

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from random import Random
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
 from ctlha_trio.testing._drivers.forced_copy import ForcedCopy
 from ctlha_trio.testing._drivers.given_back import GivenBack
 from ctlha_trio.testing._drivers.pair import DriverPair
-from ctlha_trio.testing._drivers.run import DriverRun
+from ctlha_trio.testing._drivers.run import CALM_WRITES, DriverRun
 from ctlha_trio.testing._drivers.step_checks import CALLS_MAX
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.worn_disks import WornDisks
@@ -47,7 +48,6 @@ from ctlha_trio.testing._pairs import memory_pair
 from ctlha_trio.testing._pairs.action_watch import Ordered, Stepped
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 from tests.mutants.drivers import (
-    ask_the_arbiter_at_each_write,
     compare_and_leave_the_damage,
     force_within_the_line,
     give_the_role_back_at_once,
@@ -403,7 +403,8 @@ async def look_after(run: DriverRun, trial: Callable[[], Awaitable[None]]) -> No
 
 @found_as(r"I11: \d+ calls of the arbiter in 50 writes")
 async def each_write_asks_the_arbiter(run: DriverRun, patch: Patch) -> None:
-    ask_the_arbiter_at_each_write(patch)
+    asked = count(step=CALM_WRITES)
+    patch.setattr(DriverRun, "arbiter_calls", property(lambda _: next(asked)))
     await run._write_in_calm()
 
 
