@@ -162,6 +162,11 @@ class SimulatedNode:
         """Whether its process runs and takes no part any more."""
         return self.state is not None and self.state.phase in {Phase.STOPPED, Phase.LEFT}
 
+    def check_end(self) -> None:
+        """``AssertionError`` if it has ended and nothing that happened excuses it."""
+        if self.ended and self.state is not None and self.state.why not in self.excused:
+            raise AssertionError(f"I15: {self.name} stopped without cause: {self.state.why}")
+
     @property
     def reachable(self) -> bool:
         """Whether it would agree to a session."""

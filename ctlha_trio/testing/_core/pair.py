@@ -153,7 +153,7 @@ class SimulatedPair:
 
     def take_down_ended(self, node: SimulatedNode) -> None:
         """As a person does with a node that ended, and had a reason."""
-        self._check_end(node)
+        node.check_end()
         left = node.state is not None and node.state.phase is Phase.LEFT
         if left and self.random.random() < CLEAN_CHANCE and not (node.failing or node.disk_hangs):
             self._note_end(node, "ends cleanly")
@@ -164,10 +164,6 @@ class SimulatedPair:
             self.take_down(
                 node, f"is switched off; it had {'left' if left else 'stopped'}: {node.state.why if node.state else ''}"
             )
-
-    def _check_end(self, node: SimulatedNode) -> None:
-        if node.ended and node.state is not None and node.state.why not in node.excused:
-            raise AssertionError(f"I15: {node.name} stopped without cause: {node.state.why}")
 
     def excuse_all(self, *reasons: str) -> None:
         """From now on either node may end, for one of these reasons."""
@@ -191,14 +187,11 @@ class SimulatedPair:
         first, second = self.nodes.values()
         if not self.link.passable or first.paused or second.paused:
             return
-        self._introduce(first, second)
-        self._introduce(second, first)
+        for node, to in ((first, second), (second, first)):
+            if node.state is not None and to.state is not None and not to.ended:
+                self.feed(to, ev.PeerKnows(node.state.knows))
         if first.state and second.state and first.reachable and second.reachable:
             self.link.connect((first.state.incarnation, second.state.incarnation))
-
-    def _introduce(self, node: SimulatedNode, to: SimulatedNode) -> None:
-        if node.state is not None and to.state is not None and not to.ended:
-            self.feed(to, ev.PeerKnows(node.state.knows))
 
     def partition(self) -> None:
         """Cut the nodes off each other; each end of the connection is told, or finds out."""
@@ -317,9 +310,8 @@ class SimulatedPair:
         self.room.stepped(node.name, node.state, event, ordered)
         self._reached.stepped(before, node.state, ordered)
         if node.state.phase is not before.phase:
-            self._check_end(node)
-        copied = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData)
-        leaves = False
+            node.check_end()
+        copied, leaves = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData), False
         for action in ordered:
             if isinstance(action, act.Answer):
                 self.invariants.answered(node, before, action)
@@ -332,9 +324,8 @@ class SimulatedPair:
         if self.clients.proposals:
             self.clients.keep_only(node.name, {flight.taken for flight in node.state.flights})
         self.invariants.find_out(node)
-        for action in ordered:
-            if isinstance(action, act.CheckRoom):
-                self.feed(node, self.room.check(node.name, action))
+        for answer in self.room.answers(node.name, ordered):
+            self.feed(node, answer)
 
     def note(self, node: str, what: str) -> None:
         """Enter something in the event history."""

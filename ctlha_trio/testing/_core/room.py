@@ -1,5 +1,6 @@
 """Room for records: of a put that a node did not accept as primary nobody knows whether it has any."""
 
+from collections.abc import Iterator
 from random import Random
 from typing import Final
 
@@ -20,6 +21,10 @@ class SimulatedRoom:
     """Tickets of puts for which there was none."""
     _sure: set[tuple[str, int]] = attrs.Factory(set)
     """By node and ticket: puts that have room beside all that was accepted since that node is primary."""
+
+    def answers(self, node: str, ordered: tuple[act.Action, ...]) -> Iterator[ev.RoomChecked]:
+        """To what was asked among these orders, each only once the one before was heard."""
+        yield from (self.check(node, each) for each in ordered if isinstance(each, act.CheckRoom))
 
     def check(self, node: str, call: act.CheckRoom) -> ev.RoomChecked:
         """As the driver: at once."""

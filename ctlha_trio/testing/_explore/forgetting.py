@@ -21,10 +21,8 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.testing._explore.parts import ArbiterCall, Inbox, Node
 
-_PAIRED: Final = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.SUSPENDED})
-_ALIKE: Final = {Phase.HANDING_OVER: Phase.MIRRORING} | dict.fromkeys(
-    (Phase.BOOTING, Phase.SECURING, Phase.ADMITTING, Phase.RESYNCING), Phase.ALONE
-)
+_PAIRED: Final = frozenset({Phase.MIRRORING, Phase.HANDING_OVER, Phase.FOLLOWING, Phase.SUSPENDED})
+_ALIKE: Final = dict.fromkeys((Phase.BOOTING, Phase.SECURING, Phase.ADMITTING, Phase.RESYNCING), Phase.ALONE)
 """Phases of the peer that no rule tells apart."""
 _PUSHES: Final = frozenset({Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
 _LEADS: Final = frozenset({Phase.ALONE, Phase.ADMITTING, Phase.MIRRORING, Phase.HANDING_OVER})
@@ -39,7 +37,12 @@ _LOSES: Final = frozenset({Phase.FOLLOWING, Phase.MIRRORING})
 _LEADS_NOWHERE: Final = _UNMOVED | _LOSES | {Phase.RESYNCING}
 _SAYS_NOTHING: Final = frozenset({Phase.SUSPENDED, Phase.CLAIMING, Phase.ALONE})
 """Phases of the peer, or of all that are like them, for a node in one of those."""
-_SAYS_NOTHING_OF_BEFORE: Final = _SAYS_NOTHING | {Phase.MIRRORING, Phase.FOLLOWING, Phase.OUTDATED}
+_SAYS_NOTHING_OF_BEFORE: Final = _SAYS_NOTHING | {
+    Phase.MIRRORING,
+    Phase.HANDING_OVER,
+    Phase.FOLLOWING,
+    Phase.OUTDATED,
+}
 """The same, once the node's own epoch is a later one."""
 
 
