@@ -11,7 +11,7 @@ from ctlha_trio.testing._core.world import CoreWorld
 SEEDS = 44
 
 RARE = {
-    # Several coincidences at once. The hundred seeds of ``ctlha sim --covers`` lead through these too.
+    # Several coincidences at once. The seeds of ``ctlha sim --covers`` lead through these too.
     (Phase.ADMITTING, Phase.OUTDATED),
     (Phase.OUTDATED, Phase.WAITING),
     (Phase.SECURING, Phase.OUTDATED),
