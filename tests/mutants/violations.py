@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Awaitable, Callable
-from itertools import count
 from random import Random
 from typing import Any, Final
 
@@ -34,12 +33,13 @@ from ctlha_trio.store import Layout
 from ctlha_trio.testing._drivers import run as driver_run
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.checks import NOTICED_S, DriverChecks
+from ctlha_trio.testing._drivers.clients import DriverClients
 from ctlha_trio.testing._drivers.damage import Damage
 from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
 from ctlha_trio.testing._drivers.forced_copy import ForcedCopy
 from ctlha_trio.testing._drivers.given_back import GivenBack
 from ctlha_trio.testing._drivers.pair import DriverPair
-from ctlha_trio.testing._drivers.run import CALM_WRITES, DriverRun
+from ctlha_trio.testing._drivers.run import DriverRun
 from ctlha_trio.testing._drivers.step_checks import CALLS_MAX
 from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.worn_disks import WornDisks
@@ -403,8 +403,13 @@ async def look_after(run: DriverRun, trial: Callable[[], Awaitable[None]]) -> No
 
 @found_as(r"I11: \d+ calls of the arbiter in 50 writes")
 async def each_write_asks_the_arbiter(run: DriverRun, patch: Patch) -> None:
-    asked = count(step=CALM_WRITES)
-    patch.setattr(DriverRun, "arbiter_calls", property(lambda _: next(asked)))
+    plain = DriverClients.operate
+
+    async def operate(clients: DriverClients, name: str, client: int, wanted: tuple[OperationKind, int, int]) -> Any:
+        await run.pair.arbiters[name].read()
+        return await plain(clients, name, client, wanted)
+
+    patch.setattr(DriverClients, "operate", operate)
     await run._write_in_calm()
 
 

@@ -301,6 +301,15 @@ def persists_over_what_a_killed_process_had_not_flushed(patch: Patch) -> None:
     commit_metadata(patch, write)
 
 
+@of_store("resync", "a", "the store does not recover")
+def closes_extents_over_what_a_killed_process_had_not_flushed(patch: Patch) -> None:
+    async def settle(self: WriteTracker, crashed: Collection[tuple[int, int]], epoch: int) -> None:
+        await self.mark_dirty(crashed, epoch)
+        await self._write(self.page.succeed(()))
+
+    patch.setattr(WriteTracker, "settle", settle)
+
+
 def put_tables(patch: Patch, put: Callable[[RecordKeeper, RecordTable], object]) -> None:
     """Replace how a table of records is made durable."""
 

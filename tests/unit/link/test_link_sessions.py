@@ -128,6 +128,21 @@ async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> flo
 
 
 @asynccontextmanager
+async def dialled_by(dialler: str) -> AsyncIterator[Pair]:
+    """In session. The other one does not know where to find it."""
+    network = MemoryNetwork()
+    lost = {node: attrs.evolve(CONFIGS[node], peer_address="nowhere") for node in CONFIGS if node != dialler}
+    sides = [make_side(network, lost.get(node, CONFIGS[node])) for node in ("a", "b")]
+    async with trio.open_nursery() as nursery:
+        pair = Pair(network, nursery, *sides)
+        for side in sides:
+            await pair.start(side)
+        await pair.online()
+        yield pair
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def open_pair(*, start: str = "ab", b_changes: dict[str, str] | None = None) -> AsyncIterator[Pair]:
     network = MemoryNetwork()
     b_config = LinkConfig(**{**attrs.asdict(CONFIGS["b"]), **(b_changes or {})})
@@ -453,58 +468,34 @@ async def test_hellos_tell_what_the_other_one_knows_before_the_session(
 async def test_a_node_that_said_goodbye_tells_what_it_knows_whoever_dials(
     dialler: str, autojump_clock: trio.testing.MockClock
 ) -> None:
-    network = MemoryNetwork()
-    lost = {node: attrs.evolve(CONFIGS[node], peer_address="nowhere") for node in CONFIGS if node != dialler}
-    sides = [make_side(network, lost.get(node, CONFIGS[node])) for node in ("a", "b")]
-    async with trio.open_nursery() as nursery:
-        pair = Pair(network, nursery, *sides)
-        for side in sides:
-            await pair.start(side)
-        await pair.online()
+    async with dialled_by(dialler) as pair:
         await pair.b.link.goodbye("stopped")
         pair.b.knows = KNOWN
         await until(lambda: KNOWN in pair.a.heard)
         assert pair.a.link.session is pair.b.link.session is None
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("dialler", ["a", "b"])
-async def test_a_node_that_rests_and_one_that_stopped_hear_what_the_other_one_knows(
+async def test_a_node_that_rests_hears_what_one_that_stopped_knows(
     dialler: str, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """By a hello that they refuse, whoever dialled."""
-    network = MemoryNetwork()
-    lost = {node: attrs.evolve(CONFIGS[node], peer_address="nowhere") for node in CONFIGS if node != dialler}
-    sides = [make_side(network, lost.get(node, CONFIGS[node])) for node in ("a", "b")]
-    async with trio.open_nursery() as nursery:
-        pair = Pair(network, nursery, *sides)
-        for side in sides:
-            await pair.start(side)
-        await pair.online()
-        resting, stopped = (pair.a, pair.b) if dialler == "b" else (pair.b, pair.a)
+    """By a hello that it refuses: it dials nobody."""
+    async with dialled_by(dialler) as pair:
+        resting, stopped = (pair.b, pair.a) if dialler == "a" else (pair.a, pair.b)
         await resting.link.rest(Refusal.DISK_HANGS)
         await stopped.link.goodbye("stopped")
         stopped.knows = KNOWN
         await until(lambda: KNOWN in resting.heard)
         assert not pair.is_online
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_node_that_stops_while_it_rests_goes_on_to_tell(autojump_clock: trio.testing.MockClock) -> None:
-    network = MemoryNetwork()
-    deaf = attrs.evolve(CONFIGS["a"], peer_address="nowhere")
-    sides = make_side(network, deaf), make_side(network, CONFIGS["b"])
-    async with trio.open_nursery() as nursery:
-        pair = Pair(network, nursery, *sides)
-        for side in sides:
-            await pair.start(side)
-        await pair.online()
+    async with dialled_by("b") as pair:
         await pair.b.link.rest(Refusal.DISK_HANGS)
         await trio.sleep(5)
         await pair.b.link.goodbye("stopped")
         pair.b.knows = KNOWN
         await until(lambda: KNOWN in pair.a.heard)
-        nursery.cancel_scope.cancel()
 
 
 async def test_what_a_twin_says_does_not_count(autojump_clock: trio.testing.MockClock) -> None:
