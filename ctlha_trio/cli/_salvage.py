@@ -131,7 +131,7 @@ async def _examine(path: str, size_bytes: int, head: Head) -> _Wreck:
 
 
 def _successor(node: str, metadata: Metadata | None, record: Record) -> Record:
-    """The first record of a new line: newer than all that the arbiter and the copy know or heard of, and from both."""
+    """The first record of a new line: newer than all that arbiter and copy know or heard of, descending from both."""
     known = record
     if metadata is not None:
         ancestors = record.ancestors
