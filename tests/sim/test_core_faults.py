@@ -207,6 +207,27 @@ def test_the_last_word_on_a_copy_comes_after_all_that_the_disk_was_asked_before(
     assert (a.metadata.copy is Copy.FAILED) is was_marked
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_records_that_come_again_before_the_first_are_stored_are_the_ones_that_stay(seed: int) -> None:
+    world, a, _ = a_alone()
+    world.pair.random.seed(seed)
+    (place, first), *_ = a.records.items()
+    for value in (first + 1, first + 2):
+        a.begin_disk_call(act.ReplaceRecords(), {place: value})
+    while a.disk:
+        a.apply(a.pick_disk_call())
+    assert a.records[place] == first + 2
+
+
+def test_a_record_that_is_put_beside_all_that_come_is_written_twice_at_once() -> None:
+    _, a, _ = a_alone()
+    (place, first), *_ = a.records.items()
+    a.begin_disk_call(act.ReplaceRecords(), {place: first + 1})
+    put = act.StoreMirroredRecord(sequence=1)
+    with pytest.raises(AssertionError, match="writes a block twice at once"):
+        a.begin_disk_call(put, {place: first + 2})
+
+
 def test_a_node_that_was_named_on_an_older_disk_may_refuse_that_on_its_newest_one() -> None:
     world, a, b = a_alone()
     pair = world.pair
