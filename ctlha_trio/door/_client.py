@@ -145,7 +145,7 @@ class DoorClient:
                     self.close()
 
 
-async def open_door_client(path: Path, *, client: int) -> DoorClient:
+async def open_door_client(path: Path | str, *, client: int) -> DoorClient:
     """Connect to a data socket as ``client``. ``DisconnectError`` if nobody listens there.
 
     Whoever opens it runs its ``receive_replies`` in a task, and closes it.
@@ -243,7 +243,7 @@ async def _ask(path: Path, request: Mapping[str, object], timeout_s: float) -> d
     return answer
 
 
-async def _connect(path: Path) -> trio.SocketStream:
+async def _connect(path: Path | str) -> trio.SocketStream:
     try:
         return await trio.open_unix_socket(os.fspath(path))
     except (OSError, ValueError) as error:
