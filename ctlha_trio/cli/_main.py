@@ -214,7 +214,7 @@ def demo(file: Path | None, as_json: bool) -> None:
 @click.option("--count", type=click.IntRange(1), help="From 0 on.  [default: as many as must reach everything]")
 @click.option("--fresh", is_flag=True, help="From a random seed on instead.")
 @click.option("--drivers", is_flag=True, help="Whole nodes instead of their cores: a second or two each.")
-@click.option("--covers", is_flag=True, help="Fail also if something was not reached that this depth must reach.")
+@click.option("--covers", is_flag=True, help="Name what no seed led to, and fail if this depth must.")
 def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool, covers: bool) -> None:
     """Simulate pairs in trouble, each from one number, and check that they keep every promise.
 
