@@ -16,7 +16,7 @@ from ctlha_trio.pair import Record
 from ctlha_trio.seams import Seams, Transport
 from ctlha_trio.store import Layout, image
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
-from ctlha_trio.testing._pairs.pair_faults import NAMES, check_name, other
+from ctlha_trio.testing._pairs.pair_faults import NAMES, ByNode, check_name, other
 from ctlha_trio.testing._pairs.pair_view import VOLUME, PairView, handler_failure
 from ctlha_trio.testing._pairs.plain_nursery import plain
 from ctlha_trio.testing._pairs.slow_disk import SlowDisk
@@ -49,7 +49,7 @@ class MemoryPair(PairView):
     """Of both nodes."""
     on_power_cut: Callable[[str], None] | None = attrs.field(default=None, init=False)
     """Called with the node's name at the moment at which its power fails."""
-    arbiters: dict[str, MemoryArbiter] = attrs.field(init=False)
+    arbiters: ByNode[MemoryArbiter] = attrs.field(init=False)
     _starting: set[str] = attrs.field(factory=set, init=False)
     """Nodes that ``start`` or ``restart`` is at."""
     _scopes: dict[str, trio.CancelScope] = attrs.field(factory=dict, init=False)
@@ -69,7 +69,7 @@ class MemoryPair(PairView):
             proposal="init",
         )
         self.arbiter: MemoryArbiter = MemoryArbiter(record)
-        self.arbiters = {name: self.arbiter.client() for name in NAMES}
+        self.arbiters = ByNode({name: self.arbiter.client() for name in NAMES})
         for name in NAMES:
             self.disks[name] = PowerDisk(
                 {VOLUME: image(first_metadata(record, name, self.arbiter.identity), self.size_bytes)}
