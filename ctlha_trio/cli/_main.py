@@ -10,6 +10,7 @@ import click
 
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
 from ctlha_trio.cli._adopt import adopt_arbiter as adopt_configured_arbiter
+from ctlha_trio.cli._adopt_together import adopt_together
 from ctlha_trio.cli._config import ETCD_FILES
 from ctlha_trio.cli._config_values import BLOCK_BYTES, MAX_VOLUME_BYTES
 from ctlha_trio.cli._demo_command import show_demo
@@ -181,14 +182,20 @@ def resolve(config: Path, discard: str, dry_run: bool) -> None:
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--abandon", required=True, metavar="NODE", help="The other node, which is powered off.")
+@click.option("--abandon", metavar="NODE", help="The other node, which is powered off, if it cannot take part.")
 @click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def adopt_arbiter(config: Path, abandon: str, statement: str | None, dry_run: bool) -> None:
+def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_run: bool) -> None:
     """Bind the node of CONFIG, which is stopped, to an arbiter that is new or was restored from an old copy.
 
-    Its copy becomes the volume. The other node, whose copy is abandoned, follows with ctlha resolve.
+    Given at both nodes, each waits for the other; if both know the same, the arbiter is given that, and nothing is
+    lost. With --abandon this node's copy becomes the volume, whatever the other one holds; that one, whose copy is
+    abandoned, follows with ctlha resolve.
     """
+    if abandon is None:
+        if statement is not None:
+            raise click.UsageError("--statement is about the node of --abandon")
+        run_command(adopt_together, config, dry_run)
     run_command(adopt_configured_arbiter, config, abandon, statement, dry_run)
 
 

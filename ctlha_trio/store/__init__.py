@@ -10,7 +10,7 @@ done with a backing file while no node has it open, and ``_salvage`` what is don
 
 from ctlha_trio.store._blocks import BlockStore as BlockStore
 from ctlha_trio.store._commit_loop import Recovery as Recovery
-from ctlha_trio.store._condemn import condemn_copy as condemn_copy
+from ctlha_trio.store._condemn import condemn_copy as condemn_copy, rewrite_metadata as rewrite_metadata
 from ctlha_trio.store._dirty_bitmap import DIRTY_BYTES as DIRTY_BYTES
 from ctlha_trio.store._files import (
     create_store_file as create_store_file,
