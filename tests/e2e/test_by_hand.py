@@ -404,8 +404,16 @@ async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool)
     assert adopted.code == 0, adopted.err
     await pair.start(kept)
     await pair.wait_for(kept, verdict="degraded", role="primary")
-    resolved = await run_ctlha("resolve", pair.config(other), "--discard", other)
+    shown = await run_ctlha("resolve", pair.config(other), "--discard", other, "--dry-run")
+    assert shown.code == 0, shown.err
+    assert f"          node {other}" in shown.out
+    assert [line.split()[2:] for line in shown.out.splitlines() if line.startswith("is member")] == [["yes", "yes"]]
+    assert "may differ: everything, for they are of different lines" in shown.out
+    carried = pair.folder / "kept.json"
+    carried.write_text((await run_ctlha("copy", pair.config(kept), "--json")).out)
+    resolved = await run_ctlha("resolve", pair.config(other), "--discard", other, "--other", carried)
     assert resolved.code == 0, resolved.err
+    assert resolved.out.startswith(shown.out[: shown.out.index("written")])
     await pair.start(other)
     await pair.wait_protected()
     assert (await run_ctlha("switchover", pair.config(kept))).code == 0

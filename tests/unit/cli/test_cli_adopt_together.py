@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -52,7 +53,7 @@ class Pair:
         store.close()
         return store.metadata
 
-    async def change(self, *nodes: str, **fields: object) -> None:
+    async def change(self, *nodes: str, **fields: Any) -> None:
         for node in nodes:
             changed = attrs.evolve(await self.metadata(node), **fields)
             assert await condemn_copy(ThreadDisk(), self.volume(node), changed)
