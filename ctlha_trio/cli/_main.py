@@ -10,8 +10,10 @@ import click
 
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
 from ctlha_trio.cli._adopt import adopt_arbiter as adopt_configured_arbiter
+from ctlha_trio.cli._adopt_together import adopt_together
 from ctlha_trio.cli._config import ETCD_FILES
 from ctlha_trio.cli._config_values import BLOCK_BYTES, MAX_VOLUME_BYTES
+from ctlha_trio.cli._copies import show_copy
 from ctlha_trio.cli._demo_command import show_demo
 from ctlha_trio.cli._force import Forced, force_primary as force_configured_primary
 from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
@@ -178,22 +180,37 @@ def replace(config: Path, node: str, dry_run: bool) -> None:
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--discard", required=True, metavar="NODE", help="The node of CONFIG, whose copy is to be overwritten.")
-@click.option("--dry-run", is_flag=True, help="Show the copy and the record, and change nothing.")
-def resolve(config: Path, discard: str, dry_run: bool) -> None:
+@click.option("--other", type=_FILE, help="The other node's node.toml, or what ctlha copy --json has said there.")
+@click.option("--dry-run", is_flag=True, help="Show both copies and the record, and change nothing.")
+def resolve(config: Path, discard: str, other: Path | None, dry_run: bool) -> None:
     """Show how the copy of CONFIG's node has diverged from the record, and discard it: the other node fills it anew."""
-    run_command(resolve_copy, config, discard, dry_run)
+    run_command(resolve_copy, config, discard, other, dry_run)
+
+
+@main.command("copy")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for ctlha resolve --other at the other node.")
+def show(config: Path, as_json: bool) -> None:
+    """Show what the copy of CONFIG's node says of itself, whether the node runs or not."""
+    run_command(show_copy, config, as_json)
 
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--abandon", required=True, metavar="NODE", help="The other node, which is powered off.")
+@click.option("--abandon", metavar="NODE", help="The other node, which is powered off, if it cannot take part.")
 @click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def adopt_arbiter(config: Path, abandon: str, statement: str | None, dry_run: bool) -> None:
+def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_run: bool) -> None:
     """Bind the node of CONFIG, which is stopped, to an arbiter that is new or was restored from an old copy.
 
-    Its copy becomes the volume. The other node, whose copy is abandoned, follows with ctlha resolve.
+    Given at both nodes, each waits for the other; if both know the same, the arbiter is given that, and nothing is
+    lost. With --abandon this node's copy becomes the volume, whatever the other one holds; that one, whose copy is
+    abandoned, follows with ctlha resolve.
     """
+    if abandon is None:
+        if statement is not None:
+            raise click.UsageError("--statement is about the node of --abandon")
+        run_command(adopt_together, config, dry_run)
     run_command(adopt_configured_arbiter, config, abandon, statement, dry_run)
 
 

@@ -20,7 +20,7 @@ from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
 from ctlha_trio.testing._processes.etcd_server import EtcdMember, started_etcd
-from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, START_S, HandPair, made_pair, run_ctlha
+from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, START_S, Finished, HandPair, made_pair, run_ctlha
 
 pytestmark = pytest.mark.slow
 
@@ -404,13 +404,54 @@ async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool)
     assert adopted.code == 0, adopted.err
     await pair.start(kept)
     await pair.wait_for(kept, verdict="degraded", role="primary")
-    resolved = await run_ctlha("resolve", pair.config(other), "--discard", other)
+    shown = await run_ctlha("resolve", pair.config(other), "--discard", other, "--dry-run")
+    assert shown.code == 0, shown.err
+    assert f"          node {other}" in shown.out
+    assert [line.split()[2:] for line in shown.out.splitlines() if line.startswith("is member")] == [["yes", "yes"]]
+    assert "may differ: everything, for they are of different lines" in shown.out
+    carried = pair.folder / "kept.json"
+    carried.write_text((await run_ctlha("copy", pair.config(kept), "--json")).out)
+    resolved = await run_ctlha("resolve", pair.config(other), "--discard", other, "--other", carried)
     assert resolved.code == 0, resolved.err
+    assert resolved.out.startswith(shown.out[: shown.out.index("written")])
     await pair.start(other)
     await pair.wait_protected()
     assert (await run_ctlha("switchover", pair.config(kept))).code == 0
     await pair.wait_for(other, verdict="protected", role="primary")
     await write_and_read(pair, other, 3, {}, {0: NEW})
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["went-back", "lost"])
+async def test_nodes_that_agree_get_another_arbiter_and_lose_nothing(protected_pair: HandPair, lost: bool) -> None:
+    """The command is given at both; each node is refused until then."""
+    pair = protected_pair
+    arbiter = pair.folder / "arbiter.db"
+    backup = arbiter.read_bytes()
+    for _ in OTHER:  # so that the record moves on from the backup
+        assert (await run_ctlha("switchover", pair.config(await pair.primary()))).code == 0
+        await pair.wait_protected()
+    primary = await pair.primary()
+    await write_and_read(pair, primary, 1, {0: NEW}, {})
+    arbiter.unlink()
+    for node in OTHER:
+        await pair.kill(node)
+    if not lost:
+        arbiter.write_bytes(backup)
+        arbiter.chmod(0o600)
+    outcomes: dict[str, Finished] = {}
+
+    async def adopt(node: str) -> None:
+        outcomes[node] = await run_ctlha("adopt-arbiter", pair.config(node))
+
+    async with trio.open_nursery() as nursery:
+        for node in OTHER:
+            nursery.start_soon(adopt, node)
+    assert {node: done.code for node, done in outcomes.items()} == {"a": 0, "b": 0}, outcomes
+    assert all("as both know it" in done.out for done in outcomes.values())
+    await pair.start_protected()
+    await write_and_read(pair, await pair.primary(), 2, {}, {0: NEW})
+    again = await run_ctlha("adopt-arbiter", pair.config("a"))
+    assert (again.code, again.err) == (1, "node a runs; stop it first\n")
 
 
 @pytest.fixture
