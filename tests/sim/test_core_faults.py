@@ -9,8 +9,9 @@ from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
 from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, may_be_forced_blindly, outlived
 from ctlha_trio.testing._core.clock import SimulatedClock
+from ctlha_trio.testing._core.disk_calls import UnderWay
 from ctlha_trio.testing._core.faults import FAULTS
-from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode, UnderWay
+from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode
 from ctlha_trio.testing._core.trials import (
     dead_copies_halt,
     false_record_meets_a_return,
