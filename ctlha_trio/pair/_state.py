@@ -233,6 +233,8 @@ class PairState:
     """Made so far; makes the next one's id."""
     persisting: Metadata | None = None
     """The newest metadata on its way to the disk."""
+    persists: int = 0
+    """How many are on their way. They end in their order, and an older one may be the same as the newest."""
 
     session: int = 0
     """The peer's incarnation in the live session; 0 without one."""

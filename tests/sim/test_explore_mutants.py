@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from ctlha_trio.pair import (
+    Metadata,
     PairState,
     Phase,
     _core as core,
@@ -30,7 +31,7 @@ from tests.mutants.found_by import IN_THE_EXPLORATION, check_of
 from tests.mutants.pair_mutants import MUTANTS as PAIR_MUTANTS
 
 PAGE = (Path(__file__).parents[2] / "docs/explain/mutants.md").read_text()
-STATES_MAX = 160_000
+STATES_MAX = 280_000
 """Twice what the one that hides longest takes."""
 
 Patch = pytest.MonkeyPatch
@@ -146,6 +147,22 @@ def tracks_nothing_while_it_is_alone(patch: Patch) -> None:
             plain(step, action)
 
     patch.setattr(Step, "do", do)
+
+
+@mutant(crashes=1, cuts=1)
+def takes_an_older_order_for_the_newest_that_is_the_same(patch: Patch) -> None:
+    plain = core._persisted
+
+    def persisted(step: Step, metadata: Metadata) -> None:
+        left = step.state.persists - 1
+        if metadata == step.state.persisting:
+            step.change(persists=1)
+            plain(step, metadata)
+            step.change(persists=step.state.persists + left)
+        else:
+            step.change(metadata=metadata, persists=left)
+
+    patch.setattr(core, "_persisted", persisted)
 
 
 def states_on_the_page(name: str) -> int:
