@@ -13,7 +13,7 @@ from ctlha_trio._errors import ArbiterError, DamagedBlockError, StoreError
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.link import finish_by
 from ctlha_trio.pair import SEARCH_RANGES, CarriedRecord, Metadata, Range, Records, SwapOutcome, actions, events
-from ctlha_trio.seams import Arbiter, Clock
+from ctlha_trio.seams import Arbiter, Buffer, Clock
 from ctlha_trio.store import BlockStore, first_run
 
 ARBITER_LIMIT_S: Final = 3.0
@@ -63,23 +63,34 @@ class DiskWork:
     _orders: deque[Callable[[], Awaitable[None]]] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
-    def write(self, sequence: int, offset: int, data: bytes) -> None:
-        """Then ``Stored`` or ``Damaged``."""
+    def write(self, sequence: int, offset: int, data: Buffer) -> None:
+        """Then ``Stored`` or ``Damaged``. Nobody may change ``data`` until then."""
+
+        def ended(damage: DamagedBlockError | None) -> None:
+            if damage is None:
+                self.medium.note_write(offset, len(data))
+                self._feed(events.Stored(sequence))
+            else:
+                self._feed(events.Damaged(sequence, *self._told(damage)))
 
         async def work() -> None:
             try:
                 await self._store.write(offset, data)
             except DamagedBlockError as error:
-                self._feed(events.Damaged(sequence, *self._told(error)))
+                ended(error)
             except StoreError as error:
                 self._failed(error)
             else:
-                self.medium.note_write(offset, len(data))
-                self._feed(events.Stored(sequence))
+                ended(None)
 
-        self._nursery.start_soon(work)
+        try:
+            # A task for each write costs more than all that the store does for a small one.
+            if not self._store.write_nowait(offset, data, ended):
+                self._nursery.start_soon(work)
+        except StoreError as error:
+            self._failed(error)
 
-    def repair(self, sequence: int, offset: int, data: bytes) -> None:
+    def repair(self, sequence: int, offset: int, data: Buffer) -> None:
         """Then ``Stored``."""
 
         async def work() -> None:

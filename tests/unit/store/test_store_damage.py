@@ -239,6 +239,19 @@ async def test_damage_refuses_one_write_of_a_batch_and_no_other() -> None:
         assert await store.read(2, 4) == b"xzzx"
 
 
+async def test_write_that_nobody_waits_for_is_told_of_the_damage_that_it_met() -> None:
+    file = MemoryFile()
+    async with running(file) as store:
+        await store.write(0, b"x" * BLOCK_BYTES)
+        file.content[LAYOUT.file_offset(0)] ^= 1
+        told: list[DamagedBlockError | None] = []
+        assert store.write_nowait(1, b"y", told.append)
+        await trio.testing.wait_all_tasks_blocked()
+        (damage,) = told
+        assert damage is not None
+        assert damage.offsets == (0,)
+
+
 async def test_whole_block_that_is_written_over_heals_it() -> None:
     file = MemoryFile()
     async with running(file) as store:
