@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import isawaitable
 from random import Random
 from typing import TypeVar
 
@@ -185,9 +186,14 @@ class MemoryPair(PairView):
     async def ask(self, name: str, question: Callable[[Node], Awaitable[Answer]]) -> Answer:
         """Ask a node something as a client outside of it would. A checkpoint.
 
-        ``DisconnectError`` if the node is down or goes down before it has answered.
+        ``DisconnectError`` if the node is down or goes down before it has answered. ``TypeError`` for what is no async
+        function of a node.
         """
         self._check_open(name)
+        if not callable(question):
+            raise TypeError(
+                f"the question is {question!r}: give the function, such as lambda node: node.volume.flush()"
+            )
         await trio.lowlevel.checkpoint()
         node = self.nodes.get(name)
         answers: list[Answer] = []
@@ -196,7 +202,12 @@ class MemoryPair(PairView):
             self._askers[name].add(scope)
             try:
                 with scope:
-                    answers.append(await question(node))
+                    asked = question(node)
+                    if not isawaitable(asked):
+                        raise TypeError(
+                            f"the question is not async, it returns {asked!r}: ask pair.nodes[{name!r}] for that"
+                        )
+                    answers.append(await asked)
             finally:
                 self._askers[name].discard(scope)
         if not answers:

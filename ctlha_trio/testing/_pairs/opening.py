@@ -6,12 +6,14 @@ from functools import update_wrapper
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, ParamSpec, TypeVar
 
+from trio.lowlevel import in_trio_run
+
 Opened = TypeVar("Opened")
 Options = ParamSpec("Options")
 
 
 class _NotOpen:
-    what_helps = ""
+    what_helps: str = ""
 
     if not TYPE_CHECKING:  # a type checker knows that none of it is there
 
@@ -20,6 +22,9 @@ class _NotOpen:
 
         def __enter__(self) -> NoReturn:
             raise TypeError(f"opened by a plain with: {self.what_helps}")
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"awaited: {self.what_helps}")
 
         def __exit__(self, *_: object) -> None:
             """Python looks for it before it enters."""
@@ -30,10 +35,16 @@ class Opening(_NotOpen, AbstractAsyncContextManager[Opened]):
 
     def __init__(self, manager: AbstractAsyncContextManager[Opened], what_helps: str) -> None:
         self._manager = manager
-        self.what_helps = what_helps
+        self.what_helps: str = what_helps
+        self._was_used = False
 
     async def __aenter__(self) -> Opened:
-        """A checkpoint."""
+        """A checkpoint. ``RuntimeError`` where Trio does not run, and for a second time."""
+        if self._was_used:
+            raise RuntimeError(f"opened a second time: {self.what_helps}")
+        if not in_trio_run():
+            raise RuntimeError("Trio does not run here: with anyio the backend of the test must be trio")
+        self._was_used = True
         return await self._manager.__aenter__()
 
     async def __aexit__(
@@ -50,7 +61,7 @@ class Opener(_NotOpen, Generic[Options, Opened]):
 
     def __init__(self, function: Callable[Options, AsyncIterator[Opened]], fixture: str, opened: str) -> None:
         self._open = asynccontextmanager(function)
-        self.what_helps = f"async with {fixture}() as {opened}, or without pytest {function.__name__}()"
+        self.what_helps: str = f"async with {fixture}() as {opened}, or without pytest {function.__name__}()"
         update_wrapper(self, function)
 
     def __call__(self, *arguments: Options.args, **options: Options.kwargs) -> Opening[Opened]:

@@ -1,5 +1,6 @@
 """What a test that uses a pair in a wrong way is told: what is wrong, and what to do."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,37 @@ async def test_a_fixture_that_is_not_called_says_so(opener: Any) -> None:
     with pytest.raises(TypeError, match=f"opened without being called: {HELPS[opener]}"):
         async with opener:
             pass
+
+
+@pytest.mark.parametrize("opener", HELPS)
+async def test_a_pair_that_is_awaited_or_opened_twice_says_so(opener: Any, autojump_clock: MockClock) -> None:
+    with pytest.raises(TypeError, match=f"awaited: {HELPS[opener]}"):
+        await opener()
+    opening = opener()
+    async with opening:
+        pass
+    with pytest.raises(RuntimeError, match=f"opened a second time: {HELPS[opener]}"):
+        async with opening:
+            pass
+
+
+def test_a_pair_that_is_opened_where_trio_does_not_run_says_so() -> None:
+    async def opens() -> None:
+        async with open_pair():
+            pass
+
+    with pytest.raises(RuntimeError, match="with anyio the backend of the test must be trio"):
+        asyncio.run(opens())
+
+
+async def test_a_question_that_is_no_async_function_is_refused(autojump_clock: MockClock) -> None:
+    wrong: Any = lambda node: node.status().role  # noqa: E731 (of any type)
+    other: Any = "flush"
+    async with open_pair() as pair:
+        with pytest.raises(TypeError, match=r"not async, it returns 'primary': ask pair\.nodes\['a'\] for that"):
+            await pair.ask("a", wrong)
+        with pytest.raises(TypeError, match="the question is 'flush': give the function"):
+            await pair.ask("a", other)
 
 
 async def test_what_opens_a_pair_is_as_a_function_otherwise() -> None:
