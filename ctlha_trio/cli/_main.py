@@ -2,9 +2,9 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -22,6 +22,7 @@ from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._salvage import salvage_copy_of
 from ctlha_trio.cli._status import show_status, watch_status
+from ctlha_trio.cli._stopped_node import Arguments, log_refusals
 from ctlha_trio.cli._switchover import switch_over
 from ctlha_trio.cli._verify import verify_copies
 
@@ -30,6 +31,19 @@ _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _MAX_PORT: Final = 65535
 _SQLITE: Final = "sqlite"
 _FILE: Final = click.Path(path_type=Path)
+
+
+def _run_logged(
+    decision: str,
+    dry_run: bool,
+    command: Callable[[Path, *Arguments], Awaitable[int]],
+    config: Path,
+    *arguments: *Arguments,
+) -> NoReturn:
+    """What a command of a stopped node refuses is logged there, unless it only shows what would be."""
+    if dry_run:
+        run_command(command, config, *arguments)
+    run_command(log_refusals, decision, command, config, *arguments)
 
 
 def _parse_size(_: click.Context, __: click.Parameter, text: str) -> int:
@@ -164,7 +178,7 @@ def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
     if salvage and fence:
         raise click.UsageError("a node that is stopped fences nobody: --salvage and --fence exclude each other")
     if salvage:
-        run_command(salvage_copy_of, config, abandon, statement, dry_run)
+        _run_logged("salvage", dry_run, salvage_copy_of, config, abandon, statement, dry_run)
     run_command(force_configured_primary, config, Forced(abandon, statement, fence=fence), dry_run)
 
 
@@ -174,7 +188,7 @@ def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 def replace(config: Path, node: str, dry_run: bool) -> None:
     """Make an empty copy for NODE, the node of CONFIG, whose disk is new. Started, it is filled by the other node."""
-    run_command(replace_copy, config, node, dry_run)
+    _run_logged("replace", dry_run, replace_copy, config, node, dry_run)
 
 
 @main.command()
@@ -184,7 +198,7 @@ def replace(config: Path, node: str, dry_run: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Show both copies and the record, and change nothing.")
 def resolve(config: Path, discard: str, other: Path | None, dry_run: bool) -> None:
     """Show how the copy of CONFIG's node has diverged from the record, and discard it: the other node fills it anew."""
-    run_command(resolve_copy, config, discard, other, dry_run)
+    _run_logged("resolve", dry_run, resolve_copy, config, discard, other, dry_run)
 
 
 @main.command("copy")
@@ -210,8 +224,8 @@ def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_
     if abandon is None:
         if statement is not None:
             raise click.UsageError("--statement is about the node of --abandon")
-        run_command(adopt_together, config, dry_run)
-    run_command(adopt_configured_arbiter, config, abandon, statement, dry_run)
+        _run_logged("adopt-arbiter", dry_run, adopt_together, config, dry_run)
+    _run_logged("adopt-arbiter", dry_run, adopt_configured_arbiter, config, abandon, statement, dry_run)
 
 
 @main.command()

@@ -15,7 +15,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ctlha_trio._errors import UntrustedPeerError
-from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET
+from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
@@ -78,6 +78,11 @@ async def test_a_signal_is_a_goodbye(protected_pair: HandPair, number: int) -> N
     assert await pair.end(leaving, number) == 0
     await pair.wait_for(OTHER[leaving], verdict="degraded", role="primary", within_s=2.0)
     assert time.monotonic() - began_s < 5
+    told = [line for line in pair.decisions(leaving) if line["decision"] == "stop"]
+    assert [(line["outcome"], line["why"]) for line in told] == [
+        ("asked", signal.Signals(number).name),
+        ("done", signal.Signals(number).name),
+    ]
     assert not [path for path in pair.fingerprint(leaving) if path.endswith(".sock")]
     await pair.start(leaving)
     await pair.wait_protected()
@@ -89,6 +94,9 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     refused = await run_ctlha("switchover", pair.config(OTHER[first]))
     assert (refused.code, refused.out) == (1, "")
     assert refused.err == "the role stays here: not-primary\n"
+    (line,) = [each for each in pair.decisions(OTHER[first]) if each["outcome"] == "refused"]
+    status = await pair.status(first)
+    assert (line["decision"], line["epoch"], line["why"]) == ("switchover", status["epoch"], refused.err.strip())
     foretold = await run_ctlha("switchover", pair.config(OTHER[first]), "--dry-run")
     assert (foretold.code, foretold.out.splitlines()[0]) == (1, "would be refused: not-primary")
     foretold = await run_ctlha("switchover", pair.config(first), "--dry-run")
@@ -309,7 +317,7 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     assert forced.code == 0, forced.err
     status = await pair.wait_for(behind, verdict="degraded", role="primary")
     await write_and_read(pair, behind, 3, {1: FORKED}, {0: OLD, 1: FORKED})
-    logged = [json.loads(line) for line in (pair.folder / behind / DECISIONS_FILE).read_text().splitlines()]
+    logged = pair.decisions(behind)
     lines = [line for line in logged if line["decision"] == "force-primary"]
     assert [line["outcome"] for line in lines] == ["asked", "done"]
     assert lines[1]["after"]["epoch"] == status["epoch"]
@@ -398,6 +406,8 @@ async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool)
             assert await pair.wait_ended(node) == 2
         else:
             await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+            (halt,) = [line for line in pair.decisions(node) if line["decision"] == "halt"]
+            assert halt["why"] == "arbiter-went-back"
             assert await pair.end(node, signal.SIGTERM) == 0
     statement = ("--statement", f"{other} is powered off")
     adopted = await run_ctlha("adopt-arbiter", pair.config(kept), "--abandon", other, *statement)
@@ -500,6 +510,8 @@ async def test_with_etcd_down_nobody_goes_alone(etcd_pair: HandPair, etcd: EtcdM
     asked = await run_ctlha("status", pair.config(survivor))
     assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
     assert "no connection: Connection refused" in pair.log(survivor)
+    refusals = [line for line in pair.decisions(survivor) if line["decision"] == "claim"]
+    assert [(line["outcome"], line["why"]) for line in refusals] == [("refused", "the arbiter did not take it")]
     if restarted:
         await pair.kill(survivor)
         await pair.start(survivor)

@@ -75,7 +75,8 @@ class Folder:
         return [(line["decision"], line["outcome"]) for line in lines]
 
     def fingerprint(self) -> dict[Path, str]:
-        files = [path for path in self.path.rglob("*") if path.is_file()]
+        """The log of decisions is left out: what is refused stands in it."""
+        files = [path for path in self.path.rglob("*") if path.is_file() and path != self.decisions]
         return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -259,6 +260,11 @@ async def test_a_copy_that_has_not_diverged_is_not_discarded(whole: Folder) -> N
     done = await run("resolve", whole, "--discard", "b")
     assert (done.exit_code, whole.fingerprint()) == (1, before)
     assert done.stderr == "the copy of node b has not diverged from the record: start the node\n"
+    line = json.loads(whole.decisions.read_text())
+    assert (line["decision"], line["outcome"], line["epoch"], line["revision"]) == ("resolve", "refused", 1, 1)
+    assert line["why"] == "the copy of node b has not diverged from the record: start the node"
+    assert (await run("resolve", whole, "--discard", "b", "--dry-run")).exit_code == 1
+    assert len(whole.decisions.read_text().splitlines()) == 1
 
 
 async def test_a_diverged_copy_beside_which_none_counts_is_kept(whole: Folder) -> None:
