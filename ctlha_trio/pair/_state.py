@@ -346,7 +346,8 @@ class PairState:
 
 
 def changed(state: PairState, **changes: Any) -> PairState:
-    """As ``attrs.evolve``, at a tenth of its cost: nearly every event changes the state, and often several times."""
+    """As ``attrs.evolve``, at an eighth of its cost: nearly every event changes the state, often several times."""
     after = object.__new__(PairState)
-    after.__dict__.update(state.__dict__, **changes)
+    # One table copied as it lies, in half the time that filling a new one takes; the record itself is frozen.
+    object.__setattr__(after, "__dict__", state.__dict__ | changes)
     return after

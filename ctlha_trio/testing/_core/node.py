@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Collection
+from operator import attrgetter
 from random import Random
 
 import attrs
@@ -34,6 +35,7 @@ BACKUPS_KEPT = 6
 LOGGED_CHANCE = 0.2
 """Of a block that the process wrote: it is in the activity log when the process ends, although it need not be."""
 
+_is_slow = attrgetter("slow")
 _REQUESTS = {ev.HandoverAsked: "handover", ev.ForceAsked: "force", ev.VerifyAsked: "verification"}
 InOrder = act.Persist | act.Track | act.MarkDirty | act.FindDirty | act.StopTracking | act.ReplaceRecords
 """What the driver carries out one after the other."""
@@ -41,7 +43,8 @@ Reading = act.FetchRead | act.SendCompare | act.CompareRange | act.PushRange
 Storing = (
     act.StoreWrite | act.StoreMirrored | act.StoreZeroes | act.StoreRepair | act.StoreRecord | act.StoreMirroredRecord
 )
-DiskCall = InOrder | Storing | Reading | act.CompareRecords
+NotStoring = InOrder | Reading | act.CompareRecords
+DiskCall = NotStoring | Storing
 
 
 def blocks_of(offset: int, size: int) -> range:
@@ -160,7 +163,7 @@ class SimulatedNode:
     @property
     def ended(self) -> bool:
         """Whether its process runs and takes no part any more."""
-        return self.state is not None and self.state.phase in {Phase.STOPPED, Phase.LEFT}
+        return self.state is not None and (self.state.phase is Phase.STOPPED or self.state.phase is Phase.LEFT)
 
     def check_end(self) -> None:
         """``AssertionError`` if it has ended and nothing that happened excuses it."""
@@ -195,7 +198,7 @@ class SimulatedNode:
 
     def drags(self) -> bool:
         """Whether only slow calls are under way at the disk."""
-        return all(each.slow for each in self.disk)
+        return all(map(_is_slow, self.disk))
 
     def pick_disk_call(self) -> UnderWay:
         """Some call ends: any, but metadata and marks are made durable in the order in which they were ordered."""

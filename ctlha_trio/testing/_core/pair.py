@@ -31,8 +31,7 @@ from ctlha_trio.testing._core.node import (
     CLEAN_CHANCE,
     NODES,
     ArbiterCall,
-    InOrder,
-    Reading,
+    NotStoring,
     RunningTimer,
     SimulatedNode,
     Storing,
@@ -336,7 +335,7 @@ class SimulatedPair:
     def _carry_out(  # noqa: PLR0912 (one case for each kind of action)
         self, node: SimulatedNode, action: act.Action, placed: Blocks | None = None, *, copied: bool = False
     ) -> None:
-        if isinstance(action, InOrder | Reading | act.CompareRecords):
+        if isinstance(action, NotStoring):
             node.begin_disk_call(action, placed if isinstance(action, act.ReplaceRecords) else None)
             return
         if isinstance(action, Storing):
