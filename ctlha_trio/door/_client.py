@@ -9,7 +9,14 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import BusyError, DisconnectError, FailedError, RemoteProtocolError, UnknownOutcomeError
+from ctlha_trio._errors import (
+    BusyError,
+    ConfigError,
+    DisconnectError,
+    FailedError,
+    RemoteProtocolError,
+    UnknownOutcomeError,
+)
 from ctlha_trio.door._protocol import (
     MAX_IN_FLIGHT,
     OUTCOME_OF,
@@ -273,5 +280,8 @@ async def _connect(path: Path | str) -> trio.SocketStream:
     try:
         return await trio.open_unix_socket(os.fspath(path))
     except (OSError, ValueError) as error:
+        name = trio.Path(path)
+        if await name.exists() and not await name.is_socket():
+            raise ConfigError(path, "", "exists and is not a socket") from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DisconnectError(f"{path}: no node listens there: {reason or error}") from error
