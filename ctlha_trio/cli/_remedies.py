@@ -11,7 +11,8 @@ Named = TypeVar("Named", bound=Enum)
 
 REMEDIES: Final[dict[Reason, str]] = {
     Reason.BOOTING: "wait: the node asks the arbiter",
-    Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: nobody changes who counts until it answers",
+    Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it, or free its disk, as the node's log names "
+    "it: nobody changes who counts until it answers",
     Reason.PEER_LOST: "start the other node, {peer}, or mend the link to it",
     Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
     Reason.RESYNCING: "wait: the copy is being brought up to date",
@@ -71,7 +72,8 @@ OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {
     Obstacle.RESYNCING: "wait until the copy of node {peer} is up to date: ctlha status --watch {config}",
     Obstacle.PEER_NOT_READY: "try again in a second; if it stays: ctlha status on node {peer}",
     Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes",
-    Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it",
+    Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it, or free its disk, as the node's log names "
+    "it",
 }
 
 
