@@ -11,15 +11,15 @@ Named = TypeVar("Named", bound=Enum)
 
 REMEDIES: Final[dict[Reason, str]] = {
     Reason.BOOTING: "wait: the node asks the arbiter",
-    Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it, or free its disk, as the node's log names "
-    "it: nobody changes who counts until it answers",
+    Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: nobody changes who counts until it answers",
     Reason.PEER_LOST: "start the other node, {peer}, or mend the link to it",
     Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
     Reason.RESYNCING: "wait: the copy is being brought up to date",
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever: "
     "ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
-    Reason.CLAIMING: "wait: it ends with the arbiter's answer",
+    Reason.CLAIMING: "wait: it ends with the arbiter's answer; if it lasts, the node's log names what the arbiter "
+    "lacks, such as space on its disk",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
@@ -72,8 +72,7 @@ OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {
     Obstacle.RESYNCING: "wait until the copy of node {peer} is up to date: ctlha status --watch {config}",
     Obstacle.PEER_NOT_READY: "try again in a second; if it stays: ctlha status on node {peer}",
     Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes",
-    Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it, or free its disk, as the node's log names "
-    "it",
+    Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it",
 }
 
 
