@@ -18,7 +18,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever: "
     "ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
-    Reason.CLAIMING: "wait: it ends with the arbiter's answer",
+    Reason.CLAIMING: "wait: it ends with the arbiter's answer; if it lasts, the node's log names what the arbiter "
+    "lacks, such as space on its disk",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
