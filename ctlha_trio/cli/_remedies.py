@@ -40,7 +40,13 @@ REMEDIES: Final[dict[Reason, str]] = {
     "then start the node again",
     Reason.LEAVING: "start the node again: ctlha node {config}",
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
-    Reason.COMPONENT_FAILED: "see the node's log for the component, mend it, and start the node again",
+    Reason.COMPONENT_FAILED: "see the node's log for the component, and mend it: it is asked again by itself, every "
+    "quarter of a minute at the latest",
+    Reason.COMPONENT_ERROR: "see the node's log for the component, and mend it; it is never started again by this "
+    "process: once node {peer} is a member, start the node again",
+    Reason.COMPONENT_STARTING: "wait: the components are being started beside node {peer}",
+    Reason.PEER_COMPONENTS: "wait: the components of node {peer} are being started; if it stays, on {peer}: "
+    "ctlha status <its node.toml>",
     Reason.LINK_FLAPS: "mend the link between the nodes, which was lost too often; node {peer} is kept up to date, and "
     "becomes a member once the link has held for a while, at most half a minute",
     Reason.RESYNC_BLOCKED: "blocks that are to be copied are damaged on the only copy that counts; write them anew, as "
@@ -70,6 +76,7 @@ OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {
     Obstacle.PEER_OUTDATED: "wait until the copy of node {peer} is brought up to date: ctlha status --watch {config}",
     Obstacle.RESYNCING: "wait until the copy of node {peer} is up to date: ctlha status --watch {config}",
     Obstacle.PEER_NOT_READY: "try again in a second; if it stays: ctlha status on node {peer}",
+    Obstacle.PEER_COMPONENTS: "wait until the components of node {peer} run; if it stays: ctlha status on node {peer}",
     Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes",
     Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it",
 }

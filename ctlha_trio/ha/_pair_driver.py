@@ -21,13 +21,16 @@ from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._outbox import Outbox, number_of
 from ctlha_trio.ha._peer_proposals import PeerProposals
 from ctlha_trio.ha._peer_reads import PeerReads, say_ready
+from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._role_requests import RoleRequests
 from ctlha_trio.ha._seen_time import LOOK_S
+from ctlha_trio.ha._status import TransitionStatus
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
+    ComponentsReady,
     Grant,
     Kept,
     Metadata,
@@ -53,16 +56,6 @@ CLEAN_END_LIMIT_S: Final = 1.0
 """For two writes and flushes; without them the next start has extents to recover, and nothing else is lost."""
 
 _LOG: Final = logging.getLogger(__name__)
-
-
-@attrs.frozen
-class Transition:
-    """One change of phase or epoch."""
-
-    at_s: float
-    """On the node's clock."""
-    what: str
-    epoch: int
 
 
 @attrs.define(eq=False, repr=False)
@@ -99,9 +92,10 @@ class PairDriver:
     record_followers: list[Callable[[Record | None, Record], None]] = attrs.field(factory=list, init=False)
     """Told of each record that this node begins to act on, with the one before."""
     roles: RoleRequests = attrs.field(init=False)
+    readiness: Readiness = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
-    transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
+    transitions: deque[TransitionStatus] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     """Unparked at every transition."""
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -119,7 +113,8 @@ class PairDriver:
             self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
         )
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
-        self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy)
+        self.readiness = Readiness(self._outbox.say)
+        self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy, self.readiness)
         self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
 
@@ -219,6 +214,7 @@ class PairDriver:
         self._outbox.begin(session)
         self._reads.permits.void()
         self._grant()
+        self.readiness.session_began()
         self.feed(events.SessionUp(peer_incarnation))
         self.on_session(peer_incarnation)
 
@@ -227,6 +223,7 @@ class PairDriver:
         self._outbox.begin(0)
         self._reads.permits.void()
         self._peer_reads.session_ended()
+        self.readiness.session_ended()
         self.feed(events.SessionLost(loss))
 
     def heard(self, spoken: Spoken, data: bytes) -> None:
@@ -235,6 +232,8 @@ class PairDriver:
         match spoken:
             case Grant() | Kept():
                 pass
+            case ComponentsReady():
+                self.readiness.take(spoken)
             case messages.Permit():
                 self._reads.permits.take(spoken)
             case Pushed(message=messages.Propose() as proposal):
@@ -334,7 +333,7 @@ class PairDriver:
                 assert_never(action)
 
     def _note_transition(self, action: actions.Moved) -> None:
-        self.transitions.append(Transition(self._seams.clock.now(), _describe(action), action.epoch))
+        self.transitions.append(TransitionStatus(self._seams.clock.now(), _describe(action), action.epoch))
         self.changed.unpark_all()
         self._reads.permits.wake()
         _LOG.info("%s, epoch %d", _describe(action), action.epoch)
