@@ -49,6 +49,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     "ctlha status <its node.toml>",
     Reason.LINK_FLAPS: "mend the link between the nodes, which was lost too often; node {peer} is kept up to date, and "
     "becomes a member once the link has held for a while, at most half a minute",
+    Reason.PEER_RESTARTS: "see the log of node {peer} for why it ended and started again, too often; it is kept up to "
+    "date, and becomes a member once it has run for a while, at most half a minute",
     Reason.RESYNC_BLOCKED: "blocks that are to be copied are damaged on the only copy that counts; write them anew, as "
     "the node's log names them, from a backup: the copy goes on by itself",
     Reason.MEDIUM_ERROR: "blocks are damaged on every copy that counts, and reads of them fail; write them anew, as "
@@ -62,6 +64,8 @@ REMEDIES: Final[dict[Reason, str]] = {
 NOTE_REMEDIES: Final[dict[Note, str]] = {
     Note.SHARED_FAILURE_DOMAIN: "the arbiter dies with one of the nodes: for more than a trial keep it elsewhere",
     Note.LINK_FLAPS: "mend the link between the nodes: each further loss makes the peer wait longer to be a member",
+    Note.PEER_RESTARTS: "see the log of node {peer} for why it ended and started again: each further time it waits "
+    "longer to be a member",
     Note.LOOP_STALLED: "see the node's log for how long; free the machine of other load, and the program of handlers "
     "that compute",
     Note.GIVE_BACK_WAITS: "wait: the role goes to node {peer} after the hold-down; at once: ctlha switchover {config}",

@@ -167,7 +167,7 @@ class Node:
             (self._supervisor.faults.beyond_retry, Reason.COMPONENT_ERROR),
             (self._components_start, Reason.COMPONENT_STARTING),
             (state.phase in MEMBERS and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
-            (self._admission_waits, Reason.LINK_FLAPS),
+            *((True, reason) for reason in Reason if reason in self._policies.waits_for),
             (self._driver.medium.has_damage, Reason.MEDIUM_ERROR),
             (self._driver.medium.is_failing, Reason.DISK_FAILING),
             (state.verification and state.verification.differing_bytes, Reason.COPIES_DIFFER),
@@ -189,6 +189,7 @@ class Node:
             arbiter="online" if state.arbiter_answers else "unknown",
             resync_bytes_left=self._driver.resync_bytes_left,
             flaps=self._policies.flaps,
+            peer_restarts=self._policies.peer_restarts,
             loop_late_s=self._policies.loop.late_s,
             give_back_in_s=self._policies.give_back_in_s,
             repaired_blocks=self._driver.medium.repaired,
@@ -202,14 +203,9 @@ class Node:
         supervisor = self._supervisor
         return self._driver.state.phase in MEMBERS and not supervisor.ready and not supervisor.faults.all
 
-    @property
-    def _admission_waits(self) -> bool:
-        state = self._driver.state
-        return state.admission_held and state.resync is not None
-
     def _notes(self) -> Iterator[Note]:
-        if self._policies.link_flaps and not self._admission_waits:
-            yield Note.LINK_FLAPS
+        if not self._policies.waits_for:
+            yield from (note for note in Note if note in self._policies.distrusted)
         if self._policies.loop.stalled:
             yield Note.LOOP_STALLED
         if self._policies.give_back is not GiveBackStand.NOTHING_TO_DO:

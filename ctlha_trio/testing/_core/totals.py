@@ -23,6 +23,7 @@ NOT_OF_THE_PAIR: Final = frozenset(
         Reason.DISK_FAILING,
         Reason.COPIES_DIFFER,
         Reason.LINK_FLAPS,
+        Reason.PEER_RESTARTS,
         Reason.DISK_HANGS,
     )
 )
