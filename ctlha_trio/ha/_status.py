@@ -34,8 +34,17 @@ class Reason(Enum):
     LEAVING = "leaving"
     HANDLER_FAILED = "handler-failed"
     COMPONENT_FAILED = "component-failed"
+    """One does not run, and is asked again."""
+    COMPONENT_ERROR = "component-error"
+    """One has answered ERROR, and must never be started again."""
+    COMPONENT_STARTING = "component-starting"
+    """This node is a member, and its components are on their way to run beside the other one."""
+    PEER_COMPONENTS = "peer-components"
+    """Those of the other member do not all run: it could not take over at once."""
     LINK_FLAPS = "link-flaps"
     """The peer could be a member, but the link is not trusted yet."""
+    PEER_RESTARTS = "peer-restarts"
+    """The peer could be a member, but it ended and started anew too often."""
     RESYNC_BLOCKED = "resync-blocked"
     MEDIUM_ERROR = "medium-error"
     DISK_FAILING = "disk-failing"
@@ -48,6 +57,7 @@ class Note(Enum):
     SHARED_FAILURE_DOMAIN = "shared-failure-domain"
     """The arbiter dies with one of the nodes."""
     LINK_FLAPS = "link-flaps"
+    PEER_RESTARTS = "peer-restarts"
     LOOP_STALLED = "loop-stalled"
     GIVE_BACK_WAITS = "give-back-waits"
     GIVE_BACK_BACKED_OFF = "give-back-backed-off"
@@ -105,6 +115,8 @@ class Status:
     """The latest that was asked for at this node since it started."""
     flaps: int
     """How often the session was lost and resumed in the last five minutes."""
+    peer_restarts: int
+    """How often another process of the peer's came in the last five minutes."""
     loop_late_s: float
     """The most by which the node's event loop ran late in the last minute, in seconds."""
     give_back_in_s: float | None
@@ -130,6 +142,7 @@ def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Statu
         damaged_bytes=0,
         verification=None,
         flaps=0,
+        peer_restarts=0,
         loop_late_s=0.0,
         give_back_in_s=None,
         transitions=(),

@@ -1,23 +1,11 @@
-"""The latest changes of phase, for ``status``."""
+"""What ``status`` tells of changes of phase, and how many of them."""
 
 from typing import Final
-
-import attrs
 
 from ctlha_trio.pair import actions
 
 TRANSITIONS_KEPT: Final = 64
 """A failover and a return have about ten."""
-
-
-@attrs.frozen
-class Transition:
-    """One change of phase or epoch."""
-
-    at_s: float
-    """On the node's clock."""
-    what: str
-    epoch: int
 
 
 def describe_move(action: actions.Moved) -> str:

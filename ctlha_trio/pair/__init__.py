@@ -19,8 +19,10 @@ from ctlha_trio.pair._carried_records import (
 from ctlha_trio.pair._codec import (
     SLOT_BYTES as SLOT_BYTES,
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
+    ComponentsReady as ComponentsReady,
     Grant as Grant,
     Kept as Kept,
+    OfDrivers as OfDrivers,
     Pushed as Pushed,
     PushedMessage as PushedMessage,
     Spoken as Spoken,

@@ -32,7 +32,7 @@ class FailingPrograms:
         await self._fail_a_handler(self.random.choice(NAMES))
 
     async def _fail_a_component(self, name: str) -> None:
-        """It does not start when its node goes on alone, and does when the other one is back."""
+        """It does not start: not when its node goes on alone, nor when the other one is back, which gets the role."""
         peer, pair = other(name), self.demands.pair
         self.timeline.note(name, "its component will not start")
         self.programs.broken = frozenset({name})
@@ -40,37 +40,43 @@ class FailingPrograms:
         pair.crash(peer)
         await self.reasons.demand_given(name, Reason.COMPONENT_FAILED, SERVES_S)
         await self.demands.service(name)
+        self.keeper.held = frozenset()
+        await self.demands.require(
+            lambda: pair.record.primary == peer,
+            TOGETHER_S,
+            f"I12: the role stays at {name}, whose component does not run",
+        )
+        await self.demands.service(peer)
         self.timeline.note(name, "its component is mended")
-        self.programs.broken = self.keeper.held = frozenset()
+        self.programs.broken = frozenset()
         await self._demand_return(name, Reason.COMPONENT_FAILED)
 
     async def _end_a_component(self, name: str) -> None:
-        """It answers ERROR when its node goes on alone, which ends the node until the component is mended."""
+        """It answers ERROR when its node goes on alone, which serves, and ends when the other one can take over."""
         peer, pair = other(name), self.demands.pair
         self.timeline.note(name, "its component will answer ERROR")
         self.programs.erring = frozenset({name})
-        self.keeper.held = frozenset(NAMES)
-        pair.crash(peer)
-        await self.demands.require(
-            lambda: not pair.is_up(name), SERVES_S, f"I12: {name} goes on although its component answers ERROR"
-        )
-        self.timeline.note(name, "has ended, and its component is mended")
-        self.programs.erring = frozenset()
         self.keeper.held = frozenset({peer})
+        pair.crash(peer)
+        await self.reasons.demand_given(name, Reason.COMPONENT_ERROR, SERVES_S)
         await self.demands.service(name)
-        self.keeper.held = frozenset()
+        self.timeline.note(name, "its component is mended, and must not be asked")
+        self.programs.erring = self.keeper.held = frozenset()
+        await self.demands.require(
+            lambda: not pair.is_up(name), TOGETHER_S, f"I12: {name} goes on although its component answers ERROR"
+        )
         await self.demands.require(pair.is_settled, TOGETHER_S, "I12: the pair does not become protected again")
 
     async def _fail_a_handler(self, name: str) -> None:
         """It raises at a message. Its channel is closed then, and only a process that runs anew has another one."""
         peer, pair = other(name), self.demands.pair
-        self.programs.broken = frozenset({name})
+        self.programs.puzzled = frozenset({name})
         self.programs.say(pair.nodes[peer], understood=False)
         self.timeline.note(name, "is sent a message at which its handler raises")
         await self.reasons.demand_given(name, Reason.HANDLER_FAILED, SERVES_S)
         await self.demands.service(pair.record.primary)
         self.timeline.note(name, "its handler is mended")
-        self.programs.broken = frozenset()
+        self.programs.puzzled = frozenset()
         self.keeper.stop(name)
         await self.demands.require(
             lambda: pair.record.members == (peer,), SERVES_S, f"I12: {peer} does not go on alone"

@@ -26,6 +26,8 @@ from ctlha_trio.testing._core.world import CoreWorld
 SEEDS = 40
 STEPS = 900
 NEW_LINE = "new line"
+NOT_OF_CORES = Obstacle.VERSION_DIFFERS, Obstacle.PEER_COMPONENTS
+"""What no core knows of."""
 
 
 def of_kind(ordered: tuple[act.Action, ...], kind: type[act.Action]) -> list[act.Action]:
@@ -102,14 +104,27 @@ def test_what_is_foreseen_is_what_comes_of_it() -> None:
                 foresight.look()
             world.step()
         met += foresight.met
-    reached = {obstacle.value for obstacle in Obstacle} - {Obstacle.VERSION_DIFFERS.value}
+    reached = {obstacle.value for obstacle in Obstacle} - {each.value for each in NOT_OF_CORES}
     assert met.keys() >= reached | {"accepted", "came about", "forced"}, met
 
 
-def test_a_peer_that_speaks_other_versions_is_an_obstacle() -> None:
+def healthy_primary() -> PairState:
     world = CoreWorld(0)
     world.heal()
     (state,) = [node.state for node in world.pair.nodes.values() if node.state and can_hand_over(node.state)]
+    return state
+
+
+def test_a_peer_whose_components_do_not_run_is_an_obstacle() -> None:
+    state = healthy_primary()
+    assert handover_obstacles(state, peer_ready=False) == (Obstacle.PEER_COMPONENTS,)
+    assert plan_handover(state, peer_ready=False).after is None
+    unready = attrs.evolve(state, standing=None)
+    assert handover_obstacles(unready, peer_ready=False) == (Obstacle.PEER_NOT_READY,), "nobody could be ready"
+
+
+def test_a_peer_that_speaks_other_versions_is_an_obstacle() -> None:
+    state = healthy_primary()
     assert handover_obstacles(state) == ()
     assert handover_obstacles(state, same_version=False) == (Obstacle.VERSION_DIFFERS,)
     assert plan_handover(state, same_version=False).after is None
