@@ -1,6 +1,7 @@
 """What people decided, in a file that only grows: one JSON object a line."""
 
 import errno
+import fcntl
 import json
 import os
 from datetime import UTC, datetime
@@ -41,6 +42,8 @@ class DecisionLog:
         created = not self.path.exists()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            # Or a line that is taken back would take those with it that others have written behind its beginning.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             size_bytes = os.fstat(descriptor).st_size
             try:
                 if os.write(descriptor, line) != len(line):
