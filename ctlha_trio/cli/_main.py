@@ -137,7 +137,11 @@ def status(config: Path, as_json: bool, watch: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say whether it would be accepted and what would change; change nothing.")
 @click.option("--as-failover", is_flag=True, help="With --dry-run: what would follow if the other node died now.")
 def switchover(config: Path, dry_run: bool, as_failover: bool) -> None:
-    """Have the node of CONFIG, the primary, hand its role to the other."""
+    """Have the node of CONFIG, the primary, hand its role to the other.
+
+    Exit code 0: done, or it would be; 1: not, or it would not be; 2: CONFIG cannot be used; 3: nobody knows, the node
+    was asked and does not answer.
+    """
     if as_failover:
         if not dry_run:
             raise click.UsageError("--as-failover only shows what would follow: give it with --dry-run")
@@ -171,7 +175,8 @@ def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
 
     For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
     abandoned copy is overwritten when its node returns. With --salvage there is no whole copy at all: what is left of
-    this one becomes the volume, and what is damaged in it is shown.
+    this one becomes the volume, and what is damaged in it is shown. Exit code 0: done or shown; 1: not done; 2: CONFIG
+    cannot be used; 3: nobody knows, the node was asked and does not answer.
     """
     if fence and statement is not None:
         raise click.UsageError("--fence takes the place of --statement")
@@ -245,7 +250,7 @@ def demo(file: Path | None, as_json: bool) -> None:
 @click.option("--count", type=click.IntRange(1), help="From 0 on.  [default: as many as must reach everything]")
 @click.option("--fresh", is_flag=True, help="From a random seed on instead.")
 @click.option("--drivers", is_flag=True, help="Whole nodes instead of their cores: a second or two each.")
-@click.option("--covers", is_flag=True, help="Fail also if something was not reached that this depth must reach.")
+@click.option("--covers", is_flag=True, help="Name what no seed led to, and fail if this depth must.")
 def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool, covers: bool) -> None:
     """Simulate pairs in trouble, each from one number, and check that they keep every promise.
 

@@ -62,7 +62,11 @@ async def swap_record(arbiter: Arbiter, found: Versioned, record: Record) -> Cre
 
 
 async def read_metadata(loaded: LoadedConfig, disk: Disk) -> Metadata:
-    """What the node's backing file says of its copy. ``StoreError`` if a node has it open. A checkpoint."""
+    """What the node's backing file says of its copy. A checkpoint.
+
+    ``ConfigError`` if there is none, ``StoreError`` if a node has it open.
+    """
+    loaded.require_volume_file()
     path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
     store = await BlockStore.open(disk, path, size_bytes=size_bytes, clock=TrioClock())
     store.close()

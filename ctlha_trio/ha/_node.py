@@ -176,7 +176,7 @@ class Node:
             notes=(*self.config.notes, *(note.value for note in self._notes())),
             node=self.config.node,
             role=role_of(state),
-            state=str(self._supervisor.state.name),
+            state=self._supervisor.state.name,
             epoch=state.epoch,
             link=self._link.state,
             arbiter="online" if state.arbiter_answers else "unknown",

@@ -46,7 +46,7 @@ from ctlha_trio.pair import (
     messages,
     step_pair,
 )
-from ctlha_trio.seams import Seams
+from ctlha_trio.seams import Buffer, Seams
 from ctlha_trio.store import BlockStore, condemn_copy
 
 CLEAN_END_LIMIT_S: Final = 1.0
@@ -81,7 +81,7 @@ class PairDriver:
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
     _stepping: bool = attrs.field(default=False, init=False)
     _requests: ClientRequests = attrs.field(init=False)
-    _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
+    _placed: dict[int, Buffer] = attrs.field(factory=dict, init=False)
     """Data of a message that the core is being told of, by its number."""
     _announced: int = attrs.field(default=0, init=False)
     on_session: Callable[[int], None] = attrs.field(default=lambda _: None, init=False)
@@ -225,7 +225,7 @@ class PairDriver:
         self._peer_reads.session_ended()
         self.feed(events.SessionLost(loss))
 
-    def heard(self, spoken: Spoken, data: bytes) -> None:
+    def heard(self, spoken: Spoken, data: Buffer) -> None:
         """Tell the core of a message; its data, if any, waits for the core's order."""
         self._outbox.heard(spoken)
         match spoken:
@@ -234,7 +234,7 @@ class PairDriver:
             case messages.Permit():
                 self._reads.permits.take(spoken)
             case Pushed(message=messages.Propose() as proposal):
-                self._peer_proposals.heard(proposal, data)
+                self._peer_proposals.heard(proposal, bytes(data))
             case Pushed(message=messages.Assigned() | messages.HandoverReady() as told):
                 self.feed(events.Received(told))
             case Pushed(message=message):

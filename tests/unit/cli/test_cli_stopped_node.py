@@ -170,6 +170,25 @@ def test_the_node_must_be_that_of_the_configuration(folder: Folder, node: str) -
     assert not folder.volume.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("resolve", ("--discard", "b")),
+        ("adopt-arbiter", ("--abandon", "a")),
+        ("force-primary", ("--abandon", "a", "--salvage")),
+    ],
+)
+async def test_a_file_that_is_not_there_is_told_with_what_helps(
+    folder: Folder, command: str, options: tuple[str, ...]
+) -> None:
+    done = await run(command, folder, *options, "--dry-run")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{folder.config}: volume.file: there is no {folder.volume}: mount the disk that it is on, or put the file "
+        f"back; if it is lost and node a has a copy that counts: ctlha replace {folder.config} b\n"
+    )
+
+
 def test_a_node_that_runs_is_left_alone(folder: Folder) -> None:
     with closing(socket.socket(socket.AF_UNIX)) as listening:
         listening.bind(str(folder.path / "b" / "status.sock"))

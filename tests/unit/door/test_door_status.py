@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, InvalidError
+from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, InvalidError, UnknownOutcomeError
 from ctlha_trio._vocabulary import ctl_ha_state
 from ctlha_trio.door import (
     DECISIONS_FILE,
@@ -382,6 +382,36 @@ async def test_what_cannot_be_logged_is_not_forced(served: Served) -> None:
     with pytest.raises(FailedError, match=DECISIONS_FILE):
         await force_primary_of(served.path, "b", revision=9)
     assert not served.node.forced
+
+
+async def ask_for_a_switchover(path: Path) -> None:
+    await switchover_of(path, timeout_s=0.1)
+
+
+async def ask_to_force(path: Path) -> None:
+    await force_primary_of(path, "b", revision=9, timeout_s=0.1)
+
+
+@pytest.mark.parametrize("ask", [ask_for_a_switchover, ask_to_force])
+async def test_nobody_knows_how_a_change_ended_that_a_frozen_node_was_asked_for(
+    ask: Callable[[Path], Awaitable[None]], tmp_path: Path
+) -> None:
+    bound = BoundSocket.bind(
+        tmp_path / STATUS_SOCKET
+    )  # takes connections, as a stopped process does, and reads nothing
+    try:
+        with pytest.raises(UnknownOutcomeError, match=r"no answer within 0\.1 s"):
+            await ask(tmp_path / STATUS_SOCKET)
+    finally:
+        bound.close()
+
+
+@pytest.mark.parametrize("ask", [ask_for_a_switchover, ask_to_force])
+async def test_what_no_node_was_asked_for_is_known_not_to_be_done(
+    ask: Callable[[Path], Awaitable[None]], tmp_path: Path
+) -> None:
+    with pytest.raises(DisconnectError, match="no node listens there"):
+        await ask(tmp_path / STATUS_SOCKET)
 
 
 async def test_several_requests_on_one_connection(served: Served) -> None:
