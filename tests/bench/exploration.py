@@ -5,6 +5,7 @@ processor, ``python tests/bench/exploration.py largest`` for the largest bound t
 the one that was set first, or ``python tests/bench/exploration.py writes=2 cuts=1 [cold=1] [states_max=2000000]``.
 """
 
+import argparse
 import resource
 import sys
 
@@ -53,10 +54,24 @@ def left_out(bound: Bound) -> str:
 
 def main(arguments: list[str]) -> None:
     """Print a line for each bound, and the way to what is wrong if anything is."""
-    named = [NAMED[argument] for argument in arguments if argument in NAMED]
-    settings = {name: int(count) for name, _, count in (a.partition("=") for a in arguments if a not in NAMED)}
+    parser = argparse.ArgumentParser(
+        prog="python tests/bench/exploration.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = ", ".join(field.name for field in attrs.fields(Bound))
+    parser.add_argument(
+        "settings",
+        metavar="NAME=COUNT",
+        nargs="*",
+        help=f"how often each may happen, 0 by default: {names}; cold=1 begins with two nodes that boot; states_max: "
+        f"states to look at, default: all; or one of {', '.join(NAMED)}. Default without any: each bound of the table",
+    )
+    given: list[str] = parser.parse_args(arguments).settings
+    named = [NAMED[one] for one in given if one in NAMED]
+    settings = {name: int(count) for name, _, count in (one.partition("=") for one in given if one not in NAMED)}
     options = {name: settings.pop(name) for name in ("cold", "states_max") if name in settings}
-    for bound in named or ([Bound(**settings)] if arguments else BOUNDS):
+    for bound in named or ([Bound(**settings)] if given else BOUNDS):
         found = explore(bound, cold=bool(options.get("cold")), states_max=options.get("states_max", 1 << 60))
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         lines = (f"{found}, {peak_mib:,} MiB at most", f"  left out: {left_out(bound)}", *found.trace, "")
