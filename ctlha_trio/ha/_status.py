@@ -121,7 +121,7 @@ def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Statu
         notes=notes,
         node=node,
         role="none",
-        state=ctl_ha_state.CTL_HA_STATE_UNKNOWN.name or "",
+        state=ctl_ha_state.CTL_HA_STATE_UNKNOWN.name,
         epoch=0,
         link="unknown",
         arbiter="unknown",
