@@ -192,6 +192,13 @@ async def switchover_plan_of(path: Path, *, timeout_s: float = STATUS_S) -> dict
     return _table(path, answer, "plan")
 
 
+async def failover_plan_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
+    """What would follow if the other node died now: the fields of ``FailoverPlan``. Errors as of ``switchover_of``."""
+    answer = await _ask(path, {"request": "plan-failover"}, timeout_s)
+    _require_ok(answer)
+    return _table(path, answer, "plan")
+
+
 async def verify_of(path: Path, *, timeout_s: float = STATUS_S) -> int:
     """Have a node begin to compare both copies; its number, by which ``status_of`` tells how it goes.
 

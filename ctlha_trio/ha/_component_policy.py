@@ -20,7 +20,7 @@ from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.pair import Phase, Record
 from ctlha_trio.seams import Clock
 
-COMPONENTS_LOOK_S: Final = 0.5
+COMPONENTS_LOOK_S: Final = 1.0
 """Between two looks, and so the unit of a hold-down."""
 RETRIES: Final = 1
 """That a component which answered FAILED has before the role goes: what passes by itself moves nothing."""
@@ -97,11 +97,16 @@ class ComponentWatch:
             grave = [fault for fault in faults if fault.kind is not FaultKind.FAILED]
             possible = bool(faults) and not self._driver.roles.plan_handover().obstacles
             fault = self._failover.look(faults, seen_s, possible=possible)
-            if grave and self._driver.state.phase is Phase.FOLLOWING:
+            if grave and self._is_spare:
                 self.ended_by = (grave[0].error,)
                 self._stop(f"component failed: {grave[0].error}")
             elif fault is not None:
                 await self._give_away(fault)
+
+    @property
+    def _is_spare(self) -> bool:
+        """Whether the other node serves, and goes on without this one."""
+        return self._driver.state.phase is Phase.FOLLOWING
 
     async def _give_away(self, fault: ComponentFault) -> None:
         _LOG.warning("the role goes to node %s: %s", self._driver.state.peer, fault.error)

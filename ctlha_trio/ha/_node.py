@@ -26,7 +26,7 @@ from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link
-from ctlha_trio.pair import MEMBERS, OperationKind, PairState, Plan, Record
+from ctlha_trio.pair import MEMBERS, FailoverPlan, OperationKind, PairState, Plan, Record, plan_failover
 from ctlha_trio.seams import Buffer, Clock
 
 
@@ -234,6 +234,10 @@ class Node:
     def rehearse_switchover(self) -> Rehearsal:
         """What ``switchover`` would do now, of which nothing is done. Not a checkpoint."""
         return rehearse_switchover(self._driver, self._link)
+
+    def rehearse_failover(self) -> FailoverPlan:
+        """What would follow if the other node died now. Not a checkpoint."""
+        return plan_failover(self._driver.state)
 
     def verify(self) -> int:
         """Begin to compare both copies while they are in use; its number. How it goes is in ``status``.

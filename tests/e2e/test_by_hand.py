@@ -9,13 +9,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ctlha_trio._errors import UntrustedPeerError
-from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET
+from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, failover_plan_of, switchover_plan_of
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
@@ -106,6 +107,41 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     assert done.code == 0, done.err
     await pair.wait_for(OTHER[first], role="primary", verdict="protected")
     await pair.wait_for(first, role="secondary", verdict="protected")
+
+
+async def test_what_was_rehearsed_is_what_the_log_of_decisions_tells(protected_pair: HandPair) -> None:
+    """Of a switchover, then of a failover: the record before and after, and its revision."""
+    pair = protected_pair
+    first = await pair.primary()
+    second = OTHER[first]
+    foretold = await switchover_plan_of(pair.folder / first / STATUS_SOCKET)
+    assert (await run_ctlha("switchover", pair.config(first))).code == 0
+    await pair.wait_protected()
+    plan = foretold["plan"]
+    assert isinstance(plan, dict)
+    for node in OTHER:
+        line = [each for each in pair.decisions(node) if each["decision"] == "switchover" and "after" in each][-1]
+        expect_foretold(plan, line)
+    shown = await run_ctlha("switchover", pair.config(first), "--dry-run", "--as-failover")
+    assert (shown.code, shown.out.splitlines()[0]) == (0, f"without node {second} node {first} would serve")
+    foretold = await failover_plan_of(pair.folder / first / STATUS_SOCKET)
+    await pair.kill(second)
+    await pair.wait_for(first, verdict="degraded", role="primary")
+    expect_foretold(foretold, pair.decisions(first)[-1])
+    assert pair.decisions(first)[-1]["decision"] == "take-over"
+    shown = await run_ctlha("switchover", pair.config(first), "--dry-run", "--as-failover")
+    assert shown.code == 0
+    assert "it serves alone" in shown.out
+
+
+def expect_foretold(plan: dict[str, Any], line: dict[str, Any]) -> None:
+    """The change was that of the plan, but for the random id of whoever proposed it."""
+    for record in ("before", "after"):
+        told, found = {**plan[record]}, {**line[record]}
+        told.pop("proposal")
+        found.pop("proposal")
+        assert found == told
+    assert line["epoch"] == plan["after"]["epoch"]
 
 
 async def test_status_as_json_has_the_fields_that_are_promised(protected_pair: HandPair) -> None:

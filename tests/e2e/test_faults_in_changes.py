@@ -39,7 +39,7 @@ async def test_a_replaced_disk_holds_everything_when_the_other_node_dies(protect
     pair = protected_pair
     victim = await pair.primary()
     async with outside_clients(pair, kinds=ALL_KINDS) as clients:
-        await clients.wait_served()
+        await clients.write_kept(victim)
         await pair.kill(victim)
         await clients.wait_served(OTHER[victim])
         await replace_disk(pair, victim)

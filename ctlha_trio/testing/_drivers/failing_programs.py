@@ -1,6 +1,7 @@
 """What nodes say of the program that uses them: that a component does not start, and that a handler has raised."""
 
 from random import Random
+from typing import Final
 
 import attrs
 
@@ -9,8 +10,12 @@ from ctlha_trio.testing._drivers.demands import SERVES_S, TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
+from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES, other
+
+_STAYS_S: Final = 5.0
+"""For which a node that is alone must go on without its component: far more than it takes to decide that."""
 
 
 @attrs.define(eq=False)
@@ -59,7 +64,11 @@ class FailingPrograms:
         self.keeper.held = frozenset({peer})
         pair.crash(peer)
         await self.reasons.demand_given(name, Reason.COMPONENT_ERROR, SERVES_S)
+        node = pair.nodes.get(name)
+        await let_pass(_STAYS_S)
         await self.demands.service(name)
+        if node is None or pair.nodes.get(name) is not node:
+            self.demands.problem(f"I12: {name} ends for its component, although nobody else could serve")
         self.timeline.note(name, "its component is mended, and must not be asked")
         self.programs.erring = self.keeper.held = frozenset()
         await self.demands.require(

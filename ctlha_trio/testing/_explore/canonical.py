@@ -88,7 +88,7 @@ class Worlds:
     _renaming_of: dict[int, int] = attrs.Factory(dict)
     _renamed_sides: dict[tuple[int, int], int] = attrs.Factory(dict)
     _renamed_middles: dict[tuple[int, int], int] = attrs.Factory(dict)
-    _renamed: dict[tuple[int, int], int] = attrs.Factory(dict)
+    _renamed: dict[tuple[int, bool, tuple[Any, ...]], int] = attrs.Factory(dict)
 
     def side(self, node: int, inbox: int) -> int:
         """Its number."""
@@ -97,7 +97,7 @@ class Worlds:
             number = self._side_numbers[node, inbox] = len(self.sides)
             if number > MASK:
                 raise OverflowError("more sides than there are numbers for")
-            count = self.store.counts[node].beside(self.store.counts[inbox])
+            count = self.store.beside(node, inbox)
             part: Node = self.store.parts[node]
             kind = self._kind(count, False)
             most = max(count.tickets, default=0)
@@ -112,7 +112,7 @@ class Worlds:
         number = self._middle_numbers.get(key)
         if number is None:
             number = self._middle_numbers[key] = len(self.middles)
-            count = self.store.counts[arbiter].beside(self.store.counts[register])
+            count = self.store.beside(arbiter, register)
             record: Arbiter = self.store.parts[arbiter]
             block: Register = self.store.parts[register]
             settled = not record.past and not any(order.loose for order in block.orders)
@@ -220,11 +220,17 @@ class Worlds:
         return new
 
     def _rename(self, part: int, renaming: int, me: str) -> int:
-        renamed = self._renamed.get((part, renaming))
+        """Renamings that do the same to the counters of a part do the same to the part."""
+        how = self._renamings[renaming]
+        assert how is not None
+        counters = self.store.counters[part]
+        image = how.image(counters, me)
+        if not how.flip and image == tuple([value for _, value in counters]):
+            return part
+        key = part, how.flip, image
+        renamed = self._renamed.get(key)
         if renamed is None:
-            how = self._renamings[renaming]
-            assert how is not None
-            renamed = self._renamed[part, renaming] = self.store.add(how.apply(self.store.parts[part], me))
+            renamed = self._renamed[key] = self.store.add(how.apply(self.store.parts[part], me))
         return renamed
 
     def _settle(self, a: int, b: int, middle: int) -> int:

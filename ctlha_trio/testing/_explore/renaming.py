@@ -66,6 +66,15 @@ class Renaming:
 
         return visit_counters(part, visit)
 
+    def image(self, counters: Counters, me: str) -> tuple[Any, ...]:
+        """What becomes of the counters of a part that belongs to node ``me``."""
+        return tuple([self._image(space, value, me) for space, value in counters])
+
+    def _image(self, space: Space, value: Any, me: str) -> Any:
+        if space is Space.PROPOSAL or space is Space.PROPOSALS:
+            return self.incarnations[value[0]], self.proposals[value]
+        return self._number(space, value, me)
+
     def _number(self, space: Space, value: int, me: str) -> int:
         match space:
             case Space.EPOCH:

@@ -39,6 +39,9 @@ class Steps:
     forgets: bool
     _outputs: list[tuple[Output, ...]] = attrs.field(factory=lambda: [()], init=False)
     _numbers: dict[tuple[Output, ...], int] = attrs.field(factory=lambda: {(): 0}, init=False)
+    _hearings: list[tuple[ev.Event | None, int]] = attrs.field(factory=list, init=False)
+    """What a node may hear, and the data that is placed before."""
+    _hearing_numbers: dict[tuple[ev.Event | None, int], int] = attrs.field(factory=dict, init=False)
 
     def _part(self, number: int) -> Any:
         return self.store.parts[number]
@@ -79,13 +82,27 @@ class Steps:
     def heard(self, here: int, inbox: int) -> list[Step]:
         """What comes over the link."""
         steps = []
-        for event, data, left in links.heard_next(self._part(inbox)):
-            step = Step("never hears of a session", here) if event is None else self._taken(here, event, data)
-            steps.append(step._replace(inbox=self.store.add(left)))
+        for number, left in self._heard_next(inbox):
+            step = self._taken(here, number)
+            steps.append(Step(step.what, step.node, step.outputs, step.problem, inbox=left))
         return steps
 
     @remembered
-    def _taken(self, here: int, event: ev.Event, data: int) -> Step:
+    def _heard_next(self, inbox: int) -> list[tuple[int, int]]:
+        """Numbers of what may be heard next, each with what is left."""
+        found = []
+        for event, data, left in links.heard_next(self._part(inbox)):
+            number = self._hearing_numbers.setdefault((event, data), len(self._hearings))
+            if number == len(self._hearings):
+                self._hearings.append((event, data))
+            found.append((number, self.store.add(left)))
+        return found
+
+    @remembered
+    def _taken(self, here: int, hearing: int) -> Step:
+        event, data = self._hearings[hearing]
+        if event is None:
+            return Step("never hears of a session", here)
         return self._step(event, nodes.feed(self._part(here), event, data))
 
     @remembered

@@ -13,10 +13,13 @@ class PartStore:
     """Numbers for parts."""
 
     parts: list[Any] = attrs.Factory(list)
+    counters: list[Counters] = attrs.Factory(list)
+    """By part, as is below."""
     counts: list[Count] = attrs.Factory(list)
-    """By part."""
     _numbers: dict[Any, int] = attrs.Factory(dict)
     _count_of: dict[Counters, Count] = attrs.Factory(dict)
+    _same: dict[Count, Count] = attrs.Factory(dict)
+    _beside: dict[tuple[int, int], Count] = attrs.Factory(dict)
 
     def add(self, part: Any) -> int:
         """The part's number."""
@@ -25,8 +28,21 @@ class PartStore:
             number = self._numbers[part] = len(self.parts)
             self.parts.append(part)
             counters = counters_of(part)
+            self.counters.append(counters)
             found = self._count_of.get(counters)
             if found is None:
-                found = self._count_of[counters] = count(counters)
+                found = self._count_of[counters] = self._once(count(counters))
             self.counts.append(found)
         return number
+
+    def _once(self, counted: Count) -> Count:
+        return self._same.setdefault(counted, counted)
+
+    def beside(self, part: int, other: int) -> Count:
+        """What both count: equal ones are the same object."""
+        first, second = self.counts[part], self.counts[other]
+        key = id(first), id(second)
+        found = self._beside.get(key)
+        if found is None:
+            found = self._beside[key] = self._once(first.beside(second))
+        return found

@@ -23,6 +23,8 @@ from ctlha_trio.testing._processes.hand_pair import NODES, START_S, HandPair
 BLOCK_BYTES: Final = 4096
 BLOCKS: Final = 16
 """So few that reads and writes of different clients meet on them all the time."""
+KEPT_BLOCKS: Final = range(BLOCKS, 2 * BLOCKS)
+"""Behind those: written once, if at all, so that only a copy that was made of everything has them."""
 PAUSE_S: Final = 0.005
 """Of a client between two operations: the nodes' processes need the machine too."""
 RETRY_S: Final = 0.02
@@ -120,7 +122,7 @@ class OutsideClients:
             assert await self.pair.end(node, signal.SIGTERM) == 0, self.pair.log(node)
         copies = [self._read_copy(node) for node in NODES]
         assert copies[0] == copies[1]
-        for block in range(BLOCKS):
+        for block in range(KEPT_BLOCKS.stop):
             self.history.check(block, decode_block(copies[0][block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]))
         self.check_all()
 
@@ -133,14 +135,21 @@ class OutsideClients:
                 served[epoch].add(node)
         assert not [epoch for epoch, nodes in served.items() if len(nodes) > 1], served
 
+    async def write_kept(self, node: str) -> None:
+        """Write the blocks that no client writes; the node must serve. Once."""
+        await self._must_serve(node, [(OperationKind.WRITE, block) for block in KEPT_BLOCKS])
+
     async def read_all(self, node: str) -> None:
         """Hold every block and the record against the history, as this node serves them; it must serve."""
+        reads = [(OperationKind.READ, block) for block in range(KEPT_BLOCKS.stop)]
+        await self._must_serve(node, [*reads, (OperationKind.READ_RECORDS, 0)])
+
+    async def _must_serve(self, node: str, operations: Sequence[tuple[OperationKind, int]]) -> None:
         number = next(self._clients)
         async with trio.open_nursery() as nursery:
             door = await self.pair.connect(node, number, nursery)
-            for block in range(BLOCKS):
-                assert await self._ask(door, node, OperationKind.READ, block), f"{node} did not serve block {block}"
-            assert await self._ask(door, node, OperationKind.READ_RECORDS, 0), f"{node} did not serve the records"
+            for kind, block in operations:
+                assert await self._ask(door, node, kind, block), f"{node} did not serve {kind.name} of block {block}"
             door.close()
 
     def _read_copy(self, node: str) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 
 from ctlha_trio._errors import CtlHaError
 from ctlha_trio.pair import (
+    FailoverObstacle,
     Obstacle,
     PairState,
     Phase,
@@ -16,6 +17,7 @@ from ctlha_trio.pair import (
     can_hand_over,
     events as ev,
     handover_obstacles,
+    plan_failover,
     plan_force,
     plan_handover,
     step_pair,
@@ -25,6 +27,7 @@ from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 40
 STEPS = 900
+FAILOVERS = ("failover", "goes on alone", "would not serve")
 NEW_LINE = "new line"
 NOT_OF_CORES = Obstacle.VERSION_DIFFERS, Obstacle.PEER_COMPONENTS
 """What no core knows of."""
@@ -49,10 +52,28 @@ class Foresight:
                 self.tried.add(node.state)
                 self._try_handover(node.state)
                 self._try_force(node.state)
+                self._try_failover(node.state)
                 # An arbiter that was silent may answer when it is asked to swap.
                 plan = plan_handover(attrs.evolve(node.state, arbiter_answers=True))
                 if plan.after is not None:
                     self.begun[node.name] = plan.after
+
+    def _try_failover(self, state: PairState) -> None:
+        """The peer dies, and nothing else happens until this node has asked the arbiter."""
+        plan = plan_failover(state)
+        lost, _ = step_pair(state, ev.SessionLost(ev.Loss.CLOSED)) if state.session else (state, ())
+        claimed, _ = step_pair(lost, ev.TimerFired(ev.Timer.CLAIM))
+        if plan.steps:
+            assert claimed.phase is Phase.CLAIMING
+            assert claimed.swap is not None
+            assert claimed.swap.record == plan.after
+            self.met["failover"] += 1
+        elif plan.after is not None:
+            assert (claimed.phase, claimed.record) == (Phase.ALONE, plan.after)
+            self.met["goes on alone"] += 1
+        elif plan.obstacle is FailoverObstacle.OUTDATED:
+            assert claimed.phase in {Phase.OUTDATED, Phase.RESYNCING}
+            self.met["would not serve"] += 1
 
     def _try_handover(self, state: PairState) -> None:
         plan = plan_handover(state)
@@ -105,7 +126,7 @@ def test_what_is_foreseen_is_what_comes_of_it() -> None:
             world.step()
         met += foresight.met
     reached = {obstacle.value for obstacle in Obstacle} - {each.value for each in NOT_OF_CORES}
-    assert met.keys() >= reached | {"accepted", "came about", "forced"}, met
+    assert met.keys() >= reached | {"accepted", "came about", "forced", *FAILOVERS}, met
 
 
 def healthy_primary() -> PairState:
