@@ -2,7 +2,7 @@
 
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.pair import Metadata
-from ctlha_trio.seams import Disk
+from ctlha_trio.seams import Disk, DiskFile
 from ctlha_trio.store._slots import HEAD_BYTES, SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata, encode_slot
 
 
@@ -13,13 +13,18 @@ async def condemn_copy(disk: Disk, path: str, metadata: Metadata) -> bool:
     this, the arbiter's record still keeps the copy out as soon as the peer has gone on alone.
     """
     try:
-        await rewrite_metadata(disk, path, metadata)
+        file = await disk.open(path)
+        try:
+            # Without the flush that makes a torn write harmless: here it may fail, and the mark would not be made.
+            await _put(file, path, metadata)
+        finally:
+            file.close()
     except (StoreError, ConfigError):
         return False
     return True
 
 
-async def rewrite_metadata(disk: Disk, path: str, metadata: Metadata, *, expected: Metadata | None = None) -> None:
+async def rewrite_metadata(disk: Disk, path: str, metadata: Metadata, *, expected: Metadata) -> None:
     """Return once the file says this of its copy; nothing else in it is touched. A checkpoint.
 
     A power cut leaves the old or the new. ``StoreError`` if a node has the file open, if the disk fails, or if the file
@@ -27,11 +32,17 @@ async def rewrite_metadata(disk: Disk, path: str, metadata: Metadata, *, expecte
     """
     file = await disk.open(path)
     try:
-        index, slot = choose_slot(path, await file.pread(0, HEAD_BYTES))
-        if expected is not None and slot.metadata != expected:
-            raise StoreError(f"{path}: a node has used it meanwhile")
-        place = (index + 1) % SLOT_COUNT * SLOT_BYTES
-        await file.pwrite([(place, encode_slot(encode_metadata(metadata), slot.generation + 1))])
+        # The newest slot may be what a killed process has left unflushed, and it is all that holds if this one is torn.
         await file.flush()
+        await _put(file, path, metadata, expected)
     finally:
         file.close()
+
+
+async def _put(file: DiskFile, path: str, metadata: Metadata, expected: Metadata | None = None) -> None:
+    index, slot = choose_slot(path, await file.pread(0, HEAD_BYTES))
+    if expected is not None and slot.metadata != expected:
+        raise StoreError(f"{path}: a node has used it meanwhile")
+    place = (index + 1) % SLOT_COUNT * SLOT_BYTES
+    await file.pwrite([(place, encode_slot(encode_metadata(metadata), slot.generation + 1))])
+    await file.flush()

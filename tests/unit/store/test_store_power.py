@@ -7,8 +7,9 @@ import trio.testing
 
 from ctlha_trio._errors import DamagedBlockError, StoreError
 from ctlha_trio.pair import Copy, Metadata
-from ctlha_trio.seams import TrioClock
-from ctlha_trio.store import BlockStore, Layout, image
+from ctlha_trio.seams import DiskFile, TrioClock
+from ctlha_trio.store import BlockStore, Layout, image, rewrite_metadata
+from ctlha_trio.store._slots import HEAD_BYTES, SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata, encode_slot
 from ctlha_trio.testing import CallKind, Moment, PowerCut, PowerDisk
 
 SIZE_BYTES = 32 * 1024
@@ -234,3 +235,30 @@ async def test_repair_that_is_cut_leaves_the_block_repaired_or_damaged() -> None
             assert cut.is_cut
             found |= {await found_after(cut.after_cut(loss)) for loss in cut.outcomes()}
     assert found == {GOOD, None}
+
+
+@pytest.mark.parametrize("moment", Moment)
+async def test_metadata_that_a_person_decides_leaves_the_old_or_itself_behind_every_cut(moment: Moment) -> None:
+    """Behind a process that was killed before the disk had flushed its last slot."""
+
+    async def decide(disk: PowerDisk) -> None:
+        file = await disk.open("file")
+        place = await store_slot(file)
+        await file.pwrite([(place, encode_slot(encode_metadata(metadata(1)), generation=3))])
+        file.close()
+        await rewrite_metadata(disk, "file", metadata(2), expected=metadata(1))
+
+    async def store_slot(file: DiskFile) -> int:
+        index, _ = choose_slot("file", await file.pread(0, HEAD_BYTES))
+        return (index + 1) % SLOT_COUNT * SLOT_BYTES
+
+    undisturbed = new_disk()
+    await decide(undisturbed)
+    for number in range(1, len(undisturbed.calls) + 1):
+        disk = new_disk()
+        disk.cut_at(number, moment)
+        with pytest.raises(PowerCut):
+            await decide(disk)
+        for loss in disk.outcomes():
+            _, slot = choose_slot("file", disk.after_cut(loss).content("file")[:HEAD_BYTES])
+            assert slot.metadata in {FIRST, metadata(1), metadata(2)}
