@@ -25,7 +25,7 @@ COMPONENTS_LOOK_S: Final = 1.0
 RETRIES: Final = 1
 """That a component which answered FAILED has before the role goes: what passes by itself moves nothing."""
 HOLD_DOWN_S: Final = 10.0
-"""After a handover to this node, or one that did not come about, the role is not given away for so long."""
+"""After a handover to this node, or one that did not come about or last, the role is not given away for so long."""
 HOLD_DOWN_MAX_S: Final = 600.0
 STABLE_HOLD_DOWNS: Final = 10.0
 """For so many hold-downs the other node must keep the role before the way it went is called a success."""
@@ -37,8 +37,8 @@ _LOG: Final = logging.getLogger(__name__)
 class ComponentFailover:
     """When a primary gives its role away for a component. Pure: it is told how much time the node has seen pass.
 
-    Two nodes of which each is broken in turn do not hand the role to and fro: each time that it comes back soon, the
-    one that gave it away keeps it for twice as long.
+    Two nodes of which each is broken in turn do not hand the role to and fro: each time that it comes back soon, be it
+    because the other one died, the one that gave it away keeps it for twice as long.
     """
 
     _me: str
@@ -49,10 +49,11 @@ class ComponentFailover:
 
     def recorded(self, before: Record | None, after: Record) -> None:
         """This node acts on another record."""
-        if before is None or before.primary == self._me or after.primary != self._me or len(after.members) == 1:
+        if before is None or before.primary == self._me or after.primary != self._me:
             return
-        self._held_s = 0.0
         soon = self._since_given_s < STABLE_HOLD_DOWNS * self._hold_down_s
+        if len(after.members) > 1 or soon:
+            self._held_s = 0.0
         self._hold_down_s = min(2 * self._hold_down_s, HOLD_DOWN_MAX_S) if soon else HOLD_DOWN_S
 
     def look(self, faults: tuple[ComponentFault, ...], seen_s: float, *, possible: bool) -> ComponentFault | None:

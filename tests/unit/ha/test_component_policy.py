@@ -90,6 +90,21 @@ def test_a_role_that_comes_back_soon_is_held_longer_and_longer_up_to_a_bound() -
     assert wait_s(failover) == HOLD_DOWN_S, "the other one kept it"
 
 
+def test_a_role_that_comes_back_because_the_other_node_died_is_held_longer_and_longer_too() -> None:
+    """One that dies each time that it serves is of no more use to clients than a component that fails."""
+    failover = ComponentFailover("a")
+    waits = [wait_s(failover)]
+    for _ in range(3):
+        failover.ended(well=True)
+        failover.recorded(BY_B, ALONE_A)
+        waits.append(wait_s(failover))
+    assert waits == [1, 2 * HOLD_DOWN_S, 4 * HOLD_DOWN_S, 8 * HOLD_DOWN_S]
+    failover.ended(well=True)
+    failover.look((), STABLE_HOLD_DOWNS * 8 * HOLD_DOWN_S, possible=False)
+    failover.recorded(BY_B, ALONE_A)
+    assert wait_s(failover) == 1, "the other one kept it for long enough"
+
+
 def test_a_handover_that_does_not_come_about_is_tried_again_later() -> None:
     failover = ComponentFailover("a")
     assert wait_s(failover) == 1
