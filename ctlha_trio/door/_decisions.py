@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ from ctlha_trio.door._jsonable import jsonable
 
 DECISIONS_FILE: Final = "decisions.jsonl"
 """In the node's folder."""
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -37,6 +40,16 @@ class DecisionLog:
             await trio.to_thread.run_sync(self._append, line, abandon_on_cancel=self.abandons)
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}") from error
+
+    async def append_end(self, **fields: object) -> None:
+        """As ``append``, of how a decision has ended. What cannot be written is told in the program's log.
+
+        It is no error: whoever was told of one would take what is done for not done.
+        """
+        try:
+            await self.append(**fields)
+        except StoreError as error:
+            _LOG.error("%s: how it ended is not in the log of decisions: %s", fields["decision"], error)
 
     def _append(self, line: bytes) -> None:
         created = not self.path.exists()

@@ -137,8 +137,8 @@ class Forcing:
         if owed is None:
             return
         async with self._busy:
-            await self._decisions.append(outcome="resumed", decision="force-primary", **attrs.asdict(owed))
             try:
+                await self._decisions.append(outcome="resumed", decision="force-primary", **attrs.asdict(owed))
                 await self._go_on_with(owed)
             except CtlHaError as error:
                 _LOG.error("the fence of node %s that was owed came to nothing: %s", owed.abandon, error)
@@ -192,11 +192,11 @@ class Forcing:
                 await self._decisions.append(outcome="fenced", **decision)
             await self._node.force_primary(plan)
         except CtlHaError as error:
-            await self._decisions.append(outcome=f"failed: {error}", **decision)
+            await self._decisions.append_end(outcome=f"failed: {error}", **decision)
             if fencer is not None:
                 await trio.to_thread.run_sync(self._owed.clear)
             raise
-        await self._decisions.append(outcome="done", **decision)
+        await self._decisions.append_end(outcome="done", **decision)
         if fencer is not None:
             await trio.to_thread.run_sync(self._owed.clear)
 

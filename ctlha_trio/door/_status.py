@@ -140,9 +140,9 @@ class StatusDoor:
         try:
             await self._node.switchover()
         except CtlHaError as error:
-            await self._decisions.append(outcome=f"failed: {error}", **decision)
+            await self._decisions.append_end(outcome=f"failed: {error}", **decision)
             raise
-        await self._decisions.append(outcome="done", **decision)
+        await self._decisions.append_end(outcome="done", **decision)
 
 
 def request_of(line: bytes) -> object:

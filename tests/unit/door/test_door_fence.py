@@ -155,6 +155,12 @@ class Bench:
             nursery.cancel_scope.cancel()
         self.fencer.hangs = False
 
+    def break_log(self) -> None:
+        """No line can be written to it any more."""
+        path = self.folder / DECISIONS_FILE
+        path.unlink()
+        path.mkdir()
+
     async def force(self) -> None:
         await self.forcing().force("b", 9, fenced=True, refused=self.refused)
 
@@ -221,7 +227,23 @@ async def test_a_fence_that_cannot_be_remembered_is_not_asked_for(bench: Bench) 
     assert (bench.fencer.asked, bench.node.record) == ([], BEFORE)
 
 
+async def test_what_was_forced_is_done_whatever_becomes_of_its_last_line(bench: Bench) -> None:
+    """The disk took everything up to the swap: whoever is told of a failure would ask for it once more."""
+    bench.node.after_swap = bench.break_log
+    await bench.force()
+    assert bench.node.record.primary == "a"
+    assert not bench.owed
+
+
 # After a restart of the survivor.
+
+
+async def test_a_log_that_takes_no_line_ends_no_node_that_owes_a_fence(bench: Bench) -> None:
+    await bench.die_while_fencing()
+    bench.break_log()
+    await bench.forcing().resume()
+    assert len(bench.fencer.asked) == 1, "nothing is done that could not be logged"
+    assert bench.owed, "the next start may have more luck"
 
 
 async def test_an_owed_fence_is_asked_for_again_and_then_counts(bench: Bench, autojump_clock: MockClock) -> None:
