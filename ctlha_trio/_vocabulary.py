@@ -121,6 +121,11 @@ class ctl_ha_state(IntFlag):
     CTL_HA_STATE_SLAVE = 0x10
     CTL_HA_STATE_MASTER = 0x20
 
+    @property
+    def name(self) -> str:
+        """Of a combination those of its members between ``|``. What has no name at all is its number, never None."""
+        return self._name_ or f"{int(self):#x}"
+
 
 CTL_HA_STATE_UNKNOWN: Final = ctl_ha_state.CTL_HA_STATE_UNKNOWN
 CTL_HA_STATE_SINGLE: Final = ctl_ha_state.CTL_HA_STATE_SINGLE

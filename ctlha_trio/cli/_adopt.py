@@ -1,4 +1,4 @@
-"""``ctlha adopt-arbiter``: gives an arbiter that is new, or went back, the record that follows on a node's copy."""
+"""``ctlha adopt-arbiter --abandon``: the record that follows on one node's copy, for an arbiter that has none."""
 
 import os
 import secrets
@@ -10,8 +10,9 @@ import click
 import trio
 
 from ctlha_trio._errors import ConfigError, FailedError
-from ctlha_trio.arbiter import CreatedRecord, create_etcd_record, create_sqlite_arbiter
-from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
+from ctlha_trio.arbiter import CreatedRecord
+from ctlha_trio.cli._adopt_together import create_record
+from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._statement import check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import (
@@ -62,7 +63,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run
         },
     )
     await decision.log("asked")
-    written = await swap_record(arbiter, found, record) if arbiter and found else await _create(loaded, record)
+    written = await swap_record(arbiter, found, record) if arbiter and found else await create_record(loaded, record)
     # Behind the record: cut off here, the node still does not start, and the command can be given again.
     await _bind(loaded, metadata, record, written)
     await decision.log("done")
@@ -91,13 +92,6 @@ def _successor(metadata: Metadata, record: Record | None) -> Record:
     if metadata.heard is not None:
         known = attrs.evolve(known, epoch=max(known.epoch, metadata.heard.epoch))
     return known.fork(primary=node, lineage=secrets.token_hex(16), proposal=secrets.token_hex(16))
-
-
-async def _create(loaded: LoadedConfig, record: Record) -> CreatedRecord:
-    table = loaded.content.arbiter
-    if isinstance(table, SqliteTable):
-        return CreatedRecord(create_sqlite_arbiter(loaded.folder / table.sqlite, record), 1)
-    return await create_etcd_record(loaded.etcd_access(table), record)
 
 
 async def _bind(loaded: LoadedConfig, metadata: Metadata, record: Record, written: CreatedRecord) -> None:

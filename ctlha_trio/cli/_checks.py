@@ -111,6 +111,11 @@ async def _check_link(faults: Faults) -> TlsTransport | None:
 async def _check_volume(faults: Faults, disk: Disk) -> Metadata | None:
     content = faults.loaded.content
     with faults.at("volume.file"):
+        try:
+            faults.loaded.require_volume_file()
+        except ConfigError as missing:
+            faults.found.append(missing)
+            return None
         path = os.fspath(faults.loaded.volume_path)
         try:
             store = await BlockStore.open(disk, path, size_bytes=content.volume.size_bytes, clock=TrioClock())

@@ -191,6 +191,16 @@ class LoadedConfig:
             for channel, one in ((CTL_HA_CHAN_CTL, table.ctl), (CTL_HA_CHAN_ZFS, table.zfs))
         }
 
+    def require_volume_file(self) -> None:
+        """``ConfigError`` that says what helps if there is no backing file."""
+        if not self.volume_path.exists():
+            node, peer = self.content.node, self.content.peer.node
+            raise self.fault(
+                "volume.file",
+                f"there is no {self.volume_path}: mount the disk that it is on, or put the file back; if it is lost "
+                f"and node {peer} has a copy that counts: ctlha replace {self.file} {node}",
+            )
+
     def fault(self, key: str, problem: str) -> ConfigError:
         """Something that is wrong with what stands at ``key``."""
         return ConfigError(self.file, key, problem)

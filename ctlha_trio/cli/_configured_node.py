@@ -53,7 +53,7 @@ async def run_loaded_node(
     """``run_node`` with the real parts that a configuration names, and with its door."""
     config = _node_config(loaded)
     boot = BootDoor(loaded.folder, TrioClock(), booting_status(config.node, config.notes, Reason.DISK_HANGS))
-    door = Door(loaded.folder, _fencing(loaded))
+    door = Door(loaded.folder, TrioClock(), _fencing(loaded))
 
     def with_door(node: Node) -> Sequence[ctl_ha_component]:
         boot.close()

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import click
 
-from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio._errors import FailedError, UnknownOutcomeError
 from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
 from ctlha_trio.cli._statement import check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
@@ -25,7 +25,10 @@ class Forced:
 
 
 async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
-    """Make the node of a configuration the only one that counts. The exit code: 0 done or shown, 1 not done."""
+    """Make the node of a configuration the only one that counts. The exit code: 0 done or shown.
+
+    ``FailedError`` if it was not done, ``UnknownOutcomeError`` if the node does not say how it ended.
+    """
     loaded = load_config(file)
     if not asked.fence:
         check_statement(asked.abandon, asked.statement)
@@ -42,8 +45,11 @@ async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
         await force_primary_of(
             socket, asked.abandon, revision=plan["revision"], fence=asked.fence, timeout_s=_limit_s(loaded, asked)
         )
-    except DisconnectError as error:
-        raise FailedError(f"nobody knows whether it was done, ask with ctlha status: {error}") from error
+    except UnknownOutcomeError as error:
+        raise UnknownOutcomeError(
+            f"nobody knows whether node {loaded.content.node} was made primary: {error}; who is primary now says "
+            f"ctlha status {file}; how it ended will be in {loaded.folder / DECISIONS_FILE}"
+        ) from error
     click.echo(f"done; the decision is in {loaded.folder / DECISIONS_FILE}")
     return 0
 

@@ -8,6 +8,7 @@ import click
 
 from ctlha_trio._errors import FailedError, StoreError
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._copies import describe_copies
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import Decision, divergence, open_arbiter, read_metadata, require_stopped
 from ctlha_trio.door import DECISIONS_FILE
@@ -44,9 +45,10 @@ async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
     return 0
 
 
-async def resolve_copy(file: Path, discard: str, dry_run: bool) -> int:
-    """Show a copy that has diverged and the record that it diverges from, and mark the copy as one that holds nothing.
+async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bool) -> int:
+    """Show both copies and the record from which one has diverged, and mark that one as one that holds nothing.
 
+    ``other``: where to look for the other node's copy, as of ``find_other``.
     ``FailedError`` if it has not diverged, or if no other copy counts.
     """
     loaded = load_config(file)
@@ -62,6 +64,8 @@ async def resolve_copy(file: Path, discard: str, dry_run: bool) -> int:
         f"members {' '.join(metadata.members)}, {metadata.copy.value}"
     )
     click.echo(_describe_record(found))
+    for line in describe_copies(loaded, other, found.record):
+        click.echo(line)
     if not why:
         raise FailedError(f"the copy of node {discard} has not diverged from the record: start the node")
     _require_another_copy(loaded, found.record)

@@ -2,16 +2,18 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
 from ctlha_trio.cli._adopt import adopt_arbiter as adopt_configured_arbiter
+from ctlha_trio.cli._adopt_together import adopt_together
 from ctlha_trio.cli._config import ETCD_FILES
 from ctlha_trio.cli._config_values import BLOCK_BYTES, MAX_VOLUME_BYTES
+from ctlha_trio.cli._copies import show_copy
 from ctlha_trio.cli._demo_command import show_demo
 from ctlha_trio.cli._force import Forced, force_primary as force_configured_primary
 from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
@@ -20,6 +22,7 @@ from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._salvage import salvage_copy_of
 from ctlha_trio.cli._status import show_status, watch_status
+from ctlha_trio.cli._stopped_node import Arguments, log_refusals
 from ctlha_trio.cli._switchover import switch_over
 from ctlha_trio.cli._verify import verify_copies
 
@@ -28,6 +31,19 @@ _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _MAX_PORT: Final = 65535
 _SQLITE: Final = "sqlite"
 _FILE: Final = click.Path(path_type=Path)
+
+
+def _run_logged(
+    decision: str,
+    dry_run: bool,
+    command: Callable[[Path, *Arguments], Awaitable[int]],
+    config: Path,
+    *arguments: *Arguments,
+) -> NoReturn:
+    """What a command of a stopped node refuses is logged there, unless it only shows what would be."""
+    if dry_run:
+        run_command(command, config, *arguments)
+    run_command(log_refusals, decision, command, config, *arguments)
 
 
 def _parse_size(_: click.Context, __: click.Parameter, text: str) -> int:
@@ -120,7 +136,11 @@ def status(config: Path, as_json: bool, watch: bool) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say whether it would be accepted and what would change; change nothing.")
 def switchover(config: Path, dry_run: bool) -> None:
-    """Have the node of CONFIG, the primary, hand its role to the other."""
+    """Have the node of CONFIG, the primary, hand its role to the other.
+
+    Exit code 0: done, or it would be; 1: not, or it would not be; 2: CONFIG cannot be used; 3: nobody knows, the node
+    was asked and does not answer.
+    """
     run_command(switch_over, config, dry_run)
 
 
@@ -150,14 +170,15 @@ def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
 
     For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
     abandoned copy is overwritten when its node returns. With --salvage there is no whole copy at all: what is left of
-    this one becomes the volume, and what is damaged in it is shown.
+    this one becomes the volume, and what is damaged in it is shown. Exit code 0: done or shown; 1: not done; 2: CONFIG
+    cannot be used; 3: nobody knows, the node was asked and does not answer.
     """
     if fence and statement is not None:
         raise click.UsageError("--fence takes the place of --statement")
     if salvage and fence:
         raise click.UsageError("a node that is stopped fences nobody: --salvage and --fence exclude each other")
     if salvage:
-        run_command(salvage_copy_of, config, abandon, statement, dry_run)
+        _run_logged("salvage", dry_run, salvage_copy_of, config, abandon, statement, dry_run)
     run_command(force_configured_primary, config, Forced(abandon, statement, fence=fence), dry_run)
 
 
@@ -167,29 +188,44 @@ def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 def replace(config: Path, node: str, dry_run: bool) -> None:
     """Make an empty copy for NODE, the node of CONFIG, whose disk is new. Started, it is filled by the other node."""
-    run_command(replace_copy, config, node, dry_run)
+    _run_logged("replace", dry_run, replace_copy, config, node, dry_run)
 
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--discard", required=True, metavar="NODE", help="The node of CONFIG, whose copy is to be overwritten.")
-@click.option("--dry-run", is_flag=True, help="Show the copy and the record, and change nothing.")
-def resolve(config: Path, discard: str, dry_run: bool) -> None:
+@click.option("--other", type=_FILE, help="The other node's node.toml, or what ctlha copy --json has said there.")
+@click.option("--dry-run", is_flag=True, help="Show both copies and the record, and change nothing.")
+def resolve(config: Path, discard: str, other: Path | None, dry_run: bool) -> None:
     """Show how the copy of CONFIG's node has diverged from the record, and discard it: the other node fills it anew."""
-    run_command(resolve_copy, config, discard, dry_run)
+    _run_logged("resolve", dry_run, resolve_copy, config, discard, other, dry_run)
+
+
+@main.command("copy")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for ctlha resolve --other at the other node.")
+def show(config: Path, as_json: bool) -> None:
+    """Show what the copy of CONFIG's node says of itself, whether the node runs or not."""
+    run_command(show_copy, config, as_json)
 
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--abandon", required=True, metavar="NODE", help="The other node, which is powered off.")
+@click.option("--abandon", metavar="NODE", help="The other node, which is powered off, if it cannot take part.")
 @click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def adopt_arbiter(config: Path, abandon: str, statement: str | None, dry_run: bool) -> None:
+def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_run: bool) -> None:
     """Bind the node of CONFIG, which is stopped, to an arbiter that is new or was restored from an old copy.
 
-    Its copy becomes the volume. The other node, whose copy is abandoned, follows with ctlha resolve.
+    Given at both nodes, each waits for the other; if both know the same, the arbiter is given that, and nothing is
+    lost. With --abandon this node's copy becomes the volume, whatever the other one holds; that one, whose copy is
+    abandoned, follows with ctlha resolve.
     """
-    run_command(adopt_configured_arbiter, config, abandon, statement, dry_run)
+    if abandon is None:
+        if statement is not None:
+            raise click.UsageError("--statement is about the node of --abandon")
+        _run_logged("adopt-arbiter", dry_run, adopt_together, config, dry_run)
+    _run_logged("adopt-arbiter", dry_run, adopt_configured_arbiter, config, abandon, statement, dry_run)
 
 
 @main.command()
@@ -209,7 +245,7 @@ def demo(file: Path | None, as_json: bool) -> None:
 @click.option("--count", type=click.IntRange(1), help="From 0 on.  [default: as many as must reach everything]")
 @click.option("--fresh", is_flag=True, help="From a random seed on instead.")
 @click.option("--drivers", is_flag=True, help="Whole nodes instead of their cores: a second or two each.")
-@click.option("--covers", is_flag=True, help="Fail also if something was not reached that this depth must reach.")
+@click.option("--covers", is_flag=True, help="Name what no seed led to, and fail if this depth must.")
 def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool, covers: bool) -> None:
     """Simulate pairs in trouble, each from one number, and check that they keep every promise.
 

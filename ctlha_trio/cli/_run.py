@@ -9,10 +9,12 @@ from typing import Final, NoReturn, TypeVarTuple
 import click
 import trio
 
-from ctlha_trio._errors import ConfigError, CtlHaError
+from ctlha_trio._errors import ConfigError, CtlHaError, UnknownOutcomeError
 
 EXIT_FAILED: Final = 1
 EXIT_MISUSED: Final = 2
+EXIT_UNKNOWN: Final = 3
+"""A change was asked for, and nobody knows whether it was done."""
 EXIT_LOOP_DEAD: Final = 70
 """EX_SOFTWARE of sysexits.h: a fault inside the program."""
 EXIT_SIGNALLED: Final = 128
@@ -59,7 +61,9 @@ def report(error: BaseException) -> int:
         click.echo(line, err=True)
     if not known:
         return EXIT_INTERRUPTED
-    return EXIT_MISUSED if any(isinstance(leaf, ConfigError) for leaf in known) else EXIT_FAILED
+    if any(isinstance(leaf, ConfigError) for leaf in known):
+        return EXIT_MISUSED
+    return EXIT_UNKNOWN if any(isinstance(leaf, UnknownOutcomeError) for leaf in known) else EXIT_FAILED
 
 
 def leaves_of(error: BaseException) -> list[BaseException]:

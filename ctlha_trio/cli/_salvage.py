@@ -64,6 +64,7 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
         raise ConfigError("--abandon", "", f"the other node is {peer}, not {abandon}")
     check_statement(abandon, statement)
     await require_stopped(loaded)
+    loaded.require_volume_file()
     path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
     head = read_head(path, size_bytes=size_bytes)
     _require_broken(loaded, head)

@@ -91,7 +91,7 @@ def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
     of_cores, of_nodes = list(_not_reached_of_cores(coverage)), list(_not_reached_of_nodes(coverage))
     faults = [_fault_line(fault) for fault in coverage.faults_missing(DRIVER_FAULTS if drivers else CORE_FAULTS)]
     missed = [*(of_nodes if drivers else of_cores), *faults]
-    for line in (*(of_cores if drivers else ()), *missed, *told_failures):
+    for line in (*_told_missed([*(of_cores if drivers else ()), *missed], named=covers), *told_failures):
         click.echo(line)
     if not drivers:
         click.echo(f"not of cores, but of whole nodes (--drivers): reasons {', '.join(sorted(NOT_OF_THE_PAIR))}")
@@ -100,6 +100,13 @@ def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
         click.echo(f"FAILED the seeds do not lead everywhere: {len(missed)} not reached that {depth} must reach")
     click.echo(f"{totals.seeds - len(failed)} of {totals.seeds} seeds passed, {seeds[0]} to {seeds[-1]}")
     return EXIT_FAILED if failed or (covers and missed) else 0
+
+
+def _told_missed(missed: Sequence[str], *, named: bool) -> Sequence[str]:
+    """A line for each, or one with their number."""
+    if named or not missed:
+        return missed
+    return [f"not reached: {len(missed)} of the transitions, reasons and faults; --covers names them"]
 
 
 def _run_so_far(seeds: Sequence[int], count: int, failed: int) -> str:

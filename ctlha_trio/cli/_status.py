@@ -32,7 +32,7 @@ async def show_status(file: Path, as_json: bool) -> int:
     try:
         status = await status_of(loaded.folder / STATUS_SOCKET)
     except DisconnectError as error:
-        click.echo(f"{file}: no answer from its node: {error}", err=True)
+        click.echo(f"{file}: {error}", err=True)
         return EXIT_MISUSED
     click.echo(json.dumps(status) if as_json else describe_status(status, loaded))
     return 0 if status.get("verdict") == "protected" else EXIT_FAILED

@@ -1,17 +1,24 @@
 """A node that does not run, as its own files and the arbiter show it: for commands that change what it starts from."""
 
 import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVarTuple
 
 import attrs
 import trio
 
-from ctlha_trio._errors import FailedError
+from ctlha_trio._errors import ConfigError, FailedError, StoreError
 from ctlha_trio.arbiter import CreatedRecord, EtcdArbiter, SqliteArbiter
-from ctlha_trio.cli._config import LoadedConfig, SqliteTable
+from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, DecisionLog, is_answered
+from ctlha_trio.ha import REFUSED
 from ctlha_trio.pair import Metadata, PairState, Phase, Record, SwapOutcome, boot, events, step_pair
 from ctlha_trio.seams import Arbiter, Disk, TrioClock, Versioned
-from ctlha_trio.store import BlockStore
+from ctlha_trio.store import BlockStore, read_facts
+
+Arguments = TypeVarTuple("Arguments")
 
 OTHER_ARBITER = "other-arbiter"
 """What is wrong with a copy that belongs to another arbiter's data. Such a node does not even start."""
@@ -55,7 +62,11 @@ async def swap_record(arbiter: Arbiter, found: Versioned, record: Record) -> Cre
 
 
 async def read_metadata(loaded: LoadedConfig, disk: Disk) -> Metadata:
-    """What the node's backing file says of its copy. ``StoreError`` if a node has it open. A checkpoint."""
+    """What the node's backing file says of its copy. A checkpoint.
+
+    ``ConfigError`` if there is none, ``StoreError`` if a node has it open.
+    """
+    loaded.require_volume_file()
     path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
     store = await BlockStore.open(disk, path, size_bytes=size_bytes, clock=TrioClock())
     store.close()
@@ -74,6 +85,32 @@ def divergence(metadata: Metadata, peer: str, identity: str, found: Versioned) -
     )[0]
     state, _ = step_pair(state, events.RecordRead(found.record, found.revision))
     return state.why if state.phase is Phase.STOPPED else ""
+
+
+async def log_refusals(
+    decision: str, command: Callable[[Path, *Arguments], Awaitable[int]], file: Path, *arguments: *Arguments
+) -> int:
+    """Carry out a command; what it refuses stands in the node's log of decisions, and is raised."""
+    try:
+        return await command(file, *arguments)
+    except FailedError as error:
+        loaded = load_config(file)
+        epoch, revision = _known(loaded)
+        # What cannot be logged has changed nothing, and its reason matters more.
+        with suppress(StoreError):
+            await DecisionLog(loaded.folder / DECISIONS_FILE).append(
+                outcome=REFUSED, decision=decision, revision=revision, epoch=epoch, why=str(error)
+            )
+        raise
+
+
+def _known(loaded: LoadedConfig) -> tuple[int, int]:
+    """Epoch and revision, as far as the copy can be read."""
+    try:
+        metadata = read_facts(os.fspath(loaded.volume_path), size_bytes=loaded.content.volume.size_bytes).metadata
+    except (StoreError, ConfigError):
+        return 0, 0
+    return metadata.epoch, metadata.revision
 
 
 @attrs.frozen

@@ -5,16 +5,20 @@ from typing import Any
 
 import click
 
+from ctlha_trio._errors import UnknownOutcomeError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._remedies import obstacle_remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED
 from ctlha_trio.cli._steps import DRY_RUN, describe_steps
-from ctlha_trio.door import STATUS_SOCKET, switchover_of, switchover_plan_of
+from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, switchover_of, switchover_plan_of
 from ctlha_trio.pair import PlannedStep
 
 
 async def switch_over(file: Path, dry_run: bool) -> int:
-    """Ask the node, which must be primary. The exit code: 0 done, or it would be; 1 not, or it would not be."""
+    """Ask the node, which must be primary. The exit code: 0 done, or it would be; 1 not, or it would not be.
+
+    ``UnknownOutcomeError`` if the node was asked and does not say how it ended.
+    """
     loaded = load_config(file)
     socket = loaded.folder / STATUS_SOCKET
     if dry_run:
@@ -23,7 +27,14 @@ async def switch_over(file: Path, dry_run: bool) -> int:
             click.echo(line)
         click.echo(DRY_RUN)
         return 0 if plan["accepted"] else EXIT_FAILED
-    await switchover_of(socket)
+    try:
+        await switchover_of(socket)
+    except UnknownOutcomeError as error:
+        raise UnknownOutcomeError(
+            f"nobody knows whether the role was handed over: {error}; who is primary now says ctlha status {file}, "
+            f"and on node {loaded.content.peer.node}: ctlha status <its node.toml>; how it ended will be in "
+            f"{loaded.folder / DECISIONS_FILE}"
+        ) from error
     click.echo(f"node {loaded.content.node} handed its role over to node {loaded.content.peer.node}")
     return 0
 

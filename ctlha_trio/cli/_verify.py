@@ -32,7 +32,7 @@ async def verify_copies(file: Path, dry_run: bool) -> int:
             return 0
         return await _watch(socket, await verify_of(socket), loaded)
     except DisconnectError as error:
-        click.echo(f"{file}: no answer from its node: {error}", err=True)
+        click.echo(f"{file}: {error}", err=True)
         return EXIT_MISUSED
 
 

@@ -32,3 +32,4 @@ from ctlha_trio.door._sockets import (
     STATUS_SOCKET as STATUS_SOCKET,
     is_answered as is_answered,
 )
+from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome

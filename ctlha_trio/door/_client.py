@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import BusyError, DisconnectError, FailedError, RemoteProtocolError
+from ctlha_trio._errors import BusyError, DisconnectError, FailedError, RemoteProtocolError, UnknownOutcomeError
 from ctlha_trio.door._protocol import (
     MAX_IN_FLIGHT,
     OUTCOME_OF,
@@ -145,7 +145,7 @@ class DoorClient:
                     self.close()
 
 
-async def open_door_client(path: Path, *, client: int) -> DoorClient:
+async def open_door_client(path: Path | str, *, client: int) -> DoorClient:
     """Connect to a data socket as ``client``. ``DisconnectError`` if nobody listens there.
 
     Whoever opens it runs its ``receive_replies`` in a task, and closes it.
@@ -169,13 +169,17 @@ async def status_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, obj
 async def switchover_of(path: Path, *, timeout_s: float = SWITCHOVER_S) -> None:
     """Ask a node to hand its role over.
 
-    ``FailedError`` with its reason if it did not, ``DisconnectError`` if it does not answer.
+    ``FailedError`` with its reason if it did not, ``DisconnectError`` if it could not be asked, ``UnknownOutcomeError``
+    if it was and does not answer.
     """
-    _require_ok(await _ask(path, {"request": "switchover"}, timeout_s))
+    await _ask_for_change(path, {"request": "switchover"}, timeout_s)
 
 
 async def switchover_plan_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
-    """What ``switchover_of`` would lead to: the fields of ``Rehearsal``. Errors as of ``switchover_of``."""
+    """What ``switchover_of`` would lead to: the fields of ``Rehearsal``.
+
+    ``FailedError`` with the reason if the node cannot tell, ``DisconnectError`` if it does not answer.
+    """
     answer = await _ask(path, {"request": "plan-switchover"}, timeout_s)
     _require_ok(answer)
     return _table(path, answer, "plan")
@@ -195,7 +199,7 @@ async def verify_of(path: Path, *, timeout_s: float = STATUS_S) -> int:
 
 
 async def force_plan_of(path: Path, abandon: str, *, timeout_s: float = STATUS_S) -> dict[str, object]:
-    """What ``force_primary_of`` would change: the fields of ``Plan``. Errors as of ``switchover_of``.
+    """What ``force_primary_of`` would change: the fields of ``Plan``. Errors as of ``switchover_plan_of``.
 
     And ``fence_command``, which is empty if the node has no way to fence the other one.
     """
@@ -209,10 +213,10 @@ async def force_primary_of(
 ) -> None:
     """Make the node the only one that counts, if its record still is of that revision, and have the other one fenced.
 
-    ``FailedError`` with the reason if it did not come about, ``DisconnectError`` if nobody knows whether it did.
+    ``FailedError`` with the reason if it did not come about; else as ``switchover_of``.
     """
     request = {"request": "force-primary", "abandon": abandon, "revision": revision, "fence": fence}
-    _require_ok(await _ask(path, request, timeout_s))
+    await _ask_for_change(path, request, timeout_s)
 
 
 def _require_ok(answer: dict[str, object]) -> None:
@@ -228,12 +232,34 @@ def _table(path: Path, answer: dict[str, object], key: str) -> dict[str, object]
 
 
 async def _ask(path: Path, request: Mapping[str, object], timeout_s: float) -> dict[str, object]:
+    return await _converse(path, await _reach(path), request, timeout_s)
+
+
+async def _ask_for_change(path: Path, request: Mapping[str, object], timeout_s: float) -> None:
+    """From the first byte that is sent on, only the node can say that nothing was done."""
+    stream = await _reach(path)
     try:
-        with trio.fail_after(timeout_s):
-            stream = await _connect(path)
-            with stream.socket:
-                await stream.send_all(json.dumps(request).encode() + b"\n")
-                answer = json.loads(await PatientReader(stream).line(_MAX_ANSWER_BYTES))
+        answer = await _converse(path, stream, request, timeout_s)
+    except DisconnectError as error:
+        raise UnknownOutcomeError(str(error)) from error
+    _require_ok(answer)
+
+
+async def _reach(path: Path) -> trio.SocketStream:
+    try:
+        with trio.fail_after(STATUS_S):
+            return await _connect(path)
+    except trio.TooSlowError as error:
+        raise DisconnectError(f"{path}: takes no connection within {STATUS_S:g} s") from error
+
+
+async def _converse(
+    path: Path, stream: trio.SocketStream, request: Mapping[str, object], timeout_s: float
+) -> dict[str, object]:
+    try:
+        with trio.fail_after(timeout_s), stream.socket:
+            await stream.send_all(json.dumps(request).encode() + b"\n")
+            answer = json.loads(await PatientReader(stream).line(_MAX_ANSWER_BYTES))
     except trio.TooSlowError as error:
         raise DisconnectError(f"{path}: no answer within {timeout_s:g} s") from error
     except (trio.BrokenResourceError, RemoteProtocolError, ValueError) as error:
@@ -243,7 +269,7 @@ async def _ask(path: Path, request: Mapping[str, object], timeout_s: float) -> d
     return answer
 
 
-async def _connect(path: Path) -> trio.SocketStream:
+async def _connect(path: Path | str) -> trio.SocketStream:
     try:
         return await trio.open_unix_socket(os.fspath(path))
     except (OSError, ValueError) as error:

@@ -21,6 +21,8 @@ class DecisionLog:
     """The log of one node."""
 
     path: Path
+    abandons: bool = False
+    """Whether a call that is cancelled leaves the line to the disk, and returns."""
 
     async def append(self, **fields: object) -> None:
         """Add a line: the time, this process's user, and ``fields``, records too. Durable at the return. A checkpoint.
@@ -30,7 +32,7 @@ class DecisionLog:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, "uid": os.getuid(), **fields}, default=jsonable).encode() + b"\n"
         try:
-            await trio.to_thread.run_sync(self._append, line)
+            await trio.to_thread.run_sync(self._append, line, abandon_on_cancel=self.abandons)
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 

@@ -15,7 +15,8 @@ from ctlha_trio.door._forcing import OWED_FILE, Fencing, Forcing, OwedFile
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._record_log import RecordLog
 from ctlha_trio.door._sockets import DATA_SOCKET, STATUS_SOCKET, BoundSocket
-from ctlha_trio.door._status import StatusDoor, StatusSocket
+from ctlha_trio.door._status import CommandRefusals, StatusDoor, StatusSocket
+from ctlha_trio.seams import Clock
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ class Door:
 
     folder: Path
     """The node's own, mode 0700."""
+    clock: Clock
+    """By which refusals that repeat are told once. Not protocol time."""
     fencing: Fencing | None = None
     """What ``force-primary --fence`` uses."""
     _node: DoorNode | None = attrs.field(default=None, init=False)
@@ -37,12 +40,13 @@ class Door:
 
     def __attrs_post_init__(self) -> None:
         self._decisions = DecisionLog(self.folder / DECISIONS_FILE)
-        self._records = RecordLog(self._decisions)
+        self._records = RecordLog(self._decisions, self.clock)
 
     def component(self, node: DoorNode) -> ctl_ha_component:
         """The door of ``node``, for its supervisor. Called once."""
         self._node = node
         node.follow_records(self._records.note)
+        node.follow_notices(self._records.notice)
         return ctl_ha_component(name="door", init=self._init, start=self._start, quiesce=self._quiesce)
 
     async def run(self) -> None:
@@ -53,8 +57,9 @@ class Door:
             assert self._data is not None
             status, data = self._bound
             forcing = Forcing(self._node, self._decisions, OwedFile(self.folder / OWED_FILE), self.fencing)
+            refused = CommandRefusals(self._node, self._records.notice)
             async with trio.open_nursery() as nursery:
-                answers = StatusDoor(self._node, self._decisions, forcing)
+                answers = StatusDoor(self._node, self._decisions, forcing, refused)
                 nursery.start_soon(StatusSocket(answers.answer).serve, status.listener)
                 nursery.start_soon(forcing.resume)
                 nursery.start_soon(self._records.run)

@@ -9,6 +9,7 @@ refused; it bears the evidence of the one that was confirmed.
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,9 @@ OWED_FILE: Final = "owed-fence.json"
 RESUME_TRIES: Final = 60
 RESUME_S: Final = 1.0
 """Between two tries of a node that has just started to go on with a fence: it asks the arbiter first."""
+
+Refused = Callable[[str, str], None]
+"""Is told what was refused, and why."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -105,15 +109,22 @@ class Forcing:
         """How the other node would be fenced; empty if there is no way."""
         return "" if self._fencing is None else self._fencing.fencer.description
 
-    async def force(self, abandon: str, revision: int, *, fenced: bool) -> None:
-        """Force what was shown, between two lines of the log. ``CtlHaError`` with the reason why that is not so."""
-        if fenced and self._fencing is None:
-            raise InvalidError("this node has no [fence] in its configuration")
-        fencer = self._fencing.fencer if fenced and self._fencing is not None else None
+    async def force(self, abandon: str, revision: int, *, fenced: bool, refused: Refused) -> None:
+        """Force what was shown, between two lines of the log. ``CtlHaError`` with the reason why that is not so.
+
+        ``refused`` is told of it if nothing was begun, nor logged.
+        """
         async with self._busy:
-            plan = self._node.plan_force(abandon)
-            if plan.revision != revision:
-                raise FailedError("the record has changed since it was shown")
+            try:
+                if fenced and self._fencing is None:
+                    raise InvalidError("this node has no [fence] in its configuration")
+                fencer = self._fencing.fencer if fenced and self._fencing is not None else None
+                plan = self._node.plan_force(abandon)
+                if plan.revision != revision:
+                    raise FailedError("the record has changed since it was shown")
+            except CtlHaError as error:
+                refused("force-primary", str(error))
+                raise
             await self._carry_out(plan, abandon, fencer)
 
     async def resume(self) -> None:

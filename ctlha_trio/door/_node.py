@@ -5,7 +5,7 @@ from typing import Protocol
 
 import attrs
 
-from ctlha_trio.ha import Rehearsal
+from ctlha_trio.ha import Notice, Rehearsal
 from ctlha_trio.pair import OperationKind, Outcome, Plan, Record
 from ctlha_trio.seams import Buffer
 
@@ -50,6 +50,9 @@ class DoorNode(Protocol):
 
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """Call ``follow`` for each record that the node begins to act on: the one before, it, its revision, and why."""
+
+    def follow_notices(self, follow: Callable[[Notice], None]) -> None:
+        """Call ``follow`` for each stop of the node and each refusal."""
 
     def rehearse_switchover(self) -> Rehearsal:
         """What ``switchover`` would do, of which nothing is done."""

@@ -1,7 +1,8 @@
-"""What the supervisor decided by itself, in the log of decisions: each record that the node began to act on."""
+"""What the supervisor does by itself, in the log of decisions: records that it acts on, stops, what it refuses."""
 
 import logging
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -9,20 +10,19 @@ import trio
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.door._decisions import DecisionLog
+from ctlha_trio.door._refusals import Ended, Refusals
+from ctlha_trio.ha import REFUSED, Notice
 from ctlha_trio.pair import Record
+from ctlha_trio.seams import Clock
 
 CHANGES_MAX: Final = 64
 """Not written yet. A failover and a return are two; more are only there if the disk does not take them."""
+LOOK_S: Final = 10.0
+"""Between two looks for refusals that have ended."""
+END_S: Final = 1.0
+"""For what is still to be written when the node has ended: a disk that hangs holds up no end."""
 
 _LOG: Final = logging.getLogger(__name__)
-
-
-@attrs.frozen
-class _Change:
-    before: Record | None
-    after: Record
-    revision: int
-    why: str
 
 
 @attrs.define(eq=False)
@@ -30,32 +30,73 @@ class RecordLog:
     """Written behind what it tells of: a disk that is slow or full holds up no failover."""
 
     _decisions: DecisionLog
-    _changes: deque[_Change] = attrs.field(factory=lambda: deque(maxlen=CHANGES_MAX), init=False)
+    _clock: Clock
+    _refusals: Refusals = attrs.field(factory=Refusals, init=False)
+    _lines: deque[dict[str, object]] = attrs.field(factory=lambda: deque(maxlen=CHANGES_MAX), init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def note(self, before: Record | None, after: Record, revision: int, why: str) -> None:
         """The node acts on ``after``. The oldest is forgotten if too many wait. Not a checkpoint."""
-        self._changes.append(_Change(before, after, revision, why))
+        self._add(
+            outcome="done",
+            decision=name_of(before, after),
+            revision=revision,
+            epoch=after.epoch,
+            why=why,
+            before=before,
+            after=after,
+        )
+
+    def notice(self, notice: Notice) -> None:
+        """The node stops, or something was refused. What is refused again and again is told once. Not a checkpoint."""
+        if notice.outcome != REFUSED or self._refusals.came(self._clock.now(), notice):
+            self._add(**_fields_of(notice))
+
+    def _add(self, **line: object) -> None:
+        self._lines.append(line)
         self._changed.unpark_all()
 
     async def run(self) -> None:
         """Write until cancelled. What cannot be written is told in the program's log, and left out."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._look_for_ends)
+                while True:
+                    await self._write_all(self._decisions)
+                    await self._changed.park()
+        finally:
+            self._tell(self._refusals.end_all())
+            with trio.move_on_after(END_S, shield=True):
+                await self._write_all(attrs.evolve(self._decisions, abandons=True))
+
+    async def _look_for_ends(self) -> None:
         while True:
-            while not self._changes:
-                await self._changed.park()
-            change = self._changes.popleft()
+            await self._clock.sleep_until(self._clock.now() + LOOK_S)
+            self._tell(self._refusals.ended(self._clock.now()))
+
+    def _tell(self, ended: Iterable[Ended]) -> None:
+        for each in ended:
+            self._add(**_fields_of(each.last), count=each.count)
+
+    async def _write_all(self, decisions: DecisionLog) -> None:
+        while self._lines:
+            line = self._lines[0]
             try:
-                await self._decisions.append(
-                    outcome="done",
-                    decision=name_of(change.before, change.after),
-                    revision=change.revision,
-                    epoch=change.after.epoch,
-                    why=change.why,
-                    before=change.before,
-                    after=change.after,
-                )
+                await decisions.append(**line)
             except StoreError as error:
-                _LOG.error("epoch %d is not in the log of decisions: %s", change.after.epoch, error)
+                _LOG.error("epoch %s is not in the log of decisions: %s", line["epoch"], error)
+            if self._lines and self._lines[0] is line:
+                self._lines.popleft()
+
+
+def _fields_of(notice: Notice) -> dict[str, object]:
+    return {
+        "outcome": notice.outcome,
+        "decision": notice.what,
+        "revision": notice.revision,
+        "epoch": notice.epoch,
+        "why": notice.why,
+    }
 
 
 def name_of(before: Record | None, after: Record) -> str:

@@ -8,13 +8,14 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, RemoteProtocolError
+from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, RemoteProtocolError
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._forcing import Forcing
 from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._sockets import is_own_user
 from ctlha_trio.door._streams import PatientReader
+from ctlha_trio.ha import REFUSED, Notice
 
 MAX_CONNECTIONS: Final = 8
 """People and monitors that ask at once; each asks and leaves."""
@@ -66,12 +67,27 @@ class StatusSocket:
 
 
 @attrs.frozen(eq=False)
+class CommandRefusals:
+    """Commands that were refused before anything was begun, for the log of decisions."""
+
+    _node: DoorNode
+    _notice: Callable[[Notice], None]
+
+    def tell(self, what: str, why: str) -> None:
+        """Of one, in the epoch in which the node is."""
+        plan = self._node.rehearse_switchover().plan
+        epoch = 0 if plan.before is None else plan.before.epoch
+        self._notice(Notice(what=what, outcome=REFUSED, why=why, epoch=epoch, revision=plan.revision))
+
+
+@attrs.frozen(eq=False)
 class StatusDoor:
     """What a node says and does when it is asked. It answers in every state."""
 
     _node: DoorNode
     _decisions: DecisionLog
     _forcing: Forcing
+    _refused: CommandRefusals
 
     async def answer(self, line: bytes) -> dict[str, object]:
         """To one request. A checkpoint if something is to be done."""
@@ -85,7 +101,7 @@ class StatusDoor:
                     await self._switch_over()
                     return {"ok": True}
                 case {"request": "verify"}:
-                    return {"ok": True, "number": self._node.verify()}
+                    return {"ok": True, "number": self._verify()}
                 case {"request": "plan-force", "abandon": str(abandon)}:
                     plan = jsonable(self._node.plan_force(abandon))
                     return {"ok": True, "plan": plan | {"fence_command": self._forcing.fence}}
@@ -95,16 +111,27 @@ class StatusDoor:
                     "revision": int(revision),
                     "fence": bool(fenced),
                 }:
-                    await self._forcing.force(abandon, revision, fenced=fenced)
+                    await self._forcing.force(abandon, revision, fenced=fenced, refused=self._refused.tell)
                     return {"ok": True}
                 case _:
                     return {"ok": False, "error": f"unknown request; there are {', '.join(_REQUESTS)}"}
         except CtlHaError as error:
             return {"ok": False, "error": str(error)}
 
+    def _verify(self) -> int:
+        try:
+            return self._node.verify()
+        except CtlHaError as error:
+            self._refused.tell("verify", str(error))
+            raise
+
     async def _switch_over(self) -> None:
         """Between two lines of the log. ``CtlHaError`` with the reason why the role stays."""
         plan = self._node.rehearse_switchover().plan
+        if plan.obstacles:
+            error = FailedError(f"the role stays here: {', '.join(each.value for each in plan.obstacles)}")
+            self._refused.tell("switchover", str(error))
+            raise error
         epoch = 0 if plan.before is None else plan.before.epoch
         decision = {"decision": "switchover", "revision": plan.revision, "epoch": epoch, "before": plan.before}
         await self._decisions.append(outcome="asked", **decision)

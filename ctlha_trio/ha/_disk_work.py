@@ -13,13 +13,16 @@ from ctlha_trio._errors import ArbiterError, DamagedBlockError, StoreError
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.link import finish_by
 from ctlha_trio.pair import SEARCH_RANGES, CarriedRecord, Metadata, Range, Records, SwapOutcome, actions, events
-from ctlha_trio.seams import Arbiter, Clock
+from ctlha_trio.seams import Arbiter, Buffer, Clock
 from ctlha_trio.store import BlockStore, first_run
 
 ARBITER_LIMIT_S: Final = 3.0
 """For one call. SQLite gives up on a lock after half a second; three etcd members elect a leader within 2.5 s."""
 HANGING_MAX: Final = 4
 """Calls that may hang at the same time; each may hold a thread."""
+
+READ_TOGETHER_BYTES: Final = 1 << 20
+"""By one call to the disk: as much as the largest read takes, so that nobody waits longer for what it is used for."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -29,6 +32,16 @@ def first_difference(found: bytes, expected: bytes) -> int | None:
     if found == expected:
         return None
     return next(place for place, (one, other) in enumerate(zip(found, expected, strict=True)) if one != other)
+
+
+@attrs.frozen
+class _Read:
+    """A range of the volume, and who is told."""
+
+    offset: int
+    size: int
+    done: Callable[[bytes], None]
+    damaged: Callable[[int, int], None]
 
 
 @attrs.define(eq=False)
@@ -45,26 +58,39 @@ class DiskWork:
     medium: MediumLog = attrs.field(factory=MediumLog, init=False)
     records_under_way: dict[int, CarriedRecord] = attrs.field(factory=dict, init=False)
     """By sequence."""
+    _gathered: list[_Read] = attrs.field(factory=list, init=False)
+    """Reads that the next call to the disk takes along."""
     _orders: deque[Callable[[], Awaitable[None]]] = attrs.field(factory=deque, init=False)
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
-    def write(self, sequence: int, offset: int, data: bytes) -> None:
-        """Then ``Stored`` or ``Damaged``."""
+    def write(self, sequence: int, offset: int, data: Buffer) -> None:
+        """Then ``Stored`` or ``Damaged``. Nobody may change ``data`` until then."""
+
+        def ended(damage: DamagedBlockError | None) -> None:
+            if damage is None:
+                self.medium.note_write(offset, len(data))
+                self._feed(events.Stored(sequence))
+            else:
+                self._feed(events.Damaged(sequence, *self._told(damage)))
 
         async def work() -> None:
             try:
                 await self._store.write(offset, data)
             except DamagedBlockError as error:
-                self._feed(events.Damaged(sequence, *self._told(error)))
+                ended(error)
             except StoreError as error:
                 self._failed(error)
             else:
-                self.medium.note_write(offset, len(data))
-                self._feed(events.Stored(sequence))
+                ended(None)
 
-        self._nursery.start_soon(work)
+        try:
+            # A task for each write costs more than all that the store does for a small one.
+            if not self._store.write_nowait(offset, data, ended):
+                self._nursery.start_soon(work)
+        except StoreError as error:
+            self._failed(error)
 
-    def repair(self, sequence: int, offset: int, data: bytes) -> None:
+    def repair(self, sequence: int, offset: int, data: Buffer) -> None:
         """Then ``Stored``."""
 
         async def work() -> None:
@@ -103,19 +129,29 @@ class DiskWork:
         self._order(partial(self._store.replace_records, records))
 
     def read(self, offset: int, size: int, done: Callable[[bytes], None], damaged: Callable[[int, int], None]) -> None:
-        """Then ``done`` with the data, or ``damaged`` with the offset and size of the first damaged blocks."""
+        """Then ``done`` with the data, or ``damaged`` with the offset and size of the first damaged blocks.
 
-        async def work() -> None:
-            try:
-                data = await self._store.read(offset, size)
-            except DamagedBlockError as error:
-                damaged(*self._told(error))
-            except StoreError as error:
-                self._failed(error)
+        Whatever is asked for in one turn of the loop goes by one call to the disk, as far as it is small.
+        """
+        if sum(each.size for each in self._gathered) + size > READ_TOGETHER_BYTES:
+            self._gathered = []
+        if not self._gathered:
+            self._nursery.start_soon(self._read_together, self._gathered)
+        self._gathered.append(_Read(offset, size, done, damaged))
+
+    async def _read_together(self, reads: list[_Read]) -> None:
+        if self._gathered is reads:
+            self._gathered = []
+        try:
+            found = await self._store.read_all([(each.offset, each.size) for each in reads])
+        except StoreError as error:
+            self._failed(error)
+            return
+        for each, data in zip(reads, found, strict=True):
+            if isinstance(data, DamagedBlockError):
+                each.damaged(*self._told(data))
             else:
-                done(data)
-
-        self._nursery.start_soon(work)
+                each.done(data)
 
     def _told(self, error: DamagedBlockError) -> Range:
         return first_run(error.offsets, self._store.size_bytes)

@@ -1,6 +1,7 @@
 """What the peer says: events of the pair's channel in order, and the ring into which it pushes data."""
 
 import logging
+from mmap import mmap
 from typing import Final, Protocol
 
 import attrs
@@ -34,6 +35,7 @@ from ctlha_trio.pair.messages import (
     RepairData,
     Seal,
 )
+from ctlha_trio.seams import Buffer
 
 RING_BYTES: Final = 8 << 20
 """Data pushed and not yet stored: eight of the largest writes, thousands of small ones."""
@@ -56,8 +58,11 @@ class Hearer(Protocol):
     def session_ended(self, loss: Loss) -> None:
         """It is over."""
 
-    def heard(self, spoken: Spoken, data: bytes) -> None:
-        """A message, with the data that was placed for it."""
+    def heard(self, spoken: Spoken, data: Buffer) -> None:
+        """A message, with the data that was placed for it.
+
+        That of a write is lent: it lies in the ring, and stays as it is until the peer is told that it is stored.
+        """
 
 
 @attrs.define(eq=False)
@@ -70,16 +75,21 @@ class Inbox:
     _hearer: Hearer
     _size_bytes: int
     """Of the volume."""
-    _memory: bytearray = attrs.field(factory=lambda: bytearray(RING_BYTES), init=False)
+    _memory: memoryview = attrs.field(default=memoryview(b""), init=False)
     _region: Region | None = attrs.field(default=None, init=False)
     _deaf: bool = attrs.field(default=False, init=False)
     """The peer said what it may not: nothing that it said after it in this session counts."""
 
     def grant(self, epoch: int) -> Grant | None:
-        """Name the ring anew for this session and epoch; None if the session has just ended."""
+        """Make and name a ring for this session and epoch; None if the session has just ended.
+
+        The one before stays as it is: the disk may still write out of it. It is gone when nobody looks at it any more.
+        """
         if self._region is not None:
             self._region.close()
             self._region = None
+        # From the kernel, which gives memory only for what is written to.
+        self._memory = memoryview(mmap(-1, RING_BYTES))
         try:
             self._region = self._dma.register(self._memory, epoch=epoch)
         except DisconnectError:
@@ -121,8 +131,8 @@ class Inbox:
             else:
                 self._hearer.heard(spoken, data)
 
-    def _data_of(self, spoken: Spoken) -> bytes:
-        """The placed data, copied: the ring may be granted anew while the disk still writes."""
+    def _data_of(self, spoken: Spoken) -> Buffer:
+        """The placed data: of a write as it lies in the ring, for the disk; of all else a copy."""
         message = spoken.message if isinstance(spoken, Pushed) else spoken
         where = message.operation if isinstance(message, Propose) else message
         if (
@@ -138,7 +148,10 @@ class Inbox:
         end = spoken.ring_offset + pushed_bytes(spoken.message)
         if end > RING_BYTES:
             raise RemoteProtocolError("out-of-range", f"data up to {end} of the ring")
-        data = bytes(memoryview(self._memory)[spoken.ring_offset : end])
+        placed = self._memory[spoken.ring_offset : end].toreadonly()
+        if isinstance(spoken.message, MirrorWrite):
+            return placed
+        data = bytes(placed)
         match spoken.message:
             case MirrorRecord() as told:
                 record = decode_record(data)

@@ -17,6 +17,7 @@ from ctlha_trio.ha._current import entered
 from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
 from ctlha_trio.ha._give_back import GiveBackStand
 from ctlha_trio.ha._message_channel import MessageChannel
+from ctlha_trio.ha._notices import Notice
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
@@ -183,7 +184,7 @@ class Node:
             notes=(*self.config.notes, *(note.value for note in self._notes())),
             node=self.config.node,
             role=role_of(state),
-            state=str(self._supervisor.state.name),
+            state=self._supervisor.state.name,
             epoch=state.epoch,
             link=self._link.state,
             arbiter="online" if state.arbiter_answers else "unknown",
@@ -221,6 +222,10 @@ class Node:
             follow(before, after, self._driver.state.revision, self._driver.roles.why or self._driver.state.why)
 
         self._driver.record_followers.append(tell)
+
+    def follow_notices(self, follow: Callable[[Notice], None]) -> None:
+        """Call ``follow`` for each stop and each refusal from now on, likewise. Not a checkpoint."""
+        self._driver.notices.followers.append(follow)
 
     async def switchover(self) -> None:
         """Make the peer primary. ``FailedError`` with the reasons if that did not come about. A checkpoint."""
@@ -291,13 +296,15 @@ class Node:
             nursery.start_soon(supervise)
             task_status.started(self)
             await self._stop_asked.wait()
+            self._driver.notices.tell("stop", "asked", self._stop_reason)
             nursery.cancel_scope.cancel(reason=f"stopping: {self._stop_reason}")
         failures += self._component_watch.ended_by
         try:
             await self._supervisor.quiesce()
         except ComponentError as error:
             failures.append(error)
-        await self._driver.leave(self._stop_reason)
+        clean = await self._driver.leave(self._stop_reason)
+        self._driver.notices.tell("stop", "done" if clean else "unclean", self._stop_reason)
         await self._consumers.tell_all()
         if failures:
             raise failures[0]

@@ -18,6 +18,7 @@ from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
+from ctlha_trio.ha._notices import Notices
 from ctlha_trio.ha._outbox import Outbox, number_of
 from ctlha_trio.ha._peer_proposals import PeerProposals
 from ctlha_trio.ha._peer_reads import PeerReads, say_ready
@@ -25,8 +26,8 @@ from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._role_requests import RoleRequests
 from ctlha_trio.ha._seen_time import LOOK_S
-from ctlha_trio.ha._status import TransitionStatus
 from ctlha_trio.ha._timers import Timers
+from ctlha_trio.ha._transitions import TRANSITIONS_KEPT, Transition, describe_move
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
@@ -47,11 +48,9 @@ from ctlha_trio.pair import (
     messages,
     step_pair,
 )
-from ctlha_trio.seams import Seams
+from ctlha_trio.seams import Buffer, Seams
 from ctlha_trio.store import BlockStore, condemn_copy
 
-TRANSITIONS_KEPT: Final = 64
-"""Changes of phase kept for ``status``: a failover and a return have about ten."""
 CLEAN_END_LIMIT_S: Final = 1.0
 """For two writes and flushes; without them the next start has extents to recover, and nothing else is lost."""
 
@@ -84,18 +83,19 @@ class PairDriver:
     _pending: deque[events.Event] = attrs.field(factory=deque, init=False)
     _stepping: bool = attrs.field(default=False, init=False)
     _requests: ClientRequests = attrs.field(init=False)
-    _placed: dict[int, bytes] = attrs.field(factory=dict, init=False)
+    _placed: dict[int, Buffer] = attrs.field(factory=dict, init=False)
     """Data of a message that the core is being told of, by its number."""
     _announced: int = attrs.field(default=0, init=False)
     on_session: Callable[[int], None] = attrs.field(default=lambda _: None, init=False)
     """Told of each session that begins, with the peer's incarnation."""
     record_followers: list[Callable[[Record | None, Record], None]] = attrs.field(factory=list, init=False)
     """Told of each record that this node begins to act on, with the one before."""
+    notices: Notices = attrs.field(init=False)
     roles: RoleRequests = attrs.field(init=False)
     readiness: Readiness = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
-    transitions: deque[TransitionStatus] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
+    transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     """Unparked at every transition."""
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -113,6 +113,7 @@ class PairDriver:
             self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
         )
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
+        self.notices = Notices(lambda: self.state)
         self.readiness = Readiness(self._outbox.say)
         self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy, self.readiness)
         self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
@@ -146,13 +147,15 @@ class PairDriver:
         except StoreError as error:
             self._store_failed(error)
 
-    async def leave(self, reason: str) -> None:
-        """Leave the pair; return once the peer was told and the store has ended cleanly, each as far as it could be."""
+    async def leave(self, reason: str) -> bool:
+        """Leave the pair; return once the peer was told and the store has ended: whether it ended cleanly."""
         self.feed(events.StopAsked(reason))
         await self._farewell_said.wait()
         clock = self._seams.clock
         with suppress(trio.TooSlowError):
             await finish_by(clock, clock.now() + CLEAN_END_LIMIT_S, self._disk.end)
+            return not self._store_is_dead
+        return False
 
     def end(self) -> None:
         """The node's tasks have ended, by whatever: answer everybody who still waits for something."""
@@ -204,7 +207,9 @@ class PairDriver:
             self._stepping = False
 
     def _step(self, event: events.Event) -> tuple[actions.Action, ...]:
-        self.state, ordered = step_pair(self.state, event)
+        before = self.state
+        self.state, ordered = step_pair(before, event)
+        self.notices.stepped(before, event, self.state)
         return ordered
 
     # What the inbox tells.
@@ -226,7 +231,7 @@ class PairDriver:
         self.readiness.session_ended()
         self.feed(events.SessionLost(loss))
 
-    def heard(self, spoken: Spoken, data: bytes) -> None:
+    def heard(self, spoken: Spoken, data: Buffer) -> None:
         """Tell the core of a message; its data, if any, waits for the core's order."""
         self._outbox.heard(spoken)
         match spoken:
@@ -237,7 +242,7 @@ class PairDriver:
             case messages.Permit():
                 self._reads.permits.take(spoken)
             case Pushed(message=messages.Propose() as proposal):
-                self._peer_proposals.heard(proposal, data)
+                self._peer_proposals.heard(proposal, bytes(data))
             case Pushed(message=messages.Assigned() | messages.HandoverReady() as told):
                 self.feed(events.Received(told))
             case Pushed(message=message):
@@ -333,10 +338,10 @@ class PairDriver:
                 assert_never(action)
 
     def _note_transition(self, action: actions.Moved) -> None:
-        self.transitions.append(TransitionStatus(self._seams.clock.now(), _describe(action), action.epoch))
+        self.transitions.append(Transition(self._seams.clock.now(), describe_move(action), action.epoch))
         self.changed.unpark_all()
         self._reads.permits.wake()
-        _LOG.info("%s, epoch %d", _describe(action), action.epoch)
+        _LOG.info("%s, epoch %d", describe_move(action), action.epoch)
 
     def _note_damage(self, action: actions.ReportMediumError) -> None:
         if self._disk.medium.add_damaged(action.offset, action.size):
@@ -392,7 +397,3 @@ class PairDriver:
             self._store_is_dead = True
             _LOG.error("the store failed: %s", error)
             self.feed(events.StoreFailed())
-
-
-def _describe(action: actions.Moved) -> str:
-    return f"{action.phase.name.lower().replace('_', '-')}: {action.why}"

@@ -21,6 +21,7 @@ from ctlha_trio.pair import (
     messages,
     pushed_bytes,
 )
+from ctlha_trio.seams import Buffer
 from ctlha_trio.store import BlockStore
 
 OfRecords = (
@@ -44,15 +45,15 @@ class RecordWork:
     _requests: ClientRequests
     _feed: Callable[[events.Event], None]
 
-    def carry_out(self, action: OfRecords, placed: Mapping[int, bytes]) -> None:
+    def carry_out(self, action: OfRecords, placed: Mapping[int, Buffer]) -> None:
         """``placed`` is what came with the message that the core is being told of, by its number."""
         match action:
             case actions.StoreRecord():
                 self._disk.put_record(action.sequence, self._requests.record(action))
             case actions.StoreMirroredRecord():
-                self._disk.put_record(action.sequence, decode_record(placed[action.sequence]))
+                self._disk.put_record(action.sequence, decode_record(bytes(placed[action.sequence])))
             case actions.ReplaceRecords():
-                self._disk.replace_records(decode_records(placed[SEAL]))
+                self._disk.replace_records(decode_records(bytes(placed[SEAL])))
             case actions.CompareRecords():
                 equal = digest_of(self.encoded) == action.digest
                 self._feed(events.RecordsCompared(action.attempt, action.proposal, equal))

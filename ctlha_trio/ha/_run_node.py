@@ -73,6 +73,7 @@ async def run_node(
 
             def report(error: CtlHaError) -> None:
                 fault_log.report(error, session=driver.state.sessions)
+                driver.notices.reported(error)
                 if isinstance(error, RefusedError) and error.by_peer and error.reason == Refusal.TWIN:
                     driver.feed(Disowned())
                 if _is_misconfiguration(error) and _is_fresh(driver.state):

@@ -1,4 +1,4 @@
-"""Turns of bulk data: a fragment each, so that no kind of it starves another."""
+"""Turns of bulk data: as much as a fragment each, so that no kind of it starves another."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._transfer import MessagePush
 from ctlha_trio.link._writing import FrameWriter
-from ctlha_trio.wire import Flag, Verdict
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Flag, Verdict
 
 MESSAGE_PUSHES_MAX = 32
 """Those that wait for the writer. Their data stays the caller's, so this bounds only what the writer owes."""
@@ -63,7 +63,7 @@ class BulkTurns:
         self._room.unpark_all()
 
     def write_next(self) -> bool:
-        """Write one fragment of the kind whose turn it is; False if there is none of any kind.
+        """Write of the kind whose turn it is, a fragment at most; False if there is none of any kind.
 
         Everything accepted on the channels must be written before.
         """
@@ -75,11 +75,16 @@ class BulkTurns:
         return False
 
     def _write_message_push(self) -> bool:
+        """Small ones together, as many as make up one fragment: each send, and each turn of a reader, has its price."""
         if not self._message_pushes:
             return False
-        if self._writer.write_message_push(self._message_pushes[0]):
-            self._message_pushes.popleft()
-            self._room.unpark_all()
+        room = FRAGMENT_SIZE_MAX
+        while self._message_pushes and self._message_pushes[0].next_size <= room:
+            push = self._message_pushes[0]
+            room -= push.next_size
+            if self._writer.write_message_push(push):
+                self._message_pushes.popleft()
+        self._room.unpark_all()
         return True
 
     def _write_push(self) -> bool:

@@ -41,6 +41,11 @@ class MessagePush:
     _written: int = 0
 
     @property
+    def next_size(self) -> int:
+        """Bytes of data in the next fragment."""
+        return min(len(self.data) - self._written, FRAGMENT_SIZE_MAX)
+
+    @property
     def is_last_fragment(self) -> bool:
         """Whether the next fragment ends it."""
         return len(self.data) - self._written <= FRAGMENT_SIZE_MAX

@@ -24,7 +24,7 @@ from ctlha_trio.wire import (
     fragment_prefix,
 )
 
-COPIED_DATA_MAX = 16 * 1024
+COPIED_DATA_MAX = 64 * 1024
 """Pushed data up to this size is joined with its frame: a copy is cheaper than a send of its own."""
 
 

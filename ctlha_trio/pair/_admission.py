@@ -160,7 +160,7 @@ def compared(step: Step, message: msg.Compared) -> None:
     if flight is None or flight.operation.kind is not OperationKind.COPY or flight.here:
         return
     operation = flight.operation
-    service.replace(step, flight, attrs.evolve(flight, here=True, there=message.equal))
+    service.replace(step, flight, flight.but(here=True, there=message.equal))
     if message.equal:
         service.advance(step)
     else:

@@ -4,8 +4,6 @@ It begins as a read: under a permit, the range is what clients were told last, s
 found as expected is a write from then on, with a sequence of its own.
 """
 
-import attrs
-
 from ctlha_trio.pair import _reads as reads, _service as service, events as ev
 from ctlha_trio.pair._phase import SERVING
 from ctlha_trio.pair._step import Step
@@ -17,10 +15,10 @@ def compared(step: Step, event: ev.StoredCompared) -> None:
     if flight is None:
         return
     if event.miscompare_at is not None:
-        service.replace(step, flight, attrs.evolve(flight, here=True, miscompare_at=event.miscompare_at))
+        service.replace(step, flight, flight.but(here=True, miscompare_at=event.miscompare_at))
         service.advance(step)
     elif step.state.phase in SERVING:
-        write = attrs.evolve(flight, equal=True, fetch=0)
+        write = flight.but(equal=True, fetch=0)
         service.replace(step, flight, write)
         service.start_write(step, write)
     else:

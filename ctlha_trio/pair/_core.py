@@ -324,8 +324,8 @@ _AFTER_PERSIST = {
 
 def _persisted(step: Step, metadata: Metadata) -> None:
     state = step.state
-    step.change(metadata=metadata)
-    if metadata != state.persisting:
+    step.change(metadata=metadata, persists=state.persists - 1)
+    if step.state.persists:
         return
     step.change(persisting=None)
     if state.phase is Phase.SECURING and state.stage is Stage.RECORDING:

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import attrs
-
 from ctlha_trio.pair import (
     _membership as membership,
     _proposals as proposals,
@@ -101,7 +99,7 @@ def recorded(step: Step) -> None:
 
 def _as_asked(held: Flight) -> Flight:
     """Whatever it met here before it was held, it may meet again at the other node, or not."""
-    return attrs.evolve(reads.not_begun(attrs.evolve(held, equal=False)), hurt=UNHURT, mended=UNHURT)
+    return reads.not_begun(held.but(equal=False)).but(hurt=UNHURT, mended=UNHURT)
 
 
 def late(step: Step) -> None:

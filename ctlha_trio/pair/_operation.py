@@ -80,13 +80,13 @@ class Operation:
 
     def conflicts(self, other: "Operation") -> bool:
         """Whether the two must be executed one after the other."""
-        if self.kind in _CHANGING_NOTHING and other.kind in _CHANGING_NOTHING:
+        one, two = self.kind, other.kind
+        if one in _CHANGING_NOTHING and two in _CHANGING_NOTHING:
             return False
-        kinds = {self.kind, other.kind}
-        if OperationKind.FLUSH in kinds:
-            return OperationKind.VERIFY not in kinds
-        if kinds & _OF_RECORDS:
-            return kinds <= _OF_RECORDS
+        if one is OperationKind.FLUSH or two is OperationKind.FLUSH:
+            return one is not OperationKind.VERIFY and two is not OperationKind.VERIFY
+        if one in _OF_RECORDS or two in _OF_RECORDS:
+            return one in _OF_RECORDS and two in _OF_RECORDS
         return self.touches(other.where)
 
     def touches(self, where: tuple[int, int]) -> bool:

@@ -7,8 +7,6 @@ proposal without a sequence at the secondary was never complete: the primary can
 
 from typing import Final
 
-import attrs
-
 from ctlha_trio.pair import _service as service, actions as act, events as ev, messages as msg
 from ctlha_trio.pair._carried_records import RECORDS_BYTES_MAX
 from ctlha_trio.pair._operation import WRITING, ZEROING, Operation, OperationKind, Outcome
@@ -57,7 +55,7 @@ def propose(step: Step) -> None:
         if not flight.proposal and not _fits([f.operation for f in step.state.flights if f.proposal], flight.operation):
             return
         number = flight.proposal or step.state.proposed + 1
-        service.replace(step, flight, attrs.evolve(flight, proposal=number, said=True, told=True))
+        service.replace(step, flight, flight.but(proposal=number, said=True, told=True))
         step.change(proposed=max(step.state.proposed, number))
         step.do(act.PushProposal(state.epoch, number, flight.ticket, flight.operation))
 
@@ -76,7 +74,7 @@ def assigned(step: Step, message: msg.Assigned) -> None:
         step.do(act.DropSession(f"a sequence for proposal {message.number}, which is not under way"))
         return
     service.follow_on(step, message, service.written_by(flight.operation))
-    begun = attrs.evolve(flight, sequence=message.sequence, here=False, equal=True)
+    begun = flight.but(sequence=message.sequence, here=False, equal=True)
     service.replace(step, flight, begun)
     service.store(step, begun)
 
@@ -87,7 +85,7 @@ def completed(step: Step, message: msg.Completed) -> None:
     if flight is not None:
         unsettled = tuple(each for each in step.state.unsettled if each.sequence != flight.sequence)
         step.change(unsettled=unsettled)
-        service.replace(step, flight, attrs.evolve(flight, there=True))
+        service.replace(step, flight, flight.but(there=True))
 
 
 def unexecuted(step: Step, message: msg.Unexecuted) -> None:
@@ -104,17 +102,13 @@ def unexecuted(step: Step, message: msg.Unexecuted) -> None:
 
 def refused(step: Step, sequence: int) -> None:
     """A block of it is damaged here: it waits for the sequence that it gets when that is repaired."""
-    flights = tuple(
-        attrs.evolve(f, sequence=0) if f.proposal and f.sequence == sequence else f for f in step.state.flights
-    )
+    flights = tuple(f.but(sequence=0) if f.proposal and f.sequence == sequence else f for f in step.state.flights)
     step.change(flights=flights)
 
 
 def settle(step: Step, sequence: int) -> None:
     """Everything up to there is durable on both, this node's own with it."""
-    flights = tuple(
-        attrs.evolve(f, there=True) if f.proposal and 0 < f.sequence <= sequence else f for f in step.state.flights
-    )
+    flights = tuple(f.but(there=True) if f.proposal and 0 < f.sequence <= sequence else f for f in step.state.flights)
     step.change(flights=flights)
 
 
@@ -125,11 +119,10 @@ def take_back(step: Step) -> None:
     have accepted others.
     """
     flights = tuple(
-        f if f.sequence or not f.proposal else attrs.evolve(f, proposal=0, said=False, equal=False)
-        for f in step.state.flights
+        f if f.sequence or not f.proposal else f.but(proposal=0, said=False, equal=False) for f in step.state.flights
     )
     puts = {f.ticket for f in flights if f.ticket and not f.sequence and f.operation.kind is OperationKind.PUT_RECORD}
-    step.change(flights=tuple(attrs.evolve(f, asks_room=True) if f.ticket in puts else f for f in flights))
+    step.change(flights=tuple(f.but(asks_room=True) if f.ticket in puts else f for f in flights))
     if puts:
         step.do(act.CheckRoom(tuple(f.ticket for f in flights if f.ticket in puts)))
 
@@ -143,7 +136,7 @@ def room_checked(step: Step, event: ev.RoomChecked) -> None:
             service.replace(step, flight, None)
             step.do(act.Answer(flight.ticket, Outcome.FAILED))
         else:
-            service.replace(step, flight, attrs.evolve(flight, asks_room=False))
+            service.replace(step, flight, flight.but(asks_room=False))
     service.advance(step)
 
 
@@ -153,7 +146,7 @@ def session_lost(step: Step) -> None:
     What got one may have been completed, and the word of that was lost: it is asked for, as reads ask.
     """
     if any(flight.said for flight in step.state.flights):
-        step.change(flights=tuple(attrs.evolve(f, said=False) for f in step.state.flights))
+        step.change(flights=tuple(f.but(said=False) for f in step.state.flights))
 
 
 def asked_for(state: PairState) -> int:

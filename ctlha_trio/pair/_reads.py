@@ -9,8 +9,6 @@ write of the same place cannot come before the primary knows that the last one i
 from collections.abc import Iterator
 from typing import Final
 
-import attrs
-
 from ctlha_trio.pair import _permits as permits, _proposals as proposals, actions as act, messages as msg
 from ctlha_trio.pair._operation import READING, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
@@ -26,9 +24,7 @@ a long range that many write, or of a disk that is slower than the line."""
 def start(step: Step, flight: Flight, shows: int = 0) -> None:
     """Fetch the data, or what is to be compared: shown once the write ``shows`` and those before it are settled."""
     number = step.state.fetches + 1
-    begun = attrs.evolve(
-        flight, fetch=number, shows=shows, here=False, there=not shows, hurt=UNHURT, mended=flight.hurt
-    )
+    begun = flight.but(fetch=number, shows=shows, here=False, there=not shows, hurt=UNHURT, mended=flight.hurt)
     flights = tuple(begun if each is flight else each for each in step.state.flights)
     step.change(flights=flights, fetches=number)
     step.do(act.FetchRead(number, flight.ticket, flight.operation, permits.permit_epoch(step), flight.taken))
@@ -44,7 +40,7 @@ def not_begun(flight: Flight) -> Flight:
     """As it came, if it is a read."""
     if not flight.is_read:
         return flight
-    return attrs.evolve(flight, fetch=0, shows=0, here=False, there=False, hurt=UNHURT, miscompare_at=None)
+    return flight.but(fetch=0, shows=0, here=False, there=False, hurt=UNHURT, miscompare_at=None)
 
 
 def by_fetch(step: Step, fetch: int) -> Flight | None:
@@ -60,6 +56,8 @@ def start_following(step: Step) -> None:
 
     A read also waits for what came to this node before it and writes its range, and a flush for everything that did.
     """
+    if not step.state.flights:
+        return
     earlier: list[Operation] = []
     for flight in step.state.flights:
         kind = flight.operation.kind
@@ -81,7 +79,7 @@ def start_following(step: Step) -> None:
 def _pass_flush(step: Step, flight: Flight) -> None:
     """Nothing to do: whatever was answered is durable on both."""
     number = step.state.fetches + 1
-    passed = attrs.evolve(flight, fetch=number, here=True, there=True)
+    passed = flight.but(fetch=number, here=True, there=True)
     step.change(flights=tuple(passed if f is flight else f for f in step.state.flights), fetches=number)
 
 
@@ -111,7 +109,7 @@ def _look_for_settled(state: PairState, flight: Flight) -> Flight:
     if not flight.shows:
         return flight
     open_still = any(each.sequence <= flight.shows for each in _met(state, flight))
-    return flight if open_still else attrs.evolve(flight, there=True, shows=0)
+    return flight if open_still else flight.but(there=True, shows=0)
 
 
 def overwritten(step: Step, where: Range | None) -> None:
@@ -119,12 +117,14 @@ def overwritten(step: Step, where: Range | None) -> None:
 
     One that has its data keeps it. One that was overtaken too often is not executed: its client turns to the primary.
     """
+    if not step.state.flights:
+        return
     flights: list[Flight] = []
     for flight in step.state.flights:
         if flight.here or not _shows(flight.operation, where):
             flights.append(flight)
         elif flight.restarts < RESTARTS_MAX:
-            flights.append(attrs.evolve(not_begun(flight), restarts=flight.restarts + 1))
+            flights.append(not_begun(flight).but(restarts=flight.restarts + 1))
         else:
             step.do(act.Answer(flight.ticket, Outcome.NOT_PRIMARY))
     step.change(flights=tuple(flights))

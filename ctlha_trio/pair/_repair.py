@@ -21,7 +21,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range, overlap
-from ctlha_trio.pair._state import COPY_CHUNK_BYTES, UNHURT, Flight, LeftOut, Resync
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, Flight, LeftOut, Resync
 from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
 
@@ -64,7 +64,7 @@ def _hurt_here(step: Step, flight: Flight, run: Range) -> None:
         # It was repaired a moment ago: a disk that does not give back what was just written is no copy any more.
         membership.store_failed(step)
         return
-    service.replace(step, flight, attrs.evolve(flight, hurt=attrs.evolve(flight.hurt, here=run)))
+    service.replace(step, flight, flight.but(hurt=attrs.evolve(flight.hurt, here=run)))
 
 
 def _refuse(step: Step, event: ev.Damaged) -> None:
@@ -123,7 +123,7 @@ def damaged_there(step: Step, message: msg.Damaged) -> None:
     elif overlap(flight.mended.there, run):
         membership.claim(step, "the peer's disk does not keep what is written to it")
     else:
-        service.replace(step, flight, attrs.evolve(flight, hurt=attrs.evolve(flight.hurt, there=run)))
+        service.replace(step, flight, flight.but(hurt=attrs.evolve(flight.hurt, there=run)))
 
 
 def _bounded(offset: int, size: int) -> Range:
@@ -139,7 +139,7 @@ def take_up(step: Step) -> None:
     paired = step.state.phase in _PAIRED
     if not paired and step.state.phase not in _SOLE:
         return
-    flight = next((f for f in step.state.flights if f.started and f.hurt != UNHURT and _has_ended(f)), None)
+    flight = next((f for f in step.state.flights if f.is_hurt and f.started and _has_ended(f)), None)
     if flight is None:
         return
     if paired:
@@ -158,7 +158,7 @@ def _has_ended(flight: Flight) -> bool:
 
 def _wait_for_repair(step: Step, flight: Flight) -> None:
     tried = flight.tried or (flight.is_write and (flight.here or flight.there))
-    waiting = attrs.evolve(flight, sequence=0, fetch=0, here=False, there=False, tried=tried)
+    waiting = flight.but(sequence=0, fetch=0, here=False, there=False, tried=tried)
     service.replace(step, flight, waiting)
     for kind, run in (
         (OperationKind.REPAIR_HERE, flight.hurt.here),
@@ -188,7 +188,7 @@ def repair_data(step: Step, message: msg.RepairData) -> None:
     if state.phase not in _PAIRED or repair is None or repair.there:
         return
     if _repairs(repair, OperationKind.REPAIR_HERE, (message.offset, message.size)):
-        service.replace(step, repair, attrs.evolve(repair, there=True))
+        service.replace(step, repair, repair.but(there=True))
         step.do(act.StoreRepair(message.sequence, message.offset, message.size))
 
 

@@ -133,7 +133,7 @@ def store(step: Step, flight: Flight) -> None:
 def _give_sequence(step: Step, flight: Flight, *, here: bool = False, there: bool = False) -> Flight:
     sequence = step.state.next_sequence
     step.change(next_sequence=sequence + 1)
-    started = attrs.evolve(flight, sequence=sequence, here=here, there=there, hurt=UNHURT, mended=flight.hurt)
+    started = flight.but(sequence=sequence, here=here, there=there, hurt=UNHURT, mended=flight.hurt)
     replace(step, flight, started)
     return started
 
@@ -169,8 +169,9 @@ def _wanted_there(step: Step, operation: Operation) -> bool:
 
 def replace(step: Step, old: Flight, new: Flight | None) -> None:
     """Put another flight, or none, in the place of one."""
-    flights = tuple(f for f in (new if f is old else f for f in step.state.flights) if f is not None)
-    step.change(flights=flights)
+    flights = step.state.flights
+    kept = [f for f in flights if f is not old] if new is None else [new if f is old else f for f in flights]
+    step.change(flights=tuple(kept))
 
 
 def by_sequence(step: Step, sequence: int) -> Flight | None:
@@ -179,7 +180,7 @@ def by_sequence(step: Step, sequence: int) -> Flight | None:
 
 
 def _complete(step: Step, flight: Flight) -> bool:
-    if not flight.started or not flight.here:
+    if not flight.here or not flight.started:
         return False
     # While a resync runs this node is the only member: its client need not wait for the target, the range does.
     sole = step.state.phase in {Phase.ALONE, Phase.ADMITTING}
@@ -205,7 +206,7 @@ def _finish(step: Step, flight: Flight) -> None:
             _look_again(step, flight.operation)
         case _:
             pass
-    replace(step, flight, None if flight.there else attrs.evolve(flight, answered=True))
+    replace(step, flight, None if flight.there else flight.but(answered=True))
 
 
 def _look_again(step: Step, written: Operation) -> None:
@@ -242,7 +243,7 @@ def stored(step: Step, event: ev.Stored) -> None:
             step.send(msg.Applied(state.epoch, event.sequence))
     flight = by_sequence(step, event.sequence)
     if flight is not None:
-        replace(step, flight, attrs.evolve(flight, here=True))
+        replace(step, flight, flight.but(here=True))
     advance(step)
 
 
@@ -250,7 +251,7 @@ def fetched(step: Step, event: ev.Fetched) -> None:
     """The data of a read is there. A read that began anew since has another number by now."""
     flight = reads.by_fetch(step, event.fetch)
     if flight is not None:
-        replace(step, flight, attrs.evolve(flight, here=True))
+        replace(step, flight, flight.but(here=True))
         advance(step)
 
 
@@ -258,7 +259,7 @@ def applied(step: Step, message: msg.Applied) -> None:
     """The peer has it durable."""
     flight = by_sequence(step, message.sequence)
     if flight is not None:
-        replace(step, flight, attrs.evolve(flight, there=True))
+        replace(step, flight, flight.but(there=True))
         advance(step)
 
 
@@ -314,13 +315,13 @@ def _needs_peer(flight: Flight) -> bool:
 def _without_peer(flight: Flight) -> Flight:
     if not flight.started:
         # Nobody repairs what it waits for. It meets the damage again, or not.
-        return attrs.evolve(flight, hurt=UNHURT)
-    return attrs.evolve(flight, there=True, hurt=attrs.evolve(flight.hurt, there=None))
+        return flight.but(hurt=UNHURT)
+    return flight.but(there=True, hurt=attrs.evolve(flight.hurt, there=None))
 
 
 def ask_anew(step: Step) -> None:
     """After a flap: what the pair itself asked of the secondary was lost with the session."""
-    flights = tuple(attrs.evolve(f, sequence=0, hurt=UNHURT) if _needs_peer(f) else f for f in step.state.flights)
+    flights = tuple(f.but(sequence=0, hurt=UNHURT) if _needs_peer(f) else f for f in step.state.flights)
     step.change(flights=flights)
 
 
@@ -334,9 +335,9 @@ def resend_from(step: Step, last_sequence: int) -> None:
     for flight in sorted(step.state.flights, key=lambda each: each.sequence):
         if not flight.is_write or not flight.sequence or flight.there:
             continue
-        again = attrs.evolve(flight, hurt=attrs.evolve(flight.hurt, there=None))
+        again = flight.but(hurt=attrs.evolve(flight.hurt, there=None))
         if flight.sequence <= last_sequence:
-            again = attrs.evolve(again, there=True)
+            again = again.but(there=True)
         replace(step, flight, again)
         if not again.there:
             push(step, again)

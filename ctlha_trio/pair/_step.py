@@ -36,6 +36,7 @@ class Changes(TypedDict, total=False):
     forcing: bool
     proposals: int
     persisting: Metadata | None
+    persists: int
     session: int
     sessions: int
     standing: Standing | None
@@ -146,7 +147,7 @@ class Step:
             self._persist(attrs.evolve(newest, heard=word))
 
     def _persist(self, metadata: Metadata) -> None:
-        self.change(persisting=metadata)
+        self.change(persisting=metadata, persists=self.state.persists + 1)
         self.do(act.Persist(metadata))
 
     def _synced_epoch(self, record: Record) -> int:

@@ -5,13 +5,15 @@ What lies in the file, as bytes and records without I/O: ``_layout`` (where), ``
 peer's copy), ``_record_copies`` (records of the layers above). What does I/O: ``_queue`` is what waits to become
 durable, ``_commit_loop`` the one task that writes it, by way of ``_write_batch``, ``_checked_volume``,
 ``_write_tracker``, ``_record_keeper`` and ``_watched_file``; ``_blocks`` is the store itself. ``_files`` is what is
-done with a backing file while no node has it open, and ``_salvage`` what is done with one that is not whole.
+done with a backing file while no node has it open, ``_salvage`` what is done with one that is not whole, and ``_facts``
+what anybody may look at.
 """
 
 from ctlha_trio.store._blocks import BlockStore as BlockStore
 from ctlha_trio.store._commit_loop import Recovery as Recovery
-from ctlha_trio.store._condemn import condemn_copy as condemn_copy
+from ctlha_trio.store._condemn import condemn_copy as condemn_copy, rewrite_metadata as rewrite_metadata
 from ctlha_trio.store._dirty_bitmap import DIRTY_BYTES as DIRTY_BYTES
+from ctlha_trio.store._facts import CopyFacts as CopyFacts, read_facts as read_facts
 from ctlha_trio.store._files import (
     create_store_file as create_store_file,
     damaged_in as damaged_in,

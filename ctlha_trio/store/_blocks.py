@@ -1,12 +1,12 @@
 """The store of one volume: its bytes and its metadata in one backing file, made durable by one commit loop."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 
 import attrs
 import trio
 
-from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError
+from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, RecordsFullError, StoreError
 from ctlha_trio.pair import CarriedRecord, Metadata, Records
 from ctlha_trio.seams import Buffer, Clock, Disk, acquire
 from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX, choose_activity
@@ -24,7 +24,7 @@ from ctlha_trio.store._layout import (
     groups_of,
     volume_bytes,
 )
-from ctlha_trio.store._queue import OrderStep, PersistStep, StepQueue, WriteStep
+from ctlha_trio.store._queue import OrderStep, PersistStep, Step, StepQueue, WriteStep
 from ctlha_trio.store._record_copies import choose_table
 from ctlha_trio.store._record_keeper import RecordKeeper
 from ctlha_trio.store._slots import EPOCH_MAX, HEAD_BYTES, choose_slot, encode_metadata
@@ -139,28 +139,37 @@ class BlockStore:
         if not size:
             await trio.lowlevel.checkpoint()
             return b""
-        changes = self._volume.changes
-        if self._loop.is_recovered:
-            try:
-                await acquire(self._reads)
-                try:
-                    return await self._volume.read(offset, size)
-                finally:
-                    self._reads.release()
-            except DamagedBlockError:
-                if changes == self._volume.changes and not changes % 2:
-                    raise
-        # Before the recovery, or beside a write, damage may be none: what the commit loop reads in turn is certain.
-        return await self._read_in_turn(offset, size)
+        (found,) = await self.read_all([(offset, size)])
+        if isinstance(found, DamagedBlockError):
+            raise found
+        return found
 
-    async def _read_in_turn(self, offset: int, size: int) -> bytes:
-        found: list[bytes] = []
+    async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | DamagedBlockError]:
+        """As ``read``, of ranges that are not empty, by one call to the disk: the data of each, or its error."""
+        for offset, size in ranges:
+            self._check_range(offset, size)
+        changes = self._volume.changes
+        found: list[bytes | DamagedBlockError] = []
+        if self._loop.is_recovered:
+            await acquire(self._reads)
+            try:
+                found = await self._volume.read_all(ranges)
+            finally:
+                self._reads.release()
+            certain = changes == self._volume.changes and not changes % 2
+            if certain or not any(isinstance(each, DamagedBlockError) for each in found):
+                return found
+        # Before the recovery, or beside a write, damage may be none: what the commit loop reads in turn is certain.
+        return await self._read_in_turn(ranges)
+
+    async def _read_in_turn(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | DamagedBlockError]:
+        found: list[bytes | DamagedBlockError] = []
 
         async def read() -> None:
-            found.append(await self._volume.read(offset, size))
+            found.extend(await self._volume.read_all(ranges))
 
         await self._queue.complete(OrderStep(carry_out=read))
-        return found[0]
+        return found
 
     async def write(self, offset: int, data: Buffer) -> None:
         """Return once ``data`` is on stable media at ``offset`` of the volume. A checkpoint.
@@ -186,10 +195,28 @@ class BlockStore:
     async def _write(self, offset: int, data: Buffer, *, repairs: bool) -> None:
         # What is not immutable is copied: a caller that is cancelled uses its buffer again while the disk reads it.
         kept = bytes(data)
-        self._check_range(offset, len(kept))
-        if len(groups_of(offset, len(kept))) > EXTENTS_OPEN_MAX:
-            raise InvalidError(f"a write of {len(kept)} bytes touches more extents than may be open")
+        self._check_write(offset, len(kept))
         await self._queue.complete(WriteStep(offset=offset, data=kept, repairs=repairs))
+
+    def write_nowait(self, offset: int, data: Buffer, on_end: Callable[[DamagedBlockError | None], None]) -> bool:
+        """As ``write``, without a task that waits; False, and nothing was queued, if there is no room now.
+
+        ``data`` is not copied, so that nobody may change it until then. ``on_end`` is called once, from ``run``: with
+        None once the data is on stable media, else with what kept it from being written. It must not raise. If the
+        store dies first it is not called: whoever runs ``run`` is told of that. ``StoreError`` if it is dead already.
+        """
+        self._check_write(offset, memoryview(data).nbytes)
+
+        def tell(step: Step) -> None:
+            assert not isinstance(step.refusal, RecordsFullError), "a write puts no record"
+            on_end(step.refusal)
+
+        return self._queue.put_nowait(WriteStep(offset=offset, data=data, on_end=tell))
+
+    def _check_write(self, offset: int, size: int) -> None:
+        self._check_range(offset, size)
+        if len(groups_of(offset, size)) > EXTENTS_OPEN_MAX:
+            raise InvalidError(f"a write of {size} bytes touches more extents than may be open")
 
     async def persist(self, metadata: Metadata) -> None:
         """Return once the metadata is on stable media, behind every write that was called before. A checkpoint.

@@ -28,6 +28,21 @@ class SealedWrite:
     """The same pages, by group."""
 
 
+@attrs.frozen
+class _Span:
+    """What is read of the file for a range: its blocks, with the pages of entries that lie between them."""
+
+    offset: int
+    size: int
+    start: int
+    """Of its first block, in the volume."""
+    end: int
+    """Of its last."""
+    groups: range
+    place: tuple[int, int]
+    """Offset and size in the file."""
+
+
 @attrs.define(eq=False, repr=False)
 class CheckedVolume:
     """Reads may run beside each other and beside one ``put``; one that overlaps a ``put`` may find damage that is none.
@@ -42,41 +57,63 @@ class CheckedVolume:
     """Entries as the file has them, by group, in the order in which they were read or written."""
 
     async def read(self, offset: int, size: int) -> bytes:
-        """A range that is not empty, every block of it verified. ``DamagedBlockError`` names those that are not whole.
+        """``read_all`` of one range. ``DamagedBlockError`` names the blocks that are not whole."""
+        (found,) = await self.read_all([(offset, size)])
+        if isinstance(found, DamagedBlockError):
+            raise found
+        return found
 
-        One call to the disk, with the entries of the first group unless they are kept.
+    async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | DamagedBlockError]:
+        """Ranges that are not empty, every block of them verified: the data of each, or which blocks are not whole.
+
+        One call to the disk, with the entries of the first group of each range unless they are kept.
         """
+        changes = self.changes
+        asked = [self._span(offset, size) for offset, size in ranges]
+        firsts = {span.groups[0] for span in asked}
+        pages = {group: self._pages[group] for group in firsts if group in self._pages}
+        unkept = sorted(firsts - pages.keys())
+        places = [span.place for span in asked] + [
+            (self.layout.entry_page_offset(group), PAGE_BYTES) for group in unkept
+        ]
+        found, unreadable = await self._pread(*places)
+        for group, page in zip(unkept, found[len(asked) :], strict=True):
+            pages[group] = page
+            self._keep(group, page, changes)
+        return [
+            self._verified(span, raw, pages[span.groups[0]], changes, unreadable)
+            for span, raw in zip(asked, found, strict=False)
+        ]
+
+    def _span(self, offset: int, size: int) -> _Span:
         start = offset // BLOCK_BYTES * BLOCK_BYTES
         end = min(-(-(offset + size) // BLOCK_BYTES) * BLOCK_BYTES, self.layout.size_bytes)
-        groups = groups_of(start, end - start)
-        changes = self.changes
         begin = self.layout.file_offset(start)
-        places = [(begin, self.layout.file_offset(end - 1) + 1 - begin)]
-        page = self._pages.get(groups[0])
-        if page is None:
-            places.append((self.layout.entry_page_offset(groups[0]), PAGE_BYTES))
-        (found, *pages), unreadable = await self._pread(*places)
-        if page is None:
-            (page,) = pages
-            self._keep(groups[0], page, changes)
-        raw = memoryview(found)
+        place = begin, self.layout.file_offset(end - 1) + 1 - begin
+        return _Span(offset, size, start, end, groups_of(start, end - start), place)
+
+    def _verified(
+        self, span: _Span, found: bytes, page: bytes, changes: int, unreadable: Collection[int]
+    ) -> bytes | DamagedBlockError:
+        """What was read of a span, with the entries of its first group."""
+        raw, begin = memoryview(found), span.place[0]
         pieces: list[memoryview] = []
         damaged: list[int] = []
-        for group in groups:
-            first = max(start, group * GROUP_BYTES)
+        for group in span.groups:
+            first = max(span.start, group * GROUP_BYTES)
             at = self.layout.file_offset(first) - begin
-            piece = raw[at : at + min(end, (group + 1) * GROUP_BYTES) - first]
-            if group != groups[0]:
+            piece = raw[at : at + min(span.end, (group + 1) * GROUP_BYTES) - first]
+            if group != span.groups[0]:
                 page = self._pages.get(group) or bytes(raw[at - PAGE_BYTES : at])
                 self._keep(group, page, changes)
             damaged.extend(self._damaged_blocks(page, first // BLOCK_BYTES, piece, unreadable))
             pieces.append(piece)
         if damaged:
-            raise DamagedBlockError(tuple(block * BLOCK_BYTES for block in damaged))
-        if len(found) == size:
+            return DamagedBlockError(tuple(block * BLOCK_BYTES for block in damaged))
+        if len(found) == span.size:
             return found  # whole blocks of one group: large reads are not copied
-        pieces[0] = pieces[0][offset - start :]
-        pieces[-1] = pieces[-1][: len(pieces[-1]) - (end - offset - size)]
+        pieces[0] = pieces[0][span.offset - span.start :]
+        pieces[-1] = pieces[-1][: len(pieces[-1]) - (span.end - span.offset - span.size)]
         return b"".join(pieces)
 
     async def entry_page(self, group: int) -> bytes:

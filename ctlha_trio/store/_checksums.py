@@ -22,6 +22,9 @@ from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BLOCKS
 
 _ENTRY: Final = struct.Struct("<QII")
 ENTRY_BYTES: Final = _ENTRY.size
+_CHECKSUM_WORD: Final = 2
+"""Of the words of 4 bytes that an entry has."""
+_ADDRESS_MASK: Final = 0xFFFFFFFF
 _NEVER_WRITTEN: Final = (0, 0, 0)
 _WRITTEN: Final = 1
 _ZEROS_CHECKSUM: Final = crc32c(bytes(BLOCK_BYTES))
@@ -29,12 +32,15 @@ _ZEROS_CHECKSUM: Final = crc32c(bytes(BLOCK_BYTES))
 
 def seal_blocks(page: bytearray, first_block: int, data: memoryview, epoch: int) -> None:
     """Put the entries of these blocks, all of one group, into its page. Only the volume's last block may be short."""
-    start = _start_of(epoch)
+    # Whole runs at a time: what the interpreter does for each block costs as much as the checksum of its data.
+    contents = [data[at : at + BLOCK_BYTES] for at in range(0, len(data), BLOCK_BYTES)]
+    end = first_block + len(contents)
+    starts = map(_start_of(epoch).__xor__, map(_ADDRESS_MASK.__and__, range(first_block, end)))
+    checksums = struct.pack(f"<{len(contents)}I", *map(crc32c, contents, starts))
     place = first_block % GROUP_BLOCKS * ENTRY_BYTES
-    for block, at in enumerate(range(0, len(data), BLOCK_BYTES), first_block):
-        checksum = crc32c(data[at : at + BLOCK_BYTES], start ^ block & 0xFFFFFFFF)
-        _ENTRY.pack_into(page, place, epoch, checksum, _WRITTEN)
-        place += ENTRY_BYTES
+    entries = bytearray(_ENTRY.pack(epoch, 0, _WRITTEN) * len(contents))
+    memoryview(entries).cast("I")[_CHECKSUM_WORD :: ENTRY_BYTES // 4] = memoryview(checksums).cast("I")
+    page[place : place + len(entries)] = entries
 
 
 def damaged_blocks(page: bytes | bytearray | memoryview, first_block: int, data: memoryview) -> Iterator[int]:
@@ -49,7 +55,7 @@ def damaged_blocks(page: bytes | bytearray | memoryview, first_block: int, data:
         if kind == _WRITTEN:
             if epoch != start_epoch:
                 start, start_epoch = _start_of(epoch), epoch
-            if crc32c(content, start ^ block & 0xFFFFFFFF) != checksum:
+            if crc32c(content, start ^ block & _ADDRESS_MASK) != checksum:
                 yield block
         elif entry != _NEVER_WRITTEN or not _is_zeros(content):
             yield block

@@ -1,4 +1,4 @@
-"""The last word on a copy whose disk has failed."""
+"""Metadata of a copy that no node has open: the last word on one whose disk has failed, and what a person decides."""
 
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.pair import Metadata
@@ -13,16 +13,25 @@ async def condemn_copy(disk: Disk, path: str, metadata: Metadata) -> bool:
     this, the arbiter's record still keeps the copy out as soon as the peer has gone on alone.
     """
     try:
-        file = await disk.open(path)
-    except StoreError:
+        await rewrite_metadata(disk, path, metadata)
+    except (StoreError, ConfigError):
         return False
+    return True
+
+
+async def rewrite_metadata(disk: Disk, path: str, metadata: Metadata, *, expected: Metadata | None = None) -> None:
+    """Return once the file says this of its copy; nothing else in it is touched. A checkpoint.
+
+    A power cut leaves the old or the new. ``StoreError`` if a node has the file open, if the disk fails, or if the file
+    does not say what is ``expected`` of it any more; ``ConfigError`` if it is not ours.
+    """
+    file = await disk.open(path)
     try:
         index, slot = choose_slot(path, await file.pread(0, HEAD_BYTES))
+        if expected is not None and slot.metadata != expected:
+            raise StoreError(f"{path}: a node has used it meanwhile")
         place = (index + 1) % SLOT_COUNT * SLOT_BYTES
         await file.pwrite([(place, encode_slot(encode_metadata(metadata), slot.generation + 1))])
         await file.flush()
-    except (StoreError, ConfigError):
-        return False
     finally:
         file.close()
-    return True

@@ -7,6 +7,7 @@ import trio
 
 from ctlha_trio._errors import DamagedBlockError, RecordsFullError, StoreError
 from ctlha_trio.pair import Metadata
+from ctlha_trio.seams import Buffer
 
 BATCH_STEPS_MAX = 256
 """Steps that wait while a batch is on the disk. More than the operations that a pair keeps in flight; a batch of them
@@ -28,6 +29,8 @@ class Step:
     """Why it was not executed, although the store lives."""
     ended: trio.Event = attrs.field(factory=trio.Event)
     """Set when it is durable or refused, or when the store died first."""
+    on_end: "Callable[[Step], None]" = lambda _: None
+    """Called when it is durable or refused; never when the store died first."""
 
     @property
     def size_bytes(self) -> int:
@@ -40,7 +43,8 @@ class WriteStep(Step):
     """Data for one range of the volume."""
 
     offset: int
-    data: bytes
+    data: Buffer
+    """That nobody changes until it has ended."""
     repairs: bool = False
     """It is what the peer's copy holds: it makes nothing dirty. Whole blocks only. Cut by the loss of power it leaves
     them damaged, to be repaired again: what it replaces is no write that may stay half done."""
@@ -84,22 +88,27 @@ class StepQueue:
         ``StoreError`` if the store died before, ``DamagedBlockError`` or ``RecordsFullError`` if the step was refused.
         Cancelled while there is no room: nothing was queued. Cancelled later: the step is executed all the same.
         """
-        self.check()
-        # The lock hands over in the order of arrival; whoever finds it free and room in the queue overtakes nobody.
-        if self._entrance.locked() or not self._has_room(step):
+        if not self.put_nowait(step):
             async with self._entrance:
                 self.check()
                 while not self._has_room(step):
                     await self._room.park()
                     self.check()
                 self._put(step)
-        else:
-            self._put(step)
         await step.ended.wait()
         if step.refusal is not None:
             raise step.refusal
         if not step.durable:
             self.check()
+
+    def put_nowait(self, step: Step) -> bool:
+        """Put a step in, to be waited for or told of; False if there is no room now. ``StoreError`` if dead."""
+        self.check()
+        # The lock hands over in the order of arrival; whoever finds it free and room in the queue overtakes nobody.
+        if self._entrance.locked() or not self._has_room(step):
+            return False
+        self._put(step)
+        return True
 
     async def take(self) -> list[Step]:
         """Wait for at least one step, take all. Those taken before must have ended. ``StoreError`` if dead."""
@@ -116,12 +125,14 @@ class StepQueue:
         self.check()
         step.durable = True
         step.ended.set()
+        step.on_end(step)
 
     def refuse(self, step: Step, reason: Refusal) -> None:
         """Answer whoever waits for a step that it was not executed."""
         self.check()
         step.refusal = reason
         step.ended.set()
+        step.on_end(step)
 
     def die(self, reason: StoreError) -> None:
         """End the queue. Every step under way and every later call gets the first reason."""

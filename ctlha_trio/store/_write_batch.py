@@ -2,6 +2,7 @@
 
 import attrs
 
+from ctlha_trio.seams import Buffer
 from ctlha_trio.store._checked_volume import CheckedVolume, SealedWrite
 from ctlha_trio.store._checksums import seal_blocks
 from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BLOCKS, PAGE_BYTES
@@ -17,7 +18,7 @@ class WriteBatch:
     _parts: dict[int, bytearray] = attrs.field(factory=dict, init=False)
     """Blocks written in part after everything in ``_whole``, with all that they then hold."""
 
-    async def add(self, offset: int, data: bytes) -> None:
+    async def add(self, offset: int, data: Buffer) -> None:
         """Lay a write over those before. ``DamagedBlockError``, and no effect, if the rest of a block is not whole."""
         view, end = memoryview(data), offset + len(data)
         first, last = offset // BLOCK_BYTES, end // BLOCK_BYTES

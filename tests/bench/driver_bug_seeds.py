@@ -6,6 +6,7 @@ tests begin there and go on from it, which takes minutes if it finds the bug no 
 the bug must is passed over, and counted. Exit code 1 if a bug is not found.
 """
 
+import argparse
 import os
 import re
 import sys
@@ -55,9 +56,15 @@ def search(number: int, names: list[str]) -> Row:
     return row
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Search and print."""
-    names = names or [bug.name for bug in BUGS]
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.driver_bug_seeds",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help="a bug; default: all of them")
+    names: list[str] = parser.parse_args(arguments).names or [bug.name for bug in BUGS]
     found = 0
     for row in map_seeds(partial(search, names=names), range(len(names)), processes=os.cpu_count() or 1):
         print(row, flush=True)  # noqa: T201 (its output)

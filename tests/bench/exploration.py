@@ -4,7 +4,10 @@ Run it: ``python tests/bench/exploration.py`` for the table of the documentation
 processor, or ``python tests/bench/exploration.py writes=2 cuts=1 [cold=1] [states_max=2000000]`` for one bound.
 """
 
+import argparse
 import sys
+
+import attrs
 
 from ctlha_trio.testing import Bound, explore
 
@@ -32,9 +35,23 @@ BOUNDS = (
 
 def main(arguments: list[str]) -> None:
     """Print a line for each bound, and the way to what is wrong if anything is."""
-    settings = {name: int(count) for name, _, count in (argument.partition("=") for argument in arguments)}
+    parser = argparse.ArgumentParser(
+        prog="python tests/bench/exploration.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = ", ".join(field.name for field in attrs.fields(Bound))
+    parser.add_argument(
+        "settings",
+        metavar="NAME=COUNT",
+        nargs="*",
+        help=f"how often each may happen, 0 by default: {names}; cold=1 begins with two nodes that boot; states_max: "
+        "states to look at, default: all. Default without any: each bound of the table",
+    )
+    given: list[str] = parser.parse_args(arguments).settings
+    settings = {name: int(count) for name, _, count in (one.partition("=") for one in given)}
     options = {name: settings.pop(name) for name in ("cold", "states_max") if name in settings}
-    for bound in [Bound(**settings)] if arguments else BOUNDS:
+    for bound in [Bound(**settings)] if given else BOUNDS:
         found = explore(bound, cold=bool(options.get("cold")), states_max=options.get("states_max", 1 << 60))
         sys.stdout.write("\n".join((str(found), *found.trace, "")))
         sys.stdout.flush()

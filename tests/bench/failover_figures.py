@@ -292,13 +292,33 @@ async def cancel_on_signal(scope: trio.CancelScope) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--what", choices=["kill", "silent", "switchover", "resync"], default="kill")
-    parser.add_argument("--arbiter", choices=["sqlite", "etcd"], default="sqlite")
-    parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--size-bytes", type=int, default=SIZE_BYTES, help="of the volume")
-    parser.add_argument("--dirty", type=float, default=0.01, help="resync: the share that is written meanwhile")
-    parser.add_argument("--json", action="store_true", help="one object with all trials instead of the table")
+    parser = argparse.ArgumentParser(
+        prog="python tests/bench/failover_figures.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--what",
+        choices=["kill", "silent", "switchover", "resync"],
+        default="kill",
+        help="what befalls the pair; default: %(default)s",
+    )
+    parser.add_argument(
+        "--arbiter", choices=["sqlite", "etcd"], default="sqlite", help="who decides; default: %(default)s"
+    )
+    parser.add_argument("--trials", type=int, default=50, help="how often it is done; default: %(default)s")
+    parser.add_argument(
+        "--size-bytes", type=int, default=SIZE_BYTES, help="of the volume, in bytes; default: %(default)s"
+    )
+    parser.add_argument(
+        "--dirty",
+        type=float,
+        default=0.01,
+        help="resync: the share of the volume that is written meanwhile, 0 to 1; default: %(default)s",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one object with all trials instead of the table; default: not"
+    )
     arguments = parser.parse_args()
     trials = trio.run(measure, arguments)
     if not trials:

@@ -3,6 +3,7 @@
 Run it: ``python tests/bench/linearizability_cost.py``. It takes about half a minute.
 """
 
+import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -42,5 +43,11 @@ def measure(clients: int, operations: int, blocks: int) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="python tests/bench/linearizability_cost.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
     for shape in SHAPES:
         sys.stdout.write(f"{measure(*shape)}\n")

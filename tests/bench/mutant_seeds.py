@@ -6,6 +6,7 @@ It searches from the first seed on, prints a row of the documentation's table fo
 survives, or is found by a check that is not its own.
 """
 
+import argparse
 import os
 import sys
 
@@ -23,8 +24,14 @@ def search(number: int) -> Death:
     return first_failure(*MUTANTS[NAMES[number]], SEEDS)
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Search, print and write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.mutant_seeds",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
     first: list[str] = []
     for name, death in zip(NAMES, map_seeds(search, range(len(NAMES)), processes=os.cpu_count() or 1), strict=True):
         check, own = check_of(death.problem), IN_THE_PAIR[name]
@@ -37,4 +44,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -34,10 +34,16 @@ def told(report: SeedReport, days: int, took_s: float) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run and print."""
-    parser = argparse.ArgumentParser(prog="python tests/bench/pair_year.py", description=__doc__)
-    parser.add_argument("days", type=int, nargs="?", default=DAYS)
-    parser.add_argument("--whole", action="store_true", help="all of the year, and no extrapolation")
-    parser.add_argument("--seed", type=int, default=1)
+    parser = argparse.ArgumentParser(
+        prog="python tests/bench/pair_year.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "days", metavar="DAYS", type=int, nargs="?", default=DAYS, help="simulated days; default: %(default)s"
+    )
+    parser.add_argument("--whole", action="store_true", help="all of the year, and no extrapolation; default: not")
+    parser.add_argument("--seed", type=int, default=1, help="number that the run is drawn from; default: %(default)s")
     given = parser.parse_args(arguments)
     days = YEAR_DAYS if given.whole else given.days
     began_s = process_time()

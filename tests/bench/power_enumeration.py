@@ -4,6 +4,7 @@
 Exit code 1 if anything is wrong.
 """
 
+import argparse
 import sys
 from time import perf_counter
 from typing import Any
@@ -29,7 +30,20 @@ def make_parts_small() -> None:
 
 def main(arguments: list[str]) -> int:
     """Print a line for each scenario and victim, and whatever is wrong."""
-    settings = {name: int(count) for name, _, count in (argument.partition("=") for argument in arguments)}
+    parser = argparse.ArgumentParser(
+        prog="python tests/bench/power_enumeration.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "settings",
+        metavar="NAME=COUNT",
+        nargs="*",
+        help="pairs: 0 leaves out the runs of pairs, default: 1; losses_max: states of the disk that are tried of one "
+        "moment, default: all",
+    )
+    given: list[str] = parser.parse_args(arguments).settings
+    settings = {name: int(count) for name, _, count in (one.partition("=") for one in given)}
     problems = 0
     for scenario, victim in VICTIMS:
         began_s = perf_counter()

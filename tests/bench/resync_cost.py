@@ -12,9 +12,9 @@ processor's time that both nodes took. At last what a client sees of it: how lon
 the other, while the source serves alone, and beside a resync in full.
 """
 
+import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -266,5 +266,17 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as name:
+    parser = argparse.ArgumentParser(
+        prog="python tests/bench/resync_cost.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        default=None,
+        help="where files are made, on the disk that is measured; default: that of temporary files",
+    )
+    with tempfile.TemporaryDirectory(dir=parser.parse_args().folder) as name:
         trio.run(main, Path(name))

@@ -4,6 +4,7 @@ Store and plain calls take turns within one run, so that a slow moment of the ma
 time of one operation for each and the ratio of the medians.
 """
 
+import argparse
 import os
 import statistics
 import sys
@@ -128,8 +129,19 @@ async def measure(folder: Path) -> None:
 
 def main() -> None:
     """Measure in a temporary folder of the one given, or of the current one."""
-    parent = sys.argv[1] if len(sys.argv) > 1 else "."
-    with tempfile.TemporaryDirectory(dir=parent) as folder:
+    parser = argparse.ArgumentParser(
+        prog="python tests/bench/store_cost.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        default=".",
+        help="where files are made, on the disk that is measured; default: the current one",
+    )
+    with tempfile.TemporaryDirectory(dir=parser.parse_args().folder) as folder:
         trio.run(measure, Path(folder))
 
 

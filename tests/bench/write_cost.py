@@ -11,6 +11,7 @@ primary, and measures in one run, in turns, so that a slow moment of the machine
 Prints medians of the rounds, the ratio, and the processor's time that a mirrored write takes in each node.
 """
 
+import argparse
 import os
 import statistics
 import sys
@@ -233,5 +234,17 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["node"]:
         trio.run(serve, sys.argv[2])
     else:
-        with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as name:
+        parser = argparse.ArgumentParser(
+            prog="python tests/bench/write_cost.py",
+            description=__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument(
+            "folder",
+            metavar="FOLDER",
+            nargs="?",
+            default=None,
+            help="where files are made, on the disk that is measured; default: that of temporary files",
+        )
+        with tempfile.TemporaryDirectory(dir=parser.parse_args().folder) as name:
             trio.run(main, Path(name))

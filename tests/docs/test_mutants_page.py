@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 
 from tests.mutants.beneath import MUTANTS as BENEATH
@@ -67,10 +68,44 @@ def test_the_table_of_the_cores_names_the_checks_that_the_tests_demand() -> None
     assert [row[0] for row in rows if row[-2] not in row[-1].split("; ")] == []
 
 
+def bugs_of(kind: str) -> dict[str, set[int]]:
+    """By the names of the mutants of a kind, the classic bugs that they stand for."""
+    found: dict[str, set[int]] = {}
+    for bug, _, mutants in table(PAGE, "The classic bugs"):
+        for kinds, names in re.findall(r"(?:^|; )([A-Z](?:, [A-Z])*) (`\w+`(?:, `\w+`)*)", mutants):
+            for name in re.findall(r"\w+", names) if kind in kinds else ():
+                found.setdefault(name, set()).add(int(bug))
+    return found
+
+
+def test_both_pages_name_the_same_bugs_for_each_mutant_of_the_cores() -> None:
+    there = {row[0]: set(map(int, re.findall(r"\d+", row[1]))) for row in table(OF_CORES, "Mutants")}
+    here = {in_words(name): bugs for name, bugs in bugs_of("C").items()}
+    assert {name: bugs for name, bugs in there.items() if bugs} == here
+
+
+def test_both_tables_name_the_same_bug_for_each_mutant_of_what_lies_beneath() -> None:
+    assert bugs_of("U") == {name: {each.bug} for name, each in BENEATH.items()}
+
+
+def test_every_number_of_the_project_s_list_is_accounted_for() -> None:
+    """The list goes to 52; each bug has its mutants, or a reason why there is none."""
+    without = [int(bug) for row in table(PAGE, "Classic bugs without a mutant here") for bug in row[0].split(", ")]
+    with_mutants = [int(row[0]) for row in table(PAGE, "The classic bugs")]
+    assert sorted(with_mutants + without) == list(range(1, 53))
+
+
 def test_the_table_of_the_exploration_has_each_mutant_and_its_check() -> None:
     rows = {row[0]: row[-1] for row in table(PAGE, "In the exploration")}
     assert rows.keys() == {in_words(name) for name in exploration.MUTANTS}
     assert [name for name in exploration.MUTANTS if rows[in_words(name)] not in IN_THE_EXPLORATION[name]] == []
+
+
+def test_the_table_of_the_exploration_has_the_bound_of_each() -> None:
+    said = {row[0]: row[1] for row in table(PAGE, "In the exploration")}
+    for name, (_, bound, _) in exploration.MUTANTS.items():
+        spent = [f"{in_words(what)} {count}" for what, count in attrs.asdict(bound).items() if count]
+        assert said[in_words(name)] == (", ".join(spent) or "no faults")
 
 
 def test_the_table_of_whole_nodes_has_each_bug_and_its_check() -> None:

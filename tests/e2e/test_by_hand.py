@@ -15,12 +15,12 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ctlha_trio._errors import UntrustedPeerError
-from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET
+from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
 from ctlha_trio.testing._processes.etcd_server import EtcdMember, started_etcd
-from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, START_S, HandPair, made_pair, run_ctlha
+from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, START_S, Finished, HandPair, made_pair, run_ctlha
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +78,11 @@ async def test_a_signal_is_a_goodbye(protected_pair: HandPair, number: int) -> N
     assert await pair.end(leaving, number) == 0
     await pair.wait_for(OTHER[leaving], verdict="degraded", role="primary", within_s=2.0)
     assert time.monotonic() - began_s < 5
+    told = [line for line in pair.decisions(leaving) if line["decision"] == "stop"]
+    assert [(line["outcome"], line["why"]) for line in told] == [
+        ("asked", signal.Signals(number).name),
+        ("done", signal.Signals(number).name),
+    ]
     assert not [path for path in pair.fingerprint(leaving) if path.endswith(".sock")]
     await pair.start(leaving)
     await pair.wait_protected()
@@ -89,6 +94,9 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     refused = await run_ctlha("switchover", pair.config(OTHER[first]))
     assert (refused.code, refused.out) == (1, "")
     assert refused.err == "the role stays here: not-primary\n"
+    (line,) = [each for each in pair.decisions(OTHER[first]) if each["outcome"] == "refused"]
+    status = await pair.status(first)
+    assert (line["decision"], line["epoch"], line["why"]) == ("switchover", status["epoch"], refused.err.strip())
     foretold = await run_ctlha("switchover", pair.config(OTHER[first]), "--dry-run")
     assert (foretold.code, foretold.out.splitlines()[0]) == (1, "would be refused: not-primary")
     foretold = await run_ctlha("switchover", pair.config(first), "--dry-run")
@@ -309,7 +317,7 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     assert forced.code == 0, forced.err
     status = await pair.wait_for(behind, verdict="degraded", role="primary")
     await write_and_read(pair, behind, 3, {1: FORKED}, {0: OLD, 1: FORKED})
-    logged = [json.loads(line) for line in (pair.folder / behind / DECISIONS_FILE).read_text().splitlines()]
+    logged = pair.decisions(behind)
     lines = [line for line in logged if line["decision"] == "force-primary"]
     assert [line["outcome"] for line in lines] == ["asked", "done"]
     assert lines[1]["after"]["epoch"] == status["epoch"]
@@ -398,19 +406,62 @@ async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool)
             assert await pair.wait_ended(node) == 2
         else:
             await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+            (halt,) = [line for line in pair.decisions(node) if line["decision"] == "halt"]
+            assert halt["why"] == "arbiter-went-back"
             assert await pair.end(node, signal.SIGTERM) == 0
     statement = ("--statement", f"{other} is powered off")
     adopted = await run_ctlha("adopt-arbiter", pair.config(kept), "--abandon", other, *statement)
     assert adopted.code == 0, adopted.err
     await pair.start(kept)
     await pair.wait_for(kept, verdict="degraded", role="primary")
-    resolved = await run_ctlha("resolve", pair.config(other), "--discard", other)
+    shown = await run_ctlha("resolve", pair.config(other), "--discard", other, "--dry-run")
+    assert shown.code == 0, shown.err
+    assert f"          node {other}" in shown.out
+    assert [line.split()[2:] for line in shown.out.splitlines() if line.startswith("is member")] == [["yes", "yes"]]
+    assert "may differ: everything, for they are of different lines" in shown.out
+    carried = pair.folder / "kept.json"
+    carried.write_text((await run_ctlha("copy", pair.config(kept), "--json")).out)
+    resolved = await run_ctlha("resolve", pair.config(other), "--discard", other, "--other", carried)
     assert resolved.code == 0, resolved.err
+    assert resolved.out.startswith(shown.out[: shown.out.index("written")])
     await pair.start(other)
     await pair.wait_protected()
     assert (await run_ctlha("switchover", pair.config(kept))).code == 0
     await pair.wait_for(other, verdict="protected", role="primary")
     await write_and_read(pair, other, 3, {}, {0: NEW})
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["went-back", "lost"])
+async def test_nodes_that_agree_get_another_arbiter_and_lose_nothing(protected_pair: HandPair, lost: bool) -> None:
+    """The command is given at both; each node is refused until then."""
+    pair = protected_pair
+    arbiter = pair.folder / "arbiter.db"
+    backup = arbiter.read_bytes()
+    for _ in OTHER:  # so that the record moves on from the backup
+        assert (await run_ctlha("switchover", pair.config(await pair.primary()))).code == 0
+        await pair.wait_protected()
+    primary = await pair.primary()
+    await write_and_read(pair, primary, 1, {0: NEW}, {})
+    arbiter.unlink()
+    for node in OTHER:
+        await pair.kill(node)
+    if not lost:
+        arbiter.write_bytes(backup)
+        arbiter.chmod(0o600)
+    outcomes: dict[str, Finished] = {}
+
+    async def adopt(node: str) -> None:
+        outcomes[node] = await run_ctlha("adopt-arbiter", pair.config(node))
+
+    async with trio.open_nursery() as nursery:
+        for node in OTHER:
+            nursery.start_soon(adopt, node)
+    assert {node: done.code for node, done in outcomes.items()} == {"a": 0, "b": 0}, outcomes
+    assert all("as both know it" in done.out for done in outcomes.values())
+    await pair.start_protected()
+    await write_and_read(pair, await pair.primary(), 2, {}, {0: NEW})
+    again = await run_ctlha("adopt-arbiter", pair.config("a"))
+    assert (again.code, again.err) == (1, "node a runs; stop it first\n")
 
 
 @pytest.fixture
@@ -459,6 +510,8 @@ async def test_with_etcd_down_nobody_goes_alone(etcd_pair: HandPair, etcd: EtcdM
     asked = await run_ctlha("status", pair.config(survivor))
     assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
     assert "no connection: Connection refused" in pair.log(survivor)
+    refusals = [line for line in pair.decisions(survivor) if line["decision"] == "claim"]
+    assert [(line["outcome"], line["why"]) for line in refusals] == [("refused", "the arbiter did not take it")]
     if restarted:
         await pair.kill(survivor)
         await pair.start(survivor)

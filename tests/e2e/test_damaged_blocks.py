@@ -72,7 +72,8 @@ async def test_flipped_bytes_are_repaired_by_reads_and_by_verify(protected_pair:
 async def test_verify_says_what_it_would_do_and_who_can_do_it(hand_pair: HandPair) -> None:
     silent = await run_ctlha("verify", hand_pair.config("a"))
     assert (silent.code, silent.out) == (2, "")
-    assert "no answer from its node" in silent.err
+    socket = hand_pair.config("a").parent / "status.sock"
+    assert silent.err == f"{hand_pair.config('a')}: {socket}: no node listens there: No such file or directory\n"
     await hand_pair.start_protected()
     for options in ((), ("--dry-run",)):
         refused = await run_ctlha("verify", hand_pair.config("b"), *options)

@@ -145,8 +145,8 @@ async def test_a_survivor_that_dies_while_it_fences_goes_on_when_it_starts(
         nursery.start_soon(force)
         await outlet.wait_called()
         await pair.kill(behind)
-    assert ended[0].code == 1
-    assert ended[0].err.startswith("nobody knows whether it was done")
+    assert ended[0].code == 3
+    assert ended[0].err.startswith(f"nobody knows whether node {behind} was made primary: ")
     outlet.say("confirm")
     await pair.start(behind)
     await pair.wait_for(behind, verdict="degraded", role="primary")

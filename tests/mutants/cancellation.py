@@ -33,7 +33,7 @@ def takes_back_a_step_that_nobody_waits_for(patch: Patch) -> None:
 )
 def writes_what_is_in_the_buffer_of_who_was_cancelled(patch: Patch) -> None:
     async def write(store: BlockStore, offset: int, data: Buffer, *, repairs: bool) -> None:
-        await store._queue.complete(WriteStep(offset=offset, data=data, repairs=repairs))  # type: ignore[arg-type]
+        await store._queue.complete(WriteStep(offset=offset, data=data, repairs=repairs))
 
     patch.setattr(BlockStore, "_write", write)
 

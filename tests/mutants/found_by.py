@@ -234,5 +234,6 @@ IN_THE_EXPLORATION: dict[str, set[str]] = {
     "claims_without_marking_what_was_under_way": {I5},
     "drops_what_was_under_way_unmarked": {I5},
     "tracks_nothing_while_it_is_alone": {I5},
+    "takes_an_older_order_for_the_newest_that_is_the_same": {I4},
 }
 """Of the mutants of ``test_explore_mutants``. The first way that is found is the shortest."""

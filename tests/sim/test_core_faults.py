@@ -9,8 +9,9 @@ from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
 from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, may_be_forced_blindly, outlived
 from ctlha_trio.testing._core.clock import SimulatedClock
+from ctlha_trio.testing._core.disk_calls import UnderWay
 from ctlha_trio.testing._core.faults import FAULTS
-from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode, UnderWay
+from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode
 from ctlha_trio.testing._core.trials import (
     dead_copies_halt,
     false_record_meets_a_return,
@@ -205,6 +206,27 @@ def test_the_last_word_on_a_copy_comes_after_all_that_the_disk_was_asked_before(
     was_marked = a.metadata.copy is Copy.FAILED
     a.crash()
     assert (a.metadata.copy is Copy.FAILED) is was_marked
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_records_that_come_again_before_the_first_are_stored_are_the_ones_that_stay(seed: int) -> None:
+    world, a, _ = a_alone()
+    world.pair.random.seed(seed)
+    (place, first), *_ = a.records.items()
+    for value in (first + 1, first + 2):
+        a.begin_disk_call(act.ReplaceRecords(), {place: value})
+    while a.disk:
+        a.apply(a.pick_disk_call())
+    assert a.records[place] == first + 2
+
+
+def test_a_record_that_is_put_beside_all_that_come_is_written_twice_at_once() -> None:
+    _, a, _ = a_alone()
+    (place, first), *_ = a.records.items()
+    a.begin_disk_call(act.ReplaceRecords(), {place: first + 1})
+    put = act.StoreMirroredRecord(sequence=1)
+    with pytest.raises(AssertionError, match="writes a block twice at once"):
+        a.begin_disk_call(put, {place: first + 2})
 
 
 def test_a_node_that_was_named_on_an_older_disk_may_refuse_that_on_its_newest_one() -> None:

@@ -14,9 +14,10 @@ from ctlha_trio.pair import Operation, OperationKind, Range, actions as act
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import GROUP_BYTES, BlockStore, image
 from ctlha_trio.testing import PowerDisk
+from ctlha_trio.testing._core.disk_calls import DiskCall, UnderWay
 from ctlha_trio.testing._core.link import LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
-from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, DiskCall, SimulatedNode, UnderWay, blocks_of
+from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode, blocks_of
 from tests.unit.store.test_store_crash import METADATA
 
 SIZE_BYTES: Final = BLOCKS * BLOCK_BYTES

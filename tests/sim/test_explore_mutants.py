@@ -3,7 +3,9 @@
 A mutant that is found only with more than these bounds shows that the world has become too weak, or a rule too many.
 """
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +13,7 @@ import attrs
 import pytest
 
 from ctlha_trio.pair import (
+    Metadata,
     PairState,
     Phase,
     _core as core,
@@ -27,7 +30,8 @@ from ctlha_trio.testing._explore import node as explored_node
 from tests.mutants.found_by import IN_THE_EXPLORATION, check_of
 from tests.mutants.pair_mutants import MUTANTS as PAIR_MUTANTS
 
-STATES_MAX = 160_000
+PAGE = (Path(__file__).parents[2] / "docs/explain/mutants.md").read_text()
+STATES_MAX = 280_000
 """Twice what the one that hides longest takes."""
 
 Patch = pytest.MonkeyPatch
@@ -145,6 +149,29 @@ def tracks_nothing_while_it_is_alone(patch: Patch) -> None:
     patch.setattr(Step, "do", do)
 
 
+@mutant(crashes=1, cuts=1)
+def takes_an_older_order_for_the_newest_that_is_the_same(patch: Patch) -> None:
+    plain = core._persisted
+
+    def persisted(step: Step, metadata: Metadata) -> None:
+        left = step.state.persists - 1
+        if metadata == step.state.persisting:
+            step.change(persists=1)
+            plain(step, metadata)
+            step.change(persists=step.state.persists + left)
+        else:
+            step.change(metadata=metadata, persists=left)
+
+    patch.setattr(core, "_persisted", persisted)
+
+
+def states_on_the_page(name: str) -> int:
+    """As many as it took when the table was written: far from that the page tells of another exploration."""
+    row = re.search(rf"^\| {name.replace('_', ' ')} \| [^|]+ \| ([\d,]+) \| [\d.]+ \|", PAGE, re.MULTILINE)
+    assert row is not None
+    return int(row[1].replace(",", ""))
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_exploration_finds(name: str, monkeypatch: Patch) -> None:
     plant, bound, cold = MUTANTS[name]
@@ -156,6 +183,7 @@ def test_the_exploration_finds(name: str, monkeypatch: Patch) -> None:
     assert found.problem, f"{name} survived: {found}"
     assert check_of(found.problem) in IN_THE_EXPLORATION[name], found.problem
     assert found.trace
+    assert 0.5 < found.states / states_on_the_page(name) < 2, f"{found}: the table in docs/explain/mutants.md is old"
 
 
 def test_every_mutant_names_its_checks_and_nothing_else_does() -> None:

@@ -135,6 +135,8 @@ def every_component_status(status: ctl_ha_comp_status) -> str:
 
 assert_type(ctl_ha.CTL_HA_STATE_HA | ctl_ha.CTL_HA_STATE_MASTER, ctl_ha_state)
 assert_type(ctl_ha.CTL_HA_STATE_SINGLE & ctl_ha.CTL_HA_STATE_MASK, ctl_ha_state)
+assert_type(ctl_ha.CTL_HA_STATE_HA.name, str)
+assert_type((ctl_ha.CTL_HA_STATE_HA | ctl_ha.CTL_HA_STATE_MASTER).name, str)
 assert_type(~ctl_ha.CTL_HA_STATE_SLAVE, ctl_ha_state)
 assert_type(CTL_HA_STATE_IS_HA(ctl_ha.CTL_HA_STATE_UNKNOWN), bool)
 assert_type(CTL_HA_STATE_IS_SINGLE(ctl_ha.CTL_HA_STATE_UNKNOWN), bool)

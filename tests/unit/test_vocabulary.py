@@ -223,6 +223,22 @@ def test_a_request_is_made_empty_and_filled_in() -> None:
     assert (request.context, request.size) == ("mine", 512)
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (0x00, "CTL_HA_STATE_UNKNOWN"),
+        (0x02, "CTL_HA_STATE_HA"),
+        (0x0F, "CTL_HA_STATE_MASK"),
+        (0x12, "CTL_HA_STATE_HA|CTL_HA_STATE_SLAVE"),
+        (0x04, "0x4"),
+        (0x40, "0x40"),
+    ],
+)
+def test_every_state_has_a_name(value: int, name: str) -> None:
+    state = vocabulary.ctl_ha_state(value)
+    assert (state.name, int(state)) == (name, value)
+
+
 def test_two_requests_alike_are_still_two() -> None:
     first, second = vocabulary.ctl_ha_dt_req[str](), vocabulary.ctl_ha_dt_req[str]()
     assert first != second

@@ -4,7 +4,8 @@ from collections import Counter
 from typing import Protocol
 
 from ctlha_trio.pair import Range, actions as act, events as ev, overlap
-from ctlha_trio.testing._core.node import BLOCK_BYTES, DiskCall, Reading, SimulatedNode, blocks_of
+from ctlha_trio.testing._core.disk_calls import DiskCall, Reading
+from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of
 
 
 class Damageable(Protocol):

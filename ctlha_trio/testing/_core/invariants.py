@@ -101,16 +101,17 @@ class Invariants:
         """A core took an event and gave orders, which have not been carried out."""
         if after.record is not before.record:
             self._check_never_back(node, before, after)
-        kind = type(event.message if isinstance(event, ev.Received) else event)
-        if kind in _OF_OPERATIONS:
-            for action in ordered:
-                if isinstance(action, act.Swap | act.ReadRecord):
+        of_operations = type(event.message if isinstance(event, ev.Received) else event) in _OF_OPERATIONS
+        for action in ordered:
+            match action:
+                case act.Send(message=msg.Completed() | msg.Unexecuted() as told):
+                    self._proposal_ended(node, told)
+                case act.Swap() | act.ReadRecord() if of_operations:
                     raise AssertionError(f"I11: {event} leads to {action}")
+                case _:
+                    pass
         if after.forcing and not before.forcing and before.session:
             raise AssertionError(f"{node.name} is forced although it hears {node.peer}")
-        for action in ordered:
-            if isinstance(action, act.Send) and isinstance(action.message, msg.Completed | msg.Unexecuted):
-                self._proposal_ended(node, action.message)
         if len(node.calls) > CALLS_MAX:
             raise AssertionError(f"I14: {node.name} has {len(node.calls)} calls at the arbiter: {list(node.calls)}")
         if after.flights is not before.flights or isinstance(event, ev.Submitted):

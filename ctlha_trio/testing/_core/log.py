@@ -5,21 +5,17 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import attrs
 
 from ctlha_trio.pair import PairState, Phase, actions as act, events as ev
-from ctlha_trio.testing._core.words import IN_BLOCKS, Words
+from ctlha_trio.testing._core.words import IN_BLOCKS, NOTHING_READ, Words
 
 LINES_KEPT: Final = 80
 LINES_HASHED_AT_ONCE: Final = 128
 TIMELINE_HEADER: Final = f"{'line':>7} {'time_s':>12} node {'phase':>12} -> {'phase after':12} epoch event => orders"
 """Time is simulated, from the start of the seed; the epoch is the one that the node acts in after the event."""
-
-
-_NOTHING_READ: Final[Mapping[int, int | str]] = MappingProxyType({})
 
 
 class EventLine(NamedTuple):
@@ -35,7 +31,7 @@ class EventLine(NamedTuple):
     ordered: tuple[act.Action, ...] = ()
     data: Mapping[int, int | str] | None = None
     """That came with the event."""
-    read: Mapping[int, int | str] = _NOTHING_READ
+    read: Mapping[int, int | str] = NOTHING_READ
     """What reads that are answered have read, by ticket."""
     note: str = ""
     words: Words = IN_BLOCKS
@@ -73,7 +69,7 @@ class EventHistory:
         event: ev.Event,
         ordered: tuple[act.Action, ...],
         data: Mapping[int, int | str] | None = None,
-        read: Mapping[int, int | str] = _NOTHING_READ,
+        read: Mapping[int, int | str] = NOTHING_READ,
     ) -> None:
         """A core took an event; the data that came with it, and what the reads that it answers have read."""
         self.events += 1

@@ -21,6 +21,7 @@ from ctlha_trio.testing._core.arbiter import SimulatedArbiter
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.damage import meet_damage
+from ctlha_trio.testing._core.disk_calls import NotStoring, Storing
 from ctlha_trio.testing._core.false_record import FALSIFIED, tell_of
 from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
 from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink, digest_of
@@ -31,11 +32,8 @@ from ctlha_trio.testing._core.node import (
     CLEAN_CHANCE,
     NODES,
     ArbiterCall,
-    InOrder,
-    Reading,
     RunningTimer,
     SimulatedNode,
-    Storing,
     blocks_of,
 )
 from ctlha_trio.testing._core.pushes import denied, push, say_records, stored_by
@@ -336,7 +334,7 @@ class SimulatedPair:
     def _carry_out(  # noqa: PLR0912 (one case for each kind of action)
         self, node: SimulatedNode, action: act.Action, placed: Blocks | None = None, *, copied: bool = False
     ) -> None:
-        if isinstance(action, InOrder | Reading | act.CompareRecords):
+        if isinstance(action, NotStoring):
             node.begin_disk_call(action, placed if isinstance(action, act.ReplaceRecords) else None)
             return
         if isinstance(action, Storing):

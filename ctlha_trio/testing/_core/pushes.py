@@ -4,8 +4,9 @@ import attrs
 
 from ctlha_trio.pair import ZEROING, OperationKind, actions as act, events as ev, messages as msg
 from ctlha_trio.testing._core.clients import SimulatedClients, places_of
+from ctlha_trio.testing._core.disk_calls import Storing
 from ctlha_trio.testing._core.link import Blocks, Parcel, SimulatedLink, digest_of
-from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, Storing, blocks_of, place_of
+from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of, place_of
 from ctlha_trio.testing._history.linearizability_records import ZEROS
 
 

@@ -11,9 +11,10 @@ from ctlha_trio.ha import RENEW_S, HeldPermit
 from ctlha_trio.pair import OperationKind, actions as act, events as ev, messages as msg
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
+from ctlha_trio.testing._core.disk_calls import UnderWay
 from ctlha_trio.testing._core.invariants import Invariants
 from ctlha_trio.testing._core.link import SimulatedLink
-from ctlha_trio.testing._core.node import FoundRead, SimulatedNode, UnderWay
+from ctlha_trio.testing._core.node import FoundRead, SimulatedNode
 
 SEEN_CHANCE: Final = 0.5
 """That a read finds what was there when it was called, rather than when it is answered."""

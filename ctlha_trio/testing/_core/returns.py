@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Final
 
 from ctlha_trio.pair import actions as act, events as ev, messages as msg
+from ctlha_trio.testing._core.disk_calls import UnderWay
 from ctlha_trio.testing._core.link import SimulatedLink, digest_of
-from ctlha_trio.testing._core.node import SimulatedNode, UnderWay
+from ctlha_trio.testing._core.node import SimulatedNode
 
 MANY_RANGES_CHANCE: Final = 0.05
 """That a node which returns has more ranges of its own than it may name."""

@@ -36,7 +36,8 @@ class SimulatedRoom:
     def stepped(self, node: str, after: PairState, event: ev.Event, ordered: tuple[act.Action, ...]) -> None:
         """A core took an event and gave orders, which have not been carried out."""
         if not after.primary:
-            self._sure = {each for each in self._sure if each[0] != node}
+            if self._sure:
+                self._sure = {each for each in self._sure if each[0] != node}
             return
         if isinstance(event, ev.Submitted) and event.operation.kind is OperationKind.PUT_RECORD:
             self._sure.add((node, event.ticket))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -10,6 +11,7 @@ from ctlha_trio.pair import Metadata, Operation, OperationKind, Outcome, Record,
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.node import BLOCK_BYTES
 
+NOTHING_READ: Final[Mapping[int, int]] = MappingProxyType({})
 _UNTOLD: Final = frozenset({"proposal", "lineage", "incarnation"})
 """Fields that tell nothing that the line does not tell elsewhere."""
 
@@ -133,5 +135,7 @@ def told_blocks(blocks: Mapping[int, int | str]) -> str:
 def answered_reads(ordered: tuple[act.Action, ...], node: str, clients: SimulatedClients) -> Mapping[int, int]:
     """What the reads of blocks that a node answers as done have read, by ticket."""
     tickets = [each.ticket for each in ordered if isinstance(each, act.Answer) and each.outcome is Outcome.DONE]
+    if not tickets:
+        return NOTHING_READ
     reads = [ticket for ticket in tickets if clients.asked[node, ticket].kind is OperationKind.READ]
     return {ticket: clients.values[ticket] for ticket in reads}

@@ -345,9 +345,7 @@ class CoreWorld:
         pair, rate = self.pair, self.pace.relief
         link, arbiter = pair.link, pair.arbiter
         first, second = self._seats
-        both = first.node.reachable and second.node.reachable
-        awake = (each.node.state for each in self._seats if not each.node.paused)
-        if not link.live and link.passable and (both or have_news(awake)):
+        if not link.live and link.passable and self._have_reason_to_connect():
             self._may(self.pace.connect, self.pair.connect)
         if link.partitioned:
             self._may(rate, partial(relief.end_partition, pair))
@@ -370,6 +368,11 @@ class CoreWorld:
         for seat in self._seats:
             if seat.node.newest is not None:
                 self._may(rate * SELDOM, seat.give_disk_back)
+
+    def _have_reason_to_connect(self) -> bool:
+        if all(each.node.reachable for each in self._seats):
+            return True
+        return have_news(each.node.state for each in self._seats if not each.node.paused)
 
     def _seat(self, node: SimulatedNode, pace: NodePace) -> _Seat:
         pair = self.pair

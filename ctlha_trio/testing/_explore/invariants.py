@@ -8,7 +8,7 @@ from ctlha_trio.testing._explore.node import may_differ
 from ctlha_trio.testing._explore.parts import Arbiter, Inbox, Node
 from ctlha_trio.testing._explore.register import Register
 
-_SERVES_ALONE: Final = frozenset({Phase.ALONE, Phase.ADMITTING})
+SERVES_ALONE: Final = frozenset({Phase.ALONE, Phase.ADMITTING})
 _SOLE: Final = frozenset({Phase.SECURING, Phase.ALONE, Phase.ADMITTING})
 
 
@@ -44,7 +44,7 @@ def is_source(node: Node, record: Record) -> bool:
 def check_permit(holder: Node, granter: Node) -> str:
     """While a node may read by itself, the other one acknowledges nothing without it."""
     core = granter.core
-    if holder.core is None or core is None or core.phase not in _SERVES_ALONE or not holder.permit:
+    if holder.core is None or core is None or core.phase not in SERVES_ALONE or not holder.permit:
         return ""
     return f"I3: {granter.name} serves without {holder.name}, which holds a permit"
 

@@ -1,7 +1,6 @@
 """The renaming of all counters of one world: found from what its parts count, applied to each part."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -102,16 +101,18 @@ def digest_of(value: int) -> bytes:
     return value.to_bytes(32, "big")
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(cache_hash=True)
 class Count:
-    """The counters of one part, sorted."""
+    """The counters of one part or of several: as much of them as decides a renaming."""
 
     epochs: frozenset[int]
+    """The lowest, or none."""
     sequences: frozenset[int]
     next_sequence: int
     """That of a node's process; 0 for none, and below."""
     last_sequence: int
     fetches: frozenset[int]
+    """The lowest, or none."""
     proposed: frozenset[int]
     """Under way, of the node to which the part belongs."""
     taken: frozenset[int]
@@ -122,6 +123,8 @@ class Count:
     own: int
     """The incarnation of a node's process; 0 for none."""
     incarnations: tuple[int, ...]
+    heard: tuple[int, ...]
+    """Incarnations, too: those of what a node has yet to hear."""
     proposals: frozenset[tuple[int, int]]
     made: frozenset[tuple[int, int]]
     tickets: frozenset[int]
@@ -129,7 +132,33 @@ class Count:
     @property
     def incarnation_max(self) -> int:
         """The largest that is remembered."""
-        return max((*self.incarnations, *(each for each, _ in self.proposals | self.made)), default=0)
+        proposers = (each for each, _ in self.proposals | self.made)
+        return max((*self.incarnations, *self.heard, *proposers), default=0)
+
+    def beside(self, other: "Count") -> "Count":
+        """This part with one that has no process: a node with what it has yet to hear, the arbiter with clients."""
+        return Count(
+            epochs=_lowest(self.epochs | other.epochs),
+            sequences=self.sequences | other.sequences,
+            next_sequence=self.next_sequence,
+            last_sequence=self.last_sequence,
+            fetches=_lowest(self.fetches | other.fetches),
+            proposed=self.proposed | other.proposed,
+            taken=self.taken | other.taken,
+            proposed_last=self.proposed_last | other.proposed_last,
+            taken_last=self.taken_last | other.taken_last,
+            sessions=self.sessions | other.sessions,
+            own=self.own,
+            incarnations=self.incarnations,
+            heard=other.incarnations,
+            proposals=self.proposals | other.proposals,
+            made=self.made | other.made,
+            tickets=self.tickets | other.tickets,
+        )
+
+
+def _lowest(values: frozenset[int]) -> frozenset[int]:
+    return frozenset({min(values)}) if values else values
 
 
 def count(counters: Counters) -> Count:
@@ -139,34 +168,35 @@ def count(counters: Counters) -> Count:
         found[space].append(value)
     # An operation that waits for a fetch must not come to wait for none, which is 0.
     awaited = [value - 1 for value in found[Space.FETCH] if value]
-    incarnations = tuple(value for value in found[Space.INCARNATION] if value)
     return Count(
-        epochs=frozenset(found[Space.EPOCH]) - {0},
+        epochs=_lowest(frozenset(found[Space.EPOCH]) - {0}),
         sequences=frozenset(found[Space.SEQUENCE] + found[Space.LAST_SEQUENCE]) - {0},
         next_sequence=next(iter(found[Space.NEXT_SEQUENCE]), 0),
         last_sequence=next(iter(found[Space.LAST_SEQUENCE]), 0),
-        fetches=frozenset(found[Space.FETCHES] + awaited),
+        fetches=_lowest(frozenset(found[Space.FETCHES] + awaited)),
         proposed=frozenset(found[Space.PROPOSED]) - {0},
         taken=frozenset(found[Space.TAKEN]) - {0},
         proposed_last=frozenset(found[Space.PROPOSED_LAST]),
         taken_last=frozenset(found[Space.TAKEN_LAST]),
         sessions=frozenset(found[Space.SESSION]),
         own=next(iter(found[Space.INCARNATION]), 0),
-        incarnations=incarnations,
+        incarnations=tuple(value for value in found[Space.INCARNATION] if value),
+        heard=(),
         proposals=frozenset(found[Space.PROPOSAL]),
         made=frozenset(found[Space.PROPOSALS]),
         tickets=frozenset(found[Space.TICKET]) - {0},
     )
 
 
-def find_renaming(
-    a: Count, b: Count, inbox_a: Count, inbox_b: Count, others: Sequence[Count], *, flip: bool
-) -> Renaming:
-    """What makes worlds one that differ by nothing but what they count from."""
-    every = (a, b, inbox_a, inbox_b, *others)
+def find_renaming(a: Count, b: Count, middle: Count, *, flip: bool) -> Renaming:
+    """What makes worlds one that differ by nothing but what they count from.
+
+    ``a`` and ``b`` are the nodes, each with what it has yet to hear, ``middle`` is what belongs to neither.
+    """
+    every = (a, b, middle)
     nodes = {"a": a, "b": b}
-    proposals = frozenset[tuple[int, int]]().union(*(each.proposals for each in every))
-    known = frozenset[int]().union(*(each.sequences for each in every))
+    proposals = a.proposals | b.proposals | middle.proposals
+    known = a.sequences | b.sequences | middle.sequences
     for node in (a, b):
         if 0 < node.next_sequence <= node.last_sequence:
             known |= {node.next_sequence, node.last_sequence + 1}
@@ -175,20 +205,20 @@ def find_renaming(
         flip=flip,
         epochs_down=min(min(each.epochs) for each in every if each.epochs) - 1,
         fetches_down={name: min(node.fetches, default=0) for name, node in nodes.items()},
-        proposed={"a": _proposed((a, inbox_a), (b, inbox_b)), "b": _proposed((b, inbox_b), (a, inbox_a))},
+        proposed={"a": _proposed(a, b), "b": _proposed(b, a)},
         sequences=sequences,
         next_sequences={name: {node.next_sequence: _next_sequence(node, sequences)} for name, node in nodes.items()},
         sessions={name: ranks(node.sessions, 0) for name, node in nodes.items()},
-        incarnations=_incarnations((b, a, inbox_b, inbox_a) if flip else every[:4], proposals),
+        incarnations=_incarnations(*((b, a) if flip else (a, b)), proposals),
         proposals=_proposals(proposals, a.made | b.made),
-        tickets=ranks(frozenset[int]().union(*(each.tickets for each in every)), 1),
+        tickets=ranks(a.tickets | b.tickets | middle.tickets, 1),
     )
 
 
-def _proposed(mine: Sequence[Count], peers: Sequence[Count]) -> dict[int, int]:
+def _proposed(mine: Count, peers: Count) -> dict[int, int]:
     """Of one node. Those under way begin at 1; the next one is behind them and behind all that were taken."""
-    under_way = frozenset[int]().union(*(each.proposed for each in mine), *(each.taken for each in peers))
-    last = frozenset[int]().union(*(each.proposed_last for each in mine), *(each.taken_last for each in peers))
+    under_way = mine.proposed | peers.taken
+    last = mine.proposed_last | peers.taken_last
     lowest = min(under_way | last, default=0)
     return ranks(under_way | last, 1 if lowest in under_way else 0)
 
@@ -200,9 +230,9 @@ def _next_sequence(node: Count, sequences: dict[int, int]) -> int:
     return len(sequences) + 1 if above else sequences[node.next_sequence]
 
 
-def _incarnations(parts: Sequence[Count], proposals: frozenset[tuple[int, int]]) -> dict[int, int]:
-    met = dict.fromkeys((parts[0].own, parts[1].own))
-    met |= dict.fromkeys(incarnation for part in parts for incarnation in part.incarnations)
+def _incarnations(primary: Count, other: Count, proposals: frozenset[tuple[int, int]]) -> dict[int, int]:
+    met = dict.fromkeys((primary.own, other.own))
+    met |= dict.fromkeys((*primary.incarnations, *other.incarnations, *primary.heard, *other.heard))
     met |= dict.fromkeys(sorted(incarnation for incarnation, _ in proposals))
     return {old: new for new, old in enumerate((each for each in met if each), 1)}
 

@@ -14,7 +14,6 @@ from typing import Final
 import attrs
 
 from ctlha_trio.testing._explore.parts import Bound
-from ctlha_trio.testing._explore.store import World
 from ctlha_trio.testing._explore.trace import replay
 from ctlha_trio.testing._explore.world import Graph
 
@@ -85,7 +84,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def find_together(graph: Graph) -> World:
+def find_together(graph: Graph) -> int:
     """A world in which both nodes serve, the first that is met depth first from two that do not run."""
     start = graph.cold(Bound())
     reached, waiting = {start}, [start]
@@ -93,10 +92,10 @@ def find_together(graph: Graph) -> World:
         world = waiting.pop()
         if graph.is_together(world):
             return world
-        for move in graph.moves(world):
-            if move.world not in reached:
-                reached.add(move.world)
-                waiting.append(move.world)
+        for after, _ in graph.moves(world):
+            if after not in reached:
+                reached.add(after)
+                waiting.append(after)
     raise AssertionError("the pair never comes together, even without faults")
 
 
@@ -104,14 +103,16 @@ def find_together(graph: Graph) -> World:
 class _Search:
     graph: Graph
     bound: Bound
-    start: World
+    start: int
     states_max: int
-    worlds: list[World] = attrs.field(factory=list, init=False)
-    numbers: dict[World, int] = attrs.field(factory=dict, init=False)
-    parents: "array[int]" = attrs.field(factory=lambda: array("l"), init=False)
-    sources: "array[int]" = attrs.field(factory=lambda: array("l"), init=False)
-    """Of the moves that happen without any fault, client or operator, here and below."""
-    targets: "array[int]" = attrs.field(factory=lambda: array("l"), init=False)
+    worlds: "array[int]" = attrs.field(factory=lambda: array("Q"), init=False)
+    numbers: dict[int, int] = attrs.field(factory=dict, init=False)
+    parents: "array[int]" = attrs.field(factory=lambda: array("I"), init=False)
+    """By number; the first is its own."""
+    ends: "array[int]" = attrs.field(factory=lambda: array("Q"), init=False)
+    """By number: where its moves end among the targets."""
+    targets: "array[int]" = attrs.field(factory=lambda: array("I"), init=False)
+    """Of the moves that happen without any fault, client or operator."""
     transitions: int = attrs.field(default=0, init=False)
     depth: int = attrs.field(default=-1, init=False)
 
@@ -136,55 +137,61 @@ class _Search:
         )
 
     def _search(self) -> tuple[str, tuple[str, ...]]:
-        self._enter(self.start, -1)
-        level_end = 0
-        for number, world in enumerate(self.worlds):
+        self._enter(self.start, 0)
+        numbers, worlds, targets = self.numbers, self.worlds, self.targets
+        moves_of, problem_of = self.graph.moves, self.graph.problem_of
+        level_end = number = 0
+        while number < len(worlds) < self.states_max:
             if number == level_end:
                 self.depth += 1
-                level_end = len(self.worlds)
-            for move in self.graph.moves(world):
-                self.transitions += 1
-                if move.problem:
-                    return replay(self.graph, [*self._way(number), move.world], move.problem)
-                known = self.numbers.get(move.world)
+                level_end = len(worlds)
+            moves = moves_of(worlds[number])
+            self.transitions += len(moves)
+            for after, way in moves:
+                if way.problem:
+                    return replay(self.graph, [*self._way(number), after], way.problem)
+                known = numbers.get(after)
                 if known is None:
-                    known = self._enter(move.world, number)
-                    if self.graph.problem_of(move.world):
+                    known = self._enter(after, number)
+                    if problem_of(after):
                         return replay(self.graph, self._way(known), "")
-                if not move.spends:
-                    self.sources.append(number)
-                    self.targets.append(known)
-            if len(self.worlds) >= self.states_max:
-                break
+                if not way.spends:
+                    targets.append(known)
+            self.ends.append(len(targets))
+            number += 1
         return "", ()
 
-    def _enter(self, world: World, parent: int) -> int:
+    def _enter(self, world: int, parent: int) -> int:
         number = self.numbers[world] = len(self.worlds)
         self.worlds.append(world)
         self.parents.append(parent)
         return number
 
-    def _way(self, number: int) -> list[World]:
-        way = []
-        while number >= 0:
-            way.append(self.worlds[number])
+    def _way(self, number: int) -> list[int]:
+        way = [self.worlds[number]]
+        while number:
             number = self.parents[number]
+            way.append(self.worlds[number])
         return way[::-1]
 
     def _stuck(self) -> list[int]:
         """Numbers of the states from which no way leads to one where the pair is together: backwards from those."""
+        self.numbers.clear()
         count = len(self.worlds)
-        first = array("l", bytes(8 * (count + 2)))
+        first = array("Q", bytes(8 * (count + 2)))
         for target in self.targets:
             first[target + 2] += 1
         for number in range(2, count + 2):
             first[number] += first[number - 1]
-        before = array("l", bytes(8 * len(self.targets)))
-        for source, target in zip(self.sources, self.targets, strict=True):
-            before[first[target + 1]] = source
-            first[target + 1] += 1
+        before = array("I", bytes(4 * len(self.targets)))
+        begin = 0
+        for source, end in enumerate(self.ends):
+            for target in self.targets[begin:end]:
+                before[first[target + 1]] = source
+                first[target + 1] += 1
+            begin = end
         reaches = bytearray(count)
-        waiting = [number for number, world in enumerate(self.worlds) if self.graph.is_together(world)]
+        waiting = array("I", (number for number, world in enumerate(self.worlds) if self.graph.is_together(world)))
         for number in waiting:
             reaches[number] = 1
         while waiting:

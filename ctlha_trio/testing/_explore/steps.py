@@ -191,8 +191,8 @@ class Steps:
 
     @remembered
     def connected(self, inbox: int, peer: int) -> int:
-        """The inbox once a session with that node begins."""
-        return self.store.add(links.connected(self._part(inbox), self._part(peer).core.incarnation))
+        """The inbox once a session with that incarnation of the peer begins."""
+        return self.store.add(links.connected(self._part(inbox), peer))
 
     @remembered
     def is_live(self, inbox: int) -> bool:

@@ -11,43 +11,36 @@ import attrs
 
 from ctlha_trio.pair import Metadata, Operation, Record, events as ev
 from ctlha_trio.testing._explore.parts import Node
-from ctlha_trio.testing._explore.store import World
 from ctlha_trio.testing._explore.world import Graph, Move
 
 
-def replay(canonical: Graph, way: Sequence[World], problem: str) -> tuple[str, tuple[str, ...]]:
+def replay(canonical: Graph, way: Sequence[int], problem: str) -> tuple[str, tuple[str, ...]]:
     """What is wrong in the end, and lines for the moves along worlds of a graph, the first of which is the start.
 
     With a ``problem`` the last move breaks something; without, it is the world that it leads to, if anything.
     """
     plain = Graph(renames=False, forgets=canonical.forgets)
-    world = _first_like(plain, canonical, way[0])
+    world = plain.worlds.world(canonical.worlds.parts(way[0]))
     lines = [f"      {_standing(plain, world)}"]
     for number, wanted in enumerate(way[1:], 1):
         ends = number == len(way) - 1
-        move = _find(plain, canonical, world, wanted, problem if ends else "")
-        world = move.world
-        lines.append(f"{number:4}. {move.node}: {show(move.what)}")
+        world, what = _find(plain, canonical, world, wanted, problem if ends else "")
+        lines.append(f"{number:4}. {what.node}: {show(what.what)}")
         lines.append(f"      {_standing(plain, world)}")
-        problem = move.problem or problem
+        problem = what.problem or problem
     return problem or plain.problem_of(world), tuple(lines)
 
 
-def _first_like(plain: Graph, canonical: Graph, wanted: World) -> World:
-    parts = canonical.parts(wanted)
-    return World(*(plain.store.add(part) for part in parts))
+def _find(plain: Graph, canonical: Graph, world: int, wanted: int, problem: str) -> Move:
+    for after, way in plain.moves(world):
+        alike = canonical.worlds.standing_for(canonical.worlds.world(plain.worlds.parts(after)))
+        if alike == wanted and bool(way.problem) == bool(problem):
+            return after, way
+    raise AssertionError(f"a renaming has opened a way that there is not: from {plain.worlds.parts(world)}")
 
 
-def _find(plain: Graph, canonical: Graph, world: World, wanted: World, problem: str) -> Move:
-    for move in plain.moves(world):
-        alike = canonical.store.canonical(World(*map(canonical.store.add, plain.parts(move.world))))
-        if alike == wanted and bool(move.problem) == bool(problem):
-            return move
-    raise AssertionError(f"a renaming has opened a way that there is not: from {plain.parts(world)}")
-
-
-def _standing(graph: Graph, world: World) -> str:
-    a, b, _, _, arbiter, _, _ = graph.parts(world)
+def _standing(graph: Graph, world: int) -> str:
+    a, b, _, _, arbiter, _, _ = graph.worlds.parts(world)
     record = arbiter.record
     members = "+".join(record.members)
     return f"{_node(a)} | {_node(b)} | record: {record.epoch} {record.primary} of {members}"

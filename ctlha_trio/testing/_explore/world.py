@@ -1,15 +1,17 @@
 """The graph of worlds: from one world to every world that may be the next.
 
-A world is a tuple of numbers of interned parts. What a node, an inbox or the arbiter may become is computed once for
-each that is ever met, by the core that runs in production; the rest is looking up.
+A world is a number made of the numbers of its parts. What a part may become is computed once for each that is ever met,
+by the core that runs in production; the rest is looking up.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import attrs
 
-from ctlha_trio.pair import OperationKind, Phase, Record, accepts
+from ctlha_trio.pair import Record
+from ctlha_trio.testing._explore.canonical import BITS, MASK, Worlds, parts_of
 from ctlha_trio.testing._explore.invariants import (
+    SERVES_ALONE,
     check_copies,
     check_marks,
     check_node,
@@ -21,27 +23,14 @@ from ctlha_trio.testing._explore.invariants import (
 from ctlha_trio.testing._explore.parts import FIRST_VALUE, Arbiter, Bound, Inbox, Node
 from ctlha_trio.testing._explore.register import register
 from ctlha_trio.testing._explore.remembered import remembered
-from ctlha_trio.testing._explore.steps import UNCHANGED, Step, Steps
-from ctlha_trio.testing._explore.store import PartStore, World
+from ctlha_trio.testing._explore.steps import Steps
+from ctlha_trio.testing._explore.store import PartStore
+from ctlha_trio.testing._explore.ways import NEVER, Way, Ways
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
 BOTH: Final = ("a", "b")
-_SUBMISSIONS: Final = ((OperationKind.WRITE, "writes"), (OperationKind.READ, "reads"))
-_SUBMISSIONS_AT_SECONDARY: Final = ((OperationKind.WRITE, "proposals"), (OperationKind.READ, "reads"))
-
-
-class Move(NamedTuple):
-    """From one world to another."""
-
-    world: World
-    node: str
-    """Where it happened; ``-`` for neither node."""
-    what: object
-    """An event, or a description."""
-    spends: str
-    """What of the bound it took; empty if it happens without any fault, client or operator."""
-    problem: str
-    """What it broke."""
+Move = tuple[int, Way]
+"""The world that a way leads to."""
 
 
 @attrs.define(eq=False, slots=False)
@@ -52,15 +41,16 @@ class Graph:
     """Whether worlds that differ by counters only are one."""
     forgets: bool = True
     """Whether worlds that differ only by what no core looks at again are one. Renaming is exact only with it."""
-    store: PartStore = attrs.field(init=False)
-    steps: Steps = attrs.field(init=False)
+    worlds: Worlds = attrs.field(init=False)
+    ways: Ways = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """No part is known yet."""
-        self.store = PartStore(self.renames, self.forgets)
-        self.steps = Steps(self.store, self.forgets)
+        store = PartStore()
+        self.worlds = Worlds(store, self.renames, self.forgets)
+        self.ways = Ways(self.worlds, Steps(store, self.forgets))
 
-    def cold(self, bound: Bound) -> World:
+    def cold(self, bound: Bound) -> int:
         """No process runs; both disks hold the same, and the record names both."""
         record = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=BOTH, proposal="init")
         first = (
@@ -70,171 +60,130 @@ class Graph:
             register(FIRST_VALUE),
             bound,
         )
-        return self.store.canonical(World(*map(self.store.add, first)))
+        return self.worlds.standing_for(self.worlds.world(first))
 
-    def with_bound(self, world: World, bound: Bound) -> World:
+    def with_bound(self, world: int, bound: Bound) -> int:
         """The same world, with so much that may happen."""
-        return world._replace(bound=self.store.add(bound))
+        return self.worlds.world((*self.worlds.parts(world)[:-1], bound))
 
-    def parts(self, world: World) -> list[Any]:
-        """What the world is made of."""
-        return [self.store.parts[number] for number in world]
+    # What is demanded of a world.
 
-    def problem_of(self, world: World) -> str:
+    def problem_of(self, world: int) -> str:
         """What is wrong with it; empty if nothing is."""
-        a, b, inbox_a, inbox_b, arbiter, block, _ = world
+        a, b, middle = world >> BITS & MASK, world & MASK, world >> 2 * BITS
+        first, second = self._trouble(a, middle), self._trouble(b, middle)
+        holds_a, alone_a, calm_a = self._asked(a)
+        holds_b, alone_b, calm_b = self._asked(b)
+        if first or second or (holds_a and alone_b) or (holds_b and alone_a) or (calm_a and calm_b):
+            return self._problem_of(a, b, middle)
+        return ""
+
+    @remembered
+    def _trouble(self, side: int, middle: int) -> bool:
+        """Whether the two alone break anything, or what they break depends on the peer."""
+        node, _ = self.worlds.side_parts(side)
+        arbiter, block, _ = self.worlds.middle_parts(middle)
+        return bool(self._check_node(node, arbiter, block)) or self._is_source(node, arbiter)
+
+    @remembered
+    def _asked(self, side: int) -> tuple[bool, bool, bool]:
+        """Whether it holds a permit, serves alone, has nothing under way."""
+        node: Node = self.worlds.store.parts[self.worlds.sides[side].node]
+        alone = node.core is not None and node.core.phase in SERVES_ALONE
+        return bool(node.permit), alone, is_calm(node)
+
+    def _problem_of(self, a_side: int, b_side: int, middle: int) -> str:
+        (a, inbox_a), (b, inbox_b) = self.worlds.side_parts(a_side), self.worlds.side_parts(b_side)
+        arbiter, block, _ = self.worlds.middle_parts(middle)
         problem = self._check_node(a, arbiter, block) or self._check_node(b, arbiter, block)
         if self._is_source(a, arbiter):
             problem = problem or self._check_marks(a, b, arbiter)
         if self._is_source(b, arbiter):
             problem = problem or self._check_marks(b, a, arbiter)
         problem = problem or self._check_permit(a, b) or self._check_permit(b, a)
-        if not problem and self.is_together(world):
-            problem = check_copies(*(self.store.parts[number] for number in (a, b, inbox_a, inbox_b)))
+        if not problem and self._are_together(a, b):
+            problem = check_copies(*(self.worlds.store.parts[number] for number in (a, b, inbox_a, inbox_b)))
         return problem
 
-    def is_together(self, world: World) -> bool:
+    def is_together(self, world: int) -> bool:
         """Whether both nodes serve as members, with nothing under way at them."""
-        return self._is_calm(world.a) and self._is_calm(world.b) and self._are_together(world.a, world.b)
+        a, b, _ = parts_of(world)
+        calm = self._asked(a)[2] and self._asked(b)[2]
+        return calm and self._are_together(self.worlds.sides[a].node, self.worlds.sides[b].node)
 
     @remembered
     def _check_node(self, node: int, arbiter: int, block: int) -> str:
-        return check_node(*(self.store.parts[number] for number in (node, arbiter, block)))
+        return check_node(*(self.worlds.store.parts[number] for number in (node, arbiter, block)))
 
     @remembered
     def _is_source(self, node: int, arbiter: int) -> bool:
-        return is_source(self.store.parts[node], self.store.parts[arbiter].record)
-
-    @remembered
-    def _is_calm(self, node: int) -> bool:
-        return is_calm(self.store.parts[node])
+        return is_source(self.worlds.store.parts[node], self.worlds.store.parts[arbiter].record)
 
     @remembered
     def _check_marks(self, source: int, target: int, arbiter: int) -> str:
-        return check_marks(self.store.parts[source], self.store.parts[target], self.store.parts[arbiter].record)
+        parts: list[Any] = self.worlds.store.parts
+        return check_marks(parts[source], parts[target], parts[arbiter].record)
 
     @remembered
     def _check_permit(self, holder: int, granter: int) -> str:
-        return check_permit(self.store.parts[holder], self.store.parts[granter])
+        return check_permit(self.worlds.store.parts[holder], self.worlds.store.parts[granter])
 
     @remembered
     def _are_together(self, a: int, b: int) -> bool:
-        return is_together(self.store.parts[a], self.store.parts[b])
+        return is_together(self.worlds.store.parts[a], self.worlds.store.parts[b])
 
     # What may happen next.
 
-    def moves(self, world: World) -> list[Move]:
+    def moves(self, world: int) -> list[Move]:
         """Everything that may happen next."""
+        a, b, middle = world >> BITS & MASK, world & MASK, world >> 2 * BITS
+        ways, canonical = self.ways, self.worlds.canonical
+        affected = ways.affected
         moves: list[Move] = []
-        for me, here, inbox, peer in (
-            ("a", world.a, world.inbox_a, world.b),
-            ("b", world.b, world.inbox_b, world.a),
-        ):
-            if not self._runs(here):
-                self._done(moves, world, me, self.steps.start(here, self.store.fresh_incarnation(world)))
-                continue
-            for step in self.steps.of(here, inbox, world.arbiter):
-                if not step.records:
-                    self._done(moves, world, me, step)
-                    continue
-                for other in self.steps.executed_before(peer, world.arbiter):
-                    self._done(moves, world, me, step, other)
-            self._permit(moves, world, me, here, peer)
-            self._submit(moves, world, me, here)
-            self._crash(moves, world, me, here)
-        self._cut_or_connect(moves, world)
-        self._apply_late(moves, world)
+        for way in self._ways(a, b, middle):
+            effect = way.effect
+            peer = affected(b, effect) if effect else b
+            if peer != NEVER:
+                moves.append((canonical(way.side, peer, way.middle), way))
+        for way in self._ways(b, a, middle):
+            effect = way.effect
+            peer = affected(a, effect) if effect else a
+            if peer != NEVER:
+                moves.append((canonical(peer, way.side, way.middle), way))
+        if ways.may_read(middle) or ways.reads(a) or ways.reads(b):
+            moves += self._grants(a, b, middle)
+        for way in ways.between(a, self.worlds.sides[b].count.own, middle):
+            effect = way.effect
+            peer = affected(b, effect) if effect else b
+            if peer != NEVER:
+                moves.append((canonical(way.side, peer, way.middle), way))
         return moves
 
-    @remembered
-    def _runs(self, node: int) -> bool:
-        return self.store.parts[node].core is not None
+    def _ways(self, side: int, peer: int, middle: int) -> list[Way]:
+        """At one node."""
+        ways = self.ways
+        if not ways.runs(side):
+            known = self.worlds.sides[side], self.worlds.sides[peer], self.worlds.middles[middle]
+            return ways.start(side, middle, 1 + max(each.incarnation_max for each in known))
+        found = ways.of(side, middle)
+        if ways.asks(middle) and ways.submissions(side):
+            known = self.worlds.sides[side], self.worlds.sides[peer], self.worlds.middles[middle]
+            return found + ways.submit(side, middle, 1 + max(each.ticket_max for each in known))
+        return found
 
-    @remembered
-    def _submissions(self, node: int) -> tuple[tuple[OperationKind, str], ...]:
-        """What clients may ask this node, and what of the bound that spends."""
-        core = self.store.parts[node].core
-        if not accepts(core):
-            return ()
-        return _SUBMISSIONS_AT_SECONDARY if core.phase is Phase.FOLLOWING else _SUBMISSIONS
-
-    def _done(self, moves: list[Move], world: World, me: str, step: Step, other: int = UNCHANGED) -> None:
-        """Enter the world after a step of one node; ``other`` is the other node, if that changes too."""
-        a, b, inbox_a, inbox_b, arbiter, block, bound = world
-        node, outputs, problem = step.node, step.outputs, step.problem
-        if step.spends:
-            bound = self.steps.spend(bound, step.spends)
-            if bound == UNCHANGED:
-                return
-        if step.arbiter != UNCHANGED:
-            arbiter = step.arbiter
-        mine, peers, peer = (inbox_a, inbox_b, b) if me == "a" else (inbox_b, inbox_a, a)
-        if step.inbox != UNCHANGED:
-            mine = step.inbox
-        if other != UNCHANGED:
-            peer = other
-        if outputs:
-            if self.steps.knows_live(mine):
-                peers = self.steps.carry(peers, outputs)
-            block, told = self.steps.tell(block, outputs)
-            problem = problem or told
-        if me == "a":
-            after = World(node, peer, mine, peers, arbiter, block, bound)
-        else:
-            after = World(peer, node, peers, mine, arbiter, block, bound)
-        moves.append(Move(self.store.canonical(after), me, step.what, step.spends, problem))
-
-    def _permit(self, moves: list[Move], world: World, me: str, here: int, peer: int) -> None:
-        """The node grants the peer a permit, or what it granted is over; only reads make use of any.
-
-        Who waits until it is over waits longer than the permit lasts: so both are over at once, here.
-        """
-        over = self.steps.permits_out(here)
-        if over is not None:
-            self._done(moves, world, me, over, self.steps.without_permit(peer))
-        live = self.steps.knows_live(world.inbox_a) and self.steps.knows_live(world.inbox_b)
-        if live and (self.steps.reads(peer) or self.steps.spend(world.bound, "reads") != UNCHANGED):
-            granted = self.steps.permit(peer, here)
+    def _grants(self, a: int, b: int, middle: int) -> list[Move]:
+        """One node grants the other a permit; only reads make use of any."""
+        ways, canonical = self.ways, self.worlds.canonical
+        moves = []
+        for side, peer in ((a, b), (b, a)):
+            if not (ways.may_read(middle) or ways.reads(peer)):
+                continue
+            granted = ways.grant(side, peer, middle)
             if granted is not None:
-                self._done(moves, world, me, granted[1], granted[0])
-
-    def _submit(self, moves: list[Move], world: World, me: str, here: int) -> None:
-        """A node that would only say that it is not the primary is not asked: that changes nothing anywhere."""
-        for kind, spends in self._submissions(here):
-            if self.steps.spend(world.bound, spends) != UNCHANGED:
-                ticket = self.store.fresh_ticket(world)
-                asked = world._replace(register=self.steps.call(world.register, kind, ticket))
-                self._done(moves, asked, me, self.steps.submit(here, kind, ticket)._replace(spends=spends))
-
-    def _crash(self, moves: list[Move], world: World, me: str, here: int) -> None:
-        bound = self.steps.spend(world.bound, "crashes")
-        if bound == UNCHANGED:
-            return
-        a, b, inbox_a, inbox_b, *_ = world
-        nothing = self.store.add(Inbox(me))
-        for left, arbiter, block, what in self.steps.crashes(here, world.arbiter, world.register):
-            if me == "a":
-                raw = World(left, b, nothing, self.steps.cut(inbox_b), arbiter, block, bound)
-            else:
-                raw = World(a, left, self.steps.cut(inbox_a), nothing, arbiter, block, bound)
-            moves.append(Move(self.store.canonical(raw), me, what, "crashes", ""))
-
-    def _cut_or_connect(self, moves: list[Move], world: World) -> None:
-        a, b, inbox_a, inbox_b, _, _, bound = world
-        steps = self.steps
-        if steps.is_live(inbox_a):
-            bound = steps.spend(bound, "cuts")
-            if bound == UNCHANGED:
-                return
-            raw = world._replace(inbox_a=steps.cut(inbox_a), inbox_b=steps.cut(inbox_b), bound=bound)
-            moves.append(Move(self.store.canonical(raw), "-", "the connection is cut", "cuts", ""))
-        elif self._runs(a) and self._runs(b):
-            raw = world._replace(inbox_a=steps.connected(inbox_a, b), inbox_b=steps.connected(inbox_b, a))
-            moves.append(Move(self.store.canonical(raw), "-", "a session begins", "", ""))
-
-    def _apply_late(self, moves: list[Move], world: World) -> None:
-        for recorded, what in self.steps.applied_late(world.arbiter):
-            for a in self.steps.executed_before(world.a, world.arbiter):
-                for b in self.steps.executed_before(world.b, world.arbiter):
-                    raw = world._replace(a=a, b=b, arbiter=recorded)
-                    moves.append(Move(self.store.canonical(raw), "-", what, "", ""))
+                way, other = granted
+                if way.effect:
+                    other = ways.affected(other, way.effect)
+                other = self.worlds.hear(other, ways.refusals(way.middle))
+                sides = (way.side, other) if side == a else (other, way.side)
+                moves.append((canonical(*sides, way.middle), way))
+        return moves

@@ -16,7 +16,6 @@ all around.
 import math
 from bisect import bisect_left
 from collections.abc import Iterable
-from operator import attrgetter
 
 import attrs
 
@@ -63,8 +62,10 @@ class ValueCluster:
             self._consider(read)
 
     def _consider(self, read: ClientOperation) -> None:
-        self.first = min(self.first, read, key=attrgetter("returned"))
-        self.last = max(self.last, read, key=attrgetter("called"))
+        if read.returned < self.first.returned:
+            self.first = read
+        if read.called > self.last.called:
+            self.last = read
 
     def seen_by(self, read: ClientOperation) -> "ValueCluster":
         """Return what it would be with one more read, and leave it as it is."""

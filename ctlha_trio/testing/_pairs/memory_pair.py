@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import isawaitable
 from random import Random
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from ctlha_trio.pair import Record
 from ctlha_trio.seams import Seams, Transport
 from ctlha_trio.store import Layout, image
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
-from ctlha_trio.testing._pairs.pair_faults import NAMES, check_name, other
+from ctlha_trio.testing._pairs.pair_faults import NAMES, ByNode, check_name, other
 from ctlha_trio.testing._pairs.pair_view import VOLUME, PairView, handler_failure
 from ctlha_trio.testing._pairs.plain_nursery import plain
 from ctlha_trio.testing._pairs.slow_disk import SlowDisk
@@ -49,7 +50,7 @@ class MemoryPair(PairView):
     """Of both nodes."""
     on_power_cut: Callable[[str], None] | None = attrs.field(default=None, init=False)
     """Called with the node's name at the moment at which its power fails."""
-    arbiters: dict[str, MemoryArbiter] = attrs.field(init=False)
+    arbiters: ByNode[MemoryArbiter] = attrs.field(init=False)
     _starting: set[str] = attrs.field(factory=set, init=False)
     """Nodes that ``start`` or ``restart`` is at."""
     _scopes: dict[str, trio.CancelScope] = attrs.field(factory=dict, init=False)
@@ -69,7 +70,7 @@ class MemoryPair(PairView):
             proposal="init",
         )
         self.arbiter: MemoryArbiter = MemoryArbiter(record)
-        self.arbiters = {name: self.arbiter.client() for name in NAMES}
+        self.arbiters = ByNode({name: self.arbiter.client() for name in NAMES})
         for name in NAMES:
             self.disks[name] = PowerDisk(
                 {VOLUME: image(first_metadata(record, name, self.arbiter.identity), self.size_bytes)}
@@ -185,9 +186,14 @@ class MemoryPair(PairView):
     async def ask(self, name: str, question: Callable[[Node], Awaitable[Answer]]) -> Answer:
         """Ask a node something as a client outside of it would. A checkpoint.
 
-        ``DisconnectError`` if the node is down or goes down before it has answered.
+        ``DisconnectError`` if the node is down or goes down before it has answered. ``TypeError`` for what is no async
+        function of a node.
         """
         self._check_open(name)
+        if not callable(question):
+            raise TypeError(
+                f"the question is {question!r}: give the function, such as lambda node: node.volume.flush()"
+            )
         await trio.lowlevel.checkpoint()
         node = self.nodes.get(name)
         answers: list[Answer] = []
@@ -196,7 +202,12 @@ class MemoryPair(PairView):
             self._askers[name].add(scope)
             try:
                 with scope:
-                    answers.append(await question(node))
+                    asked = question(node)
+                    if not isawaitable(asked):
+                        raise TypeError(
+                            f"the question is not async, it returns {asked!r}: ask pair.nodes[{name!r}] for that"
+                        )
+                    answers.append(await asked)
             finally:
                 self._askers[name].discard(scope)
         if not answers:

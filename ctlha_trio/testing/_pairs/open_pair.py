@@ -12,7 +12,8 @@ from ctlha_trio._errors import InvalidError
 from ctlha_trio._vocabulary import ctl_ha_channel
 from ctlha_trio.ha import ChannelConfig, Node
 from ctlha_trio.testing._pairs.memory_pair import Components, MemoryPair, no_components
-from ctlha_trio.testing._pairs.pair_faults import NAMES, check_delay, check_name
+from ctlha_trio.testing._pairs.opening import opens
+from ctlha_trio.testing._pairs.pair_faults import NAMES, ByNode, check_delay, check_name
 from ctlha_trio.testing._pairs.pair_view import raise_failures
 from ctlha_trio.testing._pairs.plain_nursery import open_plain_nursery
 
@@ -23,7 +24,7 @@ MIRROR_VOLUME_BYTES: Final = 4096
 AnyPair = TypeVar("AnyPair", bound=MemoryPair)
 
 
-@asynccontextmanager
+@opens("ctlha_pair", "pair")
 async def open_pair(
     *,
     size_bytes: int = 1 << 20,
@@ -50,7 +51,12 @@ async def open_pair(
 
     def make(nursery: trio.Nursery) -> MemoryPair:
         return MemoryPair(
-            size_bytes, Random(seed), components, nursery, channels=channels or {}, disk_call_s=dict(disk_call_s or {})
+            size_bytes,
+            Random(seed),
+            components,
+            nursery,
+            channels=channels or {},
+            disk_call_s=ByNode(disk_call_s or {}),
         )
 
     async with opened(make, start=start) as pair:
@@ -96,7 +102,7 @@ class Mirrors:
         return self.pair.nodes["b"]
 
 
-@asynccontextmanager
+@opens("ctlha_mirrors", "mirrors")
 async def open_mirrors(
     *,
     seed: int = 0,

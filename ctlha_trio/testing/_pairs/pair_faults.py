@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
@@ -11,11 +11,21 @@ from ctlha_trio.seams import MemoryNetwork
 from ctlha_trio.testing._power.disk import PowerDisk
 
 NAMES: Final = ("a", "b")
+Part = TypeVar("Part")
 
 
 def other(name: str) -> str:
     """The peer of that node."""
     return NAMES[1] if name == NAMES[0] else NAMES[0]
+
+
+class ByNode(dict[str, Part]):
+    """What there is of nodes, by name. ``InvalidError`` for a name that is neither's."""
+
+    def __missing__(self, name: str) -> Part:
+        """There is nothing of that node."""
+        check_name(name)
+        raise KeyError(f"nothing of node {name}")
 
 
 @attrs.define(eq=False)
@@ -26,10 +36,10 @@ class PairFaults:
     A name stands for one node and what it sends, no name for both. ``InvalidError`` for a name that is neither's.
     """
 
-    disk_call_s: dict[str, float] = attrs.field(factory=dict, kw_only=True)
+    disk_call_s: ByNode[float] = attrs.field(factory=ByNode, kw_only=True)
     """By node: what each disk call takes. Without latency an answer can never overtake a flush."""
     network: MemoryNetwork = attrs.field(factory=MemoryNetwork, init=False)
-    disks: dict[str, PowerDisk] = attrs.field(factory=dict, init=False)
+    disks: ByNode[PowerDisk] = attrs.field(factory=ByNode, init=False)
     _parted: set[str] = attrs.field(factory=set, init=False)
     """Nodes of whose sending nothing arrives, though both have power."""
 

@@ -1,6 +1,7 @@
 """What can be seen of a pair of whole nodes in one process, and waited for."""
 
 from collections.abc import Callable, Mapping
+from inspect import isawaitable, iscoroutine
 from typing import Final
 
 import attrs
@@ -12,7 +13,7 @@ from ctlha_trio.ha import Node
 from ctlha_trio.pair import Metadata, Record
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import choose_slot, records_in, volume_in
-from ctlha_trio.testing._pairs.pair_faults import NAMES, PairFaults, check_name
+from ctlha_trio.testing._pairs.pair_faults import NAMES, ByNode, PairFaults, check_name
 from ctlha_trio.testing._pairs.plain_nursery import plain
 
 VOLUME: Final = "volume"
@@ -23,7 +24,7 @@ WAIT_LIMIT_S: Final = 120.0
 """For a condition to come true: far more than the protocol's longest wait, and no time at all on a mock clock."""
 
 
-class RunningNodes(dict[str, Node]):
+class RunningNodes(ByNode[Node]):
     """Nodes by name. ``DisconnectError`` for one that is down."""
 
     def __missing__(self, name: str) -> Node:
@@ -72,18 +73,19 @@ class PairView(PairFaults):
 
     def _found_failures(self) -> dict[str, BaseException]:
         raised = {name: handler_failure(node) for name, node in self.nodes.items()}
-        return self._failures | {name: failure for name, failure in raised.items() if failure is not None}
+        return ByNode(self._failures | {name: failure for name, failure in raised.items() if failure is not None})
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Return once the condition holds. A checkpoint. Under a mock clock the time until then passes at once.
 
+        The condition looks and does not wait: ``TypeError`` for one that is async, or no function at all.
         ``trio.TooSlowError``, with where the nodes stand, if it does not hold within ``WAIT_LIMIT_S``; from what made
         nodes fail, if any did.
         """
         clock = TrioClock()
         give_up_s = clock.now() + WAIT_LIMIT_S
         await trio.lowlevel.checkpoint()
-        while not condition():
+        while not holds(condition):
             self._check_open(NAMES[0])
             if clock.now() >= give_up_s:
                 late = trio.TooSlowError(f"not so after {WAIT_LIMIT_S:g} s; {'; '.join(map(self._stand_of, NAMES))}")
@@ -172,6 +174,18 @@ class PairView(PairFaults):
     def _is_protected(self) -> bool:
         verdicts = [node.status().verdict for node in self.nodes.values()]
         return verdicts == ["protected"] * len(NAMES)
+
+
+def holds(condition: Callable[[], object]) -> bool:
+    """What the condition says. ``TypeError`` if that is no answer."""
+    if not callable(condition):
+        raise TypeError(f"the condition is {condition!r}: give the function that looks, such as a lambda")
+    held = condition()
+    if isawaitable(held):
+        if iscoroutine(held):
+            held.close()
+        raise TypeError("the condition is async: it must be a plain function, which looks at what is there")
+    return bool(held)
 
 
 def handler_failure(node: Node) -> Exception | None:

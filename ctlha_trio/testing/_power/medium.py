@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from ctlha_trio._errors import InvalidError
+
 SECTOR_BYTES = 512
 """What a disk writes whole or not at all."""
 
@@ -53,11 +55,17 @@ class PowerMedium:
 
     def seen(self, path: str) -> bytearray:
         """Return what reads see. Not to be changed."""
+        self._check(path)
         return self._seen[path]
 
     def durable(self, path: str) -> bytearray:
         """Return what was flushed. Not to be changed."""
+        self._check(path)
         return self._durable[path]
+
+    def _check(self, path: str) -> None:
+        if path not in self._seen:
+            raise InvalidError(f"no file {path!r}: the disk has {', '.join(map(repr, self._seen)) or 'none'}")
 
     def write(self, writes: Iterable[PendingWrite]) -> None:
         """Let reads see the writes, in order."""

@@ -1,6 +1,7 @@
 """A pair as a user runs it, by its commands: each node a process of its own, which can be killed and stopped."""
 
 import hashlib
+import json
 import random
 import re
 import signal
@@ -10,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -122,6 +123,10 @@ class HandPair:
             for path in (self.folder / folder).rglob("*")
             if path.suffix != ".log" and path.name != DECISIONS_FILE
         }
+
+    def decisions(self, node: str) -> list[dict[str, Any]]:
+        """Its log of decisions, line by line."""
+        return [json.loads(line) for line in (self.folder / node / DECISIONS_FILE).read_text().splitlines()]
 
     def faults(self, node: str) -> list[str]:
         """What it said about its configuration, each as ``key: problem``."""

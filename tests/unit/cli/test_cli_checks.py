@@ -197,6 +197,15 @@ async def test_a_folder_open_to_others(pair: Pair) -> None:
     assert str(pair.a) in fault
 
 
+async def test_a_volume_that_is_missing_is_one_message_that_says_what_helps(pair: Pair) -> None:
+    remove_volume(pair)
+    (fault,) = await faults_of(pair)
+    assert fault == (
+        f"volume.file: there is no {pair.a / 'volume.img'}: mount the disk that it is on, or put the file back; "
+        f"if it is lost and node b has a copy that counts: ctlha replace {pair.config} a"
+    )
+
+
 async def test_a_port_in_use(pair: Pair) -> None:
     with socket.create_server(("127.0.0.1", BASE_PORT)):
         (fault,) = await faults_of(pair)

@@ -16,9 +16,9 @@ from ctlha_trio.cli._demo_reader import ReadBack, watch_for_early_service
 from ctlha_trio.cli._demo_report import DemoReport, DemoViolation
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.door import DATA_SOCKET, Door
-from ctlha_trio.ha import Rehearsal
+from ctlha_trio.ha import Notice, Rehearsal
 from ctlha_trio.pair import OperationKind, Outcome, Plan, Record
-from ctlha_trio.seams import Buffer
+from ctlha_trio.seams import Buffer, TrioClock
 
 BLOCK = 4096
 BLOCKS = 40
@@ -87,6 +87,9 @@ class ToyNode:
     def verify(self) -> int:
         raise FailedError("not in this test")
 
+    def follow_notices(self, follow: Callable[[Notice], None]) -> None:
+        """Nothing is refused."""
+
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """No record ever changes here."""
 
@@ -133,7 +136,7 @@ async def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 async def serve(node: ToyNode, folder: Path, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
-    door = Door(folder)
+    door = Door(folder, TrioClock())
     component = door.component(node)
     with scope:
         async with trio.open_nursery() as nursery:

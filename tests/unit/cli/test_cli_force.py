@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio._errors import FailedError, UnknownOutcomeError
 from ctlha_trio.cli import _force, main
 from ctlha_trio.cli._force import describe_plan
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
@@ -124,12 +124,15 @@ def test_a_node_that_does_not_answer_leaves_it_open(
     config: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang_up(_: Path, __: str, *, revision: int, fence: bool, timeout_s: float) -> None:
-        raise DisconnectError("no answer within 60 s")
+        raise UnknownOutcomeError("no answer within 60 s")
 
     monkeypatch.setattr(_force, "force_primary_of", hang_up)
     done = force_primary(config, "--abandon", "a", "--statement", STATEMENT)
-    assert done.exit_code == 1
-    assert done.stderr == "nobody knows whether it was done, ask with ctlha status: no answer within 60 s\n"
+    assert done.exit_code == 3
+    assert done.stderr == (
+        "nobody knows whether node b was made primary: no answer within 60 s; who is primary now says "
+        f"ctlha status {config}; how it ended will be in {config.parent / 'decisions.jsonl'}\n"
+    )
 
 
 def test_a_node_that_does_not_run(config: Path) -> None:

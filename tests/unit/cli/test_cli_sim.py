@@ -46,7 +46,8 @@ def test_a_count_prints_a_digest_a_seed_and_the_sums() -> None:
     assert run_seed(1).digest.startswith(lines[1].split()[2])
     for counted in ("operations", "crashes", "partitions", "failovers", "resyncs", "simulated s", "events a second"):
         assert any(re.fullmatch(f"{counted} +[\\d,]+  \\w.*", line) for line in lines), f"{counted}, and what that is"
-    assert any(line.startswith("not reached: ") for line in lines), "two seeds do not lead everywhere"
+    (missed,) = [line for line in lines if line.startswith("not reached: ")]
+    assert re.fullmatch(r"not reached: \d+ of the transitions, reasons and faults; --covers names them", missed)
     assert lines[-1] == "2 of 2 seeds passed, 0 to 1"
 
 
@@ -85,6 +86,21 @@ def test_whole_nodes_must_lead_to_what_is_around_the_core_alone(monkeypatch: pyt
     assert "FAILED the seeds do not lead everywhere: 1 not reached that whole nodes must reach" in short.output
 
 
+@pytest.mark.parametrize("depth", [(), ("--drivers",)])
+def test_what_was_not_reached_is_counted_in_one_line_and_named_if_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, depth: tuple[str, ...]
+) -> None:
+    report = run_seed(1, rounds=1)
+    for name in ("run_seed", "run_driver_seed"):
+        monkeypatch.setattr(sim, name, lambda seed: attrs.evolve(report, seed=seed))
+    counted, named = (
+        [line for line in ctlha("--count", "1", *depth, *covers).output.splitlines() if line.startswith("not reached")]
+        for covers in ((), ("--covers",))
+    )
+    assert len(named) > 1
+    assert counted == [f"not reached: {len(named)} of the transitions, reasons and faults; --covers names them"]
+
+
 def test_the_checks_of_each_commit_demand_it_of_the_fixed_seeds_alone() -> None:
     """So few fresh ones cannot lead everywhere. How many those are is said in one place, for the tests as well."""
     checks = (Path(__file__).parents[3] / ".ci" / "run").read_text(encoding="utf-8")
@@ -101,11 +117,9 @@ def test_cores_name_the_reasons_that_are_not_theirs_and_whole_nodes_seek_them(mo
     report = run_seed(1, rounds=1)
     for name in ("run_seed", "run_driver_seed"):
         monkeypatch.setattr(sim, name, lambda seed: attrs.evolve(report, seed=seed))
-    cores, nodes = ctlha("--count", "1").output, ctlha("--count", "1", "--drivers").output
-    assert (
-        "not of cores, but of whole nodes (--drivers): reasons component-error, component-failed, component-starting, copies-differ"
-        in cores
-    )
+    cores, nodes = (ctlha("--count", "1", "--covers", *depth).output for depth in ((), ("--drivers",)))
+    of_nodes = "reasons component-error, component-failed, component-starting, copies-differ"
+    assert f"not of cores, but of whole nodes (--drivers): {of_nodes}" in cores
     assert "not reached: reason component-failed" not in cores
     assert "not reached: reason component-failed" in nodes
     assert "not of cores" not in nodes

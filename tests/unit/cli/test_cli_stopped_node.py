@@ -75,7 +75,8 @@ class Folder:
         return [(line["decision"], line["outcome"]) for line in lines]
 
     def fingerprint(self) -> dict[Path, str]:
-        files = [path for path in self.path.rglob("*") if path.is_file()]
+        """The log of decisions is left out: what is refused stands in it."""
+        files = [path for path in self.path.rglob("*") if path.is_file() and path != self.decisions]
         return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -169,6 +170,25 @@ def test_the_node_must_be_that_of_the_configuration(folder: Folder, node: str) -
     assert not folder.volume.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("resolve", ("--discard", "b")),
+        ("adopt-arbiter", ("--abandon", "a")),
+        ("force-primary", ("--abandon", "a", "--salvage")),
+    ],
+)
+async def test_a_file_that_is_not_there_is_told_with_what_helps(
+    folder: Folder, command: str, options: tuple[str, ...]
+) -> None:
+    done = await run(command, folder, *options, "--dry-run")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{folder.config}: volume.file: there is no {folder.volume}: mount the disk that it is on, or put the file "
+        f"back; if it is lost and node a has a copy that counts: ctlha replace {folder.config} b\n"
+    )
+
+
 def test_a_node_that_runs_is_left_alone(folder: Folder) -> None:
     with closing(socket.socket(socket.AF_UNIX)) as listening:
         listening.bind(str(folder.path / "b" / "status.sock"))
@@ -205,12 +225,19 @@ async def test_a_diverged_copy_is_shown_and_discarded(whole: Folder) -> None:
     before = whole.fingerprint()
     shown = await run("resolve", whole, "--discard", "b", "--dry-run")
     assert (shown.exit_code, whole.fingerprint()) == (0, before)
-    first, second, third, *_ = shown.stdout.splitlines()
+    lines = shown.stdout.splitlines()
+    first, second = lines[:2]
     assert first == f"copy     node b: epoch 7, revision 9, lineage {ahead.lineage}, members b, member"
     assert second.startswith(
         f"record   unchanged: epoch 1, revision 1, lineage {ahead.lineage}, primary a, members a b"
     )
-    assert third == "node b: arbiter-went-back; its copy is discarded"
+    assert [line.split() for line in lines if line.startswith(("epoch", "is member", "last role", "by record"))] == [
+        ["epoch", "7", "1"],
+        ["is", "member", "yes", "yes"],
+        ["last", "role", "primary", "primary"],
+        ["by", "record", "counts", "counts"],
+    ]
+    assert "node b: arbiter-went-back; its copy is discarded" in lines
     done = await run("resolve", whole, "--discard", "b")
     assert done.exit_code == 0, done.output
     metadata = await whole.metadata()
@@ -233,6 +260,11 @@ async def test_a_copy_that_has_not_diverged_is_not_discarded(whole: Folder) -> N
     done = await run("resolve", whole, "--discard", "b")
     assert (done.exit_code, whole.fingerprint()) == (1, before)
     assert done.stderr == "the copy of node b has not diverged from the record: start the node\n"
+    line = json.loads(whole.decisions.read_text())
+    assert (line["decision"], line["outcome"], line["epoch"], line["revision"]) == ("resolve", "refused", 1, 1)
+    assert line["why"] == "the copy of node b has not diverged from the record: start the node"
+    assert (await run("resolve", whole, "--discard", "b", "--dry-run")).exit_code == 1
+    assert len(whole.decisions.read_text().splitlines()) == 1
 
 
 async def test_a_diverged_copy_beside_which_none_counts_is_kept(whole: Folder) -> None:

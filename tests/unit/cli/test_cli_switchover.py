@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from ctlha_trio._errors import UnknownOutcomeError
 from ctlha_trio.cli import _switchover, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 
@@ -99,3 +100,25 @@ def test_a_dry_run_of_what_would_be_refused_names_every_obstacle_and_what_helps(
     assert lines[1].startswith("  resyncing: wait until the copy of node b is up to date")
     assert lines[2].startswith("  arbiter-silent: bring the arbiter back")
     assert lines[3:] == ["nothing was changed: --dry-run"]
+
+
+def test_an_unknown_outcome_has_its_own_exit_code_and_says_where_to_look(
+    config: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def freeze(_: Path) -> None:
+        raise UnknownOutcomeError("no answer within 60 s")
+
+    monkeypatch.setattr(_switchover, "switchover_of", freeze)
+    done = switchover(config)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr == (
+        "nobody knows whether the role was handed over: no answer within 60 s; who is primary now says "
+        f"ctlha status {config}, and on node b: ctlha status <its node.toml>; how it ended will be in "
+        f"{config.parent / 'decisions.jsonl'}\n"
+    )
+
+
+def test_a_node_that_does_not_run_has_handed_nothing_over(config: Path) -> None:
+    done = switchover(config)
+    assert done.exit_code == 1
+    assert "no node listens there" in done.stderr

@@ -13,11 +13,13 @@ from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, InvalidEr
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
 from ctlha_trio.dma import Dma
 from ctlha_trio.link import Channel, ChannelEvent, Connected, Disconnected, EventRange, Link, LinkConfig
-from ctlha_trio.seams import MemoryNetwork, TrioClock
+from ctlha_trio.seams import Buffer, MemoryNetwork, TrioClock
+from ctlha_trio.seams._memory_network import MemoryStream
 
 SLOT = 16
 SLOTS = 64
 MIB = 1024 * 1024
+PIECE = 64 * 1024
 
 
 def message(number: int) -> bytes:
@@ -155,6 +157,41 @@ async def test_pushes_keep_their_order_and_each_has_its_data(autojump_clock: tri
         assert numbers == list(range(100))
         for number, block in enumerate(blocks):
             assert memory[number * 4096 :].startswith(block)
+
+
+async def test_small_pushes_are_sent_together_and_no_more_than_a_fragment_of_them(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each send costs both sides a turn; a message that comes meanwhile waits behind no more than for a large push."""
+    sent: list[int] = []
+    plain = MemoryStream.send_all
+
+    async def send_all(stream: MemoryStream, data: Buffer) -> None:
+        sent.append(memoryview(data).nbytes)
+        await plain(stream, data)
+
+    async with open_pair() as pair:
+        region = pair.b.dma.register(bytearray(16 * PIECE), epoch=5)
+        monkeypatch.setattr(MemoryStream, "send_all", send_all)
+        for number in range(10):
+            remote = RemoteBuffer(region.key, number * PIECE)
+            pair.a.dma.push_message_nowait(remote, bytes(PIECE), pair.a.channel, message(number))
+        await pair.quiet()
+        assert pair.b.take() == list(range(10))
+        assert [size // PIECE for size in sent if size >= PIECE] == [4, 4, 2]
+
+
+async def test_a_push_that_does_not_fit_behind_small_ones_waits_for_the_next_turn(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        region = pair.b.dma.register(bytearray(8 * MIB), epoch=5)
+        sizes = [0, PIECE, 4 * PIECE, 0, 1, 5 * PIECE, 3 * PIECE + 1, PIECE]
+        for number, size in enumerate(sizes):
+            pair.a.dma.push_message_nowait(RemoteBuffer(region.key), bytes(size), pair.a.channel, message(number))
+        await pair.quiet()
+        assert pair.b.take() == list(range(len(sizes)))
+        assert pair.b.link.statistics().pushed_bytes_in == sum(sizes)
 
 
 async def test_a_message_does_not_wait_behind_many_pushes(autojump_clock: trio.testing.MockClock) -> None:

@@ -24,9 +24,9 @@ from ctlha_trio.door import (
     open_door_client,
 )
 from ctlha_trio.door._protocol import Request, encode_hello, encode_request
-from ctlha_trio.ha import ZEROES_BYTES_MAX, Rehearsal
+from ctlha_trio.ha import ZEROES_BYTES_MAX, Notice, Rehearsal
 from ctlha_trio.pair import CarriedRecord, OperationKind, Outcome, Plan, Record, encode_records
-from ctlha_trio.seams import Buffer
+from ctlha_trio.seams import Buffer, TrioClock
 
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
 COMPARE = OperationKind.COMPARE_AND_WRITE
@@ -105,6 +105,9 @@ class SlowNode:
     def verify(self) -> int:
         raise FailedError("not in this test")
 
+    def follow_notices(self, follow: Callable[[Notice], None]) -> None:
+        """Nothing is refused."""
+
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """No record ever changes here."""
 
@@ -160,7 +163,7 @@ class Served:
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     node = SlowNode()
-    door = Door(tmp_path)
+    door = Door(tmp_path, TrioClock())
     component = door.component(node)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -632,7 +635,7 @@ async def test_a_request_behind_another_is_not_executed_for_a_client_that_has_go
 
 async def test_before_the_first_start_nothing_is_executed(tmp_path: Path) -> None:
     node = SlowNode(rule=lambda _: Answer(Outcome.DONE))
-    door = Door(tmp_path)
+    door = Door(tmp_path, TrioClock())
     component = door.component(node)
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
@@ -649,14 +652,14 @@ async def test_before_the_first_start_nothing_is_executed(tmp_path: Path) -> Non
 
 async def test_a_name_that_is_taken_is_an_error_that_ends_the_component(tmp_path: Path) -> None:
     (tmp_path / DATA_SOCKET).mkdir()
-    door = Door(tmp_path)
+    door = Door(tmp_path, TrioClock())
     component = door.component(SlowNode())
     assert await component.init(component) is ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR
     assert os.listdir(tmp_path) == [DATA_SOCKET]
 
 
 async def test_the_sockets_go_with_the_task_that_serves_them(tmp_path: Path) -> None:
-    door = Door(tmp_path)
+    door = Door(tmp_path, TrioClock())
     component = door.component(SlowNode())
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from ctlha_trio._errors import CtlHaError, FailedError, InvalidError
 from ctlha_trio.door import DECISIONS_FILE, DecisionLog, Fencing
 from ctlha_trio.door._forcing import OWED_FILE, RESUME_S, RESUME_TRIES, Forcing, OwedFence, OwedFile
-from ctlha_trio.ha import Rehearsal, Status
+from ctlha_trio.ha import Notice, Rehearsal, Status
 from ctlha_trio.pair import OperationKind, Plan, Record
 from ctlha_trio.seams import Buffer, FenceAnswer, FenceOutcome, TrioClock
 
@@ -53,6 +53,9 @@ class SwappingNode:
 
     async def switchover(self) -> None:
         raise AssertionError("nobody asked for a switchover")
+
+    def follow_notices(self, follow: Callable[[Notice], None]) -> None:
+        """Nothing is refused."""
 
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """No record ever changes here."""
@@ -111,6 +114,10 @@ class Bench:
     folder: Path
     node: SwappingNode = attrs.Factory(SwappingNode)
     fencer: ScriptedFencer = attrs.field(init=False)
+    refusals: list[str] = attrs.field(factory=list, init=False)
+
+    def refused(self, what: str, why: str) -> None:
+        self.refusals.append(f"{what}: {why}")
 
     def __attrs_post_init__(self) -> None:
         self.fencer = ScriptedFencer(self.folder)
@@ -146,7 +153,7 @@ class Bench:
         self.fencer.hangs = False
 
     async def force(self) -> None:
-        await self.forcing().force("b", 9, fenced=True)
+        await self.forcing().force("b", 9, fenced=True, refused=self.refused)
 
 
 @pytest.fixture
@@ -187,18 +194,19 @@ async def test_what_the_arbiter_does_not_take_is_not_owed(bench: Bench) -> None:
 
 async def test_without_a_fencer_nobody_is_fenced(bench: Bench) -> None:
     with pytest.raises(InvalidError, match=r"no \[fence\]"):
-        await bench.forcing(can_fence=False).force("b", 9, fenced=True)
+        await bench.forcing(can_fence=False).force("b", 9, fenced=True, refused=bench.refused)
     assert (bench.node.record, bench.log) == (BEFORE, [])
 
 
 async def test_a_record_that_was_not_shown_fences_nobody(bench: Bench) -> None:
     with pytest.raises(FailedError, match="has changed since it was shown"):
-        await bench.forcing().force("b", 8, fenced=True)
+        await bench.forcing().force("b", 8, fenced=True, refused=bench.refused)
     assert (bench.fencer.asked, bench.log) == ([], [])
+    assert bench.refusals == ["force-primary: the record has changed since it was shown"]
 
 
 async def test_a_statement_fences_nobody(bench: Bench) -> None:
-    await bench.forcing().force("b", 9, fenced=False)
+    await bench.forcing().force("b", 9, fenced=False, refused=bench.refused)
     assert bench.fencer.asked == []
     assert (bench.node.record.fence, bench.node.record.evidence) == ("none", "")
 

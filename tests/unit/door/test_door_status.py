@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, InvalidError
+from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, InvalidError, UnknownOutcomeError
 from ctlha_trio._vocabulary import ctl_ha_state
 from ctlha_trio.door import (
     DECISIONS_FILE,
@@ -30,14 +30,15 @@ from ctlha_trio.door import (
 )
 from ctlha_trio.door._record_log import name_of
 from ctlha_trio.door._sockets import BoundSocket
-from ctlha_trio.ha import Rehearsal
+from ctlha_trio.ha import Notice, Rehearsal
 from ctlha_trio.pair import HandoverPlan, Obstacle, OperationKind, Plan, Record
-from ctlha_trio.seams import Buffer
+from ctlha_trio.seams import Buffer, TrioClock
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
 AFTER = BEFORE.fork(primary="a", lineage="m", proposal="q")
 PLAN = Plan(before=BEFORE, revision=9, after=AFTER, copy_epoch=3)
-REFUSED = HandoverPlan(obstacles=(Obstacle.PEER_LOST,), steps=(), before=BEFORE, revision=9, after=None)
+READY = HandoverPlan(obstacles=(), steps=(), before=BEFORE, revision=9, after=None)
+REFUSED = attrs.evolve(READY, obstacles=(Obstacle.PEER_LOST,))
 
 
 Follower = Callable[[Record | None, Record, int, str], None]
@@ -68,6 +69,8 @@ class TalkingNode:
     switched: int = 0
     forced: int = 0
     follower: Follower | None = None
+    notify: Callable[[Notice], None] | None = None
+    is_lonely: bool = False
     logged: str = ""
     """What the log of decisions said when it was asked."""
 
@@ -93,11 +96,14 @@ class TalkingNode:
             raise self.refusal
         self.switched += 1
 
+    def follow_notices(self, follow: Callable[[Notice], None]) -> None:
+        self.notify = follow
+
     def follow_records(self, follow: Follower) -> None:
         self.follower = follow
 
     def rehearse_switchover(self) -> Rehearsal:
-        return Rehearsal(plan=REFUSED, accepted=False, pause_s=None)
+        return Rehearsal(plan=REFUSED if self.is_lonely else READY, accepted=not self.is_lonely, pause_s=None)
 
     @property
     def lineage(self) -> str:
@@ -131,7 +137,7 @@ class Served:
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     node = TalkingNode(tmp_path / DECISIONS_FILE)
-    door = Door(tmp_path)
+    door = Door(tmp_path, TrioClock())
     component = door.component(node)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -256,6 +262,7 @@ def test_each_change_has_a_name(before: Record | None, after: Record, name: str)
 
 
 async def test_a_rehearsal_is_shown_and_nothing_is_done(served: Served) -> None:
+    served.node.is_lonely = True
     rehearsal = await switchover_plan_of(served.path)
     assert (rehearsal["accepted"], rehearsal["pause_s"]) == (False, None)
     plan = rehearsal["plan"]
@@ -314,7 +321,50 @@ async def test_what_is_forced_is_logged_before_and_after(served: Served) -> None
 async def test_a_record_that_was_not_shown_is_not_forced(served: Served) -> None:
     with pytest.raises(FailedError, match="the record has changed since it was shown"):
         await force_primary_of(served.path, "b", revision=8)
-    assert not served.node.decisions.exists()
+    assert not served.node.forced
+    (line,) = await wait_lines(served.node.decisions, 1)
+    assert (line["decision"], line["outcome"]) == ("force-primary", "refused")
+    assert line["why"] == "the record has changed since it was shown"
+
+
+async def test_a_command_that_is_refused_each_second_is_one_line(served: Served) -> None:
+    served.node.is_lonely = True
+    served.node.refusal = FailedError("not the primary of two members")
+    for _ in range(20):
+        with pytest.raises(FailedError, match="the role stays here: peer-lost"):
+            await switchover_of(served.path)
+        with pytest.raises(FailedError, match="not the primary of two members"):
+            await verify_of(served.path)
+    assert not served.node.switched
+    lines = await wait_lines(served.node.decisions, 2)
+    assert [(line["decision"], line["outcome"], line["epoch"], line["revision"], line["why"]) for line in lines] == [
+        ("switchover", "refused", 4, 9, "the role stays here: peer-lost"),
+        ("verify", "refused", 4, 9, "not the primary of two members"),
+    ]
+
+
+async def test_stops_and_refusals_of_the_node_are_logged_to_the_end(tmp_path: Path) -> None:
+    """What is still to be written when the node has ended is written, and how often something was refused."""
+    node = TalkingNode(tmp_path / DECISIONS_FILE)
+    door = Door(tmp_path, TrioClock())
+    component = door.component(node)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(door.run)
+        assert component.init is not None
+        await component.init(component)
+        await wait_all_tasks_blocked()
+        assert node.notify is not None
+        for port in range(1000):
+            refused = f"127.0.0.1:{port}: twin"
+            node.notify(Notice(what="peer", outcome="refused", why=refused, kind="twin", epoch=4, revision=9))
+        node.notify(Notice(what="stop", outcome="asked", why="SIGTERM", epoch=4, revision=9))
+        nursery.cancel_scope.cancel()
+    lines = lines_of(node.decisions.read_text())
+    assert [(line["decision"], line["outcome"], line["why"], line.get("count")) for line in lines] == [
+        ("peer", "refused", "127.0.0.1:0: twin", None),
+        ("stop", "asked", "SIGTERM", None),
+        ("peer", "refused", "127.0.0.1:999: twin", 1000),
+    ]
 
 
 async def test_what_cannot_be_logged_is_not_forced(served: Served) -> None:
@@ -322,6 +372,36 @@ async def test_what_cannot_be_logged_is_not_forced(served: Served) -> None:
     with pytest.raises(FailedError, match=DECISIONS_FILE):
         await force_primary_of(served.path, "b", revision=9)
     assert not served.node.forced
+
+
+async def ask_for_a_switchover(path: Path) -> None:
+    await switchover_of(path, timeout_s=0.1)
+
+
+async def ask_to_force(path: Path) -> None:
+    await force_primary_of(path, "b", revision=9, timeout_s=0.1)
+
+
+@pytest.mark.parametrize("ask", [ask_for_a_switchover, ask_to_force])
+async def test_nobody_knows_how_a_change_ended_that_a_frozen_node_was_asked_for(
+    ask: Callable[[Path], Awaitable[None]], tmp_path: Path
+) -> None:
+    bound = BoundSocket.bind(
+        tmp_path / STATUS_SOCKET
+    )  # takes connections, as a stopped process does, and reads nothing
+    try:
+        with pytest.raises(UnknownOutcomeError, match=r"no answer within 0\.1 s"):
+            await ask(tmp_path / STATUS_SOCKET)
+    finally:
+        bound.close()
+
+
+@pytest.mark.parametrize("ask", [ask_for_a_switchover, ask_to_force])
+async def test_what_no_node_was_asked_for_is_known_not_to_be_done(
+    ask: Callable[[Path], Awaitable[None]], tmp_path: Path
+) -> None:
+    with pytest.raises(DisconnectError, match="no node listens there"):
+        await ask(tmp_path / STATUS_SOCKET)
 
 
 async def test_several_requests_on_one_connection(served: Served) -> None:

@@ -168,3 +168,51 @@ async def test_node_that_is_no_member_serves_nothing_alone(autojump_clock: MockC
         await pair.restart("a")
         await pair.wait_protected()
         assert pair.copy("b")[:3] == b"new"
+
+
+async def read_first(node: Node, found: list[bytes]) -> None:
+    found.append(await node.volume.read(0, 4))
+
+
+async def test_a_read_that_was_asked_before_the_primary_was_lost_waits_for_the_takeover(
+    autojump_clock: MockClock,
+) -> None:
+    found: list[bytes] = []
+    async with open_pair() as pair, trio.open_nursery() as nursery:
+        b = pair.nodes["b"]
+        await b.volume.write(0, b"kept")
+        pair.crash("a")
+        nursery.start_soon(read_first, b, found)
+        await pair.wait_alone("b")
+        await settle(0.01)
+        assert found == [b"kept"]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_secondary_without_a_session_takes_no_read_and_serves_once_it_has_taken_over(
+    restarts: bool, autojump_clock: MockClock
+) -> None:
+    """The primary may be serving; a program asks there. At the primary itself a read waits."""
+    async with open_pair() as pair, trio.open_nursery() as nursery:
+        b = pair.nodes["b"]
+        await b.volume.write(0, b"kept")
+        pair.crash("a")
+        if restarts:
+            nursery.start_soon(pair.restart, "a")
+        await settle(0.01)
+        with pytest.raises(NotPrimaryError):
+            await b.volume.read(0, 4)
+        await pair.wait_serving("b")
+        assert await b.volume.read(0, 4) == b"kept"
+
+
+async def test_a_primary_without_a_session_takes_reads_and_answers_once_it_goes_on_alone(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair() as pair:
+        a = pair.nodes["a"]
+        await a.volume.write(0, b"kept")
+        pair.crash("b")
+        await settle(0.01)
+        assert await a.volume.read(0, 4) == b"kept"
+        assert pair.record.members == ("a",)

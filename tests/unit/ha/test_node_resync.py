@@ -1,12 +1,16 @@
 """Whole nodes of which one returns: what is compared, and what is left to do when that is interrupted."""
 
+from collections.abc import Sequence
+
 import pytest
 from trio.testing import MockClock
 
+from ctlha_trio._errors import DamagedBlockError
+from ctlha_trio.ha._disk_work import READ_TOGETHER_BYTES
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.pair import Grant
 from ctlha_trio.pair.messages import Compare, Message
-from ctlha_trio.store import DIRTY_BYTES, GROUP_BYTES
+from ctlha_trio.store import DIRTY_BYTES, GROUP_BYTES, BlockStore
 from ctlha_trio.testing import MemoryPair, open_pair
 
 SIZE = 4 * GROUP_BYTES
@@ -96,3 +100,26 @@ async def test_an_interrupted_resync_goes_on_with_what_is_left(
         assert pair.copy("a") == pair.copy("b")
         assert compared
         assert len(compared) <= 8, "what was left, and what was under way"
+
+
+async def test_small_ranges_are_read_together_on_both_nodes_a_mib_at_most(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a range by itself costs is its way to the disk's thread and back."""
+    calls: dict[BlockStore, list[list[int]]] = {}
+    plain = BlockStore.read_all
+
+    async def read_all(store: BlockStore, ranges: Sequence[tuple[int, int]]) -> list[bytes | DamagedBlockError]:
+        calls.setdefault(store, []).append([size for _, size in ranges])
+        return await plain(store, ranges)
+
+    async with open_pair(size_bytes=SIZE) as pair:
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        for place in range(10):
+            await a.volume.write(3 * place * UNIT, b"x" * (2 * UNIT))
+        monkeypatch.setattr(BlockStore, "read_all", read_all)
+        await returned(pair, "b")
+        together = READ_TOGETHER_BYTES // (2 * UNIT)
+        expected = [[2 * UNIT] * (10 - together), [2 * UNIT] * together]
+        assert [sorted(each) for each in calls.values()] == [expected] * 2

@@ -96,7 +96,8 @@ class Node:
             left = sum(self.dirty) - start
             self.feed(ev.DirtyFound(search.search, ((start, left),) if left > 0 else ()))
             self.ordered = ordered + self.ordered
-        if self.hasty and self.state.phase is Phase.CLAIMING and self.state.stage is Stage.PERSISTING:
+        claims = self.state.phase is Phase.CLAIMING and self.state.stage is Stage.PERSISTING
+        if self.hasty and claims and self.all(act.Persist):
             ordered = self.ordered
             self.persisted()
             self.ordered = ordered + self.ordered
@@ -136,7 +137,11 @@ class Node:
         return {timer.timer: timer.delay_s for timer in self.all(act.SetTimer)}
 
     def persisted(self) -> "Node":
-        return self.feed(ev.Persisted(self.one(act.Persist).metadata))
+        """What was ordered just now is durable, and before that whatever else was on its way to the disk."""
+        metadata = self.one(act.Persist).metadata
+        while self.state.persists > 1:
+            self.feed(ev.Persisted(self.state.metadata))
+        return self.feed(ev.Persisted(metadata))
 
     def wins(self) -> "Node":
         swap = self.one(act.Swap)
@@ -864,6 +869,20 @@ def test_a_target_is_not_sealed_while_it_writes() -> None:
     assert not node.all(act.Persist)
 
 
+def test_an_older_order_is_not_taken_for_the_newest_that_is_the_same() -> None:
+    """The seal of the session before would be told of, and then overwritten, once the arbiter names this member."""
+    node = resyncing()
+    first = node.hear(msg.ResyncBase(3, 3)).one(act.Persist)
+    seal = node.hear(msg.Seal(3, 0)).one(act.Persist)
+    node.lost().feed(ev.SessionUp(PEER)).hear(standing(3, Phase.ALONE), msg.ResyncStart(3, FIRST.proposal))
+    again = node.one(act.Persist)
+    assert first == again
+    for old in (first, seal):
+        node.feed(ev.Persisted(old.metadata))
+        assert (node.phase, node.ordered) == (Phase.OUTDATED, ())
+    assert node.feed(ev.Persisted(again.metadata)).one(act.SendReady) == act.SendReady(3, 3)
+
+
 @pytest.mark.parametrize("stage", ["copying", "asking", "sealed"])
 def test_a_target_lost_before_the_swap_leaves_the_source_serving_alone(stage: str) -> None:
     node = copying()
@@ -975,11 +994,9 @@ def test_a_secondary_proposes_again_when_the_primary_serves_on(make: Callable[[]
     node = make().hear(standing(4, Phase.HANDING_OVER, ord("b"))).write(1)
     assert not node.all(act.PushProposal)
     assert node.hear(standing(4, Phase.MIRRORING, ord("b"))).one(act.PushProposal).number == 1
-    for late in (
-        ev.RecordsCompared(1, PROPOSAL, equal=True),
-        ev.Persisted(node.state.persisting or node.state.metadata),
-    ):
-        assert not node.feed(late).all(act.PushReady)
+    assert not node.feed(ev.RecordsCompared(1, PROPOSAL, equal=True)).all(act.PushReady)
+    if node.state.persisting is not None:
+        assert not node.feed(ev.Persisted(node.state.persisting)).all(act.PushReady)
     assert node.prepares(2).persisted().one(act.PushReady).message.attempt == 2
 
 

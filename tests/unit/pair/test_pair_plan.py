@@ -74,9 +74,9 @@ class Foresight:
             assert ended == [act.ForceEnded(str(refusal.value))]
         else:
             plan = plan_force(state, state.peer, NEW_LINE)
-            assert after.persisting is not None
-            _, proposed = step_pair(after, ev.Persisted(after.persisting))
-            assert of_kind(proposed, act.Swap) == [act.Swap(plan.revision, plan.after)]
+            for _ in range(after.persists):
+                after, ordered = step_pair(after, ev.Persisted(after.persisting or after.metadata))
+            assert of_kind(ordered, act.Swap) == [act.Swap(plan.revision, plan.after)]
             self.met["forced"] += 1
 
     def hear(self, line: EventLine) -> None:

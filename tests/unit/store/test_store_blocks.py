@@ -358,6 +358,62 @@ async def test_cancelled_writer_abandons_the_answer_and_not_the_step() -> None:
         assert file.calls == [DATA_WRITE, FLUSH, DATA_WRITE, FLUSH, READ]
 
 
+async def test_write_that_nobody_waits_for_is_told_of_once_it_is_durable_and_not_copied() -> None:
+    file = new_file()
+    told: list[object] = []
+    async with running(file) as (store, _):
+        file.gates[FLUSH] = trio.Event()
+        data = block(b"lent")
+        assert store.write_nowait(BLOCK_BYTES, memoryview(data), told.append)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (file.calls, told) == ([DATA_WRITE, FLUSH], [])
+        (written,) = file.batches[0]
+        assert isinstance(written, memoryview)
+        assert written.obj is data
+        file.gates.pop(FLUSH).set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert told == [None]
+        assert await store.read(BLOCK_BYTES, 4) == b"lent"
+    assert told == [None]
+
+
+async def test_write_that_nobody_waits_for_takes_no_room_that_is_not_there_and_overtakes_nobody() -> None:
+    file = new_file()
+    store = await opened(file)
+    told: list[object] = []
+    async with callers() as nursery:
+        for _ in range(BATCH_STEPS_MAX):
+            assert store.write_nowait(0, block(b"full"), told.append)
+        assert not store.write_nowait(0, block(b"late"), told.append)
+        waiting = await start_write(nursery, store, 0, block(b"next"))
+        nursery.start_soon(store.run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert waiting.is_done()
+    assert [bytes(data)[:4] for data in file.batches[1]] == [b"next"]
+    assert told == [None] * BATCH_STEPS_MAX
+
+
+async def test_write_that_nobody_waits_for_is_refused_outside_the_volume() -> None:
+    store = await opened(new_file())
+    with pytest.raises(InvalidError):
+        store.write_nowait(SIZE_BYTES - 1, b"xx", lambda _: None)
+
+
+@pytest.mark.parametrize("kind", [DATA_WRITE, FLUSH])
+async def test_write_that_nobody_waits_for_is_not_told_of_by_a_store_that_dies(kind: str) -> None:
+    file = new_file()
+    store = await opened(file)
+    file.failing[kind] = "broke"
+    told: list[object] = []
+    assert store.write_nowait(0, block(b"x"), told.append)
+    with pytest.raises(StoreError, match="broke"):
+        await store.run()
+    assert told == []
+    with pytest.raises(StoreError, match="broke"):
+        store.write_nowait(0, block(b"x"), told.append)
+
+
 async def test_writer_that_is_cancelled_for_want_of_room_writes_nothing_and_blocks_nobody() -> None:
     file = new_file()
     store = await opened(file)

@@ -239,6 +239,19 @@ async def test_damage_refuses_one_write_of_a_batch_and_no_other() -> None:
         assert await store.read(2, 4) == b"xzzx"
 
 
+async def test_write_that_nobody_waits_for_is_told_of_the_damage_that_it_met() -> None:
+    file = MemoryFile()
+    async with running(file) as store:
+        await store.write(0, b"x" * BLOCK_BYTES)
+        file.content[LAYOUT.file_offset(0)] ^= 1
+        told: list[DamagedBlockError | None] = []
+        assert store.write_nowait(1, b"y", told.append)
+        await trio.testing.wait_all_tasks_blocked()
+        (damage,) = told
+        assert damage is not None
+        assert damage.offsets == (0,)
+
+
 async def test_whole_block_that_is_written_over_heals_it() -> None:
     file = MemoryFile()
     async with running(file) as store:
@@ -365,6 +378,56 @@ async def test_read_beside_a_write_sees_no_damage() -> None:
             file.gate.set()
             file.gate = None
         assert found == [b"n" * (2 * BLOCK_BYTES)]
+
+
+@attrs.define(eq=False)
+class CountedFile(MemoryFile):
+    """Keeps how many places each call reads."""
+
+    reads: list[int] = attrs.field(factory=list)
+
+    async def pread_all(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        self.reads.append(len(places))
+        return [await self.pread(offset, size) for offset, size in places]
+
+
+async def test_ranges_read_together_take_one_call_and_each_has_its_own_outcome() -> None:
+    file = CountedFile()
+    async with running(file) as store:
+        for offset in (0, GROUP_BYTES, GROUP_BYTES + BLOCK_BYTES):
+            await store.write(offset, bytes([offset % 251]) * BLOCK_BYTES)
+        await store.close_extents()
+    file.content[LAYOUT.file_offset(GROUP_BYTES) + 5] ^= 1
+    ranges = [(10, 20), (GROUP_BYTES, BLOCK_BYTES), (GROUP_BYTES + BLOCK_BYTES, BLOCK_BYTES), (LAST, 100)]
+    whole = [bytes(20), bytes([(GROUP_BYTES + BLOCK_BYTES) % 251]) * BLOCK_BYTES, bytes(100)]
+    async with running(file) as store:
+        for entries_to_read in (3, 0):
+            file.reads.clear()
+            first, second, *rest = await store.read_all(ranges)
+            assert [first, *rest] == whole
+            assert isinstance(second, DamagedBlockError)
+            assert second.offsets == (GROUP_BYTES,)
+            assert file.reads == [len(ranges) + entries_to_read]
+
+
+async def test_ranges_read_together_beside_a_write_see_no_damage() -> None:
+    file = MemoryFile()
+    async with running(file) as store, trio.open_nursery() as nursery:
+        file.gate = gate = trio.Event()
+        nursery.start_soon(store.write, 0, b"n" * (2 * BLOCK_BYTES))
+        await trio.testing.wait_all_tasks_blocked()
+        found: list[bytes | DamagedBlockError] = []
+
+        async def read() -> None:
+            found.extend(await store.read_all([(GROUP_BYTES, 10), (0, 2 * BLOCK_BYTES)]))
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not found
+        gate.set()
+        file.gate = None
+        await trio.testing.wait_all_tasks_blocked()
+        assert found == [bytes(10), b"n" * (2 * BLOCK_BYTES)]
 
 
 async def test_entries_read_beside_a_write_are_not_kept() -> None:

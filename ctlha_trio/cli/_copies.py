@@ -1,0 +1,210 @@
+"""What the copy of a node says of itself: shown, carried to the other machine as JSON, and put beside the other one."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import attrs
+import cattrs
+import click
+
+from ctlha_trio._errors import ConfigError, StoreError
+from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.pair import Copy, Record
+from ctlha_trio.store import read_facts
+
+RANGES_SHOWN: Final = 20
+"""That may differ; the JSON has them all."""
+COPY_FILE_BYTES_MAX: Final = 256 * 1024 * 1024
+"""A TiB of which every other unit is marked has 8 million ranges of some 30 bytes."""
+
+Range = tuple[int, int]
+
+
+@attrs.frozen(kw_only=True)
+class CopyView:
+    """One copy, as its file says it. The fields of ``ctlha copy --json``. Ranges are offset and size in bytes."""
+
+    cluster: str
+    resource: str
+    node: str
+    size_bytes: int
+    epoch: int
+    revision: int
+    lineage: str
+    primary: str
+    members: tuple[str, ...]
+    copy: str
+    synced_epoch: int
+    """In which it was equal to the other copy, but for what the marks of both say; 0: not known."""
+    heard_epoch: int
+    """Of which the other node has told; 0: of none that is later."""
+    written_at: str
+    """When its file was last written to, in UTC."""
+    open_ranges: tuple[Range, ...]
+    marked_from: int | None
+    marks: tuple[Range, ...]
+
+    @property
+    def role(self) -> str:
+        """The last one that it had."""
+        if self.node not in self.members:
+            return "outdated"
+        return "primary" if self.node == self.primary else "secondary"
+
+
+def view_copy(loaded: LoadedConfig) -> CopyView:
+    """The copy of a node, which may run. ``ConfigError`` or ``StoreError`` if it cannot be looked at. Blocks."""
+    content = loaded.content
+    facts = read_facts(os.fspath(loaded.volume_path), size_bytes=content.volume.size_bytes)
+    metadata = facts.metadata
+    return CopyView(
+        cluster=metadata.cluster,
+        resource=metadata.resource,
+        node=metadata.node,
+        size_bytes=content.volume.size_bytes,
+        epoch=metadata.epoch,
+        revision=metadata.revision,
+        lineage=metadata.lineage,
+        primary=metadata.primary,
+        members=metadata.members,
+        copy=metadata.copy.value,
+        synced_epoch=metadata.synced_epoch,
+        heard_epoch=0 if metadata.heard is None else metadata.heard.epoch,
+        written_at=datetime.fromtimestamp(facts.written_at_s, UTC).isoformat(timespec="milliseconds"),
+        open_ranges=facts.open_ranges,
+        marked_from=facts.marked_from,
+        marks=facts.marks,
+    )
+
+
+async def show_copy(file: Path, as_json: bool) -> int:
+    """Print it."""
+    view = view_copy(load_config(file))
+    click.echo(json.dumps(attrs.asdict(view)) if as_json else "\n".join(side_by_side([view], None)))
+    return 0
+
+
+def find_other(loaded: LoadedConfig, other: Path | None) -> CopyView | None:
+    """The copy of the other node: by its ``node.toml``, or by what ``ctlha copy --json`` has said of it. Blocks.
+
+    Without ``other`` that of the folder beside this node's, where ``ctlha init`` puts it; None if it is not there.
+    ``ConfigError``, alone or in a group, if what was named is not the other node's.
+    """
+    peer = loaded.content.peer.node
+    if other is None:
+        beside = loaded.folder.parent / peer / "node.toml"
+        if not beside.is_file():
+            return None
+        other = beside
+    view = _read_view(other)
+    if (view.cluster, view.resource, view.node) != (loaded.content.cluster, loaded.content.resource, peer):
+        raise ConfigError(other, "", f"is of node {view.node} of {view.cluster}, not of node {peer}")
+    return view
+
+
+def _read_view(file: Path) -> CopyView:
+    if not file.is_file():
+        raise ConfigError(file, "", "is no file: name the other node's node.toml, or what ctlha copy --json said there")
+    with file.open("rb") as source:
+        text = source.read(COPY_FILE_BYTES_MAX)
+    if not text.lstrip().startswith(b"{"):
+        return view_copy(load_config(file))
+    try:
+        return cattrs.structure(json.loads(text), CopyView)
+    except (ValueError, TypeError, cattrs.BaseValidationError) as error:
+        raise ConfigError(file, "", "is not what ctlha copy --json says") from error
+
+
+def may_differ(one: CopyView, other: CopyView) -> tuple[tuple[Range, ...], str]:
+    """Where the two may differ, and why that is everything, if it is."""
+    everything = ((0, max(one.size_bytes, other.size_bytes)),)
+    if one.lineage != other.lineage:
+        return everything, "they are of different lines"
+    for each in (one, other):
+        if not each.synced_epoch or each.copy == Copy.REWRITING.value:
+            return everything, f"node {each.node} does not know when it was last equal to the other one"
+    if one.synced_epoch != other.synced_epoch:
+        return everything, "they were equal in different epochs"
+    for each in (one, other):
+        if each.marked_from not in {None, each.synced_epoch}:
+            return everything, f"the marks of node {each.node} count from another epoch"
+    return tuple(_joined([*one.marks, *one.open_ranges, *other.marks, *other.open_ranges])), ""
+
+
+def _joined(ranges: Iterable[Range]) -> Iterator[Range]:
+    begins, ends = 0, 0
+    for offset, size in sorted(ranges):
+        if offset > ends:
+            if ends > begins:
+                yield begins, ends - begins
+            begins, ends = offset, offset
+        ends = max(ends, offset + size)
+    if ends > begins:
+        yield begins, ends - begins
+
+
+def side_by_side(views: list[CopyView], record: Record | None) -> Iterator[str]:
+    """A line for each thing that they say, a column for each of them."""
+    rows: list[tuple[str, list[str]]] = [
+        ("", [f"node {view.node}" for view in views]),
+        ("epoch", [str(view.epoch) for view in views]),
+        ("heard of", [f"epoch {view.heard_epoch}" if view.heard_epoch else "nothing later" for view in views]),
+        ("revision", [str(view.revision) for view in views]),
+        ("lineage", [view.lineage for view in views]),
+        ("members", [" ".join(view.members) for view in views]),
+        ("is member", ["yes" if view.node in view.members else "no" for view in views]),
+        ("last role", [view.role for view in views]),
+        ("copy", [view.copy for view in views]),
+        ("written", [view.written_at for view in views]),
+        ("under way", [_sum(view.open_ranges) for view in views]),
+        ("marked", [_marked(view) for view in views]),
+    ]
+    if record is not None:
+        counts = ["counts" if view.node in record.members else "does not count" for view in views]
+        rows.append(("by record", counts))
+    widths = [max(len(cells[column]) for _, cells in rows) for column in range(len(views))]
+    for name, cells in rows:
+        yield f"{name:10}" + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _sum(ranges: tuple[Range, ...]) -> str:
+    return f"{sum(size for _, size in ranges)} bytes in {len(ranges)} ranges" if ranges else "nothing"
+
+
+def _marked(view: CopyView) -> str:
+    return _sum(view.marks) + (f" since epoch {view.marked_from}" if view.marked_from is not None else "")
+
+
+def describe_difference(one: CopyView, other: CopyView) -> Iterator[str]:
+    """Where the two copies may differ."""
+    ranges, why = may_differ(one, other)
+    if why:
+        yield f"may differ: everything, for {why}"
+        return
+    if not ranges:
+        yield "may differ: nothing is marked at either"
+    for offset, size in ranges[:RANGES_SHOWN]:
+        yield f"may differ: {size} bytes at {offset}"
+    if len(ranges) > RANGES_SHOWN:
+        total = sum(size for _, size in ranges)
+        yield f"may differ: {len(ranges) - RANGES_SHOWN} more ranges, {total} bytes in all"
+
+
+def describe_copies(loaded: LoadedConfig, other: Path | None, record: Record) -> Iterator[str]:
+    """Both copies side by side, or how the other one can be had."""
+    own, peer = view_copy(loaded), loaded.content.peer.node
+    try:
+        found = find_other(loaded, other)
+    except StoreError as error:
+        found = None
+        yield f"node {peer}: its copy cannot be looked at: {error}"
+    yield from side_by_side([own] if found is None else [own, found], record)
+    if found is not None:
+        yield from describe_difference(own, found)
+        return
+    yield f"node {peer}: to see its copy beside this one, there: ctlha copy <its node.toml> --json > FILE"
+    yield "          then here the same command with --other FILE"

@@ -1,0 +1,64 @@
+"""What the log of decisions tells beside the records: how the node stopped, and what was refused."""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ctlha_trio._errors import CtlHaError, RefusedError, UntrustedPeerError
+from ctlha_trio.pair import PairState, Phase, SwapOutcome, events
+from ctlha_trio.wire import Refusal
+
+REFUSED: Final = "refused"
+
+_SWAPS: Final = {Phase.ADMITTING: "admit", Phase.HANDING_OVER: "switchover"}
+"""What is proposed in a phase; in all others it is a claim."""
+_OUTCOMES: Final = {
+    SwapOutcome.LOST: "lost: the record had changed",
+    SwapOutcome.REFUSED: "the arbiter did not take it",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Notice:
+    """One of them."""
+
+    what: str
+    """``stop``, ``halt``, or what was refused: ``peer``, ``claim``, ``admit``, ``switchover``, ``force-primary``."""
+    outcome: str
+    """``asked``, ``done`` and ``unclean`` of a stop, ``done`` of a halt, else ``refused``."""
+    why: str
+    kind: str = ""
+    """Of a refusal, where ``why`` may say it in other words each time; otherwise empty."""
+    epoch: int
+    revision: int
+
+
+@attrs.define(eq=False)
+class Notices:
+    """Given to whoever follows them, at once. A follower must neither wait nor raise."""
+
+    _state: Callable[[], PairState]
+    followers: list[Callable[[Notice], None]] = attrs.field(factory=list, init=False)
+
+    def tell(self, what: str, outcome: str, why: str, *, kind: str = "") -> None:
+        """In the epoch in which the node is now."""
+        state = self._state()
+        notice = Notice(what=what, outcome=outcome, why=why, kind=kind, epoch=state.epoch, revision=state.revision)
+        for follow in self.followers:
+            follow(notice)
+
+    def stepped(self, before: PairState, event: events.Event, after: PairState) -> None:
+        """The core took a step."""
+        if isinstance(event, events.Swapped) and event.outcome in _OUTCOMES:
+            what = "force-primary" if before.forcing else _SWAPS.get(before.phase, "claim")
+            self.tell(what, REFUSED, _OUTCOMES[event.outcome], kind=event.outcome.value)
+        if after.phase is Phase.STOPPED and before.phase is not Phase.STOPPED:
+            self.tell("halt", "done", after.why)
+
+    def reported(self, error: CtlHaError) -> None:
+        """The link has met a fault. Of two connections at once one is always refused, which means nothing."""
+        if isinstance(error, RefusedError) and error.reason != Refusal.SIMULTANEOUS:
+            self.tell("peer", REFUSED, str(error), kind=f"{error.reason}, {error.by_peer}")
+        elif isinstance(error, UntrustedPeerError):
+            self.tell("peer", REFUSED, str(error), kind="untrusted")

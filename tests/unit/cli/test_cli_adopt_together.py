@@ -1,0 +1,244 @@
+"""``ctlha adopt-arbiter`` at both nodes: what they must agree on, and what is on their disks when it ends or is cut."""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from ctlha_trio._errors import FailedError, StoreError
+from ctlha_trio.arbiter import SqliteArbiter
+from ctlha_trio.cli import _adopt_together, _meeting
+from ctlha_trio.cli._adopt_together import Knowledge, adopt_together, agreed_record, disagreement
+from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.cli._stopped_node import divergence
+from ctlha_trio.pair import Copy, Metadata, SwapOutcome
+from ctlha_trio.seams import ThreadDisk, TrioClock, Versioned
+from ctlha_trio.store import BlockStore, condemn_copy, rewrite_metadata
+from ctlha_trio.testing._processes.hand_pair import free_base_port
+from ctlha_trio.wire import KnownRecord
+
+SIZE_BYTES = 1 << 20
+ENDS_S = 30.0
+
+
+@attrs.frozen
+class Pair:
+    """It does not run."""
+
+    path: Path
+    cluster: str
+
+    def config(self, node: str) -> Path:
+        return self.path / node / "node.toml"
+
+    def volume(self, node: str) -> str:
+        return str(self.path / node / "volume.img")
+
+    @property
+    def arbiter_file(self) -> Path:
+        return self.path / "arbiter.db"
+
+    async def arbiter(self) -> SqliteArbiter:
+        return await SqliteArbiter.open(self.arbiter_file, cluster=self.cluster, resource="volume")
+
+    async def found(self) -> Versioned:
+        return await (await self.arbiter()).read()
+
+    async def metadata(self, node: str) -> Metadata:
+        store = await BlockStore.open(ThreadDisk(), self.volume(node), size_bytes=SIZE_BYTES, clock=TrioClock())
+        store.close()
+        return store.metadata
+
+    async def change(self, *nodes: str, **fields: Any) -> None:
+        for node in nodes:
+            changed = attrs.evolve(await self.metadata(node), **fields)
+            assert await condemn_copy(ThreadDisk(), self.volume(node), changed)
+
+    async def would(self, node: str) -> str:
+        """The reason for which the node would stop if it was started, or nothing."""
+        identity = (await self.arbiter()).identity
+        return divergence(await self.metadata(node), {"a": "b", "b": "a"}[node], identity, await self.found())
+
+    def decided(self, node: str) -> list[tuple[str, str]]:
+        file = self.path / node / "decisions.jsonl"
+        lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        return [(line["decision"], line["outcome"]) for line in lines]
+
+    def contents(self) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in self.path.rglob("*") if path.is_file()}
+
+    async def adopt(self, *dry: str) -> dict[str, Exception]:
+        """By both commands at once; the errors of those that failed."""
+        failures: dict[str, Exception] = {}
+
+        async def command(node: str) -> None:
+            try:
+                assert await adopt_together(self.config(node), node in dry) == 0
+            except Exception as error:
+                failures[node] = error
+
+        with trio.fail_after(ENDS_S):
+            async with trio.open_nursery() as nursery:
+                for node in ("a", "b"):
+                    nursery.start_soon(command, node)
+        return failures
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> Pair:
+    """Both nodes know epoch 7."""
+    new = NewPair(size_bytes=SIZE_BYTES, link_addresses=loopback_addresses(await free_base_port()))
+    create_pair(tmp_path / "p", new)
+    made = Pair(tmp_path / "p", new.cluster)
+    await made.change("a", "b", epoch=7, revision=9, primary="b")
+    return made
+
+
+async def lose_arbiter(pair: Pair) -> None:
+    pair.arbiter_file.unlink()
+
+
+async def keep_arbiter(_: Pair) -> None:
+    """As it is: it shows epoch 1, at revision 1."""
+
+
+@pytest.mark.parametrize("arbiter", [lose_arbiter, keep_arbiter])
+async def test_both_copies_stay_what_they_are(pair: Pair, arbiter: Callable[[Pair], Awaitable[None]]) -> None:
+    before = {node: await pair.metadata(node) for node in ("a", "b")}
+    await arbiter(pair)
+    assert await pair.adopt() == {}
+    found = await pair.found()
+    record = found.record
+    assert (record.epoch, record.lineage, record.primary, record.members) == (7, before["a"].lineage, "b", ("a", "b"))
+    identity = (await pair.arbiter()).identity
+    for node in ("a", "b"):
+        bound = attrs.evolve(before[node], arbiter=identity, revision=found.revision)
+        assert await pair.metadata(node) == bound
+        assert await pair.would(node) == ""
+        assert pair.decided(node) == [("adopt-arbiter", "asked"), ("adopt-arbiter", "done")]
+    again = await pair.adopt()
+    assert {str(error) for error in again.values()} == {"nothing is wrong with the arbiter: start both nodes"}
+
+
+async def test_a_copy_that_does_not_count_by_what_both_know_stays_so(pair: Pair) -> None:
+    await pair.change("a", "b", members=("b",))
+    await pair.change("a", copy=Copy.RESYNCING, base_epoch=5)
+    await lose_arbiter(pair)
+    assert await pair.adopt() == {}
+    assert (await pair.found()).record.members == ("b",)
+    metadata = await pair.metadata("a")
+    assert (metadata.copy, metadata.base_epoch, metadata.members) == (Copy.RESYNCING, 5, ("b",))
+
+
+@pytest.mark.parametrize("dry", [("a",), ("b",), ("a", "b")])
+async def test_a_dry_run_at_either_changes_nothing_at_both(pair: Pair, dry: tuple[str, ...]) -> None:
+    await lose_arbiter(pair)
+    before = pair.contents()
+    assert await pair.adopt(*dry) == {}
+    assert pair.contents() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"epoch": 8}, "node a knows epoch 8, members a b; node b knows epoch 7, members a b"),
+        ({"members": ("a",)}, "node a knows epoch 7, members a; node b knows epoch 7, members a b"),
+        ({"primary": "a"}, "node a knows epoch 7"),
+        ({"lineage": "another"}, "of different lines"),
+        ({"revision": 8}, "node a knows revision 8; node b knows revision 9"),
+        ({"copy": Copy.FAILED}, "the copy of node a, which counts, is failed"),
+        ({"copy": Copy.RESYNCING}, "the copy of node a, which counts, is resyncing"),
+    ],
+)
+async def test_nodes_that_do_not_agree_change_nothing(pair: Pair, change: dict[str, object], why: str) -> None:
+    await pair.change("a", **change)
+    await lose_arbiter(pair)
+    before = pair.contents()
+    failures = await pair.adopt()
+    assert failures.keys() == {"a", "b"}
+    for error in failures.values():
+        assert isinstance(error, FailedError)
+        assert "the nodes do not agree: " in str(error)
+        assert why in str(error)
+        assert "--abandon" in str(error)
+    assert pair.contents() == before
+
+
+async def test_what_one_has_only_heard_of_keeps_them_from_agreeing(pair: Pair) -> None:
+    heard = KnownRecord((await pair.metadata("a")).lineage, 8, 12, leads=True)
+    await pair.change("b", heard=heard)
+    before = pair.contents()
+    failures = await pair.adopt()
+    assert all("node b has heard of epoch 8, which neither has seen" in str(error) for error in failures.values())
+    assert failures.keys() == {"a", "b"}
+    assert pair.contents() == before
+
+
+async def test_an_arbiter_that_holds_what_neither_has_seen_is_left_alone(pair: Pair) -> None:
+    arbiter = await pair.arbiter()
+    found = await arbiter.read()
+    newer = attrs.evolve(found.record, epoch=8, proposal="p")
+    assert (await arbiter.cas(found.revision, newer)).outcome is SwapOutcome.WON
+    before = pair.contents()
+    failures = await pair.adopt()
+    assert all("which neither node has seen" in str(error) for error in failures.values())
+    assert failures.keys() == {"a", "b"}
+    assert pair.contents() == before
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("cut", ["a", "b"])
+async def test_what_was_cut_off_is_done_by_giving_both_again(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, cut: str, lost: bool
+) -> None:
+    async def fail(disk: ThreadDisk, path: str, metadata: Metadata, *, expected: Metadata) -> None:
+        if metadata.node == cut:
+            raise StoreError("cut off")
+        await rewrite_metadata(disk, path, metadata, expected=expected)
+
+    if lost:
+        await lose_arbiter(pair)
+    with monkeypatch.context() as patch:
+        patch.setattr(_adopt_together, "rewrite_metadata", fail)
+        assert cut in await pair.adopt()
+    assert await pair.would(cut)
+    assert await pair.adopt() == {}
+    assert [await pair.would(node) for node in ("a", "b")] == ["", ""]
+    assert (await pair.found()).record.epoch == 7
+
+
+async def test_a_copy_that_was_used_meanwhile_is_not_bound(pair: Pair) -> None:
+    metadata = await pair.metadata("a")
+    used = attrs.evolve(metadata, epoch=8)
+    await pair.change("a", epoch=8)
+    with pytest.raises(StoreError, match="a node has used it meanwhile"):
+        await rewrite_metadata(ThreadDisk(), pair.volume("a"), attrs.evolve(metadata, revision=1), expected=metadata)
+    assert await pair.metadata("a") == used
+
+
+async def test_one_alone_is_told_that_it_needs_the_statement(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_meeting, "MEET_S", 0.3)
+    await lose_arbiter(pair)
+    before = pair.contents()
+    with pytest.raises(FailedError, match="one node alone needs --abandon b"):
+        await adopt_together(pair.config("a"), False)
+    assert pair.contents() == before
+
+
+async def test_nodes_of_another_pair_do_not_agree(pair: Pair) -> None:
+    known = Knowledge.of(await pair.metadata("a"), None, None, dry_run=False)
+    assert disagreement(known, attrs.evolve(known, node="b")) == ""
+    assert disagreement(known, known) == "they are not the two nodes of one pair"
+    assert disagreement(known, attrs.evolve(known, node="b", cluster="x")) == "they are not the two nodes of one pair"
+    elsewhere = attrs.evolve(known, node="b", found_identity="x")
+    assert disagreement(known, elsewhere) == "they do not find the same at the arbiter"
+
+
+async def test_a_restored_record_keeps_its_ancestors(pair: Pair) -> None:
+    found = attrs.evolve((await pair.found()).record, ancestors=("old",), fence="confirmed", evidence="off")
+    record = agreed_record(await pair.metadata("a"), found)
+    assert (record.ancestors, record.fence, record.epoch) == (("old",), "none", 7)

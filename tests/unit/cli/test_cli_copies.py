@@ -1,0 +1,144 @@
+"""``ctlha copy``, and both copies side by side in ``ctlha resolve``: what is shown, and where they may differ."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from ctlha_trio.cli import main
+from ctlha_trio.cli._config import load_config
+from ctlha_trio.cli._copies import CopyView, may_differ, view_copy
+from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.pair import Copy
+from ctlha_trio.seams import ThreadDisk, TrioClock
+from ctlha_trio.store import DIRTY_BYTES, GROUP_BYTES, BlockStore, condemn_copy
+
+SIZE_BYTES = 4 << 20
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    create_pair(tmp_path / "p", NewPair(size_bytes=SIZE_BYTES, link_addresses=loopback_addresses(7900)))
+    return tmp_path / "p"
+
+
+def view(folder: Path, node: str) -> CopyView:
+    return view_copy(load_config(folder / node / "node.toml"))
+
+
+async def opened(folder: Path, node: str) -> BlockStore:
+    path = str(folder / node / "volume.img")
+    return await BlockStore.open(ThreadDisk(), path, size_bytes=SIZE_BYTES, clock=TrioClock())
+
+
+async def run(*arguments: str | Path) -> Result:
+    return await trio.to_thread.run_sync(CliRunner().invoke, main, [str(each) for each in arguments])
+
+
+async def test_a_copy_in_use_is_seen_as_it_is_on_the_disk(folder: Path) -> None:
+    """Its marks, and the extents in which a write may be under way."""
+    store = await opened(folder, "a")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        await store.start_tracking(1)
+        await store.write(GROUP_BYTES + DIRTY_BYTES, b"x" * 4096)
+        seen = view(folder, "a")
+        nursery.cancel_scope.cancel()
+    store.close()
+    assert (seen.epoch, seen.copy, seen.role, seen.synced_epoch) == (1, "member", "primary", 1)
+    assert (seen.marked_from, seen.marks) == (1, ((GROUP_BYTES + DIRTY_BYTES, DIRTY_BYTES),))
+    assert seen.open_ranges == ((GROUP_BYTES, GROUP_BYTES),)
+    untouched = view(folder, "b")
+    assert (untouched.role, untouched.marked_from, untouched.marks, untouched.open_ranges) == (
+        "secondary",
+        None,
+        (),
+        (),
+    )
+    assert may_differ(seen, untouched) == (((GROUP_BYTES, GROUP_BYTES),), "")
+
+
+def test_looking_writes_nothing(folder: Path) -> None:
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+    view(folder, "a")
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"lineage": "another"}, "they are of different lines"),
+        ({"copy": "failed", "synced_epoch": 0}, "node a does not know when it was last equal to the other one"),
+        ({"copy": "rewriting"}, "node a does not know when it was last equal to the other one"),
+        ({"synced_epoch": 3}, "they were equal in different epochs"),
+        ({"marked_from": 3}, "the marks of node a count from another epoch"),
+    ],
+)
+def test_where_nothing_tells_everything_may_differ(folder: Path, change: dict[str, Any], why: str) -> None:
+    one = CopyView(**{**attrs.asdict(view(folder, "a"), recurse=False), **change})
+    assert may_differ(one, view(folder, "b")) == (((0, SIZE_BYTES),), why)
+
+
+def test_marks_of_both_and_what_was_under_way_at_either_may_differ(folder: Path) -> None:
+    a = attrs.evolve(view(folder, "a"), marked_from=1, marks=((0, 10), (30, 5)), open_ranges=((8, 4),))
+    b = attrs.evolve(view(folder, "b"), marks=((12, 3),), marked_from=1, open_ranges=((100, 1),))
+    assert may_differ(a, b) == (((0, 15), (30, 5), (100, 1)), "")
+
+
+async def diverge(folder: Path) -> None:
+    store = await opened(folder, "b")
+    store.close()
+    changed = attrs.evolve(store.metadata, epoch=7, revision=9, primary="b", members=("b",), base_epoch=1)
+    assert await condemn_copy(ThreadDisk(), str(folder / "b" / "volume.img"), changed)
+
+
+async def test_the_other_copy_is_carried_over_as_json(folder: Path) -> None:
+    await diverge(folder)
+    config = folder / "b" / "node.toml"
+    beside = await run("resolve", config, "--discard", "b", "--dry-run")
+    assert beside.exit_code == 0, beside.output
+    said = await run("copy", folder / "a" / "node.toml", "--json")
+    (folder / "a.json").write_text(said.stdout)
+    shutil.move(folder / "a", folder / "elsewhere")
+    alone = await run("resolve", config, "--discard", "b", "--dry-run")
+    assert "there: ctlha copy <its node.toml> --json > FILE" in alone.stdout
+    assert "may differ" not in alone.stdout
+    carried = await run("resolve", config, "--discard", "b", "--dry-run", "--other", folder / "a.json")
+    assert (carried.exit_code, carried.stdout) == (0, beside.stdout)
+    named = await run("resolve", config, "--discard", "b", "--dry-run", "--other", folder / "elsewhere" / "node.toml")
+    assert (named.exit_code, named.stdout) == (0, beside.stdout)
+    assert "may differ: nothing is marked at either" in beside.stdout.splitlines()
+
+
+async def test_what_is_not_the_other_copy_is_refused(folder: Path) -> None:
+    await diverge(folder)
+    os.mkfifo(folder / "fifo")
+    (folder / "torn.json").write_text("{")
+    before = (folder / "b" / "volume.img").read_bytes()
+    for other, problem in (
+        (folder / "b" / "node.toml", "is of node b of "),
+        (folder / "fifo", "is no file"),
+        (folder, "is no file"),
+        (folder / "torn.json", "is not what ctlha copy --json says"),
+    ):
+        refused = await run("resolve", folder / "b" / "node.toml", "--discard", "b", "--other", other)
+        assert refused.exit_code == 2
+        assert problem in refused.stderr
+    assert (folder / "b" / "volume.img").read_bytes() == before
+
+
+async def test_one_copy_is_shown_to_people(folder: Path) -> None:
+    store = await opened(folder, "a")
+    store.close()
+    failed = attrs.evolve(store.metadata, copy=Copy.FAILED)
+    assert await condemn_copy(ThreadDisk(), str(folder / "a" / "volume.img"), failed)
+    shown = await run("copy", folder / "a" / "node.toml")
+    rows = dict(line.rsplit(maxsplit=1) for line in shown.stdout.splitlines() if line.split()[0] in {"copy", "last"})
+    assert rows == {"copy": "failed", "last role": "primary"}
+    assert json.loads((await run("copy", folder / "a" / "node.toml", "--json")).stdout)["synced_epoch"] == 0

@@ -1,0 +1,83 @@
+"""The ring into which the peer pushes: data of writes is lent out of it, and no ring takes the place of another."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import attrs
+import pytest
+
+from ctlha_trio._errors import RemoteProtocolError
+from ctlha_trio.ha._inbox import RING_BYTES, Inbox
+from ctlha_trio.pair import Pushed, Spoken
+from ctlha_trio.pair.messages import CopyData, MirrorWrite
+from ctlha_trio.seams import Buffer
+
+EPOCH = 5
+SIZE = 4096
+WRITE = MirrorWrite(EPOCH, 1, 0, 1, 0, SIZE)
+COPY = CopyData(EPOCH, 2, 0, SIZE)
+
+
+@attrs.define(eq=False)
+class Key:
+    key: bytes
+    memory: memoryview
+
+    def close(self) -> None:
+        """The peer cannot reach it any more."""
+
+
+@attrs.define(eq=False)
+class Keys:
+    """What is registered, in order."""
+
+    regions: list[Key] = attrs.field(factory=list)
+    _numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
+
+    def register(self, memory: memoryview, *, epoch: int) -> Key:
+        assert epoch == EPOCH
+        self.regions.append(Key(next(self._numbers).to_bytes(16), memory))
+        return self.regions[-1]
+
+
+def made() -> tuple[Inbox, Keys]:
+    keys: Any = Keys()
+    nobody: Any = object()
+    inbox = Inbox(nobody, nobody, keys, nobody, size_bytes=1 << 20)
+    return inbox, keys
+
+
+def data_of(inbox: Inbox, spoken: Spoken) -> Buffer:
+    return inbox._data_of(spoken)
+
+
+def test_data_of_a_write_is_lent_and_that_of_all_else_is_copied() -> None:
+    inbox, keys = made()
+    assert inbox.grant(EPOCH) is not None
+    keys.regions[0].memory[:SIZE] = b"x" * SIZE
+    lent, copied = data_of(inbox, Pushed(WRITE, 0)), data_of(inbox, Pushed(COPY, 0))
+    assert lent == copied == b"x" * SIZE
+    keys.regions[0].memory[:1] = b"y"
+    assert (bytes(lent[:1]), bytes(copied[:1])) == (b"y", b"x")
+    assert isinstance(lent, memoryview)
+    assert lent.readonly
+
+
+def test_what_was_lent_stays_as_it_is_when_the_ring_is_granted_anew() -> None:
+    """The disk may still write out of it, for a session that is over."""
+    inbox, keys = made()
+    assert inbox.grant(EPOCH) is not None
+    keys.regions[0].memory[:SIZE] = b"x" * SIZE
+    lent = data_of(inbox, Pushed(WRITE, 0))
+    assert inbox.grant(EPOCH) is not None
+    keys.regions[1].memory[:SIZE] = b"y" * SIZE
+    assert lent == b"x" * SIZE
+    assert data_of(inbox, Pushed(WRITE, 0)) == b"y" * SIZE
+
+
+def test_place_beyond_the_ring_is_refused() -> None:
+    inbox, _ = made()
+    assert inbox.grant(EPOCH) is not None
+    with pytest.raises(RemoteProtocolError, match="of the ring"):
+        data_of(inbox, Pushed(WRITE, RING_BYTES - 1))
