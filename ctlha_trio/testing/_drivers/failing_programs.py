@@ -6,8 +6,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.ha import Reason
-from ctlha_trio.ha._peer_returns import RETURNS_LIMIT
+from ctlha_trio.ha import RETURNS_LIMIT, Reason
 from ctlha_trio.testing._drivers.demands import SERVES_S, TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.programs import Programs
