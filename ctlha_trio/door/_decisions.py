@@ -1,6 +1,7 @@
 """What people decided, in a file that only grows: one JSON object a line."""
 
 import errno
+import fcntl
 import json
 import os
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ class DecisionLog:
         created = not self.path.exists()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # so that what is taken back below is of this line only
             size_bytes = os.fstat(descriptor).st_size
             try:
                 if os.write(descriptor, line) != len(line):
