@@ -42,7 +42,8 @@ class DecisionLog:
         created = not self.path.exists()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # so that what is taken back below is of this line only
+            # Or a line that is taken back would take those with it that others have written behind its beginning.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             size_bytes = os.fstat(descriptor).st_size
             try:
                 if os.write(descriptor, line) != len(line):

@@ -34,6 +34,7 @@ class RecordLog:
     _refusals: Refusals = attrs.field(factory=Refusals, init=False)
     _lines: deque[dict[str, object]] = attrs.field(factory=lambda: deque(maxlen=CHANGES_MAX), init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _ending: bool = attrs.field(default=False, init=False)
 
     def note(self, before: Record | None, after: Record, revision: int, why: str) -> None:
         """The node acts on ``after``. The oldest is forgotten if too many wait. Not a checkpoint."""
@@ -57,17 +58,25 @@ class RecordLog:
         self._changed.unpark_all()
 
     async def run(self) -> None:
-        """Write until cancelled. What cannot be written is told in the program's log, and left out."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._look_for_ends)
-                while True:
-                    await self._write_all(self._decisions)
-                    await self._changed.park()
-        finally:
-            self._tell(self._refusals.end_all())
-            with trio.move_on_after(END_S, shield=True):
-                await self._write_all(attrs.evolve(self._decisions, abandons=True))
+        """Write until cancelled, and then what is left. What cannot be written is told in the program's log."""
+        writing = trio.CancelScope(shield=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_on, writing)
+            try:
+                await self._look_for_ends()
+            finally:
+                self._tell(self._refusals.end_all())
+                self._ending = True
+                writing.deadline = trio.current_time() + END_S
+                self._changed.unpark_all()
+
+    async def _write_on(self, writing: trio.CancelScope) -> None:
+        with writing:
+            while True:
+                await self._write_all()
+                if self._ending:
+                    return
+                await self._changed.park()
 
     async def _look_for_ends(self) -> None:
         while True:
@@ -78,7 +87,8 @@ class RecordLog:
         for each in ended:
             self._add(**_fields_of(each.last), count=each.count)
 
-    async def _write_all(self, decisions: DecisionLog) -> None:
+    async def _write_all(self) -> None:
+        decisions = attrs.evolve(self._decisions, abandons=True)
         while self._lines:
             line = self._lines[0]
             try:

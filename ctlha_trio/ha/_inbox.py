@@ -75,7 +75,8 @@ class Inbox:
     _hearer: Hearer
     _size_bytes: int
     """Of the volume."""
-    _memory: memoryview = attrs.field(default=memoryview(b""), init=False)
+    _rings: dict[int, memoryview] = attrs.field(factory=dict, init=False)
+    """By epoch: the one that is granted, and the one before, of which messages may still wait to be read."""
     _region: Region | None = attrs.field(default=None, init=False)
     _deaf: bool = attrs.field(default=False, init=False)
     """The peer said what it may not: nothing that it said after it in this session counts."""
@@ -89,9 +90,10 @@ class Inbox:
             self._region.close()
             self._region = None
         # From the kernel, which gives memory only for what is written to.
-        self._memory = memoryview(mmap(-1, RING_BYTES))
+        ring = memoryview(mmap(-1, RING_BYTES))
+        self._rings = {**dict(list(self._rings.items())[-1:]), epoch: ring}
         try:
-            self._region = self._dma.register(self._memory, epoch=epoch)
+            self._region = self._dma.register(ring, epoch=epoch)
         except DisconnectError:
             return None
         return Grant(epoch, self._region.key, RING_BYTES)
@@ -148,7 +150,10 @@ class Inbox:
         end = spoken.ring_offset + pushed_bytes(spoken.message)
         if end > RING_BYTES:
             raise RemoteProtocolError("out-of-range", f"data up to {end} of the ring")
-        placed = self._memory[spoken.ring_offset : end].toreadonly()
+        ring = self._rings.get(spoken.message.epoch)
+        if ring is None:
+            raise RemoteProtocolError("out-of-range", f"no ring was granted for epoch {spoken.message.epoch}")
+        placed = ring[spoken.ring_offset : end].toreadonly()
         if isinstance(spoken.message, MirrorWrite):
             return placed
         data = bytes(placed)

@@ -116,6 +116,7 @@ class Supervisor:
         for component in self._components:
             if component in self._asked:
                 # It has not quiesced: nobody knows what it does. It is restarted when it is asked again.
+                lifecycle.forget_state(component)
                 continue
             if state is lifecycle.UNKNOWN:
                 lifecycle.forget_state(component)

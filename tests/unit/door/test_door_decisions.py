@@ -1,7 +1,10 @@
 """The log of decisions is whole lines, whatever the disk does."""
 
+import errno
 import json
+import os
 import resource
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,3 +27,26 @@ async def test_a_line_for_which_there_is_no_room_leaves_nothing(tmp_path: Path, 
     await log.append(decision="third")
     lines = log.path.read_text().splitlines()
     assert [json.loads(line)["decision"] for line in lines] == ["first", "third"]
+
+
+async def test_a_line_that_cannot_be_written_takes_no_other_one_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command's line is durable, and it was told so, while one of the node's own does not find room."""
+    log, write = DecisionLog(tmp_path / "decisions.jsonl"), os.write
+    beside = threading.Thread(target=log._append, args=(b'{"decision": "force-primary"}\n',))
+
+    def write_in_part(descriptor: int, line: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        write(descriptor, line[:4])
+        beside.start()
+        beside.join(0.3)
+        raise OSError(errno.ENOSPC, "no space left")
+
+    await log.append(decision="first")
+    monkeypatch.setattr(os, "write", write_in_part)
+    with pytest.raises(StoreError, match="no space left"):
+        await log.append(decision="second")
+    beside.join()
+    lines = log.path.read_text().splitlines()
+    assert [json.loads(line)["decision"] for line in lines] == ["first", "force-primary"]

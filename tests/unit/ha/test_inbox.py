@@ -9,8 +9,8 @@ import pytest
 
 from ctlha_trio._errors import RemoteProtocolError
 from ctlha_trio.ha._inbox import RING_BYTES, Inbox
-from ctlha_trio.pair import Pushed, Spoken
-from ctlha_trio.pair.messages import CopyData, MirrorWrite
+from ctlha_trio.pair import CarriedRecord, Pushed, Spoken, encode_record
+from ctlha_trio.pair.messages import CopyData, MirrorRecord, MirrorWrite
 from ctlha_trio.seams import Buffer
 
 EPOCH = 5
@@ -36,7 +36,7 @@ class Keys:
     _numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
 
     def register(self, memory: memoryview, *, epoch: int) -> Key:
-        assert epoch == EPOCH
+        assert epoch in {EPOCH, EPOCH + 1}
         self.regions.append(Key(next(self._numbers).to_bytes(16), memory))
         return self.regions[-1]
 
@@ -74,6 +74,25 @@ def test_what_was_lent_stays_as_it_is_when_the_ring_is_granted_anew() -> None:
     keys.regions[1].memory[:SIZE] = b"y" * SIZE
     assert lent == b"x" * SIZE
     assert data_of(inbox, Pushed(WRITE, 0)) == b"y" * SIZE
+
+
+def test_what_was_placed_before_the_epoch_changed_is_what_the_peer_has_pushed() -> None:
+    """Its message may still wait to be read: an honest peer that is overtaken by an epoch breaks no protocol."""
+    inbox, keys = made()
+    assert inbox.grant(EPOCH) is not None
+    value = encode_record(CarriedRecord("key", EPOCH, 1, b"value"))
+    keys.regions[0].memory[: len(value)] = value
+    assert inbox.grant(EPOCH + 1) is not None
+    assert data_of(inbox, Pushed(MirrorRecord(EPOCH, 1, 0, 1, len(value)), 0)) == value
+    with pytest.raises(RemoteProtocolError, match="records"):
+        data_of(inbox, Pushed(MirrorRecord(EPOCH + 1, 1, 0, 1, len(value)), 0))
+
+
+def test_place_in_a_ring_that_was_never_granted_is_refused() -> None:
+    inbox, _ = made()
+    assert inbox.grant(EPOCH + 1) is not None
+    with pytest.raises(RemoteProtocolError, match="no ring"):
+        data_of(inbox, Pushed(WRITE, 0))
 
 
 def test_place_beyond_the_ring_is_refused() -> None:

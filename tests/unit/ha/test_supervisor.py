@@ -235,6 +235,20 @@ async def test_component_that_does_not_quiesce_for_good_is_asked_until_it_does(
     assert await bench.enter(Phase.FOLLOWING) == ["lower HA", "upper HA"]
 
 
+async def test_component_that_did_not_quiesce_may_go_back_where_it_was(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """The peer is back and lost again before it was asked again: it still has the state that it had before."""
+    bench = Bench()
+    nursery.start_soon(bench.supervisor.run)
+    await bench.enter(Phase.ALONE)
+    bench.recorder.answers["lower quiesce"] = FAILED
+    assert await bench.enter(Phase.MIRRORING) == ["upper quiesce", "lower quiesce", "upper HA"]
+    del bench.recorder.answers["lower quiesce"]
+    assert await bench.enter(Phase.ALONE) == ["upper quiesce", "lower quiesce", "lower SINGLE", "upper SINGLE"]
+    assert bench.kinds == {}
+
+
 async def test_components_are_ready_once_all_run_beside_the_other_node(nursery: trio.Nursery) -> None:
     bench, told = Bench(), list[bool]()
     bench.supervisor.on_ready = lambda: told.append(bench.supervisor.ready)
