@@ -1,6 +1,5 @@
 """An arbiter in an etcd cluster, for pairs that must not lose it with one of their nodes."""
 
-import logging
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -19,13 +18,13 @@ from ctlha_trio.arbiter._etcd_transactions import (
     removing,
     swapping,
 )
+from ctlha_trio.arbiter._problems import CallProblems
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import SwapAnswer, Versioned
 
 if TYPE_CHECKING:
     from ctlha_trio.arbiter._etcd_gateway import Gateway
 
-_LOG: Final = logging.getLogger(__name__)
 _HTTP_LIBRARY: Final = "httpx2"
 
 
@@ -43,8 +42,7 @@ class EtcdArbiter:
     _resource: str
     _keys: Keys
     _gateway: "Gateway"
-    _problem: str = attrs.field(default="", init=False)
-    """Why the last call failed; a failure that goes on is logged once."""
+    _problems: CallProblems = attrs.field(factory=CallProblems, init=False)
 
     @staticmethod
     def open(access: EtcdAccess, *, cluster: str, resource: str, identity: str) -> "EtcdArbiter":
@@ -82,9 +80,9 @@ class EtcdArbiter:
             if (record.cluster, record.resource) != (self._cluster, self._resource):
                 raise ArbiterError(f"a record of {record.cluster}/{record.resource} lies at {self._keys.record}")
         except ArbiterError as error:
-            self._note(str(error))
+            self._problems.note("read", str(error))
             raise
-        self._note("")
+        self._problems.note("read", "")
         return Versioned(record, found.revision)
 
     async def cas(self, expected_revision: int, record: Record) -> SwapAnswer:
@@ -97,14 +95,15 @@ class EtcdArbiter:
         try:
             answer = await self._gateway.transact(transaction, repeatable=False)
         except ArbiterError as error:
-            self._note(str(error))
+            self._problems.note("swap", str(error))
             may_be_applied = isinstance(error, ArbiterSilentError) and error.sent
             return SwapAnswer(SwapOutcome.UNKNOWN if may_be_applied else SwapOutcome.REFUSED)
         try:
             swapped = self._judge(expected_revision, parse_answer(answer, self._keys))
         except ArbiterError as error:
-            self._note(str(error))
+            self._problems.note("swap", str(error))
             return SwapAnswer(SwapOutcome.UNKNOWN)
+        self._problems.note("swap", "")
         return swapped
 
     def _judge(self, expected_revision: int, answer: Answer) -> SwapAnswer:
@@ -132,13 +131,6 @@ class EtcdArbiter:
         if not self._is_ours(answer.found.identity, answer):
             raise ArbiterError(f"another arbiter's data lies at {self._keys.record}")
         return answer.found
-
-    def _note(self, problem: str) -> None:
-        if problem and problem != self._problem:
-            _LOG.warning("the arbiter: %s", problem)
-        elif self._problem and not problem:
-            _LOG.info("the arbiter answers again")
-        self._problem = problem
 
 
 @attrs.frozen

@@ -19,6 +19,7 @@ import trio
 
 from ctlha_trio._errors import ArbiterError, ConfigError
 from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
+from ctlha_trio.arbiter._problems import CallProblems
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import SwapAnswer, Versioned
 
@@ -82,6 +83,7 @@ class SqliteArbiter:
     _path: Path
     _kept: Record
     """As found at the opening; only its resource counts."""
+    _problems: CallProblems = attrs.field(factory=CallProblems, init=False)
     _threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(CALLS_AT_ONCE), init=False)
 
     @staticmethod
@@ -115,36 +117,51 @@ class SqliteArbiter:
         return await trio.to_thread.run_sync(self._swap, expected_revision, body, limiter=self._threads)
 
     def _read(self) -> Versioned:
-        with _reading(self._path) as connection:
-            identity, revision, body = _select(connection)
+        try:
+            with _reading(self._path) as connection:
+                identity, revision, body = _select(connection)
+            self._require_ours(identity)
+            record = decode_record(body)
+        except ArbiterError as error:
+            self._problems.note("read", str(error))
+            raise
+        self._problems.note("read", "")
+        return Versioned(record, revision)
+
+    def _require_ours(self, identity: str) -> None:
         if identity != self.identity:
             raise ArbiterError(f"{self._path}: another arbiter's data lies there now")
-        return Versioned(decode_record(body), revision)
 
     def _swap(self, expected_revision: int, body: str) -> SwapAnswer:
         try:
             connection = _connect(self._path)
-        except sqlite3.Error:
-            return SwapAnswer(SwapOutcome.REFUSED)
+        except sqlite3.Error as error:
+            return self._unswapped(SwapOutcome.REFUSED, error)
         # Closing rolls back what was begun and not committed.
         with closing(connection):
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 identity, revision, _ = _select(connection)
-                if identity != self.identity:
-                    return SwapAnswer(SwapOutcome.REFUSED)
+                self._require_ours(identity)
                 if revision != expected_revision:
+                    self._problems.note("swap", "")
                     return SwapAnswer(SwapOutcome.LOST)
                 connection.execute("UPDATE arbiter SET revision = ?", (expected_revision + 1,))
                 connection.execute("UPDATE record SET body = ?", (body,))
-            except (sqlite3.Error, ArbiterError):
+            except (sqlite3.Error, ArbiterError) as error:
                 # Whatever reached the file before COMMIT is undone by its journal, here or by whoever opens it next.
-                return SwapAnswer(SwapOutcome.REFUSED)
+                return self._unswapped(SwapOutcome.REFUSED, error)
             try:
                 connection.execute("COMMIT")
-            except sqlite3.Error:
-                return SwapAnswer(SwapOutcome.UNKNOWN)
+            except sqlite3.Error as error:
+                return self._unswapped(SwapOutcome.UNKNOWN, error)
+        self._problems.note("swap", "")
         return SwapAnswer(SwapOutcome.WON, expected_revision + 1)
+
+    def _unswapped(self, outcome: SwapOutcome, error: Exception) -> SwapAnswer:
+        problem = str(error) if isinstance(error, ArbiterError) else f"{self._path}: {error}"
+        self._problems.note("swap", problem)
+        return SwapAnswer(outcome)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

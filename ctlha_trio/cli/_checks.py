@@ -2,20 +2,28 @@
 
 import os
 import stat
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 import attrs
 import trio
 
 from ctlha_trio._errors import ArbiterSilentError, ConfigError, CtlHaError, StoreError
-from ctlha_trio.arbiter import EtcdArbiter, SqliteArbiter
-from ctlha_trio.cli._config import EtcdTable, LoadedConfig, SqliteTable
+from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, SqliteArbiter
+from ctlha_trio.cli._config import EtcdTable, LoadedConfig, SqliteTable, load_config, parts_of
+from ctlha_trio.cli._contradictions import Part
 from ctlha_trio.cli._run import leaves_of
 from ctlha_trio.door import DATA_SOCKET, MAX_SOCKET_PATH_BYTES, STATUS_SOCKET, is_answered
 from ctlha_trio.pair import Metadata
-from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, load_key
+from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, load_key, read_key_file
 from ctlha_trio.store import BlockStore, read_head
+
+_ETCD_FILES: Final = (("ca", False), ("certificate", False), ("key", True), ("credentials", True))
+"""Keys of the arbiter's table, and whether nobody else may read the file."""
 
 
 @attrs.frozen
@@ -64,6 +72,50 @@ class Noting:
         return False
 
 
+def load_checked(file: Path) -> LoadedConfig:
+    """As ``load_config``, for a node that is to start: with faults of the text those of the files that it names."""
+    try:
+        return load_config(file)
+    except ExceptionGroup as found:
+        try:
+            part, etcd = parts_of(file)
+        except ExceptionGroup:
+            raise found from None
+        raise ExceptionGroup(found.message, [*found.exceptions, *_faults_of_files(file, part, etcd)]) from found
+
+
+def _faults_of_files(file: Path, part: Part, etcd: EtcdAccess | None) -> Iterator[ConfigError]:
+    folder = file.absolute().parent
+    if (key := part("link.key")) is not None:
+        yield from _fault_of(file, "link.key", partial(load_key, folder / key))
+    for name, private in _ETCD_FILES:
+        path = None if etcd is None else getattr(etcd, name)
+        if path is not None:
+            yield from _fault_of(file, f"arbiter.{name}", partial(read_key_file, path, name, private=private))
+    for key in ("volume.file", "arbiter.sqlite"):
+        named = part(key)
+        if named is not None and not (folder / named).exists():
+            yield ConfigError(file, key, f"{folder / named}: there is no such file")
+    for path in _foreign_sockets(folder):
+        yield ConfigError(file, "", f"{path} exists and is not a socket")
+
+
+def _fault_of(file: Path, key: str, read: Callable[[], object]) -> Iterator[ConfigError]:
+    try:
+        read()
+    except ConfigError as error:
+        yield ConfigError(file, key, f"{error.file}: {error.problem}")
+
+
+def _foreign_sockets(folder: Path) -> Iterator[Path]:
+    """What lies where the node's sockets are to be, and is none."""
+    for name in (STATUS_SOCKET, DATA_SOCKET):
+        path = folder / name
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(path.lstat().st_mode):
+                yield path
+
+
 async def prepare(loaded: LoadedConfig) -> Prepared:
     """Check everything that a node needs before anything is written. Raises a group of ``ConfigError``."""
     faults = Faults(loaded)
@@ -83,12 +135,16 @@ async def _check_folder(faults: Faults) -> None:
     mode = stat.S_IMODE((await trio.Path(folder).stat()).st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         faults.add("", f"its folder {folder} is open to others (mode {mode:04o}): chmod 700")
+    foreign = frozenset(_foreign_sockets(folder))
     for name in (STATUS_SOCKET, DATA_SOCKET):
         path = folder / name
         if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
             faults.add(
                 "", f"its folder's path is too long for a socket: {path} has more than {MAX_SOCKET_PATH_BYTES} bytes"
             )
+            continue
+        if path in foreign:
+            faults.add("", f"{path} exists and is not a socket")
             continue
         with faults.at(""):
             if await trio.to_thread.run_sync(is_answered, path):

@@ -1,5 +1,7 @@
 """A node's configuration: TOML to frozen records, with every fault of the text named at once."""
 
+import os
+import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -26,7 +28,7 @@ from ctlha_trio.cli._config_values import (
     Pins,
     Size,
 )
-from ctlha_trio.cli._contradictions import contradictions
+from ctlha_trio.cli._contradictions import Part, contradictions
 from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig, GiveBackPolicy
 from ctlha_trio.seams import is_loopback
 
@@ -212,9 +214,14 @@ def load_config(file: Path) -> LoadedConfig:
     Raises a group of ``ConfigError``, one for each fault.
     """
     table = _read_table(file)
-    if table.get("format") != CONFIG_FORMAT or isinstance(table.get("format"), bool):
-        _raise([ConfigError(file, "format", f"must be {CONFIG_FORMAT}, the format that this version reads")])
-    faults = [
+    found = table.get("format")
+    told = isinstance(found, int) and not isinstance(found, bool)
+    unknown = ConfigError(file, "format", f"must be {CONFIG_FORMAT}, the format that this version reads")
+    if not table or (told and found != CONFIG_FORMAT):
+        # Whatever else seems wrong may be right in that format.
+        _raise([unknown])
+    faults = [] if told else [unknown]
+    faults += [
         ConfigError(file, key, problem)
         for key, problem in contradictions(partial(_part_of, table), _etcd_of(file, table))
     ]
@@ -222,10 +229,20 @@ def load_config(file: Path) -> LoadedConfig:
         content = _CONVERTER.structure(table, Configuration)
     except cattrs.ClassValidationError as errors:
         lines = cattrs.transform_error(errors, format_exception=_describe)
-        _raise([*(fault for line in lines for fault in _faults_of_line(file, line)), *faults])
+        read = (fault for line in lines for fault in _faults_of_line(file, line))
+        _raise([*(fault for fault in read if fault.key != "format"), *faults])
     if faults:
         _raise(faults)
     return LoadedConfig(file, content)
+
+
+def parts_of(file: Path) -> tuple[Part, EtcdAccess | None]:
+    """What can be read of a configuration that has faults, and how an arbiter in etcd would be reached.
+
+    Raises a group of ``ConfigError`` if nothing can.
+    """
+    table = _read_table(file)
+    return partial(_part_of, table), _etcd_of(file, table)
 
 
 def _raise(faults: list[ConfigError]) -> NoReturn:
@@ -234,10 +251,18 @@ def _raise(faults: list[ConfigError]) -> NoReturn:
 
 def _read_table(file: Path) -> dict[str, object]:
     try:
-        with file.open("rb") as source:
-            content = source.read(MAX_CONFIG_BYTES + 1)
-    except OSError as error:
-        _raise([ConfigError(file, "", f"cannot be read: {error.strerror}")])
+        # Not blocking, or a named pipe in the file's place would hold up every command for good.
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            content = os.read(descriptor, MAX_CONFIG_BYTES + 1) if regular else b""
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        _raise([ConfigError(file, "", f"cannot be read: {reason}")])
+    if not regular:
+        _raise([ConfigError(file, "", "cannot be read: it is no file")])
     if len(content) > MAX_CONFIG_BYTES:
         _raise([ConfigError(file, "", f"is longer than {MAX_CONFIG_BYTES} bytes: not a configuration")])
     try:

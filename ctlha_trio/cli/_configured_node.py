@@ -11,8 +11,8 @@ import trio
 
 from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
 from ctlha_trio._vocabulary import ctl_ha_component
-from ctlha_trio.cli._checks import prepare
-from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._checks import load_checked, prepare
+from ctlha_trio.cli._config import LoadedConfig
 from ctlha_trio.door import BootDoor, Door, Fencing
 from ctlha_trio.ha import Node, NodeConfig, Note, Reason, booting_status, no_components, run_node
 from ctlha_trio.seams import CommandFencer, Seams, TrioClock
@@ -37,7 +37,7 @@ async def open_configured_node(file: Path | str, components: Components = no_com
     reach it. ``ConfigError``, alone or in a group, for whatever only the user can put right: nothing was written then.
     Other errors are those of ``run_node``. Signals are the program's. Cancelled: ends without a goodbye, like a crash.
     """
-    loaded = load_config(Path(file))
+    loaded = load_checked(Path(file))
     with faults_of(loaded):
         async with trio.open_nursery() as nursery:
             node: Node = await nursery.start(run_loaded_node, loaded, components)

@@ -23,7 +23,7 @@ from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._salvage import salvage_copy_of
 from ctlha_trio.cli._status import show_status, watch_status
 from ctlha_trio.cli._stopped_node import Arguments, log_refusals
-from ctlha_trio.cli._switchover import switch_over
+from ctlha_trio.cli._switchover import show_failover, switch_over
 from ctlha_trio.cli._verify import verify_copies
 
 _SIZE: Final = re.compile(r"([0-9]{1,20})([KMGT]?)", re.IGNORECASE)
@@ -135,12 +135,17 @@ def status(config: Path, as_json: bool, watch: bool) -> None:
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say whether it would be accepted and what would change; change nothing.")
-def switchover(config: Path, dry_run: bool) -> None:
+@click.option("--as-failover", is_flag=True, help="With --dry-run: what would follow if the other node died now.")
+def switchover(config: Path, dry_run: bool, as_failover: bool) -> None:
     """Have the node of CONFIG, the primary, hand its role to the other.
 
     Exit code 0: done, or it would be; 1: not, or it would not be; 2: CONFIG cannot be used; 3: nobody knows, the node
     was asked and does not answer.
     """
+    if as_failover:
+        if not dry_run:
+            raise click.UsageError("--as-failover only shows what would follow: give it with --dry-run")
+        run_command(show_failover, config)
     run_command(switch_over, config, dry_run)
 
 

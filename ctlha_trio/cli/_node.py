@@ -12,7 +12,8 @@ import attrs
 import trio
 
 from ctlha_trio._vocabulary import ctl_ha_component
-from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._checks import load_checked
+from ctlha_trio.cli._config import LoadedConfig
 from ctlha_trio.cli._configured_node import faults_of, run_loaded_node
 from ctlha_trio.cli._loop_guard import LoopGuard
 from ctlha_trio.cli._run import EXIT_INTERRUPTED
@@ -30,7 +31,7 @@ async def run_configured_node(file: Path) -> int:
     ``ConfigError``, alone or in a group, for whatever only the user can put right; nothing was written then.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_LOG_FORMAT, datefmt="%H:%M:%S")
-    loaded = load_config(file)
+    loaded = load_checked(file)
     with faults_of(loaded):
         await _Running(loaded).run()
     return 0

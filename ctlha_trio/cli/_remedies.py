@@ -18,7 +18,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever: "
     "ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
-    Reason.CLAIMING: "wait: it ends with the arbiter's answer",
+    Reason.CLAIMING: "wait: it ends with the arbiter's answer; if it lasts, the node's log names what the arbiter "
+    "lacks, such as space on its disk",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
@@ -41,9 +42,17 @@ REMEDIES: Final[dict[Reason, str]] = {
     "then start the node again",
     Reason.LEAVING: "start the node again: ctlha node {config}",
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
-    Reason.COMPONENT_FAILED: "see the node's log for the component, mend it, and start the node again",
+    Reason.COMPONENT_FAILED: "see the node's log for the component, and mend it: it is asked again by itself, every "
+    "quarter of a minute at the latest",
+    Reason.COMPONENT_ERROR: "see the node's log for the component, and mend it; it is never started again by this "
+    "process: once node {peer} is a member, start the node again",
+    Reason.COMPONENT_STARTING: "wait: the components are being started beside node {peer}",
+    Reason.PEER_COMPONENTS: "wait: the components of node {peer} are being started; if it stays, on {peer}: "
+    "ctlha status <its node.toml>",
     Reason.LINK_FLAPS: "mend the link between the nodes, which was lost too often; node {peer} is kept up to date, and "
     "becomes a member once the link has held for a while, at most half a minute",
+    Reason.PEER_RESTARTS: "see the log of node {peer} for why it ended and started again, too often; it is kept up to "
+    "date, and becomes a member once it has run for a while, at most half a minute",
     Reason.RESYNC_BLOCKED: "blocks that are to be copied are damaged on the only copy that counts; write them anew, as "
     "the node's log names them, from a backup: the copy goes on by itself",
     Reason.MEDIUM_ERROR: "blocks are damaged on every copy that counts, and reads of them fail; write them anew, as "
@@ -57,6 +66,8 @@ REMEDIES: Final[dict[Reason, str]] = {
 NOTE_REMEDIES: Final[dict[Note, str]] = {
     Note.SHARED_FAILURE_DOMAIN: "the arbiter dies with one of the nodes: for more than a trial keep it elsewhere",
     Note.LINK_FLAPS: "mend the link between the nodes: each further loss makes the peer wait longer to be a member",
+    Note.PEER_RESTARTS: "see the log of node {peer} for why it ended and started again: each further time it waits "
+    "longer to be a member",
     Note.LOOP_STALLED: "see the node's log for how long; free the machine of other load, and the program of handlers "
     "that compute",
     Note.GIVE_BACK_WAITS: "wait: the role goes to node {peer} after the hold-down; at once: ctlha switchover {config}",
@@ -71,6 +82,7 @@ OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {
     Obstacle.PEER_OUTDATED: "wait until the copy of node {peer} is brought up to date: ctlha status --watch {config}",
     Obstacle.RESYNCING: "wait until the copy of node {peer} is up to date: ctlha status --watch {config}",
     Obstacle.PEER_NOT_READY: "try again in a second; if it stays: ctlha status on node {peer}",
+    Obstacle.PEER_COMPONENTS: "wait until the components of node {peer} run; if it stays: ctlha status on node {peer}",
     Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes",
     Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it",
 }

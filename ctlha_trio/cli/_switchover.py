@@ -7,10 +7,10 @@ import click
 
 from ctlha_trio._errors import UnknownOutcomeError
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._remedies import obstacle_remedy_for
+from ctlha_trio.cli._remedies import obstacle_remedy_for, remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED
 from ctlha_trio.cli._steps import DRY_RUN, describe_steps
-from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, switchover_of, switchover_plan_of
+from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, failover_plan_of, switchover_of, switchover_plan_of
 from ctlha_trio.pair import PlannedStep
 
 
@@ -37,6 +37,37 @@ async def switch_over(file: Path, dry_run: bool) -> int:
         ) from error
     click.echo(f"node {loaded.content.node} handed its role over to node {loaded.content.peer.node}")
     return 0
+
+
+async def show_failover(file: Path) -> int:
+    """What would follow if the other node died now. The exit code: 0 this node would serve, 1 it would not."""
+    loaded = load_config(file)
+    plan: Any = await failover_plan_of(loaded.folder / STATUS_SOCKET)
+    for line in describe_failover(plan, loaded):
+        click.echo(line)
+    click.echo(DRY_RUN)
+    return 0 if plan["after"] is not None else EXIT_FAILED
+
+
+def describe_failover(plan: dict[str, Any], loaded: LoadedConfig) -> list[str]:
+    """Whether this node would serve without the other one, and in which steps."""
+    content, before, after = loaded.content, plan["before"], plan["after"]
+    node, peer = content.node, content.peer.node
+    if after is None:
+        names = {"config": str(loaded.file), "node": node, "peer": peer}
+        obstacle = "unknown" if plan["obstacle"] is None else str(plan["obstacle"])
+        helps = obstacle_remedy_for(obstacle, **names) or remedy_for(obstacle, **names)
+        told = [f"  {obstacle}: {helps}"] if helps else []
+        return [f"without node {peer} node {node} would not serve: {obstacle}", *told]
+    if after["epoch"] == before["epoch"]:
+        return [f"without node {peer} node {node} would go on as it is: it serves alone, in epoch {after['epoch']}"]
+    return [
+        f"without node {peer} node {node} would serve",
+        f"epoch    {before['epoch']} -> {after['epoch']}",
+        f"primary  {before['primary']} -> {after['primary']}",
+        f"members  {' '.join(before['members'])} -> {' '.join(after['members'])}",
+        *describe_steps(PlannedStep(**step) for step in plan["steps"]),
+    ]
 
 
 def describe_rehearsal(rehearsal: dict[str, Any], loaded: LoadedConfig) -> list[str]:

@@ -9,6 +9,7 @@ from ctlha_trio.door._client import (
     FORCE_S as FORCE_S,
     DoorClient as DoorClient,
     SentRequest as SentRequest,
+    failover_plan_of as failover_plan_of,
     force_plan_of as force_plan_of,
     force_primary_of as force_primary_of,
     open_door_client as open_door_client,

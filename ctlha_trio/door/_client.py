@@ -9,7 +9,14 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import BusyError, DisconnectError, FailedError, RemoteProtocolError, UnknownOutcomeError
+from ctlha_trio._errors import (
+    BusyError,
+    ConfigError,
+    DisconnectError,
+    FailedError,
+    RemoteProtocolError,
+    UnknownOutcomeError,
+)
 from ctlha_trio.door._protocol import (
     MAX_IN_FLIGHT,
     OUTCOME_OF,
@@ -185,6 +192,13 @@ async def switchover_plan_of(path: Path, *, timeout_s: float = STATUS_S) -> dict
     return _table(path, answer, "plan")
 
 
+async def failover_plan_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
+    """What would follow if the other node died now: the fields of ``FailoverPlan``. Errors as of ``switchover_of``."""
+    answer = await _ask(path, {"request": "plan-failover"}, timeout_s)
+    _require_ok(answer)
+    return _table(path, answer, "plan")
+
+
 async def verify_of(path: Path, *, timeout_s: float = STATUS_S) -> int:
     """Have a node begin to compare both copies; its number, by which ``status_of`` tells how it goes.
 
@@ -273,5 +287,8 @@ async def _connect(path: Path | str) -> trio.SocketStream:
     try:
         return await trio.open_unix_socket(os.fspath(path))
     except (OSError, ValueError) as error:
+        name = trio.Path(path)
+        if await name.exists() and not await name.is_socket():
+            raise ConfigError(path, "", "exists and is not a socket") from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DisconnectError(f"{path}: no node listens there: {reason or error}") from error

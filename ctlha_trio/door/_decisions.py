@@ -1,5 +1,7 @@
 """What people decided, in a file that only grows: one JSON object a line."""
 
+import errno
+import fcntl
 import json
 import os
 from datetime import UTC, datetime
@@ -40,9 +42,15 @@ class DecisionLog:
         created = not self.path.exists()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.write(descriptor, line) != len(line):
-                raise OSError(0, "only a part of the line was written")
-            os.fsync(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # so that what is taken back below is of this line only
+            size_bytes = os.fstat(descriptor).st_size
+            try:
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(errno.ENOSPC, "only a part of the line could be written; the disk may be full")
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size_bytes)  # or the next line would be appended to a part of this one
+                raise
         finally:
             os.close(descriptor)
         if created:

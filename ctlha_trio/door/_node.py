@@ -6,7 +6,7 @@ from typing import Protocol
 import attrs
 
 from ctlha_trio.ha import Notice, Rehearsal
-from ctlha_trio.pair import OperationKind, Outcome, Plan, Record
+from ctlha_trio.pair import FailoverPlan, OperationKind, Outcome, Plan, Record
 from ctlha_trio.seams import Buffer
 
 
@@ -56,6 +56,9 @@ class DoorNode(Protocol):
 
     def rehearse_switchover(self) -> Rehearsal:
         """What ``switchover`` would do, of which nothing is done."""
+
+    def rehearse_failover(self) -> FailoverPlan:
+        """What would follow if the other node died now."""
 
     @property
     def lineage(self) -> str:

@@ -24,7 +24,7 @@ MAX_LINE_BYTES: Final = 4096
 LINE_S: Final = 3.0
 """From one request to the next over a local socket. Not protocol time."""
 
-_REQUESTS: Final = ("status", "plan-switchover", "switchover", "verify", "plan-force", "force-primary")
+_REQUESTS: Final = ("status", "plan-switchover", "plan-failover", "switchover", "verify", "plan-force", "force-primary")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -97,6 +97,8 @@ class StatusDoor:
                     return {"ok": True, "status": jsonable(self._node.status())}
                 case {"request": "plan-switchover"}:
                     return {"ok": True, "plan": jsonable(self._node.rehearse_switchover())}
+                case {"request": "plan-failover"}:
+                    return {"ok": True, "plan": jsonable(self._node.rehearse_failover())}
                 case {"request": "switchover"}:
                     await self._switch_over()
                     return {"ok": True}

@@ -16,31 +16,37 @@ LEGAL_STARTS: Final = frozenset({(UNKNOWN, HA), (UNKNOWN, SINGLE), (HA, SINGLE),
 async def init(component: ctl_ha_component) -> None:
     """Once, before anything else. ``ComponentError`` unless it answers OK."""
     component.status = _answer(component, "init", await component.init(component))
-    _check(component, "init")
+    if component.status is not ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
+        raise ComponentError(f"{component.name}: init answered {component.status.name}")
 
 
-async def start(component: ctl_ha_component, state: ctl_ha_state) -> bool:
-    """Ask it to run in ``state``; whether it does. One that answers FAILED runs in none, and may be asked again.
+async def start(component: ctl_ha_component, state: ctl_ha_state) -> ctl_ha_comp_status:
+    """Ask it to run in ``state``; what it answers. Unless that is OK it runs in none.
 
-    ``ComponentError`` if the transition is illegal, and nothing was asked then, or if it answers ERROR, which is final.
+    ``ComponentError`` if the transition is illegal, and nothing was asked then.
     """
     running = component.state & ctl_ha_state.CTL_HA_STATE_MASK
     if (running, state) not in LEGAL_STARTS:
         raise ComponentError(f"{component.name} cannot go from {running!r} to {state!r}")
     component.status = _answer(component, "start", await component.start(component, state))
-    if component.status is ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR:
-        _check(component, "start")
-    # SLAVE and MASTER are the component's own, whatever it set.
-    own = component.state & ~ctl_ha_state.CTL_HA_STATE_MASK
-    runs = component.status is ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
-    component.state = own | (state if runs else UNKNOWN)
-    return runs
+    forget_state(component)
+    if component.status is ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
+        component.state |= state
+    return component.status
 
 
-async def quiesce(component: ctl_ha_component) -> None:
-    """Ask it to stop feeding work. ``ComponentError`` unless it answers OK."""
+async def quiesce(component: ctl_ha_component) -> ctl_ha_comp_status:
+    """Ask it to stop feeding work; what it answers."""
     component.status = _answer(component, "quiesce", await component.quiesce(component))
-    _check(component, "quiesce")
+    return component.status
+
+
+def forget_state(component: ctl_ha_component) -> None:
+    """It runs in none: from there it may be started in any. SLAVE and MASTER are the component's own, whatever it set.
+
+    The header has no hook for this.
+    """
+    component.state &= ~ctl_ha_state.CTL_HA_STATE_MASK
 
 
 def _answer(component: ctl_ha_component, step: str, answer: object) -> ctl_ha_comp_status:
@@ -48,8 +54,3 @@ def _answer(component: ctl_ha_component, step: str, answer: object) -> ctl_ha_co
     if not isinstance(answer, ctl_ha_comp_status):
         raise TypeError(f"{component.name}: {step} answers a ctl_ha_comp_status, not {answer!r}")
     return answer
-
-
-def _check(component: ctl_ha_component, step: str) -> None:
-    if component.status is not ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
-        raise ComponentError(f"{component.name}: {step} answered {component.status.name}")

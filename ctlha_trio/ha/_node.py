@@ -10,6 +10,7 @@ from ctlha_trio._errors import ComponentError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_evt_handler, ctl_ha_channel
 from ctlha_trio.dma import Dma, Region, Rights
 from ctlha_trio.ha._client_requests import Answer
+from ctlha_trio.ha._component_policy import ComponentWatch
 from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._consumers import Consumers
 from ctlha_trio.ha._current import entered
@@ -20,12 +21,12 @@ from ctlha_trio.ha._notices import Notice
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
-from ctlha_trio.ha._status import Note, Reason, Status, TransitionStatus, judge, role_of
+from ctlha_trio.ha._status import Note, Reason, Status, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link
-from ctlha_trio.pair import OperationKind, PairState, Plan, Record
+from ctlha_trio.pair import MEMBERS, FailoverPlan, OperationKind, PairState, Plan, Record, plan_failover
 from ctlha_trio.seams import Buffer, Clock
 
 
@@ -48,8 +49,12 @@ class Node:
     _ended: bool = attrs.field(default=False, init=False)
     _stop_asked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop_reason: str = attrs.field(default="", init=False)
+    _component_watch: ComponentWatch = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._driver.readiness.own = lambda: self._supervisor.ready
+        self._supervisor.on_ready = self._driver.readiness.look
+        self._component_watch = ComponentWatch(self._clock, self._driver, self._supervisor, self.stop)
         room = trio.lowlevel.ParkingLot()
         self._direct = DirectTransfers(self._dma, room)
         self._consumers = Consumers(
@@ -159,8 +164,11 @@ class Node:
         verdict, reasons = judge(state)
         for is_so, reason in (
             (self.handler_errors, Reason.HANDLER_FAILED),
-            (self._supervisor.failed, Reason.COMPONENT_FAILED),
-            (self._admission_waits, Reason.LINK_FLAPS),
+            (self._supervisor.faults.failing, Reason.COMPONENT_FAILED),
+            (self._supervisor.faults.beyond_retry, Reason.COMPONENT_ERROR),
+            (self._components_start, Reason.COMPONENT_STARTING),
+            (state.phase in MEMBERS and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
+            *((True, reason) for reason in Reason if reason in self._policies.waits_for),
             (self._driver.medium.has_damage, Reason.MEDIUM_ERROR),
             (self._driver.medium.is_failing, Reason.DISK_FAILING),
             (state.verification and state.verification.differing_bytes, Reason.COPIES_DIFFER),
@@ -182,22 +190,23 @@ class Node:
             arbiter="online" if state.arbiter_answers else "unknown",
             resync_bytes_left=self._driver.resync_bytes_left,
             flaps=self._policies.flaps,
+            peer_restarts=self._policies.peer_restarts,
             loop_late_s=self._policies.loop.late_s,
             give_back_in_s=self._policies.give_back_in_s,
             repaired_blocks=self._driver.medium.repaired,
             damaged_bytes=self._driver.medium.damaged_bytes,
             verification=self._driver.verifications.status(),
-            transitions=tuple(TransitionStatus(t.at_s, t.what, t.epoch) for t in self._driver.transitions),
+            transitions=tuple(self._driver.transitions),
         )
 
     @property
-    def _admission_waits(self) -> bool:
-        state = self._driver.state
-        return state.admission_held and state.resync is not None
+    def _components_start(self) -> bool:
+        supervisor = self._supervisor
+        return self._driver.state.phase in MEMBERS and not supervisor.ready and not supervisor.faults.all
 
     def _notes(self) -> Iterator[Note]:
-        if self._policies.link_flaps and not self._admission_waits:
-            yield Note.LINK_FLAPS
+        if not self._policies.waits_for:
+            yield from (note for note in Note if note in self._policies.distrusted)
         if self._policies.loop.stalled:
             yield Note.LOOP_STALLED
         if self._policies.give_back is not GiveBackStand.NOTHING_TO_DO:
@@ -210,7 +219,7 @@ class Node:
         """
 
         def tell(before: Record | None, after: Record) -> None:
-            follow(before, after, self._driver.state.revision, self._driver.state.why)
+            follow(before, after, self._driver.state.revision, self._driver.roles.why or self._driver.state.why)
 
         self._driver.record_followers.append(tell)
 
@@ -225,6 +234,10 @@ class Node:
     def rehearse_switchover(self) -> Rehearsal:
         """What ``switchover`` would do now, of which nothing is done. Not a checkpoint."""
         return rehearse_switchover(self._driver, self._link)
+
+    def rehearse_failover(self) -> FailoverPlan:
+        """What would follow if the other node died now. Not a checkpoint."""
+        return plan_failover(self._driver.state)
 
     def verify(self) -> int:
         """Begin to compare both copies while they are in use; its number. How it goes is in ``status``.
@@ -264,6 +277,7 @@ class Node:
             await self._supervisor.init()
             self._driver.start()
             self._policies.start(self._nursery, lambda: self.status().verdict == "protected")
+            self._nursery.start_soon(self._component_watch.run)
             await self._take_part(task_status)
 
     def close(self) -> None:
@@ -288,6 +302,7 @@ class Node:
             await self._stop_asked.wait()
             self._driver.notices.tell("stop", "asked", self._stop_reason)
             nursery.cancel_scope.cancel(reason=f"stopping: {self._stop_reason}")
+        failures += self._component_watch.ended_by
         try:
             await self._supervisor.quiesce()
         except ComponentError as error:

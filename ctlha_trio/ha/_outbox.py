@@ -11,7 +11,7 @@ from ctlha_trio._errors import BusyError, DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
 from ctlha_trio.link import Channel, Link
-from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, Pushed, PushedMessage, Spoken, encode, messages
+from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, OfDrivers, Pushed, PushedMessage, Spoken, encode, messages
 from ctlha_trio.pair.messages import HandoverReady, Message, Propose, Seal
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
@@ -40,7 +40,7 @@ class Outbox:
     _dma: Dma
     session: int = attrs.field(default=0, init=False)
     """The link's id of the session that the core knows."""
-    _messages: deque[tuple[int, Message | Grant | Kept]] = attrs.field(factory=deque, init=False)
+    _messages: deque[tuple[int, Message | OfDrivers]] = attrs.field(factory=deque, init=False)
     _one_waits: bool = attrs.field(default=False, init=False)
     """A message that was taken from the queue waits to be sent: what is said meanwhile goes behind it."""
     _pushes: deque[_Push] = attrs.field(factory=deque, init=False)
@@ -59,7 +59,7 @@ class Outbox:
         self._places.clear()
         self._push_waits.unpark_all()
 
-    def say(self, message: Message | Grant | Kept) -> None:
+    def say(self, message: Message | OfDrivers) -> None:
         """Send a message, or queue it if it must wait. A peer that does not take what it is owed loses its session."""
         if len(self._messages) >= MESSAGES_MAX:
             self._messages.clear()

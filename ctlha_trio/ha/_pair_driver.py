@@ -13,6 +13,7 @@ import trio
 from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
+from ctlha_trio.ha._condemnation import condemn_in_the_end
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
 from ctlha_trio.ha._inbox import Inbox
@@ -22,17 +23,17 @@ from ctlha_trio.ha._notices import Notices
 from ctlha_trio.ha._outbox import Outbox, number_of
 from ctlha_trio.ha._peer_proposals import PeerProposals
 from ctlha_trio.ha._peer_reads import PeerReads, say_ready
+from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._role_requests import RoleRequests
-from ctlha_trio.ha._seen_time import LOOK_S
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.ha._transitions import TRANSITIONS_KEPT, Transition, describe_move
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
+    ComponentsReady,
     Grant,
     Kept,
-    Metadata,
     Operation,
     OperationKind,
     PairState,
@@ -47,7 +48,7 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.seams import Buffer, Seams
-from ctlha_trio.store import BlockStore, condemn_copy
+from ctlha_trio.store import BlockStore
 
 CLEAN_END_LIMIT_S: Final = 1.0
 """For two writes and flushes; without them the next start has extents to recover, and nothing else is lost."""
@@ -90,6 +91,7 @@ class PairDriver:
     """Told of each record that this node begins to act on, with the one before."""
     notices: Notices = attrs.field(init=False)
     roles: RoleRequests = attrs.field(init=False)
+    readiness: Readiness = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
     transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
@@ -111,7 +113,8 @@ class PairDriver:
         )
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self.notices = Notices(lambda: self.state)
-        self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy)
+        self.readiness = Readiness(self._outbox.say)
+        self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy, self.readiness)
         self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
 
@@ -215,6 +218,7 @@ class PairDriver:
         self._outbox.begin(session)
         self._reads.permits.void()
         self._grant()
+        self.readiness.session_began()
         self.feed(events.SessionUp(peer_incarnation))
         self.on_session(peer_incarnation)
 
@@ -223,6 +227,7 @@ class PairDriver:
         self._outbox.begin(0)
         self._reads.permits.void()
         self._peer_reads.session_ended()
+        self.readiness.session_ended()
         self.feed(events.SessionLost(loss))
 
     def heard(self, spoken: Spoken, data: Buffer) -> None:
@@ -231,6 +236,8 @@ class PairDriver:
         match spoken:
             case Grant() | Kept():
                 pass
+            case ComponentsReady():
+                self.readiness.take(spoken)
             case messages.Permit():
                 self._reads.permits.take(spoken)
             case Pushed(message=messages.Propose() as proposal):
@@ -325,7 +332,8 @@ class PairDriver:
             case actions.DropSession():
                 self._inbox.drop_session(action.reason)
             case actions.CondemnCopy():
-                self._nursery.start_soon(self._condemn, action.metadata)
+                place = self._seams, self._store, self._volume_path
+                self._nursery.start_soon(condemn_in_the_end, *place, action.metadata)
             case _:
                 assert_never(action)
 
@@ -371,14 +379,6 @@ class PairDriver:
 
     async def _watch_disk(self) -> None:
         await self._disk_watch.run(self._link, self.changed.unpark_all)
-
-    async def _condemn(self, metadata: Metadata) -> None:
-        """Mark the copy as dead, however long it takes: a call that still hangs keeps the file from opening."""
-        self._store.close()
-        clock = self._seams.clock
-        while not await condemn_copy(self._seams.disk, self._volume_path, metadata):
-            await clock.sleep_until(clock.now() + LOOK_S)
-        _LOG.error("the copy on the failed disk is marked as dead")
 
     async def _say_farewell(self, reason: str) -> None:
         await self._link.goodbye(reason)

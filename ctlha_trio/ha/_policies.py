@@ -7,11 +7,12 @@ import attrs
 import trio
 
 from ctlha_trio._errors import FailedError
-from ctlha_trio.ha._flaps import Flaps
 from ctlha_trio.ha._give_back import GIVE_BACK_LOOK_S, GiveBack, GiveBackPolicy, GiveBackStand
 from ctlha_trio.ha._loop_watch import LoopWatch
 from ctlha_trio.ha._pair_driver import PairDriver
+from ctlha_trio.ha._peer_returns import PeerReturns
 from ctlha_trio.ha._seen_time import seen_after_look
+from ctlha_trio.ha._status import Note, Reason
 from ctlha_trio.seams import Clock
 
 _LOG = logging.getLogger(__name__)
@@ -19,13 +20,13 @@ _LOG = logging.getLogger(__name__)
 
 @attrs.define(eq=False)
 class Policies:
-    """Takes a peer in later whose link flaps, gives the role back by policy, and watches the node's own loop."""
+    """Takes a peer in later that is lost too often, gives the role back by policy, and watches the node's own loop."""
 
     _clock: Clock
     _driver: PairDriver
     _policy: GiveBackPolicy | None
     loop: LoopWatch = attrs.field(init=False)
-    _flaps: Flaps = attrs.field(factory=Flaps, init=False)
+    _returns: PeerReturns = attrs.field(factory=PeerReturns, init=False)
     _held: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _give_back: GiveBack | None = attrs.field(init=False)
 
@@ -46,12 +47,28 @@ class Policies:
     @property
     def flaps(self) -> int:
         """How often the session was lost and resumed within the window."""
-        return self._flaps.count(self._clock.now())
+        return self._returns.flaps.count(self._clock.now())
 
     @property
-    def link_flaps(self) -> bool:
-        """Whether that is too often."""
-        return self._flaps.too_many(self._clock.now())
+    def peer_restarts(self) -> int:
+        """How often another process of the peer's came within the window."""
+        return self._returns.restarts.count(self._clock.now())
+
+    @property
+    def distrusted(self) -> frozenset[Note]:
+        """What has brought the peer back too often: the link, or the peer itself."""
+        now_s = self._clock.now()
+        kinds = (Note.LINK_FLAPS, self._returns.flaps), (Note.PEER_RESTARTS, self._returns.restarts)
+        return frozenset(note for note, kind in kinds if kind.too_many(now_s))
+
+    @property
+    def waits_for(self) -> frozenset[Reason]:
+        """Why a peer that could be a member is not made one yet."""
+        state, now_s = self._driver.state, self._clock.now()
+        if not state.admission_held or state.resync is None:
+            return frozenset()
+        kinds = (Reason.LINK_FLAPS, self._returns.flaps), (Reason.PEER_RESTARTS, self._returns.restarts)
+        return frozenset(reason for reason, kind in kinds if kind.waits(now_s))
 
     @property
     def give_back(self) -> GiveBackStand:
@@ -65,11 +82,14 @@ class Policies:
 
     def _session_began(self, peer_incarnation: int) -> None:
         now_s = self._clock.now()
-        if not self._flaps.returned(now_s, peer_incarnation):
-            return
-        if self._flaps.quiet_at_s(now_s) > now_s:
+        self._returns.returned(now_s, peer_incarnation)
+        if self._returns.quiet_at_s(now_s) > now_s:
             if not self._driver.state.admission_held:
-                _LOG.warning("the session was lost and resumed %d times: the peer becomes a member later", self.flaps)
+                _LOG.warning(
+                    "the session was resumed %d times, the peer started anew %d times: it becomes a member later",
+                    self.flaps,
+                    self.peer_restarts,
+                )
             self._driver.roles.hold_admission(held=True)
             self._held.unpark_all()
 
@@ -78,7 +98,7 @@ class Policies:
             while not self._driver.state.admission_held:
                 await self._held.park()
             now_s = self._clock.now()
-            quiet_at_s = self._flaps.quiet_at_s(now_s)
+            quiet_at_s = self._returns.quiet_at_s(now_s)
             if quiet_at_s > now_s:
                 await self._clock.sleep_until(quiet_at_s)
             else:
@@ -90,7 +110,7 @@ class Policies:
             seen_s = await seen_after_look(self._clock, GIVE_BACK_LOOK_S)
             verification = self._driver.state.verification
             verifies = verification is not None and verification.running
-            trusted = is_protected() and not verifies and not self.link_flaps and not self.loop.stalled
+            trusted = is_protected() and not verifies and not self.distrusted and not self.loop.stalled
             if not give_back.look(self._driver.state, seen_s, trusted=trusted):
                 continue
             _LOG.info("giving the role back to node %s", self._driver.state.peer)

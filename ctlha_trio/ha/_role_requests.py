@@ -7,6 +7,7 @@ import attrs
 
 from ctlha_trio._errors import FailedError
 from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.link import Link
 from ctlha_trio.pair import HandoverPlan, PairState, Plan, events, plan_force, plan_handover
 from ctlha_trio.seams import Entropy
@@ -23,6 +24,9 @@ class RoleRequests:
     _feed: Callable[[events.Event], None]
     _link: Link
     _entropy: Entropy
+    _readiness: Readiness
+    why: str = attrs.field(default="", init=False)
+    """The role is being handed over for this, if the node does so by itself."""
     handover: PersonRequest = attrs.field(init=False)
     forcing: PersonRequest = attrs.field(init=False)
 
@@ -35,8 +39,15 @@ class RoleRequests:
         self.handover.end(problem)
         self.forcing.end(problem)
 
-    async def hand_over(self) -> None:
+    async def hand_over(self, why: str = "") -> None:
         """Make the peer primary. ``FailedError`` with the reasons if that did not come about."""
+        self.why = why
+        try:
+            await self._hand_over()
+        finally:
+            self.why = ""
+
+    async def _hand_over(self) -> None:
         obstacles = self.plan_handover().obstacles
         if obstacles:
             raise FailedError(f"the role stays here: {', '.join(each.value for each in obstacles)}")
@@ -45,7 +56,11 @@ class RoleRequests:
     def plan_handover(self) -> HandoverPlan:
         """What ``hand_over`` would do now."""
         session = self._link.session
-        return plan_handover(self._state(), same_version=session is None or session.same_version)
+        return plan_handover(
+            self._state(),
+            same_version=session is None or session.same_version,
+            peer_ready=self._readiness.of_peer,
+        )
 
     def hold_admission(self, *, held: bool) -> None:
         """Let a peer that returns become a member only when this is said again with ``held`` false."""

@@ -6,6 +6,7 @@ from typing import Final, Literal
 import attrs
 
 from ctlha_trio._vocabulary import ctl_ha_state
+from ctlha_trio.ha._transitions import Transition
 from ctlha_trio.ha._verification_status import VerificationStatus
 from ctlha_trio.pair import PairState, Phase
 
@@ -34,8 +35,17 @@ class Reason(Enum):
     LEAVING = "leaving"
     HANDLER_FAILED = "handler-failed"
     COMPONENT_FAILED = "component-failed"
+    """One does not run, and is asked again."""
+    COMPONENT_ERROR = "component-error"
+    """One has answered ERROR, and must never be started again."""
+    COMPONENT_STARTING = "component-starting"
+    """This node is a member, and its components are on their way to run beside the other one."""
+    PEER_COMPONENTS = "peer-components"
+    """Those of the other member do not all run: it could not take over at once."""
     LINK_FLAPS = "link-flaps"
     """The peer could be a member, but the link is not trusted yet."""
+    PEER_RESTARTS = "peer-restarts"
+    """The peer could be a member, but it ended and started anew too often."""
     RESYNC_BLOCKED = "resync-blocked"
     MEDIUM_ERROR = "medium-error"
     DISK_FAILING = "disk-failing"
@@ -48,6 +58,7 @@ class Note(Enum):
     SHARED_FAILURE_DOMAIN = "shared-failure-domain"
     """The arbiter dies with one of the nodes."""
     LINK_FLAPS = "link-flaps"
+    PEER_RESTARTS = "peer-restarts"
     LOOP_STALLED = "loop-stalled"
     GIVE_BACK_WAITS = "give-back-waits"
     GIVE_BACK_BACKED_OFF = "give-back-backed-off"
@@ -70,16 +81,6 @@ _ROLES: Final[dict[Phase, Role]] = {
     Phase.OUTDATED: "outdated",
     Phase.RESYNCING: "outdated",
 }
-
-
-@attrs.frozen
-class TransitionStatus:
-    """One change of phase or epoch."""
-
-    at_s: float
-    """On the node's monotonic clock, which every process of one machine shares."""
-    what: str
-    epoch: int
 
 
 @attrs.frozen(kw_only=True)
@@ -105,11 +106,13 @@ class Status:
     """The latest that was asked for at this node since it started."""
     flaps: int
     """How often the session was lost and resumed in the last five minutes."""
+    peer_restarts: int
+    """How often another process of the peer's came in the last five minutes."""
     loop_late_s: float
     """The most by which the node's event loop ran late in the last minute, in seconds."""
     give_back_in_s: float | None
     """Seconds until the role goes back to the preferred node if all stays well; None if nothing is to go back."""
-    transitions: tuple[TransitionStatus, ...]
+    transitions: tuple[Transition, ...]
     """The latest, oldest first."""
 
 
@@ -130,6 +133,7 @@ def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Statu
         damaged_bytes=0,
         verification=None,
         flaps=0,
+        peer_restarts=0,
         loop_late_s=0.0,
         give_back_in_s=None,
         transitions=(),

@@ -1,7 +1,11 @@
-"""The supervisor: drives the components of a node as the pair core's phase demands."""
+"""The supervisor: drives the components of a node as the pair core's phase demands, and asks again what fails.
+
+A component that fails a step ends nothing here. Whether the other node shall take over is for ``_component_policy``.
+"""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -9,9 +13,11 @@ import attrs
 import trio
 
 from ctlha_trio._errors import ComponentError
-from ctlha_trio._vocabulary import ctl_ha_component, ctl_ha_state
+from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha import _lifecycle as lifecycle
+from ctlha_trio.ha._component_faults import ComponentFaults, FaultKind
 from ctlha_trio.ha._seen_time import finish_in_seen_time
+from ctlha_trio.link import finish_by
 from ctlha_trio.pair import Phase
 from ctlha_trio.seams import Clock
 
@@ -27,6 +33,10 @@ _STATES: Final = {
     Phase.HANDING_OVER: lifecycle.HA,
 }
 """In the phases that are not here but between them, a component keeps the state that it has."""
+_KINDS: Final = {
+    ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED: FaultKind.FAILED,
+    ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR: FaultKind.ERROR,
+}
 _OUT: Final = frozenset({Phase.OUTDATED, Phase.RESYNCING, Phase.STOPPED, Phase.LEFT})
 """This node has no part in the service: its components are quiesced."""
 
@@ -48,58 +58,123 @@ class Supervisor:
     """That the components were last brought to."""
     _asked: list[ctl_ha_component] = attrs.field(factory=list, init=False)
     """To start since they were last quiesced, whatever they answered, or if they have not yet."""
-    failed: frozenset[str] = attrs.field(default=frozenset(), init=False)
-    """Names of the components that answered FAILED when they were last asked to start."""
+    faults: ComponentFaults = attrs.field(factory=ComponentFaults, init=False)
+    on_ready: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    """Told when ``ready`` may be another."""
 
     async def init(self) -> None:
         """Initialise all, in order. ``ComponentError`` if one does not answer OK in time."""
         for component in self._components:
-            await self._limited(component, "init", partial(lifecycle.init, component))
+            try:
+                await self._limited(partial(lifecycle.init, component))
+            except trio.TooSlowError as error:
+                raise _too_slow(component, "init") from error
 
     async def run(self) -> None:
-        """Follow the phase until cancelled. ``ComponentError`` as soon as a component fails a step."""
+        """Follow the phase, and ask again what has failed, until cancelled.
+
+        ``ComponentError`` if a component would have to be brought where it cannot go.
+        """
         while True:
-            wanted = self._wanted()
-            if wanted is self.state:
-                await self._changed.park()
-            else:
+            wanted, now_s = self._wanted(), self._clock.now()
+            if wanted is not self.state:
                 await self._bring_to(wanted)
+            elif due := self.faults.due(now_s):
+                await self._restart(due[0])
+            else:
+                await self._wait_until(self.faults.next_s)
+            self.on_ready()
 
     async def quiesce(self) -> None:
-        """Quiesce what was asked to start, in reverse order; the first failure is raised when all were asked."""
-        failures: list[ComponentError] = []
-        while self._asked:
-            component = self._asked[-1]
-            try:
-                await self._limited(component, "quiesce", partial(lifecycle.quiesce, component))
-            except ComponentError as error:
-                failures.append(error)
-            self._asked.pop()
+        """Quiesce what was asked to start, in reverse order.
+
+        ``ComponentError`` when all were asked: of the first that has not done it, or that was beyond retry before.
+        """
+        failures = [*self.faults.beyond_retry, *await self._quiesce_asked()]
         if failures:
             raise failures[0]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every component runs beside the other node, so that this one could take over at once."""
+        return self._wanted() is self.state is lifecycle.HA and not self.faults.all
 
     def _wanted(self) -> ctl_ha_state:
         phase = self._phase()
         return lifecycle.UNKNOWN if phase in _OUT else _STATES.get(phase, self.state)
 
+    async def _wait_until(self, due_s: float) -> None:
+        """For a change, until then at most."""
+        if due_s == float("inf"):
+            await self._changed.park()
+        else:
+            with suppress(trio.TooSlowError):
+                await finish_by(self._clock, due_s, self._changed.park)
+
     async def _bring_to(self, state: ctl_ha_state) -> None:
-        await self.quiesce()
-        failed: list[str] = []
+        await self._quiesce_asked()
         for component in self._components:
-            if state is lifecycle.UNKNOWN:
-                # The header has no hook for this: a component that was quiesced and has no part may start from scratch.
-                component.state &= ~ctl_ha_state.CTL_HA_STATE_MASK
+            if component in self._asked:
+                # It has not quiesced: nobody knows what it does. It is restarted when it is asked again.
                 continue
-            self._asked.append(component)
-            if not await self._limited(component, "start", partial(lifecycle.start, component, state)):
-                _LOG.error("%s cannot start in %s", component.name, state.name)
-                failed.append(component.name)
-        self.failed = frozenset(failed)
+            if state is lifecycle.UNKNOWN:
+                lifecycle.forget_state(component)
+                if self.faults.may_start(component):
+                    self.faults.mended(component)
+            else:
+                await self._start(component, state)
         _LOG.info("components run in %s", state.name)
         self.state = state
 
-    async def _limited(self, component: ctl_ha_component, step: str, call: Callable[[], Awaitable[Result]]) -> Result:
+    async def _restart(self, component: ctl_ha_component) -> None:
+        """Alone: those above it go on, as they did when it failed."""
+        if component in self._asked and await self._quiesce(component) is not None:
+            return
+        lifecycle.forget_state(component)
+        if self.state is lifecycle.UNKNOWN:
+            self.faults.mended(component)
+        else:
+            await self._start(component, self.state)
+
+    async def _start(self, component: ctl_ha_component, state: ctl_ha_state) -> None:
+        if self.faults.may_start(component):
+            self._asked.append(component)
+            if await self._ask(component, "start", partial(lifecycle.start, component, state)) is None:
+                self.faults.mended(component)
+
+    async def _quiesce_asked(self) -> list[ComponentError]:
+        """Everything, in reverse order; what failed."""
+        asked = [each for each in reversed(self._components) if each in self._asked]
+        errors = [await self._quiesce(component) for component in asked]
+        return [error for error in errors if error is not None]
+
+    async def _quiesce(self, component: ctl_ha_component) -> ComponentError | None:
+        error = await self._ask(component, "quiesce", partial(lifecycle.quiesce, component))
+        if error is None or not self.faults.may_start(component):
+            self._asked.remove(component)
+        return error
+
+    async def _ask(
+        self, component: ctl_ha_component, step: str, call: Callable[[], Awaitable[ctl_ha_comp_status]]
+    ) -> ComponentError | None:
+        """What is wrong, noted, or nothing."""
         try:
-            return await finish_in_seen_time(self._clock, STEP_LIMIT_S, call)
-        except trio.TooSlowError as error:
-            raise ComponentError(f"{component.name}: {step} took more than {STEP_LIMIT_S:.0f} s") from error
+            answer = await self._limited(call)
+        except trio.TooSlowError:
+            kind, error = FaultKind.STUCK, _too_slow(component, step)
+        else:
+            if answer is ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
+                return None
+            kind, error = _KINDS[answer], ComponentError(f"{component.name}: {step} answered {answer.name}")
+        if kind is not FaultKind.FAILED:
+            lifecycle.forget_state(component)
+        _LOG.error("%s", error)
+        self.faults.note(component, kind, error, self._clock.now())
+        return error
+
+    async def _limited(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        return await finish_in_seen_time(self._clock, STEP_LIMIT_S, call)
+
+
+def _too_slow(component: ctl_ha_component, step: str) -> ComponentError:
+    return ComponentError(f"{component.name}: {step} took more than {STEP_LIMIT_S:.0f} s")

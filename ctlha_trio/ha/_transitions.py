@@ -1,4 +1,4 @@
-"""The latest changes of phase, for ``status``."""
+"""What ``status`` tells of changes of phase, and how many of them."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ class Transition:
     """One change of phase or epoch."""
 
     at_s: float
-    """On the node's clock."""
+    """On the node's monotonic clock, which every process of one machine shares."""
     what: str
     epoch: int
 

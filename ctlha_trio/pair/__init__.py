@@ -19,8 +19,10 @@ from ctlha_trio.pair._carried_records import (
 from ctlha_trio.pair._codec import (
     SLOT_BYTES as SLOT_BYTES,
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
+    ComponentsReady as ComponentsReady,
     Grant as Grant,
     Kept as Kept,
+    OfDrivers as OfDrivers,
     Pushed as Pushed,
     PushedMessage as PushedMessage,
     Spoken as Spoken,
@@ -29,6 +31,11 @@ from ctlha_trio.pair._codec import (
     pushed_bytes as pushed_bytes,
 )
 from ctlha_trio.pair._core import RECORD_POLL_S as RECORD_POLL_S, boot as boot, step_pair as step_pair
+from ctlha_trio.pair._failover_plan import (
+    FailoverObstacle as FailoverObstacle,
+    FailoverPlan as FailoverPlan,
+    plan_failover as plan_failover,
+)
 from ctlha_trio.pair._force import Plan as Plan, plan_force as plan_force
 from ctlha_trio.pair._handover import HANDOVER_LIMIT_S as HANDOVER_LIMIT_S
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata

@@ -1,7 +1,8 @@
 """Messages of the pair as fixed-size slots: a byte for the kind, the fields little-endian in order, zeros behind.
 
-Besides the core's messages there is ``Grant``, which the drivers exchange: where pushed data may be placed. A pushed
-message carries the place of its data in front of the core's fields; pushes alone arrive in the order of their sending.
+Besides the core's messages there are those that the drivers exchange: ``Grant``, where pushed data may be placed,
+``Kept``, and ``ComponentsReady``. A pushed message carries the place of its data in front of the core's fields; pushes
+alone arrive in the order of their sending.
 """
 
 import struct
@@ -44,6 +45,13 @@ class Kept:
     number: int
 
 
+@attrs.frozen
+class ComponentsReady:
+    """Whether every component of the sender runs beside the receiver, so that the sender could take over at once."""
+
+    ready: bool
+
+
 PushedMessage = (
     msg.MirrorWrite
     | msg.MirrorZeroes
@@ -71,9 +79,10 @@ class Pushed:
     ring_offset: int
 
 
-Spoken = msg.Message | Grant | Kept | Pushed
+OfDrivers = Grant | Kept | ComponentsReady
+Spoken = msg.Message | OfDrivers | Pushed
 
-_LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant | Kept], struct.Struct]]] = {
+_LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | OfDrivers], struct.Struct]]] = {
     1: (msg.Standing, struct.Struct("<QQBQ32s?")),
     2: (msg.Resumed, struct.Struct("<QQ")),
     3: (msg.MirrorWrite, struct.Struct("<QQQQQI")),
@@ -103,6 +112,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | Grant | Kept], struc
     27: (msg.Completed, struct.Struct("<QQ")),
     28: (msg.Unexecuted, struct.Struct("<QQBI")),
     29: (Kept, struct.Struct("<QQ")),
+    30: (ComponentsReady, struct.Struct("<?")),
     32: (msg.Fetch, struct.Struct("<QQQI")),
     33: (msg.RepairData, struct.Struct("<QQQI")),
     34: (msg.Damaged, struct.Struct("<QQQI")),
@@ -126,7 +136,7 @@ _RING_OFFSET: Final = struct.Struct("<I")
 def encode(spoken: Spoken) -> bytes:
     """One slot."""
     place = b""
-    message: msg.Message | Grant | Kept
+    message: msg.Message | OfDrivers
     if isinstance(spoken, Pushed):
         message, place = spoken.message, _RING_OFFSET.pack(spoken.ring_offset)
     else:

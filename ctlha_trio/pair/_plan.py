@@ -23,6 +23,8 @@ class Obstacle(Enum):
     """Its copy is being brought up to date."""
     PEER_NOT_READY = "peer-not-ready"
     """It is a member, and has not said in this session that it follows."""
+    PEER_COMPONENTS = "peer-components"
+    """It is a member, and not all of its components run beside this node."""
     VERSION_DIFFERS = "version-differs"
     """It speaks other versions of the protocol than this node: it is being upgraded."""
     ARBITER_SILENT = "arbiter-silent"
@@ -52,9 +54,14 @@ class HandoverPlan:
     """None if it would be refused."""
 
 
-def handover_obstacles(state: PairState, *, same_version: bool = True) -> tuple[Obstacle, ...]:
-    """Everything that stands in the way now, the weightiest first. The hello told the versions, not the core."""
+def handover_obstacles(state: PairState, *, same_version: bool = True, peer_ready: bool = True) -> tuple[Obstacle, ...]:
+    """Everything that stands in the way now, the weightiest first.
+
+    The core knows neither the versions, which the hello told, nor whether the peer's components are ready.
+    """
     found = [_standing_obstacle(state)]
+    if found == [None] and not peer_ready:
+        found.append(Obstacle.PEER_COMPONENTS)
     if not same_version:
         found.append(Obstacle.VERSION_DIFFERS)
     if not state.arbiter_answers:
@@ -82,9 +89,9 @@ def _standing_obstacle(state: PairState) -> Obstacle | None:
             return Obstacle.NOT_PRIMARY
 
 
-def plan_handover(state: PairState, *, same_version: bool = True) -> HandoverPlan:
+def plan_handover(state: PairState, *, same_version: bool = True, peer_ready: bool = True) -> HandoverPlan:
     """What a switchover would lead to now, if nothing else happens."""
-    obstacles = handover_obstacles(state, same_version=same_version)
+    obstacles = handover_obstacles(state, same_version=same_version, peer_ready=peer_ready)
     record = state.record
     after = None
     if record is not None and not obstacles:

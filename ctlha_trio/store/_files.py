@@ -5,6 +5,7 @@ Plain synchronous I/O: for ``ctlha init``, for comparing copies after both nodes
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -105,12 +106,15 @@ def locked_file(path: str, mode: int, lock: int) -> Iterator[int]:
     ``ConfigError`` if it is not there; ``StoreError`` if a node has it open, and for every ``OSError`` in the block.
     """
     try:
-        descriptor = os.open(path, mode | os.O_CLOEXEC)
+        descriptor = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise ConfigError(path, "volume.file", "there is no such file") from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     try:
+        kind = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
+            raise ConfigError(path, "volume.file", "is neither a file nor a block device")
         # The same lock that keeps two nodes off one file: half of a write under way is no copy to look at.
         fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
         yield descriptor

@@ -1,6 +1,7 @@
 """What a user can get wrong: one clear line that names file and key, exit code 2, nothing written."""
 
 import hashlib
+import os
 import re
 import shutil
 import socket
@@ -127,6 +128,77 @@ def test_a_node_that_cannot_start(made: Made, damage: Callable[[Made], None], ke
     lines = done.stderr.splitlines()
     assert all(line.startswith(f"{made.config}: ") for line in lines), done.stderr
     assert any(line.startswith(f"{made.config}: {key}: " if key else f"{made.config}: is not TOML") for line in lines)
+
+
+def test_faults_of_every_sort_are_one_message(made: Made) -> None:
+    """Of the text, of values together, of the files that it names, and of what lies beside them."""
+    folder = made.config.parent
+    made.edit("format = 1\n", "")
+    made.edit('\ncluster = ".*"', "\ncluster = 7")
+    made.edit('listen = ".*"', 'listen = "nowhere"\nlisten_too = true')
+    made.edit("size_bytes = .*", "size_bytes = 5000")
+    made.edit('\nnode = "b"', '\nnode = "a"')
+    made.edit('file = "volume.img"', 'file = "gone.img"')
+    (folder / "node.key").chmod(0o644)
+    (folder / "data.sock").touch()
+    before = made.fingerprint()
+    done = run_ctlha("node", made.config)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert made.fingerprint() == before
+    assert sorted(line.removeprefix(f"{made.config}: ") for line in done.stderr.splitlines()) == sorted(
+        [
+            "format: must be 1, the format that this version reads",
+            "cluster: must be text in quotes",
+            "link.listen: 'nowhere': expected HOST:PORT, with a number for the port",
+            "link.listen_too: is not known here",
+            "volume.size_bytes: must be a multiple of 4096, up to 64 TiB",
+            "peer.node: is 'a', the same as node: two nodes cannot have one id",
+            f"link.key: {folder / 'node.key'}: open to others (mode 0644): chmod 600",
+            f"volume.file: {folder / 'gone.img'}: there is no such file",
+            f"{folder / 'data.sock'} exists and is not a socket",
+        ]
+    )
+
+
+@pytest.mark.parametrize("command", ["node", "status", "switchover", "verify"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_file_is_no_configuration(tmp_path: Path, kind: str, command: str) -> None:
+    config = tmp_path / "node.toml"
+    if kind == "pipe":
+        os.mkfifo(config)
+    elif kind == "folder":
+        config.mkdir()
+    else:
+        config.symlink_to("/dev/zero")
+    done = run_ctlha(command, config)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{config}: cannot be read: it is no file\n"
+
+
+@pytest.mark.parametrize("command", ["node", "status", "switchover"])
+@pytest.mark.parametrize("kind", ["file", "folder", "pipe"])
+def test_what_is_no_socket_is_not_taken_for_one(made: Made, kind: str, command: str) -> None:
+    path = made.config.parent / "status.sock"
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    done = run_ctlha(command, made.config)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(f"{path} exists and is not a socket" if command == "node" else ": exists and is not a socket")
+    assert path.exists()
+
+
+def test_a_pipe_in_place_of_the_volume(made: Made) -> None:
+    volume = made.config.parent / "volume.img"
+    volume.unlink()
+    os.mkfifo(volume)
+    done = run_ctlha("node", made.config)
+    assert done.returncode == 2
+    assert done.stderr == f"{made.config}: volume.file: {volume}: cannot be opened: neither a file nor a block device\n"
 
 
 def test_a_port_in_use(made: Made) -> None:

@@ -9,13 +9,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ctlha_trio._errors import UntrustedPeerError
-from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET
+from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, failover_plan_of, force_plan_of, switchover_plan_of
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
@@ -106,6 +107,41 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     assert done.code == 0, done.err
     await pair.wait_for(OTHER[first], role="primary", verdict="protected")
     await pair.wait_for(first, role="secondary", verdict="protected")
+
+
+async def test_what_was_rehearsed_is_what_the_log_of_decisions_tells(protected_pair: HandPair) -> None:
+    """Of a switchover, then of a failover: the record before and after, and its revision."""
+    pair = protected_pair
+    first = await pair.primary()
+    second = OTHER[first]
+    foretold = await switchover_plan_of(pair.folder / first / STATUS_SOCKET)
+    assert (await run_ctlha("switchover", pair.config(first))).code == 0
+    await pair.wait_protected()
+    plan = foretold["plan"]
+    assert isinstance(plan, dict)
+    for node in OTHER:
+        line = [each for each in pair.decisions(node) if each["decision"] == "switchover" and "after" in each][-1]
+        expect_foretold(plan, line)
+    shown = await run_ctlha("switchover", pair.config(first), "--dry-run", "--as-failover")
+    assert (shown.code, shown.out.splitlines()[0]) == (0, f"without node {second} node {first} would serve")
+    foretold = await failover_plan_of(pair.folder / first / STATUS_SOCKET)
+    await pair.kill(second)
+    await pair.wait_for(first, verdict="degraded", role="primary")
+    expect_foretold(foretold, pair.decisions(first)[-1])
+    assert pair.decisions(first)[-1]["decision"] == "take-over"
+    shown = await run_ctlha("switchover", pair.config(first), "--dry-run", "--as-failover")
+    assert shown.code == 0
+    assert "it serves alone" in shown.out
+
+
+def expect_foretold(plan: dict[str, Any], line: dict[str, Any]) -> None:
+    """The change was that of the plan, but for the random ids that each plan makes anew."""
+    told, found = {**plan["after"]}, {**line["after"]}
+    for random_id in ("proposal", "lineage") if line["decision"] == "force" else ("proposal",):
+        told.pop(random_id)
+        found.pop(random_id)
+    assert (line["before"], found) == (plan["before"], told)
+    assert line["epoch"] == plan["after"]["epoch"]
 
 
 async def test_status_as_json_has_the_fields_that_are_promised(protected_pair: HandPair) -> None:
@@ -313,6 +349,7 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     assert shown.code == 0, shown.err
     assert f"primary  {lost} -> {behind}" in shown.out
     await pair.wait_for(behind, verdict="at-risk", reasons=["outdated", "peer-lost"])
+    foretold = await force_plan_of(pair.folder / behind / STATUS_SOCKET, lost)
     forced = await run_ctlha(*helps.split()[1:], "--statement", f"{lost} is powered off")
     assert forced.code == 0, forced.err
     status = await pair.wait_for(behind, verdict="degraded", role="primary")
@@ -321,6 +358,9 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     lines = [line for line in logged if line["decision"] == "force-primary"]
     assert [line["outcome"] for line in lines] == ["asked", "done"]
     assert lines[1]["after"]["epoch"] == status["epoch"]
+    (begun,) = [line for line in logged if line["decision"] == "force"]
+    assert begun["after"] == lines[1]["after"]
+    expect_foretold(foretold, begun)
     epochs = [line["epoch"] for line in logged if line["decision"] != "force-primary"]
     assert epochs == sorted(epochs)
     assert {"found", "force"} <= {line["decision"] for line in logged}

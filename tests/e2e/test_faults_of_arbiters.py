@@ -22,7 +22,7 @@ async def test_one_node_is_cut_off_from_the_arbiter_and_loses_its_peer(
     """Both serve on as long as they have each other. It alone must not, and says why, until it reaches the arbiter."""
     pair = networked
     primary = await pair.primary()
-    cut_off = primary if role == "primary" else OTHER[primary]
+    cut_off = await pair.node_that_is(role)
     async with outside_clients(pair) as clients:
         await clients.wait_served()
         await site.networks.cut(cut_off, "arbiter")

@@ -36,8 +36,7 @@ def fail_flushes(pair: HandPair, node: str) -> None:
 async def test_a_disk_fails(site: Site, tmp_path: Path, fault: Callable[[HandPair, str], None], role: str) -> None:
     """The death of that copy: its node serves nothing more and says why. Started again it gets a new one."""
     async with networked_pair(site, tmp_path / "pair", program=FAILING_NODE) as pair:
-        primary = await pair.primary()
-        victim = primary if role == "primary" else OTHER[primary]
+        victim = await pair.node_that_is(role)
         async with outside_clients(pair) as clients:
             await clients.wait_served()
             fault(pair, victim)
@@ -86,8 +85,7 @@ async def test_the_disks_of_both_nodes_hang_and_answer(site: Site, tmp_path: Pat
 async def test_the_disk_of_one_node_hangs_and_answers(site: Site, tmp_path: Path, role: str) -> None:
     """The other one serves meanwhile."""
     async with networked_pair(site, tmp_path / "pair", program=HANGING_NODE) as pair:
-        primary = await pair.primary()
-        victim = primary if role == "primary" else OTHER[primary]
+        victim = await pair.node_that_is(role)
         async with outside_clients(pair) as clients:
             await clients.wait_served()
             pair.send_signal(victim, signal.SIGUSR1)
@@ -257,7 +255,7 @@ async def test_a_copy_of_a_node_is_started_beside_it(networked: HandPair, tmp_pa
     """The peer refuses the copy, which stops and says why. The original, and whoever is served, notice nothing."""
     pair = networked
     primary = await pair.primary()
-    original = primary if role == "primary" else OTHER[primary]
+    original = await pair.node_that_is(role)
     twin = HandPair(tmp_path / "twin", pair.base_port + 4, SIZE_BYTES, pair.hosts, pair.launchers)
     async with outside_clients(pair) as clients:
         await clients.wait_served()
@@ -297,8 +295,7 @@ async def test_the_backing_file_of_one_of_two_members_is_put_back_while_both_are
 ) -> None:
     """Alone it serves nothing, whatever its own disk says; with the other one it is brought up to date as a whole."""
     pair = networked
-    primary = await pair.primary()
-    victim = primary if role == "primary" else OTHER[primary]
+    victim = await pair.node_that_is(role)
     async with outside_clients(pair) as clients:
         await clients.wait_served()
         await back_up(pair, victim, tmp_path / "backup")

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from ctlha_trio.ha._flaps import QUIET_MAX_S
+from ctlha_trio.ha._peer_returns import QUIET_MAX_S
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, POLL_S, START_S, HandPair
 from ctlha_trio.testing._processes.networked_pair import Site

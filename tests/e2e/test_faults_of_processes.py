@@ -10,16 +10,10 @@ from ctlha_trio.testing._processes.outside_clients import outside_clients
 pytestmark = pytest.mark.slow
 
 
-async def pick(pair: HandPair, role: str) -> str:
-    """The node that has the role."""
-    primary = await pair.primary()
-    return primary if role == "primary" else OTHER[primary]
-
-
 @pytest.mark.parametrize("role", ["primary", "secondary"])
 async def test_a_node_is_killed(networked: HandPair, role: str) -> None:
     pair = networked
-    victim = await pick(pair, role)
+    victim = await pair.node_that_is(role)
     async with outside_clients(pair) as clients:
         await clients.wait_served()
         await pair.kill(victim)
@@ -34,7 +28,7 @@ async def test_a_node_is_killed(networked: HandPair, role: str) -> None:
 async def test_the_primary_is_killed_while_all_clients_ask_the_secondary(networked: HandPair) -> None:
     """What it acknowledged as secondary it has as primary, and it goes on answering."""
     pair = networked
-    victim = await pick(pair, "primary")
+    victim = await pair.node_that_is("primary")
     survivor = OTHER[victim]
     async with outside_clients(pair, [survivor]) as clients:
         await clients.wait_served(survivor)
@@ -52,7 +46,7 @@ async def test_the_primary_is_killed_while_all_clients_ask_the_secondary(network
 async def test_a_node_is_stopped_for_longer_than_it_is_waited_for(networked: HandPair, role: str) -> None:
     """It goes on in the middle of whatever it did, with requests at its door that are as old."""
     pair = networked
-    victim = await pick(pair, role)
+    victim = await pair.node_that_is(role)
     async with outside_clients(pair) as clients:
         await clients.wait_served()
         pair.send_signal(victim, signal.SIGSTOP)

@@ -5,6 +5,7 @@ looks at it again after the read, and waits for those that were granted, is show
 ``tests/unit/ha/test_permits.py``: whole seeds come there too seldom.
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from operator import attrgetter
@@ -14,8 +15,11 @@ import attrs
 import trio
 from crc32c import crc32c
 
-from ctlha_trio._errors import StoreError
-from ctlha_trio.ha import _disk_work, _lifecycle as lifecycle, _pair_driver
+from ctlha_trio._errors import ComponentError, StoreError
+from ctlha_trio._vocabulary import ctl_ha_component
+from ctlha_trio.ha import _disk_work, _pair_driver
+from ctlha_trio.ha._component_faults import ComponentFaults, FaultKind
+from ctlha_trio.ha._component_policy import ComponentFailover, ComponentWatch
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._give_back import GiveBack
@@ -26,7 +30,6 @@ from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.ha._person_request import PersonRequest
-from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Link
 from ctlha_trio.pair import (
@@ -281,16 +284,21 @@ def call_a_block_lost_that_was_written_anew(patch: Patch) -> None:
 
 
 def forget_who_did_not_start(patch: Patch) -> None:
-    patch.setattr(Supervisor, "failed", property(lambda _: frozenset(), lambda _supervisor, _names: None))
+    patch.setattr(ComponentFaults, "failing", property(lambda _: False))
 
 
-def remember_for_ever_who_did_not_start(patch: Patch) -> None:
-    kept: dict[Supervisor, frozenset[str]] = {}
+def never_ask_a_component_again(patch: Patch) -> None:
+    patch.setattr(ComponentFaults, "due", lambda _faults, _now_s: [])
+    patch.setattr(ComponentFaults, "next_s", property(lambda _: math.inf))
 
-    def keep(supervisor: Supervisor, names: frozenset[str]) -> None:
-        kept[supervisor] = kept.get(supervisor, frozenset()) | names
 
-    patch.setattr(Supervisor, "failed", property(lambda supervisor: kept.get(supervisor, frozenset()), keep))
+def keep_the_role_without_its_component(patch: Patch) -> None:
+    patch.setattr(ComponentFailover, "look", lambda *_, **__: None)
+
+
+def end_alone_for_a_component(patch: Patch) -> None:
+    """Whether somebody else could serve or not."""
+    patch.setattr(ComponentWatch, "_is_spare", property(lambda _: True))
 
 
 def swallow_what_a_handler_raises(patch: Patch) -> None:
@@ -421,8 +429,15 @@ def compare_and_leave_the_damage(patch: Patch) -> None:
     compares_and_repairs_nothing(patch)
 
 
-def go_on_after_an_error_of_a_component(patch: Patch) -> None:
-    patch.setattr(lifecycle, "_check", lambda _component, _step: None)
+def start_what_answered_error(patch: Patch) -> None:
+    note = ComponentFaults.note
+
+    def forgive(
+        faults: ComponentFaults, component: ctl_ha_component, _kind: FaultKind, error: ComponentError, now_s: float
+    ) -> None:
+        note(faults, component, FaultKind.FAILED, error, now_s)
+
+    patch.setattr(ComponentFaults, "note", forgive)
 
 
 programs_fail = attrgetter("programs_fail")
@@ -472,7 +487,7 @@ BUGS: Final = (
     Bug(say_nothing_of_a_block_that_is_lost, r"I10: . does not say medium-error", first_seed=1011),
     Bug(call_a_block_lost_that_was_written_anew, r"I10: . says medium-error", first_seed=1011),
     Bug(forget_who_did_not_start, r"I10: . does not say component-failed", where=programs_fail),
-    Bug(remember_for_ever_who_did_not_start, r"I10: . says component-failed", where=programs_fail),
+    Bug(never_ask_a_component_again, r"I10: . says component-failed", where=programs_fail),
     Bug(swallow_what_a_handler_raises, r"I10: . does not say handler-failed", where=programs_fail),
     Bug(take_the_copies_for_equal, r"I10: the comparison does not name sector \d+", where=copies_differ),
     Bug(count_nothing_that_differs, r"I10: . does not say copies-differ", where=copies_differ),
@@ -502,10 +517,11 @@ BUGS: Final = (
         r"I12: after the comparison the blocks of sectors .* of . are damaged",
         alone={Fault.BIT_ROT: 2.0},
     ),
+    Bug(start_what_answered_error, r"I10: . (says component-failed|does not say component-error)", where=programs_fail),
     Bug(
-        go_on_after_an_error_of_a_component,
-        # It takes ERROR for FAILED, and says so although no component has failed.
-        r"I(10|12): . (says component-failed|goes on although its component)",
+        keep_the_role_without_its_component,
+        r"I12: the role stays at .|I12: . goes on although its",
         where=programs_fail,
     ),
+    Bug(end_alone_for_a_component, r"I12: . ends for its component", where=programs_fail),
 )

@@ -72,7 +72,7 @@ def takes_every_version_for_its_own(patch: Patch) -> None:
 def hands_the_role_to_another_version(patch: Patch) -> None:
     plain = _plan.handover_obstacles
 
-    def obstacles(state: PairState, *, same_version: bool) -> tuple[_plan.Obstacle, ...]:
-        return plain(state)
+    def obstacles(state: PairState, *, same_version: bool, peer_ready: bool) -> tuple[_plan.Obstacle, ...]:
+        return plain(state, peer_ready=peer_ready)
 
     patch.setattr(_plan, "handover_obstacles", obstacles)

@@ -16,10 +16,14 @@ NOT_OF_THE_PAIR: Final = frozenset(
     for reason in (
         Reason.HANDLER_FAILED,
         Reason.COMPONENT_FAILED,
+        Reason.COMPONENT_ERROR,
+        Reason.COMPONENT_STARTING,
+        Reason.PEER_COMPONENTS,
         Reason.MEDIUM_ERROR,
         Reason.DISK_FAILING,
         Reason.COPIES_DIFFER,
         Reason.LINK_FLAPS,
+        Reason.PEER_RESTARTS,
         Reason.DISK_HANGS,
     )
 )

@@ -305,6 +305,7 @@ class DriverChecks:
             said = () if node is None else node.status().reasons
             for reason, failed in (
                 (Reason.COMPONENT_FAILED, programs.failed),
+                (Reason.COMPONENT_ERROR, programs.erred),
                 (Reason.HANDLER_FAILED, programs.raised),
             ):
                 key = f"{name} {reason.value}"

@@ -1,16 +1,22 @@
 """What nodes say of the program that uses them: that a component does not start, and that a handler has raised."""
 
+from functools import partial
 from random import Random
+from typing import Final
 
 import attrs
 
-from ctlha_trio.ha import Reason
+from ctlha_trio.ha import RETURNS_LIMIT, Reason
 from ctlha_trio.testing._drivers.demands import SERVES_S, TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.programs import Programs
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
+from ctlha_trio.testing._drivers.time import let_pass
 from ctlha_trio.testing._drivers.timeline import Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES, other
+
+_STAYS_S: Final = 5.0
+"""For which a node that is alone must go on without its component: far more than it takes to decide that."""
 
 
 @attrs.define(eq=False)
@@ -30,9 +36,10 @@ class FailingPrograms:
         await self._fail_a_component(self.random.choice(NAMES))
         await self._end_a_component(self.random.choice(NAMES))
         await self._fail_a_handler(self.random.choice(NAMES))
+        await self._die_again_and_again(self.random.choice(NAMES))
 
     async def _fail_a_component(self, name: str) -> None:
-        """It does not start when its node goes on alone, and does when the other one is back."""
+        """It does not start: not when its node goes on alone, nor when the other one is back, which gets the role."""
         peer, pair = other(name), self.demands.pair
         self.timeline.note(name, "its component will not start")
         self.programs.broken = frozenset({name})
@@ -40,37 +47,47 @@ class FailingPrograms:
         pair.crash(peer)
         await self.reasons.demand_given(name, Reason.COMPONENT_FAILED, SERVES_S)
         await self.demands.service(name)
+        self.keeper.held = frozenset()
+        await self.demands.require(
+            lambda: pair.record.primary == peer,
+            TOGETHER_S,
+            f"I12: the role stays at {name}, whose component does not run",
+        )
+        await self.demands.service(peer)
         self.timeline.note(name, "its component is mended")
-        self.programs.broken = self.keeper.held = frozenset()
+        self.programs.broken = frozenset()
         await self._demand_return(name, Reason.COMPONENT_FAILED)
 
     async def _end_a_component(self, name: str) -> None:
-        """It answers ERROR when its node goes on alone, which ends the node until the component is mended."""
+        """It answers ERROR when its node goes on alone, which serves, and ends when the other one can take over."""
         peer, pair = other(name), self.demands.pair
         self.timeline.note(name, "its component will answer ERROR")
         self.programs.erring = frozenset({name})
-        self.keeper.held = frozenset(NAMES)
-        pair.crash(peer)
-        await self.demands.require(
-            lambda: not pair.is_up(name), SERVES_S, f"I12: {name} goes on although its component answers ERROR"
-        )
-        self.timeline.note(name, "has ended, and its component is mended")
-        self.programs.erring = frozenset()
         self.keeper.held = frozenset({peer})
+        pair.crash(peer)
+        await self.reasons.demand_given(name, Reason.COMPONENT_ERROR, SERVES_S)
+        node = pair.nodes.get(name)
+        await let_pass(_STAYS_S)
         await self.demands.service(name)
-        self.keeper.held = frozenset()
+        if node is None or pair.nodes.get(name) is not node:
+            self.demands.problem(f"I12: {name} ends for its component, although nobody else could serve")
+        self.timeline.note(name, "its component is mended, and must not be asked")
+        self.programs.erring = self.keeper.held = frozenset()
+        await self.demands.require(
+            lambda: not pair.is_up(name), TOGETHER_S, f"I12: {name} goes on although its component answers ERROR"
+        )
         await self.demands.require(pair.is_settled, TOGETHER_S, "I12: the pair does not become protected again")
 
     async def _fail_a_handler(self, name: str) -> None:
         """It raises at a message. Its channel is closed then, and only a process that runs anew has another one."""
         peer, pair = other(name), self.demands.pair
-        self.programs.broken = frozenset({name})
+        self.programs.puzzled = frozenset({name})
         self.programs.say(pair.nodes[peer], understood=False)
         self.timeline.note(name, "is sent a message at which its handler raises")
         await self.reasons.demand_given(name, Reason.HANDLER_FAILED, SERVES_S)
         await self.demands.service(pair.record.primary)
         self.timeline.note(name, "its handler is mended")
-        self.programs.broken = frozenset()
+        self.programs.puzzled = frozenset()
         self.keeper.stop(name)
         await self.demands.require(
             lambda: pair.record.members == (peer,), SERVES_S, f"I12: {peer} does not go on alone"
@@ -81,6 +98,23 @@ class FailingPrograms:
         await self.demands.require(
             lambda: self.programs.taken.get(name, 0) > before, SERVES_S, f"I12: the handler of {name} takes nothing"
         )
+
+    async def _die_again_and_again(self, name: str) -> None:
+        """A node whose process ends as soon as it is back becomes a member later, and the other one says why."""
+        peer, pair = other(name), self.demands.pair
+        self.timeline.note(name, "dies again and again")
+        for _ in range(RETURNS_LIMIT):
+            sessions = pair.nodes[peer].pair.sessions
+            pair.crash(name)
+            await self.demands.require(
+                partial(self._has_met_again, peer, sessions), TOGETHER_S, f"I12: {name} does not come back to {peer}"
+            )
+        await self.reasons.demand_given(peer, Reason.PEER_RESTARTS, SERVES_S)
+        await self.demands.service(peer)
+        await self.demands.require(pair.is_settled, TOGETHER_S, "I12: the pair does not become protected again")
+
+    def _has_met_again(self, name: str, sessions: int) -> bool:
+        return name in self.demands.pair.nodes and self.demands.pair.nodes[name].pair.sessions > sessions
 
     async def _demand_return(self, name: str, reason: Reason) -> None:
         pair = self.demands.pair

@@ -24,7 +24,7 @@ STARTS_S: Final = 10.0
 """For a node to start, before its operator switches it off: longer than machines stand still."""
 _NEEDS_A_NEW_DISK: Final = frozenset({"store-failed"})
 """The one reason to stop that starting again puts right."""
-OF_A_PROCESS: Final = frozenset({Reason.COMPONENT_FAILED.value, Reason.HANDLER_FAILED.value, Reason.DISK_FAILING.value})
+OF_A_PROCESS: Final = frozenset({Reason.COMPONENT_ERROR.value, Reason.HANDLER_FAILED.value, Reason.DISK_FAILING.value})
 """Reasons that only another process does not give, once the program is mended or the disk was looked at."""
 
 

@@ -23,7 +23,7 @@ _NAME: Final = "program"
 _ENDED: Final = f"{_NAME}: start answered {ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR.name}"
 """What a node says that ends because its component answers ERROR."""
 _ERRS: Final = 0.05
-"""Share of the starts that end a node with flaws in its program."""
+"""Share of the starts after which a node with flaws in its program needs another process."""
 _FAILS: Final = 0.2
 """Share of the starts, and of the messages, that a program with flaws fails at."""
 _TALKS_S: Final = 2.0
@@ -47,13 +47,17 @@ class Programs:
 
     random: Random
     flawed: bool = attrs.field(default=True, init=False)
-    """Components do not start now and then, or end their node, and now and then a handler raises at a message."""
+    """Components do not start now and then, or never again, and now and then a handler raises at a message."""
     broken: frozenset[str] = attrs.field(default=frozenset(), init=False)
-    """Nodes whose component answers FAILED to each start, and whose handler raises at what it does not understand."""
+    """Nodes whose component answers FAILED to each start."""
+    puzzled: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    """Nodes whose handler raises at what it does not understand."""
     erring: frozenset[str] = attrs.field(default=frozenset(), init=False)
-    """Nodes whose component answers ERROR to each start, which ends them."""
+    """Nodes whose component answers ERROR to each start."""
     failed: dict[str, Node] = attrs.field(factory=dict, init=False)
     """By name: nodes whose component answered FAILED, and was not asked for anything since."""
+    erred: dict[str, Node] = attrs.field(factory=dict, init=False)
+    """By name: nodes whose component has answered ERROR."""
     raised: dict[str, Node] = attrs.field(factory=dict, init=False)
     """By name: nodes whose handler has raised."""
     taken: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -68,7 +72,7 @@ class Programs:
             if event is not ctl_ha_event.CTL_HA_EVT_MSG_RECV:
                 return
             message = node.channel(channel).receive_nowait()
-            if message == _NOT_UNDERSTOOD and (self.flawed or name in self.broken):
+            if message == _NOT_UNDERSTOOD and (self.flawed or name in self.puzzled):
                 self.raised[name] = node
                 raise HandlerRaisedError(name)
             self.taken[name] = self.taken.get(name, 0) + 1
@@ -84,6 +88,7 @@ class Programs:
         async def start(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
             await trio.lowlevel.checkpoint()
             if name in self.erring or (self.flawed and happens(self.random, _ERRS)):
+                self.erred[name] = node
                 return ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR
             if name in self.broken or (self.flawed and happens(self.random, _FAILS)):
                 self.failed[name] = node

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import attrs
 
+from ctlha_trio._errors import DamagedBlockError
 from ctlha_trio.pair import CarriedRecord, Metadata, Records
+from ctlha_trio.seams import Buffer
 from ctlha_trio.store import BlockStore
 from ctlha_trio.testing._power.disk import Change, PowerDisk
 
@@ -138,7 +140,7 @@ def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
     """Call ``watch`` with the node's name when a call of any store in this process begins, and when it has ended."""
     numbers = count(1)
     store: Any = BlockStore
-    plain = {name: getattr(store, name) for name in (*_CALLS, "clear")}
+    plain = {name: getattr(store, name) for name in (*_CALLS, "clear", "write_nowait")}
 
     def watched(name: str, describe: Callable[..., StoreCall]) -> Callable[..., Any]:
         async def call(self: BlockStore, *arguments: Any, **options: Any) -> None:
@@ -153,9 +155,24 @@ def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
         plain["clear"](self, offset, size)
         watch(self.metadata.node, Began(next(numbers), Cleared(offset, size)))
 
+    def write_nowait(
+        self: BlockStore, offset: int, data: Buffer, on_end: Callable[[DamagedBlockError | None], None]
+    ) -> bool:
+        number = next(numbers)
+
+        def end(damage: DamagedBlockError | None) -> None:
+            if damage is None:
+                watch(self.metadata.node, Ended(number))
+            on_end(damage)
+
+        is_queued = bool(plain["write_nowait"](self, offset, data, end))
+        if is_queued:
+            watch(self.metadata.node, Began(number, Wrote(offset, bytes(data), dirties=True)))
+        return is_queued
+
     for name, describe in _CALLS.items():
         setattr(store, name, watched(name, describe))
-    store.clear = clear
+    store.clear, store.write_nowait = clear, write_nowait
     try:
         yield
     finally:

@@ -59,7 +59,10 @@ async def _write_once(trial: PowerTrial) -> None:
 
 
 async def _put(trial: PowerTrial) -> None:
-    trial.put(2)
+    """First while no extent is open: a start after that recovers nothing, and flushes nothing."""
+    trial.put()
+    await trial.clients_done()
+    trial.put()
     trial.write(0)
     await trial.clients_done()
 

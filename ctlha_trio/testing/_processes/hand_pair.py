@@ -181,7 +181,12 @@ class HandPair:
         )
 
     async def wait_until(
-        self, node: str, is_wanted: Callable[[dict[str, object]], bool], *, within_s: float = START_S
+        self,
+        node: str,
+        is_wanted: Callable[[dict[str, object]], bool],
+        *,
+        within_s: float = START_S,
+        poll_s: float = POLL_S,
     ) -> dict[str, object]:
         """Its status, once that is as wanted. ``AssertionError`` with status and log if that takes too long."""
         deadline_s = time.monotonic() + within_s
@@ -191,7 +196,7 @@ class HandPair:
                 return status
             if time.monotonic() >= deadline_s:
                 raise AssertionError(f"{node} is not as wanted within {within_s} s: {status}\n{self.log(node)}")
-            await _CLOCK.sleep_until(_CLOCK.now() + POLL_S)
+            await _CLOCK.sleep_until(_CLOCK.now() + poll_s)
 
     async def wait_logged(self, node: str, text: str) -> None:
         """Return once its processes have said that."""
@@ -216,6 +221,11 @@ class HandPair:
             if (await self.status(node)).get("role") == "primary":
                 return node
         raise AssertionError("no primary")
+
+    async def node_that_is(self, role: str) -> str:
+        """The primary, or else the other one."""
+        primary = await self.primary()
+        return primary if role == "primary" else OTHER[primary]
 
     async def connect(self, node: str, client: int, nursery: trio.Nursery) -> DoorClient:
         """A client of its data socket, whose replies are received in the nursery."""

@@ -2,7 +2,7 @@
 
 import re
 import signal
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -14,7 +14,7 @@ import trio
 
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.door import DoorClient, Reply
-from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.pair import OperationKind, Outcome, decode_records
 from ctlha_trio.seams import Buffer, TrioClock
 from ctlha_trio.store import read_volume
 from ctlha_trio.testing._history.block_history import BlockHistory
@@ -23,13 +23,28 @@ from ctlha_trio.testing._processes.hand_pair import NODES, START_S, HandPair
 BLOCK_BYTES: Final = 4096
 BLOCKS: Final = 16
 """So few that reads and writes of different clients meet on them all the time."""
+KEPT_BLOCKS: Final = range(BLOCKS, 2 * BLOCKS)
+"""Behind those: written once, if at all, so that only a copy that was made of everything has them."""
 PAUSE_S: Final = 0.005
 """Of a client between two operations: the nodes' processes need the machine too."""
 RETRY_S: Final = 0.02
 """Of a client whose node is down or does not serve."""
 
-_KINDS: Final = (OperationKind.WRITE, OperationKind.READ, OperationKind.WRITE, OperationKind.READ)
-"""What each of the clients of a node does."""
+PLAIN_KINDS: Final = (OperationKind.WRITE, OperationKind.READ, OperationKind.WRITE, OperationKind.READ)
+ALL_KINDS: Final = (
+    OperationKind.WRITE,
+    OperationKind.READ,
+    OperationKind.COMPARE_AND_WRITE,
+    OperationKind.PUT_RECORD,
+    OperationKind.READ_RECORDS,
+    OperationKind.FLUSH,
+)
+
+_RECORD: Final = "outside"
+"""The key of the record that all clients put."""
+_RECORD_PLACE: Final = -1
+"""Where the history has it."""
+_OF_RECORDS: Final = frozenset({OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
 _NUMBER_BYTES: Final = 8
 _EPOCH_SERVED: Final = re.compile(
     r" (?:securing|alone|admitting|mirroring|handing-over): .*, epoch (\d+)$", re.MULTILINE
@@ -62,9 +77,17 @@ class OutsideClients:
     pair: HandPair
     asked: Sequence[str] = NODES
     """The nodes that are asked."""
+    kinds: Sequence[OperationKind] = PLAIN_KINDS
+    """What the clients of each of these nodes do, one each."""
     history: BlockHistory = attrs.field(factory=BlockHistory, init=False)
     acknowledged: dict[str, int] = attrs.field(factory=lambda: defaultdict(int), init=False)
     """Writes, by node."""
+    ended: Counter[tuple[OperationKind, Outcome]] = attrs.field(factory=Counter, init=False)
+    """Operations that were answered."""
+    disconnections: int = attrs.field(default=0, init=False)
+    """Connections that could not be made, or ended."""
+    _told: dict[int, int] = attrs.field(factory=lambda: defaultdict(int), init=False)
+    """By block, the value that a client was told last: what a compare-and-write expects."""
     _latest: dict[str, int] = attrs.field(factory=lambda: defaultdict(int), init=False)
     """The highest ticket among acknowledged writes, by node."""
     _tickets: "count[int]" = attrs.field(factory=lambda: count(1), init=False)
@@ -75,8 +98,14 @@ class OutsideClients:
         """Ask the nodes, until cancelled."""
         async with trio.open_nursery() as nursery:
             for node in self.asked:
-                for kind in _KINDS:
+                for kind in self.kinds:
                     nursery.start_soon(self._ask_for_ever, node, kind)
+
+    @property
+    def refused(self) -> int:
+        """Operations that came to no good end, and connections that did."""
+        done = (Outcome.DONE, Outcome.MISCOMPARE)
+        return self.disconnections + sum(n for (_, outcome), n in self.ended.items() if outcome not in done)
 
     async def wait_served(self, *nodes: str, within_s: float = START_S) -> None:
         """Return once a write that was sent after the call is acknowledged, by one of the nodes if they are named."""
@@ -88,13 +117,13 @@ class OutsideClients:
     async def compare_copies(self) -> None:
         """Of a pair in sync, after the clients: stop both nodes; their copies are equal, and hold what they must."""
         # A write that a client has left behind may still be under way; a read of its block waits for it.
-        await self._read_all(await self.pair.primary())
+        await self.read_all(await self.pair.primary())
         for node in NODES:
             assert await self.pair.end(node, signal.SIGTERM) == 0, self.pair.log(node)
         copies = [self._read_copy(node) for node in NODES]
         assert copies[0] == copies[1]
-        for block, value in enumerate(copies[0]):
-            self.history.check(block, value)
+        for block in range(KEPT_BLOCKS.stop):
+            self.history.check(block, decode_block(copies[0][block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]))
         self.check_all()
 
     def check_all(self) -> None:
@@ -106,19 +135,25 @@ class OutsideClients:
                 served[epoch].add(node)
         assert not [epoch for epoch, nodes in served.items() if len(nodes) > 1], served
 
-    async def _read_all(self, node: str) -> None:
+    async def write_kept(self, node: str) -> None:
+        """Write the blocks that no client writes; the node must serve. Once."""
+        await self._must_serve(node, [(OperationKind.WRITE, block) for block in KEPT_BLOCKS])
+
+    async def read_all(self, node: str) -> None:
+        """Hold every block and the record against the history, as this node serves them; it must serve."""
+        reads = [(OperationKind.READ, block) for block in range(KEPT_BLOCKS.stop)]
+        await self._must_serve(node, [*reads, (OperationKind.READ_RECORDS, 0)])
+
+    async def _must_serve(self, node: str, operations: Sequence[tuple[OperationKind, int]]) -> None:
         number = next(self._clients)
         async with trio.open_nursery() as nursery:
             door = await self.pair.connect(node, number, nursery)
-            for block in range(BLOCKS):
-                assert await self._ask(door, node, OperationKind.READ, block), f"{node} did not serve block {block}"
+            for kind, block in operations:
+                assert await self._ask(door, node, kind, block), f"{node} did not serve {kind.name} of block {block}"
             door.close()
 
-    def _read_copy(self, node: str) -> list[int]:
-        content = b"".join(
-            data for _, data in read_volume(str(self.pair.volume(node)), size_bytes=self.pair.size_bytes)
-        )
-        return [decode_block(content[at : at + BLOCK_BYTES]) for at in range(0, BLOCKS * BLOCK_BYTES, BLOCK_BYTES)]
+    def _read_copy(self, node: str) -> bytes:
+        return b"".join(data for _, data in read_volume(str(self.pair.volume(node)), size_bytes=self.pair.size_bytes))
 
     async def _ask_for_ever(self, node: str, kind: OperationKind) -> None:
         number = next(self._clients)
@@ -131,46 +166,79 @@ class OutsideClients:
                         served = await self._ask(door, node, kind, random.randrange(BLOCKS))
                         await _CLOCK.sleep_until(_CLOCK.now() + (PAUSE_S if served else RETRY_S))
                 nursery.cancel_scope.cancel()
+            self.disconnections += 1
             await _CLOCK.sleep_until(_CLOCK.now() + RETRY_S)
 
     async def _ask(self, door: DoorClient, node: str, kind: OperationKind, block: int) -> bool:
         """Whether it was done."""
         ticket = next(self._tickets)
-        self.history.called(ticket, kind, block, client=f"a client of {node}")
-        offset = block * BLOCK_BYTES
+        place = _RECORD_PLACE if kind in _OF_RECORDS else block
+        expected = self._told[block]
+        self.history.called(ticket, kind, place, client=f"a client of {node}", expected=expected)
         reply = None
         try:
-            if kind is OperationKind.WRITE:
-                reply = await door.execute(kind, number=ticket, offset=offset, data=encode_block(ticket))
-            else:
-                reply = await door.execute(kind, number=ticket, offset=offset, size=BLOCK_BYTES)
+            reply = await _send(door, kind, ticket, block, expected)
         finally:
             if reply is None:
                 self.history.lost(ticket)
-        return self._answered(node, ticket, kind, block, reply)
+        return self._answered(node, ticket, kind, place, reply)
 
-    def _answered(self, node: str, ticket: int, kind: OperationKind, block: int, reply: Reply) -> bool:
+    def _answered(self, node: str, ticket: int, kind: OperationKind, place: int, reply: Reply) -> bool:
+        self.ended[kind, reply.outcome] += 1
         match reply.outcome:
             case Outcome.DONE:
-                value = ticket if kind is OperationKind.WRITE else decode_block(reply.data)
-                self.history.done(ticket, kind, block, value)
+                value = _value_in(kind, reply, ticket)
+                self.history.done(ticket, kind, place, value)
+                if kind is not OperationKind.FLUSH:
+                    self._told[place] = value
                 if kind is OperationKind.WRITE:
                     self.acknowledged[node] += 1
                     self._latest[node] = max(self._latest[node], ticket)
                     self._changed.unpark_all()
+            case Outcome.MISCOMPARE:
+                self.history.miscompared(ticket, place)
             case Outcome.NOT_PRIMARY:
-                self.history.not_executed(ticket, kind, block)
+                self.history.not_executed(ticket, kind, place)
             case Outcome.UNKNOWN:
                 self.history.lost(ticket)
             case Outcome.FAILED | Outcome.MEDIUM_ERROR:
                 raise AssertionError(f"{node} says that operation {ticket} failed, which is no answer to these")
-        return reply.outcome is Outcome.DONE
+        return reply.outcome in (Outcome.DONE, Outcome.MISCOMPARE)
+
+
+async def _send(door: DoorClient, kind: OperationKind, ticket: int, block: int, expected: int) -> Reply:
+    """Ask and wait for the answer. A write writes its ticket."""
+    offset = block * BLOCK_BYTES
+    match kind:
+        case OperationKind.WRITE:
+            return await door.execute(kind, number=ticket, offset=offset, data=encode_block(ticket))
+        case OperationKind.COMPARE_AND_WRITE:
+            data = encode_block(expected) + encode_block(ticket)
+            return await door.execute(kind, number=ticket, offset=offset, size=BLOCK_BYTES, data=data)
+        case OperationKind.READ:
+            return await door.execute(kind, number=ticket, offset=offset, size=BLOCK_BYTES)
+        case OperationKind.PUT_RECORD:
+            return await door.put_record(_RECORD, ticket.to_bytes(_NUMBER_BYTES, "little"), number=ticket)
+        case _:
+            return await door.execute(kind, number=ticket)
+
+
+def _value_in(kind: OperationKind, reply: Reply, ticket: int) -> int:
+    """Of an operation that was done: what it found, or its own."""
+    if kind is OperationKind.READ:
+        return decode_block(reply.data)
+    if kind is OperationKind.READ_RECORDS:
+        found = decode_records(bytes(reply.data)).get(_RECORD)
+        return int.from_bytes(found.value, "little") if found is not None else 0
+    return ticket
 
 
 @asynccontextmanager
-async def outside_clients(pair: HandPair, asked: Sequence[str] = NODES) -> AsyncIterator[OutsideClients]:
+async def outside_clients(
+    pair: HandPair, asked: Sequence[str] = NODES, kinds: Sequence[OperationKind] = PLAIN_KINDS
+) -> AsyncIterator[OutsideClients]:
     """Clients that ask the nodes for the length of a block; after it, whatever the history can show was looked at."""
-    clients = OutsideClients(pair, asked)
+    clients = OutsideClients(pair, asked, kinds)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(clients.run)
         yield clients

@@ -260,3 +260,26 @@ async def test_nothing_stays_open_between_calls(path: Path) -> None:
     await arbiter.cas((await arbiter.read()).revision, NEXT)
     links = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
     assert str(path) not in links
+
+
+async def test_what_is_in_the_way_is_told_once_until_it_changes(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Reads go on beside a swap that cannot be made, and say nothing of it."""
+    arbiter = await created(path)
+    caplog.set_level("INFO")
+    with connection(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.REFUSED
+            await arbiter.read()
+        other.execute("ROLLBACK")
+    assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.WON
+    hidden = path.rename(path.with_suffix(".hidden"))
+    with pytest.raises(ArbiterError, match="unable to open"):
+        await arbiter.read()
+    hidden.rename(path)
+    await arbiter.read()
+    said = [record.getMessage() for record in caplog.records]
+    locked, missing = (
+        f"the arbiter: {path}: {problem}" for problem in ("database is locked", "unable to open database file")
+    )
+    assert said == [locked, "the arbiter answers again", missing, "the arbiter answers again"]

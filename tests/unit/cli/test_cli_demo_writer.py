@@ -17,7 +17,7 @@ from ctlha_trio.cli._demo_report import DemoReport, DemoViolation
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.door import DATA_SOCKET, Door
 from ctlha_trio.ha import Notice, Rehearsal
-from ctlha_trio.pair import OperationKind, Outcome, Plan, Record
+from ctlha_trio.pair import FailoverPlan, OperationKind, Outcome, Plan, Record
 from ctlha_trio.seams import Buffer, TrioClock
 
 BLOCK = 4096
@@ -92,6 +92,9 @@ class ToyNode:
 
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """No record ever changes here."""
+
+    def rehearse_failover(self) -> FailoverPlan:
+        raise AssertionError("nobody asked for a rehearsal")
 
     def rehearse_switchover(self) -> Rehearsal:
         raise FailedError("not in this test")

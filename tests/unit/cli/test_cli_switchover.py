@@ -29,6 +29,9 @@ REFUSED: dict[str, Any] = {
 }
 
 
+FAILOVERS: list[dict[str, Any]] = []
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     create_pair(tmp_path / "p", NewPair(size_bytes=4096, link_addresses=loopback_addresses(7900)))
@@ -47,6 +50,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append("plan")
         return ACCEPTED
 
+    async def failover_plan_of(_: Path) -> dict[str, Any]:
+        found.append("failover")
+        return FAILOVERS.pop(0)
+
+    monkeypatch.setattr(_switchover, "failover_plan_of", failover_plan_of)
     monkeypatch.setattr(_switchover, "switchover_of", switchover_of)
     monkeypatch.setattr(_switchover, "switchover_plan_of", switchover_plan_of)
     return found
@@ -100,6 +108,46 @@ def test_a_dry_run_of_what_would_be_refused_names_every_obstacle_and_what_helps(
     assert lines[1].startswith("  resyncing: wait until the copy of node b is up to date")
     assert lines[2].startswith("  arbiter-silent: bring the arbiter back")
     assert lines[3:] == ["nothing was changed: --dry-run"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "code", "says"),
+    [
+        (
+            {"obstacle": None, "steps": PLAN["steps"], "before": RECORD, "revision": 6, "after": PLAN["after"]},
+            0,
+            ["without node b node a would serve", "epoch    4 -> 5"],
+        ),
+        (
+            {"obstacle": None, "steps": [], "before": RECORD, "revision": 6, "after": RECORD},
+            0,
+            ["without node b node a would go on as it is: it serves alone, in epoch 4"],
+        ),
+        (
+            {"obstacle": "arbiter-silent", "steps": [], "before": RECORD, "revision": 6, "after": None},
+            1,
+            [
+                "without node b node a would not serve: arbiter-silent",
+                "  arbiter-silent: bring the arbiter back, or the network to it",
+            ],
+        ),
+        (
+            {"obstacle": "stopped", "steps": [], "before": None, "revision": 0, "after": None},
+            1,
+            ["without node b node a would not serve: stopped"],
+        ),
+    ],
+)
+def test_a_failover_is_only_shown(config: Path, asked: list[str], plan: Any, code: int, says: list[str]) -> None:
+    FAILOVERS[:] = [plan]
+    shown = switchover(config, "--dry-run", "--as-failover")
+    assert (shown.exit_code, asked) == (code, ["failover"])
+    assert shown.stdout.splitlines()[: len(says)] == says
+    assert shown.stdout.splitlines()[-1] == "nothing was changed: --dry-run"
+
+
+def test_a_failover_is_never_done_on_demand(config: Path, asked: list[str]) -> None:
+    assert (switchover(config, "--as-failover").exit_code, asked) == (2, [])
 
 
 def test_an_unknown_outcome_has_its_own_exit_code_and_says_where_to_look(

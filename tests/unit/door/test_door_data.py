@@ -25,7 +25,7 @@ from ctlha_trio.door import (
 )
 from ctlha_trio.door._protocol import Request, encode_hello, encode_request
 from ctlha_trio.ha import ZEROES_BYTES_MAX, Notice, Rehearsal
-from ctlha_trio.pair import CarriedRecord, OperationKind, Outcome, Plan, Record, encode_records
+from ctlha_trio.pair import CarriedRecord, FailoverPlan, OperationKind, Outcome, Plan, Record, encode_records
 from ctlha_trio.seams import Buffer, TrioClock
 
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
@@ -110,6 +110,9 @@ class SlowNode:
 
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """No record ever changes here."""
+
+    def rehearse_failover(self) -> FailoverPlan:
+        raise AssertionError("nobody asked for a rehearsal")
 
     def rehearse_switchover(self) -> Rehearsal:
         raise FailedError("not in this test")

@@ -13,7 +13,7 @@ from ctlha_trio._errors import CtlHaError, FailedError, InvalidError
 from ctlha_trio.door import DECISIONS_FILE, DecisionLog, Fencing
 from ctlha_trio.door._forcing import OWED_FILE, RESUME_S, RESUME_TRIES, Forcing, OwedFence, OwedFile
 from ctlha_trio.ha import Notice, Rehearsal, Status
-from ctlha_trio.pair import OperationKind, Plan, Record
+from ctlha_trio.pair import FailoverPlan, OperationKind, Plan, Record
 from ctlha_trio.seams import Buffer, FenceAnswer, FenceOutcome, TrioClock
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
@@ -59,6 +59,9 @@ class SwappingNode:
 
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """No record ever changes here."""
+
+    def rehearse_failover(self) -> FailoverPlan:
+        raise AssertionError("nobody asked for a rehearsal")
 
     def rehearse_switchover(self) -> Rehearsal:
         raise AssertionError("nobody asked for a rehearsal")

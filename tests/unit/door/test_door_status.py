@@ -21,6 +21,7 @@ from ctlha_trio.door import (
     Door,
     Reply,
     _status as status_door,
+    failover_plan_of,
     force_plan_of,
     force_primary_of,
     status_of,
@@ -31,7 +32,7 @@ from ctlha_trio.door import (
 from ctlha_trio.door._record_log import name_of
 from ctlha_trio.door._sockets import BoundSocket
 from ctlha_trio.ha import Notice, Rehearsal
-from ctlha_trio.pair import HandoverPlan, Obstacle, OperationKind, Plan, Record
+from ctlha_trio.pair import FailoverObstacle, FailoverPlan, HandoverPlan, Obstacle, OperationKind, Plan, Record
 from ctlha_trio.seams import Buffer, TrioClock
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
@@ -101,6 +102,9 @@ class TalkingNode:
 
     def follow_records(self, follow: Follower) -> None:
         self.follower = follow
+
+    def rehearse_failover(self) -> FailoverPlan:
+        return FailoverPlan(obstacle=FailoverObstacle.OUTDATED, steps=(), before=BEFORE, revision=9, after=None)
 
     def rehearse_switchover(self) -> Rehearsal:
         return Rehearsal(plan=REFUSED if self.is_lonely else READY, accepted=not self.is_lonely, pause_s=None)
@@ -269,6 +273,12 @@ async def test_a_rehearsal_is_shown_and_nothing_is_done(served: Served) -> None:
     assert isinstance(plan, dict)
     assert (plan["obstacles"], plan["steps"], plan["after"], plan["revision"]) == (["peer-lost"], [], None, 9)
     assert not served.node.switched
+    assert not served.node.decisions.exists()
+
+
+async def test_a_failover_is_rehearsed(served: Served) -> None:
+    plan = await failover_plan_of(served.path)
+    assert (plan["obstacle"], plan["steps"], plan["after"], plan["revision"]) == ("outdated", [], None, 9)
     assert not served.node.decisions.exists()
 
 

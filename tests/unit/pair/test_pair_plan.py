@@ -8,6 +8,7 @@ import pytest
 
 from ctlha_trio._errors import CtlHaError
 from ctlha_trio.pair import (
+    FailoverObstacle,
     Obstacle,
     PairState,
     Phase,
@@ -16,6 +17,7 @@ from ctlha_trio.pair import (
     can_hand_over,
     events as ev,
     handover_obstacles,
+    plan_failover,
     plan_force,
     plan_handover,
     step_pair,
@@ -25,7 +27,10 @@ from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 40
 STEPS = 900
+FAILOVERS = ("failover", "goes on alone", "would not serve")
 NEW_LINE = "new line"
+NOT_OF_CORES = Obstacle.VERSION_DIFFERS, Obstacle.PEER_COMPONENTS
+"""What no core knows of."""
 
 
 def of_kind(ordered: tuple[act.Action, ...], kind: type[act.Action]) -> list[act.Action]:
@@ -47,10 +52,28 @@ class Foresight:
                 self.tried.add(node.state)
                 self._try_handover(node.state)
                 self._try_force(node.state)
+                self._try_failover(node.state)
                 # An arbiter that was silent may answer when it is asked to swap.
                 plan = plan_handover(attrs.evolve(node.state, arbiter_answers=True))
                 if plan.after is not None:
                     self.begun[node.name] = plan.after
+
+    def _try_failover(self, state: PairState) -> None:
+        """The peer dies, and nothing else happens until this node has asked the arbiter."""
+        plan = plan_failover(state)
+        lost, _ = step_pair(state, ev.SessionLost(ev.Loss.CLOSED)) if state.session else (state, ())
+        claimed, _ = step_pair(lost, ev.TimerFired(ev.Timer.CLAIM))
+        if plan.steps:
+            assert claimed.phase is Phase.CLAIMING
+            assert claimed.swap is not None
+            assert claimed.swap.record == plan.after
+            self.met["failover"] += 1
+        elif plan.after is not None:
+            assert (claimed.phase, claimed.record) == (Phase.ALONE, plan.after)
+            self.met["goes on alone"] += 1
+        elif plan.obstacle is FailoverObstacle.OUTDATED:
+            assert claimed.phase in {Phase.OUTDATED, Phase.RESYNCING}
+            self.met["would not serve"] += 1
 
     def _try_handover(self, state: PairState) -> None:
         plan = plan_handover(state)
@@ -102,14 +125,27 @@ def test_what_is_foreseen_is_what_comes_of_it() -> None:
                 foresight.look()
             world.step()
         met += foresight.met
-    reached = {obstacle.value for obstacle in Obstacle} - {Obstacle.VERSION_DIFFERS.value}
-    assert met.keys() >= reached | {"accepted", "came about", "forced"}, met
+    reached = {obstacle.value for obstacle in Obstacle} - {each.value for each in NOT_OF_CORES}
+    assert met.keys() >= reached | {"accepted", "came about", "forced", *FAILOVERS}, met
 
 
-def test_a_peer_that_speaks_other_versions_is_an_obstacle() -> None:
+def healthy_primary() -> PairState:
     world = CoreWorld(0)
     world.heal()
     (state,) = [node.state for node in world.pair.nodes.values() if node.state and can_hand_over(node.state)]
+    return state
+
+
+def test_a_peer_whose_components_do_not_run_is_an_obstacle() -> None:
+    state = healthy_primary()
+    assert handover_obstacles(state, peer_ready=False) == (Obstacle.PEER_COMPONENTS,)
+    assert plan_handover(state, peer_ready=False).after is None
+    unready = attrs.evolve(state, standing=None)
+    assert handover_obstacles(unready, peer_ready=False) == (Obstacle.PEER_NOT_READY,), "nobody could be ready"
+
+
+def test_a_peer_that_speaks_other_versions_is_an_obstacle() -> None:
+    state = healthy_primary()
     assert handover_obstacles(state) == ()
     assert handover_obstacles(state, same_version=False) == (Obstacle.VERSION_DIFFERS,)
     assert plan_handover(state, same_version=False).after is None

@@ -4,13 +4,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio.ha._flaps import (
+from ctlha_trio.ha._peer_returns import (
     FIRST_QUIET_S,
-    FLAP_WINDOW_S,
-    FLAPS_KEPT,
-    FLAPS_LIMIT,
     QUIET_MAX_S,
-    Flaps,
+    RETURN_WINDOW_S,
+    RETURNS_KEPT,
+    RETURNS_LIMIT,
+    PeerReturns,
+    ReturnCount,
 )
 from ctlha_trio.pair import Phase
 from ctlha_trio.testing import MemoryPair, open_pair
@@ -18,16 +19,18 @@ from ctlha_trio.testing import MemoryPair, open_pair
 PEER = 7
 
 
-def flapped(count: int, *, every_s: float = 1.0) -> tuple[Flaps, float]:
+def flapped(count: int, *, every_s: float = 1.0) -> tuple[ReturnCount, float]:
     """As often as that, and the time of the last loss."""
-    flaps = Flaps()
-    assert not flaps.returned(0.0, PEER), "the first session is none that returned"
+    returns = PeerReturns()
+    returns.returned(0.0, PEER)
+    assert returns.flaps.count(0.0) == 0, "the first session is none that returned"
     for number in range(count):
-        assert flaps.returned(number * every_s, PEER)
-    return flaps, (count - 1) * every_s
+        returns.returned(number * every_s, PEER)
+    assert returns.restarts.count(count * every_s) == 0
+    return returns.flaps, (count - 1) * every_s
 
 
-@pytest.mark.parametrize("count", range(FLAPS_LIMIT))
+@pytest.mark.parametrize("count", range(RETURNS_LIMIT))
 def test_below_the_limit_nothing_waits(count: int) -> None:
     flaps, now_s = flapped(count)
     assert not flaps.too_many(now_s)
@@ -36,7 +39,7 @@ def test_below_the_limit_nothing_waits(count: int) -> None:
 
 def test_each_loss_beyond_the_limit_doubles_the_wait_up_to_its_bound() -> None:
     waits = []
-    for count in range(FLAPS_LIMIT, FLAPS_KEPT + 10):
+    for count in range(RETURNS_LIMIT, RETURNS_KEPT + 10):
         flaps, now_s = flapped(count)
         assert flaps.too_many(now_s)
         waits.append(flaps.quiet_at_s(now_s) - now_s)
@@ -46,21 +49,27 @@ def test_each_loss_beyond_the_limit_doubles_the_wait_up_to_its_bound() -> None:
 
 
 def test_losses_that_are_long_ago_do_not_count() -> None:
-    flaps, now_s = flapped(FLAPS_LIMIT + 3)
-    later_s = now_s + FLAP_WINDOW_S
+    flaps, now_s = flapped(RETURNS_LIMIT + 3)
+    later_s = now_s + RETURN_WINDOW_S
     assert (flaps.count(later_s), flaps.too_many(later_s)) == (0, False)
     assert flaps.quiet_at_s(later_s) <= later_s
 
 
 def test_losses_that_are_far_apart_never_add_up() -> None:
-    flaps, now_s = flapped(50, every_s=FLAP_WINDOW_S / (FLAPS_LIMIT - 1))
+    flaps, now_s = flapped(50, every_s=RETURN_WINDOW_S / (RETURNS_LIMIT - 1))
     assert not flaps.too_many(now_s)
 
 
-def test_a_peer_that_runs_anew_is_no_flap() -> None:
-    flaps = Flaps()
-    assert not any(flaps.returned(float(incarnation), incarnation) for incarnation in range(1, 20))
-    assert flaps.count(20.0) == 0
+def test_a_peer_that_runs_anew_is_no_flap_and_counted_for_itself() -> None:
+    returns = PeerReturns()
+    for number in range(RETURNS_LIMIT + 1):
+        assert returns.quiet_at_s(float(number)) <= number
+        returns.returned(float(number), PEER + number)
+    assert (returns.flaps.count(5.0), returns.restarts.count(5.0)) == (0, RETURNS_LIMIT)
+    assert returns.quiet_at_s(RETURNS_LIMIT) == RETURNS_LIMIT + FIRST_QUIET_S
+    returns.returned(5.0, PEER + RETURNS_LIMIT)
+    assert returns.flaps.count(5.0) == 1
+    assert not returns.flaps.too_many(5.0)
 
 
 # In whole nodes.
@@ -75,7 +84,7 @@ async def lose_and_return(pair: MemoryPair) -> None:
 
 async def flap_too_often(pair: MemoryPair) -> float:
     """The last loss has just been; the time at which it was noticed."""
-    for _ in range(FLAPS_LIMIT - 1):
+    for _ in range(RETURNS_LIMIT - 1):
         await lose_and_return(pair)
         await pair.wait_protected()
     await lose_and_return(pair)
@@ -93,12 +102,12 @@ async def test_a_peer_that_comes_and_goes_becomes_a_member_only_after_some_quiet
         assert a.pair.phase is Phase.ALONE
         assert a.status().verdict == "degraded"
         assert a.status().reasons == ("resyncing", "link-flaps")
-        assert a.status().flaps == FLAPS_LIMIT
+        assert a.status().flaps == RETURNS_LIMIT
         assert pair.copy("b")[:4096] == b"x" * 4096, "what differs is copied meanwhile, and what is written"
         await pair.wait_protected()
         assert FIRST_QUIET_S - 2.0 <= trio.current_time() - returned_s <= FIRST_QUIET_S + 1.0
         assert a.status().notes == ("link-flaps",)
-        await trio.sleep(FLAP_WINDOW_S)
+        await trio.sleep(RETURN_WINDOW_S)
         assert (a.status().notes, a.status().flaps) == ((), 0)
 
 
@@ -116,16 +125,54 @@ async def test_a_loss_while_the_peer_waits_costs_no_swap_and_no_pause(autojump_c
         assert trio.current_time() - began_s >= 2 * FIRST_QUIET_S
 
 
-async def test_a_node_that_is_killed_again_and_again_returns_at_once(autojump_clock: MockClock) -> None:
+async def restart_too_often(pair: MemoryPair) -> float:
+    """``b`` has died as often, and is back; when it came."""
+    a, began_s = pair.nodes["a"], 0.0
+    for _ in range(RETURNS_LIMIT):
+        pair.crash("b")
+        await pair.wait_alone("a")
+        began_s = trio.current_time()
+        await pair.restart("b")
+        await pair.wait_until(lambda: a.pair.resync is not None or a.pair.phase is Phase.MIRRORING)
+    return began_s
+
+
+async def test_a_node_that_dies_again_and_again_becomes_a_member_later(autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
-        for _ in range(FLAPS_LIMIT + 2):
-            pair.crash("b")
-            await pair.wait_alone("a")
-            await pair.restart("b")
-            began_s = trio.current_time()
-            await pair.wait_protected()
-            assert trio.current_time() - began_s < FIRST_QUIET_S / 2
-        assert pair.nodes["a"].status().flaps == 0
+        began_s = await restart_too_often(pair)
+        a = pair.nodes["a"]
+        await a.volume.write(0, b"x" * 4096)
+        await trio.sleep(0.5)
+        assert (a.status().verdict, a.status().reasons) == ("degraded", ("resyncing", "peer-restarts"))
+        assert (a.status().flaps, a.status().peer_restarts) == (0, RETURNS_LIMIT)
+        assert pair.copy("b")[:4096] == b"x" * 4096, "it is kept up to date meanwhile"
+        await pair.wait_protected()
+        assert FIRST_QUIET_S - 2.0 <= trio.current_time() - began_s <= FIRST_QUIET_S + 1.0
+        assert a.status().notes == ("peer-restarts",)
+        await trio.sleep(RETURN_WINDOW_S)
+        assert (a.status().notes, a.status().peer_restarts) == ((), 0)
+        pair.crash("b")
+        await pair.wait_alone("a")
+        began_s = trio.current_time()
+        await pair.restart("b")
+        await pair.wait_protected()
+        assert trio.current_time() - began_s < FIRST_QUIET_S / 2, "it is trusted again"
+
+
+async def test_a_death_while_it_waits_costs_no_swap(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await restart_too_often(pair)
+        a, before = pair.nodes["a"], pair.record
+        pair.crash("b")
+        began_s = trio.current_time()
+        await a.volume.write(0, b"y" * 4096)
+        assert trio.current_time() - began_s < 0.1
+        await pair.restart("b")
+        await trio.sleep(FIRST_QUIET_S + 1.0)
+        assert pair.record == before
+        await pair.wait_protected()
+        assert trio.current_time() - began_s >= 2 * FIRST_QUIET_S - 1.0
+        assert pair.copy("a") == pair.copy("b")
 
 
 async def test_failover_never_waits(autojump_clock: MockClock) -> None:

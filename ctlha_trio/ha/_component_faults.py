@@ -1,0 +1,88 @@
+"""What components have not done of what they were asked, and when they are asked again."""
+
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from ctlha_trio._errors import ComponentError
+from ctlha_trio._vocabulary import ctl_ha_component
+
+FIRST_RETRY_S: Final = 1.0
+"""After the first failure; twice that after each further one in a row."""
+RETRY_MAX_S: Final = 15.0
+"""However often it failed: to ask costs little, and whoever has mended it shall not wait for long."""
+
+
+class FaultKind(Enum):
+    """How a component has failed a step."""
+
+    FAILED = "failed"
+    """It answered FAILED."""
+    STUCK = "stuck"
+    """It did not answer in time, and was cancelled."""
+    ERROR = "error"
+    """It answered ERROR, and must never be started again."""
+
+
+@attrs.frozen
+class ComponentFault:
+    """The latest of one component, while it does not run as it should."""
+
+    kind: FaultKind
+    error: ComponentError
+    """What is to be said of it."""
+    times: int
+    """In a row."""
+    again_s: float
+    """When it is to be asked again; never, if that would be of no use."""
+
+
+@attrs.define(eq=False)
+class ComponentFaults:
+    """Of all components of one node. Pure: it is told the time."""
+
+    _faults: dict[ctl_ha_component, ComponentFault] = attrs.field(factory=dict, init=False)
+
+    def note(self, component: ctl_ha_component, kind: FaultKind, error: ComponentError, now_s: float) -> None:
+        """It has failed a step. ERROR is for ever."""
+        before = self._faults.get(component)
+        if before is not None and before.kind is FaultKind.ERROR:
+            return
+        times = 1 if before is None else before.times + 1
+        wait_s = min(FIRST_RETRY_S * 2.0 ** (times - 1), RETRY_MAX_S)
+        again_s = float("inf") if kind is FaultKind.ERROR else now_s + wait_s
+        self._faults[component] = ComponentFault(kind, error, times, again_s)
+
+    def mended(self, component: ctl_ha_component) -> None:
+        """It runs as it should."""
+        self._faults.pop(component, None)
+
+    def may_start(self, component: ctl_ha_component) -> bool:
+        """Whether it has not answered ERROR."""
+        fault = self._faults.get(component)
+        return fault is None or fault.kind is not FaultKind.ERROR
+
+    def due(self, now_s: float) -> list[ctl_ha_component]:
+        """Those that are to be asked again now."""
+        return [component for component, fault in self._faults.items() if fault.again_s <= now_s]
+
+    @property
+    def next_s(self) -> float:
+        """When the next one is due; infinity if none will be."""
+        return min((fault.again_s for fault in self._faults.values()), default=float("inf"))
+
+    @property
+    def all(self) -> tuple[ComponentFault, ...]:
+        """The oldest first."""
+        return tuple(self._faults.values())
+
+    @property
+    def failing(self) -> bool:
+        """Whether one is to be asked again."""
+        return any(fault.kind is not FaultKind.ERROR for fault in self._faults.values())
+
+    @property
+    def beyond_retry(self) -> list[ComponentError]:
+        """Of those that answered ERROR."""
+        return [fault.error for fault in self._faults.values() if fault.kind is FaultKind.ERROR]

@@ -1,0 +1,134 @@
+"""File systems that are full to the last byte and the last name, while clients outside ask both nodes."""
+
+import json
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, HandPair, made_pair, run_ctlha
+from ctlha_trio.testing._processes.outside_clients import ALL_KINDS, outside_clients
+from ctlha_trio.testing._processes.small_file_system import SmallFileSystem, missing_for_mounts, mounted_file_system
+
+pytestmark = pytest.mark.slow
+
+FILE_SYSTEM_BYTES = 8 * 1024 * 1024
+NO_SPACE = "No space left on device"
+SQLITE_NO_SPACE = "database or disk is full"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[SmallFileSystem]:
+    """One that can be filled. Whoever may mount one tests with it: what else is in the way fails the test."""
+    missing = missing_for_mounts()
+    if missing:
+        pytest.skip(missing)
+    with mounted_file_system(tmp_path / "small", size_bytes=FILE_SYSTEM_BYTES) as file_system:
+        yield file_system
+
+
+@pytest.fixture
+async def cramped_pair(small: SmallFileSystem, tmp_path: Path) -> AsyncIterator[HandPair]:
+    """A pair of which all is there, but for what its nodes say; nothing runs."""
+    async with made_pair(small.folder / "pair") as pair:
+        for node in NODES:
+            (pair.folder / f"{node}.log").symlink_to(tmp_path / f"{node}.log")
+        yield pair
+
+
+def claims_in_vain(status: dict[str, object]) -> bool:
+    """Whether it serves nothing, and says so; the arbiter answers a read now and then, and no swap."""
+    reasons = status["reasons"]
+    return status["verdict"] == "at-risk" and isinstance(reasons, list) and reasons[:2] == ["peer-lost", "claiming"]
+
+
+def decisions(pair: HandPair, node: str) -> list[str]:
+    """What was done, by the log, all lines of which are whole."""
+    lines = [json.loads(line) for line in (pair.folder / node / DECISIONS_FILE).read_text().splitlines()]
+    return [line["decision"] for line in lines if line["outcome"] == "done"]
+
+
+async def test_a_full_file_system_stops_changes_and_no_writes(cramped_pair: HandPair, small: SmallFileSystem) -> None:
+    """What was preallocated is written on. What needs room is refused, says why, and goes on when there is room."""
+    pair = cramped_pair
+    await pair.start_protected()
+    primary = await pair.primary()
+    other = OTHER[primary]
+    async with outside_clients(pair, kinds=ALL_KINDS) as clients:
+        await clients.wait_served()
+        small.fill_space()
+        for node in NODES:
+            await clients.wait_served(node)
+            assert (await pair.status(node))["verdict"] == "protected"
+        refused = await run_ctlha("switchover", pair.config(primary))
+        assert (refused.code, refused.out) == (1, "")
+        assert "the arbiter does not answer" in refused.err
+        await clients.wait_served()
+        await pair.kill(primary)
+        await pair.wait_until(other, claims_in_vain)
+        asked = await run_ctlha("status", pair.config(other))
+        assert "claiming: wait: it ends with the arbiter's answer; if it lasts, the node's log names" in asked.out
+        assert f"arbiter.db: {SQLITE_NO_SPACE}" in pair.log(other)
+        small.empty()
+        await clients.wait_served(other)
+        await pair.wait_for(other, verdict="degraded", role="primary", reasons=["peer-lost"])
+        await pair.start(primary)
+        await pair.wait_protected()
+        await clients.wait_served(primary)
+        assert decisions(pair, other)[-2:] == ["take-over", "admit"]
+    await clients.compare_copies()
+
+
+def move_arbiter(pair: HandPair, folder: Path) -> None:
+    """To where there is room."""
+    for node in NODES:
+        pair.edit(node, '"../arbiter.db"', f'"{folder / "arbiter.db"}"')
+    shutil.move(pair.folder / "arbiter.db", folder / "arbiter.db")
+
+
+async def test_only_the_nodes_have_no_room(cramped_pair: HandPair, small: SmallFileSystem, tmp_path: Path) -> None:
+    """One takes over, and says that the log of decisions lacks it. What a person decides cannot be logged: refused.
+
+    A node that cannot make its sockets ends and names them. Nothing is left of a new backing file that has no room.
+    """
+    pair = cramped_pair
+    move_arbiter(pair, tmp_path)
+    await pair.start_protected()
+    victim = await pair.primary()
+    other = OTHER[victim]
+    async with outside_clients(pair, kinds=ALL_KINDS) as clients:
+        await clients.wait_served()
+        for node in NODES:
+            (pair.folder / node / DECISIONS_FILE).unlink()
+        small.fill_space()
+        small.fill_names()
+        refused = await run_ctlha("switchover", pair.config(victim))
+        assert (refused.code, refused.out) == (1, "")
+        assert f"{DECISIONS_FILE}: {NO_SPACE}" in refused.err
+        await pair.wait_for(victim, verdict="protected", role="primary")
+        await pair.kill(victim)
+        await clients.wait_served(other)
+        await pair.wait_logged(
+            other, f"is not in the log of decisions: {pair.folder / other / DECISIONS_FILE}: {NO_SPACE}"
+        )
+        for socket in (STATUS_SOCKET, DATA_SOCKET):
+            (pair.folder / victim / socket).unlink()
+        small.fill_names()
+        await pair.start(victim)
+        assert await pair.wait_ended(victim) == 1
+        assert f"{STATUS_SOCKET}: cannot listen there: {NO_SPACE}" in pair.log(victim)
+        away = pair.volume(victim).rename(pair.volume(victim).with_suffix(".away"))
+        replaced = await run_ctlha("replace", pair.config(victim), victim)
+        assert replaced.code != 0
+        assert NO_SPACE in replaced.err
+        assert not pair.volume(victim).exists()
+        await clients.wait_served(other)
+        small.empty()
+        away.rename(pair.volume(victim))
+        await pair.start(victim)
+        await pair.wait_protected()
+        await clients.wait_served(victim)
+        assert decisions(pair, other) == ["admit"]
+    await clients.compare_copies()
