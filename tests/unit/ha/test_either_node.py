@@ -225,7 +225,8 @@ async def test_the_primary_refuses_a_record_for_which_it_has_no_room(autojump_cl
 async def test_what_waits_at_the_primary_holds_no_room_in_its_ring(autojump_clock: MockClock) -> None:
     """Beside one that waits more is taken than the ring holds, where each has its place behind the one before."""
     large = RING_BYTES // WRITE_BYTES_MAX + 2
-    async with open_pair(size_bytes=(large + 1) * WRITE_BYTES_MAX, disk_call_s={"a": 1.0}) as pair:
+    # Of a second each, the calls of a's claim would end at the instant at which b has waited for long enough.
+    async with open_pair(size_bytes=(large + 1) * WRITE_BYTES_MAX, disk_call_s={"a": 0.95}) as pair:
         a, b = pair.nodes["a"], pair.nodes["b"]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(a.volume.write, 0, b"holds the place")
@@ -234,7 +235,7 @@ async def test_what_waits_at_the_primary_holds_no_room_in_its_ring(autojump_cloc
             await trio.testing.wait_all_tasks_blocked()
             for number in range(1, large + 1):
                 nursery.start_soon(b.volume.write, number * WRITE_BYTES_MAX, bytes(WRITE_BYTES_MAX))
-            await trio.sleep(0.9)
+            await trio.sleep(0.8)
             begun = [flight.begun for flight in a._driver.state.flights if flight.taken]
             assert begun == [False, *[True] * large]
 
