@@ -26,9 +26,8 @@ from ctlha_trio.ha._peer_reads import PeerReads, say_ready
 from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._role_requests import RoleRequests
-from ctlha_trio.ha._status import TransitionStatus
 from ctlha_trio.ha._timers import Timers
-from ctlha_trio.ha._transitions import TRANSITIONS_KEPT, describe_move
+from ctlha_trio.ha._transitions import TRANSITIONS_KEPT, Transition, describe_move
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
@@ -95,7 +94,7 @@ class PairDriver:
     readiness: Readiness = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
-    transitions: deque[TransitionStatus] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
+    transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     """Unparked at every transition."""
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -339,7 +338,7 @@ class PairDriver:
                 assert_never(action)
 
     def _note_transition(self, action: actions.Moved) -> None:
-        self.transitions.append(TransitionStatus(self._seams.clock.now(), describe_move(action), action.epoch))
+        self.transitions.append(Transition(self._seams.clock.now(), describe_move(action), action.epoch))
         self.changed.unpark_all()
         self._reads.permits.wake()
         _LOG.info("%s, epoch %d", describe_move(action), action.epoch)

@@ -6,6 +6,7 @@ from typing import Final, Literal
 import attrs
 
 from ctlha_trio._vocabulary import ctl_ha_state
+from ctlha_trio.ha._transitions import Transition
 from ctlha_trio.ha._verification_status import VerificationStatus
 from ctlha_trio.pair import PairState, Phase
 
@@ -82,16 +83,6 @@ _ROLES: Final[dict[Phase, Role]] = {
 }
 
 
-@attrs.frozen
-class TransitionStatus:
-    """One change of phase or epoch."""
-
-    at_s: float
-    """On the node's monotonic clock, which every process of one machine shares."""
-    what: str
-    epoch: int
-
-
 @attrs.frozen(kw_only=True)
 class Status:
     """The fields of ``ctlha status --json``."""
@@ -121,7 +112,7 @@ class Status:
     """The most by which the node's event loop ran late in the last minute, in seconds."""
     give_back_in_s: float | None
     """Seconds until the role goes back to the preferred node if all stays well; None if nothing is to go back."""
-    transitions: tuple[TransitionStatus, ...]
+    transitions: tuple[Transition, ...]
     """The latest, oldest first."""
 
 

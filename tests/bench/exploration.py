@@ -31,6 +31,8 @@ BOUNDS = (
     Bound(writes=1, lost_replies=1, crashes=1),
     Bound(writes=2, lost_replies=1, cuts=1),
     Bound(writes=2, crashes=1),
+    Bound(crashes=1, cuts=1),
+    Bound(writes=1, crashes=1, cuts=1),
 )
 """Each fault alone, then pairs."""
 NAMED = {

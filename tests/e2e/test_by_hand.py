@@ -16,7 +16,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ctlha_trio._errors import UntrustedPeerError
-from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, failover_plan_of, switchover_plan_of
+from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, failover_plan_of, force_plan_of, switchover_plan_of
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
@@ -135,12 +135,12 @@ async def test_what_was_rehearsed_is_what_the_log_of_decisions_tells(protected_p
 
 
 def expect_foretold(plan: dict[str, Any], line: dict[str, Any]) -> None:
-    """The change was that of the plan, but for the random id of whoever proposed it."""
-    for record in ("before", "after"):
-        told, found = {**plan[record]}, {**line[record]}
-        told.pop("proposal")
-        found.pop("proposal")
-        assert found == told
+    """The change was that of the plan, but for the random ids that each plan makes anew."""
+    told, found = {**plan["after"]}, {**line["after"]}
+    for random_id in ("proposal", "lineage") if line["decision"] == "force" else ("proposal",):
+        told.pop(random_id)
+        found.pop(random_id)
+    assert (line["before"], found) == (plan["before"], told)
     assert line["epoch"] == plan["after"]["epoch"]
 
 
@@ -349,6 +349,7 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     assert shown.code == 0, shown.err
     assert f"primary  {lost} -> {behind}" in shown.out
     await pair.wait_for(behind, verdict="at-risk", reasons=["outdated", "peer-lost"])
+    foretold = await force_plan_of(pair.folder / behind / STATUS_SOCKET, lost)
     forced = await run_ctlha(*helps.split()[1:], "--statement", f"{lost} is powered off")
     assert forced.code == 0, forced.err
     status = await pair.wait_for(behind, verdict="degraded", role="primary")
@@ -357,6 +358,9 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     lines = [line for line in logged if line["decision"] == "force-primary"]
     assert [line["outcome"] for line in lines] == ["asked", "done"]
     assert lines[1]["after"]["epoch"] == status["epoch"]
+    (begun,) = [line for line in logged if line["decision"] == "force"]
+    assert begun["after"] == lines[1]["after"]
+    expect_foretold(foretold, begun)
     epochs = [line["epoch"] for line in logged if line["decision"] != "force-primary"]
     assert epochs == sorted(epochs)
     assert {"found", "force"} <= {line["decision"] for line in logged}

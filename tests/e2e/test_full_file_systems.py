@@ -45,9 +45,9 @@ def claims_in_vain(status: dict[str, object]) -> bool:
 
 
 def decisions(pair: HandPair, node: str) -> list[str]:
-    """All lines of the log, which are whole."""
-    lines = (pair.folder / node / DECISIONS_FILE).read_text().splitlines()
-    return [json.loads(line)["decision"] for line in lines]
+    """What was done, by the log, all lines of which are whole."""
+    lines = [json.loads(line) for line in (pair.folder / node / DECISIONS_FILE).read_text().splitlines()]
+    return [line["decision"] for line in lines if line["outcome"] == "done"]
 
 
 async def test_a_full_file_system_stops_changes_and_no_writes(cramped_pair: HandPair, small: SmallFileSystem) -> None:

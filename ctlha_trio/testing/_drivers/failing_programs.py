@@ -1,11 +1,12 @@
 """What nodes say of the program that uses them: that a component does not start, and that a handler has raised."""
 
+from functools import partial
 from random import Random
 from typing import Final
 
 import attrs
 
-from ctlha_trio.ha import Reason
+from ctlha_trio.ha import RETURNS_LIMIT, Reason
 from ctlha_trio.testing._drivers.demands import SERVES_S, TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.programs import Programs
@@ -35,6 +36,7 @@ class FailingPrograms:
         await self._fail_a_component(self.random.choice(NAMES))
         await self._end_a_component(self.random.choice(NAMES))
         await self._fail_a_handler(self.random.choice(NAMES))
+        await self._die_again_and_again(self.random.choice(NAMES))
 
     async def _fail_a_component(self, name: str) -> None:
         """It does not start: not when its node goes on alone, nor when the other one is back, which gets the role."""
@@ -96,6 +98,23 @@ class FailingPrograms:
         await self.demands.require(
             lambda: self.programs.taken.get(name, 0) > before, SERVES_S, f"I12: the handler of {name} takes nothing"
         )
+
+    async def _die_again_and_again(self, name: str) -> None:
+        """A node whose process ends as soon as it is back becomes a member later, and the other one says why."""
+        peer, pair = other(name), self.demands.pair
+        self.timeline.note(name, "dies again and again")
+        for _ in range(RETURNS_LIMIT):
+            sessions = pair.nodes[peer].pair.sessions
+            pair.crash(name)
+            await self.demands.require(
+                partial(self._has_met_again, peer, sessions), TOGETHER_S, f"I12: {name} does not come back to {peer}"
+            )
+        await self.reasons.demand_given(peer, Reason.PEER_RESTARTS, SERVES_S)
+        await self.demands.service(peer)
+        await self.demands.require(pair.is_settled, TOGETHER_S, "I12: the pair does not become protected again")
+
+    def _has_met_again(self, name: str, sessions: int) -> bool:
+        return name in self.demands.pair.nodes and self.demands.pair.nodes[name].pair.sessions > sessions
 
     async def _demand_return(self, name: str, reason: Reason) -> None:
         pair = self.demands.pair
