@@ -41,17 +41,14 @@ class RoleRequests:
 
     async def hand_over(self, why: str = "") -> None:
         """Make the peer primary. ``FailedError`` with the reasons if that did not come about."""
-        self.why = why
-        try:
-            await self._hand_over()
-        finally:
-            self.why = ""
-
-    async def _hand_over(self) -> None:
         obstacles = self.plan_handover().obstacles
         if obstacles:
             raise FailedError(f"the role stays here: {', '.join(each.value for each in obstacles)}")
-        await self.handover.ask(events.HandoverAsked())
+        self.why = why
+        try:
+            await self.handover.ask(events.HandoverAsked())
+        finally:
+            self.why = ""
 
     def plan_handover(self) -> HandoverPlan:
         """What ``hand_over`` would do now."""

@@ -180,6 +180,15 @@ async def test_a_primary_whose_component_stays_down_hands_over_and_follows(autoj
         assert pair.record.primary == "b", "nobody hands it back"
 
 
+async def test_a_switchover_that_is_refused_takes_no_reason_from_the_one_under_way(autojump_clock: MockClock) -> None:
+    async with opened() as (pair, _):
+        roles = pair.nodes["b"]._driver.roles
+        roles.why = "component-failed: part"
+        with pytest.raises(FailedError, match="not-primary"):
+            await roles.hand_over()
+        assert roles.why == "component-failed: part"
+
+
 async def test_what_one_retry_mends_moves_nothing(autojump_clock: MockClock) -> None:
     async with opened() as (pair, parts):
         a = pair.nodes["a"]
