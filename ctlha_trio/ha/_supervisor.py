@@ -80,7 +80,7 @@ class Supervisor:
             if wanted is not self.state:
                 await self._bring_to(wanted)
             elif due := self.faults.due(now_s):
-                await self._restart(due[0])
+                await self._restart_unless_changed(due[0])
             else:
                 await self._wait_until(self.faults.next_s)
             self.on_ready()
@@ -126,6 +126,25 @@ class Supervisor:
                 await self._start(component, state)
         _LOG.info("components run in %s", state.name)
         self.state = state
+
+    async def _restart_unless_changed(self, component: ctl_ha_component) -> None:
+        """Give it up for a change of state: the others must not wait for one that hangs, and it is asked with them."""
+        errors: list[Exception] = []
+
+        async def give_up() -> None:
+            while self._wanted() is self.state:
+                await self._changed.park()
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up)
+            try:
+                await self._restart(component)
+            except Exception as error:
+                errors.append(error)
+            nursery.cancel_scope.cancel()
+        if errors:
+            raise errors[0]
 
     async def _restart(self, component: ctl_ha_component) -> None:
         """Alone: those above it go on, as they did when it failed."""

@@ -266,6 +266,19 @@ async def test_components_are_ready_once_all_run_beside_the_other_node(nursery: 
         assert not told or told[-1] is ready, phase
 
 
+async def test_retry_of_a_component_that_hangs_holds_up_no_change_of_state(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    bench = Bench()
+    nursery.start_soon(bench.supervisor.run)
+    bench.recorder.hangs = {"lower HA"}
+    await bench.enter(Phase.MIRRORING)
+    await trio.sleep(STEP_LIMIT_S + FIRST_RETRY_S + 0.5)
+    assert bench.recorder.take() == ["upper HA", "lower quiesce", "lower HA"]
+    assert await bench.enter(Phase.ALONE) == ["upper quiesce", "lower quiesce", "lower SINGLE", "upper SINGLE"]
+    assert bench.kinds == {}
+
+
 async def test_a_start_that_is_cancelled_is_quiesced(autojump_clock: MockClock) -> None:
     bench = Bench(phase=Phase.MIRRORING)
     bench.recorder.hangs = {"upper HA"}
