@@ -125,6 +125,7 @@ async def _return(trial: PowerTrial) -> None:
         trial.write(5, after_s=after_s)
     await trial.power_on("b", trial.pair.disks["b"].outcomes()[-1])
     await trial.pair.wait_protected()
+    trial.write(4)
     await trial.clients_done()
 
 
@@ -135,6 +136,7 @@ async def _resync(trial: PowerTrial) -> None:
         trial.write(40, after_s=after_s)
     await trial.power_on("b")
     await trial.pair.wait_protected()
+    trial.write(4)
     await trial.clients_done()
 
 
