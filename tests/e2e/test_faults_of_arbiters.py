@@ -85,7 +85,7 @@ async def test_the_etcd_comes_back_from_an_old_copy(networked: HandPair, site: S
         await trio.to_thread.run_sync(site.start_etcd_again)
         for node in NODES:
             await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
-        served = dict(clients.acknowledged)
+        served = await clients.served_at_last(*NODES)
         asked = await run_ctlha("status", pair.config(victim))
         assert (asked.code, asked.out.partition("\n")[0]) == (1, "stopped: arbiter-went-back")
         assert clients.acknowledged == served
@@ -111,7 +111,7 @@ async def test_the_sqlite_file_comes_back_from_an_old_copy(protected_pair: HandP
         shutil.copy(tmp_path / "old.db", file)
         for node in NODES:
             await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
-        served = dict(clients.acknowledged)
+        served = await clients.served_at_last(*NODES)
         await pair.kill(victim)
         await pair.start(victim)
         await pair.wait_for(victim, verdict="stopped", reasons=["arbiter-went-back"])
@@ -136,7 +136,7 @@ async def _one_knows_better(pair: HandPair, clients: OutsideClients, restore: Ca
     await clients.wait_served(kept)
     await restore()
     await pair.wait_for(kept, verdict="stopped", reasons=["arbiter-went-back"])
-    served = dict(clients.acknowledged)
+    served = await clients.served_at_last(*NODES)
     await pair.start(other)
     await pair.wait_for(other, verdict="stopped", reasons=["arbiter-went-back"])
     for node in NODES:

@@ -66,11 +66,14 @@ class FailingPrograms:
         self.keeper.held = frozenset({peer})
         pair.crash(peer)
         await self.reasons.demand_given(name, Reason.COMPONENT_ERROR, SERVES_S)
-        node = pair.nodes.get(name)
+        node = pair.nodes[name]
         await let_pass(_STAYS_S)
         await self.demands.service(name)
-        if node is None or pair.nodes.get(name) is not node:
-            self.demands.problem(f"I12: {name} ends for its component, although nobody else could serve")
+        await self.demands.require(
+            lambda: pair.nodes.get(name) is node,
+            SERVES_S,
+            f"I12: {name} ends for its component, although nobody else could serve",
+        )
         self.timeline.note(name, "its component is mended, and must not be asked")
         self.programs.erring = self.keeper.held = frozenset()
         await self.demands.require(

@@ -90,6 +90,8 @@ class OutsideClients:
     """By block, the value that a client was told last: what a compare-and-write expects."""
     _latest: dict[str, int] = attrs.field(factory=lambda: defaultdict(int), init=False)
     """The highest ticket among acknowledged writes, by node."""
+    _unserved: dict[tuple[str, OperationKind], int] = attrs.field(factory=lambda: defaultdict(int), init=False)
+    """By client, the ticket of the latest operation that came to nothing, or one drawn when its connection ended."""
     _tickets: "count[int]" = attrs.field(factory=lambda: count(1), init=False)
     _clients: "count[int]" = attrs.field(factory=lambda: count(1), init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -113,6 +115,14 @@ class OutsideClients:
             sent = next(self._tickets)
             while not any(self._latest[node] > sent for node in nodes or NODES):
                 await self._changed.park()
+
+    async def served_at_last(self, *nodes: str) -> dict[str, int]:
+        """What is acknowledged once no client of these nodes, which serve nothing any more, waits for an answer."""
+        with trio.fail_after(START_S):
+            sent = next(self._tickets)
+            while not all(self._unserved[node, kind] > sent for node in nodes for kind in self.kinds):
+                await self._changed.park()
+        return dict(self.acknowledged)
 
     async def compare_copies(self) -> None:
         """Of a pair in sync, after the clients: stop both nodes; their copies are equal, and hold what they must."""
@@ -167,6 +177,7 @@ class OutsideClients:
                         await _CLOCK.sleep_until(_CLOCK.now() + (PAUSE_S if served else RETRY_S))
                 nursery.cancel_scope.cancel()
             self.disconnections += 1
+            self._came_to_nothing(node, kind, next(self._tickets))
             await _CLOCK.sleep_until(_CLOCK.now() + RETRY_S)
 
     async def _ask(self, door: DoorClient, node: str, kind: OperationKind, block: int) -> bool:
@@ -203,7 +214,14 @@ class OutsideClients:
                 self.history.lost(ticket)
             case Outcome.FAILED | Outcome.MEDIUM_ERROR:
                 raise AssertionError(f"{node} says that operation {ticket} failed, which is no answer to these")
-        return reply.outcome in (Outcome.DONE, Outcome.MISCOMPARE)
+        if reply.outcome in (Outcome.DONE, Outcome.MISCOMPARE):
+            return True
+        self._came_to_nothing(node, kind, ticket)
+        return False
+
+    def _came_to_nothing(self, node: str, kind: OperationKind, ticket: int) -> None:
+        self._unserved[node, kind] = ticket
+        self._changed.unpark_all()
 
 
 async def _send(door: DoorClient, kind: OperationKind, ticket: int, block: int, expected: int) -> Reply:
