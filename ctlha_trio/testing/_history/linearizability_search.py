@@ -16,6 +16,7 @@ from ctlha_trio.testing._history.linearizability_records import ANSWERED, ZEROS,
 
 STEPS_MAX: Final = 1_000_000
 """A few seconds; a history that needs more has too many operations under way at once on one block."""
+_FINDING: Final = frozenset({OperationKind.READ, OperationKind.COMPARE_AND_WRITE})
 
 
 class _Placed(NamedTuple):
@@ -31,6 +32,9 @@ class _Placed(NamedTuple):
     unreturned: int
     """Bits, of those that never return."""
     value: int
+    unfound: bool = False
+    """It was left by a write of unknown outcome that came last. Such a write may as well never take effect if the next
+    one comes before anybody has found what it wrote; so it is tried only just before somebody who does."""
 
 
 @attrs.frozen
@@ -95,7 +99,10 @@ class _Search:
     def _place(self, number: int, *, skipped: bool) -> bool:
         """Let an operation come next, or, at its return, let it never take effect. Whether that is possible and new."""
         operation = self.operations[number]
-        if skipped and operation.outcome in ANSWERED:
+        told = operation.outcome in ANSWERED
+        if skipped and told:
+            return False
+        if self.placed.unfound and not skipped and operation.kind not in _FINDING:
             return False
         twin = self.twins.get(number)
         if twin is not None and not self.placed.unreturned >> (twin - self.returning) & 1:
@@ -103,7 +110,7 @@ class _Search:
         value = self.placed.value if skipped else operation.takes_effect_on(self.placed.value)
         if value is None:
             return False
-        placed = self._with(number, value)
+        placed = self._with(number, value, unfound=self.placed.unfound if skipped else not told)
         if placed in self.tried:
             return False
         self.tried.add(placed)
@@ -113,15 +120,15 @@ class _Search:
         self._lift(number)
         return True
 
-    def _with(self, number: int, value: int) -> _Placed:
-        all_below, beyond, unreturned, _ = self.placed
+    def _with(self, number: int, value: int, *, unfound: bool) -> _Placed:
+        all_below, beyond, unreturned, *_ = self.placed
         if number >= self.returning:
-            return _Placed(all_below, beyond, unreturned | 1 << (number - self.returning), value)
+            return _Placed(all_below, beyond, unreturned | 1 << (number - self.returning), value, unfound)
         beyond |= 1 << (number - all_below)
         while beyond & 1:
             beyond >>= 1
             all_below += 1
-        return _Placed(all_below, beyond, unreturned, value)
+        return _Placed(all_below, beyond, unreturned, value, unfound)
 
     def _go_back(self, stuck: int) -> int | None:
         """Undo up to the last choice; what to try there instead. ``None`` if there is no more choice."""
@@ -180,8 +187,25 @@ def search_order(operations: Sequence[ClientOperation], steps_max: int = STEPS_M
         return end
     if not any(each.outcome is Outcome.MISCOMPARE for each in needed):
         return end
-    again = _search(operations, steps_max)
-    return attrs.evolve(again, steps=end.steps + again.steps)
+    alike = _made_alike(operations)
+    again = _search(alike, steps_max)
+    violation = again.violation
+    if violation is not None:
+        asked = dict(zip(alike, operations, strict=True))
+        told = tuple(attrs.evolve(each, operation=asked[each.operation]) for each in violation.evidence)
+        violation = attrs.evolve(violation, evidence=told)
+    return attrs.evolve(again, steps=end.steps + again.steps, violation=violation)
+
+
+def _made_alike(operations: Sequence[ClientOperation]) -> list[ClientOperation]:
+    """The same with one value for all that nobody found or expected, by which only a miscompare can be explained."""
+    compares = {each.expected for each in operations if each.kind is OperationKind.COMPARE_AND_WRITE}
+    named = compares | {ZEROS} | {each.value for each in operations if each.kind is OperationKind.READ}
+    other = min(named | {each.value for each in operations}) - 1
+    return [
+        each if each.outcome in ANSWERED or each.value in named else attrs.evolve(each, value=other)
+        for each in operations
+    ]
 
 
 def _needed(operations: Sequence[ClientOperation]) -> list[ClientOperation]:

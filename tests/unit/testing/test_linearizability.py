@@ -286,6 +286,36 @@ def test_writes_of_one_value_that_never_returned_stand_for_each_other() -> None:
     assert not verdict.undecided
 
 
+def test_writes_that_nobody_found_stand_for_each_other_where_something_else_was_found() -> None:
+    """Which of them a compare met when it missed, nobody can tell."""
+    unknown = [write(1_000 + each, called=0.1 * each) for each in range(14)]
+    told = [
+        each
+        for turn in range(len(unknown) + 1)
+        for each in (
+            write(turn + 1, 10 * turn + 2, 10 * turn + 3),
+            compare(turn + 1, 1, 10 * turn + 4, 10 * turn + 5, MISCOMPARE),
+        )
+    ]
+    assert check_linearizability([*unknown, *told[:-2]], steps_max=5_000).linearizable
+    verdict = check_linearizability([*unknown, *told], steps_max=5_000)
+    assert not verdict.undecided
+    (violation,) = verdict.violations
+    assert {each.operation for each in violation.evidence} <= {*unknown, *told}
+
+
+def test_a_write_of_unknown_outcome_is_tried_only_where_somebody_finds_it() -> None:
+    unknown = [write(1_000 + each, called=0.1 * each) for each in range(14)]
+    turns = [write(turn + 1, 10 * turn + 2, 10 * turn + 3) for turn in range(10)]
+    compared = compare(10, 11, 94, 95)
+    found = [read(each.value, 100 + 2 * each.called, 100.1 + 2 * each.called) for each in unknown]
+    history = [*unknown, *turns, compared, *found]
+    assert check_linearizability(history, steps_max=5_000).linearizable
+    verdict = check_linearizability([*history, read(unknown[0].value, 200, 201)], steps_max=5_000)
+    assert verdict.violations
+    assert not verdict.undecided
+
+
 def test_undecided_is_not_a_pass() -> None:
     verdict = check_linearizability(side_by_side(12), steps_max=200)
     assert verdict == Verdict(undecided=(0,), steps=200)
