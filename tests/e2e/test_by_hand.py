@@ -446,9 +446,10 @@ async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool)
             assert await pair.wait_ended(node) == 2
         else:
             await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+            # A line is written beside what it tells of; at the end of the process all are.
+            assert await pair.end(node, signal.SIGTERM) == 0
             (halt,) = [line for line in pair.decisions(node) if line["decision"] == "halt"]
             assert halt["why"] == "arbiter-went-back"
-            assert await pair.end(node, signal.SIGTERM) == 0
     statement = ("--statement", f"{other} is powered off")
     adopted = await run_ctlha("adopt-arbiter", pair.config(kept), "--abandon", other, *statement)
     assert adopted.code == 0, adopted.err
