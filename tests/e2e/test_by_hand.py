@@ -120,15 +120,14 @@ async def test_what_was_rehearsed_is_what_the_log_of_decisions_tells(protected_p
     plan = foretold["plan"]
     assert isinstance(plan, dict)
     for node in OTHER:
-        line = [each for each in pair.decisions(node) if each["decision"] == "switchover" and "after" in each][-1]
+        line = await pair.decided(node, "switchover", having="after")
         expect_foretold(plan, line)
     shown = await run_ctlha("switchover", pair.config(first), "--dry-run", "--as-failover")
     assert (shown.code, shown.out.splitlines()[0]) == (0, f"without node {second} node {first} would serve")
     foretold = await failover_plan_of(pair.folder / first / STATUS_SOCKET)
     await pair.kill(second)
     await pair.wait_for(first, verdict="degraded", role="primary")
-    expect_foretold(foretold, pair.decisions(first)[-1])
-    assert pair.decisions(first)[-1]["decision"] == "take-over"
+    expect_foretold(foretold, await pair.decided(first, "take-over"))
     shown = await run_ctlha("switchover", pair.config(first), "--dry-run", "--as-failover")
     assert shown.code == 0
     assert "it serves alone" in shown.out
@@ -551,6 +550,7 @@ async def test_with_etcd_down_nobody_goes_alone(etcd_pair: HandPair, etcd: EtcdM
     asked = await run_ctlha("status", pair.config(survivor))
     assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
     assert "no connection: Connection refused" in pair.log(survivor)
+    await pair.decided(survivor, "claim")
     refusals = [line for line in pair.decisions(survivor) if line["decision"] == "claim"]
     assert [(line["outcome"], line["why"]) for line in refusals] == [("refused", "the arbiter did not take it")]
     if restarted:

@@ -204,6 +204,18 @@ class HandPair:
             while text not in self.log(node):
                 await _CLOCK.sleep_until(_CLOCK.now() + POLL_S)
 
+    async def decided(self, node: str, decision: str, having: str = "decision") -> dict[str, Any]:
+        """The last line of its log of decisions that has this field, once that is of this decision.
+
+        A line is written beside what it tells of.
+        """
+        with trio.fail_after(START_S):
+            while True:
+                lines = [line for line in self.decisions(node) if having in line]
+                if lines and lines[-1]["decision"] == decision:
+                    return lines[-1]
+                await _CLOCK.sleep_until(_CLOCK.now() + POLL_S)
+
     async def start_protected(self, program: Sequence[str] = NODE_PROGRAM) -> None:
         """Start both nodes; return once they are in sync."""
         for node in NODES:
