@@ -220,13 +220,15 @@ def test_records_that_come_again_before_the_first_are_stored_are_the_ones_that_s
     assert a.records[place] == first + 2
 
 
-def test_a_record_that_is_put_beside_all_that_come_is_written_twice_at_once() -> None:
+@pytest.mark.parametrize("comes_later", [True, False])
+def test_a_record_that_is_put_beside_all_that_come_is_written_twice_at_once(comes_later: bool) -> None:
     _, a, _ = a_alone()
     (place, first), *_ = a.records.items()
-    a.begin_disk_call(act.ReplaceRecords(), {place: first + 1})
-    put = act.StoreMirroredRecord(sequence=1)
+    put, replace = act.StoreMirroredRecord(sequence=1), act.ReplaceRecords()
+    calls = (replace, put) if comes_later else (put, replace)
+    a.begin_disk_call(calls[0], {place: first + 1})
     with pytest.raises(AssertionError, match="writes a block twice at once"):
-        a.begin_disk_call(put, {place: first + 2})
+        a.begin_disk_call(calls[1], {place: first + 2})
 
 
 def test_a_node_that_was_named_on_an_older_disk_may_refuse_that_on_its_newest_one() -> None:
