@@ -51,7 +51,7 @@ async def run_node(
     ``components`` makes the node's components, which start after the volume in the order given.
     ``ConfigError`` if disk, arbiter and configuration do not belong together; ``OSError`` if the address cannot be had;
     ``RefusedError`` or ``UntrustedPeerError`` if the peer shows, before this node has taken any part, that one of
-    the two is configured wrongly: nothing was written until then. ``ComponentError`` if a component fails.
+    the two is configured wrongly: nothing was written until then. ``ComponentError`` if a component fails for good.
     Cancelled: ends at once without a goodbye, like a crash.
     """
     store = await _open_store(config, seams)
