@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -287,8 +288,15 @@ async def _connect(path: Path | str) -> trio.SocketStream:
     try:
         return await trio.open_unix_socket(os.fspath(path))
     except (OSError, ValueError) as error:
-        name = trio.Path(path)
-        if await name.exists() and not await name.is_socket():
+        if await _is_foreign(path):
             raise ConfigError(path, "", "exists and is not a socket") from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DisconnectError(f"{path}: no node listens there: {reason or error}") from error
+
+
+async def _is_foreign(path: Path | str) -> bool:
+    """Whether something else lies where a socket is to be. One look: a node that starts removes an old one."""
+    try:
+        return not stat.S_ISSOCK((await trio.Path(path).stat()).st_mode)
+    except (OSError, ValueError):
+        return False

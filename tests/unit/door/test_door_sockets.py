@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from ctlha_trio._errors import ConfigError
-from ctlha_trio.door import MAX_SOCKET_PATH_BYTES, is_answered
+from ctlha_trio._errors import ConfigError, DisconnectError
+from ctlha_trio.door import MAX_SOCKET_PATH_BYTES, is_answered, open_door_client
 from ctlha_trio.door._sockets import BoundSocket, is_own_user
 
 
@@ -106,3 +106,22 @@ async def test_the_users_own_processes_are_known(monkeypatch: pytest.MonkeyPatch
         uid = os.getuid()
         monkeypatch.setattr(os, "getuid", lambda: uid + 1)
         assert not is_own_user(stream)
+
+
+async def test_a_socket_that_goes_while_it_is_looked_at_is_no_foreign_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that starts removes what the one before has left, and a client may dial just then."""
+    path = tmp_path / "data.sock"
+    leave_stale_socket(path)
+    look = Path.stat
+
+    def look_before_it_goes(looked_at: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        status = look(looked_at, follow_symlinks=follow_symlinks)
+        if looked_at == path:
+            path.unlink()
+        return status
+
+    monkeypatch.setattr(Path, "stat", look_before_it_goes)
+    with pytest.raises(DisconnectError, match="no node listens there"):
+        await open_door_client(path, client=1)
