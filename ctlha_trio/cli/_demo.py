@@ -16,7 +16,7 @@ from ctlha_trio._errors import ConfigError, CtlHaError
 from ctlha_trio.cli._demo_compare import compare_copy
 from ctlha_trio.cli._demo_content import Content, random_content, read_content
 from ctlha_trio.cli._demo_pair import POLL_S, DemoNode, demo_nodes, free_addresses
-from ctlha_trio.cli._demo_reader import ReadBack, watch_for_early_service
+from ctlha_trio.cli._demo_reader import ReadBack, is_alone, watch_for_early_service
 from ctlha_trio.cli._demo_report import DemoReport, DemoViolation, Moment
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.cli._init import NODES, NewPair, create_pair
@@ -244,7 +244,7 @@ class _Demo:
         """Start the killed node again, and watch that it serves nothing before its copy counts."""
 
         async def is_out_of_sync() -> bool:
-            return (await survivor.status()).get("verdict") != "protected"
+            return is_alone(await survivor.status())
 
         started_s = time.monotonic()
         await killed.start(nursery)

@@ -1,6 +1,6 @@
 """The demo's readers: one looks for every acknowledged write, one tries to catch a node that serves too early."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from ctlha_trio.cli._demo_content import Content
 from ctlha_trio.cli._demo_report import DemoViolation
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, RETRY_S, Written, new_client_id
 from ctlha_trio.door import DoorClient, open_door_client
+from ctlha_trio.ha import Reason
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import TrioClock
 
@@ -21,6 +22,19 @@ WATCH_ANSWER_S: Final = 1.0
 """A node that is between two states may hold a request; the watch does not wait for it."""
 
 _CLOCK: Final = TrioClock()
+_ALONE: Final = frozenset(
+    reason.value for reason in (Reason.PEER_LOST, Reason.PEER_OUTDATED, Reason.RESYNCING, Reason.RESYNC_BLOCKED)
+)
+
+
+def is_alone(status: Mapping[str, object]) -> bool:
+    """Whether a node that says this of itself serves with its own copy only.
+
+    That a pair is not ``protected`` is no sign of it: it is so too while the components of its members start.
+    """
+    reasons = status.get("reasons")
+    said = set(reasons) if isinstance(reasons, list) else set()
+    return status.get("verdict") == "degraded" and not _ALONE.isdisjoint(said)
 
 
 @attrs.define(eq=False)

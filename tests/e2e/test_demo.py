@@ -107,6 +107,12 @@ async def test_a_node_that_serves_before_it_is_in_sync_is_found(file: Path, temp
     assert os.listdir(temporary) == []
 
 
+async def test_a_node_may_serve_as_soon_as_it_is_in_sync(file: Path, temporary: Path) -> None:
+    """Its components may still be on their way, and the pair not protected yet."""
+    report = await run(file, DemoPlan(node_command=node_command("slow_component_node.py")))
+    assert report.passed, report.verdict
+
+
 def test_a_demo_that_fails_says_so_by_its_exit_code(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run_forging_demo(monkeypatch, str(file))
     assert done.exit_code == 1

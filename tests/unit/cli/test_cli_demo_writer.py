@@ -12,7 +12,7 @@ from ctlha_trio._errors import FailedError
 from ctlha_trio._vocabulary import ctl_ha_state
 from ctlha_trio.cli import _demo_content
 from ctlha_trio.cli._demo_content import Content
-from ctlha_trio.cli._demo_reader import ReadBack, watch_for_early_service
+from ctlha_trio.cli._demo_reader import ReadBack, is_alone, watch_for_early_service
 from ctlha_trio.cli._demo_report import DemoReport, DemoViolation
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.door import DATA_SOCKET, Door
@@ -290,6 +290,27 @@ async def test_the_watch_catches_a_node_that_serves_out_of_sync(toys: Toys) -> N
 
     with pytest.raises(DemoViolation, match=r"^node a served block \d+ \(offset \d+\) before it was in sync$"):
         await watch_for_early_service(toys.content, "a", toys.sockets[0], out_of_sync)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reasons", "alone"),
+    [
+        ("degraded", ["peer-lost"], True),
+        ("degraded", ["peer-outdated"], True),
+        ("degraded", ["resyncing"], True),
+        ("degraded", ["resync-blocked", "arbiter-silent"], True),
+        ("protected", [], False),
+        ("degraded", ["peer-components"], False),
+        ("degraded", ["component-starting"], False),
+        ("at-risk", ["peer-lost", "claiming"], False),
+    ],
+)
+def test_who_is_alone_says_so(verdict: str, reasons: list[str], alone: bool) -> None:
+    assert is_alone({"verdict": verdict, "reasons": reasons}) is alone
+
+
+def test_who_says_nothing_is_not_known_to_be_alone() -> None:
+    assert not is_alone({})
 
 
 async def test_the_watch_lets_pass_what_is_in_sync_or_does_not_serve(toys: Toys, tmp_path: Path) -> None:
