@@ -62,13 +62,11 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run
             "copy": metadata,
         },
     )
-    await decision.log("asked")
+    await decision.begin()
     written = await swap_record(arbiter, found, record) if arbiter and found else await create_record(loaded, record)
     # Behind the record: cut off here, the node still does not start, and the command can be given again.
     await _bind(loaded, metadata, record, written)
-    await decision.log("done")
-    click.echo(f"done; start it: ctlha node {file}")
-    return 0
+    return await decision.end()
 
 
 def _successor(metadata: Metadata, record: Record | None) -> Record:

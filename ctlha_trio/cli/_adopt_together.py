@@ -160,7 +160,7 @@ async def adopt_together(file: Path, dry_run: bool) -> int:
         await meet(loaded, attrs.asdict(mine), adoption.converse)
     except OSError as error:
         raise loaded.fault("link.listen", f"{loaded.content.link.listen}: {error.strerror or error}") from error
-    return 0
+    return adoption.code
 
 
 @attrs.define(eq=False)
@@ -172,6 +172,8 @@ class _Adoption:
     arbiter: Arbiter | None
     found: Versioned | None
     mine: Knowledge
+    code: int = attrs.field(default=0, init=False)
+    """With which the command is to end."""
 
     async def converse(self, other: Conversation, told: dict[str, Any]) -> None:
         """Agree, then the primary has the record written, and is the last to be bound."""
@@ -192,7 +194,7 @@ class _Adoption:
             end_dry_run(_steps(self.found, record))
             return
         decision = self._decision(record)
-        await decision.log("asked")
+        await decision.begin()
         if self.mine.node == record.primary:
             await other.hear()
             written = await self._write(record)
@@ -204,8 +206,7 @@ class _Adoption:
             answer = await other.hear()
             await self._bind(CreatedRecord(str(answer["identity"]), int(answer["revision"])))
             await other.say(bound=True)
-        await decision.log("done")
-        click.echo(f"done; start it: ctlha node {self.loaded.file}")
+        self.code = await decision.end()
 
     def _decision(self, record: Record) -> Decision:
         found = self.found

@@ -37,12 +37,10 @@ async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
         made = PlannedStep("the backing file is made", f"on node {node}: a copy that holds nothing, and says so")
         return end_dry_run(_steps(loaded, made))
     decision = _decision(loaded, "replace", found)
-    await decision.log("asked")
+    await decision.begin()
     nothing = _nothing(loaded, arbiter, found)
     create_store_file(os.fspath(loaded.volume_path), nothing, loaded.content.volume.size_bytes)
-    await decision.log("done")
-    click.echo(f"done; start it: ctlha node {file}")
-    return 0
+    return await decision.end()
 
 
 async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bool) -> int:
@@ -75,12 +73,10 @@ async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bo
         marked = PlannedStep("the copy is marked", f"on node {discard}: that its copy holds nothing")
         return end_dry_run(_steps(loaded, marked))
     decision = _decision(loaded, "resolve", found, copy=metadata)
-    await decision.log("asked")
+    await decision.begin()
     if not await condemn_copy(disk, os.fspath(loaded.volume_path), _nothing(loaded, arbiter, found)):
         raise StoreError(f"{loaded.volume_path}: the mark could not be written")
-    await decision.log("done")
-    click.echo(f"done; start it: ctlha node {file}")
-    return 0
+    return await decision.end()
 
 
 def _require_own(loaded: LoadedConfig, node: str) -> None:

@@ -15,6 +15,8 @@ EXIT_FAILED: Final = 1
 EXIT_MISUSED: Final = 2
 EXIT_UNKNOWN: Final = 3
 """A change was asked for, and nobody knows whether it was done."""
+EXIT_UNLOGGED: Final = 4
+"""It was done, and the log of decisions lacks the line that says so."""
 EXIT_LOOP_DEAD: Final = 70
 """EX_SOFTWARE of sysexits.h: a fault inside the program."""
 EXIT_SIGNALLED: Final = 128

@@ -94,13 +94,11 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
             "damaged": wreck.damaged[:RUNS_LOGGED],
         },
     )
-    await decision.log("asked")
+    await decision.begin()
     written = await swap_record(arbiter, found, record)
     # Behind the record: cut off here, the node still serves nothing, and the command can be given again.
     salvage_copy(path, _bound(node, record, written), size_bytes=size_bytes)
-    await decision.log("done")
-    click.echo(f"done; start it: ctlha node {file}")
-    return 0
+    return await decision.end()
 
 
 def _require_broken(loaded: LoadedConfig, head: Head) -> None:

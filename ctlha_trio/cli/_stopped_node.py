@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TypeVarTuple
 
 import attrs
+import click
 import trio
 
 from ctlha_trio._errors import ConfigError, FailedError, StoreError
 from ctlha_trio.arbiter import CreatedRecord, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
+from ctlha_trio.cli._run import EXIT_UNLOGGED
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, DecisionLog, is_answered
 from ctlha_trio.ha import REFUSED
 from ctlha_trio.pair import Metadata, PairState, Phase, Record, SwapOutcome, boot, events, step_pair
@@ -120,6 +122,23 @@ class Decision:
     loaded: LoadedConfig
     fields: dict[str, object]
 
-    async def log(self, outcome: str) -> None:
-        """Durable when this returns. ``StoreError`` if that cannot be. A checkpoint."""
-        await DecisionLog(self.loaded.folder / DECISIONS_FILE).append(outcome=outcome, **self.fields)
+    async def begin(self) -> None:
+        """Log that it was asked for, durably. ``StoreError`` if that cannot be: it is not to be done. A checkpoint."""
+        await self._log().append(outcome="asked", **self.fields)
+
+    async def end(self) -> int:
+        """Log that it is done, and say so. The exit code: what is done was not refused if the log has no room for it.
+
+        A checkpoint.
+        """
+        code = 0
+        try:
+            await self._log().append(outcome="done", **self.fields)
+        except StoreError as error:
+            click.echo(f"done, but the log of decisions lacks the line that says so: {error}", err=True)
+            code = EXIT_UNLOGGED
+        click.echo(f"done; start it: ctlha node {self.loaded.file}")
+        return code
+
+    def _log(self) -> DecisionLog:
+        return DecisionLog(self.loaded.folder / DECISIONS_FILE)

@@ -11,10 +11,11 @@ import trio
 
 from ctlha_trio._errors import FailedError, StoreError
 from ctlha_trio.arbiter import SqliteArbiter
-from ctlha_trio.cli import _adopt_together, _meeting
+from ctlha_trio.cli import _adopt_together, _meeting, _stopped_node
 from ctlha_trio.cli._adopt_together import Knowledge, adopt_together, agreed_record, disagreement
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._stopped_node import divergence
+from ctlha_trio.door import DecisionLog
 from ctlha_trio.pair import Copy, Metadata, SwapOutcome
 from ctlha_trio.seams import ThreadDisk, TrioClock, Versioned
 from ctlha_trio.store import BlockStore, condemn_copy, rewrite_metadata
@@ -132,6 +133,31 @@ async def test_a_copy_that_does_not_count_by_what_both_know_stays_so(pair: Pair)
     assert (await pair.found()).record.members == ("b",)
     metadata = await pair.metadata("a")
     assert (metadata.copy, metadata.base_epoch, metadata.members) == (Copy.RESYNCING, 5, ("b",))
+
+
+async def test_an_end_that_one_cannot_log_is_told_there_and_all_is_done(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @attrs.frozen
+    class LogWithoutAnEnd(DecisionLog):
+        async def append(self, **fields: object) -> None:
+            if (fields["outcome"], self.path.parent.name) == ("done", "a"):
+                raise StoreError("the disk is full")
+            await super().append(**fields)
+
+    monkeypatch.setattr(_stopped_node, "DecisionLog", LogWithoutAnEnd)
+    await lose_arbiter(pair)
+    codes: dict[str, int] = {}
+
+    async def command(node: str) -> None:
+        codes[node] = await adopt_together(pair.config(node), False)
+
+    with trio.fail_after(ENDS_S):
+        async with trio.open_nursery() as nursery:
+            for node in ("a", "b"):
+                nursery.start_soon(command, node)
+    assert codes == {"a": 4, "b": 0}
+    assert [await pair.would(node) for node in ("a", "b")] == ["", ""]
 
 
 @pytest.mark.parametrize("dry", [("a",), ("b",), ("a", "b")])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from click.testing import CliRunner, Result
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.arbiter import SqliteArbiter
-from ctlha_trio.cli import _adopt, _salvage, main
+from ctlha_trio.cli import _adopt, _salvage, _stopped_node, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._stopped_node import divergence
+from ctlha_trio.door import DecisionLog
 from ctlha_trio.pair import Copy, Metadata, Record, SwapOutcome
 from ctlha_trio.seams import SwapAnswer, ThreadDisk, TrioClock
 from ctlha_trio.store import BLOCK_BYTES, BlockStore, Layout, condemn_copy
@@ -208,6 +210,60 @@ def test_what_cannot_be_logged_is_not_done(folder: Folder) -> None:
     folder.decisions.mkdir()
     assert replace(folder, "b").exit_code == 1
     assert not folder.volume.exists()
+
+
+@attrs.frozen
+class LogWithoutAnEnd(DecisionLog):
+    """It has room for what is asked for, and for nothing more."""
+
+    async def append(self, **fields: object) -> None:
+        if fields["outcome"] != "asked":
+            raise StoreError(f"{self.path}: No space left on device")
+        await super().append(**fields)
+
+
+async def lose_disk(folder: Folder) -> None:
+    folder.volume.unlink()
+
+
+async def diverge(folder: Folder) -> None:
+    await folder.write(attrs.evolve(await folder.metadata(), lineage="another"))
+
+
+async def lose_arbiter(folder: Folder) -> None:
+    (folder.path / "arbiter.db").unlink()
+
+
+async def fail_copy(folder: Folder) -> None:
+    await write_content(folder, Copy.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("happen", "command", "options"),
+    [
+        (lose_disk, "replace", ("b",)),
+        (diverge, "resolve", ("--discard", "b")),
+        (lose_arbiter, "adopt-arbiter", ("--abandon", "a", "--statement", "a is powered off")),
+        (fail_copy, "force-primary", ("--abandon", "a", "--salvage", "--statement", "a is powered off")),
+    ],
+)
+async def test_what_is_done_is_not_said_to_have_failed_if_its_end_cannot_be_logged(
+    whole: Folder,
+    monkeypatch: pytest.MonkeyPatch,
+    happen: Callable[[Folder], Awaitable[None]],
+    command: str,
+    options: tuple[str, ...],
+) -> None:
+    await happen(whole)
+    monkeypatch.setattr(_stopped_node, "DecisionLog", LogWithoutAnEnd)
+    done = await run(command, whole, *options)
+    assert done.exit_code == 4, done.output
+    assert done.stdout.splitlines()[-1] == f"done; start it: ctlha node {whole.config}"
+    assert done.stderr == (
+        f"done, but the log of decisions lacks the line that says so: {whole.decisions}: No space left on device\n"
+    )
+    assert [outcome for _, outcome in whole.decided()] == ["asked"]
+    assert await whole.would() == ""
 
 
 # A copy that has diverged.
