@@ -195,13 +195,20 @@ class LoadedConfig:
 
     def require_volume_file(self) -> None:
         """``ConfigError`` that says what helps if there is no backing file."""
-        if not self.volume_path.exists():
+        if not self.exists("volume.file", self.volume_path):
             node, peer = self.content.node, self.content.peer.node
             raise self.fault(
                 "volume.file",
                 f"there is no {self.volume_path}: mount the disk that it is on, or put the file back; if it is lost "
                 f"and node {peer} has a copy that counts: ctlha replace {self.file} {node}",
             )
+
+    def exists(self, key: str, path: Path) -> bool:
+        """Whether anything is at a path that stands at ``key``. ``ConfigError`` if nobody can tell."""
+        try:
+            return path.exists()
+        except OSError as error:
+            raise self.fault(key, f"{path}: {error.strerror}") from error
 
     def fault(self, key: str, problem: str) -> ConfigError:
         """Something that is wrong with what stands at ``key``."""

@@ -91,13 +91,14 @@ async def show_copy(file: Path, as_json: bool) -> int:
 def find_other(loaded: LoadedConfig, other: Path | None) -> CopyView | None:
     """The copy of the other node: by its ``node.toml``, or by what ``ctlha copy --json`` has said of it. Blocks.
 
-    Without ``other`` that of the folder beside this node's, where ``ctlha init`` puts it; None if it is not there.
+    Without ``other`` that of the folder beside this node's, where ``ctlha init`` puts it; None if it is not there, or
+    not for this user.
     ``ConfigError``, alone or in a group, if what was named is not the other node's.
     """
     peer = loaded.content.peer.node
     if other is None:
         beside = loaded.folder.parent / peer / "node.toml"
-        if not beside.is_file():
+        if not os.access(beside, os.R_OK):
             return None
         other = beside
     view = _read_view(other)
@@ -107,10 +108,15 @@ def find_other(loaded: LoadedConfig, other: Path | None) -> CopyView | None:
 
 
 def _read_view(file: Path) -> CopyView:
-    if not file.is_file():
-        raise ConfigError(file, "", "is no file: name the other node's node.toml, or what ctlha copy --json said there")
-    with file.open("rb") as source:
-        text = source.read(COPY_FILE_BYTES_MAX)
+    try:
+        if not file.is_file():
+            raise ConfigError(
+                file, "", "is no file: name the other node's node.toml, or what ctlha copy --json said there"
+            )
+        with file.open("rb") as source:
+            text = source.read(COPY_FILE_BYTES_MAX)
+    except OSError as error:
+        raise ConfigError(file, "", f"cannot be read: {error.strerror}") from error
     if not text.lstrip().startswith(b"{"):
         return view_copy(load_config(file))
     try:

@@ -25,7 +25,7 @@ async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
     loaded = load_config(file)
     _require_own(loaded, node)
     await require_stopped(loaded)
-    if loaded.volume_path.exists():
+    if loaded.exists("volume.file", loaded.volume_path):
         raise loaded.fault("volume.file", f"{loaded.volume_path} exists and is not overwritten; move it away")
     arbiter = await open_arbiter(loaded)
     found = await arbiter.read()

@@ -27,8 +27,14 @@ OTHER_ARBITER = "other-arbiter"
 
 
 async def require_stopped(loaded: LoadedConfig) -> None:
-    """``FailedError`` if the node runs. A checkpoint."""
-    if await trio.to_thread.run_sync(is_answered, loaded.folder / STATUS_SOCKET):
+    """``FailedError`` if the node runs, or if nobody can tell. A checkpoint."""
+    path = loaded.folder / STATUS_SOCKET
+    try:
+        runs = await trio.to_thread.run_sync(is_answered, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise FailedError(f"nobody can tell whether node {loaded.content.node} runs: {path}: {reason}") from error
+    if runs:
         raise FailedError(f"node {loaded.content.node} runs; stop it first")
 
 
@@ -41,7 +47,7 @@ async def find_arbiter(loaded: LoadedConfig) -> Arbiter | None:
     table = content.arbiter
     if isinstance(table, SqliteTable):
         path = loaded.folder / table.sqlite
-        if not path.exists():
+        if not loaded.exists("arbiter.sqlite", path):
             return None
         return await SqliteArbiter.open(path, cluster=content.cluster, resource=content.resource)
     return await EtcdArbiter.discover(loaded.etcd_access(table), cluster=content.cluster, resource=content.resource)

@@ -52,15 +52,18 @@ class OwedFile:
     path: Path
 
     def write(self, owed: OwedFence) -> None:
-        """Remember it. Blocks. ``OSError`` if that cannot be."""
+        """Remember it. Blocks. ``StoreError`` if that cannot be."""
         fresh = self.path.with_suffix(".fresh")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(json.dumps(attrs.asdict(owed)).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
-        self._sync_folder()
+        try:
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(json.dumps(attrs.asdict(owed)).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self.path)
+            self._sync_folder()
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
 
     def read(self) -> OwedFence | None:
         """What is owed. ``StoreError`` if that cannot be told."""
@@ -73,9 +76,12 @@ class OwedFile:
             raise StoreError(f"{self.path}: cannot be read: {error}") from error
 
     def clear(self) -> None:
-        """Nothing is owed any more. Blocks."""
-        self.path.unlink(missing_ok=True)
-        self._sync_folder()
+        """Nothing is owed any more. Blocks. ``StoreError`` if that cannot be remembered."""
+        try:
+            self.path.unlink(missing_ok=True)
+            self._sync_folder()
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be removed: {error.strerror}") from error
 
     def _sync_folder(self) -> None:
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -193,17 +199,24 @@ class Forcing:
             await self._node.force_primary(plan)
         except CtlHaError as error:
             await self._decisions.append_end(outcome=f"failed: {error}", **decision)
-            if fencer is not None:
-                await trio.to_thread.run_sync(self._owed.clear)
+            if fencer is not None and (left := await self._forget()):
+                raise FailedError(f"{error}; {left}, or the fence is asked for again when this node starts") from error
             raise
         await self._decisions.append_end(outcome="done", **decision)
         if fencer is not None:
+            # What is done is done: a start finds the line that began, and removes what was left.
+            await self._forget()
+
+    async def _forget(self) -> str:
+        """Nothing is owed any more. What a person has to do where that cannot be remembered; empty if it is."""
+        try:
             await trio.to_thread.run_sync(self._owed.clear)
+        except StoreError as error:
+            _LOG.error("a fence that is owed no more: %s", error)
+            return f"remove {self._owed.path}"
+        return ""
 
     async def _fence(self, fencer: Fencer, plan: Plan, abandon: str) -> FenceAnswer:
         owed = OwedFence(abandon, plan.revision, plan.after.lineage)
-        try:
-            await trio.to_thread.run_sync(self._owed.write, owed)
-        except OSError as error:
-            raise StoreError(f"{self._owed.path}: {error.strerror}") from error
+        await trio.to_thread.run_sync(self._owed.write, owed)
         return await fencer.fence(abandon, plan.before.resource, plan.after.epoch)

@@ -1,6 +1,7 @@
 """Unix sockets in the node's folder: binding them, and who is on the other side."""
 
 import errno
+import logging
 import os
 import socket
 import stat
@@ -19,6 +20,7 @@ MAX_SOCKET_PATH_BYTES: Final = 107
 """``sun_path`` of Linux holds 108 bytes, the last of them zero."""
 
 _BACKLOG: Final = 16
+_LOG: Final = logging.getLogger(__name__)
 _CREDENTIALS: Final = struct.Struct("3i")
 _PROBE_TIMEOUT_S: Final = 1.0
 """A living node accepts at once; one that is stopped in a debugger still has a backlog that accepts."""
@@ -55,14 +57,17 @@ class BoundSocket:
         if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
             raise ConfigError(path, "", f"the path is longer than the {MAX_SOCKET_PATH_BYTES} bytes of a socket's name")
         _make_room(path)
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            bound.bind(os.fspath(path))
-            path.chmod(0o600)  # before listen: nobody can have connected
-            bound.listen(_BACKLOG)
-            return BoundSocket(path, trio.SocketListener(trio.socket.from_stdlib_socket(bound)), _inode_of(path))
+            bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                bound.bind(os.fspath(path))
+                path.chmod(0o600)  # before listen: nobody can have connected
+                bound.listen(_BACKLOG)
+                return BoundSocket(path, trio.SocketListener(trio.socket.from_stdlib_socket(bound)), _inode_of(path))
+            except OSError:
+                bound.close()
+                raise
         except OSError as error:
-            bound.close()
             raise ConfigError(path, "", f"cannot listen there: {error.strerror}") from error
 
     def close(self) -> None:
@@ -75,6 +80,9 @@ class BoundSocket:
                 self.path.unlink()
         except FileNotFoundError:
             pass  # somebody removed it: there is no name left to remove
+        except OSError as error:
+            # The end of a node is no place to fail, and the next one takes the place of a dead socket.
+            _LOG.warning("%s: cannot be removed: %s", self.path, error.strerror)
         finally:
             self.listener.socket.close()
 

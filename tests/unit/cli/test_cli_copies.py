@@ -125,6 +125,7 @@ async def test_what_is_not_the_other_copy_is_refused(folder: Path) -> None:
         (folder / "b" / "node.toml", "is of node b of "),
         (folder / "fifo", "is no file"),
         (folder, "is no file"),
+        (folder / ("x" * 300), "cannot be read: File name too long"),
         (folder / "torn.json", "is not what ctlha copy --json says"),
     ):
         refused = await run("resolve", folder / "b" / "node.toml", "--discard", "b", "--other", other)

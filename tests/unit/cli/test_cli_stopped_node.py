@@ -200,6 +200,23 @@ def test_a_node_that_runs_is_left_alone(folder: Folder) -> None:
     assert not folder.volume.exists()
 
 
+def test_a_node_of_which_nobody_can_tell_whether_it_runs_is_left_alone(folder: Folder) -> None:
+    (folder.path / "b" / "status.sock").symlink_to("status.sock")
+    done = replace(folder, "b")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("nobody can tell whether node b runs: ")
+    assert not folder.volume.exists()
+
+
+@pytest.mark.parametrize(("key", "old"), [("volume.file", "volume.img"), ("arbiter.sqlite", "../arbiter.db")])
+def test_a_path_that_the_system_refuses_is_a_fault_of_the_configuration(folder: Folder, key: str, old: str) -> None:
+    folder.config.write_text(folder.config.read_text().replace(f'"{old}"', f'"{"x" * 300}"'))
+    done = replace(folder, "b")
+    assert done.exit_code == 2
+    assert f"{key}: " in done.stderr
+    assert done.stderr.endswith(": File name too long\n")
+
+
 def test_without_an_arbiter_nothing_is_made(folder: Folder) -> None:
     (folder.path / "arbiter.db").unlink()
     assert replace(folder, "b").exit_code == 1

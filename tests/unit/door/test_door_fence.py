@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import CtlHaError, FailedError, InvalidError
+from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError
 from ctlha_trio.door import DECISIONS_FILE, DecisionLog, Fencing
 from ctlha_trio.door._forcing import OWED_FILE, RESUME_S, RESUME_TRIES, Forcing, OwedFence, OwedFile
 from ctlha_trio.ha import Notice, Rehearsal, Status
@@ -98,6 +98,7 @@ class ScriptedFencer:
     asked: list[tuple[str, str, int]] = attrs.Factory(list)
     owed: list[bool] = attrs.Factory(list)
     hangs: bool = False
+    answered: Callable[[], None] = lambda: None
 
     @property
     def description(self) -> str:
@@ -109,6 +110,7 @@ class ScriptedFencer:
         await trio.lowlevel.checkpoint()
         if self.hangs:
             await trio.sleep_forever()
+        self.answered()
         return self.answers[min(len(self.asked), len(self.answers)) - 1]
 
 
@@ -154,6 +156,12 @@ class Bench:
                     await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         self.fencer.hangs = False
+
+    def keep_owed(self) -> None:
+        """The file can be removed no more."""
+        path = self.folder / OWED_FILE
+        path.unlink()
+        path.mkdir()
 
     def break_log(self) -> None:
         """No line can be written to it any more."""
@@ -233,6 +241,23 @@ async def test_what_was_forced_is_done_whatever_becomes_of_its_last_line(bench: 
     await bench.force()
     assert bench.node.record.primary == "a"
     assert not bench.owed
+
+
+async def test_what_was_forced_is_done_if_the_fence_stays_owed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.node.after_swap = bench.keep_owed
+    await bench.force()
+    assert bench.node.record.primary == "a"
+    assert bench.outcomes == ["asked", "fenced", "done"]
+    assert "owed-fence.json: cannot be removed" in caplog.text
+
+
+async def test_a_fence_that_came_to_nothing_and_stays_owed_is_told(bench: Bench) -> None:
+    """Or the next start would fence a node that a person believes to be spared."""
+    bench.node.refusals = [FailedError("the arbiter did not take what was forced")]
+    bench.fencer.answered = bench.keep_owed
+    with pytest.raises(FailedError, match=r"did not take what was forced; remove .*owed-fence\.json, or"):
+        await bench.force()
+    assert bench.outcomes[-1] == "failed: the arbiter did not take what was forced"
 
 
 # After a restart of the survivor.
@@ -331,3 +356,13 @@ def test_the_file_holds_what_is_owed(tmp_path: Path) -> None:
     file.clear()
     file.clear()
     assert file.read() is None
+
+
+def test_a_file_that_cannot_be_changed_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    file = OwedFile(tmp_path / OWED_FILE)
+    file.path.mkdir()
+    (file.path / "foreign").touch()
+    with pytest.raises(StoreError, match="cannot be removed"):
+        file.clear()
+    with pytest.raises(StoreError, match=OWED_FILE):
+        file.write(OwedFence("b", 9, "line"))

@@ -125,3 +125,16 @@ async def test_a_socket_that_goes_while_it_is_looked_at_is_no_foreign_file(
     monkeypatch.setattr(Path, "stat", look_before_it_goes)
     with pytest.raises(DisconnectError, match="no node listens there"):
         await open_door_client(path, client=1)
+
+
+async def test_a_name_that_cannot_be_removed_ends_no_node_with_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "f"
+    folder.mkdir()
+    bound = BoundSocket.bind(folder / "s")
+    folder.rename(tmp_path / "away")
+    folder.touch()
+    bound.close()
+    assert "cannot be removed" in caplog.text
+    assert bound.listener.socket.fileno() == -1
