@@ -15,7 +15,6 @@ from ctlha_trio.arbiter import CreatedRecord, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.cli._run import EXIT_UNLOGGED
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, DecisionLog, is_answered
-from ctlha_trio.ha import REFUSED
 from ctlha_trio.pair import Metadata, PairState, Phase, Record, SwapOutcome, boot, events, step_pair
 from ctlha_trio.seams import Arbiter, Disk, TrioClock, Versioned
 from ctlha_trio.store import BlockStore, read_facts
@@ -98,7 +97,10 @@ def divergence(metadata: Metadata, peer: str, identity: str, found: Versioned) -
 async def log_refusals(
     decision: str, command: Callable[[Path, *Arguments], Awaitable[int]], file: Path, *arguments: *Arguments
 ) -> int:
-    """Carry out a command; what it refuses stands in the node's log of decisions, and is raised."""
+    """Carry out a command; what it refuses stands in the node's log of decisions, and is raised.
+
+    One that repeats is told once an hour: a script that retries must not fill the disk.
+    """
     try:
         return await command(file, *arguments)
     except FailedError as error:
@@ -106,8 +108,8 @@ async def log_refusals(
         epoch, revision = _known(loaded)
         # What cannot be logged has changed nothing, and its reason matters more.
         with suppress(StoreError):
-            await DecisionLog(loaded.folder / DECISIONS_FILE).append(
-                outcome=REFUSED, decision=decision, revision=revision, epoch=epoch, why=str(error)
+            await DecisionLog(loaded.folder / DECISIONS_FILE).append_refusal(
+                decision=decision, revision=revision, epoch=epoch, why=str(error)
             )
         raise
 

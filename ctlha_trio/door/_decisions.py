@@ -14,9 +14,13 @@ import trio
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.door._jsonable import jsonable
+from ctlha_trio.door._refusals import stands
+from ctlha_trio.ha import REFUSED
 
 DECISIONS_FILE: Final = "decisions.jsonl"
 """In the node's folder."""
+LOOKED_AT_BYTES: Final = 64 * 1024
+"""Of the end of the log, for a refusal that stands there already: some hundred lines."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -41,6 +45,11 @@ class DecisionLog:
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 
+    async def append_refusal(self, *, decision: str, why: str, revision: int, epoch: int) -> None:
+        """As ``append``, of a command that was refused; nothing if the log's end says so already."""
+        if not await trio.to_thread.run_sync(self._stands, decision, why):
+            await self.append(outcome=REFUSED, decision=decision, revision=revision, epoch=epoch, why=why)
+
     async def append_end(self, **fields: object) -> None:
         """As ``append``, of how a decision has ended. What cannot be written is told in the program's log.
 
@@ -50,6 +59,16 @@ class DecisionLog:
             await self.append(**fields)
         except StoreError as error:
             _LOG.error("%s: how it ended is not in the log of decisions: %s", fields["decision"], error)
+
+    def _stands(self, decision: str, why: str) -> bool:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LOOKED_AT_BYTES))
+                return stands(file.read(LOOKED_AT_BYTES).splitlines(), decision, why, datetime.now(UTC))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
 
     def _append(self, line: bytes) -> None:
         created = not self.path.exists()

@@ -1,17 +1,24 @@
-"""Refusals that repeat: one line when they begin, one with their number when they have ended. No I/O, no time."""
+"""Refusals that repeat: one line when they begin, one with their number when they have ended. No I/O, no time.
 
-from collections.abc import Iterator
+A command at a stopped node is a process of its own, which remembers nothing: it goes by what stands in the log.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
 
-from ctlha_trio.ha import Notice
+from ctlha_trio.ha import REFUSED, Notice
 
 QUIET_S: Final = 60.0
 """After which a refusal is over: a peer that comes back each second, for a night, is two lines."""
 KINDS_MAX: Final = 32
 """That are told apart at one time; there are fewer, unless somebody makes them up."""
 OTHERS: Final = "others"
+STANDS_FOR: Final = timedelta(hours=1)
+"""A refusal in the log, for those of its kind that come after it: a script that retries for ever is 24 lines a day."""
 
 
 @attrs.frozen
@@ -58,3 +65,22 @@ class Refusals:
             each = self._open.pop(key)
             if each.count > 1:
                 yield Ended(each.last, each.count)
+
+
+def stands(lines: Iterable[bytes], decision: str, why: str, now: datetime) -> bool:
+    """Whether the end of a log of decisions, in its order, says already that this was refused, and lately.
+
+    A try that was begun since then needs an end of its own. What is no line of such a log, says nothing.
+    """
+    found = False
+    for line in lines:
+        try:
+            fields = json.loads(line)
+            if fields["decision"] == decision:
+                if fields["outcome"] != REFUSED:
+                    found = False
+                elif fields["why"] == why:
+                    found = timedelta() <= now - datetime.fromisoformat(fields["at"]) < STANDS_FOR
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found

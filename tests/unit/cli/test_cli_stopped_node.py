@@ -340,6 +340,30 @@ async def test_a_copy_that_has_not_diverged_is_not_discarded(whole: Folder) -> N
     assert len(whole.decisions.read_text().splitlines()) == 1
 
 
+async def test_a_refusal_that_repeats_is_logged_once(whole: Folder) -> None:
+    """A script that retries does not fill the disk, and another refusal is told beside it."""
+    for _ in range(3):
+        assert (await run("resolve", whole, "--discard", "b")).exit_code == 1
+        assert (await run("adopt-arbiter", whole, *ADOPT)).exit_code == 1
+    assert whole.decided() == [("resolve", "refused"), ("adopt-arbiter", "refused")]
+    (whole.path / "arbiter.db").unlink()
+    for _ in range(2):
+        assert (await run("resolve", whole, "--discard", "b")).exit_code == 1
+    assert whole.decided()[2:] == [("resolve", "refused")]
+
+
+async def test_a_try_that_was_begun_has_its_end_in_the_log(whole: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object) -> SwapAnswer:
+        await trio.lowlevel.checkpoint()
+        return SwapAnswer(SwapOutcome.LOST)
+
+    await whole.write(attrs.evolve(await whole.metadata(), arbiter="another"))
+    monkeypatch.setattr(SqliteArbiter, "cas", refuse)
+    for _ in range(2):
+        assert (await run("adopt-arbiter", whole, *ADOPT)).exit_code == 1
+    assert [outcome for _, outcome in whole.decided()] == ["asked", "refused"] * 2
+
+
 async def test_a_diverged_copy_beside_which_none_counts_is_kept(whole: Folder) -> None:
     await whole.write(attrs.evolve(await whole.metadata(), lineage="another"))
     await whole.set_members("b")

@@ -1,6 +1,11 @@
 """Refusals that repeat: what is told of them, and that it is bounded."""
 
-from ctlha_trio.door._refusals import KINDS_MAX, QUIET_S, Ended, Refusals
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ctlha_trio.door._refusals import KINDS_MAX, QUIET_S, STANDS_FOR, Ended, Refusals, stands
 from ctlha_trio.ha import Notice
 
 
@@ -38,3 +43,37 @@ def test_kinds_that_somebody_makes_up_are_bounded() -> None:
     told = sum(refusals.came(0.0, refusal(f"{number}")) for number in range(10_000))
     assert told == KINDS_MAX + 1
     assert [ended.count for ended in refusals.end_all()] == [10_000 - KINDS_MAX]
+
+
+# In the log of a node that is stopped.
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+def line(outcome: str = "refused", why: str = "w", decision: str = "resolve", ago: timedelta = timedelta()) -> bytes:
+    at = (NOW - ago).isoformat(timespec="milliseconds")
+    return json.dumps({"at": at, "decision": decision, "outcome": outcome, "why": why}).encode()
+
+
+OLD = STANDS_FOR + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([], False),
+        ([line()], True),
+        ([line(why="another")], False),
+        ([line(decision="replace")], False),
+        ([line(), line(why="another"), line(decision="replace", outcome="asked")], True),
+        ([line(), line(outcome="asked")], False),
+        ([line(outcome="asked"), line()], True),
+        ([line(ago=OLD)], False),
+        ([line(ago=OLD), line()], True),
+        ([line(ago=-timedelta(seconds=1))], False),
+        ([line()[9:], b"[]", b"1", b'{"decision": "resolve"}', b"\xff"], False),
+        ([b'{"decision": "resolve", "outcome": "refused", "why": "w", "at": "2026-11-26T12:00:00"}'], False),
+    ],
+)
+def test_a_refusal_that_stands_in_the_log_is_not_told_again(lines: list[bytes], told: bool) -> None:
+    assert stands(lines, "resolve", "w", NOW) is told
