@@ -19,7 +19,7 @@ from ctlha_trio.arbiter import CreatedRecord, create_etcd_record, create_sqlite_
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.cli._meeting import Conversation, meet
 from ctlha_trio.cli._steps import end_dry_run
-from ctlha_trio.cli._stopped_node import Decision, find_arbiter, read_metadata, require_stopped, swap_record
+from ctlha_trio.cli._stopped_node import Decision, divergence, find_arbiter, read_metadata, require_stopped, swap_record
 from ctlha_trio.door import DECISIONS_FILE
 from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
 from ctlha_trio.seams import Arbiter, ThreadDisk, Versioned
@@ -48,11 +48,19 @@ class Knowledge:
     found_revision: int
     is_bound: bool
     """Its copy belongs to that arbiter, which holds what it knows: an adoption that was cut off has come so far."""
+    would_start: bool
+    """Its node would, with that arbiter, whether it has seen the record there or not."""
     dry_run: bool
 
     @staticmethod
-    def of(metadata: Metadata, arbiter: Arbiter | None, found: Versioned | None, *, dry_run: bool) -> "Knowledge":
+    def of(
+        metadata: Metadata, peer: str, arbiter: Arbiter | None, found: Versioned | None, *, dry_run: bool
+    ) -> "Knowledge":
         """As the node's own file and the arbiter say it."""
+        is_bound = would_start = False
+        if arbiter is not None and found is not None:
+            is_bound = _is_bound(metadata, arbiter.identity, found)
+            would_start = not divergence(metadata, peer, arbiter.identity, found)
         return Knowledge(
             cluster=metadata.cluster,
             resource=metadata.resource,
@@ -67,7 +75,8 @@ class Knowledge:
             heard_epoch=0 if metadata.heard is None else metadata.heard.epoch,
             found_identity="" if arbiter is None else arbiter.identity,
             found_revision=0 if found is None else found.revision,
-            is_bound=arbiter is not None and found is not None and _is_bound(metadata, arbiter.identity, found),
+            is_bound=is_bound,
+            would_start=would_start,
             dry_run=dry_run,
         )
 
@@ -77,6 +86,14 @@ class Knowledge:
             f"copy     node {self.node}: epoch {self.epoch}, revision {self.revision}, lineage {self.lineage}, "
             f"members {' '.join(self.members)}, {self.copy}"
         )
+
+
+def need_none(one: Knowledge, other: Knowledge) -> bool:
+    """Whether both need no other arbiter: they would start with the same one. What they then find there, they follow.
+
+    Nodes that were stopped in the moment of a swap know less than it, or not the same.
+    """
+    return one.would_start and other.would_start and one.found_identity == other.found_identity
 
 
 def disagreement(one: Knowledge, other: Knowledge) -> str:
@@ -153,13 +170,10 @@ async def adopt_together(file: Path, dry_run: bool) -> int:
     metadata = await read_metadata(loaded, ThreadDisk())
     arbiter = await find_arbiter(loaded)
     found = await arbiter.read() if arbiter else None
-    mine = Knowledge.of(metadata, arbiter, found, dry_run=dry_run)
+    mine = Knowledge.of(metadata, loaded.content.peer.node, arbiter, found, dry_run=dry_run)
     adoption = _Adoption(loaded, metadata, arbiter, found, mine)
     click.echo(f"waiting for the same command at node {loaded.content.peer.node}, {loaded.content.peer.address}")
-    try:
-        await meet(loaded, attrs.asdict(mine), adoption.converse)
-    except OSError as error:
-        raise loaded.fault("link.listen", f"{loaded.content.link.listen}: {error.strerror or error}") from error
+    await meet(loaded, attrs.asdict(mine), adoption.converse, alone=_alone(loaded, mine))
     return adoption.code
 
 
@@ -180,6 +194,8 @@ class _Adoption:
         theirs = _knowledge_of(told)
         for each in sorted((self.mine, theirs), key=lambda each: each.node):
             click.echo(each.describe())
+        if need_none(self.mine, theirs):
+            raise FailedError("nothing is wrong with the arbiter: start both nodes")
         problem = disagreement(self.mine, theirs)
         if problem:
             raise FailedError(
@@ -187,8 +203,6 @@ class _Adoption:
                 "with --abandon"
             )
         record = agreed_record(self.metadata, self.found.record if self.found else None)
-        if self.mine.is_bound and theirs.is_bound:
-            raise FailedError("nothing is wrong with the arbiter: start both nodes")
         click.echo(_describe(self.found, record))
         if self.mine.dry_run or theirs.dry_run:
             end_dry_run(_steps(self.found, record))
@@ -235,6 +249,13 @@ class _Adoption:
         bound = attrs.evolve(self.metadata, arbiter=written.identity, revision=written.revision, heard=None)
         path = os.fspath(self.loaded.volume_path)
         await rewrite_metadata(ThreadDisk(), path, bound, expected=self.metadata)
+
+
+def _alone(loaded: LoadedConfig, mine: Knowledge) -> str:
+    """What one node can do without the other."""
+    if mine.would_start:
+        return f"for node {mine.node} nothing is wrong with the arbiter: start it, and then the other one"
+    return f"one node alone needs --abandon {loaded.content.peer.node}"
 
 
 async def create_record(loaded: LoadedConfig, record: Record) -> CreatedRecord:

@@ -90,13 +90,18 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(tmp_path: Path) -> Pair:
-    """Both nodes know epoch 7."""
+async def fresh(tmp_path: Path) -> Pair:
+    """Both nodes and the arbiter know epoch 1."""
     new = NewPair(size_bytes=SIZE_BYTES, link_addresses=loopback_addresses(await free_base_port()))
     create_pair(tmp_path / "p", new)
-    made = Pair(tmp_path / "p", new.cluster)
-    await made.change("a", "b", epoch=7, revision=9, primary="b")
-    return made
+    return Pair(tmp_path / "p", new.cluster)
+
+
+@pytest.fixture
+async def pair(fresh: Pair) -> Pair:
+    """Both nodes know epoch 7."""
+    await fresh.change("a", "b", epoch=7, revision=9, primary="b")
+    return fresh
 
 
 async def lose_arbiter(pair: Pair) -> None:
@@ -216,6 +221,35 @@ async def test_an_arbiter_that_holds_what_neither_has_seen_is_left_alone(pair: P
     assert pair.contents() == before
 
 
+@pytest.mark.parametrize("persisted", [(), ("a",), ("b",)])
+async def test_a_record_that_a_node_had_no_time_to_persist_needs_no_adoption(
+    fresh: Pair, persisted: tuple[str, ...]
+) -> None:
+    """Both were stopped in the moment of a swap: to start them is enough, and abandons nothing."""
+    await fresh.change("a", proposed=("p",))
+    arbiter = await fresh.arbiter()
+    found = await fresh.found()
+    record = found.record.succeed(primary="a", members=("a",), proposal="p")
+    assert (await arbiter.cas(found.revision, record)).outcome is SwapOutcome.WON
+    for node in persisted:
+        await fresh.change(node, epoch=2, revision=2, members=("a",))
+    before = fresh.contents()
+    failures = await fresh.adopt()
+    assert {str(error) for error in failures.values()} == {"nothing is wrong with the arbiter: start both nodes"}
+    assert failures.keys() == {"a", "b"}
+    assert fresh.contents() == before
+
+
+async def test_one_alone_with_whom_nothing_is_wrong_is_told_to_start(
+    fresh: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be that the other one still has to be bound, which only that one can say."""
+    monkeypatch.setattr(_meeting, "MEET_S", 0.3)
+    with pytest.raises(FailedError, match="for node a nothing is wrong with the arbiter: start it") as caught:
+        await adopt_together(fresh.config("a"), False)
+    assert "--abandon" not in str(caught.value)
+
+
 @pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.parametrize("cut", ["a", "b"])
 async def test_what_was_cut_off_is_done_by_giving_both_again(
@@ -256,7 +290,7 @@ async def test_one_alone_is_told_that_it_needs_the_statement(pair: Pair, monkeyp
 
 
 async def test_nodes_of_another_pair_do_not_agree(pair: Pair) -> None:
-    known = Knowledge.of(await pair.metadata("a"), None, None, dry_run=False)
+    known = Knowledge.of(await pair.metadata("a"), "b", None, None, dry_run=False)
     assert disagreement(known, attrs.evolve(known, node="b")) == ""
     assert disagreement(known, known) == "they are not the two nodes of one pair"
     assert disagreement(known, attrs.evolve(known, node="b", cluster="x")) == "they are not the two nodes of one pair"
