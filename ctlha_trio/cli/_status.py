@@ -1,6 +1,7 @@
 """``ctlha status``: asking a node through its status socket."""
 
 import json
+import select
 import sys
 import time
 from collections.abc import Iterator
@@ -75,7 +76,10 @@ def _names(status: dict[str, object], key: str) -> list[str]:
 
 
 async def watch_status(file: Path, as_json: bool) -> int:
-    """Print a line for every change until interrupted; with ``as_json`` an object, empty while there is no answer."""
+    """Print a line for every change until interrupted; with ``as_json`` an object, empty while there is no answer.
+
+    1 once nobody reads any more, as after the first line of ``| head -1``: there may never be another one.
+    """
     socket, clock = load_config(file).folder / STATUS_SOCKET, TrioClock()
     before: dict[str, object] | None = None
     resync, bar = Progress(), ResyncBar()
@@ -94,7 +98,20 @@ async def watch_status(file: Path, as_json: bool) -> int:
                 click.echo(f"{time.strftime('%H:%M:%S')} {line}")
             bar.show(resync.line)
         before = status
+        if _is_unread():
+            return EXIT_FAILED
         await clock.sleep_until(clock.now() + WATCH_S)
+
+
+def _is_unread() -> bool:
+    """Whether the other end of standard output, a pipe or a terminal, is closed."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:
+        return False  # it is none of the system's: a program reads
+    poll = select.poll()
+    poll.register(descriptor, 0)  # for what cannot be left out: errors and a hang-up
+    return bool(poll.poll(0))
 
 
 def _resync_bytes_left(status: dict[str, object]) -> int:

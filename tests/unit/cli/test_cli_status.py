@@ -3,8 +3,10 @@
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from io import FileIO, TextIOWrapper
 from pathlib import Path
+from socket import socketpair
 
 import attrs
 import pytest
@@ -197,6 +199,29 @@ async def test_on_a_terminal_a_resync_has_a_bar_that_leaves_nothing_behind(
     assert "[........................]   0 %   8.0 KiB left" in out
     assert "[############............]  50 %   4.0 KiB left" in out
     assert out.endswith("\r\033[K")
+
+
+@pytest.mark.parametrize("make", [os.pipe, lambda: [each.detach() for each in socketpair()]], ids=["pipe", "socket"])
+async def test_watching_ends_when_nobody_reads_any_more(
+    loaded: LoadedConfig, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Sequence[int]]
+) -> None:
+    """As after ``| head -1``: there may never be another line."""
+    reader, writer = make()
+    ended = trio.Event()
+
+    async def watch() -> None:
+        assert await watch_status(loaded.file, False) == 1
+        ended.set()
+
+    with TextIOWrapper(FileIO(writer, "w"), write_through=True) as output, trio.fail_after(20):
+        monkeypatch.setattr("sys.stdout", output)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            line = await trio.to_thread.run_sync(os.read, reader, 4096)
+            assert line.endswith(b" no answer\n")
+            assert not ended.is_set()
+            os.close(reader)
+            await ended.wait()
 
 
 async def test_watching_a_configuration_that_is_none(tmp_path: Path) -> None:
