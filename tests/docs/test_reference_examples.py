@@ -6,8 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
+
+from ctlha_trio.testing._processes.hand_pair import free_base_port
 
 PAGES = Path(__file__).parents[2] / "docs"
+PORT = re.compile(r'(?<="--base-port", ")\d+(?=")')
+
+
+def _with_free_ports(example: str) -> str:
+    """A reader whose port is taken chooses another one too."""
+    return PORT.sub(lambda _: str(trio.run(free_base_port)), example)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +38,7 @@ def test_the_example_prints_what_the_page_says(page: str, tmp_path: Path) -> Non
     found = re.search(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found is not None
     example = tmp_path / "example.py"
-    example.write_text(found[1])
+    example.write_text(_with_free_ports(found[1]))
     ran = subprocess.run(
         [sys.executable, "-W", "error", example], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
     )
