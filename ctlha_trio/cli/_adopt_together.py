@@ -192,17 +192,12 @@ class _Adoption:
     async def converse(self, other: Conversation, told: dict[str, Any]) -> None:
         """Agree, then the primary has the record written, and is the last to be bound."""
         theirs = _knowledge_of(told)
-        for each in sorted((self.mine, theirs), key=lambda each: each.node):
-            click.echo(each.describe())
-        if need_none(self.mine, theirs):
-            raise FailedError("nothing is wrong with the arbiter: start both nodes")
-        problem = disagreement(self.mine, theirs)
-        if problem:
-            raise FailedError(
-                f"the nodes do not agree: {problem}; decide which copy is the volume, and give the command there "
-                "with --abandon"
-            )
-        record = agreed_record(self.metadata, self.found.record if self.found else None)
+        try:
+            record = self._agree_with(theirs)
+        except FailedError:
+            self._show_copies(theirs, err=True)
+            raise
+        self._show_copies(theirs)
         click.echo(_describe(self.found, record))
         if self.mine.dry_run or theirs.dry_run:
             end_dry_run(_steps(self.found, record))
@@ -221,6 +216,20 @@ class _Adoption:
             await self._bind(CreatedRecord(str(answer["identity"]), int(answer["revision"])))
             await other.say(bound=True)
         self.code = await decision.end()
+
+    def _agree_with(self, theirs: Knowledge) -> Record:
+        if need_none(self.mine, theirs):
+            raise FailedError("nothing is wrong with the arbiter: start both nodes")
+        if problem := disagreement(self.mine, theirs):
+            raise FailedError(
+                f"the nodes do not agree: {problem}; decide which copy is the volume, and give the command there "
+                "with --abandon"
+            )
+        return agreed_record(self.metadata, self.found.record if self.found else None)
+
+    def _show_copies(self, theirs: Knowledge, *, err: bool = False) -> None:
+        for each in sorted((self.mine, theirs), key=lambda each: each.node):
+            click.echo(each.describe(), err=err)
 
     def _decision(self, record: Record) -> Decision:
         found = self.found

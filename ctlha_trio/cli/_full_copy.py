@@ -29,7 +29,8 @@ async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
         raise loaded.fault("volume.file", f"{loaded.volume_path} exists and is not overwritten; move it away")
     arbiter = await open_arbiter(loaded)
     found = await arbiter.read()
-    _require_another_copy(loaded, found.record)
+    if refusal := _only_copy(loaded, found.record):
+        raise FailedError(refusal)
     click.echo(_describe_record(found))
     click.echo(f"node {node}: a new copy that holds nothing, {loaded.content.volume.size_bytes} bytes")
     click.echo(_describe_source(loaded))
@@ -46,6 +47,7 @@ async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
 async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bool) -> int:
     """Show both copies and the record from which one has diverged, and mark that one as one that holds nothing.
 
+    What is refused is explained by the same, on standard error.
     ``other``: where to look for the other node's copy, as of ``find_other``.
     ``FailedError`` if it has not diverged, or if no other copy counts.
     """
@@ -57,16 +59,13 @@ async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bo
     arbiter = await open_arbiter(loaded)
     found = await arbiter.read()
     why = divergence(metadata, loaded.content.peer.node, arbiter.identity, found)
-    click.echo(
-        f"copy     node {discard}: epoch {metadata.epoch}, revision {metadata.revision}, lineage {metadata.lineage}, "
-        f"members {' '.join(metadata.members)}, {metadata.copy.value}"
-    )
-    click.echo(_describe_record(found))
-    for line in describe_copies(loaded, other, found.record):
-        click.echo(line)
+    refusal = _only_copy(loaded, found.record)
     if not why:
-        raise FailedError(f"the copy of node {discard} has not diverged from the record: start the node")
-    _require_another_copy(loaded, found.record)
+        refusal = f"the copy of node {discard} has not diverged from the record: start the node"
+    for line in _describe_divergence(loaded, other, metadata, found):
+        click.echo(line, err=bool(refusal))
+    if refusal:
+        raise FailedError(refusal)
     click.echo(f"node {discard}: {why}; its copy is discarded")
     click.echo(_describe_source(loaded))
     if dry_run:
@@ -85,13 +84,15 @@ def _require_own(loaded: LoadedConfig, node: str) -> None:
         raise loaded.fault("node", f"is {own}; name that one, or the configuration of {node}")
 
 
-def _require_another_copy(loaded: LoadedConfig, record: Record) -> None:
+def _only_copy(loaded: LoadedConfig, record: Record) -> str:
+    """Why this node's copy is not given up, if no other one counts; else nothing."""
     node, peer = loaded.content.node, loaded.content.peer.node
-    if record.members == (node,):
-        raise FailedError(
-            f"no other copy counts than that of node {node}; to serve what node {peer} still has, on {peer}: "
-            f"ctlha force-primary <its node.toml> --abandon {node}"
-        )
+    if record.members != (node,):
+        return ""
+    return (
+        f"no other copy counts than that of node {node}; to serve what node {peer} still has, on {peer}: "
+        f"ctlha force-primary <its node.toml> --abandon {node}"
+    )
 
 
 def _nothing(loaded: LoadedConfig, arbiter: Arbiter, found: Versioned) -> Metadata:
@@ -125,6 +126,17 @@ def _steps(loaded: LoadedConfig, change: PlannedStep) -> Iterator[PlannedStep]:
     yield PlannedStep(f"a person starts node {node}")
     yield PlannedStep(f"everything is copied from node {peer}", f"on node {node}: first that it is being overwritten")
     yield PlannedStep("the record is swapped", f"at the arbiter: the next epoch, members {node} and {peer}")
+
+
+def _describe_divergence(
+    loaded: LoadedConfig, other: Path | None, metadata: Metadata, found: Versioned
+) -> Iterator[str]:
+    yield (
+        f"copy     node {metadata.node}: epoch {metadata.epoch}, revision {metadata.revision}, "
+        f"lineage {metadata.lineage}, members {' '.join(metadata.members)}, {metadata.copy.value}"
+    )
+    yield _describe_record(found)
+    yield from describe_copies(loaded, other, found.record)
 
 
 def _describe_record(found: Versioned) -> str:

@@ -185,7 +185,9 @@ async def test_a_dry_run_at_either_changes_nothing_at_both(pair: Pair, dry: tupl
         ({"copy": Copy.RESYNCING}, "the copy of node a, which counts, is resyncing"),
     ],
 )
-async def test_nodes_that_do_not_agree_change_nothing(pair: Pair, change: dict[str, object], why: str) -> None:
+async def test_nodes_that_do_not_agree_change_nothing(
+    pair: Pair, change: dict[str, object], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     await pair.change("a", **change)
     await lose_arbiter(pair)
     before = pair.contents()
@@ -197,6 +199,10 @@ async def test_nodes_that_do_not_agree_change_nothing(pair: Pair, change: dict[s
         assert why in str(error)
         assert "--abandon" in str(error)
     assert pair.contents() == before
+    shown = capsys.readouterr()
+    assert all(line.startswith("waiting for the same command") for line in shown.out.splitlines())
+    copies = [line.split(":")[0] for line in shown.err.splitlines()]
+    assert copies == ["copy     node a", "copy     node b"] * 2, "of both, at both"
 
 
 async def test_what_one_has_only_heard_of_keeps_them_from_agreeing(pair: Pair) -> None:
