@@ -101,11 +101,10 @@ async def _run_in(
     new = NewPair(size_bytes=len(content.volume), link_addresses=await free_addresses())
     _make_room(folder, new, content)
     async with demo_nodes(folder, plan.node_command) as nodes, trio.open_nursery() as nursery:
-        demo = _Demo(content, plan, nodes, report)
+        demo = _Demo(content, plan, nodes, report, progress)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
             nursery.start_soon(_end_on_signal, signals)
-            if progress is not None:
-                nursery.start_soon(demo.show_progress, progress)
+            nursery.start_soon(demo.show_progress)
             await demo.run(nursery)
             nursery.cancel_scope.cancel()
 
@@ -132,6 +131,7 @@ class _Demo:
     plan: DemoPlan
     nodes: Sequence[DemoNode]
     report: DemoReport
+    progress: Progress | None = None
     writer: DemoWriter = attrs.field(init=False)
     step: str = attrs.field(default="", init=False)
 
@@ -171,15 +171,24 @@ class _Demo:
         await self._do("stopping both nodes", self._stop)
         await self._compare()
 
-    async def show_progress(self, progress: Progress) -> None:
+    async def show_progress(self) -> None:
         """Tell until cancelled how far it is."""
         while True:
-            progress(self.report.acknowledged_writes, self.content.writes, self.step)
+            self._tell()
             await _CLOCK.sleep_until(_CLOCK.now() + PROGRESS_S)
+
+    def _begin(self, step: str) -> None:
+        """Told at once: it may be over before anybody looks."""
+        self.step = step
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.progress is not None and self.step:
+            self.progress(self.report.acknowledged_writes, self.content.writes, self.step)
 
     async def _do(self, step: str, function: Callable[[*Arguments], Awaitable[None]], *arguments: *Arguments) -> None:
         """One step, with its deadline."""
-        self.step = step
+        self._begin(step)
         with trio.move_on_after(STEP_S) as limit:
             async with trio.open_nursery() as nursery:
                 if step in _AT_THE_DISKS_PACE:
@@ -274,7 +283,7 @@ class _Demo:
                 nursery.start_soon(node.stop)
 
     async def _compare(self) -> None:
-        self.step = "comparing both copies"
+        self._begin("comparing both copies")
         began_s = time.monotonic()
         if self.plan.before_compare is not None:
             self.plan.before_compare([node.volume for node in self.nodes])

@@ -32,6 +32,7 @@ def _bar(stack: ExitStack) -> Progress:
     def show(acknowledged: int, writes: int, step: str) -> None:
         bar.length = writes
         bar.update(acknowledged - bar.pos, step)
+        bar.render_progress()  # it does not draw itself anew for a step without a write
 
     return show
 

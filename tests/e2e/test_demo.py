@@ -15,7 +15,7 @@ import trio
 from click.testing import CliRunner, Result
 
 from ctlha_trio.cli import _demo, _demo_content, main
-from ctlha_trio.cli._demo import DemoPlan, Victim, run_demo
+from ctlha_trio.cli._demo import DemoPlan, Progress, Victim, run_demo
 from ctlha_trio.cli._demo_report import DemoReport, Moment
 from ctlha_trio.store import Layout
 
@@ -54,9 +54,26 @@ def temporary(short: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-async def run(file: Path, plan: DemoPlan) -> DemoReport:
+async def run(file: Path, plan: DemoPlan, progress: Progress | None = None) -> DemoReport:
     with trio.fail_after(LIMIT_S):
-        return await run_demo(file, plan)
+        return await run_demo(file, plan, progress=progress)
+
+
+def steps_of(killed: str, survivor: str, victim: Victim) -> list[str]:
+    """Each is shown, and shown in this order."""
+    takes_back = [f"node {killed} takes its role back"] if victim == "primary" else []
+    return [
+        "waiting for the pair",
+        "writing",
+        f"node {killed} is killed",
+        f"reading back from node {survivor}",
+        f"node {killed} returns",
+        f"node {killed} is brought in sync",
+        *takes_back,
+        "writing the file",
+        "stopping both nodes",
+        "comparing both copies",
+    ]
 
 
 def node_command(script: str) -> Sequence[str]:
@@ -79,8 +96,12 @@ def processes_of(folder: Path) -> list[str]:
 @pytest.mark.parametrize("victim", ["primary", "secondary"])
 @pytest.mark.parametrize("kill_at", [0.1, 0.5, 0.9])
 async def test_nothing_is_lost(file: Path, temporary: Path, victim: Victim, kill_at: float) -> None:
-    report = await run(file, DemoPlan(kill_at=kill_at, victim=victim))
+    shown: list[str] = []
+    report = await run(file, DemoPlan(kill_at=kill_at, victim=victim), lambda _, __, step: shown.append(step))
     assert report.passed, report.verdict
+    steps = list(dict.fromkeys(shown))
+    killed, survivor = "ab" if "node a is killed" in steps else "ba"
+    assert steps == steps_of(killed, survivor, victim)
     assert (report.acknowledged_writes, report.lost_writes, report.copies_equal) == (WRITES, 0, True)
     handed_back = {Moment.HANDED_BACK} if victim == "primary" else set()
     assert report.durations_s.keys() == AFTER_THE_KILL | handed_back
