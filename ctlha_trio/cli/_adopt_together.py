@@ -11,122 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import cattrs
 import click
 
 from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord, create_etcd_record, create_sqlite_arbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
+from ctlha_trio.cli._knowledge import Knowledge, disagreement, is_of, knowledge_of, need_none
 from ctlha_trio.cli._meeting import Conversation, meet
 from ctlha_trio.cli._steps import end_dry_run
-from ctlha_trio.cli._stopped_node import Decision, divergence, find_arbiter, read_metadata, require_stopped, swap_record
+from ctlha_trio.cli._stopped_node import Decision, find_arbiter, read_metadata, require_stopped, swap_record
 from ctlha_trio.door import DECISIONS_FILE
-from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
+from ctlha_trio.pair import Metadata, PlannedStep, Record
 from ctlha_trio.seams import Arbiter, ThreadDisk, Versioned
 from ctlha_trio.store import rewrite_metadata
-
-
-@attrs.frozen(kw_only=True)
-class Knowledge:
-    """What one node, stopped, knows of the pair and of the arbiter."""
-
-    cluster: str
-    resource: str
-    node: str
-    lineage: str
-    epoch: int
-    primary: str
-    members: tuple[str, ...]
-    copy: str
-    arbiter: str
-    """That its copy is bound to."""
-    revision: int
-    heard_epoch: int
-    """That the other one has told of; 0: none."""
-    found_identity: str
-    """Of the arbiter that it finds; empty: none."""
-    found_revision: int
-    is_bound: bool
-    """Its copy belongs to that arbiter, which holds what it knows: an adoption that was cut off has come so far."""
-    would_start: bool
-    """Its node would, with that arbiter, whether it has seen the record there or not."""
-    dry_run: bool
-
-    @staticmethod
-    def of(
-        metadata: Metadata, peer: str, arbiter: Arbiter | None, found: Versioned | None, *, dry_run: bool
-    ) -> "Knowledge":
-        """As the node's own file and the arbiter say it."""
-        is_bound = would_start = False
-        if arbiter is not None and found is not None:
-            is_bound = _is_bound(metadata, arbiter.identity, found)
-            would_start = not divergence(metadata, peer, arbiter.identity, found)
-        return Knowledge(
-            cluster=metadata.cluster,
-            resource=metadata.resource,
-            node=metadata.node,
-            lineage=metadata.lineage,
-            epoch=metadata.epoch,
-            primary=metadata.primary,
-            members=metadata.members,
-            copy=metadata.copy.value,
-            arbiter=metadata.arbiter,
-            revision=metadata.revision,
-            heard_epoch=0 if metadata.heard is None else metadata.heard.epoch,
-            found_identity="" if arbiter is None else arbiter.identity,
-            found_revision=0 if found is None else found.revision,
-            is_bound=is_bound,
-            would_start=would_start,
-            dry_run=dry_run,
-        )
-
-    def describe(self) -> str:
-        """One line."""
-        return (
-            f"copy     node {self.node}: epoch {self.epoch}, revision {self.revision}, lineage {self.lineage}, "
-            f"members {' '.join(self.members)}, {self.copy}"
-        )
-
-
-def need_none(one: Knowledge, other: Knowledge) -> bool:
-    """Whether both need no other arbiter: they would start with the same one. What they then find there, they follow.
-
-    Nodes that were stopped in the moment of a swap know less than it, or not the same.
-    """
-    return one.would_start and other.would_start and one.found_identity == other.found_identity
-
-
-def disagreement(one: Knowledge, other: Knowledge) -> str:
-    """Why the two do not know the same, or why a copy that counts by it is not whole; empty if all is well."""
-    both = sorted((one, other), key=lambda each: each.node)
-    if (one.cluster, one.resource) != (other.cluster, other.resource) or one.node == other.node:
-        return "they are not the two nodes of one pair"
-    if one.lineage != other.lineage:
-        return "their copies are of different lines"
-    if (one.epoch, one.primary, one.members) != (other.epoch, other.primary, other.members):
-        return "; ".join(
-            f"node {each.node} knows epoch {each.epoch}, members {' '.join(each.members)}" for each in both
-        )
-    if one.arbiter == other.arbiter and one.revision != other.revision and not (one.is_bound or other.is_bound):
-        return "; ".join(f"node {each.node} knows revision {each.revision}" for each in both)
-    for each in both:
-        if each.heard_epoch > each.epoch:
-            return f"node {each.node} has heard of epoch {each.heard_epoch}, which neither has seen"
-        if each.node in each.members and each.copy != Copy.MEMBER.value:
-            return f"the copy of node {each.node}, which counts, is {each.copy}"
-    if (one.found_identity, one.found_revision) != (other.found_identity, other.found_revision):
-        return "they do not find the same at the arbiter"
-    return ""
-
-
-def is_of(record: Record, known: Metadata) -> bool:
-    """Whether it says what the node knows."""
-    return (record.lineage, record.epoch, record.primary, record.members) == (
-        known.lineage,
-        known.epoch,
-        known.primary,
-        known.members,
-    )
 
 
 def agreed_record(known: Metadata, found: Record | None) -> Record:
@@ -191,7 +88,7 @@ class _Adoption:
 
     async def converse(self, other: Conversation, told: dict[str, Any]) -> None:
         """Agree, then the primary has the record written, and is the last to be bound."""
-        theirs = _knowledge_of(told)
+        theirs = knowledge_of(told)
         try:
             record = self._agree_with(theirs)
         except FailedError:
@@ -273,18 +170,6 @@ async def create_record(loaded: LoadedConfig, record: Record) -> CreatedRecord:
     if isinstance(table, SqliteTable):
         return CreatedRecord(create_sqlite_arbiter(loaded.folder / table.sqlite, record), 1)
     return await create_etcd_record(loaded.etcd_access(table), record)
-
-
-def _knowledge_of(told: dict[str, Any]) -> Knowledge:
-    try:
-        return cattrs.structure(told, Knowledge)
-    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-        raise FailedError("the other node's command is of another version: install the same on both") from error
-
-
-def _is_bound(metadata: Metadata, identity: str, found: Versioned) -> bool:
-    newest = max(metadata.revision, 0 if metadata.heard is None else metadata.heard.revision)
-    return metadata.arbiter == identity and is_of(found.record, metadata) and newest <= found.revision
 
 
 def _describe(found: Versioned | None, record: Record) -> str:

@@ -176,7 +176,7 @@ def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
     For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
     abandoned copy is overwritten when its node returns. With --salvage there is no whole copy at all: what is left of
     this one becomes the volume, and what is damaged in it is shown. Exit code 0: done or shown; 1: not done; 2: CONFIG
-    cannot be used; 3: nobody knows, the node was asked and does not answer.
+    cannot be used; 3: nobody knows, the node was asked and does not answer; 4, with --salvage: done, but not logged.
     """
     if fence and statement is not None:
         raise click.UsageError("--fence takes the place of --statement")
@@ -192,7 +192,10 @@ def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
 @click.argument("node")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 def replace(config: Path, node: str, dry_run: bool) -> None:
-    """Make an empty copy for NODE, the node of CONFIG, whose disk is new. Started, it is filled by the other node."""
+    """Make an empty copy for NODE, the node of CONFIG, whose disk is new. Started, it is filled by the other node.
+
+    Exit code 0: done or shown; 1: not done; 2: CONFIG cannot be used; 4: done, but not logged.
+    """
     _run_logged("replace", dry_run, replace_copy, config, node, dry_run)
 
 
@@ -202,7 +205,10 @@ def replace(config: Path, node: str, dry_run: bool) -> None:
 @click.option("--other", type=_FILE, help="The other node's node.toml, or what ctlha copy --json has said there.")
 @click.option("--dry-run", is_flag=True, help="Show both copies and the record, and change nothing.")
 def resolve(config: Path, discard: str, other: Path | None, dry_run: bool) -> None:
-    """Show how the copy of CONFIG's node has diverged from the record, and discard it: the other node fills it anew."""
+    """Show how the copy of CONFIG's node has diverged from the record, and discard it: the other node fills it anew.
+
+    Exit code 0: done or shown; 1: not done; 2: CONFIG or FILE cannot be used; 4: done, but not logged.
+    """
     _run_logged("resolve", dry_run, resolve_copy, config, discard, other, dry_run)
 
 
@@ -224,7 +230,8 @@ def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_
 
     Given at both nodes, each waits for the other; if both know the same, the arbiter is given that, and nothing is
     lost. With --abandon this node's copy becomes the volume, whatever the other one holds; that one, whose copy is
-    abandoned, follows with ctlha resolve.
+    abandoned, follows with ctlha resolve. Exit code 0: done or shown; 1: not done; 2: CONFIG cannot be used; 4: done,
+    but not logged.
     """
     if abandon is None:
         if statement is not None:

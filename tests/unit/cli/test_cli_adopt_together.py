@@ -12,8 +12,9 @@ import trio
 from ctlha_trio._errors import FailedError, StoreError
 from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import _adopt_together, _meeting, _stopped_node
-from ctlha_trio.cli._adopt_together import Knowledge, adopt_together, agreed_record, disagreement
+from ctlha_trio.cli._adopt_together import adopt_together, agreed_record
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.cli._knowledge import Knowledge, disagreement
 from ctlha_trio.cli._stopped_node import divergence
 from ctlha_trio.door import DecisionLog
 from ctlha_trio.pair import Copy, Metadata, SwapOutcome
