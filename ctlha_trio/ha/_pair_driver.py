@@ -25,6 +25,7 @@ from ctlha_trio.ha._peer_proposals import PeerProposals
 from ctlha_trio.ha._peer_reads import PeerReads, say_ready
 from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
+from ctlha_trio.ha._resync_progress import ResyncProgress
 from ctlha_trio.ha._role_requests import RoleRequests
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.ha._transitions import TRANSITIONS_KEPT, Transition, describe_move
@@ -40,6 +41,7 @@ from ctlha_trio.pair import (
     Phase,
     Pushed,
     Record,
+    ResyncLeft,
     Spoken,
     accepts,
     actions,
@@ -92,6 +94,7 @@ class PairDriver:
     notices: Notices = attrs.field(init=False)
     roles: RoleRequests = attrs.field(init=False)
     readiness: Readiness = attrs.field(init=False)
+    resync: ResyncProgress = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
     transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
@@ -114,6 +117,8 @@ class PairDriver:
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self.notices = Notices(lambda: self.state)
         self.readiness = Readiness(self._outbox.say)
+        left = self._outbox.say, lambda: self.state, self._store.dirty_bytes_from
+        self.resync = ResyncProgress(self._seams.clock, self._link, *left)
         self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy, self.readiness)
         self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
@@ -128,6 +133,7 @@ class PairDriver:
             self._arbiter.run,
             self._timers.run,
             self._reads.permits.run,
+            self.resync.run,
             self._watch_disk,
         ):
             self._nursery.start_soon(run)
@@ -209,6 +215,7 @@ class PairDriver:
         before = self.state
         self.state, ordered = step_pair(before, event)
         self.notices.stepped(before, event, self.state)
+        self.resync.stepped(before, self.state)
         return ordered
 
     # What the inbox tells.
@@ -238,6 +245,8 @@ class PairDriver:
                 pass
             case ComponentsReady():
                 self.readiness.take(spoken)
+            case ResyncLeft():
+                self.resync.heard(spoken)
             case messages.Permit():
                 self._reads.permits.take(spoken)
             case Pushed(message=messages.Propose() as proposal):
@@ -357,12 +366,6 @@ class PairDriver:
 
     def _read_damaged(self, action: actions.FetchRead, offset: int, size: int) -> None:
         self.feed(events.ReadDamaged(action.fetch, offset, size))
-
-    @property
-    def resync_bytes_left(self) -> int:
-        """What the source has still to compare, and to copy where it differs; 0 when no resync is under way here."""
-        resync = self.state.resync
-        return 0 if resync is None else self._store.dirty_bytes_from(resync.cursor)
 
     @property
     def medium(self) -> MediumLog:

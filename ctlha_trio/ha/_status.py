@@ -98,6 +98,11 @@ class Status:
     link: Literal["online", "unknown"]
     arbiter: Literal["online", "unknown"]
     resync_bytes_left: int
+    """To be compared, and copied where it differs, at the source and at the target; 0 if no resync is under way."""
+    resync_bytes_per_s: int
+    """By which that became less in the last seconds; 0 if that is not known."""
+    resync_left_s: int | None
+    """Seconds that the rest takes at that rate; None if that is not known."""
     repaired_blocks: int
     """Of this node's disk, from the other copy, since the node started."""
     damaged_bytes: int
@@ -129,6 +134,8 @@ def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Statu
         link="unknown",
         arbiter="unknown",
         resync_bytes_left=0,
+        resync_bytes_per_s=0,
+        resync_left_s=None,
         repaired_blocks=0,
         damaged_bytes=0,
         verification=None,

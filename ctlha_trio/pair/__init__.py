@@ -25,6 +25,7 @@ from ctlha_trio.pair._codec import (
     OfDrivers as OfDrivers,
     Pushed as Pushed,
     PushedMessage as PushedMessage,
+    ResyncLeft as ResyncLeft,
     Spoken as Spoken,
     decode as decode,
     encode as encode,

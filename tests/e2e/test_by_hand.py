@@ -148,6 +148,7 @@ async def test_status_as_json_has_the_fields_that_are_promised(protected_pair: H
     assert asked.code == 0
     status = json.loads(asked.out)
     promised = {"verdict", "reasons", "notes", "node", "role", "state", "epoch", "link", "arbiter", "resync_bytes_left"}
+    promised |= {"resync_bytes_per_s", "resync_left_s"}
     assert promised <= status.keys()
     assert status["verdict"] == "protected"
     assert status["state"] == "CTL_HA_STATE_HA"

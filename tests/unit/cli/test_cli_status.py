@@ -56,6 +56,12 @@ def test_status_says_the_verdict_first_then_the_reasons_then_what_helps(loaded: 
     assert describe_status({"verdict": "protected", "reasons": []}, loaded).splitlines()[0] == "protected"
 
 
+def test_the_time_that_a_resync_still_takes_is_told_as_what_it_is(loaded: LoadedConfig) -> None:
+    line = describe_status({**STATUS, "resync_left_s": 75}, loaded).splitlines()[2]
+    assert line == "  4096 bytes left to resync, about 1 min 15 s at the pace of the last seconds"
+    assert describe_status({**STATUS, "resync_left_s": None}, loaded) == describe_status(STATUS, loaded)
+
+
 def test_a_reason_or_note_of_a_later_version_is_printed_without_help(loaded: LoadedConfig) -> None:
     said: dict[str, object] = {"verdict": "degraded", "reasons": ["from-the-future"], "notes": ["so-is-this"]}
     lines = describe_status(said, loaded).splitlines()
@@ -186,7 +192,9 @@ async def test_on_a_terminal_a_resync_has_a_bar_that_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     over = {**STATUS, "resync_bytes_left": 0}
-    node = ScriptedNode([{**STATUS, "resync_bytes_left": left} for left in (8192, 4096)] + [over, over])
+    pace = {"resync_bytes_per_s": 1024, "resync_left_s": 4}
+    begun, known = {**STATUS, "resync_bytes_left": 8192, "resync_left_s": None}, {**STATUS, **pace}
+    node = ScriptedNode([begun, known, over, over])
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, node.answer, [socket])
@@ -195,7 +203,7 @@ async def test_on_a_terminal_a_resync_has_a_bar_that_leaves_nothing_behind(
             nursery.cancel_scope.cancel()
     out = capsys.readouterr().out
     assert "[........................]   0 %   8.0 KiB left" in out
-    assert "[############............]  50 %   4.0 KiB left" in out
+    assert "[############............]  50 %   4.0 KiB left   1.0 KiB/s   about 4 s to go" in out
     assert out.endswith("\r\033[K")
 
 
