@@ -12,14 +12,15 @@ Named = TypeVar("Named", bound=Enum)
 REMEDIES: Final[dict[Reason, str]] = {
     Reason.BOOTING: "wait: the node asks the arbiter",
     Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: nobody changes who counts until it answers",
+    Reason.ARBITER_REFUSES: "the arbiter is read and takes no change: the node's log says what it lacks, such as space "
+    "on its disk, or the right to write; it goes on by itself when that is mended",
     Reason.PEER_LOST: "start the other node, {peer}, or mend the link to it",
     Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
     Reason.RESYNCING: "wait: the copy is being brought up to date",
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever: "
     "ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
-    Reason.CLAIMING: "wait: it ends with the arbiter's answer; if it lasts, the node's log names what the arbiter "
-    "lacks, such as space on its disk",
+    Reason.CLAIMING: "wait: it ends with the arbiter's answer",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",

@@ -200,7 +200,7 @@ class Node:
             repaired_blocks=self._driver.medium.repaired,
             damaged_bytes=self._driver.medium.damaged_bytes,
             verification=self._driver.verifications.status(),
-            transitions=tuple(self._driver.transitions),
+            transitions=tuple(self._driver.transitions.kept),
         )
 
     @property

@@ -28,7 +28,7 @@ from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._resync_progress import ResyncProgress
 from ctlha_trio.ha._role_requests import RoleRequests
 from ctlha_trio.ha._timers import Timers
-from ctlha_trio.ha._transitions import TRANSITIONS_KEPT, Transition, describe_move
+from ctlha_trio.ha._transitions import Transitions
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
@@ -97,7 +97,7 @@ class PairDriver:
     resync: ResyncProgress = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
-    transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
+    transitions: Transitions = attrs.field(factory=Transitions, init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     """Unparked at every transition."""
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -347,10 +347,11 @@ class PairDriver:
                 assert_never(action)
 
     def _note_transition(self, action: actions.Moved) -> None:
-        self.transitions.append(Transition(self._seams.clock.now(), describe_move(action), action.epoch))
+        line = self.transitions.note(self._seams.clock.now(), action, again=self.state.untaken > 0)
         self.changed.unpark_all()
         self._reads.permits.wake()
-        _LOG.info("%s, epoch %d", describe_move(action), action.epoch)
+        if line is not None:
+            _LOG.info("%s", line)
 
     def _note_damage(self, action: actions.ReportMediumError) -> None:
         if self._disk.medium.add_damaged(action.offset, action.size):

@@ -113,7 +113,7 @@ def refused(step: Step) -> None:
     """The arbiter certainly did not take the swap: go on as before it."""
     step.change(swap=None)
     if step.state.partner:
-        step.move(Phase.MIRRORING, "the arbiter does not answer")
+        step.move(Phase.MIRRORING, "the arbiter did not take the handover")
         service.advance(step)
     else:
         membership.suspend(step, None, "peer lost during handover")

@@ -19,6 +19,9 @@ from ctlha_trio.wire import KnownRecord
 ARBITER_RETRY_S = 0.25
 """Between two tries of an arbiter that does not answer: four a second do not burden it."""
 
+_WANTS_NO_SWAP = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.OUTDATED})
+"""Phases in which nothing is tried again that the arbiter did not take."""
+
 
 class Changes(TypedDict, total=False):
     """The parts of the state that a step may change."""
@@ -32,6 +35,7 @@ class Changes(TypedDict, total=False):
     heard: KnownRecord | None
     asked_heard: tuple[KnownRecord, ...]
     arbiter_answers: bool
+    untaken: int
     swap: SwapAttempt | None
     forcing: bool
     proposals: int
@@ -93,6 +97,8 @@ class Step:
         if self.state.forcing and phase is not Phase.CLAIMING:
             self.do(act.ForceEnded("" if phase is Phase.SECURING else why))
             self.change(forcing=False)
+        if phase in _WANTS_NO_SWAP:
+            self.change(untaken=0)
         self.state = changed(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))

@@ -395,6 +395,25 @@ def test_a_swap_that_was_certainly_refused_lets_a_partner_come_back() -> None:
     assert node.hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0)).phase is Phase.MIRRORING
 
 
+def test_an_arbiter_that_is_read_and_refuses_again_and_again_is_not_silent() -> None:
+    node = suspended_primary()
+    record = node.state.record
+    assert record is not None
+    node.fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
+    assert not node.state.arbiter_answers, "it may be gone"
+    node.fires(ev.Timer.RECORD_POLL).reads_record(record, node.state.revision)
+    assert not node.state.arbiter_refuses, "once may be chance"
+    for _ in range(3):
+        node.fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
+        assert node.state.arbiter_refuses
+    node.fires(ev.Timer.RECORD_POLL).feed(ev.ReadFailed())
+    assert not node.state.arbiter_answers
+    node.fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
+    assert not node.state.arbiter_answers, "only a read, or a swap that it took, tells that it is back"
+    node.feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0))
+    assert (node.phase, node.state.untaken) == (Phase.MIRRORING, 0)
+
+
 def test_an_answer_to_another_proposal_is_ignored() -> None:
     node = suspended_primary().fires(ev.Timer.CLAIM)
     before = node.state
