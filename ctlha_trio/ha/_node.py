@@ -232,7 +232,10 @@ class Node:
         self._driver.notices.followers.append(follow)
 
     async def switchover(self) -> None:
-        """Make the peer primary. ``FailedError`` with the reasons if that did not come about. A checkpoint."""
+        """Make the peer primary. A checkpoint. ``RoleStaysError`` with its causes if that did not come about.
+
+        Any other ``FailedError`` if the node ended meanwhile, or another switchover is under way.
+        """
         await self._driver.roles.hand_over()
 
     def rehearse_switchover(self) -> Rehearsal:

@@ -329,9 +329,9 @@ class PairDriver:
             case actions.Moved():
                 self._note_transition(action)
             case actions.HandoverEnded():
-                self.roles.handover.end(action.problem)
+                self.roles.handover_ended(action)
             case actions.ForceEnded():
-                self.roles.forcing.end(action.problem)
+                self.roles.force_ended(action)
             case actions.ReportMediumError():
                 self._note_damage(action)
             case actions.VerificationEnded():

@@ -59,6 +59,7 @@ from ctlha_trio.pair._plan import (
     HandoverPlan as HandoverPlan,
     Obstacle as Obstacle,
     PlannedStep as PlannedStep,
+    Setback as Setback,
     can_hand_over as can_hand_over,
     handover_obstacles as handover_obstacles,
     plan_handover as plan_handover,

@@ -94,10 +94,12 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     first = await pair.primary()
     refused = await run_ctlha("switchover", pair.config(OTHER[first]))
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err == "the role stays here: not-primary\n"
+    why, helps = refused.err.splitlines()
+    assert why == "the role stays here: not-primary"
+    assert helps == f"  not-primary: ask the primary: on node {first}, ctlha switchover <its node.toml>"
     (line,) = [each for each in pair.decisions(OTHER[first]) if each["outcome"] == "refused"]
     status = await pair.status(first)
-    assert (line["decision"], line["epoch"], line["why"]) == ("switchover", status["epoch"], refused.err.strip())
+    assert (line["decision"], line["epoch"], line["why"]) == ("switchover", status["epoch"], why)
     foretold = await run_ctlha("switchover", pair.config(OTHER[first]), "--dry-run")
     assert (foretold.code, foretold.out.splitlines()[0]) == (1, "would be refused: not-primary")
     foretold = await run_ctlha("switchover", pair.config(first), "--dry-run")

@@ -63,7 +63,10 @@ async def test_a_full_file_system_stops_changes_and_no_writes(cramped_pair: Hand
             assert (await pair.status(node))["verdict"] == "protected"
         refused = await run_ctlha("switchover", pair.config(primary))
         assert (refused.code, refused.out) == (1, "")
-        assert "the arbiter did not take the handover" in refused.err
+        why, helps = refused.err.splitlines()
+        assert why == "the arbiter did not take the handover"
+        assert helps.startswith("  arbiter-refuses: the node's log says what the arbiter lacks")
+        assert helps.endswith(f": ctlha switchover {pair.config(primary)}")
         await clients.wait_served()
         await pair.kill(primary)
         await pair.wait_until(other, claims_in_vain)
@@ -105,7 +108,9 @@ async def test_only_the_nodes_have_no_room(cramped_pair: HandPair, small: SmallF
         small.fill_names()
         refused = await run_ctlha("switchover", pair.config(victim))
         assert (refused.code, refused.out) == (1, "")
-        assert f"{DECISIONS_FILE}: {NO_SPACE}" in refused.err
+        why, helps = refused.err.splitlines()
+        assert why.endswith(f"{DECISIONS_FILE}: {NO_SPACE}")
+        assert helps.startswith("  decision-not-logged: make room for the log of decisions")
         await pair.wait_for(victim, verdict="protected", role="primary")
         await pair.kill(victim)
         await clients.wait_served(other)

@@ -14,15 +14,15 @@ from ctlha_trio._errors import ConfigError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._main import main
-from ctlha_trio.cli._remedies import note_remedy_for, obstacle_remedy_for, remedy_for
+from ctlha_trio.cli._remedies import note_remedy_for, obstacle_remedy_for, remedy_for, setback_remedy_for
 from ctlha_trio.cli._status import describe_change, describe_status, watch_status
 from ctlha_trio.door import STATUS_SOCKET
 from ctlha_trio.ha import Note, Reason
-from ctlha_trio.pair import Obstacle
+from ctlha_trio.pair import Obstacle, Setback
 
 OPERATE = Path(__file__).parents[3] / "docs" / "operate.md"
-Named = Reason | Note | Obstacle
-NAMED: list[Named] = [*Reason, *Note, *Obstacle]
+Named = Reason | Note | Obstacle | Setback
+NAMED: list[Named] = [*Reason, *Note, *Obstacle, *Setback]
 STATUS: dict[str, object] = {
     "verdict": "degraded",
     "reasons": ["peer-lost", "arbiter-silent"],
@@ -77,6 +77,8 @@ def helps_against(name: Named, *, node: str = "a", peer: str = "b") -> str:
             return note_remedy_for(name.value, config="CONFIG", node=node, peer=peer)
         case Obstacle():
             return obstacle_remedy_for(name.value, config="CONFIG", node=node, peer=peer)
+        case Setback():
+            return setback_remedy_for(name.value, config="CONFIG", node=node, peer=peer)
 
 
 every_name = pytest.mark.parametrize("name", NAMED, ids=lambda name: f"{type(name).__name__}-{name.value}")
@@ -93,6 +95,11 @@ def test_what_helps_is_at_most_one_command_and_one_that_there_is(name: Named) ->
     commands = set(re.findall(r"\bctlha ([a-z-]+)", helps_against(name)))
     assert len(commands) <= 1
     assert commands <= set(main.commands)
+
+
+@pytest.mark.parametrize("name", [*Obstacle, *Setback])
+def test_whoever_cannot_hand_the_role_over_is_given_a_command(name: Named) -> None:
+    assert "ctlha " in helps_against(name)
 
 
 def test_what_helps_names_the_nodes_and_the_configuration() -> None:

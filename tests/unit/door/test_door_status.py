@@ -13,7 +13,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, InvalidError, UnknownOutcomeError
+from ctlha_trio._errors import (
+    CtlHaError,
+    DisconnectError,
+    FailedError,
+    InvalidError,
+    RoleStaysError,
+    UnknownOutcomeError,
+)
 from ctlha_trio._vocabulary import ctl_ha_state
 from ctlha_trio.door import (
     DECISIONS_FILE,
@@ -190,6 +197,22 @@ async def test_a_switchover_that_is_refused_says_why(served: Served) -> None:
     served.node.refusal = FailedError("the peer is away")
     with pytest.raises(FailedError, match="the peer is away"):
         await switchover_of(served.path)
+
+
+@pytest.mark.parametrize("causes", [("arbiter-refuses",), ()])
+async def test_a_switchover_that_is_given_up_names_its_causes(served: Served, causes: tuple[str, ...]) -> None:
+    served.node.refusal = RoleStaysError(causes, "given up")
+    with pytest.raises(RoleStaysError, match="given up") as refused:
+        await switchover_of(served.path)
+    assert refused.value.causes == causes
+
+
+async def test_a_switchover_that_cannot_be_logged_is_not_begun_and_names_that(served: Served) -> None:
+    served.node.decisions.mkdir()
+    with pytest.raises(RoleStaysError, match=DECISIONS_FILE) as refused:
+        await switchover_of(served.path)
+    assert refused.value.causes == ("decision-not-logged",)
+    assert not served.node.switched
 
 
 async def test_a_switchover_is_logged_before_and_after(served: Served) -> None:

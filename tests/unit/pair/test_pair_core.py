@@ -18,6 +18,7 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
+    Setback,
     SwapOutcome,
     accepts,
     actions as act,
@@ -975,7 +976,7 @@ def test_a_handover_drains_asks_persists_swaps_and_tells() -> None:
     node.persisted()
     assert node.said[0] == msg.HandoverDone(5, 5, swap.record.proposal)
     assert (node.state.phase, node.answers) == (Phase.FOLLOWING, {})
-    assert node.one(act.HandoverEnded).problem == ""
+    assert node.one(act.HandoverEnded) == act.HandoverEnded("")
     assert node.hear(standing(5, Phase.MIRRORING, ord("a"))).one(act.PushProposal).ticket == 2
 
 
@@ -1058,7 +1059,7 @@ def test_a_secondary_prepares_once_it_has_written_everything() -> None:
 
 def test_a_handover_that_takes_too_long_is_given_up_and_its_late_answer_is_not_taken_for_the_next() -> None:
     node = mirroring().feed(ev.HandoverAsked()).write(1).fires(ev.Timer.HANDOVER_LIMIT)
-    assert node.one(act.HandoverEnded).problem
+    assert node.one(act.HandoverEnded).setback is Setback.NOT_IN_TIME
     assert node.phase is Phase.MIRRORING
     sequence = node.one(act.StoreWrite).sequence
     node.feed(ev.Stored(sequence)).hear(msg.Applied(4, sequence)).feed(ev.HandoverAsked())
@@ -1068,7 +1069,7 @@ def test_a_handover_that_takes_too_long_is_given_up_and_its_late_answer_is_not_t
 
 def test_a_handover_whose_swap_was_refused_goes_on_as_before() -> None:
     node = handed_over().gets(SwapOutcome.REFUSED)
-    assert node.one(act.HandoverEnded).problem
+    assert node.one(act.HandoverEnded).setback is Setback.ARBITER_REFUSES
     assert node.phase is Phase.MIRRORING
 
 
@@ -1083,7 +1084,7 @@ def test_an_unknown_handover_holds_until_the_record_tells() -> None:
 
 def test_the_peer_lost_before_the_swap_of_a_handover_is_a_peer_lost() -> None:
     node = mirroring().feed(ev.HandoverAsked()).lost()
-    assert node.one(act.HandoverEnded).problem
+    assert node.one(act.HandoverEnded).setback is Setback.PEER_LOST
     assert node.timers == {ev.Timer.CLAIM: 0.1}
 
 
