@@ -122,7 +122,7 @@ async def test_what_was_rehearsed_is_what_the_log_of_decisions_tells(protected_p
     plan = foretold["plan"]
     assert isinstance(plan, dict)
     for node in OTHER:
-        line = await pair.decided(node, "switchover", having="after")
+        line = await pair.decided(node, "handover", having="after")
         expect_foretold(plan, line)
     shown = await run_ctlha("switchover", pair.config(first), "--dry-run", "--as-failover")
     assert (shown.code, shown.out.splitlines()[0]) == (0, f"without node {second} node {first} would serve")

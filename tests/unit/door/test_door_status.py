@@ -225,6 +225,20 @@ async def test_a_switchover_is_logged_before_and_after(served: Served) -> None:
     assert {(line["decision"], line["epoch"], line["revision"]) for line in lines} == {("switchover", 4, 9)}
 
 
+async def test_a_command_and_the_record_that_it_led_to_are_two_decisions(served: Served) -> None:
+    """Each is done once: the role is handed over by a person, by policy or for a component, always by such a record."""
+    await switchover_of(served.path)
+    assert served.node.follower is not None
+    handed = BOTH_B.succeed(primary="a", members=("a", "b"), proposal="2")
+    served.node.follower(BOTH_B, handed, 10, "handed over")
+    lines = await wait_lines(served.node.decisions, 3)
+    assert [(line["decision"], line["outcome"]) for line in lines] == [
+        ("switchover", "asked"),
+        ("switchover", "done"),
+        ("handover", "done"),
+    ]
+
+
 async def wait_lines(path: Path, count: int) -> list[dict[str, object]]:
     while True:
         lines = lines_of(await trio.Path(path).read_text()) if await trio.Path(path).exists() else []
@@ -280,7 +294,7 @@ BOTH_B = BEFORE.succeed(primary="b", members=("a", "b"), proposal="5")
         (BEFORE, BOTH_B, "admit"),
         (BOTH_B, BOTH_B.succeed(primary="b", members=("b",), proposal="6"), "go-alone"),
         (BOTH_B, BOTH_B.succeed(primary="a", members=("a",), proposal="6"), "take-over"),
-        (BOTH_B, BOTH_B.succeed(primary="a", members=("a", "b"), proposal="6"), "switchover"),
+        (BOTH_B, BOTH_B.succeed(primary="a", members=("a", "b"), proposal="6"), "handover"),
         (BEFORE, ALONE_B, "go-on"),
     ],
 )
