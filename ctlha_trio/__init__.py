@@ -26,6 +26,7 @@ from ctlha_trio._errors import (
     RecordsFullError as RecordsFullError,
     RefusedError as RefusedError,
     RemoteProtocolError as RemoteProtocolError,
+    RoleStaysError as RoleStaysError,
     StoreError as StoreError,
     UnknownOutcomeError as UnknownOutcomeError,
     UnreadableError as UnreadableError,

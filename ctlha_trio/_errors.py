@@ -119,6 +119,14 @@ class MediumError(FailedError):
     """A block is damaged on every copy that counts; nothing was executed. Writing the whole block heals it."""
 
 
+class RoleStaysError(FailedError):
+    """A switchover did not come about. ``causes`` names why, each an ``Obstacle`` or a ``Setback`` of the pair."""
+
+    def __init__(self, causes: tuple[str, ...], problem: str = "") -> None:
+        super().__init__(problem or f"the role stays here: {', '.join(causes)}")
+        self.causes = causes
+
+
 class NotPrimaryError(FailedError):
     """This node does not serve the volume now; nothing was executed."""
 

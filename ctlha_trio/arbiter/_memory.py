@@ -49,6 +49,8 @@ class MemoryArbiter:
     _cell: _Cell
     unavailable: bool = False
     """While set, ``read`` raises and ``cas`` is REFUSED."""
+    takes_swaps: bool = True
+    """While not set, ``cas`` is REFUSED, and ``read`` answers: a disk is full, or the user may only read."""
     reads: int = 0
     """Calls of ``read`` so far."""
     swaps: int = 0
@@ -102,7 +104,7 @@ class MemoryArbiter:
         kept = self.record
         require_resource(record, kept.cluster, kept.resource)
         await trio.lowlevel.checkpoint()
-        if self.unavailable:
+        if self.unavailable or not self.takes_swaps:
             return SwapAnswer(SwapOutcome.REFUSED)
         fault, self._fault = self._fault, None
         match fault:

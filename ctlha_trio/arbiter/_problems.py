@@ -1,9 +1,13 @@
-"""What is in an arbiter's way, in the program's log: told when it changes, not with every call."""
+"""What is in an arbiter's way, in the program's log: told when it changes, then rarely, not with every call."""
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Final
 
 import attrs
+
+from ctlha_trio._repeats import Repeats
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -12,14 +16,16 @@ _LOG: Final = logging.getLogger(__name__)
 class CallProblems:
     """Of reads and swaps apart: a disk that is full lets the one through and not the other."""
 
-    _told: dict[str, str] = attrs.field(factory=dict, init=False)
-    """By call, the last problem."""
+    _now_s: Callable[[], float] = time.monotonic
+    """Of a clock that any thread may ask."""
+    _repeats: Repeats = attrs.field(factory=Repeats, init=False)
+    """By call."""
 
     def note(self, call: str, problem: str) -> None:
         """How a call of that name has ended; empty if well. Not a checkpoint; from any thread."""
-        before = self._told.get(call, "")
-        self._told[call] = problem
-        if problem and problem != before:
-            _LOG.warning("the arbiter: %s", problem)
-        elif before and not problem:
+        if problem:
+            line = self._repeats.came(self._now_s(), problem, kind=call)
+            if line is not None:
+                _LOG.warning("the arbiter: %s", line)
+        elif self._repeats.ended(call):
             _LOG.info("the arbiter answers again")

@@ -5,21 +5,22 @@ from enum import Enum
 from typing import Final, TypeVar
 
 from ctlha_trio.ha import Note, Reason
-from ctlha_trio.pair import Obstacle
+from ctlha_trio.pair import Obstacle, Setback
 
 Named = TypeVar("Named", bound=Enum)
 
 REMEDIES: Final[dict[Reason, str]] = {
     Reason.BOOTING: "wait: the node asks the arbiter",
     Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: nobody changes who counts until it answers",
+    Reason.ARBITER_REFUSES: "the arbiter is read and takes no change: the node's log says what it lacks, such as space "
+    "on its disk, or the right to write; it goes on by itself when that is mended",
     Reason.PEER_LOST: "start the other node, {peer}, or mend the link to it",
     Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
     Reason.RESYNCING: "wait: the copy is being brought up to date",
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever: "
     "ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
-    Reason.CLAIMING: "wait: it ends with the arbiter's answer; if it lasts, the node's log names what the arbiter "
-    "lacks, such as space on its disk",
+    Reason.CLAIMING: "wait: it ends with the arbiter's answer",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
@@ -78,14 +79,29 @@ NOTE_REMEDIES: Final[dict[Note, str]] = {
 OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {
     Obstacle.NOT_PRIMARY: "ask the primary: on node {peer}, ctlha switchover <its node.toml>",
     Obstacle.CHANGE_UNDER_WAY: "wait until it is over: ctlha status --watch {config}",
-    Obstacle.PEER_LOST: "start the other node, {peer}, or mend the link to it",
+    Obstacle.PEER_LOST: "start the other node, {peer}, or mend the link to it, and wait until both are in sync: "
+    "ctlha status --watch {config}",
     Obstacle.PEER_OUTDATED: "wait until the copy of node {peer} is brought up to date: ctlha status --watch {config}",
     Obstacle.RESYNCING: "wait until the copy of node {peer} is up to date: ctlha status --watch {config}",
     Obstacle.PEER_NOT_READY: "try again in a second; if it stays: ctlha status on node {peer}",
     Obstacle.PEER_COMPONENTS: "wait until the components of node {peer} run; if it stays: ctlha status on node {peer}",
-    Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes",
-    Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it",
+    Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes, then: ctlha switchover {config}",
+    Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it, then: ctlha switchover {config}",
 }
+
+SETBACK_REMEDIES: Final[dict[Setback, str]] = {
+    Setback.ARBITER_REFUSES: "the node's log says what the arbiter lacks, such as space on its disk, or the right to "
+    "write, or that it is silent; mend that, then: ctlha switchover {config}",
+    Setback.RECORDS_DIFFER: "what node {peer} carries beside the volume is not whole: stop it, move its file away, "
+    "then on {peer}: ctlha replace <its node.toml> {peer}",
+    Setback.NOT_IN_TIME: "what was under way, or a disk, took too long; try again when there is less to do: "
+    "ctlha switchover {config}",
+    Setback.PEER_LOST: OBSTACLE_REMEDIES[Obstacle.PEER_LOST],
+    Setback.NOT_LOGGED: "make room for the log of decisions, without which nothing is done that a person asks for, "
+    "then: ctlha switchover {config}",
+}
+SEE_STATUS: Final = "see how the node stands, and what helps: ctlha status {config}"
+"""Where no name of the closed lists fits, or one of a later version is told."""
 
 
 def remedy_for(reason: str, *, config: str, node: str, peer: str) -> str:
@@ -101,6 +117,11 @@ def note_remedy_for(note: str, *, config: str, node: str, peer: str) -> str:
 def obstacle_remedy_for(obstacle: str, *, config: str, node: str, peer: str) -> str:
     """What clears an obstacle to a switchover, likewise."""
     return _remedy(OBSTACLE_REMEDIES, obstacle, config=config, node=node, peer=peer)
+
+
+def setback_remedy_for(setback: str, *, config: str, node: str, peer: str) -> str:
+    """What helps after a switchover that was given up, likewise."""
+    return _remedy(SETBACK_REMEDIES, setback, config=config, node=node, peer=peer)
 
 
 def _remedy(remedies: Mapping[Named, str], name: str, **names: str) -> str:

@@ -13,7 +13,7 @@ import click
 
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._progress import Progress
+from ctlha_trio.cli._progress import Progress, duration_of
 from ctlha_trio.cli._remedies import note_remedy_for, remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED
 from ctlha_trio.cli._verify import describe_end
@@ -48,7 +48,9 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         f"epoch {status.get('epoch')}   link {status.get('link')}   arbiter {status.get('arbiter')}"
     )
     if left := status.get("resync_bytes_left"):
-        lines.append(f"  {left} bytes left to resync")
+        left_s = status.get("resync_left_s")
+        time_left = f", about {duration_of(left_s)} at the pace of the last seconds" if isinstance(left_s, int) else ""
+        lines.append(f"  {left} bytes left to resync{time_left}")
     if repaired := status.get("repaired_blocks"):
         lines.append(f"  {repaired} blocks of this copy were repaired from the other one since the node started")
     if damaged := status.get("damaged_bytes"):
@@ -92,11 +94,10 @@ async def watch_status(file: Path, as_json: bool) -> int:
             if before is None or _watched(before) != _watched(status):
                 click.echo(json.dumps(status))
         else:
-            resync.update(clock.now(), _resync_bytes_left(status))
             bar.hide()
             for line in describe_change(before, status):
                 click.echo(f"{time.strftime('%H:%M:%S')} {line}")
-            bar.show(resync.line)
+            bar.show(_resync_line(resync, status))
         before = status
         if _is_unread():
             return EXIT_FAILED
@@ -114,9 +115,10 @@ def _is_unread() -> bool:
     return bool(poll.poll(0))
 
 
-def _resync_bytes_left(status: dict[str, object]) -> int:
-    left = status.get("resync_bytes_left")
-    return left if isinstance(left, int) else 0
+def _resync_line(resync: Progress, status: dict[str, object]) -> str:
+    names = "resync_bytes_left", "resync_bytes_per_s", "resync_left_s"
+    left_bytes, bytes_per_s, left_s = (found if isinstance(found := status.get(name), int) else None for name in names)
+    return resync.line(left_bytes or 0, bytes_per_s=bytes_per_s or 0, left_s=left_s)
 
 
 @attrs.define(eq=False)

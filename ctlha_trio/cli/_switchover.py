@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from ctlha_trio._errors import UnknownOutcomeError
+from ctlha_trio._errors import DisconnectError, FailedError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._remedies import obstacle_remedy_for, remedy_for
+from ctlha_trio.cli._remedies import SEE_STATUS, obstacle_remedy_for, remedy_for, setback_remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED
 from ctlha_trio.cli._steps import DRY_RUN, describe_steps
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, failover_plan_of, switchover_of, switchover_plan_of
@@ -17,6 +17,7 @@ from ctlha_trio.pair import PlannedStep
 async def switch_over(file: Path, dry_run: bool) -> int:
     """Ask the node, which must be primary. The exit code: 0 done, or it would be; 1 not, or it would not be.
 
+    What is refused is told with what helps.
     ``UnknownOutcomeError`` if the node was asked and does not say how it ended.
     """
     loaded = load_config(file)
@@ -35,8 +36,27 @@ async def switch_over(file: Path, dry_run: bool) -> int:
             f"and on node {loaded.content.peer.node}: ctlha status <its node.toml>; how it ended will be in "
             f"{loaded.folder / DECISIONS_FILE}"
         ) from error
+    except (FailedError, DisconnectError) as error:
+        for line in describe_refusal(error, loaded):
+            click.echo(line, err=True)
+        return EXIT_FAILED
     click.echo(f"node {loaded.content.node} handed its role over to node {loaded.content.peer.node}")
     return 0
+
+
+def describe_refusal(error: FailedError | DisconnectError, loaded: LoadedConfig) -> list[str]:
+    """What the node said, or that it said nothing, and behind it what helps against each cause."""
+    names = _names(loaded)
+    causes = error.causes if isinstance(error, RoleStaysError) else ()
+    helps = [(cause, obstacle_remedy_for(cause, **names) or setback_remedy_for(cause, **names)) for cause in causes]
+    told = [f"  {cause}: {text}" for cause, text in helps if text]
+    if isinstance(error, DisconnectError):
+        told = [f"  if it does not run, start it: ctlha node {loaded.file}"]
+    return [" ".join(str(error).split()), *(told or [f"  {SEE_STATUS.format(**names)}"])]
+
+
+def _names(loaded: LoadedConfig) -> dict[str, str]:
+    return {"config": str(loaded.file), "node": loaded.content.node, "peer": loaded.content.peer.node}
 
 
 async def show_failover(file: Path) -> int:
@@ -54,9 +74,8 @@ def describe_failover(plan: dict[str, Any], loaded: LoadedConfig) -> list[str]:
     content, before, after = loaded.content, plan["before"], plan["after"]
     node, peer = content.node, content.peer.node
     if after is None:
-        names = {"config": str(loaded.file), "node": node, "peer": peer}
         obstacle = "unknown" if plan["obstacle"] is None else str(plan["obstacle"])
-        helps = obstacle_remedy_for(obstacle, **names) or remedy_for(obstacle, **names)
+        helps = remedy_for(obstacle, **_names(loaded)) or obstacle_remedy_for(obstacle, **_names(loaded))
         told = [f"  {obstacle}: {helps}"] if helps else []
         return [f"without node {peer} node {node} would not serve: {obstacle}", *told]
     if after["epoch"] == before["epoch"]:
@@ -73,11 +92,9 @@ def describe_failover(plan: dict[str, Any], loaded: LoadedConfig) -> list[str]:
 def describe_rehearsal(rehearsal: dict[str, Any], loaded: LoadedConfig) -> list[str]:
     """Whether it would be begun, then why not, or what would change, in which steps, and for how long clients wait."""
     plan = rehearsal["plan"]
-    content = loaded.content
     if not rehearsal["accepted"]:
-        names = {"config": str(loaded.file), "node": content.node, "peer": content.peer.node}
         obstacles = [str(each) for each in plan["obstacles"]]
-        helps = [f"  {each}: {text}" for each in obstacles if (text := obstacle_remedy_for(each, **names))]
+        helps = [f"  {each}: {text}" for each in obstacles if (text := obstacle_remedy_for(each, **_names(loaded)))]
         return [f"would be refused: {', '.join(obstacles)}", *helps]
     before, after = plan["before"], plan["after"]
     steps = (PlannedStep(**step) for step in plan["steps"])

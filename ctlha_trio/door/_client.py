@@ -16,6 +16,7 @@ from ctlha_trio._errors import (
     DisconnectError,
     FailedError,
     RemoteProtocolError,
+    RoleStaysError,
     UnknownOutcomeError,
 )
 from ctlha_trio.door._protocol import (
@@ -177,8 +178,8 @@ async def status_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, obj
 async def switchover_of(path: Path, *, timeout_s: float = SWITCHOVER_S) -> None:
     """Ask a node to hand its role over.
 
-    ``FailedError`` with its reason if it did not, ``DisconnectError`` if it could not be asked, ``UnknownOutcomeError``
-    if it was and does not answer.
+    ``RoleStaysError`` with its causes if it did not, another ``FailedError`` if it knows none; ``DisconnectError`` if
+    it could not be asked, ``UnknownOutcomeError`` if it was and does not answer.
     """
     await _ask_for_change(path, {"request": "switchover"}, timeout_s)
 
@@ -235,8 +236,12 @@ async def force_primary_of(
 
 
 def _require_ok(answer: dict[str, object]) -> None:
-    if answer.get("ok") is not True:
-        raise FailedError(str(answer.get("error", "no reason given")))
+    if answer.get("ok") is True:
+        return
+    problem, causes = str(answer.get("error", "no reason given")), answer.get("causes")
+    if isinstance(causes, list):
+        raise RoleStaysError(tuple(map(str, causes)), problem)
+    raise FailedError(problem)
 
 
 def _table(path: Path, answer: dict[str, object], key: str) -> dict[str, object]:

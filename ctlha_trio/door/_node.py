@@ -46,7 +46,7 @@ class DoorNode(Protocol):
         """What the node believes of itself and of the pair."""
 
     async def switchover(self) -> None:
-        """Hand the role over. ``FailedError`` with the reason if that did not succeed."""
+        """Hand the role over. ``RoleStaysError`` with its causes, or another ``FailedError``, if it stays."""
 
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """Call ``follow`` for each record that the node begins to act on: the one before, it, its revision, and why."""

@@ -110,7 +110,7 @@ def _fields_of(notice: Notice) -> dict[str, object]:
 
 
 def name_of(before: Record | None, after: Record) -> str:
-    """What kind of change it was, whoever made it."""
+    """What kind of change it was, whoever asked for it. No command has such a name: those have lines of their own."""
     if before is None:
         return "found"
     if after.lineage != before.lineage:
@@ -120,4 +120,4 @@ def name_of(before: Record | None, after: Record) -> str:
     moved = after.primary != before.primary
     if len(after.members) < len(before.members):
         return "take-over" if moved else "go-alone"
-    return "switchover" if moved else "go-on"
+    return "handover" if moved else "go-on"

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, RemoteProtocolError
+from ctlha_trio._errors import CtlHaError, DisconnectError, RemoteProtocolError, RoleStaysError, StoreError
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._forcing import Forcing
 from ctlha_trio.door._jsonable import jsonable
@@ -16,6 +16,7 @@ from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._sockets import is_own_user
 from ctlha_trio.door._streams import PatientReader
 from ctlha_trio.ha import REFUSED, Notice
+from ctlha_trio.pair import Setback
 
 MAX_CONNECTIONS: Final = 8
 """People and monitors that ask at once; each asks and leaves."""
@@ -117,6 +118,8 @@ class StatusDoor:
                     return {"ok": True}
                 case _:
                     return {"ok": False, "error": f"unknown request; there are {', '.join(_REQUESTS)}"}
+        except RoleStaysError as error:
+            return {"ok": False, "error": str(error), "causes": error.causes}
         except CtlHaError as error:
             return {"ok": False, "error": str(error)}
 
@@ -128,15 +131,18 @@ class StatusDoor:
             raise
 
     async def _switch_over(self) -> None:
-        """Between two lines of the log. ``CtlHaError`` with the reason why the role stays."""
+        """Between two lines of the log. ``RoleStaysError``, or another ``CtlHaError`` of the node."""
         plan = self._node.rehearse_switchover().plan
         if plan.obstacles:
-            error = FailedError(f"the role stays here: {', '.join(each.value for each in plan.obstacles)}")
+            error = RoleStaysError(tuple(each.value for each in plan.obstacles))
             self._refused.tell("switchover", str(error))
             raise error
         epoch = 0 if plan.before is None else plan.before.epoch
         decision = {"decision": "switchover", "revision": plan.revision, "epoch": epoch, "before": plan.before}
-        await self._decisions.append(outcome="asked", **decision)
+        try:
+            await self._decisions.append(outcome="asked", **decision)
+        except StoreError as error:
+            raise RoleStaysError((Setback.NOT_LOGGED.value,), str(error)) from error
         try:
             await self._node.switchover()
         except CtlHaError as error:

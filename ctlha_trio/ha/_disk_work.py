@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import ArbiterError, DamagedBlockError, StoreError
+from ctlha_trio._repeats import Repeats
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.link import finish_by
 from ctlha_trio.pair import SEARCH_RANGES, CarriedRecord, Metadata, Range, Records, SwapOutcome, actions, events
@@ -251,6 +252,7 @@ class ArbiterWork:
     _ordered: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _given_up: int = attrs.field(default=0, init=False)
     """Calls that were given up and still run."""
+    _doubts: Repeats = attrs.field(factory=Repeats, init=False)
 
     def call(self, call: actions.ReadRecord | actions.Swap) -> None:
         """Queue a call. The core has at most one of each under way."""
@@ -265,8 +267,14 @@ class ArbiterWork:
             ordered = self._calls.popleft()
             answer = await self._ask_in_time(ordered)
             if isinstance(ordered, actions.Swap) and _is_in_doubt(answer):
-                _LOG.warning("whether the arbiter took the swap to epoch %d is not known", ordered.record.epoch)
+                self._tell_doubt(ordered)
             self._feed(answer)
+
+    def _tell_doubt(self, swap: actions.Swap) -> None:
+        text = f"whether the arbiter took the swap to epoch {swap.record.epoch} is not known"
+        line = self._doubts.came(self._clock.now(), text)
+        if line is not None:
+            _LOG.warning("%s", line)
 
     async def _ask_in_time(self, ordered: actions.ReadRecord | actions.Swap) -> events.Event:
         if self._given_up >= HANGING_MAX:

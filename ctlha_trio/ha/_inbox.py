@@ -15,6 +15,7 @@ from ctlha_trio.pair import (
     Operation,
     OperationKind,
     Pushed,
+    ResyncLeft,
     Spoken,
     decode,
     decode_record,
@@ -145,6 +146,8 @@ class Inbox:
             and where.offset + where.size > self._size_bytes
         ):
             raise RemoteProtocolError("out-of-range", f"{where.size} bytes at {where.offset} of the volume")
+        if isinstance(spoken, ResyncLeft) and spoken.left_bytes > self._size_bytes:
+            raise RemoteProtocolError("out-of-range", f"{spoken.left_bytes} bytes left of the volume")
         if not isinstance(spoken, Pushed):
             return b""
         end = spoken.ring_offset + pushed_bytes(spoken.message)

@@ -21,6 +21,7 @@ from ctlha_trio.ha._notices import Notice
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
+from ctlha_trio.ha._resync_progress import left_s
 from ctlha_trio.ha._status import Note, Reason, Status, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
@@ -178,6 +179,7 @@ class Node:
                 reasons = (*reasons, reason)
         if self._driver.disk_hangs and verdict != "stopped":
             verdict, reasons = "at-risk", (Reason.DISK_HANGS, *reasons)
+        resync = self._driver.resync.left
         return Status(
             verdict=verdict,
             reasons=tuple(reason.value for reason in reasons),
@@ -188,7 +190,9 @@ class Node:
             epoch=state.epoch,
             link=self._link.state,
             arbiter="online" if state.arbiter_answers else "unknown",
-            resync_bytes_left=self._driver.resync_bytes_left,
+            resync_bytes_left=0 if resync is None else resync.left_bytes,
+            resync_bytes_per_s=0 if resync is None else resync.bytes_per_s,
+            resync_left_s=None if resync is None else left_s(resync),
             flaps=self._policies.flaps,
             peer_restarts=self._policies.peer_restarts,
             loop_late_s=self._policies.loop.late_s,
@@ -196,7 +200,7 @@ class Node:
             repaired_blocks=self._driver.medium.repaired,
             damaged_bytes=self._driver.medium.damaged_bytes,
             verification=self._driver.verifications.status(),
-            transitions=tuple(self._driver.transitions),
+            transitions=tuple(self._driver.transitions.kept),
         )
 
     @property
@@ -228,7 +232,10 @@ class Node:
         self._driver.notices.followers.append(follow)
 
     async def switchover(self) -> None:
-        """Make the peer primary. ``FailedError`` with the reasons if that did not come about. A checkpoint."""
+        """Make the peer primary. A checkpoint. ``RoleStaysError`` with its causes if that did not come about.
+
+        Any other ``FailedError`` if the node ended meanwhile, or another switchover is under way.
+        """
         await self._driver.roles.hand_over()
 
     def rehearse_switchover(self) -> Rehearsal:

@@ -11,8 +11,8 @@ from ctlha_trio.wire import Refusal
 
 REFUSED: Final = "refused"
 
-_SWAPS: Final = {Phase.ADMITTING: "admit", Phase.HANDING_OVER: "switchover"}
-"""What is proposed in a phase; in all others it is a claim."""
+_SWAPS: Final = {Phase.ADMITTING: "admit", Phase.HANDING_OVER: "handover"}
+"""What is proposed in a phase; in all others it is a claim. A person's commands have other names."""
 _OUTCOMES: Final = {
     SwapOutcome.LOST: "lost: the record had changed",
     SwapOutcome.REFUSED: "the arbiter did not take it",
@@ -24,7 +24,7 @@ class Notice:
     """One of them."""
 
     what: str
-    """``stop``, ``halt``, or what was refused: ``peer``, ``claim``, ``admit``, ``switchover``, ``force-primary``."""
+    """``stop``, ``halt``, or what was refused: a command, ``peer``, ``claim``, ``admit``, ``handover``, ``force``."""
     outcome: str
     """``asked``, ``done`` and ``unclean`` of a stop, ``done`` of a halt, else ``refused``."""
     why: str
@@ -51,7 +51,7 @@ class Notices:
     def stepped(self, before: PairState, event: events.Event, after: PairState) -> None:
         """The core took a step."""
         if isinstance(event, events.Swapped) and event.outcome in _OUTCOMES:
-            what = "force-primary" if before.forcing else _SWAPS.get(before.phase, "claim")
+            what = "force" if before.forcing else _SWAPS.get(before.phase, "claim")
             self.tell(what, REFUSED, _OUTCOMES[event.outcome], kind=event.outcome.value)
         if after.phase is Phase.STOPPED and before.phase is not Phase.STOPPED:
             self.tell("halt", "done", after.why)

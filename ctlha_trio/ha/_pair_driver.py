@@ -25,9 +25,10 @@ from ctlha_trio.ha._peer_proposals import PeerProposals
 from ctlha_trio.ha._peer_reads import PeerReads, say_ready
 from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
+from ctlha_trio.ha._resync_progress import ResyncProgress
 from ctlha_trio.ha._role_requests import RoleRequests
 from ctlha_trio.ha._timers import Timers
-from ctlha_trio.ha._transitions import TRANSITIONS_KEPT, Transition, describe_move
+from ctlha_trio.ha._transitions import Transitions
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
@@ -40,6 +41,7 @@ from ctlha_trio.pair import (
     Phase,
     Pushed,
     Record,
+    ResyncLeft,
     Spoken,
     accepts,
     actions,
@@ -92,9 +94,10 @@ class PairDriver:
     notices: Notices = attrs.field(init=False)
     roles: RoleRequests = attrs.field(init=False)
     readiness: Readiness = attrs.field(init=False)
+    resync: ResyncProgress = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
-    transitions: deque[Transition] = attrs.field(factory=lambda: deque(maxlen=TRANSITIONS_KEPT), init=False)
+    transitions: Transitions = attrs.field(factory=Transitions, init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     """Unparked at every transition."""
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -114,6 +117,8 @@ class PairDriver:
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self.notices = Notices(lambda: self.state)
         self.readiness = Readiness(self._outbox.say)
+        left = self._outbox.say, lambda: self.state, self._store.dirty_bytes_from
+        self.resync = ResyncProgress(self._seams.clock, self._link, *left)
         self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy, self.readiness)
         self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))
@@ -128,6 +133,7 @@ class PairDriver:
             self._arbiter.run,
             self._timers.run,
             self._reads.permits.run,
+            self.resync.run,
             self._watch_disk,
         ):
             self._nursery.start_soon(run)
@@ -209,6 +215,7 @@ class PairDriver:
         before = self.state
         self.state, ordered = step_pair(before, event)
         self.notices.stepped(before, event, self.state)
+        self.resync.stepped(before, self.state)
         return ordered
 
     # What the inbox tells.
@@ -238,6 +245,8 @@ class PairDriver:
                 pass
             case ComponentsReady():
                 self.readiness.take(spoken)
+            case ResyncLeft():
+                self.resync.heard(spoken)
             case messages.Permit():
                 self._reads.permits.take(spoken)
             case Pushed(message=messages.Propose() as proposal):
@@ -320,9 +329,9 @@ class PairDriver:
             case actions.Moved():
                 self._note_transition(action)
             case actions.HandoverEnded():
-                self.roles.handover.end(action.problem)
+                self.roles.handover_ended(action)
             case actions.ForceEnded():
-                self.roles.forcing.end(action.problem)
+                self.roles.force_ended(action)
             case actions.ReportMediumError():
                 self._note_damage(action)
             case actions.VerificationEnded():
@@ -338,10 +347,11 @@ class PairDriver:
                 assert_never(action)
 
     def _note_transition(self, action: actions.Moved) -> None:
-        self.transitions.append(Transition(self._seams.clock.now(), describe_move(action), action.epoch))
+        line = self.transitions.note(self._seams.clock.now(), action, again=self.state.untaken > 0)
         self.changed.unpark_all()
         self._reads.permits.wake()
-        _LOG.info("%s, epoch %d", describe_move(action), action.epoch)
+        if line is not None:
+            _LOG.info("%s", line)
 
     def _note_damage(self, action: actions.ReportMediumError) -> None:
         if self._disk.medium.add_damaged(action.offset, action.size):
@@ -357,12 +367,6 @@ class PairDriver:
 
     def _read_damaged(self, action: actions.FetchRead, offset: int, size: int) -> None:
         self.feed(events.ReadDamaged(action.fetch, offset, size))
-
-    @property
-    def resync_bytes_left(self) -> int:
-        """What the source has still to compare, and to copy where it differs; 0 when no resync is under way here."""
-        resync = self.state.resync
-        return 0 if resync is None else self._store.dirty_bytes_from(resync.cursor)
 
     @property
     def medium(self) -> MediumLog:

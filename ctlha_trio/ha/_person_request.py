@@ -16,10 +16,10 @@ class PersonRequest:
     what: str
     _feed: Callable[[events.Event], None]
     _ended: trio.Event | None = attrs.field(default=None, init=False)
-    _problem: str = attrs.field(default="", init=False)
+    _problem: FailedError | None = attrs.field(default=None, init=False)
 
     async def ask(self, event: events.Event) -> None:
-        """Tell the core, and return once it is done. ``FailedError`` with the reason if that did not come about.
+        """Tell the core, and return once it is done. ``FailedError`` as it was ended if that did not come about.
 
         Cancelled: it goes on, and another is refused until it has ended.
         """
@@ -28,10 +28,10 @@ class PersonRequest:
         ended = self._ended = trio.Event()
         self._feed(event)
         await ended.wait()
-        if self._problem:
-            raise FailedError(self._problem)
+        if self._problem is not None:
+            raise self._problem
 
-    def end(self, problem: str) -> None:
+    def end(self, problem: FailedError | None) -> None:
         """It is over, well if there is no problem."""
         if self._ended is not None:
             self._problem = problem

@@ -5,11 +5,11 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio._errors import FailedError
+from ctlha_trio._errors import FailedError, RoleStaysError
 from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.link import Link
-from ctlha_trio.pair import HandoverPlan, PairState, Plan, events, plan_force, plan_handover
+from ctlha_trio.pair import HandoverPlan, PairState, Plan, actions, events, plan_force, plan_handover
 from ctlha_trio.seams import Entropy
 
 LINEAGE_BYTES: Final = 16
@@ -36,14 +36,23 @@ class RoleRequests:
 
     def end(self, problem: str) -> None:
         """The core ends nothing any more."""
-        self.handover.end(problem)
-        self.forcing.end(problem)
+        self.handover.end(FailedError(problem))
+        self.forcing.end(FailedError(problem))
+
+    def handover_ended(self, end: actions.HandoverEnded) -> None:
+        """The core is done with one."""
+        causes = () if end.setback is None else (end.setback.value,)
+        self.handover.end(RoleStaysError(causes, end.problem) if end.problem else None)
+
+    def force_ended(self, end: actions.ForceEnded) -> None:
+        """Likewise."""
+        self.forcing.end(FailedError(end.problem) if end.problem else None)
 
     async def hand_over(self, why: str = "") -> None:
-        """Make the peer primary. ``FailedError`` with the reasons if that did not come about."""
+        """Make the peer primary. ``RoleStaysError`` if that did not come about, or another ``FailedError``."""
         obstacles = self.plan_handover().obstacles
         if obstacles:
-            raise FailedError(f"the role stays here: {', '.join(each.value for each in obstacles)}")
+            raise RoleStaysError(tuple(each.value for each in obstacles))
         self.why = why
         try:
             await self.handover.ask(events.HandoverAsked())

@@ -16,6 +16,8 @@ class Reason(Enum):
 
     BOOTING = "booting"
     ARBITER_SILENT = "arbiter-silent"
+    ARBITER_REFUSES = "arbiter-refuses"
+    """It is read, and takes no change: neither a claim nor an admission."""
     PEER_LOST = "peer-lost"
     PEER_OUTDATED = "peer-outdated"
     RESYNCING = "resyncing"
@@ -98,6 +100,11 @@ class Status:
     link: Literal["online", "unknown"]
     arbiter: Literal["online", "unknown"]
     resync_bytes_left: int
+    """To be compared, and copied where it differs, at the source and at the target; 0 if no resync is under way."""
+    resync_bytes_per_s: int
+    """By which that became less in the last seconds; 0 if that is not known."""
+    resync_left_s: int | None
+    """Seconds that the rest takes at that rate; None if that is not known."""
     repaired_blocks: int
     """Of this node's disk, from the other copy, since the node started."""
     damaged_bytes: int
@@ -129,6 +136,8 @@ def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Statu
         link="unknown",
         arbiter="unknown",
         resync_bytes_left=0,
+        resync_bytes_per_s=0,
+        resync_left_s=None,
         repaired_blocks=0,
         damaged_bytes=0,
         verification=None,
@@ -150,16 +159,17 @@ def role_of(state: PairState) -> Role:
 def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
     """The verdict, and every reason why it is not ``protected``, the weightiest first."""
     silent = () if state.arbiter_answers else (Reason.ARBITER_SILENT,)
+    unable = (Reason.ARBITER_REFUSES,) if state.arbiter_refuses else silent
     match state.phase:
         case Phase.MIRRORING | Phase.FOLLOWING | Phase.HANDING_OVER:
             return ("degraded", silent) if silent else ("protected", ())
         case Phase.ALONE | Phase.ADMITTING:
             peer = Reason.PEER_LOST if not state.session else Reason.PEER_OUTDATED
             resyncing = Reason.RESYNC_BLOCKED if state.resync and state.resync.left_out else Reason.RESYNCING
-            return "degraded", ((resyncing if state.resync else peer), *silent)
+            return "degraded", ((resyncing, *unable) if state.resync else (peer, *silent))
         case Phase.SUSPENDED | Phase.CLAIMING | Phase.SECURING:
             lost = () if state.session else (Reason.PEER_LOST,)
-            return "at-risk", (*lost, Reason.CLAIMING, *silent)
+            return "at-risk", (*lost, Reason.CLAIMING, *unable)
         case Phase.OUTDATED | Phase.RESYNCING:
             served = state.standing is not None and state.standing.phase in {Phase.ALONE, Phase.ADMITTING}
             reason = Reason.RESYNCING if state.phase is Phase.RESYNCING else Reason.OUTDATED

@@ -62,7 +62,7 @@ def ready(step: Step, message: msg.ResyncReady) -> None:
     ranges = ((0, state.size_bytes),) if whole else state.told_ranges
     if ranges:
         step.do(act.MarkDirty(ranges))
-    step.change(resync=Resync(whole=whole), last_pushed=0, told_ranges=())
+    step.change(resync=Resync(whole=whole), last_pushed=0, told_ranges=(), untaken=0)
     if state.standing is not None:
         # Its own word on where it stands comes behind this; until then it would pass for one that waits for an offer.
         step.change(standing=attrs.evolve(state.standing, phase=Phase.RESYNCING))
@@ -203,7 +203,7 @@ def refused(step: Step) -> None:
         step.change(resync=attrs.evolve(step.state.resync, paused=True))
         step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
     step.change(partner=0)
-    step.move(Phase.ALONE, "the arbiter does not answer")
+    step.move(Phase.ALONE, "the arbiter did not take the admission")
     service.advance(step)
 
 

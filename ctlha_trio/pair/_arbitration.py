@@ -14,7 +14,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import Record, SwapOutcome
-from ctlha_trio.pair._state import Stage, SwapAttempt
+from ctlha_trio.pair._state import UNTAKEN_MAX, Stage, SwapAttempt
 from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
 
 _FOLLOWS_RECORD = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
@@ -81,7 +81,7 @@ def swapped(step: Step, event: ev.Swapped) -> None:
     attempt = step.state.swap
     if attempt is None or attempt.record.proposal != event.proposal or step.state.phase in _ENDED:
         return
-    step.change(arbiter_answers=event.outcome in {SwapOutcome.WON, SwapOutcome.LOST})
+    _note_answer(step, taken=event.outcome in {SwapOutcome.WON, SwapOutcome.LOST})
     match event.outcome:
         case SwapOutcome.WON:
             if event.revision is None:
@@ -104,6 +104,16 @@ def swapped(step: Step, event: ev.Swapped) -> None:
                 step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
             else:
                 _certainly_not(step)
+
+
+def _note_answer(step: Step, *, taken: bool) -> None:
+    """One swap that is not taken may be the first sign of an arbiter that is silent; after that, reads tell."""
+    state = step.state
+    if taken:
+        step.change(arbiter_answers=True, untaken=0)
+    else:
+        answers = state.arbiter_answers and state.untaken > 0
+        step.change(arbiter_answers=answers, untaken=min(state.untaken + 1, UNTAKEN_MAX))
 
 
 def _certainly_not(step: Step) -> None:

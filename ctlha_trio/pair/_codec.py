@@ -1,8 +1,8 @@
 """Messages of the pair as fixed-size slots: a byte for the kind, the fields little-endian in order, zeros behind.
 
 Besides the core's messages there are those that the drivers exchange: ``Grant``, where pushed data may be placed,
-``Kept``, and ``ComponentsReady``. A pushed message carries the place of its data in front of the core's fields; pushes
-alone arrive in the order of their sending.
+``Kept``, ``ComponentsReady`` and ``ResyncLeft``. A pushed message carries the place of its data in front of the core's
+fields; pushes alone arrive in the order of their sending.
 """
 
 import struct
@@ -52,6 +52,20 @@ class ComponentsReady:
     ready: bool
 
 
+@attrs.frozen
+class ResyncLeft:
+    """Source to target: how much of the resync in this epoch is left, and how fast it went lately.
+
+    Said to a peer of version 2 at least; an older one does not know it.
+    """
+
+    epoch: int
+    left_bytes: int
+    """To be compared, and to be copied where it differs."""
+    bytes_per_s: int
+    """0: not known."""
+
+
 PushedMessage = (
     msg.MirrorWrite
     | msg.MirrorZeroes
@@ -79,7 +93,7 @@ class Pushed:
     ring_offset: int
 
 
-OfDrivers = Grant | Kept | ComponentsReady
+OfDrivers = Grant | Kept | ComponentsReady | ResyncLeft
 Spoken = msg.Message | OfDrivers | Pushed
 
 _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | OfDrivers], struct.Struct]]] = {
@@ -113,6 +127,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | OfDrivers], struct.S
     28: (msg.Unexecuted, struct.Struct("<QQBI")),
     29: (Kept, struct.Struct("<QQ")),
     30: (ComponentsReady, struct.Struct("<?")),
+    31: (ResyncLeft, struct.Struct("<QQQ")),
     32: (msg.Fetch, struct.Struct("<QQQI")),
     33: (msg.RepairData, struct.Struct("<QQQI")),
     34: (msg.Damaged, struct.Struct("<QQQI")),

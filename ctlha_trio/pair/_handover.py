@@ -13,7 +13,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._phase import Phase
-from ctlha_trio.pair._plan import can_hand_over
+from ctlha_trio.pair._plan import Setback, can_hand_over
 from ctlha_trio.pair._state import UNHURT, Flight, Stage
 from ctlha_trio.pair._step import Step
 
@@ -62,7 +62,7 @@ def records_differ(step: Step, message: msg.RecordsDiffer) -> None:
     asking = state.phase is Phase.HANDING_OVER and state.stage is Stage.ASKING
     if asking and message.attempt == state.handover_attempt:
         step.cancel_timer(ev.Timer.HANDOVER_LIMIT)
-        step.move(Phase.MIRRORING, "the records of the two nodes differ")
+        step.move(Phase.MIRRORING, "the records of the two nodes differ", setback=Setback.RECORDS_DIFFER)
         service.advance(step)
 
 
@@ -105,7 +105,7 @@ def _as_asked(held: Flight) -> Flight:
 def late(step: Step) -> None:
     """Too slow: nothing has been proposed yet, so this node simply goes on."""
     if step.state.phase is Phase.HANDING_OVER and step.state.stage in {Stage.DRAINING, Stage.ASKING, Stage.PERSISTING}:
-        step.move(Phase.MIRRORING, "the nodes were not ready in time")
+        step.move(Phase.MIRRORING, "the nodes were not ready in time", setback=Setback.NOT_IN_TIME)
         service.advance(step)
 
 
@@ -113,7 +113,7 @@ def refused(step: Step) -> None:
     """The arbiter certainly did not take the swap: go on as before it."""
     step.change(swap=None)
     if step.state.partner:
-        step.move(Phase.MIRRORING, "the arbiter does not answer")
+        step.move(Phase.MIRRORING, "the arbiter did not take the handover", setback=Setback.ARBITER_REFUSES)
         service.advance(step)
     else:
         membership.suspend(step, None, "peer lost during handover")

@@ -134,7 +134,7 @@ def unclaim(step: Step) -> None:
     """The arbiter certainly did not take the claim: wait like before it, for the peer or for the next try."""
     step.change(swap=None)
     reads.restart(step)
-    step.move(Phase.SUSPENDED, "the arbiter does not answer")
+    step.move(Phase.SUSPENDED, "the arbiter did not take the claim")
     step.set_timer(ev.Timer.CLAIM, ARBITER_RETRY_S)
 
 

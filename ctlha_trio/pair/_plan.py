@@ -30,6 +30,21 @@ class Obstacle(Enum):
     ARBITER_SILENT = "arbiter-silent"
 
 
+class Setback(Enum):
+    """Why a handover that was asked for, with no obstacle in the way, did not come about. Closed."""
+
+    ARBITER_REFUSES = "arbiter-refuses"
+    """It did not take the swap."""
+    RECORDS_DIFFER = "records-differ"
+    """The peer does not hold all that the layers above have put."""
+    NOT_IN_TIME = "not-in-time"
+    """The nodes were not ready before clients had waited too long."""
+    PEER_LOST = "peer-lost"
+    """In the middle of it."""
+    NOT_LOGGED = "decision-not-logged"
+    """Nothing was begun: whoever asks on behalf of a person could not write down that it does."""
+
+
 @attrs.frozen
 class PlannedStep:
     """One step of a change of roles."""

@@ -14,6 +14,8 @@ from ctlha_trio.pair._verification import Verification
 from ctlha_trio.pair.messages import Standing
 from ctlha_trio.wire import KnownRecord
 
+UNTAKEN_MAX = 2
+"""From which on an arbiter that is read is one that refuses: a single answer may get lost."""
 COPY_CHUNK_BYTES = 1 << 20
 """One range of a resync: large enough that the round trip does not count, small enough that a client waits only
 milliseconds for a range under copy."""
@@ -257,7 +259,9 @@ class PairState:
     asked_heard: tuple[KnownRecord, ...] = ()
     """Of which it had told when that read was asked for, likewise."""
     arbiter_answers: bool = False
-    """The last call was answered."""
+    """The last call was answered. One that refuses swaps again and again, and is read, answers."""
+    untaken: int = 0
+    """Swaps in a row, up to ``UNTAKEN_MAX``, that it did not take or left in doubt, of what this node still wants."""
     swap: SwapAttempt | None = None
     forcing: bool = False
     """The swap under way is a person's: it is not tried again once it is known not to have been taken."""
@@ -317,6 +321,11 @@ class PairState:
     def epoch(self) -> int:
         """Of the record that this node acts on; 0 while it knows none."""
         return self.record.epoch if self.record else 0
+
+    @property
+    def arbiter_refuses(self) -> bool:
+        """It is read, and takes no change that this node wants."""
+        return self.arbiter_answers and self.untaken == UNTAKEN_MAX
 
     @property
     def knows(self) -> KnownRecord:

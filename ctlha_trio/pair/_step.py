@@ -8,6 +8,7 @@ from ctlha_trio._errors import LocalProtocolError
 from ctlha_trio.pair import actions as act
 from ctlha_trio.pair._metadata import Copy, Metadata
 from ctlha_trio.pair._phase import TRANSITIONS, Phase
+from ctlha_trio.pair._plan import Setback
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import Record
 from ctlha_trio.pair._state import Flight, Mirrored, PairState, Resync, Stage, SwapAttempt, changed
@@ -18,6 +19,11 @@ from ctlha_trio.wire import KnownRecord
 
 ARBITER_RETRY_S = 0.25
 """Between two tries of an arbiter that does not answer: four a second do not burden it."""
+
+_SETBACKS = {Phase.SUSPENDED: Setback.PEER_LOST, Phase.CLAIMING: Setback.PEER_LOST}
+"""Of a handover that ends in another phase than it began in."""
+_WANTS_NO_SWAP = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.OUTDATED})
+"""Phases in which nothing is tried again that the arbiter did not take."""
 
 
 class Changes(TypedDict, total=False):
@@ -32,6 +38,7 @@ class Changes(TypedDict, total=False):
     heard: KnownRecord | None
     asked_heard: tuple[KnownRecord, ...]
     arbiter_answers: bool
+    untaken: int
     swap: SwapAttempt | None
     forcing: bool
     proposals: int
@@ -84,15 +91,17 @@ class Step:
         if self.state.session:
             self.do(act.Send(message))
 
-    def move(self, phase: Phase, why: str, stage: Stage = Stage.NONE) -> None:
-        """Enter a phase, legally, and tell the peer and the supervisor."""
+    def move(self, phase: Phase, why: str, stage: Stage = Stage.NONE, *, setback: Setback | None = None) -> None:
+        """Enter a phase, legally, and tell the peer and the supervisor. ``setback``: of a handover that is given up."""
         if phase is not self.state.phase and phase not in TRANSITIONS[self.state.phase]:
             raise LocalProtocolError(f"no way from {self.state.phase.name} to {phase.name}: {why}")
         if self.state.phase is Phase.HANDING_OVER and phase is not Phase.HANDING_OVER:
-            self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why))
+            self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why, setback or _SETBACKS.get(phase)))
         if self.state.forcing and phase is not Phase.CLAIMING:
             self.do(act.ForceEnded("" if phase is Phase.SECURING else why))
             self.change(forcing=False)
+        if phase in _WANTS_NO_SWAP:
+            self.change(untaken=0)
         self.state = changed(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))

@@ -11,6 +11,7 @@ import attrs
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import Operation, Outcome
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._plan import Setback
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._record import Record
 from ctlha_trio.pair.events import Timer
@@ -336,6 +337,8 @@ class HandoverEnded:
     """The handover that was asked for is over; ``problem`` is empty if the peer is primary now."""
 
     problem: str
+    setback: Setback | None = None
+    """Names the problem, if it is of the closed list."""
 
 
 @attrs.frozen

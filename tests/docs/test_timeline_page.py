@@ -9,7 +9,7 @@ from types import ModuleType
 import attrs
 import pytest
 
-from ctlha_trio.pair import OperationKind, Outcome, SwapOutcome, actions, events, messages
+from ctlha_trio.pair import OperationKind, Outcome, Setback, SwapOutcome, actions, events, messages
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.trials import TRIALS
 from ctlha_trio.testing._core.words import _UNTOLD
@@ -34,6 +34,7 @@ ENUMS: dict[str, type[Enum]] = {
     "timer": events.Timer,
     "the session was lost": events.Loss,
     "a swap": SwapOutcome,
+    "a handover that was given up": Setback,
     "an operation": Outcome,
 }
 

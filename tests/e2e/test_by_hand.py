@@ -94,10 +94,12 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     first = await pair.primary()
     refused = await run_ctlha("switchover", pair.config(OTHER[first]))
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err == "the role stays here: not-primary\n"
+    why, helps = refused.err.splitlines()
+    assert why == "the role stays here: not-primary"
+    assert helps == f"  not-primary: ask the primary: on node {first}, ctlha switchover <its node.toml>"
     (line,) = [each for each in pair.decisions(OTHER[first]) if each["outcome"] == "refused"]
     status = await pair.status(first)
-    assert (line["decision"], line["epoch"], line["why"]) == ("switchover", status["epoch"], refused.err.strip())
+    assert (line["decision"], line["epoch"], line["why"]) == ("switchover", status["epoch"], why)
     foretold = await run_ctlha("switchover", pair.config(OTHER[first]), "--dry-run")
     assert (foretold.code, foretold.out.splitlines()[0]) == (1, "would be refused: not-primary")
     foretold = await run_ctlha("switchover", pair.config(first), "--dry-run")
@@ -120,7 +122,7 @@ async def test_what_was_rehearsed_is_what_the_log_of_decisions_tells(protected_p
     plan = foretold["plan"]
     assert isinstance(plan, dict)
     for node in OTHER:
-        line = await pair.decided(node, "switchover", having="after")
+        line = await pair.decided(node, "handover", having="after")
         expect_foretold(plan, line)
     shown = await run_ctlha("switchover", pair.config(first), "--dry-run", "--as-failover")
     assert (shown.code, shown.out.splitlines()[0]) == (0, f"without node {second} node {first} would serve")
@@ -148,6 +150,7 @@ async def test_status_as_json_has_the_fields_that_are_promised(protected_pair: H
     assert asked.code == 0
     status = json.loads(asked.out)
     promised = {"verdict", "reasons", "notes", "node", "role", "state", "epoch", "link", "arbiter", "resync_bytes_left"}
+    promised |= {"resync_bytes_per_s", "resync_left_s"}
     assert promised <= status.keys()
     assert status["verdict"] == "protected"
     assert status["state"] == "CTL_HA_STATE_HA"

@@ -39,9 +39,8 @@ async def cramped_pair(small: SmallFileSystem, tmp_path: Path) -> AsyncIterator[
 
 
 def claims_in_vain(status: dict[str, object]) -> bool:
-    """Whether it serves nothing, and says so; the arbiter answers a read now and then, and no swap."""
-    reasons = status["reasons"]
-    return status["verdict"] == "at-risk" and isinstance(reasons, list) and reasons[:2] == ["peer-lost", "claiming"]
+    """Whether it serves nothing, and says so; the arbiter answers reads, and takes no swap."""
+    return (status["verdict"], status["reasons"]) == ("at-risk", ["peer-lost", "claiming", "arbiter-refuses"])
 
 
 def decisions(pair: HandPair, node: str) -> list[str]:
@@ -64,12 +63,15 @@ async def test_a_full_file_system_stops_changes_and_no_writes(cramped_pair: Hand
             assert (await pair.status(node))["verdict"] == "protected"
         refused = await run_ctlha("switchover", pair.config(primary))
         assert (refused.code, refused.out) == (1, "")
-        assert "the arbiter does not answer" in refused.err
+        why, helps = refused.err.splitlines()
+        assert why == "the arbiter did not take the handover"
+        assert helps.startswith("  arbiter-refuses: the node's log says what the arbiter lacks")
+        assert helps.endswith(f": ctlha switchover {pair.config(primary)}")
         await clients.wait_served()
         await pair.kill(primary)
         await pair.wait_until(other, claims_in_vain)
         asked = await run_ctlha("status", pair.config(other))
-        assert "claiming: wait: it ends with the arbiter's answer; if it lasts, the node's log names" in asked.out
+        assert "arbiter-refuses: the arbiter is read and takes no change: the node's log says" in asked.out
         assert f"arbiter.db: {SQLITE_NO_SPACE}" in pair.log(other)
         small.empty()
         await clients.wait_served(other)
@@ -106,7 +108,9 @@ async def test_only_the_nodes_have_no_room(cramped_pair: HandPair, small: SmallF
         small.fill_names()
         refused = await run_ctlha("switchover", pair.config(victim))
         assert (refused.code, refused.out) == (1, "")
-        assert f"{DECISIONS_FILE}: {NO_SPACE}" in refused.err
+        why, helps = refused.err.splitlines()
+        assert why.endswith(f"{DECISIONS_FILE}: {NO_SPACE}")
+        assert helps.startswith("  decision-not-logged: make room for the log of decisions")
         await pair.wait_for(victim, verdict="protected", role="primary")
         await pair.kill(victim)
         await clients.wait_served(other)

@@ -16,7 +16,7 @@ import attrs
 import trio
 from crc32c import crc32c
 
-from ctlha_trio._errors import ComponentError, StoreError
+from ctlha_trio._errors import ComponentError, FailedError, StoreError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.ha import _disk_work, _pair_driver
 from ctlha_trio.ha._component_faults import ComponentFaults, FaultKind
@@ -346,7 +346,7 @@ def never_end_a_forced_change(patch: Patch) -> None:
 def _never_end(patch: Patch, what: str) -> None:
     end = PersonRequest.end
 
-    def forget(request: PersonRequest, problem: str) -> None:
+    def forget(request: PersonRequest, problem: FailedError | None) -> None:
         if request.what != what:
             end(request, problem)
 

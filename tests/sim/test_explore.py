@@ -156,7 +156,7 @@ def test_the_verdict_is_the_same_without_what_makes_it_small(broken: bool, monke
 
 
 NO_COUNTERS = {
-    "phase", "stage", "why", "reading", "arbiter_answers", "size_bytes", "handover_attempt", "cluster",
+    "phase", "stage", "why", "reading", "arbiter_answers", "untaken", "size_bytes", "handover_attempt", "cluster",
     "resource", "lineage", "arbiter", "copy", "format", "kind", "fence", "evidence", "unknown", "calling", "doubtful",
     "here", "there", "answered", "number", "offset", "size", "equal", "attempt", "outcome", "forcing", "told_ranges",
     "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen", "left_out", "hurt", "mended", "tried",

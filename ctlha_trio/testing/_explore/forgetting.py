@@ -54,6 +54,7 @@ def plain_core(core: PairState) -> PairState:
         persisting=None if core.persisting is None else _plain_metadata(core.persisting),
         why="",
         arbiter_answers=False,
+        untaken=0,
         # An arbiter that never goes back is never found to have done so.
         asked_at=(0, 0),
         standing=None if core.standing is None else _plain_standing(core.standing, core.epoch),

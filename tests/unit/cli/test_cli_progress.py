@@ -2,54 +2,38 @@
 
 import pytest
 
-from ctlha_trio.cli._progress import BAR_CHARACTERS, RATE_OVER_S, Progress, duration_of, size_of
+from ctlha_trio.cli._progress import BAR_CHARACTERS, Progress, duration_of, size_of
 
 MIB = 1 << 20
 
 
 def test_nothing_under_way_is_no_line() -> None:
-    progress = Progress()
-    assert progress.line == ""
-    progress.update(0.0, 0)
-    assert progress.line == ""
+    assert Progress().line(0, bytes_per_s=0, left_s=None) == ""
 
 
 def test_the_bar_says_how_much_is_done_how_fast_and_for_how_long() -> None:
     progress = Progress()
-    progress.update(0.0, 100 * MIB)
-    assert progress.line == f"[{'.' * BAR_CHARACTERS}]   0 %   100.0 MiB left"
-    progress.update(5.0, 75 * MIB)
+    line = progress.line(100 * MIB, bytes_per_s=0, left_s=None)
+    assert line == f"[{'.' * BAR_CHARACTERS}]   0 %   100.0 MiB left"
+    line = progress.line(75 * MIB, bytes_per_s=5 * MIB, left_s=15)
     quarter = BAR_CHARACTERS // 4
     bar = "#" * quarter + "." * (BAR_CHARACTERS - quarter)
-    assert progress.line == f"[{bar}]  25 %   75.0 MiB left   5.0 MiB/s   15 s to go"
+    assert line == f"[{bar}]  25 %   75.0 MiB left   5.0 MiB/s   about 15 s to go"
 
 
 def test_more_that_is_left_than_before_moves_the_end() -> None:
     """Clients write meanwhile."""
     progress = Progress()
-    progress.update(0.0, 10 * MIB)
-    progress.update(1.0, 20 * MIB)
-    assert progress.line.endswith("  0 %   20.0 MiB left")
-    progress.update(2.0, 5 * MIB)
-    assert " 75 %" in progress.line
-
-
-def test_the_rate_is_that_of_the_last_seconds() -> None:
-    progress = Progress()
-    progress.update(0.0, 1000 * MIB)
-    for second in range(1, 31):
-        progress.update(float(second), 900 * MIB - second * MIB)
-    assert "1.0 MiB/s" in progress.line
-    assert RATE_OVER_S < 30
+    lines = [progress.line(left * MIB, bytes_per_s=0, left_s=None) for left in (10, 20, 5)]
+    assert lines[1].endswith("  0 %   20.0 MiB left")
+    assert " 75 %" in lines[2]
 
 
 def test_work_that_ended_begins_anew() -> None:
     progress = Progress()
-    for now_s, left in ((0.0, 100), (1.0, 50), (2.0, 0)):
-        progress.update(now_s, left)
-    assert progress.line == ""
-    progress.update(3.0, 60)
-    assert "  0 %   60 B left" in progress.line
+    lines = [progress.line(left, bytes_per_s=0, left_s=None) for left in (100, 50, 0, 60)]
+    assert lines[2] == ""
+    assert "  0 %   60 B left" in lines[3]
 
 
 @pytest.mark.parametrize(

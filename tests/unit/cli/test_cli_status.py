@@ -16,15 +16,15 @@ from ctlha_trio._errors import ConfigError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._main import main
-from ctlha_trio.cli._remedies import note_remedy_for, obstacle_remedy_for, remedy_for
+from ctlha_trio.cli._remedies import note_remedy_for, obstacle_remedy_for, remedy_for, setback_remedy_for
 from ctlha_trio.cli._status import describe_change, describe_status, watch_status
 from ctlha_trio.door import STATUS_SOCKET
 from ctlha_trio.ha import Note, Reason
-from ctlha_trio.pair import Obstacle
+from ctlha_trio.pair import Obstacle, Setback
 
 OPERATE = Path(__file__).parents[3] / "docs" / "operate.md"
-Named = Reason | Note | Obstacle
-NAMED: list[Named] = [*Reason, *Note, *Obstacle]
+Named = Reason | Note | Obstacle | Setback
+NAMED: list[Named] = [*Reason, *Note, *Obstacle, *Setback]
 STATUS: dict[str, object] = {
     "verdict": "degraded",
     "reasons": ["peer-lost", "arbiter-silent"],
@@ -58,6 +58,12 @@ def test_status_says_the_verdict_first_then_the_reasons_then_what_helps(loaded: 
     assert describe_status({"verdict": "protected", "reasons": []}, loaded).splitlines()[0] == "protected"
 
 
+def test_the_time_that_a_resync_still_takes_is_told_as_what_it_is(loaded: LoadedConfig) -> None:
+    line = describe_status({**STATUS, "resync_left_s": 75}, loaded).splitlines()[2]
+    assert line == "  4096 bytes left to resync, about 1 min 15 s at the pace of the last seconds"
+    assert describe_status({**STATUS, "resync_left_s": None}, loaded) == describe_status(STATUS, loaded)
+
+
 def test_a_reason_or_note_of_a_later_version_is_printed_without_help(loaded: LoadedConfig) -> None:
     said: dict[str, object] = {"verdict": "degraded", "reasons": ["from-the-future"], "notes": ["so-is-this"]}
     lines = describe_status(said, loaded).splitlines()
@@ -73,6 +79,8 @@ def helps_against(name: Named, *, node: str = "a", peer: str = "b") -> str:
             return note_remedy_for(name.value, config="CONFIG", node=node, peer=peer)
         case Obstacle():
             return obstacle_remedy_for(name.value, config="CONFIG", node=node, peer=peer)
+        case Setback():
+            return setback_remedy_for(name.value, config="CONFIG", node=node, peer=peer)
 
 
 every_name = pytest.mark.parametrize("name", NAMED, ids=lambda name: f"{type(name).__name__}-{name.value}")
@@ -89,6 +97,11 @@ def test_what_helps_is_at_most_one_command_and_one_that_there_is(name: Named) ->
     commands = set(re.findall(r"\bctlha ([a-z-]+)", helps_against(name)))
     assert len(commands) <= 1
     assert commands <= set(main.commands)
+
+
+@pytest.mark.parametrize("name", [*Obstacle, *Setback])
+def test_whoever_cannot_hand_the_role_over_is_given_a_command(name: Named) -> None:
+    assert "ctlha " in helps_against(name)
 
 
 def test_what_helps_names_the_nodes_and_the_configuration() -> None:
@@ -188,7 +201,9 @@ async def test_on_a_terminal_a_resync_has_a_bar_that_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     over = {**STATUS, "resync_bytes_left": 0}
-    node = ScriptedNode([{**STATUS, "resync_bytes_left": left} for left in (8192, 4096)] + [over, over])
+    pace = {"resync_bytes_per_s": 1024, "resync_left_s": 4}
+    begun, known = {**STATUS, "resync_bytes_left": 8192, "resync_left_s": None}, {**STATUS, **pace}
+    node = ScriptedNode([begun, known, over, over])
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, node.answer, [socket])
@@ -197,7 +212,7 @@ async def test_on_a_terminal_a_resync_has_a_bar_that_leaves_nothing_behind(
             nursery.cancel_scope.cancel()
     out = capsys.readouterr().out
     assert "[........................]   0 %   8.0 KiB left" in out
-    assert "[############............]  50 %   4.0 KiB left" in out
+    assert "[############............]  50 %   4.0 KiB left   1.0 KiB/s   about 4 s to go" in out
     assert out.endswith("\r\033[K")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ctlha_trio._errors import UnknownOutcomeError
+from ctlha_trio._errors import FailedError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio.cli import _switchover, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 
@@ -128,7 +128,8 @@ def test_a_dry_run_of_what_would_be_refused_names_every_obstacle_and_what_helps(
             1,
             [
                 "without node b node a would not serve: arbiter-silent",
-                "  arbiter-silent: bring the arbiter back, or the network to it",
+                "  arbiter-silent: bring the arbiter back, or the network to it: nobody changes who counts until it "
+                "answers",
             ],
         ),
         (
@@ -170,3 +171,39 @@ def test_a_node_that_does_not_run_has_handed_nothing_over(config: Path) -> None:
     done = switchover(config)
     assert done.exit_code == 1
     assert "no node listens there" in done.stderr
+    assert done.stderr.splitlines()[1:] == [f"  if it does not run, start it: ctlha node {config}"]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            RoleStaysError(("arbiter-refuses",), "the arbiter did not take the handover"),
+            ["the arbiter did not take the handover", "  arbiter-refuses: the node's log says what the arbiter lacks"],
+        ),
+        (
+            RoleStaysError(("peer-lost", "arbiter-silent")),
+            [
+                "the role stays here: peer-lost, arbiter-silent",
+                "  peer-lost: start the other node, b",
+                "  arbiter-silent: bring the arbiter back",
+            ],
+        ),
+        (RoleStaysError(("of-a-later-version",)), ["the role stays here: of-a-later-version", "  see how the node"]),
+        (RoleStaysError((), "store-failed"), ["store-failed", "  see how the node stands"]),
+        (FailedError("a handover is under way"), ["a handover is under way", "  see how the node stands"]),
+    ],
+)
+def test_what_is_refused_ends_with_the_command_that_helps(
+    config: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch, error: FailedError, says: list[str]
+) -> None:
+    async def refuse(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(_switchover, "switchover_of", refuse)
+    done = switchover(config)
+    assert (done.exit_code, done.stdout) == (1, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(says)
+    assert all(line.startswith(told) for line, told in zip(lines, says, strict=True))
+    assert f"ctlha switchover {config}" in lines[-1] or f"ctlha status {config}" in lines[-1]

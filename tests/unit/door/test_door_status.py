@@ -13,7 +13,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, InvalidError, UnknownOutcomeError
+from ctlha_trio._errors import (
+    CtlHaError,
+    DisconnectError,
+    FailedError,
+    InvalidError,
+    RoleStaysError,
+    UnknownOutcomeError,
+)
 from ctlha_trio._vocabulary import ctl_ha_state
 from ctlha_trio.door import (
     DECISIONS_FILE,
@@ -192,6 +199,22 @@ async def test_a_switchover_that_is_refused_says_why(served: Served) -> None:
         await switchover_of(served.path)
 
 
+@pytest.mark.parametrize("causes", [("arbiter-refuses",), ()])
+async def test_a_switchover_that_is_given_up_names_its_causes(served: Served, causes: tuple[str, ...]) -> None:
+    served.node.refusal = RoleStaysError(causes, "given up")
+    with pytest.raises(RoleStaysError, match="given up") as refused:
+        await switchover_of(served.path)
+    assert refused.value.causes == causes
+
+
+async def test_a_switchover_that_cannot_be_logged_is_not_begun_and_names_that(served: Served) -> None:
+    served.node.decisions.mkdir()
+    with pytest.raises(RoleStaysError, match=DECISIONS_FILE) as refused:
+        await switchover_of(served.path)
+    assert refused.value.causes == ("decision-not-logged",)
+    assert not served.node.switched
+
+
 async def test_a_switchover_is_logged_before_and_after(served: Served) -> None:
     await switchover_of(served.path)
     served.node.refusal = FailedError("the peer is away")
@@ -200,6 +223,20 @@ async def test_a_switchover_is_logged_before_and_after(served: Served) -> None:
     lines = lines_of(served.node.decisions.read_text())
     assert [line["outcome"] for line in lines] == ["asked", "done", "asked", "failed: the peer is away"]
     assert {(line["decision"], line["epoch"], line["revision"]) for line in lines} == {("switchover", 4, 9)}
+
+
+async def test_a_command_and_the_record_that_it_led_to_are_two_decisions(served: Served) -> None:
+    """Each is done once: the role is handed over by a person, by policy or for a component, always by such a record."""
+    await switchover_of(served.path)
+    assert served.node.follower is not None
+    handed = BOTH_B.succeed(primary="a", members=("a", "b"), proposal="2")
+    served.node.follower(BOTH_B, handed, 10, "handed over")
+    lines = await wait_lines(served.node.decisions, 3)
+    assert [(line["decision"], line["outcome"]) for line in lines] == [
+        ("switchover", "asked"),
+        ("switchover", "done"),
+        ("handover", "done"),
+    ]
 
 
 async def wait_lines(path: Path, count: int) -> list[dict[str, object]]:
@@ -257,7 +294,7 @@ BOTH_B = BEFORE.succeed(primary="b", members=("a", "b"), proposal="5")
         (BEFORE, BOTH_B, "admit"),
         (BOTH_B, BOTH_B.succeed(primary="b", members=("b",), proposal="6"), "go-alone"),
         (BOTH_B, BOTH_B.succeed(primary="a", members=("a",), proposal="6"), "take-over"),
-        (BOTH_B, BOTH_B.succeed(primary="a", members=("a", "b"), proposal="6"), "switchover"),
+        (BOTH_B, BOTH_B.succeed(primary="a", members=("a", "b"), proposal="6"), "handover"),
         (BEFORE, ALONE_B, "go-on"),
     ],
 )

@@ -5,7 +5,8 @@ import trio
 from trio.testing import MockClock
 
 from ctlha_trio._errors import CtlHaError, RefusedError, RemoteProtocolError, UntrustedPeerError
-from ctlha_trio.ha._fault_log import REPEAT_S, FaultLog
+from ctlha_trio._repeats import REPEAT_S
+from ctlha_trio.ha._fault_log import FaultLog
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing import CallKind, open_pair
 

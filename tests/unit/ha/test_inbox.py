@@ -9,7 +9,7 @@ import pytest
 
 from ctlha_trio._errors import RemoteProtocolError
 from ctlha_trio.ha._inbox import RING_BYTES, Inbox
-from ctlha_trio.pair import CarriedRecord, Pushed, Spoken, encode_record
+from ctlha_trio.pair import CarriedRecord, Pushed, ResyncLeft, Spoken, encode_record
 from ctlha_trio.pair.messages import CopyData, MirrorRecord, MirrorWrite
 from ctlha_trio.seams import Buffer
 
@@ -100,3 +100,10 @@ def test_place_beyond_the_ring_is_refused() -> None:
     assert inbox.grant(EPOCH) is not None
     with pytest.raises(RemoteProtocolError, match="of the ring"):
         data_of(inbox, Pushed(WRITE, RING_BYTES - 1))
+
+
+def test_more_that_is_left_than_the_volume_has_is_refused() -> None:
+    inbox, _ = made()
+    assert data_of(inbox, ResyncLeft(EPOCH, 1 << 20, 0)) == b""
+    with pytest.raises(RemoteProtocolError, match="left of the volume"):
+        data_of(inbox, ResyncLeft(EPOCH, (1 << 20) + 1, 0))

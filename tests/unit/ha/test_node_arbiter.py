@@ -1,11 +1,15 @@
 """Two whole nodes whose arbiter is silent, or leaves them in doubt."""
 
+from functools import partial
+
 import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import NotPrimaryError
+from ctlha_trio._errors import FailedError, NotPrimaryError
+from ctlha_trio._repeats import REPEAT_S
 from ctlha_trio.arbiter import MemoryArbiter, SwapFault
+from ctlha_trio.ha import Node
 from ctlha_trio.pair import RECORD_POLL_S
 from ctlha_trio.testing import MemoryPair, open_pair
 
@@ -59,6 +63,100 @@ async def test_peer_and_arbiter_lost_holds_both_and_both_say_why(autojump_clock:
         silence(pair, "a", "b", silent=False)
         await pair.wait_protected()
         assert pair.copy("a")[:BLOCK] == pair.copy("b")[:BLOCK] == b"w" * BLOCK
+
+
+def refuse_swaps(pair: MemoryPair) -> None:
+    for arbiter in pair.arbiters.values():
+        arbiter.takes_swaps = False
+
+
+async def stands(node: Node) -> set[tuple[str, tuple[str, ...], str]]:
+    """Everything that the node says of itself within ten seconds."""
+    seen: set[tuple[str, tuple[str, ...], str]] = set()
+    for _ in range(200):
+        status = node.status()
+        seen.add((status.verdict, status.reasons, status.arbiter))
+        await trio.sleep(0.05)
+    return seen
+
+
+async def test_claim_that_is_refused_again_and_again_is_one_state_and_told_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The arbiter is read, and takes no swap: it is not silent, and says so each second."""
+    caplog.set_level("INFO")
+    async with open_pair() as pair:
+        b = pair.nodes["b"]
+        refuse_swaps(pair)
+        pair.crash("a")
+        await pair.wait_until(lambda: "arbiter-refuses" in b.status().reasons)
+        caplog.clear()
+        known = len(b.status().transitions)
+        assert await stands(b) == {("at-risk", ("peer-lost", "claiming", "arbiter-refuses"), "online")}
+        assert not caplog.messages
+        assert len(b.status().transitions) == known
+        await trio.sleep(REPEAT_S)
+        assert len(caplog.messages) == 2
+        assert all("times since it was last said" in message for message in caplog.messages)
+        pair.arbiters["b"].takes_swaps = True
+        await pair.wait_alone("b")
+        assert b.status().reasons == ("peer-lost",)
+        assert [each.what for each in b.status().transitions][-2:] == ["securing: claim won", "alone: secured"]
+
+
+async def test_admission_that_is_refused_again_and_again_is_one_state_and_told_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with open_pair() as pair:
+        pair.crash("a")
+        b = await pair.wait_alone("b")
+        refuse_swaps(pair)
+        await pair.restart("a")
+        await pair.wait_until(lambda: "arbiter-refuses" in b.status().reasons)
+        caplog.clear()
+        assert await stands(b) == {("degraded", ("resyncing", "arbiter-refuses"), "online")}
+        assert not caplog.messages
+        pair.arbiters["b"].takes_swaps = True
+        await pair.wait_protected()
+
+
+async def test_swap_that_is_in_doubt_again_and_again_is_told_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A commit fails, say, for want of space: each try of one and the same swap leaves it unknown."""
+    async with open_pair() as pair:
+        b, arbiter = pair.nodes["b"], pair.arbiters["b"]
+        pair.crash("a")
+        for swaps in range(arbiter.swaps, arbiter.swaps + 20):
+            arbiter.next_cas(SwapFault.UNKNOWN_NOT_APPLIED)
+            await pair.wait_until(partial(lambda before: arbiter.swaps > before, swaps))
+        assert b.status().reasons == ("peer-lost", "claiming", "arbiter-refuses")
+        assert len([message for message in caplog.messages if "is not known" in message]) == 1
+        await pair.wait_alone("b")
+
+
+async def test_silent_arbiter_is_not_one_that_refuses(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        b = pair.nodes["b"]
+        silence(pair, "a", "b")
+        pair.crash("a")
+        await pair.wait_until(lambda: b.status().reasons == ("peer-lost", "claiming", "arbiter-silent"))
+        assert await stands(b) == {("at-risk", ("peer-lost", "claiming", "arbiter-silent"), "unknown")}
+
+
+async def test_refused_switchover_is_forgotten_when_the_arbiter_is_read_again(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        a = pair.nodes["a"]
+        refuse_swaps(pair)
+        with pytest.raises(FailedError, match="the arbiter did not take the handover"):
+            await a.switchover()
+        await pair.wait_protected()
+        silence(pair, "a", "b")
+        pair.crash("b")
+        await pair.wait_until(lambda: "claiming" in a.status().reasons)
+        silence(pair, "a", "b", silent=False)
+        assert "arbiter-refuses" not in a.status().reasons
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def told(notices: Notices) -> list[Notice]:
 
 
 @pytest.mark.parametrize(
-    ("phase", "what"), [(Phase.CLAIMING, "claim"), (Phase.ADMITTING, "admit"), (Phase.HANDING_OVER, "switchover")]
+    ("phase", "what"), [(Phase.CLAIMING, "claim"), (Phase.ADMITTING, "admit"), (Phase.HANDING_OVER, "handover")]
 )
 @pytest.mark.parametrize(("outcome", "count"), [(SwapOutcome.LOST, 1), (SwapOutcome.REFUSED, 1), (SwapOutcome.WON, 0)])
 def test_a_swap_that_was_not_won(state: PairState, phase: Phase, what: str, outcome: SwapOutcome, count: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 from ctlha_trio.ha import Reason
 from ctlha_trio.ha._status import judge, role_of
 from ctlha_trio.pair import Copy, Metadata, PairState, Phase, Record, boot
-from ctlha_trio.pair._state import Resync
+from ctlha_trio.pair._state import UNTAKEN_MAX, Resync
 from ctlha_trio.pair.messages import Standing
 
 METADATA = Metadata(
@@ -83,6 +83,16 @@ def test_silent_arbiter_is_always_said_and_never_protected(phase: Phase) -> None
     verdict, reasons = said(stand(phase, arbiter_answers=False))
     assert verdict == ("degraded" if CONNECTED[phase][0] == "protected" else CONNECTED[phase][0])
     assert reasons == [*CONNECTED[phase][1], "arbiter-silent"]
+
+
+@pytest.mark.parametrize("phase", list(CONNECTED))
+def test_an_arbiter_refuses_whoever_wants_something_of_it_twice_and_can_read_it(phase: Phase) -> None:
+    resync = Resync(cursor=400) if phase in {Phase.ALONE, Phase.ADMITTING} else None
+    state = attrs.evolve(stand(phase), resync=resync, untaken=UNTAKEN_MAX)
+    wants = phase in {Phase.SUSPENDED, Phase.CLAIMING, Phase.SECURING} or resync is not None
+    assert (said(state)[1][-1:] == ["arbiter-refuses"]) is wants
+    assert "arbiter-refuses" not in said(attrs.evolve(state, untaken=UNTAKEN_MAX - 1))[1]
+    assert "arbiter-refuses" not in said(attrs.evolve(state, arbiter_answers=False))[1]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from ctlha_trio.pair import (
     Phase,
     Pushed,
     PushedMessage,
+    ResyncLeft,
     Spoken,
     decode,
     encode,
@@ -115,13 +116,14 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.HandoverDone: st.builds(msg.HandoverDone, epoch=u64, revision=u64, proposal=proposals),
     msg.Refused: st.builds(msg.Refused, epoch=u64, stale_epoch=u64),
     ComponentsReady: st.builds(ComponentsReady, ready=st.booleans()),
+    ResyncLeft: st.builds(ResyncLeft, epoch=u64, left_bytes=u64, bytes_per_s=u64),
     Grant: st.builds(Grant, epoch=u64, key=st.binary(min_size=16, max_size=16), size=u32),
 }
 SPOKEN = st.one_of(*BY_KIND.values())
 
 
 def test_every_message_of_the_pair_is_tried_here() -> None:
-    assert set(msg.Message.__args__) | {Grant, Kept, ComponentsReady} == set(BY_KIND)
+    assert set(msg.Message.__args__) | {Grant, Kept, ComponentsReady, ResyncLeft} == set(BY_KIND)
 
 
 @pytest.mark.parametrize("kind", BY_KIND, ids=lambda kind: kind.__name__)
@@ -169,7 +171,7 @@ def test_a_slot_of_another_size_is_refused(size: int) -> None:
         decode(b"\x04" * size)
 
 
-@pytest.mark.parametrize("kind", [0, 31, 255])
+@pytest.mark.parametrize("kind", [0, 35, 255])
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown-type"):
         decode(bytes([kind]) + bytes(SLOT_BYTES - 1))

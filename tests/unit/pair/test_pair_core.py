@@ -18,6 +18,7 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
+    Setback,
     SwapOutcome,
     accepts,
     actions as act,
@@ -393,6 +394,25 @@ def test_a_swap_that_was_certainly_refused_lets_a_partner_come_back() -> None:
     assert ev.Timer.CLAIM in node.timers
     node.feed(ev.SessionUp(PEER))
     assert node.hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0)).phase is Phase.MIRRORING
+
+
+def test_an_arbiter_that_is_read_and_refuses_again_and_again_is_not_silent() -> None:
+    node = suspended_primary()
+    record = node.state.record
+    assert record is not None
+    node.fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
+    assert not node.state.arbiter_answers, "it may be gone"
+    node.fires(ev.Timer.RECORD_POLL).reads_record(record, node.state.revision)
+    assert not node.state.arbiter_refuses, "once may be chance"
+    for _ in range(3):
+        node.fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
+        assert node.state.arbiter_refuses
+    node.fires(ev.Timer.RECORD_POLL).feed(ev.ReadFailed())
+    assert not node.state.arbiter_answers
+    node.fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
+    assert not node.state.arbiter_answers, "only a read, or a swap that it took, tells that it is back"
+    node.feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0))
+    assert (node.phase, node.state.untaken) == (Phase.MIRRORING, 0)
 
 
 def test_an_answer_to_another_proposal_is_ignored() -> None:
@@ -956,7 +976,7 @@ def test_a_handover_drains_asks_persists_swaps_and_tells() -> None:
     node.persisted()
     assert node.said[0] == msg.HandoverDone(5, 5, swap.record.proposal)
     assert (node.state.phase, node.answers) == (Phase.FOLLOWING, {})
-    assert node.one(act.HandoverEnded).problem == ""
+    assert node.one(act.HandoverEnded) == act.HandoverEnded("")
     assert node.hear(standing(5, Phase.MIRRORING, ord("a"))).one(act.PushProposal).ticket == 2
 
 
@@ -1039,7 +1059,7 @@ def test_a_secondary_prepares_once_it_has_written_everything() -> None:
 
 def test_a_handover_that_takes_too_long_is_given_up_and_its_late_answer_is_not_taken_for_the_next() -> None:
     node = mirroring().feed(ev.HandoverAsked()).write(1).fires(ev.Timer.HANDOVER_LIMIT)
-    assert node.one(act.HandoverEnded).problem
+    assert node.one(act.HandoverEnded).setback is Setback.NOT_IN_TIME
     assert node.phase is Phase.MIRRORING
     sequence = node.one(act.StoreWrite).sequence
     node.feed(ev.Stored(sequence)).hear(msg.Applied(4, sequence)).feed(ev.HandoverAsked())
@@ -1049,7 +1069,7 @@ def test_a_handover_that_takes_too_long_is_given_up_and_its_late_answer_is_not_t
 
 def test_a_handover_whose_swap_was_refused_goes_on_as_before() -> None:
     node = handed_over().gets(SwapOutcome.REFUSED)
-    assert node.one(act.HandoverEnded).problem
+    assert node.one(act.HandoverEnded).setback is Setback.ARBITER_REFUSES
     assert node.phase is Phase.MIRRORING
 
 
@@ -1064,7 +1084,7 @@ def test_an_unknown_handover_holds_until_the_record_tells() -> None:
 
 def test_the_peer_lost_before_the_swap_of_a_handover_is_a_peer_lost() -> None:
     node = mirroring().feed(ev.HandoverAsked()).lost()
-    assert node.one(act.HandoverEnded).problem
+    assert node.one(act.HandoverEnded).setback is Setback.PEER_LOST
     assert node.timers == {ev.Timer.CLAIM: 0.1}
 
 

@@ -15,6 +15,7 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
+    Setback,
     actions as act,
     events as ev,
     messages as msg,
@@ -334,7 +335,7 @@ def test_the_primary_goes_on_if_the_records_differ() -> None:
     assert not node.hear(msg.RecordsDiffer(EPOCH, 9)).ordered, "of another attempt"
     node.hear(msg.RecordsDiffer(EPOCH, 1))
     assert node.state.phase is Phase.MIRRORING
-    assert "records" in node.one(act.HandoverEnded).problem
+    assert node.one(act.HandoverEnded).setback is Setback.RECORDS_DIFFER
     assert node.all(act.StoreWrite)
 
 

@@ -16,6 +16,7 @@ from ctlha_trio._errors import (
     FailedError,
     InvalidError,
     NotPrimaryError,
+    RoleStaysError,
     UnknownOutcomeError,
 )
 from ctlha_trio._vocabulary import (
@@ -120,7 +121,7 @@ async def test_whoever_holds_a_node_that_has_crashed_is_told_so(autojump_clock: 
         "write": NotPrimaryError,
         "read": NotPrimaryError,
         "flush": NotPrimaryError,
-        "switchover": FailedError,
+        "switchover": RoleStaysError,
     }
 
 

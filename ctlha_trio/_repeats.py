@@ -1,0 +1,41 @@
+"""What comes again and again: worth a line when it changes, then rarely."""
+
+from collections.abc import Hashable
+from typing import Final
+
+import attrs
+
+REPEAT_S: Final = 600.0
+"""Between two lines on what stays as it is: a peer that is stopped for a night is some hundred lines."""
+
+
+@attrs.frozen
+class _Told:
+    text: str
+    at_s: float
+    since: int = 0
+    """How often it has come since."""
+
+
+@attrs.define(eq=False)
+class Repeats:
+    """Remembers the last line of each kind, of which there must be few. Times are of whoever tells, in seconds."""
+
+    _told: dict[Hashable, _Told] = attrs.field(factory=dict, init=False)
+
+    def came(self, now_s: float, text: str, *, kind: Hashable = None) -> str | None:
+        """The line to be written, which says how often it came unsaid; None if its kind has said the same lately."""
+        told = self._told.get(kind)
+        if told is not None and told.text == text and now_s < told.at_s + REPEAT_S:
+            self._told[kind] = attrs.evolve(told, since=told.since + 1)
+            return None
+        self._told[kind] = _Told(text, now_s)
+        return f"{text}, {told.since} times since it was last said" if told is not None and told.since else text
+
+    def ended(self, kind: Hashable) -> bool:
+        """Of that kind nothing comes any more. Whether there was something."""
+        return self._told.pop(kind, None) is not None
+
+    def forget(self) -> None:
+        """Whatever comes next is told."""
+        self._told.clear()
