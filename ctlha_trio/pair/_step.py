@@ -90,12 +90,17 @@ class Step:
             raise LocalProtocolError(f"no way from {self.state.phase.name} to {phase.name}: {why}")
         if self.state.phase is Phase.HANDING_OVER and phase is not Phase.HANDING_OVER:
             self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why))
-        if self.state.forcing and phase is not Phase.CLAIMING:
-            self.do(act.ForceEnded("" if phase is Phase.SECURING else why))
-            self.change(forcing=False)
+        if phase is not Phase.CLAIMING:
+            self.end_force("" if phase is Phase.SECURING else why)
         self.state = changed(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))
+
+    def end_force(self, problem: str) -> None:
+        """What a person forces, if anything, is done or, with a problem, has not come about."""
+        if self.state.forcing:
+            self.do(act.ForceEnded(problem))
+            self.change(forcing=False)
 
     def tell_standing(self) -> None:
         """Tell the peer where this node stands."""

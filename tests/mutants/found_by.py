@@ -235,5 +235,17 @@ IN_THE_EXPLORATION: dict[str, set[str]] = {
     "drops_what_was_under_way_unmarked": {I5},
     "tracks_nothing_while_it_is_alone": {I5},
     "takes_an_older_order_for_the_newest_that_is_the_same": {I4},
+    "forces_within_the_line": {I4},
+    "forces_a_node_that_hears_the_other": {HEARD},
+    "forces_a_half_overwritten_copy": {I4},
+    "forces_without_a_compare": {FORCED},
+    "serves_what_was_forced_before_it_is_persisted": {I6},
+    "an_abandoned_copy_believes_itself": {I4},
+    "serves_on_in_a_line_that_was_abandoned": {"I12"},
+    "stops_at_a_line_that_it_was_forced_to": {I15},
+    "forces_in_the_epoch_that_is_over": {"I6"},
+    "forgets_which_line_a_force_has_ended": {I15},
+    "takes_what_an_abandoned_copy_has_for_its_own": {I2},
+    "takes_its_own_earlier_claim_for_what_was_forced": {FORCED},
 }
 """Of the mutants of ``test_explore_mutants``. The first way that is found is the shortest."""

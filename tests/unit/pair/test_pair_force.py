@@ -216,6 +216,22 @@ def test_a_change_of_the_other_node_wins_if_it_is_first() -> None:
     assert (state.phase, state.record, problem(ordered)) == (Phase.OUTDATED, restarted, "a won epoch 6")
 
 
+def test_a_claim_of_the_node_itself_from_before_that_lands_late_is_not_what_was_forced() -> None:
+    """Its record goes on in the old line, whatever becomes of the claim that follows."""
+    state, _ = started("b", metadata_of("b", FIRST).intend("b's"), FIRST)
+    state, ordered = step(state, attrs.evolve(ASKED, revision=4))
+    swap = one(ordered, act.Swap)
+    state, _ = step(state, ev.Swapped(swap.record.proposal, SwapOutcome.LOST))
+    landed = FIRST.succeed(primary="b", members=("b",), proposal="b's")
+    state, ordered = step(state, ev.RecordRead(landed, 5))
+    assert (state.phase, state.forcing, problem(ordered)) == (Phase.CLAIMING, False, "b won epoch 5")
+    claim = one(ordered, act.Swap).record
+    assert claim.lineage == FIRST.lineage
+    state, ordered = step(state, ev.Swapped(claim.proposal, SwapOutcome.REFUSED))
+    assert one(ordered, act.SetTimer).timer is ev.Timer.ARBITER_RETRY, "it is not tried again at once"
+    assert not [action for action in ordered if isinstance(action, act.Swap)]
+
+
 @pytest.mark.parametrize("event", [ev.StopAsked("asked"), ev.StoreFailed()])
 def test_a_node_that_ends_says_that_it_gave_up(event: ev.Event) -> None:
     _, ordered = step(forcing()[0], event)
