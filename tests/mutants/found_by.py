@@ -226,7 +226,7 @@ IN_THE_EXPLORATION: dict[str, set[str]] = {
     "acknowledges_a_proposal_that_is_durable_here_only": {I2},
     "calls_a_proposal_complete_when_it_is_begun": {I2},
     "executes_a_proposal_beside_what_conflicts_with_it": {ONE_WRITE},
-    "claims_although_it_is_no_member": {I2},
+    "claims_although_it_is_no_member": {I4},
     "admits_without_a_seal": {I4},
     "hands_over_without_a_drain": {I1},
     "looks_past_a_write_under_way": {I2},
