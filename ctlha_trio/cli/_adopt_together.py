@@ -48,6 +48,8 @@ class Knowledge:
     found_revision: int
     is_bound: bool
     """Its copy belongs to that arbiter, which holds what it knows: an adoption that was cut off has come so far."""
+    proposal: str
+    """Random id that a record which it has written would bear."""
     dry_run: bool
 
     @staticmethod
@@ -68,6 +70,7 @@ class Knowledge:
             found_identity="" if arbiter is None else arbiter.identity,
             found_revision=0 if found is None else found.revision,
             is_bound=arbiter is not None and found is not None and _is_bound(metadata, arbiter.identity, found),
+            proposal=secrets.token_hex(16),
             dry_run=dry_run,
         )
 
@@ -112,9 +115,8 @@ def is_of(record: Record, known: Metadata) -> bool:
     )
 
 
-def agreed_record(known: Metadata, found: Record | None) -> Record:
+def agreed_record(known: Metadata, found: Record | None, proposal: str) -> Record:
     """What the arbiter is given. ``FailedError`` if it holds what neither node has seen."""
-    proposal = secrets.token_hex(16)
     if found is None:
         return Record(
             cluster=known.cluster,
@@ -184,7 +186,8 @@ class _Adoption:
                 f"the nodes do not agree: {problem}; decide which copy is the volume, and give the command there "
                 "with --abandon"
             )
-        record = agreed_record(self.metadata, self.found.record if self.found else None)
+        writer = self.mine if self.mine.node == self.metadata.primary else theirs
+        record = agreed_record(self.metadata, self.found.record if self.found else None, writer.proposal)
         if self.mine.is_bound and theirs.is_bound:
             raise FailedError("nothing is wrong with the arbiter: start both nodes")
         click.echo(_describe(self.found, record))
