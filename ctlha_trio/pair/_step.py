@@ -127,6 +127,7 @@ class Step:
             copy=copy,
             base_epoch=self._synced_epoch(record) if base_epoch is None else base_epoch,
             proposed=(proposal,) if proposal else (),
+            in_doubt=0,
             heard=self._still_heard(record),
         )
         self._persist(metadata)
@@ -179,7 +180,7 @@ class Step:
             raise LocalProtocolError("a swap needs a known record")
         return self.state.record.succeed(primary=primary, members=members, proposal=self.state.next_proposal)
 
-    def intend(self, record: Record) -> None:
+    def intend(self, record: Record, *, in_doubt: int = 0) -> None:
         """Make it durable that this node is about to propose this record, which bears ``next_proposal``.
 
         Only a disk that knows of it is the one for which it was proposed. What this process proposed before on the
@@ -188,7 +189,8 @@ class Step:
         newest = self.state.persisting or self.state.metadata
         own = f"{self.state.incarnation:016x}"
         self._begin_swap(record, calling=False)
-        self._persist(newest.intend(record.proposal, instead_of=own))
+        intended = newest.intend(record.proposal, instead_of=own)
+        self._persist(attrs.evolve(intended, in_doubt=in_doubt or newest.in_doubt))
 
     def call_swap(self) -> None:
         """What was intended is durable: propose it."""

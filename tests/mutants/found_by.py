@@ -247,5 +247,6 @@ IN_THE_EXPLORATION: dict[str, set[str]] = {
     "forgets_which_line_a_force_has_ended": {I15},
     "takes_what_an_abandoned_copy_has_for_its_own": {I2},
     "takes_its_own_earlier_claim_for_what_was_forced": {FORCED},
+    "lets_a_copy_be_overwritten_that_may_be_forced_yet": {I4},
 }
 """Of the mutants of ``test_explore_mutants``. The first way that is found is the shortest."""

@@ -33,7 +33,7 @@ from tests.mutants.found_by import IN_THE_EXPLORATION, check_of
 from tests.mutants.pair_mutants import MUTANTS as PAIR_MUTANTS
 
 PAGE = (Path(__file__).parents[2] / "docs/explain/mutants.md").read_text()
-STATES_MAX = 280_000
+STATES_MAX = 500_000
 """Twice what the one that hides longest takes."""
 
 Patch = pytest.MonkeyPatch
@@ -221,6 +221,16 @@ def takes_its_own_earlier_claim_for_what_was_forced(patch: Patch) -> None:
             plain(self, problem)
 
     patch.setattr(Step, "end_force", end_force)
+
+
+@mutant(cold=True, crashes=1, forces=1)
+def lets_a_copy_be_overwritten_that_may_be_forced_yet(patch: Patch) -> None:
+    plain = Step.intend
+
+    def intend(self: Step, record: Record, *, in_doubt: int = 0) -> None:
+        plain(self, record)
+
+    patch.setattr(Step, "intend", intend)
 
 
 def states_on_the_page(name: str) -> int:
