@@ -5,7 +5,6 @@ So nothing has to be abandoned, and whatever is cut off in the middle is done by
 """
 
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,8 @@ from ctlha_trio.seams import Arbiter, ThreadDisk, Versioned
 from ctlha_trio.store import rewrite_metadata
 
 
-def agreed_record(known: Metadata, found: Record | None) -> Record:
+def agreed_record(known: Metadata, found: Record | None, proposal: str) -> Record:
     """What the arbiter is given. ``FailedError`` if it holds what neither node has seen."""
-    proposal = secrets.token_hex(16)
     if found is None:
         return Record(
             cluster=known.cluster,
@@ -122,7 +120,8 @@ class _Adoption:
                 f"the nodes do not agree: {problem}; decide which copy is the volume, and give the command there "
                 "with --abandon"
             )
-        return agreed_record(self.metadata, self.found.record if self.found else None)
+        writer = self.mine if self.mine.node == self.metadata.primary else theirs
+        return agreed_record(self.metadata, self.found.record if self.found else None, writer.proposal)
 
     def _show_copies(self, theirs: Knowledge, *, err: bool = False) -> None:
         for each in sorted((self.mine, theirs), key=lambda each: each.node):

@@ -36,7 +36,7 @@ async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
     click.echo(_describe_source(loaded))
     if dry_run:
         made = PlannedStep("the backing file is made", f"on node {node}: a copy that holds nothing, and says so")
-        return end_dry_run(_steps(loaded, made))
+        return end_dry_run(_steps(loaded, found.record, made))
     decision = _decision(loaded, "replace", found)
     await decision.begin()
     nothing = _nothing(loaded, arbiter, found)
@@ -70,7 +70,7 @@ async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bo
     click.echo(_describe_source(loaded))
     if dry_run:
         marked = PlannedStep("the copy is marked", f"on node {discard}: that its copy holds nothing")
-        return end_dry_run(_steps(loaded, marked))
+        return end_dry_run(_steps(loaded, found.record, marked))
     decision = _decision(loaded, "resolve", found, copy=metadata)
     await decision.begin()
     if not await condemn_copy(disk, os.fspath(loaded.volume_path), _nothing(loaded, arbiter, found)):
@@ -118,14 +118,17 @@ def _decision(loaded: LoadedConfig, what: str, found: Versioned, **more: object)
     return Decision(loaded, {"decision": what, "node": loaded.content.node, **known, **more})
 
 
-def _steps(loaded: LoadedConfig, change: PlannedStep) -> Iterator[PlannedStep]:
+def _steps(loaded: LoadedConfig, record: Record, change: PlannedStep) -> Iterator[PlannedStep]:
     node, peer = loaded.content.node, loaded.content.peer.node
+    swapped = f"at the arbiter: the next epoch, primary {peer}, members"
     yield PlannedStep("the decision is logged", f"on node {node}: a line in {DECISIONS_FILE}")
     yield change
     yield PlannedStep("how it ended is logged", f"on node {node}: a line in {DECISIONS_FILE}")
     yield PlannedStep(f"a person starts node {node}")
+    if node in record.members:
+        yield PlannedStep(f"node {peer} goes on alone", f"{swapped} {peer}")
     yield PlannedStep(f"everything is copied from node {peer}", f"on node {node}: first that it is being overwritten")
-    yield PlannedStep("the record is swapped", f"at the arbiter: the next epoch, members {node} and {peer}")
+    yield PlannedStep("the record is swapped", f"{swapped} {' '.join(sorted((node, peer)))}")
 
 
 def _describe_divergence(

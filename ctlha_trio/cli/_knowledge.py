@@ -1,5 +1,6 @@
 """What one of two stopped nodes knows of the pair and of the arbiter, and whether both know the same."""
 
+import secrets
 from typing import Any
 
 import attrs
@@ -35,6 +36,8 @@ class Knowledge:
     """Its copy belongs to that arbiter, which holds what it knows: an adoption that was cut off has come so far."""
     would_start: bool
     """Its node would, with that arbiter, whether it has seen the record there or not."""
+    proposal: str
+    """Random id that a record which it has written would bear."""
     dry_run: bool
 
     @staticmethod
@@ -62,6 +65,7 @@ class Knowledge:
             found_revision=0 if found is None else found.revision,
             is_bound=is_bound,
             would_start=would_start,
+            proposal=secrets.token_hex(16),
             dry_run=dry_run,
         )
 

@@ -43,6 +43,17 @@ def offer(step: Step) -> None:
         step.send(msg.ResyncStart(state.epoch, state.record.proposal))
 
 
+def in_doubt(step: Step) -> None:
+    """The target may yet be named by a swap from this record: move the record first, which ends that."""
+    state = step.state
+    if state.phase is not Phase.ALONE or state.resync is not None:
+        return
+    if state.is_behind:
+        step.read_record()
+    else:
+        membership.claim(step, "the peer was forced, and that may come late")
+
+
 def own_range(step: Step, message: msg.OwnRange) -> None:
     """The target named a range; its readiness follows."""
     state = step.state
@@ -272,7 +283,10 @@ def offered(step: Step, message: msg.ResyncStart) -> None:
     record = step.state.record
     if step.state.phase is not Phase.OUTDATED or record is None:
         return
-    if message.proposal == record.proposal:
+    newest = step.state.persisting or step.state.metadata
+    if message.proposal == record.proposal and newest.in_doubt == step.state.revision:
+        step.send(msg.InDoubt(step.state.epoch))
+    elif message.proposal == record.proposal:
         step.change(stage=Stage.DRAINING)
         prepare(step)
     else:

@@ -151,8 +151,11 @@ def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) ->
     elif record.proposal == attempt.record.proposal:
         _won(step, record, revision)
     else:
+        why = f"{record.primary} won epoch {record.epoch}"
         step.change(swap=None)
-        membership.decide(step, record, revision, f"{record.primary} won epoch {record.epoch}")
+        # Also if that was this node, by an earlier swap: it goes on in its line, which nobody has forced.
+        step.end_force(why)
+        membership.decide(step, record, revision, why)
 
 
 def _won(step: Step, record: Record, revision: int) -> None:

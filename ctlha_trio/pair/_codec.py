@@ -134,6 +134,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | OfDrivers], struct.S
     40: (msg.MirrorZeroes, struct.Struct("<QQQQQI")),
     41: (msg.MirrorRecord, struct.Struct("<QQQQI")),
     42: (msg.RecordsDiffer, struct.Struct("<QQ")),
+    43: (msg.InDoubt, struct.Struct("<Q")),
 }
 _KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
 _PUSHED: Final = get_args(PushedMessage)

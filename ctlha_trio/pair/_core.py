@@ -275,6 +275,8 @@ def _of_change(step: Step, message: msg.Message) -> None:  # noqa: PLR0912 (one 
     match message:
         case msg.ResyncStart():
             admission.offered(step, message)
+        case msg.InDoubt():
+            admission.in_doubt(step)
         case msg.ResyncReady():
             admission.ready(step, message)
         case msg.OwnRange():

@@ -68,7 +68,7 @@ def asked(step: Step, event: ev.ForceAsked) -> None:
     step.cancel_timer(ev.Timer.PEER_WAIT)
     step.move(Phase.CLAIMING, f"forced, node {event.abandon} is abandoned", Stage.PERSISTING)
     step.change(forcing=True)
-    step.intend(plan.after)
+    step.intend(plan.after, in_doubt=0 if step.state.me in plan.before.members else plan.revision)
 
 
 def refused(step: Step) -> None:

@@ -49,6 +49,9 @@ class Metadata:
     """Of a copy that is not one of two members: ``synced_epoch``."""
     proposed: tuple[str, ...] = ()
     """Successors of the record of ``epoch`` that were proposed for this copy, or are about to be: any may be won."""
+    in_doubt: int = 0
+    """Revision from which this node was forced although its copy did not count: while the record has it, that swap may
+    come. 0: none."""
     heard: KnownRecord | None = None
     """A later record, of which the peer has told."""
 

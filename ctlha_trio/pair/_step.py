@@ -97,14 +97,19 @@ class Step:
             raise LocalProtocolError(f"no way from {self.state.phase.name} to {phase.name}: {why}")
         if self.state.phase is Phase.HANDING_OVER and phase is not Phase.HANDING_OVER:
             self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why, setback or _SETBACKS.get(phase)))
-        if self.state.forcing and phase is not Phase.CLAIMING:
-            self.do(act.ForceEnded("" if phase is Phase.SECURING else why))
-            self.change(forcing=False)
+        if phase is not Phase.CLAIMING:
+            self.end_force("" if phase is Phase.SECURING else why)
         if phase in _WANTS_NO_SWAP:
             self.change(untaken=0)
         self.state = changed(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))
+
+    def end_force(self, problem: str) -> None:
+        """What a person forces, if anything, is done or, with a problem, has not come about."""
+        if self.state.forcing:
+            self.do(act.ForceEnded(problem))
+            self.change(forcing=False)
 
     def tell_standing(self) -> None:
         """Tell the peer where this node stands."""
@@ -131,6 +136,7 @@ class Step:
             copy=copy,
             base_epoch=self._synced_epoch(record) if base_epoch is None else base_epoch,
             proposed=(proposal,) if proposal else (),
+            in_doubt=0,
             heard=self._still_heard(record),
         )
         self._persist(metadata)
@@ -183,7 +189,7 @@ class Step:
             raise LocalProtocolError("a swap needs a known record")
         return self.state.record.succeed(primary=primary, members=members, proposal=self.state.next_proposal)
 
-    def intend(self, record: Record) -> None:
+    def intend(self, record: Record, *, in_doubt: int = 0) -> None:
         """Make it durable that this node is about to propose this record, which bears ``next_proposal``.
 
         Only a disk that knows of it is the one for which it was proposed. What this process proposed before on the
@@ -192,7 +198,8 @@ class Step:
         newest = self.state.persisting or self.state.metadata
         own = f"{self.state.incarnation:016x}"
         self._begin_swap(record, calling=False)
-        self._persist(newest.intend(record.proposal, instead_of=own))
+        intended = newest.intend(record.proposal, instead_of=own)
+        self._persist(attrs.evolve(intended, in_doubt=in_doubt or newest.in_doubt))
 
     def call_swap(self) -> None:
         """What was intended is durable: propose it."""

@@ -175,6 +175,13 @@ class ResyncStart:
 
 
 @attrs.frozen
+class InDoubt:
+    """The target was forced from this very record, and that may still be applied: it follows the next one only."""
+
+    epoch: int
+
+
+@attrs.frozen
 class ResyncReady:
     """The target has persisted that its copy is being overwritten, and has named its ``OwnRange``s before this."""
 
@@ -370,6 +377,7 @@ Message = (
     | SettledAsked
     | Settled
     | ResyncStart
+    | InDoubt
     | ResyncReady
     | OwnRange
     | ResyncBase

@@ -123,7 +123,7 @@ def _decode_metadata(payload: bytes) -> Metadata:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"metadata slot is whole but makes no sense: {error}") from error
     texts = (getattr(metadata, name) for name in ("cluster", "node", "resource", "lineage", "arbiter", "primary"))
-    numbers = (metadata.epoch, metadata.revision, metadata.base_epoch)
+    numbers = (metadata.epoch, metadata.revision, metadata.base_epoch, metadata.in_doubt)
     listed = (*metadata.members, *metadata.proposed)
     told = () if metadata.heard is None else attrs.astuple(metadata.heard)
     if (

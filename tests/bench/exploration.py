@@ -24,6 +24,7 @@ BOUNDS = (
     Bound(reads=1, cuts=1),
     Bound(reads=1, crashes=1),
     Bound(writes=1, cuts=1),
+    Bound(writes=1, cuts=1, forces=1),
     Bound(writes=1, crashes=1),
     Bound(writes=1, refusals=1, cuts=1),
     Bound(writes=1, lost_replies=1, cuts=1),
@@ -31,6 +32,7 @@ BOUNDS = (
     Bound(writes=1, lost_replies=1, crashes=1),
     Bound(writes=2, lost_replies=1, cuts=1),
     Bound(writes=2, crashes=1),
+    Bound(writes=1, crashes=1, forces=1),
     Bound(crashes=1, cuts=1),
     Bound(writes=1, crashes=1, cuts=1),
 )
@@ -42,7 +44,7 @@ NAMED = {
 """A crash and a cut together: the one takes less than five minutes of a processor, the other perhaps half an hour."""
 LEFT_OUT = (
     "more than one block; flushes; disks that fail or are put back; an arbiter that goes back or is another pair's; "
-    "changes that a person forces; goodbyes; deadlines"
+    "copies that a person makes anew or salvages; goodbyes; deadlines"
 )
 
 

@@ -1,6 +1,7 @@
 """Two nodes as a new user runs them: by their commands, each a process of its own."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -409,6 +410,7 @@ async def test_a_disk_is_replaced(protected_pair: HandPair, both_down: bool) -> 
     volume.unlink()
     await pair.start(replaced)
     assert await pair.wait_ended(replaced) == 2
+    shown = await run_ctlha("replace", pair.config(replaced), replaced, "--dry-run")
     done = await run_ctlha("replace", pair.config(replaced), replaced)
     assert done.code == 0, done.err
     await pair.start(replaced)
@@ -416,10 +418,21 @@ async def test_a_disk_is_replaced(protected_pair: HandPair, both_down: bool) -> 
         await pair.wait_for(replaced, verdict="at-risk", role="outdated")
         await pair.start(keeper)
     await pair.wait_protected()
+    await expect_swapped(pair, keeper, shown.out, since=pair.decisions(replaced))
     assert await pair.primary() == keeper
     assert (await run_ctlha("switchover", pair.config(keeper))).code == 0
     await pair.wait_for(replaced, verdict="protected", role="primary")
     await write_and_read(pair, replaced, 2, {}, {0: OLD, 1: NEW})
+
+
+async def expect_swapped(pair: HandPair, keeper: str, shown: str, *, since: list[dict[str, Any]]) -> None:
+    """What a plan leaves to the nodes is what the log of the one that fills the other tells, behind the command."""
+    planned = re.findall(r"at the arbiter: the next epoch, primary (\w), members (.*)", shown)
+    (begun,) = [line for line in since if line["decision"] == "replace" and line["outcome"] == "done"]
+    await pair.decided(keeper, "admit", having="after")
+    swapped = [line["after"] for line in pair.decisions(keeper) if line.get("after", begun)["epoch"] > begun["epoch"]]
+    assert [(each["primary"], " ".join(each["members"])) for each in swapped] == planned
+    assert [each["epoch"] - begun["epoch"] for each in swapped] == list(range(1, len(planned) + 1))
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["went-back", "lost"])

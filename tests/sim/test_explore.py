@@ -19,9 +19,11 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._state import Flight, Mirrored, Resync, SwapAttempt
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing import Bound, explore
+from ctlha_trio.testing._explore.clients import Clients, forced, recorded
 from ctlha_trio.testing._explore.counters import SPACES
 from ctlha_trio.testing._explore.forgetting import plain_message, plain_node
-from ctlha_trio.testing._explore.parts import Inbox, Node
+from ctlha_trio.testing._explore.parts import FIRST_VALUE, Inbox, Node
+from ctlha_trio.testing._explore.register import register
 from ctlha_trio.testing._explore.search import find_together
 from ctlha_trio.testing._explore.world import Graph
 
@@ -32,6 +34,7 @@ FIGURES = {
     Bound(writes=1, handovers=1, lost_replies=1): (991, 2_785, 25),
     Bound(writes=2, reads=1): (12_168, 42_244, 21),
     Bound(writes=1, cuts=1): (17_064, 66_980, 46),
+    Bound(writes=1, cuts=1, forces=1): (28_472, 109_815, 54),
 }
 
 
@@ -51,6 +54,8 @@ def test_the_graph_is_the_one_that_is_known(bound: Bound) -> None:
         (Bound(proposals=1, writes=1), False),
         (Bound(proposals=1, reads=1), False),
         (Bound(proposals=1, handovers=1), False),
+        (Bound(forces=1), True),
+        (Bound(refusals=1, cuts=1, forces=1), False),
     ],
     ids=str,
 )
@@ -71,6 +76,34 @@ def test_it_reaches_what_the_bound_says() -> None:
     nodes = [part for world in reached for part in graph.worlds.parts(world)[:2]]
     phases = {node.core.phase.name for node in nodes if node.core}
     assert phases >= {"SUSPENDED", "CLAIMING", "SECURING", "ALONE", "OUTDATED", "RESYNCING", "ADMITTING", "MIRRORING"}
+
+
+def test_a_force_loses_what_was_acknowledged_without_the_node_and_the_pair_comes_together_without_it() -> None:
+    graph = Graph()
+    alone, together = False, False
+    for world in worlds_from(graph, graph.cold(Bound(writes=1, forces=1))):
+        *nodes, _, _, arbiter, clients, bound = graph.worlds.parts(world)
+        lost = not (bound.writes or clients.block.writes) and clients.block.values == {FIRST_VALUE}
+        serves = any(each.core and each.core.phase.name == "ALONE" and each.block != FIRST_VALUE for each in nodes)
+        if clients.abandoned is not None and not clients.abandoned.writes:
+            alone |= lost and serves and clients.abandoned.values.isdisjoint({FIRST_VALUE})
+        together |= lost and bool(arbiter.record.ancestors) and graph.is_together(world)
+    assert alone, "an abandoned node has acknowledged a write, and has not found out"
+    assert together, "both hold what the forced copy held"
+
+
+def test_a_forced_copy_that_lacks_what_was_acknowledged_while_it_counted_is_found() -> None:
+    graph = Graph()
+    a, *_, arbiter, _, _ = graph.worlds.parts(graph.cold(Bound()))
+    both = Clients(register(2))
+    b_alone = attrs.evolve(arbiter, record=arbiter.record.succeed(primary="b", members=("b",), proposal="p"))
+    counted = recorded(both, arbiter, b_alone)
+    for known, before in ((both, arbiter), (counted, b_alone)):
+        with pytest.raises(AssertionError, match=r"a is forced and holds 1, but counted with \[2\]"):
+            forced(known, before, a)
+    later = counted.called(3, write=True, primary=True)
+    assert forced(later, b_alone, attrs.evolve(a, block=3)).block.values == {3}
+    assert forced(later, b_alone, attrs.evolve(a, block=2)).abandoned == later.block
 
 
 def worlds_from(graph: Graph, start: int) -> set[int]:
@@ -112,6 +145,7 @@ BOUNDS = {
 RENAMED = BOUNDS | {
     "handover": (Bound(writes=1, reads=1, refusals=1, handovers=1), False),
     "proposal": (Bound(proposals=1, handovers=1), False),
+    "force": (Bound(cuts=1, forces=1), False),
 }
 """With less no two worlds differ by counters only: which node may still have to mark the write tells them apart."""
 

@@ -16,6 +16,8 @@ from ctlha_trio.pair import (
     Metadata,
     PairState,
     Phase,
+    Record,
+    _admission as admission,
     _core as core,
     _handover as handover,
     _permits as permits,
@@ -31,7 +33,7 @@ from tests.mutants.found_by import IN_THE_EXPLORATION, check_of
 from tests.mutants.pair_mutants import MUTANTS as PAIR_MUTANTS
 
 PAGE = (Path(__file__).parents[2] / "docs/explain/mutants.md").read_text()
-STATES_MAX = 280_000
+STATES_MAX = 500_000
 """Twice what the one that hides longest takes."""
 
 Patch = pytest.MonkeyPatch
@@ -69,6 +71,14 @@ BORROWED = {
     "admits_without_a_seal": (Bound(), True),
     "hands_over_without_a_drain": (Bound(writes=1, handovers=1), False),
     "looks_past_a_write_under_way": (Bound(writes=1), True),
+    "forces_within_the_line": (Bound(cuts=1, forces=1), False),
+    "forces_a_node_that_hears_the_other": (Bound(forces=1), True),
+    "forces_a_half_overwritten_copy": (Bound(cuts=1, forces=1), True),
+    "forces_without_a_compare": (Bound(forces=1), True),
+    "serves_what_was_forced_before_it_is_persisted": (Bound(writes=1, forces=1), True),
+    "an_abandoned_copy_believes_itself": (Bound(forces=1), True),
+    "serves_on_in_a_line_that_was_abandoned": (Bound(cuts=1, forces=1), False),
+    "stops_at_a_line_that_it_was_forced_to": (Bound(forces=1), True),
 }
 """Mutants of the simulated pair, with what the exploration needs to find them, and whether it begins cold."""
 for borrowed, (limit, is_cold) in BORROWED.items():
@@ -163,6 +173,64 @@ def takes_an_older_order_for_the_newest_that_is_the_same(patch: Patch) -> None:
             step.change(metadata=metadata, persists=left)
 
     patch.setattr(core, "_persisted", persisted)
+
+
+@mutant(cuts=1, forces=1)
+def forces_in_the_epoch_that_is_over(patch: Patch) -> None:
+    plain = Record.fork
+
+    def fork(self: Record, *, primary: str, lineage: str, proposal: str, evidence: str = "") -> Record:
+        forked = plain(self, primary=primary, lineage=lineage, proposal=proposal, evidence=evidence)
+        return attrs.evolve(forked, epoch=self.epoch)
+
+    patch.setattr(Record, "fork", fork)
+
+
+@mutant(cuts=1, forces=1)
+def forgets_which_line_a_force_has_ended(patch: Patch) -> None:
+    plain = Record.fork
+
+    def fork(self: Record, *, primary: str, lineage: str, proposal: str, evidence: str = "") -> Record:
+        forked = plain(self, primary=primary, lineage=lineage, proposal=proposal, evidence=evidence)
+        return attrs.evolve(forked, ancestors=self.ancestors)
+
+    patch.setattr(Record, "fork", fork)
+
+
+@mutant(writes=1, cuts=1, forces=1)
+def takes_what_an_abandoned_copy_has_for_its_own(patch: Patch) -> None:
+    plain = admission.ready
+
+    def ready(step: Step, message: msg.ResyncReady) -> None:
+        """Whoever forced it, nothing of that copy is to be replaced but what is marked here."""
+        record = step.state.record
+        if record is not None and record.ancestors:
+            step.change(told_ranges=())
+            message = attrs.evolve(message, base_epoch=step.state.base_epoch)
+        plain(step, message)
+
+    patch.setattr(admission, "ready", ready)
+
+
+@mutant(crashes=1, cuts=1, forces=1)
+def takes_its_own_earlier_claim_for_what_was_forced(patch: Patch) -> None:
+    plain = Step.end_force
+
+    def end_force(self: Step, problem: str) -> None:
+        if not problem.startswith(f"{self.state.me} won"):
+            plain(self, problem)
+
+    patch.setattr(Step, "end_force", end_force)
+
+
+@mutant(cold=True, crashes=1, forces=1)
+def lets_a_copy_be_overwritten_that_may_be_forced_yet(patch: Patch) -> None:
+    plain = Step.intend
+
+    def intend(self: Step, record: Record, *, in_doubt: int = 0) -> None:
+        plain(self, record)
+
+    patch.setattr(Step, "intend", intend)
 
 
 def states_on_the_page(name: str) -> int:

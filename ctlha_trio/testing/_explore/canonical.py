@@ -14,8 +14,8 @@ from ctlha_trio.testing._explore.renaming import Count, Renaming, find_renaming
 from ctlha_trio.testing._explore.store import PartStore
 
 if TYPE_CHECKING:
+    from ctlha_trio.testing._explore.clients import Clients
     from ctlha_trio.testing._explore.parts import Arbiter, Bound, Node
-    from ctlha_trio.testing._explore.register import Register
 
 BITS: Final = 22
 """Of the number of a side: with those of both and 16 of a middle, Python needs no more than two of its digits."""
@@ -45,6 +45,10 @@ class Side:
     count: Count
     epoch: int
     """The latest that the node knows."""
+    lineage: str
+    """Of the record that it acts on; empty if it knows none."""
+    forcing: bool
+    """A person's swap is under way."""
     ticket_max: int
     incarnation_max: int
 
@@ -61,6 +65,11 @@ class Middle:
     count: Count
     settled: bool
     """Whether nothing in it is forgotten once the nodes know more."""
+    lineage: str
+    primary: str
+    """Of the record."""
+    may_be_forced: bool
+    """A person may still ask for it, or what one asked for may be recorded late."""
     ticket_max: int
     incarnation_max: int
 
@@ -102,7 +111,10 @@ class Worlds:
             kind = self._kind(count, False)
             most = max(count.tickets, default=0)
             epoch = max(part.metadata.epoch, part.core.epoch if part.core is not None else 0)
-            self.sides.append(Side(node, inbox, kind, count, epoch, most, count.incarnation_max))
+            core = part.core
+            lineage = "" if core is None or core.record is None else core.record.lineage
+            forcing = core is not None and core.forcing
+            self.sides.append(Side(node, inbox, kind, count, epoch, lineage, forcing, most, count.incarnation_max))
             self.side_kinds.append(kind)
         return number
 
@@ -114,11 +126,24 @@ class Worlds:
             number = self._middle_numbers[key] = len(self.middles)
             count = self.store.beside(arbiter, register)
             record: Arbiter = self.store.parts[arbiter]
-            block: Register = self.store.parts[register]
-            settled = not record.past and not any(order.loose for order in block.orders)
-            kind = self._kind(count, record.record.primary == "b")
-            most = max(count.tickets, default=0)
-            self.middles.append(Middle(*key, kind, count, settled, most, count.incarnation_max))
+            clients: Clients = self.store.parts[register]
+            settled = not record.past and clients.is_settled
+            newest, forces = record.record, self.store.parts[bound].forces
+            may_be_forced = bool(forces) or any(late.record.lineage != newest.lineage for late in record.late)
+            kind = self._kind(count, newest.primary == "b")
+            self.middles.append(
+                Middle(
+                    *key,
+                    kind,
+                    count,
+                    settled=settled,
+                    lineage=newest.lineage,
+                    primary=newest.primary,
+                    may_be_forced=may_be_forced,
+                    ticket_max=max(count.tickets, default=0),
+                    incarnation_max=count.incarnation_max,
+                )
+            )
             self.middle_kinds.append(kind)
             if not settled:
                 self._unsettled.add(number)
@@ -235,14 +260,17 @@ class Worlds:
 
     def _settle(self, a: int, b: int, middle: int) -> int:
         """Forget records older than any that a node may still act on, and lost writes whose data is nowhere."""
-        mine, peers = self.sides[a], self.sides[b]
-        key = middle, min(mine.epoch, peers.epoch), mine.count.tickets, peers.count.tickets
+        mine, peers, old = self.sides[a], self.sides[b], self.middles[middle]
+        apart = (peers if old.primary == "a" else mine).lineage not in {"", old.lineage}
+        may_be_forced = old.may_be_forced or mine.forcing or peers.forcing
+        tickets = mine.count.tickets, peers.count.tickets
+        key = middle, min(mine.epoch, peers.epoch), *tickets, may_be_forced, apart
         settled = self._settled.get(key)
         if settled is None:
-            old = self.middles[middle]
             arbiter: Arbiter = self.store.parts[old.arbiter]
             past = tuple(record for record in arbiter.past if record.epoch >= key[1])
-            block: Register = self.store.parts[old.register].knowing(key[2] | key[3])
+            clients: Clients = self.store.parts[old.register]
+            clients = clients.knowing(tickets[0] | tickets[1], may_be_forced=may_be_forced, serves_apart=apart)
             trimmed = self.store.add(attrs.evolve(arbiter, past=past))
-            settled = self._settled[key] = self.middle(trimmed, self.store.add(block), old.bound)
+            settled = self._settled[key] = self.middle(trimmed, self.store.add(clients), old.bound)
         return settled

@@ -20,6 +20,7 @@ from typing import Any, Final, get_args, get_type_hints
 import attrs
 
 from ctlha_trio.pair import Metadata, Operation, PairState, Record, actions as act, events as ev, messages as msg
+from ctlha_trio.testing._explore.clients import Clients
 from ctlha_trio.testing._explore.marks import Marks
 from ctlha_trio.testing._explore.parts import Arbiter, ArbiterCall, DiskCall, Inbox, Node, Push, Session
 from ctlha_trio.testing._explore.register import Order, Register
@@ -114,6 +115,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
         "members": Space.MEMBERS,
         "base_epoch": Space.EPOCH,
         "proposed": Space.PROPOSAL,
+        "in_doubt": Space.EPOCH,
         "heard": Space.WITHIN,
     },
     KnownRecord: _EPOCH_ONLY | {"revision": Space.EPOCH},
@@ -146,6 +148,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.SettledAsked: _SEQUENCED,
     msg.Settled: _SEQUENCED,
     msg.ResyncStart: _EPOCH_ONLY | {"proposal": Space.PROPOSAL},
+    msg.InDoubt: _EPOCH_ONLY,
     msg.ResyncReady: _BASED,
     msg.OwnRange: _EPOCH_ONLY,
     msg.ResyncBase: _BASED,
@@ -200,6 +203,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     Arbiter: {"record": Space.WITHIN, "revision": Space.EPOCH, "past": Space.WITHIN, "late": Space.WITHIN},
     Order: {"value": Space.TICKET, "took_effect": Space.TICKET, "loose": Space.TICKET},
     Register: {"orders": Space.WITHIN, "writes": Space.TICKET, "reads": Space.TICKET},
+    Clients: {"block": Space.WITHIN, "counted": Space.TICKET, "abandoned": Space.WITHIN},
 }
 """Of every class that holds counters. A field that is not named is none, and an attempt at a handover is left alone."""
 

@@ -146,13 +146,18 @@ def plain_hearing(node: Node, inbox: Inbox, *, refusals: int) -> tuple[Node, Inb
     if core is None:
         return node, inbox
     inbox = _without_refusals(core, inbox)
-    if core.phase not in _LEADS_NOWHERE or (core.phase is Phase.CLAIMING and core.partner and refusals):
+    if core.phase not in _LEADS_NOWHERE or (core.phase is Phase.CLAIMING and refusals and _may_go_back(core)):
         return node, inbox
     if core.standing is not None:
         if not _leads_nowhere(core, core.standing):
             return node, inbox
         node = attrs.evolve(node, core=attrs.evolve(core, standing=None))
     return node, _without_standings(core, inbox) if core.phase not in _LOSES else inbox
+
+
+def _may_go_back(core: PairState) -> bool:
+    """Whether a claim that the arbiter refuses ends in what was before it."""
+    return bool(core.partner) or core.forcing
 
 
 def _without_standings(core: PairState, inbox: Inbox) -> Inbox:

@@ -4,6 +4,7 @@ from typing import Final
 
 from ctlha_trio.pair import Phase, Record
 from ctlha_trio.testing._core.invariants import OVERWRITTEN
+from ctlha_trio.testing._explore.clients import Clients
 from ctlha_trio.testing._explore.node import may_differ
 from ctlha_trio.testing._explore.parts import Arbiter, Inbox, Node
 from ctlha_trio.testing._explore.register import Register
@@ -12,9 +13,18 @@ SERVES_ALONE: Final = frozenset({Phase.ALONE, Phase.ADMITTING})
 _SOLE: Final = frozenset({Phase.SECURING, Phase.ALONE, Phase.ADMITTING})
 
 
-def check_node(node: Node, arbiter: Arbiter, block: Register) -> str:
+def check_node(node: Node, arbiter: Arbiter, clients: Clients) -> str:
     """What is broken, with the invariant's number; empty if nothing is. Here and below."""
-    return _check_member(node, arbiter.record, block) or _check_record(node, arbiter)
+    return _check_member(node, arbiter.record, clients.block) or _check_record(node, arbiter)
+
+
+def check_change(before: Record, after: Record) -> str:
+    """The record changes: one epoch later, and in the same line to a primary that was a member."""
+    if after.epoch != before.epoch + 1:
+        return f"I6: the record of epoch {before.epoch} is followed by one of epoch {after.epoch}"
+    if after.lineage == before.lineage and after.primary not in before.members:
+        return f"I4: {after.primary}, no member, is made primary of the same line"
+    return ""
 
 
 def check_copies(a: Node, b: Node, inbox_a: Inbox, inbox_b: Inbox) -> str:
@@ -27,7 +37,8 @@ def check_copies(a: Node, b: Node, inbox_a: Inbox, inbox_b: Inbox) -> str:
 def check_marks(source: Node, target: Node, record: Record) -> str:
     """What differs between the sole member and a node whose copy was equal to its is known to one of the two."""
     core = source.core
-    if core is None or not is_source(source, record):
+    if core is None or not is_source(source, record) or target.metadata.lineage != record.lineage:
+        # Of another line it is copied whole, whatever is marked.
         return ""
     if not core.base_epoch or core.base_epoch != target.metadata.synced_epoch or source.block == target.block:
         return ""

@@ -329,11 +329,21 @@ def _check_step(
         raise AssertionError(
             f"I6: {node.name} went back from epoch {before.epoch}, durable {durable.epoch}, to {core.epoch}"
         )
+    _check_force(node, before, core)
     happened: Any = event.message if isinstance(event, ev.Received) else event
     if isinstance(happened, _OF_OPERATIONS):
         for action in ordered:
             if isinstance(action, act.Swap | act.ReadRecord):
                 raise AssertionError(f"I11: {event} leads to {action}")
+
+
+def _check_force(node: Node, before: PairState, core: PairState) -> None:
+    """What a person forces begins at a node that hears nobody, and goes no further than what that person was shown."""
+    if core.forcing and not before.forcing and before.session:
+        raise AssertionError(f"{node.name} is forced although it hears {core.peer}")
+    was, tries = before.swap, core.swap
+    if before.forcing and core.forcing and was and tries and tries.expected_revision != was.expected_revision:
+        raise AssertionError(f"{node.name} is forced on a record that nobody was shown: {core.record}")
 
 
 def _check_answer(node: Node, before: PairState, core: PairState, answer: act.Answer) -> None:

@@ -123,6 +123,8 @@ class Bound:
     refusals: int = 0
     """Of a swap or a read, by an arbiter that is down for that moment."""
     handovers: int = 0
+    forces: int = 0
+    """Of a node by a person who says that the other one is off, which is not so if it runs."""
 
     def spend(self, what: str) -> "Bound | None":
         """The bound after one such thing; None if there is none left."""

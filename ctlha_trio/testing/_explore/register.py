@@ -90,6 +90,14 @@ def register(value: int) -> Register:
     return Register(frozenset({Order(value, frozenset(), frozenset())}))
 
 
+def chosen(value: int, writing: frozenset[int], writes: frozenset[int], reads: frozenset[int]) -> Register:
+    """A block of which one copy is the volume: what it holds, or what is still being written to it.
+
+    ``writes`` and ``reads`` are what its clients wait for, none of which has begun.
+    """
+    return _closed(Register(frozenset({Order(value, frozenset(), writing - {value})}), writes, reads))
+
+
 def _without_end(order: Order, ticket: int) -> Order:
     return attrs.evolve(order, took_effect=frozenset(end for end in order.took_effect if end[0] != ticket))
 

@@ -1,16 +1,20 @@
 """What may happen at one node of an explored world, as numbers of parts: each step is computed once, then looked up."""
 
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
 from ctlha_trio.pair import Operation, OperationKind, Outcome, Phase, Record, events as ev
-from ctlha_trio.testing._explore import arbiter as arbiters, link as links, node as nodes
+from ctlha_trio.testing._explore import arbiter as arbiters, clients as clients_of, link as links, node as nodes
 from ctlha_trio.testing._explore.forgetting import plain_message, plain_node
+from ctlha_trio.testing._explore.invariants import check_change
 from ctlha_trio.testing._explore.node import Output, Said, Taken
 from ctlha_trio.testing._explore.parts import BLOCK_BYTES, Arbiter, Node, Push
 from ctlha_trio.testing._explore.remembered import remembered
 from ctlha_trio.testing._explore.store import PartStore
+
+if TYPE_CHECKING:
+    from ctlha_trio.testing._explore.clients import Clients
 
 UNCHANGED = -1
 _POLL: Final = ev.Timer.RECORD_POLL
@@ -77,6 +81,17 @@ class Steps:
         if node.core.phase is Phase.MIRRORING:
             steps.append(self._step(ev.HandoverAsked(), nodes.feed(node, ev.HandoverAsked()), "handovers"))
         return steps
+
+    @remembered
+    def force(self, here: int, forces_left: int) -> Step | None:
+        """An operator who has seen the record that it knows has it forced; None if it refuses."""
+        node: Node = self._part(here)
+        if node.core is None:
+            return None
+        # Each line has another name, and which it has makes no difference.
+        event = ev.ForceAsked(node.core.peer, f"line {forces_left}", node.core.revision)
+        taken = nodes.feed(node, event)
+        return None if taken.node == node and not taken.problem else self._step(event, taken, "forces")
 
     @remembered
     def heard(self, here: int, inbox: int) -> list[Step]:
@@ -181,15 +196,16 @@ class Steps:
         return self._step(event, nodes.feed(self._part(here), event))
 
     @remembered
-    def crashes(self, here: int, arbiter: int, block: int) -> list[tuple[int, int, int, str]]:
+    def crashes(self, here: int, arbiter: int, block: int, leads: bool) -> list[tuple[int, int, int, str]]:
         """What may be left: the node, the arbiter with what is on its way, and what clients know; and words for it."""
         node: Node = self._part(here)
         assert node.core is not None
-        clients = self._part(block)
+        clients: Clients = self._part(block)
+        known = clients.of(primary=leads)
         for flight in node.core.flights:
             if flight.ticket and not flight.answered:
-                clients = clients.lost(flight.ticket)
-        told = self.store.add(clients)
+                known = known.lost(flight.ticket)
+        told = self.store.add(clients.learning(known, primary=leads))
         return [
             (
                 self.store.add(left),
@@ -217,13 +233,32 @@ class Steps:
         return links.is_live(self._part(inbox))
 
     @remembered
-    def applied_late(self, number: int) -> list[tuple[int, str]]:
-        """The arbiter after one of the swaps that nobody waits for, and words for it."""
+    def applied_late(self, number: int, forced: str) -> list[tuple[int, str]]:
+        """The arbiter after one of the swaps that nobody waits for, and words for it.
+
+        Those of a person who had node ``forced`` forced, or, if that is empty, all others.
+        """
         arbiter: Arbiter = self._part(number)
+        line = arbiter.record.lineage
         return [
             (self.store.add(arbiters.apply(arbiter, swap)), f"the arbiter at last records {shown(swap.record)}")
             for swap in sorted(arbiter.late, key=repr)
+            if forced == ("" if swap.record.lineage == line else swap.record.primary)
         ]
+
+    @remembered
+    def recorded(self, known: int, here: int, before: int, after: int, may_be_forced: bool) -> tuple[int, str]:
+        """What clients know once a swap of the node has changed the record, and what that breaks."""
+        old, new, clients = self._part(before), self._part(after), self._part(known)
+        broken = check_change(old.record, new.record)
+        if new.record.lineage != old.record.lineage:
+            try:
+                clients = clients_of.forced(clients, old, self._part(here))
+            except AssertionError as error:
+                broken = broken or f"I2: {error}"
+        elif may_be_forced:
+            clients = clients_of.recorded(clients, old, new)
+        return self.store.add(clients), broken
 
     @remembered
     def executed_before(self, here: int, arbiter: int) -> tuple[int, ...]:
@@ -254,9 +289,10 @@ class Steps:
         return links.knows_live(self._part(inbox))
 
     @remembered
-    def tell(self, block: int, outputs: int) -> tuple[int, str]:
+    def tell(self, known: int, outputs: int, leads: bool) -> tuple[int, str]:
         """What clients know after the answers among these, and what they cannot believe."""
-        after = self._part(block)
+        clients: Clients = self._part(known)
+        after = clients.of(primary=leads)
         try:
             for output in self._outputs[outputs]:
                 if isinstance(output, Said):
@@ -268,13 +304,14 @@ class Steps:
                 else:
                     after = after.lost(output.ticket)
         except AssertionError as error:
-            return block, f"I2, I3: {error}"
-        return self.store.add(after), ""
+            return known, f"I2, I3: {error}"
+        return self.store.add(clients.learning(after, primary=leads)), ""
 
     @remembered
-    def call(self, block: int, kind: OperationKind, ticket: int) -> int:
+    def call(self, known: int, kind: OperationKind, ticket: int, leads: bool) -> int:
         """What clients know after one has asked."""
-        return self.store.add(self._part(block).called(ticket, write=kind is OperationKind.WRITE))
+        clients: Clients = self._part(known)
+        return self.store.add(clients.called(ticket, write=kind is OperationKind.WRITE, primary=leads))
 
     @remembered
     def spend(self, bound: int, what: str) -> int:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import attrs
 
-from ctlha_trio.pair import OperationKind, Phase, accepts
+from ctlha_trio.pair import OperationKind, Phase, Record, accepts
 from ctlha_trio.testing._explore.canonical import Worlds
 from ctlha_trio.testing._explore.parts import Inbox
 from ctlha_trio.testing._explore.remembered import remembered
@@ -128,10 +128,13 @@ class Ways:
         if step.arbiter != UNCHANGED:
             arbiter = step.arbiter
         felt = (effect or Effect(0))._replace(refusals=refusals)
+        if step.records:
+            block, broken = self._recorded(after, step.node, arbiter)
+            problem = problem or broken
         if step.outputs:
             if self.steps.knows_live(inbox):
                 felt = felt._replace(carried=step.outputs)
-            block, told = self.steps.tell(block, step.outputs)
+            block, told = self.steps.tell(block, step.outputs, self._leads(side, arbiter, block))
             problem = problem or told
         unfelt = felt == Effect(self.refusals(middle))
         return Way(
@@ -143,6 +146,20 @@ class Ways:
             self.worlds.middle(arbiter, block, bound),
             NOTHING if unfelt else self._effect(felt),
         )
+
+    def _recorded(self, middle: int, node: int, after: int) -> tuple[int, str]:
+        """What clients know once the arbiter's record changes by that node's swap, and what that breaks."""
+        before, clients, bound = self.worlds.middle_parts(middle)
+        may_be_forced = bool(self.worlds.store.parts[bound].forces)
+        return self.steps.recorded(clients, node, before, after, may_be_forced)
+
+    def _leads(self, side: int, arbiter: int, clients: int) -> bool:
+        """Whether what its clients know is of the record's line. One that was abandoned is never its primary."""
+        parts = self.worlds.store.parts
+        if parts[clients].abandoned is None:
+            return True
+        record: Record = parts[arbiter].record
+        return record.primary == self._name(side)
 
     # At one node.
 
@@ -160,7 +177,30 @@ class Ways:
         if over is not None:
             # Who waits until it is over waits longer than the permit lasts: so both are over at once, here.
             found.append(self._way(side, middle, over, Effect(0, permit_over=True)))
+        found += self._forces(side, middle)
         return [*(way for way in found if way is not None), *self._crashes(side, middle)]
+
+    def _forces(self, side: int, middle: int) -> Iterator[Way | None]:
+        """A person forces it, or what one has asked for is recorded late."""
+        node, _ = self.worlds.side_parts(side)
+        _, _, bound = self.worlds.middle_parts(middle)
+        forces = self.worlds.store.parts[bound].forces
+        asked = self.steps.force(node, forces) if forces else None
+        if asked is not None:
+            yield self._way(side, middle, asked)
+        yield from self.forced_late(side, middle)
+
+    @remembered
+    def forced_late(self, side: int, middle: int) -> list[Way]:
+        """What a person has asked of the node for is recorded, although nobody waits for it any more."""
+        node, _ = self.worlds.side_parts(side)
+        arbiter, _, _ = self.worlds.middle_parts(middle)
+        found = []
+        for late, what in self.steps.applied_late(arbiter, self._name(side)):
+            for each in self.steps.executed_before(node, arbiter):
+                step = Step(what, each, arbiter=late, records=True)
+                found += [self._way(side, middle, step), self._way(side, middle, step, Effect(0, executed=arbiter))]
+        return [way for way in found if way is not None]
 
     def _crashes(self, side: int, middle: int) -> Iterator[Way]:
         left = self.spend(middle, "crashes")
@@ -171,7 +211,8 @@ class Ways:
         felt = self._effect(Effect(self.refusals(middle), cut=True))
         node, _ = self.worlds.side_parts(side)
         arbiter, block, bound = self.worlds.middle_parts(left)
-        for left_node, left_arbiter, told, what in self.steps.crashes(node, arbiter, block):
+        leads = self._leads(side, arbiter, block)
+        for left_node, left_arbiter, told, what in self.steps.crashes(node, arbiter, block, leads):
             mine = self.worlds.hear(self.worlds.side(left_node, nothing), self.refusals(left))
             yield Way(me, what, "crashes", "", mine, self.worlds.middle(left_arbiter, told, bound), felt)
 
@@ -198,9 +239,10 @@ class Ways:
         """A client asks it."""
         node, _ = self.worlds.side_parts(side)
         arbiter, block, bound = self.worlds.middle_parts(middle)
+        leads = self._leads(side, arbiter, block)
         found = []
         for kind, spends in self.submissions(side):
-            asked = self.worlds.middle(arbiter, self.steps.call(block, kind, ticket), bound)
+            asked = self.worlds.middle(arbiter, self.steps.call(block, kind, ticket, leads), bound)
             way = self._way(side, asked, self.steps.submit(node, kind, ticket)._replace(spends=spends))
             if way is not None:
                 found.append(way)
@@ -243,7 +285,7 @@ class Ways:
         ``peer_runs`` is the incarnation of the peer's process, or 0.
         """
         node, inbox = self.worlds.side_parts(side)
-        arbiter, block, bound = self.worlds.middle_parts(middle)
+        arbiter, _, bound = self.worlds.middle_parts(middle)
         refusals = self.refusals(middle)
         found = []
         if self.steps.is_live(inbox):
@@ -257,10 +299,11 @@ class Ways:
             mine = self.worlds.hear(self.worlds.side(node, self.steps.connected(inbox, peer_runs)), refusals)
             felt = self._effect(Effect(refusals, connected=own))
             found.append(Way("-", "a session begins", "", "", mine, middle, felt))
-        for recorded, what in self.steps.applied_late(arbiter):
-            after = self.worlds.middle(recorded, block, bound)
+        for recorded, what in self.steps.applied_late(arbiter, ""):
+            clients, broken = self._recorded(middle, node, recorded)
+            after = self.worlds.middle(recorded, clients, bound)
             executed = self._effect(Effect(refusals, executed=arbiter))
             for each in self.steps.executed_before(node, arbiter):
                 mine = self.worlds.hear(self.worlds.side(each, inbox), refusals)
-                found += [Way("-", what, "", "", mine, after, felt) for felt in (NOTHING, executed)]
+                found += [Way("-", what, "", broken, mine, after, felt) for felt in (NOTHING, executed)]
         return found

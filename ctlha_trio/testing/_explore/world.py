@@ -10,6 +10,7 @@ import attrs
 
 from ctlha_trio.pair import Record
 from ctlha_trio.testing._explore.canonical import BITS, MASK, Worlds, parts_of
+from ctlha_trio.testing._explore.clients import Clients
 from ctlha_trio.testing._explore.invariants import (
     SERVES_ALONE,
     check_copies,
@@ -57,7 +58,7 @@ class Graph:
             *(Node(name=name, metadata=first_metadata(record, name, "x")) for name in BOTH),
             *(Inbox(name) for name in BOTH),
             Arbiter(record, 1),
-            register(FIRST_VALUE),
+            Clients(register(FIRST_VALUE)),
             bound,
         )
         return self.worlds.standing_for(self.worlds.world(first))

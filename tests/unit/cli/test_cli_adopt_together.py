@@ -307,5 +307,5 @@ async def test_nodes_of_another_pair_do_not_agree(pair: Pair) -> None:
 
 async def test_a_restored_record_keeps_its_ancestors(pair: Pair) -> None:
     found = attrs.evolve((await pair.found()).record, ancestors=("old",), fence="confirmed", evidence="off")
-    record = agreed_record(await pair.metadata("a"), found)
-    assert (record.ancestors, record.fence, record.epoch) == (("old",), "none", 7)
+    record = agreed_record(await pair.metadata("a"), found, "p")
+    assert (record.ancestors, record.fence, record.epoch, record.proposal) == (("old",), "none", 7, "p")

@@ -139,10 +139,12 @@ async def test_a_dry_run_changes_nothing(folder: Folder) -> None:
         " 3. how it ended is logged",
         "    durable on node b: a line in decisions.jsonl",
         " 4. a person starts node b",
-        " 5. everything is copied from node a",
+        " 5. node a goes on alone",
+        "    durable at the arbiter: the next epoch, primary a, members a",
+        " 6. everything is copied from node a",
         "    durable on node b: first that it is being overwritten",
-        " 6. the record is swapped",
-        "    durable at the arbiter: the next epoch, members b and a",
+        " 7. the record is swapped",
+        "    durable at the arbiter: the next epoch, primary a, members a b",
         "nothing was changed: --dry-run",
     ]
 

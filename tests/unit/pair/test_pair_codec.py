@@ -93,6 +93,7 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Permit: st.builds(msg.Permit, epoch=u64, number=u64),
     msg.SettledAsked: st.builds(msg.SettledAsked, epoch=u64, sequence=u64),
     msg.Settled: st.builds(msg.Settled, epoch=u64, sequence=u64),
+    msg.InDoubt: st.builds(msg.InDoubt, epoch=u64),
     msg.ResyncStart: st.builds(msg.ResyncStart, epoch=u64, proposal=proposals),
     msg.ResyncReady: st.builds(msg.ResyncReady, epoch=u64, base_epoch=u64),
     msg.OwnRange: st.builds(

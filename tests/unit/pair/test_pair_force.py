@@ -216,6 +216,63 @@ def test_a_change_of_the_other_node_wins_if_it_is_first() -> None:
     assert (state.phase, state.record, problem(ordered)) == (Phase.OUTDATED, restarted, "a won epoch 6")
 
 
+def test_a_claim_of_the_node_itself_from_before_that_lands_late_is_not_what_was_forced() -> None:
+    """Its record goes on in the old line, whatever becomes of the claim that follows."""
+    state, _ = started("b", metadata_of("b", FIRST).intend("b's"), FIRST)
+    state, ordered = step(state, attrs.evolve(ASKED, revision=4))
+    swap = one(ordered, act.Swap)
+    state, _ = step(state, ev.Swapped(swap.record.proposal, SwapOutcome.LOST))
+    landed = FIRST.succeed(primary="b", members=("b",), proposal="b's")
+    state, ordered = step(state, ev.RecordRead(landed, 5))
+    assert (state.phase, state.forcing, problem(ordered)) == (Phase.CLAIMING, False, "b won epoch 5")
+    claim = one(ordered, act.Swap).record
+    assert claim.lineage == FIRST.lineage
+    state, ordered = step(state, ev.Swapped(claim.proposal, SwapOutcome.REFUSED))
+    assert one(ordered, act.SetTimer).timer is ev.Timer.ARBITER_RETRY, "it is not tried again at once"
+    assert not [action for action in ordered if isinstance(action, act.Swap)]
+
+
+def test_a_copy_that_may_be_forced_yet_is_not_overwritten() -> None:
+    """Its node crashed behind the swap, and the other one, which was not off, offers its copy."""
+    state, ordered = step_pair(outdated(), ASKED)
+    asked = one(ordered, act.Persist).metadata
+    assert asked.in_doubt == 5
+    state, _ = started("b", asked, ALONE)
+    state, _ = step(state, ev.SessionUp(PEER))
+    state, ordered = step(state, ev.Received(msg.ResyncStart(5, ALONE.proposal)))
+    assert (state.phase, one(ordered, act.Send).message) == (Phase.OUTDATED, msg.InDoubt(5))
+    moved = ALONE.succeed(primary="a", members=("a",), proposal="a's")
+    state, _ = step(state, ev.RecordRead(moved, 6))
+    state, ordered = step(state, ev.Received(msg.ResyncStart(6, moved.proposal)))
+    metadata = one(ordered, act.Persist).metadata
+    assert (metadata.copy, metadata.in_doubt, metadata.proposed) == (Copy.RESYNCING, 0, ())
+
+
+def test_the_source_moves_the_record_for_a_target_that_may_be_forced_yet() -> None:
+    state, ordered = started("a", metadata_of("a", ALONE), ALONE)
+    state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 6))
+    state, _ = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
+    state, _ = step(state, ev.SessionUp(PEER))
+    assert state.phase is Phase.ALONE
+    state, ordered = step(state, ev.Received(msg.InDoubt(state.epoch)))
+    swap = one(ordered, act.Swap)
+    assert (state.phase, swap.expected_revision) == (Phase.CLAIMING, 6)
+    assert (swap.record.primary, swap.record.members, swap.record.lineage) == ("a", ("a",), "old")
+    state, ordered = step(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 7))
+    state, ordered = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
+    assert (state.phase, state.epoch) == (Phase.ALONE, swap.record.epoch)
+    peer = msg.Standing(state.epoch, 7, Phase.OUTDATED, 0)
+    assert msg.ResyncStart(state.epoch, swap.record.proposal) in [
+        action.message for action in step(state, ev.Received(peer))[1] if isinstance(action, act.Send)
+    ]
+
+
+def test_what_a_member_was_forced_to_is_ended_by_the_record_that_lets_it_follow() -> None:
+    state, _ = started("b", metadata_of("b", FIRST), FIRST)
+    _, ordered = step_pair(state, attrs.evolve(ASKED, revision=4))
+    assert one(ordered, act.Persist).metadata.in_doubt == 0
+
+
 @pytest.mark.parametrize("event", [ev.StopAsked("asked"), ev.StoreFailed()])
 def test_a_node_that_ends_says_that_it_gave_up(event: ev.Event) -> None:
     _, ordered = step(forcing()[0], event)
