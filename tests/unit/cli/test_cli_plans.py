@@ -12,13 +12,13 @@ import pytest
 from ctlha_trio import store
 from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import _adopt, _adopt_together
-from ctlha_trio.cli._stopped_node import Decision
+from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import SwapAnswer
-from tests.unit.cli.test_cli_adopt_together import Pair, keep_arbiter, lose_arbiter, pair
+from tests.unit.cli.test_cli_adopt_together import Pair, fresh, keep_arbiter, lose_arbiter, pair
 from tests.unit.cli.test_cli_stopped_node import ADOPT, Folder, folder, run, whole
 
-__all__ = ["folder", "pair", "whole"]
+__all__ = ["folder", "fresh", "pair", "whole"]
 """Fixtures."""
 
 LOGGED = "the decision is logged"
@@ -51,10 +51,10 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The steps of commands, in the order in which they were done: each is entered when it is over."""
     found: list[str] = []
-    log, cas = Decision.log, SqliteArbiter.cas
+    append, cas = DecisionLog.append, SqliteArbiter.cas
 
-    async def watched_log(self: Decision, outcome: str) -> None:
-        await log(self, outcome)
+    async def watched_log(self: DecisionLog, *, outcome: str, **fields: object) -> None:
+        await append(self, outcome=outcome, **fields)
         found.append({"asked": LOGGED, "done": ENDED}[outcome])
 
     async def watched_cas(self: SqliteArbiter, expected_revision: int, record: Record) -> SwapAnswer:
@@ -62,7 +62,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(WRITTEN)
         return answer
 
-    monkeypatch.setattr(Decision, "log", watched_log)
+    monkeypatch.setattr(DecisionLog, "append", watched_log)
     monkeypatch.setattr(SqliteArbiter, "cas", watched_cas)
     return found
 
@@ -94,13 +94,13 @@ async def test_what_replace_plans_is_what_it_does(
     record = await folder.set_members(*members)
     steps = steps_of((await run("replace", folder, "b", "--dry-run")).stdout)
     files: list[bool] = []
-    log = Decision.log
+    append = DecisionLog.append
 
-    async def watched(self: Decision, outcome: str) -> None:
+    async def watched(self: DecisionLog, *, outcome: str, **fields: object) -> None:
         files.append(folder.volume.exists())
-        await log(self, outcome)
+        await append(self, outcome=outcome, **fields)
 
-    monkeypatch.setattr(Decision, "log", watched)
+    monkeypatch.setattr(DecisionLog, "append", watched)
     assert (await run("replace", folder, "b")).exit_code == 0
     assert by_the_command(steps) == [LOGGED, "the backing file is made", ENDED]
     assert files == [False, True]
@@ -120,13 +120,13 @@ async def test_what_resolve_plans_is_what_it_does(
     await whole.write(diverged)
     steps = steps_of((await run("resolve", whole, "--discard", "b", "--dry-run")).stdout)
     copies: list[Copy] = []
-    log = Decision.log
+    append = DecisionLog.append
 
-    async def watched(self: Decision, outcome: str) -> None:
+    async def watched(self: DecisionLog, *, outcome: str, **fields: object) -> None:
         copies.append((await whole.metadata()).copy)
-        await log(self, outcome)
+        await append(self, outcome=outcome, **fields)
 
-    monkeypatch.setattr(Decision, "log", watched)
+    monkeypatch.setattr(DecisionLog, "append", watched)
     assert (await run("resolve", whole, "--discard", "b")).exit_code == 0
     assert by_the_command(steps) == [LOGGED, "the copy is marked", ENDED]
     assert copies == [Copy.MEMBER, Copy.FAILED]
