@@ -22,25 +22,57 @@ from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BLOCKS
 
 _ENTRY: Final = struct.Struct("<QII")
 ENTRY_BYTES: Final = _ENTRY.size
+_CHECKSUM: Final = struct.Struct("<I")
 _CHECKSUM_WORD: Final = 2
 """Of the words of 4 bytes that an entry has."""
 _ADDRESS_MASK: Final = 0xFFFFFFFF
 _NEVER_WRITTEN: Final = (0, 0, 0)
 _WRITTEN: Final = 1
-_ZEROS_CHECKSUM: Final = crc32c(bytes(BLOCK_BYTES))
+_ZEROS: Final = bytes(BLOCK_BYTES)
+_ZEROS_CHECKSUM: Final = crc32c(_ZEROS)
 
 
 def seal_blocks(page: bytearray, first_block: int, data: memoryview, epoch: int) -> None:
     """Put the entries of these blocks, all of one group, into its page. Only the volume's last block may be short."""
     # Whole runs at a time: what the interpreter does for each block costs as much as the checksum of its data.
-    contents = [data[at : at + BLOCK_BYTES] for at in range(0, len(data), BLOCK_BYTES)]
-    end = first_block + len(contents)
-    starts = map(_start_of(epoch).__xor__, map(_ADDRESS_MASK.__and__, range(first_block, end)))
-    checksums = struct.pack(f"<{len(contents)}I", *map(crc32c, contents, starts))
+    checksums = _checksums(first_block, data, epoch)
     place = first_block % GROUP_BLOCKS * ENTRY_BYTES
-    entries = bytearray(_ENTRY.pack(epoch, 0, _WRITTEN) * len(contents))
+    entries = bytearray(_ENTRY.pack(epoch, 0, _WRITTEN) * (len(checksums) // _CHECKSUM.size))
     memoryview(entries).cast("I")[_CHECKSUM_WORD :: ENTRY_BYTES // 4] = memoryview(checksums).cast("I")
     page[place : place + len(entries)] = entries
+
+
+def _checksums(first_block: int, data: memoryview, epoch: int) -> bytes:
+    """One behind the other, each from the start that belongs to its block and epoch."""
+    blocks = len(data) // BLOCK_BYTES
+    contents = [data[at : at + BLOCK_BYTES] for at in range(0, blocks * BLOCK_BYTES, BLOCK_BYTES)]
+    start = _start_of(epoch)
+    # From a common start, which costs least, all at once taken to those of the blocks.
+    common = struct.pack(f"<{blocks}I", *map(crc32c, contents))
+    place = first_block % GROUP_BLOCKS
+    group = _CHECKSUM.pack(_carried(start ^ (first_block - place) & _ADDRESS_MASK))
+    places = _PLACES[place * _CHECKSUM.size : (place + blocks) * _CHECKSUM.size]
+    checksums = _xor(_xor(common, group * blocks), places)
+    short = data[blocks * BLOCK_BYTES :]
+    if short:
+        checksums += _CHECKSUM.pack(crc32c(short, start ^ first_block + blocks & _ADDRESS_MASK))
+    return checksums
+
+
+def _carried(start: int) -> int:
+    """By what the checksum of a whole block differs if it starts from ``start`` and not from 0, whatever the block.
+
+    CRC32C is linear: what two starts differ by is carried through the data without regard to it.
+    """
+    return crc32c(_ZEROS, start) ^ _ZEROS_CHECKSUM
+
+
+_PLACES: Final = struct.pack(f"<{GROUP_BLOCKS}I", *map(_carried, range(GROUP_BLOCKS)))
+"""What the places of a group are by themselves. The blocks of a group differ in the lowest bits of their addresses."""
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return (int.from_bytes(one, "little") ^ int.from_bytes(other, "little")).to_bytes(len(one), "little")
 
 
 def damaged_blocks(page: bytes | bytearray | memoryview, first_block: int, data: memoryview) -> Iterator[int]:

@@ -1,6 +1,8 @@
+import struct
 from random import Random
 
 import pytest
+from crc32c import crc32c
 from hypothesis import given, strategies as st
 
 from ctlha_trio.store import BLOCK_BYTES
@@ -32,6 +34,19 @@ def test_what_was_sealed_is_whole(group: int, at: int, epochs: tuple[int, int], 
     seal_blocks(page, first + 1, memoryview(newer), later)
     assert found(page, first, data[:BLOCK_BYTES] + newer + data[3 * BLOCK_BYTES :]) == []
     assert found(page, first, data) == [first + 1, first + 2]
+
+
+@given(GROUPS, st.integers(0, GROUP_BLOCKS - 3), EPOCHS, st.integers(0, BLOCK_BYTES), st.integers())
+def test_a_checksum_begins_with_epoch_and_address(group: int, at: int, epoch: int, short_by: int, seed: int) -> None:
+    """What is on disks, whatever way it is computed."""
+    first, data = group * GROUP_BLOCKS + at, blocks(seed, 3, short_by)
+    page = bytearray(PAGE_BYTES)
+    seal_blocks(page, first, memoryview(data), epoch)
+    start = crc32c(epoch.to_bytes(8, "little"))
+    for block, place in enumerate(range(0, len(data), BLOCK_BYTES), first):
+        checksum = crc32c(data[place : place + BLOCK_BYTES], start ^ block)
+        entry = struct.pack("<QII", epoch, checksum, 1)
+        assert page[block % GROUP_BLOCKS * ENTRY_BYTES :][:ENTRY_BYTES] == entry
 
 
 @pytest.mark.parametrize("size", [BLOCK_BYTES, 100, 1])
