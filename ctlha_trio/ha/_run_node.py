@@ -51,7 +51,8 @@ async def run_node(
     ``components`` makes the node's components, which start after the volume in the order given.
     ``ConfigError`` if disk, arbiter and configuration do not belong together; ``OSError`` if the address cannot be had;
     ``RefusedError`` or ``UntrustedPeerError`` if the peer shows, before this node has taken any part, that one of
-    the two is configured wrongly: nothing was written until then. ``ComponentError`` if a component fails for good.
+    the two is configured wrongly: nothing was written until then. ``ComponentError``, from what was raised, for what
+    ended this node as a spare one, or is not mended at its end.
     Cancelled: ends at once without a goodbye, like a crash.
     """
     store = await _open_store(config, seams)
@@ -68,7 +69,6 @@ async def run_node(
                 metadata=store.metadata,
                 marked_from=store.marked_from,
             )
-
             fault_log = FaultLog(seams.clock)
 
             def report(error: CtlHaError) -> None:

@@ -31,6 +31,7 @@ from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Link
 from ctlha_trio.pair import (
@@ -300,6 +301,34 @@ def end_alone_for_a_component(patch: Patch) -> None:
     patch.setattr(ComponentWatch, "_is_spare", property(lambda _: True))
 
 
+def end_at_what_a_component_raises(patch: Patch) -> None:
+    """Whether somebody else could serve or not."""
+    note = Supervisor._note
+
+    def pass_on(
+        supervisor: Supervisor,
+        component: ctl_ha_component,
+        kind: FaultKind,
+        problem: str,
+        cause: Exception | None = None,
+    ) -> ComponentError:
+        error = note(supervisor, component, kind, problem, cause)
+        if cause is not None:
+            raise error
+        return error
+
+    patch.setattr(Supervisor, "_note", pass_on)
+
+
+def say_nothing_of_what_a_component_raises(patch: Patch) -> None:
+    errors = ComponentFaults.errors
+
+    def overlook(faults: ComponentFaults, *kinds: FaultKind) -> list[ComponentError]:
+        return [] if kinds == (FaultKind.RAISED,) else errors(faults, *kinds)
+
+    patch.setattr(ComponentFaults, "errors", overlook)
+
+
 def swallow_what_a_handler_raises(patch: Patch) -> None:
     patch.setattr(MessageChannel, "fail", lambda _channel, _error: None)
 
@@ -519,4 +548,11 @@ BUGS: Final = (
         where=programs_fail,
     ),
     Bug(end_alone_for_a_component, r"I12: . ends for its component", where=programs_fail),
+    # It comes back at once, as it is started anew.
+    Bug(
+        end_at_what_a_component_raises,
+        r"I10: . does not say component-raised|I12: . ends for its component",
+        where=programs_fail,
+    ),
+    Bug(say_nothing_of_what_a_component_raises, r"I10: . does not say component-raised", where=programs_fail),
 )

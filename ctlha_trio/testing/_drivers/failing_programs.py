@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.ha import RETURNS_LIMIT, Reason
+from ctlha_trio.ha import RETURNS_LIMIT, Node, Reason
 from ctlha_trio.testing._drivers.demands import SERVES_S, TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.programs import Programs
@@ -35,6 +35,7 @@ class FailingPrograms:
         self.timeline.counts["trials"] += 1
         await self._fail_a_component(self.random.choice(NAMES))
         await self._end_a_component(self.random.choice(NAMES))
+        await self._break_a_component(self.random.choice(NAMES))
         await self._fail_a_handler(self.random.choice(NAMES))
         await self._die_again_and_again(self.random.choice(NAMES))
 
@@ -60,12 +61,25 @@ class FailingPrograms:
 
     async def _end_a_component(self, name: str) -> None:
         """It answers ERROR when its node goes on alone, which serves, and ends when the other one can take over."""
-        peer, pair = other(name), self.demands.pair
         self.timeline.note(name, "its component will answer ERROR")
         self.programs.erring = frozenset({name})
+        node = await self._serve_alone_without_component(name, Reason.COMPONENT_ERROR)
+        self.timeline.note(name, "its component is mended, and must not be asked")
+        self.programs.erring = frozenset()
+        await self._demand_end(node, "goes on although its component answers ERROR")
+
+    async def _break_a_component(self, name: str) -> None:
+        """It raises whenever its node starts it. All else is the same."""
+        self.timeline.note(name, "its component will raise")
+        self.programs.buggy = frozenset({name})
+        node = await self._serve_alone_without_component(name, Reason.COMPONENT_RAISED)
+        await self._demand_end(node, "goes on although its component raises")
+
+    async def _serve_alone_without_component(self, name: str, reason: Reason) -> Node:
+        peer, pair = other(name), self.demands.pair
         self.keeper.held = frozenset({peer})
         pair.crash(peer)
-        await self.reasons.demand_given(name, Reason.COMPONENT_ERROR, SERVES_S)
+        await self.reasons.demand_given(name, reason, SERVES_S)
         node = pair.nodes[name]
         await let_pass(_STAYS_S)
         await self.demands.service(name)
@@ -74,14 +88,15 @@ class FailingPrograms:
             SERVES_S,
             f"I12: {name} ends for its component, although nobody else could serve",
         )
-        self.timeline.note(name, "its component is mended, and must not be asked")
-        self.programs.erring = self.keeper.held = frozenset()
-        await self.demands.require(
-            # Whoever starts it again may be quick.
-            lambda: pair.nodes.get(name) is not node,
-            TOGETHER_S,
-            f"I12: {name} goes on although its component answers ERROR",
-        )
+        return node
+
+    async def _demand_end(self, node: Node, otherwise: str) -> None:
+        """As soon as the other node is back. Whoever starts this one again has another program."""
+        name, pair = node.config.node, self.demands.pair
+        self.keeper.held = frozenset()
+        # Whoever starts it again may be quick.
+        await self.demands.require(lambda: pair.nodes.get(name) is not node, TOGETHER_S, f"I12: {name} {otherwise}")
+        self.programs.buggy = frozenset()
         await self.demands.require(pair.is_settled, TOGETHER_S, "I12: the pair does not become protected again")
 
     async def _fail_a_handler(self, name: str) -> None:

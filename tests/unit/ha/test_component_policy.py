@@ -40,6 +40,7 @@ def fault(kind: FaultKind = FaultKind.ERROR, times: int = 1) -> tuple[ComponentF
         (FaultKind.FAILED, RETRIES, False),
         (FaultKind.FAILED, RETRIES + 1, True),
         (FaultKind.STUCK, 1, True),
+        (FaultKind.RAISED, 1, True),
         (FaultKind.ERROR, 1, True),
     ],
 )
@@ -121,6 +122,8 @@ class Parts:
 
     answers: dict[str, ctl_ha_comp_status] = attrs.Factory(dict)
     """By node; OK where nothing is said."""
+    raises: set[tuple[str, str]] = attrs.Factory(set)
+    """Node and step."""
     held: dict[str, trio.Event] = attrs.Factory(dict)
     """By node: a start waits for it."""
     starts: list[str] = attrs.Factory(list)
@@ -128,17 +131,27 @@ class Parts:
     def make(self, node: Node) -> Sequence[ctl_ha_component]:
         name = node.config.node
 
-        async def agree(_: ctl_ha_component) -> ctl_ha_comp_status:
+        async def begin(step: str) -> None:
             await trio.lowlevel.checkpoint()
+            if (name, step) in self.raises:
+                raise LookupError(f"a bug in {step}")
+
+        async def init(_: ctl_ha_component) -> ctl_ha_comp_status:
+            await begin("init")
             return OK
 
         async def start(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
             self.starts.append(name)
+            await begin("start")
             if name in self.held:
                 await self.held[name].wait()
             return self.answers.get(name, OK)
 
-        return [ctl_ha_component("part", init=agree, start=start, quiesce=agree)]
+        async def quiesce(_: ctl_ha_component) -> ctl_ha_comp_status:
+            await begin("quiesce")
+            return OK
+
+        return [ctl_ha_component("part", init=init, start=start, quiesce=quiesce)]
 
 
 @asynccontextmanager
@@ -254,3 +267,48 @@ async def test_nobody_is_protected_while_components_are_being_started(autojump_c
         pair.break_link()
         await pair.wait_until(lambda: a.status().reasons != ())
         await pair.wait_protected()
+
+
+@pytest.mark.parametrize("step", ["init", "start", "quiesce"])
+async def test_a_node_that_is_alone_serves_whatever_its_component_raises(autojump_clock: MockClock, step: str) -> None:
+    parts = Parts(raises={("a", step)})
+    async with open_pair(components=parts.make, start=False) as pair:
+        await pair.start("a")
+        a = await pair.wait_alone("a")
+        if step == "quiesce":
+            await pair.start("b")
+        await pair.wait_until(lambda: "component-raised" in a.status().reasons)
+        await a.volume.write(0, b"x" * 512)
+        if step != "quiesce":
+            await trio.sleep(60.0)
+            assert a.status().reasons == ("peer-lost", "component-raised")
+            assert a.status().verdict == "degraded"
+            await a.volume.write(512, b"y" * 512)
+            await pair.start("b")
+        await pair.wait_until(lambda: "a" in pair.failures)
+        assert isinstance(pair.failures["a"], ComponentError)
+        assert repr(pair.failures["a"].__cause__) == f"LookupError('a bug in {step}')"
+        b = await pair.wait_alone("b")
+        assert await b.volume.read(0, 512) == b"x" * 512
+
+
+async def test_a_component_that_raised_and_is_mended_costs_its_node_nothing(autojump_clock: MockClock) -> None:
+    parts = Parts(raises={("a", "init")})
+    async with open_pair(components=parts.make, start=False) as pair:
+        await pair.start("a")
+        a = await pair.wait_alone("a")
+        await pair.wait_until(lambda: "component-raised" in a.status().reasons)
+        parts.raises.clear()
+        await pair.start("b")
+        await pair.wait_protected()
+        assert (pair.record.primary, pair.nodes["a"]) == ("a", a)
+        assert list(pair.failures) == ["a"], "who tests the component is told"
+
+
+async def test_a_secondary_whose_component_raises_ends_with_that(autojump_clock: MockClock) -> None:
+    async with opened() as (pair, parts):
+        parts.raises.add(("b", "init"))
+        await rejoin(pair, "b", "a")
+        await pair.wait_until(lambda: "b" in pair.failures)
+        assert repr(pair.failures["b"]) == """ComponentError("part: init raised LookupError('a bug in init')")"""
+        await pair.wait_alone("a")
