@@ -13,6 +13,7 @@ import trio
 from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
+from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._condemnation import condemn_in_the_end
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
@@ -113,7 +114,7 @@ class PairDriver:
         )
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self.notices = Notices(lambda: self.state)
-        self.readiness = Readiness(self._outbox.say)
+        self.readiness = Readiness(self._outbox.say, ComponentFailover(self.state.me))
         self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy, self.readiness)
         self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))

@@ -19,8 +19,9 @@ from crc32c import crc32c
 from ctlha_trio._errors import ComponentError, StoreError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.ha import _disk_work, _pair_driver
+from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._component_faults import ComponentFaults, FaultKind
-from ctlha_trio.ha._component_policy import ComponentFailover, ComponentWatch
+from ctlha_trio.ha._component_policy import ComponentWatch
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._give_back import GiveBack
