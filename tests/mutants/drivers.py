@@ -20,7 +20,7 @@ from ctlha_trio._errors import ComponentError, StoreError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.ha import _disk_work, _pair_driver
 from ctlha_trio.ha._component_failover import ComponentFailover
-from ctlha_trio.ha._component_faults import ComponentFaults, FaultKind
+from ctlha_trio.ha._component_faults import FIRST_RETRY_S, ComponentFault, ComponentFaults, FaultKind
 from ctlha_trio.ha._component_policy import ComponentWatch
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
@@ -31,11 +31,14 @@ from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
+from ctlha_trio.ha._peer_returns import PeerReturns
 from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Link
 from ctlha_trio.pair import (
+    ComponentsReady,
     Finding,
     Metadata,
     PairState,
@@ -330,6 +333,43 @@ def say_nothing_of_what_a_component_raises(patch: Patch) -> None:
     patch.setattr(ComponentFaults, "errors", overlook)
 
 
+def give_the_role_away_however_soon(patch: Patch) -> None:
+    look = ComponentFailover.look
+
+    def hurry(
+        failover: ComponentFailover, faults: tuple[ComponentFault, ...], seen_s: float, *, possible: bool
+    ) -> ComponentFault | None:
+        failover._held_s = math.inf
+        return look(failover, faults, seen_s, possible=possible)
+
+    patch.setattr(ComponentFailover, "look", hurry)
+
+
+def ask_a_component_again_without_patience(patch: Patch) -> None:
+    note = ComponentFaults.note
+
+    def hurry(
+        faults: ComponentFaults, component: ctl_ha_component, kind: FaultKind, error: ComponentError, now_s: float
+    ) -> None:
+        note(faults, component, kind, error, now_s)
+        noted = faults._faults[component]
+        if noted.kind is not FaultKind.ERROR:
+            faults._faults[component] = attrs.evolve(noted, again_s=now_s + FIRST_RETRY_S)
+
+    patch.setattr(ComponentFaults, "note", hurry)
+
+
+def take_the_peer_s_components_for_ready(patch: Patch) -> None:
+    def believe(readiness: Readiness, _: ComponentsReady) -> None:
+        readiness.of_peer = True
+
+    patch.setattr(Readiness, "take", believe)
+
+
+def take_back_at_once_whoever_dies_again_and_again(patch: Patch) -> None:
+    patch.setattr(PeerReturns, "quiet_at_s", lambda returns, now_s: returns.flaps.quiet_at_s(now_s))
+
+
 def swallow_what_a_handler_raises(patch: Patch) -> None:
     patch.setattr(MessageChannel, "fail", lambda _channel, _error: None)
 
@@ -555,5 +595,9 @@ BUGS: Final = (
         r"I10: . does not say component-raised|I12: . ends for its component",
         where=programs_fail,
     ),
+    Bug(give_the_role_away_however_soon, r"I12: . gives the role away", where=programs_fail),
+    Bug(ask_a_component_again_without_patience, r"I12: the component of . is asked", where=programs_fail),
+    Bug(take_the_peer_s_components_for_ready, r"I10: . does not say peer-components", where=programs_fail),
+    Bug(take_back_at_once_whoever_dies_again_and_again, r"I10: . does not say peer-restarts", where=programs_fail),
     Bug(say_nothing_of_what_a_component_raises, r"I10: . does not say component-raised", where=programs_fail),
 )

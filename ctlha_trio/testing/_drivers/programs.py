@@ -68,6 +68,8 @@ class Programs:
     """By name: nodes whose component raised, and was not asked for anything since."""
     raised: dict[str, Node] = attrs.field(factory=dict, init=False)
     """By name: nodes whose handler has raised."""
+    asked: dict[str, int] = attrs.field(factory=dict, init=False)
+    """By node: starts that the components of all its incarnations were asked for."""
     taken: dict[str, int] = attrs.field(factory=dict, init=False)
     """By node: messages that the handlers of all its incarnations have taken."""
 
@@ -96,6 +98,7 @@ class Programs:
 
         async def start(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
             await trio.lowlevel.checkpoint()
+            self.asked[name] = self.asked.get(name, 0) + 1
             if name in self.erring or (self.flawed and happens(self.random, _ERRS)):
                 self.erred[name] = node
                 return ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR

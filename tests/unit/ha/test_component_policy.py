@@ -122,7 +122,7 @@ def test_processes_that_begin_anew_each_time_do_not_hand_the_role_to_and_fro(die
     serving, other = ComponentFailover("a"), ComponentFailover("b")
     records = {"a": BY_A, "b": BY_B}
     waits = []
-    for giver, taker in ["ab", "ba"] * 10:
+    for giver, taker in [("a", "b"), ("b", "a")] * 10:
         waited_s = wait_s(serving)
         waits.append(waited_s)
         other.look((), waited_s, possible=False)
