@@ -13,7 +13,7 @@ from ctlha_trio.pair import Record
 
 RETRIES: Final = 1
 """That a component which answered FAILED has before the role goes: what passes by itself moves nothing."""
-HOLD_DOWN_S: Final = 10.0
+COMPONENT_HOLD_DOWN_S: Final = 10.0
 """After a handover to this node, or one that did not come about or last, the role is not given away for so long."""
 HOLD_DOWN_MAX_S: Final = 600.0
 STABLE_HOLD_DOWNS: Final = 10.0
@@ -29,7 +29,7 @@ class ComponentFailover:
     """
 
     _me: str
-    hold_down_s: float = attrs.field(default=HOLD_DOWN_S, init=False)
+    hold_down_s: float = attrs.field(default=COMPONENT_HOLD_DOWN_S, init=False)
     """For which a role is held that came here last."""
     taken_s: float = attrs.field(default=float("inf"), init=False)
     """Since the role came to this process from the peer."""
@@ -46,7 +46,7 @@ class ComponentFailover:
         soon = self._is_soon(self._given_s, self.hold_down_s)
         if len(after.members) > 1 or soon:
             self._held_s = 0.0
-        self.hold_down_s = min(2 * self.hold_down_s, HOLD_DOWN_MAX_S) if soon else HOLD_DOWN_S
+        self.hold_down_s = min(2 * self.hold_down_s, HOLD_DOWN_MAX_S) if soon else COMPONENT_HOLD_DOWN_S
 
     def told(self, taken_s: float, hold_down_s: float) -> None:
         """What the peer knows of itself: since when it has had the role from this node, and how long it holds one."""

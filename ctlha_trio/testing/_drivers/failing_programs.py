@@ -7,8 +7,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio.ha import RETURNS_LIMIT, Node, Reason
-from ctlha_trio.ha._component_failover import HOLD_DOWN_S
+from ctlha_trio.ha import COMPONENT_HOLD_DOWN_S, RETURNS_LIMIT, Node, Reason
 from ctlha_trio.testing._drivers.demands import SERVES_S, TOGETHER_S, Demands
 from ctlha_trio.testing._drivers.keeper import Keeper
 from ctlha_trio.testing._drivers.programs import Programs
@@ -21,7 +20,7 @@ _STAYS_S: Final = 5.0
 """For which a node that is alone must go on without its component: far more than it takes to decide that."""
 _ASKED_MAX: Final = 3
 """Times in that, of a component that does not start: more is no back-off."""
-_HELD_S: Final = 0.8 * HOLD_DOWN_S
+_HELD_S: Final = 0.8 * COMPONENT_HOLD_DOWN_S
 """By a clock that may go slower, for how long a role stays that was handed over."""
 
 
@@ -57,7 +56,7 @@ class FailingPrograms:
         pair.crash(peer)
         await self.reasons.demand_given(name, Reason.COMPONENT_FAILED, SERVES_S)
         await self.demands.service(name)
-        await self._demand_patience(name)
+        await self.demand_patience(name)
         self.keeper.held = frozenset()
         await self._demand_role(peer)
         handed_s = trio.current_time()
@@ -67,9 +66,7 @@ class FailingPrograms:
         self.programs.broken = frozenset({peer})
         pair.crash(name)
         await self._demand_role(name)
-        held_s = trio.current_time() - handed_s
-        if held_s < _HELD_S:
-            self.demands.problem(f"I12: {peer} gives the role away {held_s:.1f} s after it was handed to it")
+        self.check_held(peer, trio.current_time() - handed_s)
         await self.demands.service(name)
         self.timeline.note(peer, "its component is mended")
         self.programs.broken = frozenset()
@@ -90,7 +87,12 @@ class FailingPrograms:
             f"I12: the role stays at {other(name)}, whose component does not run",
         )
 
-    async def _demand_patience(self, name: str) -> None:
+    def check_held(self, name: str, held_s: float) -> None:
+        """Whether a node has kept a role that was handed to it for long enough."""
+        if held_s < _HELD_S:
+            self.demands.problem(f"I12: {name} gives the role away {held_s:.1f} s after it was handed to it")
+
+    async def demand_patience(self, name: str) -> None:
         """A component that does not start is asked later and later."""
         before = self.programs.asked.get(name, 0)
         await let_pass(_STAYS_S)

@@ -13,8 +13,8 @@ from ctlha_trio._errors import ComponentError, FailedError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha import Node
 from ctlha_trio.ha._component_failover import (
+    COMPONENT_HOLD_DOWN_S as HOLD_DOWN_S,
     HOLD_DOWN_MAX_S,
-    HOLD_DOWN_S,
     RETRIES,
     STABLE_HOLD_DOWNS,
     ComponentFailover,
