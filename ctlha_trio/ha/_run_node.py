@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from inspect import iscoroutine
 from typing import Final
 
 import trio
@@ -100,7 +101,7 @@ async def run_node(
             # Only when its tasks have ended: a handler's clean-up is still this node's.
             at_end.callback(node.close)
             with node.current():
-                supervised.extend(components(node))
+                supervised.extend(_made_by(components, node))
             await nursery.start(link.run)
             nursery.start_soon(driver.commit)
             await node.run(task_status=task_status)
@@ -109,6 +110,22 @@ async def run_node(
             raise failures[0]
         if node.handler_errors:
             raise ExceptionGroup("handlers raised", node.handler_errors)
+
+
+def _made_by(components: Callable[[Node], Sequence[ctl_ha_component]], node: Node) -> Sequence[ctl_ha_component]:
+    """``TypeError`` for what makes no components."""
+    if not callable(components):
+        raise TypeError(f"the components are {components!r}: give the function that makes them for a node")
+    made: object = components(node)
+    if iscoroutine(made):
+        made.close()
+        raise TypeError("the function that makes components is async: it must be a plain one")
+    if not isinstance(made, Sequence):
+        raise TypeError(f"the function that makes components returned {made!r}: a list, empty if there are none")
+    for each in made:
+        if not isinstance(each, ctl_ha_component):
+            raise TypeError(f"among the components is {each!r}: each must be a ctl_ha_component")
+    return made
 
 
 async def _open_store(config: NodeConfig, seams: Seams) -> BlockStore:
