@@ -45,6 +45,9 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
     Reason.COMPONENT_FAILED: "see the node's log for the component, and mend it: it is asked again by itself, every "
     "quarter of a minute at the latest",
+    Reason.COMPONENT_RAISED: "see the node's log for the error and where it was raised, and mend the program; the "
+    "component is asked again by itself, but only a node that is started again runs the mended one: do that once node "
+    "{peer} is a member",
     Reason.COMPONENT_ERROR: "see the node's log for the component, and mend it; it is never started again by this "
     "process: once node {peer} is a member, start the node again",
     Reason.COMPONENT_STARTING: "wait: the components are being started beside node {peer}",

@@ -1,6 +1,7 @@
 """A node of the pair: its supervisor and components, its volume, and the driver of its pair core."""
 
 from ctlha_trio.ha._client_requests import Answer as Answer
+from ctlha_trio.ha._component_failover import COMPONENT_HOLD_DOWN_S as COMPONENT_HOLD_DOWN_S
 from ctlha_trio.ha._config import (
     DEFAULT_CHANNEL as DEFAULT_CHANNEL,
     ChannelConfig as ChannelConfig,

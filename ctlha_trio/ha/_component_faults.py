@@ -21,6 +21,8 @@ class FaultKind(Enum):
     """It answered FAILED."""
     STUCK = "stuck"
     """It did not answer in time, and was cancelled."""
+    RAISED = "raised"
+    """It has a bug: what it has done of the step, nobody knows. ``error`` has the exception as its cause."""
     ERROR = "error"
     """It answered ERROR, and must never be started again."""
 
@@ -43,9 +45,13 @@ class ComponentFaults:
     """Of all components of one node. Pure: it is told the time."""
 
     _faults: dict[ctl_ha_component, ComponentFault] = attrs.field(factory=dict, init=False)
+    raised: dict[ctl_ha_component, ComponentError] = attrs.field(factory=dict, init=False)
+    """The latest bug of each component that had one, whether it runs or not."""
 
     def note(self, component: ctl_ha_component, kind: FaultKind, error: ComponentError, now_s: float) -> None:
         """It has failed a step. ERROR is for ever."""
+        if kind is FaultKind.RAISED:
+            self.raised[component] = error
         before = self._faults.get(component)
         if before is not None and before.kind is FaultKind.ERROR:
             return
@@ -79,10 +85,9 @@ class ComponentFaults:
 
     @property
     def failing(self) -> bool:
-        """Whether one is to be asked again."""
-        return any(fault.kind is not FaultKind.ERROR for fault in self._faults.values())
+        """Whether one has no bug that is known of, and is to be asked again."""
+        return any(fault.kind in {FaultKind.FAILED, FaultKind.STUCK} for fault in self._faults.values())
 
-    @property
-    def beyond_retry(self) -> list[ComponentError]:
-        """Of those that answered ERROR."""
-        return [fault.error for fault in self._faults.values() if fault.kind is FaultKind.ERROR]
+    def errors(self, *kinds: FaultKind) -> list[ComponentError]:
+        """Of those that have failed so."""
+        return [fault.error for fault in self._faults.values() if fault.kind in kinds]

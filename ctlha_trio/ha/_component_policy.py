@@ -13,65 +13,18 @@ from typing import Final
 import attrs
 
 from ctlha_trio._errors import ComponentError, FailedError
+from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._component_faults import ComponentFault, FaultKind
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._seen_time import seen_after_look
 from ctlha_trio.ha._supervisor import Supervisor
-from ctlha_trio.pair import Phase, Record
+from ctlha_trio.pair import Phase
 from ctlha_trio.seams import Clock
 
 COMPONENTS_LOOK_S: Final = 1.0
 """Between two looks, and so the unit of a hold-down."""
-RETRIES: Final = 1
-"""That a component which answered FAILED has before the role goes: what passes by itself moves nothing."""
-HOLD_DOWN_S: Final = 10.0
-"""After a handover to this node, or one that did not come about or last, the role is not given away for so long."""
-HOLD_DOWN_MAX_S: Final = 600.0
-STABLE_HOLD_DOWNS: Final = 10.0
-"""For so many hold-downs the other node must keep the role before the way it went is called a success."""
 
 _LOG: Final = logging.getLogger(__name__)
-
-
-@attrs.define(eq=False)
-class ComponentFailover:
-    """When a primary gives its role away for a component. Pure: it is told how much time the node has seen pass.
-
-    Two nodes of which each is broken in turn do not hand the role to and fro: each time that it comes back soon, be it
-    because the other one died, the one that gave it away keeps it for twice as long.
-    """
-
-    _me: str
-    _hold_down_s: float = attrs.field(default=HOLD_DOWN_S, init=False)
-    _held_s: float = attrs.field(default=float("inf"), init=False)
-    """Since the role was handed to this node, or was not taken from it."""
-    _since_given_s: float = attrs.field(default=float("inf"), init=False)
-
-    def recorded(self, before: Record | None, after: Record) -> None:
-        """This node acts on another record."""
-        if before is None or before.primary == self._me or after.primary != self._me:
-            return
-        soon = self._since_given_s < STABLE_HOLD_DOWNS * self._hold_down_s
-        if len(after.members) > 1 or soon:
-            self._held_s = 0.0
-        self._hold_down_s = min(2 * self._hold_down_s, HOLD_DOWN_MAX_S) if soon else HOLD_DOWN_S
-
-    def look(self, faults: tuple[ComponentFault, ...], seen_s: float, *, possible: bool) -> ComponentFault | None:
-        """For which fault the role is to be given away now. ``possible``: nothing stands in the way.
-
-        One who is told so calls ``ended`` when it is over.
-        """
-        self._held_s += seen_s
-        self._since_given_s += seen_s
-        if not possible or self._held_s < self._hold_down_s:
-            return None
-        return next((fault for fault in faults if fault.kind is not FaultKind.FAILED or fault.times > RETRIES), None)
-
-    def ended(self, *, well: bool) -> None:
-        """The handover is over."""
-        self._held_s = 0.0
-        if well:
-            self._since_given_s = 0.0
 
 
 @attrs.define(eq=False)
@@ -87,7 +40,7 @@ class ComponentWatch:
     _failover: ComponentFailover = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._failover = ComponentFailover(self._driver.state.me)
+        self._failover = self._driver.readiness.failover
         self._driver.record_followers.append(self._failover.recorded)
 
     async def run(self) -> None:

@@ -13,11 +13,10 @@ LEGAL_STARTS: Final = frozenset({(UNKNOWN, HA), (UNKNOWN, SINGLE), (HA, SINGLE),
 """From the state that the component runs in to the one that it is asked for. SINGLE to HA is the return of the peer."""
 
 
-async def init(component: ctl_ha_component) -> None:
-    """Once, before anything else. ``ComponentError`` unless it answers OK."""
+async def init(component: ctl_ha_component) -> ctl_ha_comp_status:
+    """Ask it to get ready, before anything else; what it answers."""
     component.status = _answer(component, "init", await component.init(component))
-    if component.status is not ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
-        raise ComponentError(f"{component.name}: init answered {component.status.name}")
+    return component.status
 
 
 async def start(component: ctl_ha_component, state: ctl_ha_state) -> ctl_ha_comp_status:

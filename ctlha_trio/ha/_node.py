@@ -10,6 +10,7 @@ from ctlha_trio._errors import ComponentError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_evt_handler, ctl_ha_channel
 from ctlha_trio.dma import Dma, Region, Rights
 from ctlha_trio.ha._client_requests import Answer
+from ctlha_trio.ha._component_faults import FaultKind
 from ctlha_trio.ha._component_policy import ComponentWatch
 from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._consumers import Consumers
@@ -166,7 +167,8 @@ class Node:
         for is_so, reason in (
             (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.faults.failing, Reason.COMPONENT_FAILED),
-            (self._supervisor.faults.beyond_retry, Reason.COMPONENT_ERROR),
+            (self._supervisor.faults.errors(FaultKind.RAISED), Reason.COMPONENT_RAISED),
+            (self._supervisor.faults.errors(FaultKind.ERROR), Reason.COMPONENT_ERROR),
             (self._components_start, Reason.COMPONENT_STARTING),
             (state.phase in MEMBERS and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
             *((True, reason) for reason in Reason if reason in self._policies.waits_for),
@@ -294,22 +296,13 @@ class Node:
         self._consumers.close()
 
     async def _take_part(self, task_status: "trio.TaskStatus[Node]") -> None:
-        failures: list[ComponentError] = []
-
-        async def supervise() -> None:
-            try:
-                await self._supervisor.run()
-            except ComponentError as error:
-                failures.append(error)
-                self.stop(f"component failed: {error}")
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(supervise)
+            nursery.start_soon(self._supervisor.run)
             task_status.started(self)
             await self._stop_asked.wait()
             self._driver.notices.tell("stop", "asked", self._stop_reason)
             nursery.cancel_scope.cancel(reason=f"stopping: {self._stop_reason}")
-        failures += self._component_watch.ended_by
+        failures = [*self._component_watch.ended_by]
         try:
             await self._supervisor.quiesce()
         except ComponentError as error:
@@ -324,3 +317,8 @@ class Node:
     def handler_errors(self) -> Sequence[Exception]:
         """What handlers and callbacks raised."""
         return self._consumers.errors
+
+    @property
+    def component_errors(self) -> Sequence[ComponentError]:
+        """What hooks of components raised, as causes: the latest of each component, even if it runs again."""
+        return tuple(self._supervisor.faults.raised.values())

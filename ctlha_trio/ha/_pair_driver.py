@@ -13,6 +13,7 @@ import trio
 from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
+from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._condemnation import condemn_in_the_end
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
@@ -116,7 +117,7 @@ class PairDriver:
         )
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self.notices = Notices(lambda: self.state)
-        self.readiness = Readiness(self._outbox.say)
+        self.readiness = Readiness(self._outbox.say, ComponentFailover(self.state.me))
         left = self._outbox.say, lambda: self.state, self._store.dirty_bytes_from
         self.resync = ResyncProgress(self._seams.clock, self._link, *left)
         self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy, self.readiness)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from inspect import iscoroutine
 from typing import Final
 
 import trio
@@ -51,7 +52,8 @@ async def run_node(
     ``components`` makes the node's components, which start after the volume in the order given.
     ``ConfigError`` if disk, arbiter and configuration do not belong together; ``OSError`` if the address cannot be had;
     ``RefusedError`` or ``UntrustedPeerError`` if the peer shows, before this node has taken any part, that one of
-    the two is configured wrongly: nothing was written until then. ``ComponentError`` if a component fails for good.
+    the two is configured wrongly: nothing was written until then. ``ComponentError``, from what was raised, for what
+    ended this node as a spare one, or is not mended at its end.
     Cancelled: ends at once without a goodbye, like a crash.
     """
     store = await _open_store(config, seams)
@@ -68,7 +70,6 @@ async def run_node(
                 metadata=store.metadata,
                 marked_from=store.marked_from,
             )
-
             fault_log = FaultLog(seams.clock)
 
             def report(error: CtlHaError) -> None:
@@ -100,7 +101,7 @@ async def run_node(
             # Only when its tasks have ended: a handler's clean-up is still this node's.
             at_end.callback(node.close)
             with node.current():
-                supervised.extend(components(node))
+                supervised.extend(_made_by(components, node))
             await nursery.start(link.run)
             nursery.start_soon(driver.commit)
             await node.run(task_status=task_status)
@@ -109,6 +110,22 @@ async def run_node(
             raise failures[0]
         if node.handler_errors:
             raise ExceptionGroup("handlers raised", node.handler_errors)
+
+
+def _made_by(components: Callable[[Node], Sequence[ctl_ha_component]], node: Node) -> Sequence[ctl_ha_component]:
+    """``TypeError`` for what makes no components."""
+    if not callable(components):
+        raise TypeError(f"the components are {components!r}: give the function that makes them for a node")
+    made: object = components(node)
+    if iscoroutine(made):
+        made.close()
+        raise TypeError("the function that makes components is async: it must be a plain one")
+    if not isinstance(made, Sequence):
+        raise TypeError(f"the function that makes components returned {made!r}: a list, empty if there are none")
+    for each in made:
+        if not isinstance(each, ctl_ha_component):
+            raise TypeError(f"among the components is {each!r}: each must be a ctl_ha_component")
+    return made
 
 
 async def _open_store(config: NodeConfig, seams: Seams) -> BlockStore:

@@ -38,6 +38,8 @@ class Reason(Enum):
     HANDLER_FAILED = "handler-failed"
     COMPONENT_FAILED = "component-failed"
     """One does not run, and is asked again."""
+    COMPONENT_RAISED = "component-raised"
+    """One has a bug: a hook of it raised. It is asked again."""
     COMPONENT_ERROR = "component-error"
     """One has answered ERROR, and must never be started again."""
     COMPONENT_STARTING = "component-starting"

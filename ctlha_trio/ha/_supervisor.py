@@ -1,13 +1,14 @@
 """The supervisor: drives the components of a node as the pair core's phase demands, and asks again what fails.
 
-A component that fails a step ends nothing here. Whether the other node shall take over is for ``_component_policy``.
+A component that fails a step, or raises in one, ends nothing here. Whether the other node shall take over is for
+``_component_policy``.
 """
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 import trio
@@ -40,8 +41,6 @@ _KINDS: Final = {
 _OUT: Final = frozenset({Phase.OUTDATED, Phase.RESYNCING, Phase.STOPPED, Phase.LEFT})
 """This node has no part in the service: its components are quiesced."""
 
-Result = TypeVar("Result")
-
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -56,6 +55,7 @@ class Supervisor:
     """Unparked whenever the phase may have changed."""
     state: ctl_ha_state = attrs.field(default=lifecycle.UNKNOWN, init=False)
     """That the components were last brought to."""
+    _initialised: list[ctl_ha_component] = attrs.field(factory=list, init=False)
     _asked: list[ctl_ha_component] = attrs.field(factory=list, init=False)
     """To start since they were last quiesced, whatever they answered, or if they have not yet."""
     faults: ComponentFaults = attrs.field(factory=ComponentFaults, init=False)
@@ -63,18 +63,12 @@ class Supervisor:
     """Told when ``ready`` may be another."""
 
     async def init(self) -> None:
-        """Initialise all, in order. ``ComponentError`` if one does not answer OK in time."""
+        """Initialise all, in order. One that fails is initialised again by ``run``, and not started before."""
         for component in self._components:
-            try:
-                await self._limited(partial(lifecycle.init, component))
-            except trio.TooSlowError as error:
-                raise _too_slow(component, "init") from error
+            await self._init(component)
 
     async def run(self) -> None:
-        """Follow the phase, and ask again what has failed, until cancelled.
-
-        ``ComponentError`` if a component would have to be brought where it cannot go.
-        """
+        """Follow the phase, and ask again what has failed, until cancelled."""
         while True:
             wanted, now_s = self._wanted(), self._clock.now()
             if wanted is not self.state:
@@ -88,9 +82,10 @@ class Supervisor:
     async def quiesce(self) -> None:
         """Quiesce what was asked to start, in reverse order.
 
-        ``ComponentError`` when all were asked: of the first that has not done it, or that was beyond retry before.
+        ``ComponentError`` when all were asked: of the first that has not done it, or that had raised or answered ERROR
+        before.
         """
-        failures = [*self.faults.beyond_retry, *await self._quiesce_asked()]
+        failures = [*self.faults.errors(FaultKind.ERROR, FaultKind.RAISED), *await self._quiesce_asked()]
         if failures:
             raise failures[0]
 
@@ -120,7 +115,7 @@ class Supervisor:
                 continue
             if state is lifecycle.UNKNOWN:
                 lifecycle.forget_state(component)
-                if self.faults.may_start(component):
+                if component in self._initialised and self.faults.may_start(component):
                     self.faults.mended(component)
             else:
                 await self._start(component, state)
@@ -129,7 +124,6 @@ class Supervisor:
 
     async def _restart_unless_changed(self, component: ctl_ha_component) -> None:
         """Give it up for a change of state: the others must not wait for one that hangs, and it is asked with them."""
-        errors: list[Exception] = []
 
         async def give_up() -> None:
             while self._wanted() is self.state:
@@ -138,26 +132,29 @@ class Supervisor:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(give_up)
-            try:
-                await self._restart(component)
-            except Exception as error:
-                errors.append(error)
+            await self._restart(component)
             nursery.cancel_scope.cancel()
-        if errors:
-            raise errors[0]
 
     async def _restart(self, component: ctl_ha_component) -> None:
         """Alone: those above it go on, as they did when it failed."""
         if component in self._asked and await self._quiesce(component) is not None:
             return
         lifecycle.forget_state(component)
-        if self.state is lifecycle.UNKNOWN:
-            self.faults.mended(component)
-        else:
+        if self.state is not lifecycle.UNKNOWN:
             await self._start(component, self.state)
+        elif await self._init(component):
+            self.faults.mended(component)
+
+    async def _init(self, component: ctl_ha_component) -> bool:
+        """Until it has done it, and never again; whether it has."""
+        if component not in self._initialised:
+            if await self._ask(component, "init", partial(lifecycle.init, component)) is not None:
+                return False
+            self._initialised.append(component)
+        return True
 
     async def _start(self, component: ctl_ha_component, state: ctl_ha_state) -> None:
-        if self.faults.may_start(component):
+        if self.faults.may_start(component) and await self._init(component):
             self._asked.append(component)
             if await self._ask(component, "start", partial(lifecycle.start, component, state)) is None:
                 self.faults.mended(component)
@@ -178,23 +175,37 @@ class Supervisor:
         self, component: ctl_ha_component, step: str, call: Callable[[], Awaitable[ctl_ha_comp_status]]
     ) -> ComponentError | None:
         """What is wrong, noted, or nothing."""
+        raised: list[Exception] = []
+
+        async def answered() -> ctl_ha_comp_status:
+            try:
+                return await call()
+            except Exception as error:
+                raised.append(error)
+                raise
+
         try:
-            answer = await self._limited(call)
-        except trio.TooSlowError:
-            kind, error = FaultKind.STUCK, _too_slow(component, step)
+            answer = await finish_in_seen_time(self._clock, STEP_LIMIT_S, answered)
+        except Exception as error:
+            if raised:
+                kind, problem = FaultKind.RAISED, f"raised {raised[0]!r}"
+            elif isinstance(error, trio.TooSlowError):
+                kind, problem = FaultKind.STUCK, f"took more than {STEP_LIMIT_S:.0f} s"
+            else:
+                raise
         else:
             if answer is ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
                 return None
-            kind, error = _KINDS[answer], ComponentError(f"{component.name}: {step} answered {answer.name}")
+            kind, problem = _KINDS[answer], f"answered {answer.name}"
+        return self._note(component, kind, f"{step} {problem}", *raised)
+
+    def _note(
+        self, component: ctl_ha_component, kind: FaultKind, problem: str, cause: Exception | None = None
+    ) -> ComponentError:
+        error = ComponentError(f"{component.name}: {problem}")
+        error.__cause__ = cause
         if kind is not FaultKind.FAILED:
             lifecycle.forget_state(component)
-        _LOG.error("%s", error)
+        _LOG.error("%s", error, exc_info=cause)
         self.faults.note(component, kind, error, self._clock.now())
         return error
-
-    async def _limited(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        return await finish_in_seen_time(self._clock, STEP_LIMIT_S, call)
-
-
-def _too_slow(component: ctl_ha_component, step: str) -> ComponentError:
-    return ComponentError(f"{component.name}: {step} took more than {STEP_LIMIT_S:.0f} s")

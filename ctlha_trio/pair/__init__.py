@@ -17,6 +17,7 @@ from ctlha_trio.pair._carried_records import (
     with_record as with_record,
 )
 from ctlha_trio.pair._codec import (
+    SECONDS_MAX as SECONDS_MAX,
     SLOT_BYTES as SLOT_BYTES,
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
     ComponentsReady as ComponentsReady,

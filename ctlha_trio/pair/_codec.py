@@ -22,6 +22,8 @@ SLOT_BYTES: Final = 128
 """The largest message has 81; a slot is two cache lines and leaves later versions room."""
 WRITE_BYTES_MAX: Final = COPY_CHUNK_BYTES
 """Of one pushed write or copy."""
+SECONDS_MAX: Final = (1 << 32) - 1
+"""Of a time in a message."""
 _OFFSET_MAX: Final = 1 << 56
 """Beyond any volume, far below where offset + size could wrap."""
 
@@ -47,9 +49,14 @@ class Kept:
 
 @attrs.frozen
 class ComponentsReady:
-    """Whether every component of the sender runs beside the receiver, so that the sender could take over at once."""
+    """What the sender has to tell of its components, and of the role that moves for them."""
 
     ready: bool
+    """Every one runs beside the receiver, so that the sender could take over at once."""
+    taken_s: int
+    """Since the role came from the receiver to the sender's process; ``SECONDS_MAX`` for never, or that long ago."""
+    hold_down_s: int
+    """For how long the sender holds a role that came to it last."""
 
 
 @attrs.frozen
@@ -126,7 +133,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | OfDrivers], struct.S
     27: (msg.Completed, struct.Struct("<QQ")),
     28: (msg.Unexecuted, struct.Struct("<QQBI")),
     29: (Kept, struct.Struct("<QQ")),
-    30: (ComponentsReady, struct.Struct("<?")),
+    30: (ComponentsReady, struct.Struct("<?II")),
     31: (ResyncLeft, struct.Struct("<QQQ")),
     32: (msg.Fetch, struct.Struct("<QQQI")),
     33: (msg.RepairData, struct.Struct("<QQQI")),

@@ -1,4 +1,4 @@
-"""Where mutants of what lies beneath the pair are entered: each names the test that must fail, and the line of it.
+"""Where mutants of what no simulated pair comes to are entered: each names the test that must fail, and the line of it.
 
 ``tests/unit/test_mutants_beneath.py`` runs these tests once more, each with its mutant.
 """
@@ -19,7 +19,7 @@ class Beneath:
 
     plant: Plant
     bug: int
-    """Of the project's list of classic bugs."""
+    """Of the project's list of classic bugs; 0 for one that is not among them."""
     file: str
     """Of ``tests/unit``."""
     test: str

@@ -4,6 +4,7 @@ import attrs
 
 from ctlha_trio.dma import Ring
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
+from ctlha_trio.ha import _inbox
 from ctlha_trio.link import Link, Transfer
 from ctlha_trio.link._requests import Requests, _Push
 from ctlha_trio.wire import Denial, Verdict
@@ -133,3 +134,9 @@ def gives_a_number_to_several_requests(patch: Patch) -> None:
         return plain(requests, on_done)  # type: ignore[arg-type]
 
     patch.setattr(Requests, "_number", number)
+
+
+@mutant(31, "ha/test_inbox::test_what_was_lent_stays_as_it_is_when_the_ring_is_granted_anew", "assert lent ==")
+def lends_out_of_one_ring_for_all_grants(patch: Patch) -> None:
+    ring = bytearray(_inbox.RING_BYTES)
+    patch.setattr(_inbox, "mmap", lambda *_: ring)

@@ -19,8 +19,9 @@ from crc32c import crc32c
 from ctlha_trio._errors import ComponentError, FailedError, StoreError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.ha import _disk_work, _pair_driver
-from ctlha_trio.ha._component_faults import ComponentFaults, FaultKind
-from ctlha_trio.ha._component_policy import ComponentFailover, ComponentWatch
+from ctlha_trio.ha._component_failover import ComponentFailover
+from ctlha_trio.ha._component_faults import FIRST_RETRY_S, ComponentFault, ComponentFaults, FaultKind
+from ctlha_trio.ha._component_policy import ComponentWatch
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._give_back import GiveBack
@@ -30,10 +31,14 @@ from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_reads import PeerReads
+from ctlha_trio.ha._peer_returns import PeerReturns
 from ctlha_trio.ha._person_request import PersonRequest
+from ctlha_trio.ha._readiness import Readiness
+from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Link
 from ctlha_trio.pair import (
+    ComponentsReady,
     Finding,
     Metadata,
     PairState,
@@ -301,6 +306,71 @@ def end_alone_for_a_component(patch: Patch) -> None:
     patch.setattr(ComponentWatch, "_is_spare", property(lambda _: True))
 
 
+def end_at_what_a_component_raises(patch: Patch) -> None:
+    """Whether somebody else could serve or not."""
+    note = Supervisor._note
+
+    def pass_on(
+        supervisor: Supervisor,
+        component: ctl_ha_component,
+        kind: FaultKind,
+        problem: str,
+        cause: Exception | None = None,
+    ) -> ComponentError:
+        error = note(supervisor, component, kind, problem, cause)
+        if cause is not None:
+            raise error
+        return error
+
+    patch.setattr(Supervisor, "_note", pass_on)
+
+
+def say_nothing_of_what_a_component_raises(patch: Patch) -> None:
+    errors = ComponentFaults.errors
+
+    def overlook(faults: ComponentFaults, *kinds: FaultKind) -> list[ComponentError]:
+        return [] if kinds == (FaultKind.RAISED,) else errors(faults, *kinds)
+
+    patch.setattr(ComponentFaults, "errors", overlook)
+
+
+def give_the_role_away_however_soon(patch: Patch) -> None:
+    look = ComponentFailover.look
+
+    def hurry(
+        failover: ComponentFailover, faults: tuple[ComponentFault, ...], seen_s: float, *, possible: bool
+    ) -> ComponentFault | None:
+        failover._held_s = math.inf
+        return look(failover, faults, seen_s, possible=possible)
+
+    patch.setattr(ComponentFailover, "look", hurry)
+
+
+def ask_a_component_again_without_patience(patch: Patch) -> None:
+    note = ComponentFaults.note
+
+    def hurry(
+        faults: ComponentFaults, component: ctl_ha_component, kind: FaultKind, error: ComponentError, now_s: float
+    ) -> None:
+        note(faults, component, kind, error, now_s)
+        noted = faults._faults[component]
+        if noted.kind is not FaultKind.ERROR:
+            faults._faults[component] = attrs.evolve(noted, again_s=now_s + FIRST_RETRY_S)
+
+    patch.setattr(ComponentFaults, "note", hurry)
+
+
+def take_the_peer_s_components_for_ready(patch: Patch) -> None:
+    def believe(readiness: Readiness, _: ComponentsReady) -> None:
+        readiness.of_peer = True
+
+    patch.setattr(Readiness, "take", believe)
+
+
+def take_back_at_once_whoever_dies_again_and_again(patch: Patch) -> None:
+    patch.setattr(PeerReturns, "quiet_at_s", lambda returns, now_s: returns.flaps.quiet_at_s(now_s))
+
+
 def swallow_what_a_handler_raises(patch: Patch) -> None:
     patch.setattr(MessageChannel, "fail", lambda _channel, _error: None)
 
@@ -520,4 +590,15 @@ BUGS: Final = (
         where=programs_fail,
     ),
     Bug(end_alone_for_a_component, r"I12: . ends for its component", where=programs_fail),
+    # It comes back at once, as it is started anew.
+    Bug(
+        end_at_what_a_component_raises,
+        r"I10: . does not say component-raised|I12: . ends for its component",
+        where=programs_fail,
+    ),
+    Bug(give_the_role_away_however_soon, r"I12: . gives the role away", where=programs_fail),
+    Bug(ask_a_component_again_without_patience, r"I12: the component of . is asked", where=programs_fail),
+    Bug(take_the_peer_s_components_for_ready, r"I10: . does not say peer-components", where=programs_fail),
+    Bug(take_back_at_once_whoever_dies_again_and_again, r"I10: . does not say peer-restarts", where=programs_fail),
+    Bug(say_nothing_of_what_a_component_raises, r"I10: . does not say component-raised", where=programs_fail),
 )

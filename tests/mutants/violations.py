@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from random import Random
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import StoreError
-from ctlha_trio.ha import Node, Reason
+from ctlha_trio.ha import COMPONENT_HOLD_DOWN_S, Node, Reason
 from ctlha_trio.ha._client_requests import Answer
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
@@ -36,6 +37,7 @@ from ctlha_trio.testing._drivers.checks import NOTICED_S, DriverChecks
 from ctlha_trio.testing._drivers.clients import DriverClients
 from ctlha_trio.testing._drivers.damage import Damage
 from ctlha_trio.testing._drivers.differing_copies import DifferingCopies
+from ctlha_trio.testing._drivers.failing_programs import FailingPrograms
 from ctlha_trio.testing._drivers.forced_copy import ForcedCopy
 from ctlha_trio.testing._drivers.given_back import GivenBack
 from ctlha_trio.testing._drivers.pair import DriverPair
@@ -391,6 +393,32 @@ async def the_only_member_serves_one_write(run: DriverRun, patch: Patch) -> None
 async def the_role_is_given_back_at_once(run: DriverRun, patch: Patch) -> None:
     give_the_role_back_at_once(patch)
     await look_after(run, GivenBack(run.keeper, run.timeline, run.demands, Random(1)).run)
+
+
+@found_as(r"I12: . gives the role away 1\.0 s after it was handed to it")
+async def a_role_that_was_handed_over_does_not_stay(run: DriverRun, _: Patch) -> None:
+    failing_programs(run).check_held("a", COMPONENT_HOLD_DOWN_S)
+    assert not run.problems
+    failing_programs(run).check_held("a", 1.0)
+
+
+@found_as(r"I12: the component of . is asked \d+ times in 5 s")
+async def a_component_is_asked_again_and_again(run: DriverRun, _: Patch) -> None:
+    async def ask() -> None:
+        for number in count():
+            run.programs.asked["a"] = number
+            await let_pass(1.0)
+
+    await failing_programs(run).demand_patience("a")
+    assert not run.problems
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await failing_programs(run).demand_patience("a")
+        nursery.cancel_scope.cancel(reason="the trial is over")
+
+
+def failing_programs(run: DriverRun) -> FailingPrograms:
+    return FailingPrograms(run.programs, run.keeper, run.timeline, run.demands, run.reasons, Random(1))
 
 
 async def look_after(run: DriverRun, trial: Callable[[], Awaitable[None]]) -> None:

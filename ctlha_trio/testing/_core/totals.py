@@ -16,6 +16,7 @@ NOT_OF_THE_PAIR: Final = frozenset(
     for reason in (
         Reason.HANDLER_FAILED,
         Reason.COMPONENT_FAILED,
+        Reason.COMPONENT_RAISED,
         Reason.COMPONENT_ERROR,
         Reason.COMPONENT_STARTING,
         Reason.PEER_COMPONENTS,

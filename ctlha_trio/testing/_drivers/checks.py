@@ -306,6 +306,7 @@ class DriverChecks:
             for reason, failed in (
                 (Reason.COMPONENT_FAILED, programs.failed),
                 (Reason.COMPONENT_ERROR, programs.erred),
+                (Reason.COMPONENT_RAISED, programs.had_bug),
                 (Reason.HANDLER_FAILED, programs.raised),
             ):
                 key = f"{name} {reason.value}"

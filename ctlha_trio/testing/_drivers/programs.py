@@ -24,21 +24,25 @@ _ENDED: Final = f"{_NAME}: start answered {ctl_ha_comp_status.CTL_HA_COMP_STATUS
 """What a node says that ends because its component answers ERROR."""
 _ERRS: Final = 0.05
 """Share of the starts after which a node with flaws in its program needs another process."""
+_RAISES: Final = 0.05
+"""Share of the starts in which such a program raises."""
 _FAILS: Final = 0.2
 """Share of the starts, and of the messages, that a program with flaws fails at."""
 _TALKS_S: Final = 2.0
 """Mean time between two messages."""
 
 
-class HandlerRaisedError(Exception):
-    """What the handler raises, as a program with a bug does."""
+class BugError(Exception):
+    """What a handler or a component raises that has a bug."""
 
 
 def is_meant(failure: BaseException) -> bool:
-    """Whether a node has failed by nothing but its program: a handler that was to raise, or a component."""
+    """Whether a node has failed by nothing but its program: a handler or a component that was to."""
     if isinstance(failure, BaseExceptionGroup):
         return all(map(is_meant, failure.exceptions))
-    return isinstance(failure, HandlerRaisedError) or (isinstance(failure, ComponentError) and str(failure) == _ENDED)
+    if isinstance(failure, ComponentError):
+        return str(failure) == _ENDED or isinstance(failure.__cause__, BugError)
+    return isinstance(failure, BugError)
 
 
 @attrs.define(eq=False)
@@ -47,19 +51,25 @@ class Programs:
 
     random: Random
     flawed: bool = attrs.field(default=True, init=False)
-    """Components do not start now and then, or never again, and now and then a handler raises at a message."""
+    """Components do not start now and then, or never again, or raise, and now and then a handler does at a message."""
     broken: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """Nodes whose component answers FAILED to each start."""
     puzzled: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """Nodes whose handler raises at what it does not understand."""
     erring: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """Nodes whose component answers ERROR to each start."""
+    buggy: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    """Nodes whose component raises in each start."""
     failed: dict[str, Node] = attrs.field(factory=dict, init=False)
     """By name: nodes whose component answered FAILED, and was not asked for anything since."""
     erred: dict[str, Node] = attrs.field(factory=dict, init=False)
     """By name: nodes whose component has answered ERROR."""
+    had_bug: dict[str, Node] = attrs.field(factory=dict, init=False)
+    """By name: nodes whose component raised, and was not asked for anything since."""
     raised: dict[str, Node] = attrs.field(factory=dict, init=False)
     """By name: nodes whose handler has raised."""
+    asked: dict[str, int] = attrs.field(factory=dict, init=False)
+    """By node: starts that the components of all its incarnations were asked for."""
     taken: dict[str, int] = attrs.field(factory=dict, init=False)
     """By node: messages that the handlers of all its incarnations have taken."""
 
@@ -74,7 +84,7 @@ class Programs:
             message = node.channel(channel).receive_nowait()
             if message == _NOT_UNDERSTOOD and (self.flawed or name in self.puzzled):
                 self.raised[name] = node
-                raise HandlerRaisedError(name)
+                raise BugError(name)
             self.taken[name] = self.taken.get(name, 0) + 1
 
         async def agree(_: ctl_ha_component) -> ctl_ha_comp_status:
@@ -83,13 +93,18 @@ class Programs:
 
         async def quiesce(component: ctl_ha_component) -> ctl_ha_comp_status:
             self.failed.pop(name, None)
+            self.had_bug.pop(name, None)
             return await agree(component)
 
         async def start(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
             await trio.lowlevel.checkpoint()
+            self.asked[name] = self.asked.get(name, 0) + 1
             if name in self.erring or (self.flawed and happens(self.random, _ERRS)):
                 self.erred[name] = node
                 return ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR
+            if name in self.buggy or (self.flawed and happens(self.random, _RAISES)):
+                self.had_bug[name] = node
+                raise BugError(name)
             if name in self.broken or (self.flawed and happens(self.random, _FAILS)):
                 self.failed[name] = node
                 return ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED

@@ -18,7 +18,7 @@ from ctlha_trio.seams import Seams, Transport
 from ctlha_trio.store import Layout, image
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 from ctlha_trio.testing._pairs.pair_faults import NAMES, ByNode, check_name, other
-from ctlha_trio.testing._pairs.pair_view import VOLUME, PairView, handler_failure
+from ctlha_trio.testing._pairs.pair_view import VOLUME, PairView, program_failure
 from ctlha_trio.testing._pairs.plain_nursery import plain
 from ctlha_trio.testing._pairs.slow_disk import SlowDisk
 from ctlha_trio.testing._pairs.virtual_clock import VirtualClock
@@ -171,7 +171,7 @@ class MemoryPair(PairView):
             del self._scopes[name]
             self.nodes.pop(name, None)
             self._dismiss(name)
-            raised = None if node is None else handler_failure(node)
+            raised = None if node is None else program_failure(node)
             if raised is not None:
                 self._failures[name] = raised
         if failure is None:

@@ -42,7 +42,11 @@ async def open_pair(
 
     Use it under Trio's ``MockClock`` with an autojump threshold of 0: then it takes no real time to wait for time-outs.
     ``InvalidError`` for a volume without a byte, and for a name or a time in ``disk_call_s`` that is none.
+    ``TypeError`` for ``channels`` and ``disk_call_s`` that are no mappings, and for ``components`` that make none.
     """
+    for option, given in (("channels", channels), ("disk_call_s", disk_call_s)):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"{option} is {given!r}: give a dict")
     if size_bytes < 1:
         raise InvalidError(f"a volume of {size_bytes} bytes")
     for name, call_s in (disk_call_s or {}).items():

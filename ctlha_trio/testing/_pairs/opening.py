@@ -65,7 +65,9 @@ class Opener(_NotOpen, Generic[Options, Opened]):
         update_wrapper(self, function)
 
     def __call__(self, *arguments: Options.args, **options: Options.kwargs) -> Opening[Opened]:
-        """For an ``async with``."""
+        """For an ``async with``. ``TypeError`` for an option without its name."""
+        if arguments:
+            raise TypeError(f"{arguments[0]!r} is given without a name: name each option, such as seed=1")
         return Opening(self._open(*arguments, **options), self.what_helps)
 
     if not TYPE_CHECKING:

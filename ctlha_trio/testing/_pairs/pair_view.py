@@ -58,7 +58,7 @@ class PairView(PairFaults):
 
     @property
     def failures(self) -> dict[str, BaseException]:
-        """What ended a node that was not crashed, or what a handler of one raised, however that ended, by node.
+        """What ended a node that was not crashed, or what a handler or component raised, however it ended, by node.
 
         Who has looked knows: closing the pair does not raise it.
         """
@@ -72,7 +72,7 @@ class PairView(PairFaults):
         return {name: failure for name, failure in self._found_failures().items() if name not in self._noted}
 
     def _found_failures(self) -> dict[str, BaseException]:
-        raised = {name: handler_failure(node) for name, node in self.nodes.items()}
+        raised = {name: program_failure(node) for name, node in self.nodes.items()}
         return ByNode(self._failures | {name: failure for name, failure in raised.items() if failure is not None})
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
@@ -188,9 +188,12 @@ def holds(condition: Callable[[], object]) -> bool:
     return bool(held)
 
 
-def handler_failure(node: Node) -> Exception | None:
-    """What its handlers and callbacks raised, if any did."""
-    return ExceptionGroup("handlers raised", node.handler_errors) if node.handler_errors else None
+def program_failure(node: Node) -> Exception | None:
+    """What its handlers, callbacks and components raised, if any did."""
+    raised: list[Exception] = list(node.component_errors)
+    if node.handler_errors:
+        raised.append(ExceptionGroup("handlers raised", node.handler_errors))
+    return ExceptionGroup("the program raised", raised) if len(raised) > 1 else next(iter(raised), None)
 
 
 def raise_failures(failures: Mapping[str, BaseException]) -> None:

@@ -90,6 +90,35 @@ class Pair:
         return failures
 
 
+METADATA = Metadata(
+    cluster="c",
+    node="a",
+    resource="volume",
+    lineage="line",
+    arbiter="old",
+    epoch=7,
+    revision=9,
+    primary="b",
+    members=("a", "b"),
+    copy=Copy.MEMBER,
+)
+
+
+def test_copies_of_different_lines_do_not_agree() -> None:
+    one = Knowledge.of(METADATA, None, None, dry_run=False)
+    other = Knowledge.of(attrs.evolve(METADATA, node="b"), None, None, dry_run=False)
+    assert disagreement(one, other) == ""
+    other = attrs.evolve(other, lineage="another")
+    assert _adopt_together.disagreement(one, other) == "their copies are of different lines"
+
+
+def test_a_record_that_neither_node_has_seen_is_not_written_over() -> None:
+    seen = agreed_record(METADATA, None)
+    assert (seen.epoch, seen.primary, seen.members) == (7, "b", ("a", "b"))
+    with pytest.raises(FailedError, match="the arbiter holds epoch 8 of lineage line, which neither node has seen"):
+        _adopt_together.agreed_record(METADATA, attrs.evolve(seen, epoch=8))
+
+
 @pytest.fixture
 async def fresh(tmp_path: Path) -> Pair:
     """Both nodes and the arbiter know epoch 1."""

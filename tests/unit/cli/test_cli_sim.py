@@ -118,7 +118,7 @@ def test_cores_name_the_reasons_that_are_not_theirs_and_whole_nodes_seek_them(mo
     for name in ("run_seed", "run_driver_seed"):
         monkeypatch.setattr(sim, name, lambda seed: attrs.evolve(report, seed=seed))
     cores, nodes = (ctlha("--count", "1", "--covers", *depth).output for depth in ((), ("--drivers",)))
-    of_nodes = "reasons component-error, component-failed, component-starting, copies-differ"
+    of_nodes = "reasons component-error, component-failed, component-raised, component-starting"
     assert f"not of cores, but of whole nodes (--drivers): {of_nodes}" in cores
     assert "not reached: reason component-failed" not in cores
     assert "not reached: reason component-failed" in nodes

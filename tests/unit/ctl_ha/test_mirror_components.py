@@ -151,14 +151,21 @@ async def test_error_ends_the_node_with_a_goodbye_and_the_other_takes_over(autoj
 
 
 @pytest.mark.parametrize("answer", [FAILED, ERROR])
-async def test_a_component_that_cannot_be_initialised_ends_the_node_before_it_joins(
+async def test_a_component_that_cannot_be_initialised_is_not_started_and_its_node_serves(
     autojump_clock: MockClock, answer: ctl_ha_comp_status
 ) -> None:
     book = Book(answers={("a", "two", "init"): answer})
     async with open_pair(components=book.make, start=False) as pair:
-        with pytest.raises(ComponentError, match="two: init answered"):
-            await pair.start("a")
+        await pair.start("a")
         assert book.steps["a"] == BEGIN[:2]
+        a = await pair.wait_alone("a")
+        await a.volume.write(0, b"x" * 512)
+        assert ("component-failed" if answer is FAILED else "component-error") in a.status().reasons
+        assert ("two", "start", SINGLE) not in book.steps["a"]
+        assert ("one", "start", SINGLE) in book.steps["a"]
+        if answer is ERROR:
+            await pair.stop("a")
+            assert "two: init answered" in repr(pair.failures["a"])
 
 
 @pytest.mark.parametrize("answer", [FAILED, ERROR])

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -11,20 +12,22 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ctlha_trio._errors import ComponentError, FailedError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha import Node
-from ctlha_trio.ha._component_faults import ComponentFault, FaultKind
-from ctlha_trio.ha._component_policy import (
+from ctlha_trio.ha._component_failover import (
+    COMPONENT_HOLD_DOWN_S as HOLD_DOWN_S,
     HOLD_DOWN_MAX_S,
-    HOLD_DOWN_S,
     RETRIES,
     STABLE_HOLD_DOWNS,
     ComponentFailover,
 )
-from ctlha_trio.pair import Obstacle, Phase, Record
+from ctlha_trio.ha._component_faults import ComponentFault, FaultKind
+from ctlha_trio.pair import SECONDS_MAX, Obstacle, Phase, Record
 from ctlha_trio.testing import MemoryPair, open_pair
 
 OK = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 FAILED = ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED
 ERROR = ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR
+SINGLE = ctl_ha_state.CTL_HA_STATE_SINGLE
+HA = ctl_ha_state.CTL_HA_STATE_HA
 BY_A = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="a", members=("a", "b"), proposal="0")
 BY_B = BY_A.succeed(primary="b", members=("a", "b"), proposal="1")
 ALONE_A = BY_B.succeed(primary="a", members=("a",), proposal="2")
@@ -40,6 +43,7 @@ def fault(kind: FaultKind = FaultKind.ERROR, times: int = 1) -> tuple[ComponentF
         (FaultKind.FAILED, RETRIES, False),
         (FaultKind.FAILED, RETRIES + 1, True),
         (FaultKind.STUCK, 1, True),
+        (FaultKind.RAISED, 1, True),
         (FaultKind.ERROR, 1, True),
     ],
 )
@@ -112,6 +116,43 @@ def test_a_handover_that_does_not_come_about_is_tried_again_later() -> None:
     assert wait_s(failover) == HOLD_DOWN_S
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_processes_that_begin_anew_each_time_do_not_hand_the_role_to_and_fro(dies: bool) -> None:
+    """Who gives the role away ends; the process that follows hears of it from the one that has the role."""
+    serving, other = ComponentFailover("a"), ComponentFailover("b")
+    records = {"a": BY_A, "b": BY_B}
+    waits = []
+    for giver, taker in [("a", "b"), ("b", "a")] * 10:
+        waited_s = wait_s(serving)
+        waits.append(waited_s)
+        other.look((), waited_s, possible=False)
+        serving.ended(well=True)
+        after = records[taker]
+        other.recorded(records[giver], after.succeed(primary=taker, members=(taker,), proposal="4") if dies else after)
+        other.look((), 3.0, possible=False)
+        fresh = ComponentFailover(giver)
+        fresh.told(other.taken_s, other.hold_down_s)
+        serving, other = other, fresh
+    assert sorted(waits) == waits
+    assert waits[-1] > HOLD_DOWN_MAX_S - 10
+    assert sum(waits) > 10 * HOLD_DOWN_MAX_S
+
+
+def test_what_a_process_is_told_of_long_ago_holds_nothing() -> None:
+    failover = ComponentFailover("a")
+    failover.told(STABLE_HOLD_DOWNS * 40.0, 40.0)
+    failover.told(float(SECONDS_MAX), HOLD_DOWN_S)
+    failover.recorded(BY_B, BY_A)
+    assert wait_s(failover) == HOLD_DOWN_S
+
+
+def test_nobody_is_told_to_hold_the_role_for_ever() -> None:
+    failover = ComponentFailover("a")
+    failover.told(0.0, float(SECONDS_MAX))
+    failover.recorded(BY_B, BY_A)
+    assert wait_s(failover) == HOLD_DOWN_MAX_S
+
+
 # In whole nodes.
 
 
@@ -121,6 +162,8 @@ class Parts:
 
     answers: dict[str, ctl_ha_comp_status] = attrs.Factory(dict)
     """By node; OK where nothing is said."""
+    raises: set[tuple[str, str]] = attrs.Factory(set)
+    """Node and step."""
     held: dict[str, trio.Event] = attrs.Factory(dict)
     """By node: a start waits for it."""
     starts: list[str] = attrs.Factory(list)
@@ -128,17 +171,27 @@ class Parts:
     def make(self, node: Node) -> Sequence[ctl_ha_component]:
         name = node.config.node
 
-        async def agree(_: ctl_ha_component) -> ctl_ha_comp_status:
+        async def begin(step: str) -> None:
             await trio.lowlevel.checkpoint()
+            if (name, step) in self.raises:
+                raise LookupError(f"a bug in {step}")
+
+        async def init(_: ctl_ha_component) -> ctl_ha_comp_status:
+            await begin("init")
             return OK
 
         async def start(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
             self.starts.append(name)
+            await begin("start")
             if name in self.held:
                 await self.held[name].wait()
             return self.answers.get(name, OK)
 
-        return [ctl_ha_component("part", init=agree, start=start, quiesce=agree)]
+        async def quiesce(_: ctl_ha_component) -> ctl_ha_comp_status:
+            await begin("quiesce")
+            return OK
+
+        return [ctl_ha_component("part", init=init, start=start, quiesce=quiesce)]
 
 
 @asynccontextmanager
@@ -240,6 +293,48 @@ async def test_a_primary_with_a_component_beyond_retry_hands_over_before_it_ends
         assert records[-2:] == [("b", ("a", "b")), ("b", ("b",))]
 
 
+async def test_nodes_that_are_started_again_each_time_do_not_hand_the_role_to_and_fro(
+    autojump_clock: MockClock,
+) -> None:
+    """The component of each process answers ERROR once it has served alone."""
+
+    def components(node: Node) -> Sequence[ctl_ha_component]:
+        starts: list[ctl_ha_state] = []
+
+        async def agree(_: ctl_ha_component) -> ctl_ha_comp_status:
+            await trio.lowlevel.checkpoint()
+            return OK
+
+        async def start(_: ctl_ha_component, state: ctl_ha_state) -> ctl_ha_comp_status:
+            await trio.lowlevel.checkpoint()
+            starts.append(state)
+            return ERROR if SINGLE in starts and state is HA else OK
+
+        return [ctl_ha_component("part", init=agree, start=start, quiesce=agree)]
+
+    async def start_again(pair: MemoryPair, name: str) -> None:
+        while True:
+            await pair.wait_until(lambda: not pair.is_up(name))
+            await pair.start(name)
+
+    moves_s: list[float] = []
+    primary = ""
+    async with open_pair(components=components, start=False) as pair, trio.open_nursery() as nursery:
+        for name in "ab":
+            nursery.start_soon(start_again, pair, name)
+        began_s = trio.current_time()
+        while trio.current_time() < began_s + 100.0:
+            await trio.sleep(0.25)
+            if pair.record.primary != primary:
+                primary = pair.record.primary
+                moves_s.append(trio.current_time() - began_s)
+        nursery.cancel_scope.cancel()
+        assert set(pair.failures) == {"a", "b"}
+    gaps_s = [after - before for before, after in pairwise(moves_s)]
+    assert 3 < len(gaps_s) < 7, gaps_s
+    assert all(after > 1.8 * before for before, after in pairwise(gaps_s[1:])), gaps_s
+
+
 async def test_nobody_is_protected_while_components_are_being_started(autojump_clock: MockClock) -> None:
     async with opened() as (pair, parts):
         parts.held["b"] = trio.Event()
@@ -254,3 +349,48 @@ async def test_nobody_is_protected_while_components_are_being_started(autojump_c
         pair.break_link()
         await pair.wait_until(lambda: a.status().reasons != ())
         await pair.wait_protected()
+
+
+@pytest.mark.parametrize("step", ["init", "start", "quiesce"])
+async def test_a_node_that_is_alone_serves_whatever_its_component_raises(autojump_clock: MockClock, step: str) -> None:
+    parts = Parts(raises={("a", step)})
+    async with open_pair(components=parts.make, start=False) as pair:
+        await pair.start("a")
+        a = await pair.wait_alone("a")
+        if step == "quiesce":
+            await pair.start("b")
+        await pair.wait_until(lambda: "component-raised" in a.status().reasons)
+        await a.volume.write(0, b"x" * 512)
+        if step != "quiesce":
+            await trio.sleep(60.0)
+            assert a.status().reasons == ("peer-lost", "component-raised")
+            assert a.status().verdict == "degraded"
+            await a.volume.write(512, b"y" * 512)
+            await pair.start("b")
+        await pair.wait_until(lambda: "a" in pair.failures)
+        assert isinstance(pair.failures["a"], ComponentError)
+        assert repr(pair.failures["a"].__cause__) == f"LookupError('a bug in {step}')"
+        b = await pair.wait_alone("b")
+        assert await b.volume.read(0, 512) == b"x" * 512
+
+
+async def test_a_component_that_raised_and_is_mended_costs_its_node_nothing(autojump_clock: MockClock) -> None:
+    parts = Parts(raises={("a", "init")})
+    async with open_pair(components=parts.make, start=False) as pair:
+        await pair.start("a")
+        a = await pair.wait_alone("a")
+        await pair.wait_until(lambda: "component-raised" in a.status().reasons)
+        parts.raises.clear()
+        await pair.start("b")
+        await pair.wait_protected()
+        assert (pair.record.primary, pair.nodes["a"]) == ("a", a)
+        assert list(pair.failures) == ["a"], "who tests the component is told"
+
+
+async def test_a_secondary_whose_component_raises_ends_with_that(autojump_clock: MockClock) -> None:
+    async with opened() as (pair, parts):
+        parts.raises.add(("b", "init"))
+        await rejoin(pair, "b", "a")
+        await pair.wait_until(lambda: "b" in pair.failures)
+        assert repr(pair.failures["b"]) == """ComponentError("part: init raised LookupError('a bug in init')")"""
+        await pair.wait_alone("a")

@@ -34,6 +34,7 @@ class Recorder:
     answers: dict[str, ctl_ha_comp_status] = attrs.Factory(dict)
     """By the line that would be written down; OK where nothing is said."""
     hangs: set[str] = attrs.Factory(set)
+    raises: dict[str, BaseException] = attrs.Factory(dict)
     times_s: dict[str, list[float]] = attrs.Factory(dict)
     """When each line was written down."""
 
@@ -55,6 +56,8 @@ class Recorder:
         self.times_s.setdefault(line, []).append(trio.current_time())
         if line in self.hangs:
             await trio.sleep_forever()
+        if line in self.raises:
+            raise self.raises[line]
         return self.answers.get(line, OK)
 
     def take(self) -> list[str]:
@@ -81,6 +84,11 @@ class Bench:
     def kinds(self) -> dict[str, str]:
         """By component, how it has failed."""
         return {str(fault.error).partition(":")[0]: fault.kind.value for fault in self.supervisor.faults.all}
+
+    async def begin(self) -> None:
+        """As a node does that starts."""
+        await self.supervisor.init()
+        self.recorder.take()
 
     async def enter(self, phase: Phase) -> list[str]:
         """Move the node; what the components were asked for it."""
@@ -122,6 +130,7 @@ async def test_quiesce_asks_only_what_runs() -> None:
 
 async def test_phase_that_changes_during_a_step_is_followed_up(nursery: trio.Nursery) -> None:
     bench = Bench(phase=Phase.MIRRORING)
+    await bench.begin()
     nursery.start_soon(bench.supervisor.run)
     await trio.lowlevel.checkpoint()
     bench.phase = Phase.ALONE
@@ -132,14 +141,144 @@ async def test_phase_that_changes_during_a_step_is_followed_up(nursery: trio.Nur
     nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("answer", [FAILED, ERROR])
-async def test_component_that_does_not_initialise_ends_the_node(answer: ctl_ha_comp_status) -> None:
+async def test_component_that_does_not_initialise_is_asked_again_and_not_started_before(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     bench = Bench()
-    bench.recorder.answers["lower init"] = answer
-    with pytest.raises(ComponentError, match=f"lower: init answered {answer.name}"):
-        await bench.supervisor.init()
+    bench.recorder.answers["lower init"] = FAILED
+    await bench.supervisor.init()
+    assert bench.recorder.take() == ["lower init", "upper init"]
+    assert (bench.kinds, bench.components[0].status) == ({"lower": "failed"}, FAILED)
+    nursery.start_soon(bench.supervisor.run)
+    assert await bench.enter(Phase.ALONE) == ["lower init", "upper SINGLE"]
+    assert (bench.supervisor.state, bench.kinds) == (SINGLE, {"lower": "failed"})
+    bench.recorder.answers.clear()
+    await trio.sleep(2 * FIRST_RETRY_S + 0.1)
+    assert bench.recorder.take() == ["lower init", "lower SINGLE"]
+    assert bench.kinds == {}
+    assert await bench.enter(Phase.MIRRORING) == ["upper quiesce", "lower quiesce", "lower HA", "upper HA"]
+
+
+async def test_component_that_does_not_initialise_is_asked_while_the_node_has_no_part(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    bench = Bench()
+    bench.recorder.answers["lower init"] = FAILED
+    await bench.supervisor.init()
+    nursery.start_soon(bench.supervisor.run)
+    await bench.enter(Phase.FOLLOWING)
+    assert await bench.enter(Phase.OUTDATED) == ["upper quiesce"]
+    assert bench.kinds == {"lower": "failed"}, "it is not mended by having nothing to do"
+    bench.recorder.answers.clear()
+    await trio.sleep(2 * FIRST_RETRY_S + 0.1)
     assert bench.recorder.take() == ["lower init"]
-    assert bench.components[0].status is answer
+    assert bench.kinds == {}
+
+
+async def test_component_whose_init_answers_error_is_never_asked_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    bench = Bench()
+    bench.recorder.answers["lower init"] = ERROR
+    await bench.supervisor.init()
+    nursery.start_soon(bench.supervisor.run)
+    bench.recorder.take()
+    assert await bench.enter(Phase.ALONE) == ["upper SINGLE"]
+    await trio.sleep(RETRY_MAX_S * 5)
+    assert bench.recorder.take() == []
+    assert (bench.kinds, bench.supervisor.state) == ({"lower": "error"}, SINGLE)
+    with pytest.raises(ComponentError, match=f"lower: init answered {ERROR.name}"):
+        await bench.supervisor.quiesce()
+    assert bench.recorder.take() == ["upper quiesce"]
+
+
+@pytest.mark.parametrize("line", ["lower init", "lower SINGLE", "lower HA", "lower quiesce"])
+async def test_a_hook_that_raises_ends_nothing_and_is_told_with_its_traceback(
+    line: str, autojump_clock: MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench()
+    bench.recorder.raises[line] = bug = ZeroDivisionError("a bug")
+    await bench.supervisor.init()
+    nursery.start_soon(bench.supervisor.run)
+    await bench.enter(Phase.ALONE)
+    await bench.enter(Phase.MIRRORING)
+    assert (bench.supervisor.state, bench.components[1].state) == (HA, HA)
+    if line == "lower SINGLE":
+        assert bench.kinds == {}, "it was asked again, for another state"
+    else:
+        assert (bench.kinds, bench.components[0].state) == ({"lower": "raised"}, UNKNOWN)
+        assert bench.supervisor.faults.all[0].error.__cause__ is bug
+    name, _, step = line.partition(" ")
+    said = f"{name}: {step if step.islower() else 'start'} raised ZeroDivisionError('a bug')"
+    told = next(record for record in caplog.records if record.getMessage() == said)
+    assert told.levelname == "ERROR"
+    assert told.exc_info is not None
+    assert told.exc_info[1] is bug
+    bench.recorder.raises.clear()
+    await trio.sleep(RETRY_MAX_S)
+    assert (bench.kinds, bench.supervisor.ready) == ({}, True)
+    await bench.supervisor.quiesce()
+
+
+async def test_a_forgotten_return_is_a_bug_as_any_other(nursery: trio.Nursery) -> None:
+    bench = Bench()
+    await bench.begin()
+    bench.recorder.answers["lower HA"] = None  # type: ignore[assignment]
+    nursery.start_soon(bench.supervisor.run)
+    assert await bench.enter(Phase.MIRRORING) == ["lower HA", "upper HA"]
+    assert bench.kinds == {"lower": "raised"}
+
+
+async def test_a_time_limit_of_the_component_s_own_is_not_the_supervisor_s(nursery: trio.Nursery) -> None:
+    bench = Bench()
+    bench.recorder.raises["lower HA"] = trio.TooSlowError("the database")
+    nursery.start_soon(bench.supervisor.run)
+    await bench.enter(Phase.MIRRORING)
+    assert bench.kinds == {"lower": "raised"}
+
+
+async def test_what_a_hook_raised_is_raised_when_the_node_ends(nursery: trio.Nursery) -> None:
+    bench = Bench()
+    bench.recorder.raises["lower HA"] = bug = ZeroDivisionError("a bug")
+    nursery.start_soon(bench.supervisor.run)
+    await bench.enter(Phase.MIRRORING)
+    with pytest.raises(ComponentError, match="lower: start raised ZeroDivisionError") as caught:
+        await bench.supervisor.quiesce()
+    assert caught.value.__cause__ is bug
+    assert bench.recorder.take() == ["upper quiesce", "lower quiesce"]
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("line", ["lower init", "lower HA"])
+async def test_what_is_no_error_of_the_component_passes(line: str) -> None:
+    class StopHereError(BaseException):
+        """As ``KeyboardInterrupt``, but for the test alone."""
+
+    bench = Bench(phase=Phase.MIRRORING)
+    bench.recorder.raises[line] = StopHereError()
+    passed: list[BaseException] = []
+    try:
+        await bench.supervisor.init()
+        await bench.supervisor.run()
+    except* StopHereError as group:
+        passed.append(group)
+    assert len(passed) == 1
+    assert bench.supervisor.faults.all == ()
+
+
+async def test_what_a_hook_raises_when_the_node_ends_under_it_is_told_too(autojump_clock: MockClock) -> None:
+    bench = Bench(phase=Phase.MIRRORING)
+
+    async def clean_up_badly(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ZeroDivisionError("a bug")
+
+    bench.components[0].start = clean_up_badly
+    with trio.move_on_after(1.0):
+        await bench.supervisor.run()
+    assert bench.kinds == {"lower": "raised"}
 
 
 @pytest.mark.parametrize("line", ["lower HA", "upper HA"])
@@ -147,6 +286,7 @@ async def test_component_that_answers_error_is_never_started_again(
     line: str, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     bench = Bench()
+    await bench.begin()
     name = line.split(maxsplit=1)[0]
     bench.recorder.answers[line] = ERROR
     nursery.start_soon(bench.supervisor.run)
@@ -270,6 +410,7 @@ async def test_retry_of_a_component_that_hangs_holds_up_no_change_of_state(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     bench = Bench()
+    await bench.begin()
     nursery.start_soon(bench.supervisor.run)
     bench.recorder.hangs = {"lower HA"}
     await bench.enter(Phase.MIRRORING)
@@ -281,6 +422,7 @@ async def test_retry_of_a_component_that_hangs_holds_up_no_change_of_state(
 
 async def test_a_start_that_is_cancelled_is_quiesced(autojump_clock: MockClock) -> None:
     bench = Bench(phase=Phase.MIRRORING)
+    await bench.begin()
     bench.recorder.hangs = {"upper HA"}
     with trio.move_on_after(1):
         await bench.supervisor.run()
@@ -313,22 +455,22 @@ async def test_every_component_is_quiesced_even_if_one_fails(nursery: trio.Nurse
     nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("line", ["lower init", "upper quiesce"])
-async def test_step_without_which_a_node_neither_begins_nor_ends_hits_its_limit(
-    line: str, autojump_clock: MockClock
-) -> None:
+async def test_component_that_hangs_keeps_no_node_from_its_end(autojump_clock: MockClock) -> None:
     bench = Bench(phase=Phase.MIRRORING)
-    bench.recorder.hangs.add(line)
-
-    async def live() -> None:
-        await bench.supervisor.init()
-        with trio.move_on_after(1.0):
-            await bench.supervisor.run()
+    bench.recorder.hangs.add("upper quiesce")
+    with trio.move_on_after(1.0):
+        await bench.supervisor.run()
+    with pytest.raises(ComponentError, match="upper: quiesce took more than 10 s"):
         await bench.supervisor.quiesce()
 
-    name, _, step = line.partition(" ")
-    with pytest.raises(ComponentError, match=f"{name}: {step} took more than 10 s"):
-        await live()
+
+async def test_component_that_hangs_keeps_no_node_from_its_start(autojump_clock: MockClock) -> None:
+    bench = Bench(phase=Phase.MIRRORING)
+    bench.recorder.hangs.add("lower init")
+    began_s = trio.current_time()
+    await bench.supervisor.init()
+    assert trio.current_time() - began_s == pytest.approx(STEP_LIMIT_S)
+    assert (bench.recorder.take(), bench.kinds) == (["lower init", "upper init"], {"lower": "stuck"})
 
 
 @pytest.mark.parametrize("line", ["upper HA", "upper quiesce"])

@@ -116,7 +116,7 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.HandoverReady: st.builds(Pushed, st.builds(msg.HandoverReady, epoch=u64, attempt=u64), u32),
     msg.HandoverDone: st.builds(msg.HandoverDone, epoch=u64, revision=u64, proposal=proposals),
     msg.Refused: st.builds(msg.Refused, epoch=u64, stale_epoch=u64),
-    ComponentsReady: st.builds(ComponentsReady, ready=st.booleans()),
+    ComponentsReady: st.builds(ComponentsReady, ready=st.booleans(), taken_s=u32, hold_down_s=u32),
     ResyncLeft: st.builds(ResyncLeft, epoch=u64, left_bytes=u64, bytes_per_s=u64),
     Grant: st.builds(Grant, epoch=u64, key=st.binary(min_size=16, max_size=16), size=u32),
 }

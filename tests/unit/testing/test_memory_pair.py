@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import (
     ArbiterError,
+    ComponentError,
     CtlHaError,
     DisconnectError,
     FailedError,
@@ -304,21 +305,35 @@ async def test_failed_node_is_not_waited_for(autojump_clock: MockClock) -> None:
 async def test_who_waits_for_a_node_sees_why_it_failed(
     wait: Callable[[MemoryPair, str], Awaitable[Node]], autojump_clock: MockClock
 ) -> None:
-    async with open_pair(size_bytes=1 << 16, start=False, components=failing("a")) as pair:
-        await pair.start("a")
-        with pytest.raises(FailedError, match=r"node a failed.*planted") as caught:
-            await wait(pair, "a")
-        cause = caught.value.__cause__
+    async with open_pair(size_bytes=1 << 16, start=False, components=failing("b")) as pair:
+        for name in ("a", "b"):
+            await pair.start(name)
+        with pytest.raises(FailedError, match=r"node b failed.*planted") as caught:
+            await wait(pair, "b")
+        assert isinstance(caught.value.__cause__, ComponentError)
+        cause = caught.value.__cause__.__cause__
         assert isinstance(cause, ValueError)
         assert traceback.extract_tb(cause.__traceback__)[-1].name == "start", "the line that raised"
 
 
 async def test_what_does_not_come_true_is_told_with_why_a_node_failed(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=1 << 16, start=False, components=failing("b")) as pair:
+        for name in ("a", "b"):
+            await pair.start(name)
+        await pair.wait_until(lambda: "b" not in pair.nodes)
+        with pytest.raises(trio.TooSlowError, match="b has failed") as caught:
+            await pair.wait_until(lambda: "b" in pair.nodes)
+        assert isinstance(caught.value.__cause__, ComponentError)
+        assert list(pair.failures) == ["b"]
+
+
+async def test_what_does_not_come_true_is_told_with_what_a_component_raised(autojump_clock: MockClock) -> None:
     async with open_pair(size_bytes=1 << 16, start=False, components=failing("a")) as pair:
         await pair.start("a")
-        with pytest.raises(trio.TooSlowError, match="a has failed; b is down") as caught:
+        said = "a is primary, degraded: peer-lost, component-raised; b is down"
+        with pytest.raises(trio.TooSlowError, match=said) as caught:
             await pair.wait_until(lambda: "b" in pair.nodes)
-        assert isinstance(caught.value.__cause__, ValueError)
+        assert isinstance(caught.value.__cause__, ComponentError)
         assert list(pair.failures) == ["a"]
 
 

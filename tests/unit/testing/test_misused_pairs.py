@@ -88,6 +88,44 @@ async def test_a_condition_that_was_asked_already_is_refused_at_once(autojump_cl
             await pair.wait_until(wrong)
 
 
+async def make_none(_: object) -> list[object]:
+    return []
+
+
+@pytest.mark.parametrize("opener", HELPS)
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"components": 3}, "the components are 3: give the function that makes them for a node"),
+        ({"components": [3]}, r"the components are \[3\]: give the function"),
+        ({"components": lambda _: 3}, "the function that makes components returned 3: a list, empty if there are"),
+        ({"components": lambda _: None}, "the function that makes components returned None: a list"),
+        ({"components": lambda _: [3]}, "among the components is 3: each must be a ctl_ha_component"),
+        ({"components": make_none}, "the function that makes components is async: it must be a plain one"),
+        ({"channels": 5}, "channels is 5: give a dict"),
+    ],
+)
+async def test_options_that_are_none_are_refused(
+    opener: Any, options: dict[str, Any], told: str, autojump_clock: MockClock
+) -> None:
+    with pytest.raises(TypeError, match=told):
+        async with opener(**options):
+            pass
+
+
+async def test_disk_calls_by_no_node_are_refused() -> None:
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="disk_call_s is 5: give a dict"):
+        async with open_pair(disk_call_s=wrong):
+            pass
+
+
+@pytest.mark.parametrize("opener", HELPS)
+def test_an_option_without_its_name_is_refused_at_once(opener: Any) -> None:
+    with pytest.raises(TypeError, match="5 is given without a name: name each option, such as seed=1"):
+        opener(5)
+
+
 LOOKS: list[Callable[[MemoryPair], object]] = [
     lambda pair: pair.disks["c"],
     lambda pair: pair.nodes["c"],

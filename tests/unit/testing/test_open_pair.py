@@ -1,12 +1,13 @@
 """What comes out of the block of a pair: the test's own exception first, and no node that failed unseen."""
 
+import re
 from collections.abc import Sequence
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio._errors import ComponentError, DisconnectError, FailedError
 from ctlha_trio._vocabulary import (
     ctl_ha_channel,
     ctl_ha_comp_status,
@@ -30,10 +31,12 @@ class BrokenError(Exception):
 
 
 def breaking(moment: str, *names: str) -> Components:
-    """A component that raises on the nodes of these names: in ``init``, or in ``start`` as SINGLE."""
+    """A component that raises on the nodes of these names: as it is made, in ``init``, or in ``start`` as SINGLE."""
 
     def components(node: Node) -> Sequence[ctl_ha_component]:
         breaks = node.config.node in names
+        if breaks and moment == "make":
+            raise BrokenError(node.config.node)
 
         async def init(component: ctl_ha_component) -> ctl_ha_comp_status:
             if breaks and moment == "init":
@@ -51,9 +54,13 @@ def breaking(moment: str, *names: str) -> Components:
 
 
 async def fail(pair: MemoryPair) -> None:
-    """Let node b, made by ``breaking("single", "b")``, fail."""
+    """Let the component of node b, made by ``breaking("single", "b")``, raise, and node b serve without it."""
     pair.crash("a")
-    await pair.wait_until(lambda: not pair.is_up("b"))
+    await pair.wait_until(lambda: bool(pair.nodes["b"].component_errors))
+    await pair.wait_alone("b")
+
+
+FAILURE = "node b failed: ComponentError(\"mine: start raised BrokenError('b')\")"
 
 
 async def test_exception_of_the_block_is_raised_as_it_is(autojump_clock: MockClock) -> None:
@@ -81,14 +88,35 @@ async def test_exception_of_the_block_comes_before_a_failed_node_which_is_a_note
 
     with pytest.raises(LookupError, match="mine") as caught:
         await block()
-    assert caught.value.__notes__ == ["node b failed: BrokenError('b')"]
+    assert caught.value.__notes__ == [FAILURE]
 
 
 async def test_node_that_failed_unseen_is_raised_at_the_end(autojump_clock: MockClock) -> None:
-    with pytest.raises(FailedError, match=r"^node b failed: BrokenError\('b'\)$") as caught:
+    with pytest.raises(FailedError, match=f"^{re.escape(FAILURE)}$") as caught:
         async with open_pair(components=breaking("single", "b")) as pair:
             await fail(pair)
-    assert isinstance(caught.value.__cause__, BrokenError)
+    assert isinstance(caught.value.__cause__, ComponentError)
+    assert isinstance(caught.value.__cause__.__cause__, BrokenError)
+
+
+@pytest.mark.parametrize("ends", ["stopped", "crashed", "mended"])
+async def test_what_a_component_raised_is_raised_at_the_end_whatever_became_of_its_node(
+    autojump_clock: MockClock, ends: str
+) -> None:
+    async def block() -> None:
+        async with open_pair(components=breaking("single", "b")) as pair:
+            await fail(pair)
+            match ends:
+                case "stopped":
+                    await pair.stop("b")
+                case "crashed":
+                    pair.crash("b")
+                case _:
+                    await pair.restart("a")
+                    await pair.wait_protected()
+
+    with pytest.raises(FailedError, match=f"^{re.escape(FAILURE)}$"):
+        await block()
 
 
 async def test_two_failed_nodes_are_both_named(autojump_clock: MockClock) -> None:
@@ -112,7 +140,7 @@ async def test_two_failed_nodes_are_both_named(autojump_clock: MockClock) -> Non
 async def test_failure_that_was_looked_at_is_not_raised(autojump_clock: MockClock) -> None:
     async with open_pair(components=breaking("single", "b")) as pair:
         await fail(pair)
-        assert isinstance(pair.failures["b"], BrokenError)
+        assert isinstance(pair.failures["b"], ComponentError)
 
 
 async def test_failure_after_the_one_that_was_looked_at_is_raised(autojump_clock: MockClock) -> None:
@@ -122,15 +150,17 @@ async def test_failure_after_the_one_that_was_looked_at_is_raised(autojump_clock
             await fail(pair)
             assert pair.failures
             await pair.restart("a")
+            await pair.stop("b")
             await pair.start("b")
-            await pair.wait_until(lambda: not pair.is_up("b"))
+            await pair.wait_protected()
+            await fail(pair)
 
     with pytest.raises(FailedError, match="node b failed"):
         await block()
 
 
 async def test_failed_start_is_raised_to_the_one_who_starts_and_nobody_else(autojump_clock: MockClock) -> None:
-    async with open_pair(components=breaking("init", "b"), start=False) as pair:
+    async with open_pair(components=breaking("make", "b"), start=False) as pair:
         await pair.start("a")
         with pytest.raises(BrokenError, match="b"):
             await pair.start("b")
@@ -139,6 +169,12 @@ async def test_failed_start_is_raised_to_the_one_who_starts_and_nobody_else(auto
 
 async def test_pair_that_cannot_start_raises_why(autojump_clock: MockClock) -> None:
     with pytest.raises(BrokenError, match="b"):
+        async with open_pair(components=breaking("make", "b")):
+            raise AssertionError("the block is not reached")
+
+
+async def test_pair_whose_component_cannot_be_initialised_raises_why(autojump_clock: MockClock) -> None:
+    with pytest.raises(FailedError, match=r"node b failed: .*mine: init raised BrokenError"):
         async with open_pair(components=breaking("init", "b")):
             raise AssertionError("the block is not reached")
 
