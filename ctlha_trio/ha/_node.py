@@ -21,7 +21,7 @@ from ctlha_trio.ha._notices import Notice
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
-from ctlha_trio.ha._status import Note, Reason, Status, judge, role_of
+from ctlha_trio.ha._status import Note, Reason, Status, is_paired, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
@@ -167,7 +167,7 @@ class Node:
             (self._supervisor.faults.failing, Reason.COMPONENT_FAILED),
             (self._supervisor.faults.beyond_retry, Reason.COMPONENT_ERROR),
             (self._components_start, Reason.COMPONENT_STARTING),
-            (state.phase in MEMBERS and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
+            (is_paired(state) and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
             *((True, reason) for reason in Reason if reason in self._policies.waits_for),
             (self._driver.medium.has_damage, Reason.MEDIUM_ERROR),
             (self._driver.medium.is_failing, Reason.DISK_FAILING),

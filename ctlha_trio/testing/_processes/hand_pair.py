@@ -128,6 +128,14 @@ class HandPair:
         """Its log of decisions, line by line."""
         return [json.loads(line) for line in (self.folder / node / DECISIONS_FILE).read_text().splitlines()]
 
+    def changes(self, node: str, since: int, until: int) -> list[tuple[str, int]]:
+        """What its log of decisions calls the records behind ``since``, as far as ``until``, and their epochs.
+
+        A line is written beside what it tells of; at the end of the process all are.
+        """
+        lines = [line for line in self.decisions(node) if "after" in line]
+        return [(line["decision"], line["epoch"]) for line in lines if since < line["epoch"] <= until]
+
     def faults(self, node: str) -> list[str]:
         """What it said about its configuration, each as ``key: problem``."""
         start = f"{self.config(node)}: "
@@ -142,6 +150,13 @@ class HandPair:
                 stdout=log,
                 stderr=log,
             )
+
+    async def replace_disk(self, node: str) -> None:
+        """One that was killed loses its backing file, with the metadata in it, and is started with a new one."""
+        self.volume(node).unlink()
+        done = await run_ctlha("replace", self.config(node), node)
+        assert done.code == 0, done.err
+        await self.start(node)
 
     def pid(self, node: str) -> int:
         """Of its process."""
@@ -226,6 +241,12 @@ class HandPair:
         """Return once both nodes say so."""
         for node in NODES:
             await self.wait_for(node, verdict="protected")
+
+    async def epoch(self, node: str) -> int:
+        """In which it stands."""
+        epoch = (await self.status(node))["epoch"]
+        assert isinstance(epoch, int)
+        return epoch
 
     async def primary(self) -> str:
         """The node that says that it is primary."""
