@@ -3,6 +3,8 @@
 import signal
 
 import pytest
+import trio
+import trio.testing
 
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import TrioClock
@@ -14,6 +16,8 @@ pytestmark = pytest.mark.slow
 CLOCK = TrioClock()
 SWITCHOVERS = 4
 HOLD_DOWN_S = 2
+READER = 1 << 32
+"""A client whose number no other one has."""
 LONGER_THAN_LEASES_S = 2.0
 """A peer that is silent is lost after 0.9 s, and all permits have ended by then."""
 
@@ -122,7 +126,7 @@ async def test_the_role_stays_where_it_is_unless_the_policy_says_otherwise(hand_
 async def test_both_nodes_stand_still_and_one_goes_on_first(
     protected_pair: HandPair, first_role: str, change: str
 ) -> None:
-    """For longer than each waits for the other. The first serves alone, and nothing is shown of before by the second.
+    """For longer than each waits for the other. The second finds reads of what was overwritten meanwhile at its door.
 
     What waits at the door of a primary is answered, however old it is: it has held it, and nobody else has decided.
     """
@@ -130,7 +134,8 @@ async def test_both_nodes_stand_still_and_one_goes_on_first(
     first = await pair.node_that_is(first_role)
     second = OTHER[first]
     epoch = await pair.epoch(first)
-    async with outside_clients(pair, kinds=ALL_KINDS) as clients:
+    async with outside_clients(pair, kinds=ALL_KINDS) as clients, trio.open_nursery() as nursery:
+        door = await pair.connect(second, READER, nursery)
         for node in NODES:
             await clients.wait_served(node)
         for node in (second, first):
@@ -140,6 +145,8 @@ async def test_both_nodes_stand_still_and_one_goes_on_first(
         await clients.wait_served(first)
         await pair.wait_for(first, verdict="degraded", role="primary", reasons=["peer-lost"], epoch=epoch + 1)
         await clients.write_all(first)
+        nursery.start_soon(clients.ask_at_once, door, second)
+        await trio.testing.wait_all_tasks_blocked()
         pair.send_signal(second, signal.SIGCONT)
         await pair.wait_for(second, role="secondary")
         await pair.wait_protected()
@@ -147,6 +154,7 @@ async def test_both_nodes_stand_still_and_one_goes_on_first(
         for node in NODES:
             await clients.wait_served(node)
         assert first_role == "secondary" or clients.refused_at(first) == 0
+        door.close()
     await clients.compare_copies()
     for node in NODES:
         assert pair.changes(node, epoch, epoch + 2) == [(change, epoch + 1), ("admit", epoch + 2)]

@@ -162,6 +162,12 @@ class OutsideClients:
         reads = [(OperationKind.READ, block) for block in range(KEPT_BLOCKS.stop)]
         await self._must_serve(node, [*reads, (OperationKind.READ_RECORDS, 0)])
 
+    async def ask_at_once(self, door: DoorClient, node: str) -> None:
+        """Ask for every block that clients write, in one go. The history shows whether what is answered can be true."""
+        async with trio.open_nursery() as nursery:
+            for block in range(BLOCKS):
+                nursery.start_soon(self._ask, door, node, OperationKind.READ, block)
+
     async def _must_serve(self, node: str, operations: Sequence[tuple[OperationKind, int]]) -> None:
         number = next(self._clients)
         async with trio.open_nursery() as nursery:
