@@ -23,7 +23,7 @@ from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
 from ctlha_trio.ha._resync_progress import left_s
-from ctlha_trio.ha._status import Note, Reason, Status, judge, role_of
+from ctlha_trio.ha._status import Note, Reason, Status, is_paired, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
@@ -170,7 +170,7 @@ class Node:
             (self._supervisor.faults.errors(FaultKind.RAISED), Reason.COMPONENT_RAISED),
             (self._supervisor.faults.errors(FaultKind.ERROR), Reason.COMPONENT_ERROR),
             (self._components_start, Reason.COMPONENT_STARTING),
-            (state.phase in MEMBERS and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
+            (is_paired(state) and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
             *((True, reason) for reason in Reason if reason in self._policies.waits_for),
             (self._driver.medium.has_damage, Reason.MEDIUM_ERROR),
             (self._driver.medium.is_failing, Reason.DISK_FAILING),

@@ -24,8 +24,6 @@ STALL_S: Final = 30.0
 """Nothing came off for so long: nobody knows how long the rest takes."""
 UNSEEN_S: Final = 4 * TELL_S
 """A process that has not looked for so long stood still, and so did the copy."""
-TELLING_VERSION: Final = 2
-"""Of the protocol, in which a target is told."""
 
 
 @attrs.define(eq=False)
@@ -115,8 +113,7 @@ class ResyncProgress:
             return
         self._rate.look(self._clock.now(), left.left_bytes)
         left = attrs.evolve(left, bytes_per_s=self._rate.bytes_per_s)
-        session = self._link.session
-        if left != self._told and session is not None and session.version >= TELLING_VERSION:
+        if left != self._told and self._link.session is not None:
             self._told = left
             self._say(left)
 

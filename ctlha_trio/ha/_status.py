@@ -8,7 +8,7 @@ import attrs
 from ctlha_trio._vocabulary import ctl_ha_state
 from ctlha_trio.ha._transitions import Transition
 from ctlha_trio.ha._verification_status import VerificationStatus
-from ctlha_trio.pair import PairState, Phase
+from ctlha_trio.pair import MEMBERS, PairState, Phase
 
 
 class Reason(Enum):
@@ -158,11 +158,17 @@ def role_of(state: PairState) -> Role:
     return _ROLES.get(state.phase, "none")
 
 
+def is_paired(state: PairState) -> bool:
+    """Whether it is one of two members that have each other; not while a handover is decided whose peer is lost."""
+    return state.phase in MEMBERS and (state.phase is not Phase.HANDING_OVER or bool(state.partner))
+
+
 def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
     """The verdict, and every reason why it is not ``protected``, the weightiest first."""
     silent = () if state.arbiter_answers else (Reason.ARBITER_SILENT,)
     unable = (Reason.ARBITER_REFUSES,) if state.arbiter_refuses else silent
-    match state.phase:
+    lost_in_handover = state.phase is Phase.HANDING_OVER and not is_paired(state)
+    match Phase.CLAIMING if lost_in_handover else state.phase:
         case Phase.MIRRORING | Phase.FOLLOWING | Phase.HANDING_OVER:
             return ("degraded", silent) if silent else ("protected", ())
         case Phase.ALONE | Phase.ADMITTING:

@@ -40,7 +40,6 @@ class Connection:
     placement: Placement | None
     peer_incarnation: int
     peer_revision: int
-    version: int
     same_version: bool
     on_end: Callable[[], None]
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -81,7 +80,6 @@ class Connection:
             peer_incarnation=self.peer_incarnation,
             peer_epoch=self.core.peer_epoch,
             peer_revision=self.peer_revision,
-            version=self.version,
             same_version=self.same_version,
             address=self.stream.description,
         )

@@ -256,7 +256,6 @@ class Link:
             placement=self._placement,
             peer_incarnation=agreed.peer.incarnation,
             peer_revision=known.revision,
-            version=agreed.peer.version,
             same_version=agreed.peer.speaks_own_versions,
             on_end=self._forget_session,
         )

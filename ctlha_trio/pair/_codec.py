@@ -61,10 +61,7 @@ class ComponentsReady:
 
 @attrs.frozen
 class ResyncLeft:
-    """Source to target: how much of the resync in this epoch is left, and how fast it went lately.
-
-    Said to a peer of version 2 at least; an older one does not know it.
-    """
+    """Source to target: how much of the resync in this epoch is left, and how fast it went lately."""
 
     epoch: int
     left_bytes: int

@@ -10,8 +10,7 @@ from ctlha_trio._errors import InvalidError, RemoteProtocolError
 from ctlha_trio.wire._frame import HELLO_SIZE_MAX, REASON_SIZE_MAX, Fault
 
 PROTOCOL_VERSION_MIN = 1
-PROTOCOL_VERSION_MAX = 2
-"""A source tells its target how much of a resync is left from version 2 on; all else is as in version 1."""
+PROTOCOL_VERSION_MAX = 1
 RESOURCES_MAX = 6
 """With names of full length they still fit a hello."""
 NAME_SIZE_MAX = 255
@@ -86,11 +85,6 @@ class Hello:
     def speaks_own_versions(self) -> bool:
         """Whether these are exactly the versions that this side speaks."""
         return (self.version_min, self.version_max) == (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX)
-
-    @property
-    def version(self) -> int:
-        """The newest that both this node and this side speak."""
-        return min(self.version_max, PROTOCOL_VERSION_MAX)
 
     def resource(self, name: str) -> ResourceState | None:
         """What the node said of that resource."""

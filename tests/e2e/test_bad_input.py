@@ -202,12 +202,14 @@ def test_a_pipe_in_place_of_the_volume(made: Made) -> None:
 
 
 def test_a_port_in_use(made: Made) -> None:
-    before = made.fingerprint()
-    with socket.create_server(("127.0.0.1", BASE_PORT)):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        made.edit(f"127.0.0.1:{BASE_PORT}", f"127.0.0.1:{port}")
+        before = made.fingerprint()
         done = run_ctlha("node", made.config)
     assert done.returncode == 2
     assert made.fingerprint() == before
-    assert done.stderr.startswith(f"{made.config}: link.listen: cannot listen on 127.0.0.1:{BASE_PORT}: ")
+    assert done.stderr.startswith(f"{made.config}: link.listen: cannot listen on 127.0.0.1:{port}: ")
     assert len(done.stderr.splitlines()) == 1
 
 

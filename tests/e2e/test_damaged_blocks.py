@@ -7,7 +7,7 @@ import trio
 
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.store import BLOCK_BYTES, Layout, read_volume
-from ctlha_trio.testing._processes.hand_pair import NODES, SIZE_BYTES, HandPair, run_ctlha
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, SIZE_BYTES, HandPair, run_ctlha
 
 CONTENT: Final = bytes(range(1, 129)) * (SIZE_BYTES // 128)
 
@@ -27,23 +27,25 @@ def volume_of(pair: HandPair, node: str) -> bytes:
 
 async def test_flipped_bytes_are_repaired_by_reads_and_by_verify(protected_pair: HandPair) -> None:
     pair = protected_pair
+    here = await pair.primary()
+    there = OTHER[here]
     async with trio.open_nursery() as nursery:
-        client = await pair.connect("a", 1, nursery)
+        client = await pair.connect(here, 1, nursery)
         assert (await client.execute(OperationKind.WRITE, number=1, data=CONTENT)).outcome is Outcome.DONE
-        flip(pair.volume("a"), 5 * BLOCK_BYTES + 100)
+        flip(pair.volume(here), 5 * BLOCK_BYTES + 100)
         reply = await client.execute(OperationKind.READ, number=2, offset=5 * BLOCK_BYTES, size=BLOCK_BYTES)
         assert (reply.outcome, reply.data) == (Outcome.DONE, CONTENT[:BLOCK_BYTES])
-        status = await pair.status("a")
+        status = await pair.status(here)
         assert (status["verdict"], status["repaired_blocks"], status["verification"]) == ("protected", 1, None)
 
-        flip(pair.volume("a"), 9 * BLOCK_BYTES)
-        flip(pair.volume("b"), 200 * BLOCK_BYTES + 7)
-        verified = await run_ctlha("verify", pair.config("a"))
+        flip(pair.volume(here), 9 * BLOCK_BYTES)
+        flip(pair.volume(there), 200 * BLOCK_BYTES + 7)
+        verified = await run_ctlha("verify", pair.config(here))
         assert (verified.code, verified.err) == (0, "")
         *found, end = verified.out.splitlines()
         assert sorted(found) == [
-            f"repaired: {BLOCK_BYTES} bytes at {9 * BLOCK_BYTES} of node a, from the other copy",
-            f"repaired: {BLOCK_BYTES} bytes at {200 * BLOCK_BYTES} of node b, from the other copy",
+            f"repaired: {BLOCK_BYTES} bytes at {9 * BLOCK_BYTES} of node {here}, from the other copy",
+            f"repaired: {BLOCK_BYTES} bytes at {200 * BLOCK_BYTES} of node {there}, from the other copy",
         ]
         assert end.startswith(f"compared {SIZE_BYTES} of {SIZE_BYTES} bytes in ")
         assert end.endswith(f"; {2 * BLOCK_BYTES} bytes were repaired; both copies are equal")
@@ -52,10 +54,10 @@ async def test_flipped_bytes_are_repaired_by_reads_and_by_verify(protected_pair:
             flip(pair.volume(node), 17 * BLOCK_BYTES)
         reply = await client.execute(OperationKind.READ, number=3, offset=17 * BLOCK_BYTES, size=512)
         assert (reply.outcome, bytes(reply.data)) == (Outcome.MEDIUM_ERROR, b"")
-        verified = await run_ctlha("verify", pair.config("a"))
+        verified = await run_ctlha("verify", pair.config(here))
         assert verified.code == 1
         assert f"unreadable: {BLOCK_BYTES} bytes at {17 * BLOCK_BYTES}: damaged on both copies" in verified.out
-        asked = await run_ctlha("status", pair.config("a"))
+        asked = await run_ctlha("status", pair.config(here))
         assert asked.out.startswith("degraded: medium-error\n")
         assert f"  {BLOCK_BYTES} bytes are damaged on every copy that counts\n" in asked.out
         whole = CONTENT[:BLOCK_BYTES]
@@ -75,12 +77,13 @@ async def test_verify_says_what_it_would_do_and_who_can_do_it(hand_pair: HandPai
     socket = hand_pair.config("a").parent / "status.sock"
     assert silent.err == f"{hand_pair.config('a')}: {socket}: no node listens there: No such file or directory\n"
     await hand_pair.start_protected()
+    primary = await hand_pair.primary()
     for options in ((), ("--dry-run",)):
-        refused = await run_ctlha("verify", hand_pair.config("b"), *options)
+        refused = await run_ctlha("verify", hand_pair.config(OTHER[primary]), *options)
         assert (refused.code, refused.out) == (1, "")
         assert refused.err == "this node is not the primary of two members in sync\n"
-    shown = await run_ctlha("verify", hand_pair.config("a"), "--dry-run")
+    shown = await run_ctlha("verify", hand_pair.config(primary), "--dry-run")
     assert shown.code == 0
-    assert f"node a: reads {SIZE_BYTES} bytes of its copy" in shown.out
+    assert f"node {primary}: reads {SIZE_BYTES} bytes of its copy" in shown.out
     assert shown.out.endswith("nothing was read: --dry-run\n")
-    assert (await hand_pair.status("a"))["verification"] is None
+    assert (await hand_pair.status(primary))["verification"] is None

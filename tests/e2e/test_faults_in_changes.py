@@ -1,17 +1,14 @@
-"""Nodes that are given a new disk, change roles, or die in the middle of that, while clients outside ask both."""
+"""Nodes that are given a new disk, change roles, or stand still, while clients outside ask both."""
 
 import signal
-import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
-from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, POLL_S, HandPair, made_pair, run_ctlha
+from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, POLL_S, HandPair, run_ctlha
 from ctlha_trio.testing._processes.outside_clients import ALL_KINDS, outside_clients
 
 pytestmark = pytest.mark.slow
@@ -19,19 +16,10 @@ pytestmark = pytest.mark.slow
 CLOCK = TrioClock()
 SWITCHOVERS = 4
 HOLD_DOWN_S = 2
+READER = 1 << 32
+"""A client whose number no other one has."""
 LONGER_THAN_LEASES_S = 2.0
 """A peer that is silent is lost after 0.9 s, and all permits have ended by then."""
-LARGE_BYTES = 24 * 1024 * 1024
-"""So much that a copy of it takes some tenths of a second."""
-PIECE_BYTES = 1024 * 1024
-
-
-async def replace_disk(pair: HandPair, node: str) -> None:
-    """A node that was killed loses its backing file, with the metadata in it, and is started with a new one."""
-    pair.volume(node).unlink()
-    done = await run_ctlha("replace", pair.config(node), node)
-    assert done.code == 0, done.err
-    await pair.start(node)
 
 
 async def test_a_replaced_disk_holds_everything_when_the_other_node_dies(protected_pair: HandPair) -> None:
@@ -42,7 +30,7 @@ async def test_a_replaced_disk_holds_everything_when_the_other_node_dies(protect
         await clients.write_kept(victim)
         await pair.kill(victim)
         await clients.wait_served(OTHER[victim])
-        await replace_disk(pair, victim)
+        await pair.replace_disk(victim)
         await pair.wait_protected()
         await clients.wait_served(victim)
         await pair.kill(OTHER[victim])
@@ -68,14 +56,16 @@ async def test_the_role_is_handed_to_and_fro_under_clients(protected_pair: HandP
     async with outside_clients(pair, kinds=ALL_KINDS) as clients:
         for node in NODES:
             await clients.wait_served(node)
-        refused_before = clients.refused
         for _ in range(SWITCHOVERS):
             await switch_over(pair, await pair.primary())
             for node in NODES:
                 await clients.wait_served(node)
-        assert clients.refused == refused_before == 0
-        assert {kind for kind, outcome in clients.ended if outcome is Outcome.DONE} == set(ALL_KINDS)
-        assert clients.ended[OperationKind.COMPARE_AND_WRITE, Outcome.MISCOMPARE]
+        for node in NODES:
+            assert clients.refused_at(node) == 0
+            done = {kind for at, kind, outcome in clients.ended if (at, outcome) == (node, Outcome.DONE)}
+            assert done == set(ALL_KINDS)
+            assert clients.ended[node, OperationKind.COMPARE_AND_WRITE, Outcome.MISCOMPARE]
+        assert clients.disconnections == 0
     await clients.compare_copies()
 
 
@@ -92,6 +82,12 @@ async def lose_and_return(pair: HandPair, node: str) -> None:
     await pair.start(node)
 
 
+def waits_to_give_back(status: dict[str, object]) -> bool:
+    """As the primary of two that are in sync; on a busy machine it may note more."""
+    notes = status["notes"]
+    return (status["verdict"], status["role"]) == ("protected", "primary") and "give-back-waits" in str(notes)
+
+
 async def test_the_role_goes_back_by_itself_after_the_hold_down(hand_pair: HandPair) -> None:
     """Not before the copy is in sync, nor before all has been well for so long."""
     pair = hand_pair
@@ -102,9 +98,7 @@ async def test_the_role_goes_back_by_itself_after_the_hold_down(hand_pair: HandP
     async with outside_clients(pair, kinds=ALL_KINDS) as clients:
         await clients.wait_served("a")
         await lose_and_return(pair, "a")
-        await pair.wait_for(
-            "b", verdict="protected", role="primary", notes=["shared-failure-domain", "give-back-waits"]
-        )
+        await pair.wait_until("b", waits_to_give_back)
         in_sync_s = CLOCK.now()
         await pair.wait_for("a", verdict="protected", role="primary")
         assert CLOCK.now() - in_sync_s > HOLD_DOWN_S - 2 * POLL_S
@@ -132,115 +126,65 @@ async def test_the_role_stays_where_it_is_unless_the_policy_says_otherwise(hand_
     await clients.compare_copies()
 
 
-@pytest.mark.parametrize(
-    ("first_role", "apart"),
-    [("primary", True), ("secondary", True), ("secondary", False)],
-    ids=["primary-first", "secondary-first", "together"],
-)
-async def test_both_nodes_stand_still_and_go_on(protected_pair: HandPair, first_role: str, *, apart: bool) -> None:
-    """For longer than each waits for the other; with requests at their doors that are as old."""
+@pytest.mark.parametrize(("first_role", "change"), [("primary", "go-alone"), ("secondary", "take-over")])
+async def test_both_nodes_stand_still_and_one_goes_on_first(
+    protected_pair: HandPair, first_role: str, change: str
+) -> None:
+    """For longer than each waits for the other. The second finds reads of what was overwritten meanwhile at its door.
+
+    What waits at the door of a primary is answered, however old it is: it has held it, and nobody else has decided.
+    """
     pair = protected_pair
     first = await pair.node_that_is(first_role)
-    async with outside_clients(pair, kinds=ALL_KINDS) as clients:
-        await clients.wait_served()
-        for node in (OTHER[first], first):
+    second = OTHER[first]
+    epoch = await pair.epoch(first)
+    async with outside_clients(pair, kinds=ALL_KINDS) as clients, trio.open_nursery() as nursery:
+        door = await pair.connect(second, READER, nursery)
+        for node in NODES:
+            await clients.wait_served(node)
+        for node in (second, first):
             pair.send_signal(node, signal.SIGSTOP)
         await CLOCK.sleep_until(CLOCK.now() + LONGER_THAN_LEASES_S)
         pair.send_signal(first, signal.SIGCONT)
-        if apart:
-            await clients.wait_served(first)
-            await pair.wait_for(first, verdict="degraded", role="primary")
-        pair.send_signal(OTHER[first], signal.SIGCONT)
-        if apart:
-            await pair.wait_for(OTHER[first], role="secondary")
+        await clients.wait_served(first)
+        await pair.wait_for(first, verdict="degraded", role="primary", reasons=["peer-lost"], epoch=epoch + 1)
+        await clients.write_all(first)
+        nursery.start_soon(clients.ask_at_once, door, second)
+        await trio.testing.wait_all_tasks_blocked()
+        pair.send_signal(second, signal.SIGCONT)
+        await pair.wait_for(second, role="secondary")
         await pair.wait_protected()
-        await clients.wait_served()
+        assert await pair.primary() == first
+        for node in NODES:
+            await clients.wait_served(node)
+        assert first_role == "secondary" or clients.refused_at(first) == 0
+        door.close()
     await clients.compare_copies()
+    for node in NODES:
+        assert pair.changes(node, epoch, epoch + 2) == [(change, epoch + 1), ("admit", epoch + 2)]
 
 
-@asynccontextmanager
-async def filled_pair(folder: Path) -> AsyncIterator[HandPair]:
-    """A pair in sync of which a copy takes a while: behind the blocks of the clients lies what no two blocks share."""
-    async with made_pair(folder, size_bytes=LARGE_BYTES) as pair:
-        await pair.start_protected()
-        async with trio.open_nursery() as nursery:
-            door = await pair.connect(await pair.primary(), 1 << 32, nursery)
-            for number, offset in enumerate(range(PIECE_BYTES, LARGE_BYTES, PIECE_BYTES), 1):
-                data = b"".join((offset + at).to_bytes(4096, "little") for at in range(0, PIECE_BYTES, 4096))
-                reply = await door.execute(OperationKind.WRITE, number=number, offset=offset, data=data)
-                assert reply.outcome is Outcome.DONE
-            door.close()
-        yield pair
-
-
-async def wait_resyncing(pair: HandPair, source: str) -> None:
-    """Until a part is copied and a part is not."""
-
-    def is_in_the_middle(status: dict[str, object]) -> bool:
-        left = status["resync_bytes_left"]
-        assert isinstance(left, int)
-        return 0 < left < LARGE_BYTES * 3 // 4
-
-    await pair.wait_until(source, is_in_the_middle, poll_s=POLL_S / 10)
-
-
-@pytest.mark.parametrize("killed", ["source", "target"])
-async def test_a_node_is_killed_in_the_middle_of_a_resync(tmp_path: Path, killed: str) -> None:
-    """A half-filled copy never serves. It is filled as soon as both run."""
-    async with filled_pair(tmp_path / "pair") as pair:
-        source = await pair.primary()
-        target = OTHER[source]
-        async with outside_clients(pair, kinds=ALL_KINDS) as clients:
-            await clients.wait_served()
-            await pair.kill(target)
-            await clients.wait_served(source)
-            await replace_disk(pair, target)
-            await wait_resyncing(pair, source)
-            victim = source if killed == "source" else target
-            await pair.kill(victim)
-            if killed == "source":
-                await pair.wait_for(target, verdict="at-risk", role="outdated", reasons=["outdated", "peer-lost"])
-            else:
-                await clients.wait_served(source)
-            await pair.start(victim)
-            await pair.wait_protected()
-            assert await pair.primary() == source
-            await clients.wait_served(target)
-            await pair.kill(source)
-            await clients.wait_served(target)
-            await pair.start(source)
-            await pair.wait_protected()
-        await clients.compare_copies()
-
-
-@contextmanager
-def locked_arbiter(pair: HandPair) -> Iterator[None]:
-    """Nothing is swapped meanwhile: another process has the arbiter's file to itself."""
-    with closing(sqlite3.connect(pair.folder / "arbiter.db", isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-
-
-@pytest.mark.parametrize("victims", [("source",), ("target",), ("source", "target")], ids="-".join)
-async def test_nodes_are_killed_in_the_middle_of_a_handover(protected_pair: HandPair, victims: Sequence[str]) -> None:
-    """Between the last flush of both and the swap, which is under way."""
+async def test_both_nodes_stand_still_and_go_on_together(protected_pair: HandPair) -> None:
+    """They have each other still; or one of them has not waited for the other, and has gone on alone meanwhile."""
     pair = protected_pair
-    source = await pair.primary()
-    dying = [source if victim == "source" else OTHER[source] for victim in victims]
+    primary = await pair.primary()
+    epoch = await pair.epoch(primary)
     async with outside_clients(pair, kinds=ALL_KINDS) as clients:
         await clients.wait_served()
-        async with trio.open_nursery() as nursery:
-            with locked_arbiter(pair):
-                nursery.start_soon(run_ctlha, "switchover", pair.config(source))
-                await pair.wait_logged(source, "handing-over: ")
-                for node in dying:
-                    pair.send_signal(node, signal.SIGKILL)
-                for node in dying:
-                    await pair.wait_ended(node)
-        if len(dying) == 1:
-            await clients.wait_served(OTHER[dying[0]])
-        for node in dying:
-            await pair.start(node)
+        for node in (primary, OTHER[primary]):
+            pair.send_signal(node, signal.SIGSTOP)
+        await CLOCK.sleep_until(CLOCK.now() + LONGER_THAN_LEASES_S)
+        for node in (OTHER[primary], primary):
+            pair.send_signal(node, signal.SIGCONT)
+        for node in NODES:
+            await clients.wait_served(node)
         await pair.wait_protected()
-        await clients.wait_served()
+        for node in NODES:
+            await clients.wait_served(node)
+        last = await pair.epoch(primary)
+        moved = await pair.primary() != primary
     await clients.compare_copies()
+    change = "take-over" if moved else "go-alone"
+    for node in NODES:
+        changes = pair.changes(node, epoch, last)
+        assert changes == [(change, epoch + 1), ("admit", epoch + 2)] or (not moved and changes == [])

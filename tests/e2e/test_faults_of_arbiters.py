@@ -27,7 +27,7 @@ async def test_one_node_is_cut_off_from_the_arbiter_and_loses_its_peer(
         await clients.wait_served()
         await site.networks.cut(cut_off, "arbiter")
         await pair.wait_for(cut_off, verdict="degraded", reasons=["arbiter-silent"])
-        assert (await pair.status(OTHER[cut_off]))["verdict"] == "protected"
+        await pair.wait_for(OTHER[cut_off], verdict="protected")
         await clients.wait_served(primary)
         await pair.kill(OTHER[cut_off])
         await pair.wait_for(cut_off, verdict="at-risk", reasons=["peer-lost", "claiming", "arbiter-silent"])

@@ -18,7 +18,7 @@ async def test_a_node_is_killed(networked: HandPair, role: str) -> None:
         await clients.wait_served()
         await pair.kill(victim)
         await clients.wait_served(OTHER[victim], within_s=5.0)
-        assert (await pair.status(OTHER[victim]))["reasons"] == ["peer-lost"]
+        await pair.wait_for(OTHER[victim], verdict="degraded", role="primary", reasons=["peer-lost"])
         await pair.start(victim)
         await pair.wait_protected()
         await clients.wait_served()

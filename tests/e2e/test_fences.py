@@ -1,14 +1,13 @@
 """A node that lives and is fenced by a program, by order of a person, so that the other one can be forced."""
 
-import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
-from ctlha_trio.door import DECISIONS_FILE
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing._processes.hand_pair import OTHER, POLL_S, START_S, Finished, HandPair, run_ctlha
@@ -97,10 +96,13 @@ async def cut_off(pair: HandPair, outlet: Outlet) -> tuple[str, str]:
     return behind, alive
 
 
-def decided(pair: HandPair, node: str) -> list[dict[str, object]]:
-    """By people."""
-    lines = [json.loads(line) for line in (pair.folder / node / DECISIONS_FILE).read_text().splitlines()]
-    return [line for line in lines if line["decision"] == "force-primary"]
+async def decided(pair: HandPair, node: str) -> list[dict[str, object]]:
+    """By people, to the end of what was begun: the node may be primary a moment before its log says so."""
+
+    def has_ended(lines: Sequence[Mapping[str, object]]) -> bool:
+        return [line["outcome"] for line in lines if line["decision"] == "force-primary"][-1:] == ["done"]
+
+    return [line for line in await pair.wait_decisions(node, has_ended) if line["decision"] == "force-primary"]
 
 
 async def test_only_a_node_that_was_fenced_is_done_without(protected_pair: HandPair, tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ async def test_only_a_node_that_was_fenced_is_done_without(protected_pair: HandP
     await pair.wait_ended(alive)
     await pair.wait_for(behind, verdict="degraded", role="primary", epoch=int(epoch))
     assert outlet.calls == [f"-x {alive} volume {epoch}"] * 2
-    lines = decided(pair, behind)
+    lines = await decided(pair, behind)
     assert [line["outcome"] for line in lines][2:] == ["asked", "fenced", "done"]
     after = lines[-1]["after"]
     assert isinstance(after, dict)
@@ -152,4 +154,4 @@ async def test_a_survivor_that_dies_while_it_fences_goes_on_when_it_starts(
     await pair.wait_for(behind, verdict="degraded", role="primary")
     await pair.wait_ended(alive)
     assert len(set(outlet.calls)) == 1
-    assert [line["outcome"] for line in decided(pair, behind)] == ["asked", "resumed", "asked", "fenced", "done"]
+    assert [line["outcome"] for line in await decided(pair, behind)] == ["asked", "resumed", "asked", "fenced", "done"]

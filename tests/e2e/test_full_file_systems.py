@@ -1,8 +1,7 @@
 """File systems that are full to the last byte and the last name, while clients outside ask both nodes."""
 
-import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,9 +42,8 @@ def claims_in_vain(status: dict[str, object]) -> bool:
     return (status["verdict"], status["reasons"]) == ("at-risk", ["peer-lost", "claiming", "arbiter-refuses"])
 
 
-def decisions(pair: HandPair, node: str) -> list[str]:
-    """What was done, by the log, all lines of which are whole."""
-    lines = [json.loads(line) for line in (pair.folder / node / DECISIONS_FILE).read_text().splitlines()]
+def done(lines: Sequence[Mapping[str, object]]) -> list[object]:
+    """Decisions, in their order."""
     return [line["decision"] for line in lines if line["outcome"] == "done"]
 
 
@@ -72,14 +70,14 @@ async def test_a_full_file_system_stops_changes_and_no_writes(cramped_pair: Hand
         await pair.wait_until(other, claims_in_vain)
         asked = await run_ctlha("status", pair.config(other))
         assert "arbiter-refuses: the arbiter is read and takes no change: the node's log says" in asked.out
-        assert f"arbiter.db: {SQLITE_NO_SPACE}" in pair.log(other)
+        await pair.wait_logged(other, f"arbiter.db: {SQLITE_NO_SPACE}")
         small.empty()
         await clients.wait_served(other)
         await pair.wait_for(other, verdict="degraded", role="primary", reasons=["peer-lost"])
         await pair.start(primary)
         await pair.wait_protected()
         await clients.wait_served(primary)
-        assert decisions(pair, other)[-2:] == ["take-over", "admit"]
+        await pair.wait_decisions(other, lambda lines: done(lines)[-2:] == ["take-over", "admit"])
     await clients.compare_copies()
 
 
@@ -134,5 +132,5 @@ async def test_only_the_nodes_have_no_room(cramped_pair: HandPair, small: SmallF
         await pair.start(victim)
         await pair.wait_protected()
         await clients.wait_served(victim)
-        assert decisions(pair, other) == ["admit"]
+        await pair.wait_decisions(other, lambda lines: done(lines) == ["admit"])
     await clients.compare_copies()

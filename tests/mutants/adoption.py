@@ -2,8 +2,8 @@
 
 import attrs
 
-from ctlha_trio.cli import _adopt_together
-from ctlha_trio.cli._adopt_together import Knowledge
+from ctlha_trio.cli import _adopt_together, _knowledge
+from ctlha_trio.cli._knowledge import Knowledge
 from ctlha_trio.pair import Metadata, Record
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
@@ -11,14 +11,14 @@ from tests.mutants.trouble import Patch
 ADOPTION = "cli/test_cli_adopt_together"
 
 
-@mutant(42, f"{ADOPTION}::test_copies_of_different_lines_do_not_agree", "assert _adopt_together.disagreement(")
+@mutant(42, f"{ADOPTION}::test_copies_of_different_lines_do_not_agree", "assert _knowledge.disagreement(")
 def agrees_on_copies_of_different_lines(patch: Patch) -> None:
-    plain = _adopt_together.disagreement
+    plain = _knowledge.disagreement
 
     def overlook(one: Knowledge, other: Knowledge) -> str:
         return plain(one, attrs.evolve(other, lineage=one.lineage))
 
-    patch.setattr(_adopt_together, "disagreement", overlook)
+    patch.setattr(_knowledge, "disagreement", overlook)
 
 
 @mutant(
@@ -27,7 +27,7 @@ def agrees_on_copies_of_different_lines(patch: Patch) -> None:
 def writes_over_a_record_that_neither_node_has_seen(patch: Patch) -> None:
     plain = _adopt_together.agreed_record
 
-    def overwrite(known: Metadata, found: Record | None) -> Record:
-        return plain(known, None if found is None else attrs.evolve(found, epoch=0, lineage=known.lineage))
+    def overwrite(known: Metadata, found: Record | None, proposal: str) -> Record:
+        return plain(known, None if found is None else attrs.evolve(found, epoch=0, lineage=known.lineage), proposal)
 
     patch.setattr(_adopt_together, "agreed_record", overwrite)

@@ -2,7 +2,6 @@
 
 import attrs
 
-from ctlha_trio.ha import _resync_progress
 from ctlha_trio.link import _meeting
 from ctlha_trio.pair import PairState, _plan
 from ctlha_trio.wire import Fault, Frame, Hello, Refusal, SessionCore, judge_hello, session_id
@@ -77,8 +76,3 @@ def hands_the_role_to_another_version(patch: Patch) -> None:
         return plain(state, peer_ready=peer_ready)
 
     patch.setattr(_plan, "handover_obstacles", obstacles)
-
-
-@mutant(44, "ha/test_resync_progress::test_a_target_of_an_older_version_is_told_nothing", "assert not words")
-def tells_an_older_version_what_it_does_not_know(patch: Patch) -> None:
-    patch.setattr(_resync_progress, "TELLING_VERSION", 1)

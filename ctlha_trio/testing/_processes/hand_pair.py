@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,6 +128,14 @@ class HandPair:
         """Its log of decisions, line by line."""
         return [json.loads(line) for line in (self.folder / node / DECISIONS_FILE).read_text().splitlines()]
 
+    def changes(self, node: str, since: int, until: int) -> list[tuple[str, int]]:
+        """What its log of decisions calls the records behind ``since``, as far as ``until``, and their epochs.
+
+        A line is written beside what it tells of; at the end of the process all are.
+        """
+        lines = [line for line in self.decisions(node) if "after" in line]
+        return [(line["decision"], line["epoch"]) for line in lines if since < line["epoch"] <= until]
+
     def faults(self, node: str) -> list[str]:
         """What it said about its configuration, each as ``key: problem``."""
         start = f"{self.config(node)}: "
@@ -142,6 +150,13 @@ class HandPair:
                 stdout=log,
                 stderr=log,
             )
+
+    async def replace_disk(self, node: str) -> None:
+        """One that was killed loses its backing file, with the metadata in it, and is started with a new one."""
+        self.volume(node).unlink()
+        done = await run_ctlha("replace", self.config(node), node)
+        assert done.code == 0, done.err
+        await self.start(node)
 
     def pid(self, node: str) -> int:
         """Of its process."""
@@ -209,12 +224,25 @@ class HandPair:
 
         A line is written beside what it tells of.
         """
-        with trio.fail_after(START_S):
+
+        def is_last(lines: Sequence[Mapping[str, Any]]) -> bool:
+            return [line["decision"] for line in lines if having in line][-1:] == [decision]
+
+        return [line for line in await self.wait_decisions(node, is_last) if having in line][-1]
+
+    async def wait_decisions(
+        self, node: str, is_wanted: Callable[[Sequence[Mapping[str, Any]]], bool]
+    ) -> list[dict[str, Any]]:
+        """Its log of decisions, once that is as wanted. ``AssertionError`` with the log if that takes too long."""
+        lines: list[dict[str, Any]] = []
+        with trio.move_on_after(START_S):
             while True:
-                lines = [line for line in self.decisions(node) if having in line]
-                if lines and lines[-1]["decision"] == decision:
-                    return lines[-1]
+                with suppress(FileNotFoundError):
+                    lines = self.decisions(node)
+                if is_wanted(lines):
+                    return lines
                 await _CLOCK.sleep_until(_CLOCK.now() + POLL_S)
+        raise AssertionError(f"the decisions of {node} are not as wanted: {lines}")
 
     async def start_protected(self, program: Sequence[str] = NODE_PROGRAM) -> None:
         """Start both nodes; return once they are in sync."""
@@ -223,9 +251,21 @@ class HandPair:
         await self.wait_protected()
 
     async def wait_protected(self) -> None:
-        """Return once both nodes say so."""
-        for node in NODES:
-            await self.wait_for(node, verdict="protected")
+        """Return once both nodes say so of one epoch: one of them may not have heard of a loss yet."""
+        deadline_s = time.monotonic() + START_S
+        while True:
+            epochs = [(await self.wait_for(node, verdict="protected"))["epoch"] for node in NODES]
+            again = await self.status(NODES[0])
+            if (again.get("verdict"), again.get("epoch")) == ("protected", epochs[1]):
+                return
+            assert time.monotonic() < deadline_s, f"not protected in one epoch: {epochs}, {again}"
+            await _CLOCK.sleep_until(_CLOCK.now() + POLL_S)
+
+    async def epoch(self, node: str) -> int:
+        """In which it stands."""
+        epoch = (await self.status(node))["epoch"]
+        assert isinstance(epoch, int)
+        return epoch
 
     async def primary(self) -> str:
         """The node that says that it is primary."""

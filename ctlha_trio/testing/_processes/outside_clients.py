@@ -40,6 +40,7 @@ ALL_KINDS: Final = (
     OperationKind.FLUSH,
 )
 
+_GOOD: Final = frozenset({Outcome.DONE, Outcome.MISCOMPARE})
 _RECORD: Final = "outside"
 """The key of the record that all clients put."""
 _RECORD_PLACE: Final = -1
@@ -82,8 +83,8 @@ class OutsideClients:
     history: BlockHistory = attrs.field(factory=BlockHistory, init=False)
     acknowledged: dict[str, int] = attrs.field(factory=lambda: defaultdict(int), init=False)
     """Writes, by node."""
-    ended: Counter[tuple[OperationKind, Outcome]] = attrs.field(factory=Counter, init=False)
-    """Operations that were answered."""
+    ended: Counter[tuple[str, OperationKind, Outcome]] = attrs.field(factory=Counter, init=False)
+    """Operations that were answered, by node."""
     disconnections: int = attrs.field(default=0, init=False)
     """Connections that could not be made, or ended."""
     _told: dict[int, int] = attrs.field(factory=lambda: defaultdict(int), init=False)
@@ -103,11 +104,13 @@ class OutsideClients:
                 for kind in self.kinds:
                     nursery.start_soon(self._ask_for_ever, node, kind)
 
-    @property
-    def refused(self) -> int:
-        """Operations that came to no good end, and connections that did."""
-        done = (Outcome.DONE, Outcome.MISCOMPARE)
-        return self.disconnections + sum(n for (_, outcome), n in self.ended.items() if outcome not in done)
+    def done_at(self, node: str) -> int:
+        """Operations that this node has answered with their effect or what they found."""
+        return sum(count for (at, _, outcome), count in self.ended.items() if at == node and outcome in _GOOD)
+
+    def refused_at(self, node: str) -> int:
+        """Operations that this node has answered in any other way."""
+        return sum(count for (at, _, outcome), count in self.ended.items() if at == node and outcome not in _GOOD)
 
     async def wait_served(self, *nodes: str, within_s: float = START_S) -> None:
         """Return once a write that was sent after the call is acknowledged, by one of the nodes if they are named."""
@@ -149,10 +152,21 @@ class OutsideClients:
         """Write the blocks that no client writes; the node must serve. Once."""
         await self._must_serve(node, [(OperationKind.WRITE, block) for block in KEPT_BLOCKS])
 
+    async def write_all(self, node: str) -> None:
+        """Overwrite every block that clients write, and the record; the node must serve. What was there is stale."""
+        writes = [(OperationKind.WRITE, block) for block in range(BLOCKS)]
+        await self._must_serve(node, [*writes, (OperationKind.PUT_RECORD, 0)])
+
     async def read_all(self, node: str) -> None:
         """Hold every block and the record against the history, as this node serves them; it must serve."""
         reads = [(OperationKind.READ, block) for block in range(KEPT_BLOCKS.stop)]
         await self._must_serve(node, [*reads, (OperationKind.READ_RECORDS, 0)])
+
+    async def ask_at_once(self, door: DoorClient, node: str) -> None:
+        """Ask for every block that clients write, in one go. The history shows whether what is answered can be true."""
+        async with trio.open_nursery() as nursery:
+            for block in range(BLOCKS):
+                nursery.start_soon(self._ask, door, node, OperationKind.READ, block)
 
     async def _must_serve(self, node: str, operations: Sequence[tuple[OperationKind, int]]) -> None:
         number = next(self._clients)
@@ -195,7 +209,7 @@ class OutsideClients:
         return self._answered(node, ticket, kind, place, reply)
 
     def _answered(self, node: str, ticket: int, kind: OperationKind, place: int, reply: Reply) -> bool:
-        self.ended[kind, reply.outcome] += 1
+        self.ended[node, kind, reply.outcome] += 1
         match reply.outcome:
             case Outcome.DONE:
                 value = _value_in(kind, reply, ticket)
@@ -214,7 +228,7 @@ class OutsideClients:
                 self.history.lost(ticket)
             case Outcome.FAILED | Outcome.MEDIUM_ERROR:
                 raise AssertionError(f"{node} says that operation {ticket} failed, which is no answer to these")
-        if reply.outcome in (Outcome.DONE, Outcome.MISCOMPARE):
+        if reply.outcome in _GOOD:
             return True
         self._came_to_nothing(node, kind, ticket)
         return False

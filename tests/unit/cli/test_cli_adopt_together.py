@@ -11,7 +11,7 @@ import trio
 
 from ctlha_trio._errors import FailedError, StoreError
 from ctlha_trio.arbiter import SqliteArbiter
-from ctlha_trio.cli import _adopt_together, _meeting, _stopped_node
+from ctlha_trio.cli import _adopt_together, _knowledge, _meeting, _stopped_node
 from ctlha_trio.cli._adopt_together import adopt_together, agreed_record
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._knowledge import Knowledge, disagreement
@@ -105,18 +105,18 @@ METADATA = Metadata(
 
 
 def test_copies_of_different_lines_do_not_agree() -> None:
-    one = Knowledge.of(METADATA, None, None, dry_run=False)
-    other = Knowledge.of(attrs.evolve(METADATA, node="b"), None, None, dry_run=False)
+    one = Knowledge.of(METADATA, "b", None, None, dry_run=False)
+    other = Knowledge.of(attrs.evolve(METADATA, node="b"), "a", None, None, dry_run=False)
     assert disagreement(one, other) == ""
     other = attrs.evolve(other, lineage="another")
-    assert _adopt_together.disagreement(one, other) == "their copies are of different lines"
+    assert _knowledge.disagreement(one, other) == "their copies are of different lines"
 
 
 def test_a_record_that_neither_node_has_seen_is_not_written_over() -> None:
-    seen = agreed_record(METADATA, None)
+    seen = agreed_record(METADATA, None, "p")
     assert (seen.epoch, seen.primary, seen.members) == (7, "b", ("a", "b"))
     with pytest.raises(FailedError, match="the arbiter holds epoch 8 of lineage line, which neither node has seen"):
-        _adopt_together.agreed_record(METADATA, attrs.evolve(seen, epoch=8))
+        _adopt_together.agreed_record(METADATA, attrs.evolve(seen, epoch=8), "p")
 
 
 @pytest.fixture

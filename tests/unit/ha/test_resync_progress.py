@@ -12,7 +12,6 @@ from ctlha_trio.ha._resync_progress import (
     RATE_OVER_S,
     STALL_S,
     TELL_S,
-    TELLING_VERSION,
     UNSEEN_S,
     ResyncProgress,
     ResyncRate,
@@ -23,7 +22,6 @@ from ctlha_trio.pair import OfDrivers, PairState, Phase, ResyncLeft
 from ctlha_trio.pair.messages import Message
 from ctlha_trio.store import GROUP_BYTES
 from ctlha_trio.testing import MemoryPair, open_pair
-from ctlha_trio.wire import Hello
 
 MIB = 1 << 20
 SIZE = 24 * GROUP_BYTES
@@ -96,8 +94,8 @@ def test_time_left_is_in_whole_seconds_and_never_none_by_rounding(
 
 
 @contextmanager
-def heard_words(*, version: int = TELLING_VERSION) -> Iterator[list[ResyncLeft]]:
-    """Every word of a source on what is left, to peers of that version."""
+def heard_words() -> Iterator[list[ResyncLeft]]:
+    """Every word of a source on what is left."""
     words: list[ResyncLeft] = []
     plain = Outbox.say
 
@@ -108,7 +106,6 @@ def heard_words(*, version: int = TELLING_VERSION) -> Iterator[list[ResyncLeft]]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Outbox, "say", say)
-        patch.setattr(Hello, "version", property(lambda _: version))
         yield words
 
 
@@ -202,13 +199,3 @@ async def test_a_target_that_loses_its_source_says_nothing_is_left(autojump_cloc
         await pair.wait_until(lambda: b.status().resync_left_s is not None)
         pair.crash("a")
         await pair.wait_until(lambda: of_resync(b.status()) == NOTHING_LEFT)
-
-
-async def test_a_target_of_an_older_version_is_told_nothing(autojump_clock: MockClock) -> None:
-    """It would end the session for a message that it does not know."""
-    with heard_words(version=TELLING_VERSION - 1) as words:
-        async with open_pair(size_bytes=SIZE) as pair:
-            await fall_behind(pair)
-            await pair.start("b")
-            await pair.wait_protected()
-        assert not words

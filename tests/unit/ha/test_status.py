@@ -29,7 +29,9 @@ STOPS = ("store-failed", "copy-failed", "copy-incomplete", "arbiter-went-back", 
 def stand(phase: Phase, *, session: int = PEER, arbiter_answers: bool = True, primary: str = "a") -> PairState:
     state, _ = boot(me="a", peer="b", incarnation=3, size_bytes=1000, metadata=METADATA, marked_from=None)
     record = attrs.evolve(RECORD, primary=primary)
-    return attrs.evolve(state, phase=phase, session=session, arbiter_answers=arbiter_answers, record=record)
+    return attrs.evolve(
+        state, phase=phase, session=session, partner=session, arbiter_answers=arbiter_answers, record=record
+    )
 
 
 def said(state: PairState) -> tuple[str, list[str]]:
@@ -110,6 +112,13 @@ def test_lost_peer_is_said(phase: Phase, expected: list[str]) -> None:
     verdict, reasons = said(stand(phase, session=0))
     assert reasons == expected
     assert verdict == CONNECTED[phase][0]
+
+
+@pytest.mark.parametrize(("session", "lost"), [(0, ["peer-lost"]), (PEER + 1, [])])
+def test_a_handover_whose_target_is_lost_is_no_pair(session: int, lost: list[str]) -> None:
+    """Clients are held until the arbiter has said whether the swap was taken, also if the target comes back anew."""
+    state = attrs.evolve(stand(Phase.HANDING_OVER, session=session), partner=0)
+    assert said(state) == ("at-risk", [*lost, "claiming"])
 
 
 @pytest.mark.parametrize("why", STOPS)

@@ -107,7 +107,7 @@ def test_a_hello_that_makes_no_sense_is_refused(hello: Hello) -> None:
         ({"node": "a"}, Refusal.SAME_NODE),
         ({"cluster": "d"}, Refusal.FOREIGN_CLUSTER),
         ({"node": "z"}, Refusal.WRONG_PEER),
-        ({"version_min": 3, "version_max": 4}, Refusal.VERSION),
+        ({"version_min": 2, "version_max": 3}, Refusal.VERSION),
         ({"version_min": 1, "version_max": 9}, None),
         ({"resources": ()}, Refusal.RESOURCE),
         ({"resources": (ResourceState("other", 3, 4),)}, Refusal.RESOURCE),
