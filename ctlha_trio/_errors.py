@@ -112,7 +112,7 @@ class ArbiterSilentError(ArbiterError):
 
 
 class ComponentError(FailedError):
-    """A component answered FAILED or ERROR, or took too long."""
+    """A component answered FAILED or ERROR, took too long, or raised: what it raised is the cause."""
 
 
 class MediumError(FailedError):
