@@ -250,7 +250,8 @@ async def test_a_strangers_connection_does_not_end_a_node_that_waits_for_its_pee
         with suppress(trio.BrokenResourceError):
             while await garbage.receive_some(1000):
                 continue
-    assert (await pair.status("a"))["state"] == "CTL_HA_STATE_UNKNOWN"
+    # It may have waited long enough by now, and serve.
+    assert (await pair.status("a"))["verdict"] in ("at-risk", "degraded")
     await pair.start("b")
     await pair.wait_protected()
     assert len([line for line in pair.log("a").splitlines() if "is not among peer.pins" in line]) == 1

@@ -266,9 +266,8 @@ async def test_a_copy_of_a_node_is_started_beside_it(networked: HandPair, tmp_pa
             await twin.start(original)
             await twin.wait_for(original, verdict="stopped", reasons=["twin"])
             for node in (original, OTHER[original]):
-                status = await pair.status(node)
-                role = "primary" if node == primary else "secondary"
-                assert (status["verdict"], status["role"], status["epoch"]) == ("protected", role, epoch)
+                own = "primary" if node == primary else "secondary"
+                await pair.wait_for(node, verdict="protected", role=own, epoch=epoch)
             await clients.wait_served(primary)
         finally:
             await twin.end_all()
