@@ -105,7 +105,9 @@ async def watch_status(file: Path, as_json: bool) -> int:
 
 
 def _is_unread() -> bool:
-    """Whether the other end of standard output, a pipe or a terminal, is closed."""
+    """Whether the other end of standard output, a pipe or a terminal, is closed, or there is no such output."""
+    if sys.stdout is None:
+        return True  # the program was started with its standard output closed
     try:
         descriptor = sys.stdout.fileno()
     except OSError:
@@ -129,7 +131,7 @@ class ResyncBar:
 
     def show(self, line: str) -> None:
         """Write it without an end of line."""
-        if line and sys.stdout.isatty():
+        if line and sys.stdout is not None and sys.stdout.isatty():
             click.echo(f"         {line}", nl=False)
             self._shown = True
 

@@ -239,6 +239,24 @@ async def test_watching_ends_when_nobody_reads_any_more(
             await ended.wait()
 
 
+async def test_watching_ends_where_there_is_no_output(loaded: LoadedConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``>&-``: Python has None for it."""
+    monkeypatch.setattr("sys.stdout", None)
+    with trio.fail_after(20):
+        assert await watch_status(loaded.file, False) == 1
+
+
+async def test_a_resync_is_watched_where_there_is_no_output(
+    loaded: LoadedConfig, socket: trio.SocketListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, ScriptedNode([STATUS]).answer, [socket])
+            assert await watch_status(loaded.file, False) == 1
+            nursery.cancel_scope.cancel()
+
+
 async def test_watching_a_configuration_that_is_none(tmp_path: Path) -> None:
     with pytest.RaisesGroup(ConfigError):
         await watch_status(tmp_path / "node.toml", False)
