@@ -157,7 +157,7 @@ class Meeting:
             except DisconnectError:
                 pass
             except CtlHaError as error:
-                self._end(error)
+                self._give_up(error)
                 return
             else:
                 try:
@@ -173,7 +173,7 @@ class Meeting:
         except DisconnectError:
             return  # it stands at this side only: there will be another one
         except FailedError as error:
-            self._end(error)
+            self._give_up(error)
             return
         if told is None:
             return
@@ -204,6 +204,11 @@ class Meeting:
             return None
         self._taken.set()
         return told
+
+    def _give_up(self, failure: CtlHaError) -> None:
+        """What is wrong with one connection ends no talk that is under way on another."""
+        if not self._taken.is_set():
+            self._end(failure)
 
     def _end(self, failure: Exception | None) -> None:
         if not self._ended.is_set():

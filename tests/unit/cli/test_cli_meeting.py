@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio._errors import DisconnectError, FailedError, UntrustedPeerError
 from ctlha_trio.cli._meeting import ANSWER_S, MEET_S, OPENING_S, Conversation, Meeting
 from ctlha_trio.seams import Buffer, Listener, MemoryNetwork, Stream
 
@@ -174,6 +174,37 @@ async def test_one_that_believed_to_have_met_is_given_again_and_meets_the_one_th
         await commands.give("a")
     assert commands.ends == MET
     assert trio.current_time() <= ANSWER_S + 2 * OPENING_S
+
+
+@attrs.define(eq=False)
+class StrangeTransport(FaultyTransport):
+    """Where a dials somebody else answers, who is found out only after b has reached a."""
+
+    met: trio.Event = attrs.field(factory=trio.Event)
+
+    async def dial(self, address: str) -> Stream:
+        await self.met.wait()
+        raise UntrustedPeerError("its key is not among peer.pins")
+
+
+async def test_a_stranger_where_one_dials_does_not_end_a_talk_under_way(autojump_clock: MockClock) -> None:
+    network, met, ends = MemoryNetwork(), trio.Event(), {}
+
+    async def converse(other: Conversation, _: dict[str, Any]) -> None:
+        met.set()
+        await trio.sleep(1.0)
+        await other.say(text="to b")
+        ends["a"] = await other.hear()
+
+    transport = StrangeTransport(network, "a", {}, met=met)
+    listener = await transport.listen("a")
+    commands = Commands(network=network)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(commands.give, "b")
+        await Meeting("a", "b", "b", {"of": "a"}, converse, "alone").run(listener, transport)
+    listener.close()
+    assert ends == {"a": {"text": "to a"}}
+    assert commands.ends == {"b": MET["b"]}
 
 
 async def test_one_that_waits_in_vain_says_what_it_can_do_alone(autojump_clock: MockClock) -> None:
