@@ -141,7 +141,7 @@ class Meeting:
             if self._taken.is_set():
                 await self._ended.wait()
             nursery.cancel_scope.cancel()
-        if not self._taken.is_set():
+        if not self._ended.is_set():  # a connection may be taken while the talk on it is being cancelled
             raise FailedError(
                 f"node {self.peer} was not met at {self.address} within {MEET_S:g} s: give the command there too; "
                 f"{self._alone}"

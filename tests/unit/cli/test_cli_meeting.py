@@ -207,6 +207,51 @@ async def test_a_stranger_where_one_dials_does_not_end_a_talk_under_way(autojump
     assert commands.ends == {"b": MET["b"]}
 
 
+@attrs.define(eq=False)
+class LastMomentStream:
+    """Of b, who has opened. Its sender goes on after the time is over: a send that is done is not cancelled."""
+
+    _sends: int = 0
+
+    @property
+    def description(self) -> str:
+        return "b"
+
+    async def send_all(self, data: Buffer) -> None:
+        self._sends += 1
+        until_s = trio.current_time() if self._sends == 1 else MEET_S + 1.0
+        with trio.CancelScope(shield=True):
+            await trio.sleep_until(until_s)
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        await trio.lowlevel.checkpoint()
+        said = b'{"of": "b"}\n'
+        buffer[: len(said)] = said
+        return len(said)
+
+    def close(self) -> None:
+        """Nothing is behind it."""
+
+
+@attrs.define(eq=False)
+class LateTransport(FaultyTransport):
+    async def dial(self, address: str) -> Stream:
+        await trio.sleep_until(MEET_S - 1.0)
+        return LastMomentStream()
+
+
+async def test_a_talk_that_begins_when_the_time_is_over_is_no_success(autojump_clock: MockClock) -> None:
+    async def converse(other: Conversation, _: dict[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        raise AssertionError("the time is over")
+
+    transport = LateTransport(MemoryNetwork(), "a", {})
+    listener = await transport.listen("a")
+    with pytest.raises(FailedError, match="was not met"):
+        await Meeting("a", "b", "b", {"of": "a"}, converse, "alone").run(listener, transport)
+    listener.close()
+
+
 async def test_one_that_waits_in_vain_says_what_it_can_do_alone(autojump_clock: MockClock) -> None:
     commands = Commands()
     began_s = trio.current_time()
