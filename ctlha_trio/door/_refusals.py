@@ -81,6 +81,6 @@ def stands(lines: Iterable[bytes], decision: str, why: str, now: datetime) -> bo
                     found = False
                 elif fields["why"] == why:
                     found = timedelta() <= now - datetime.fromisoformat(fields["at"]) < STANDS_FOR
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return found

@@ -71,7 +71,7 @@ OLD = STANDS_FOR + timedelta(seconds=1)
         ([line(ago=OLD)], False),
         ([line(ago=OLD), line()], True),
         ([line(ago=-timedelta(seconds=1))], False),
-        ([line()[9:], b"[]", b"1", b'{"decision": "resolve"}', b"\xff"], False),
+        ([line()[9:], b"[]", b"1", b'{"decision": "resolve"}', b"\xff", b"[" * 60_000], False),
         ([b'{"decision": "resolve", "outcome": "refused", "why": "w", "at": "2026-11-26T12:00:00"}'], False),
     ],
 )
