@@ -158,7 +158,7 @@ ENDINGS = [
         1,
         f"{LOST}\n",
         ["asked", f"failed: {LOST}"],
-        [["switchover", "take-over", "admit"], ["go-alone", "admit"]],
+        [["handover", "take-over", "admit"], ["go-alone", "admit"]],
     ),
     Ending(["source", "target"], "source", 3, NOBODY_KNOWS, ["asked"], [["go-alone", "admit"]]),
 ]
