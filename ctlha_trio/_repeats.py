@@ -26,11 +26,12 @@ class Repeats:
     def came(self, now_s: float, text: str, *, kind: Hashable = None) -> str | None:
         """The line to be written, which says how often it came unsaid; None if its kind has said the same lately."""
         told = self._told.get(kind)
+        since = 0 if told is None or told.text != text else told.since
         if told is not None and told.text == text and now_s < told.at_s + REPEAT_S:
-            self._told[kind] = attrs.evolve(told, since=told.since + 1)
+            self._told[kind] = attrs.evolve(told, since=since + 1)
             return None
         self._told[kind] = _Told(text, now_s)
-        return f"{text}, {told.since} times since it was last said" if told is not None and told.since else text
+        return f"{text}, {since} times since it was last said" if since else text
 
     def ended(self, kind: Hashable) -> bool:
         """Of that kind nothing comes any more. Whether there was something."""

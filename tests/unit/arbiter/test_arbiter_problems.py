@@ -26,3 +26,12 @@ def test_a_problem_that_stays_is_told_once_and_after_a_long_time_again(caplog: p
         "the arbiter answers again",
         f"the arbiter: {FULL}",
     ]
+
+
+def test_another_problem_is_not_said_to_have_come_as_often_as_the_one_before_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    problems = CallProblems(lambda: 0.0)
+    for problem in (FULL, FULL, FULL, "locked"):
+        problems.note("swap", problem)
+    assert caplog.messages == [f"the arbiter: {FULL}", "the arbiter: locked"]
