@@ -81,8 +81,10 @@ class ResyncProgress:
         state = self._state()
         if state.resync is None:
             return self._heard if state.phase is Phase.RESYNCING else None
-        under_way = sum(f.operation.size for f in state.flights if f.operation.kind is OperationKind.COPY)
-        left_bytes = self._dirty_bytes_from(state.resync.cursor) + under_way
+        cursor, copies = state.resync.cursor, (f.operation for f in state.flights)
+        # The cursor may have gone back: what is being copied from there on is marked still, and counted as such.
+        under_way = sum(c.size for c in copies if c.kind is OperationKind.COPY and c.offset < cursor)
+        left_bytes = self._dirty_bytes_from(cursor) + under_way
         return ResyncLeft(state.epoch, left_bytes, self._rate.bytes_per_s)
 
     def stepped(self, before: PairState, after: PairState) -> None:

@@ -20,7 +20,7 @@ from ctlha_trio.ha._resync_progress import (
 from ctlha_trio.ha._status import Status
 from ctlha_trio.pair import OfDrivers, PairState, Phase, ResyncLeft
 from ctlha_trio.pair.messages import Message
-from ctlha_trio.store import GROUP_BYTES
+from ctlha_trio.store import BLOCK_BYTES, GROUP_BYTES
 from ctlha_trio.testing import MemoryPair, open_pair
 
 MIB = 1 << 20
@@ -199,3 +199,22 @@ async def test_a_target_that_loses_its_source_says_nothing_is_left(autojump_cloc
         await pair.wait_until(lambda: b.status().resync_left_s is not None)
         pair.crash("a")
         await pair.wait_until(lambda: of_resync(b.status()) == NOTHING_LEFT)
+
+
+async def test_what_is_copied_while_a_lost_place_is_looked_for_again_is_counted_once(
+    autojump_clock: MockClock,
+) -> None:
+    """The target refuses what says that more is left than the volume has, at the cost of the session."""
+    with heard_words() as words:
+        async with open_pair(size_bytes=SIZE) as pair:
+            await fall_behind(pair)
+            pair.decay("a", GROUP_BYTES)
+            pair.slow("b", disk_call_s=0.5)
+            await pair.start("b")
+            a = pair.nodes["a"]
+            await pair.wait_until(lambda: "resync-blocked" in a.status().reasons)
+            sessions = a.pair.sessions
+            await a.volume.write(GROUP_BYTES, b"n" * BLOCK_BYTES)
+            await pair.wait_protected()
+            assert a.pair.sessions == sessions
+    assert max(word.left_bytes for word in words) <= SIZE
