@@ -8,6 +8,9 @@ import attrs
 REPEAT_S: Final = 600.0
 """Between two lines on what stays as it is: a peer that is stopped for a night is some hundred lines."""
 
+KINDS_MAX: Final = 32
+"""That are remembered; there are fewer, unless what is told of has another text each time."""
+
 
 @attrs.frozen
 class _Told:
@@ -19,7 +22,7 @@ class _Told:
 
 @attrs.define(eq=False)
 class Repeats:
-    """Remembers the last line of each kind, of which there must be few. Times are of whoever tells, in seconds."""
+    """Remembers the last line of each kind, of which there should be few. Times are of whoever tells, in seconds."""
 
     _told: dict[Hashable, _Told] = attrs.field(factory=dict, init=False)
 
@@ -30,12 +33,10 @@ class Repeats:
         if told is not None and told.text == text and now_s < told.at_s + REPEAT_S:
             self._told[kind] = attrs.evolve(told, since=since + 1)
             return None
+        if len(self._told) >= KINDS_MAX and told is None:
+            self._told.clear()
         self._told[kind] = _Told(text, now_s)
         return f"{text}, {since} times since it was last said" if since else text
-
-    def ended(self, kind: Hashable) -> bool:
-        """Of that kind nothing comes any more. Whether there was something."""
-        return self._told.pop(kind, None) is not None
 
     def forget(self) -> None:
         """Whatever comes next is told."""

@@ -18,14 +18,14 @@ class CallProblems:
 
     _now_s: Callable[[], float] = time.monotonic
     """Of a clock that any thread may ask."""
-    _repeats: Repeats = attrs.field(factory=Repeats, init=False)
-    """By call."""
+    _repeats: dict[str, Repeats] = attrs.field(factory=dict, init=False)
+    """By call; in each, what problems it has met: several members of a cluster may fail by turns."""
 
     def note(self, call: str, problem: str) -> None:
         """How a call of that name has ended; empty if well. Not a checkpoint; from any thread."""
         if problem:
-            line = self._repeats.came(self._now_s(), problem, kind=call)
+            line = self._repeats.setdefault(call, Repeats()).came(self._now_s(), problem, kind=problem)
             if line is not None:
                 _LOG.warning("the arbiter: %s", line)
-        elif self._repeats.ended(call):
+        elif self._repeats.pop(call, None) is not None:
             _LOG.info("the arbiter answers again")

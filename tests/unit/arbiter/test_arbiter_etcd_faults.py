@@ -495,3 +495,20 @@ async def test_a_failure_that_goes_on_is_logged_once(fake: FakeEtcd, caplog: pyt
     said = [record.getMessage() for record in caplog.records]
     prefix = f"the arbiter: {fake.endpoint}: HTTP status 503: "
     assert said == [prefix + "x" * MESSAGE_CHARACTERS_MAX, "the arbiter answers again"]
+
+
+async def test_members_that_fail_by_turns_are_one_line_each(caplog: pytest.LogCaptureFixture) -> None:
+    """As when none leads: a swap that may have been taken goes to one of them only, and the next one to another."""
+    caplog.set_level(logging.INFO, logger="ctlha_trio")
+    many = members(3)
+    async with serving(*many):
+        arbiter = await created(*many)
+        for member in many:
+            member.faults.extend([instead(503, {"message": "no leader"})] * 3)
+        for _ in range(3 * len(many)):
+            assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.UNKNOWN
+        assert not any(member.faults for member in many)
+        await arbiter.cas(1, NEXT)
+    said = [record.getMessage() for record in caplog.records]
+    failures = [f"the arbiter: {member.endpoint}: HTTP status 503: no leader" for member in many]
+    assert said == [*failures, "the arbiter answers again"]

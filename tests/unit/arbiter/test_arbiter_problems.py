@@ -2,7 +2,7 @@
 
 import pytest
 
-from ctlha_trio._repeats import REPEAT_S
+from ctlha_trio._repeats import KINDS_MAX, REPEAT_S
 from ctlha_trio.arbiter._problems import CallProblems
 
 FULL = "database or disk is full"
@@ -35,3 +35,13 @@ def test_another_problem_is_not_said_to_have_come_as_often_as_the_one_before_it(
     for problem in (FULL, FULL, FULL, "locked"):
         problems.note("swap", problem)
     assert caplog.messages == [f"the arbiter: {FULL}", "the arbiter: locked"]
+
+
+def test_problems_of_which_each_has_a_text_of_its_own_are_all_told_and_few_are_remembered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    problems = CallProblems(lambda: 0.0)
+    for number in range(10 * KINDS_MAX):
+        problems.note("swap", f"index {number}")
+    assert len(caplog.messages) == 10 * KINDS_MAX
+    assert len(problems._repeats["swap"]._told) <= KINDS_MAX
