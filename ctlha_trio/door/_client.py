@@ -239,6 +239,8 @@ def _require_ok(answer: dict[str, object]) -> None:
     if answer.get("ok") is True:
         return
     problem, causes = str(answer.get("error", "no reason given")), answer.get("causes")
+    if answer.get("unknown") is True:
+        raise UnknownOutcomeError(problem)
     if isinstance(causes, list):
         raise RoleStaysError(tuple(map(str, causes)), problem)
     raise FailedError(problem)

@@ -8,7 +8,14 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, RemoteProtocolError, RoleStaysError, StoreError
+from ctlha_trio._errors import (
+    CtlHaError,
+    DisconnectError,
+    RemoteProtocolError,
+    RoleStaysError,
+    StoreError,
+    UnknownOutcomeError,
+)
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._forcing import Forcing
 from ctlha_trio.door._jsonable import jsonable
@@ -120,6 +127,8 @@ class StatusDoor:
                     return {"ok": False, "error": f"unknown request; there are {', '.join(_REQUESTS)}"}
         except RoleStaysError as error:
             return {"ok": False, "error": str(error), "causes": error.causes}
+        except UnknownOutcomeError as error:
+            return {"ok": False, "error": str(error), "unknown": True}
         except CtlHaError as error:
             return {"ok": False, "error": str(error)}
 
@@ -145,6 +154,9 @@ class StatusDoor:
             raise RoleStaysError((Setback.NOT_LOGGED.value,), str(error)) from error
         try:
             await self._node.switchover()
+        except UnknownOutcomeError as error:
+            await self._decisions.append_end(outcome=f"unknown: {error}", **decision)
+            raise
         except CtlHaError as error:
             await self._decisions.append_end(outcome=f"failed: {error}", **decision)
             raise

@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio._errors import FailedError, RoleStaysError
+from ctlha_trio._errors import FailedError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio.ha._person_request import PersonRequest
 from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.link import Link
@@ -36,11 +36,15 @@ class RoleRequests:
 
     def end(self, problem: str) -> None:
         """The core ends nothing any more."""
-        self.handover.end(FailedError(problem))
-        self.forcing.end(FailedError(problem))
+        self.handover.end(UnknownOutcomeError(problem))
+        self.forcing.end(UnknownOutcomeError(problem))
 
     def handover_ended(self, end: actions.HandoverEnded) -> None:
         """The core is done with one."""
+        if end.problem and end.setback is None and self._state().swap is not None:
+            # The node ends, or can do nothing any more, and the arbiter may still record what it was asked for.
+            self.handover.end(UnknownOutcomeError(f"{end.problem}, while the arbiter was asked"))
+            return
         causes = () if end.setback is None else (end.setback.value,)
         self.handover.end(RoleStaysError(causes, end.problem) if end.problem else None)
 
@@ -49,7 +53,10 @@ class RoleRequests:
         self.forcing.end(FailedError(end.problem) if end.problem else None)
 
     async def hand_over(self, why: str = "") -> None:
-        """Make the peer primary. ``RoleStaysError`` if that did not come about, or another ``FailedError``."""
+        """Make the peer primary. ``RoleStaysError`` if that did not come about, or another ``FailedError``.
+
+        ``UnknownOutcomeError`` if the node ended while the arbiter was asked.
+        """
         obstacles = self.plan_handover().obstacles
         if obstacles:
             raise RoleStaysError(tuple(each.value for each in obstacles))

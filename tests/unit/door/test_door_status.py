@@ -207,6 +207,14 @@ async def test_a_switchover_that_is_given_up_names_its_causes(served: Served, ca
     assert refused.value.causes == causes
 
 
+async def test_a_switchover_of_which_the_node_does_not_know_how_it_ended_says_so(served: Served) -> None:
+    served.node.refusal = UnknownOutcomeError("SIGTERM, while the arbiter was asked")
+    with pytest.raises(UnknownOutcomeError, match="SIGTERM, while the arbiter was asked"):
+        await switchover_of(served.path)
+    lines = lines_of(served.node.decisions.read_text())
+    assert [line["outcome"] for line in lines] == ["asked", "unknown: SIGTERM, while the arbiter was asked"]
+
+
 async def test_a_switchover_that_cannot_be_logged_is_not_begun_and_names_that(served: Served) -> None:
     served.node.decisions.mkdir()
     with pytest.raises(RoleStaysError, match=DECISIONS_FILE) as refused:

@@ -6,11 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import FailedError, NotPrimaryError
+from ctlha_trio._errors import FailedError, NotPrimaryError, UnknownOutcomeError
 from ctlha_trio._repeats import REPEAT_S
 from ctlha_trio.arbiter import MemoryArbiter, SwapFault
 from ctlha_trio.ha import Node
-from ctlha_trio.pair import RECORD_POLL_S
+from ctlha_trio.pair import RECORD_POLL_S, Record
+from ctlha_trio.seams import SwapAnswer
 from ctlha_trio.testing import MemoryPair, open_pair
 
 BLOCK = 4096
@@ -252,3 +253,29 @@ async def test_no_write_asks_the_arbiter(alone: bool, autojump_clock: MockClock)
             await trio.sleep(0.1)
         polls = (trio.current_time() - began_s) // RECORD_POLL_S + 1
         assert 0 < calls() - before <= polls * len(pair.nodes)
+
+
+async def test_a_node_that_ends_while_the_arbiter_is_asked_does_not_say_that_the_role_stays(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for may be recorded yet."""
+    asked, plain = trio.Event(), MemoryArbiter.cas
+
+    async def cas(arbiter: MemoryArbiter, expected_revision: int, record: Record) -> SwapAnswer:
+        if len(record.members) == 2 and not asked.is_set():
+            asked.set()
+            await trio.sleep(1.0)
+        return await plain(arbiter, expected_revision, record)
+
+    async with open_pair() as pair:
+        a = pair.nodes["a"]
+
+        async def hand_over() -> None:
+            with pytest.raises(UnknownOutcomeError, match="while the arbiter was asked"):
+                await a.switchover()
+
+        monkeypatch.setattr(MemoryArbiter, "cas", cas)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hand_over)
+            await asked.wait()
+            await pair.stop("a")
