@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError
+from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError, UnknownOutcomeError
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.pair import Plan
@@ -198,7 +198,8 @@ class Forcing:
                 await self._decisions.append(outcome="fenced", **decision)
             await self._node.force_primary(plan)
         except CtlHaError as error:
-            await self._decisions.append_end(outcome=f"failed: {error}", **decision)
+            ended = "unknown" if isinstance(error, UnknownOutcomeError) else "failed"
+            await self._decisions.append_end(outcome=f"{ended}: {error}", **decision)
             if fencer is not None and (left := await self._forget()):
                 raise FailedError(f"{error}; {left}, or the fence is asked for again when this node starts") from error
             raise

@@ -42,14 +42,16 @@ class RoleRequests:
     def handover_ended(self, end: actions.HandoverEnded) -> None:
         """The core is done with one."""
         if end.problem and end.setback is None and self._state().swap is not None:
-            # The node ends, or can do nothing any more, and the arbiter may still record what it was asked for.
-            self.handover.end(UnknownOutcomeError(f"{end.problem}, while the arbiter was asked"))
+            self.handover.end(_unknown(end.problem))
             return
         causes = () if end.setback is None else (end.setback.value,)
         self.handover.end(RoleStaysError(causes, end.problem) if end.problem else None)
 
     def force_ended(self, end: actions.ForceEnded) -> None:
         """Likewise."""
+        if end.problem and self._state().swap is not None:
+            self.forcing.end(_unknown(end.problem))
+            return
         self.forcing.end(FailedError(end.problem) if end.problem else None)
 
     async def hand_over(self, why: str = "") -> None:
@@ -84,6 +86,14 @@ class RoleRequests:
         return plan_force(self._state(), abandon, self._entropy(LINEAGE_BYTES).hex())
 
     async def force(self, plan: Plan) -> None:
-        """Make this node the only one that counts. ``FailedError`` with the reason if that did not come about."""
+        """Make this node the only one that counts. ``FailedError`` with the reason if that did not come about.
+
+        ``UnknownOutcomeError`` if the node ended while the arbiter was asked.
+        """
         after = plan.after
         await self.forcing.ask(events.ForceAsked(self._state().peer, after.lineage, plan.revision, after.evidence))
+
+
+def _unknown(problem: str) -> UnknownOutcomeError:
+    """The node ends, or can do nothing any more, and the arbiter may still record what it was asked for."""
+    return UnknownOutcomeError(f"{problem}, while the arbiter was asked")

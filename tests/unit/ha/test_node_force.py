@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import FailedError, InvalidError, NotPrimaryError
+from ctlha_trio._errors import FailedError, InvalidError, NotPrimaryError, UnknownOutcomeError
 from ctlha_trio.arbiter import SwapFault
 from ctlha_trio.ha import Node
 from ctlha_trio.pair import RECORD_POLL_S
@@ -164,3 +164,21 @@ async def test_one_forced_change_at_a_time(autojump_clock: MockClock) -> None:
             with pytest.raises(FailedError, match="a forced change is under way"):
                 await b.force_primary(plan)
         await pair.wait_alone("b")
+
+
+async def test_a_node_that_ends_behind_the_swap_does_not_say_that_nothing_was_forced(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair() as pair:
+        b = await left_behind(pair)
+        plan = b.plan_force("a")
+        pair.arbiters["b"].next_cas(SwapFault.UNKNOWN_APPLIED)
+
+        async def force() -> None:
+            with pytest.raises(UnknownOutcomeError, match="while the arbiter was asked"):
+                await b.force_primary(plan)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(force)
+            await pair.wait_until(lambda: pair.record == plan.after)
+            await pair.stop("b")
