@@ -180,6 +180,13 @@ class Supervisor:
         async def answered() -> ctl_ha_comp_status:
             try:
                 return await call()
+            except BaseExceptionGroup as group:
+                # Of a hook with a nursery of its own that is cancelled: who cancelled it knows that by itself.
+                bugs = group.split(trio.Cancelled)[1]
+                if not isinstance(bugs, ExceptionGroup):
+                    raise
+                raised.append(bugs)
+                raise bugs from None
             except Exception as error:
                 raised.append(error)
                 raise

@@ -281,6 +281,30 @@ async def test_what_a_hook_raises_when_the_node_ends_under_it_is_told_too(autoju
     assert bench.kinds == {"lower": "raised"}
 
 
+@pytest.mark.parametrize("ends_s", [1.0, STEP_LIMIT_S + 1.0])
+async def test_a_hook_with_tasks_that_raises_when_it_is_cancelled_ends_nothing(
+    ends_s: float, autojump_clock: MockClock
+) -> None:
+    bench = Bench(phase=Phase.MIRRORING)
+
+    async def clean_up_badly(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ZeroDivisionError("a bug")
+
+    bench.components[0].start = clean_up_badly
+    with trio.move_on_after(ends_s) as scope:
+        await bench.supervisor.run()
+    assert scope.cancelled_caught
+    assert bench.kinds == {"lower": "raised"}
+    (error,) = bench.supervisor.faults.raised.values()
+    assert isinstance(error.__cause__, ExceptionGroup)
+    assert [type(bug) for bug in error.__cause__.exceptions] == [ZeroDivisionError]
+
+
 @pytest.mark.parametrize("line", ["lower HA", "upper HA"])
 async def test_component_that_answers_error_is_never_started_again(
     line: str, autojump_clock: MockClock, nursery: trio.Nursery
