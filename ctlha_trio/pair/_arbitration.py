@@ -120,6 +120,8 @@ def _certainly_not(step: Step) -> None:
     match step.state.phase:
         case Phase.CLAIMING if step.state.forcing:
             force.refused(step)
+        case Phase.CLAIMING if step.state.renewing:
+            admission.not_renewed(step)
         case Phase.CLAIMING if step.state.partner and _may_resume(step):
             membership.unclaim(step)
         case Phase.ADMITTING:
@@ -159,7 +161,7 @@ def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) ->
 
 
 def _won(step: Step, record: Record, revision: int) -> None:
-    step.change(swap=None, record=record, revision=revision)
+    step.change(swap=None, record=record, revision=revision, renewing=False)
     match step.state.phase:
         case Phase.CLAIMING:
             membership.secure(step)
