@@ -275,8 +275,8 @@ def test_a_source_whose_arbiter_takes_no_swap_serves_on_and_moves_the_record_lat
     state, _ = step(state, ev.SessionUp(PEER))
     state, ordered = step(state, ev.Received(msg.Standing(state.epoch, 6, Phase.OUTDATED, 0)))
     doubt = ev.Received(msg.InDoubt(state.epoch))
+    epoch, known = state.epoch, state.record
     for _ in range(2):
-        epoch, known = state.epoch, state.record
         state, ordered = step(state, doubt)
         state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.REFUSED))
         state, ordered = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
