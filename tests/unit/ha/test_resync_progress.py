@@ -20,7 +20,7 @@ from ctlha_trio.ha._resync_progress import (
 from ctlha_trio.ha._status import Status
 from ctlha_trio.pair import OfDrivers, PairState, Phase, ResyncLeft
 from ctlha_trio.pair.messages import Message
-from ctlha_trio.store import GROUP_BYTES
+from ctlha_trio.store import BLOCK_BYTES, GROUP_BYTES
 from ctlha_trio.testing import MemoryPair, open_pair
 
 MIB = 1 << 20
@@ -199,3 +199,24 @@ async def test_a_target_that_loses_its_source_says_nothing_is_left(autojump_cloc
         await pair.wait_until(lambda: b.status().resync_left_s is not None)
         pair.crash("a")
         await pair.wait_until(lambda: of_resync(b.status()) == NOTHING_LEFT)
+
+
+async def test_a_resync_that_goes_back_for_a_healed_block_has_never_more_left_than_the_volume(
+    autojump_clock: MockClock,
+) -> None:
+    """What is under way behind the search is marked, too. The target ends a session in which it is told nonsense."""
+    with heard_words() as words:
+        async with open_pair(size_bytes=SIZE) as pair:
+            await fall_behind(pair)
+            pair.decay("a", 2 * MIB)
+            pair.slow("b", disk_call_s=0.5)
+            await pair.start("b")
+            a = pair.nodes["a"]
+            await pair.wait_until(lambda: a.pair.resync is not None and bool(a.pair.resync.left_out))
+            await a.volume.write(2 * MIB, b"y" * BLOCK_BYTES)
+            assert a.pair.resync is not None
+            assert (a.pair.resync.cursor, a.status().resync_bytes_left) == (2 * MIB, SIZE)
+            await pair.wait_protected()
+            assert max(word.left_bytes for word in words) == SIZE
+            assert a.status().flaps == 0
+            assert pair.copy("a") == pair.copy("b")
