@@ -150,7 +150,10 @@ def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) ->
         # Unmoved is unknown. The same proposal again: whichever try lands first moves the revision, the rest lose.
         step.change(swap=attrs.evolve(attempt, calling=True))
         step.do(act.Swap(attempt.expected_revision, attempt.record))
-    elif record.proposal == attempt.record.proposal:
+        return
+    # It took a change, whoever's: what it did not take before was not refused.
+    step.change(untaken=0)
+    if record.proposal == attempt.record.proposal:
         _won(step, record, revision)
     else:
         why = f"{record.primary} won epoch {record.epoch}"
