@@ -147,21 +147,16 @@ def plain_hearing(node: Node, inbox: Inbox, *, refusals: int) -> tuple[Node, Inb
     if core is None:
         return node, inbox
     inbox = _without_refusals(core, inbox)
-    if core.phase not in _LEADS_NOWHERE or (core.phase is Phase.CLAIMING and refusals and _may_go_back(core)):
+    if core.phase not in _LEADS_NOWHERE or (core.phase is Phase.CLAIMING and core.partner and refusals):
         return node, inbox
     if core.standing is not None:
-        if not _leads_nowhere(core, core.standing):
+        if not _leads_nowhere(core, core.standing, refusals):
             return node, inbox
         node = attrs.evolve(node, core=attrs.evolve(core, standing=None))
-    return node, _without_standings(core, inbox) if core.phase not in _LOSES else inbox
+    return node, _without_standings(core, inbox, refusals) if core.phase not in _LOSES else inbox
 
 
-def _may_go_back(core: PairState) -> bool:
-    """Whether a claim that the arbiter refuses ends in what was before it."""
-    return bool(core.partner) or core.forcing
-
-
-def _without_standings(core: PairState, inbox: Inbox) -> Inbox:
+def _without_standings(core: PairState, inbox: Inbox, refusals: int) -> Inbox:
     if not inbox.sessions:
         return inbox
     session, *later = inbox.sessions
@@ -169,7 +164,7 @@ def _without_standings(core: PairState, inbox: Inbox) -> Inbox:
         # When it hears that this session begins, it may have lost the one before like any member.
         return inbox
     messages = session.messages
-    while messages and isinstance(messages[0], msg.Standing) and _leads_nowhere(core, messages[0]):
+    while messages and isinstance(messages[0], msg.Standing) and _leads_nowhere(core, messages[0], refusals):
         messages = messages[1:]
     if len(messages) == len(session.messages):
         return inbox
@@ -191,19 +186,21 @@ def _refuses_nothing(core: PairState, message: msg.Message) -> bool:
     return isinstance(message, msg.Refused) and message.epoch <= core.epoch
 
 
-def _leads_nowhere(core: PairState, standing: msg.Standing) -> bool:
+def _leads_nowhere(core: PairState, standing: msg.Standing, refusals: int) -> bool:
     """Whether it changes nothing at this node but what is known of the peer, and nobody looks at that.
 
     A node that waits looks for a peer that waits, has left or is outdated in its own epoch (``_waiting``), a sole
     member for one that is outdated in its own (``offer``), a primary for one that follows (``can_hand_over``);
     ``displaced`` and ``standing`` look for a later epoch. Each epoch that a node comes to is later than the one before
     it, and one that has been a member loses its session, with all that was heard in it, or hears what makes it move,
-    before it looks for a peer that resumes (``_suspended``, ``resume``).
+    before it looks for a peer that resumes (``_suspended``, ``resume``). A forced node whose swap is refused is what it
+    was, in the same epoch.
     """
     if standing.epoch > core.epoch:
         return False
     phase = _ALIKE.get(standing.phase, standing.phase)
     if core.phase not in _UNMOVED:
         return phase is Phase.ALONE
-    before = standing.epoch < core.epoch or core.phase is Phase.CLAIMING
+    moves_on = core.phase is Phase.CLAIMING and not (core.forcing and refusals)
+    before = standing.epoch < core.epoch or moves_on
     return phase in (_SAYS_NOTHING_OF_BEFORE if before else _SAYS_NOTHING)
