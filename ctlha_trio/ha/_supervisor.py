@@ -208,10 +208,10 @@ class Supervisor:
             if answer is ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
                 return None
             kind, problem = _KINDS[answer], f"answered {answer.name}"
-        return self._note(component, kind, step, problem, *raised)
+        return self._note(component, kind, step, problem, cause=raised[0] if raised else None)
 
     def _note(
-        self, component: ctl_ha_component, kind: FaultKind, step: str, problem: str, cause: Exception | None = None
+        self, component: ctl_ha_component, kind: FaultKind, step: str, problem: str, *, cause: Exception | None
     ) -> ComponentError:
         error = ComponentError(f"{component.name}: {step} {problem}")
         error.__cause__ = cause

@@ -316,9 +316,10 @@ def end_at_what_a_component_raises(patch: Patch) -> None:
         kind: FaultKind,
         step: str,
         problem: str,
-        cause: Exception | None = None,
+        *,
+        cause: Exception | None,
     ) -> ComponentError:
-        error = note(supervisor, component, kind, step, problem, cause)
+        error = note(supervisor, component, kind, step, problem, cause=cause)
         if cause is not None:
             raise error
         return error
