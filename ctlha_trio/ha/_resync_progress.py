@@ -81,11 +81,12 @@ class ResyncProgress:
         state = self._state()
         if state.resync is None:
             return self._heard if state.phase is Phase.RESYNCING else None
-        cursor, copies = state.resync.cursor, (f.operation for f in state.flights)
-        # The cursor may have gone back: what is being copied from there on is marked still, and counted as such.
-        under_way = sum(c.size for c in copies if c.kind is OperationKind.COPY and c.offset < cursor)
-        left_bytes = self._dirty_bytes_from(cursor) + under_way
-        return ResyncLeft(state.epoch, left_bytes, self._rate.bytes_per_s)
+        cursor = state.resync.cursor
+        copies = (f.operation for f in state.flights if f.operation.kind is OperationKind.COPY)
+        # Where the search went back, what is under way behind it is counted by its marks, or is under way twice.
+        under_way = {copy.offset: copy.size for copy in copies if copy.offset < cursor}
+        left_bytes = self._dirty_bytes_from(cursor) + sum(under_way.values())
+        return ResyncLeft(state.epoch, min(left_bytes, state.size_bytes), self._rate.bytes_per_s)
 
     def stepped(self, before: PairState, after: PairState) -> None:
         """The core took a step: what is known of one resync says nothing of the next."""

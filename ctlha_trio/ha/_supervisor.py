@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import ComponentError
+from ctlha_trio._repeats import Repeats
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha import _lifecycle as lifecycle
 from ctlha_trio.ha._component_faults import ComponentFaults, FaultKind
@@ -38,6 +39,7 @@ _KINDS: Final = {
     ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED: FaultKind.FAILED,
     ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR: FaultKind.ERROR,
 }
+_STEPS: Final = ("init", "start", "quiesce")
 _OUT: Final = frozenset({Phase.OUTDATED, Phase.RESYNCING, Phase.STOPPED, Phase.LEFT})
 """This node has no part in the service: its components are quiesced."""
 
@@ -59,6 +61,8 @@ class Supervisor:
     _asked: list[ctl_ha_component] = attrs.field(factory=list, init=False)
     """To start since they were last quiesced, whatever they answered, or if they have not yet."""
     faults: ComponentFaults = attrs.field(factory=ComponentFaults, init=False)
+    _repeats: Repeats = attrs.field(factory=Repeats, init=False)
+    """By component and step: one that is asked again and again for a night fills no log."""
     on_ready: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     """Told when ``ready`` may be another."""
 
@@ -116,7 +120,7 @@ class Supervisor:
             if state is lifecycle.UNKNOWN:
                 lifecycle.forget_state(component)
                 if component in self._initialised and self.faults.may_start(component):
-                    self.faults.mended(component)
+                    self._mended(component)
             else:
                 await self._start(component, state)
         _LOG.info("components run in %s", state.name)
@@ -143,7 +147,7 @@ class Supervisor:
         if self.state is not lifecycle.UNKNOWN:
             await self._start(component, self.state)
         elif await self._init(component):
-            self.faults.mended(component)
+            self._mended(component)
 
     async def _init(self, component: ctl_ha_component) -> bool:
         """Until it has done it, and never again; whether it has."""
@@ -157,7 +161,7 @@ class Supervisor:
         if self.faults.may_start(component) and await self._init(component):
             self._asked.append(component)
             if await self._ask(component, "start", partial(lifecycle.start, component, state)) is None:
-                self.faults.mended(component)
+                self._mended(component)
 
     async def _quiesce_asked(self) -> list[ComponentError]:
         """Everything, in reverse order; what failed."""
@@ -180,6 +184,13 @@ class Supervisor:
         async def answered() -> ctl_ha_comp_status:
             try:
                 return await call()
+            except BaseExceptionGroup as group:
+                # Of a hook with a nursery of its own that is cancelled: who cancelled it knows that by itself.
+                bugs = group.split(trio.Cancelled)[1]
+                if not isinstance(bugs, ExceptionGroup):
+                    raise
+                raised.append(bugs)
+                raise bugs from None
             except Exception as error:
                 raised.append(error)
                 raise
@@ -197,15 +208,23 @@ class Supervisor:
             if answer is ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
                 return None
             kind, problem = _KINDS[answer], f"answered {answer.name}"
-        return self._note(component, kind, f"{step} {problem}", *raised)
+        return self._note(component, kind, step, problem, cause=raised[0] if raised else None)
 
     def _note(
-        self, component: ctl_ha_component, kind: FaultKind, problem: str, cause: Exception | None = None
+        self, component: ctl_ha_component, kind: FaultKind, step: str, problem: str, *, cause: Exception | None
     ) -> ComponentError:
-        error = ComponentError(f"{component.name}: {problem}")
+        error = ComponentError(f"{component.name}: {step} {problem}")
         error.__cause__ = cause
         if kind is not FaultKind.FAILED:
             lifecycle.forget_state(component)
-        _LOG.error("%s", error, exc_info=cause)
-        self.faults.note(component, kind, error, self._clock.now())
+        now_s = self._clock.now()
+        line = self._repeats.came(now_s, str(error), kind=(component, step))
+        if line is not None:
+            _LOG.error("%s", line, exc_info=cause)
+        self.faults.note(component, kind, error, now_s)
         return error
+
+    def _mended(self, component: ctl_ha_component) -> None:
+        self.faults.mended(component)
+        for step in _STEPS:
+            self._repeats.ended((component, step))

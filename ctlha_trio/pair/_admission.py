@@ -46,12 +46,19 @@ def offer(step: Step) -> None:
 def in_doubt(step: Step) -> None:
     """The target may yet be named by a swap from this record: move the record first, which ends that."""
     state = step.state
-    if state.phase is not Phase.ALONE or state.resync is not None:
+    if state.phase is not Phase.ALONE or state.resync is not None or state.renewing:
         return
     if state.is_behind:
         step.read_record()
     else:
         membership.claim(step, "the peer was forced, and that may come late")
+        step.change(renewing=True)
+
+
+def not_renewed(step: Step) -> None:
+    """The arbiter certainly did not take that: the record is what it was, and this node the only member; serve on."""
+    step.change(swap=None)
+    membership.secure(step)
 
 
 def own_range(step: Step, message: msg.OwnRange) -> None:
@@ -219,9 +226,13 @@ def refused(step: Step) -> None:
 
 
 def try_again(step: Step) -> None:
-    """Time for another admission."""
+    """Time for another admission, or for what must come before it: the target says whether."""
+    renews = step.state.renewing
+    step.change(renewing=False)
     if step.state.resync is not None:
         step.change(resync=attrs.evolve(step.state.resync, paused=False))
+    elif renews:
+        offer(step)
 
 
 def won(step: Step) -> None:

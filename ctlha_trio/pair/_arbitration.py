@@ -120,6 +120,8 @@ def _certainly_not(step: Step) -> None:
     match step.state.phase:
         case Phase.CLAIMING if step.state.forcing:
             force.refused(step)
+        case Phase.CLAIMING if step.state.renewing:
+            admission.not_renewed(step)
         case Phase.CLAIMING if step.state.partner and _may_resume(step):
             membership.unclaim(step)
         case Phase.ADMITTING:
@@ -148,7 +150,10 @@ def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) ->
         # Unmoved is unknown. The same proposal again: whichever try lands first moves the revision, the rest lose.
         step.change(swap=attrs.evolve(attempt, calling=True))
         step.do(act.Swap(attempt.expected_revision, attempt.record))
-    elif record.proposal == attempt.record.proposal:
+        return
+    # It took a change, whoever's: what it did not take before was not refused.
+    step.change(untaken=0)
+    if record.proposal == attempt.record.proposal:
         _won(step, record, revision)
     else:
         why = f"{record.primary} won epoch {record.epoch}"
@@ -159,7 +164,7 @@ def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) ->
 
 
 def _won(step: Step, record: Record, revision: int) -> None:
-    step.change(swap=None, record=record, revision=revision)
+    step.change(swap=None, record=record, revision=revision, renewing=False)
     match step.state.phase:
         case Phase.CLAIMING:
             membership.secure(step)

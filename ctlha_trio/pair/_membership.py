@@ -121,6 +121,7 @@ def claim(step: Step, why: str) -> None:
     state = step.state
     step.cancel_timer(ev.Timer.CLAIM)
     step.cancel_timer(ev.Timer.PEER_WAIT)
+    step.change(renewing=False)
     if state.is_behind:
         if state.phase not in {Phase.WAITING, Phase.SUSPENDED}:
             step.move(Phase.SUSPENDED, why)
@@ -139,8 +140,12 @@ def unclaim(step: Step) -> None:
 
 
 def secure(step: Step) -> None:
-    """The claim was won: what was written for the old primary must end, and the record be durable, before serving."""
+    """The claim was won: what was written for the old primary must end, and the record be durable, before serving.
+
+    So this node serves on, too, if it was the only member before and its claim was certainly not taken.
+    """
     state = step.state
+    why = "the arbiter did not take the claim" if state.renewing else "claim won"
     # No node was ever a member in this epoch: who counts from it copies everything.
     base_epoch = state.base_epoch or state.epoch
     step.do(act.Track(base_epoch, state.may_differ))
@@ -148,7 +153,7 @@ def secure(step: Step) -> None:
     reads.restart(step)
     proposals.take_back(step)
     step.change(partner=0, base_epoch=base_epoch, unsettled=(), refused=frozenset())
-    step.move(Phase.SECURING, "claim won", Stage.RECORDING)
+    step.move(Phase.SECURING, why, Stage.RECORDING)
     step.persist(Copy.MEMBER, base_epoch=base_epoch)
 
 
@@ -159,6 +164,8 @@ def secured(step: Step) -> None:
         return
     step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1))
     step.move(Phase.ALONE, "secured")
+    if state.renewing:
+        step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
     service.advance(step)
 
 

@@ -265,6 +265,9 @@ class PairState:
     swap: SwapAttempt | None = None
     forcing: bool = False
     """The swap under way is a person's: it is not tried again once it is known not to have been taken."""
+    renewing: bool = False
+    """A sole member that serves moves the record for the peer's sake: the claim under way is no more than that, or the
+    last one was certainly not taken and the next one is not due."""
     proposals: int = 0
     """Made so far; makes the next one's id."""
     persisting: Metadata | None = None

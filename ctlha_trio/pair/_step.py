@@ -22,6 +22,7 @@ ARBITER_RETRY_S = 0.25
 
 _SETBACKS = {Phase.SUSPENDED: Setback.PEER_LOST, Phase.CLAIMING: Setback.PEER_LOST}
 """Of a handover that ends in another phase than it began in."""
+_RENEWS = frozenset({Phase.CLAIMING, Phase.SECURING, Phase.ALONE})
 _WANTS_NO_SWAP = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.OUTDATED})
 """Phases in which nothing is tried again that the arbiter did not take."""
 
@@ -41,6 +42,7 @@ class Changes(TypedDict, total=False):
     untaken: int
     swap: SwapAttempt | None
     forcing: bool
+    renewing: bool
     proposals: int
     persisting: Metadata | None
     persists: int
@@ -99,6 +101,8 @@ class Step:
             self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why, setback or _SETBACKS.get(phase)))
         if phase is not Phase.CLAIMING:
             self.end_force("" if phase is Phase.SECURING else why)
+        if phase not in _RENEWS:
+            self.change(renewing=False)
         if phase in _WANTS_NO_SWAP:
             self.change(untaken=0)
         self.state = changed(self.state, phase=phase, stage=stage, why=why)

@@ -314,10 +314,12 @@ def end_at_what_a_component_raises(patch: Patch) -> None:
         supervisor: Supervisor,
         component: ctl_ha_component,
         kind: FaultKind,
+        step: str,
         problem: str,
-        cause: Exception | None = None,
+        *,
+        cause: Exception | None,
     ) -> ComponentError:
-        error = note(supervisor, component, kind, problem, cause)
+        error = note(supervisor, component, kind, step, problem, cause=cause)
         if cause is not None:
             raise error
         return error

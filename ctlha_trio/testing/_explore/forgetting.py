@@ -102,7 +102,8 @@ def plain_node(node: Node) -> Node:
     waiting = {f.sequence for f in core.flights if f.operation.kind is OperationKind.COPY and not f.here}
     calls = tuple(each for each in node.calls if not _teaches_nothing(core, each))
     reading = any(isinstance(each.call, act.ReadRecord) for each in calls)
-    retries = core.phase is Phase.ALONE and core.resync is not None and core.resync.paused
+    waits = core.renewing if core.resync is None else core.resync.paused
+    retries = core.phase is Phase.ALONE and waits
     return attrs.evolve(
         node,
         core=attrs.evolve(plain_core(core), reading=reading),

@@ -108,6 +108,32 @@ async def test_without_an_arbiter_nothing_is_forced_then_or_later(autojump_clock
         assert pair.copy("b")[:BLOCK] == NEW
 
 
+async def test_the_only_member_serves_on_beside_a_copy_that_may_be_forced_while_the_arbiter_takes_no_swap(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair() as pair:
+        pair.network.cut("a", "b")
+        pair.network.cut("b", "a")
+        a, b = await pair.wait_alone("a"), pair.nodes["b"]
+        await pair.wait_until(lambda: b.status().role == "outdated")
+        for arbiter in pair.arbiters.values():
+            arbiter.takes_swaps = False
+        with pytest.raises(FailedError, match="the arbiter did not take what was forced"):
+            await b.force_primary(b.plan_force("a"))
+        pair.network.heal()
+        await pair.wait_until(lambda: a.pair.session != 0)
+        swaps = sum(arbiter.swaps for arbiter in pair.arbiters.values())
+        for _ in range(20):
+            with trio.fail_after(1.0):
+                await a.volume.write(0, NEW)
+            await trio.sleep(0.5)
+        assert 2 < sum(arbiter.swaps for arbiter in pair.arbiters.values()) - swaps < 50, "tried again, and not at once"
+        for arbiter in pair.arbiters.values():
+            arbiter.takes_swaps = True
+        await pair.wait_protected()
+        assert pair.copy("a") == pair.copy("b")
+
+
 @pytest.mark.parametrize("fault", [SwapFault.UNKNOWN_APPLIED, SwapFault.UNKNOWN_NOT_APPLIED])
 async def test_an_arbiter_that_leaves_it_open_is_asked_until_it_is_known(
     fault: SwapFault, autojump_clock: MockClock

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ctlha_trio._errors import ComponentError
+from ctlha_trio._repeats import REPEAT_S
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha import Node
 from ctlha_trio.ha._component_faults import FIRST_RETRY_S, RETRY_MAX_S
@@ -279,6 +280,54 @@ async def test_what_a_hook_raises_when_the_node_ends_under_it_is_told_too(autoju
     with trio.move_on_after(1.0):
         await bench.supervisor.run()
     assert bench.kinds == {"lower": "raised"}
+
+
+async def test_a_hook_that_raises_for_a_day_fills_no_log(
+    autojump_clock: MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench()
+    bench.recorder.raises["lower SINGLE"] = ZeroDivisionError("a bug")
+    nursery.start_soon(bench.supervisor.run)
+    await bench.enter(Phase.ALONE)
+    await trio.sleep(20 * REPEAT_S)
+    told = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) <= 21
+    assert all(record.exc_info for record in told)
+    assert "times since it was last said" in told[-1].message
+    bench.recorder.raises.clear()
+    await trio.sleep(RETRY_MAX_S)
+    assert bench.kinds == {}
+    caplog.clear()
+    bench.recorder.raises["lower SINGLE"] = ZeroDivisionError("a bug")
+    await bench.enter(Phase.FOLLOWING)
+    await bench.enter(Phase.ALONE)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "lower: start raised ZeroDivisionError('a bug')"
+    ], "it ran meanwhile: that is no repetition"
+
+
+@pytest.mark.parametrize("ends_s", [1.0, STEP_LIMIT_S + 1.0])
+async def test_a_hook_with_tasks_that_raises_when_it_is_cancelled_ends_nothing(
+    ends_s: float, autojump_clock: MockClock
+) -> None:
+    bench = Bench(phase=Phase.MIRRORING)
+
+    async def clean_up_badly(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ZeroDivisionError("a bug")
+
+    bench.components[0].start = clean_up_badly
+    with trio.move_on_after(ends_s) as scope:
+        await bench.supervisor.run()
+    assert scope.cancelled_caught
+    assert bench.kinds == {"lower": "raised"}
+    (error,) = bench.supervisor.faults.raised.values()
+    assert isinstance(error.__cause__, ExceptionGroup)
+    assert [type(bug) for bug in error.__cause__.exceptions] == [ZeroDivisionError]
 
 
 @pytest.mark.parametrize("line", ["lower HA", "upper HA"])

@@ -364,6 +364,7 @@ def test_an_unknown_swap_is_held_until_the_revision_has_moved() -> None:
     node.gets(SwapOutcome.UNKNOWN).fires(ev.Timer.ARBITER_RETRY)
     node.reads_record(swap.record, 5)
     assert node.phase is Phase.SECURING
+    assert (node.state.arbiter_answers, node.state.arbiter_refuses) == (True, False), "it took one of them"
 
 
 def test_an_unknown_swap_that_another_node_overtook_is_lost() -> None:

@@ -23,6 +23,7 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.pair._state import Stage
+from ctlha_trio.pair._step import ARBITER_RETRY_S
 
 FIRST = Record(cluster="c", resource="r", epoch=4, lineage="old", primary="a", members=("a", "b"), proposal="0")
 ALONE = attrs.evolve(FIRST, epoch=5, members=("a",), proposal="1")
@@ -265,6 +266,45 @@ def test_the_source_moves_the_record_for_a_target_that_may_be_forced_yet() -> No
     assert msg.ResyncStart(state.epoch, swap.record.proposal) in [
         action.message for action in step(state, ev.Received(peer))[1] if isinstance(action, act.Send)
     ]
+
+
+def test_a_source_whose_arbiter_takes_no_swap_serves_on_and_moves_the_record_later() -> None:
+    state, ordered = started("a", metadata_of("a", ALONE), ALONE)
+    state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 6))
+    state, _ = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
+    state, _ = step(state, ev.SessionUp(PEER))
+    state, ordered = step(state, ev.Received(msg.Standing(state.epoch, 6, Phase.OUTDATED, 0)))
+    doubt = ev.Received(msg.InDoubt(state.epoch))
+    epoch, known = state.epoch, state.record
+    for _ in range(2):
+        state, ordered = step(state, doubt)
+        state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.REFUSED))
+        state, ordered = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
+        assert (state.phase, state.epoch, state.record) == (Phase.ALONE, epoch, known)
+        assert act.SetTimer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S) in ordered
+        state, ordered = step(state, doubt)
+        assert (state.phase, [each for each in ordered if isinstance(each, act.Swap)]) == (Phase.ALONE, [])
+        state, ordered = step(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))
+        assert isinstance(one(ordered, act.Send).message, msg.ResyncStart)
+    state, ordered = step(state, doubt)
+    state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 7))
+    state, ordered = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
+    assert (state.phase, state.why, state.epoch) == (Phase.ALONE, "secured", epoch + 1)
+
+
+def test_a_source_that_does_not_know_whether_it_was_taken_waits_until_it_does() -> None:
+    state, ordered = started("a", metadata_of("a", ALONE), ALONE)
+    state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 6))
+    state, _ = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
+    state, _ = step(state, ev.SessionUp(PEER))
+    state, ordered = step(state, ev.Received(msg.InDoubt(state.epoch)))
+    proposal = one(ordered, act.Swap).record.proposal
+    state, ordered = step(state, ev.Swapped(proposal, SwapOutcome.UNKNOWN))
+    state, ordered = step(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))
+    assert state.record is not None
+    state, ordered = step(state, ev.RecordRead(state.record, state.revision))
+    state, ordered = step(state, ev.Swapped(proposal, SwapOutcome.REFUSED))
+    assert state.phase is Phase.CLAIMING
 
 
 def test_what_a_member_was_forced_to_is_ended_by_the_record_that_lets_it_follow() -> None:
