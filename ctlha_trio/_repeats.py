@@ -38,6 +38,10 @@ class Repeats:
         self._told[kind] = _Told(text, now_s)
         return f"{text}, {since} times since it was last said" if since else text
 
+    def ended(self, kind: Hashable) -> None:
+        """Of that kind nothing comes any more: what comes next is told."""
+        self._told.pop(kind, None)
+
     def forget(self) -> None:
         """Whatever comes next is told."""
         self._told.clear()
