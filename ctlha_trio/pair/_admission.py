@@ -231,8 +231,9 @@ def try_again(step: Step) -> None:
     step.change(renewing=False)
     if step.state.resync is not None:
         step.change(resync=attrs.evolve(step.state.resync, paused=False))
-    elif renews:
-        offer(step)
+    elif renews and step.state.record is not None:
+        step.change(told_ranges=())
+        step.send(msg.ResyncStart(step.state.epoch, step.state.record.proposal))
 
 
 def won(step: Step) -> None:
