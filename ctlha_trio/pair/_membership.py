@@ -9,6 +9,7 @@ from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import Kind, Record
 from ctlha_trio.pair._state import PairState, Stage
 from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
+from ctlha_trio.wire import KnownRecord
 
 PEER_WAIT_S = 3.0
 """A member that boots gives the other one this long: two machines that get their power back together boot within
@@ -17,6 +18,7 @@ CLAIM_PRIMARY_S = 0.1
 """After a closed connection the primary goes first, so that a flap does not move the role."""
 CLAIM_SECONDARY_S = 0.25
 COPY_WENT_BACK = "copy-went-back"
+STORE_FAILED = "store-failed"
 
 
 def decide(step: Step, record: Record, revision: int, why: str) -> None:
@@ -39,6 +41,9 @@ def decide(step: Step, record: Record, revision: int, why: str) -> None:
             problem = flaw
         elif flaw:
             member, why = False, flaw
+    if problem or not member:
+        # Nothing else makes it durable that this was seen: an arbiter that shows less later must not mislead this node.
+        step.hear(KnownRecord(record.lineage, record.epoch, revision, leads=record.primary == state.peer))
     if problem:
         stop(step, problem)
         return
@@ -102,7 +107,7 @@ def store_failed(step: Step) -> None:
     state = step.state
     if state.phase not in {Phase.STOPPED, Phase.LEFT}:
         step.do(act.CondemnCopy(attrs.evolve(state.metadata, copy=Copy.FAILED)))
-        stop(step, "store-failed")
+        stop(step, STORE_FAILED)
 
 
 def become_outdated(step: Step, why: str) -> None:

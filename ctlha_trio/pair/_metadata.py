@@ -53,7 +53,7 @@ class Metadata:
     """Revision from which this node was forced although its copy did not count: while the record has it, that swap may
     come. 0: none."""
     heard: KnownRecord | None = None
-    """A later record, of which the peer has told."""
+    """A later record, of which the peer has told, or which the arbiter has shown while this copy did not count."""
 
     def intend(self, proposal: str, *, instead_of: str = "") -> "Metadata":
         """With one more proposal that may be won; those that begin with ``instead_of`` cannot be any more."""

@@ -87,11 +87,15 @@ def standing(step: Step, message: msg.Standing) -> None:
 
 
 def peer_knows(step: Step, record: KnownRecord) -> None:
-    """The peer has that record from the arbiter. Whoever is behind asks the arbiter, which can show no older one."""
-    if step.state.phase in _GONE:
-        return
+    """The peer has that record from the arbiter. Whoever is behind asks the arbiter, which can show no older one.
+
+    One that has stopped remembers it too: when it starts again, nobody may be there to tell it.
+    """
+    state = step.state
+    if state.phase is Phase.LEFT or state.why == membership.STORE_FAILED:
+        return  # the one has said goodbye, the other one's disk is condemned, which nothing may undo
     step.hear(record)
-    if step.state.is_behind and step.state.phase is not Phase.BOOTING:
+    if step.state.is_behind and state.phase not in {Phase.BOOTING, Phase.STOPPED}:
         step.read_record()
 
 

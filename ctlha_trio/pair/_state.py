@@ -255,7 +255,7 @@ class PairState:
     asked_at: tuple[int, int] = (0, 0)
     """The revision and the epoch known when that read was asked for: its answer can be no older."""
     heard: KnownRecord | None = None
-    """The newest record of which the peer has told, in this process or before."""
+    """The newest record of which the peer has told, or that did not name this node, in this process or before."""
     asked_heard: tuple[KnownRecord, ...] = ()
     """Of which it had told when that read was asked for, likewise."""
     arbiter_answers: bool = False
@@ -340,7 +340,7 @@ class PairState:
 
     @property
     def words(self) -> tuple[KnownRecord, ...]:
-        """Records that the peer has told of: now, and what this disk knows of before."""
+        """Records that were heard of: now, and what this disk knows of before."""
         durable = (self.persisting or self.metadata).heard
         return tuple(each for each in dict.fromkeys((self.heard, durable)) if each is not None)
 

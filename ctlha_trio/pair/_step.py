@@ -151,9 +151,9 @@ class Step:
         return max(later, key=lambda each: each.epoch, default=None)
 
     def hear(self, word: KnownRecord) -> None:
-        """The peer has this record from the arbiter: remember it, durably if it is later than all that this disk knows.
+        """The arbiter has shown this record, to the peer or here: remember it, durably if it is the latest known here.
 
-        A node that was told is no node any more which an older record could mislead.
+        A node that knows of it is no node any more which an older record could mislead.
         """
         state = self.state
         heard, newest = state.heard, state.persisting or state.metadata

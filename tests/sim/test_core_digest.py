@@ -13,8 +13,8 @@ from ctlha_trio.testing._core.runs import run_seed
 
 ROUNDS = 3
 DIGESTS = {
-    1: "f5c7e28aeeb6678951b72833845c2615e94a48874de2f924c94e663eed74866c",
-    2: "707189e3a1aace2b4bfb705242325f1ef38e0fe3ca869f3bb05a7e18df9d7094",
+    1: "f130d7b142a96bbd5abd721fe7f5355a4f55bb1c31050b27af1e6d574702275d",
+    2: "298e1fed607ef51c48abd0e9cdec27dc0eb2e29a6d8fc2396a2807d32a07b7a0",
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
 FULL_SEEDS = range(10)

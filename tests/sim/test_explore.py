@@ -33,8 +33,8 @@ SMALL = Bound(writes=1, lost_replies=1)
 FIGURES = {
     Bound(writes=1, handovers=1, lost_replies=1): (991, 2_785, 25),
     Bound(writes=2, reads=1): (12_168, 42_244, 21),
-    Bound(writes=1, cuts=1): (17_064, 66_980, 46),
-    Bound(writes=1, cuts=1, forces=1): (28_472, 109_815, 54),
+    Bound(writes=1, cuts=1): (19_878, 76_755, 48),
+    Bound(writes=1, cuts=1, forces=1): (49_978, 185_879, 57),
 }
 
 

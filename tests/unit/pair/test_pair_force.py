@@ -66,7 +66,10 @@ def started(node: str, metadata: Metadata, record: Record) -> tuple[PairState, t
         me=node, peer=peer, incarnation=ord(node), size_bytes=2 * COPY_CHUNK_BYTES, metadata=metadata, marked_from=None
     )
     state, _ = step_pair(state, ev.TimerFired(ev.Timer.PERMIT_OUT))
-    return step(state, ev.RecordRead(record, record.epoch))
+    state, ordered = step(state, ev.RecordRead(record, record.epoch))
+    if state.phase is Phase.OUTDATED and state.persisting is not None:
+        state, _ = step_pair(state, ev.Persisted(state.persisting))
+    return state, ordered
 
 
 def outdated(copy: Copy = Copy.MEMBER) -> PairState:

@@ -47,7 +47,7 @@ def started(me: str, record: Record, revision: int, copy: Copy = Copy.MEMBER) ->
 
 
 def feed(state: PairState, *fed: ev.Event) -> tuple[PairState, list[act.Action]]:
-    """Events in a row, and all that they led to. What is intended is durable at once."""
+    """Events in a row, and all that they led to. What is intended or heard is durable at once."""
     ordered: list[act.Action] = []
     for event in fed:
         state, actions = step_pair(state, event)
@@ -55,6 +55,9 @@ def feed(state: PairState, *fed: ev.Event) -> tuple[PairState, list[act.Action]]
         if state.phase is Phase.CLAIMING and state.stage is Stage.PERSISTING and state.persisting is not None:
             state, actions = step_pair(state, ev.Persisted(state.persisting))
             ordered += actions
+        if state.persisting == attrs.evolve(state.metadata, heard=state.heard):
+            state, _ = step_pair(state, ev.Persisted(state.persisting))
+            ordered = [each for each in ordered if each != act.Persist(state.metadata)]
     return state, ordered
 
 

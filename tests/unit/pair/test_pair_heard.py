@@ -128,6 +128,34 @@ def test_what_was_told_outlives_the_process() -> None:
     assert feed(booted(disk), ev.RecordRead(CLAIMED, 4))[0].phase is Phase.OUTDATED
 
 
+def test_what_the_arbiter_has_shown_outlives_the_process_of_who_does_not_count() -> None:
+    """Nobody was there to tell ``b``: it read by itself that ``a`` had gone on alone."""
+    state, ordered = feed(booted(metadata("b", FIRST)), ev.RecordRead(CLAIMED, 4))
+    assert state.phase is Phase.OUTDATED
+    (disk,) = [each.metadata for each in ordered if isinstance(each, act.Persist)]
+    assert attrs.evolve(disk, heard=None) == state.metadata
+    assert disk.heard == TOLD
+    assert went_back(feed(booted(disk), ev.RecordRead(FIRST, 3))[0])
+    state, ordered = feed(booted(disk), ev.RecordRead(CLAIMED, 4))
+    assert (state.phase, persisted(ordered)) == (Phase.OUTDATED, [])
+
+
+def test_what_the_arbiter_has_shown_is_remembered_by_a_disk_that_is_no_good_for_it() -> None:
+    """An older copy of the disk of ``a``: once more with the arbiter's old data it would pass for the newest."""
+    state, ordered = feed(booted(metadata("a", FIRST)), ev.RecordRead(CLAIMED, 4))
+    assert (state.phase, state.why) == (Phase.STOPPED, "copy-went-back")
+    (disk,) = [each.metadata for each in ordered if isinstance(each, act.Persist)]
+    assert disk.heard == KnownRecord("l", 4, 4, leads=False)
+    assert went_back(feed(booted(disk), ev.RecordRead(FIRST, 3))[0])
+
+
+def test_what_a_node_that_has_stopped_is_told_outlives_its_process() -> None:
+    """It knows no better by itself, and nobody may be there to tell it again."""
+    state, _ = feed(booted(metadata("b", FIRST)), ev.RecordRead(attrs.evolve(FIRST, cluster="another"), 3))
+    assert state.phase is Phase.STOPPED
+    assert persisted(feed(state, ev.PeerKnows(TOLD))[1]) == [TOLD]
+
+
 def test_what_the_disk_knows_is_persisted_once_and_forgotten_with_the_record_itself() -> None:
     state, _ = feed(waiting(), ev.PeerKnows(TOLD))
     state, ordered = feed(state, ev.PeerKnows(TOLD), ev.PeerKnows(KnownRecord("l", 3, 3, leads=True)))

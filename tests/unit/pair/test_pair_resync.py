@@ -54,7 +54,7 @@ def booted(disk: Metadata, marked_from: int | None = None) -> PairState:
 
 
 def feed(state: PairState, *fed: ev.Event | msg.Message) -> tuple[PairState, list[act.Action]]:
-    """Events and messages in a row. What is intended is durable at once."""
+    """Events and messages in a row. What is intended or heard is durable at once."""
     ordered: list[act.Action] = []
     for each in fed:
         state, actions = step_pair(state, each if isinstance(each, ev.Event) else ev.Received(each))
@@ -62,6 +62,9 @@ def feed(state: PairState, *fed: ev.Event | msg.Message) -> tuple[PairState, lis
         if state.phase is Phase.CLAIMING and state.stage is Stage.PERSISTING and state.persisting is not None:
             state, actions = step_pair(state, ev.Persisted(state.persisting))
             ordered += actions
+        if state.persisting == attrs.evolve(state.metadata, heard=state.heard):
+            state, _ = step_pair(state, ev.Persisted(state.persisting))
+            ordered = [each for each in ordered if each != act.Persist(state.metadata)]
     return state, ordered
 
 

@@ -8,7 +8,7 @@ from ctlha_trio.testing._core.runs import SeedReport, run_seeds
 from ctlha_trio.testing._core.totals import Coverage, Totals
 from ctlha_trio.testing._core.world import CoreWorld
 
-SEEDS = 44
+SEEDS = 56
 
 RARE = {
     # Several coincidences at once. The seeds of ``ctlha sim --covers`` lead through these too.
