@@ -34,8 +34,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
     "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
     Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data; if it is lost, stop both nodes, then on both: ctlha "
-    "adopt-arbiter <its node.toml>; if they do not agree, where status shows the higher epoch: ctlha adopt-arbiter "
-    "{config} --abandon {peer}",
+    "adopt-arbiter <its node.toml>, which prints both copies; if they do not agree, on the node whose copy is of the "
+    "higher epoch there: ctlha adopt-arbiter <its node.toml> --abandon <the other node>",
     Reason.FOREIGN_RECORD: "the arbiter's record is of another pair: correct the [arbiter] of {config}",
     Reason.FOREIGN_LINEAGE: "correct the [arbiter] of {config}; if the copy of node {peer} is the right one, stop "
     "this node, then: ctlha resolve {config} --discard {node}",

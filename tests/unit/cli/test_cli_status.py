@@ -110,6 +110,14 @@ def test_what_helps_names_the_nodes_and_the_configuration() -> None:
     assert outdated.endswith(": ctlha force-primary x/node.toml --abandon b")
 
 
+def test_of_two_stopped_nodes_the_one_to_choose_is_told_by_what_they_print_themselves() -> None:
+    """Their status is none, or says epoch 0; and the node that says this need not be the one to keep."""
+    helps = helps_against(Reason.ARBITER_WENT_BACK)
+    assert "status" not in helps
+    assert "on both: ctlha adopt-arbiter <its node.toml>, which prints both copies; if they do not agree" in helps
+    assert "CONFIG" not in helps
+
+
 @every_name
 def test_the_page_for_operators_has_all_of_it_and_the_same_help(name: Named) -> None:
     helps = helps_against(name, node="NODE", peer="PEER")
