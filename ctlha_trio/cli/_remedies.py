@@ -18,7 +18,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
     Reason.RESYNCING: "wait: the copy is being brought up to date",
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever: "
-    "ctlha force-primary {config} --abandon {peer}",
+    "ctlha force-primary {config} --abandon {peer}; where that is refused, for this copy is not whole, stop this node, "
+    "then: ctlha force-primary {config} --abandon {peer} --salvage",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
     Reason.CLAIMING: "wait: it ends with the arbiter's answer",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
