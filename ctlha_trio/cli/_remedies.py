@@ -104,6 +104,11 @@ SETBACK_REMEDIES: Final[dict[Setback, str]] = {
     Setback.NOT_LOGGED: "make room for the log of decisions, without which nothing is done that a person asks for, "
     "then: ctlha switchover {config}",
 }
+VERIFY_THERE: Final = "node {peer} is the primary: there, ctlha verify <its node.toml>"
+VERIFY_IN_SYNC: Final = (
+    "wait until this copy is up to date: ctlha status --watch {config}; then, if node {peer} is the primary, there: "
+    "ctlha verify <its node.toml>"
+)
 SEE_STATUS: Final = "see how the node stands, and what helps: ctlha status {config}"
 """Where no name of the closed lists fits, or one of a later version is told."""
 

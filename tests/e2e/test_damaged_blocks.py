@@ -81,7 +81,10 @@ async def test_verify_says_what_it_would_do_and_who_can_do_it(hand_pair: HandPai
     for options in ((), ("--dry-run",)):
         refused = await run_ctlha("verify", hand_pair.config(OTHER[primary]), *options)
         assert (refused.code, refused.out) == (1, "")
-        assert refused.err == "this node is not the primary of two members in sync\n"
+        assert refused.err.splitlines() == [
+            "this node is not the primary of two members in sync",
+            f"  node {primary} is the primary: there, ctlha verify <its node.toml>",
+        ]
     shown = await run_ctlha("verify", hand_pair.config(primary), "--dry-run")
     assert shown.code == 0
     assert f"node {primary}: reads {SIZE_BYTES} bytes of its copy" in shown.out
