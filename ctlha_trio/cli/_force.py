@@ -8,10 +8,10 @@ import attrs
 import click
 import trio
 
-from ctlha_trio._errors import ConfigError, FailedError, StoreError, UnknownOutcomeError
+from ctlha_trio._errors import ConfigError, DisconnectError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
 from ctlha_trio.cli._copies import view_copy
-from ctlha_trio.cli._remedies import SEE_STATUS
+from ctlha_trio.cli._remedies import SEE_STATUS, START_IT
 from ctlha_trio.cli._statement import check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of, status_of
@@ -62,6 +62,8 @@ async def _plan(loaded: LoadedConfig, abandon: str) -> Any:
     socket = loaded.folder / STATUS_SOCKET
     try:
         return await force_plan_of(socket, abandon)
+    except DisconnectError as error:
+        raise DisconnectError(f"{error}; {START_IT.format(config=loaded.file)}") from error
     except FailedError as error:
         if abandon != loaded.content.peer.node:
             raise

@@ -109,6 +109,8 @@ VERIFY_IN_SYNC: Final = (
     "wait until this copy is up to date: ctlha status --watch {config}; then, if node {peer} is the primary, there: "
     "ctlha verify <its node.toml>"
 )
+START_IT: Final = "if it does not run, start it: ctlha node {config}"
+"""Where the node does not answer a command that it has to carry out."""
 SEE_STATUS: Final = "see how the node stands, and what helps: ctlha status {config}"
 """Where no name of the closed lists fits, or one of a later version is told."""
 

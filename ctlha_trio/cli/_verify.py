@@ -10,7 +10,7 @@ import click
 
 from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._remedies import SEE_STATUS, VERIFY_IN_SYNC, VERIFY_THERE, obstacle_remedy_for
+from ctlha_trio.cli._remedies import SEE_STATUS, START_IT, VERIFY_IN_SYNC, VERIFY_THERE, obstacle_remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED
 from ctlha_trio.door import STATUS_SOCKET, status_of, verify_of
 from ctlha_trio.pair import Finding, Obstacle
@@ -41,7 +41,7 @@ async def verify_copies(file: Path, dry_run: bool) -> int:
             return _refuse(error, await status_of(socket), loaded)
         return await _watch(socket, number, loaded)
     except DisconnectError as error:
-        click.echo(f"{file}: {error}", err=True)
+        click.echo(f"{file}: {error}\n  {START_IT.format(config=file)}", err=True)
         return EXIT_MISUSED
 
 

@@ -223,6 +223,7 @@ def test_a_node_that_does_not_run(config: Path) -> None:
     done = force_primary(config, "--abandon", "a", "--dry-run")
     assert done.exit_code == 1
     assert "no node listens there" in done.stderr
+    assert done.stderr.endswith(f"; if it does not run, start it: ctlha node {config}\n")
 
 
 # By a fence.

@@ -176,7 +176,7 @@ def test_a_refusal_says_where_to_ask_or_what_comes_first(
 def test_a_node_that_is_gone_gives_no_answer(loaded: LoadedConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     done = verify(loaded, monkeypatch, DisconnectError("gone"))
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == f"{loaded.file}: gone\n"
+    assert done.stderr == f"{loaded.file}: gone\n  if it does not run, start it: ctlha node {loaded.file}\n"
 
 
 def test_findings_that_were_not_kept_are_counted() -> None:
