@@ -93,7 +93,7 @@ def explain_refusal(problem: str, status: dict[str, Any], loaded: LoadedConfig, 
         )
     if status["link"] == "online":
         return problem
-    if needs_salvage:
+    if needs_salvage and status["role"] == "outdated":
         return (
             f"{problem}; if node {peer} is lost for ever, stop this node, then: "
             f"ctlha force-primary {file} --abandon {peer} --salvage"

@@ -177,6 +177,16 @@ async def test_a_refusal_names_the_salvage_where_the_copy_is_not_whole(
     assert done.stderr == f"{REFUSED}\n"
 
 
+async def test_a_node_that_has_stopped_for_another_reason_is_sent_to_that(
+    config: Path, refused: dict[str, Any]
+) -> None:
+    """A salvage goes by the arbiter's record, which is what may be wrong."""
+    await mark_copy(config, Copy.RESYNCING)
+    refused.update(verdict="stopped", reasons=["arbiter-went-back"], role="none")
+    done = await trio.to_thread.run_sync(force_primary, config, "--abandon", "a")
+    assert done.stderr == f"{REFUSED}; see how the node stands, and what helps: ctlha status {config}\n"
+
+
 def test_a_refusal_is_told_as_it_was_where_the_file_cannot_be_read(config: Path, refused: dict[str, Any]) -> None:
     (config.parent / "volume.img").unlink()
     assert "--salvage" not in force_primary(config, "--abandon", "a").stderr
