@@ -222,11 +222,30 @@ async def _check_arbiter(faults: Faults, metadata: Metadata | None) -> Arbiter |
 async def _check_sqlite(faults: Faults, table: SqliteTable, metadata: Metadata | None) -> Arbiter | None:
     content, path = faults.loaded.content, faults.loaded.folder / table.sqlite
     with faults.at("arbiter.sqlite"):
-        arbiter = await SqliteArbiter.open(path, cluster=content.cluster, resource=content.resource)
+        try:
+            arbiter = await SqliteArbiter.open(path, cluster=content.cluster, resource=content.resource)
+        except ConfigError as error:
+            foreign = faults.loaded.exists("arbiter.sqlite", path)
+            if foreign and not os.access(path, os.R_OK | os.W_OK):
+                raise  # a right that is lacking loses no data
+            faults.add("arbiter.sqlite", f"{error.file}: {error.problem}; {_another_arbiter(foreign=foreign)}")
+            return None
         if metadata is not None and arbiter.identity != metadata.arbiter:
-            faults.add("arbiter.sqlite", f"{path} is not the arbiter that this node belongs to")
+            faults.add(
+                "arbiter.sqlite",
+                f"{path} is not the arbiter that this node belongs to; {_another_arbiter(foreign=False)}",
+            )
         return arbiter
     return None
+
+
+def _another_arbiter(*, foreign: bool) -> str:
+    """What helps where the pair's arbiter is not; ``foreign``: something that is no arbiter of its lies there."""
+    aside = "move away what lies there, " if foreign else ""
+    return (
+        f"correct the path, or put the pair's own file there; if that is lost, {aside}stop both nodes, then on both: "
+        "ctlha adopt-arbiter <its node.toml>"
+    )
 
 
 async def _check_etcd(faults: Faults, table: EtcdTable, metadata: Metadata | None) -> Arbiter | None:

@@ -6,13 +6,16 @@ from typing import Any
 
 import attrs
 import click
+import trio
 
-from ctlha_trio._errors import FailedError, UnknownOutcomeError
+from ctlha_trio._errors import ConfigError, DisconnectError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
+from ctlha_trio.cli._copies import view_copy
+from ctlha_trio.cli._remedies import SEE_STATUS, START_IT
 from ctlha_trio.cli._statement import check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
-from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of
-from ctlha_trio.pair import PlannedStep
+from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of, status_of
+from ctlha_trio.pair import Copy, PlannedStep
 
 
 @attrs.frozen
@@ -33,7 +36,7 @@ async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
     if not asked.fence:
         check_statement(asked.abandon, asked.statement)
     socket = loaded.folder / STATUS_SOCKET
-    plan: Any = await force_plan_of(socket, asked.abandon)
+    plan = await _plan(loaded, asked.abandon)
     if asked.fence and not plan["fence_command"]:
         raise FailedError(f"node {loaded.content.node} knows no way to fence: it was started without [fence] in {file}")
     click.echo(describe_plan(plan))
@@ -52,6 +55,50 @@ async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
         ) from error
     click.echo(f"done; the decision is in {loaded.folder / DECISIONS_FILE}")
     return 0
+
+
+async def _plan(loaded: LoadedConfig, abandon: str) -> Any:
+    """What the node would change. ``FailedError`` if it refuses, with how it stands and what helps."""
+    socket = loaded.folder / STATUS_SOCKET
+    try:
+        return await force_plan_of(socket, abandon)
+    except DisconnectError as error:
+        raise DisconnectError(f"{error}; {START_IT.format(config=loaded.file)}") from error
+    except FailedError as error:
+        if abandon != loaded.content.peer.node:
+            raise
+        status, salvage = await status_of(socket), await trio.to_thread.run_sync(_needs_salvage, loaded)
+        raise FailedError(explain_refusal(str(error), status, loaded, needs_salvage=salvage)) from error
+
+
+def _needs_salvage(loaded: LoadedConfig) -> bool:
+    """Whether the copy is one that is never forced; no if its file cannot be read. Blocks."""
+    try:
+        return view_copy(loaded).copy not in {Copy.MEMBER.value, Copy.SEALED.value}
+    except (StoreError, ConfigError):
+        return False
+
+
+def explain_refusal(problem: str, status: dict[str, Any], loaded: LoadedConfig, *, needs_salvage: bool) -> str:
+    """Why a node that stands like that cannot be forced, and what helps; ``problem`` is what it said itself."""
+    node, peer, file = loaded.content.node, loaded.content.peer.node, loaded.file
+    if status["role"] in {"primary", "secondary"}:
+        if status["verdict"] in {"protected", "degraded"}:
+            return f"node {node} serves already, as {status['role']}: there is nothing to force"
+        return f"node {node} is about to serve by itself, without being forced; how far it is: ctlha status {file}"
+    if not {"resyncing", "resync-blocked"}.isdisjoint(status["reasons"]):
+        return (
+            f"node {node} is being brought up to date by node {peer}, whose copy counts: there is nothing to force; "
+            f"how far it is: ctlha status --watch {file}"
+        )
+    if status["link"] == "online":
+        return problem
+    if needs_salvage and status["role"] == "outdated":
+        return (
+            f"{problem}; if node {peer} is lost for ever, stop this node, then: "
+            f"ctlha force-primary {file} --abandon {peer} --salvage"
+        )
+    return f"{problem}; {SEE_STATUS.format(config=file)}"
 
 
 def _limit_s(loaded: LoadedConfig, asked: Forced) -> float:

@@ -18,7 +18,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
     Reason.RESYNCING: "wait: the copy is being brought up to date",
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever: "
-    "ctlha force-primary {config} --abandon {peer}",
+    "ctlha force-primary {config} --abandon {peer}; where that is refused, for this copy is not whole, stop this node, "
+    "then: ctlha force-primary {config} --abandon {peer} --salvage",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
     Reason.CLAIMING: "wait: it ends with the arbiter's answer",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
@@ -34,8 +35,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
     "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
     Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data; if it is lost, stop both nodes, then on both: ctlha "
-    "adopt-arbiter <its node.toml>; if they do not agree, where status shows the higher epoch: ctlha adopt-arbiter "
-    "{config} --abandon {peer}",
+    "adopt-arbiter <its node.toml>, which prints both copies; if they do not agree, on the node whose copy is of the "
+    "higher epoch there: ctlha adopt-arbiter <its node.toml> --abandon <the other node>",
     Reason.FOREIGN_RECORD: "the arbiter's record is of another pair: correct the [arbiter] of {config}",
     Reason.FOREIGN_LINEAGE: "correct the [arbiter] of {config}; if the copy of node {peer} is the right one, stop "
     "this node, then: ctlha resolve {config} --discard {node}",
@@ -103,6 +104,13 @@ SETBACK_REMEDIES: Final[dict[Setback, str]] = {
     Setback.NOT_LOGGED: "make room for the log of decisions, without which nothing is done that a person asks for, "
     "then: ctlha switchover {config}",
 }
+VERIFY_THERE: Final = "node {peer} is the primary: there, ctlha verify <its node.toml>"
+VERIFY_IN_SYNC: Final = (
+    "wait until this copy is up to date: ctlha status --watch {config}; then, if node {peer} is the primary, there: "
+    "ctlha verify <its node.toml>"
+)
+START_IT: Final = "if it does not run, start it: ctlha node {config}"
+"""Where the node does not answer a command that it has to carry out."""
 SEE_STATUS: Final = "see how the node stands, and what helps: ctlha status {config}"
 """Where no name of the closed lists fits, or one of a later version is told."""
 

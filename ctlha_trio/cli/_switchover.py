@@ -7,7 +7,7 @@ import click
 
 from ctlha_trio._errors import DisconnectError, FailedError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._remedies import SEE_STATUS, obstacle_remedy_for, remedy_for, setback_remedy_for
+from ctlha_trio.cli._remedies import SEE_STATUS, START_IT, obstacle_remedy_for, remedy_for, setback_remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED
 from ctlha_trio.cli._steps import DRY_RUN, describe_steps
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, failover_plan_of, switchover_of, switchover_plan_of
@@ -51,7 +51,7 @@ def describe_refusal(error: FailedError | DisconnectError, loaded: LoadedConfig)
     helps = [(cause, obstacle_remedy_for(cause, **names) or setback_remedy_for(cause, **names)) for cause in causes]
     told = [f"  {cause}: {text}" for cause, text in helps if text]
     if isinstance(error, DisconnectError):
-        told = [f"  if it does not run, start it: ctlha node {loaded.file}"]
+        told = [f"  {START_IT.format(**names)}"]
     return [" ".join(str(error).split()), *(told or [f"  {SEE_STATUS.format(**names)}"])]
 
 

@@ -10,30 +10,66 @@ import click
 
 from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._remedies import SEE_STATUS, START_IT, VERIFY_IN_SYNC, VERIFY_THERE, obstacle_remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED
 from ctlha_trio.door import STATUS_SOCKET, status_of, verify_of
-from ctlha_trio.pair import Finding
+from ctlha_trio.pair import Finding, Obstacle
 from ctlha_trio.seams import TrioClock
 
 LOOK_S: Final = 0.1
 """Between two looks at how far it is."""
+_OBSTACLES: Final = frozenset(
+    each.value for each in (Obstacle.PEER_LOST, Obstacle.PEER_OUTDATED, Obstacle.RESYNCING, Obstacle.PEER_COMPONENTS)
+)
+"""In the way of a switchover, and of this."""
 
 
 async def verify_copies(file: Path, dry_run: bool) -> int:
     """Have both copies compared. The exit code: 0 all was compared and is equal, 1 it is not, 2 the node is gone.
 
-    What was repaired is equal by then, and told. ``FailedError`` with the reason if the node cannot do it.
+    What was repaired is equal by then, and told. What the node cannot do is told with what helps. ``FailedError`` if
+    it started anew meanwhile.
     """
     loaded = load_config(file)
     socket = loaded.folder / STATUS_SOCKET
     try:
         if dry_run:
-            click.echo(describe_plan(await status_of(socket), loaded))
-            return 0
-        return await _watch(socket, await verify_of(socket), loaded)
+            return _show_plan(await status_of(socket), loaded)
+        try:
+            number = await verify_of(socket)
+        except FailedError as error:
+            return _refuse(error, await status_of(socket), loaded)
+        return await _watch(socket, number, loaded)
     except DisconnectError as error:
-        click.echo(f"{file}: {error}", err=True)
+        click.echo(f"{file}: {error}\n  {START_IT.format(config=file)}", err=True)
         return EXIT_MISUSED
+
+
+def _show_plan(status: dict[str, Any], loaded: LoadedConfig) -> int:
+    try:
+        click.echo(describe_plan(status, loaded))
+    except FailedError as error:
+        return _refuse(error, status, loaded)
+    return 0
+
+
+def _refuse(error: FailedError, status: dict[str, Any], loaded: LoadedConfig) -> int:
+    for line in describe_refusal(error, status, loaded):
+        click.echo(line, err=True)
+    return EXIT_FAILED
+
+
+def describe_refusal(error: FailedError, status: dict[str, Any], loaded: LoadedConfig) -> list[str]:
+    """What the node said, and behind it where the command is to be given, or what has to come first."""
+    names = {"config": str(loaded.file), "node": loaded.content.node, "peer": loaded.content.peer.node}
+    helps: list[str] = []
+    if status["role"] == "primary":
+        helps = [obstacle_remedy_for(reason, **names) for reason in status["reasons"] if reason in _OBSTACLES]
+    elif status["role"] == "secondary" and status["verdict"] in {"protected", "degraded"}:
+        helps = [VERIFY_THERE.format(**names)]
+    elif "resyncing" in status["reasons"]:
+        helps = [VERIFY_IN_SYNC.format(**names)]
+    return [str(error), *(f"  {text}" for text in helps or [SEE_STATUS.format(**names)])]
 
 
 def describe_plan(status: dict[str, Any], loaded: LoadedConfig) -> str:

@@ -75,13 +75,19 @@ async def test_verify_says_what_it_would_do_and_who_can_do_it(hand_pair: HandPai
     silent = await run_ctlha("verify", hand_pair.config("a"))
     assert (silent.code, silent.out) == (2, "")
     socket = hand_pair.config("a").parent / "status.sock"
-    assert silent.err == f"{hand_pair.config('a')}: {socket}: no node listens there: No such file or directory\n"
+    assert silent.err.splitlines() == [
+        f"{hand_pair.config('a')}: {socket}: no node listens there: No such file or directory",
+        f"  if it does not run, start it: ctlha node {hand_pair.config('a')}",
+    ]
     await hand_pair.start_protected()
     primary = await hand_pair.primary()
     for options in ((), ("--dry-run",)):
         refused = await run_ctlha("verify", hand_pair.config(OTHER[primary]), *options)
         assert (refused.code, refused.out) == (1, "")
-        assert refused.err == "this node is not the primary of two members in sync\n"
+        assert refused.err.splitlines() == [
+            "this node is not the primary of two members in sync",
+            f"  node {primary} is the primary: there, ctlha verify <its node.toml>",
+        ]
     shown = await run_ctlha("verify", hand_pair.config(primary), "--dry-run")
     assert shown.code == 0
     assert f"node {primary}: reads {SIZE_BYTES} bytes of its copy" in shown.out

@@ -1,6 +1,7 @@
 """What a node looks at before it writes anything: each fault is found, named, and leaves everything as it was."""
 
 import hashlib
+import os
 import shutil
 import socket
 from collections.abc import Callable
@@ -174,6 +175,34 @@ async def test_a_fault_is_found_and_names_its_key(
     damage(pair)
     faults = await faults_of(pair)
     assert any(fault.startswith(f"{key}: ") and says in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("damage", "aside"),
+    [
+        (remove_arbiter, False),
+        (empty_arbiter, True),
+        (replace_arbiter_by_something, True),
+        (take_another_pairs_arbiter, True),
+        (take_a_new_arbiter_of_the_same_cluster, False),
+    ],
+)
+async def test_an_arbiter_that_is_not_the_pairs_own_is_one_message_that_says_what_helps(
+    pair: Pair, damage: Callable[[Pair], None], aside: bool
+) -> None:
+    damage(pair)
+    (fault,) = await faults_of(pair)
+    helps = "stop both nodes, then on both: ctlha adopt-arbiter <its node.toml>"
+    assert fault.endswith(f"; if that is lost, {'move away what lies there, ' if aside else ''}{helps}")
+
+
+async def test_an_arbiter_that_this_user_may_not_write_is_not_given_up(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, allowed = pair.folder / "arbiter.db", os.access
+    monkeypatch.setattr(os, "access", lambda asked, mode: allowed(asked, mode) and not Path(asked).samefile(path))
+    (fault,) = await faults_of(pair)
+    assert fault.endswith("arbiter.db: there is no such file, or it may not be written")
 
 
 async def test_a_sound_node_has_no_fault_and_looking_changes_nothing(pair: Pair) -> None:

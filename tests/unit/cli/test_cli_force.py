@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+import trio
 from click.testing import CliRunner, Result
 
 from ctlha_trio._errors import FailedError, UnknownOutcomeError
@@ -11,6 +13,9 @@ from ctlha_trio.cli import _force, main
 from ctlha_trio.cli._force import describe_plan
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.door import FORCE_S
+from ctlha_trio.pair import Copy
+from ctlha_trio.seams import ThreadDisk, TrioClock
+from ctlha_trio.store import BlockStore, rewrite_metadata
 
 BEFORE: dict[str, Any] = {"epoch": 5, "primary": "a", "members": ["a"], "lineage": "l"}
 AFTER: dict[str, Any] = {"epoch": 6, "primary": "b", "members": ["b"], "lineage": "m", "resource": "volume"}
@@ -23,6 +28,15 @@ PLAN: dict[str, Any] = {
 }
 STATEMENT = "a is powered off"
 Asked = list[tuple[str, int, bool, float]]
+
+
+STATUS: dict[str, Any] = {
+    "verdict": "at-risk",
+    "reasons": ["outdated", "peer-lost"],
+    "role": "outdated",
+    "link": "unknown",
+}
+REFUSED = "node b cannot be forced while it is fnord"
 
 
 @pytest.fixture
@@ -120,6 +134,86 @@ def test_what_the_node_refuses_is_not_asked_of_a_person(config: Path, asked: Ask
     assert (done.exit_code, done.stdout, done.stderr, asked) == (1, "", "the other node is a\n", [])
 
 
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The status, to be changed, of a node that refuses."""
+    status = dict(STATUS)
+
+    async def force_plan_of(_: Path, __: str) -> dict[str, Any]:
+        raise FailedError(REFUSED)
+
+    async def status_of(_: Path) -> dict[str, Any]:
+        return status
+
+    monkeypatch.setattr(_force, "force_plan_of", force_plan_of)
+    monkeypatch.setattr(_force, "status_of", status_of)
+    return status
+
+
+async def mark_copy(config: Path, copy: Copy) -> None:
+    path = str(config.parent / "volume.img")
+    store = await BlockStore.open(ThreadDisk(), path, size_bytes=4096, clock=TrioClock())
+    store.close()
+    metadata = store.metadata
+    await rewrite_metadata(ThreadDisk(), path, attrs.evolve(metadata, copy=copy), expected=metadata)
+
+
+@pytest.mark.parametrize("copy", Copy)
+async def test_a_refusal_names_the_salvage_where_the_copy_is_not_whole(
+    config: Path, refused: dict[str, Any], copy: Copy
+) -> None:
+    """And only there, and while the other node is lost: one that is there can bring the copy up to date."""
+    await mark_copy(config, copy)
+    salvage = (
+        f"{REFUSED}; if node a is lost for ever, stop this node, then: ctlha force-primary {config} --abandon a "
+        "--salvage\n"
+    )
+    look = f"{REFUSED}; see how the node stands, and what helps: ctlha status {config}\n"
+    done = await trio.to_thread.run_sync(force_primary, config, "--abandon", "a")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (look if copy in {Copy.MEMBER, Copy.SEALED} else salvage)
+    refused["link"] = "online"
+    done = await trio.to_thread.run_sync(force_primary, config, "--abandon", "a")
+    assert done.stderr == f"{REFUSED}\n"
+
+
+async def test_a_node_that_has_stopped_for_another_reason_is_sent_to_that(
+    config: Path, refused: dict[str, Any]
+) -> None:
+    """A salvage goes by the arbiter's record, which is what may be wrong."""
+    await mark_copy(config, Copy.RESYNCING)
+    refused.update(verdict="stopped", reasons=["arbiter-went-back"], role="none")
+    done = await trio.to_thread.run_sync(force_primary, config, "--abandon", "a")
+    assert done.stderr == f"{REFUSED}; see how the node stands, and what helps: ctlha status {config}\n"
+
+
+def test_a_refusal_is_told_as_it_was_where_the_file_cannot_be_read(config: Path, refused: dict[str, Any]) -> None:
+    (config.parent / "volume.img").unlink()
+    assert "--salvage" not in force_primary(config, "--abandon", "a").stderr
+
+
+@pytest.mark.parametrize(
+    ("stands", "says"),
+    [
+        ({"verdict": "degraded", "role": "primary"}, "node b serves already, as primary: there is nothing to force"),
+        ({"verdict": "protected", "role": "secondary"}, "node b serves already, as secondary: there is nothing to"),
+        ({"role": "secondary", "reasons": ["peer-lost", "claiming"]}, "node b is about to serve by itself"),
+        ({"verdict": "degraded", "reasons": ["resyncing"]}, "node b is being brought up to date by node a"),
+        ({"verdict": "degraded", "reasons": ["resync-blocked"]}, "node b is being brought up to date by node a"),
+    ],
+)
+async def test_a_node_that_needs_no_force_says_so_without_names_of_the_inside(
+    config: Path, refused: dict[str, Any], stands: dict[str, Any], says: str
+) -> None:
+    await mark_copy(config, Copy.RESYNCING)
+    refused.update(stands)
+    done = await trio.to_thread.run_sync(force_primary, config, "--abandon", "a")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(says)
+    assert "fnord" not in done.stderr
+    assert "--salvage" not in done.stderr
+
+
 def test_a_node_that_does_not_answer_leaves_it_open(
     config: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +233,7 @@ def test_a_node_that_does_not_run(config: Path) -> None:
     done = force_primary(config, "--abandon", "a", "--dry-run")
     assert done.exit_code == 1
     assert "no node listens there" in done.stderr
+    assert done.stderr.endswith(f"; if it does not run, start it: ctlha node {config}\n")
 
 
 # By a fence.

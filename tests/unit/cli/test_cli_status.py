@@ -107,7 +107,16 @@ def test_whoever_cannot_hand_the_role_over_is_given_a_command(name: Named) -> No
 def test_what_helps_names_the_nodes_and_the_configuration() -> None:
     assert remedy_for("leaving", config="x/node.toml", node="a", peer="b").endswith(": ctlha node x/node.toml")
     outdated = remedy_for("outdated", config="x/node.toml", node="a", peer="b")
-    assert outdated.endswith(": ctlha force-primary x/node.toml --abandon b")
+    assert ": ctlha force-primary x/node.toml --abandon b;" in outdated
+    assert outdated.endswith("stop this node, then: ctlha force-primary x/node.toml --abandon b --salvage")
+
+
+def test_of_two_stopped_nodes_the_one_to_choose_is_told_by_what_they_print_themselves() -> None:
+    """Their status is none, or says epoch 0; and the node that says this need not be the one to keep."""
+    helps = helps_against(Reason.ARBITER_WENT_BACK)
+    assert "status" not in helps
+    assert "on both: ctlha adopt-arbiter <its node.toml>, which prints both copies; if they do not agree" in helps
+    assert "CONFIG" not in helps
 
 
 @every_name

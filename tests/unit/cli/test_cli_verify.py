@@ -116,10 +116,67 @@ def test_a_node_that_started_anew_knows_nothing(
     assert done.stderr == "the node started anew: nothing is known of what was compared\n"
 
 
+PRIMARY = "this node is not the primary of two members in sync"
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("stands", "helps"),
+    [
+        (
+            {"role": "secondary", "verdict": "protected"},
+            "node b is the primary: there, ctlha verify <its node.toml>",
+        ),
+        (
+            {"role": "secondary", "verdict": "degraded", "reasons": ["arbiter-silent"]},
+            "node b is the primary: there, ctlha verify <its node.toml>",
+        ),
+        (
+            {"role": "outdated", "verdict": "degraded", "reasons": ["resyncing"]},
+            "wait until this copy is up to date: ctlha status --watch CONFIG; then, if node b is the primary, there: "
+            "ctlha verify <its node.toml>",
+        ),
+        (
+            {"reasons": ["peer-lost", "arbiter-silent"]},
+            "start the other node, b, or mend the link to it, and wait until both are in sync: ctlha status --watch "
+            "CONFIG",
+        ),
+        ({"reasons": ["resyncing"]}, "wait until the copy of node b is up to date: ctlha status --watch CONFIG"),
+        ({"reasons": ["resync-blocked"]}, "see how the node stands, and what helps: ctlha status CONFIG"),
+        (
+            {"role": "secondary", "verdict": "at-risk", "reasons": ["peer-lost", "claiming"]},
+            "see how the node stands, and what helps: ctlha status CONFIG",
+        ),
+        (
+            {"role": "none", "verdict": "stopped", "reasons": ["foreign-record"]},
+            "see how the node stands, and what helps: ctlha status CONFIG",
+        ),
+    ],
+)
+def test_a_refusal_says_where_to_ask_or_what_comes_first(
+    loaded: LoadedConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    stands: dict[str, Any],
+    helps: str,
+    dry_run: bool,
+) -> None:
+    async def status_of(_: Path) -> dict[str, Any]:
+        return STATUS | {"state": "CTL_HA_STATE_SINGLE", "verdict": "degraded"} | stands
+
+    async def verify_of(_: Path) -> int:
+        raise FailedError(PRIMARY)
+
+    monkeypatch.setattr(_verify, "status_of", status_of)
+    monkeypatch.setattr(_verify, "verify_of", verify_of)
+    done = CliRunner().invoke(main, ["verify", str(loaded.file), *(["--dry-run"] if dry_run else [])])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [PRIMARY, f"  {helps.replace('CONFIG', str(loaded.file))}"]
+
+
 def test_a_node_that_is_gone_gives_no_answer(loaded: LoadedConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     done = verify(loaded, monkeypatch, DisconnectError("gone"))
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == f"{loaded.file}: gone\n"
+    assert done.stderr == f"{loaded.file}: gone\n  if it does not run, start it: ctlha node {loaded.file}\n"
 
 
 def test_findings_that_were_not_kept_are_counted() -> None:
