@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -19,6 +19,7 @@ from ctlha_trio.cli._force import Forced, force_primary as force_configured_prim
 from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
 from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
 from ctlha_trio.cli._node import run_configured_node
+from ctlha_trio.cli._output import unfailing_output
 from ctlha_trio.cli._run import run_command
 from ctlha_trio.cli._salvage import salvage_copy_of
 from ctlha_trio.cli._status import show_status, watch_status
@@ -57,7 +58,13 @@ def _parse_size(_: click.Context, __: click.Parameter, text: str) -> int:
     return size_bytes
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with unfailing_output():
+            return super().main(*arguments, **options)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ctlha-trio", prog_name="ctlha")
 def main() -> None:
     """Two nodes, one volume: either may die and nothing acknowledged is lost."""

@@ -17,6 +17,8 @@ EXIT_UNKNOWN: Final = 3
 """A change was asked for, and nobody knows whether it was done."""
 EXIT_UNLOGGED: Final = 4
 """It was done, and the log of decisions lacks the line that says so."""
+EXIT_UNWRITTEN: Final = 5
+"""As 0, but standard output could not be written."""
 EXIT_LOOP_DEAD: Final = 70
 """EX_SOFTWARE of sysexits.h: a fault inside the program."""
 EXIT_SIGNALLED: Final = 128

@@ -12,7 +12,8 @@ from typing import Final
 
 import click
 
-from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNALLED
+from ctlha_trio.cli._output import output_failure
+from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNALLED, EXIT_UNWRITTEN
 from ctlha_trio.testing import (
     CORE_COVERING_SEEDS,
     CORE_FAULTS,
@@ -61,7 +62,8 @@ def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
 
     With ``covers`` also 1 if they did not lead to all that they must: cores to each transition and reason of the pair,
     whole nodes to each reason around it, and both to their faults. An interrupt or a SIGTERM ends it early, in the
-    middle of a seed, and is told with what was run before; the exit code is 128 and the signal's number.
+    middle of a seed, and is told with what was run before; the exit code is 128 and the signal's number. Output that
+    cannot be written ends it too.
     """
     began_s = monotonic()
     totals, coverage, failed = Totals(), Coverage(), list[SeedReport]()
@@ -76,6 +78,8 @@ def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
                     if report.failure:
                         failed.append(report)
                         click.echo(report.failure)
+                    if output_failure() is not None:
+                        return EXIT_FAILED if failed else EXIT_UNWRITTEN
         except KeyboardInterrupt:
             ended_by = signal.SIGTERM if terminated.is_set() else signal.SIGINT
     if totals.seeds:

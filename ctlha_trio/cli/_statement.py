@@ -3,6 +3,7 @@
 import click
 
 from ctlha_trio._errors import ConfigError, FailedError
+from ctlha_trio.cli._output import output_failure
 
 
 def check_statement(node: str, statement: str | None) -> None:
@@ -14,8 +15,26 @@ def check_statement(node: str, statement: str | None) -> None:
 def require_statement(node: str, statement: str | None) -> None:
     """Have it said now unless it was before. ``FailedError`` if something else is said."""
     check_statement(node, statement)
-    if statement is None and click.prompt(f"If it is so, write: {_expected(node)}\n") != _expected(node):
+    if statement is None and _asked_for(node) != _expected(node):
         raise FailedError("nothing was changed: that is not the statement")
+
+
+def _asked_for(node: str) -> str:
+    _require_shown()
+    try:
+        # The empty default: an empty line is an answer too, and is not asked about again.
+        answer = str(click.prompt(f"If it is so, write: {_expected(node)}\n", default="", show_default=False))
+    except click.Abort as abort:
+        click.echo()  # nobody ended the line of the question
+        raise FailedError("nothing was changed: the statement was not given") from abort
+    _require_shown()
+    return answer
+
+
+def _require_shown() -> None:
+    """Nobody states anything about what was not seen."""
+    if output_failure() is not None:
+        raise FailedError("nothing was changed: what would change could not be shown")
 
 
 def _expected(node: str) -> str:

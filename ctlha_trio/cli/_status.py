@@ -1,7 +1,6 @@
 """``ctlha status``: asking a node through its status socket."""
 
 import json
-import select
 import sys
 import time
 from collections.abc import Iterator
@@ -13,9 +12,10 @@ import click
 
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._output import is_unread
 from ctlha_trio.cli._progress import Progress, duration_of
 from ctlha_trio.cli._remedies import START_IT, note_remedy_for, remedy_for
-from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED
+from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED, EXIT_UNWRITTEN
 from ctlha_trio.cli._verify import describe_end
 from ctlha_trio.door import STATUS_SOCKET, status_of
 from ctlha_trio.seams import TrioClock
@@ -80,7 +80,8 @@ def _names(status: dict[str, object], key: str) -> list[str]:
 async def watch_status(file: Path, as_json: bool) -> int:
     """Print a line for every change until interrupted; with ``as_json`` an object, empty while there is no answer.
 
-    1 once nobody reads any more, as after the first line of ``| head -1``: there may never be another one.
+    ``EXIT_UNWRITTEN`` once nobody reads any more, as after the first line of ``| head -1``: there may never be another
+    one.
     """
     socket, clock = load_config(file).folder / STATUS_SOCKET, TrioClock()
     before: dict[str, object] | None = None
@@ -99,22 +100,9 @@ async def watch_status(file: Path, as_json: bool) -> int:
                 click.echo(f"{time.strftime('%H:%M:%S')} {line}")
             bar.show(_resync_line(resync, status))
         before = status
-        if _is_unread():
-            return EXIT_FAILED
+        if is_unread():
+            return EXIT_UNWRITTEN
         await clock.sleep_until(clock.now() + WATCH_S)
-
-
-def _is_unread() -> bool:
-    """Whether the other end of standard output, a pipe or a terminal, is closed, or there is no such output."""
-    if sys.stdout is None:
-        return True  # the program was started with its standard output closed
-    try:
-        descriptor = sys.stdout.fileno()
-    except OSError:
-        return False  # it is none of the system's: a program reads
-    poll = select.poll()
-    poll.register(descriptor, 0)  # for what cannot be left out: errors and a hang-up
-    return bool(poll.poll(0))
 
 
 def _resync_line(resync: Progress, status: dict[str, object]) -> str:

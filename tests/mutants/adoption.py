@@ -1,10 +1,13 @@
-"""Both nodes adopt an arbiter only if what it holds is of their line and their past."""
+"""An arbiter is adopted by both nodes only if what it holds is of their line and their past, and believed by none that has
+seen more."""
 
 import attrs
 
 from ctlha_trio.cli import _adopt_together, _knowledge
 from ctlha_trio.cli._knowledge import Knowledge
-from ctlha_trio.pair import Metadata, Record
+from ctlha_trio.pair import Metadata, Phase, Record
+from ctlha_trio.pair._step import Step
+from ctlha_trio.wire import KnownRecord
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
 
@@ -31,3 +34,18 @@ def writes_over_a_record_that_neither_node_has_seen(patch: Patch) -> None:
         return plain(known, None if found is None else attrs.evolve(found, epoch=0, lineage=known.lineage), proposal)
 
     patch.setattr(_adopt_together, "agreed_record", overwrite)
+
+
+@mutant(
+    47,
+    "pair/test_pair_heard::test_what_the_arbiter_has_shown_outlives_the_process_of_who_does_not_count",
+    "(disk,) = [each.metadata for each in ordered",
+)
+def remembers_only_what_it_was_told(patch: Patch) -> None:
+    plain = Step.hear
+
+    def hear(self: Step, word: KnownRecord) -> None:
+        if self.state.phase is not Phase.BOOTING:
+            plain(self, word)
+
+    patch.setattr(Step, "hear", hear)

@@ -111,10 +111,17 @@ def test_the_statement_is_typed_below_the_plan(config: Path, asked: Asked) -> No
     assert done.stdout.splitlines()[-1] == f"done; the decision is in {config.parent / 'decisions.jsonl'}"
 
 
-@pytest.mark.parametrize("typed", ["y\n", "a\n", "b is powered off\n", "A is powered off\n", ""])
+@pytest.mark.parametrize("typed", ["y\n", "a\n", "b is powered off\n", "A is powered off\n", f"\n{STATEMENT}\n"])
 def test_anything_else_changes_nothing(config: Path, asked: Asked, typed: str) -> None:
     done = force_primary(config, "--abandon", "a", typed=typed)
     assert (done.exit_code, asked) == (1, [])
+    assert done.stderr == "nothing was changed: that is not the statement\n"
+
+
+def test_the_end_of_the_input_changes_nothing(config: Path, asked: Asked) -> None:
+    done = force_primary(config, "--abandon", "a", typed="")
+    assert (done.exit_code, asked) == (1, [])
+    assert done.stderr == "nothing was changed: the statement was not given\n"
 
 
 def test_the_statement_may_come_with_the_command(config: Path, asked: Asked) -> None:

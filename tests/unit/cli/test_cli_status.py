@@ -17,6 +17,7 @@ from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._main import main
 from ctlha_trio.cli._remedies import note_remedy_for, obstacle_remedy_for, remedy_for, setback_remedy_for
+from ctlha_trio.cli._run import EXIT_UNWRITTEN
 from ctlha_trio.cli._status import describe_change, describe_status, watch_status
 from ctlha_trio.door import STATUS_SOCKET
 from ctlha_trio.ha import Note, Reason
@@ -234,7 +235,7 @@ async def test_watching_ends_when_nobody_reads_any_more(
     ended = trio.Event()
 
     async def watch() -> None:
-        assert await watch_status(loaded.file, False) == 1
+        assert await watch_status(loaded.file, False) == EXIT_UNWRITTEN
         ended.set()
 
     with TextIOWrapper(FileIO(writer, "w"), write_through=True) as output, trio.fail_after(20):
@@ -252,7 +253,7 @@ async def test_watching_ends_where_there_is_no_output(loaded: LoadedConfig, monk
     """As with ``>&-``: Python has None for it."""
     monkeypatch.setattr("sys.stdout", None)
     with trio.fail_after(20):
-        assert await watch_status(loaded.file, False) == 1
+        assert await watch_status(loaded.file, False) == EXIT_UNWRITTEN
 
 
 async def test_a_resync_is_watched_where_there_is_no_output(
@@ -262,7 +263,7 @@ async def test_a_resync_is_watched_where_there_is_no_output(
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, ScriptedNode([STATUS]).answer, [socket])
-            assert await watch_status(loaded.file, False) == 1
+            assert await watch_status(loaded.file, False) == EXIT_UNWRITTEN
             nursery.cancel_scope.cancel()
 
 

@@ -1,0 +1,98 @@
+"""Standard output and standard error that may fail: what a command has done counts more than that it could say so."""
+
+import errno
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from ctlha_trio.cli._run import EXIT_UNWRITTEN
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Writer(io.BufferedIOBase):
+    """The bytes of a standard stream, written without a buffer.
+
+    What a buffer could not get rid of would fail once more when the interpreter ends, and change the exit code.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = getattr(stream.buffer, "raw", stream.buffer)
+        self.name = str(getattr(stream, "name", ""))
+        self.failure: OSError | None = None
+        """The first one."""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return int(self._stream.fileno())
+
+    def isatty(self) -> bool:
+        return bool(self._stream.isatty())
+
+    def write(self, content: "ReadableBuffer", /) -> int:
+        """Never raises ``OSError``: the first one is kept, and the next call tries again."""
+        left = memoryview(content)
+        try:
+            while left:
+                written = self._stream.write(left)
+                if written is None:
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                left = left[written:]
+        except OSError as error:
+            self.failure = self.failure or error
+        return memoryview(content).nbytes
+
+
+@contextmanager
+def unfailing_output() -> Iterator[None]:
+    """Within, writing to the standard streams never fails; whoever leaves with exit code 0 is told what was lost.
+
+    Any other exit code says what matters more. Where standard error is lost too, only the exit code tells of it.
+    """
+    with redirect_stdout(_unfailing(sys.stdout)), redirect_stderr(_unfailing(sys.stderr)):
+        try:
+            yield
+        except SystemExit as end:
+            failure = output_failure()
+            if failure is None:
+                raise
+            if failure.errno != errno.EPIPE:
+                click.echo(f"standard output could not be written: {failure.strerror}", err=True)
+            raise SystemExit(end.code or EXIT_UNWRITTEN) from None
+
+
+def _unfailing(stream: TextIO | None) -> TextIO | None:
+    """None, and what is made of no bytes, is left as it is."""
+    if stream is None or not hasattr(stream, "buffer"):
+        return stream
+    stream.flush()
+    return io.TextIOWrapper(_Writer(stream), encoding=stream.encoding, errors=stream.errors, write_through=True)
+
+
+def output_failure() -> OSError | None:
+    """Why something that was written to standard output is lost; None if nothing is."""
+    writer = getattr(sys.stdout, "buffer", None)
+    return writer.failure if isinstance(writer, _Writer) else None
+
+
+def is_unread() -> bool:
+    """Whether standard output failed, its other end, a pipe or a terminal, is closed, or there is no such output."""
+    if sys.stdout is None or output_failure() is not None:
+        return True
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:
+        return False  # it is none of the system's: a program reads
+    poll = select.poll()
+    poll.register(descriptor, 0)  # for what cannot be left out: errors and a hang-up
+    return bool(poll.poll(0))
