@@ -1,5 +1,4 @@
-"""An arbiter is adopted by both nodes only if what it holds is of their line and their past, and believed by none that has
-seen more."""
+"""An arbiter is believed, and adopted by both nodes, only if what it holds is of their line and their past."""
 
 import attrs
 
@@ -39,7 +38,7 @@ def writes_over_a_record_that_neither_node_has_seen(patch: Patch) -> None:
 @mutant(
     47,
     "pair/test_pair_heard::test_what_the_arbiter_has_shown_outlives_the_process_of_who_does_not_count",
-    "(disk,) = [each.metadata for each in ordered",
+    "assert persisted(ordered) == [TOLD]",
 )
 def remembers_only_what_it_was_told(patch: Patch) -> None:
     plain = Step.hear

@@ -79,7 +79,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "executes_conflicting_operations_at_once": {ONE_WRITE},
     "takes_a_peer_that_runs_anew_for_the_one_before": {I7, I10},
     "pushes_nothing_again_after_a_flap": {I2},
-    "resumes_while_it_still_writes": {I2},
+    "resumes_while_it_still_writes": {I2, ONE_WRITE},
     "claims_although_it_is_no_member": {I4},
     "forgets_its_own_writes_when_it_loses_the_role": {ONE_WRITE},
     # What was sent twice is written twice, is lost, or is answered for a range that has ended.
@@ -145,7 +145,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "takes_a_damaged_target_for_equal": {I2, I5, I7},
     "repairs_from_a_copy_that_does_not_count": {I2, I3, CONVERGENCE},
     "serves_a_block_that_is_not_what_was_written": {I2, I3},
-    "admits_a_target_that_lacks_what_was_lost": {I5, I7},
+    "admits_a_target_that_lacks_what_was_lost": {I2, I5, I7},
     "serves_from_a_disk_that_was_put_back": {I2},
     "goes_on_when_another_one_claimed_in_its_name": {I1, I15},
     "claims_before_its_disk_knows": {I15},
@@ -169,7 +169,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "compares_outside_the_range_lock": {ONE_WRITE, I3},
     "writes_whatever_it_compared": {I3},
     # It is told as not executed, and read at the other node.
-    "forgets_that_a_compare_had_begun_to_write": {I2, I3, I5},
+    "forgets_that_a_compare_had_begun_to_write": {I1, I2, I3, I5},
     "puts_a_record_on_one_node_only": {I2},
     "seals_a_target_without_the_records": {I2, I7},
     "puts_records_side_by_side": {ONE_WRITE},

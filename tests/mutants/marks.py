@@ -53,7 +53,7 @@ def goes_alone_without_marking_its_own_writes(patch: Patch) -> None:
     goes_alone_without(patch, lambda state: attrs.evolve(state, flights=()))
 
 
-@mutant("crash", "slow_arbiter", clocks=EARLY)
+@mutant("crash", clocks=EARLY)
 def takes_over_without_marking_what_it_was_sent(patch: Patch) -> None:
     goes_alone_without(patch, lambda state: attrs.evolve(state, unsettled=()))
 
