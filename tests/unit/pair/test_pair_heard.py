@@ -140,6 +140,14 @@ def test_what_the_arbiter_has_shown_outlives_the_process_of_who_does_not_count()
     assert (state.phase, persisted(ordered)) == (Phase.OUTDATED, [])
 
 
+def test_a_record_of_others_is_not_remembered() -> None:
+    """The peer is configured wrongly. Put right, the node must not take the record of its pair for another one."""
+    disk = metadata("b", FIRST)
+    wrong, _ = boot(me="b", peer="c", incarnation=1, size_bytes=2 * COPY_CHUNK_BYTES, metadata=disk, marked_from=None)
+    state, ordered = feed(wrong, ev.RecordRead(CLAIMED, 4))
+    assert (state.phase, persisted(ordered)) == (Phase.OUTDATED, [])
+
+
 def test_what_the_arbiter_has_shown_is_remembered_by_a_disk_that_is_no_good_for_it() -> None:
     """An older copy of the disk of ``a``: once more with the arbiter's old data it would pass for the newest."""
     state, ordered = feed(booted(metadata("a", FIRST)), ev.RecordRead(CLAIMED, 4))
