@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from itertools import count, pairwise
+from itertools import count, pairwise, takewhile
 from pathlib import Path
 from random import Random
 
@@ -79,11 +79,9 @@ class Writers:
     async def wait_acknowledged(self, node: str, since_s: float) -> float:
         """When the node first acknowledged a write after a moment."""
         while True:
-            for done in reversed(self.acknowledged):
-                if done.at_s < since_s:
-                    break
-                if done.node == node:
-                    return done.at_s
+            since = takewhile(lambda done: done.at_s >= since_s, reversed(self.acknowledged))
+            if found := [done.at_s for done in since if done.node == node]:
+                return found[-1]
             await self._changed.park()
 
     def longest_pause_s(self, begin_s: float, end_s: float) -> float:
@@ -172,8 +170,10 @@ class Bench:
         }
 
     async def _failover(self, survivor: str, began_s: float) -> Figures:
-        serving_s = await self.writers.wait_acknowledged(survivor, began_s)
+        # What the survivor acknowledges before, it has from the primary: its clients are served at either node.
+        await self.pair.wait_for(survivor, role="primary", verdict="degraded")
         moments = await self._moments(survivor, began_s)
+        serving_s = await self.writers.wait_acknowledged(survivor, moments["alone"])
         names = {"noticed": "suspended", "asked the arbiter": "claiming", "won": "securing", "secured": "alone"}
         return {name: moments[phase] - began_s for name, phase in names.items()} | {"serving": serving_s - began_s}
 
