@@ -118,8 +118,9 @@ class PairDriver:
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self.notices = Notices(lambda: self.state)
         self.readiness = Readiness(self._outbox.say, ComponentFailover(self.state.me))
-        left = self._outbox.say, lambda: self.state, self._store.dirty_bytes_from
-        self.resync = ResyncProgress(self._seams.clock, self._link, *left)
+        self.resync = ResyncProgress(
+            self._seams.clock, self._link, self._outbox.say, lambda: self.state, self._store.dirty_bytes_from
+        )
         self.roles = RoleRequests(lambda: self.state, self.feed, self._link, self._seams.entropy, self.readiness)
         self.verifications = VerificationRequests(self.feed, lambda: self.state, self._seams.clock)
         self._timers = Timers(self._seams.clock, lambda timer: self.feed(events.TimerFired(timer)))

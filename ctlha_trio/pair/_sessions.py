@@ -92,8 +92,10 @@ def peer_knows(step: Step, record: KnownRecord) -> None:
     One that has stopped remembers it too: when it starts again, nobody may be there to tell it.
     """
     state = step.state
-    if state.phase is Phase.LEFT or state.why == membership.STORE_FAILED:
-        return  # the one has said goodbye, the other one's disk is condemned, which nothing may undo
+    condemned = state.phase is Phase.STOPPED and state.why == membership.STORE_FAILED
+    if condemned or state.phase is Phase.LEFT:
+        # Metadata written behind the condemnation would make a copy that counts of it again.
+        return
     step.hear(record)
     if step.state.is_behind and state.phase not in {Phase.BOOTING, Phase.STOPPED}:
         step.read_record()

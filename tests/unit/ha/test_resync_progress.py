@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import attrs
 import pytest
 from trio.testing import MockClock
 
@@ -18,7 +19,8 @@ from ctlha_trio.ha._resync_progress import (
     left_s,
 )
 from ctlha_trio.ha._status import Status
-from ctlha_trio.pair import OfDrivers, PairState, Phase, ResyncLeft
+from ctlha_trio.pair import OfDrivers, Operation, OperationKind, PairState, Phase, ResyncLeft
+from ctlha_trio.pair._state import Flight, Resync
 from ctlha_trio.pair.messages import Message
 from ctlha_trio.store import BLOCK_BYTES, GROUP_BYTES
 from ctlha_trio.testing import MemoryPair, open_pair
@@ -199,6 +201,18 @@ async def test_a_target_that_loses_its_source_says_nothing_is_left(autojump_cloc
         await pair.wait_until(lambda: b.status().resync_left_s is not None)
         pair.crash("a")
         await pair.wait_until(lambda: of_resync(b.status()) == NOTHING_LEFT)
+
+
+async def test_what_is_under_way_is_counted_once_whether_it_is_marked_or_copied_twice(
+    autojump_clock: MockClock,
+) -> None:
+    """The search went back to 2 MiB: behind it lie 6 MiB of marks, which are still of what is copied there."""
+    async with open_pair(size_bytes=SIZE) as pair:
+        driver = pair.nodes["a"]._driver
+        copies = tuple(Flight(0, Operation(OperationKind.COPY, 0, 0, at, MIB)) for at in (0, 0, 5 * MIB))
+        state = attrs.evolve(driver.state, resync=Resync(cursor=2 * MIB), flights=copies)
+        progress = attrs.evolve(driver.resync, state=lambda: state, dirty_bytes_from={2 * MIB: 6 * MIB}.__getitem__)
+        assert progress.left == ResyncLeft(state.epoch, 7 * MIB, 0)
 
 
 async def test_a_resync_that_goes_back_for_a_healed_block_has_never_more_left_than_the_volume(

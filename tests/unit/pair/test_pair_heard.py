@@ -164,6 +164,13 @@ def test_what_a_node_that_has_stopped_is_told_outlives_its_process() -> None:
     assert persisted(feed(state, ev.PeerKnows(TOLD))[1]) == [TOLD]
 
 
+def test_a_copy_that_is_condemned_remembers_nothing_more() -> None:
+    """Its metadata, written once more, would say again that it is whole."""
+    state, ordered = feed(waiting(), ev.StoreFailed())
+    assert [each.metadata.copy for each in ordered if isinstance(each, act.CondemnCopy)] == [Copy.FAILED]
+    assert persisted(feed(state, ev.PeerKnows(TOLD))[1]) == []
+
+
 def test_what_the_disk_knows_is_persisted_once_and_forgotten_with_the_record_itself() -> None:
     state, _ = feed(waiting(), ev.PeerKnows(TOLD))
     state, ordered = feed(state, ev.PeerKnows(TOLD), ev.PeerKnows(KnownRecord("l", 3, 3, leads=True)))

@@ -73,7 +73,9 @@ def test_metadata_that_does_not_fit_is_refused() -> None:
         encode_metadata(attrs.evolve(OLD, lineage="x" * PAYLOAD_BYTES_MAX))
 
 
-@pytest.mark.parametrize("changes", [{"epoch": "7"}, {"revision": None}, {"node": 1}, {"members": (1,)}])
+@pytest.mark.parametrize(
+    "changes", [{"epoch": "7"}, {"revision": None}, {"node": 1}, {"members": (1,)}, {"in_doubt": "7"}]
+)
 def test_metadata_of_wrong_types_is_never_written(changes: dict[str, Any]) -> None:
     with pytest.raises((InvalidError, StoreError)):
         encode_metadata(attrs.evolve(OLD, **changes))
