@@ -352,7 +352,9 @@ async def test_nobody_is_protected_while_components_are_being_started(autojump_c
 
 
 @pytest.mark.parametrize("step", ["init", "start", "quiesce"])
-async def test_a_node_that_is_alone_serves_whatever_its_component_raises(autojump_clock: MockClock, step: str) -> None:
+async def test_a_node_that_is_alone_serves_whatever_its_component_raises(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
     parts = Parts(raises={("a", step)})
     async with open_pair(components=parts.make, start=False) as pair:
         await pair.start("a")
@@ -365,6 +367,7 @@ async def test_a_node_that_is_alone_serves_whatever_its_component_raises(autojum
             await trio.sleep(60.0)
             assert a.status().reasons == ("peer-lost", "component-raised")
             assert a.status().verdict == "degraded"
+            assert "the role" not in caplog.text, "there is nobody to give it to, so nothing is tried"
             await a.volume.write(512, b"y" * 512)
             await pair.start("b")
         await pair.wait_until(lambda: "a" in pair.failures)
