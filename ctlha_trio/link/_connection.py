@@ -236,7 +236,12 @@ class Connection:
         try:
             while True:
                 self._take_frames()
-                size_bytes = await self.stream.receive_into(self.decoder.space())
+                try:
+                    size_bytes = await self.stream.receive_into(self.decoder.space())
+                except ValueError:
+                    if not self.decoder.is_space_gone:
+                        raise
+                    continue
                 if size_bytes == 0:
                     break
                 self.decoder.received(size_bytes)
@@ -255,6 +260,9 @@ class Connection:
             frame = self.decoder.next_frame()
             if frame is None:
                 return
+            if frame.data_size:
+                self.decoder.place(self._intake.open(frame, now))
+                continue
             self.counters.frames_in += 1
             self._intake.take(frame, now)
             if frame.kind is FrameType.HEARTBEAT:

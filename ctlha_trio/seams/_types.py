@@ -82,7 +82,10 @@ class Stream(Protocol):
         """Send everything. ``trio.BrokenResourceError`` if the connection breaks; cancelled: a part was sent."""
 
     async def receive_into(self, buffer: memoryview) -> int:
-        """Wait for at least one byte, fill up to the buffer's size, return the count; 0 at the end of the stream."""
+        """Wait for at least one byte, fill up to the buffer's size, return the count; 0 at the end of the stream.
+
+        A ``buffer`` that is released meanwhile is not touched any more: ``ValueError`` when bytes come, none is lost.
+        """
 
     def close(self) -> None:
         """Close at once, without waiting or a farewell. May be called twice. Wakes both tasks with an error."""
