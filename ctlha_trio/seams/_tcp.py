@@ -59,6 +59,9 @@ class TcpStream:
             raise ValueError("the buffer has no room: 0 would read as the end of the stream")
         try:
             return await self._stream.socket.recv_into(buffer)
+        except TypeError as error:
+            # A memory view it is, and had room before the wait: so sockets call one that was released meanwhile.
+            raise ValueError("the buffer was released") from error
         except OSError as error:
             if error.errno == errno.EBADF:
                 raise trio.ClosedResourceError(f"{self.description}: this side has closed") from error
