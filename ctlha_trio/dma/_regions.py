@@ -1,11 +1,13 @@
 """Memory that the peer may reach, under names that it cannot guess and that die early."""
 
+from collections.abc import Callable
 from enum import Flag
 
 import attrs
 
 from ctlha_trio._errors import BusyError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer
+from ctlha_trio.link import Deadlines
 from ctlha_trio.seams import Buffer, Entropy, byte_view
 from ctlha_trio.wire import KEY_SIZE, Denial, Landing
 
@@ -24,7 +26,10 @@ class Rights(Flag):
 
 @attrs.define(eq=False)
 class Region:
-    """Registered memory. Its key dies with ``close``, with the session, and when the epoch changes."""
+    """Registered memory. Its key dies with ``close``, with the session, and when the epoch changes.
+
+    If it was registered so, also when its uses are spent, and when its time is over.
+    """
 
     key: bytes = attrs.field(repr=False)
     """128 random bits; give it to the peer only, and never to a log."""
@@ -32,10 +37,15 @@ class Region:
     size: int
     """Bytes."""
     rights: Rights
+    uses_left: int | None
+    """Transfers that may still be done; None: any number."""
+    expires_s: float | None
+    """By ``Dma.now``."""
     _memory: memoryview = attrs.field(repr=False)
     _table: "RegionTable" = attrs.field(repr=False)
     _landing: Landing | None = attrs.field(default=None, init=False, repr=False)
     """Where a push is being received."""
+    _deadlines: Deadlines | None = attrs.field(default=None, init=False, repr=False)
 
     @property
     def alive(self) -> bool:
@@ -58,7 +68,14 @@ class Region:
         """Let go of the memory, once the key is dead. For the table."""
         if self._landing is not None:
             self._landing.release()
+        if self._deadlines is not None:
+            self._deadlines.discard(self)
         self._memory.release()
+
+    def expire_by(self, deadlines: Deadlines, due_s: float) -> None:
+        """Let the key die then, whether or not anybody comes with it. For ``Dma``."""
+        self._deadlines = deadlines
+        deadlines.add(self, due_s, lambda: self._table.forget(self.key, Denial.OVERDUE_KEY))
 
     def land(self, offset: int, size: int) -> Landing:
         """Let data be received into what was found to lie within the region. For the table."""
@@ -76,13 +93,16 @@ class RegionTable:
     """The live keys of one link."""
 
     _entropy: Entropy
+    _now: Callable[[], float]
     _regions: dict[bytes, Region] = attrs.field(factory=dict, init=False)
-    _expired: frozenset[bytes] = attrs.field(default=frozenset(), init=False)
-    """Keys of the last epoch or session, only to call a late transfer by its right name."""
+    _dead: dict[bytes, Denial] = attrs.field(factory=dict, init=False)
+    """Why keys of late have died, only to call a late transfer by its right name. At most ``REGIONS_MAX``."""
     _arriving: Region | None = attrs.field(default=None, init=False)
     """Into which a push is being received, dead or alive."""
 
-    def add(self, memory: Buffer, *, epoch: int, rights: Rights) -> Region:
+    def add(
+        self, memory: Buffer, *, epoch: int, rights: Rights, uses: int | None = None, expires_s: float | None = None
+    ) -> Region:
         """A new key for ``memory``, which cannot be resized while it lives."""
         view = byte_view(memory)
         if not isinstance(rights, Rights):
@@ -91,12 +111,16 @@ class RegionTable:
             raise InvalidError("a region without rights")
         if Rights.WRITE in rights and view.readonly:
             raise InvalidError("the peer cannot write into memory that is read-only")
+        if uses is not None and uses < 1:
+            raise InvalidError(f"a region for {uses} transfers")
+        if expires_s is not None and expires_s <= self._now():
+            raise InvalidError("a region whose time is over")
         if len(self._regions) >= REGIONS_MAX:
             raise BusyError(f"{REGIONS_MAX} regions are registered")
         key = self._entropy(KEY_SIZE)
         if key in self._regions or len(key) != KEY_SIZE:
             raise InvalidError("the entropy is not random")
-        region = Region(key, epoch, len(view), rights, view, self)
+        region = Region(key, epoch, len(view), rights, uses, expires_s, view, self)
         self._regions[key] = region
         return region
 
@@ -104,17 +128,22 @@ class RegionTable:
         """Whether the key is alive."""
         return key in self._regions
 
-    def forget(self, key: bytes) -> None:
+    def forget(self, key: bytes, why: Denial = Denial.UNKNOWN_KEY) -> None:
         """Let one key die."""
         region = self._regions.pop(key, None)
-        if region is not None:
-            region.release()
+        if region is None:
+            return
+        region.release()
+        if why is not Denial.UNKNOWN_KEY:
+            self._dead[key] = why
+            if len(self._dead) > REGIONS_MAX:
+                del self._dead[next(iter(self._dead))]
 
     def expire(self) -> None:
         """Let every key die."""
-        self._expired = frozenset(self._regions)
-        for key in self._expired:
-            self.forget(key)
+        self._dead.clear()
+        for key in list(self._regions):
+            self.forget(key, Denial.EXPIRED_KEY)
 
     def open(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> Landing | Denial:
         """Where what the peer pushes goes, the first of ``span`` bytes to come. Denied: nothing is written."""
@@ -124,13 +153,15 @@ class RegionTable:
         self._arriving = region
         return region.land(offset, size)
 
-    def close(self, landing: Landing) -> Denial | None:
+    def close(self, landing: Landing, *, is_last: bool) -> Denial | None:
         """It was received, unless the key has died meanwhile."""
         region, self._arriving = self._arriving, None
         assert region is not None, "opened"
         if landing.is_released:
-            return self._death_of(region.key)
+            return self._dead.get(region.key, Denial.UNKNOWN_KEY)
         landing.release()
+        if is_last:
+            self._use(region)
         return None
 
     def fetch(self, key: bytes, offset: int, into: memoryview, *, span: int, epoch: int) -> Denial | None:
@@ -139,17 +170,25 @@ class RegionTable:
         if isinstance(region, Denial):
             return region
         region.read(offset, into)
+        if span == len(into):
+            self._use(region)
         return None
 
-    def _death_of(self, key: bytes) -> Denial:
-        """Why there is no such key."""
-        return Denial.EXPIRED_KEY if key in self._expired else Denial.UNKNOWN_KEY
+    def _use(self, region: Region) -> None:
+        """A transfer is done."""
+        if region.uses_left is not None:
+            region.uses_left -= 1
+            if region.uses_left == 0:
+                self.forget(region.key, Denial.USED_KEY)
 
     def _admit(self, key: bytes, offset: int, span: int, *, right: Rights, epoch: int) -> Region | Denial:
         """The region, if the peer, which is at ``epoch``, may do that to those bytes of it."""
         region = self._regions.get(key)
         if region is None:
-            return self._death_of(key)
+            return self._dead.get(key, Denial.UNKNOWN_KEY)
+        if region.expires_s is not None and self._now() >= region.expires_s:
+            self.forget(key, Denial.OVERDUE_KEY)
+            return Denial.OVERDUE_KEY
         if epoch != region.epoch:
             return Denial.STALE_EPOCH
         if right not in region.rights:

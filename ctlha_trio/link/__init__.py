@@ -3,6 +3,7 @@
 from ctlha_trio.link._channel import Channel as Channel, OnSettled as OnSettled
 from ctlha_trio.link._config import LinkConfig as LinkConfig
 from ctlha_trio.link._deadline import finish_by as finish_by
+from ctlha_trio.link._deadlines import Deadlines as Deadlines
 from ctlha_trio.link._events import (
     ChannelEvent as ChannelEvent,
     Connected as Connected,

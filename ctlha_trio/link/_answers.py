@@ -71,7 +71,7 @@ class Answers:
     def close_push(self, fragment: Fragment, landing: Landing) -> bool:
         """All of its data was received. Returns whether it is placed: its memory may have been taken back meanwhile."""
         assert self._placement is not None, "it gave the memory"
-        denial = self._placement.close(landing)
+        denial = self._placement.close(landing, is_last=fragment.is_last)
         if denial is not None or fragment.is_last:
             self._answer_push(fragment, denial)
         return denial is None
@@ -79,7 +79,7 @@ class Answers:
     def _answer_push(self, fragment: Fragment, denial: Denial | None) -> None:
         self._order.is_denied = denial is not None
         self._check_owed(len(self._verdicts))
-        self._verdicts.append(Verdict(fragment.request, denial))
+        self._verdicts.append(Verdict(fragment.request, denial, 0 if denial is None else fragment.left))
 
     def take_pull(self, pull: PullRequest) -> None:
         """Owe the peer a reply."""
@@ -88,6 +88,19 @@ class Answers:
         self._last_pull = pull.request
         self._check_owed(len(self._owed))
         self._owed.append(_Owed(pull, Denial.BUSY if len(self._owed) >= PULLS_OWED_MAX else None))
+
+    def take_withdrawal(self, request: int) -> None:
+        """The peer does not want any more what it asked for; nothing if it was answered."""
+        if request > max(self._order.request, self._last_pull):
+            raise RemoteProtocolError(Fault.REQUEST.value, f"request {request} is withdrawn and was never made")
+        left = self._order.withdraw(request)
+        if left:
+            self._check_owed(len(self._verdicts))
+            self._verdicts.append(Verdict(request, Denial.WITHDRAWN, left))
+            return
+        for owed in self._owed:
+            if owed.pull.request == request:
+                owed.denial = owed.denial or Denial.WITHDRAWN
 
     def _check_owed(self, owed: int) -> None:
         if owed >= ANSWERS_OWED_MAX:
@@ -115,7 +128,7 @@ class Answers:
         denial = owed.denial or self._fetch(pull, owed.replied, left, data)
         if denial is not None:
             self._owed.popleft()
-            return Verdict(pull.request, denial)
+            return Verdict(pull.request, denial, left)
         fragment = Fragment(pull.request, pull.reply_key, owed.replied, left, data)
         owed.replied += len(data)
         if fragment.is_last:

@@ -10,6 +10,7 @@ from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._channel import Channel
 from ctlha_trio.link._deadline import finish_by
+from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import Connected, LossReason, SessionInfo
 from ctlha_trio.link._intake import Intake
 from ctlha_trio.link._requests import Requests
@@ -50,7 +51,9 @@ class Connection:
     """Something may have come to be written since the writer last looked."""
     _woken: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
-    _requests: Requests = attrs.field(factory=Requests, init=False)
+    deadlines: Deadlines = attrs.field(init=False)
+    """Of what belongs to the session."""
+    _requests: Requests = attrs.field(init=False)
     _answers: Answers = attrs.field(init=False)
     _writer: FrameWriter = attrs.field(init=False)
     _bulk: BulkTurns = attrs.field(init=False)
@@ -58,6 +61,8 @@ class Connection:
     _farewell: str | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.deadlines = Deadlines(self.clock)
+        self._requests = Requests(self.wake, self.deadlines)
         self._answers = Answers(self.core, self.placement)
         self._writer = FrameWriter(self.core, self.counters)
         self._bulk = BulkTurns(self._writer, self._requests, self._answers)
@@ -118,6 +123,7 @@ class Connection:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._watch)
+                    nursery.start_soon(self.deadlines.run)
                     nursery.start_soon(self._read)
         finally:
             self.end(LossReason.CLOSED, "the link was stopped")
@@ -226,6 +232,8 @@ class Connection:
             self._writer.write_verdict(verdict)
         for pull in self._requests.take_pulls():
             self._writer.write_pull(pull)
+        for request in self._requests.take_withdrawals():
+            self._writer.write_withdrawal(request)
         if self._bulk.write_next():
             self._has_work = True
         elif self._farewell is not None:

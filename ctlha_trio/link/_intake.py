@@ -22,6 +22,7 @@ from ctlha_trio.wire import (
     decode_fragment,
     decode_pull,
     decode_verdict,
+    decode_withdrawal,
 )
 
 
@@ -84,6 +85,9 @@ class Intake:
             case FrameType.PULL:
                 self._answers.take_pull(decode_pull(frame.payload))
                 self._wake_writer()
+            case FrameType.WITHDRAW:
+                self._answers.take_withdrawal(decode_withdrawal(frame.payload))
+                self._wake_writer()
             case FrameType.TRANSFER_DONE:
                 self._requests.take_verdict(decode_verdict(frame.payload))
             case _:
@@ -99,14 +103,16 @@ class Intake:
         """All data of a push without a message was received, or dropped."""
         fragment, landing = self._arriving
         self._arriving = None, None
-        if landing is None:
-            return
         if fragment is None:
-            self._close_message_push(landing)
+            assert landing is not None, "or the session had ended"
+            self._close_message_push(landing, is_last=False)
         elif frame.flags & Flag.REPLY:
+            # Counted before: who is told of the end may look.
             self._counters.pulled_bytes_in += fragment.size
-            self._requests.close_reply(fragment)
-        else:
+            if not self._requests.close_reply(fragment):
+                self._counters.pulled_bytes_in -= fragment.size
+                self._counters.denied_bytes_in += fragment.size
+        elif landing is not None:
             if self._answers.close_push(fragment, landing):
                 self._counters.pushed_bytes_in += fragment.size
             else:
@@ -118,7 +124,7 @@ class Intake:
         data = frame.payload[PUSH_PREFIX.size : end]
         landing = self._open_message_push(frame, len(data))
         landing.memory[:] = data
-        self._close_message_push(landing)
+        self._close_message_push(landing, is_last=True)
         self._deliver(channel, frame.payload[end:], frame.count)
 
     def _open_message_push(self, frame: Frame, size: int) -> Landing:
@@ -131,10 +137,10 @@ class Intake:
             raise RemoteProtocolError(landing.value, f"a push of {size} bytes at {offset}")
         return landing
 
-    def _close_message_push(self, landing: Landing) -> None:
+    def _close_message_push(self, landing: Landing, *, is_last: bool) -> None:
         assert self._placement is not None, "it gave the memory"
         size = len(landing.memory)
-        denial = self._placement.close(landing)
+        denial = self._placement.close(landing, is_last=is_last)
         if denial is not None:
             raise RemoteProtocolError(denial.value, "a push of which a part was received")
         self._counters.pushed_bytes_in += size

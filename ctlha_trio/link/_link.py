@@ -11,6 +11,7 @@ from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.link._channel import Channel
 from ctlha_trio.link._config import LinkConfig
 from ctlha_trio.link._connection import Connection
+from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import LossReason, SessionInfo
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
@@ -210,18 +211,31 @@ class Link:
         """As ``push``; ``BusyError`` without credit or room. Not a checkpoint."""
         self._live_connection.push_message_nowait(_message_push(remote, data, channel, message))
 
-    def start_push(self, remote: RemoteBuffer, data: Buffer, on_done: OnDone) -> Transfer:
+    def start_push(
+        self, remote: RemoteBuffer, data: Buffer, on_done: OnDone, *, deadline_s: float | None = None
+    ) -> Transfer:
         """Begin to put ``data`` into the peer's memory, as ``Dma.start_push`` says."""
         check_remote(remote)
         view = outgoing_bytes(data)
-        return self._live_connection.open_requests().push(remote, view, on_done)
+        return self._live_connection.open_requests().push(remote, view, on_done, deadline_s=deadline_s)
 
-    def start_pull(self, remote: RemoteBuffer, into: memoryview, on_done: OnDone) -> Transfer:
+    def start_pull(
+        self, remote: RemoteBuffer, into: memoryview, on_done: OnDone, *, deadline_s: float | None = None
+    ) -> Transfer:
         """Begin to get the peer's memory into ``into``, as ``Dma.start_pull`` says."""
         check_remote(remote)
         view = incoming_bytes(into)
         requests = self._live_connection.open_requests()
-        return requests.pull(remote, view, self._entropy(KEY_SIZE), on_done)
+        return requests.pull(remote, view, self._entropy(KEY_SIZE), on_done, deadline_s=deadline_s)
+
+    def now(self) -> float:
+        """By the clock of its deadlines, in seconds."""
+        return self._clock.now()
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """Of what belongs to the live session. ``DisconnectError`` without one."""
+        return self._live_connection.deadlines
 
     @property
     def _live_connection(self) -> Connection:

@@ -1,18 +1,22 @@
 """This side's pushes and pulls in one session, from their start to the peer's answer."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
 from ctlha_trio._errors import BusyError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
+from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._transfer import OnDone, Transfer
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Fault, Fragment, Landing, PullRequest, Verdict
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Denial, Fault, Fragment, Landing, PullRequest, Verdict
 
 TRANSFERS_IN_FLIGHT_MAX = 256
 """Pushes and pulls together. Four 64-piece scatter/gather lists; their memory is the callers', so this bounds
 bookkeeping here and what the peer has to keep in mind."""
+DEADLINE = "deadline"
+"""The reason of a transfer that was not done in time."""
+NOTHING = memoryview(b"")
 
 
 @attrs.define(eq=False)
@@ -21,8 +25,12 @@ class _Push:
     remote: RemoteBuffer
     data: memoryview
     written: int = 0
-    verdict: Verdict | None = None
-    """Of the peer, kept back while a fragment is in the sender's hands."""
+    ending: tuple[ctl_ha_status, str, int] | None = None
+    """What it came to, kept back while a fragment is in the sender's hands."""
+
+    @property
+    def size(self) -> int:
+        return self.transfer.size
 
 
 @attrs.define(eq=False)
@@ -35,6 +43,11 @@ class _Pull:
     landing: Landing | None = None
     """Where data is being received into ``into``."""
 
+    @property
+    def left(self) -> int:
+        """Bytes that have not come."""
+        return self.transfer.size - self.placed
+
     def take_back(self) -> None:
         """Nothing more is written into ``into``."""
         if self.landing is not None:
@@ -46,10 +59,14 @@ class Requests:
     """What was asked of the peer and is not answered. Synchronous; ``RemoteProtocolError`` for a wrong answer.
 
     Answers come in the order of the requests, for pushes and for pulls. A transfer is taken off before its starter is
-    told, so the starter may begin another at once.
+    told, so the starter may begin another at once. One that was cancelled and that the peer knows of is kept until the
+    peer has answered it, and counts: its answer is then no surprise, and nothing follows from it.
     """
 
-    _numbered: int = 0
+    _wake: Callable[[], None] = lambda: None
+    """There is something to write."""
+    _deadlines: Deadlines | None = None
+    _numbered: int = attrs.field(default=0, init=False)
     _pushes: deque[_Push] = attrs.field(factory=deque, init=False)
     """Unanswered, oldest first."""
     _unwritten: deque[_Push] = attrs.field(factory=deque, init=False)
@@ -59,26 +76,93 @@ class Requests:
     _pulls: deque[_Pull] = attrs.field(factory=deque, init=False)
     _unasked: deque[_Pull] = attrs.field(factory=deque, init=False)
     """Those of them whose PULL is not yet written."""
+    _withdrawals: deque[int] = attrs.field(factory=deque, init=False)
+    """Requests that the peer need not go on with."""
 
-    def push(self, remote: RemoteBuffer, data: memoryview, on_done: OnDone) -> Transfer:
+    def push(
+        self, remote: RemoteBuffer, data: memoryview, on_done: OnDone, *, deadline_s: float | None = None
+    ) -> Transfer:
         """Queue a push. ``BusyError`` if too many transfers are in flight."""
-        push = _Push(self._number(on_done), remote, data)
+        push = _Push(self._number(len(data), on_done, deadline_s), remote, data)
         self._pushes.append(push)
         self._unwritten.append(push)
         return push.transfer
 
-    def pull(self, remote: RemoteBuffer, into: memoryview, reply_key: bytes, on_done: OnDone) -> Transfer:
+    def pull(
+        self,
+        remote: RemoteBuffer,
+        into: memoryview,
+        reply_key: bytes,
+        on_done: OnDone,
+        *,
+        deadline_s: float | None = None,
+    ) -> Transfer:
         """Queue a pull. ``BusyError`` if too many transfers are in flight."""
-        pull = _Pull(self._number(on_done), remote, into, reply_key)
+        pull = _Pull(self._number(len(into), on_done, deadline_s), remote, into, reply_key)
         self._pulls.append(pull)
         self._unasked.append(pull)
         return pull.transfer
 
-    def _number(self, on_done: OnDone) -> Transfer:
+    def _number(self, size: int, on_done: OnDone, deadline_s: float | None) -> Transfer:
         if len(self._pushes) + len(self._pulls) >= TRANSFERS_IN_FLIGHT_MAX:
             raise BusyError(f"{TRANSFERS_IN_FLIGHT_MAX} transfers are in flight")
         self._numbered += 1
-        return Transfer(self._numbered, on_done)
+        transfer = Transfer(self._numbered, size, on_done, self.cancel)
+        if self._deadlines is not None and deadline_s is not None:
+            self._deadlines.add(transfer, deadline_s, lambda: self.cancel(transfer, DEADLINE))
+        return transfer
+
+    def cancel(self, transfer: Transfer, reason: str) -> None:
+        """End it as failed, for that reason; nothing if it has ended, or is about to."""
+        for push in self._pushes:
+            if push.transfer is transfer:
+                return self._cancel_push(push, reason)
+        for pull in self._pulls:
+            if pull.transfer is transfer:
+                return self._cancel_pull(pull, reason)
+        return None
+
+    def _cancel_push(self, push: _Push, reason: str) -> None:
+        if push.ending is not None or not push.transfer.is_waiting:
+            return
+        if push.written < push.size:
+            self._unwritten.remove(push)
+            if push.written:
+                self._withdraw(push.transfer)
+            else:
+                self._pushes.remove(push)
+        self._end_push(push, ctl_ha_status.CTL_HA_STATUS_ERROR, reason, push.size)
+
+    def _cancel_pull(self, pull: _Pull, reason: str) -> None:
+        if not pull.transfer.is_waiting:
+            return
+        if pull in self._unasked:
+            self._unasked.remove(pull)
+            self._pulls.remove(pull)
+        else:
+            self._withdraw(pull.transfer)
+        pull.take_back()
+        pull.into = NOTHING
+        self._finish(pull.transfer, ctl_ha_status.CTL_HA_STATUS_ERROR, reason, pull.left)
+
+    def _withdraw(self, transfer: Transfer) -> None:
+        self._withdrawals.append(transfer.request)
+        self._wake()
+
+    def _end_push(self, push: _Push, status: ctl_ha_status, reason: str, left: int) -> None:
+        """Tell the starter, as soon as its memory is in nobody's hands; of a cancelled one it knows already."""
+        if push.ending is not None or not push.transfer.is_waiting:
+            return
+        if self._in_hand is push:
+            push.ending = status, reason, left
+        else:
+            push.data = NOTHING
+            self._finish(push.transfer, status, reason, left)
+
+    def _finish(self, transfer: Transfer, status: ctl_ha_status, reason: str, left: int) -> None:
+        if self._deadlines is not None:
+            self._deadlines.discard(transfer)
+        transfer.finish(status, reason, left)
 
     # For the writer
 
@@ -87,8 +171,13 @@ class Requests:
         while self._unasked:
             pull = self._unasked.popleft()
             yield PullRequest(
-                pull.transfer.request, pull.remote.key, pull.remote.offset, len(pull.into), pull.reply_key
+                pull.transfer.request, pull.remote.key, pull.remote.offset, pull.transfer.size, pull.reply_key
             )
+
+    def take_withdrawals(self) -> Iterator[int]:
+        """The requests that the peer is to be told not to go on with, now, before any other fragment."""
+        while self._withdrawals:
+            yield self._withdrawals.popleft()
 
     def next_fragment(self) -> Fragment | None:
         """The next fragment of a push, None if there is none. It is in the sender's hands until ``sent``."""
@@ -99,16 +188,17 @@ class Requests:
         start = push.written
         data = push.data[start : start + FRAGMENT_SIZE_MAX]
         push.written += len(data)
-        if push.written == len(push.data):
+        if push.written == push.size:
             self._unwritten.popleft()
         remote = push.remote.at(start)
-        return Fragment(push.transfer.request, remote.key, remote.offset, len(push.data) - start, data)
+        return Fragment(push.transfer.request, remote.key, remote.offset, push.size - start, data)
 
     def sent(self) -> None:
         """What was handed out last has been sent, and its memory is not looked at any more."""
         push, self._in_hand = self._in_hand, None
-        if push is not None and push.verdict is not None:
-            self._finish_push(push.verdict)
+        if push is not None and push.ending is not None:
+            ending, push.ending = push.ending, None
+            self._end_push(push, *ending)
 
     # For the reader
 
@@ -120,41 +210,47 @@ class Requests:
         pull = self._asked_pull(verdict.request)
         if verdict.denial is None:
             raise RemoteProtocolError(Fault.REQUEST.value, f"pull {verdict.request} done without its data")
+        _check_denial(pull.transfer, verdict)
+        if verdict.left != pull.left:
+            raise RemoteProtocolError(Fault.SIZE.value, f"{verdict.left} bytes left of pull {verdict.request}")
         self._pulls.popleft()
-        pull.transfer.finish(verdict.status, verdict.denial.value)
+        if pull.transfer.is_waiting:
+            self._finish(pull.transfer, verdict.status, verdict.denial.value, pull.left)
 
     def _take_push_verdict(self, push: _Push, verdict: Verdict) -> None:
-        is_early = push.written < (len(push.data) if verdict.denial is None else 1)
-        if is_early or push.verdict is not None:
-            raise RemoteProtocolError(Fault.REQUEST.value, f"push {verdict.request} answered too early or twice")
+        if push.written < (push.size if verdict.denial is None else 1):
+            raise RemoteProtocolError(Fault.REQUEST.value, f"push {verdict.request} answered too early")
+        _check_denial(push.transfer, verdict, is_cancelled=push.ending is not None)
+        if verdict.left > push.size:
+            raise RemoteProtocolError(Fault.SIZE.value, f"{verdict.left} bytes left of push {verdict.request}")
         if self._unwritten and self._unwritten[0] is push:
             self._unwritten.popleft()
-        if self._in_hand is push:
-            push.verdict = verdict
-        else:
-            self._finish_push(verdict)
+        self._pushes.popleft()
+        self._end_push(push, verdict.status, verdict.denial or "", verdict.left)
 
-    def _finish_push(self, verdict: Verdict) -> None:
-        push = self._pushes.popleft()
-        push.transfer.finish(verdict.status, verdict.denial or "")
-
-    def open_reply(self, fragment: Fragment) -> Landing:
-        """Where data that was pulled goes."""
+    def open_reply(self, fragment: Fragment) -> Landing | None:
+        """Where data that was pulled goes; None if the pull was cancelled."""
         pull = self._asked_pull(fragment.request)
-        place = (pull.reply_key, pull.placed, len(pull.into) - pull.placed)
-        if place != (fragment.key, fragment.offset, fragment.left):
+        if (pull.reply_key, pull.placed, pull.left) != (fragment.key, fragment.offset, fragment.left):
             raise RemoteProtocolError(Fault.FRAGMENT.value, f"the reply to pull {fragment.request} has a gap")
+        if not pull.transfer.is_waiting:
+            return None
         pull.landing = Landing(pull.into[pull.placed : pull.placed + fragment.size])
         return pull.landing
 
-    def close_reply(self, fragment: Fragment) -> None:
-        """All of that data was received."""
+    def close_reply(self, fragment: Fragment) -> bool:
+        """All of that data was received. Returns whether it is kept: the pull may have been cancelled."""
         pull = self._asked_pull(fragment.request)
         pull.take_back()
         pull.placed += fragment.size
         if fragment.is_last:
             self._pulls.popleft()
-            pull.transfer.finish(ctl_ha_status.CTL_HA_STATUS_SUCCESS, "")
+        if not pull.transfer.is_waiting:
+            return False
+        if fragment.is_last:
+            pull.into = NOTHING
+            self._finish(pull.transfer, ctl_ha_status.CTL_HA_STATUS_SUCCESS, "", 0)
+        return True
 
     def _asked_pull(self, request: int) -> _Pull:
         """The oldest pull, if that is the one, and the peer can know of it."""
@@ -166,14 +262,25 @@ class Requests:
 
     def lose(self, reason: str) -> None:
         """The session ended: whatever the peer has not answered is over, in the order of the starts."""
-        left: list[_Push | _Pull] = sorted([*self._pushes, *self._pulls], key=lambda each: each.transfer.request)
-        for queue in (self._pushes, self._unwritten, self._pulls, self._unasked):
+        in_hand, self._in_hand = self._in_hand, None
+        unanswered: list[_Push | _Pull] = [*self._pushes, *self._pulls]
+        if in_hand is not None and in_hand not in self._pushes:
+            unanswered.append(in_hand)
+        for queue in (self._pushes, self._unwritten, self._pulls, self._unasked, self._withdrawals):
             queue.clear()
-        self._in_hand = None
-        for each in left:
+        for each in sorted(unanswered, key=lambda each: each.transfer.request):
+            ending: tuple[ctl_ha_status, str, int] | None = None
             if isinstance(each, _Pull):
                 each.take_back()
-            if isinstance(each, _Push) and each.verdict is not None:
-                each.transfer.finish(each.verdict.status, each.verdict.denial or "")
+                remaining = each.left
             else:
-                each.transfer.finish(ctl_ha_status.CTL_HA_STATUS_DISCONNECT, reason)
+                ending, remaining = each.ending, each.size
+            if each.transfer.is_waiting:
+                status, why, remaining = ending or (ctl_ha_status.CTL_HA_STATUS_DISCONNECT, reason, remaining)
+                self._finish(each.transfer, status, why, remaining)
+
+
+def _check_denial(transfer: Transfer, verdict: Verdict, *, is_cancelled: bool = False) -> None:
+    """The peer may say that a request was withdrawn only of one that was."""
+    if verdict.denial is Denial.WITHDRAWN and transfer.is_waiting and not is_cancelled:
+        raise RemoteProtocolError(Fault.REQUEST.value, f"request {verdict.request} was not withdrawn")

@@ -23,7 +23,9 @@ class LinkStatistics:
     """Data that this side had asked for."""
     pulled_bytes_out: int
     denied_bytes_in: int
-    """Data of pushes that this side denied, and dropped."""
+    """Data of pushes that this side denied, and of pulls that it had taken back: dropped."""
+    denied_transfers_in: int
+    """The peer's, with a key that was wrong or dead, without the right, out of range, or too many at once."""
     round_trip_s: float | None
     """Of the latest heartbeat that came back in the current session."""
 
@@ -44,6 +46,7 @@ class LinkCounters:
     pulled_bytes_in: int = 0
     pulled_bytes_out: int = 0
     denied_bytes_in: int = 0
+    denied_transfers_in: int = 0
 
     def snapshot(self, round_trip_s: float | None) -> LinkStatistics:
         """The totals as of now."""

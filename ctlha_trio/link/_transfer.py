@@ -25,7 +25,7 @@ class Placement(Protocol):
     def open(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> Landing | Denial:
         """Where the next ``size`` bytes of a push go. Released as soon as the key dies."""
 
-    def close(self, landing: Landing) -> Denial | None:
+    def close(self, landing: Landing, *, is_last: bool) -> Denial | None:
         """All of it was received, unless that is denied because the key has died meanwhile."""
 
     def fetch(self, key: bytes, offset: int, into: memoryview, *, span: int, epoch: int) -> Denial | None:
@@ -70,16 +70,39 @@ class Transfer:
 
     request: int
     """Its number in the session, from 1."""
+    size: int
+    """Bytes."""
     _on_done: "Callable[[Transfer], None]" = attrs.field(repr=False)
+    _cancel: "Callable[[Transfer, str], None]" = attrs.field(repr=False)
     status: ctl_ha_status = attrs.field(default=ctl_ha_status.CTL_HA_STATUS_WAIT, init=False)
     """WAIT until it is done; then SUCCESS, ERROR or BUSY as the peer said, or DISCONNECT."""
     reason: str = attrs.field(default="", init=False)
-    """Why it failed: a ``Denial`` of the peer, or the ``LossReason`` of the session."""
+    """Why it failed: a ``Denial`` of the peer, the ``LossReason`` of the session, ``cancelled``, or ``deadline``."""
+    left_bytes: int = attrs.field(init=False)
+    """The residual count: all of it until it is done, 0 only with SUCCESS. Of a push that failed, what the peer has not
+    placed if it said so, else all; of a pull, what has not come."""
 
-    def finish(self, status: ctl_ha_status, reason: str) -> None:
+    def __attrs_post_init__(self) -> None:
+        self.left_bytes = self.size
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is not done."""
+        return self.status is ctl_ha_status.CTL_HA_STATUS_WAIT
+
+    def cancel(self) -> None:
+        """End it with ERROR and the reason ``cancelled``; nothing if it is done. Not a checkpoint.
+
+        Done within the call, and its memory is neither read nor written any more, but for one case: while a fragment
+        of a push is in the sender's hands, it is done as soon as that has left. The peer may have placed any part of a
+        push, even all.
+        """
+        self._cancel(self, "cancelled")
+
+    def finish(self, status: ctl_ha_status, reason: str, left_bytes: int) -> None:
         """It is done; tell the starter. For the link, once."""
-        assert self.status is ctl_ha_status.CTL_HA_STATUS_WAIT, "a transfer is done once"
-        self.status, self.reason = status, reason
+        assert self.is_waiting, "a transfer is done once"
+        self.status, self.reason, self.left_bytes = status, reason, left_bytes
         self._on_done(self)
 
 

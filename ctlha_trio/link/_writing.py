@@ -10,6 +10,7 @@ from ctlha_trio.link._transfer import MessagePush
 from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
     Bytes,
+    Denial,
     Flag,
     Fragment,
     FrameType,
@@ -20,6 +21,7 @@ from ctlha_trio.wire import (
     encode_pull,
     encode_reason,
     encode_verdict,
+    encode_withdrawal,
     fragment_prefix,
     push_prefix,
 )
@@ -95,8 +97,14 @@ class FrameWriter:
         """Ask for data."""
         self._frame(FrameType.PULL, encode_pull(pull))
 
+    def write_withdrawal(self, request: int) -> None:
+        """Say that the answer to a request is not wanted any more."""
+        self._frame(FrameType.WITHDRAW, encode_withdrawal(request))
+
     def write_verdict(self, verdict: Verdict) -> None:
         """Say what became of a request."""
+        if verdict.denial not in {None, Denial.WITHDRAWN}:
+            self._counters.denied_transfers_in += 1
         self._frame(FrameType.TRANSFER_DONE, encode_verdict(verdict))
 
     def write_fragment(self, fragment: Fragment, way: Flag) -> None:

@@ -18,6 +18,7 @@ from ctlha_trio.wire._frame import (
     PULL_BODY as PULL_BODY,
     PUSH_PREFIX as PUSH_PREFIX,
     SLOT_SIZE_MAX as SLOT_SIZE_MAX,
+    WITHDRAW_BODY as WITHDRAW_BODY,
     Bytes as Bytes,
     Fault as Fault,
     Flag as Flag,
@@ -53,8 +54,10 @@ from ctlha_trio.wire._transfers import (
     decode_fragment as decode_fragment,
     decode_pull as decode_pull,
     decode_verdict as decode_verdict,
+    decode_withdrawal as decode_withdrawal,
     encode_pull as encode_pull,
     encode_verdict as encode_verdict,
+    encode_withdrawal as encode_withdrawal,
     fragment_prefix as fragment_prefix,
     push_prefix as push_prefix,
 )

@@ -47,8 +47,10 @@ FRAGMENT_PREFIX = struct.Struct("<Q16sQQI")
 request's push or reply."""
 PULL_BODY = struct.Struct("<Q16sQQ16s")
 """Request, key, offset, size, key of the reply."""
-DONE_PREFIX = struct.Struct("<QB")
-"""Request and status, before the reason."""
+DONE_PREFIX = struct.Struct("<QBQ")
+"""Request, status, bytes left undone, before the reason."""
+WITHDRAW_BODY = struct.Struct("<Q")
+"""Request."""
 HEARTBEAT_BODY = struct.Struct("<QQQ")
 """Own stamp, the peer's last stamp, how long that one was held; microseconds."""
 CHANNEL_OPEN_BODY = struct.Struct("<II")
@@ -87,6 +89,7 @@ class FrameType(IntEnum):
     GOODBYE = 10
     PULL = 11
     TRANSFER_DONE = 12
+    WITHDRAW = 13
 
 
 class Flag(IntFlag):
@@ -179,6 +182,7 @@ FRAME_RULES = {
     FrameType.GOODBYE: FrameRule(0, REASON_SIZE_MAX, in_session=True),
     FrameType.PULL: FrameRule(PULL_BODY.size, PULL_BODY.size, in_session=True),
     FrameType.TRANSFER_DONE: FrameRule(DONE_PREFIX.size, DONE_PREFIX.size + DENIAL_SIZE_MAX, in_session=True),
+    FrameType.WITHDRAW: FrameRule(WITHDRAW_BODY.size, WITHDRAW_BODY.size, in_session=True),
 }
 PUSH_WITH_MESSAGE = FrameRule(
     PUSH_PREFIX.size + 1,

@@ -3,8 +3,9 @@
 A push is one or more PUSH frames with the flag REQUEST, and is answered by one TRANSFER_DONE. A pull is a PULL frame,
 and is answered by PUSH frames with the flag REPLY, or by one TRANSFER_DONE instead of the rest of them. Each side
 numbers its requests from 1, pushes and pulls together; fragments of two pushes never mix, and answers come in the
-order of the requests, for pushes and for pulls. Every request is answered once and none is withdrawn, so an answer
-to one that is not open is no late one but a broken peer.
+order of the requests, for pushes and for pulls. A request may be withdrawn once it is written: WITHDRAW ends a push
+that is not wholly written and spares what is left of a reply, and changes nothing if the answer is on its way. Every
+request is answered once, the withdrawn ones too, so an answer to one that is not open is no late one but a broken peer.
 """
 
 from enum import StrEnum
@@ -20,6 +21,7 @@ from ctlha_trio.wire._frame import (
     KEY_SIZE,
     PULL_BODY,
     PUSH_PREFIX,
+    WITHDRAW_BODY,
     Bytes,
     Fault,
     Flag,
@@ -34,6 +36,10 @@ class Denial(StrEnum):
     """No memory has that key, or it was given up."""
     EXPIRED_KEY = "expired-key"
     """Its session or epoch is over."""
+    USED_KEY = "used-key"
+    """As many transfers as it was for are done."""
+    OVERDUE_KEY = "overdue-key"
+    """Its time is over."""
     STALE_EPOCH = "stale-epoch"
     """The requester is at another epoch than the memory."""
     RIGHTS = "rights"
@@ -42,6 +48,8 @@ class Denial(StrEnum):
     """Some of it would lie outside the memory."""
     BUSY = "busy"
     """The owner owes too many answers already; the memory was not looked at."""
+    WITHDRAWN = "withdrawn"
+    """The requester has taken it back."""
 
 
 STATUSES = {
@@ -92,6 +100,8 @@ class Verdict:
     request: int
     denial: Denial | None = None
     """None: it is done."""
+    left: int = 0
+    """Bytes that were not placed, or not given; 0 only if it is done."""
 
     @property
     def status(self) -> ctl_ha_status:
@@ -143,23 +153,36 @@ def decode_pull(payload: Bytes) -> PullRequest:
 def encode_verdict(verdict: Verdict) -> bytes:
     """The payload of a TRANSFER_DONE."""
     reason = "" if verdict.denial is None else verdict.denial.value
-    return DONE_PREFIX.pack(verdict.request, verdict.status) + reason.encode("ascii")
+    return DONE_PREFIX.pack(verdict.request, verdict.status, verdict.left) + reason.encode("ascii")
 
 
 def decode_verdict(payload: Bytes) -> Verdict:
     """The verdict in a TRANSFER_DONE. Status and reason must belong together."""
-    request, number = DONE_PREFIX.unpack_from(payload)
+    request, number, left = DONE_PREFIX.unpack_from(payload)
     status = STATUSES.get(number)
     if status is None:
         raise RemoteProtocolError(Fault.REASON.value, f"status {number} of a transfer")
     try:
         reason = bytes(payload[DONE_PREFIX.size :]).decode("ascii")
-        verdict = Verdict(_check_number(request), Denial(reason) if reason else None)
+        verdict = Verdict(_check_number(request), Denial(reason) if reason else None, left)
     except ValueError as error:
         raise RemoteProtocolError(Fault.REASON.value, "unknown denial") from error
     if verdict.status is not status:
         raise RemoteProtocolError(Fault.REASON.value, f"{status.name} for {reason!r}")
+    if (left == 0) != (verdict.denial is None):
+        raise RemoteProtocolError(Fault.SIZE.value, f"{left} bytes left, and {status.name}")
     return verdict
+
+
+def encode_withdrawal(request: int) -> bytes:
+    """The payload of a WITHDRAW."""
+    return WITHDRAW_BODY.pack(request)
+
+
+def decode_withdrawal(payload: Bytes) -> int:
+    """The request in a WITHDRAW."""
+    (request,) = WITHDRAW_BODY.unpack(payload)
+    return _check_number(request)
 
 
 def _check_number(request: int) -> int:
@@ -178,6 +201,18 @@ class PushOrder:
     _key: bytes = attrs.field(default=bytes(KEY_SIZE), repr=False)
     _offset: int = 0
     _left: int = 0
+
+    @property
+    def request(self) -> int:
+        """The push that was begun last, 0 before the first."""
+        return self._request
+
+    def withdraw(self, request: int) -> int:
+        """Nothing more comes of that push: the bytes that are missing of it, 0 if it was answered already."""
+        if request != self._request or self.is_denied:
+            return 0
+        self.is_denied = self._left > 0
+        return self._left
 
     def take(self, fragment: Fragment) -> None:
         """The next fragment. ``RemoteProtocolError`` if it cannot be."""

@@ -5,7 +5,7 @@ import attrs
 from ctlha_trio.dma import Ring
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
 from ctlha_trio.ha import _inbox
-from ctlha_trio.link import Link, Transfer
+from ctlha_trio.link import Link, OnDone, Transfer
 from ctlha_trio.link._requests import Requests, _Push
 from ctlha_trio.wire import Denial, Verdict
 from tests.mutants.beneath import mutant
@@ -129,9 +129,9 @@ def takes_an_answer_for_that_to_the_oldest_request(patch: Patch) -> None:
 def gives_a_number_to_several_requests(patch: Patch) -> None:
     plain = Requests._number
 
-    def number(requests: Requests, on_done: object) -> Transfer:
+    def number(requests: Requests, size: int, on_done: OnDone, deadline_s: float | None) -> Transfer:
         requests._numbered = 0
-        return plain(requests, on_done)  # type: ignore[arg-type]
+        return plain(requests, size, on_done, deadline_s)
 
     patch.setattr(Requests, "_number", number)
 

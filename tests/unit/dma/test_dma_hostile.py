@@ -27,13 +27,16 @@ from ctlha_trio.wire import (
     Landing,
     ResourceState,
     decode_verdict,
+    decode_withdrawal,
     encode_header,
     encode_hello,
+    encode_withdrawal,
     fragment_prefix,
 )
 
-SUCCESS, DISCONNECT, BUSY = (
+SUCCESS, ERROR, DISCONNECT, BUSY = (
     ctl_ha_status.CTL_HA_STATUS_SUCCESS,
+    ctl_ha_status.CTL_HA_STATUS_ERROR,
     ctl_ha_status.CTL_HA_STATUS_DISCONNECT,
     ctl_ha_status.CTL_HA_STATUS_BUSY,
 )
@@ -67,8 +70,13 @@ class Peer:
     def pull(self, request: int, key: bytes, size: int = 4) -> bytes:
         return self.frame(FrameType.PULL, PULL_BODY.pack(request, key, 0, size, bytes(16)))
 
-    def verdict(self, request: int, status: int, reason: bytes = b"") -> bytes:
-        return self.frame(FrameType.TRANSFER_DONE, DONE_PREFIX.pack(request, status) + reason)
+    def verdict(self, request: int, status: int, reason: bytes = b"", *, left: int | None = None) -> bytes:
+        if left is None:
+            left = 0 if status == SUCCESS else 4
+        return self.frame(FrameType.TRANSFER_DONE, DONE_PREFIX.pack(request, status, left) + reason)
+
+    def withdrawal(self, request: int) -> bytes:
+        return self.frame(FrameType.WITHDRAW, encode_withdrawal(request))
 
     async def next(self, *wanted: FrameType) -> tuple[FrameType, Flag, bytes]:
         """The next frame of one of those types."""
@@ -326,6 +334,131 @@ async def test_what_is_pulled_is_left_alone_once_the_session_is_lost(autojump_cl
         assert [transfer.status for transfer in peer.done] == [DISCONNECT]
         await trio.sleep(0.01)
         assert into == b"x" * 4 + bytes(4)
+
+
+@pytest.mark.parametrize("limit", ["uses", "time"])
+@pytest.mark.parametrize("kind", ["push", "pull"])
+async def test_a_key_that_was_used_up_or_is_overdue_is_of_no_use(
+    autojump_clock: trio.testing.MockClock, limit: str, kind: str
+) -> None:
+    async with open_session() as peer:
+        memory = bytearray(b"....")
+        rights, now = Rights.READ | Rights.WRITE, peer.dma.now()
+        if limit == "uses":
+            region = peer.dma.register(memory, epoch=0, rights=rights, uses=1)
+            await peer.stream.send_all(peer.fragment(1, b"good", flags=Flag.REQUEST, key=region.key))
+            await peer.next(FrameType.TRANSFER_DONE)
+        else:
+            region = peer.dma.register(memory, epoch=0, rights=rights, expires_s=now + 0.01)
+            memory[:] = b"good"
+            await trio.sleep(0.01)
+        late = (
+            peer.fragment(2, b"evil", flags=Flag.REQUEST, key=region.key)
+            if kind == "push"
+            else peer.pull(2, region.key)
+        )
+        await peer.stream.send_all(late)
+        _, _, body = await peer.next(FrameType.TRANSFER_DONE, FrameType.PUSH)
+        verdict = decode_verdict(body)
+        assert (verdict.denial, verdict.left) == ("used-key" if limit == "uses" else "overdue-key", 4)
+        assert memory == b"good"
+        assert peer.link.statistics().denied_transfers_in == 1
+        assert peer.link.session is not None
+
+
+async def test_data_that_comes_when_the_key_is_overdue_stays_out_though_its_head_was_in_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_session() as peer:
+        memory = bytearray(b"." * 8)
+        region = peer.dma.register(memory, epoch=0, expires_s=peer.dma.now() + 0.01)
+        push = peer.fragment(1, b"x" * 8, flags=Flag.REQUEST, key=region.key)
+        await peer.stream.send_all(push[:-4])
+        await trio.sleep(0.02)
+        assert memory == b"xxxx...."
+        memory.extend(b"resizable")
+        await peer.stream.send_all(push[-4:])
+        _, _, body = await peer.next(FrameType.TRANSFER_DONE)
+        assert decode_verdict(body).denial == "overdue-key"
+        assert memory == b"xxxx....resizable"
+
+
+async def test_guessing_keys_finds_none_and_each_try_is_counted(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        memory = bytearray(b"....")
+        key = peer.dma.register(memory, epoch=0).key
+        for number in range(1, 129):
+            guess = (int.from_bytes(key, "big") ^ 1 << number - 1).to_bytes(16, "big")
+            await peer.stream.send_all(peer.fragment(number, b"evil", flags=Flag.REQUEST, key=guess))
+            _, _, body = await peer.next(FrameType.TRANSFER_DONE)
+            assert decode_verdict(body).denial == "unknown-key"
+        assert memory == b"...."
+        assert peer.link.statistics().denied_transfers_in == 128
+
+
+async def test_what_comes_of_a_cancelled_pull_is_dropped_and_judged(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        into = bytearray(b"." * 8)
+        transfer = peer.dma.start_pull(REMOTE, memoryview(into), on_done=peer.done.append)
+        _, _, body = await peer.next(FrameType.PULL)
+        request, _, _, _, reply_key = PULL_BODY.unpack(body)
+        transfer.cancel()
+        assert [(each.status, each.reason, each.left_bytes) for each in peer.done] == [(ERROR, "cancelled", 8)]
+        _, _, body = await peer.next(FrameType.WITHDRAW)
+        assert decode_withdrawal(body) == request
+        late = peer.fragment(request, b"late", flags=Flag.REPLY, key=reply_key, left=8)
+        await peer.stream.send_all(late + peer.verdict(request, ERROR, b"withdrawn"))
+        await trio.sleep(0.01)
+        assert (bytes(into), len(peer.done)) == (b"." * 8, 1)
+        assert peer.link.session is not None
+        assert peer.link.statistics().denied_bytes_in == 4
+        assert await peer.fault_after(peer.verdict(request, ERROR, b"withdrawn")) == "request", "it was answered"
+
+
+@pytest.mark.parametrize(
+    ("lie", "fault"), [("not withdrawn", "request"), ("too much left", "size"), ("nothing left", "size")]
+)
+async def test_a_verdict_with_a_lie_about_what_is_left(
+    autojump_clock: trio.testing.MockClock, lie: str, fault: str
+) -> None:
+    async with open_session() as peer:
+        transfer = peer.dma.start_push(REMOTE, b"data", on_done=peer.done.append)
+        await peer.next(FrameType.PUSH)
+        verdicts = {
+            "not withdrawn": peer.verdict(transfer.request, ERROR, b"withdrawn"),
+            "too much left": peer.verdict(transfer.request, ERROR, b"rights", left=5),
+            "nothing left": peer.verdict(transfer.request, ERROR, b"rights", left=0),
+        }
+        assert await peer.fault_after(verdicts[lie]) == fault
+        assert [each.status for each in peer.done] == [DISCONNECT]
+
+
+async def test_what_was_never_asked_for_cannot_be_withdrawn(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        key = peer.dma.register(bytearray(4), epoch=0, rights=Rights.READ).key
+        await peer.stream.send_all(peer.pull(3, key))
+        await peer.next(FrameType.PUSH)
+        await peer.stream.send_all(peer.withdrawal(3) + peer.withdrawal(1))
+        await trio.sleep(0.01)
+        assert peer.link.session is not None, "it was answered; the other may have been"
+        assert await peer.fault_after(peer.withdrawal(4)) == "request"
+
+
+async def test_a_push_is_not_gone_on_with_after_it_was_withdrawn(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        memory = bytearray(b"." * 8)
+        key = peer.dma.register(memory, epoch=0).key
+        begin = peer.fragment(1, b"data", flags=Flag.REQUEST, key=key, left=8)
+        await peer.stream.send_all(begin + peer.withdrawal(1))
+        _, _, body = await peer.next(FrameType.TRANSFER_DONE)
+        verdict = decode_verdict(body)
+        assert (verdict.denial, verdict.left) == ("withdrawn", 4)
+        rest = peer.fragment(1, b"evil", flags=Flag.REQUEST, key=key, offset=4)
+        await peer.stream.send_all(rest + peer.fragment(2, b"good", flags=Flag.REQUEST, key=key, offset=4))
+        _, _, body = await peer.next(FrameType.TRANSFER_DONE)
+        assert decode_verdict(body).request == 2, "the first is answered once"
+        assert memory == b"datagood"
+        assert peer.link.statistics().denied_transfers_in == 0
 
 
 async def test_pulls_without_end_and_without_reading_end_the_session(autojump_clock: trio.testing.MockClock) -> None:

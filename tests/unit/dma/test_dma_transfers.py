@@ -538,6 +538,178 @@ async def test_the_next_may_be_started_from_within(autojump_clock: trio.testing.
         assert numbers == list(range(1, 51))
 
 
+# Deadlines and cancelling
+
+
+@pytest.mark.parametrize("stage", range(0, 30, 3))
+async def test_a_transfer_cancelled_at_any_stage_ends_once_and_its_memory_is_left_alone(
+    autojump_clock: trio.testing.MockClock, stage: int
+) -> None:
+    async with open_pair() as pair:
+        session = pair.session
+        size = 2 * MIB + 1
+        memory, source = bytearray(size), bytearray(random_bytes(size))
+        target, other = pair.b.register(memory), pair.b.register(source)
+        into, data = bytearray(size), bytearray(random_bytes(size))
+        cancelled = [pair.a.push(target.remote, data), pair.a.pull(other.remote, into)]
+        rest = [pair.a.push(target.remote, b"next"), pair.a.pull(other.remote, bytearray(4))]
+        for _ in range(stage):
+            await trio.lowlevel.checkpoint()
+        for transfer in cancelled:
+            transfer.cancel()
+        assert cancelled[1] in pair.a.done, "a pull is given up at once"
+        snapshot = bytes(into)
+        await until(lambda: cancelled[0] in pair.a.done)
+        data[:] = b"\xee" * size
+        await until(lambda: len(pair.a.done) == 4)
+        await pair.quiet()
+        for transfer in cancelled:
+            if transfer.status is ERROR:
+                assert transfer.reason == "cancelled"
+                assert transfer.left_bytes > 0
+            else:
+                assert transfer.left_bytes == 0
+        assert [transfer.status for transfer in rest] == [SUCCESS, SUCCESS]
+        assert into == snapshot, "nothing is written afterwards"
+        assert bytes(memory[:4]) == b"next"
+        assert b"\xee" * 16 not in memory, "nothing is read afterwards"
+        assert pair.session == session
+        for transfer in cancelled:
+            transfer.cancel()
+        assert len(pair.a.done) == 4
+
+
+@pytest.mark.parametrize("kind", ["push", "pull"])
+async def test_a_transfer_that_is_not_done_by_its_deadline_is_cancelled_then(
+    autojump_clock: trio.testing.MockClock, kind: str
+) -> None:
+    async with open_pair() as pair:
+        region = pair.b.register(bytearray(8))
+        pair.network.cut("b", "a")
+        began = trio.current_time()
+        for after_s in (0.3, 0.1, 0.2):
+            deadline_s = pair.a.dma.now() + after_s
+            if kind == "push":
+                pair.a.dma.start_push(region.remote, b"data", on_done=pair.a.on_done, deadline_s=deadline_s)
+            else:
+                into = memoryview(bytearray(4))
+                pair.a.dma.start_pull(region.remote, into, on_done=pair.a.on_done, deadline_s=deadline_s)
+        ended: list[float] = []
+        for count in (1, 2, 3):
+            await until(lambda: len(pair.a.done) >= len(ended) + 1)
+            assert len(pair.a.done) == count
+            ended.append(round(trio.current_time() - began, 2))
+        assert ended == [0.1, 0.2, 0.3]
+        assert [transfer.request for transfer in pair.a.done] == [2, 3, 1]
+        assert pair.a.told == [(ERROR, "deadline")] * 3
+        session = pair.session
+        pair.network.heal()
+        pair.a.push(region.remote, b"more")
+        await until(lambda: len(pair.a.done) == 4)
+        assert pair.a.told[3] == (SUCCESS, "")
+        assert pair.session == session, "late answers are dropped"
+
+
+async def test_a_deadline_that_is_not_reached_is_forgotten(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        region = pair.b.register(bytearray(8))
+        for _ in range(100):
+            pair.a.dma.start_push(region.remote, b"data", on_done=pair.a.on_done, deadline_s=pair.a.dma.now() + 1000)
+            await until(lambda: len(pair.a.done) == 1)
+            assert pair.a.told == [(SUCCESS, "")]
+            pair.a.done.clear()
+        assert len(pair.a.link.deadlines) == 0
+        await trio.sleep(2000)
+        assert pair.a.done == []
+
+
+async def test_a_deadline_that_has_passed_ends_a_transfer_that_was_begun_in_vain(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        region = pair.b.register(bytearray(8 * MIB))
+        pair.a.dma.start_push(region.remote, bytes(8 * MIB), on_done=pair.a.on_done, deadline_s=pair.a.dma.now())
+        assert pair.a.done == [], "never within the start"
+        await until(lambda: bool(pair.a.done))
+        assert pair.a.told == [(ERROR, "deadline")]
+
+
+# Keys for so many transfers, and for so long
+
+
+@pytest.mark.parametrize("kind", ["push", "pull"])
+async def test_a_key_is_for_as_many_transfers_as_it_was_made_for(
+    autojump_clock: trio.testing.MockClock, kind: str
+) -> None:
+    async with open_pair() as pair:
+        memory = bytearray(2 * FRAGMENT)
+        region = pair.b.dma.register(memory, epoch=5, rights=BOTH, uses=2)
+        pair.a.push(region.remote.at(1), bytes(2 * FRAGMENT))
+        for _ in range(3):
+            if kind == "push":
+                pair.a.push(region.remote, bytes(2 * FRAGMENT))
+            else:
+                pair.a.pull(region.remote, bytearray(2 * FRAGMENT))
+        await until(lambda: len(pair.a.done) == 4)
+        by_request = sorted(pair.a.done, key=lambda transfer: transfer.request)
+        told = [(transfer.status, transfer.reason, transfer.left_bytes) for transfer in by_request]
+        left = 2 * FRAGMENT
+        assert told[0] == (ERROR, "out-of-range", left), "what is denied is no use"
+        assert told[1:] == [(SUCCESS, "", 0), (SUCCESS, "", 0), (ERROR, "used-key", left)]
+        assert not region.alive
+        memory.extend(b"may be resized again")
+        assert pair.b.link.statistics().denied_transfers_in == 2
+
+
+async def test_a_key_is_spent_before_anybody_hears_of_its_last_use(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        region = pair.b.dma.register(bytearray(4), epoch=5, uses=1)
+        alive: list[bool] = []
+        pair.a.dma.start_push(region.remote, b"data", on_done=lambda _: alive.append(region.alive))
+        await until(lambda: bool(alive))
+        assert alive == [False]
+
+
+async def test_a_pushed_message_uses_a_key_once_however_large(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        region = pair.b.dma.register(bytearray(3 * FRAGMENT), epoch=5, uses=2)
+        await pair.a.dma.push_message(region.remote, bytes(3 * FRAGMENT), pair.a.channel, message(1))
+        await pair.quiet()
+        assert (region.alive, region.uses_left) == (True, 1)
+
+
+@pytest.mark.parametrize("kind", ["push", "pull"])
+async def test_a_key_dies_when_its_time_is_over(autojump_clock: trio.testing.MockClock, kind: str) -> None:
+    async with open_pair() as pair:
+        memory = bytearray(4)
+        region = pair.b.dma.register(memory, epoch=5, rights=BOTH, expires_s=pair.b.dma.now() + 1)
+        pair.a.push(region.remote, b"data")
+        await until(lambda: len(pair.a.done) == 1)
+        alive = [region.alive]
+        await trio.sleep(1)
+        alive.append(region.alive)
+        assert alive == [True, False], "whether or not anybody comes"
+        memory.extend(b"may be resized again")
+        if kind == "push":
+            pair.a.push(region.remote, b"late")
+        else:
+            pair.a.pull(region.remote, bytearray(4))
+        await until(lambda: len(pair.a.done) == 2)
+        assert pair.a.told == [(SUCCESS, ""), (ERROR, "overdue-key")]
+        assert memory.startswith(b"data")
+        assert pair.b.link.statistics().denied_transfers_in == 1
+
+
+async def test_a_key_for_nothing_is_not_made(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        for limits in ({"uses": 0}, {"uses": -1}, {"expires_s": pair.b.dma.now()}):
+            with pytest.raises(InvalidError):
+                pair.b.dma.register(bytearray(4), epoch=5, **limits)
+        for _ in range(2000):
+            pair.b.dma.register(bytearray(4), epoch=5, uses=1, expires_s=pair.b.dma.now() + 1000).close()
+        assert len(pair.b.link.deadlines) == 0
+
+
 # Loss
 
 

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from mmap import mmap
+from pathlib import Path
 
 import attrs
 import pytest
@@ -13,7 +15,18 @@ from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Transfer
 from ctlha_trio.link._answers import ANSWERS_OWED_MAX, PULLS_OWED_MAX, Answers
 from ctlha_trio.link._requests import Requests
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Denial, Fault, Fragment, Landing, PullRequest, SessionCore, Verdict
+from ctlha_trio.wire import (
+    FRAGMENT_PREFIX,
+    FRAGMENT_SIZE_MAX,
+    Denial,
+    Fault,
+    Fragment,
+    Landing,
+    PullRequest,
+    SessionCore,
+    Verdict,
+    fragment_prefix,
+)
 
 WAIT, SUCCESS, ERROR, DISCONNECT, BUSY = (
     ctl_ha_status.CTL_HA_STATUS_WAIT,
@@ -60,7 +73,9 @@ def reply(request: int, data: bytes, *, offset: int = 0, left: int | None = None
 
 def take_reply(requests: Requests, answer: Fragment) -> None:
     """As it is received: the place first, then the data."""
-    requests.open_reply(answer).memory[:] = answer.data
+    landing = requests.open_reply(answer)
+    assert landing is not None
+    landing.memory[:] = answer.data
     requests.close_reply(answer)
 
 
@@ -110,8 +125,8 @@ def test_a_pull_is_done_with_its_last_byte_or_a_denial() -> None:
     assert asker.told == []
     take_reply(asker.requests, reply(1, b"cd", offset=2))
     take_reply(asker.requests, reply(2, b"ab", left=4))
-    asker.requests.take_verdict(Verdict(2, Denial.EXPIRED_KEY))
-    asker.requests.take_verdict(Verdict(3, Denial.BUSY))
+    asker.requests.take_verdict(Verdict(2, Denial.EXPIRED_KEY, 2))
+    asker.requests.take_verdict(Verdict(3, Denial.BUSY, 4))
     assert asker.told == [(1, SUCCESS, ""), (2, ERROR, "expired-key"), (3, BUSY, "busy")]
     assert [into, other, third] == [b"abcd", b"ab..", b"...."]
 
@@ -252,6 +267,196 @@ def test_nothing_is_written_after_the_last_byte() -> None:
     assert asker.told == [(1, SUCCESS, "")]
 
 
+# What is cancelled
+
+
+def test_a_push_that_is_not_begun_is_cancelled_without_a_word() -> None:
+    asker = Asker()
+    asker.push()
+    second = asker.push()
+    asker.push()
+    second.cancel()
+    second.cancel()
+    assert asker.told == [(2, ERROR, "cancelled")]
+    assert second.left_bytes == 4
+    assert [fragment.request for fragment in asker.write()] == [1, 3]
+    assert list(asker.requests.take_withdrawals()) == []
+    asker.requests.take_verdict(Verdict(1))
+    asker.requests.take_verdict(Verdict(3))
+    assert asker.told == [(2, ERROR, "cancelled"), (1, SUCCESS, ""), (3, SUCCESS, "")]
+
+
+@pytest.mark.parametrize("answer", [Verdict(1, Denial.WITHDRAWN, 1), Verdict(1, Denial.EXPIRED_KEY, 1)])
+def test_a_push_that_is_half_written_is_withdrawn_and_its_answer_is_no_surprise(answer: Verdict) -> None:
+    asker = Asker()
+    transfer = asker.push(FRAGMENT_SIZE_MAX + 1)
+    asker.push()
+    asker.requests.next_fragment()
+    transfer.cancel()
+    assert asker.told == [], "a fragment is being sent: its data may not change yet"
+    asker.requests.sent()
+    assert asker.told == [(1, ERROR, "cancelled")]
+    assert transfer.left_bytes == FRAGMENT_SIZE_MAX + 1, "the peer has confirmed nothing"
+    assert list(asker.requests.take_withdrawals()) == [1]
+    assert [fragment.request for fragment in asker.write()] == [2]
+    with pytest.raises(RemoteProtocolError, match="request"):
+        asker.requests.take_verdict(Verdict(1))
+    asker.requests.take_verdict(answer)
+    asker.requests.take_verdict(Verdict(2))
+    assert asker.told == [(1, ERROR, "cancelled"), (2, SUCCESS, "")]
+
+
+def test_a_verdict_that_comes_for_a_cancelled_push_in_the_senders_hands_changes_nothing() -> None:
+    asker = Asker()
+    transfer = asker.push(FRAGMENT_SIZE_MAX + 1)
+    asker.requests.next_fragment()
+    transfer.cancel()
+    asker.requests.take_verdict(Verdict(1, Denial.WITHDRAWN, 1))
+    assert asker.told == []
+    asker.requests.sent()
+    assert asker.told == [(1, ERROR, "cancelled")]
+
+
+def test_a_push_that_is_wholly_written_may_still_succeed_there_when_it_is_cancelled() -> None:
+    asker = Asker()
+    transfer = asker.push()
+    asker.write()
+    transfer.cancel()
+    assert asker.told == [(1, ERROR, "cancelled")]
+    assert list(asker.requests.take_withdrawals()) == [], "nothing can be spared"
+    asker.requests.take_verdict(Verdict(1))
+    assert asker.told == [(1, ERROR, "cancelled")]
+    with pytest.raises(RemoteProtocolError, match="request"):
+        asker.requests.take_verdict(Verdict(1))
+
+
+def test_a_cancelled_pull_is_left_alone_whatever_still_comes() -> None:
+    asker = Asker()
+    transfer, into = asker.pull(6)
+    _, other = asker.pull(4)
+    asker.write()
+    take_reply(asker.requests, reply(1, b"ab", left=6))
+    arriving = reply(1, b"cd", offset=2, left=4)
+    landing = asker.requests.open_reply(arriving)
+    assert landing is not None
+    transfer.cancel()
+    assert landing.is_released, "even the fragment that is being received"
+    into.extend(b"resizable")
+    assert (asker.told, transfer.left_bytes) == ([(1, ERROR, "cancelled")], 4)
+    assert list(asker.requests.take_withdrawals()) == [1]
+    assert not asker.requests.close_reply(arriving)
+    late = reply(1, b"ef", offset=4)
+    assert asker.requests.open_reply(late) is None
+    assert not asker.requests.close_reply(late)
+    take_reply(asker.requests, reply(2, b"data"))
+    assert into == b"ab....resizable"
+    assert other == b"data"
+    assert asker.told == [(1, ERROR, "cancelled"), (2, SUCCESS, "")]
+
+
+def test_a_pull_that_is_not_asked_for_is_cancelled_without_a_word() -> None:
+    asker = Asker()
+    transfer, _ = asker.pull()
+    transfer.cancel()
+    assert list(asker.requests.take_pulls()) == []
+    assert list(asker.requests.take_withdrawals()) == []
+    assert asker.told == [(1, ERROR, "cancelled")]
+
+
+def test_what_was_not_withdrawn_is_not_answered_so() -> None:
+    for kind in ("push", "pull"):
+        asker = Asker()
+        if kind == "push":
+            asker.push()
+        else:
+            asker.pull()
+        asker.write()
+        with pytest.raises(RemoteProtocolError, match="request"):
+            asker.requests.take_verdict(Verdict(1, Denial.WITHDRAWN, 4))
+        assert asker.told == []
+
+
+def test_cancelled_requests_count_until_the_peer_has_answered_them() -> None:
+    asker = Asker()
+    for _ in range(TRANSFERS_IN_FLIGHT_MAX):
+        asker.push()
+    asker.write()
+    for push in list(asker.requests._pushes):
+        push.transfer.cancel()
+    with pytest.raises(BusyError):
+        asker.push()
+    asker.requests.take_verdict(Verdict(1))
+    asker.push()
+
+
+def test_a_loss_ends_a_cancelled_request_no_second_time() -> None:
+    asker = Asker()
+    first, (second, _), third = asker.push(FRAGMENT_SIZE_MAX + 1), asker.pull(), asker.push()
+    list(asker.requests.take_pulls())
+    asker.requests.next_fragment()
+    for transfer in (first, second, third):
+        transfer.cancel()
+    asker.requests.lose("closed")
+    assert asker.told == [(2, ERROR, "cancelled"), (3, ERROR, "cancelled"), (1, ERROR, "cancelled")]
+
+
+def test_what_is_left_undone_is_told() -> None:
+    asker = Asker()
+    pushes = [asker.push(10), asker.push(10)]
+    pulls = [asker.pull(10)[0] for _ in range(3)]
+    assert {transfer.left_bytes for transfer in pushes + pulls} == {10}
+    asker.write()
+    asker.requests.take_verdict(Verdict(1))
+    asker.requests.take_verdict(Verdict(2, Denial.EXPIRED_KEY, 7))
+    take_reply(asker.requests, reply(3, b"0123456789"))
+    take_reply(asker.requests, reply(4, b"0123", left=10))
+    asker.requests.take_verdict(Verdict(4, Denial.EXPIRED_KEY, 6))
+    take_reply(asker.requests, reply(5, b"0", left=10))
+    asker.requests.lose("closed")
+    assert [transfer.left_bytes for transfer in pushes + pulls] == [0, 7, 0, 6, 9]
+
+
+@pytest.mark.parametrize("answer", [Verdict(1, Denial.RIGHTS, 5), Verdict(2, Denial.RIGHTS, 3)])
+def test_what_is_left_undone_is_judged(answer: Verdict) -> None:
+    asker = Asker()
+    asker.push(4)
+    asker.pull(4)
+    asker.write()
+    if answer.request == 2:
+        asker.requests.take_verdict(Verdict(1))
+    with pytest.raises(RemoteProtocolError, match="size"):
+        asker.requests.take_verdict(answer)
+
+
+def test_the_arithmetic_of_a_transfer_reaches_beyond_4_gib(tmp_path: Path) -> None:
+    """Of memory of which next to nothing is touched."""
+    size = (5 << 30) + 1
+    with (tmp_path / "sparse").open("w+b") as file:
+        file.truncate(size)
+        view = memoryview(mmap(file.fileno(), size))
+    asker = Asker()
+    push = asker.requests.push(REMOTE.at(1 << 40), view, asker.done.append)
+    pull = asker.requests.pull(REMOTE, view, REPLY_KEY, asker.done.append)
+    assert [request.size for request in asker.requests.take_pulls()] == [size]
+    (entry,) = asker.requests._pushes
+    entry.written = 5 << 30
+    last = asker.requests.next_fragment()
+    assert last is not None
+    prefix = FRAGMENT_PREFIX.unpack(fragment_prefix(last))
+    assert prefix[2:4] == (100 + (1 << 40) + (5 << 30), 1)
+    asker.requests.sent()
+    asker.requests.take_verdict(Verdict(1, Denial.EXPIRED_KEY, size - FRAGMENT_SIZE_MAX))
+    assert push.left_bytes == size - FRAGMENT_SIZE_MAX
+    first = reply(2, bytes(FRAGMENT_SIZE_MAX), left=size)
+    landing = asker.requests.open_reply(first)
+    assert landing is not None
+    asker.requests.close_reply(first)
+    (asked,) = asker.requests._pulls
+    asked.placed = size - 1
+    take_reply(asker.requests, reply(2, b"x", offset=size - 1))
+    assert (pull.status, pull.left_bytes, bytes(view[-1:])) == (SUCCESS, 0, b"x")
+
+
 # The other side
 
 
@@ -269,7 +474,7 @@ class Memory:
             return Denial.OUT_OF_RANGE
         return Landing(memoryview(self.data)[offset : offset + size])
 
-    def close(self, landing: Landing) -> Denial | None:
+    def close(self, landing: Landing, *, is_last: bool) -> Denial | None:
         if landing.is_released:
             return Denial.EXPIRED_KEY
         landing.release()
@@ -313,16 +518,50 @@ def test_a_denied_push_is_answered_once_and_the_rest_is_dropped() -> None:
     assert not take_push(answers, fragment(1, b"efgh", offset=4, left=5))
     assert not take_push(answers, fragment(1, b"i", offset=8))
     assert take_push(answers, fragment(2, b"data"))
-    assert list(answers.take_verdicts()) == [Verdict(1, Denial.OUT_OF_RANGE), Verdict(2)]
+    assert list(answers.take_verdicts()) == [Verdict(1, Denial.OUT_OF_RANGE, 9), Verdict(2)]
     assert memory.data == b"data" + bytes(4)
+
+
+def test_a_push_that_is_withdrawn_is_answered_so_and_the_next_may_begin() -> None:
+    memory = Memory(bytearray(8))
+    answers = make_answers(memory)
+    assert take_push(answers, fragment(1, b"abc", left=8))
+    answers.take_withdrawal(1)
+    answers.take_withdrawal(1)
+    assert take_push(answers, fragment(2, b"d"))
+    answers.take_withdrawal(2)
+    assert list(answers.take_verdicts()) == [Verdict(1, Denial.WITHDRAWN, 5), Verdict(2)]
+    with pytest.raises(RemoteProtocolError, match="request"):
+        answers.open_push(fragment(1, b"d", offset=3, left=5))
+
+
+def test_a_pull_that_is_withdrawn_is_answered_in_its_turn_and_gets_no_more() -> None:
+    answers = make_answers(Memory(bytearray(2 * FRAGMENT_SIZE_MAX)))
+    for number, size in ((1, FRAGMENT_SIZE_MAX + 1), (2, 4), (3, 4)):
+        answers.take_pull(PullRequest(number, bytes(16), 0, size, REPLY_KEY))
+    assert isinstance(answers.next_reply(), Fragment)
+    answers.take_withdrawal(1)
+    answers.take_withdrawal(3)
+    assert answers.next_reply() == Verdict(1, Denial.WITHDRAWN, 1)
+    assert isinstance(answers.next_reply(), Fragment)
+    assert answers.next_reply() == Verdict(3, Denial.WITHDRAWN, 4)
+    answers.take_withdrawal(3)
+    assert answers.next_reply() is None
+
+
+def test_what_was_never_asked_for_is_not_withdrawn() -> None:
+    answers = make_answers(Memory(bytearray(4)))
+    answers.take_pull(PullRequest(2, bytes(16), 0, 4, REPLY_KEY))
+    with pytest.raises(RemoteProtocolError, match="request"):
+        answers.take_withdrawal(3)
 
 
 def test_where_no_memory_is_every_transfer_is_denied() -> None:
     answers = make_answers(None)
     assert not take_push(answers, fragment(1, b"data"))
     answers.take_pull(PullRequest(2, bytes(16), 0, 4, REPLY_KEY))
-    assert list(answers.take_verdicts()) == [Verdict(1, Denial.UNKNOWN_KEY)]
-    assert answers.next_reply() == Verdict(2, Denial.UNKNOWN_KEY)
+    assert list(answers.take_verdicts()) == [Verdict(1, Denial.UNKNOWN_KEY, 4)]
+    assert answers.next_reply() == Verdict(2, Denial.UNKNOWN_KEY, 4)
     assert answers.next_reply() is None
 
 
@@ -337,7 +576,7 @@ def test_more_pulls_than_owed_are_busy_in_their_turn() -> None:
         answer = answers.next_reply()
         assert answer is not None
         assert answer.request == number
-        assert answer == Verdict(number, Denial.BUSY) if number > PULLS_OWED_MAX else isinstance(answer, Fragment)
+        assert answer == Verdict(number, Denial.BUSY, 4) if number > PULLS_OWED_MAX else isinstance(answer, Fragment)
     assert answers.next_reply() is None
 
 
@@ -399,6 +638,7 @@ class Session:
 
     def write(self) -> None:
         if not self.in_hand and self.way is None:
+            self.tell()
             self.way = self.requests.next_fragment()
             self.in_hand = True
 
@@ -418,9 +658,25 @@ class Session:
         if answer is not None:
             take(self.requests, answer)
 
+    def cancel(self) -> None:
+        """One that is under way, if there is any."""
+        open_ones = [push.transfer for push in self.requests._pushes]
+        open_ones += [pull.transfer for pull in self.requests._pulls]
+        if open_ones:
+            transfer = self.chance.choice(open_ones)
+            transfer.cancel()
+            if "cancelled" not in self.started[transfer.request]:
+                self.started[transfer.request] += " cancelled"
+
+    def tell(self) -> None:
+        """What was cancelled goes behind what was written before."""
+        if self.way is None:
+            for request in self.requests.take_withdrawals():
+                self.answers.take_withdrawal(request)
+
     def finish(self) -> None:
         for _ in range(2 * len(self.started) + 1):
-            for step in (self.ask, self.write, self.carry, self.sent, self.reply):
+            for step in (self.ask, self.tell, self.write, self.carry, self.sent, self.reply):
                 step()
 
 
@@ -429,6 +685,8 @@ STEPS = (
     Session.pull,
     Session.bad_push,
     Session.bad_pull,
+    Session.cancel,
+    Session.tell,
     Session.ask,
     Session.write,
     Session.sent,
@@ -448,7 +706,10 @@ def test_whatever_happens_each_transfer_is_done_once_and_in_order(
     if outcome == "end":
         session.finish()
         for transfer in session.done:
-            assert transfer.status is (ERROR if "bad" in session.started[transfer.request] else SUCCESS)
+            kind = session.started[transfer.request]
+            expected = {ERROR} if "bad" in kind else {SUCCESS}
+            assert transfer.status in (expected | {ERROR} if "cancelled" in kind else expected)
+            assert (transfer.left_bytes == 0) == (transfer.status is SUCCESS)
         assert len(session.done) == len(session.started)
     elif outcome == "lie":
         with suppress(RemoteProtocolError):
@@ -457,5 +718,9 @@ def test_whatever_happens_each_transfer_is_done_once_and_in_order(
     session.sent()
     assert sorted(transfer.request for transfer in session.done) == sorted(session.started)
     for kind in ("push", "pull"):
-        order = [transfer.request for transfer in session.done if kind in session.started[transfer.request]]
+        order = [
+            transfer.request
+            for transfer in session.done
+            if kind in session.started[transfer.request] and "cancelled" not in session.started[transfer.request]
+        ]
         assert order == sorted(order)

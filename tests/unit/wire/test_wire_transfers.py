@@ -25,8 +25,10 @@ from ctlha_trio.wire import (
     decode_fragment,
     decode_pull,
     decode_verdict,
+    decode_withdrawal,
     encode_pull,
     encode_verdict,
+    encode_withdrawal,
     fragment_prefix,
 )
 
@@ -88,9 +90,9 @@ def test_a_pull_that_cannot_be(request_: int, size: int, fault: Fault) -> None:
     assert caught.value.reason == fault
 
 
-@given(numbers, st.sampled_from([None, *Denial]))
-def test_a_verdict_survives_the_way(request_: int, denial: Denial | None) -> None:
-    verdict = Verdict(request_, denial)
+@given(numbers, st.sampled_from([None, *Denial]), numbers)
+def test_a_verdict_survives_the_way(request_: int, denial: Denial | None, left: int) -> None:
+    verdict = Verdict(request_, denial, 0 if denial is None else left)
     assert decode_verdict(encode_verdict(verdict)) == verdict
 
 
@@ -120,8 +122,26 @@ def test_each_verdict_has_its_status() -> None:
 )
 def test_a_verdict_that_cannot_be(request_: int, status: int, reason: bytes, fault: Fault) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
-        decode_verdict(DONE_PREFIX.pack(request_, status) + reason)
+        decode_verdict(DONE_PREFIX.pack(request_, status, 0 if status == SUCCESS else 9) + reason)
     assert caught.value.reason == fault
+
+
+@pytest.mark.parametrize(("status", "left", "reason"), [(SUCCESS, 1, b""), (ERROR, 0, b"rights"), (BUSY, 0, b"busy")])
+def test_a_verdict_leaves_something_undone_if_and_only_if_it_is_a_denial(
+    status: ctl_ha_status, left: int, reason: bytes
+) -> None:
+    with pytest.raises(RemoteProtocolError, match="size"):
+        decode_verdict(DONE_PREFIX.pack(1, status, left) + reason)
+
+
+@given(numbers)
+def test_a_withdrawal_survives_the_way(request_: int) -> None:
+    assert decode_withdrawal(encode_withdrawal(request_)) == request_
+
+
+def test_a_withdrawal_of_nothing() -> None:
+    with pytest.raises(RemoteProtocolError, match="request"):
+        decode_withdrawal(bytes(8))
 
 
 @given(st.binary(min_size=DONE_PREFIX.size, max_size=40))
@@ -133,7 +153,7 @@ def test_any_bytes_give_a_verdict_or_a_remote_error(data: bytes) -> None:
     else:
         assert encode_verdict(verdict) == data
         return
-    assert reason in {Fault.REASON, Fault.REQUEST}
+    assert reason in {Fault.REASON, Fault.REQUEST, Fault.SIZE}
 
 
 @given(
@@ -194,6 +214,19 @@ def test_the_number_of_a_push_is_not_used_again(request_: int) -> None:
     order.take(piece(2, 0, 4, 4))
     with pytest.raises(RemoteProtocolError, match="request"):
         order.take(piece(request_, 0, 4, 4))
+
+
+def test_a_push_that_is_withdrawn_may_be_cut_short_and_one_that_is_whole_cannot_be_withdrawn() -> None:
+    order = PushOrder()
+    order.take(piece(1, 0, 8, 3))
+    assert order.withdraw(2) == 0
+    assert order.withdraw(1) == 5
+    assert order.withdraw(1) == 0, "it was answered"
+    order.take(piece(2, 0, 4, 4))
+    assert order.withdraw(2) == 0
+    is_denied = order.is_denied
+    assert not is_denied
+    assert order.withdraw(1) == 0
 
 
 def test_only_a_denied_push_may_be_cut_short() -> None:

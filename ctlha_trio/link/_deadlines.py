@@ -1,0 +1,56 @@
+"""What ends at a certain time unless it has ended before."""
+
+import math
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from ctlha_trio.seams import Clock
+
+
+@attrs.define(eq=False)
+class Deadlines:
+    """Of one session: its transfers' and its keys'. They are kept only as long as what they belong to."""
+
+    _clock: Clock
+    _due: dict[object, tuple[float, Callable[[], None]]] = attrs.field(factory=dict, init=False)
+    """When, and what then, by what it belongs to."""
+    _awaited_s: float = attrs.field(default=math.inf, init=False)
+    _sleep: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _added: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._due)
+
+    def add(self, whose: object, due_s: float, end: Callable[[], None]) -> None:
+        """Call ``end`` at ``due_s``, from the session's tasks. It must not raise."""
+        self._due[whose] = due_s, end
+        if due_s < self._awaited_s:
+            self._sleep.cancel()
+        self._added.unpark_all()
+
+    def discard(self, whose: object) -> None:
+        """It has ended, or has no deadline."""
+        self._due.pop(whose, None)
+
+    async def run(self) -> None:
+        """Keep time until cancelled."""
+        while True:
+            if not self._due:
+                await self._added.park()
+                continue
+            with trio.CancelScope() as self._sleep:
+                self._awaited_s = min(due_s for due_s, _ in self._due.values())
+                await self._clock.sleep_until(self._awaited_s)
+            self._awaited_s = math.inf
+            self._end_all_due(self._clock.now())
+
+    def _end_all_due(self, now: float) -> None:
+        late = sorted((due_s, number, whose) for number, (whose, (due_s, _)) in enumerate(self._due.items()))
+        for due_s, _, whose in late:
+            # One that has ended may have ended others.
+            if due_s <= now and whose in self._due:
+                _, end = self._due.pop(whose)
+                end()
