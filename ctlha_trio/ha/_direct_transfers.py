@@ -23,11 +23,27 @@ class PendingTransfer:
         """WAIT until it has ended; then SUCCESS, ERROR or BUSY as the peer said, or DISCONNECT."""
         return self._transfer.status
 
+    @property
+    def left_bytes(self) -> int:
+        """The residual count: all bytes until it has ended, 0 only if it has ended well.
+
+        Of a push that failed, what the peer has not placed if it said so, else all; of a pull, what has not come.
+        """
+        return self._transfer.left_bytes
+
+    def cancel(self) -> None:
+        """End it, as failed and for the reason ``cancelled``; nothing if it has ended. Not a checkpoint.
+
+        Its memory is left alone once it has ended. That is within the call, but while a part of a push is being sent:
+        then as soon as that has left. The peer may have placed any part of a push, even all.
+        """
+        self._transfer.cancel()
+
     async def wait(self) -> None:
         """Return once it has ended well. Always a checkpoint. Cancelled: the answer is abandoned, not the transfer.
 
-        ``FailedError`` with the peer's reason, ``DisconnectError`` if the session ended first, ``BusyError`` if the
-        peer had too many pulls to serve.
+        ``FailedError`` with the peer's reason, or that it was cancelled, ``DisconnectError`` if the session ended
+        first, ``BusyError`` if the peer had too many pulls to serve.
         """
         await self._ended.wait()
         reason = self._transfer.reason
@@ -39,7 +55,7 @@ class PendingTransfer:
             case ctl_ha_status.CTL_HA_STATUS_BUSY:
                 raise BusyError(reason)
             case _:
-                raise FailedError(f"the peer refused the transfer: {reason}")
+                raise FailedError(f"the transfer was refused or cancelled: {reason}")
 
     def begin(self, start: Callable[[Callable[[Transfer], None]], Transfer], room: trio.lowlevel.ParkingLot) -> None:
         """Start it. For ``DirectTransfers``."""
@@ -59,18 +75,29 @@ class DirectTransfers:
     _room: trio.lowlevel.ParkingLot
     """Unparked whenever a transfer has ended, whoever started it."""
 
-    def push_nowait(self, remote: RemoteBuffer, data: Buffer) -> PendingTransfer:
+    def push_nowait(self, remote: RemoteBuffer, data: Buffer, *, timeout_s: float | None = None) -> PendingTransfer:
         """As ``Node.push_nowait``."""
         pending = PendingTransfer()
-        pending.begin(lambda on_done: self._dma.start_push(remote, data, on_done=on_done), self._room)
+        deadline_s = self._deadline_s(timeout_s)
+        pending.begin(
+            lambda on_done: self._dma.start_push(remote, data, on_done=on_done, deadline_s=deadline_s), self._room
+        )
         return pending
 
-    def pull_nowait(self, remote: RemoteBuffer, into: bytearray | memoryview) -> PendingTransfer:
+    def pull_nowait(
+        self, remote: RemoteBuffer, into: bytearray | memoryview, *, timeout_s: float | None = None
+    ) -> PendingTransfer:
         """As ``Node.pull_nowait``."""
         view = byte_view(into)
         pending = PendingTransfer()
-        pending.begin(lambda on_done: self._dma.start_pull(remote, view, on_done=on_done), self._room)
+        deadline_s = self._deadline_s(timeout_s)
+        pending.begin(
+            lambda on_done: self._dma.start_pull(remote, view, on_done=on_done, deadline_s=deadline_s), self._room
+        )
         return pending
+
+    def _deadline_s(self, timeout_s: float | None) -> float | None:
+        return None if timeout_s is None else self._dma.now() + timeout_s
 
     async def transfer(self, start: Callable[[], PendingTransfer]) -> None:
         """Start as soon as there is room, and wait for the end."""

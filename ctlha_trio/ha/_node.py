@@ -108,14 +108,23 @@ class Node:
         """The channel that was opened. ``InvalidError`` if none was."""
         return self._consumers.channel(channel)
 
-    def register_region(self, memory: Buffer, rights: Rights = Rights.WRITE) -> Region:
+    def register_region(
+        self,
+        memory: Buffer,
+        rights: Rights = Rights.WRITE,
+        *,
+        uses: int | None = None,
+        lifetime_s: float | None = None,
+    ) -> Region:
         """Let the peer reach ``memory`` under a random key, which goes to it in a message: ``region.remote``.
 
-        The key dies with the session, with the epoch, and with ``region.close()``. ``DisconnectError`` without a
-        session, ``InvalidError`` without rights, or with the right to write for memory that is read-only, ``BusyError``
-        if too many are registered. The memory cannot be resized until the key is dead.
+        The key dies with the session, with the epoch, and with ``region.close()``; once ``uses`` transfers are done,
+        before anybody is told of the last; and after ``lifetime_s`` seconds. ``DisconnectError`` without a session,
+        ``InvalidError`` without rights, uses or time, or with the right to write for memory that is read-only,
+        ``BusyError`` if too many are registered. The memory cannot be resized until the key is dead.
         """
-        return self._dma.register(memory, epoch=self._link.epoch, rights=rights)
+        expires_s = None if lifetime_s is None else self._dma.now() + lifetime_s
+        return self._dma.register(memory, epoch=self._link.epoch, rights=rights, uses=uses, expires_s=expires_s)
 
     async def push(self, remote: RemoteBuffer, data: Buffer) -> None:
         """Put ``data`` into the peer's memory; return once the peer has confirmed that all of it is in place.
@@ -133,16 +142,20 @@ class Node:
         """
         await self._direct.transfer(lambda: self._direct.pull_nowait(remote, into))
 
-    def push_nowait(self, remote: RemoteBuffer, data: Buffer) -> PendingTransfer:
+    def push_nowait(self, remote: RemoteBuffer, data: Buffer, *, timeout_s: float | None = None) -> PendingTransfer:
         """Start a push; ``wait`` of what it returns tells the end. ``BusyError`` if too many are under way.
+
+        After ``timeout_s`` seconds it is cancelled, with the reason ``deadline``.
 
         ``DisconnectError`` without a session; ``InvalidError`` as of ``push``. Not a checkpoint.
         """
-        return self._direct.push_nowait(remote, data)
+        return self._direct.push_nowait(remote, data, timeout_s=timeout_s)
 
-    def pull_nowait(self, remote: RemoteBuffer, into: bytearray | memoryview) -> PendingTransfer:
+    def pull_nowait(
+        self, remote: RemoteBuffer, into: bytearray | memoryview, *, timeout_s: float | None = None
+    ) -> PendingTransfer:
         """Start a pull, as ``push_nowait`` a push. ``InvalidError`` also if ``into`` cannot be written."""
-        return self._direct.pull_nowait(remote, into)
+        return self._direct.pull_nowait(remote, into, timeout_s=timeout_s)
 
     async def submit(
         self,

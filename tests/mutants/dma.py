@@ -1,18 +1,20 @@
 """The rules of transfers: a key dies in time, memory is given back when nobody needs it, an answer has its request."""
 
 import attrs
+from crc32c import crc32c
 
 from ctlha_trio.dma import Ring
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
 from ctlha_trio.ha import _inbox
-from ctlha_trio.link import Link, OnDone, Transfer
-from ctlha_trio.link._requests import Requests, _Push
-from ctlha_trio.wire import Denial, Verdict
+from ctlha_trio.link import Deadlines, Link, OnDone, Transfer
+from ctlha_trio.link._requests import Requests, _Pull, _Push
+from ctlha_trio.wire import Denial, Fragment, FrameDecoder, Landing, Verdict, _codec
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
 
 PUSH = "dma/test_dma_push"
 TRANSFERS = "dma/test_dma_transfers"
+HOSTILE = "dma/test_dma_hostile"
 REQUESTS = "link/test_link_requests"
 
 
@@ -140,3 +142,118 @@ def gives_a_number_to_several_requests(patch: Patch) -> None:
 def lends_out_of_one_ring_for_all_grants(patch: Patch) -> None:
     ring = bytearray(_inbox.RING_BYTES)
     patch.setattr(_inbox, "mmap", lambda *_: ring)
+
+
+@mutant(31, f"{TRANSFERS}::test_a_key_is_for_as_many_transfers_as_it_was_made_for", "assert told[1:] ==", kind="push")
+def does_not_count_the_uses_of_a_key(patch: Patch) -> None:
+    patch.setattr(RegionTable, "_use", lambda *_: None)
+
+
+@mutant(31, f"{TRANSFERS}::test_a_key_is_spent_before_anybody_hears_of_its_last_use", "assert alive ==")
+def uses_a_key_up_with_the_transfer_behind_its_last(patch: Patch) -> None:
+    plain = RegionTable._use
+
+    def use(table: RegionTable, region: Region) -> None:
+        if region.uses_left == 0:
+            table.forget(region.key, Denial.USED_KEY)
+        else:
+            plain(table, region)
+            table._regions.setdefault(region.key, region)
+
+    patch.setattr(RegionTable, "_use", use)
+
+
+@mutant(31, f"{TRANSFERS}::test_a_key_dies_when_its_time_is_over", "assert alive ==", kind="push")
+def ignores_that_the_time_of_a_key_is_over(patch: Patch) -> None:
+    patch.setattr(Region, "expire_by", lambda *_: None)
+
+
+@mutant(
+    31, f"{HOSTILE}::test_a_key_that_was_used_up_or_is_overdue_is_of_no_use", "assert (verdict.denial", limit="uses"
+)
+def calls_every_dead_key_an_unknown_one(patch: Patch) -> None:
+    plain = RegionTable.forget
+    patch.setattr(RegionTable, "forget", lambda table, key, *_: plain(table, key))
+
+
+@mutant(
+    31,
+    "wire/test_wire_codec::test_memory_that_is_taken_back_gets_nothing_more_and_the_stream_stays_in_step",
+    "with pytest.raises(",
+    came=150,
+)
+def receives_on_into_memory_that_was_taken_back(patch: Patch) -> None:
+    patch.setattr(Landing, "release", lambda _: None)
+
+
+@mutant(31, "wire/test_wire_codec::test_damaged_data_is_noticed_where_it_was_put", "with pytest.raises(")
+def believes_data_that_it_has_received_into_its_place(patch: Patch) -> None:
+    patch.setattr(_codec, "crc32c", lambda data, value=0: 0 if len(data) == 200 else crc32c(data, value))
+    plain = FrameDecoder.place
+
+    def place(decoder: FrameDecoder, landing: Landing | None) -> None:
+        plain(decoder, landing)
+        decoder._checksum = 0
+
+    patch.setattr(FrameDecoder, "place", place)
+
+
+@mutant(
+    32, f"{HOSTILE}::test_what_comes_of_a_cancelled_pull_is_dropped_and_judged", "assert (bytes(into), len(peer.done))"
+)
+def takes_what_comes_late_of_a_pull_that_was_cancelled(patch: Patch) -> None:
+    plain = Requests._cancel_pull
+
+    def cancel(requests: Requests, pull: _Pull, reason: str) -> None:
+        into = pull.into
+        plain(requests, pull, reason)
+        pull.into = into
+
+    def open_reply(requests: Requests, fragment: Fragment) -> Landing:
+        pull = requests._asked_pull(fragment.request)
+        return Landing(pull.into[pull.placed : pull.placed + fragment.size])
+
+    patch.setattr(Requests, "_cancel_pull", cancel)
+    patch.setattr(Requests, "open_reply", open_reply)
+
+
+@mutant(32, f"{REQUESTS}::test_a_pull_is_done_with_its_last_byte_or_a_denial", "assert asker.told == []")
+def takes_a_pull_for_done_with_its_first_fragment(patch: Patch) -> None:
+    plain = Requests.close_reply
+    patch.setattr(
+        Requests,
+        "close_reply",
+        lambda requests, fragment: plain(requests, attrs.evolve(fragment, left=fragment.size)),
+    )
+
+
+@mutant(0, f"{REQUESTS}::test_what_is_left_undone_is_told", "assert [transfer.left_bytes")
+def says_that_nothing_is_left_of_what_has_ended(patch: Patch) -> None:
+    plain = Transfer.finish
+    patch.setattr(Transfer, "finish", lambda transfer, status, reason, _: plain(transfer, status, reason, 0))
+
+
+@mutant(
+    0,
+    f"{TRANSFERS}::test_a_transfer_that_is_not_done_by_its_deadline_is_cancelled_then",
+    "assert len(pair.a.done) == count",
+    kind="pull",
+)
+def waits_for_ever_for_a_transfer_that_has_a_deadline(patch: Patch) -> None:
+    patch.setattr(Deadlines, "add", lambda *_: None)
+
+
+@mutant(
+    32,
+    f"{REQUESTS}::test_a_push_that_is_half_written_is_withdrawn_and_its_answer_is_no_surprise",
+    "assert asker.told == []",
+    answer=Verdict(1, Denial.WITHDRAWN, 1),
+)
+def gives_up_a_push_while_its_data_is_sent(patch: Patch) -> None:
+    plain = Requests._cancel_push
+
+    def cancel(requests: Requests, push: _Push, reason: str) -> None:
+        requests._in_hand = None
+        plain(requests, push, reason)
+
+    patch.setattr(Requests, "_cancel_push", cancel)
