@@ -40,6 +40,7 @@ class Intake:
     _counters: LinkCounters
     _has_ended: Callable[[], bool]
     _wake_writer: Callable[[], None]
+    _tell_news: Callable[[], None]
 
     def take(self, frame: Frame, now: float) -> None:
         """Take in one frame; a goodbye is the caller's to act on."""
@@ -71,7 +72,7 @@ class Intake:
         channel.deliver(messages, count)
         self._counters.messages_in += count
         if channel.session_flow.has_news:
-            self._wake_writer()
+            self._tell_news()
 
     def _take_message_push(self, frame: Frame, channel: Channel | None) -> None:
         """Denied, it ends the session: its message could not be delivered, and nothing else can be answered."""
