@@ -166,9 +166,9 @@ async def test_small_pushes_are_sent_together_and_no_more_than_a_fragment_of_the
     sent: list[int] = []
     plain = MemoryStream.send_all
 
-    async def send_all(stream: MemoryStream, data: Buffer) -> None:
-        sent.append(memoryview(data).nbytes)
-        await plain(stream, data)
+    async def send_all(stream: MemoryStream, *pieces: Buffer) -> None:
+        sent.append(sum(memoryview(piece).nbytes for piece in pieces))
+        await plain(stream, *pieces)
 
     async with open_pair() as pair:
         region = pair.b.dma.register(bytearray(16 * PIECE), epoch=5)
