@@ -7,7 +7,7 @@ import attrs
 from ctlha_trio._errors import BusyError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.seams import Buffer, Entropy, byte_view
-from ctlha_trio.wire import KEY_SIZE, Denial
+from ctlha_trio.wire import KEY_SIZE, Denial, Landing
 
 REGIONS_MAX = 1024
 """Live keys. A ring for each channel and a region for each transfer in flight stay far below."""
@@ -34,6 +34,8 @@ class Region:
     rights: Rights
     _memory: memoryview = attrs.field(repr=False)
     _table: "RegionTable" = attrs.field(repr=False)
+    _landing: Landing | None = attrs.field(default=None, init=False, repr=False)
+    """Where a push is being received."""
 
     @property
     def alive(self) -> bool:
@@ -54,15 +56,19 @@ class Region:
 
     def release(self) -> None:
         """Let go of the memory, once the key is dead. For the table."""
+        if self._landing is not None:
+            self._landing.release()
         self._memory.release()
 
-    def write(self, offset: int, data: memoryview) -> None:
-        """Place data that was found to lie within the region. For the table."""
-        self._memory[offset : offset + len(data)] = data
+    def land(self, offset: int, size: int) -> Landing:
+        """Let data be received into what was found to lie within the region. For the table."""
+        assert self._landing is None or self._landing.is_released, "frames come one after the other"
+        self._landing = Landing(self._memory[offset : offset + size])
+        return self._landing
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, into: memoryview) -> None:
         """Copy out what was found to lie within the region. For the table."""
-        return bytes(self._memory[offset : offset + size])
+        into[:] = self._memory[offset : offset + len(into)]
 
 
 @attrs.define(eq=False)
@@ -73,6 +79,8 @@ class RegionTable:
     _regions: dict[bytes, Region] = attrs.field(factory=dict, init=False)
     _expired: frozenset[bytes] = attrs.field(default=frozenset(), init=False)
     """Keys of the last epoch or session, only to call a late transfer by its right name."""
+    _arriving: Region | None = attrs.field(default=None, init=False)
+    """Into which a push is being received, dead or alive."""
 
     def add(self, memory: Buffer, *, epoch: int, rights: Rights) -> Region:
         """A new key for ``memory``, which cannot be resized while it lives."""
@@ -108,24 +116,40 @@ class RegionTable:
         for key in self._expired:
             self.forget(key)
 
-    def place(self, key: bytes, offset: int, data: memoryview, *, span: int, epoch: int) -> Denial | None:
-        """Write what the peer pushed, the first of ``span`` bytes to come. Denied: nothing is written."""
+    def open(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> Landing | Denial:
+        """Where what the peer pushes goes, the first of ``span`` bytes to come. Denied: nothing is written."""
         region = self._admit(key, offset, span, right=Rights.WRITE, epoch=epoch)
         if isinstance(region, Denial):
             return region
-        region.write(offset, data)
+        self._arriving = region
+        return region.land(offset, size)
+
+    def close(self, landing: Landing) -> Denial | None:
+        """It was received, unless the key has died meanwhile."""
+        region, self._arriving = self._arriving, None
+        assert region is not None, "opened"
+        if landing.is_released:
+            return self._death_of(region.key)
+        landing.release()
         return None
 
-    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> bytes | Denial:
+    def fetch(self, key: bytes, offset: int, into: memoryview, *, span: int, epoch: int) -> Denial | None:
         """Copy what the peer pulls, the first of ``span`` bytes that it is to get."""
         region = self._admit(key, offset, span, right=Rights.READ, epoch=epoch)
-        return region if isinstance(region, Denial) else region.read(offset, size)
+        if isinstance(region, Denial):
+            return region
+        region.read(offset, into)
+        return None
+
+    def _death_of(self, key: bytes) -> Denial:
+        """Why there is no such key."""
+        return Denial.EXPIRED_KEY if key in self._expired else Denial.UNKNOWN_KEY
 
     def _admit(self, key: bytes, offset: int, span: int, *, right: Rights, epoch: int) -> Region | Denial:
         """The region, if the peer, which is at ``epoch``, may do that to those bytes of it."""
         region = self._regions.get(key)
         if region is None:
-            return Denial.EXPIRED_KEY if key in self._expired else Denial.UNKNOWN_KEY
+            return self._death_of(key)
         if epoch != region.epoch:
             return Denial.STALE_EPOCH
         if right not in region.rights:

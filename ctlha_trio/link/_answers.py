@@ -8,7 +8,17 @@ import attrs
 from ctlha_trio._errors import RemoteProtocolError
 from ctlha_trio.link._requests import TRANSFERS_IN_FLIGHT_MAX
 from ctlha_trio.link._transfer import Placement
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Denial, Fault, Fragment, PullRequest, PushOrder, SessionCore, Verdict
+from ctlha_trio.wire import (
+    FRAGMENT_SIZE_MAX,
+    Denial,
+    Fault,
+    Fragment,
+    Landing,
+    PullRequest,
+    PushOrder,
+    SessionCore,
+    Verdict,
+)
 
 PULLS_OWED_MAX = TRANSFERS_IN_FLIGHT_MAX
 """A peer of this version never has more in flight; one that has learns BUSY."""
@@ -38,26 +48,38 @@ class Answers:
     _verdicts: deque[Verdict] = attrs.field(factory=deque, init=False)
     _owed: deque[_Owed] = attrs.field(factory=deque, init=False)
     _last_pull: int = attrs.field(default=0, init=False)
+    _outgoing: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(FRAGMENT_SIZE_MAX)))
+    """The data of the reply that is being sent."""
 
     # For the reader
 
-    def take_push(self, fragment: Fragment) -> bool:
-        """Place a fragment, or drop it if its push is denied. Returns whether it was placed."""
-        assert isinstance(fragment.data, memoryview), "received"
+    def open_push(self, fragment: Fragment) -> Landing | None:
+        """Where the data of a fragment goes; None if its push is denied, and the data is to be dropped."""
         self._order.take(fragment)
         if self._order.is_denied:
-            return False
-        denial: Denial | None = Denial.UNKNOWN_KEY
+            return None
+        landing: Landing | Denial = Denial.UNKNOWN_KEY
         if self._placement is not None:
-            denial = self._placement.place(
-                fragment.key, fragment.offset, fragment.data, span=fragment.left, epoch=self._core.peer_epoch
+            landing = self._placement.open(
+                fragment.key, fragment.offset, fragment.size, span=fragment.left, epoch=self._core.peer_epoch
             )
-        if denial is not None:
-            self._order.is_denied = True
+        if isinstance(landing, Denial):
+            self._answer_push(fragment, landing)
+            return None
+        return landing
+
+    def close_push(self, fragment: Fragment, landing: Landing) -> bool:
+        """All of its data was received. Returns whether it is placed: its memory may have been taken back meanwhile."""
+        assert self._placement is not None, "it gave the memory"
+        denial = self._placement.close(landing)
         if denial is not None or fragment.is_last:
-            self._check_owed(len(self._verdicts))
-            self._verdicts.append(Verdict(fragment.request, denial))
+            self._answer_push(fragment, denial)
         return denial is None
+
+    def _answer_push(self, fragment: Fragment, denial: Denial | None) -> None:
+        self._order.is_denied = denial is not None
+        self._check_owed(len(self._verdicts))
+        self._verdicts.append(Verdict(fragment.request, denial))
 
     def take_pull(self, pull: PullRequest) -> None:
         """Owe the peer a reply."""
@@ -81,25 +103,26 @@ class Answers:
     def next_reply(self) -> Fragment | Verdict | None:
         """The next piece that a pull is owed: data, or why there is none. None: nothing is owed.
 
-        Data is copied as it is now: it may change before it is sent, and the checksum would be wrong.
+        Data is copied as it is now: it may change before it is sent, and the checksum would be wrong. All replies are
+        copied into the same place, a tenth of the cost of sending them: each must be sent before the next.
         """
         if not self._owed:
             return None
         owed = self._owed[0]
         pull = owed.pull
         left = pull.size - owed.replied
-        data = owed.denial or self._fetch(pull, owed.replied, left)
-        if isinstance(data, Denial):
+        data = self._outgoing[: min(left, FRAGMENT_SIZE_MAX)]
+        denial = owed.denial or self._fetch(pull, owed.replied, left, data)
+        if denial is not None:
             self._owed.popleft()
-            return Verdict(pull.request, data)
+            return Verdict(pull.request, denial)
         fragment = Fragment(pull.request, pull.reply_key, owed.replied, left, data)
         owed.replied += len(data)
         if fragment.is_last:
             self._owed.popleft()
         return fragment
 
-    def _fetch(self, pull: PullRequest, start: int, left: int) -> bytes | Denial:
+    def _fetch(self, pull: PullRequest, start: int, left: int, into: memoryview) -> Denial | None:
         if self._placement is None:
             return Denial.UNKNOWN_KEY
-        size = min(left, FRAGMENT_SIZE_MAX)
-        return self._placement.fetch(pull.key, pull.offset + start, size, span=left, epoch=self._core.peer_epoch)
+        return self._placement.fetch(pull.key, pull.offset + start, into, span=left, epoch=self._core.peer_epoch)

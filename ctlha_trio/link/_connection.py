@@ -298,7 +298,12 @@ class Connection:
                     if any(channel.session_flow.has_news for channel in self._channels.values()):
                         self._has_late_news = True
                         self._woken.unpark_all()
-                size_bytes = await self.stream.receive_into(self.decoder.space())
+                try:
+                    size_bytes = await self.stream.receive_into(self.decoder.space())
+                except ValueError:
+                    if not self.decoder.is_space_gone:
+                        raise
+                    continue
                 if size_bytes == 0:
                     break
                 self.decoder.received(size_bytes)
@@ -319,6 +324,9 @@ class Connection:
             if frame is None:
                 self._taking = False
                 return
+            if frame.data_size:
+                self.decoder.place(self._intake.open(frame, now))
+                continue
             self.counters.frames_in += 1
             self._intake.take(frame, now)
             if frame.kind is FrameType.HEARTBEAT:

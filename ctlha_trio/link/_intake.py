@@ -14,8 +14,10 @@ from ctlha_trio.wire import (
     PUSH_PREFIX,
     Denial,
     Flag,
+    Fragment,
     Frame,
     FrameType,
+    Landing,
     SessionCore,
     decode_fragment,
     decode_pull,
@@ -41,9 +43,32 @@ class Intake:
     _has_ended: Callable[[], bool]
     _wake_writer: Callable[[], None]
     _tell_news: Callable[[], None]
+    _arriving: tuple[Fragment | None, Landing | None] = attrs.field(default=(None, None), init=False)
+    """The fragment whose data is being received, None for a push without request; and where that goes."""
+
+    def open(self, frame: Frame, now: float) -> Landing | None:
+        """Where the data goes whose head this is; None if it is not wanted. ``take`` follows when it is all there."""
+        self._core.receive(frame, now)
+        fragment: Fragment | None = None
+        if frame.flags & Flag.REQUEST:
+            fragment = decode_fragment(frame)
+            landing = self._answers.open_push(fragment)
+            if landing is None:
+                self._counters.denied_bytes_in += fragment.size
+                self._wake_writer()
+        elif frame.flags & Flag.REPLY:
+            fragment = decode_fragment(frame)
+            landing = self._requests.open_reply(fragment)
+        else:
+            landing = self._open_message_push(frame, frame.data_size)
+        self._arriving = fragment, landing
+        return landing
 
     def take(self, frame: Frame, now: float) -> None:
-        """Take in one frame; a goodbye is the caller's to act on."""
+        """Take in one whole frame; a goodbye is the caller's to act on."""
+        if frame.kind is FrameType.PUSH and not frame.channel:
+            self._close(frame)
+            return
         self._core.receive(frame, now)
         channel = self._channels.get(frame.channel)
         if channel is not None:
@@ -54,11 +79,8 @@ class Intake:
             case FrameType.MESSAGES:
                 assert channel is not None, "the core knows it"
                 self._deliver(channel, frame.payload, frame.count)
-            case FrameType.PUSH if frame.flags & Flag.REQUEST:
-                self._take_push(frame)
-            case FrameType.PUSH if frame.flags & Flag.REPLY:
-                self._take_reply(frame)
             case FrameType.PUSH:
+                assert channel is not None, "the core knows it"
                 self._take_message_push(frame, channel)
             case FrameType.PULL:
                 self._answers.take_pull(decode_pull(frame.payload))
@@ -74,29 +96,46 @@ class Intake:
         if channel.session_flow.has_news:
             self._tell_news()
 
-    def _take_message_push(self, frame: Frame, channel: Channel | None) -> None:
-        """Denied, it ends the session: its message could not be delivered, and nothing else can be answered."""
-        end = len(frame.payload) - (0 if channel is None else channel.slot_size)
-        key, offset = PUSH_PREFIX.unpack_from(frame.payload)
-        data = frame.payload[PUSH_PREFIX.size : end]
-        denial: Denial | None = Denial.UNKNOWN_KEY
-        if self._placement is not None:
-            denial = self._placement.place(key, offset, data, span=len(data), epoch=frame.epoch)
-        if denial is not None:
-            raise RemoteProtocolError(denial.value, f"a push of {len(data)} bytes at {offset}")
-        self._counters.pushed_bytes_in += len(data)
-        if channel is not None:
-            self._deliver(channel, frame.payload[end:], frame.count)
-
-    def _take_push(self, frame: Frame) -> None:
-        fragment = decode_fragment(frame)
-        if self._answers.take_push(fragment):
-            self._counters.pushed_bytes_in += len(fragment.data)
+    def _close(self, frame: Frame) -> None:
+        """All data of a push without a message was received, or dropped."""
+        fragment, landing = self._arriving
+        self._arriving = None, None
+        if landing is None:
+            return
+        if fragment is None:
+            self._close_message_push(landing)
+        elif frame.flags & Flag.REPLY:
+            self._counters.pulled_bytes_in += fragment.size
+            self._requests.close_reply(fragment)
         else:
-            self._counters.denied_bytes_in += len(fragment.data)
-        self._wake_writer()
+            if self._answers.close_push(fragment, landing):
+                self._counters.pushed_bytes_in += fragment.size
+            else:
+                self._counters.denied_bytes_in += fragment.size
+            self._wake_writer()
 
-    def _take_reply(self, frame: Frame) -> None:
-        fragment = decode_fragment(frame)
-        self._counters.pulled_bytes_in += len(fragment.data)
-        self._requests.take_reply(fragment)
+    def _take_message_push(self, frame: Frame, channel: Channel) -> None:
+        end = len(frame.payload) - channel.slot_size
+        data = frame.payload[PUSH_PREFIX.size : end]
+        landing = self._open_message_push(frame, len(data))
+        landing.memory[:] = data
+        self._close_message_push(landing)
+        self._deliver(channel, frame.payload[end:], frame.count)
+
+    def _open_message_push(self, frame: Frame, size: int) -> Landing:
+        """Denied, it ends the session: its message could not be delivered, and nothing else can be answered."""
+        key, offset, _ = PUSH_PREFIX.unpack_from(frame.payload)
+        landing: Landing | Denial = Denial.UNKNOWN_KEY
+        if self._placement is not None:
+            landing = self._placement.open(key, offset, size, span=size, epoch=frame.epoch)
+        if isinstance(landing, Denial):
+            raise RemoteProtocolError(landing.value, f"a push of {size} bytes at {offset}")
+        return landing
+
+    def _close_message_push(self, landing: Landing) -> None:
+        assert self._placement is not None, "it gave the memory"
+        size = len(landing.memory)
+        denial = self._placement.close(landing)
+        if denial is not None:
+            raise RemoteProtocolError(denial.value, "a push of which a part was received")
+        self._counters.pushed_bytes_in += size

@@ -8,7 +8,7 @@ import attrs
 from ctlha_trio._errors import BusyError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link._transfer import OnDone, Transfer
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Fault, Fragment, PullRequest, Verdict
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Fault, Fragment, Landing, PullRequest, Verdict
 
 TRANSFERS_IN_FLIGHT_MAX = 256
 """Pushes and pulls together. Four 64-piece scatter/gather lists; their memory is the callers', so this bounds
@@ -32,6 +32,13 @@ class _Pull:
     into: memoryview
     reply_key: bytes
     placed: int = 0
+    landing: Landing | None = None
+    """Where data is being received into ``into``."""
+
+    def take_back(self) -> None:
+        """Nothing more is written into ``into``."""
+        if self.landing is not None:
+            self.landing.release()
 
 
 @attrs.define(eq=False)
@@ -131,15 +138,20 @@ class Requests:
         push = self._pushes.popleft()
         push.transfer.finish(verdict.status, verdict.denial or "")
 
-    def take_reply(self, fragment: Fragment) -> None:
-        """Data that was pulled."""
+    def open_reply(self, fragment: Fragment) -> Landing:
+        """Where data that was pulled goes."""
         pull = self._asked_pull(fragment.request)
         place = (pull.reply_key, pull.placed, len(pull.into) - pull.placed)
         if place != (fragment.key, fragment.offset, fragment.left):
             raise RemoteProtocolError(Fault.FRAGMENT.value, f"the reply to pull {fragment.request} has a gap")
-        end = pull.placed + len(fragment.data)
-        pull.into[pull.placed : end] = fragment.data
-        pull.placed = end
+        pull.landing = Landing(pull.into[pull.placed : pull.placed + fragment.size])
+        return pull.landing
+
+    def close_reply(self, fragment: Fragment) -> None:
+        """All of that data was received."""
+        pull = self._asked_pull(fragment.request)
+        pull.take_back()
+        pull.placed += fragment.size
         if fragment.is_last:
             self._pulls.popleft()
             pull.transfer.finish(ctl_ha_status.CTL_HA_STATUS_SUCCESS, "")
@@ -159,6 +171,8 @@ class Requests:
             queue.clear()
         self._in_hand = None
         for each in left:
+            if isinstance(each, _Pull):
+                each.take_back()
             if isinstance(each, _Push) and each.verdict is not None:
                 each.transfer.finish(each.verdict.status, each.verdict.denial or "")
             else:

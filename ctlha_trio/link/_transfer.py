@@ -10,20 +10,26 @@ from ctlha_trio._errors import InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link._channel import Channel
 from ctlha_trio.seams import Buffer, byte_view
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX, KEY_SIZE, Denial
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, KEY_SIZE, Denial, Landing
 
 OFFSET_MAX = (1 << 63) - 1
 """Of a place in the peer's memory: no memory is as large, and an offset plus a size still fits the wire's field."""
 
 
 class Placement(Protocol):
-    """Owner of the memory that the peer may reach. Denied means that nothing was touched."""
+    """Owner of the memory that the peer may reach. Denied means that nothing was touched.
 
-    def place(self, key: bytes, offset: int, data: memoryview, *, span: int, epoch: int) -> Denial | None:
-        """Write pushed data; ``span`` is the size of all that is to come from ``offset`` on and must fit."""
+    ``span`` is the size of all that the transfer still wants from ``offset`` on, and must fit.
+    """
 
-    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> bytes | Denial:
-        """Copy ``size`` bytes out, the first of ``span`` that must all be there."""
+    def open(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> Landing | Denial:
+        """Where the next ``size`` bytes of a push go. Released as soon as the key dies."""
+
+    def close(self, landing: Landing) -> Denial | None:
+        """All of it was received, unless that is denied because the key has died meanwhile."""
+
+    def fetch(self, key: bytes, offset: int, into: memoryview, *, span: int, epoch: int) -> Denial | None:
+        """Copy the next bytes of a pull out, as many as ``into`` has."""
 
     def expire(self) -> None:
         """Forget every key: the session ended or the epoch changed."""

@@ -9,7 +9,6 @@ from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import MessagePush
 from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
-    PUSH_PREFIX,
     Bytes,
     Flag,
     Fragment,
@@ -22,6 +21,7 @@ from ctlha_trio.wire import (
     encode_reason,
     encode_verdict,
     fragment_prefix,
+    push_prefix,
 )
 
 COPIED_DATA_MAX = 64 * 1024
@@ -117,13 +117,12 @@ class FrameWriter:
         """
         is_last = push.is_last_fragment
         offset, data = push.next_fragment()
-        place = PUSH_PREFIX.pack(push.key, offset)
         self._counters.pushed_bytes_out += len(data)
         if is_last:
             acknowledged, credit = push.channel.session_flow.tell()
             self._frame(
                 FrameType.PUSH,
-                place,
+                push_prefix(push.key, offset, data, push.message),
                 data,
                 push.message,
                 flags=Flag.MESSAGE_ATTACHED,
@@ -135,7 +134,7 @@ class FrameWriter:
             )
             self._counters.messages_out += 1
         else:
-            self._frame(FrameType.PUSH, place, data)
+            self._frame(FrameType.PUSH, push_prefix(push.key, offset, data), data)
         return is_last
 
     @property

@@ -62,6 +62,9 @@ class SocketStream(ABC, Generic[SocketT]):
                 self._raise_if_closed()
                 try:
                     count = self._read_into(buffer)
+                except TypeError as error:
+                    # It is a view, and had room before the wait: so a socket calls one that was released meanwhile.
+                    raise ValueError("the buffer was released") from error
                 except OSError as error:
                     raise trio.BrokenResourceError(f"{self.description}: {error}") from error
                 if count is not None:

@@ -103,6 +103,7 @@ class Stream(Protocol):
         """Wait for at least one byte, fill up to the buffer's size, return the count; 0 at the end of the stream.
 
         Cancelled: nothing was taken.
+        A ``buffer`` that is released meanwhile is not touched any more: ``ValueError`` when bytes come, none is lost.
         """
 
     def close(self) -> None:

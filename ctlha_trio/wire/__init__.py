@@ -5,10 +5,12 @@ from ctlha_trio.wire._flow import ChannelFlow as ChannelFlow, ChannelOffer as Ch
 from ctlha_trio.wire._frame import (
     CHANNEL_MAX as CHANNEL_MAX,
     CHANNEL_OPEN_BODY as CHANNEL_OPEN_BODY,
+    CHECKSUM as CHECKSUM,
     DONE_PREFIX as DONE_PREFIX,
     FRAGMENT_PREFIX as FRAGMENT_PREFIX,
     FRAGMENT_SIZE_MAX as FRAGMENT_SIZE_MAX,
     FRAME_SIZE_MAX as FRAME_SIZE_MAX,
+    HEAD_SIZE_MAX as HEAD_SIZE_MAX,
     HEADER_SIZE as HEADER_SIZE,
     HELLO_SIZE_MAX as HELLO_SIZE_MAX,
     KEY_SIZE as KEY_SIZE,
@@ -36,6 +38,7 @@ from ctlha_trio.wire._hello import (
     judge_hello as judge_hello,
     session_id as session_id,
 )
+from ctlha_trio.wire._landing import Landing as Landing
 from ctlha_trio.wire._session import (
     HEARTBEAT_INTERVAL_S as HEARTBEAT_INTERVAL_S,
     SILENCE_S as SILENCE_S,
@@ -53,4 +56,5 @@ from ctlha_trio.wire._transfers import (
     encode_pull as encode_pull,
     encode_verdict as encode_verdict,
     fragment_prefix as fragment_prefix,
+    push_prefix as push_prefix,
 )

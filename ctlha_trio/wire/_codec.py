@@ -9,13 +9,18 @@ from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
 from ctlha_trio.wire._frame import (
     BODY,
     CHANNEL_MAX,
+    CHECKSUM,
+    FRAGMENT_PREFIX,
     FRAME_RULES,
     FRAME_SIZE_MAX,
     FRAME_VERSION,
+    HEAD_SIZE_MAX,
     HEADER_SIZE,
     HELLO_SIZE_MAX,
     MAGIC,
+    NOTHING,
     PREFIX,
+    PUSH_PREFIX,
     PUSH_RULES,
     Bytes,
     Fault,
@@ -24,6 +29,7 @@ from ctlha_trio.wire._frame import (
     FrameRule,
     FrameType,
 )
+from ctlha_trio.wire._landing import Landing
 
 START = MAGIC + bytes([FRAME_VERSION])
 CHECKSUM_OF_START = crc32c(PREFIX.pack(START, 0))
@@ -31,6 +37,8 @@ HELLO_BUFFER_SIZE = HEADER_SIZE + HELLO_SIZE_MAX
 """What a connection may make us keep before its session is agreed."""
 SESSION_BUFFER_SIZE = 1024 * 1024
 """Three of the largest frames, so that a partial one is seldom moved."""
+SPARED_FRAMES = 8
+"""Between two pieces of bulk data go a heartbeat and a frame of each channel at most; then the large reads return."""
 KINDS = {kind.value: kind for kind in FrameType}
 
 
@@ -47,13 +55,24 @@ def encode_header(
     acknowledged: int = 0,
     credit: int = 0,
 ) -> bytes:
-    """The header of a frame whose payload is ``payload``, piece after piece. The caller sends those behind it."""
+    """The header of a frame whose payload is ``payload``, piece after piece. The caller sends those behind it.
+
+    The first piece of a push begins with its whole prefix.
+    """
     size = sum(map(len, payload))
     body = BODY.pack(kind, flags, channel, count, 0, session, epoch, first_sequence, acknowledged, credit, size)
     checksum = crc32c(body, CHECKSUM_OF_START)
-    for piece in payload:
-        checksum = crc32c(piece, checksum)
+    if kind is FrameType.PUSH:
+        checksum = crc32c(payload[0][: prefix_size(flags)], checksum)
+    else:
+        for piece in payload:
+            checksum = crc32c(piece, checksum)
     return PREFIX.pack(START, checksum) + body
+
+
+def prefix_size(flags: int) -> int:
+    """Of a push with these flags."""
+    return FRAGMENT_PREFIX.size if flags & (Flag.REQUEST | Flag.REPLY) else PUSH_PREFIX.size
 
 
 def _refuse(fault: Fault, detail: str) -> RemoteProtocolError:
@@ -64,16 +83,28 @@ def _refuse(fault: Fault, detail: str) -> RemoteProtocolError:
 class FrameDecoder:
     """Cuts received bytes into frames, in place, over one buffer of fixed size.
 
-    Before ``admit`` only the frames of a hello are allowed and the buffer is small. A ``RemoteProtocolError`` is the
-    end: what follows a refused frame means nothing.
+    The data of a push without a message does not go through it: once its head is there, ``space`` is the memory that
+    ``place`` was given. Before ``admit`` only the frames of a hello are allowed and the buffer is small. A
+    ``RemoteProtocolError`` is the end: what follows a refused frame means nothing.
     """
 
     _view: memoryview = attrs.field(factory=lambda: memoryview(bytearray(HELLO_BUFFER_SIZE)))
     _start: int = 0
     _end: int = 0
     _frame_size: int = 0
-    """Size of the frame that begins at ``_start``, 0 until its header is there."""
+    """Bytes of the frame that begins at ``_start`` that the buffer must hold, 0 until its header is there."""
     _in_session: bool = False
+    _head: Frame | None = None
+    """Of the push whose data is being received."""
+    _checksum: int = 0
+    """What the head says of the data."""
+    _landing: Landing | None = None
+    _landed: int = 0
+    """Bytes of the data that have come."""
+    _is_lent: bool = False
+    """The space given out last is not the buffer's."""
+    _sparing: int = 0
+    """So many frames more are received without a byte that lies behind them: pushes seldom come alone."""
 
     def admit(self) -> None:
         """The session is agreed: allow its frames. Keeps what is already received."""
@@ -88,25 +119,68 @@ class FrameDecoder:
 
     def space(self) -> memoryview:
         """Where the next bytes are to be received, never empty. Frames handed out before are gone."""
+        self._is_lent = False
+        if self._head is not None:
+            return self._space_for_data(self._head.data_size - self._landed)
         held = self._end - self._start
+        needed = self._frame_size or (HEAD_SIZE_MAX if self._sparing else HEADER_SIZE)
         if held == 0:
             self._start = self._end = 0
-        elif self._start + max(self._frame_size, HEADER_SIZE) > len(self._view):
+        elif self._start + needed > len(self._view):
             self._view[:held] = self._view[self._start : self._end]
             self._start, self._end = 0, held
-        room = self._view[self._end :]
+        room = self._view[self._end : self._start + needed] if self._sparing else self._view[self._end :]
         if not room:
             raise LocalProtocolError("frames were not taken before more bytes were asked for")
         return room
 
+    def _space_for_data(self, left: int) -> memoryview:
+        if not left:
+            raise LocalProtocolError("frames were not taken before more bytes were asked for")
+        if self._landing is None or self._landing.is_released:
+            return self._view[:left]
+        self._is_lent = True
+        return self._landing.part_from(self._landed)
+
+    @property
+    def is_space_gone(self) -> bool:
+        """Whether what ``space`` gave last was taken back. Nothing was received into it then: ask for another."""
+        return self._is_lent and self._landing is not None and self._landing.is_released
+
     def received(self, size_bytes: int) -> None:
         """So many bytes were put at the beginning of ``space()``."""
-        if not 0 <= size_bytes <= len(self._view) - self._end:
+        room = len(self._view) - self._end if self._head is None else self._head.data_size - self._landed
+        if not 0 <= size_bytes <= room:
             raise LocalProtocolError("more bytes received than there was space for")
-        self._end += size_bytes
+        if self._head is None:
+            self._end += size_bytes
+        else:
+            self._landed += size_bytes
+
+    def place(self, landing: Landing | None) -> None:
+        """The data of the push whose head was handed out goes there; None: nowhere, it is not wanted.
+
+        From then on ``landing`` is only looked at, and may be released at any moment: the rest goes nowhere.
+        """
+        head = self._head
+        if head is None or self._landed or (landing is not None and len(landing.memory) != head.data_size):
+            raise LocalProtocolError("no data of that size is to be placed")
+        held = min(self._end - self._start, head.data_size)
+        if landing is not None:
+            landing.memory[:held] = self._view[self._start : self._start + held]
+        self._landing, self._landed = landing, held
+        self._start += held
+        if self._start == self._end:
+            self._start = self._end = 0
 
     def next_frame(self) -> Frame | None:
-        """The next whole frame, or None until more bytes come."""
+        """The next whole frame, or None until more bytes come.
+
+        A push with ``data_size`` is only the head of one: ``place`` must be called at once. When all of its data has
+        come and is found whole, the frame is handed out again, without ``data_size``.
+        """
+        if self._head is not None:
+            return self._take_data(self._head)
         held = self._end - self._start
         if held < HEADER_SIZE:
             return None
@@ -117,10 +191,23 @@ class FrameDecoder:
         frame = self._cut()
         self._start += self._frame_size
         self._frame_size = 0
+        if frame.data_size:
+            self._head, self._landing, self._landed, self._sparing = frame, None, 0, SPARED_FRAMES
+        elif self._sparing:
+            self._sparing -= 1
         return frame
 
+    def _take_data(self, head: Frame) -> Frame | None:
+        """The frame once more, when its data has come. What went nowhere is not looked at."""
+        if self._landed < head.data_size:
+            return None
+        landing, self._head = self._landing, None
+        if landing is not None and not landing.is_released and crc32c(landing.memory) != self._checksum:
+            raise _refuse(Fault.CHECKSUM, "data damaged on its way")
+        return attrs.evolve(head, data_size=0, payload=NOTHING)
+
     def _measure(self) -> int:
-        """Size of the frame whose header is there; refuses what need not be waited for."""
+        """Bytes that the buffer must hold of the frame whose header is there; refuses what need not be waited for."""
         start = self._start
         if self._view[start : start + len(MAGIC)] != MAGIC:
             raise _refuse(Fault.MAGIC, "not a frame")
@@ -137,20 +224,28 @@ class FrameDecoder:
             raise _refuse(Fault.FLAGS, f"{flags:#x} on {kind.name}")
         if not rule.size_min <= size <= rule.size_max:
             raise _refuse(Fault.SIZE, f"{size} bytes of {kind.name}")
+        if kind is FrameType.PUSH and not flags & Flag.MESSAGE_ATTACHED:
+            return HEADER_SIZE + prefix_size(flags)
         return HEADER_SIZE + int(size)
 
     def _cut(self) -> Frame:
         start, end = self._start, self._start + self._frame_size
-        _, checksum = PREFIX.unpack_from(self._view, start)
-        if checksum != crc32c(self._view[start + PREFIX.size : end], CHECKSUM_OF_START):
-            raise _refuse(Fault.CHECKSUM, "frame damaged on its way")
-        number, flags, channel, count, reserved, session, epoch, first, acknowledged, credit, _ = BODY.unpack_from(
+        number, flags, channel, count, reserved, session, epoch, first, acknowledged, credit, size = BODY.unpack_from(
             self._view, start + PREFIX.size
         )
+        kind = KINDS[number]
+        _, checksum = PREFIX.unpack_from(self._view, start)
+        covered = start + HEADER_SIZE + prefix_size(flags) if kind is FrameType.PUSH else end
+        if checksum != crc32c(self._view[start + PREFIX.size : covered], CHECKSUM_OF_START):
+            raise _refuse(Fault.CHECKSUM, "frame damaged on its way")
+        if kind is FrameType.PUSH:
+            (self._checksum,) = CHECKSUM.unpack_from(self._view, covered - CHECKSUM.size)
+            if covered < end and self._checksum != crc32c(self._view[covered:end]):
+                raise _refuse(Fault.CHECKSUM, "data damaged on its way")
         if reserved:
             raise _refuse(Fault.RESERVED, f"{reserved:#x}")
         frame = Frame(
-            kind=KINDS[number],
+            kind=kind,
             flags=Flag(flags),
             channel=channel,
             count=count,
@@ -160,6 +255,7 @@ class FrameDecoder:
             acknowledged=acknowledged,
             credit=credit,
             payload=self._view[start + HEADER_SIZE : end],
+            data_size=start + HEADER_SIZE + size - end,
         )
         _check_fields(frame)
         return frame

@@ -5,7 +5,7 @@ offset  size  field
 ======  ====  ==============================================================================
 0       3     magic
 3       1     version of this layout
-4       4     CRC32C over header and payload, this field taken as zero
+4       4     CRC32C over header and payload, this field taken as zero; of a push only up to its prefix
 8       1     type
 9       1     flags
 10      2     channel, 0 where the frame belongs to none
@@ -18,6 +18,9 @@ offset  size  field
 48      4     credit: messages beyond the acknowledged one that the sender has room for
 52      4     size of the payload in bytes
 ======  ====  ==============================================================================
+
+The prefix of a push ends with a CRC32C of the rest of its payload: where the data belongs is known to be right before
+the first byte of it is put there.
 """
 
 import struct
@@ -35,10 +38,13 @@ PREFIX = struct.Struct("<4sI")
 BODY = struct.Struct("<BBHHHQQQQII")
 """Everything behind the checksum."""
 HEADER_SIZE = PREFIX.size + BODY.size
-PUSH_PREFIX = struct.Struct("<16sQ")
-"""Key and offset, before the data of a push that belongs to no request."""
-FRAGMENT_PREFIX = struct.Struct("<Q16sQQ")
-"""Request, key, offset, bytes left of the transfer from there on; before the data of a request's push or reply."""
+CHECKSUM = struct.Struct("<I")
+"""At the end of either prefix of a push."""
+PUSH_PREFIX = struct.Struct("<16sQI")
+"""Key, offset, checksum of what follows: before the data of a push that belongs to no request."""
+FRAGMENT_PREFIX = struct.Struct("<Q16sQQI")
+"""Request, key, offset, bytes left of the transfer from there on, checksum of what follows: before the data of a
+request's push or reply."""
 PULL_BODY = struct.Struct("<Q16sQQ16s")
 """Request, key, offset, size, key of the reply."""
 DONE_PREFIX = struct.Struct("<QB")
@@ -125,7 +131,10 @@ class Fault(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Frame:
-    """One received frame. ``payload`` lies in the receive buffer and is gone with the next feed."""
+    """One received frame. ``payload`` lies in the receive buffer and is gone with the next feed.
+
+    Of a push without a message it is the prefix: what follows goes to where ``FrameDecoder.place`` says.
+    """
 
     kind: FrameType
     flags: Flag = Flag.NONE
@@ -137,6 +146,8 @@ class Frame:
     acknowledged: int = 0
     credit: int = 0
     payload: memoryview = NOTHING
+    data_size: int = 0
+    """Bytes that follow the prefix of a push and have not come yet; 0 once they have, and ``payload`` is gone."""
 
 
 @attrs.frozen
@@ -162,7 +173,7 @@ FRAME_RULES = {
     FrameType.HELLO_CONFIRM: FrameRule(0, 0, in_session=True, hello=True),
     FrameType.HEARTBEAT: FrameRule(HEARTBEAT_BODY.size, HEARTBEAT_BODY.size, in_session=True),
     FrameType.MESSAGES: FrameRule(1, MESSAGES_SIZE_MAX, in_session=True, channel=True, messages=True),
-    FrameType.PUSH: FrameRule(PUSH_PREFIX.size, PUSH_PREFIX.size + FRAGMENT_SIZE_MAX, in_session=True),
+    FrameType.PUSH: FrameRule(PUSH_PREFIX.size + 1, PUSH_PREFIX.size + FRAGMENT_SIZE_MAX, in_session=True),
     FrameType.ACKNOWLEDGE: FrameRule(0, 0, in_session=True, channel=True),
     FrameType.CHANNEL_OPEN: FrameRule(CHANNEL_OPEN_BODY.size, CHANNEL_OPEN_BODY.size, in_session=True, channel=True),
     FrameType.GOODBYE: FrameRule(0, REASON_SIZE_MAX, in_session=True),
@@ -191,3 +202,5 @@ PUSH_RULES: dict[int, FrameRule] = {
 }
 """By the flags that a push may carry."""
 FRAME_SIZE_MAX = HEADER_SIZE + PUSH_WITH_MESSAGE.size_max
+HEAD_SIZE_MAX = HEADER_SIZE + FRAGMENT_PREFIX.size
+"""Of a push: all that must be known before its data is received."""

@@ -10,10 +10,21 @@ to one that is not open is no late one but a broken peer.
 from enum import StrEnum
 
 import attrs
+from crc32c import crc32c
 
 from ctlha_trio._errors import RemoteProtocolError
 from ctlha_trio._vocabulary import ctl_ha_status
-from ctlha_trio.wire._frame import DONE_PREFIX, FRAGMENT_PREFIX, KEY_SIZE, PULL_BODY, Bytes, Fault, Flag, Frame
+from ctlha_trio.wire._frame import (
+    DONE_PREFIX,
+    FRAGMENT_PREFIX,
+    KEY_SIZE,
+    PULL_BODY,
+    PUSH_PREFIX,
+    Bytes,
+    Fault,
+    Flag,
+    Frame,
+)
 
 
 class Denial(StrEnum):
@@ -51,12 +62,15 @@ class Fragment:
     """Of a push: in the region. Of a reply: in what was asked for."""
     left: int
     """Bytes of the transfer from ``offset`` on, this fragment's included."""
-    data: Bytes = attrs.field(repr=False)
+    data: Bytes = attrs.field(default=b"", repr=False)
+    """Empty in one that is being received: that goes straight to its place."""
+    size: int = attrs.Factory(lambda self: len(self.data), takes_self=True)
+    """Bytes of data."""
 
     @property
     def is_last(self) -> bool:
         """Whether nothing of the transfer comes after it."""
-        return self.left == len(self.data)
+        return self.left == self.size
 
 
 @attrs.frozen
@@ -91,15 +105,23 @@ class Verdict:
 
 def fragment_prefix(fragment: Fragment) -> bytes:
     """What goes before the fragment's data."""
-    return FRAGMENT_PREFIX.pack(fragment.request, fragment.key, fragment.offset, fragment.left)
+    return FRAGMENT_PREFIX.pack(fragment.request, fragment.key, fragment.offset, fragment.left, crc32c(fragment.data))
+
+
+def push_prefix(key: bytes, offset: int, *behind: Bytes) -> bytes:
+    """What goes before the data of a push without request, and before the message behind that."""
+    checksum = 0
+    for piece in behind:
+        checksum = crc32c(piece, checksum)
+    return PUSH_PREFIX.pack(key, offset, checksum)
 
 
 def decode_fragment(frame: Frame) -> Fragment:
-    """The fragment in a PUSH frame with REQUEST or REPLY. Its data lies in the receive buffer."""
-    request, key, offset, left = FRAGMENT_PREFIX.unpack_from(frame.payload)
-    fragment = Fragment(_check_number(request), key, offset, left, frame.payload[FRAGMENT_PREFIX.size :])
-    if left < len(fragment.data):
-        raise RemoteProtocolError(Fault.SIZE.value, f"{len(fragment.data)} bytes where {left} are left")
+    """The fragment whose data follows the head of a PUSH frame with REQUEST or REPLY."""
+    request, key, offset, left, _ = FRAGMENT_PREFIX.unpack_from(frame.payload)
+    fragment = Fragment(_check_number(request), key, offset, left, size=frame.data_size)
+    if left < fragment.size:
+        raise RemoteProtocolError(Fault.SIZE.value, f"{fragment.size} bytes where {left} are left")
     if fragment.is_last != (Flag.LAST in frame.flags):
         raise RemoteProtocolError(Fault.FLAGS.value, f"{frame.flags:#x} with {left} bytes left")
     return fragment
@@ -168,5 +190,4 @@ class PushOrder:
             self.is_denied = False
         else:
             raise RemoteProtocolError(Fault.REQUEST.value, f"push {fragment.request} after {self._request}")
-        size = len(fragment.data)
-        self._offset, self._left = fragment.offset + size, fragment.left - size
+        self._offset, self._left = fragment.offset + fragment.size, fragment.left - fragment.size

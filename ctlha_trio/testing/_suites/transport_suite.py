@@ -171,6 +171,21 @@ async def check_cancelled_receive_loses_nothing(make_pair: PairFactory) -> None:
         require(await receive_exactly(stream, 5) == b"whole", "nothing is lost")
 
 
+async def check_released_memory_is_left_alone(make_pair: PairFactory) -> None:
+    """Memory that is taken back while a receive waits is its owner's again at once; what comes is not lost."""
+    async with connected(make_pair(), echo) as stream:
+        memory = bytearray(5)
+        view = memoryview(memory)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect, ValueError, stream.receive_into, view)
+            await trio.testing.wait_all_tasks_blocked(SETTLE_S)
+            view.release()
+            memory.append(0)
+            await stream.send_all(b"whole")
+        require(memory == bytes(6), "nothing is written into memory that was taken back")
+        require(await receive_exactly(stream, 5) == b"whole", "nothing is lost")
+
+
 async def check_dial_to_nobody(make_pair: PairFactory) -> None:
     """Where nobody listens, ``dial`` raises ``DisconnectError``."""
     pair = make_pair()
@@ -226,6 +241,7 @@ TRANSPORT_CHECKS = (
     check_end_of_stream,
     check_one_task_per_direction,
     check_cancelled_receive_loses_nothing,
+    check_released_memory_is_left_alone,
     check_dial_to_nobody,
     check_failing_handlers,
     check_address_is_free_after_close,

@@ -17,16 +17,19 @@ from ctlha_trio.seams import MemoryNetwork, Stream, TrioClock
 from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
     DONE_PREFIX,
-    FRAGMENT_PREFIX,
+    HEAD_SIZE_MAX,
     PULL_BODY,
     Flag,
+    Fragment,
     FrameDecoder,
     FrameType,
     Hello,
+    Landing,
     ResourceState,
     decode_verdict,
     encode_header,
     encode_hello,
+    fragment_prefix,
 )
 
 SUCCESS, DISCONNECT, BUSY = (
@@ -57,7 +60,9 @@ class Peer:
         left = left or len(data)
         if left == len(data):
             flags |= Flag.LAST
-        return self.frame(FrameType.PUSH, FRAGMENT_PREFIX.pack(request, key, offset, left) + data, flags=flags)
+        return self.frame(
+            FrameType.PUSH, fragment_prefix(Fragment(request, key, offset, left, data)) + data, flags=flags
+        )
 
     def pull(self, request: int, key: bytes, size: int = 4) -> bytes:
         return self.frame(FrameType.PULL, PULL_BODY.pack(request, key, 0, size, bytes(16)))
@@ -67,12 +72,20 @@ class Peer:
 
     async def next(self, *wanted: FrameType) -> tuple[FrameType, Flag, bytes]:
         """The next frame of one of those types."""
+        prefix, data = b"", bytearray()
         with trio.fail_after(1):
             while True:
                 frame = self.decoder.next_frame()
-                if frame is not None and frame.kind in wanted:
-                    return frame.kind, frame.flags, bytes(frame.payload)
-                if frame is None:
+                if frame is not None and frame.data_size:
+                    prefix, data = bytes(frame.payload), bytearray(frame.data_size)
+                    self.decoder.place(Landing(memoryview(data)))
+                elif frame is not None and frame.kind in wanted:
+                    return (
+                        frame.kind,
+                        frame.flags,
+                        prefix + data if frame.kind is FrameType.PUSH else bytes(frame.payload),
+                    )
+                elif frame is None:
                     size = await self.stream.receive_into(self.decoder.space())
                     assert size, "the session has ended"
                     self.decoder.received(size)
@@ -233,6 +246,88 @@ async def test_many_pulls_are_answered_in_order_and_the_surplus_is_busy(autojump
         assert busy == list(range(257, 301))
 
 
+KEY_DIES = ["close", "epoch", "session"]
+
+
+@pytest.mark.parametrize("how", KEY_DIES)
+@pytest.mark.parametrize("came", [0, 1, 100])
+async def test_a_key_that_dies_while_data_is_received_keeps_the_rest_of_it_out(
+    autojump_clock: trio.testing.MockClock, how: str, came: int
+) -> None:
+    async with open_session() as peer:
+        memory = bytearray(b"." * 200)
+        region = peer.dma.register(memory, epoch=0)
+        push = peer.fragment(1, b"x" * 200, flags=Flag.REQUEST, key=region.key)
+        begun = len(push) - 200 + came
+        await peer.stream.send_all(push[:begun])
+        await trio.sleep(0.01)
+        assert memory == b"x" * came + b"." * (200 - came), "the reader waits for the rest"
+        match how:
+            case "close":
+                region.close()
+            case "epoch":
+                peer.link.announce(epoch=1, revision=1)
+            case _:
+                peer.link.drop("test")
+        memory.extend(b"may be resized again")
+        if how == "session":
+            with pytest.raises(trio.BrokenResourceError):
+                await peer.stream.send_all(push[begun:])
+        else:
+            await peer.stream.send_all(push[begun:])
+            _, _, body = await peer.next(FrameType.TRANSFER_DONE)
+            assert decode_verdict(body).denial == ("unknown-key" if how == "close" else "expired-key")
+            assert await peer.fault_after(peer.pull(1, region.key) * 2) == "request", "the stream was still in step"
+        assert memory == b"x" * came + b"." * (200 - came) + b"may be resized again"
+
+
+async def test_damaged_data_ends_the_session_and_is_no_success(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        region = peer.dma.register(bytearray(8), epoch=0)
+        push = bytearray(peer.fragment(1, b"x" * 8, flags=Flag.REQUEST, key=region.key))
+        push[-1] ^= 1
+        assert await peer.fault_after(bytes(push)) == "checksum"
+        assert not region.alive
+    async with open_session() as peer:
+        peer.dma.start_pull(REMOTE, memoryview(bytearray(8)), on_done=peer.done.append)
+        _, _, body = await peer.next(FrameType.PULL)
+        request, _, _, _, reply_key = PULL_BODY.unpack(body)
+        reply = bytearray(peer.fragment(request, b"x" * 8, flags=Flag.REPLY, key=reply_key))
+        reply[-1] ^= 1
+        assert await peer.fault_after(bytes(reply)) == "checksum"
+        assert [transfer.status for transfer in peer.done] == [DISCONNECT]
+
+
+@pytest.mark.parametrize("position", range(8, HEAD_SIZE_MAX))
+async def test_a_damaged_head_places_nothing_anywhere(autojump_clock: trio.testing.MockClock, position: int) -> None:
+    """Though the place that it names may be memory that the peer may reach."""
+    async with open_session() as peer:
+        memory = bytearray(b"." * 300)
+        region = peer.dma.register(memory, epoch=0)
+        push = bytearray(peer.fragment(1, b"x" * 4, flags=Flag.REQUEST, key=region.key, offset=64))
+        push[position] ^= 1
+        fault = await peer.fault_after(bytes(push))
+        assert fault in {"checksum", "type", "flags", "size"}
+        assert memory == b"." * 300
+
+
+async def test_what_is_pulled_is_left_alone_once_the_session_is_lost(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        into = bytearray(8)
+        peer.dma.start_pull(REMOTE, memoryview(into), on_done=peer.done.append)
+        _, _, body = await peer.next(FrameType.PULL)
+        request, _, _, _, reply_key = PULL_BODY.unpack(body)
+        reply = peer.fragment(request, b"x" * 8, flags=Flag.REPLY, key=reply_key)
+        await peer.stream.send_all(reply[:-4])
+        await trio.sleep(0.01)
+        assert into == b"x" * 4 + bytes(4)
+        await peer.stream.send_all(reply[-4:])
+        peer.link.drop("test")
+        assert [transfer.status for transfer in peer.done] == [DISCONNECT]
+        await trio.sleep(0.01)
+        assert into == b"x" * 4 + bytes(4)
+
+
 async def test_pulls_without_end_and_without_reading_end_the_session(autojump_clock: trio.testing.MockClock) -> None:
     async with open_session() as peer:
         key = peer.dma.register(bytearray(1 << 20), epoch=0, rights=Rights.READ).key
@@ -258,7 +353,8 @@ async def test_messages_acknowledged_by_a_frame_that_ends_the_session_are_sent(
         peer.channel.send_nowait(bytes(16), on_settled=told.append)
         peer.channel.send_nowait(bytes(16))
         peer.channel.send_nowait(bytes(16), on_settled=told.append)
-        await peer.next(FrameType.MESSAGES)
+        for _ in ("the first", "those behind it"):
+            await peer.next(FrameType.MESSAGES)
         wrong = encode_header(
             FrameType.MESSAGES,
             (bytes(16),),

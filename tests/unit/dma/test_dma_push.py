@@ -355,12 +355,13 @@ async def test_a_push_that_may_not_wait_is_refused_for_what_it_would_wait_for(
 ) -> None:
     async with open_pair() as pair:
         remote = RemoteBuffer(pair.b.dma.register(bytearray(4096), epoch=5).key)
-        for number in range(32):
+        at_once, queued = 1, 32
+        for number in range(at_once + queued):
             pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(number))
         with pytest.raises(BusyError):
             pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(99))
         await pair.quiet()
-        for number in range(32, SLOTS):
+        for number in range(at_once + queued, SLOTS):
             pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(number))
             await pair.quiet()
         with pytest.raises(BusyError):

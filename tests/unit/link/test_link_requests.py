@@ -13,7 +13,7 @@ from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Transfer
 from ctlha_trio.link._answers import ANSWERS_OWED_MAX, PULLS_OWED_MAX, Answers
 from ctlha_trio.link._requests import Requests
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Denial, Fault, Fragment, PullRequest, SessionCore, Verdict
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Denial, Fault, Fragment, Landing, PullRequest, SessionCore, Verdict
 
 WAIT, SUCCESS, ERROR, DISCONNECT, BUSY = (
     ctl_ha_status.CTL_HA_STATUS_WAIT,
@@ -58,11 +58,17 @@ def reply(request: int, data: bytes, *, offset: int = 0, left: int | None = None
     return Fragment(request, key, offset, len(data) if left is None else left, data)
 
 
+def take_reply(requests: Requests, answer: Fragment) -> None:
+    """As it is received: the place first, then the data."""
+    requests.open_reply(answer).memory[:] = answer.data
+    requests.close_reply(answer)
+
+
 def take(requests: Requests, answer: Verdict | Fragment) -> None:
     if isinstance(answer, Verdict):
         requests.take_verdict(answer)
     else:
-        requests.take_reply(answer)
+        take_reply(requests, answer)
 
 
 def test_requests_are_numbered_over_both_kinds() -> None:
@@ -100,10 +106,10 @@ def test_a_pull_is_done_with_its_last_byte_or_a_denial() -> None:
     _, other = asker.pull(4)
     _, third = asker.pull(4)
     asker.write()
-    asker.requests.take_reply(reply(1, b"ab", left=4))
+    take_reply(asker.requests, reply(1, b"ab", left=4))
     assert asker.told == []
-    asker.requests.take_reply(reply(1, b"cd", offset=2))
-    asker.requests.take_reply(reply(2, b"ab", left=4))
+    take_reply(asker.requests, reply(1, b"cd", offset=2))
+    take_reply(asker.requests, reply(2, b"ab", left=4))
     asker.requests.take_verdict(Verdict(2, Denial.EXPIRED_KEY))
     asker.requests.take_verdict(Verdict(3, Denial.BUSY))
     assert asker.told == [(1, SUCCESS, ""), (2, ERROR, "expired-key"), (3, BUSY, "busy")]
@@ -237,9 +243,9 @@ def test_nothing_is_written_after_the_last_byte() -> None:
     asker = Asker()
     _, into = asker.pull(4)
     asker.write()
-    asker.requests.take_reply(reply(1, b"data"))
+    take_reply(asker.requests, reply(1, b"data"))
     with pytest.raises(RemoteProtocolError, match="request"):
-        asker.requests.take_reply(reply(1, b"evil"))
+        take_reply(asker.requests, reply(1, b"evil"))
     with pytest.raises(RemoteProtocolError, match="request"):
         asker.requests.take_verdict(Verdict(1, Denial.RIGHTS))
     assert into == b"data"
@@ -256,21 +262,38 @@ class Memory:
     data: bytearray
     wrong_key: bytes = b"w" * 16
 
-    def place(self, key: bytes, offset: int, data: memoryview, *, span: int, epoch: int) -> Denial | None:
+    def open(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> Landing | Denial:
         if key == self.wrong_key:
             return Denial.UNKNOWN_KEY
         if offset + span > len(self.data):
             return Denial.OUT_OF_RANGE
-        self.data[offset : offset + len(data)] = data
+        return Landing(memoryview(self.data)[offset : offset + size])
+
+    def close(self, landing: Landing) -> Denial | None:
+        if landing.is_released:
+            return Denial.EXPIRED_KEY
+        landing.release()
         return None
 
-    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> bytes | Denial:
+    def fetch(self, key: bytes, offset: int, into: memoryview, *, span: int, epoch: int) -> Denial | None:
         if key == self.wrong_key:
             return Denial.UNKNOWN_KEY
-        return bytes(self.data[offset : offset + size]) if offset + span <= len(self.data) else Denial.OUT_OF_RANGE
+        if offset + span > len(self.data):
+            return Denial.OUT_OF_RANGE
+        into[:] = self.data[offset : offset + len(into)]
+        return None
 
     def expire(self) -> None:
         raise AssertionError("not asked for")
+
+
+def take_push(answers: Answers, fragment: Fragment) -> bool:
+    """As it is received: the place first, then the data. Whether it was placed."""
+    landing = answers.open_push(fragment)
+    if landing is None:
+        return False
+    landing.memory[:] = fragment.data
+    return answers.close_push(fragment, landing)
 
 
 def make_answers(memory: Memory | None) -> Answers:
@@ -286,17 +309,17 @@ def fragment(
 def test_a_denied_push_is_answered_once_and_the_rest_is_dropped() -> None:
     memory = Memory(bytearray(8))
     answers = make_answers(memory)
-    assert not answers.take_push(fragment(1, b"abcd", left=9))
-    assert not answers.take_push(fragment(1, b"efgh", offset=4, left=5))
-    assert not answers.take_push(fragment(1, b"i", offset=8))
-    assert answers.take_push(fragment(2, b"data"))
+    assert not take_push(answers, fragment(1, b"abcd", left=9))
+    assert not take_push(answers, fragment(1, b"efgh", offset=4, left=5))
+    assert not take_push(answers, fragment(1, b"i", offset=8))
+    assert take_push(answers, fragment(2, b"data"))
     assert list(answers.take_verdicts()) == [Verdict(1, Denial.OUT_OF_RANGE), Verdict(2)]
     assert memory.data == b"data" + bytes(4)
 
 
 def test_where_no_memory_is_every_transfer_is_denied() -> None:
     answers = make_answers(None)
-    assert not answers.take_push(fragment(1, b"data"))
+    assert not take_push(answers, fragment(1, b"data"))
     answers.take_pull(PullRequest(2, bytes(16), 0, 4, REPLY_KEY))
     assert list(answers.take_verdicts()) == [Verdict(1, Denial.UNKNOWN_KEY)]
     assert answers.next_reply() == Verdict(2, Denial.UNKNOWN_KEY)
@@ -321,9 +344,9 @@ def test_more_pulls_than_owed_are_busy_in_their_turn() -> None:
 def test_pushes_without_end_whose_answers_are_not_read_end_the_session() -> None:
     answers = make_answers(Memory(bytearray(4)))
     for number in range(1, ANSWERS_OWED_MAX + 1):
-        answers.take_push(fragment(number, b"data"))
+        take_push(answers, fragment(number, b"data"))
     with pytest.raises(RemoteProtocolError) as caught:
-        answers.take_push(fragment(ANSWERS_OWED_MAX + 1, b"data"))
+        take_push(answers, fragment(ANSWERS_OWED_MAX + 1, b"data"))
     assert caught.value.reason == Fault.REQUEST
 
 
@@ -385,7 +408,7 @@ class Session:
 
     def carry(self) -> None:
         if self.way is not None:
-            self.answers.take_push(attrs.evolve(self.way, data=memoryview(self.way.data)))
+            take_push(self.answers, self.way)
             self.way = None
 
     def reply(self) -> None:

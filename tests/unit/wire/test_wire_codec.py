@@ -12,17 +12,23 @@ from ctlha_trio.wire import (
     CHANNEL_MAX,
     FRAGMENT_SIZE_MAX,
     FRAME_SIZE_MAX,
+    HEAD_SIZE_MAX,
     HEADER_SIZE,
     HELLO_SIZE_MAX,
     MESSAGES_SIZE_MAX,
     SLOT_SIZE_MAX,
     Fault,
     Flag,
+    Fragment,
     Frame,
     FrameDecoder,
     FrameType,
+    Landing,
     encode_header,
+    fragment_prefix,
+    push_prefix,
 )
+from ctlha_trio.wire._codec import SPARED_FRAMES
 
 SESSION = 0x1122334455667788
 
@@ -44,13 +50,14 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(data: bytes, *, in_session: bool, chunk: int = 1 << 20) -> list[Frame]:
-    """Every frame in ``data``, fed in chunks; payloads copied out, as the buffer is used again."""
+    """Every frame in ``data``, fed in chunks; payloads copied out, as the buffer is used again, and data behind."""
     return list(feed(FrameDecoder(), data, in_session=in_session, chunk=chunk))
 
 
 def feed(decoder: FrameDecoder, data: bytes, *, in_session: bool, chunk: int) -> Iterator[Frame]:
     if in_session:
         decoder.admit()
+    prefix, data_of_push = b"", bytearray()
     while data:
         space = decoder.space()
         size = min(chunk, len(space), len(data))
@@ -58,7 +65,14 @@ def feed(decoder: FrameDecoder, data: bytes, *, in_session: bool, chunk: int) ->
         data = data[size:]
         decoder.received(size)
         while (frame := decoder.next_frame()) is not None:
-            yield attrs.evolve(frame, payload=memoryview(bytes(frame.payload)))
+            if frame.data_size:
+                prefix, data_of_push = bytes(frame.payload), bytearray(frame.data_size)
+                decoder.place(Landing(memoryview(data_of_push)))
+                continue
+            payload = bytes(frame.payload)
+            if frame.kind is FrameType.PUSH and not payload:
+                payload = prefix + data_of_push
+            yield attrs.evolve(frame, payload=memoryview(payload))
 
 
 def decode_or_fault(data: bytes, *, in_session: bool, chunk: int = 1 << 20) -> list[Frame] | Fault:
@@ -88,7 +102,7 @@ SESSION_FRAMES = [
         credit=2**32 - 1,
         payload=memoryview(b"abc" * 16),
     ),
-    Frame(kind=FrameType.PUSH, session=SESSION, payload=memoryview(bytes(24) + b"data")),
+    Frame(kind=FrameType.PUSH, session=SESSION, payload=memoryview(push_prefix(bytes(16), 0, b"data") + b"data")),
     Frame(
         kind=FrameType.PUSH,
         flags=Flag.MESSAGE_ATTACHED,
@@ -96,13 +110,23 @@ SESSION_FRAMES = [
         count=1,
         session=SESSION,
         first_sequence=1,
-        payload=memoryview(bytes(24) + b"data" + bytes(16)),
+        payload=memoryview(push_prefix(bytes(16), 0, b"data" + bytes(16)) + b"data" + bytes(16)),
     ),
     Frame(kind=FrameType.ACKNOWLEDGE, channel=CHANNEL_MAX, session=SESSION, acknowledged=9, credit=3),
     Frame(kind=FrameType.CHANNEL_OPEN, channel=2, session=SESSION, credit=4, payload=memoryview(bytes(8))),
     Frame(kind=FrameType.PULL, session=SESSION, payload=memoryview(bytes(56))),
-    Frame(kind=FrameType.PUSH, flags=Flag.REQUEST, session=SESSION, payload=memoryview(bytes(40) + b"data")),
-    Frame(kind=FrameType.PUSH, flags=Flag.REPLY | Flag.LAST, session=SESSION, payload=memoryview(bytes(40) + b"d")),
+    Frame(
+        kind=FrameType.PUSH,
+        flags=Flag.REQUEST,
+        session=SESSION,
+        payload=memoryview(fragment_prefix(Fragment(1, bytes(16), 0, 9, b"data")) + b"data"),
+    ),
+    Frame(
+        kind=FrameType.PUSH,
+        flags=Flag.REPLY | Flag.LAST,
+        session=SESSION,
+        payload=memoryview(fragment_prefix(Fragment(1, bytes(16), 0, 1, b"d")) + b"d"),
+    ),
     Frame(kind=FrameType.TRANSFER_DONE, session=SESSION, payload=memoryview(bytes(9) + b"unknown-key")),
     Frame(kind=FrameType.GOODBYE, session=SESSION, payload=memoryview(b"stopping")),
 ]
@@ -131,6 +155,7 @@ def test_a_truncated_frame_is_never_handed_out(frame: Frame) -> None:
 
 
 def test_the_largest_frames_pass_in_a_row() -> None:
+    largest = bytes(FRAGMENT_SIZE_MAX + SLOT_SIZE_MAX)
     frame = Frame(
         kind=FrameType.PUSH,
         flags=Flag.MESSAGE_ATTACHED,
@@ -138,7 +163,7 @@ def test_the_largest_frames_pass_in_a_row() -> None:
         count=1,
         session=SESSION,
         first_sequence=1,
-        payload=memoryview(bytes(24 + FRAGMENT_SIZE_MAX + SLOT_SIZE_MAX)),
+        payload=memoryview(push_prefix(bytes(16), 0, largest) + largest),
     )
     assert len(encode(frame)) == FRAME_SIZE_MAX
     assert decode(encode(frame) * 8, in_session=True, chunk=100_000) == [frame] * 8
@@ -208,21 +233,21 @@ def a_frame(kind: FrameType, flags: Flag, size: int) -> Frame:
 @pytest.mark.parametrize(
     ("frame", "fault"),
     [
-        (a_frame(FrameType.PUSH, Flag.LAST, 41), Fault.FLAGS),
-        (a_frame(FrameType.PUSH, Flag.REQUEST | Flag.REPLY, 41), Fault.FLAGS),
-        (a_frame(FrameType.PUSH, Flag.REQUEST | Flag.MESSAGE_ATTACHED, 41), Fault.FLAGS),
-        (a_frame(FrameType.PUSH, Flag.MESSAGE_ATTACHED | Flag.LAST, 41), Fault.FLAGS),
+        (a_frame(FrameType.PUSH, Flag.LAST, 45), Fault.FLAGS),
+        (a_frame(FrameType.PUSH, Flag.REQUEST | Flag.REPLY, 45), Fault.FLAGS),
+        (a_frame(FrameType.PUSH, Flag.REQUEST | Flag.MESSAGE_ATTACHED, 45), Fault.FLAGS),
+        (a_frame(FrameType.PUSH, Flag.MESSAGE_ATTACHED | Flag.LAST, 45), Fault.FLAGS),
         (a_frame(FrameType.PULL, Flag.REQUEST, 56), Fault.FLAGS),
         (a_frame(FrameType.TRANSFER_DONE, Flag.LAST, 9), Fault.FLAGS),
-        (a_frame(FrameType.PUSH, Flag.REQUEST, 40), Fault.SIZE),
-        (a_frame(FrameType.PUSH, Flag.REPLY | Flag.LAST, 40), Fault.SIZE),
-        (a_frame(FrameType.PUSH, Flag.REQUEST, 40 + FRAGMENT_SIZE_MAX + 1), Fault.SIZE),
+        (a_frame(FrameType.PUSH, Flag.REQUEST, 44), Fault.SIZE),
+        (a_frame(FrameType.PUSH, Flag.REPLY | Flag.LAST, 44), Fault.SIZE),
+        (a_frame(FrameType.PUSH, Flag.REQUEST, 44 + FRAGMENT_SIZE_MAX + 1), Fault.SIZE),
         (a_frame(FrameType.PULL, Flag.NONE, 55), Fault.SIZE),
         (a_frame(FrameType.PULL, Flag.NONE, 57), Fault.SIZE),
         (a_frame(FrameType.TRANSFER_DONE, Flag.NONE, 8), Fault.SIZE),
         (a_frame(FrameType.TRANSFER_DONE, Flag.NONE, 42), Fault.SIZE),
-        (attrs.evolve(a_frame(FrameType.PUSH, Flag.REQUEST, 41), channel=1), Fault.CHANNEL),
-        (attrs.evolve(a_frame(FrameType.PUSH, Flag.REPLY, 41), count=1), Fault.COUNT),
+        (attrs.evolve(a_frame(FrameType.PUSH, Flag.REQUEST, 45), channel=1), Fault.CHANNEL),
+        (attrs.evolve(a_frame(FrameType.PUSH, Flag.REPLY, 45), count=1), Fault.COUNT),
         (attrs.evolve(a_frame(FrameType.PULL, Flag.NONE, 56), credit=1), Fault.CREDIT),
         (attrs.evolve(a_frame(FrameType.TRANSFER_DONE, Flag.NONE, 9), first_sequence=1), Fault.SEQUENCE),
     ],
@@ -300,6 +325,123 @@ def test_payloads_are_not_copied() -> None:
     assert frame is not None
     space[HEADER_SIZE] = 0xEE
     assert frame.payload[0] == 0xEE
+
+
+def put(decoder: FrameDecoder, data: bytes) -> memoryview:
+    """Receive it, at once; the space that there was."""
+    space = decoder.space()
+    space[: len(data)] = data
+    decoder.received(len(data))
+    return space
+
+
+PUSHED = bytes(range(200))
+PUSH = encode(
+    Frame(
+        kind=FrameType.PUSH,
+        flags=Flag.REQUEST | Flag.LAST,
+        session=SESSION,
+        payload=memoryview(fragment_prefix(Fragment(1, bytes(16), 0, 200, PUSHED)) + PUSHED),
+    )
+)
+
+
+def test_the_data_of_a_push_is_received_where_it_belongs() -> None:
+    decoder, memory = FrameDecoder(), bytearray(200)
+    decoder.admit()
+    put(decoder, PUSH[: HEAD_SIZE_MAX + 10])
+    head = decoder.next_frame()
+    assert head is not None
+    assert head.data_size == 200
+    decoder.place(Landing(memoryview(memory)))
+    assert memory == PUSHED[:10] + bytes(190), "what had come was moved there"
+    assert decoder.next_frame() is None
+    assert len(put(decoder, PUSHED[10:150])) == 190, "never more than belongs there"
+    assert memory == PUSHED[:150] + bytes(50)
+    assert decoder.next_frame() is None
+    put(decoder, PUSHED[150:])
+    assert memory == PUSHED
+    assert decoder.next_frame() == attrs.evolve(head, data_size=0, payload=memoryview(b""))
+
+
+def test_pushes_seldom_come_alone_so_little_is_received_behind_one() -> None:
+    decoder = FrameDecoder()
+    decoder.admit()
+    everything = len(decoder.space())
+    for _ in range(3):
+        put(decoder, PUSH[:HEAD_SIZE_MAX])
+        assert decoder.next_frame() is not None
+        decoder.place(Landing(memoryview(bytearray(200))))
+        put(decoder, PUSHED)
+        assert decoder.next_frame() is not None
+        assert len(decoder.space()) == HEAD_SIZE_MAX
+    heartbeat = encode(SESSION_FRAMES[0])
+    for _ in range(SPARED_FRAMES):
+        assert len(decoder.space()) == HEAD_SIZE_MAX
+        put(decoder, heartbeat)
+        assert decoder.next_frame() is not None
+    assert len(decoder.space()) == everything
+
+
+@pytest.mark.parametrize("came", [0, 150])
+def test_memory_that_is_taken_back_gets_nothing_more_and_the_stream_stays_in_step(came: int) -> None:
+    decoder, memory = FrameDecoder(), bytearray(200)
+    decoder.admit()
+    put(decoder, PUSH[:HEAD_SIZE_MAX])
+    decoder.next_frame()
+    landing = Landing(memoryview(memory))
+    decoder.place(landing)
+    put(decoder, PUSHED[:came])
+    space = decoder.space()
+    landing.release()
+    landing.release()
+    gone = [decoder.is_space_gone]
+    with pytest.raises(ValueError, match="released"):
+        space[:1] = b"x"
+    memory.extend(b"resizable")
+    put(decoder, bytes(200 - came))
+    gone.append(decoder.is_space_gone)
+    assert gone == [True, False]
+    frame = decoder.next_frame()
+    assert frame is not None
+    assert (frame.kind, frame.data_size) == (FrameType.PUSH, 0), "what is not kept is not looked at"
+    put(decoder, encode(SESSION_FRAMES[0]))
+    assert decoder.next_frame() == SESSION_FRAMES[0]
+    assert memory == PUSHED[:came] + bytes(200 - came) + b"resizable"
+
+
+def test_data_that_nobody_wants_goes_nowhere() -> None:
+    decoder = FrameDecoder()
+    decoder.admit()
+    put(decoder, PUSH[:-7])
+    assert decoder.next_frame() is not None
+    decoder.place(None)
+    put(decoder, PUSHED[-7:])
+    assert decoder.next_frame() is not None
+    put(decoder, encode(SESSION_FRAMES[0]))
+    assert decoder.next_frame() == SESSION_FRAMES[0]
+
+
+def test_damaged_data_is_noticed_where_it_was_put() -> None:
+    decoder = FrameDecoder()
+    decoder.admit()
+    put(decoder, PUSH[:HEAD_SIZE_MAX])
+    decoder.next_frame()
+    decoder.place(Landing(memoryview(bytearray(200))))
+    put(decoder, PUSHED[:-1] + b"x")
+    with pytest.raises(RemoteProtocolError, match="checksum"):
+        decoder.next_frame()
+
+
+def test_a_place_of_another_size_is_a_local_error() -> None:
+    decoder = FrameDecoder()
+    decoder.admit()
+    with pytest.raises(LocalProtocolError):
+        decoder.place(None)
+    put(decoder, PUSH[:HEAD_SIZE_MAX])
+    decoder.next_frame()
+    with pytest.raises(LocalProtocolError):
+        decoder.place(Landing(memoryview(bytearray(199))))
 
 
 def test_misuse_here_is_a_local_error() -> None:

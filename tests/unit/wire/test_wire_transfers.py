@@ -1,11 +1,14 @@
 """Requests, fragments and verdicts: their bytes, and the order in which they may come."""
 
+import attrs
 import pytest
+from crc32c import crc32c
 from hypothesis import given, strategies as st
 
 from ctlha_trio._errors import RemoteProtocolError
 from ctlha_trio._vocabulary import ctl_ha_status
 from ctlha_trio.wire import (
+    CHECKSUM,
     DONE_PREFIX,
     FRAGMENT_PREFIX,
     KEY_SIZE,
@@ -39,14 +42,18 @@ keys = st.binary(min_size=KEY_SIZE, max_size=KEY_SIZE)
 
 
 def a_push(payload: bytes, flags: Flag) -> Frame:
-    return Frame(kind=FrameType.PUSH, flags=flags, session=1, payload=memoryview(payload))
+    """The head of one."""
+    head, size = memoryview(payload)[: FRAGMENT_PREFIX.size], len(payload) - FRAGMENT_PREFIX.size
+    return Frame(kind=FrameType.PUSH, flags=flags, session=1, payload=head, data_size=size)
 
 
 @given(numbers, keys, u64, st.binary(min_size=1, max_size=50), st.integers(0, 2**40))
 def test_a_fragment_survives_the_way(request_: int, key: bytes, offset: int, data: bytes, more: int) -> None:
     fragment = Fragment(request_, key, offset, len(data) + more, data)
     flags = Flag.REPLY | (Flag.NONE if more else Flag.LAST)
-    assert decode_fragment(a_push(fragment_prefix(fragment) + data, flags)) == fragment
+    assert decode_fragment(a_push(fragment_prefix(fragment) + data, flags)) == attrs.evolve(
+        fragment, data=b"", size=len(data)
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +69,7 @@ def test_a_fragment_survives_the_way(request_: int, key: bytes, offset: int, dat
     ],
 )
 def test_a_fragment_that_contradicts_itself(request_: int, left: int, flags: Flag, fault: Fault) -> None:
-    payload = FRAGMENT_PREFIX.pack(request_, KEY, 0, left) + b"data"
+    payload = FRAGMENT_PREFIX.pack(request_, KEY, 0, left, 0) + b"data"
     with pytest.raises(RemoteProtocolError) as caught:
         decode_fragment(a_push(payload, Flag.REQUEST | flags))
     assert caught.value.reason == fault
@@ -140,7 +147,10 @@ def test_any_bytes_give_a_fragment_or_a_remote_error(data: bytes, way: Flag, is_
     except RemoteProtocolError as error:
         reason = error.reason
     else:
-        assert fragment_prefix(fragment) + bytes(fragment.data) == data
+        behind = data[FRAGMENT_PREFIX.size :]
+        written = fragment_prefix(attrs.evolve(fragment, data=behind))
+        assert written[: -CHECKSUM.size] == data[: FRAGMENT_PREFIX.size - CHECKSUM.size]
+        assert written[-CHECKSUM.size :] == CHECKSUM.pack(crc32c(behind))
         return
     assert reason in {Fault.REQUEST, Fault.SIZE, Fault.FLAGS}
 
