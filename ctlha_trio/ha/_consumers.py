@@ -77,7 +77,7 @@ class Consumers:
             handler_failed=self._note_failure,
         )
         opened.set_handler(handler)
-        self._nursery.start_soon(opened.run_intake)
+        opened.begin()
         self._nursery.start_soon(opened.run_handler)
         return opened
 

@@ -12,7 +12,7 @@ from ctlha_trio._vocabulary import ctl_evt_handler, ctl_ha_channel, ctl_ha_event
 from ctlha_trio.ha._callbacks import CallbackQueue
 from ctlha_trio.ha._event_queue import EventQueue, PendingEvents
 from ctlha_trio.ha._receivers import Receivers
-from ctlha_trio.link import Channel, Connected, Disconnected, EventRange
+from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, unwatched
 from ctlha_trio.seams import Buffer
 
 _MSG_RECV: Final = ctl_ha_event.CTL_HA_EVT_MSG_RECV
@@ -64,7 +64,7 @@ class MessageChannel:
         nothing was done.
         """
         self._check_usable()
-        self._channel.send_nowait(message, on_settled=_nobody)
+        self._channel.send_nowait(message, on_settled=unwatched)
 
     def post_nowait(self, message: Buffer) -> None:
         """As ``send_nowait``, and the handler gets exactly one MSG_SENT with the status, also when the link falls.
@@ -130,10 +130,17 @@ class MessageChannel:
 
     async def receive_many(self) -> list[bytes]:
         """Wait for one message and take all that are there. Always a checkpoint. Errors as for ``receive``."""
-        messages = [await self.receive()]
-        while self._available:
-            messages.append(self.receive_nowait())
-        return messages
+        if self._available:
+            await trio.lowlevel.checkpoint()
+        if not self._available:
+            return [await self.receive(), *self._take_all()]
+        self._check_usable()
+        return self._take_all()
+
+    def _take_all(self) -> list[bytes]:
+        self._available = self._untold = 0
+        self._events.keep_receipts(0)
+        return self._channel.receive_all_nowait()
 
     def __aiter__(self) -> "MessageChannel":
         """Iterate over messages until the session ends. ``trio.BusyResourceError`` if a handler is set."""
@@ -176,11 +183,9 @@ class MessageChannel:
         if self._handler is not None and not self._failed:
             self._events.add_of_callback(event, status, self._callbacks.ended + 1)
 
-    async def run_intake(self) -> None:
-        """Take what the link tells, until cancelled."""
-        while True:
-            for event in await self._channel.receive_events():
-                self._take(event)
+    def begin(self) -> None:
+        """From here on take what the link tells."""
+        self._channel.hear(self._take)
 
     async def run_handler(self) -> None:
         """Await the handler with one event after the other, until cancelled or it raises."""
@@ -272,7 +277,3 @@ class MessageChannel:
     def _check_usable(self) -> None:
         if self._failed:
             raise InvalidError(f"{self.number.name} is closed: its handler raised")
-
-
-def _nobody(_: ctl_ha_status) -> None:
-    """The sender does not want to know."""

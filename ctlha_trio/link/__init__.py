@@ -1,6 +1,6 @@
 """The session with the peer: connecting, channels of short messages, heartbeats, loss and return."""
 
-from ctlha_trio.link._channel import Channel as Channel, OnSettled as OnSettled
+from ctlha_trio.link._channel import Channel as Channel, OnSettled as OnSettled, unwatched as unwatched
 from ctlha_trio.link._config import LinkConfig as LinkConfig
 from ctlha_trio.link._deadline import finish_by as finish_by
 from ctlha_trio.link._deadlines import Deadlines as Deadlines

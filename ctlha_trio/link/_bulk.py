@@ -32,7 +32,7 @@ class BulkTurns:
     _turns: deque[Callable[[], bool]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._turns = deque([self._write_message_push, self._write_push, self._write_reply])
+        self._turns = deque([self.write_message_pushes, self._write_push, self._write_reply])
 
     def has_room(self, push: MessagePush) -> bool:
         """Whether ``queue`` may be called. ``DisconnectError`` without a session."""
@@ -74,7 +74,7 @@ class BulkTurns:
                 return True
         return False
 
-    def _write_message_push(self) -> bool:
+    def write_message_pushes(self) -> bool:
         """Small ones together, as many as make up one fragment: each send, and each turn of a reader, has its price."""
         if not self._message_pushes:
             return False

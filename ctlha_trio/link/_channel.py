@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from struct import Struct
 
 import attrs
 import trio
@@ -17,6 +18,12 @@ MESSAGES_PER_FRAME_MAX = 0xFFFF
 
 OnSettled = Callable[[ctl_ha_status], None]
 """Told once what became of a message: SUCCESS, or DISCONNECT. Synchronous; must not raise."""
+Hear = Callable[[ChannelEvent], None]
+"""Given each event as it comes, from the link's tasks. Synchronous; must not raise, nor end the session."""
+
+
+def unwatched(_: ctl_ha_status) -> None:
+    """``on_settled`` of a message whose sender does not want to know: no event, and no call."""
 
 
 @attrs.define(eq=False)
@@ -37,7 +44,10 @@ class Channel:
     answered: bool = attrs.field(default=False, kw_only=True)
     """Both sides answer messages by messages, and need no prompt MSG_SENT."""
     _flow: ChannelFlow | None = attrs.field(default=None, init=False)
-    _wake_writer: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    due: int = attrs.field(default=0, init=False)
+    """The sequence of this session whose acceptance is to be told to the connection."""
+    _send_due: "Callable[[Channel], None]" = attrs.field(default=lambda _: None, init=False)
+    _tell_room: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     _closing: bool = attrs.field(default=False, init=False)
     _send_ring: memoryview = attrs.field(init=False)
     """The message of sequence ``s`` lies in slot ``(s - 1) % slots`` until it is acknowledged."""
@@ -47,18 +57,23 @@ class Channel:
     _consumed: int = attrs.field(default=0, init=False)
     _settled: int = attrs.field(default=0, init=False)
     """Messages of this session that have been reported as sent or lost."""
-    _watched: deque[tuple[int, OnSettled]] = attrs.field(factory=deque, init=False)
-    """Sequences of this session that report to a function of their own, in order. At most ``slots``."""
+    _runs: deque[tuple[int, OnSettled | None]] = attrs.field(factory=deque, init=False)
+    """Who is told of the messages of this session from that sequence on, None for an event. At most ``slots`` + 1."""
+    _newest: OnSettled | None = attrs.field(default=None, init=False)
+    """Of the last run."""
     _queued_receipts: int = attrs.field(default=0, init=False)
     """MSG_RECV events that wait to be taken; they belong to the newest messages."""
     _events: deque[ChannelEvent] = attrs.field(factory=deque, init=False)
+    _hear: Hear | None = attrs.field(default=None, init=False)
     _connected_waits: bool = attrs.field(default=False, init=False)
+    _slot: Struct = attrs.field(init=False)
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._send_ring = memoryview(bytearray(self.slots * self.slot_size))
         self._receive_ring = memoryview(bytearray(self.slots * self.slot_size))
+        self._slot = Struct(f"{self.slot_size}s")
 
     # For the consumer
 
@@ -68,6 +83,9 @@ class Channel:
             await trio.lowlevel.checkpoint()
         while not self._events:
             await self._news.park()
+        return self._take_events()
+
+    def _take_events(self) -> list[ChannelEvent]:
         events = list(self._events)
         self._events.clear()
         occupied = self._occupied
@@ -82,12 +100,36 @@ class Channel:
         """Take the oldest message. ``EmptyError`` if there is none."""
         if self._consumed == self._received:
             raise EmptyError(f"channel {self.number} has no message")
-        start = self._consumed % self.slots * self.slot_size
-        message = self._receive_ring[start : start + self.slot_size].tobytes()
+        message: bytes
+        (message,) = self._slot.unpack_from(self._receive_ring, self._consumed % self.slots * self.slot_size)
         occupied = self._occupied
         self._consumed += 1
         self._release(occupied - self._occupied)
         return message
+
+    def receive_all_nowait(self) -> list[bytes]:
+        """Take all messages that are here, the oldest first; there may be none."""
+        count = self._received - self._consumed
+        first = self._consumed % self.slots
+        head = min(count, self.slots - first)
+        size = self.slot_size
+        messages: list[bytes] = []
+        for view in (
+            self._receive_ring[first * size : (first + head) * size],
+            self._receive_ring[: (count - head) * size],
+        ):
+            messages += [message for (message,) in self._slot.iter_unpack(view)]
+        occupied = self._occupied
+        self._consumed += count
+        self._release(occupied - self._occupied)
+        return messages
+
+    def hear(self, hear: Hear) -> None:
+        """From here on each event is given to ``hear`` at once, those that wait first; nobody receives them."""
+        assert self._hear is None, "events go to one consumer"
+        self._hear = hear
+        for event in self._take_events():
+            hear(event)
 
     def send_nowait(self, message: Buffer, *, on_settled: OnSettled | None = None) -> None:
         """Copy a message out; it arrives in order, and MSG_SENT tells that it did, or that the session ended first.
@@ -98,14 +140,26 @@ class Channel:
         ``DisconnectError`` without session, ``BusyError`` while no slot is free on both sides, or the peer has not
         opened the channel.
         """
-        view = self.check_message(message)
-        flow = self.live_flow
-        sequence = flow.accept()
-        start = (sequence - 1) % self.slots * self.slot_size
-        self._send_ring[start : start + self.slot_size] = view
-        if on_settled is not None:
-            self._watched.append((sequence, on_settled))
-        self._wake_writer()
+        size = self.slot_size
+        if len(message) != size or type(message) is memoryview:
+            message = self.check_message(message)
+        flow = self._flow
+        if flow is None or self._closing:
+            flow = self.live_flow
+        accepted = flow.accepted
+        if accepted >= flow.open_until:
+            flow.check_room()
+        if on_settled is not self._newest:
+            self._begin_run(accepted + 1, on_settled)
+        start = accepted % self.slots * size
+        self._send_ring[start : start + size] = message
+        flow.accepted = accepted + 1
+        if accepted + 1 >= self.due:
+            self._send_due(self)
+
+    def _begin_run(self, sequence: int, on_settled: OnSettled | None) -> None:
+        self._newest = on_settled
+        self._runs.append((sequence, on_settled))
 
     async def send(self, message: Buffer) -> None:
         """As ``send_nowait``, but waits for a free slot; ``DisconnectError`` if the session ends first.
@@ -176,13 +230,23 @@ class Channel:
         """Receive slots that the peer may be told of."""
         return self.slots - self._occupied
 
-    def join(self, connected: Connected, flow: ChannelFlow, wake_writer: Callable[[], None]) -> None:
-        """Enter a session."""
+    def join(
+        self,
+        connected: Connected,
+        flow: ChannelFlow,
+        *,
+        send_due: "Callable[[Channel], None]",
+        tell_room: Callable[[], None],
+    ) -> None:
+        """Enter a session. ``send_due`` is told when the message that is ``due`` was accepted."""
         assert self.can_join, "the channel is in a session"
         self._flow = flow
         self._settled = 0
-        self._wake_writer = wake_writer
-        self._connected_waits = True
+        self._runs.clear()
+        self._begin_run(1, None)
+        self.due = 1
+        self._send_due, self._tell_room = send_due, tell_room
+        self._connected_waits = self._hear is None
         self._post(connected)
 
     def close_for_sending(self) -> None:
@@ -200,38 +264,59 @@ class Channel:
         self._report(flow.acknowledged + flow.unsettled, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
         self._flow = None
         self._closing = False
-        self._wake_writer = lambda: None
+        self._send_due, self._tell_room = lambda _: None, lambda: None
         self._post(Disconnected(reason, detail))
         self._room.unpark_all()
 
     def deliver(self, messages: memoryview, count: int) -> None:
         """Take ``count`` messages in; the flow has made sure that there are slots for them."""
         first = self._received % self.slots
-        head = min(count, self.slots - first)
-        split = head * self.slot_size
         start = first * self.slot_size
-        self._receive_ring[start : start + split] = messages[:split]
-        self._receive_ring[: len(messages) - split] = messages[split:]
+        if first + count <= self.slots:
+            self._receive_ring[start : start + len(messages)] = messages
+        else:
+            split = (self.slots - first) * self.slot_size
+            self._receive_ring[start:] = messages[:split]
+            self._receive_ring[: len(messages) - split] = messages[split:]
         self._received += count
-        self._queued_receipts += count
+        if self._hear is None:
+            self._queued_receipts += count
         self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_RECV, count, self.slot_size)
 
     def settle(self) -> None:
         """The peer may have received more messages, or told of new room. Who is told may end the session."""
-        self._room.unpark_all()
-        self._report(self.session_flow.acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
+        if self._room:
+            self._room.unpark_all()
+        acknowledged = self.session_flow.acknowledged
+        if self._settled < acknowledged:
+            self._report(acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
 
     def _report(self, last: int, status: ctl_ha_status) -> None:
-        """Say of the messages up to sequence ``last`` what became of them, in their order."""
+        """Say of the messages up to sequence ``last`` what became of them, in their order.
+
+        Who is told may send more, or end the session, which reports all the others from within.
+        """
+        runs = self._runs
         while self._settled < last:
-            watched = self._watched[0][0] if self._watched else last + 1
-            unwatched = min(last, watched - 1) - self._settled
-            self._settled += unwatched
-            self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_SENT, unwatched, status)
-            if watched <= last:
+            while len(runs) > 1 and runs[1][0] <= self._settled + 1:
+                runs.popleft()
+            on_settled = runs[0][1]
+            end = min(last, runs[1][0] - 1) if len(runs) > 1 else last
+            if on_settled is None or on_settled is unwatched:
+                count = end - self._settled
+                self._settled = end
+                if on_settled is None:
+                    self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_SENT, count, status)
+            else:
                 self._settled += 1
-                _, on_settled = self._watched.popleft()
                 on_settled(status)
+
+    def redeem(self) -> int:
+        """Sequence for a message that rides on a push, to be written now; MSG_SENT reports it."""
+        sequence = self.session_flow.redeem()
+        if self._newest is not None:
+            self._begin_run(sequence, None)
+        return sequence
 
     def next_messages(self) -> tuple[memoryview, int]:
         """Accepted messages for one frame, as they lie in the slots, and their count; 0 if there are none."""
@@ -254,11 +339,14 @@ class Channel:
     def _release(self, count: int) -> None:
         if count and self._flow is not None:
             self._flow.release(count)
-            if self._flow.has_news:
-                self._wake_writer()
+            if self._flow.has_room_to_tell:
+                self._tell_room()
 
     def _post_range(self, event: ctl_ha_event, count: int, param: int) -> None:
         if count == 0:
+            return
+        if self._hear is not None:
+            self._hear(EventRange(event, count, param))
             return
         last = self._events[-1] if self._events else None
         if isinstance(last, EventRange) and last.event is event and last.param == param:
@@ -267,5 +355,9 @@ class Channel:
             self._post(EventRange(event, count, param))
 
     def _post(self, event: ChannelEvent) -> None:
+        if self._hear is not None:
+            self._hear(event)
+            return
         self._events.append(event)
-        self._news.unpark_all()
+        if self._news:
+            self._news.unpark_all()

@@ -25,6 +25,8 @@ GOODBYE_TIMEOUT_S = 1.0
 crash is noticed."""
 BROKEN_GRACE_S = 0.05
 """After a failed send the reader may still find the peer's goodbye in what arrived before."""
+INLINE_BYTES = 32 * 1024
+"""Messages that are sent as soon as so many wait: the peer can take them while more are accepted here."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -49,6 +51,14 @@ class Connection:
     """Unparked when a heartbeat came, and at the end."""
     _has_work: bool = attrs.field(default=False, init=False)
     """Something may have come to be written since the writer last looked."""
+    _has_news: bool = attrs.field(default=False, init=False)
+    """There was something to acknowledge when the reader last looked."""
+    _has_late_news: bool = attrs.field(default=False, init=False)
+    """Nobody has answered yet what is to be acknowledged; who does it before the writer's turn still may."""
+    _sending: bool = attrs.field(default=False, init=False)
+    """The stream is in the writer's hands."""
+    _taking: bool = attrs.field(default=False, init=False)
+    """The reader is at a frame, of which more may count as received than has been delivered."""
     _woken: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _channels: dict[int, Channel] = attrs.field(factory=dict, init=False)
     deadlines: Deadlines = attrs.field(init=False)
@@ -75,6 +85,7 @@ class Connection:
             counters=self.counters,
             has_ended=self._ended.is_set,
             wake_writer=self.wake,
+            tell_news=self._note_news,
         )
 
     @property
@@ -106,7 +117,7 @@ class Connection:
             peer_epoch=self.core.peer_epoch,
             peer_revision=self.peer_revision,
         )
-        channel.join(connected, flow, self.wake)
+        channel.join(connected, flow, send_due=self._send_due, tell_room=self.wake)
         self._channels[channel.number] = channel
         self._writer.open(channel)
         self.wake()
@@ -114,7 +125,41 @@ class Connection:
     def wake(self) -> None:
         """There is something to write."""
         self._has_work = True
-        self._woken.unpark_all()
+        if self._woken:
+            self._woken.unpark_all()
+
+    def _note_news(self) -> None:
+        self._has_news = True
+
+    def _send_due(self, channel: Channel) -> None:
+        """Messages were accepted: send them at once, or see to it that they will be.
+
+        At once go the first after a silence, for nothing is there that could share its frame, and what fills one. Those
+        between are gathered by the writer, a turn of the loop later.
+        """
+        flow = channel.session_flow
+        waiting_bytes = (flow.accepted - flow.written) * channel.slot_size
+        if self._can_send and (flow.written == flow.acknowledged or waiting_bytes >= INLINE_BYTES):
+            self._writer.write_messages(channel)
+            self._send_written()
+        else:
+            channel.due = flow.accepted + max(1, INLINE_BYTES // channel.slot_size)
+            self.wake()
+
+    @property
+    def _can_send(self) -> bool:
+        """Whether something may be sent by another than the writer, before what it has to write."""
+        return not (self._sending or self._taking or self._has_work) and self._farewell is None
+
+    def _send_written(self) -> None:
+        """Send what the frame writer has. What the stream has no room for, or why it cannot, the writer meets."""
+        written = b"".join(self._writer.take())
+        self.counters.bytes_out += len(written)
+        try:
+            if not self.stream.send_nowait(written):
+                self.wake()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.wake()
 
     async def run(self) -> None:
         """Carry the session until it ends."""
@@ -179,17 +224,26 @@ class Connection:
         self._check_joined(push.channel)
         if not self._bulk.has_room(push):
             raise BusyError(f"too much is on its way by channel {push.channel.number}")
-        self._bulk.queue(push)
-        self.wake()
+        self._queue(push)
 
     async def push_message(self, push: MessagePush) -> None:
         """Queue a push once there is room for it and credit for its message; ``DisconnectError`` on loss."""
         self._check_joined(push.channel)
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._bulk.wait_for_room(push)
-        self._bulk.queue(push)
-        self.wake()
+        self._queue(push)
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _queue(self, push: MessagePush) -> None:
+        """Send it at once if it is small and alone, for the reasons of ``_send_due``."""
+        flow = push.channel.session_flow
+        is_alone = flow.written == flow.accepted == flow.acknowledged and not flow.reserved
+        self._bulk.queue(push)
+        if is_alone and len(push.data) <= INLINE_BYTES and self._can_send:
+            self._bulk.write_message_pushes()
+            self._send_written()
+        else:
+            self.wake()
 
     def _check_joined(self, channel: Channel) -> None:
         if self._channels.get(channel.number) is not channel:
@@ -205,8 +259,7 @@ class Connection:
     async def _write(self) -> None:
         try:
             while not self._ended.is_set():
-                if self._has_work:
-                    self._has_work = False
+                if self._has_work or self._has_late_news:
                     await self._write_gathered()
                 else:
                     await self._woken.park()
@@ -216,11 +269,13 @@ class Connection:
 
     async def _write_gathered(self) -> None:
         """Send what can be written now. Holds no consumer's memory once it has returned."""
+        self._has_work = self._has_late_news = False
         pieces = self._gather()
-        for piece in pieces:
-            await self.stream.send_all(piece)
-            self.counters.bytes_out += len(piece)
+        self._sending = True
+        await self.stream.send_all(*pieces)
+        self._sending = False
         if pieces:
+            self.counters.bytes_out += sum(map(len, pieces))
             self._requests.sent()
 
     def _gather(self) -> list[bytes | bytearray | memoryview]:
@@ -244,6 +299,13 @@ class Connection:
         try:
             while True:
                 self._take_frames()
+                if self._has_news:
+                    # An acknowledgement travels with the answer, if one is given in the next turn of the loop.
+                    self._has_news = False
+                    await trio.lowlevel.checkpoint()
+                    if any(channel.session_flow.has_news for channel in self._channels.values()):
+                        self._has_late_news = True
+                        self._woken.unpark_all()
                 try:
                     size_bytes = await self.stream.receive_into(self.decoder.space())
                 except ValueError:
@@ -264,9 +326,11 @@ class Connection:
 
     def _take_frames(self) -> None:
         now = self.clock.now()
+        self._taking = True
         while not self._ended.is_set():
             frame = self.decoder.next_frame()
             if frame is None:
+                self._taking = False
                 return
             if frame.data_size:
                 self.decoder.place(self._intake.open(frame, now))

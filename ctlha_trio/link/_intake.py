@@ -43,6 +43,7 @@ class Intake:
     _counters: LinkCounters
     _has_ended: Callable[[], bool]
     _wake_writer: Callable[[], None]
+    _tell_news: Callable[[], None]
     _arriving: tuple[Fragment | None, Landing | None] = attrs.field(default=(None, None), init=False)
     """The fragment whose data is being received, None for a push without request; and where that goes."""
 
@@ -97,7 +98,7 @@ class Intake:
         channel.deliver(messages, count)
         self._counters.messages_in += count
         if channel.session_flow.has_news:
-            self._wake_writer()
+            self._tell_news()
 
     def _close(self, frame: Frame) -> None:
         """All data of a push without a message was received, or dropped."""

@@ -67,14 +67,15 @@ class FrameWriter:
             self._write_opening(channel)
         self._opening.clear()
         for channel in channels:
-            self._write_channel(channel)
+            self.write_messages(channel)
 
     def _write_opening(self, channel: Channel) -> None:
         _, credit = channel.session_flow.tell()
         body = CHANNEL_OPEN_BODY.pack(channel.slot_size, channel.slots)
         self._frame(FrameType.CHANNEL_OPEN, body, channel=channel.number, credit=credit)
 
-    def _write_channel(self, channel: Channel) -> None:
+    def write_messages(self, channel: Channel) -> None:
+        """All that is accepted on a channel, or else what is to be acknowledged."""
         flow = channel.session_flow
         while flow.written < flow.accepted:
             messages, count = channel.next_messages()
@@ -89,6 +90,7 @@ class FrameWriter:
                 credit=credit,
             )
             self._counters.messages_out += count
+        channel.due = flow.accepted + 1
         if flow.has_news:
             acknowledged, credit = flow.tell()
             self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
@@ -125,8 +127,7 @@ class FrameWriter:
         offset, data = push.next_fragment()
         self._counters.pushed_bytes_out += len(data)
         if is_last:
-            flow = push.channel.session_flow
-            acknowledged, credit = flow.tell()
+            acknowledged, credit = push.channel.session_flow.tell()
             self._frame(
                 FrameType.PUSH,
                 push_prefix(push.key, offset, data, push.message),
@@ -135,7 +136,7 @@ class FrameWriter:
                 flags=Flag.MESSAGE_ATTACHED,
                 channel=push.channel.number,
                 count=1,
-                first_sequence=flow.redeem(),
+                first_sequence=push.channel.redeem(),
                 acknowledged=acknowledged,
                 credit=credit,
             )

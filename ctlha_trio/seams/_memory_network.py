@@ -10,7 +10,9 @@ import trio
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.seams._memory_transit import Transit
 from ctlha_trio.seams._one_at_a_time import OneAtATime
+from ctlha_trio.seams._sending import Sending
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S, MAX_CONNECTIONS, serve_stream
+from ctlha_trio.seams._turn import Turn
 from ctlha_trio.seams._types import Buffer, Stream
 
 BUFFER_BYTES = 256 * 1024
@@ -230,47 +232,64 @@ class MemoryStream:
     _silent: bool = attrs.field(default=False, init=False)
     """Its machine is dead: nothing gets out."""
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
-    _sending: OneAtATime = attrs.field(factory=lambda: OneAtATime("sending"), init=False)
+    _sending: Sending = attrs.field(init=False)
     _receiving: OneAtATime = attrs.field(factory=lambda: OneAtATime("receiving"), init=False)
+    _turn: Turn = attrs.field(factory=Turn, init=False)
+    """Of receiving."""
 
-    async def send_all(self, data: Buffer) -> None:
-        """Send everything; waits while ``buffer_bytes`` are under way. Cancelled: an unknown part was sent."""
-        with self._sending, memoryview(data) as view, view.cast("B") as left:
-            await trio.lowlevel.checkpoint()
-            sent = 0
-            while True:
-                self._raise_if_gone()
-                if self._silent:
-                    return
-                if self._peer_is_known_to_be_closed():
-                    raise trio.BrokenResourceError(f"{self.description}: the other side has closed")
-                room = self.network.buffer_bytes - len(self.peer._arriving)
-                if room > 0 and sent < len(left):
-                    arrival_s = self.network.arrival_s(self.name, self.peer.name)
-                    self.peer._arriving.put(left[sent : sent + room], arrival_s)
-                    sent = min(len(left), sent + room)
-                    self.peer.wake()
-                if sent == len(left):
-                    return
-                await park_until(self._changed, self._peer_end_s())
+    def __attrs_post_init__(self) -> None:
+        """Give the sending half its calls."""
+        self._sending = Sending(self._put, self._wait_for_room)
+
+    def send_nowait(self, data: Buffer) -> bool:
+        """Send without waiting; False if ``flush`` must send a rest that was kept."""
+        return self._sending.send_nowait(data)
+
+    async def flush(self) -> None:
+        """Send what ``send_nowait`` kept. Cancelled: the rest is still kept."""
+        await self._sending.flush()
+
+    async def send_all(self, *pieces: Buffer) -> None:
+        """Send everything; waits while ``buffer_bytes`` are under way. Cancelled: nothing can be sent any more."""
+        await self._sending.send_all(*pieces)
+
+    def _put(self, pieces: list[memoryview]) -> int:
+        self._raise_if_gone()
+        if self._silent:
+            return sum(map(len, pieces))
+        if self._peer_is_known_to_be_closed():
+            raise trio.BrokenResourceError(f"{self.description}: the other side has closed")
+        arriving = self.peer._arriving
+        under_way = len(arriving)
+        for piece in pieces:
+            if room := self.network.buffer_bytes - len(arriving):
+                arriving.put(piece[:room], self.network.arrival_s(self.name, self.peer.name))
+        put = len(arriving) - under_way
+        if put:
+            self.peer.wake()
+        return put
+
+    async def _wait_for_room(self) -> None:
+        await park_until(self._changed, self._peer_end_s())
 
     async def receive_into(self, buffer: memoryview) -> int:
         """Wait for at least one byte and fill up to the buffer's size; 0 at the end of the stream."""
         if not len(buffer):
             raise ValueError("the buffer has no room: 0 would read as the end of the stream")
         with self._receiving:
-            await trio.lowlevel.checkpoint()
+            if self._turn.is_over:
+                await self._turn.end()
             while True:
                 self._raise_if_gone()
-                if self.network.is_cut(self.peer.name, self.name):
-                    await self._changed.park()
-                    continue
-                if count := self._arriving.take(buffer, trio.current_time()):
+                is_cut = self.network.is_cut(self.peer.name, self.name)
+                if not is_cut and (count := self._arriving.take(buffer, trio.current_time())):
+                    self._turn.spend(count)
                     self.peer.wake()
                     return count
                 if self._peer_is_known_to_be_closed():
                     return 0
-                await park_until(self._changed, min(self._arriving.next_s, self._peer_end_s()))
+                await park_until(self._changed, math.inf if is_cut else min(self._arriving.next_s, self._peer_end_s()))
+                self._turn.begin()
 
     def close(self) -> None:
         """Close at once. What was sent still arrives; what was not received is lost."""

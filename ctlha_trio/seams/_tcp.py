@@ -14,7 +14,8 @@ from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, Untrus
 from ctlha_trio.seams._address import format_address, parse_address
 from ctlha_trio.seams._clock import TrioClock
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S, MAX_CONNECTIONS, serve_stream
-from ctlha_trio.seams._types import Buffer, Stream
+from ctlha_trio.seams._tcp_stream import TcpStream, take_over
+from ctlha_trio.seams._types import Stream
 
 MAX_HANDSHAKES = 8
 """Connections that have not proved who they are, per listener. Each costs a stranger's worth of memory."""
@@ -40,36 +41,6 @@ ERRORS_OF_ONE_CONNECTION = frozenset(
 """``accept`` hands on what went wrong with the connection that it would have returned; the next one may be well."""
 
 logger = logging.getLogger(__name__)
-
-
-@attrs.define(eq=False)
-class TcpStream:
-    """A TCP connection. Nothing is delayed to be sent together: trio's stream sets TCP_NODELAY."""
-
-    _stream: trio.SocketStream
-    description: str
-
-    async def send_all(self, data: Buffer) -> None:
-        """Send everything. Cancelled: an unknown part was sent."""
-        await self._stream.send_all(data)
-
-    async def receive_into(self, buffer: memoryview) -> int:
-        """Wait for at least one byte, fill up to the buffer's size; 0 at the end of the stream."""
-        if not len(buffer):
-            raise ValueError("the buffer has no room: 0 would read as the end of the stream")
-        try:
-            return await self._stream.socket.recv_into(buffer)
-        except TypeError as error:
-            # A memory view it is, and had room before the wait: so sockets call one that was released meanwhile.
-            raise ValueError("the buffer was released") from error
-        except OSError as error:
-            if error.errno == errno.EBADF:
-                raise trio.ClosedResourceError(f"{self.description}: this side has closed") from error
-            raise trio.BrokenResourceError(f"{self.description}: {error}") from error
-
-    def close(self) -> None:
-        """Close at once."""
-        self._stream.socket.close()
 
 
 Admit = Callable[[TcpStream], Awaitable[Stream]]
@@ -149,10 +120,12 @@ class SocketListener:
             self._serving -= 1
 
     async def _try_to_admit(self, accepted: SocketType, handshake: trio.CancelScope) -> Stream | None:
+        raw: TcpStream | None = None
         admitted: Stream | None = None
         try:
             with handshake:
-                admitted = await self._admit(wrap_socket(accepted))
+                raw = wrap_socket(accepted)
+                admitted = await self._admit(raw)
                 return admitted
             logger.info("a connection to %s did not prove itself in time", self.address)
         except UntrustedPeerError as error:
@@ -164,7 +137,7 @@ class SocketListener:
             del self._admitting[handshake]
             self._admitted.unpark_all()
             if admitted is None:
-                accepted.close()
+                (raw or accepted).close()
         return None
 
     def close(self) -> None:
@@ -176,7 +149,7 @@ class SocketListener:
 def wrap_socket(socket: SocketType) -> TcpStream:
     """Make a stream of a connected socket. ``OSError`` if it is not connected any more."""
     host, port = socket.getpeername()[:2]
-    return TcpStream(trio.SocketStream(socket), format_address(host, port))
+    return take_over(socket, format_address(host, port))
 
 
 async def connect(address: str) -> TcpStream:
@@ -186,7 +159,7 @@ async def connect(address: str) -> TcpStream:
         stream = await trio.open_tcp_stream(host, port)
     except OSError as error:
         raise DisconnectError(f"{address}: {error}") from error
-    return TcpStream(stream, address)
+    return take_over(stream.socket, address)
 
 
 async def bind(address: str, *, admit: Admit, report: Callable[[CtlHaError], None]) -> SocketListener:

@@ -13,8 +13,9 @@ from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, Untrus
 from ctlha_trio.seams._certificates import make_context, pin_of_certificate
 from ctlha_trio.seams._identity import Pin
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S
-from ctlha_trio.seams._tcp import SocketListener, TcpStream, bind, connect, log_report
-from ctlha_trio.seams._tls_stream import TlsStream
+from ctlha_trio.seams._tcp import SocketListener, bind, connect, log_report
+from ctlha_trio.seams._tcp_stream import TcpStream
+from ctlha_trio.seams._tls_stream import TlsStream, wrap
 from ctlha_trio.seams._types import Stream
 
 MAX_PINS = 2
@@ -68,7 +69,7 @@ class TlsTransport:
         return await self._authenticate(raw, server_side=True)
 
     async def _authenticate(self, raw: TcpStream, *, server_side: bool) -> Stream:
-        stream = TlsStream(raw, self._server if server_side else self._client, server_side)
+        stream = wrap(raw, self._server if server_side else self._client, server_side=server_side)
         authenticated = False
         try:
             await stream.handshake()

@@ -72,18 +72,37 @@ class Disk(Protocol):
 
 
 class Stream(Protocol):
-    """One authenticated connection. One task may send while another receives."""
+    """One authenticated connection. One task may send while another receives; ``trio.BusyResourceError`` for a second.
+
+    A call that need not wait is not a checkpoint, except that a stream lets others run every ``TURN_BYTES`` at the
+    latest, in each direction. Where a call waits, it can be cancelled.
+    """
 
     @property
     def description(self) -> str:
         """The other side, for logs: its address."""
 
-    async def send_all(self, data: Buffer) -> None:
-        """Send everything. ``trio.BrokenResourceError`` if the connection breaks; cancelled: a part was sent."""
+    def send_nowait(self, data: Buffer) -> bool:
+        """Send what there is room for, without waiting. Not a checkpoint.
+
+        True: all of it. False: the stream keeps a copy of the rest, which ``flush``, or the next ``send_all`` before
+        its own, must get out before this is called again; ``trio.BusyResourceError`` otherwise.
+        ``trio.BrokenResourceError`` if the connection breaks.
+        """
+
+    async def flush(self) -> None:
+        """Send what ``send_nowait`` kept. Cancelled: the rest is still kept, and can be flushed again."""
+
+    async def send_all(self, *pieces: Buffer) -> None:
+        """Send the pieces, one after the other, as if they were one. ``trio.BrokenResourceError`` if that breaks.
+
+        Cancelled: a part was sent, and nothing can be sent any more. The pieces must stay as they are meanwhile.
+        """
 
     async def receive_into(self, buffer: memoryview) -> int:
         """Wait for at least one byte, fill up to the buffer's size, return the count; 0 at the end of the stream.
 
+        Cancelled: nothing was taken.
         A ``buffer`` that is released meanwhile is not touched any more: ``ValueError`` when bytes come, none is lost.
         """
 

@@ -42,8 +42,5 @@ from ctlha_trio.testing._power.disk import (
 )
 from ctlha_trio.testing._power.medium import Kept as Kept, Loss as Loss
 from ctlha_trio.testing._seed_processes import map_seeds as map_seeds
-from ctlha_trio.testing._suites.transport_suite import (
-    TRANSPORT_CHECKS as TRANSPORT_CHECKS,
-    PairFactory as PairFactory,
-    TransportPair as TransportPair,
-)
+from ctlha_trio.testing._suites.transport_parts import PairFactory as PairFactory, TransportPair as TransportPair
+from ctlha_trio.testing._suites.transport_suite import TRANSPORT_CHECKS as TRANSPORT_CHECKS

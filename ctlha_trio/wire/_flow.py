@@ -48,6 +48,8 @@ class ChannelFlow:
     written: int = 0
     acknowledged: int = 0
     limit: int = 0
+    open_until: int = 0
+    """What ``accepted`` may reach: room on both sides, less what is reserved. For whoever accepts without a call."""
     received: int = 0
     told_received: int = 0
     told_limit: int = 0
@@ -64,6 +66,10 @@ class ChannelFlow:
         self._peer_limit = offer.credit
         if self._usable:
             self.limit = offer.credit
+            self._reckon()
+
+    def _reckon(self) -> None:
+        self.open_until = min(self.limit, self.acknowledged + self.slots) - self.reserved
 
     def check_size(self) -> None:
         """``InvalidError`` if the peer has opened the channel with another slot size: credit will never come."""
@@ -78,32 +84,36 @@ class ChannelFlow:
     @property
     def has_credit(self) -> bool:
         """Whether one more message can be accepted."""
-        next_sequence = self.accepted + self.reserved + 1
-        return next_sequence <= self.limit and next_sequence <= self.acknowledged + self.slots
+        return self.accepted < self.open_until
 
     def accept(self) -> int:
         """Sequence for one more message. ``BusyError`` without a free slot on both sides.
 
         ``InvalidError`` if there can be none, for the two have slots of different sizes.
         """
-        self.check_size()
-        next_sequence = self.accepted + self.reserved + 1
-        if next_sequence > self.limit or next_sequence > self.acknowledged + self.slots:
-            raise BusyError("no credit" if next_sequence > self.limit else "no free slot")
+        self.check_room()
         self.accepted += 1
         return self.accepted
+
+    def check_room(self) -> None:
+        """``BusyError`` or ``InvalidError`` if no message can be accepted."""
+        if self.accepted >= self.open_until:
+            self.check_size()
+            raise BusyError("no credit" if self.accepted + self.reserved >= self.limit else "no free slot")
 
     def reserve(self) -> None:
         """Keep the place of a message that a push will carry. ``BusyError`` as for ``accept``."""
         if not self.has_credit:
             raise BusyError("no credit")
         self.reserved += 1
+        self._reckon()
 
     def redeem(self) -> int:
         """Sequence for a reserved message, to be written now. Everything accepted before must be written."""
         if self.reserved == 0 or self.written != self.accepted:
             raise LocalProtocolError("a reserved message may not overtake the accepted ones")
         self.reserved -= 1
+        self._reckon()
         self.accepted += 1
         self.written += 1
         return self.written
@@ -137,6 +147,7 @@ class ChannelFlow:
         self._peer_limit = limit
         if self._usable:
             self.limit = limit
+        self._reckon()
         return fresh
 
     def receive(self, first_sequence: int, count: int) -> None:
@@ -159,8 +170,11 @@ class ChannelFlow:
         that will be answered: each holds one of the peer's slots until then.
         """
         untold = self.received - self.told_received
-        if untold and (not self.answered or 2 * untold >= self._peer_slots):
-            return True
+        return (untold > 0 and (not self.answered or 2 * untold >= self._peer_slots)) or self.has_room_to_tell
+
+    @property
+    def has_room_to_tell(self) -> bool:
+        """The part of it that is room."""
         fresh = self.receive_limit - self.told_limit
         return fresh > 0 and (2 * fresh >= self.slots or self.told_limit == self.received)
 

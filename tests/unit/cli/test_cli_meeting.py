@@ -36,11 +36,17 @@ class FaultyStream:
     def description(self) -> str:
         return self._raw.description
 
-    async def send_all(self, data: Buffer) -> None:
+    def send_nowait(self, data: Buffer) -> bool:
+        raise NotImplementedError("a meeting waits for what it sends")
+
+    async def flush(self) -> None:
+        raise NotImplementedError("a meeting waits for what it sends")
+
+    async def send_all(self, *pieces: Buffer) -> None:
         if self._sends_left == MUTE:
             await trio.lowlevel.checkpoint()
             return
-        await self._raw.send_all(data)
+        await self._raw.send_all(*pieces)
         if self._sends_left == CUT_SHORT:
             self._raw.close()
         self._sends_left += 1 if self._sends_left < 0 else -1
@@ -217,7 +223,13 @@ class LastMomentStream:
     def description(self) -> str:
         return "b"
 
-    async def send_all(self, data: Buffer) -> None:
+    def send_nowait(self, data: Buffer) -> bool:
+        raise NotImplementedError("a meeting waits for what it sends")
+
+    async def flush(self) -> None:
+        raise NotImplementedError("a meeting waits for what it sends")
+
+    async def send_all(self, *pieces: Buffer) -> None:
         self._sends += 1
         until_s = trio.current_time() if self._sends == 1 else MEET_S + 1.0
         with trio.CancelScope(shield=True):

@@ -203,7 +203,7 @@ async def test_wait_1_is_a_disconnect_when_the_link_falls(clock: Clock, open_any
             nursery.start_soon(receive_and_wait)
             await wait_all_tasks_blocked()
             nursery.start_soon(send_and_wait)
-            while not a.node.channel(CTL)._channel._watched:
+            while not a.node.channel(CTL)._channel.live_flow.unsettled:
                 await trio.lowlevel.checkpoint()
             pair.break_link()
         assert ends == [DISCONNECT, DISCONNECT]

@@ -166,9 +166,9 @@ async def test_small_pushes_are_sent_together_and_no_more_than_a_fragment_of_the
     sent: list[int] = []
     plain = MemoryStream.send_all
 
-    async def send_all(stream: MemoryStream, data: Buffer) -> None:
-        sent.append(memoryview(data).nbytes)
-        await plain(stream, data)
+    async def send_all(stream: MemoryStream, *pieces: Buffer) -> None:
+        sent.append(sum(memoryview(piece).nbytes for piece in pieces))
+        await plain(stream, *pieces)
 
     async with open_pair() as pair:
         region = pair.b.dma.register(bytearray(16 * PIECE), epoch=5)
@@ -355,12 +355,13 @@ async def test_a_push_that_may_not_wait_is_refused_for_what_it_would_wait_for(
 ) -> None:
     async with open_pair() as pair:
         remote = RemoteBuffer(pair.b.dma.register(bytearray(4096), epoch=5).key)
-        for number in range(32):
+        at_once, queued = 1, 32
+        for number in range(at_once + queued):
             pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(number))
         with pytest.raises(BusyError):
             pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(99))
         await pair.quiet()
-        for number in range(32, SLOTS):
+        for number in range(at_once + queued, SLOTS):
             pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(number))
             await pair.quiet()
         with pytest.raises(BusyError):

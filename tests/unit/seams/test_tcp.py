@@ -9,7 +9,8 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import CtlHaError, InvalidError
 from ctlha_trio.seams import SocketListener, Stream, TcpTransport, format_address, parse_address
-from ctlha_trio.seams._tcp import ACCEPT_PAUSE_S, TcpStream, connect
+from ctlha_trio.seams._tcp import ACCEPT_PAUSE_S, connect
+from ctlha_trio.seams._tcp_stream import TcpStream
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ async def test_nothing_waits_to_be_sent_together() -> None:
     with trio.fail_after(10):
         listener = await TcpTransport().listen("127.0.0.1:0")
         stream = await connect(listener.address)
-        assert stream._stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         stream.close()
         listener.close()
 

@@ -1,0 +1,102 @@
+"""The sending half of every stream, over two calls of its transport."""
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from ctlha_trio.seams._one_at_a_time import OneAtATime
+from ctlha_trio.seams._turn import Turn
+from ctlha_trio.seams._types import Buffer
+
+NOTHING = memoryview(b"")
+
+
+@attrs.define(eq=False)
+class Sending:
+    """Sends buffers in order through ``write``, which takes what there is room for, and ``wait_for_room``.
+
+    ``write`` never waits and returns how many bytes it took, from the first of the pieces on; 0: there is no room, and
+    it wants the same pieces again. It raises the errors of a stream that is gone, for no pieces too.
+    """
+
+    _write: Callable[[list[memoryview]], int]
+    _wait_for_room: Callable[[], Awaitable[None]]
+    _one: OneAtATime = attrs.field(factory=lambda: OneAtATime("sending"), init=False)
+    _turn: Turn = attrs.field(factory=Turn, init=False)
+    _kept: memoryview = attrs.field(default=NOTHING, init=False)
+    """What ``send_nowait`` found no room for."""
+    _cut_short: bool = attrs.field(default=False, init=False)
+
+    def send_nowait(self, data: Buffer) -> bool:
+        """``Stream.send_nowait``."""
+        if self._kept:
+            raise trio.BusyResourceError("what was kept must be flushed first")
+        with self._one:
+            self._raise_if_cut_short()
+            left = views_of(data)
+            if drop(left, self._write(left)):
+                self._kept = memoryview(bytes(left[0]))
+            return not left
+
+    async def flush(self) -> None:
+        """``Stream.flush``."""
+        with self._one:
+            self._raise_if_cut_short()
+            self._write([])
+            await self._flush_kept()
+
+    async def send_all(self, *pieces: Buffer) -> None:
+        """``Stream.send_all``."""
+        with self._one:
+            self._raise_if_cut_short()
+            left = views_of(*pieces)
+            await self._flush_kept()
+            try:
+                sent = self._write(left)
+                while drop(left, sent):
+                    await self._go_on(sent)
+                    sent = self._write(left)
+            except trio.Cancelled:
+                self._cut_short = True
+                raise
+            self._turn.spend(sent)
+
+    async def _flush_kept(self) -> None:
+        if self._turn.is_over:
+            await self._turn.end()
+        while self._kept:
+            sent = self._write([self._kept])
+            self._kept = self._kept[sent:]
+            if self._kept:
+                await self._go_on(sent)
+
+    async def _go_on(self, sent: int) -> None:
+        if not sent:
+            await self._wait_for_room()
+            self._turn.begin()
+        else:
+            self._turn.spend(sent)
+            if self._turn.is_over:
+                await self._turn.end()
+
+    def _raise_if_cut_short(self) -> None:
+        if self._cut_short:
+            raise trio.BrokenResourceError("an earlier send was cut short")
+
+
+def views_of(*pieces: Buffer) -> list[memoryview]:
+    """The bytes of each that has any."""
+    return [memoryview(piece).cast("B") for piece in pieces if memoryview(piece).nbytes]
+
+
+def drop(pieces: list[memoryview], count: int) -> bool:
+    """Take that many bytes from the front of the list; whether any are left."""
+    whole = 0
+    while whole < len(pieces) and len(pieces[whole]) <= count:
+        count -= len(pieces[whole])
+        whole += 1
+    del pieces[:whole]
+    if count:
+        pieces[0] = pieces[0][count:]
+    return bool(pieces)
