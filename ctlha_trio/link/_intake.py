@@ -11,9 +11,11 @@ from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import Placement
 from ctlha_trio.wire import (
+    PLACED,
     PUSH_PREFIX,
+    REPLIES,
+    REQUESTS,
     Denial,
-    Flag,
     Fragment,
     Frame,
     FrameType,
@@ -46,18 +48,21 @@ class Intake:
     _tell_news: Callable[[], None]
     _arriving: tuple[Fragment | None, Landing | None] = attrs.field(default=(None, None), init=False)
     """The fragment whose data is being received, None for a push without request; and where that goes."""
+    _is_reply: bool = attrs.field(default=False, init=False)
+    """Whether that fragment was pulled."""
 
     def open(self, frame: Frame, now: float) -> Landing | None:
         """Where the data goes whose head this is; None if it is not wanted. ``take`` follows when it is all there."""
         self._core.receive(frame, now)
         fragment: Fragment | None = None
-        if frame.flags & Flag.REQUEST:
+        self._is_reply = frame.flags in REPLIES
+        if frame.flags in REQUESTS:
             fragment = decode_fragment(frame)
             landing = self._answers.open_push(fragment)
             if landing is None:
                 self._counters.denied_bytes_in += fragment.size
                 self._wake_writer()
-        elif frame.flags & Flag.REPLY:
+        elif self._is_reply:
             fragment = decode_fragment(frame)
             landing = self._requests.open_reply(fragment)
         else:
@@ -67,8 +72,8 @@ class Intake:
 
     def take(self, frame: Frame, now: float) -> None:
         """Take in one whole frame; a goodbye is the caller's to act on."""
-        if frame.kind is FrameType.PUSH and not frame.channel:
-            self._close(frame)
+        if frame is PLACED:
+            self._close()
             return
         self._core.receive(frame, now)
         channel = self._channels.get(frame.channel)
@@ -100,14 +105,14 @@ class Intake:
         if channel.session_flow.has_news:
             self._tell_news()
 
-    def _close(self, frame: Frame) -> None:
+    def _close(self) -> None:
         """All data of a push without a message was received, or dropped."""
         fragment, landing = self._arriving
         self._arriving = None, None
         if fragment is None:
             assert landing is not None, "or the session had ended"
             self._close_message_push(landing, is_last=False)
-        elif frame.flags & Flag.REPLY:
+        elif self._is_reply:
             # Counted before: who is told of the end may look.
             self._counters.pulled_bytes_in += fragment.size
             if not self._requests.close_reply(fragment):

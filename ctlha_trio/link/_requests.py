@@ -190,8 +190,8 @@ class Requests:
         push.written += len(data)
         if push.written == push.size:
             self._unwritten.popleft()
-        remote = push.remote.at(start)
-        return Fragment(push.transfer.request, remote.key, remote.offset, push.size - start, data)
+        remote = push.remote
+        return Fragment(push.transfer.request, remote.key, remote.offset + start, push.size - start, data)
 
     def sent(self) -> None:
         """What was handed out last has been sent, and its memory is not looked at any more."""

@@ -26,6 +26,7 @@ from ctlha_trio.wire import (
     push_prefix,
 )
 
+LAST = {way: way | Flag.LAST for way in (Flag.REQUEST, Flag.REPLY)}
 COPIED_DATA_MAX = 64 * 1024
 """Pushed data up to this size is joined with its frame: a copy is cheaper than a send of its own."""
 
@@ -115,7 +116,7 @@ class FrameWriter:
             self._counters.pushed_bytes_out += len(fragment.data)
         else:
             self._counters.pulled_bytes_out += len(fragment.data)
-        flags = way | Flag.LAST if fragment.is_last else way
+        flags = LAST[way] if fragment.is_last else way
         self._frame(FrameType.PUSH, fragment_prefix(fragment), fragment.data, flags=flags)
 
     def write_message_push(self, push: MessagePush) -> bool:

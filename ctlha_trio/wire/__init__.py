@@ -1,6 +1,6 @@
 """What goes over the wire: frames, hello, sequences, credit, deadlines. Pure: bytes and ``now`` in, records out."""
 
-from ctlha_trio.wire._codec import FrameDecoder as FrameDecoder, encode_header as encode_header
+from ctlha_trio.wire._codec import PLACED as PLACED, FrameDecoder as FrameDecoder, encode_header as encode_header
 from ctlha_trio.wire._flow import ChannelFlow as ChannelFlow, ChannelOffer as ChannelOffer
 from ctlha_trio.wire._frame import (
     CHANNEL_MAX as CHANNEL_MAX,
@@ -17,6 +17,8 @@ from ctlha_trio.wire._frame import (
     MESSAGES_SIZE_MAX as MESSAGES_SIZE_MAX,
     PULL_BODY as PULL_BODY,
     PUSH_PREFIX as PUSH_PREFIX,
+    REPLIES as REPLIES,
+    REQUESTS as REQUESTS,
     SLOT_SIZE_MAX as SLOT_SIZE_MAX,
     WITHDRAW_BODY as WITHDRAW_BODY,
     Bytes as Bytes,

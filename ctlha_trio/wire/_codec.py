@@ -10,7 +10,7 @@ from ctlha_trio.wire._frame import (
     BODY,
     CHANNEL_MAX,
     CHECKSUM,
-    FRAGMENT_PREFIX,
+    FLAGS,
     FRAME_RULES,
     FRAME_SIZE_MAX,
     FRAME_VERSION,
@@ -18,9 +18,7 @@ from ctlha_trio.wire._frame import (
     HEADER_SIZE,
     HELLO_SIZE_MAX,
     MAGIC,
-    NOTHING,
     PREFIX,
-    PUSH_PREFIX,
     PUSH_RULES,
     Bytes,
     Fault,
@@ -31,6 +29,8 @@ from ctlha_trio.wire._frame import (
 )
 from ctlha_trio.wire._landing import Landing
 
+PLACED = Frame(kind=FrameType.PUSH)
+"""What stands for a push whose head was handed out before, when its data is where it belongs."""
 START = MAGIC + bytes([FRAME_VERSION])
 CHECKSUM_OF_START = crc32c(PREFIX.pack(START, 0))
 HELLO_BUFFER_SIZE = HEADER_SIZE + HELLO_SIZE_MAX
@@ -63,16 +63,13 @@ def encode_header(
     body = BODY.pack(kind, flags, channel, count, 0, session, epoch, first_sequence, acknowledged, credit, size)
     checksum = crc32c(body, CHECKSUM_OF_START)
     if kind is FrameType.PUSH:
-        checksum = crc32c(payload[0][: prefix_size(flags)], checksum)
+        # Which flags a push may carry, its receiver judges.
+        rule = PUSH_RULES.get(flags, FRAME_RULES[kind])
+        checksum = crc32c(payload[0][: rule.prefix_size], checksum)
     else:
         for piece in payload:
             checksum = crc32c(piece, checksum)
     return PREFIX.pack(START, checksum) + body
-
-
-def prefix_size(flags: int) -> int:
-    """Of a push with these flags."""
-    return FRAGMENT_PREFIX.size if flags & (Flag.REQUEST | Flag.REPLY) else PUSH_PREFIX.size
 
 
 def _refuse(fault: Fault, detail: str) -> RemoteProtocolError:
@@ -93,6 +90,8 @@ class FrameDecoder:
     _end: int = 0
     _frame_size: int = 0
     """Bytes of the frame that begins at ``_start`` that the buffer must hold, 0 until its header is there."""
+    _rule: FrameRule | None = None
+    """Of that frame."""
     _in_session: bool = False
     _head: Frame | None = None
     """Of the push whose data is being received."""
@@ -177,7 +176,7 @@ class FrameDecoder:
         """The next whole frame, or None until more bytes come.
 
         A push with ``data_size`` is only the head of one: ``place`` must be called at once. When all of its data has
-        come and is found whole, the frame is handed out again, without ``data_size``.
+        come and is found whole, ``PLACED`` is handed out for it.
         """
         if self._head is not None:
             return self._take_data(self._head)
@@ -198,13 +197,13 @@ class FrameDecoder:
         return frame
 
     def _take_data(self, head: Frame) -> Frame | None:
-        """The frame once more, when its data has come. What went nowhere is not looked at."""
+        """``PLACED`` when its data has come. What went nowhere is not looked at."""
         if self._landed < head.data_size:
             return None
         landing, self._head = self._landing, None
         if landing is not None and not landing.is_released and crc32c(landing.memory) != self._checksum:
             raise _refuse(Fault.CHECKSUM, "data damaged on its way")
-        return attrs.evolve(head, data_size=0, payload=NOTHING)
+        return PLACED
 
     def _measure(self) -> int:
         """Bytes that the buffer must hold of the frame whose header is there; refuses what need not be waited for."""
@@ -224,29 +223,29 @@ class FrameDecoder:
             raise _refuse(Fault.FLAGS, f"{flags:#x} on {kind.name}")
         if not rule.size_min <= size <= rule.size_max:
             raise _refuse(Fault.SIZE, f"{size} bytes of {kind.name}")
-        if kind is FrameType.PUSH and not flags & Flag.MESSAGE_ATTACHED:
-            return HEADER_SIZE + prefix_size(flags)
-        return HEADER_SIZE + int(size)
+        self._rule = rule
+        return HEADER_SIZE + (rule.prefix_size if rule.is_direct else int(size))
 
     def _cut(self) -> Frame:
         start, end = self._start, self._start + self._frame_size
         number, flags, channel, count, reserved, session, epoch, first, acknowledged, credit, size = BODY.unpack_from(
             self._view, start + PREFIX.size
         )
-        kind = KINDS[number]
+        rule = self._rule
+        assert rule is not None, "measured"
         _, checksum = PREFIX.unpack_from(self._view, start)
-        covered = start + HEADER_SIZE + prefix_size(flags) if kind is FrameType.PUSH else end
+        covered = start + HEADER_SIZE + rule.prefix_size if rule.prefix_size else end
         if checksum != crc32c(self._view[start + PREFIX.size : covered], CHECKSUM_OF_START):
             raise _refuse(Fault.CHECKSUM, "frame damaged on its way")
-        if kind is FrameType.PUSH:
+        if rule.prefix_size:
             (self._checksum,) = CHECKSUM.unpack_from(self._view, covered - CHECKSUM.size)
             if covered < end and self._checksum != crc32c(self._view[covered:end]):
                 raise _refuse(Fault.CHECKSUM, "data damaged on its way")
         if reserved:
             raise _refuse(Fault.RESERVED, f"{reserved:#x}")
         frame = Frame(
-            kind=kind,
-            flags=Flag(flags),
+            kind=KINDS[number],
+            flags=FLAGS[flags],
             channel=channel,
             count=count,
             session=session,
@@ -257,21 +256,19 @@ class FrameDecoder:
             payload=self._view[start + HEADER_SIZE : end],
             data_size=start + HEADER_SIZE + size - end,
         )
-        _check_fields(frame)
+        _check_fields(frame, rule)
         return frame
 
 
 def _rule_of(kind: FrameType, flags: int) -> FrameRule | None:
     """What a frame of that type with those flags must keep; None if it may not carry them."""
     if kind is FrameType.PUSH:
-        return PUSH_RULES.get(flags)
+        return PUSH_RULES[FLAGS[flags]] if flags in FLAGS else None
     return None if flags else FRAME_RULES[kind]
 
 
-def _check_fields(frame: Frame) -> None:
+def _check_fields(frame: Frame, rule: FrameRule) -> None:
     """Refuse a field that is set where its type has none, or missing where it needs one."""
-    rule = _rule_of(frame.kind, frame.flags)
-    assert rule is not None, "measured"
     name = frame.kind.name
     if (frame.session != 0) != rule.in_session:
         raise _refuse(Fault.SESSION, f"{frame.session:#x} on {name}")

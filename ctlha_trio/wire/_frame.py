@@ -150,7 +150,7 @@ class Frame:
     credit: int = 0
     payload: memoryview = NOTHING
     data_size: int = 0
-    """Bytes that follow the prefix of a push and have not come yet; 0 once they have, and ``payload`` is gone."""
+    """Bytes that follow the prefix of a push, and go where they are told to."""
 
 
 @attrs.frozen
@@ -167,6 +167,10 @@ class FrameRule:
     """Whether it belongs to a channel, with acknowledgement and credit."""
     messages: bool = False
     """Whether it carries messages, with their count and sequence."""
+    prefix_size: int = 0
+    """Of a push: what the checksum in the header covers of its payload."""
+    is_direct: bool = False
+    """Whether what follows the prefix is received where it belongs."""
 
 
 FRAME_RULES = {
@@ -176,7 +180,13 @@ FRAME_RULES = {
     FrameType.HELLO_CONFIRM: FrameRule(0, 0, in_session=True, hello=True),
     FrameType.HEARTBEAT: FrameRule(HEARTBEAT_BODY.size, HEARTBEAT_BODY.size, in_session=True),
     FrameType.MESSAGES: FrameRule(1, MESSAGES_SIZE_MAX, in_session=True, channel=True, messages=True),
-    FrameType.PUSH: FrameRule(PUSH_PREFIX.size + 1, PUSH_PREFIX.size + FRAGMENT_SIZE_MAX, in_session=True),
+    FrameType.PUSH: FrameRule(
+        PUSH_PREFIX.size + 1,
+        PUSH_PREFIX.size + FRAGMENT_SIZE_MAX,
+        in_session=True,
+        prefix_size=PUSH_PREFIX.size,
+        is_direct=True,
+    ),
     FrameType.ACKNOWLEDGE: FrameRule(0, 0, in_session=True, channel=True),
     FrameType.CHANNEL_OPEN: FrameRule(CHANNEL_OPEN_BODY.size, CHANNEL_OPEN_BODY.size, in_session=True, channel=True),
     FrameType.GOODBYE: FrameRule(0, REASON_SIZE_MAX, in_session=True),
@@ -190,13 +200,16 @@ PUSH_WITH_MESSAGE = FrameRule(
     in_session=True,
     channel=True,
     messages=True,
+    prefix_size=PUSH_PREFIX.size,
 )
 PUSH_OF_REQUEST = FrameRule(
     FRAGMENT_PREFIX.size + 1,
     FRAGMENT_PREFIX.size + FRAGMENT_SIZE_MAX,
     in_session=True,
+    prefix_size=FRAGMENT_PREFIX.size,
+    is_direct=True,
 )
-PUSH_RULES: dict[int, FrameRule] = {
+PUSH_RULES: dict[Flag, FrameRule] = {
     Flag.NONE: FRAME_RULES[FrameType.PUSH],
     Flag.MESSAGE_ATTACHED: PUSH_WITH_MESSAGE,
     Flag.REQUEST: PUSH_OF_REQUEST,
@@ -205,6 +218,11 @@ PUSH_RULES: dict[int, FrameRule] = {
     Flag.REPLY | Flag.LAST: PUSH_OF_REQUEST,
 }
 """By the flags that a push may carry."""
+FLAGS = {int(flags): flags for flags in (Flag.NONE, *PUSH_RULES)}
+"""All that are received. A look into this, or one of the sets below, costs a tenth of what the enum's operators do."""
+REQUESTS = frozenset(flags for flags in FLAGS.values() if flags & Flag.REQUEST)
+REPLIES = frozenset(flags for flags in FLAGS.values() if flags & Flag.REPLY)
+LAST_ONES = frozenset(flags for flags in FLAGS.values() if flags & Flag.LAST)
 FRAME_SIZE_MAX = HEADER_SIZE + PUSH_WITH_MESSAGE.size_max
 HEAD_SIZE_MAX = HEADER_SIZE + FRAGMENT_PREFIX.size
 """Of a push: all that must be known before its data is received."""

@@ -19,12 +19,12 @@ from ctlha_trio.wire._frame import (
     DONE_PREFIX,
     FRAGMENT_PREFIX,
     KEY_SIZE,
+    LAST_ONES,
     PULL_BODY,
     PUSH_PREFIX,
     WITHDRAW_BODY,
     Bytes,
     Fault,
-    Flag,
     Frame,
 )
 
@@ -132,7 +132,7 @@ def decode_fragment(frame: Frame) -> Fragment:
     fragment = Fragment(_check_number(request), key, offset, left, size=frame.data_size)
     if left < fragment.size:
         raise RemoteProtocolError(Fault.SIZE.value, f"{fragment.size} bytes where {left} are left")
-    if fragment.is_last != (Flag.LAST in frame.flags):
+    if fragment.is_last != (frame.flags in LAST_ONES):
         raise RemoteProtocolError(Fault.FLAGS.value, f"{frame.flags:#x} with {left} bytes left")
     return fragment
 

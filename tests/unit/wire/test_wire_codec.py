@@ -16,6 +16,7 @@ from ctlha_trio.wire import (
     HEADER_SIZE,
     HELLO_SIZE_MAX,
     MESSAGES_SIZE_MAX,
+    PLACED,
     SLOT_SIZE_MAX,
     Fault,
     Flag,
@@ -57,7 +58,7 @@ def decode(data: bytes, *, in_session: bool, chunk: int = 1 << 20) -> list[Frame
 def feed(decoder: FrameDecoder, data: bytes, *, in_session: bool, chunk: int) -> Iterator[Frame]:
     if in_session:
         decoder.admit()
-    prefix, data_of_push = b"", bytearray()
+    head, data_of_push = PLACED, bytearray()
     while data:
         space = decoder.space()
         size = min(chunk, len(space), len(data))
@@ -66,13 +67,14 @@ def feed(decoder: FrameDecoder, data: bytes, *, in_session: bool, chunk: int) ->
         decoder.received(size)
         while (frame := decoder.next_frame()) is not None:
             if frame.data_size:
-                prefix, data_of_push = bytes(frame.payload), bytearray(frame.data_size)
+                head = attrs.evolve(frame, payload=memoryview(bytes(frame.payload)))
+                data_of_push = bytearray(frame.data_size)
                 decoder.place(Landing(memoryview(data_of_push)))
                 continue
             payload = bytes(frame.payload)
-            if frame.kind is FrameType.PUSH and not payload:
-                payload = prefix + data_of_push
-            yield attrs.evolve(frame, payload=memoryview(payload))
+            if frame is PLACED:
+                frame, payload = head, bytes(head.payload) + data_of_push
+            yield attrs.evolve(frame, payload=memoryview(payload), data_size=0)
 
 
 def decode_or_fault(data: bytes, *, in_session: bool, chunk: int = 1 << 20) -> list[Frame] | Fault:
@@ -364,7 +366,7 @@ def test_the_data_of_a_push_is_received_where_it_belongs() -> None:
     assert decoder.next_frame() is None
     put(decoder, PUSHED[150:])
     assert memory == PUSHED
-    assert decoder.next_frame() == attrs.evolve(head, data_size=0, payload=memoryview(b""))
+    assert decoder.next_frame() is PLACED
 
 
 def test_pushes_seldom_come_alone_so_little_is_received_behind_one() -> None:
@@ -406,8 +408,7 @@ def test_memory_that_is_taken_back_gets_nothing_more_and_the_stream_stays_in_ste
     gone.append(decoder.is_space_gone)
     assert gone == [True, False]
     frame = decoder.next_frame()
-    assert frame is not None
-    assert (frame.kind, frame.data_size) == (FrameType.PUSH, 0), "what is not kept is not looked at"
+    assert frame is PLACED, "what is not kept is not looked at"
     put(decoder, encode(SESSION_FRAMES[0]))
     assert decoder.next_frame() == SESSION_FRAMES[0]
     assert memory == PUSHED[:came] + bytes(200 - came) + b"resizable"
