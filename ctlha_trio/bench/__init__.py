@@ -13,7 +13,7 @@ from ctlha_trio.bench._node import (
     Side as Side,
     open_measured_node as open_measured_node,
 )
-from ctlha_trio.bench._processes import open_two_processes as open_two_processes
+from ctlha_trio.bench._processes import TwoProcesses as TwoProcesses, open_two_processes as open_two_processes
 from ctlha_trio.bench._serving import serve_benchmark as serve_benchmark
 from ctlha_trio.bench._workloads import (
     Bench as Bench,

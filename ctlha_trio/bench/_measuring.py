@@ -55,12 +55,15 @@ class Measuring:
         factory=lambda: [bytearray(CHUNK_BYTES) for _ in range(IN_FLIGHT)], init=False
     )
 
-    async def one_way(self, count: int) -> float:
-        """Messages a second: ``send_nowait`` for each, batches at the other side, until its word that all are there."""
+    async def one_way(self, count: int, *, after_s: float = 0.0) -> float:
+        """Messages a second: ``send_nowait`` for each, batches at the other side, until its word that all are there.
+
+        The other side reads none before ``after_s``.
+        """
         send = self._channel.send_nowait
         left = count
         began_s = time.perf_counter()
-        send_order(self._channel, do="receive", count=count)
+        send_order(self._channel, do="receive", count=count, after_s=after_s)
         while left:
             try:
                 while left:

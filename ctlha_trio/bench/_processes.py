@@ -29,8 +29,16 @@ START_S: Final = 30.0
 _HOST: Final = "127.0.0.1"
 
 
+@attrs.frozen
+class TwoProcesses:
+    """This one, and the one that serves it."""
+
+    measuring: Measuring
+    serving_pid: int
+
+
 @asynccontextmanager
-async def open_two_processes(carrier: Carrier, folder: Path) -> AsyncIterator[Measuring]:
+async def open_two_processes(carrier: Carrier, folder: Path) -> AsyncIterator[TwoProcesses]:
     """This process measures, another one serves; they meet on loopback. ``folder`` is for keys, which go with it.
 
     ``DisconnectError`` if the other one does not come. However the block ends, the other process ends with it.
@@ -47,7 +55,7 @@ async def open_two_processes(carrier: Carrier, folder: Path) -> AsyncIterator[Me
             open_measured_node(attrs.evolve(mine, listen=f"{_HOST}:0")) as node,
             open_measuring(node, mine, _wait_for_process) as measuring,
         ):
-            yield measuring
+            yield TwoProcesses(measuring, process.pid)
     finally:
         with trio.CancelScope(shield=True):  # SIGKILL is not refused, so this is short
             process.kill()

@@ -14,7 +14,9 @@ from ctlha_trio.bench._node import Side
 from ctlha_trio.bench._orders import receive_order, send_failure, send_order
 from ctlha_trio.dma import Rights
 from ctlha_trio.ha import MessageChannel, Node
+from ctlha_trio.seams import TrioClock
 
+_CLOCK: Final = TrioClock()
 REGION_CHUNKS: Final = 8
 """Of the memory that the measuring side may reach: more than it has transfers under way."""
 
@@ -51,6 +53,8 @@ class _Serving:
                 send_order(self._channel, key=region.key.hex())
                 return
             case "receive":
+                # A consumer that reads nothing for a while is what memory is measured with.
+                await _CLOCK.sleep_until(_CLOCK.now() + float(order.get("after_s", 0)))
                 left = count
                 while left > 0:
                     left -= len(await self._channel.receive_many())

@@ -18,7 +18,7 @@ _STREAMS: Final[dict[Carrier, str]] = {"tls": "trio.SSLStream", "tcp": "bare Tri
 _TRANSFERS: Final = {"push": "pushes", "pull": "pulls"}
 _US: Final = 1e6
 _MB: Final = 1e-6
-_WARM_UP: Final = 10
+_WARM_UP: Final = 0.1
 """What part of a round comes first and is not counted: what is new costs more."""
 
 
@@ -33,9 +33,9 @@ class Sizes:
     transfers: int = 96
     """Of 1 MiB."""
 
-    def divided(self, by: int) -> "Sizes":
+    def scaled(self, factor: float) -> "Sizes":
         """At least one of each."""
-        return Sizes(**{name: max(1, count // by) for name, count in attrs.asdict(self).items()})
+        return Sizes(**{name: max(1, int(count * factor)) for name, count in attrs.asdict(self).items()})
 
 
 @attrs.frozen
@@ -69,7 +69,7 @@ async def run_rounds(bench: Bench, *, rounds: int, sizes: Sizes, progress: Progr
     results = Results(bench.figures, bench.comparisons)
     progress(0, rounds, "warming up")
     for workload in bench.workloads:
-        await workload.run(sizes.divided(_WARM_UP))
+        await workload.run(sizes.scaled(_WARM_UP))
     for number in range(rounds):
         first = number % len(bench.workloads)
         for workload in [*bench.workloads[first:], *bench.workloads[:first]]:

@@ -59,7 +59,7 @@ async def bench_here(plan: BenchPlan) -> int:
     async def measure() -> Results:
         with tempfile.TemporaryDirectory(prefix="ctlha-bench-") as folder:
             async with open_two_processes("tls", Path(folder)) as tls, open_two_processes("tcp", Path(folder)) as tcp:
-                bench = link_bench("tls", tls).joined(link_bench("tcp", tcp))
+                bench = link_bench("tls", tls.measuring).joined(link_bench("tcp", tcp.measuring))
                 return await run_rounds(bench, rounds=plan.rounds, sizes=plan.sizes, progress=_progress())
 
     _show(plan, await _unless_signalled(measure), "two processes on this machine")
