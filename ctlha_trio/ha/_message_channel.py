@@ -100,6 +100,16 @@ class MessageChannel:
         if statuses[0] is not ctl_ha_status.CTL_HA_STATUS_SUCCESS:
             raise DisconnectError(f"the session of {self.number.name} ended before the message was acknowledged")
 
+    async def wait_for_credit(self) -> None:
+        """Return once ``send_nowait`` may succeed again, after its ``BusyError``. Always a checkpoint.
+
+        ``InvalidError`` if the peer's messages have another size, ``DisconnectError`` if there is no session or it ends
+        first.
+        """
+        await trio.lowlevel.checkpoint()
+        self._check_usable()
+        await self._channel.wait_for_credit()
+
     # Receiving.
 
     def receive_nowait(self) -> bytes:
