@@ -72,8 +72,8 @@ class MessageChannel:
         ``BusyError`` too while it has not heard of as many as there are slots.
         """
         self._check_usable()
-        self._channel.check_message(message)
         if self._posted >= self._channel.slots:
+            self._channel.check_message(message)
             raise BusyError(f"the handler of {self.number.name} has not heard of {self._posted} messages")
         self._channel.send_nowait(message)
         self._posted += 1
@@ -117,9 +117,10 @@ class MessageChannel:
         self._check_usable()
         if not self._available:
             raise EmptyError(f"{self.number.name} has no message")
-        self._available -= 1
-        self._untold = min(self._untold, self._available)
-        self._events.keep_receipts(self._available)
+        self._available = left = self._available - 1
+        if self._untold > left:
+            self._untold = left
+        self._events.keep_receipts(left)
         return self._channel.receive_nowait()
 
     async def receive(self) -> bytes:
