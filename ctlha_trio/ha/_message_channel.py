@@ -118,8 +118,7 @@ class MessageChannel:
         if not self._available:
             raise EmptyError(f"{self.number.name} has no message")
         self._available = left = self._available - 1
-        if self._untold > left:
-            self._untold = left
+        self._untold = min(self._untold, left)
         self._events.keep_receipts(left)
         return self._channel.receive_nowait()
 
