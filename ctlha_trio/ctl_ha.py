@@ -199,14 +199,14 @@ async def ctl_ha_msg_send(channel: ctl_ha_channel, buffer: Buffer, size: int, wa
     _require(size, int, "size")
     _require(wait, int, "wait")
     try:
-        view = byte_view(buffer)
+        message = buffer if type(buffer) is bytes and len(buffer) == size else byte_view(buffer)[:size]
         opened = node.channel(channel)
-        if size != opened.message_size_bytes or len(view) < size or wait not in {0, 1}:
+        if size != opened.message_size_bytes or len(message) < size or wait not in {0, 1}:
             raise InvalidError("size, buffer or wait")
         if wait:
-            await opened.send(view[:size])
+            await opened.send(message)
             return _SUCCESS
-        opened.post_nowait(view[:size])
+        opened.post_nowait(message)
     except CtlHaError as error:
         await trio.lowlevel.checkpoint()
         return error.status

@@ -9,8 +9,10 @@ from typing import Any, Final, NoReturn
 import click
 
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
+from ctlha_trio.bench import Sizes
 from ctlha_trio.cli._adopt import adopt_arbiter as adopt_configured_arbiter
 from ctlha_trio.cli._adopt_together import adopt_together
+from ctlha_trio.cli._bench import BenchPlan, bench_here, bench_pair, serve_pair
 from ctlha_trio.cli._config import ETCD_FILES
 from ctlha_trio.cli._config_values import BLOCK_BYTES, MAX_VOLUME_BYTES
 from ctlha_trio.cli._copies import show_copy
@@ -257,6 +259,28 @@ def demo(file: Path | None, as_json: bool) -> None:
     library, unless given. Exit code 0: everything held, 1: the verdict says what did not, 2: FILE cannot be used.
     """
     run_command(show_demo, file, as_json)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option("--serve", is_flag=True, help="Do the other machine's half, until interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Some four seconds each.")
+def bench(config: Path | None, serve: bool, as_json: bool, rounds: int) -> None:
+    """Measure the link, beside bare sockets in the same run: message rate, round trip, DMA.
+
+    Without CONFIG on this machine, two processes over TLS and over plain TCP on loopback. With CONFIG, whose node is
+    stopped, between two machines over TLS, with the nodes' addresses and keys: --serve at one, then without it at the
+    other. No copy, role or record of the pair is touched. Exit code 0: measured; 1: not; 2: CONFIG cannot be used.
+    """
+    plan = BenchPlan(rounds, Sizes(), as_json)
+    if config is None:
+        if serve:
+            raise click.UsageError("--serve is for two machines: give the CONFIG of this one's node")
+        run_command(bench_here, plan)
+    if serve:
+        run_command(serve_pair, config)
+    run_command(bench_pair, config, plan)
 
 
 @main.command()

@@ -66,7 +66,7 @@ class EventQueue:
 
     def keep_receipts(self, unread: int) -> None:
         """No more MSG_RECV than unread messages: the latest are for messages that somebody took meanwhile."""
-        surplus = self.count(_MSG_RECV) - unread
+        surplus = self._counts.get(_MSG_RECV, 0) - unread
         if surplus <= 0:
             return
         self._counts[_MSG_RECV] = unread

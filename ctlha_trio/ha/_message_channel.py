@@ -72,8 +72,8 @@ class MessageChannel:
         ``BusyError`` too while it has not heard of as many as there are slots.
         """
         self._check_usable()
-        self._channel.check_message(message)
         if self._posted >= self._channel.slots:
+            self._channel.check_message(message)
             raise BusyError(f"the handler of {self.number.name} has not heard of {self._posted} messages")
         self._channel.send_nowait(message)
         self._posted += 1
@@ -100,6 +100,16 @@ class MessageChannel:
         if statuses[0] is not ctl_ha_status.CTL_HA_STATUS_SUCCESS:
             raise DisconnectError(f"the session of {self.number.name} ended before the message was acknowledged")
 
+    async def wait_for_credit(self) -> None:
+        """Return once ``send_nowait`` may succeed again, after its ``BusyError``. Always a checkpoint.
+
+        ``InvalidError`` if the peer's messages have another size, ``DisconnectError`` if there is no session or it ends
+        first.
+        """
+        await trio.lowlevel.checkpoint()
+        self._check_usable()
+        await self._channel.wait_for_credit()
+
     # Receiving.
 
     def receive_nowait(self) -> bytes:
@@ -107,9 +117,9 @@ class MessageChannel:
         self._check_usable()
         if not self._available:
             raise EmptyError(f"{self.number.name} has no message")
-        self._available -= 1
-        self._untold = min(self._untold, self._available)
-        self._events.keep_receipts(self._available)
+        self._available = left = self._available - 1
+        self._untold = min(self._untold, left)
+        self._events.keep_receipts(left)
         return self._channel.receive_nowait()
 
     async def receive(self) -> bytes:

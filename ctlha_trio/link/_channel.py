@@ -102,9 +102,9 @@ class Channel:
             raise EmptyError(f"channel {self.number} has no message")
         message: bytes
         (message,) = self._slot.unpack_from(self._receive_ring, self._consumed % self.slots * self.slot_size)
-        occupied = self._occupied
         self._consumed += 1
-        self._release(occupied - self._occupied)
+        if self._received - self._consumed >= self._queued_receipts:
+            self._release(1)
         return message
 
     def receive_all_nowait(self) -> list[bytes]:

@@ -8,6 +8,7 @@ from ctlha_trio.seams._address import (
     parse_address as parse_address,
 )
 from ctlha_trio.seams._buffers import byte_view as byte_view
+from ctlha_trio.seams._certificates import make_context as make_context
 from ctlha_trio.seams._clock import TrioClock as TrioClock
 from ctlha_trio.seams._command_fencer import CommandFencer as CommandFencer
 from ctlha_trio.seams._identity import (

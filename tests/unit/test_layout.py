@@ -30,7 +30,7 @@ PORTS: dict[str, tuple[str, ...]] = {
     "ctlha_trio.arbiter": (),
 }
 """Packages whose real forms are chosen outside, and the modules of theirs that anybody may use."""
-COMPOSITION_ROOTS = ("ctlha_trio.cli", "ctlha_trio.testing")
+COMPOSITION_ROOTS = ("ctlha_trio.cli", "ctlha_trio.bench", "ctlha_trio.testing")
 
 PROTOCOL_PARTS = tuple(f"ctlha_trio.{part}" for part in ("link", "dma", "store", "ha"))
 SLEEPS = frozenset({"trio.sleep", "trio.sleep_until"})

@@ -566,6 +566,37 @@ async def test_the_native_channel_raises_and_takes_batches(clock: Clock, open_an
             await left.receive()
 
 
+async def test_who_was_busy_waits_for_credit_and_is_told_of_a_loss(clock: Clock, open_any: OpenPair) -> None:
+    async with open_any() as pair:
+        left, right = (pair.nodes[name].open_channel(CTL) for name in ("a", "b"))
+        await left.send(message(0))
+
+        def fill() -> None:
+            with pytest.raises(BusyError):  # noqa: PT012
+                while True:
+                    left.send_nowait(message(1))
+
+        fill()
+        waited = trio.Event()
+
+        async def wait() -> None:
+            await left.wait_for_credit()
+            left.send_nowait(message(2))
+            waited.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await wait_all_tasks_blocked()
+            assert not waited.is_set()
+            await right.receive_many()
+        with assert_checkpoints():
+            await left.wait_for_credit()
+        fill()
+        pair.crash("b")
+        with pytest.raises(DisconnectError):
+            await left.wait_for_credit()
+
+
 async def test_a_handler_that_comes_later_hears_of_what_waits(clock: Clock, open_any: OpenPair) -> None:
     async with open_any() as pair:
         a, b = consume(pair, "a"), Consumer(pair.nodes["b"])
