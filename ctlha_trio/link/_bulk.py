@@ -21,8 +21,8 @@ MESSAGE_PUSHES_MAX = 32
 class BulkTurns:
     """Message pushes, pushes and replies to pulls take turns. Within each the order is that of the requests.
 
-    Turns among the pushes of one kind would gain nothing: a later one may not be done before an earlier one. In flight are
-    one turn's bytes here, and what the socket holds: who receives keeps none.
+    Turns among the pushes of one kind would gain nothing: a later one may not be done before an earlier one. In flight
+    are one turn's bytes here, and what the socket holds: who receives keeps none.
     """
 
     _writer: FrameWriter

@@ -71,8 +71,8 @@ SLOT_SIZE_MAX = 64 * 1024
 MESSAGES_SIZE_MAX = 64 * 1024
 """A frame is written whole, so this bounds how long a control frame waits for it."""
 FRAGMENT_SIZE_MAX = 256 * 1024
-"""Half a millisecond at 500 MB/s of TLS: bulk data that a control frame may have to wait for. Measured, half of it costs
-a fifth more of the processor for each byte, twice of it spares a twentieth."""
+"""Half a millisecond at 500 MB/s of TLS: bulk data that a control frame may have to wait for. Measured, half of it
+costs a fifth more of the processor for each byte, twice of it spares a twentieth."""
 
 
 class FrameType(IntEnum):
