@@ -175,7 +175,7 @@ def _fault_of(loaded: LoadedConfig, error: BaseException) -> CtlHaError | None:
     match error:
         case RefusedError():
             return FailedError(
-                f"node {peer.node} at {peer.address} refuses: {error}; if the node runs there, stop it, and there: "
+                f"no benchmark with {peer.address} ({error}); if node {peer.node} runs there, stop it, then there: "
                 "ctlha bench <its node.toml>"
             )
         case UntrustedPeerError():

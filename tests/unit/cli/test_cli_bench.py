@@ -5,15 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from click.testing import CliRunner, Result
 
 from ctlha_trio import ConfigError, DisconnectError, FailedError
 from ctlha_trio.bench import Sizes, open_measured_node, serve_benchmark
-from ctlha_trio.cli import _bench as bench, _main, main
+from ctlha_trio.cli import _bench as bench, _main, main, open_configured_node
 from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._demo_pair import free_addresses
 from ctlha_trio.cli._init import NewPair, create_pair
@@ -143,6 +145,19 @@ async def test_a_node_that_runs_is_left_alone(pair: Path, monkeypatch: pytest.Mo
     config = pair / "a" / "node.toml"
     with pytest.raises(FailedError, match="node a runs; stop it first"):
         await (bench.serve_pair(config) if serve else bench.bench_pair(config, PLAN))
+
+
+@pytest.mark.parametrize("serve", [False, True])
+async def test_a_node_that_runs_at_the_other_machine_goes_on_and_is_told_of(pair: Path, serve: bool) -> None:
+    """One that waits for its peer would end, were it greeted by a node of another pair."""
+    ended: list[str] = []
+    with trio.fail_after(STEP_S):
+        async with open_configured_node(pair / "b" / "node.toml") as node:
+            with pytest.raises(FailedError, match=r"no benchmark with .*; if node b runs there, stop it"):
+                await (bench.serve_pair if serve else partial(bench.bench_pair, plan=PLAN))(pair / "a" / "node.toml")
+            await trio.testing.wait_all_tasks_blocked()
+            ended.append(node.status().verdict)
+    assert ended == ["at-risk"]
 
 
 async def test_another_key_is_a_fault_of_the_pins(pair: Path, tmp_path: Path) -> None:
