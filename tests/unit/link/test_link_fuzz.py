@@ -233,25 +233,25 @@ class Script:
     def any_push(self, data: bytes, channel: int) -> bytes:
         """By a request, in reply to one, or with a message."""
         key = self.draw(st.sampled_from((*self.receiver.keys, bytes(16))))
+        place = self.number(self.draw(st.sampled_from((0, 0, 8, MEMORY_BYTES - 1, MEMORY_BYTES))))
         left = len(data) + self.draw(st.sampled_from((0, 0, 0, 5)))
         last = Flag.NONE if left > len(data) else Flag.LAST
         match self.draw(st.sampled_from((Flag.NONE, Flag.MESSAGE_ATTACHED, Flag.REQUEST, Flag.REPLY))):
             case Flag.NONE:
-                return self.frame(FrameType.PUSH, push_prefix(key, self.number(0), data), data)
+                return self.frame(FrameType.PUSH, push_prefix(key, place, data), data)
             case Flag.MESSAGE_ATTACHED as flags:
                 message = bytes(SLOT)
-                prefix = push_prefix(key, self.number(0), data, message)
+                prefix = push_prefix(key, place, data, message)
                 return self.frame(FrameType.PUSH, prefix, data, message, flags=flags, channel=channel, count=1)
             case Flag.REQUEST as flags:
                 self.requested += 1
-                fragment = Fragment(self.number(self.requested), key, self.number(0), self.number(left), data)
+                fragment = Fragment(self.number(self.requested), key, place, self.number(left), data)
                 return self.frame(FrameType.PUSH, fragment_prefix(fragment), data, flags=flags | last)
             case flags:
                 which = self.draw(st.integers(0, 1))
                 data = data[: MEMORY_BYTES // 2] if self.draw(st.booleans()) else data.ljust(MEMORY_BYTES // 2, b"x")
-                place = self.number(0)
                 left = self.number(MEMORY_BYTES // 2)
-                fragment = Fragment(self.number(2 + which), self.receiver.reply_keys[which], place, left, data)
+                fragment = Fragment(self.number(2 + which), self.receiver.reply_keys[which], self.number(0), left, data)
                 last = Flag.LAST if left == len(data) else Flag.NONE
                 return self.frame(FrameType.PUSH, fragment_prefix(fragment), data, flags=flags | last)
 
