@@ -11,6 +11,7 @@ import attrs
 
 from ctlha_trio._errors import ArbiterSilentError
 from ctlha_trio._vocabulary import ctl_ha_channel
+from ctlha_trio.bench._greeting import GreetingTransport
 from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, open_node
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import (
@@ -34,7 +35,7 @@ SLOTS: Final = 2048
 
 _VOLUME_BYTES: Final = 1024 * 1024
 _CLUSTER_SUFFIX: Final = ".bench"
-"""So that a node which runs at the other address is refused, and learns nothing that it could act on."""
+"""So that nothing of it could be taken for the pair's own, not even by a benchmark of another version."""
 _NO_ARBITER: Final = "bench"
 
 
@@ -58,7 +59,8 @@ class Side:
     @property
     def transport(self) -> Transport:
         """What carries the link. ``ConfigError`` for a key that cannot be used."""
-        return TcpTransport() if self.key is None else TlsTransport(key=load_key(self.key), pins=self.pins)
+        carrier = TcpTransport() if self.key is None else TlsTransport(key=load_key(self.key), pins=self.pins)
+        return GreetingTransport(carrier)
 
 
 @attrs.frozen

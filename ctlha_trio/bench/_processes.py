@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -25,6 +26,8 @@ from ctlha_trio.seams import describe_key, load_key, make_key, parse_pin
 
 START_S: Final = 30.0
 """For a process to start on a machine that is busy with something else."""
+END_S: Final = 3.0
+"""For the other process to take its leave and remove its files. Then it is killed."""
 
 _HOST: Final = "127.0.0.1"
 
@@ -44,7 +47,7 @@ async def open_two_processes(carrier: Carrier, folder: Path) -> AsyncIterator[Tw
     ``DisconnectError`` if the other one does not come. However the block ends, the other process ends with it.
     """
     mine, theirs = _sides(carrier, folder)
-    # It also ends by itself when its standard input does, should this process be killed.
+    # It ends when its standard input does, also should this process be killed.
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", "ctlha_trio.bench", _text_of(theirs)],
         stdin=subprocess.PIPE,
@@ -57,7 +60,11 @@ async def open_two_processes(carrier: Carrier, folder: Path) -> AsyncIterator[Tw
         ):
             yield TwoProcesses(measuring, process.pid)
     finally:
-        with trio.CancelScope(shield=True):  # SIGKILL is not refused, so this is short
+        with trio.CancelScope(shield=True):
+            assert process.stdin is not None
+            await process.stdin.aclose()
+            with trio.move_on_after(END_S):
+                await process.wait()
             process.kill()
             await process.wait()
 
@@ -118,6 +125,7 @@ def _side_of(text: str) -> Side:
 def serve_in_this_process(text: str) -> None:
     """What the other process runs: serve until standard input ends. An interrupt of both is the first one's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("ctlha_trio").addHandler(logging.NullHandler())
     trio.run(_serve_until_left, _side_of(text))
 
 

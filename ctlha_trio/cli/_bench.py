@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import signal
 import sys
 import tempfile
@@ -121,6 +122,8 @@ async def serve_pair(file: Path) -> int:
 
 async def _unless_signalled(work: Callable[[], Awaitable[Result]]) -> Result:
     """What it returns. ``FailedError`` at a signal that ends programs, so that nothing of it is left behind."""
+    # What the node would say in its log is told as the command's error, in one line.
+    logging.getLogger("ctlha_trio").addHandler(logging.NullHandler())
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_end_on_signal, signals)
@@ -172,7 +175,7 @@ def _fault_of(loaded: LoadedConfig, error: BaseException) -> CtlHaError | None:
     match error:
         case RefusedError():
             return FailedError(
-                f"node {peer.node} at {peer.address} refuses: {error}; if the node runs there, stop it, and there: "
+                f"no benchmark with {peer.address} ({error}); if node {peer.node} runs there, stop it, then there: "
                 "ctlha bench <its node.toml>"
             )
         case UntrustedPeerError():

@@ -45,13 +45,15 @@ class Sending:
             self._raise_if_cut_short()
             self._write([])
             await self._flush_kept()
+            self._turn.spend(0)
 
     async def send_all(self, *pieces: Buffer) -> None:
         """``Stream.send_all``."""
         with self._one:
             self._raise_if_cut_short()
             left = views_of(*pieces)
-            await self._flush_kept()
+            if self._kept or self._turn.is_over:
+                await self._flush_kept()
             try:
                 sent = self._write(left)
                 while drop(left, sent):
@@ -87,7 +89,7 @@ class Sending:
 
 def views_of(*pieces: Buffer) -> list[memoryview]:
     """The bytes of each that has any."""
-    return [memoryview(piece).cast("B") for piece in pieces if memoryview(piece).nbytes]
+    return [view for piece in pieces if (view := memoryview(piece).cast("B"))]
 
 
 def drop(pieces: list[memoryview], count: int) -> bool:

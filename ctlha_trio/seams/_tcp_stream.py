@@ -5,6 +5,7 @@ import socket
 import attrs
 from trio.socket import SocketType
 
+from ctlha_trio.seams._kernel_queue import bound_unsent
 from ctlha_trio.seams._socket_stream import SocketStream
 
 MAX_PIECES = 64
@@ -38,6 +39,7 @@ def take_over(trio_socket: SocketType, description: str) -> TcpStream:
     """Make a stream of a connected socket of trio's, which is detached. Nothing is delayed to be sent together."""
     own = own_socket(trio_socket.detach())
     own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    bound_unsent(own)
     return TcpStream(own, description)
 
 

@@ -2,12 +2,12 @@
 
 import socket
 import ssl
-import sys
 
 import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError
+from ctlha_trio.seams._kernel_queue import received_bytes
 from ctlha_trio.seams._socket_stream import SocketStream
 from ctlha_trio.seams._tcp_stream import TcpStream
 
@@ -17,11 +17,8 @@ MAX_HANDSHAKE_BYTES = 16 * 1024
 RECORD_BYTES = 16 * 1024
 """The most that one record of TLS holds, and the most that one read returns."""
 
-SEND_BYTES = 256 * 1024
-"""Encrypted in one call, during which nothing else runs: a quarter of a millisecond."""
-
-RECEIVED_AT = slice(128, 136)
-"""Where Linux has ``tcpi_bytes_received`` in its ``struct tcp_info``: all that the peer sent, read or not."""
+CALL_BYTES = 256 * 1024
+"""Encrypted or decrypted in one call, during which nothing else runs: a quarter of a millisecond."""
 
 
 @attrs.define(eq=False)
@@ -80,9 +77,10 @@ class TlsStream(SocketStream[ssl.SSLSocket]):
 
     def _read_into(self, buffer: memoryview) -> int | None:
         filled = 0
+        size_bytes = min(len(buffer), CALL_BYTES)
         try:
-            while filled < len(buffer):
-                count = self._socket.recv_into(buffer[filled:])
+            while filled < size_bytes:
+                count = self._socket.recv_into(buffer[filled:size_bytes])
                 filled += count
                 if count < RECORD_BYTES:
                     # The end, or of what was sent at once: to look for more costs more than it mostly finds.
@@ -118,6 +116,7 @@ def wrap(raw: TcpStream, context: ssl.SSLContext, *, server_side: bool) -> TlsSt
     """Take over a connection, without sending anything. ``DisconnectError`` if there is none any more."""
     plain = raw.detach()
     try:
+        plain.getpeername()  # what ``ssl`` makes of a connection that is gone it forgets to close
         tls = context.wrap_socket(plain, server_side=server_side, do_handshake_on_connect=False)
     except OSError as error:
         raise DisconnectError(f"{raw.description}: {error}") from error
@@ -133,16 +132,10 @@ def next_record(pieces: list[memoryview]) -> memoryview:
     """
     first = pieces[0]
     if len(first) >= RECORD_BYTES or len(pieces) == 1:
-        return first[:SEND_BYTES]
+        return first[:CALL_BYTES]
     record = bytearray()
     for piece in pieces:
         record += piece[: RECORD_BYTES - len(record)]
         if len(record) == RECORD_BYTES:
             break
     return memoryview(record)
-
-
-def received_bytes(tcp: socket.socket) -> int:
-    """How much has come by a connection since it began, whether it was read or not."""
-    information = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RECEIVED_AT.stop)
-    return int.from_bytes(information[RECEIVED_AT], sys.byteorder)

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import CtlHaError, InvalidError
 from ctlha_trio.seams import SocketListener, Stream, TcpTransport, format_address, parse_address
+from ctlha_trio.seams._kernel_queue import UNSENT_BYTES
 from ctlha_trio.seams._tcp import ACCEPT_PAUSE_S, connect
 from ctlha_trio.seams._tcp_stream import TcpStream
 
@@ -67,6 +68,15 @@ async def test_nothing_waits_to_be_sent_together() -> None:
         listener = await TcpTransport().listen("127.0.0.1:0")
         stream = await connect(listener.address)
         assert stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        stream.close()
+        listener.close()
+
+
+async def test_no_message_waits_behind_much_that_was_not_sent() -> None:
+    with trio.fail_after(10):
+        listener = await TcpTransport().listen("127.0.0.1:0")
+        stream = await connect(listener.address)
+        assert stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_BYTES
         stream.close()
         listener.close()
 

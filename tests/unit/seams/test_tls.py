@@ -1,4 +1,6 @@
+import socket
 import ssl
+import struct
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
@@ -18,9 +20,16 @@ from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, Untrus
 from ctlha_trio.seams import Pin, Stream, TlsTransport, _certificates, _tcp, _tls, parse_address
 from ctlha_trio.seams._certificates import make_certificate, make_context, pin_of_certificate
 from ctlha_trio.seams._identity import pin_of
+from ctlha_trio.seams._kernel_queue import received_bytes
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S
+from ctlha_trio.seams._tcp import connect
+from ctlha_trio.seams._tls_stream import MAX_HANDSHAKE_BYTES, TlsStream
 
 ANYWHERE = "127.0.0.1:0"
+
+ENDLESS_HELLO = (
+    b"\x16\x03\x01\x40\x00\x01\x01\x80\x00" + bytes(0x4000 - 4) + (b"\x16\x03\x01\x40\x00" + bytes(0x4000)) * 4
+)
 
 
 @attrs.define(eq=False)
@@ -178,7 +187,7 @@ async def refused(server: Server, context: ssl.SSLContext) -> None:
     [
         b"GET / HTTP/1.1\r\n\r\n",
         bytes(200_000),
-        b"\x16\x03\x01\x40\x00\x01\x01\x80\x00" + bytes(0x4000 - 4) + (b"\x16\x03\x01\x40\x00" + bytes(0x4000)) * 4,
+        ENDLESS_HELLO,
     ],
     ids=["plain", "zeros", "endless handshake"],
 )
@@ -197,6 +206,134 @@ async def test_garbage_is_closed_at_once_and_reaches_no_handler(words: bytes) ->
         assert not server.reports
         with closing(await TlsTransport(key=b, pins=[pin(a)]).dial(server.address)) as honest:
             assert await works(honest)
+
+
+async def test_a_handshake_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fed so slowly that each piece is read by itself, a hello of TLS that would be legal is refused by its size."""
+    refusals: list[tuple[int, str]] = []
+    plain = TlsStream.handshake
+
+    async def handshake(stream: TlsStream) -> None:
+        try:
+            await plain(stream)
+        except trio.BrokenResourceError as error:
+            refusals.append((received_bytes(stream._socket), str(error)))
+            raise
+
+    monkeypatch.setattr(TlsStream, "handshake", handshake)
+    async with serving(new_key(), pin(new_key())) as server:
+        stream = await trio.open_tcp_stream(*parse_address(server.address))
+        sent = 0
+        async with stream:
+            with suppress(trio.BrokenResourceError):
+                while sent < len(ENDLESS_HELLO):
+                    await stream.send_all(ENDLESS_HELLO[sent : sent + 1024])
+                    sent += 1024
+                    await wait_all_tasks_blocked(0.001)
+    ((size_bytes, reason),) = refusals
+    assert "without end" in reason
+    assert MAX_HANDSHAKE_BYTES < size_bytes <= MAX_HANDSHAKE_BYTES + 1024
+    assert MAX_HANDSHAKE_BYTES <= 64 * 1024
+
+
+@asynccontextmanager
+async def both_ends() -> AsyncIterator[tuple[TlsStream, TlsStream]]:
+    """A connection: the end that dialled, and the one that accepted."""
+    a, b = new_key(), new_key()
+    accepted, take = trio.open_memory_channel[Stream](1)
+
+    async def keep(stream: Stream) -> None:
+        await accepted.send(stream)
+        await trio.sleep_forever()
+
+    with trio.fail_after(20):
+        listener = await TlsTransport(key=a, pins=[pin(b)]).listen(ANYWHERE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.serve, keep)
+            with closing(await TlsTransport(key=b, pins=[pin(a)]).dial(listener.address)) as dialled:
+                other = await take.receive()
+                assert isinstance(dialled, TlsStream)
+                assert isinstance(other, TlsStream)
+                yield dialled, other
+            nursery.cancel_scope.cancel()
+        listener.close()
+
+
+async def test_what_found_no_room_is_offered_again_while_the_end_receives() -> None:
+    """Both ends have sends that wait, in pieces of all sizes, while both receive: nothing is lost or mixed."""
+    pieces = [bytes([number % 251]) * (1 + number * 7919 % 50_000) for number in range(300)]
+    async with both_ends() as ends, trio.open_nursery() as nursery:
+        whole = [bytes(fill(end)) + b"".join(pieces) for end in ends]
+        for end in ends:
+            nursery.start_soon(end.send_all, *pieces)
+        await wait_all_tasks_blocked(0.01)
+        for end, expected in zip(reversed(ends), whole, strict=True):
+            nursery.start_soon(expect_whole, end, expected)
+
+
+def fill(stream: TlsStream) -> int:
+    """Send zeros until some are kept; how many."""
+    count = 100_000
+    while stream.send_nowait(bytes(100_000)):
+        count += 100_000
+    return count
+
+
+async def expect_whole(stream: TlsStream, expected: bytes) -> None:
+    received = bytearray()
+    buffer = memoryview(bytearray(70_000))
+    while len(received) < len(expected):
+        count = await stream.receive_into(buffer)
+        assert count
+        received += buffer[:count]
+    assert received == expected
+
+
+async def test_a_read_that_wants_room_waits_for_it_behind_a_send_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the middle of a change of keys: only one task may wait for a socket, and the other one goes on with it."""
+    asked = 0
+    plain = ssl.SSLSocket.recv_into
+
+    def want_room(tls: ssl.SSLSocket, buffer: memoryview) -> int:
+        nonlocal asked
+        if tls is here._socket and asked < 2:
+            asked += 1
+            raise ssl.SSLWantWriteError
+        return plain(tls, buffer)
+
+    async with both_ends() as (here, there):
+        monkeypatch.setattr(ssl.SSLSocket, "recv_into", want_room)
+        await there.send_all(b"word")
+        fill(here)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.flush)
+            await wait_all_tasks_blocked(0.01)
+            buffer = memoryview(bytearray(10))
+            nursery.start_soon(read_all, there)
+            assert await here.receive_into(buffer) == 4
+            assert asked == 2
+            assert bytes(buffer[:4]) == b"word"
+            nursery.cancel_scope.cancel()
+
+
+async def read_all(stream: TlsStream) -> None:
+    while await stream.receive_into(memoryview(bytearray(100_000))):
+        continue
+
+
+async def test_a_connection_that_is_gone_before_tls_begins_is_a_disconnect() -> None:
+    with trio.fail_after(20):
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        raw = await connect(f"127.0.0.1:{listener.socket.getsockname()[1]}")
+        linger = struct.pack("ii", 1, 0)
+        accepted = await listener.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        await accepted.aclose()
+        await trio.lowlevel.wait_readable(raw._socket)
+        key = new_key()
+        with pytest.raises(DisconnectError, match="127"):
+            await TlsTransport(key=key, pins=[pin(new_key())])._authenticate(raw, server_side=False)
+        await listener.aclose()
 
 
 async def test_of_many_silent_strangers_only_so_many_stay_and_none_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
