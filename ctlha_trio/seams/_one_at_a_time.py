@@ -14,9 +14,13 @@ class OneAtATime(AbstractContextManager[None]):
     verb: str
     _held: bool = attrs.field(default=False, init=False)
 
-    def __enter__(self) -> None:
+    def check(self) -> None:
+        """Refuse what is done at once while another task is at it."""
         if self._held:
             raise trio.BusyResourceError(f"another task is already {self.verb}")
+
+    def __enter__(self) -> None:
+        self.check()
         self._held = True
 
     def __exit__(

@@ -30,14 +30,15 @@ class Sending:
 
     def send_nowait(self, data: Buffer) -> bool:
         """``Stream.send_nowait``."""
+        self._one.check()
         if self._kept:
             raise trio.BusyResourceError("what was kept must be flushed first")
-        with self._one:
-            self._raise_if_cut_short()
-            left = views_of(data)
-            if drop(left, self._write(left)):
-                self._kept = memoryview(bytes(left[0]))
-            return not left
+        self._raise_if_cut_short()
+        view = memoryview(data).cast("B")
+        sent = self._write([view] if view else [])
+        if sent < len(view):
+            self._kept = memoryview(bytes(view[sent:]))
+        return not self._kept
 
     async def flush(self) -> None:
         """``Stream.flush``."""

@@ -59,13 +59,13 @@ class SocketStream(ABC, Generic[SocketT]):
             if self._turn.is_over:
                 await self._turn.end()
             while True:
-                self._raise_if_closed()
                 try:
                     count = self._read_into(buffer)
                 except TypeError as error:
                     # It is a view, and had room before the wait: so a socket calls one that was released meanwhile.
                     raise ValueError("the buffer was released") from error
                 except OSError as error:
+                    self._raise_if_closed()
                     raise trio.BrokenResourceError(f"{self.description}: {error}") from error
                 if count is not None:
                     self._turn.spend(count)
@@ -80,10 +80,13 @@ class SocketStream(ABC, Generic[SocketT]):
             self._socket.close()
 
     def _send(self, pieces: list[memoryview]) -> int:
-        self._raise_if_closed()
+        if not pieces:
+            self._raise_if_closed()
+            return 0
         try:
-            return self._write(pieces) if pieces else 0
+            return self._write(pieces)
         except OSError as error:
+            self._raise_if_closed()
             raise trio.BrokenResourceError(f"{self.description}: {error}") from error
 
     @abstractmethod
