@@ -17,7 +17,6 @@ from ctlha_trio.bench._bare_blocking import CHUNK_BYTES
 from ctlha_trio.bench._header import HeaderChannel
 from ctlha_trio.bench._node import Side
 from ctlha_trio.bench._orders import MESSAGE, receive_order, send_order
-from ctlha_trio.bench._serving import REGION_CHUNKS
 from ctlha_trio.ha import MessageChannel, Node, PendingTransfer
 
 IN_FLIGHT: Final = 4
@@ -51,9 +50,8 @@ class Measuring:
     _header: HeaderChannel
     _listener: BareListener
     _key: bytes
-    _memory: list[bytearray] = attrs.field(
-        factory=lambda: [bytearray(CHUNK_BYTES) for _ in range(IN_FLIGHT)], init=False
-    )
+    _chunk: bytearray = attrs.field(factory=lambda: bytearray(CHUNK_BYTES), init=False)
+    """Of all transfers, at one place at the other side: as sockets are measured, whose caches must not count more."""
 
     async def one_way(self, count: int, *, after_s: float = 0.0) -> float:
         """Messages a second: ``send_nowait`` for each, batches at the other side, until its word that all are there.
@@ -102,11 +100,9 @@ class Measuring:
 
         async def keep_busy() -> None:
             under_way: deque[PendingTransfer] = deque()
-            number = 0
             while busy:
                 while len(under_way) < IN_FLIGHT:
-                    under_way.append(start(number))
-                    number += 1
+                    under_way.append(start())
                 await under_way.popleft().wait()
             while under_way:
                 await under_way.popleft().wait()
@@ -122,10 +118,10 @@ class Measuring:
         start = self._start_of(what)
         under_way: deque[PendingTransfer] = deque()
         began_s = time.perf_counter()
-        for number in range(count):
+        for _ in range(count):
             if len(under_way) == IN_FLIGHT:
                 await under_way.popleft().wait()
-            under_way.append(start(number))
+            under_way.append(start())
         while under_way:
             await under_way.popleft().wait()
         return count * CHUNK_BYTES / (time.perf_counter() - began_s)
@@ -149,16 +145,10 @@ class Measuring:
         await self._done()
         return measured
 
-    def _start_of(self, what: str) -> Callable[[int], PendingTransfer]:
-        def push(number: int) -> PendingTransfer:
-            place = number % REGION_CHUNKS * CHUNK_BYTES
-            return self._node.push_nowait(RemoteBuffer(self._key, place), self._memory[number % IN_FLIGHT])
-
-        def pull(number: int) -> PendingTransfer:
-            place = number % REGION_CHUNKS * CHUNK_BYTES
-            return self._node.pull_nowait(RemoteBuffer(self._key, place), self._memory[number % IN_FLIGHT])
-
-        return {"push": push, "pull": pull}[what]
+    def _start_of(self, what: str) -> Callable[[], PendingTransfer]:
+        remote = RemoteBuffer(self._key)
+        start = {"push": self._node.push_nowait, "pull": self._node.pull_nowait}[what]
+        return lambda: start(remote, self._chunk)
 
     async def _done(self) -> None:
         answer = await receive_order(self._channel)

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final
 
-from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio._errors import FailedError
 from ctlha_trio.bench._node import MESSAGE_BYTES
 from ctlha_trio.ha import MessageChannel
 
@@ -34,8 +34,3 @@ async def receive_order(channel: MessageChannel) -> dict[str, Any]:
     if _FAILED in fields:
         raise FailedError(f"the other side: {fields[_FAILED]}")
     return fields
-
-
-def connection_lost(peer: str, error: DisconnectError) -> DisconnectError:
-    """For whoever has to be told that the run is over."""
-    return DisconnectError(f"node {peer} was lost before the end: {error}")

@@ -17,8 +17,6 @@ from ctlha_trio.ha import MessageChannel, Node
 from ctlha_trio.seams import TrioClock
 
 _CLOCK: Final = TrioClock()
-REGION_CHUNKS: Final = 8
-"""Of the memory that the measuring side may reach: more than it has transfers under way."""
 
 
 async def serve_benchmark(node: Node, side: Side) -> None:
@@ -43,7 +41,7 @@ class _Serving:
     _channel: MessageChannel
     _header: HeaderChannel
     _sockets: BareSockets
-    _memory: bytearray = attrs.field(factory=lambda: bytearray(REGION_CHUNKS * CHUNK_BYTES), init=False)
+    _memory: bytearray = attrs.field(factory=lambda: bytearray(CHUNK_BYTES), init=False)
 
     async def carry_out(self, order: dict[str, Any]) -> None:
         count = int(order.get("count", 0))
