@@ -40,7 +40,10 @@ not to be heard                               its own copy held; it stops within
 the arbiter answers with an older record that halt of both: ``arbiter-went-back``; heals likewise
 one node has not outlived, while the other
 node runs and is heard
-the same, and the other node is not heard     excluded: nothing tells that node from one that is up to date;
+the same, and the other node is not heard any the same halt, of that node
+more, or that node has read a later record,
+also one by which a force has abandoned it
+the same, and that node knows nothing later   excluded: nothing tells that node from one that is up to date;
                                               whoever restores must have both nodes asked (adopt-arbiter)
 ============================================= ==============================================================
 
@@ -178,6 +181,7 @@ def outlived_by(pair: Atlased, node: SimulatedNode) -> list[Kept]:
 
 
 def _is_past(metadata: Metadata, kept: Kept) -> bool:
-    heard = metadata.heard
-    told = heard is not None and heard.lineage == kept.record.lineage and kept.revision < heard.revision
-    return told or kept.revision < metadata.revision
+    heard, record = metadata.heard, kept.record
+    told = heard is not None and heard.lineage == record.lineage and kept.revision < heard.revision
+    ended = bool(metadata.later_line) and record.lineage == metadata.lineage
+    return told or ended or kept.revision < metadata.revision
