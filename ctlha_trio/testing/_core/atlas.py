@@ -158,7 +158,10 @@ def may_be_put_back(pair: Atlased, node: SimulatedNode, old: Backup) -> bool:
         # What it says would not be true of a copy that is gone.
         return False
     if node.name not in record.members:
-        counted = {other.metadata.synced_epoch, other.metadata.base_epoch, other.state.base_epoch if other.state else 0}
+        # The disk that the other one has now may itself be an older one, and the newest comes back.
+        disks = [other.metadata, *([] if other.newest is None else [other.newest.metadata])]
+        counted = {epoch for disk in disks for epoch in (disk.synced_epoch, disk.base_epoch)}
+        counted.add(other.state.base_epoch if other.state else 0)
         return old.metadata.synced_epoch not in counted - {0}
     if other.state is not None and other.state.swap is not None and node.name in other.state.swap.record.members:
         # It agreed to what is being proposed, and its older disk would be named although it lacks what is newer.
