@@ -29,6 +29,14 @@ class Kept:
 
 
 @attrs.define(eq=False)
+class ArbiterCall:
+    """A call that was made; ``answer`` once the arbiter has executed it."""
+
+    call: Call
+    answer: ev.Event | None = None
+
+
+@attrs.define(eq=False)
 class SimulatedArbiter:
     """Up, it answers; down, it refuses a swap or leaves its caller in doubt, and may apply such a swap later."""
 

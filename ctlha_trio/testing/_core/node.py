@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from operator import attrgetter
 from random import Random
 
@@ -20,8 +20,9 @@ from ctlha_trio.pair import (
     actions as act,
     events as ev,
 )
-from ctlha_trio.testing._core.arbiter import Call
+from ctlha_trio.testing._core.arbiter import ArbiterCall
 from ctlha_trio.testing._core.backup import Backup
+from ctlha_trio.testing._core.clock import RunningTimer
 from ctlha_trio.testing._core.disk_calls import DiskCall, InOrder, UnderWay
 from ctlha_trio.testing._core.heard import only_heard, unheard
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
@@ -58,25 +59,6 @@ def blocks_of(offset: int, size: int) -> range:
 def place_of(key: str) -> int:
     """Where a record lies that has this key."""
     return -1 - int(key)
-
-
-@attrs.frozen(eq=False)
-class RunningTimer:
-    """A timer that runs."""
-
-    delay_s: float
-    """On the node's clock."""
-    rate: float
-    """At which it fires, in times a second of the node's clock."""
-    fire: Callable[[], None]
-
-
-@attrs.define(eq=False)
-class ArbiterCall:
-    """A call that was made; ``answer`` once the arbiter has executed it."""
-
-    call: Call
-    answer: ev.Event | None = None
 
 
 @attrs.frozen
