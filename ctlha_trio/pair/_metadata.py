@@ -53,12 +53,18 @@ class Metadata:
     """Revision from which this node was forced although its copy did not count: while the record has it, that swap may
     come. 0: none."""
     heard: KnownRecord | None = None
-    """A later record, of which the peer has told, or which the arbiter has shown while this copy did not count."""
+    """A later record, of which the peer has told, or which the arbiter has shown while this copy did not count. Of the
+    same lineage, or of one that the arbiter has shown to descend from it."""
 
     def intend(self, proposal: str, *, instead_of: str = "") -> "Metadata":
         """With one more proposal that may be won; those that begin with ``instead_of`` cannot be any more."""
         kept = tuple(each for each in self.proposed if not instead_of or not each.startswith(instead_of))
         return attrs.evolve(self, proposed=(*kept, proposal)[-PROPOSED_MAX:])
+
+    @property
+    def later_line(self) -> str:
+        """The lineage that a person began from that of this copy, as this disk has heard; empty if it knows of none."""
+        return "" if self.heard is None or self.heard.lineage == self.lineage else self.heard.lineage
 
     @property
     def synced_epoch(self) -> int:

@@ -153,7 +153,8 @@ class Step:
     def hear(self, word: KnownRecord) -> None:
         """The arbiter has shown this record, to the peer or here: remember it, durably if it is the latest known here.
 
-        A node that knows of it is no node any more which an older record could mislead.
+        A node that knows of it is no node any more which an older record could mislead. Nor could one of the line of
+        its copy, once it knows that a person has begun another one from that: words of the old line teach it nothing.
         """
         state = self.state
         heard, newest = state.heard, state.persisting or state.metadata
@@ -162,7 +163,7 @@ class Step:
         known = [each for each in (newest.heard, newest) if each is not None and each.lineage == word.lineage]
         if any(each.epoch >= word.epoch for each in known):
             return
-        if word.lineage in {newest.lineage, "" if state.record is None else state.record.lineage}:
+        if word.lineage in {newest.later_line or newest.lineage, "" if state.record is None else state.record.lineage}:
             self._persist(attrs.evolve(newest, heard=word))
 
     def _persist(self, metadata: Metadata) -> None:

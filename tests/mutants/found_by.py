@@ -126,6 +126,13 @@ IN_THE_PAIR: dict[str, set[str]] = {
     # The node that boots claims from a record that is past: it serves, or two nodes are in one epoch.
     "believes_the_arbiter_over_the_peer": {I1, I2, I3, I15},
     "forgets_what_the_peer_has_told": {I1, I2, I3, I4},
+    # Alone with such an arbiter it believes it, and serves what it has.
+    "remembers_only_what_it_was_told": {I1, I3, I15},
+    "takes_a_line_that_a_force_has_ended_for_the_pair_s": {I1, I3, I15},
+    "leaves_the_record_as_a_late_force_expects_it": {I12},
+    "serves_nothing_until_the_record_is_moved": {I12},
+    "takes_a_move_of_the_record_that_may_come_for_refused": {I15},
+    "tries_to_move_the_record_only_once": {I12},
     # The peer waits for a record that nobody has made, and believes no other.
     "tells_its_claim_before_it_is_won": {I15},
     # What it serves is old; or the record that it reads at last contradicts what it has persisted.

@@ -13,8 +13,8 @@ from ctlha_trio.testing._core.runs import run_seed
 
 ROUNDS = 3
 DIGESTS = {
-    1: "f130d7b142a96bbd5abd721fe7f5355a4f55bb1c31050b27af1e6d574702275d",
-    2: "298e1fed607ef51c48abd0e9cdec27dc0eb2e29a6d8fc2396a2807d32a07b7a0",
+    1: "71a3cbcbbef82fdde7336cefd5e95460d50d8e9b5bdfa1721bba8da2d6987a40",
+    2: "2578ac591d52ee3a334a7ccf6b18d1f50675a76bebc5849834f31c4609a17886",
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
 FULL_SEEDS = range(10)

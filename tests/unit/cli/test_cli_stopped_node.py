@@ -407,6 +407,22 @@ async def test_an_arbiter_that_went_back_gets_a_record_that_follows_on_both(whol
     assert (again.exit_code, again.stderr) == (1, "nothing is wrong with the arbiter: start node b\n")
 
 
+@pytest.mark.parametrize(("command", "epoch"), [(("adopt-arbiter", *ADOPT), 8), (("resolve", "--discard", "b"), 1)])
+async def test_an_abandoned_copy_has_a_way_out_of_an_arbiter_that_went_back_to_before_the_force(
+    whole: Folder, command: tuple[str, ...], epoch: int
+) -> None:
+    """Node b has read that node a was forced in epoch 7. Its copy becomes the volume by a later one, or is given up."""
+    abandoned = attrs.evolve(await whole.metadata(), heard=KnownRecord("later", 7, 9, leads=True))
+    await whole.write(abandoned)
+    assert await whole.would() == "arbiter-went-back"
+    name, *options = command
+    done = await run(name, whole, *options)
+    assert done.exit_code == 0, done.output
+    metadata = await whole.metadata()
+    assert (metadata.epoch, metadata.heard) == (epoch, None)
+    assert await whole.would() == ""
+
+
 async def test_an_arbiter_that_is_lost_is_made_anew(whole: Folder) -> None:
     lost = await whole.arbiter()
     (whole.path / "arbiter.db").unlink()
