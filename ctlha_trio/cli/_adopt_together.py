@@ -15,7 +15,7 @@ import click
 from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord, create_etcd_record, create_sqlite_arbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
-from ctlha_trio.cli._knowledge import Knowledge, disagreement, is_of, knowledge_of, need_none
+from ctlha_trio.cli._knowledge import Knowledge, disagreement, hear, is_of, knowledge_of, need_none
 from ctlha_trio.cli._meeting import Conversation, meet
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import Decision, find_arbiter, read_metadata, require_stopped, swap_record
@@ -85,8 +85,13 @@ class _Adoption:
     """With which the command is to end."""
 
     async def converse(self, other: Conversation, told: dict[str, Any]) -> None:
-        """Agree, then the primary has the record written, and is the last to be bound."""
+        """Agree, then the primary has the record written, and is the last to be bound.
+
+        What the other one tells is durable before anything is said of it: it may be gone when this node starts.
+        """
         theirs = knowledge_of(told)
+        if not self.mine.dry_run and not theirs.dry_run:
+            await self._remember(hear(self.metadata, theirs))
         try:
             record = self._agree_with(theirs)
         except FailedError:
@@ -151,9 +156,15 @@ class _Adoption:
         return await create_record(self.loaded, record)
 
     async def _bind(self, written: CreatedRecord) -> None:
-        bound = attrs.evolve(self.metadata, arbiter=written.identity, revision=written.revision, heard=None)
-        path = os.fspath(self.loaded.volume_path)
-        await rewrite_metadata(ThreadDisk(), path, bound, expected=self.metadata)
+        await self._remember(
+            attrs.evolve(self.metadata, arbiter=written.identity, revision=written.revision, heard=None)
+        )
+
+    async def _remember(self, metadata: Metadata) -> None:
+        if metadata != self.metadata:
+            path = os.fspath(self.loaded.volume_path)
+            await rewrite_metadata(ThreadDisk(), path, metadata, expected=self.metadata)
+            self.metadata = metadata
 
 
 def _alone(loaded: LoadedConfig, mine: Knowledge) -> str:

@@ -60,6 +60,11 @@ class Metadata:
         kept = tuple(each for each in self.proposed if not instead_of or not each.startswith(instead_of))
         return attrs.evolve(self, proposed=(*kept, proposal)[-PROPOSED_MAX:])
 
+    def knows_of(self, word: KnownRecord) -> bool:
+        """Whether that record, or a later one of its line, is the one of ``epoch`` or was heard of."""
+        known = (each for each in (self.heard, self) if each is not None and each.lineage == word.lineage)
+        return any(each.epoch >= word.epoch for each in known)
+
     @property
     def synced_epoch(self) -> int:
         """The epoch in which this copy was equal to the peer's, but for what the dirty bitmaps of the two say since.

@@ -159,8 +159,7 @@ class Step:
         heard, newest = state.heard, state.persisting or state.metadata
         if heard is None or heard.lineage != word.lineage or heard.epoch <= word.epoch:
             self.change(heard=word)
-        known = [each for each in (newest.heard, newest) if each is not None and each.lineage == word.lineage]
-        if any(each.epoch >= word.epoch for each in known):
+        if newest.knows_of(word):
             return
         if word.lineage in {newest.lineage, "" if state.record is None else state.record.lineage}:
             self._persist(attrs.evolve(newest, heard=word))
