@@ -96,7 +96,11 @@ def _only_copy(loaded: LoadedConfig, record: Record) -> str:
 
 
 def _nothing(loaded: LoadedConfig, arbiter: Arbiter, found: Versioned) -> Metadata:
-    """Of a copy that knows the record, and that it holds nothing, even where the record still names its node."""
+    """Of a copy that knows the record, and that it holds nothing, even where the record still names its node.
+
+    Whether the node was forced from that record nobody can tell who has lost its disk: such a swap may come late, so
+    the record is moved before this copy is filled.
+    """
     record = found.record
     return Metadata(
         cluster=record.cluster,
@@ -109,6 +113,7 @@ def _nothing(loaded: LoadedConfig, arbiter: Arbiter, found: Versioned) -> Metada
         primary=record.primary,
         members=record.members,
         copy=Copy.FAILED,
+        in_doubt=found.revision,
     )
 
 
@@ -125,8 +130,8 @@ def _steps(loaded: LoadedConfig, record: Record, change: PlannedStep) -> Iterato
     yield change
     yield PlannedStep("how it ended is logged", f"on node {node}: a line in {DECISIONS_FILE}")
     yield PlannedStep(f"a person starts node {node}")
-    if node in record.members:
-        yield PlannedStep(f"node {peer} goes on alone", f"{swapped} {peer}")
+    goes_on = "goes on alone" if node in record.members else "moves the record, so that no forced swap comes late"
+    yield PlannedStep(f"node {peer} {goes_on}", f"{swapped} {peer}")
     yield PlannedStep(f"everything is copied from node {peer}", f"on node {node}: first that it is being overwritten")
     yield PlannedStep("the record is swapped", f"{swapped} {' '.join(sorted((node, peer)))}")
 

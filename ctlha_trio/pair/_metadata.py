@@ -50,8 +50,8 @@ class Metadata:
     proposed: tuple[str, ...] = ()
     """Successors of the record of ``epoch`` that were proposed for this copy, or are about to be: any may be won."""
     in_doubt: int = 0
-    """Revision from which this node was forced although its copy did not count: while the record has it, that swap may
-    come. 0: none."""
+    """Revision from which this node was forced although its copy did not count, or may have been before this copy was
+    made: while the record has it, that swap may come. 0: none."""
     heard: KnownRecord | None = None
     """A later record, of which the peer has told, or which the arbiter has shown while this copy did not count."""
 

@@ -19,7 +19,17 @@ from ctlha_trio.cli import _adopt, _salvage, _stopped_node, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._stopped_node import divergence
 from ctlha_trio.door import DecisionLog
-from ctlha_trio.pair import Copy, Metadata, Record, SwapOutcome
+from ctlha_trio.pair import (
+    Copy,
+    Metadata,
+    Record,
+    SwapOutcome,
+    actions,
+    boot,
+    events,
+    messages,
+    step_pair,
+)
 from ctlha_trio.seams import SwapAnswer, ThreadDisk, TrioClock
 from ctlha_trio.store import BLOCK_BYTES, BlockStore, Layout, condemn_copy
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT
@@ -191,6 +201,36 @@ async def test_a_file_that_is_not_there_is_told_with_what_helps(
         f"{folder.config}: volume.file: there is no {folder.volume}: mount the disk that it is on, or put the file "
         f"back; if it is lost and node a has a copy that counts: ctlha replace {folder.config} b\n"
     )
+
+
+async def expect_spared(folder: Folder, record: Record, source: str = "a") -> None:
+    """Node b, started, is offered the source's copy by that record: a forced swap from it may come, and name b."""
+    found, metadata = await (await folder.arbiter()).read(), await folder.metadata()
+    assert found.record == record
+    state, _ = boot(me="b", peer=source, incarnation=1, size_bytes=SIZE_BYTES, metadata=metadata, marked_from=None)
+    state, _ = step_pair(state, events.RecordRead(record, found.revision))
+    state, _ = step_pair(state, events.SessionUp(7))
+    state, ordered = step_pair(state, events.Received(messages.ResyncStart(record.epoch, record.proposal)))
+    assert actions.Send(messages.InDoubt(record.epoch)) in ordered
+    moved = record.succeed(primary=source, members=(source,), proposal="moved")
+    state, _ = step_pair(state, events.RecordRead(moved, found.revision + 1))
+    state, _ = step_pair(state, events.Received(messages.ResyncStart(moved.epoch, moved.proposal)))
+    assert state.persisting is not None
+    assert state.persisting.copy in {Copy.REWRITING, Copy.RESYNCING}
+
+
+async def test_a_new_copy_is_not_filled_while_a_forced_swap_may_come_late(folder: Folder) -> None:
+    """Node b was forced, and crashed behind its swap; the disk on which that stood is lost."""
+    record = await folder.set_members("a")
+    assert (await trio.to_thread.run_sync(replace, folder, "b")).exit_code == 0
+    await expect_spared(folder, record)
+
+
+async def test_a_copy_that_was_discarded_is_not_filled_while_a_forced_swap_may_come_late(whole: Folder) -> None:
+    record = await whole.set_members("a")
+    await whole.write(attrs.evolve(await whole.metadata(), lineage="another", in_doubt=2))
+    assert (await run("resolve", whole, "--discard", "b")).exit_code == 0
+    await expect_spared(whole, record)
 
 
 def test_a_node_that_runs_is_left_alone(folder: Folder) -> None:
@@ -601,7 +641,24 @@ async def test_a_salvage_that_the_arbiter_does_not_take_leaves_the_copy(
     refused = await run("force-primary", whole, *SALVAGE, *OFF)
     assert refused.exit_code == 1
     assert "the arbiter did not take it (lost); give the command again" in refused.output
-    assert await whole.metadata() == before
+    assert await whole.metadata() == attrs.evolve(before, in_doubt=1)
+
+
+async def test_a_copy_is_not_filled_while_its_salvage_may_come_late(
+    whole: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other node, which was not off, would overwrite what the swap then names."""
+
+    async def leave_open(*_: object) -> SwapAnswer:
+        await trio.lowlevel.checkpoint()
+        return SwapAnswer(SwapOutcome.UNKNOWN)
+
+    record = await whole.set_members("a")
+    await write_content(whole, Copy.RESYNCING)
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteArbiter, "cas", leave_open)
+        assert (await run("force-primary", whole, *SALVAGE, *OFF)).exit_code
+    await expect_spared(whole, record)
 
 
 async def test_a_salvage_that_was_cut_off_behind_the_record_can_be_given_again(
