@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import click
 
-from ctlha_trio._errors import FailedError
+from ctlha_trio._errors import ArbiterSilentError, FailedError, UnknownOutcomeError
 from ctlha_trio.arbiter import CreatedRecord, create_etcd_record, create_sqlite_arbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.cli._knowledge import Knowledge, disagreement, hear, is_of, knowledge_of, need_none
@@ -103,19 +103,22 @@ class _Adoption:
             end_dry_run(_steps(self.found, record))
             return
         decision = self._decision(record)
-        await decision.begin()
-        if self.mine.node == record.primary:
-            await other.hear()
-            written = await self._write(record)
-            await other.say(identity=written.identity, revision=written.revision)
-            await other.hear()
-            await self._bind(written)
-        else:
-            await other.say(ready=True)
-            answer = await other.hear()
-            await self._bind(CreatedRecord(str(answer["identity"]), int(answer["revision"])))
-            await other.say(bound=True)
+        async with decision.under_way():
+            await (self._lead(other, record) if self.mine.node == record.primary else self._follow(other))
         self.code = await decision.end()
+
+    async def _lead(self, other: Conversation, record: Record) -> None:
+        await other.hear()
+        written = await self._write(record)
+        await other.say(identity=written.identity, revision=written.revision)
+        await other.hear()
+        await self._bind(written)
+
+    async def _follow(self, other: Conversation) -> None:
+        await other.say(ready=True)
+        answer = await other.hear()
+        await self._bind(CreatedRecord(str(answer["identity"]), int(answer["revision"])))
+        await other.say(bound=True)
 
     def _agree_with(self, theirs: Knowledge) -> Record:
         if need_none(self.mine, theirs):
@@ -175,11 +178,21 @@ def _alone(loaded: LoadedConfig, mine: Knowledge) -> str:
 
 
 async def create_record(loaded: LoadedConfig, record: Record) -> CreatedRecord:
-    """Where the arbiter holds none. Errors are those of the arbiter that the configuration names. A checkpoint."""
+    """Where the arbiter holds none. Errors are those of the arbiter that the configuration names. A checkpoint.
+
+    ``UnknownOutcomeError`` if nobody knows whether it is there.
+    """
     table = loaded.content.arbiter
     if isinstance(table, SqliteTable):
         return CreatedRecord(create_sqlite_arbiter(loaded.folder / table.sqlite, record), 1)
-    return await create_etcd_record(loaded.etcd_access(table), record)
+    try:
+        return await create_etcd_record(loaded.etcd_access(table), record)
+    except ArbiterSilentError as error:
+        if not error.sent:
+            raise
+        raise UnknownOutcomeError(
+            f"nobody knows whether the arbiter has the record: {error}; give the command again, which finds that"
+        ) from error
 
 
 def _describe(found: Versioned | None, record: Record) -> str:

@@ -38,9 +38,9 @@ async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
         made = PlannedStep("the backing file is made", f"on node {node}: a copy that holds nothing, and says so")
         return end_dry_run(_steps(loaded, found.record, made))
     decision = _decision(loaded, "replace", found)
-    await decision.begin()
-    nothing = _nothing(loaded, arbiter, found)
-    create_store_file(os.fspath(loaded.volume_path), nothing, loaded.content.volume.size_bytes)
+    async with decision.under_way():
+        nothing = _nothing(loaded, arbiter, found)
+        create_store_file(os.fspath(loaded.volume_path), nothing, loaded.content.volume.size_bytes)
     return await decision.end()
 
 
@@ -72,9 +72,9 @@ async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bo
         marked = PlannedStep("the copy is marked", f"on node {discard}: that its copy holds nothing")
         return end_dry_run(_steps(loaded, found.record, marked))
     decision = _decision(loaded, "resolve", found, copy=metadata)
-    await decision.begin()
-    if not await condemn_copy(disk, os.fspath(loaded.volume_path), _nothing(loaded, arbiter, found)):
-        raise StoreError(f"{loaded.volume_path}: the mark could not be written")
+    async with decision.under_way():
+        if not await condemn_copy(disk, os.fspath(loaded.volume_path), _nothing(loaded, arbiter, found)):
+            raise StoreError(f"{loaded.volume_path}: the mark could not be written")
     return await decision.end()
 
 

@@ -94,14 +94,14 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
             "damaged": wreck.damaged[:RUNS_LOGGED],
         },
     )
-    await decision.begin()
-    if head.metadata is not None:
-        # Of a swap that comes late this copy must know: it is not to be overwritten while that may name it.
-        doubtful = attrs.evolve(head.metadata, in_doubt=found.revision)
-        await rewrite_metadata(ThreadDisk(), path, doubtful, expected=head.metadata)
-    written = await swap_record(arbiter, found, record)
-    # Behind the record: cut off here, the node still serves nothing, and the command can be given again.
-    salvage_copy(path, _bound(node, record, written), size_bytes=size_bytes)
+    async with decision.under_way():
+        if head.metadata is not None:
+            # Of a swap that comes late this copy must know: it is not to be overwritten while that may name it.
+            doubtful = attrs.evolve(head.metadata, in_doubt=found.revision)
+            await rewrite_metadata(ThreadDisk(), path, doubtful, expected=head.metadata)
+        written = await swap_record(arbiter, found, record)
+        # Behind the record: cut off here, the node still serves nothing, and the command can be given again.
+        salvage_copy(path, _bound(node, record, written), size_bytes=size_bytes)
     return await decision.end()
 
 

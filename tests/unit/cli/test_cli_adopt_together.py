@@ -341,6 +341,7 @@ async def test_what_was_cut_off_is_done_by_giving_both_again(
     with monkeypatch.context() as patch:
         patch.setattr(_adopt_together, "rewrite_metadata", fail)
         assert cut in await pair.adopt()
+    assert pair.decided(cut) == [("adopt-arbiter", "asked"), ("adopt-arbiter", "failed: cut off")]
     assert await pair.would(cut)
     assert await pair.adopt() == {}
     assert [await pair.would(node) for node in ("a", "b")] == ["", ""]

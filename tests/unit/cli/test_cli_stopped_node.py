@@ -203,6 +203,12 @@ async def test_a_file_that_is_not_there_is_told_with_what_helps(
     )
 
 
+async def leave_open(*_: object) -> SwapAnswer:
+    """An arbiter of whose swap nobody knows."""
+    await trio.lowlevel.checkpoint()
+    return SwapAnswer(SwapOutcome.UNKNOWN)
+
+
 async def expect_spared(folder: Folder, record: Record, source: str = "a") -> None:
     """Node b, started, is offered the source's copy by that record: a forced swap from it may come, and name b."""
     found, metadata = await (await folder.arbiter()).read(), await folder.metadata()
@@ -405,7 +411,59 @@ async def test_a_try_that_was_begun_has_its_end_in_the_log(whole: Folder, monkey
     monkeypatch.setattr(SqliteArbiter, "cas", refuse)
     for _ in range(2):
         assert (await run("adopt-arbiter", whole, *ADOPT)).exit_code == 1
-    assert [outcome for _, outcome in whole.decided()] == ["asked", "refused"] * 2
+    failed = "failed: the arbiter did not take it (lost); give the command again"
+    assert [outcome for _, outcome in whole.decided()] == ["asked", failed] * 2
+
+
+@pytest.mark.parametrize(
+    ("happen", "command", "options"),
+    [
+        (diverge, "adopt-arbiter", ("--abandon", "a", "--statement", "a is powered off")),
+        (fail_copy, "force-primary", ("--abandon", "a", "--salvage", "--statement", "a is powered off")),
+    ],
+)
+async def test_a_swap_of_which_nobody_knows_is_told_and_logged_so(
+    whole: Folder,
+    monkeypatch: pytest.MonkeyPatch,
+    happen: Callable[[Folder], Awaitable[None]],
+    command: str,
+    options: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(SqliteArbiter, "cas", leave_open)
+    await happen(whole)
+    done = await run(command, whole, *options)
+    said = "nobody knows whether the arbiter took it; give the command again, which finds that"
+    assert (done.exit_code, done.stderr) == (3, f"{said}\n")
+    assert [outcome for _, outcome in whole.decided()] == ["asked", f"unknown: {said}"]
+
+
+async def test_what_fails_behind_its_first_line_is_not_said_to_be_refused(
+    whole: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is written by then, and only the copy is not bound to it."""
+
+    async def fail(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    (whole.path / "arbiter.db").unlink()
+    monkeypatch.setattr(_adopt, "_bind", fail)
+    done = await run("adopt-arbiter", whole, *ADOPT)
+    assert (done.exit_code, done.stderr) == (1, "the disk is full\n")
+    assert whole.decided() == [("adopt-arbiter", "asked"), ("adopt-arbiter", "failed: the disk is full")]
+
+
+async def test_a_failure_that_cannot_be_logged_is_told_all_the_same(
+    whole: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SqliteArbiter, "cas", leave_open)
+    monkeypatch.setattr(_stopped_node, "DecisionLog", LogWithoutAnEnd)
+    await diverge(whole)
+    done = await run("adopt-arbiter", whole, *ADOPT)
+    assert done.exit_code == 3
+    lacks, said = done.stderr.splitlines()
+    assert lacks.startswith("the log of decisions lacks the line that says how it ended: ")
+    assert said.startswith("nobody knows whether the arbiter took it")
+    assert [outcome for _, outcome in whole.decided()] == ["asked"]
 
 
 async def test_a_diverged_copy_beside_which_none_counts_is_kept(whole: Folder) -> None:
@@ -648,11 +706,6 @@ async def test_a_copy_is_not_filled_while_its_salvage_may_come_late(
     whole: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other node, which was not off, would overwrite what the swap then names."""
-
-    async def leave_open(*_: object) -> SwapAnswer:
-        await trio.lowlevel.checkpoint()
-        return SwapAnswer(SwapOutcome.UNKNOWN)
-
     record = await whole.set_members("a")
     await write_content(whole, Copy.RESYNCING)
     with monkeypatch.context() as patch:
