@@ -20,10 +20,12 @@ from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.pair import Plan
-from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer
+from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer, open_regular
 
 OWED_FILE: Final = "owed-fence.json"
 """In the node's folder, while a fence is owed."""
+OWED_BYTES_MAX: Final = 4096
+"""It names a node, a revision and a lineage; anything long is another file."""
 RESUME_TRIES: Final = 60
 RESUME_S: Final = 1.0
 """Between two tries of a node that has just started to go on with a fence: it asks the arbiter first."""
@@ -55,8 +57,7 @@ class OwedFile:
         """Remember it. Blocks. ``StoreError`` if that cannot be."""
         fresh = self.path.with_suffix(".fresh")
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb") as file:
+            with open(open_regular(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
                 file.write(json.dumps(attrs.asdict(owed)).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -68,7 +69,8 @@ class OwedFile:
     def read(self) -> OwedFence | None:
         """What is owed. ``StoreError`` if that cannot be told."""
         try:
-            fields = json.loads(self.path.read_bytes())
+            with open(open_regular(self.path, os.O_RDONLY), "rb") as file:
+                fields = json.loads(file.read(OWED_BYTES_MAX))
             return OwedFence(str(fields["abandon"]), int(fields["revision"]), str(fields["lineage"]))
         except FileNotFoundError:
             return None

@@ -1,7 +1,9 @@
 """What is forced by a fence: only a confirmed one counts, and one that is owed is gone on with after a restart."""
 
 import json
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -434,6 +436,18 @@ def test_the_file_holds_what_is_owed(tmp_path: Path) -> None:
     file.clear()
     file.clear()
     assert file.read() is None
+
+
+@pytest.mark.parametrize("name", [OWED_FILE, "owed-fence.fresh"])
+async def test_a_named_pipe_in_its_place_is_waited_for_by_nobody(tmp_path: Path, name: str) -> None:
+    file = OwedFile(tmp_path / OWED_FILE)
+    os.mkfifo(tmp_path / name)
+    with trio.fail_after(20):
+        with pytest.raises(StoreError, match="is not a regular file"):
+            await trio.to_thread.run_sync(
+                partial(file.write, OwedFence("b", 9, "line")) if name != OWED_FILE else file.read,
+                abandon_on_cancel=True,
+            )
 
 
 def test_a_file_that_cannot_be_changed_is_an_error_of_the_disk(tmp_path: Path) -> None:
