@@ -203,7 +203,7 @@ def _select(connection: sqlite3.Connection) -> tuple[str, int, str]:
 
 
 def _inspect(path: Path) -> tuple[str, Record]:
-    if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
+    if not os.path.isfile(path) or not os.access(path, os.R_OK | os.W_OK):
         raise ConfigError(path, _KEY, "there is no such file, or it may not be written")
     try:
         with _reading(path) as connection:

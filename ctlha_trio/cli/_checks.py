@@ -19,7 +19,7 @@ from ctlha_trio.cli._contradictions import Part
 from ctlha_trio.cli._run import leaves_of
 from ctlha_trio.door import DATA_SOCKET, MAX_SOCKET_PATH_BYTES, STATUS_SOCKET, is_answered
 from ctlha_trio.pair import Metadata
-from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, load_key, read_key_file
+from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, is_there, load_key, read_key_file
 from ctlha_trio.store import BlockStore, read_head
 
 _ETCD_FILES: Final = (("ca", False), ("certificate", False), ("key", True), ("credentials", True))
@@ -94,10 +94,19 @@ def _faults_of_files(file: Path, part: Part, etcd: EtcdAccess | None) -> Iterato
             yield from _fault_of(file, f"arbiter.{name}", partial(read_key_file, path, name, private=private))
     for key in ("volume.file", "arbiter.sqlite"):
         named = part(key)
-        if named is not None and not (folder / named).exists():
-            yield ConfigError(file, key, f"{folder / named}: there is no such file")
+        if named is not None:
+            yield from _fault_of_state(file, key, folder / named)
     for path in _foreign_sockets(folder):
         yield ConfigError(file, "", f"{path} exists and is not a socket")
+
+
+def _fault_of_state(file: Path, key: str, path: Path) -> Iterator[ConfigError]:
+    try:
+        if not is_there(path):
+            yield ConfigError(file, key, f"{path}: there is no such file")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        yield ConfigError(file, key, f"{path}: {reason}")
 
 
 def _fault_of(file: Path, key: str, read: Callable[[], object]) -> Iterator[ConfigError]:

@@ -30,7 +30,7 @@ from ctlha_trio.cli._config_values import (
 )
 from ctlha_trio.cli._contradictions import Part, contradictions
 from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig, GiveBackPolicy
-from ctlha_trio.seams import is_loopback
+from ctlha_trio.seams import is_loopback, is_there
 
 CONFIG_FORMAT: Final = 1
 MAX_CONFIG_BYTES: Final = 64 * 1024
@@ -206,7 +206,7 @@ class LoadedConfig:
     def exists(self, key: str, path: Path) -> bool:
         """Whether anything is at a path that stands at ``key``. ``ConfigError`` if nobody can tell."""
         try:
-            return path.exists()
+            return is_there(path)
         except OSError as error:
             raise self.fault(key, f"{path}: {error.strerror}") from error
 

@@ -183,7 +183,8 @@ def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
     For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
     abandoned copy is overwritten when its node returns. With --salvage there is no whole copy at all: what is left of
     this one becomes the volume, and what is damaged in it is shown. Exit code 0: done or shown; 1: not done; 2: CONFIG
-    cannot be used; 3: nobody knows, the node was asked and does not answer; 4, with --salvage: done, but not logged.
+    cannot be used; 3: nobody knows, the node or the arbiter was asked and does not answer; 4, with --salvage: done, but
+    not logged.
     """
     if fence and statement is not None:
         raise click.UsageError("--fence takes the place of --statement")
@@ -237,8 +238,8 @@ def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_
 
     Given at both nodes, each waits for the other; if both know the same, the arbiter is given that, and nothing is
     lost. With --abandon this node's copy becomes the volume, whatever the other one holds; that one, whose copy is
-    abandoned, follows with ctlha resolve. Exit code 0: done or shown; 1: not done; 2: CONFIG cannot be used; 4: done,
-    but not logged.
+    abandoned, follows with ctlha resolve. Exit code 0: done or shown; 1: not done; 2: CONFIG cannot be used; 3: nobody
+    knows whether the arbiter took it, give the command again; 4: done, but not logged.
     """
     if abandon is None:
         if statement is not None:

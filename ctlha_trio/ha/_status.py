@@ -57,7 +57,10 @@ class Reason(Enum):
 
 
 class Note(Enum):
-    """What is true and worth knowing, and no fault. Closed; the set-up may add ``SHARED_FAILURE_DOMAIN``."""
+    """What is true and worth knowing, and no fault. Closed; the set-up may add ``SHARED_FAILURE_DOMAIN``.
+
+    The door adds ``FENCE_OWED``.
+    """
 
     SHARED_FAILURE_DOMAIN = "shared-failure-domain"
     """The arbiter dies with one of the nodes."""
@@ -66,6 +69,8 @@ class Note(Enum):
     LOOP_STALLED = "loop-stalled"
     GIVE_BACK_WAITS = "give-back-waits"
     GIVE_BACK_BACKED_OFF = "give-back-backed-off"
+    FENCE_OWED = "fence-owed"
+    """A fence was asked for, and how that ended is not known. Of a node with a door, which remembers it."""
 
 
 FLAWS: Final = (Reason.COPY_FAILED, Reason.COPY_WENT_BACK, Reason.COPY_INCOMPLETE)
@@ -123,6 +128,9 @@ class Status:
     """Seconds until the role goes back to the preferred node if all stays well; None if nothing is to go back."""
     transitions: tuple[Transition, ...]
     """The latest, oldest first."""
+    fence_owed: str | None = None
+    """The node that is to be fenced, as the door of this one remembers: how that ended is not known. Empty if it cannot
+    be told which; None: no fence is owed."""
 
 
 def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Status:

@@ -50,8 +50,8 @@ class Metadata:
     proposed: tuple[str, ...] = ()
     """Successors of the record of ``epoch`` that were proposed for this copy, or are about to be: any may be won."""
     in_doubt: int = 0
-    """Revision from which this node was forced although its copy did not count: while the record has it, that swap may
-    come. 0: none."""
+    """Revision from which this node was forced although its copy did not count, or may have been before this copy was
+    made: while the record has it, that swap may come. 0: none."""
     heard: KnownRecord | None = None
     """A later record, of which the peer has told, or which the arbiter has shown while this copy did not count. Of the
     same lineage, or of one that the arbiter has shown to descend from it."""
@@ -60,6 +60,11 @@ class Metadata:
         """With one more proposal that may be won; those that begin with ``instead_of`` cannot be any more."""
         kept = tuple(each for each in self.proposed if not instead_of or not each.startswith(instead_of))
         return attrs.evolve(self, proposed=(*kept, proposal)[-PROPOSED_MAX:])
+
+    def knows_of(self, word: KnownRecord) -> bool:
+        """Whether that record, or a later one of its line, is the one of ``epoch`` or was heard of."""
+        known = (each for each in (self.heard, self) if each is not None and each.lineage == word.lineage)
+        return any(each.epoch >= word.epoch for each in known)
 
     @property
     def later_line(self) -> str:

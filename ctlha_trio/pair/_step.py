@@ -98,7 +98,7 @@ class Step:
         if phase is not self.state.phase and phase not in TRANSITIONS[self.state.phase]:
             raise LocalProtocolError(f"no way from {self.state.phase.name} to {phase.name}: {why}")
         if self.state.phase is Phase.HANDING_OVER and phase is not Phase.HANDING_OVER:
-            self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why, setback or _SETBACKS.get(phase)))
+            self.do(self._handover_end(why, setback or _SETBACKS.get(phase)))
         if phase is not Phase.CLAIMING:
             self.end_force("" if phase is Phase.SECURING else why)
         if phase not in _RENEWS:
@@ -108,6 +108,16 @@ class Step:
         self.state = changed(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))
+
+    def _handover_end(self, why: str, setback: Setback | None) -> act.HandoverEnded:
+        """What is won is done, whatever becomes of this node and of the peer then."""
+        state = self.state
+        if state.stage is Stage.RECORDING:
+            return act.HandoverEnded("")
+        # The record of the handover may have been one that another has followed by now.
+        overtaken = state.record is not None and state.record.epoch > state.metadata.epoch + 1
+        unknown = state.stage is Stage.SWAPPING and (state.swap is not None or overtaken)
+        return act.HandoverEnded(why, None if unknown else setback, unknown=unknown)
 
     def end_force(self, problem: str) -> None:
         """What a person forces, if anything, is done or, with a problem, has not come about."""
@@ -160,8 +170,7 @@ class Step:
         heard, newest = state.heard, state.persisting or state.metadata
         if heard is None or heard.lineage != word.lineage or heard.epoch <= word.epoch:
             self.change(heard=word)
-        known = [each for each in (newest.heard, newest) if each is not None and each.lineage == word.lineage]
-        if any(each.epoch >= word.epoch for each in known):
+        if newest.knows_of(word):
             return
         if word.lineage in {newest.later_line or newest.lineage, "" if state.record is None else state.record.lineage}:
             self._persist(attrs.evolve(newest, heard=word))

@@ -142,6 +142,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "proposes_on_while_it_is_handed_the_role": {I12},
     "says_that_it_is_ready_beside_its_pushes": {I12},
     "never_proposes_again_to_a_primary_that_gave_a_handover_up": {I12, CONVERGENCE},
+    "says_that_a_role_stayed_which_it_gave_away": {I12},
     "forgets_whom_it_held_when_it_gives_the_role_away": {I14},
     # Nobody follows it, so that mostly it acknowledges nothing. Where it does, two write over each other.
     "takes_the_role_when_a_timer_of_before_fires": {I1, I2, CONVERGENCE, ONE_WRITE},

@@ -13,8 +13,8 @@ from ctlha_trio.testing._core.runs import run_seed
 
 ROUNDS = 3
 DIGESTS = {
-    1: "71a3cbcbbef82fdde7336cefd5e95460d50d8e9b5bdfa1721bba8da2d6987a40",
-    2: "2578ac591d52ee3a334a7ccf6b18d1f50675a76bebc5849834f31c4609a17886",
+    1: "8accc405facde7ef0a421d58bbdb171f08cbd11ed9dc0ff8146b3b5f394a3b91",
+    2: "774e7cda838602a99d85238aafe827c09a12d88ffb7d75d625a087603945c7da",
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
 FULL_SEEDS = range(10)
