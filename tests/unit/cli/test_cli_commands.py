@@ -95,7 +95,8 @@ def test_files_for_etcd_that_cannot_be_used(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert done.stderr.splitlines() == [
         f"{tmp_path / 'none.pem'}: arbiter.ca: there is no such file",
-        f"{tmp_path / 'credentials'}: arbiter.credentials: open to others (mode 0644): chmod 600",
+        f"{tmp_path / 'credentials'}: arbiter.credentials: open to others (mode 0644): "
+        f"chmod 600 {tmp_path / 'credentials'}",
     ]
     assert not (tmp_path / "p").exists()
 

@@ -122,6 +122,17 @@ def test_what_commands_print(config: Path, damage: Callable[[Path], None], comma
     expect_quoted(done.output, config)
 
 
+def test_what_opens_a_folder_or_a_key_to_nobody_else_can_be_copied(config: Path) -> None:
+    key = config.parent / "node.key"
+    for path in (config.parent, key):
+        path.chmod(0o755)
+    commands = re.findall(r"\bchmod .*", ctlha("node", config).output)
+    assert [shlex.split(command) for command in commands] == [
+        ["chmod", "700", str(config.parent)],
+        ["chmod", "600", str(key)],
+    ]
+
+
 def test_what_init_prints_can_be_copied(tmp_path: Path) -> None:
     done = ctlha("init", tmp_path / "a folder", "--size", "4K")
     for line, node in zip(done.stdout.splitlines(), ("a", "b"), strict=True):
