@@ -1,6 +1,7 @@
 """The commands and their arguments."""
 
 import re
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -17,10 +18,18 @@ from ctlha_trio.cli._copies import show_copy
 from ctlha_trio.cli._demo_command import show_demo
 from ctlha_trio.cli._force import Forced, force_primary as force_configured_primary
 from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
-from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
+from ctlha_trio.cli._init import (
+    CONFIG_FILE,
+    NODES,
+    PORTS_PER_NODE,
+    NewPair,
+    create_pair,
+    create_pair_in_etcd,
+    loopback_addresses,
+)
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._output import unfailing_output
-from ctlha_trio.cli._run import run_command
+from ctlha_trio.cli._run import EXIT_INTERRUPTED, run_command
 from ctlha_trio.cli._salvage import salvage_copy_of
 from ctlha_trio.cli._status import show_status, watch_status
 from ctlha_trio.cli._stopped_node import Arguments, log_refusals
@@ -62,6 +71,13 @@ class _Commands(click.Group):
     def main(self, *arguments: Any, **options: Any) -> Any:
         with unfailing_output():
             return super().main(*arguments, **options)
+
+    def invoke(self, context: click.Context) -> Any:
+        """An interrupt that no command awaits, as while one loads what it needs, ends it as quietly as any other."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            sys.exit(EXIT_INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -119,7 +135,7 @@ async def _init(folder: Path, new: NewPair, access: EtcdAccess | None) -> int:
     else:
         await create_pair_in_etcd(folder, new, access)
     for node in NODES:
-        click.echo(f"ctlha node {folder / node / 'node.toml'}")
+        click.echo(shlex.join(["ctlha", "node", str(folder / node / CONFIG_FILE)]))
     return 0
 
 

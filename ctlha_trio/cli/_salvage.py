@@ -114,7 +114,7 @@ def _require_broken(loaded: LoadedConfig, head: Head) -> None:
     if metadata.copy not in _STANDS and not head.problems:
         raise FailedError(
             f"the copy of node {content.node} is whole: start the node, and if it is outdated, "
-            f"ctlha force-primary {loaded.file} --abandon {content.peer.node}"
+            f"ctlha force-primary {loaded.quoted} --abandon {content.peer.node}"
         )
 
 

@@ -60,7 +60,7 @@ async def open_arbiter(loaded: LoadedConfig) -> Arbiter:
     """As ``find_arbiter``; ``FailedError`` if there is none."""
     arbiter = await find_arbiter(loaded)
     if arbiter is None:
-        raise FailedError(f"the arbiter holds no record; what helps is ctlha adopt-arbiter {loaded.file}")
+        raise FailedError(f"the arbiter holds no record; what helps is ctlha adopt-arbiter {loaded.quoted}")
     return arbiter
 
 
@@ -173,7 +173,7 @@ class Decision:
         except StoreError as error:
             click.echo(f"done, but the log of decisions lacks the line that says so: {error}", err=True)
             code = EXIT_UNLOGGED
-        click.echo(f"done; start it: ctlha node {self.loaded.file}")
+        click.echo(f"done; start it: ctlha node {self.loaded.quoted}")
         return code
 
     def _log(self) -> DecisionLog:

@@ -30,6 +30,8 @@ class Reason(Enum):
     COPY_FAILED = "copy-failed"
     COPY_WENT_BACK = "copy-went-back"
     COPY_INCOMPLETE = "copy-incomplete"
+    COPY_NOT_WHOLE = "copy-not-whole"
+    """The record does not name it, and its resync never ended, or did not begin: by itself it is of no use."""
     ARBITER_WENT_BACK = "arbiter-went-back"
     FOREIGN_RECORD = "foreign-record"
     FOREIGN_LINEAGE = "foreign-lineage"
@@ -171,8 +173,11 @@ def is_paired(state: PairState) -> bool:
     return state.phase in MEMBERS and (state.phase is not Phase.HANDING_OVER or bool(state.partner))
 
 
-def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
-    """The verdict, and every reason why it is not ``protected``, the weightiest first."""
+def judge(state: PairState, *, source_blocked: bool = False) -> tuple[Verdict, tuple[Reason, ...]]:
+    """The verdict, and every reason why it is not ``protected``, the weightiest first.
+
+    ``source_blocked``: the source of the resync that this node is the target of cannot copy all of it.
+    """
     silent = () if state.arbiter_answers else (Reason.ARBITER_SILENT,)
     unable = (Reason.ARBITER_REFUSES,) if state.arbiter_refuses else silent
     lost_in_handover = state.phase is Phase.HANDING_OVER and not is_paired(state)
@@ -188,10 +193,8 @@ def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
             return "at-risk", (*lost, Reason.CLAIMING, *unable)
         case Phase.OUTDATED | Phase.RESYNCING:
             served = state.standing is not None and state.standing.phase in {Phase.ALONE, Phase.ADMITTING}
-            reason = Reason.RESYNCING if state.phase is Phase.RESYNCING else Reason.OUTDATED
             lost = () if state.session else (Reason.PEER_LOST,)
-            flaw = tuple(each for each in FLAWS if each.value == state.why)
-            return ("degraded" if served else "at-risk"), (reason, *flaw, *lost, *silent)
+            return ("degraded" if served else "at-risk"), (*_behind(state, source_blocked), *lost, *silent)
         case Phase.WAITING:
             return "at-risk", (Reason.WAITING_FOR_PEER, *silent)
         case Phase.BOOTING:
@@ -200,3 +203,12 @@ def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
             return "stopped", (Reason(state.why),)
         case Phase.LEFT:
             return "stopped", (Reason.LEAVING,)
+
+
+def _behind(state: PairState, source_blocked: bool) -> tuple[Reason, ...]:
+    """Why the copy of this node, which is no member, does not count."""
+    if state.phase is Phase.RESYNCING:
+        return (Reason.RESYNC_BLOCKED if source_blocked else Reason.RESYNCING,)
+    flaw = tuple(each for each in FLAWS if each.value == state.why)
+    not_whole = () if flaw or state.metadata.copy.is_whole else (Reason.COPY_NOT_WHOLE,)
+    return (Reason.OUTDATED, *flaw, *not_whole)

@@ -25,6 +25,11 @@ class Copy(Enum):
     FAILED = "failed"
     """The disk failed under it. Only a full copy, with nothing compared, makes it whole again."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds a state that the volume had at one moment, however old."""
+        return self in {Copy.MEMBER, Copy.SEALED}
+
 
 @attrs.frozen(kw_only=True)
 class Metadata:

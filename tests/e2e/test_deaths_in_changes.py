@@ -32,6 +32,8 @@ CLOCK = TrioClock()
 LARGE_BYTES = 24 * 1024 * 1024
 """So much that a copy of it takes some tenths of a second."""
 PIECE_BYTES = 1024 * 1024
+TARGET_ALONE = ["outdated", "copy-not-whole", "peer-lost"]
+"""Reasons of a node whose source died in the middle of a resync."""
 
 
 def filling(offset: int) -> bytes:
@@ -83,7 +85,7 @@ async def test_a_node_is_killed_in_the_middle_of_a_resync(tmp_path: Path, killed
             victim = source if killed == "source" else target
             await pair.kill(victim)
             if killed == "source":
-                await pair.wait_for(target, verdict="at-risk", role="outdated", reasons=["outdated", "peer-lost"])
+                await pair.wait_for(target, verdict="at-risk", role="outdated", reasons=TARGET_ALONE)
                 await clients.served_at_last(target)
             else:
                 await clients.wait_served(source)

@@ -40,7 +40,7 @@ def forces_a_node_that_hears_the_other(patch: Patch) -> None:
 
 @mutant("force_primary", "crash")
 def forces_a_half_overwritten_copy(patch: Patch) -> None:
-    patch.setattr(force, "_WHOLE", frozenset(Copy))
+    patch.setattr(Copy, "is_whole", True)
 
 
 @mutant("force_primary", "crash", "slow_arbiter", clocks=LATE)
