@@ -114,9 +114,10 @@ class Step:
         state = self.state
         if state.stage is Stage.RECORDING:
             return act.HandoverEnded("")
-        # The record of the handover may have been one that another has followed by now.
-        overtaken = state.record is not None and state.record.epoch > state.metadata.epoch + 1
-        unknown = state.stage is Stage.SWAPPING and (state.swap is not None or overtaken)
+        # Only another record of its epoch tells that it was not taken. A later one may have followed it, and one that
+        # cannot be right, of which nothing is kept, says nothing.
+        another = state.swap is None and state.record is not None and state.record.epoch == state.metadata.epoch + 1
+        unknown = state.stage is Stage.SWAPPING and not another
         return act.HandoverEnded(why, None if unknown else setback, unknown=unknown)
 
     def end_force(self, problem: str) -> None:

@@ -46,8 +46,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "does_not_drain_before_it_serves_alone": {ONE_WRITE, I7},
     # A node that believes that it won finds that the arbiter knows nothing of it, or acknowledges in a false epoch.
     "takes_an_unknown_swap_as_won": {I15, I1},
-    # It forgets its own claim, and meets it as another process's.
-    "takes_an_unknown_swap_as_not_applied": {I2, I15},
+    # It forgets its own claim, and meets it as another process's; or says of a handover that was taken that it was not.
+    "takes_an_unknown_swap_as_not_applied": {I2, I12, I15},
     "reads_without_a_permit": {I3},
     "serves_alone_while_a_permit_is_out": {I3},
     "counts_a_permit_from_its_arrival": {I3},

@@ -1120,6 +1120,15 @@ def test_a_handover_that_another_record_may_have_followed_is_not_said_to_have_fa
     assert (ended.problem, ended.setback, ended.unknown) == (f"b won epoch {others.epoch}", None, steps > 1)
 
 
+def test_a_record_that_cannot_be_right_says_nothing_of_a_handover() -> None:
+    node = handed_over()
+    mine = node.one(act.Swap).record
+    foreign = attrs.evolve(mine, lineage="9" * 32, epoch=mine.epoch + 1, proposal="f" * 32)
+    node.gets(SwapOutcome.UNKNOWN).fires(ev.Timer.ARBITER_RETRY).reads_record(foreign, 6)
+    ended = node.one(act.HandoverEnded)
+    assert (ended.problem, ended.unknown) == ("foreign-lineage", True)
+
+
 @pytest.mark.parametrize("make", [alone, following, resyncing, suspended_primary])
 def test_only_the_primary_of_two_in_sync_hands_over(make: Callable[[], Node]) -> None:
     node = make()
