@@ -18,6 +18,7 @@ from ctlha_trio._errors import (
     DisconnectError as DisconnectError,
     EmptyError as EmptyError,
     FailedError as FailedError,
+    ForeignArbiterError as ForeignArbiterError,
     InvalidError as InvalidError,
     LocalProtocolError as LocalProtocolError,
     MediumError as MediumError,

@@ -111,6 +111,10 @@ class ArbiterSilentError(ArbiterError):
         self.sent = sent
 
 
+class ForeignArbiterError(ArbiterError):
+    """The arbiter was asked, and the pair's own data is not there: it is gone, or another's lies in its place."""
+
+
 class ComponentError(FailedError):
     """A component answered FAILED or ERROR, took too long, or raised: what it raised is the cause."""
 

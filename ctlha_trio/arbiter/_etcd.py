@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError
+from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError, ForeignArbiterError
 from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
 from ctlha_trio.arbiter._etcd_access import EtcdAccess, load_access
 from ctlha_trio.arbiter._etcd_transactions import (
@@ -70,15 +70,15 @@ class EtcdArbiter:
     async def read(self) -> Versioned:
         """The record as it is now. A checkpoint.
 
-        ``ArbiterSilentError`` if nobody answers; ``ArbiterError`` if etcd declines, or if what lies there is not the
-        data that this arbiter is bound to.
+        ``ArbiterSilentError`` if nobody answers; ``ForeignArbiterError`` if what lies there is not the data that this
+        arbiter is bound to; another ``ArbiterError`` if etcd declines.
         """
         try:
             answer = parse_answer(await self._gateway.transact(reading(self._keys), repeatable=True), self._keys)
             found = self._require_ours(answer)
             record = decode_record(found.body)
             if (record.cluster, record.resource) != (self._cluster, self._resource):
-                raise ArbiterError(f"a record of {record.cluster}/{record.resource} lies at {self._keys.record}")
+                raise ForeignArbiterError(f"a record of {record.cluster}/{record.resource} lies at {self._keys.record}")
         except ArbiterError as error:
             self._problems.note("read", str(error))
             raise
@@ -127,9 +127,9 @@ class EtcdArbiter:
 
     def _require_ours(self, answer: Answer) -> Found:
         if answer.found is None:
-            raise ArbiterError(f"etcd holds no record at {self._keys.record}")
+            raise ForeignArbiterError(f"etcd holds no record at {self._keys.record}")
         if not self._is_ours(answer.found.identity, answer):
-            raise ArbiterError(f"another arbiter's data lies at {self._keys.record}")
+            raise ForeignArbiterError(f"another arbiter's data lies at {self._keys.record}")
         return answer.found
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from ctlha_trio._errors import ArbiterError, ConfigError
+from ctlha_trio._errors import ArbiterError, ConfigError, ForeignArbiterError
 from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
 from ctlha_trio.arbiter._problems import CallProblems
 from ctlha_trio.pair import Record, SwapOutcome
@@ -130,7 +130,7 @@ class SqliteArbiter:
 
     def _require_ours(self, identity: str) -> None:
         if identity != self.identity:
-            raise ArbiterError(f"{self._path}: another arbiter's data lies there now")
+            raise ForeignArbiterError(f"{self._path}: another arbiter's data lies there now")
 
     def _swap(self, expected_revision: int, body: str) -> SwapAnswer:
         try:
@@ -195,7 +195,7 @@ def _select(connection: sqlite3.Connection) -> tuple[str, int, str]:
     """Identity, revision and the record's text, in one consistent view. ``ArbiterError`` if any is missing."""
     row = connection.execute("SELECT identity, revision, body FROM arbiter JOIN record USING (one)").fetchone()
     if row is None:
-        raise ArbiterError("the arbiter holds no record")
+        raise ForeignArbiterError("the arbiter holds no record")
     identity, revision, body = row
     if not (isinstance(identity, str) and isinstance(revision, int) and isinstance(body, str)):
         raise ArbiterError("the arbiter's table holds values of the wrong type")
@@ -203,7 +203,7 @@ def _select(connection: sqlite3.Connection) -> tuple[str, int, str]:
 
 
 def _inspect(path: Path) -> tuple[str, Record]:
-    if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
+    if not os.path.isfile(path) or not os.access(path, os.R_OK | os.W_OK):
         raise ConfigError(path, _KEY, "there is no such file, or it may not be written")
     try:
         with _reading(path) as connection:

@@ -62,10 +62,10 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run
             "copy": metadata,
         },
     )
-    await decision.begin()
-    written = await swap_record(arbiter, found, record) if arbiter and found else await create_record(loaded, record)
-    # Behind the record: cut off here, the node still does not start, and the command can be given again.
-    await _bind(loaded, metadata, record, written)
+    async with decision.under_way():
+        written = await (swap_record(arbiter, found, record) if arbiter and found else create_record(loaded, record))
+        # Behind the record: cut off here, the node still does not start, and the command can be given again.
+        await _bind(loaded, metadata, record, written)
     return await decision.end()
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import attrs
 import click
 
-from ctlha_trio._errors import FailedError
+from ctlha_trio._errors import ArbiterSilentError, FailedError, UnknownOutcomeError
 from ctlha_trio.arbiter import CreatedRecord, create_etcd_record, create_sqlite_arbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
-from ctlha_trio.cli._knowledge import Knowledge, disagreement, is_of, knowledge_of, need_none
+from ctlha_trio.cli._knowledge import Knowledge, disagreement, hear, is_of, knowledge_of, need_none
 from ctlha_trio.cli._meeting import Conversation, meet
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import Decision, find_arbiter, read_metadata, require_stopped, swap_record
@@ -85,8 +85,13 @@ class _Adoption:
     """With which the command is to end."""
 
     async def converse(self, other: Conversation, told: dict[str, Any]) -> None:
-        """Agree, then the primary has the record written, and is the last to be bound."""
+        """Agree, then the primary has the record written, and is the last to be bound.
+
+        What the other one tells is durable before anything is said of it: it may be gone when this node starts.
+        """
         theirs = knowledge_of(told)
+        if not self.mine.dry_run and not theirs.dry_run:
+            await self._remember(hear(self.metadata, theirs))
         try:
             record = self._agree_with(theirs)
         except FailedError:
@@ -98,19 +103,22 @@ class _Adoption:
             end_dry_run(_steps(self.found, record))
             return
         decision = self._decision(record)
-        await decision.begin()
-        if self.mine.node == record.primary:
-            await other.hear()
-            written = await self._write(record)
-            await other.say(identity=written.identity, revision=written.revision)
-            await other.hear()
-            await self._bind(written)
-        else:
-            await other.say(ready=True)
-            answer = await other.hear()
-            await self._bind(CreatedRecord(str(answer["identity"]), int(answer["revision"])))
-            await other.say(bound=True)
+        async with decision.under_way():
+            await (self._lead(other, record) if self.mine.node == record.primary else self._follow(other))
         self.code = await decision.end()
+
+    async def _lead(self, other: Conversation, record: Record) -> None:
+        await other.hear()
+        written = await self._write(record)
+        await other.say(identity=written.identity, revision=written.revision)
+        await other.hear()
+        await self._bind(written)
+
+    async def _follow(self, other: Conversation) -> None:
+        await other.say(ready=True)
+        answer = await other.hear()
+        await self._bind(CreatedRecord(str(answer["identity"]), int(answer["revision"])))
+        await other.say(bound=True)
 
     def _agree_with(self, theirs: Knowledge) -> Record:
         if need_none(self.mine, theirs):
@@ -151,9 +159,15 @@ class _Adoption:
         return await create_record(self.loaded, record)
 
     async def _bind(self, written: CreatedRecord) -> None:
-        bound = attrs.evolve(self.metadata, arbiter=written.identity, revision=written.revision, heard=None)
-        path = os.fspath(self.loaded.volume_path)
-        await rewrite_metadata(ThreadDisk(), path, bound, expected=self.metadata)
+        await self._remember(
+            attrs.evolve(self.metadata, arbiter=written.identity, revision=written.revision, heard=None)
+        )
+
+    async def _remember(self, metadata: Metadata) -> None:
+        if metadata != self.metadata:
+            path = os.fspath(self.loaded.volume_path)
+            await rewrite_metadata(ThreadDisk(), path, metadata, expected=self.metadata)
+            self.metadata = metadata
 
 
 def _alone(loaded: LoadedConfig, mine: Knowledge) -> str:
@@ -164,11 +178,21 @@ def _alone(loaded: LoadedConfig, mine: Knowledge) -> str:
 
 
 async def create_record(loaded: LoadedConfig, record: Record) -> CreatedRecord:
-    """Where the arbiter holds none. Errors are those of the arbiter that the configuration names. A checkpoint."""
+    """Where the arbiter holds none. Errors are those of the arbiter that the configuration names. A checkpoint.
+
+    ``UnknownOutcomeError`` if nobody knows whether it is there.
+    """
     table = loaded.content.arbiter
     if isinstance(table, SqliteTable):
         return CreatedRecord(create_sqlite_arbiter(loaded.folder / table.sqlite, record), 1)
-    return await create_etcd_record(loaded.etcd_access(table), record)
+    try:
+        return await create_etcd_record(loaded.etcd_access(table), record)
+    except ArbiterSilentError as error:
+        if not error.sent:
+            raise
+        raise UnknownOutcomeError(
+            f"nobody knows whether the arbiter has the record: {error}; give the command again, which finds that"
+        ) from error
 
 
 def _describe(found: Versioned | None, record: Record) -> str:

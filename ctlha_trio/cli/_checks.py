@@ -1,9 +1,7 @@
 """Whether the world around a configuration is as it says. Looks, and changes nothing."""
 
 import os
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -12,18 +10,30 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import ArbiterSilentError, ConfigError, CtlHaError, StoreError
+from ctlha_trio._errors import (
+    ArbiterError,
+    ArbiterSilentError,
+    ConfigError,
+    CtlHaError,
+    ForeignArbiterError,
+    StoreError,
+)
 from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import EtcdTable, LoadedConfig, SqliteTable, load_config, parts_of
 from ctlha_trio.cli._contradictions import Part
+from ctlha_trio.cli._node_folder import free_sockets, problems_of_folder
 from ctlha_trio.cli._run import leaves_of
-from ctlha_trio.door import DATA_SOCKET, MAX_SOCKET_PATH_BYTES, STATUS_SOCKET, is_answered
+from ctlha_trio.door import is_answered
 from ctlha_trio.pair import Metadata
-from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, load_key, read_key_file
+from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, is_there, load_key, read_key_file
 from ctlha_trio.store import BlockStore, read_head
 
 _ETCD_FILES: Final = (("ca", False), ("certificate", False), ("key", True), ("credentials", True))
 """Keys of the arbiter's table, and whether nobody else may read the file."""
+_ADOPT: Final = "stop both nodes, then on both: ctlha adopt-arbiter <its node.toml>"
+_ANOTHER_CLUSTER: Final = (
+    f"correct the addresses, or restore the cluster that has the pair's own data; if that is lost, {_ADOPT}"
+)
 
 
 @attrs.frozen
@@ -94,10 +104,19 @@ def _faults_of_files(file: Path, part: Part, etcd: EtcdAccess | None) -> Iterato
             yield from _fault_of(file, f"arbiter.{name}", partial(read_key_file, path, name, private=private))
     for key in ("volume.file", "arbiter.sqlite"):
         named = part(key)
-        if named is not None and not (folder / named).exists():
-            yield ConfigError(file, key, f"{folder / named}: there is no such file")
-    for path in _foreign_sockets(folder):
-        yield ConfigError(file, "", f"{path} exists and is not a socket")
+        if named is not None:
+            yield from _fault_of_state(file, key, folder / named)
+    for problem in problems_of_folder(folder):
+        yield ConfigError(file, "", problem)
+
+
+def _fault_of_state(file: Path, key: str, path: Path) -> Iterator[ConfigError]:
+    try:
+        if not is_there(path):
+            yield ConfigError(file, key, f"{path}: there is no such file")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        yield ConfigError(file, key, f"{path}: {reason}")
 
 
 def _fault_of(file: Path, key: str, read: Callable[[], object]) -> Iterator[ConfigError]:
@@ -105,15 +124,6 @@ def _fault_of(file: Path, key: str, read: Callable[[], object]) -> Iterator[Conf
         read()
     except ConfigError as error:
         yield ConfigError(file, key, f"{error.file}: {error.problem}")
-
-
-def _foreign_sockets(folder: Path) -> Iterator[Path]:
-    """What lies where the node's sockets are to be, and is none."""
-    for name in (STATUS_SOCKET, DATA_SOCKET):
-        path = folder / name
-        with suppress(FileNotFoundError):
-            if not stat.S_ISSOCK(path.lstat().st_mode):
-                yield path
 
 
 async def prepare(loaded: LoadedConfig) -> Prepared:
@@ -132,20 +142,9 @@ async def prepare(loaded: LoadedConfig) -> Prepared:
 
 async def _check_folder(faults: Faults) -> None:
     folder = faults.loaded.folder
-    mode = stat.S_IMODE((await trio.Path(folder).stat()).st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        faults.add("", f"its folder {folder} is open to others (mode {mode:04o}): chmod 700")
-    foreign = frozenset(_foreign_sockets(folder))
-    for name in (STATUS_SOCKET, DATA_SOCKET):
-        path = folder / name
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
-            faults.add(
-                "", f"its folder's path is too long for a socket: {path} has more than {MAX_SOCKET_PATH_BYTES} bytes"
-            )
-            continue
-        if path in foreign:
-            faults.add("", f"{path} exists and is not a socket")
-            continue
+    for problem in await trio.to_thread.run_sync(list, problems_of_folder(folder)):
+        faults.add("", problem)
+    for path in free_sockets(folder):
         with faults.at(""):
             if await trio.to_thread.run_sync(is_answered, path):
                 faults.add("node", f"{faults.loaded.content.node} is already running: it answers at {path}")
@@ -201,8 +200,8 @@ def _what_helps(loaded: LoadedConfig, path: str) -> str:
     if not problems:
         return ""
     return (
-        f"if node {peer} has a copy that counts, move the file away, then: ctlha replace {loaded.file} {node}; "
-        f"if no other copy counts: ctlha force-primary {loaded.file} --abandon {peer} --salvage"
+        f"if node {peer} has a copy that counts, move the file away, then: ctlha replace {loaded.quoted} {node}; "
+        f"if no other copy counts: ctlha force-primary {loaded.quoted} --abandon {peer} --salvage"
     )
 
 
@@ -242,10 +241,7 @@ async def _check_sqlite(faults: Faults, table: SqliteTable, metadata: Metadata |
 def _another_arbiter(*, foreign: bool) -> str:
     """What helps where the pair's arbiter is not; ``foreign``: something that is no arbiter of its lies there."""
     aside = "move away what lies there, " if foreign else ""
-    return (
-        f"correct the path, or put the pair's own file there; if that is lost, {aside}stop both nodes, then on both: "
-        "ctlha adopt-arbiter <its node.toml>"
-    )
+    return f"correct the path, or put the pair's own file there; if that is lost, {aside}{_ADOPT}"
 
 
 async def _check_etcd(faults: Faults, table: EtcdTable, metadata: Metadata | None) -> Arbiter | None:
@@ -266,7 +262,11 @@ async def _check_etcd(faults: Faults, table: EtcdTable, metadata: Metadata | Non
     if arbiter is None or metadata is None:
         return arbiter
     with faults.at("arbiter.endpoints"):
-        with suppress(ArbiterSilentError):
+        try:
             await arbiter.read()
+        except ArbiterSilentError:
+            pass  # no fault
+        except ForeignArbiterError as error:
+            raise ArbiterError(f"{error}; {_ANOTHER_CLUSTER}") from error
         return arbiter
     return None

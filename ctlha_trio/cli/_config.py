@@ -1,6 +1,7 @@
 """A node's configuration: TOML to frozen records, with every fault of the text named at once."""
 
 import os
+import shlex
 import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ from ctlha_trio.cli._config_values import (
 )
 from ctlha_trio.cli._contradictions import Part, contradictions
 from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig, GiveBackPolicy
-from ctlha_trio.seams import is_loopback
+from ctlha_trio.seams import is_loopback, is_there
 
 CONFIG_FORMAT: Final = 1
 MAX_CONFIG_BYTES: Final = 64 * 1024
@@ -157,6 +158,16 @@ class LoadedConfig:
         return self.file.absolute().parent
 
     @property
+    def quoted(self) -> str:
+        """The file in a command that is printed, so that it can be copied into a shell as it is."""
+        return shlex.quote(str(self.file))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What a text about what helps names: the configuration, in a command, and both nodes."""
+        return {"config": self.quoted, "node": self.content.node, "peer": self.content.peer.node}
+
+    @property
     def key_path(self) -> Path:
         """The node's private key."""
         return self.folder / self.content.link.key
@@ -200,13 +211,13 @@ class LoadedConfig:
             raise self.fault(
                 "volume.file",
                 f"there is no {self.volume_path}: mount the disk that it is on, or put the file back; if it is lost "
-                f"and node {peer} has a copy that counts: ctlha replace {self.file} {node}",
+                f"and node {peer} has a copy that counts: ctlha replace {self.quoted} {node}",
             )
 
     def exists(self, key: str, path: Path) -> bool:
         """Whether anything is at a path that stands at ``key``. ``ConfigError`` if nobody can tell."""
         try:
-            return path.exists()
+            return is_there(path)
         except OSError as error:
             raise self.fault(key, f"{path}: {error.strerror}") from error
 

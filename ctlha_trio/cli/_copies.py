@@ -14,6 +14,7 @@ import click
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.pair import Copy, Record
+from ctlha_trio.seams import is_regular, open_regular
 from ctlha_trio.store import read_facts
 
 RANGES_SHOWN: Final = 20
@@ -109,11 +110,11 @@ def find_other(loaded: LoadedConfig, other: Path | None) -> CopyView | None:
 
 def _read_view(file: Path) -> CopyView:
     try:
-        if not file.is_file():
+        if not is_regular(file):
             raise ConfigError(
                 file, "", "is no file: name the other node's node.toml, or what ctlha copy --json said there"
             )
-        with file.open("rb") as source:
+        with open(open_regular(file, os.O_RDONLY), "rb") as source:
             text = source.read(COPY_FILE_BYTES_MAX)
     except OSError as error:
         raise ConfigError(file, "", f"cannot be read: {error.strerror}") from error

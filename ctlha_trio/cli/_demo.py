@@ -1,6 +1,5 @@
 """``ctlha demo``: one of two nodes on this machine is killed while a writer writes, and nothing is lost."""
 
-import os
 import signal
 import sys
 import tempfile
@@ -20,8 +19,8 @@ from ctlha_trio.cli._demo_reader import ReadBack, is_alone, watch_for_early_serv
 from ctlha_trio.cli._demo_report import DemoReport, DemoViolation, Moment
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.cli._init import NODES, NewPair, create_pair
+from ctlha_trio.cli._node_folder import path_excess
 from ctlha_trio.cli._run import leaves_of
-from ctlha_trio.door import MAX_SOCKET_PATH_BYTES, STATUS_SOCKET
 from ctlha_trio.seams import TrioClock
 
 NODE_COMMAND: Final = (sys.executable, "-m", "ctlha_trio", "node")
@@ -111,9 +110,8 @@ async def _run_in(
 
 def _make_room(folder: Path, new: NewPair, content: Content) -> None:
     """The pair's folder. ``ConfigError`` where this machine, and no node, is the reason that there can be none."""
-    longest = folder / NODES[0] / STATUS_SOCKET
-    if len(os.fsencode(longest)) > MAX_SOCKET_PATH_BYTES:
-        raise ConfigError(folder, "TMPDIR", f"too long: a socket's path may have {MAX_SOCKET_PATH_BYTES} bytes")
+    if excess := path_excess(folder / NODES[0]):
+        raise ConfigError(folder, "TMPDIR", excess)
     try:
         create_pair(folder, new, fill=lambda _: random_content(len(content.volume)))
     except (CtlHaError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,14 +74,14 @@ class Content:
 def read_content(file: Path) -> Content:
     """Cut a file up. ``ConfigError`` if it is missing, empty, no regular file, too large or unreadable."""
     try:
-        if not file.exists():
-            raise ConfigError(file, "", "there is no such file")
-        if not file.is_file():
-            raise ConfigError(file, "", "is a folder" if file.is_dir() else "is not a regular file")
-        size_bytes = file.stat().st_size
-        if size_bytes > MAX_FILE_BYTES:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(file, "", "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
             raise ConfigError(file, "", "is larger than 1 GiB, the most that the demo holds in memory")
         data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(file, "", "there is no such file") from error
     except OSError as error:
         raise ConfigError(file, "", f"cannot be read: {error.strerror}") from error
     if not data:

@@ -8,12 +8,13 @@ import attrs
 import click
 import trio
 
-from ctlha_trio._errors import ConfigError, DisconnectError, FailedError, StoreError, UnknownOutcomeError
+from ctlha_trio._errors import ConfigError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
 from ctlha_trio.cli._copies import view_copy
-from ctlha_trio.cli._remedies import SEE_STATUS, START_IT
+from ctlha_trio.cli._remedies import SEE_STATUS
 from ctlha_trio.cli._statement import check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
+from ctlha_trio.cli._unanswered import needing_node
 from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of, status_of
 from ctlha_trio.pair import Copy, PlannedStep
 
@@ -51,7 +52,7 @@ async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
     except UnknownOutcomeError as error:
         raise UnknownOutcomeError(
             f"nobody knows whether node {loaded.content.node} was made primary: {error}; who is primary now says "
-            f"ctlha status {file}; how it ended will be in {loaded.folder / DECISIONS_FILE}"
+            f"ctlha status {loaded.quoted}; how it ended will be in {loaded.folder / DECISIONS_FILE}"
         ) from error
     click.echo(f"done; the decision is in {loaded.folder / DECISIONS_FILE}")
     return 0
@@ -61,9 +62,8 @@ async def _plan(loaded: LoadedConfig, abandon: str) -> Any:
     """What the node would change. ``FailedError`` if it refuses, with how it stands and what helps."""
     socket = loaded.folder / STATUS_SOCKET
     try:
-        return await force_plan_of(socket, abandon)
-    except DisconnectError as error:
-        raise DisconnectError(f"{error}; {START_IT.format(config=loaded.file)}") from error
+        with needing_node(loaded):
+            return await force_plan_of(socket, abandon)
     except FailedError as error:
         if abandon != loaded.content.peer.node:
             raise
@@ -74,31 +74,31 @@ async def _plan(loaded: LoadedConfig, abandon: str) -> Any:
 def _needs_salvage(loaded: LoadedConfig) -> bool:
     """Whether the copy is one that is never forced; no if its file cannot be read. Blocks."""
     try:
-        return view_copy(loaded).copy not in {Copy.MEMBER.value, Copy.SEALED.value}
+        return not Copy(view_copy(loaded).copy).is_whole
     except (StoreError, ConfigError):
         return False
 
 
 def explain_refusal(problem: str, status: dict[str, Any], loaded: LoadedConfig, *, needs_salvage: bool) -> str:
     """Why a node that stands like that cannot be forced, and what helps; ``problem`` is what it said itself."""
-    node, peer, file = loaded.content.node, loaded.content.peer.node, loaded.file
+    node, peer, config = loaded.content.node, loaded.content.peer.node, loaded.quoted
     if status["role"] in {"primary", "secondary"}:
         if status["verdict"] in {"protected", "degraded"}:
             return f"node {node} serves already, as {status['role']}: there is nothing to force"
-        return f"node {node} is about to serve by itself, without being forced; how far it is: ctlha status {file}"
+        return f"node {node} is about to serve by itself, without being forced; how far it is: ctlha status {config}"
     if not {"resyncing", "resync-blocked"}.isdisjoint(status["reasons"]):
         return (
             f"node {node} is being brought up to date by node {peer}, whose copy counts: there is nothing to force; "
-            f"how far it is: ctlha status --watch {file}"
+            f"how far it is: ctlha status --watch {config}"
         )
     if status["link"] == "online":
         return problem
     if needs_salvage and status["role"] == "outdated":
         return (
             f"{problem}; if node {peer} is lost for ever, stop this node, then: "
-            f"ctlha force-primary {file} --abandon {peer} --salvage"
+            f"ctlha force-primary {config} --abandon {peer} --salvage"
         )
-    return f"{problem}; {SEE_STATUS.format(config=file)}"
+    return f"{problem}; {SEE_STATUS.format(**loaded.names)}"
 
 
 def _limit_s(loaded: LoadedConfig, asked: Forced) -> float:

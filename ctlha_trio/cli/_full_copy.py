@@ -38,9 +38,9 @@ async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
         made = PlannedStep("the backing file is made", f"on node {node}: a copy that holds nothing, and says so")
         return end_dry_run(_steps(loaded, found.record, made))
     decision = _decision(loaded, "replace", found)
-    await decision.begin()
-    nothing = _nothing(loaded, arbiter, found)
-    create_store_file(os.fspath(loaded.volume_path), nothing, loaded.content.volume.size_bytes)
+    async with decision.under_way():
+        nothing = _nothing(loaded, arbiter, found)
+        create_store_file(os.fspath(loaded.volume_path), nothing, loaded.content.volume.size_bytes)
     return await decision.end()
 
 
@@ -72,9 +72,9 @@ async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bo
         marked = PlannedStep("the copy is marked", f"on node {discard}: that its copy holds nothing")
         return end_dry_run(_steps(loaded, found.record, marked))
     decision = _decision(loaded, "resolve", found, copy=metadata)
-    await decision.begin()
-    if not await condemn_copy(disk, os.fspath(loaded.volume_path), _nothing(loaded, arbiter, found)):
-        raise StoreError(f"{loaded.volume_path}: the mark could not be written")
+    async with decision.under_way():
+        if not await condemn_copy(disk, os.fspath(loaded.volume_path), _nothing(loaded, arbiter, found)):
+            raise StoreError(f"{loaded.volume_path}: the mark could not be written")
     return await decision.end()
 
 
@@ -96,7 +96,11 @@ def _only_copy(loaded: LoadedConfig, record: Record) -> str:
 
 
 def _nothing(loaded: LoadedConfig, arbiter: Arbiter, found: Versioned) -> Metadata:
-    """Of a copy that knows the record, and that it holds nothing, even where the record still names its node."""
+    """Of a copy that knows the record, and that it holds nothing, even where the record still names its node.
+
+    Whether the node was forced from that record nobody can tell who has lost its disk: such a swap may come late, so
+    the record is moved before this copy is filled.
+    """
     record = found.record
     return Metadata(
         cluster=record.cluster,
@@ -109,6 +113,7 @@ def _nothing(loaded: LoadedConfig, arbiter: Arbiter, found: Versioned) -> Metada
         primary=record.primary,
         members=record.members,
         copy=Copy.FAILED,
+        in_doubt=found.revision,
     )
 
 
@@ -125,8 +130,8 @@ def _steps(loaded: LoadedConfig, record: Record, change: PlannedStep) -> Iterato
     yield change
     yield PlannedStep("how it ended is logged", f"on node {node}: a line in {DECISIONS_FILE}")
     yield PlannedStep(f"a person starts node {node}")
-    if node in record.members:
-        yield PlannedStep(f"node {peer} goes on alone", f"{swapped} {peer}")
+    goes_on = "goes on alone" if node in record.members else "moves the record, so that no forced swap comes late"
+    yield PlannedStep(f"node {peer} {goes_on}", f"{swapped} {peer}")
     yield PlannedStep(f"everything is copied from node {peer}", f"on node {node}: first that it is being overwritten")
     yield PlannedStep("the record is swapped", f"{swapped} {' '.join(sorted((node, peer)))}")
 

@@ -21,6 +21,7 @@ from ctlha_trio.arbiter import (
     remove_etcd_record,
 )
 from ctlha_trio.cli._config import CONFIG_FORMAT, ETCD_FILES
+from ctlha_trio.cli._node_folder import path_excess
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import describe_key, load_key, make_key
 from ctlha_trio.store import create_store_file
@@ -91,6 +92,9 @@ async def create_pair_in_etcd(folder: Path, new: NewPair, access: EtcdAccess) ->
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[None]:
     """An empty folder, which is as it was before if the block fails."""
+    for node in NODES:
+        if excess := path_excess(folder / node):
+            raise ConfigError(folder / node, "", f"{excess}; make the pair in a folder with a shorter path")
     existed = _require_empty(folder)
     try:
         if not existed:

@@ -10,6 +10,7 @@ from ctlha_trio._errors import FailedError
 from ctlha_trio.cli._stopped_node import divergence
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import Arbiter, Versioned
+from ctlha_trio.wire import KnownRecord
 
 
 @attrs.frozen(kw_only=True)
@@ -27,8 +28,8 @@ class Knowledge:
     arbiter: str
     """That its copy is bound to."""
     revision: int
-    heard_epoch: int
-    """That the other one has told of; 0: none."""
+    heard: KnownRecord | None
+    """A later record that the other one has told of, or that the arbiter has shown while the copy did not count."""
     found_identity: str
     """Of the arbiter that it finds; empty: none."""
     found_revision: int
@@ -60,7 +61,7 @@ class Knowledge:
             copy=metadata.copy.value,
             arbiter=metadata.arbiter,
             revision=metadata.revision,
-            heard_epoch=0 if metadata.heard is None else metadata.heard.epoch,
+            heard=metadata.heard,
             found_identity="" if arbiter is None else arbiter.identity,
             found_revision=0 if found is None else found.revision,
             is_bound=is_bound,
@@ -69,12 +70,29 @@ class Knowledge:
             dry_run=dry_run,
         )
 
+    def words(self) -> tuple[KnownRecord, ...]:
+        """The records that it tells of, as whoever hears them keeps them: its own, and what it has heard itself."""
+        own = KnownRecord(self.lineage, self.epoch, self.revision, leads=self.primary == self.node)
+        return (own,) if self.heard is None else (own, attrs.evolve(self.heard, leads=not self.heard.leads))
+
     def describe(self) -> str:
         """One line."""
         return (
             f"copy     node {self.node}: epoch {self.epoch}, revision {self.revision}, lineage {self.lineage}, "
             f"members {' '.join(self.members)}, {self.copy}"
         )
+
+
+def hear(metadata: Metadata, told: Knowledge) -> Metadata:
+    """As of a node that stopped and was told by the other one's hello: with what it must not forget of that.
+
+    Revisions of another arbiter compare with nothing; the epoch does.
+    """
+    for word in told.words():
+        if word.lineage == metadata.lineage and not metadata.knows_of(word):
+            revision = word.revision if told.arbiter == metadata.arbiter else 0
+            metadata = attrs.evolve(metadata, heard=attrs.evolve(word, revision=revision))
+    return metadata
 
 
 def need_none(one: Knowledge, other: Knowledge) -> bool:
@@ -99,8 +117,8 @@ def disagreement(one: Knowledge, other: Knowledge) -> str:
     if one.arbiter == other.arbiter and one.revision != other.revision and not (one.is_bound or other.is_bound):
         return "; ".join(f"node {each.node} knows revision {each.revision}" for each in both)
     for each in both:
-        if each.heard_epoch > each.epoch:
-            return f"node {each.node} has heard of epoch {each.heard_epoch}, which neither has seen"
+        if each.heard is not None and each.heard.epoch > each.epoch:
+            return f"node {each.node} has heard of epoch {each.heard.epoch}, which neither has seen"
         if each.node in each.members and each.copy != Copy.MEMBER.value:
             return f"the copy of node {each.node}, which counts, is {each.copy}"
     if (one.found_identity, one.found_revision) != (other.found_identity, other.found_revision):

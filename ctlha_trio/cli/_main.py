@@ -1,6 +1,7 @@
 """The commands and their arguments."""
 
 import re
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -19,10 +20,18 @@ from ctlha_trio.cli._copies import show_copy
 from ctlha_trio.cli._demo_command import show_demo
 from ctlha_trio.cli._force import Forced, force_primary as force_configured_primary
 from ctlha_trio.cli._full_copy import replace_copy, resolve_copy
-from ctlha_trio.cli._init import NODES, PORTS_PER_NODE, NewPair, create_pair, create_pair_in_etcd, loopback_addresses
+from ctlha_trio.cli._init import (
+    CONFIG_FILE,
+    NODES,
+    PORTS_PER_NODE,
+    NewPair,
+    create_pair,
+    create_pair_in_etcd,
+    loopback_addresses,
+)
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._output import unfailing_output
-from ctlha_trio.cli._run import run_command
+from ctlha_trio.cli._run import EXIT_INTERRUPTED, run_command
 from ctlha_trio.cli._salvage import salvage_copy_of
 from ctlha_trio.cli._status import show_status, watch_status
 from ctlha_trio.cli._stopped_node import Arguments, log_refusals
@@ -64,6 +73,13 @@ class _Commands(click.Group):
     def main(self, *arguments: Any, **options: Any) -> Any:
         with unfailing_output():
             return super().main(*arguments, **options)
+
+    def invoke(self, context: click.Context) -> Any:
+        """An interrupt that no command awaits, as while one loads what it needs, ends it as quietly as any other."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            sys.exit(EXIT_INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,7 +137,7 @@ async def _init(folder: Path, new: NewPair, access: EtcdAccess | None) -> int:
     else:
         await create_pair_in_etcd(folder, new, access)
     for node in NODES:
-        click.echo(f"ctlha node {folder / node / 'node.toml'}")
+        click.echo(shlex.join(["ctlha", "node", str(folder / node / CONFIG_FILE)]))
     return 0
 
 
@@ -185,7 +201,8 @@ def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
     For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
     abandoned copy is overwritten when its node returns. With --salvage there is no whole copy at all: what is left of
     this one becomes the volume, and what is damaged in it is shown. Exit code 0: done or shown; 1: not done; 2: CONFIG
-    cannot be used; 3: nobody knows, the node was asked and does not answer; 4, with --salvage: done, but not logged.
+    cannot be used; 3: nobody knows, the node or the arbiter was asked and does not answer; 4, with --salvage: done, but
+    not logged.
     """
     if fence and statement is not None:
         raise click.UsageError("--fence takes the place of --statement")
@@ -239,8 +256,8 @@ def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_
 
     Given at both nodes, each waits for the other; if both know the same, the arbiter is given that, and nothing is
     lost. With --abandon this node's copy becomes the volume, whatever the other one holds; that one, whose copy is
-    abandoned, follows with ctlha resolve. Exit code 0: done or shown; 1: not done; 2: CONFIG cannot be used; 4: done,
-    but not logged.
+    abandoned, follows with ctlha resolve. Exit code 0: done or shown; 1: not done; 2: CONFIG cannot be used; 3: nobody
+    knows whether the arbiter took it, give the command again; 4: done, but not logged.
     """
     if abandon is None:
         if statement is not None:

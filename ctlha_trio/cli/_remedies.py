@@ -11,15 +11,16 @@ Named = TypeVar("Named", bound=Enum)
 
 REMEDIES: Final[dict[Reason, str]] = {
     Reason.BOOTING: "wait: the node asks the arbiter",
-    Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: nobody changes who counts until it answers",
+    Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: nobody changes who counts until it "
+    "answers; if the node's log says that the pair's data is not there any more, and it is lost, stop both nodes, then "
+    "on both: ctlha adopt-arbiter <its node.toml>",
     Reason.ARBITER_REFUSES: "the arbiter is read and takes no change: the node's log says what it lacks, such as space "
     "on its disk, or the right to write; it goes on by itself when that is mended",
     Reason.PEER_LOST: "start the other node, {peer}, or mend the link to it",
     Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
     Reason.RESYNCING: "wait: the copy is being brought up to date",
-    Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever: "
-    "ctlha force-primary {config} --abandon {peer}; where that is refused, for this copy is not whole, stop this node, "
-    "then: ctlha force-primary {config} --abandon {peer} --salvage",
+    Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever, and copy-not-whole does not stand "
+    "here too: ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
     Reason.CLAIMING: "wait: it ends with the arbiter's answer",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
@@ -34,6 +35,9 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.COPY_INCOMPLETE: "the record names this copy, which is half overwritten: start node {peer}, which brings "
     "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
     "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
+    Reason.COPY_NOT_WHOLE: "this copy is empty, half overwritten, or of a disk that had failed, and of no use by "
+    "itself until its resync has ended: start node {peer}, which brings it up to date; if {peer} is lost for ever, "
+    "stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
     Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data; if it is lost, stop both nodes, then on both: ctlha "
     "adopt-arbiter <its node.toml>, which prints both copies; if they do not agree, on the node whose copy is of the "
     "higher epoch there: ctlha adopt-arbiter <its node.toml> --abandon <the other node>",
@@ -59,7 +63,7 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.PEER_RESTARTS: "see the log of node {peer} for why it ended and started again, too often; it is kept up to "
     "date, and becomes a member once it has run for a while, at most half a minute",
     Reason.RESYNC_BLOCKED: "blocks that are to be copied are damaged on the only copy that counts; write them anew, as "
-    "the node's log names them, from a backup: the copy goes on by itself",
+    "the log of the node that serves names them, from a backup: the copy goes on by itself",
     Reason.MEDIUM_ERROR: "blocks are damaged on every copy that counts, and reads of them fail; write them anew, as "
     "the node's log names them, from a backup",
     Reason.DISK_FAILING: "the disk of node {node} loses block after block: stop it, put a new disk in place, then: "
@@ -78,6 +82,9 @@ NOTE_REMEDIES: Final[dict[Note, str]] = {
     Note.GIVE_BACK_WAITS: "wait: the role goes to node {peer} after the hold-down; at once: ctlha switchover {config}",
     Note.GIVE_BACK_BACKED_OFF: "node {peer} lost the role again, or did not take it: see its log; at once: "
     "ctlha switchover {config}",
+    Note.FENCE_OWED: "how the fence of node {peer} ended is not known, and it is asked for again when this node "
+    "starts; at once: ctlha force-primary {config} --abandon {peer} --fence; to take it back, stop this node, and "
+    "remove owed-fence.json from its folder",
 }
 
 OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {

@@ -61,13 +61,18 @@ def report(error: BaseException) -> int:
     if not all(isinstance(leaf, CtlHaError | KeyboardInterrupt) for leaf in leaves):
         raise error
     known = [leaf for leaf in leaves if isinstance(leaf, CtlHaError)]
-    for line in dict.fromkeys(" ".join(str(leaf).split()) for leaf in known):
+    for line in dict.fromkeys(map(line_of, known)):
         click.echo(line, err=True)
     if not known:
         return EXIT_INTERRUPTED
     if any(isinstance(leaf, ConfigError) for leaf in known):
         return EXIT_MISUSED
     return EXIT_UNKNOWN if any(isinstance(leaf, UnknownOutcomeError) for leaf in known) else EXIT_FAILED
+
+
+def line_of(error: CtlHaError) -> str:
+    """In one line, in which blanks stay as they are: they may be of a path in a command to be copied."""
+    return " ".join(line.strip() for line in str(error).splitlines())
 
 
 def leaves_of(error: BaseException) -> list[BaseException]:

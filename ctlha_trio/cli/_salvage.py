@@ -23,8 +23,8 @@ from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import Decision, open_arbiter, require_stopped, swap_record
 from ctlha_trio.door import DECISIONS_FILE
 from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
-from ctlha_trio.seams import Versioned
-from ctlha_trio.store import BLOCK_BYTES, Head, read_head, read_remains, salvage_copy
+from ctlha_trio.seams import ThreadDisk, Versioned
+from ctlha_trio.store import BLOCK_BYTES, Head, read_head, read_remains, rewrite_metadata, salvage_copy
 
 RUNS_SHOWN: Final = 20
 """Damaged places that are listed; the log of decisions has them all, up to ``RUNS_LOGGED``."""
@@ -77,7 +77,7 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
     for line in _describe(wreck, found, record, abandon):
         click.echo(line)
     if dry_run:
-        return end_dry_run(_steps(record, abandon))
+        return end_dry_run(_steps(found, record, abandon, known=head.metadata is not None))
     require_statement(abandon, statement)
     decision = Decision(
         loaded,
@@ -94,10 +94,14 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
             "damaged": wreck.damaged[:RUNS_LOGGED],
         },
     )
-    await decision.begin()
-    written = await swap_record(arbiter, found, record)
-    # Behind the record: cut off here, the node still serves nothing, and the command can be given again.
-    salvage_copy(path, _bound(node, record, written), size_bytes=size_bytes)
+    async with decision.under_way():
+        if head.metadata is not None:
+            # Of a swap that comes late this copy must know: it is not to be overwritten while that may name it.
+            doubtful = attrs.evolve(head.metadata, in_doubt=found.revision)
+            await rewrite_metadata(ThreadDisk(), path, doubtful, expected=head.metadata)
+        written = await swap_record(arbiter, found, record)
+        # Behind the record: cut off here, the node still serves nothing, and the command can be given again.
+        salvage_copy(path, _bound(node, record, written), size_bytes=size_bytes)
     return await decision.end()
 
 
@@ -110,7 +114,7 @@ def _require_broken(loaded: LoadedConfig, head: Head) -> None:
     if metadata.copy not in _STANDS and not head.problems:
         raise FailedError(
             f"the copy of node {content.node} is whole: start the node, and if it is outdated, "
-            f"ctlha force-primary {loaded.file} --abandon {content.peer.node}"
+            f"ctlha force-primary {loaded.quoted} --abandon {content.peer.node}"
         )
 
 
@@ -185,10 +189,15 @@ def _describe(wreck: _Wreck, found: Versioned, after: Record, abandon: str) -> I
     yield "lost: what was acknowledged and is not on this copy; check what clients keep on the volume before it is used"
 
 
-def _steps(record: Record, abandon: str) -> Iterator[PlannedStep]:
+def _steps(found: Versioned, record: Record, abandon: str, *, known: bool) -> Iterator[PlannedStep]:
     node = record.primary
     yield PlannedStep(f"a person says that node {abandon} is powered off")
     yield PlannedStep("the decision is logged", f"on node {node}: a line in {DECISIONS_FILE}")
+    if known:
+        yield PlannedStep(
+            "the copy is said to be in doubt",
+            f"on node {node}: that it may be forced while the record has revision {found.revision}",
+        )
     yield PlannedStep(
         "the record is swapped", f"at the arbiter: epoch {record.epoch}, primary {node}, members {node}, a new lineage"
     )

@@ -33,7 +33,7 @@ async def show_status(file: Path, as_json: bool) -> int:
     try:
         status = await status_of(loaded.folder / STATUS_SOCKET)
     except DisconnectError as error:
-        click.echo(f"{file}: {error}\n  {START_IT.format(config=file)}", err=True)
+        click.echo(f"{file}: {error}\n  {START_IT.format(**loaded.names)}", err=True)
         return EXIT_MISUSED
     click.echo(json.dumps(status) if as_json else describe_status(status, loaded))
     return 0 if status.get("verdict") == "protected" else EXIT_FAILED
@@ -57,7 +57,7 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         lines.append(f"  {damaged} bytes are damaged on every copy that counts")
     if isinstance(verification := status.get("verification"), dict):
         lines.append(f"  verification: {describe_end(verification)}")
-    names = {"config": str(loaded.file), "node": loaded.content.node, "peer": loaded.content.peer.node}
+    names = loaded.names
     for reason in reasons:
         helps = remedy_for(reason, **names)
         lines += [f"  {reason}: {helps}"] if helps else []

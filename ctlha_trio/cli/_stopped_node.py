@@ -1,8 +1,8 @@
 """A node that does not run, as its own files and the arbiter show it: for commands that change what it starts from."""
 
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVarTuple
 
@@ -10,7 +10,7 @@ import attrs
 import click
 import trio
 
-from ctlha_trio._errors import ConfigError, FailedError, StoreError
+from ctlha_trio._errors import ConfigError, CtlHaError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import CreatedRecord, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.cli._run import EXIT_UNLOGGED
@@ -23,6 +23,10 @@ Arguments = TypeVarTuple("Arguments")
 
 OTHER_ARBITER = "other-arbiter"
 """What is wrong with a copy that belongs to another arbiter's data. Such a node does not even start."""
+
+
+class BegunError(CtlHaError):
+    """What was begun did not come to its end, as the log of decisions has it by now. Its cause says why."""
 
 
 async def require_stopped(loaded: LoadedConfig) -> None:
@@ -56,13 +60,18 @@ async def open_arbiter(loaded: LoadedConfig) -> Arbiter:
     """As ``find_arbiter``; ``FailedError`` if there is none."""
     arbiter = await find_arbiter(loaded)
     if arbiter is None:
-        raise FailedError(f"the arbiter holds no record; what helps is ctlha adopt-arbiter {loaded.file}")
+        raise FailedError(f"the arbiter holds no record; what helps is ctlha adopt-arbiter {loaded.quoted}")
     return arbiter
 
 
 async def swap_record(arbiter: Arbiter, found: Versioned, record: Record) -> CreatedRecord:
-    """Put ``record`` in the place of the one that was found. ``FailedError`` if that is not certain. A checkpoint."""
+    """Put ``record`` in the place of the one that was found. ``FailedError`` if the arbiter did not take it.
+
+    ``UnknownOutcomeError`` if nobody knows that. A checkpoint.
+    """
     answer = await arbiter.cas(found.revision, record)
+    if answer.outcome is SwapOutcome.UNKNOWN:
+        raise UnknownOutcomeError("nobody knows whether the arbiter took it; give the command again, which finds that")
     if answer.outcome is not SwapOutcome.WON or answer.revision is None:
         raise FailedError(f"the arbiter did not take it ({answer.outcome.value}); give the command again")
     return CreatedRecord(arbiter.identity, answer.revision)
@@ -97,12 +106,14 @@ def divergence(metadata: Metadata, peer: str, identity: str, found: Versioned) -
 async def log_refusals(
     decision: str, command: Callable[[Path, *Arguments], Awaitable[int]], file: Path, *arguments: *Arguments
 ) -> int:
-    """Carry out a command; what it refuses stands in the node's log of decisions, and is raised.
+    """Carry out a command; what it refuses stands in the node's log of decisions, and is raised, as is what fails.
 
     One that repeats is told once an hour: a script that retries must not fill the disk.
     """
     try:
         return await command(file, *arguments)
+    except BegunError as error:
+        raise (error.__cause__ or error) from None
     except FailedError as error:
         loaded = load_config(file)
         epoch, revision = _known(loaded)
@@ -130,9 +141,26 @@ class Decision:
     loaded: LoadedConfig
     fields: dict[str, object]
 
-    async def begin(self) -> None:
-        """Log that it was asked for, durably. ``StoreError`` if that cannot be: it is not to be done. A checkpoint."""
+    @asynccontextmanager
+    async def under_way(self) -> AsyncIterator[None]:
+        """Log that it was asked for, durably, before the block, and that it failed if the block raises.
+
+        ``StoreError`` if the first cannot be: it is not to be done. ``BegunError`` in the place of what the block
+        raises: a part of it may be done. A checkpoint.
+        """
         await self._log().append(outcome="asked", **self.fields)
+        try:
+            yield
+        except CtlHaError as error:
+            await self._fail(error)
+            raise BegunError(str(error)) from error
+
+    async def _fail(self, error: CtlHaError) -> None:
+        ended = "unknown" if isinstance(error, UnknownOutcomeError) else "failed"
+        try:
+            await self._log().append(outcome=f"{ended}: {error}", **self.fields)
+        except StoreError as problem:
+            click.echo(f"the log of decisions lacks the line that says how it ended: {problem}", err=True)
 
     async def end(self) -> int:
         """Log that it is done, and say so. The exit code: what is done was not refused if the log has no room for it.
@@ -145,7 +173,7 @@ class Decision:
         except StoreError as error:
             click.echo(f"done, but the log of decisions lacks the line that says so: {error}", err=True)
             code = EXIT_UNLOGGED
-        click.echo(f"done; start it: ctlha node {self.loaded.file}")
+        click.echo(f"done; start it: ctlha node {self.loaded.quoted}")
         return code
 
     def _log(self) -> DecisionLog:

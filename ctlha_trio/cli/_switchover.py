@@ -8,8 +8,9 @@ import click
 from ctlha_trio._errors import DisconnectError, FailedError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._remedies import SEE_STATUS, START_IT, obstacle_remedy_for, remedy_for, setback_remedy_for
-from ctlha_trio.cli._run import EXIT_FAILED
+from ctlha_trio.cli._run import EXIT_FAILED, line_of
 from ctlha_trio.cli._steps import DRY_RUN, describe_steps
+from ctlha_trio.cli._unanswered import needing_node
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, failover_plan_of, switchover_of, switchover_plan_of
 from ctlha_trio.pair import PlannedStep
 
@@ -17,13 +18,14 @@ from ctlha_trio.pair import PlannedStep
 async def switch_over(file: Path, dry_run: bool) -> int:
     """Ask the node, which must be primary. The exit code: 0 done, or it would be; 1 not, or it would not be.
 
-    What is refused is told with what helps.
+    ``DisconnectError`` if it does not answer what would come of it. What is refused is told with what helps.
     ``UnknownOutcomeError`` if the node was asked and does not say how it ended.
     """
     loaded = load_config(file)
     socket = loaded.folder / STATUS_SOCKET
     if dry_run:
-        plan: Any = await switchover_plan_of(socket)
+        with needing_node(loaded):
+            plan: Any = await switchover_plan_of(socket)
         for line in describe_rehearsal(plan, loaded):
             click.echo(line)
         click.echo(DRY_RUN)
@@ -32,9 +34,9 @@ async def switch_over(file: Path, dry_run: bool) -> int:
         await switchover_of(socket)
     except UnknownOutcomeError as error:
         raise UnknownOutcomeError(
-            f"nobody knows whether the role was handed over: {error}; who is primary now says ctlha status {file}, "
-            f"and on node {loaded.content.peer.node}: ctlha status <its node.toml>; how it ended will be in "
-            f"{loaded.folder / DECISIONS_FILE}"
+            f"nobody knows whether the role was handed over: {error}; who is primary now says "
+            f"ctlha status {loaded.quoted}, and on node {loaded.content.peer.node}: ctlha status <its node.toml>; "
+            f"how it ended will be in {loaded.folder / DECISIONS_FILE}"
         ) from error
     except (FailedError, DisconnectError) as error:
         for line in describe_refusal(error, loaded):
@@ -46,23 +48,20 @@ async def switch_over(file: Path, dry_run: bool) -> int:
 
 def describe_refusal(error: FailedError | DisconnectError, loaded: LoadedConfig) -> list[str]:
     """What the node said, or that it said nothing, and behind it what helps against each cause."""
-    names = _names(loaded)
+    names = loaded.names
     causes = error.causes if isinstance(error, RoleStaysError) else ()
     helps = [(cause, obstacle_remedy_for(cause, **names) or setback_remedy_for(cause, **names)) for cause in causes]
     told = [f"  {cause}: {text}" for cause, text in helps if text]
     if isinstance(error, DisconnectError):
         told = [f"  {START_IT.format(**names)}"]
-    return [" ".join(str(error).split()), *(told or [f"  {SEE_STATUS.format(**names)}"])]
-
-
-def _names(loaded: LoadedConfig) -> dict[str, str]:
-    return {"config": str(loaded.file), "node": loaded.content.node, "peer": loaded.content.peer.node}
+    return [line_of(error), *(told or [f"  {SEE_STATUS.format(**names)}"])]
 
 
 async def show_failover(file: Path) -> int:
     """What would follow if the other node died now. The exit code: 0 this node would serve, 1 it would not."""
     loaded = load_config(file)
-    plan: Any = await failover_plan_of(loaded.folder / STATUS_SOCKET)
+    with needing_node(loaded):
+        plan: Any = await failover_plan_of(loaded.folder / STATUS_SOCKET)
     for line in describe_failover(plan, loaded):
         click.echo(line)
     click.echo(DRY_RUN)
@@ -75,7 +74,7 @@ def describe_failover(plan: dict[str, Any], loaded: LoadedConfig) -> list[str]:
     node, peer = content.node, content.peer.node
     if after is None:
         obstacle = "unknown" if plan["obstacle"] is None else str(plan["obstacle"])
-        helps = remedy_for(obstacle, **_names(loaded)) or obstacle_remedy_for(obstacle, **_names(loaded))
+        helps = remedy_for(obstacle, **loaded.names) or obstacle_remedy_for(obstacle, **loaded.names)
         told = [f"  {obstacle}: {helps}"] if helps else []
         return [f"without node {peer} node {node} would not serve: {obstacle}", *told]
     if after["epoch"] == before["epoch"]:
@@ -94,7 +93,7 @@ def describe_rehearsal(rehearsal: dict[str, Any], loaded: LoadedConfig) -> list[
     plan = rehearsal["plan"]
     if not rehearsal["accepted"]:
         obstacles = [str(each) for each in plan["obstacles"]]
-        helps = [f"  {each}: {text}" for each in obstacles if (text := obstacle_remedy_for(each, **_names(loaded)))]
+        helps = [f"  {each}: {text}" for each in obstacles if (text := obstacle_remedy_for(each, **loaded.names))]
         return [f"would be refused: {', '.join(obstacles)}", *helps]
     before, after = plan["before"], plan["after"]
     steps = (PlannedStep(**step) for step in plan["steps"])

@@ -41,7 +41,7 @@ async def verify_copies(file: Path, dry_run: bool) -> int:
             return _refuse(error, await status_of(socket), loaded)
         return await _watch(socket, number, loaded)
     except DisconnectError as error:
-        click.echo(f"{file}: {error}\n  {START_IT.format(config=file)}", err=True)
+        click.echo(f"{file}: {error}\n  {START_IT.format(**loaded.names)}", err=True)
         return EXIT_MISUSED
 
 
@@ -61,7 +61,7 @@ def _refuse(error: FailedError, status: dict[str, Any], loaded: LoadedConfig) ->
 
 def describe_refusal(error: FailedError, status: dict[str, Any], loaded: LoadedConfig) -> list[str]:
     """What the node said, and behind it where the command is to be given, or what has to come first."""
-    names = {"config": str(loaded.file), "node": loaded.content.node, "peer": loaded.content.peer.node}
+    names = loaded.names
     helps: list[str] = []
     if status["role"] == "primary":
         helps = [obstacle_remedy_for(reason, **names) for reason in status["reasons"] if reason in _OBSTACLES]

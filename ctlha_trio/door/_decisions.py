@@ -16,6 +16,7 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._refusals import stands
 from ctlha_trio.ha import REFUSED
+from ctlha_trio.seams import is_there, open_regular
 
 DECISIONS_FILE: Final = "decisions.jsonl"
 """In the node's folder."""
@@ -62,7 +63,7 @@ class DecisionLog:
 
     def _stands(self, decision: str, why: str) -> bool:
         try:
-            with self.path.open("rb") as file:
+            with open(open_regular(self.path, os.O_RDONLY), "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - LOOKED_AT_BYTES))
                 return stands(file.read(LOOKED_AT_BYTES).splitlines(), decision, why, datetime.now(UTC))
         except FileNotFoundError:
@@ -71,8 +72,8 @@ class DecisionLog:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 
     def _append(self, line: bytes) -> None:
-        created = not self.path.exists()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        created = not is_there(self.path)
+        descriptor = open_regular(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             # Or a line that is taken back would take those with it that others have written behind its beginning.
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -20,10 +20,12 @@ from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.pair import Plan
-from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer
+from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer, open_regular
 
 OWED_FILE: Final = "owed-fence.json"
 """In the node's folder, while a fence is owed."""
+OWED_BYTES_MAX: Final = 4096
+"""It names a node, a revision and a lineage; anything long is another file."""
 RESUME_TRIES: Final = 60
 RESUME_S: Final = 1.0
 """Between two tries of a node that has just started to go on with a fence: it asks the arbiter first."""
@@ -55,8 +57,7 @@ class OwedFile:
         """Remember it. Blocks. ``StoreError`` if that cannot be."""
         fresh = self.path.with_suffix(".fresh")
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb") as file:
+            with open(open_regular(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
                 file.write(json.dumps(attrs.asdict(owed)).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -68,7 +69,8 @@ class OwedFile:
     def read(self) -> OwedFence | None:
         """What is owed. ``StoreError`` if that cannot be told."""
         try:
-            fields = json.loads(self.path.read_bytes())
+            with open(open_regular(self.path, os.O_RDONLY), "rb") as file:
+                fields = json.loads(file.read(OWED_BYTES_MAX))
             return OwedFence(str(fields["abandon"]), int(fields["revision"]), str(fields["lineage"]))
         except FileNotFoundError:
             return None
@@ -109,6 +111,20 @@ class Forcing:
     _owed: OwedFile
     _fencing: Fencing | None
     _busy: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _known: OwedFence | None = attrs.field(default=None, init=False)
+    """What the file says, as far as this process has written or read it."""
+    _unreadable: bool = attrs.field(default=False, init=False)
+
+    @property
+    def fence_owed(self) -> str | None:
+        """The node of whose fence nobody knows how it ended; empty if nobody knows which; None: none is owed.
+
+        One that was asked for on a record that has changed since is owed no more: the next start finds that, too.
+        """
+        if self._known is None:
+            return "" if self._unreadable else None
+        revision = self._node.rehearse_switchover().plan.revision
+        return self._known.abandon if revision in {0, self._known.revision} else None
 
     @property
     def fence(self) -> str:
@@ -139,15 +155,18 @@ class Forcing:
             owed = self._owed.read()
         except StoreError as error:
             _LOG.error("a fence is owed, but nobody knows which: %s", error)
+            self._unreadable = True
             return
         if owed is None:
             return
+        self._known = owed
         async with self._busy:
             try:
                 await self._decisions.append(outcome="resumed", decision="force-primary", **attrs.asdict(owed))
                 await self._go_on_with(owed)
             except CtlHaError as error:
-                _LOG.error("the fence of node %s that was owed came to nothing: %s", owed.abandon, error)
+                ended = "is still owed" if isinstance(error, UnknownOutcomeError) else "came to nothing"
+                _LOG.error("the fence of node %s that was owed %s: %s", owed.abandon, ended, error)
 
     async def _go_on_with(self, owed: OwedFence) -> None:
         problem = "this node has no [fence] in its configuration any more"
@@ -169,12 +188,21 @@ class Forcing:
                 return
             problem = "the record has changed since it was shown"
             break
+        else:
+            if not self._node.lineage:
+                # The arbiter has not been heard: it may have taken what was forced.
+                await self._log_end(f"unknown: {problem}", attrs.asdict(owed))
+                raise UnknownOutcomeError(problem)
         await self._end(f"failed: {problem}", attrs.asdict(owed))
         raise FailedError(problem)
 
     async def _end(self, outcome: str, owed: dict[str, object]) -> None:
-        await self._decisions.append(outcome=outcome, decision="force-primary", **owed)
+        await self._log_end(outcome, owed)
         await trio.to_thread.run_sync(self._owed.clear)
+        self._known = None
+
+    async def _log_end(self, outcome: str, owed: dict[str, object]) -> None:
+        await self._decisions.append(outcome=outcome, decision="force-primary", **owed)
 
     async def _carry_out(self, plan: Plan, abandon: str, fencer: Fencer | None) -> None:
         decision: dict[str, object] = {
@@ -187,10 +215,12 @@ class Forcing:
             "fence": "none" if fencer is None else "owed",
         }
         await self._decisions.append(outcome="asked", **decision)
+        stays_owed = False
         try:
             if fencer is not None:
                 answer = await self._fence(fencer, plan, abandon)
                 decision["fence"], decision["evidence"] = answer.outcome.value, answer.evidence
+                stays_owed = answer.outcome is FenceOutcome.UNKNOWN
                 if answer.outcome is not FenceOutcome.CONFIRMED:
                     raise FailedError(f"the fence of node {abandon}: {answer.outcome.value}: {answer.evidence}")
                 plan = plan.fenced(answer.evidence)
@@ -198,13 +228,17 @@ class Forcing:
                 await self._decisions.append(outcome="fenced", **decision)
             await self._node.force_primary(plan)
         except CtlHaError as error:
-            ended = "unknown" if isinstance(error, UnknownOutcomeError) else "failed"
-            await self._decisions.append_end(outcome=f"{ended}: {error}", **decision)
-            if fencer is not None and (left := await self._forget()):
+            unknown = isinstance(error, UnknownOutcomeError)
+            await self._decisions.append_end(outcome=f"{'unknown' if unknown else 'failed'}: {error}", **decision)
+            was_asked = self._known is not None and self._known.lineage == plan.after.lineage
+            if unknown or not was_asked:
+                raise
+            left = f"give the command again, or remove {self._owed.path}" if stays_owed else await self._forget()
+            if left:
                 raise FailedError(f"{error}; {left}, or the fence is asked for again when this node starts") from error
             raise
         await self._decisions.append_end(outcome="done", **decision)
-        if fencer is not None:
+        if self._known is not None or self._unreadable:
             # What is done is done: a start finds the line that began, and removes what was left.
             await self._forget()
 
@@ -215,9 +249,11 @@ class Forcing:
         except StoreError as error:
             _LOG.error("a fence that is owed no more: %s", error)
             return f"remove {self._owed.path}"
+        self._known, self._unreadable = None, False
         return ""
 
     async def _fence(self, fencer: Fencer, plan: Plan, abandon: str) -> FenceAnswer:
         owed = OwedFence(abandon, plan.revision, plan.after.lineage)
         await trio.to_thread.run_sync(self._owed.write, owed)
+        self._known, self._unreadable = owed, False
         return await fencer.fence(abandon, plan.before.resource, plan.after.epoch)

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-import attrs
-
-from ctlha_trio.ha import Notice, Rehearsal
+from ctlha_trio.ha import Notice, Rehearsal, Status
 from ctlha_trio.pair import FailoverPlan, OperationKind, Outcome, Plan, Record
 from ctlha_trio.seams import Buffer
 
@@ -42,7 +40,7 @@ class DoorNode(Protocol):
     ) -> DoorAnswer:
         """Execute one operation. ``InvalidError`` if it cannot be one."""
 
-    def status(self) -> attrs.AttrsInstance:
+    def status(self) -> Status:
         """What the node believes of itself and of the pair."""
 
     async def switchover(self) -> None:

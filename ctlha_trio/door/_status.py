@@ -22,7 +22,7 @@ from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._sockets import is_own_user
 from ctlha_trio.door._streams import PatientReader
-from ctlha_trio.ha import REFUSED, Notice
+from ctlha_trio.ha import REFUSED, Note, Notice
 from ctlha_trio.pair import Setback
 
 MAX_CONNECTIONS: Final = 8
@@ -102,7 +102,7 @@ class StatusDoor:
         try:
             match request_of(line):
                 case {"request": "status"}:
-                    return {"ok": True, "status": jsonable(self._node.status())}
+                    return {"ok": True, "status": self._status()}
                 case {"request": "plan-switchover"}:
                     return {"ok": True, "plan": jsonable(self._node.rehearse_switchover())}
                 case {"request": "plan-failover"}:
@@ -131,6 +131,13 @@ class StatusDoor:
             return {"ok": False, "error": str(error), "unknown": True}
         except CtlHaError as error:
             return {"ok": False, "error": str(error)}
+
+    def _status(self) -> dict[str, object]:
+        """What the node says, and what its door remembers."""
+        status, owed = self._node.status(), self._forcing.fence_owed
+        if owed is not None:
+            status = attrs.evolve(status, fence_owed=owed, notes=(*status.notes, Note.FENCE_OWED.value))
+        return jsonable(status)
 
     def _verify(self) -> int:
         try:

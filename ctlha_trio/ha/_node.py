@@ -176,7 +176,8 @@ class Node:
     def status(self) -> Status:
         """The verdict and what it rests on, as of now."""
         state = self._driver.state
-        verdict, reasons = judge(state)
+        resync = self._driver.resync.left
+        verdict, reasons = judge(state, source_blocked=resync is not None and resync.blocked)
         for is_so, reason in (
             (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.faults.failing, Reason.COMPONENT_FAILED),
@@ -194,7 +195,6 @@ class Node:
                 reasons = (*reasons, reason)
         if self._driver.disk_hangs and verdict != "stopped":
             verdict, reasons = "at-risk", (Reason.DISK_HANGS, *reasons)
-        resync = self._driver.resync.left
         return Status(
             verdict=verdict,
             reasons=tuple(reason.value for reason in reasons),

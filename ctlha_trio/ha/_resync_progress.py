@@ -86,7 +86,12 @@ class ResyncProgress:
         # Where the search went back, what is under way behind it is counted by its marks, or is under way twice.
         under_way = {copy.offset: copy.size for copy in copies if copy.offset < cursor}
         left_bytes = self._dirty_bytes_from(cursor) + sum(under_way.values())
-        return ResyncLeft(state.epoch, min(left_bytes, state.size_bytes), self._rate.bytes_per_s)
+        return ResyncLeft(
+            state.epoch,
+            min(left_bytes, state.size_bytes),
+            self._rate.bytes_per_s,
+            blocked=bool(state.resync.left_out),
+        )
 
     def stepped(self, before: PairState, after: PairState) -> None:
         """The core took a step: what is known of one resync says nothing of the next."""

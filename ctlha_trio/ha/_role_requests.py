@@ -41,7 +41,7 @@ class RoleRequests:
 
     def handover_ended(self, end: actions.HandoverEnded) -> None:
         """The core is done with one."""
-        if end.problem and end.setback is None and self._state().swap is not None:
+        if end.unknown:
             self.handover.end(_unknown(end.problem))
             return
         causes = () if end.setback is None else (end.setback.value,)
@@ -57,7 +57,7 @@ class RoleRequests:
     async def hand_over(self, why: str = "") -> None:
         """Make the peer primary. ``RoleStaysError`` if that did not come about, or another ``FailedError``.
 
-        ``UnknownOutcomeError`` if the node ended while the arbiter was asked.
+        ``UnknownOutcomeError`` if the node ended while the arbiter was asked, or finds a record that may follow on it.
         """
         obstacles = self.plan_handover().obstacles
         if obstacles:

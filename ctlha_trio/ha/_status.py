@@ -30,6 +30,8 @@ class Reason(Enum):
     COPY_FAILED = "copy-failed"
     COPY_WENT_BACK = "copy-went-back"
     COPY_INCOMPLETE = "copy-incomplete"
+    COPY_NOT_WHOLE = "copy-not-whole"
+    """The record does not name it, and its resync never ended, or did not begin: by itself it is of no use."""
     ARBITER_WENT_BACK = "arbiter-went-back"
     FOREIGN_RECORD = "foreign-record"
     FOREIGN_LINEAGE = "foreign-lineage"
@@ -57,7 +59,10 @@ class Reason(Enum):
 
 
 class Note(Enum):
-    """What is true and worth knowing, and no fault. Closed; the set-up may add ``SHARED_FAILURE_DOMAIN``."""
+    """What is true and worth knowing, and no fault. Closed; the set-up may add ``SHARED_FAILURE_DOMAIN``.
+
+    The door adds ``FENCE_OWED``.
+    """
 
     SHARED_FAILURE_DOMAIN = "shared-failure-domain"
     """The arbiter dies with one of the nodes."""
@@ -66,6 +71,8 @@ class Note(Enum):
     LOOP_STALLED = "loop-stalled"
     GIVE_BACK_WAITS = "give-back-waits"
     GIVE_BACK_BACKED_OFF = "give-back-backed-off"
+    FENCE_OWED = "fence-owed"
+    """A fence was asked for, and how that ended is not known. Of a node with a door, which remembers it."""
 
 
 FLAWS: Final = (Reason.COPY_FAILED, Reason.COPY_WENT_BACK, Reason.COPY_INCOMPLETE)
@@ -123,6 +130,9 @@ class Status:
     """Seconds until the role goes back to the preferred node if all stays well; None if nothing is to go back."""
     transitions: tuple[Transition, ...]
     """The latest, oldest first."""
+    fence_owed: str | None = None
+    """The node that is to be fenced, as the door of this one remembers: how that ended is not known. Empty if it cannot
+    be told which; None: no fence is owed."""
 
 
 def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Status:
@@ -163,8 +173,11 @@ def is_paired(state: PairState) -> bool:
     return state.phase in MEMBERS and (state.phase is not Phase.HANDING_OVER or bool(state.partner))
 
 
-def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
-    """The verdict, and every reason why it is not ``protected``, the weightiest first."""
+def judge(state: PairState, *, source_blocked: bool = False) -> tuple[Verdict, tuple[Reason, ...]]:
+    """The verdict, and every reason why it is not ``protected``, the weightiest first.
+
+    ``source_blocked``: the source of the resync that this node is the target of cannot copy all of it.
+    """
     silent = () if state.arbiter_answers else (Reason.ARBITER_SILENT,)
     unable = (Reason.ARBITER_REFUSES,) if state.arbiter_refuses else silent
     lost_in_handover = state.phase is Phase.HANDING_OVER and not is_paired(state)
@@ -180,10 +193,8 @@ def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
             return "at-risk", (*lost, Reason.CLAIMING, *unable)
         case Phase.OUTDATED | Phase.RESYNCING:
             served = state.standing is not None and state.standing.phase in {Phase.ALONE, Phase.ADMITTING}
-            reason = Reason.RESYNCING if state.phase is Phase.RESYNCING else Reason.OUTDATED
             lost = () if state.session else (Reason.PEER_LOST,)
-            flaw = tuple(each for each in FLAWS if each.value == state.why)
-            return ("degraded" if served else "at-risk"), (reason, *flaw, *lost, *silent)
+            return ("degraded" if served else "at-risk"), (*_behind(state, source_blocked), *lost, *silent)
         case Phase.WAITING:
             return "at-risk", (Reason.WAITING_FOR_PEER, *silent)
         case Phase.BOOTING:
@@ -192,3 +203,12 @@ def judge(state: PairState) -> tuple[Verdict, tuple[Reason, ...]]:
             return "stopped", (Reason(state.why),)
         case Phase.LEFT:
             return "stopped", (Reason.LEAVING,)
+
+
+def _behind(state: PairState, source_blocked: bool) -> tuple[Reason, ...]:
+    """Why the copy of this node, which is no member, does not count."""
+    if state.phase is Phase.RESYNCING:
+        return (Reason.RESYNC_BLOCKED if source_blocked else Reason.RESYNCING,)
+    flaw = tuple(each for each in FLAWS if each.value == state.why)
+    not_whole = () if flaw or state.metadata.copy.is_whole else (Reason.COPY_NOT_WHOLE,)
+    return (Reason.OUTDATED, *flaw, *not_whole)

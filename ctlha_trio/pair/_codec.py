@@ -68,6 +68,8 @@ class ResyncLeft:
     """To be compared, and to be copied where it differs."""
     bytes_per_s: int
     """0: not known."""
+    blocked: bool
+    """Some of it is damaged at the source: until clients have written that anew, the receiver cannot be a member."""
 
 
 PushedMessage = (
@@ -131,7 +133,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | OfDrivers], struct.S
     28: (msg.Unexecuted, struct.Struct("<QQBI")),
     29: (Kept, struct.Struct("<QQ")),
     30: (ComponentsReady, struct.Struct("<?II")),
-    31: (ResyncLeft, struct.Struct("<QQQ")),
+    31: (ResyncLeft, struct.Struct("<QQQ?")),
     32: (msg.Fetch, struct.Struct("<QQQI")),
     33: (msg.RepairData, struct.Struct("<QQQI")),
     34: (msg.Damaged, struct.Struct("<QQQI")),

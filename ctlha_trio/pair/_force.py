@@ -8,7 +8,6 @@ import attrs
 
 from ctlha_trio._errors import CtlHaError, FailedError, InvalidError
 from ctlha_trio.pair import _membership as membership, actions as act, events as ev
-from ctlha_trio.pair._metadata import Copy
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import NodeId, Record
 from ctlha_trio.pair._state import PairState, Stage
@@ -16,7 +15,6 @@ from ctlha_trio.pair._step import Step
 
 _FORCIBLE = frozenset({Phase.OUTDATED, Phase.WAITING})
 """Phases of a node that does not go on by itself, or not yet, and has no swap under way."""
-_WHOLE = frozenset({Copy.MEMBER, Copy.SEALED})
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +45,7 @@ def plan_force(state: PairState, abandon: NodeId, lineage: str, evidence: str = 
     if state.session:
         raise FailedError(f"node {state.peer} is connected, so it is not powered off")
     copy = (state.persisting or state.metadata).copy
-    if copy not in _WHOLE:
+    if not copy.is_whole:
         raise FailedError(
             f"the copy of node {state.me} is {copy.value}: it holds no state that the volume ever had; "
             "what is left of it only a salvage makes the volume"

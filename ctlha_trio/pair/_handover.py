@@ -111,7 +111,7 @@ def late(step: Step) -> None:
 
 def refused(step: Step) -> None:
     """The arbiter certainly did not take the swap: go on as before it."""
-    step.change(swap=None)
+    step.change(swap=None, stage=Stage.NONE)
     if step.state.partner:
         step.move(Phase.MIRRORING, "the arbiter did not take the handover", setback=Setback.ARBITER_REFUSES)
         service.advance(step)

@@ -25,6 +25,11 @@ class Copy(Enum):
     FAILED = "failed"
     """The disk failed under it. Only a full copy, with nothing compared, makes it whole again."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds a state that the volume had at one moment, however old."""
+        return self in {Copy.MEMBER, Copy.SEALED}
+
 
 @attrs.frozen(kw_only=True)
 class Metadata:
@@ -50,15 +55,26 @@ class Metadata:
     proposed: tuple[str, ...] = ()
     """Successors of the record of ``epoch`` that were proposed for this copy, or are about to be: any may be won."""
     in_doubt: int = 0
-    """Revision from which this node was forced although its copy did not count: while the record has it, that swap may
-    come. 0: none."""
+    """Revision from which this node was forced although its copy did not count, or may have been before this copy was
+    made: while the record has it, that swap may come. 0: none."""
     heard: KnownRecord | None = None
-    """A later record, of which the peer has told, or which the arbiter has shown while this copy did not count."""
+    """A later record, of which the peer has told, or which the arbiter has shown while this copy did not count. Of the
+    same lineage, or of one that the arbiter has shown to descend from it."""
 
     def intend(self, proposal: str, *, instead_of: str = "") -> "Metadata":
         """With one more proposal that may be won; those that begin with ``instead_of`` cannot be any more."""
         kept = tuple(each for each in self.proposed if not instead_of or not each.startswith(instead_of))
         return attrs.evolve(self, proposed=(*kept, proposal)[-PROPOSED_MAX:])
+
+    def knows_of(self, word: KnownRecord) -> bool:
+        """Whether that record, or a later one of its line, is the one of ``epoch`` or was heard of."""
+        known = (each for each in (self.heard, self) if each is not None and each.lineage == word.lineage)
+        return any(each.epoch >= word.epoch for each in known)
+
+    @property
+    def later_line(self) -> str:
+        """The lineage that a person began from that of this copy, as this disk has heard; empty if it knows of none."""
+        return "" if self.heard is None or self.heard.lineage == self.lineage else self.heard.lineage
 
     @property
     def synced_epoch(self) -> int:

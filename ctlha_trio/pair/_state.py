@@ -5,6 +5,7 @@ from typing import Any, TypedDict, Unpack
 
 import attrs
 
+from ctlha_trio.pair._denial import denies
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import CHANGING, READING, WRITING, Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
@@ -345,18 +346,9 @@ class PairState:
         return tuple(each for each in dict.fromkeys((self.heard, durable)) if each is not None)
 
     def is_denied(self, record: Record, revision: int, words: tuple[KnownRecord, ...]) -> bool:
-        """Whether the peer has one of these from the arbiter, so that this record cannot be the newest, or not true.
-
-        Another lineage is another matter: that of a copy which was abandoned, or of a line that is not known here.
-        """
-        return any(
-            word.lineage == record.lineage
-            and (
-                (word.epoch > record.epoch or word.revision > revision)
-                or (word.epoch == record.epoch and word.leads is not (record.primary == self.peer))
-            )
-            for word in words
-        )
+        """Whether one of these words says that this record cannot be the newest, or is not true."""
+        copy, of_peer = self.persisting or self.metadata, record.primary == self.peer
+        return any(denies(word, record, revision, copy=copy, of_peer=of_peer) for word in words)
 
     @property
     def is_behind(self) -> bool:

@@ -98,7 +98,7 @@ class Step:
         if phase is not self.state.phase and phase not in TRANSITIONS[self.state.phase]:
             raise LocalProtocolError(f"no way from {self.state.phase.name} to {phase.name}: {why}")
         if self.state.phase is Phase.HANDING_OVER and phase is not Phase.HANDING_OVER:
-            self.do(act.HandoverEnded("" if phase is Phase.FOLLOWING else why, setback or _SETBACKS.get(phase)))
+            self.do(self._handover_end(why, setback or _SETBACKS.get(phase)))
         if phase is not Phase.CLAIMING:
             self.end_force("" if phase is Phase.SECURING else why)
         if phase not in _RENEWS:
@@ -108,6 +108,17 @@ class Step:
         self.state = changed(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))
+
+    def _handover_end(self, why: str, setback: Setback | None) -> act.HandoverEnded:
+        """What is won is done, whatever becomes of this node and of the peer then."""
+        state = self.state
+        if state.stage is Stage.RECORDING:
+            return act.HandoverEnded("")
+        # Only another record of its epoch tells that it was not taken. A later one may have followed it, and one that
+        # cannot be right, of which nothing is kept, says nothing.
+        another = state.swap is None and state.record is not None and state.record.epoch == state.metadata.epoch + 1
+        unknown = state.stage is Stage.SWAPPING and not another
+        return act.HandoverEnded(why, None if unknown else setback, unknown=unknown)
 
     def end_force(self, problem: str) -> None:
         """What a person forces, if anything, is done or, with a problem, has not come about."""
@@ -153,16 +164,16 @@ class Step:
     def hear(self, word: KnownRecord) -> None:
         """The arbiter has shown this record, to the peer or here: remember it, durably if it is the latest known here.
 
-        A node that knows of it is no node any more which an older record could mislead.
+        A node that knows of it is no node any more which an older record could mislead. Nor could one of the line of
+        its copy, once it knows that a person has begun another one from that: words of the old line teach it nothing.
         """
         state = self.state
         heard, newest = state.heard, state.persisting or state.metadata
         if heard is None or heard.lineage != word.lineage or heard.epoch <= word.epoch:
             self.change(heard=word)
-        known = [each for each in (newest.heard, newest) if each is not None and each.lineage == word.lineage]
-        if any(each.epoch >= word.epoch for each in known):
+        if newest.knows_of(word):
             return
-        if word.lineage in {newest.lineage, "" if state.record is None else state.record.lineage}:
+        if word.lineage in {newest.later_line or newest.lineage, "" if state.record is None else state.record.lineage}:
             self._persist(attrs.evolve(newest, heard=word))
 
     def _persist(self, metadata: Metadata) -> None:

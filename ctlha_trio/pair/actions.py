@@ -334,11 +334,13 @@ class Moved:
 
 @attrs.frozen
 class HandoverEnded:
-    """The handover that was asked for is over; ``problem`` is empty if the peer is primary now."""
+    """The handover that was asked for is over; ``problem`` is empty if the arbiter has taken it."""
 
     problem: str
     setback: Setback | None = None
     """Names the problem, if it is of the closed list."""
+    unknown: bool = False
+    """It may have been taken, or may be yet."""
 
 
 @attrs.frozen

@@ -24,6 +24,11 @@ from ctlha_trio.seams._memory_network import (
     MemoryNetwork as MemoryNetwork,
     MemoryTransport as MemoryTransport,
 )
+from ctlha_trio.seams._regular_files import (
+    is_regular as is_regular,
+    is_there as is_there,
+    open_regular as open_regular,
+)
 from ctlha_trio.seams._tcp import SocketListener as SocketListener, TcpTransport as TcpTransport
 from ctlha_trio.seams._thread_disk import ThreadDisk as ThreadDisk, ThreadDiskFile as ThreadDiskFile
 from ctlha_trio.seams._tls import MAX_PINS as MAX_PINS, TlsTransport as TlsTransport

@@ -1,6 +1,7 @@
 """Files with keys and certificates, read so that nothing in their place can stop a node or leak a secret."""
 
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def read_key_file(path: str | Path, config_key: str, *, private: bool = True) ->
     except (OSError, ValueError) as error:
         raise ConfigError(path, config_key, f"cannot be read: {error}") from error
     try:
-        problem = _problem(os.fstat(descriptor), private=private)
+        problem = _problem(path, os.fstat(descriptor), private=private)
         if problem:
             raise ConfigError(path, config_key, problem)
         return os.read(descriptor, MAX_KEY_FILE_BYTES)
@@ -33,7 +34,7 @@ def read_key_file(path: str | Path, config_key: str, *, private: bool = True) ->
         os.close(descriptor)
 
 
-def _problem(status: os.stat_result, *, private: bool) -> str:
+def _problem(path: str | Path, status: os.stat_result, *, private: bool) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "not a file"
     if not private:
@@ -41,5 +42,6 @@ def _problem(status: os.stat_result, *, private: bool) -> str:
     if status.st_uid != os.geteuid():
         return "belongs to another user"
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return f"open to others (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600"
+        command = shlex.join(["chmod", "600", os.fspath(path)])
+        return f"open to others (mode {stat.S_IMODE(status.st_mode):04o}): {command}"
     return ""

@@ -153,7 +153,7 @@ def test_faults_of_every_sort_are_one_message(made: Made) -> None:
             "link.listen_too: is not known here",
             "volume.size_bytes: must be a multiple of 4096, up to 64 TiB",
             "peer.node: is 'a', the same as node: two nodes cannot have one id",
-            f"link.key: {folder / 'node.key'}: open to others (mode 0644): chmod 600",
+            f"link.key: {folder / 'node.key'}: open to others (mode 0644): chmod 600 {folder / 'node.key'}",
             f"volume.file: {folder / 'gone.img'}: there is no such file",
             f"{folder / 'data.sock'} exists and is not a socket",
         ]

@@ -4,7 +4,7 @@ import attrs
 
 from ctlha_trio.cli import _adopt_together, _knowledge
 from ctlha_trio.cli._knowledge import Knowledge
-from ctlha_trio.pair import Metadata, Phase, Record
+from ctlha_trio.pair import Metadata, Record
 from ctlha_trio.pair._step import Step
 from ctlha_trio.wire import KnownRecord
 from tests.mutants.beneath import mutant
@@ -37,14 +37,17 @@ def writes_over_a_record_that_neither_node_has_seen(patch: Patch) -> None:
 
 @mutant(
     47,
-    "pair/test_pair_heard::test_what_the_arbiter_has_shown_outlives_the_process_of_who_does_not_count",
-    "assert persisted(ordered) == [TOLD]",
+    "pair/test_pair_lines::"
+    "test_what_an_older_copy_of_the_peer_tells_of_the_old_line_does_not_replace_what_is_known_of_the_later_one",
+    "assert ordered == []",
 )
-def remembers_only_what_it_was_told(patch: Patch) -> None:
+def forgets_the_later_line_when_it_is_told_of_its_own(patch: Patch) -> None:
     plain = Step.hear
 
     def hear(self: Step, word: KnownRecord) -> None:
-        if self.state.phase is not Phase.BOOTING:
-            plain(self, word)
+        disk = self.state.persisting or self.state.metadata
+        if disk.heard is not None and word.lineage == disk.lineage:
+            self.change(persisting=attrs.evolve(disk, heard=None))
+        plain(self, word)
 
     patch.setattr(Step, "hear", hear)

@@ -2,6 +2,7 @@
 
 from ctlha_trio.pair import (
     Copy,
+    Metadata,
     PairState,
     Phase,
     Record,
@@ -12,7 +13,11 @@ from ctlha_trio.pair import (
     events as ev,
 )
 from ctlha_trio.pair._step import Step
-from ctlha_trio.testing._core.restore_trials import a_returning_node_is_told
+from ctlha_trio.testing._core.restore_trials import (
+    a_node_remembers_what_it_has_read,
+    a_returning_node_is_told,
+    an_abandoned_node_remembers_the_later_line,
+)
 from ctlha_trio.wire import KnownRecord
 from tests.mutants.trouble import Patch, mutant
 
@@ -39,6 +44,22 @@ def believes_the_arbiter_over_the_peer(patch: Patch) -> None:
 @mutant(trial=a_returning_node_is_told)
 def forgets_what_the_peer_has_told(patch: Patch) -> None:
     patch.setattr(Step, "hear", lambda self, word: self.change(heard=word))
+
+
+@mutant(trial=a_node_remembers_what_it_has_read)
+def remembers_only_what_it_was_told(patch: Patch) -> None:
+    plain = Step.hear
+
+    def hear(self: Step, word: KnownRecord) -> None:
+        if self.state.phase is not Phase.BOOTING:
+            plain(self, word)
+
+    patch.setattr(Step, "hear", hear)
+
+
+@mutant(trial=an_abandoned_node_remembers_the_later_line)
+def takes_a_line_that_a_force_has_ended_for_the_pair_s(patch: Patch) -> None:
+    patch.setattr(Metadata, "later_line", "")
 
 
 @mutant("cut", "crash")

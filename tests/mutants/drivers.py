@@ -58,7 +58,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._step import Step
 from ctlha_trio.seams import Buffer
-from ctlha_trio.store import _checked_volume, _checksums
+from ctlha_trio.store import BlockStore, _checked_volume, _checksums
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.store._write_tracker import WriteTracker
 from ctlha_trio.testing._drivers.atlas import Fault
@@ -187,6 +187,15 @@ def believe_an_arbiter_that_went_back(patch: Patch) -> None:
         feed(driver, event)
 
     patch.setattr(PairDriver, "feed", overlook)
+
+
+def lose_what_the_arbiter_has_shown(patch: Patch) -> None:
+    persist = BlockStore.persist
+
+    async def lose(store: BlockStore, metadata: Metadata) -> None:
+        await persist(store, attrs.evolve(metadata, heard=None))
+
+    patch.setattr(BlockStore, "persist", lose)
 
 
 def overlook_what_the_peer_knows(patch: Patch) -> None:
@@ -543,6 +552,7 @@ BUGS: Final = (
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", where=restores),
     Bug(overlook_what_the_peer_knows, r"I15: . believes an arbiter that went back, and was told", where=restores),
+    Bug(lose_what_the_arbiter_has_shown, r"I15: . believes an arbiter that went back, and has read", where=restores),
     Bug(
         claim_by_a_disk_that_hangs,
         r"I12: . claims, although its disk hangs",

@@ -7,13 +7,16 @@ from ctlha_trio.pair import (
     PairState,
     Plan,
     Record,
+    SwapOutcome,
+    _admission as admission,
     _arbitration as arbitration,
     _force as force,
     _membership as membership,
+    events as ev,
 )
 from ctlha_trio.pair._state import Stage, SwapAttempt
-from ctlha_trio.pair._step import Step
-from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out
+from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
+from ctlha_trio.testing._core.force_trials import a_forced_swap_may_come_late, an_abandoned_node_finds_out
 from tests.mutants.trouble import LATE, Patch, mutant
 
 
@@ -37,7 +40,7 @@ def forces_a_node_that_hears_the_other(patch: Patch) -> None:
 
 @mutant("force_primary", "crash")
 def forces_a_half_overwritten_copy(patch: Patch) -> None:
-    patch.setattr(force, "_WHOLE", frozenset(Copy))
+    patch.setattr(Copy, "is_whole", True)
 
 
 @mutant("force_primary", "crash", "slow_arbiter", clocks=LATE)
@@ -108,3 +111,36 @@ def calls_a_node_fenced_that_is_back(patch: Patch) -> None:
         return attrs.evolve(successor, fence=self.fence, evidence=self.evidence)
 
     patch.setattr(Record, "succeed", succeed)
+
+
+@mutant(trial=a_forced_swap_may_come_late)
+def leaves_the_record_as_a_late_force_expects_it(patch: Patch) -> None:
+    patch.setattr(admission, "in_doubt", lambda _: None)
+
+
+@mutant(trial=a_forced_swap_may_come_late)
+def serves_nothing_until_the_record_is_moved(patch: Patch) -> None:
+    patch.setattr(admission, "not_renewed", lambda step: step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S))
+
+
+@mutant(trial=a_forced_swap_may_come_late)
+def takes_a_move_of_the_record_that_may_come_for_refused(patch: Patch) -> None:
+    plain = arbitration.swapped
+
+    def swapped(step: Step, event: ev.Swapped) -> None:
+        if step.state.renewing and event.outcome is SwapOutcome.UNKNOWN:
+            event = attrs.evolve(event, outcome=SwapOutcome.REFUSED)
+        plain(step, event)
+
+    patch.setattr(arbitration, "swapped", swapped)
+
+
+@mutant(trial=a_forced_swap_may_come_late)
+def tries_to_move_the_record_only_once(patch: Patch) -> None:
+    plain = admission.try_again
+
+    def try_again(step: Step) -> None:
+        if not step.state.renewing:
+            plain(step)
+
+    patch.setattr(admission, "try_again", try_again)

@@ -46,8 +46,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "does_not_drain_before_it_serves_alone": {ONE_WRITE, I7},
     # A node that believes that it won finds that the arbiter knows nothing of it, or acknowledges in a false epoch.
     "takes_an_unknown_swap_as_won": {I15, I1},
-    # It forgets its own claim, and meets it as another process's.
-    "takes_an_unknown_swap_as_not_applied": {I2, I15},
+    # It forgets its own claim, and meets it as another process's; or says of a handover that was taken that it was not.
+    "takes_an_unknown_swap_as_not_applied": {I2, I12, I15},
     "reads_without_a_permit": {I3},
     "serves_alone_while_a_permit_is_out": {I3},
     "counts_a_permit_from_its_arrival": {I3},
@@ -126,6 +126,13 @@ IN_THE_PAIR: dict[str, set[str]] = {
     # The node that boots claims from a record that is past: it serves, or two nodes are in one epoch.
     "believes_the_arbiter_over_the_peer": {I1, I2, I3, I15},
     "forgets_what_the_peer_has_told": {I1, I2, I3, I4},
+    # Alone with such an arbiter it believes it, and serves what it has.
+    "remembers_only_what_it_was_told": {I1, I3, I15},
+    "takes_a_line_that_a_force_has_ended_for_the_pair_s": {I1, I3, I15},
+    "leaves_the_record_as_a_late_force_expects_it": {I12},
+    "serves_nothing_until_the_record_is_moved": {I12},
+    "takes_a_move_of_the_record_that_may_come_for_refused": {I15},
+    "tries_to_move_the_record_only_once": {I12},
     # The peer waits for a record that nobody has made, and believes no other.
     "tells_its_claim_before_it_is_won": {I15},
     # What it serves is old; or the record that it reads at last contradicts what it has persisted.
@@ -135,6 +142,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "proposes_on_while_it_is_handed_the_role": {I12},
     "says_that_it_is_ready_beside_its_pushes": {I12},
     "never_proposes_again_to_a_primary_that_gave_a_handover_up": {I12, CONVERGENCE},
+    "says_that_a_role_stayed_which_it_gave_away": {I12},
     "forgets_whom_it_held_when_it_gives_the_role_away": {I14},
     # Nobody follows it, so that mostly it acknowledges nothing. Where it does, two write over each other.
     "takes_the_role_when_a_timer_of_before_fires": {I1, I2, CONVERGENCE, ONE_WRITE},

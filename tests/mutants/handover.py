@@ -95,6 +95,18 @@ def never_proposes_again_to_a_primary_that_gave_a_handover_up(patch: Patch) -> N
     patch.setattr(handover, "given_up", lambda _: None)
 
 
+@mutant("hand_over", "cut")
+def says_that_a_role_stayed_which_it_gave_away(patch: Patch) -> None:
+    plain = handover.recorded
+
+    def recorded(step: Step) -> None:
+        if not step.state.partner:
+            step.change(stage=Stage.NONE)
+        plain(step)
+
+    patch.setitem(core._AFTER_PERSIST, (Phase.HANDING_OVER, Stage.RECORDING), recorded)
+
+
 @mutant("hand_over")
 def forgets_whom_it_held_when_it_gives_the_role_away(patch: Patch) -> None:
     plain = handover.recorded

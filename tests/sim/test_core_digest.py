@@ -13,8 +13,8 @@ from ctlha_trio.testing._core.runs import run_seed
 
 ROUNDS = 3
 DIGESTS = {
-    1: "f130d7b142a96bbd5abd721fe7f5355a4f55bb1c31050b27af1e6d574702275d",
-    2: "298e1fed607ef51c48abd0e9cdec27dc0eb2e29a6d8fc2396a2807d32a07b7a0",
+    1: "8accc405facde7ef0a421d58bbdb171f08cbd11ed9dc0ff8146b3b5f394a3b91",
+    2: "774e7cda838602a99d85238aafe827c09a12d88ffb7d75d625a087603945c7da",
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
 FULL_SEEDS = range(10)

@@ -7,7 +7,13 @@ import pytest
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
-from ctlha_trio.testing._core.atlas import disk_may_fail, may_be_forced, may_be_forced_blindly, outlived
+from ctlha_trio.testing._core.atlas import (
+    disk_may_fail,
+    may_be_forced,
+    may_be_forced_blindly,
+    may_be_put_back,
+    outlived,
+)
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.disk_calls import UnderWay
 from ctlha_trio.testing._core.faults import FAULTS
@@ -101,6 +107,24 @@ def test_the_atlas_restores_only_what_both_nodes_have_outlived() -> None:
         kept.revision for kept in pair.arbiter.past if kept.revision < known
     ]
     assert known in {kept.revision for kept in pair.arbiter.past}, "this one would make b serve what it has missed"
+
+
+def test_the_atlas_puts_no_disk_back_from_the_epoch_from_which_the_newest_disk_of_the_other_counts() -> None:
+    """Nor while that one is away, and an older one in its place, which counts from another epoch."""
+    world, a, b = a_alone()
+    pair = world.pair
+    b.kept_down = False
+    world.go_at(CALM)
+    world.go_on_until(lambda: b.metadata.copy is Copy.RESYNCING, 60.0, "b is not overwritten")
+    pair.take_down(b, "crashes")
+    pair.take_down(a, "crashes")
+    pair.arbiter.late.clear()
+    old, base_epoch = b.backups[-1], a.metadata.base_epoch
+    assert old.metadata.synced_epoch == base_epoch
+    assert not may_be_put_back(pair, b, old)
+    a.put_back(a.backups[0], missed=True)
+    assert base_epoch not in {a.metadata.base_epoch, a.metadata.synced_epoch}
+    assert not may_be_put_back(pair, b, old)
 
 
 def test_who_is_forced_serves_its_own_copy_and_the_other_becomes_that() -> None:

@@ -17,7 +17,8 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._state import Flight, Resync
 from ctlha_trio.pair._verification import Verification
-from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, ArbiterCall, SimulatedNode
+from ctlha_trio.testing._core.arbiter import ArbiterCall
+from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld

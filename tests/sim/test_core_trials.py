@@ -3,9 +3,17 @@
 import pytest
 
 from ctlha_trio.pair import Phase
-from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
+from ctlha_trio.testing._core.force_trials import (
+    a_forced_swap_may_come_late,
+    an_abandoned_node_finds_out,
+    another_line_passes,
+)
 from ctlha_trio.testing._core.hang_trials import both_disks_hang_and_answer, the_disk_of_the_only_member_hangs
-from ctlha_trio.testing._core.restore_trials import a_returning_node_is_told
+from ctlha_trio.testing._core.restore_trials import (
+    a_node_remembers_what_it_has_read,
+    a_returning_node_is_told,
+    an_abandoned_node_remembers_the_later_line,
+)
 from ctlha_trio.testing._core.trial_parts import Trial
 from ctlha_trio.testing._core.trials import another_hand_moves_the_record, pair_serves_without_arbiter
 from ctlha_trio.testing._core.world import CoreWorld
@@ -69,12 +77,27 @@ def test_disks_that_hang_cost_nobody_a_copy(trial: Trial) -> None:
         assert world.pair.totals.disk_failures == 0
 
 
-def test_a_node_that_is_told_of_a_later_record_than_the_arbiter_shows_halts_and_heals_with_it() -> None:
+@pytest.mark.parametrize(
+    "trial",
+    [a_returning_node_is_told, a_node_remembers_what_it_has_read, an_abandoned_node_remembers_the_later_line],
+)
+def test_a_node_that_knows_of_a_later_record_than_the_arbiter_shows_halts_and_heals_with_it(trial: Trial) -> None:
     acted, ends = 0, set()
     for seed in range(SEEDS):
         world = CoreWorld(seed, ())
-        acted += a_returning_node_is_told(world)
+        acted += trial(world)
         ends |= {node.state.why for node in world.pair.nodes.values() if node.state is not None and node.ended}
         world.heal()
     assert acted == SEEDS
     assert ends == {"arbiter-went-back"}
+
+
+def test_a_source_that_cannot_move_the_record_for_a_target_that_was_forced_serves_on() -> None:
+    acted = 0
+    for seed in range(SEEDS):
+        world = CoreWorld(seed, ())
+        acted += a_forced_swap_may_come_late(world)
+        lineage = world.pair.arbiter.truth.lineage
+        world.heal()
+        assert world.pair.arbiter.truth.lineage == lineage, "what was forced has not come about"
+    assert acted > SEEDS // 2

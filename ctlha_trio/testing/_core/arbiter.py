@@ -29,6 +29,14 @@ class Kept:
 
 
 @attrs.define(eq=False)
+class ArbiterCall:
+    """A call that was made; ``answer`` once the arbiter has executed it."""
+
+    call: Call
+    answer: ev.Event | None = None
+
+
+@attrs.define(eq=False)
 class SimulatedArbiter:
     """Up, it answers; down, it refuses a swap or leaves its caller in doubt, and may apply such a swap later."""
 
@@ -39,6 +47,8 @@ class SimulatedArbiter:
     revision: int = 1
     up: bool = True
     slow: bool = False
+    refuses: bool = False
+    """It takes no swap, and says so; reads are answered."""
     calls: int = 0
     late: list[act.Swap] = attrs.Factory(list)
     """Swaps whose caller was told UNKNOWN, or is gone, and that may still be applied."""
@@ -80,6 +90,8 @@ class SimulatedArbiter:
                 return ev.Swapped(proposal, SwapOutcome.REFUSED)
             self.late.append(call)
             return ev.Swapped(proposal, SwapOutcome.UNKNOWN)
+        if self.refuses:
+            return ev.Swapped(proposal, SwapOutcome.REFUSED)
         if self.random.random() < TIMEOUT_CHANCE:
             if self.random.random() < DELAYED_CHANCE:
                 self.late.append(call)

@@ -40,7 +40,10 @@ not to be heard                               its own copy held; it stops within
 the arbiter answers with an older record that halt of both: ``arbiter-went-back``; heals likewise
 one node has not outlived, while the other
 node runs and is heard
-the same, and the other node is not heard     excluded: nothing tells that node from one that is up to date;
+the same, and the other node is not heard any the same halt, of that node
+more, or that node has read a later record,
+also one by which a force has abandoned it
+the same, and that node knows nothing later   excluded: nothing tells that node from one that is up to date;
                                               whoever restores must have both nodes asked (adopt-arbiter)
 ============================================= ==============================================================
 
@@ -155,7 +158,10 @@ def may_be_put_back(pair: Atlased, node: SimulatedNode, old: Backup) -> bool:
         # What it says would not be true of a copy that is gone.
         return False
     if node.name not in record.members:
-        counted = {other.metadata.synced_epoch, other.metadata.base_epoch, other.state.base_epoch if other.state else 0}
+        # The disk that the other one has now may itself be an older one, and the newest comes back.
+        disks = [other.metadata, *([] if other.newest is None else [other.newest.metadata])]
+        counted = {epoch for disk in disks for epoch in (disk.synced_epoch, disk.base_epoch)}
+        counted.add(other.state.base_epoch if other.state else 0)
         return old.metadata.synced_epoch not in counted - {0}
     if other.state is not None and other.state.swap is not None and node.name in other.state.swap.record.members:
         # It agreed to what is being proposed, and its older disk would be named although it lacks what is newer.
@@ -178,6 +184,7 @@ def outlived_by(pair: Atlased, node: SimulatedNode) -> list[Kept]:
 
 
 def _is_past(metadata: Metadata, kept: Kept) -> bool:
-    heard = metadata.heard
-    told = heard is not None and heard.lineage == kept.record.lineage and kept.revision < heard.revision
-    return told or kept.revision < metadata.revision
+    heard, record = metadata.heard, kept.record
+    told = heard is not None and heard.lineage == record.lineage and kept.revision < heard.revision
+    ended = bool(metadata.later_line) and record.lineage == metadata.lineage
+    return told or ended or kept.revision < metadata.revision

@@ -269,4 +269,9 @@ def _write(pair: SimulatedPair, primary: str, members: tuple[str, ...]) -> bool:
 
 
 FAULTS: Final[dict[str, Fault]] = ENTERED
-CORE_FAULTS: Final = frozenset(FAULTS)
+BEHIND_ONE_TOLD: Final = "restore_behind_one_told"
+BEHIND_A_READER: Final = "restore_behind_a_reader"
+BEHIND_AN_ABANDONED_COPY: Final = "restore_behind_an_abandoned_copy"
+"""Restored to what the disk of one node knows to be past for a reason of its own: ``restore_trials`` lead there."""
+CORE_FAULTS: Final = frozenset(FAULTS) | {BEHIND_ONE_TOLD, BEHIND_A_READER, BEHIND_AN_ABANDONED_COPY}
+"""All that must act somewhere: those that are drawn, and those of trials alone."""

@@ -106,6 +106,8 @@ class Invariants:
             match action:
                 case act.Send(message=msg.Completed() | msg.Unexecuted() as told):
                     self._proposal_ended(node, told)
+                case act.HandoverEnded() if before.phase is Phase.HANDING_OVER and not action.unknown:
+                    self._handover_ended(before, done=not action.problem)
                 case act.Swap() | act.ReadRecord() if of_operations:
                     raise AssertionError(f"I11: {event} leads to {action}")
                 case _:
@@ -118,6 +120,15 @@ class Invariants:
             self._check_flights(node, after, ordered)
         if after.phase is Phase.ADMITTING and any(_asks_to_seal(action) for action in ordered):
             self._sealing[node.peer] = self._now(node.name)
+
+    def _handover_ended(self, before: PairState, *, done: bool) -> None:
+        """Who asked is told of what the arbiter has taken, and of nothing else, that it is done."""
+        if before.swap is None:
+            taken = before.record is not None and before.record.primary == before.peer
+        else:
+            taken = before.swap.record in self.records.values()
+        said = "done" if done else "not done"
+        _demand(taken is done, f"I12: {before.me} says that a handover is {said}, and the arbiter took it: {taken}")
 
     def _proposal_ended(self, primary: SimulatedNode, told: msg.Completed | msg.Unexecuted) -> None:
         """A primary says what became of a proposal: one that is complete is on both disks as it was proposed."""

@@ -2,18 +2,29 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from operator import attrgetter
 from random import Random
 
 import attrs
 
 from ctlha_trio.ha import HeldPermit
-from ctlha_trio.pair import Metadata, Operation, OperationKind, PairState, Phase, Range, actions as act, events as ev
-from ctlha_trio.testing._core.arbiter import Call
+from ctlha_trio.pair import (
+    Metadata,
+    Operation,
+    OperationKind,
+    PairState,
+    Phase,
+    Range,
+    Record,
+    actions as act,
+    events as ev,
+)
+from ctlha_trio.testing._core.arbiter import ArbiterCall
 from ctlha_trio.testing._core.backup import Backup
+from ctlha_trio.testing._core.clock import RunningTimer
 from ctlha_trio.testing._core.disk_calls import DiskCall, InOrder, UnderWay
-from ctlha_trio.testing._core.heard import only_heard
+from ctlha_trio.testing._core.heard import only_heard, unheard
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
 
@@ -48,25 +59,6 @@ def blocks_of(offset: int, size: int) -> range:
 def place_of(key: str) -> int:
     """Where a record lies that has this key."""
     return -1 - int(key)
-
-
-@attrs.frozen(eq=False)
-class RunningTimer:
-    """A timer that runs."""
-
-    delay_s: float
-    """On the node's clock."""
-    rate: float
-    """At which it fires, in times a second of the node's clock."""
-    fire: Callable[[], None]
-
-
-@attrs.define(eq=False)
-class ArbiterCall:
-    """A call that was made; ``answer`` once the arbiter has executed it."""
-
-    call: Call
-    answer: ev.Event | None = None
 
 
 @attrs.frozen
@@ -132,6 +124,8 @@ class SimulatedNode:
     """Nobody starts it."""
     failing: bool = False
     """The disk has failed under this process: it cannot end cleanly any more."""
+    untrue: list[Record] = attrs.Factory(list)
+    """Of lines that nobody began: no process is started on a disk that knows of one."""
     requests: list[str] = attrs.Factory(list)
     """What operators asked of this process, and have not been told the end of."""
     excused: set[str] = attrs.Factory(set)
@@ -311,10 +305,21 @@ class SimulatedNode:
 
     def _install(self, disk: Backup) -> None:
         self.metadata = disk.metadata
+        self._forget_untrue()
         self.blocks = list(disk.blocks)
         self.records = dict(disk.records)
         self.marks = DirtyMarks(disk.base_epoch, disk.base_epoch is not None, set(disk.dirty))
         self.repair()
+
+    def take_back(self, record: Record) -> None:
+        """It was never true. A process that believes it finds that out by itself."""
+        self.untrue.append(record)
+        if self.state is None:
+            self._forget_untrue()
+
+    def _forget_untrue(self) -> None:
+        for record in self.untrue:
+            self.metadata = unheard(self.metadata, record)
 
     def tell_of(self, proposal: str) -> None:
         """Somebody enters in the disk that this was proposed for it, and the process takes that for its own."""
@@ -365,6 +370,7 @@ class SimulatedNode:
 
     def forget(self) -> None:
         """All that a process holds."""
+        self._forget_untrue()
         self.state = None
         self.paused = False
         self.link.clear()

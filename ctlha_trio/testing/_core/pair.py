@@ -17,9 +17,9 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
-from ctlha_trio.testing._core.arbiter import SimulatedArbiter
+from ctlha_trio.testing._core.arbiter import ArbiterCall, SimulatedArbiter
 from ctlha_trio.testing._core.clients import SimulatedClients
-from ctlha_trio.testing._core.clock import SimulatedClock
+from ctlha_trio.testing._core.clock import RunningTimer, SimulatedClock
 from ctlha_trio.testing._core.damage import meet_damage
 from ctlha_trio.testing._core.disk_calls import NotStoring, Storing
 from ctlha_trio.testing._core.false_record import FALSIFIED, tell_of
@@ -31,8 +31,6 @@ from ctlha_trio.testing._core.node import (
     BLOCKS,
     CLEAN_CHANCE,
     NODES,
-    ArbiterCall,
-    RunningTimer,
     SimulatedNode,
     blocks_of,
 )

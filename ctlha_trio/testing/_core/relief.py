@@ -60,8 +60,12 @@ def give_back(pair: SimulatedPair) -> None:
     arbiter.give_back()
     pair.excuses = frozenset()
     nodes = pair.nodes.values()
-    if false is None or false.lineage != arbiter.record.lineage:
-        # What is told of another line binds nobody.
+    if false is None:
+        return
+    if false.lineage != arbiter.record.lineage:
+        # What is told of another line binds nobody, but a copy from whose line that seems to have been begun.
+        for node in nodes:
+            node.take_back(false)
         return
     if any(_believes(node, false) for node in nodes):
         for node in nodes:

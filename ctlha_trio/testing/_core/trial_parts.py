@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from ctlha_trio.pair import Phase
+from ctlha_trio.pair import Phase, events as ev
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.trouble import NodePace, Pace
@@ -37,12 +37,35 @@ def keep_down(world: CoreWorld, node: SimulatedNode) -> None:
         world.pair.take_down(node, "crashes, and nobody starts it")
 
 
+def one_serves_alone(world: CoreWorld) -> tuple[SimulatedNode, SimulatedNode]:
+    """A healthy pair of which one node goes down, and the other one, which acknowledges what the first lacks."""
+    world.heal()
+    away, member = world.random.sample(list(world.pair.nodes.values()), 2)
+    keep_down(world, away)
+    must_serve(world, member, f"I12: {member.name} is a member and has the arbiter, but does not serve")
+    return away, member
+
+
 def must_serve(world: CoreWorld, node: SimulatedNode, otherwise: str) -> None:
     """It acknowledges enough writes, whoever else is there."""
     clients = world.pair.clients
     enough = clients.acknowledged + WRITES
     world.go_at(Pace(nodes={node.name: CLIENTS}, relief=0.0))
     world.go_on_until(lambda: clients.acknowledged >= enough, SERVE_S, otherwise)
+
+
+def request_force(world: CoreWorld, chosen: SimulatedNode) -> None:
+    """An operator asks that of a node, with the record that it knows."""
+    assert chosen.state is not None
+    revision = chosen.state.revision
+    world.pair.invariants.shown[chosen.name] = revision
+    world.request(chosen, ev.ForceAsked(chosen.peer, f"{world.random.getrandbits(64):016x}", revision))
+
+
+def force(world: CoreWorld, chosen: SimulatedNode) -> None:
+    """An operator forces a node, and the node ends that."""
+    request_force(world, chosen)
+    world.go_on_until(lambda: not is_in(chosen, Phase.CLAIMING), SERVE_S, f"{chosen.name} is not forced")
 
 
 def must_not_serve(world: CoreWorld, otherwise: str) -> None:

@@ -15,10 +15,18 @@ from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_name
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.flap_trials import flaps_lose_no_proposal
-from ctlha_trio.testing._core.force_trials import an_abandoned_node_finds_out, another_line_passes
+from ctlha_trio.testing._core.force_trials import (
+    a_forced_swap_may_come_late,
+    an_abandoned_node_finds_out,
+    another_line_passes,
+)
 from ctlha_trio.testing._core.hang_trials import both_disks_hang_and_answer, the_disk_of_the_only_member_hangs
 from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
-from ctlha_trio.testing._core.restore_trials import a_returning_node_is_told
+from ctlha_trio.testing._core.restore_trials import (
+    a_node_remembers_what_it_has_read,
+    a_returning_node_is_told,
+    an_abandoned_node_remembers_the_later_line,
+)
 from ctlha_trio.testing._core.trial_parts import (
     SERVE_S,
     STANDING_CLOCK,
@@ -250,6 +258,9 @@ TRIALS: Final[tuple[Trial, ...]] = (
     an_abandoned_node_finds_out,
     flaps_lose_no_proposal,
     a_returning_node_is_told,
+    a_node_remembers_what_it_has_read,
+    an_abandoned_node_remembers_the_later_line,
+    a_forced_swap_may_come_late,
 )
 
 

@@ -36,6 +36,9 @@ class Fault(Enum):
     ARBITER_SILENT = "the arbiter never answers"
     ARBITER_DEAF = "the arbiter's answers are lost, and swaps are applied later"
     ARBITER_RESTORED = "the arbiter is restored from an old copy"
+    RESTORED_BEHIND_ONE_TOLD = "the same, of a record that one node has outlived, and tells the other"
+    RESTORED_BEHIND_A_READER = "the same, and the other node is not told: it has read a later record before"
+    RESTORED_BEHIND_AN_ABANDONED_COPY = "the same, of a record of before a force by which the other node was abandoned"
     SWITCHOVER = "an operator changes the roles"
     FORCE = "an operator says that one node is off, and makes the other one primary"
     COPY_CHANGED = "a copy holds what nobody wrote, and its checksum is right"
@@ -73,17 +76,26 @@ _SHOWS = Entry(
     "extent that was open when the power failed nothing tells damage from a torn write: excluded there for who counts",
 )
 
+_HALTS = Entry(
+    Survival.HALT,
+    "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows, also if "
+    "that is of a line that a force has begun; one that has not, and is not told, cannot",
+)
+RESTORED: Final = (
+    Fault.ARBITER_RESTORED,
+    Fault.RESTORED_BEHIND_ONE_TOLD,
+    Fault.RESTORED_BEHIND_A_READER,
+    Fault.RESTORED_BEHIND_AN_ABANDONED_COPY,
+)
+"""Each is a trial of its own."""
+
 ATLAS: Final[Mapping[Fault, Entry]] = MappingProxyType(
     dict.fromkeys(Fault, _RECOVERS)
     | dict.fromkeys((Fault.WRITE_FAILS, Fault.FLUSH_FAILS, Fault.DISK_FULL), _COPY_DIES)
     | dict.fromkeys((Fault.BIT_ROT, Fault.MISDIRECTED), _SHOWS)
     | {
         Fault.DISK_HANGS: _ANSWERS_LATE,
-        Fault.ARBITER_RESTORED: Entry(
-            Survival.HALT,
-            "its record may name a copy that missed acknowledged writes. A node that has seen a newer record knows; "
-            "one that has not cannot, so restoring is for a pair in which both have",
-        ),
+        **dict.fromkeys(RESTORED, _HALTS),
         Fault.FORCE: Entry(
             Survival.FORCED,
             "it is said while it is true, of a node that has no power. The disk of the other one may not have failed, "
@@ -103,7 +115,7 @@ DRAWN: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival i
 FATAL_TO_COPY: Final = tuple(fault for fault, entry in ATLAS.items() if entry.survival is Survival.WITH_PEER)
 """Strike only where the other copy is left, except at the end of a run that is to halt."""
 
-DRIVER_FAULTS: Final = frozenset(fault.name for fault in (*DRAWN, *FATAL_TO_COPY, Fault.FORCE, Fault.ARBITER_RESTORED))
+DRIVER_FAULTS: Final = frozenset(fault.name for fault in (*DRAWN, *FATAL_TO_COPY, Fault.FORCE, *RESTORED))
 """Names of all that are drawn, and of what is tried in some runs whose pair has come together."""
 
 

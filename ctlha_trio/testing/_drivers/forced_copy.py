@@ -30,7 +30,16 @@ class ForcedCopy:
         """The trial, up to the first problem. A checkpoint."""
         self.timeline.counts["trials"] += 1
         pair, chosen = self.demands.pair, self.random.choice(NAMES)
-        abandoned = other(chosen)
+        await self.force(chosen)
+        self.keeper.held = frozenset()
+        await self.demands.require(pair.is_settled, TOGETHER_S, f"I12: {other(chosen)}, abandoned, does not come back")
+
+    async def force(self, chosen: str) -> None:
+        """This node serves, with what it held before the other one served alone, which is off and held down.
+
+        A checkpoint.
+        """
+        pair, abandoned = self.demands.pair, other(chosen)
         self.keeper.held = frozenset(NAMES)
         pair.crash(chosen)
         await self._write(abandoned)
@@ -43,8 +52,6 @@ class ForcedCopy:
         if pair.record.members != (chosen,) or pair.record.lineage == before:
             self.demands.problem(f"I12: {chosen} was forced, and the record is {pair.record}")
         await self._write(chosen)
-        self.keeper.held = frozenset()
-        await self.demands.require(pair.is_settled, TOGETHER_S, f"I12: {abandoned}, abandoned, does not come back")
 
     async def _write(self, name: str) -> None:
         await self.demands.service(name)

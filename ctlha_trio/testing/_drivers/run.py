@@ -193,11 +193,13 @@ class DriverRun:
         if swarm.programs_fail:
             await FailingPrograms(self.programs, self.keeper, self.timeline, self.demands, self.reasons, random).run()
             self.checks.check_copies_equal()
+        forced = ForcedCopy(self.keeper, self.timeline, self.demands, self.operators, random)
         if swarm.forces:
-            await ForcedCopy(self.keeper, self.timeline, self.demands, self.operators, random).run()
+            await forced.run()
             self.checks.check_copies_equal()
         if swarm.restores:
-            await RestoredArbiter(self.nemesis.scene, self.halts, random).run()
+            await RestoredArbiter(self.nemesis.scene, self.halts, forced, random).run()
+            self.checks.check_copies_equal()
         if swarm.gives_back:
             await GivenBack(self.keeper, self.timeline, self.demands, random).run()
         if swarm.disks_hang:

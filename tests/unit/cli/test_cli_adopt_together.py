@@ -14,7 +14,7 @@ from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import _adopt_together, _knowledge, _meeting, _stopped_node
 from ctlha_trio.cli._adopt_together import adopt_together, agreed_record
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
-from ctlha_trio.cli._knowledge import Knowledge, disagreement
+from ctlha_trio.cli._knowledge import Knowledge, disagreement, hear
 from ctlha_trio.cli._stopped_node import divergence
 from ctlha_trio.door import DecisionLog
 from ctlha_trio.pair import Copy, Metadata, SwapOutcome
@@ -72,6 +72,12 @@ class Pair:
 
     def contents(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in self.path.rglob("*") if path.is_file()}
+
+    def changed_since(self, before: dict[Path, bytes]) -> set[str]:
+        """Files, from the pair's folder on."""
+        after = self.contents()
+        paths = before.keys() | after.keys()
+        return {str(path.relative_to(self.path)) for path in paths if before.get(path) != after.get(path)}
 
     async def adopt(self, *dry: str) -> dict[str, Exception]:
         """By both commands at once; the errors of those that failed."""
@@ -206,7 +212,7 @@ async def test_a_dry_run_at_either_changes_nothing_at_both(pair: Pair, dry: tupl
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"epoch": 8}, "node a knows epoch 8, members a b; node b knows epoch 7, members a b"),
+        ({"epoch": 6}, "node a knows epoch 6, members a b; node b knows epoch 7, members a b"),
         ({"members": ("a",)}, "node a knows epoch 7, members a; node b knows epoch 7, members a b"),
         ({"primary": "a"}, "node a knows epoch 7"),
         ({"lineage": "another"}, "of different lines"),
@@ -215,7 +221,7 @@ async def test_a_dry_run_at_either_changes_nothing_at_both(pair: Pair, dry: tupl
         ({"copy": Copy.RESYNCING}, "the copy of node a, which counts, is resyncing"),
     ],
 )
-async def test_nodes_that_do_not_agree_change_nothing(
+async def test_nodes_that_do_not_agree_change_nothing_but_what_they_remember(
     pair: Pair, change: dict[str, object], why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await pair.change("a", **change)
@@ -228,7 +234,7 @@ async def test_nodes_that_do_not_agree_change_nothing(
         assert "the nodes do not agree: " in str(error)
         assert why in str(error)
         assert "--abandon" in str(error)
-    assert pair.contents() == before
+    assert pair.changed_since(before) == ({"a/volume.img"} if "epoch" in change else set())
     shown = capsys.readouterr()
     assert all(line.startswith("waiting for the same command") for line in shown.out.splitlines())
     copies = [line.split(":")[0] for line in shown.err.splitlines()]
@@ -236,13 +242,45 @@ async def test_nodes_that_do_not_agree_change_nothing(
 
 
 async def test_what_one_has_only_heard_of_keeps_them_from_agreeing(pair: Pair) -> None:
-    heard = KnownRecord((await pair.metadata("a")).lineage, 8, 12, leads=True)
-    await pair.change("b", heard=heard)
+    """Of it as of its own: who has heard of it tells it too."""
+    known = await pair.metadata("a")
+    await pair.change("b", heard=KnownRecord(known.lineage, 8, 12, leads=True))
     before = pair.contents()
     failures = await pair.adopt()
     assert all("node b has heard of epoch 8, which neither has seen" in str(error) for error in failures.values())
     assert failures.keys() == {"a", "b"}
-    assert pair.contents() == before
+    assert pair.changed_since(before) == {"a/volume.img"}
+    assert await pair.metadata("a") == attrs.evolve(known, heard=KnownRecord(known.lineage, 8, 12, leads=False))
+
+
+async def test_what_a_node_is_told_there_it_does_not_forget(fresh: Pair) -> None:
+    """Node a has acted alone, the arbiter was restored to what node b knows, and then node a is gone for ever."""
+    known = await fresh.metadata("b")
+    await fresh.change("a", epoch=2, revision=2, members=("a",))
+    assert await fresh.would("b") == ""
+    assert (await fresh.adopt()).keys() == {"a", "b"}
+    assert await fresh.would("b") == "arbiter-went-back"
+    assert await fresh.metadata("b") == attrs.evolve(known, heard=KnownRecord(known.lineage, 2, 2, leads=True))
+    before = fresh.contents()
+    assert (await fresh.adopt()).keys() == {"a", "b"}
+    assert fresh.contents() == before, "it is remembered once"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "heard"),
+    [
+        ({"epoch": 8, "revision": 12}, KnownRecord("line", 8, 12, leads=False)),
+        ({"epoch": 8, "revision": 12, "primary": "a"}, KnownRecord("line", 8, 12, leads=True)),
+        ({"epoch": 8, "revision": 12, "arbiter": "new"}, KnownRecord("line", 8, 0, leads=False)),
+        ({"epoch": 8, "heard": KnownRecord("line", 9, 13, leads=False)}, KnownRecord("line", 9, 13, leads=True)),
+        ({"epoch": 7}, None),
+        ({"epoch": 8, "lineage": "another"}, None),
+    ],
+)
+def test_what_is_remembered_of_what_the_other_one_tells(theirs: dict[str, Any], heard: KnownRecord | None) -> None:
+    mine = attrs.evolve(METADATA, node="b")
+    told = Knowledge.of(attrs.evolve(METADATA, **theirs), "b", None, None, dry_run=False)
+    assert hear(mine, told) == attrs.evolve(mine, heard=heard)
 
 
 async def test_an_arbiter_that_holds_what_neither_has_seen_is_left_alone(pair: Pair) -> None:
@@ -273,7 +311,9 @@ async def test_a_record_that_a_node_had_no_time_to_persist_needs_no_adoption(
     failures = await fresh.adopt()
     assert {str(error) for error in failures.values()} == {"nothing is wrong with the arbiter: start both nodes"}
     assert failures.keys() == {"a", "b"}
-    assert fresh.contents() == before
+    told = {"a", "b"}.difference(persisted) if persisted else set()
+    assert fresh.changed_since(before) == {f"{node}/volume.img" for node in told}
+    assert [await fresh.would(node) for node in ("a", "b")] == ["", ""]
 
 
 async def test_one_alone_with_whom_nothing_is_wrong_is_told_to_start(
@@ -301,6 +341,7 @@ async def test_what_was_cut_off_is_done_by_giving_both_again(
     with monkeypatch.context() as patch:
         patch.setattr(_adopt_together, "rewrite_metadata", fail)
         assert cut in await pair.adopt()
+    assert pair.decided(cut) == [("adopt-arbiter", "asked"), ("adopt-arbiter", "failed: cut off")]
     assert await pair.would(cut)
     assert await pair.adopt() == {}
     assert [await pair.would(node) for node in ("a", "b")] == ["", ""]

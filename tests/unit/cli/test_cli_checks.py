@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from ctlha_trio._errors import ConfigError
-from ctlha_trio.cli._checks import prepare
+from ctlha_trio.cli._checks import load_checked, prepare
 from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.door import STATUS_SOCKET
@@ -271,8 +271,41 @@ async def test_a_dead_nodes_socket_is_no_fault(pair: Pair) -> None:
 async def test_a_path_too_long_for_a_socket(pair: Pair) -> None:
     long = pair.folder.parent / ("x" * 100)
     shutil.copytree(pair.folder, long)
-    (fault, _) = await faults_of(Pair(long))
-    assert "more than 107 bytes" in fault
+    (fault,) = await faults_of(Pair(long))
+    assert fault == (
+        f"its folder {long / 'a'} is too long for a node's sockets: its whole path has {len(str(long / 'a'))} bytes, "
+        "of at most 95; move it to a place with a shorter path"
+    )
+
+
+async def test_a_folder_that_may_not_be_written(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node there would run without its sockets, and nobody could ask it anything."""
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda asked, mode: allowed(asked, mode) and Path(asked) != pair.a)
+    (fault,) = await faults_of(pair)
+    assert fault == f"its folder {pair.a} may not be written, and its sockets and its log of decisions are made there"
+
+
+def test_faults_of_the_folder_are_told_with_those_of_the_text(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = Pair(pair.folder.parent / ("x" * 100))
+    shutil.copytree(pair.folder, long.folder)
+    long.edit('node = "a"', "node = 7")
+    open_folder(long)
+    (long.a / "data.sock").touch()
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda asked, mode: allowed(asked, mode) and Path(asked) != long.a)
+    with pytest.raises(ExceptionGroup) as caught:
+        load_checked(long.config)
+    told = [
+        str(error).removeprefix(f"{long.config}: ").replace(str(long.a), "FOLDER") for error in caught.value.exceptions
+    ]
+    assert [line.partition(", ")[0].partition(" bytes")[0].rstrip("0123456789") for line in told] == [
+        "node: must be text in quotes",
+        "its folder FOLDER is open to others (mode 0750): chmod 700 FOLDER",
+        "its folder FOLDER may not be written",
+        "its folder FOLDER is too long for a node's sockets: its whole path has ",
+        "FOLDER/data.sock exists and is not a socket",
+    ]
 
 
 async def test_another_key_of_our_own_is_not_a_fault_that_can_be_seen_here(pair: Pair) -> None:

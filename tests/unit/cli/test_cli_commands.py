@@ -95,7 +95,8 @@ def test_files_for_etcd_that_cannot_be_used(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert done.stderr.splitlines() == [
         f"{tmp_path / 'none.pem'}: arbiter.ca: there is no such file",
-        f"{tmp_path / 'credentials'}: arbiter.credentials: open to others (mode 0644): chmod 600",
+        f"{tmp_path / 'credentials'}: arbiter.credentials: open to others (mode 0644): "
+        f"chmod 600 {tmp_path / 'credentials'}",
     ]
     assert not (tmp_path / "p").exists()
 
@@ -105,6 +106,20 @@ def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
     done = ctlha("init", tmp_path)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == f"{tmp_path}: exists and is not empty; nothing is ever overwritten\n"
+
+
+def test_a_folder_in_which_no_node_could_listen(tmp_path: Path) -> None:
+    """Every command of such a node would fail: its sockets' names do not fit."""
+    folder = tmp_path / ("x" * (93 - len(str(tmp_path)) - 1))
+    assert ctlha("init", folder, "--size", "64K").exit_code == 0
+    folder = folder.with_name(f"{folder.name}y")
+    done = ctlha("init", folder)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{folder / 'a'}: too long for a node's sockets: its whole path has 96 bytes, of at most 95; make the pair in "
+        "a folder with a shorter path\n"
+    )
+    assert not folder.exists()
 
 
 def test_init_says_how_to_go_on(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ctlha_trio.cli._demo_reader import ReadBack, is_alone, watch_for_early_serv
 from ctlha_trio.cli._demo_report import DemoReport, DemoViolation
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.door import DATA_SOCKET, Door
-from ctlha_trio.ha import Notice, Rehearsal
+from ctlha_trio.ha import Notice, Rehearsal, Status, booting_status
 from ctlha_trio.pair import FailoverPlan, OperationKind, Outcome, Plan, Record
 from ctlha_trio.seams import Buffer, TrioClock
 
@@ -31,11 +31,6 @@ class Answer:
     outcome: Outcome
     data: bytes = b""
     miscompare_at: int | None = None
-
-
-@attrs.frozen
-class Status:
-    role: str = "primary"
 
 
 @attrs.define(eq=False)
@@ -79,7 +74,7 @@ class ToyNode:
         return Answer(Outcome.DONE)
 
     def status(self) -> Status:
-        return Status()
+        return booting_status("a", ())
 
     async def switchover(self) -> None:
         raise FailedError("not in this test")

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from ctlha_trio._errors import ArbiterError, ConfigError, StoreError
-from ctlha_trio.arbiter import CreatedRecord, EtcdAccess, EtcdArbiter, SqliteArbiter
+from ctlha_trio.arbiter import CreatedRecord, EtcdAccess, EtcdArbiter, SqliteArbiter, remove_etcd_record
 from ctlha_trio.cli import _init as init_module
 from ctlha_trio.cli._checks import Prepared, prepare
 from ctlha_trio.cli._config import EtcdTable, load_config
@@ -236,3 +236,20 @@ async def test_faults_that_only_etcd_can_tell(tmp_path: Path, etcd_access: EtcdA
     faults = [str(error).removeprefix(f"{config}: ") for error in caught.value.exceptions]
     assert [fault.partition(": ")[0] for fault in faults] == ["cluster", "arbiter.endpoints"]
     assert "another arbiter's data" in faults[1]
+    assert faults[1].endswith("if that is lost, stop both nodes, then on both: ctlha adopt-arbiter <its node.toml>")
+
+
+async def test_a_node_whose_record_in_etcd_is_gone_names_the_command_that_helps(
+    tmp_path: Path, etcd_access: EtcdAccess
+) -> None:
+    new = new_pair()
+    await create_pair_in_etcd(tmp_path, new, etcd_access)
+    found = await EtcdArbiter.discover(etcd_access, cluster=new.cluster, resource="volume")
+    assert found is not None
+    record = (await found.read()).record
+    await remove_etcd_record(etcd_access, record, CreatedRecord(found.identity, 1))
+    with pytest.raises(ExceptionGroup) as caught:
+        await prepare(load_config(tmp_path / "a" / "node.toml"))
+    (fault,) = caught.value.exceptions
+    assert "arbiter.endpoints: etcd holds no record at " in str(fault)
+    assert str(fault).endswith("if that is lost, stop both nodes, then on both: ctlha adopt-arbiter <its node.toml>")

@@ -108,8 +108,9 @@ def test_whoever_cannot_hand_the_role_over_is_given_a_command(name: Named) -> No
 def test_what_helps_names_the_nodes_and_the_configuration() -> None:
     assert remedy_for("leaving", config="x/node.toml", node="a", peer="b").endswith(": ctlha node x/node.toml")
     outdated = remedy_for("outdated", config="x/node.toml", node="a", peer="b")
-    assert ": ctlha force-primary x/node.toml --abandon b;" in outdated
-    assert outdated.endswith("stop this node, then: ctlha force-primary x/node.toml --abandon b --salvage")
+    assert outdated.endswith(": ctlha force-primary x/node.toml --abandon b")
+    not_whole = remedy_for("copy-not-whole", config="x/node.toml", node="a", peer="b")
+    assert not_whole.endswith("stop this node, then: ctlha force-primary x/node.toml --abandon b --salvage")
 
 
 def test_of_two_stopped_nodes_the_one_to_choose_is_told_by_what_they_print_themselves() -> None:

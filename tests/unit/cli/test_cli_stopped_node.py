@@ -19,7 +19,17 @@ from ctlha_trio.cli import _adopt, _salvage, _stopped_node, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._stopped_node import divergence
 from ctlha_trio.door import DecisionLog
-from ctlha_trio.pair import Copy, Metadata, Record, SwapOutcome
+from ctlha_trio.pair import (
+    Copy,
+    Metadata,
+    Record,
+    SwapOutcome,
+    actions,
+    boot,
+    events,
+    messages,
+    step_pair,
+)
 from ctlha_trio.seams import SwapAnswer, ThreadDisk, TrioClock
 from ctlha_trio.store import BLOCK_BYTES, BlockStore, Layout, condemn_copy
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT
@@ -191,6 +201,42 @@ async def test_a_file_that_is_not_there_is_told_with_what_helps(
         f"{folder.config}: volume.file: there is no {folder.volume}: mount the disk that it is on, or put the file "
         f"back; if it is lost and node a has a copy that counts: ctlha replace {folder.config} b\n"
     )
+
+
+async def leave_open(*_: object) -> SwapAnswer:
+    """An arbiter of whose swap nobody knows."""
+    await trio.lowlevel.checkpoint()
+    return SwapAnswer(SwapOutcome.UNKNOWN)
+
+
+async def expect_spared(folder: Folder, record: Record, source: str = "a") -> None:
+    """Node b, started, is offered the source's copy by that record: a forced swap from it may come, and name b."""
+    found, metadata = await (await folder.arbiter()).read(), await folder.metadata()
+    assert found.record == record
+    state, _ = boot(me="b", peer=source, incarnation=1, size_bytes=SIZE_BYTES, metadata=metadata, marked_from=None)
+    state, _ = step_pair(state, events.RecordRead(record, found.revision))
+    state, _ = step_pair(state, events.SessionUp(7))
+    state, ordered = step_pair(state, events.Received(messages.ResyncStart(record.epoch, record.proposal)))
+    assert actions.Send(messages.InDoubt(record.epoch)) in ordered
+    moved = record.succeed(primary=source, members=(source,), proposal="moved")
+    state, _ = step_pair(state, events.RecordRead(moved, found.revision + 1))
+    state, _ = step_pair(state, events.Received(messages.ResyncStart(moved.epoch, moved.proposal)))
+    assert state.persisting is not None
+    assert state.persisting.copy in {Copy.REWRITING, Copy.RESYNCING}
+
+
+async def test_a_new_copy_is_not_filled_while_a_forced_swap_may_come_late(folder: Folder) -> None:
+    """Node b was forced, and crashed behind its swap; the disk on which that stood is lost."""
+    record = await folder.set_members("a")
+    assert (await trio.to_thread.run_sync(replace, folder, "b")).exit_code == 0
+    await expect_spared(folder, record)
+
+
+async def test_a_copy_that_was_discarded_is_not_filled_while_a_forced_swap_may_come_late(whole: Folder) -> None:
+    record = await whole.set_members("a")
+    await whole.write(attrs.evolve(await whole.metadata(), lineage="another", in_doubt=2))
+    assert (await run("resolve", whole, "--discard", "b")).exit_code == 0
+    await expect_spared(whole, record)
 
 
 def test_a_node_that_runs_is_left_alone(folder: Folder) -> None:
@@ -365,7 +411,59 @@ async def test_a_try_that_was_begun_has_its_end_in_the_log(whole: Folder, monkey
     monkeypatch.setattr(SqliteArbiter, "cas", refuse)
     for _ in range(2):
         assert (await run("adopt-arbiter", whole, *ADOPT)).exit_code == 1
-    assert [outcome for _, outcome in whole.decided()] == ["asked", "refused"] * 2
+    failed = "failed: the arbiter did not take it (lost); give the command again"
+    assert [outcome for _, outcome in whole.decided()] == ["asked", failed] * 2
+
+
+@pytest.mark.parametrize(
+    ("happen", "command", "options"),
+    [
+        (diverge, "adopt-arbiter", ("--abandon", "a", "--statement", "a is powered off")),
+        (fail_copy, "force-primary", ("--abandon", "a", "--salvage", "--statement", "a is powered off")),
+    ],
+)
+async def test_a_swap_of_which_nobody_knows_is_told_and_logged_so(
+    whole: Folder,
+    monkeypatch: pytest.MonkeyPatch,
+    happen: Callable[[Folder], Awaitable[None]],
+    command: str,
+    options: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(SqliteArbiter, "cas", leave_open)
+    await happen(whole)
+    done = await run(command, whole, *options)
+    said = "nobody knows whether the arbiter took it; give the command again, which finds that"
+    assert (done.exit_code, done.stderr) == (3, f"{said}\n")
+    assert [outcome for _, outcome in whole.decided()] == ["asked", f"unknown: {said}"]
+
+
+async def test_what_fails_behind_its_first_line_is_not_said_to_be_refused(
+    whole: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is written by then, and only the copy is not bound to it."""
+
+    async def fail(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    (whole.path / "arbiter.db").unlink()
+    monkeypatch.setattr(_adopt, "_bind", fail)
+    done = await run("adopt-arbiter", whole, *ADOPT)
+    assert (done.exit_code, done.stderr) == (1, "the disk is full\n")
+    assert whole.decided() == [("adopt-arbiter", "asked"), ("adopt-arbiter", "failed: the disk is full")]
+
+
+async def test_a_failure_that_cannot_be_logged_is_told_all_the_same(
+    whole: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SqliteArbiter, "cas", leave_open)
+    monkeypatch.setattr(_stopped_node, "DecisionLog", LogWithoutAnEnd)
+    await diverge(whole)
+    done = await run("adopt-arbiter", whole, *ADOPT)
+    assert done.exit_code == 3
+    lacks, said = done.stderr.splitlines()
+    assert lacks.startswith("the log of decisions lacks the line that says how it ended: ")
+    assert said.startswith("nobody knows whether the arbiter took it")
+    assert [outcome for _, outcome in whole.decided()] == ["asked"]
 
 
 async def test_a_diverged_copy_beside_which_none_counts_is_kept(whole: Folder) -> None:
@@ -405,6 +503,22 @@ async def test_an_arbiter_that_went_back_gets_a_record_that_follows_on_both(whol
     assert whole.decided() == [("adopt-arbiter", "asked"), ("adopt-arbiter", "done")]
     again = await run("adopt-arbiter", whole, *ADOPT)
     assert (again.exit_code, again.stderr) == (1, "nothing is wrong with the arbiter: start node b\n")
+
+
+@pytest.mark.parametrize(("command", "epoch"), [(("adopt-arbiter", *ADOPT), 8), (("resolve", "--discard", "b"), 1)])
+async def test_an_abandoned_copy_has_a_way_out_of_an_arbiter_that_went_back_to_before_the_force(
+    whole: Folder, command: tuple[str, ...], epoch: int
+) -> None:
+    """Node b has read that node a was forced in epoch 7. Its copy becomes the volume by a later one, or is given up."""
+    abandoned = attrs.evolve(await whole.metadata(), heard=KnownRecord("later", 7, 9, leads=True))
+    await whole.write(abandoned)
+    assert await whole.would() == "arbiter-went-back"
+    name, *options = command
+    done = await run(name, whole, *options)
+    assert done.exit_code == 0, done.output
+    metadata = await whole.metadata()
+    assert (metadata.epoch, metadata.heard) == (epoch, None)
+    assert await whole.would() == ""
 
 
 async def test_an_arbiter_that_is_lost_is_made_anew(whole: Folder) -> None:
@@ -601,7 +715,19 @@ async def test_a_salvage_that_the_arbiter_does_not_take_leaves_the_copy(
     refused = await run("force-primary", whole, *SALVAGE, *OFF)
     assert refused.exit_code == 1
     assert "the arbiter did not take it (lost); give the command again" in refused.output
-    assert await whole.metadata() == before
+    assert await whole.metadata() == attrs.evolve(before, in_doubt=1)
+
+
+async def test_a_copy_is_not_filled_while_its_salvage_may_come_late(
+    whole: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other node, which was not off, would overwrite what the swap then names."""
+    record = await whole.set_members("a")
+    await write_content(whole, Copy.RESYNCING)
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteArbiter, "cas", leave_open)
+        assert (await run("force-primary", whole, *SALVAGE, *OFF)).exit_code
+    await expect_spared(whole, record)
 
 
 async def test_a_salvage_that_was_cut_off_behind_the_record_can_be_given_again(

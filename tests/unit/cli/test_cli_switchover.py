@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from ctlha_trio._errors import FailedError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio.cli import _switchover, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.cli._remedies import remedy_for
 
 RECORD: dict[str, Any] = {"epoch": 4, "primary": "a", "members": ["a", "b"]}
 PLAN: dict[str, Any] = {
@@ -128,8 +129,7 @@ def test_a_dry_run_of_what_would_be_refused_names_every_obstacle_and_what_helps(
             1,
             [
                 "without node b node a would not serve: arbiter-silent",
-                "  arbiter-silent: bring the arbiter back, or the network to it: nobody changes who counts until it "
-                "answers",
+                f"  arbiter-silent: {remedy_for('arbiter-silent', config='', node='a', peer='b')}",
             ],
         ),
         (
@@ -207,3 +207,11 @@ def test_what_is_refused_ends_with_the_command_that_helps(
     assert len(lines) == len(says)
     assert all(line.startswith(told) for line, told in zip(lines, says, strict=True))
     assert f"ctlha switchover {config}" in lines[-1] or f"ctlha status {config}" in lines[-1]
+
+
+@pytest.mark.parametrize("options", [["--dry-run"], ["--dry-run", "--as-failover"], []])
+def test_a_node_that_does_not_run_is_told_how_to_start(config: Path, options: list[str]) -> None:
+    refused = switchover(config, *options)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert f"{config.parent / 'status.sock'}: no node listens there: " in refused.stderr
+    assert refused.stderr.endswith(f"if it does not run, start it: ctlha node {config}\n")

@@ -24,7 +24,7 @@ from ctlha_trio.door import (
     open_door_client,
 )
 from ctlha_trio.door._protocol import Request, encode_hello, encode_request
-from ctlha_trio.ha import ZEROES_BYTES_MAX, Notice, Rehearsal
+from ctlha_trio.ha import ZEROES_BYTES_MAX, Notice, Rehearsal, Status, booting_status
 from ctlha_trio.pair import CarriedRecord, FailoverPlan, OperationKind, Outcome, Plan, Record, encode_records
 from ctlha_trio.seams import Buffer, TrioClock
 
@@ -65,11 +65,6 @@ class Submitted:
         return self._answer
 
 
-@attrs.frozen
-class Status:
-    role: str = "primary"
-
-
 @attrs.define(eq=False)
 class SlowNode:
     """Keeps every operation until the test ends it, or answers at once by ``rule``."""
@@ -97,7 +92,7 @@ class SlowNode:
         return await submitted.wait()
 
     def status(self) -> Status:
-        return Status()
+        return booting_status("a", ())
 
     async def switchover(self) -> None:
         raise FailedError("not in this test")

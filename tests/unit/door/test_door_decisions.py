@@ -8,9 +8,27 @@ import threading
 from pathlib import Path
 
 import pytest
+import trio
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.door._decisions import DecisionLog
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["nobody", "somebody"])
+async def test_a_named_pipe_in_its_place_is_refused_and_waited_for_by_nobody(tmp_path: Path, is_read: bool) -> None:
+    log = DecisionLog(tmp_path / "decisions.jsonl")
+    os.mkfifo(log.path)
+    reader = os.open(log.path, os.O_RDONLY | os.O_NONBLOCK) if is_read else None
+    refused = pytest.raises(StoreError, match=r"decisions\.jsonl: is not a regular file")
+    try:
+        with trio.fail_after(20):
+            with refused:
+                await log.append(decision="resolve")
+            with refused:
+                await log.append_refusal(decision="resolve", why="w", revision=1, epoch=1)
+    finally:
+        if reader is not None:
+            os.close(reader)
 
 
 @pytest.mark.parametrize("room_bytes", [0, 10])

@@ -1,7 +1,9 @@
 """What is forced by a fence: only a confirmed one counts, and one that is owed is gone on with after a restart."""
 
 import json
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -9,11 +11,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError
+from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError, UnknownOutcomeError
 from ctlha_trio.door import DECISIONS_FILE, DecisionLog, Fencing
 from ctlha_trio.door._forcing import OWED_FILE, RESUME_S, RESUME_TRIES, Forcing, OwedFence, OwedFile
 from ctlha_trio.ha import Notice, Rehearsal, Status
-from ctlha_trio.pair import FailoverPlan, OperationKind, Plan, Record
+from ctlha_trio.pair import FailoverPlan, HandoverPlan, OperationKind, Plan, Record
 from ctlha_trio.seams import Buffer, FenceAnswer, FenceOutcome, TrioClock
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
@@ -64,7 +66,8 @@ class SwappingNode:
         raise AssertionError("nobody asked for a rehearsal")
 
     def rehearse_switchover(self) -> Rehearsal:
-        raise AssertionError("nobody asked for a rehearsal")
+        plan = HandoverPlan(obstacles=(), steps=(), before=self.record, revision=self.revision, after=None)
+        return Rehearsal(plan=plan, accepted=False, pause_s=None)
 
     def verify(self) -> int:
         raise AssertionError("nobody asked for a comparison")
@@ -173,6 +176,11 @@ class Bench:
         await self.forcing().force("b", 9, fenced=True, refused=self.refused)
 
 
+def shown(forcing: Forcing) -> str | None:
+    """What the status says of a fence that is owed."""
+    return forcing.fence_owed
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
@@ -198,7 +206,64 @@ async def test_any_other_answer_forces_nothing(bench: Bench, outcome: FenceOutco
     assert bench.node.record == BEFORE
     assert bench.outcomes == ["asked", f"failed: the fence of node b: {outcome.value}: no such outlet"]
     assert bench.log[-1]["fence"] == outcome.value
+    assert bench.owed is (outcome is FenceOutcome.UNKNOWN)
+
+
+async def test_a_fence_of_which_nobody_knows_stays_owed_until_it_is_known(bench: Bench) -> None:
+    bench.fencer.answers = [FenceAnswer(FenceOutcome.UNKNOWN, "no answer"), OFF]
+    forcing = bench.forcing()
+    assert shown(forcing) is None
+    with pytest.raises(FailedError, match=r"unknown: no answer; give the command again, or remove .*owed-fence.json"):
+        await forcing.force("b", 9, fenced=True, refused=bench.refused)
+    assert (bench.owed, shown(forcing)) == (True, "b")
+    await forcing.force("b", 9, fenced=True, refused=bench.refused)
+    assert (bench.owed, bench.node.record.primary) == (False, "a")
+    assert shown(forcing) is None
+
+
+async def test_what_was_forced_stays_owed_until_it_is_known_whether_the_arbiter_took_it(bench: Bench) -> None:
+    """The node ended while the arbiter was asked, which took it then: the next start finds that."""
+    bench.node.refusals = [UnknownOutcomeError("SIGTERM, while the arbiter was asked")]
+    forcing = bench.forcing()
+    with pytest.raises(UnknownOutcomeError):
+        await forcing.force("b", 9, fenced=True, refused=bench.refused)
+    assert bench.outcomes == ["asked", "fenced", "unknown: SIGTERM, while the arbiter was asked"]
+    assert (bench.owed, shown(forcing)) == (True, "b")
+    bench.node.record, bench.node.revision = BEFORE.fork(primary="a", lineage="line 1", proposal="q"), 10
+    await bench.forcing().resume()
+    assert bench.outcomes[3:] == ["resumed", "done"]
+    assert len(bench.fencer.asked) == 1
     assert not bench.owed
+
+
+async def test_a_fence_on_a_record_that_has_changed_is_not_said_to_be_owed(bench: Bench) -> None:
+    bench.fencer.answers = [FenceAnswer(FenceOutcome.UNKNOWN, "no answer")]
+    forcing = bench.forcing()
+    with pytest.raises(FailedError):
+        await forcing.force("b", 9, fenced=True, refused=bench.refused)
+    bench.node.revision = 10
+    assert shown(forcing) is None
+
+
+async def test_what_a_person_stated_instead_ends_what_was_owed(bench: Bench) -> None:
+    bench.fencer.answers = [FenceAnswer(FenceOutcome.UNKNOWN, "no answer")]
+    forcing = bench.forcing()
+    with pytest.raises(FailedError):
+        await forcing.force("b", 9, fenced=True, refused=bench.refused)
+    await forcing.force("b", 9, fenced=False, refused=bench.refused)
+    assert not bench.owed
+    assert shown(forcing) is None
+
+
+async def test_a_fence_that_cannot_be_remembered_leaves_the_one_that_is_owed(bench: Bench) -> None:
+    bench.fencer.answers = [FenceAnswer(FenceOutcome.UNKNOWN, "no answer")]
+    forcing = bench.forcing()
+    with pytest.raises(FailedError):
+        await forcing.force("b", 9, fenced=True, refused=bench.refused)
+    (bench.folder / OWED_FILE).with_suffix(".fresh").mkdir()
+    with pytest.raises(FailedError, match=OWED_FILE):
+        await forcing.force("b", 9, fenced=True, refused=bench.refused)
+    assert (bench.owed, shown(forcing), len(bench.fencer.asked)) == (True, "b", 1)
 
 
 async def test_what_the_arbiter_does_not_take_is_not_owed(bench: Bench) -> None:
@@ -324,6 +389,21 @@ async def test_a_node_that_can_never_be_forced_gives_it_up(bench: Bench, autojum
     assert not bench.owed
 
 
+async def test_a_node_that_hears_no_arbiter_goes_on_with_it_at_the_next_start(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    """Before its end the arbiter may have taken what was forced: nobody knows, and so it stays owed."""
+    await bench.die_while_fencing()
+    bench.node.record, bench.node.unready = attrs.evolve(BEFORE, lineage=""), RESUME_TRIES
+    forcing = bench.forcing()
+    await forcing.resume()
+    assert bench.outcomes[-1] == "unknown: node a cannot be forced while it is booting"
+    assert (bench.owed, shown(forcing)) == (True, "b")
+    bench.node.record = BEFORE
+    await bench.forcing().resume()
+    assert (bench.outcomes[-1], bench.owed) == ("done", False)
+
+
 async def test_a_configuration_that_lost_its_fence_gives_it_up(bench: Bench) -> None:
     await bench.die_while_fencing()
     await bench.forcing(can_fence=False).resume()
@@ -356,6 +436,18 @@ def test_the_file_holds_what_is_owed(tmp_path: Path) -> None:
     file.clear()
     file.clear()
     assert file.read() is None
+
+
+@pytest.mark.parametrize("name", [OWED_FILE, "owed-fence.fresh"])
+async def test_a_named_pipe_in_its_place_is_waited_for_by_nobody(tmp_path: Path, name: str) -> None:
+    file = OwedFile(tmp_path / OWED_FILE)
+    os.mkfifo(tmp_path / name)
+    with trio.fail_after(20):
+        with pytest.raises(StoreError, match="is not a regular file"):
+            await trio.to_thread.run_sync(
+                partial(file.write, OwedFence("b", 9, "line")) if name != OWED_FILE else file.read,
+                abandon_on_cancel=True,
+            )
 
 
 def test_a_file_that_cannot_be_changed_is_an_error_of_the_disk(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 
 import attrs
@@ -21,11 +20,11 @@ from ctlha_trio._errors import (
     RoleStaysError,
     UnknownOutcomeError,
 )
-from ctlha_trio._vocabulary import ctl_ha_state
 from ctlha_trio.door import (
     DECISIONS_FILE,
     STATUS_SOCKET,
     Door,
+    Fencing,
     Reply,
     _status as status_door,
     failover_plan_of,
@@ -36,11 +35,13 @@ from ctlha_trio.door import (
     switchover_plan_of,
     verify_of,
 )
+from ctlha_trio.door._forcing import OWED_FILE
 from ctlha_trio.door._record_log import name_of
 from ctlha_trio.door._sockets import BoundSocket
-from ctlha_trio.ha import Notice, Rehearsal
+from ctlha_trio.ha import Notice, Rehearsal, Status, booting_status
+from ctlha_trio.ha._transitions import Transition
 from ctlha_trio.pair import FailoverObstacle, FailoverPlan, HandoverPlan, Obstacle, OperationKind, Plan, Record
-from ctlha_trio.seams import Buffer, TrioClock
+from ctlha_trio.seams import Buffer, FenceAnswer, TrioClock
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
 AFTER = BEFORE.fork(primary="a", lineage="m", proposal="q")
@@ -52,22 +53,9 @@ REFUSED = attrs.evolve(READY, obstacles=(Obstacle.PEER_LOST,))
 Follower = Callable[[Record | None, Record, int, str], None]
 
 
-class Verdict(Enum):
-    PROTECTED = "protected"
-
-
-@attrs.frozen
-class Transition:
-    at_s: float
-    what: str
-
-
-@attrs.frozen
-class Status:
-    verdict: Verdict = Verdict.PROTECTED
-    state: ctl_ha_state = ctl_ha_state.CTL_HA_STATE_HA
-    reasons: tuple[str, ...] = ("no-peer",)
-    transitions: tuple[Transition, ...] = (Transition(1.5, "lost"),)
+STATUS = attrs.evolve(
+    booting_status("a", ("loop-stalled",)), verdict="protected", transitions=(Transition(1.5, "lost", 4),)
+)
 
 
 @attrs.define(eq=False)
@@ -96,7 +84,7 @@ class TalkingNode:
         raise AssertionError("nobody asked for an operation")
 
     def status(self) -> Status:
-        return Status()
+        return STATUS
 
     async def switchover(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -173,12 +161,41 @@ async def converse(path: Path, sent: bytes) -> bytes:
 
 
 async def test_status_answers_before_the_node_was_ever_started(served: Served) -> None:
-    assert await status_of(served.path) == {
-        "verdict": "protected",
-        "state": "CTL_HA_STATE_HA",
-        "reasons": ["no-peer"],
-        "transitions": [{"at_s": 1.5, "what": "lost"}],
-    }
+    status = await status_of(served.path)
+    assert status == json.loads(json.dumps(attrs.asdict(STATUS)))
+    assert (status["state"], status["reasons"]) == ("CTL_HA_STATE_UNKNOWN", ["booting"])
+    assert (status["notes"], status["fence_owed"]) == (["loop-stalled"], None)
+    assert status["transitions"] == [{"at_s": 1.5, "what": "lost", "epoch": 4}]
+
+
+@attrs.frozen
+class HangingFencer:
+    """Of which nobody ever hears."""
+
+    description: str = "power-off"
+
+    async def fence(self, node: str, resource: str, epoch: int) -> FenceAnswer:
+        await trio.sleep_forever()
+        raise AssertionError("never")
+
+
+@pytest.mark.parametrize(
+    ("content", "owed"), [(b'{"abandon": "b", "revision": 9, "lineage": "line"}\n', "b"), (b"?", "")]
+)
+async def test_a_fence_that_is_owed_stands_in_the_status(tmp_path: Path, content: bytes, owed: str) -> None:
+    """By what the process before has left; of a file that cannot be read nobody knows which one."""
+    (tmp_path / OWED_FILE).write_bytes(content)
+    node = TalkingNode(tmp_path / DECISIONS_FILE)
+    door = Door(tmp_path, TrioClock(), Fencing(HangingFencer(), TrioClock()))
+    component = door.component(node)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(door.run)
+            await component.init(component)
+            while (status := await status_of(tmp_path / STATUS_SOCKET))["fence_owed"] is None:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert (status["fence_owed"], status["notes"]) == (owed, ["loop-stalled", "fence-owed"])
 
 
 async def test_a_verification_is_known_by_its_number(served: Served) -> None:

@@ -104,6 +104,6 @@ def test_place_beyond_the_ring_is_refused() -> None:
 
 def test_more_that_is_left_than_the_volume_has_is_refused() -> None:
     inbox, _ = made()
-    assert data_of(inbox, ResyncLeft(EPOCH, 1 << 20, 0)) == b""
+    assert data_of(inbox, ResyncLeft(EPOCH, 1 << 20, 0, blocked=False)) == b""
     with pytest.raises(RemoteProtocolError, match="left of the volume"):
-        data_of(inbox, ResyncLeft(EPOCH, (1 << 20) + 1, 0))
+        data_of(inbox, ResyncLeft(EPOCH, (1 << 20) + 1, 0, blocked=False))

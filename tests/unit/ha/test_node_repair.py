@@ -133,10 +133,13 @@ async def test_a_sole_member_goes_on_and_its_copy_is_no_source_until_the_block_i
         with pytest.raises(MediumError):
             await a.volume.read(5 * BLOCK_BYTES, 1)
         await pair.restart("b")
+        b = pair.nodes["b"]
         await pair.wait_until(lambda: "resync-blocked" in a.status().reasons)
+        await pair.wait_until(lambda: "resync-blocked" in b.status().reasons)
         await trio.sleep(60.0)
         assert pair.record.members == ("a",)
         assert (a.status().verdict, a.status().reasons) == ("degraded", ("resync-blocked", "medium-error"))
+        assert (b.status().verdict, b.status().reasons) == ("degraded", ("resync-blocked",))
         await a.volume.write(5 * BLOCK_BYTES, b"m" * BLOCK_BYTES)
         await pair.wait_protected()
         assert pair.durable_copy("a") == pair.durable_copy("b")

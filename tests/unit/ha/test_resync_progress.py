@@ -92,7 +92,7 @@ def test_a_process_that_stood_still_did_not_copy_slowly() -> None:
 def test_time_left_is_in_whole_seconds_and_never_none_by_rounding(
     left_bytes: int, bytes_per_s: int, seconds: int | None
 ) -> None:
-    assert left_s(ResyncLeft(2, left_bytes, bytes_per_s)) == seconds
+    assert left_s(ResyncLeft(2, left_bytes, bytes_per_s, blocked=False)) == seconds
 
 
 @contextmanager
@@ -212,7 +212,7 @@ async def test_what_is_under_way_is_counted_once_whether_it_is_marked_or_copied_
         copies = tuple(Flight(0, Operation(OperationKind.COPY, 0, 0, at, MIB)) for at in (0, 0, 5 * MIB))
         state = attrs.evolve(driver.state, resync=Resync(cursor=2 * MIB), flights=copies)
         progress = attrs.evolve(driver.resync, state=lambda: state, dirty_bytes_from={2 * MIB: 6 * MIB}.__getitem__)
-        assert progress.left == ResyncLeft(state.epoch, 7 * MIB, 0)
+        assert progress.left == ResyncLeft(state.epoch, 7 * MIB, 0, blocked=False)
 
 
 async def test_a_resync_that_goes_back_for_a_healed_block_has_never_more_left_than_the_volume(

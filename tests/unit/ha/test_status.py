@@ -137,6 +137,29 @@ def test_a_copy_that_the_record_names_and_that_does_not_count_says_why(flaw: str
     assert said(attrs.evolve(state, why="source lost")) == ("at-risk", ["outdated"])
 
 
+def holding(copy: Copy, phase: Phase = Phase.OUTDATED) -> PairState:
+    state = stand(phase)
+    return attrs.evolve(state, metadata=attrs.evolve(state.metadata, copy=copy))
+
+
+@pytest.mark.parametrize("copy", Copy)
+def test_a_copy_whose_resync_did_not_end_is_said_to_be_of_no_use_by_itself(copy: Copy) -> None:
+    """Whoever looks for a copy to force must not take one for whole that is half overwritten."""
+    state, whole = holding(copy), copy in {Copy.MEMBER, Copy.SEALED}
+    assert said(state) == ("at-risk", ["outdated"] if whole else ["outdated", "copy-not-whole"])
+    assert said(attrs.evolve(state, why="copy-incomplete"))[1] == ["outdated", "copy-incomplete"], "is said once"
+    assert said(holding(copy, Phase.RESYNCING))[1] == ["resyncing"]
+
+
+def test_a_target_whose_source_cannot_copy_all_of_it_says_so() -> None:
+    for state, blocked, free in (
+        (stand(Phase.RESYNCING), ["resync-blocked"], ["resyncing"]),
+        (stand(Phase.OUTDATED), ["outdated"], ["outdated"]),
+    ):
+        assert [reason.value for reason in judge(state, source_blocked=True)[1]] == blocked
+        assert [reason.value for reason in judge(state, source_blocked=False)[1]] == free
+
+
 def test_no_reason_is_said_twice() -> None:
     assert len({reason.value for reason in Reason}) == len(Reason)
 

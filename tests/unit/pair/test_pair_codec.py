@@ -117,7 +117,7 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.HandoverDone: st.builds(msg.HandoverDone, epoch=u64, revision=u64, proposal=proposals),
     msg.Refused: st.builds(msg.Refused, epoch=u64, stale_epoch=u64),
     ComponentsReady: st.builds(ComponentsReady, ready=st.booleans(), taken_s=u32, hold_down_s=u32),
-    ResyncLeft: st.builds(ResyncLeft, epoch=u64, left_bytes=u64, bytes_per_s=u64),
+    ResyncLeft: st.builds(ResyncLeft, epoch=u64, left_bytes=u64, bytes_per_s=u64, blocked=st.booleans()),
     Grant: st.builds(Grant, epoch=u64, key=st.binary(min_size=16, max_size=16), size=u32),
 }
 SPOKEN = st.one_of(*BY_KIND.values())

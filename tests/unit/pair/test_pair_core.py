@@ -1096,6 +1096,37 @@ def test_the_peer_lost_during_the_swap_of_a_handover_waits_for_the_record() -> N
     node.feed(ev.Swapped(swap.record.proposal, SwapOutcome.WON, 5)).persisted()
     assert node.phase is Phase.SUSPENDED
     assert not node.state.primary
+    assert node.one(act.HandoverEnded) == act.HandoverEnded("")
+
+
+def test_a_handover_that_was_won_is_done_although_the_node_ends_before_it_has_recorded_that() -> None:
+    node = handed_over().wins()
+    assert node.feed(ev.StopAsked("asked")).one(act.HandoverEnded) == act.HandoverEnded("")
+
+
+def test_of_a_handover_nobody_knows_while_the_arbiter_is_asked() -> None:
+    ended = handed_over().feed(ev.StopAsked("asked")).one(act.HandoverEnded)
+    assert (ended.problem, ended.unknown) == ("asked", True)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_handover_that_another_record_may_have_followed_is_not_said_to_have_failed(steps: int) -> None:
+    """The next one may be the peer's, as primary; one that stands in the place of the handover's proves it lost."""
+    node = handed_over()
+    before = node.one(act.Swap).record
+    others = attrs.evolve(before, epoch=before.epoch + steps - 1, members=("b",), proposal="f" * 32)
+    node.gets(SwapOutcome.UNKNOWN).lost().fires(ev.Timer.ARBITER_RETRY).reads_record(others, 4 + steps)
+    ended = node.one(act.HandoverEnded)
+    assert (ended.problem, ended.setback, ended.unknown) == (f"b won epoch {others.epoch}", None, steps > 1)
+
+
+def test_a_record_that_cannot_be_right_says_nothing_of_a_handover() -> None:
+    node = handed_over()
+    mine = node.one(act.Swap).record
+    foreign = attrs.evolve(mine, lineage="9" * 32, epoch=mine.epoch + 1, proposal="f" * 32)
+    node.gets(SwapOutcome.UNKNOWN).fires(ev.Timer.ARBITER_RETRY).reads_record(foreign, 6)
+    ended = node.one(act.HandoverEnded)
+    assert (ended.problem, ended.unknown) == ("foreign-lineage", True)
 
 
 @pytest.mark.parametrize("make", [alone, following, resyncing, suspended_primary])

@@ -5,7 +5,7 @@ from trio.testing import MockClock
 
 from ctlha_trio.store import BLOCK_BYTES, Layout
 from ctlha_trio.testing import MemoryPair, open_pair
-from ctlha_trio.testing._drivers.atlas import ATLAS, DRAWN, FATAL_TO_COPY, Fault, Stand, Survival
+from ctlha_trio.testing._drivers.atlas import ATLAS, DRAWN, FATAL_TO_COPY, RESTORED, Fault, Stand, Survival
 from ctlha_trio.testing._drivers.swarm import draw_swarm
 from ctlha_trio.testing._pairs.pair_faults import NAMES
 from ctlha_trio.testing._pairs.pair_view import VOLUME
@@ -25,7 +25,7 @@ def test_no_run_draws_what_only_a_halt_or_a_person_answers() -> None:
     answers = {fault: ATLAS[fault].survival for fault in left_out}
     assert answers == {
         Fault.FORCE: Survival.FORCED,
-        Fault.ARBITER_RESTORED: Survival.HALT,
+        **dict.fromkeys(RESTORED, Survival.HALT),
         Fault.COPY_CHANGED: Survival.NAMED,
     }
     drawn = {fault for seed in range(300) for fault in draw_swarm(seed, NAMES).intervals_s}

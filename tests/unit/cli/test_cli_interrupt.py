@@ -1,0 +1,73 @@
+"""An interrupt ends ``ctlha`` with 130 and without a word, also while it is being loaded."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ctlha_trio import cli
+from ctlha_trio.cli import _main, ctlha_command
+from ctlha_trio.cli._run import EXIT_INTERRUPTED
+
+LOADED = """
+import os, runpy, signal, sys
+
+class Interrupt:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "ctlha_trio":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.{handler})
+sys.meta_path.insert(0, Interrupt)
+sys.argv[1:] = ["--version"]
+runpy.run_path({file!r})["main"]()
+"""
+
+
+def interrupted_while_loading(handler: str) -> subprocess.CompletedProcess[str]:
+    program = LOADED.format(handler=handler, file=str(Path(ctlha_command.__file__)))
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_while_it_is_loaded() -> None:
+    ran = interrupted_while_loading("default_int_handler")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+def test_where_interrupts_are_ignored_they_stay_so() -> None:
+    ran = interrupted_while_loading("SIG_IGN")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("ctlha, version ")
+
+
+def test_once_it_is_loaded_an_interrupt_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def interrupted() -> None:
+        found.append(signal.getsignal(signal.SIGINT))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as ended:
+        ctlha_command.main()
+    assert (ended.value.code, found) == (130, [before])
+
+
+def test_before_a_command_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while it loads what only that command needs."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_main, "run_command", interrupted)
+    done = CliRunner().invoke(cli.main, ["status", "node.toml"])
+    assert (done.exit_code, done.output) == (130, "")
+
+
+def test_the_exit_code_is_that_of_the_command_line() -> None:
+    assert ctlha_command.EXIT_INTERRUPTED == EXIT_INTERRUPTED
