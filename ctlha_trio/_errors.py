@@ -124,10 +124,13 @@ class MediumError(FailedError):
 
 
 class RoleStaysError(FailedError):
-    """A switchover did not come about. ``causes`` names why, each an ``Obstacle`` or a ``Setback`` of the pair."""
+    """A switchover did not come about. ``causes`` names why, each an ``Obstacle`` or a ``Setback`` of the pair.
+
+    Refused while another change is under way it says nothing of where the role is: that change may move it.
+    """
 
     def __init__(self, causes: tuple[str, ...], problem: str = "") -> None:
-        super().__init__(problem or f"the role stays here: {', '.join(causes)}")
+        super().__init__(problem or f"nothing was handed over: {', '.join(causes)}")
         self.causes = causes
 
 

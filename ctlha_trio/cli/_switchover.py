@@ -1,7 +1,8 @@
 """``ctlha switchover``: has the primary hand its role over, or tells what would come of it."""
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,7 +13,13 @@ from ctlha_trio.cli._run import EXIT_FAILED, line_of
 from ctlha_trio.cli._steps import DRY_RUN, describe_steps
 from ctlha_trio.cli._unanswered import needing_node
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, failover_plan_of, switchover_of, switchover_plan_of
-from ctlha_trio.pair import PlannedStep
+from ctlha_trio.pair import Obstacle, PlannedStep
+from ctlha_trio.seams import TrioClock
+
+CHANGE_S: Final = 10.0
+"""For a change that was under way when the node was asked: a takeover is over within two seconds of its loss."""
+LOOK_S: Final = 0.1
+"""Between two looks at how far it is."""
 
 
 async def switch_over(file: Path, dry_run: bool) -> int:
@@ -34,16 +41,47 @@ async def switch_over(file: Path, dry_run: bool) -> int:
         await switchover_of(socket)
     except UnknownOutcomeError as error:
         raise UnknownOutcomeError(
-            f"nobody knows whether the role was handed over: {error}; who is primary now says "
-            f"ctlha status {loaded.quoted}, and on node {loaded.content.peer.node}: ctlha status <its node.toml>; "
+            f"nobody knows whether the role was handed over: {error}; {_ask_both(loaded)}; "
             f"how it ended will be in {loaded.folder / DECISIONS_FILE}"
         ) from error
     except (FailedError, DisconnectError) as error:
-        for line in describe_refusal(error, loaded):
+        meanwhile = isinstance(error, RoleStaysError) and Obstacle.CHANGE_UNDER_WAY.value in error.causes
+        ended = await _end_of_change(error, loaded) if meanwhile else ""
+        for line in [f"{line_of(error)}; {ended}"] if ended else describe_refusal(error, loaded):
             click.echo(line, err=True)
         return EXIT_FAILED
     click.echo(f"node {loaded.content.node} handed its role over to node {loaded.content.peer.node}")
     return 0
+
+
+async def _end_of_change(error: FailedError | DisconnectError, loaded: LoadedConfig) -> str:
+    """Where the role is once the change is over that was under way, as when the other node has just taken over.
+
+    ``UnknownOutcomeError`` if that is not known in time.
+    """
+    socket, clock = loaded.folder / STATUS_SOCKET, TrioClock()
+    until_s = clock.now() + CHANGE_S
+    with suppress(FailedError, DisconnectError):
+        while clock.now() < until_s:
+            rehearsal: Any = await switchover_plan_of(socket)
+            plan = rehearsal["plan"]
+            if Obstacle.CHANGE_UNDER_WAY.value not in plan["obstacles"]:
+                if plan["before"] is None:
+                    break
+                return _whose(str(plan["before"]["primary"]), loaded)
+            await clock.sleep_until(clock.now() + LOOK_S)
+    raise UnknownOutcomeError(f"{error}, and nobody knows to which node the role goes; {_ask_both(loaded)}") from error
+
+
+def _whose(primary: str, loaded: LoadedConfig) -> str:
+    if primary == loaded.content.node:
+        return f"that is over, and the role is at node {primary}: ctlha switchover {loaded.quoted}"
+    return f"that is over, and the role is at node {primary}, which took it: ctlha status {loaded.quoted}"
+
+
+def _ask_both(loaded: LoadedConfig) -> str:
+    peer = loaded.content.peer.node
+    return f"who is primary now says ctlha status {loaded.quoted}, and on node {peer}: ctlha status <its node.toml>"
 
 
 def describe_refusal(error: FailedError | DisconnectError, loaded: LoadedConfig) -> list[str]:

@@ -95,7 +95,7 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     refused = await run_ctlha("switchover", pair.config(OTHER[first]))
     assert (refused.code, refused.out) == (1, "")
     why, helps = refused.err.splitlines()
-    assert why == "the role stays here: not-primary"
+    assert why == "nothing was handed over: not-primary"
     assert helps == f"  not-primary: ask the primary: on node {first}, ctlha switchover <its node.toml>"
     epoch = await pair.epoch(first)
     line = await pair.decided(OTHER[first], "switchover")

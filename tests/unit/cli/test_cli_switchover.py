@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner, Result
 
 from ctlha_trio._errors import FailedError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio.cli import _switchover, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._remedies import remedy_for
+from ctlha_trio.cli._switchover import switch_over
 
 RECORD: dict[str, Any] = {"epoch": 4, "primary": "a", "members": ["a", "b"]}
 PLAN: dict[str, Any] = {
@@ -184,12 +186,15 @@ def test_a_node_that_does_not_run_has_handed_nothing_over(config: Path) -> None:
         (
             RoleStaysError(("peer-lost", "arbiter-silent")),
             [
-                "the role stays here: peer-lost, arbiter-silent",
+                "nothing was handed over: peer-lost, arbiter-silent",
                 "  peer-lost: start the other node, b",
                 "  arbiter-silent: bring the arbiter back",
             ],
         ),
-        (RoleStaysError(("of-a-later-version",)), ["the role stays here: of-a-later-version", "  see how the node"]),
+        (
+            RoleStaysError(("of-a-later-version",)),
+            ["nothing was handed over: of-a-later-version", "  see how the node"],
+        ),
         (RoleStaysError((), "store-failed"), ["store-failed", "  see how the node stands"]),
         (FailedError("a handover is under way"), ["a handover is under way", "  see how the node stands"]),
     ],
@@ -207,6 +212,68 @@ def test_what_is_refused_ends_with_the_command_that_helps(
     assert len(lines) == len(says)
     assert all(line.startswith(told) for line, told in zip(lines, says, strict=True))
     assert f"ctlha switchover {config}" in lines[-1] or f"ctlha status {config}" in lines[-1]
+
+
+def changing(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any] | FailedError) -> None:
+    """A node that goes through a change, and says of it one thing after the other, the last one for good."""
+    left = list(answers)
+
+    async def refuse(_: Path) -> None:
+        raise RoleStaysError(("change-under-way",))
+
+    async def switchover_plan_of(_: Path) -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, FailedError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(_switchover, "switchover_of", refuse)
+    monkeypatch.setattr(_switchover, "switchover_plan_of", switchover_plan_of)
+
+
+def rehearsed(*obstacles: str, primary: str | None) -> dict[str, Any]:
+    before = None if primary is None else {**RECORD, "primary": primary}
+    return {**REFUSED, "plan": {**PLAN, "obstacles": list(obstacles), "before": before}}
+
+
+CLAIMING = rehearsed("change-under-way", primary="a")
+
+
+@pytest.mark.usefixtures("autojump_clock")
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (rehearsed("not-primary", primary="b"), "the role is at node b, which took it: ctlha status {}"),
+        (rehearsed("peer-lost", primary="a"), "the role is at node a: ctlha switchover {}"),
+    ],
+)
+async def test_a_change_that_was_under_way_is_told_by_where_the_role_is_then(
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    end: dict[str, Any],
+    says: str,
+) -> None:
+    """A node that was frozen is asked when the other one has taken its role, and does not know it yet."""
+    changing(monkeypatch, CLAIMING, CLAIMING, end)
+    assert await switch_over(config, dry_run=False) == 1
+    told = capsys.readouterr().err
+    assert told == f"nothing was handed over: change-under-way; that is over, and {says.format(config)}\n"
+
+
+@pytest.mark.usefixtures("autojump_clock")
+@pytest.mark.parametrize("end", [CLAIMING, rehearsed("not-primary", primary=None), FailedError("it ends")])
+async def test_a_change_that_does_not_end_leaves_unknown_where_the_role_goes(
+    config: Path, monkeypatch: pytest.MonkeyPatch, end: dict[str, Any] | FailedError
+) -> None:
+    changing(monkeypatch, CLAIMING, end)
+    with pytest.raises(UnknownOutcomeError) as caught:
+        await switch_over(config, dry_run=False)
+    assert str(caught.value) == (
+        "nothing was handed over: change-under-way, and nobody knows to which node the role goes; who is primary now "
+        f"says ctlha status {config}, and on node b: ctlha status <its node.toml>"
+    )
 
 
 @pytest.mark.parametrize("options", [["--dry-run"], ["--dry-run", "--as-failover"], []])

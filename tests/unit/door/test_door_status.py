@@ -403,14 +403,14 @@ async def test_a_command_that_is_refused_each_second_is_one_line(served: Served)
     served.node.is_lonely = True
     served.node.refusal = FailedError("not the primary of two members")
     for _ in range(20):
-        with pytest.raises(FailedError, match="the role stays here: peer-lost"):
+        with pytest.raises(FailedError, match="nothing was handed over: peer-lost"):
             await switchover_of(served.path)
         with pytest.raises(FailedError, match="not the primary of two members"):
             await verify_of(served.path)
     assert not served.node.switched
     lines = await wait_lines(served.node.decisions, 2)
     assert [(line["decision"], line["outcome"], line["epoch"], line["revision"], line["why"]) for line in lines] == [
-        ("switchover", "refused", 4, 9, "the role stays here: peer-lost"),
+        ("switchover", "refused", 4, 9, "nothing was handed over: peer-lost"),
         ("verify", "refused", 4, 9, "not the primary of two members"),
     ]
 

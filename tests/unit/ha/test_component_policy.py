@@ -266,7 +266,7 @@ async def test_two_nodes_of_which_neither_is_whole_do_not_hand_the_role_to_and_f
         assert (a.verdict, a.reasons) == ("degraded", ("component-failed", "peer-components"))
         assert (b.verdict, b.reasons) == ("degraded", ("component-failed", "peer-components"))
         await pair.nodes["a"].volume.write(0, b"y" * 512)
-        with pytest.raises(FailedError, match="the role stays here: peer-components"):
+        with pytest.raises(FailedError, match="nothing was handed over: peer-components"):
             await pair.nodes["a"].switchover()
         assert pair.nodes["a"].rehearse_switchover().plan.obstacles == (Obstacle.PEER_COMPONENTS,)
 

@@ -70,13 +70,13 @@ async def test_what_would_be_refused_is_refused_for_the_same_reasons(
         assert rehearsal.plan.obstacles == obstacles
         assert rehearsal.plan.after is None
         said = await refused(pair.nodes[name])
-        assert said == f"the role stays here: {', '.join(each.value for each in obstacles)}"
+        assert said == f"nothing was handed over: {', '.join(each.value for each in obstacles)}"
 
 
 async def test_whoever_follows_has_no_role_to_give(autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
         assert rehearsed(pair, "b").plan.obstacles == (Obstacle.NOT_PRIMARY,)
-        assert await refused(pair.nodes["b"]) == "the role stays here: not-primary"
+        assert await refused(pair.nodes["b"]) == "nothing was handed over: not-primary"
 
 
 async def test_an_arbiter_that_does_not_answer_keeps_clients_from_waiting_for_nothing(
