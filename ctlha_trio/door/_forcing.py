@@ -9,6 +9,7 @@ refused; it bears the evidence of the one that was confirmed.
 import json
 import logging
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -127,6 +128,11 @@ class Forcing:
         return self._known.abandon if revision in {0, self._known.revision} else None
 
     @property
+    def _take_back(self) -> str:
+        """What keeps the next start from asking for the fence. A node that runs keeps it in mind and goes on telling of it."""
+        return f"stop this node and remove {shlex.quote(str(self._owed.path))}"
+
+    @property
     def fence(self) -> str:
         """How the other node would be fenced; empty if there is no way."""
         return "" if self._fencing is None else self._fencing.fencer.description
@@ -233,7 +239,7 @@ class Forcing:
             was_asked = self._known is not None and self._known.lineage == plan.after.lineage
             if unknown or not was_asked:
                 raise
-            left = f"give the command again, or remove {self._owed.path}" if stays_owed else await self._forget()
+            left = f"give the command again, or {self._take_back}" if stays_owed else await self._forget()
             if left:
                 raise FailedError(f"{error}; {left}, or the fence is asked for again when this node starts") from error
             raise
@@ -248,7 +254,7 @@ class Forcing:
             await trio.to_thread.run_sync(self._owed.clear)
         except StoreError as error:
             _LOG.error("a fence that is owed no more: %s", error)
-            return f"remove {self._owed.path}"
+            return self._take_back
         self._known, self._unreadable = None, False
         return ""
 

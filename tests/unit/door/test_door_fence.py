@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -213,12 +214,27 @@ async def test_a_fence_of_which_nobody_knows_stays_owed_until_it_is_known(bench:
     bench.fencer.answers = [FenceAnswer(FenceOutcome.UNKNOWN, "no answer"), OFF]
     forcing = bench.forcing()
     assert shown(forcing) is None
-    with pytest.raises(FailedError, match=r"unknown: no answer; give the command again, or remove .*owed-fence.json"):
+    with pytest.raises(
+        FailedError, match=r"unknown: no answer; give the command again, or stop this node and remove .*owed-fence.json"
+    ):
         await forcing.force("b", 9, fenced=True, refused=bench.refused)
     assert (bench.owed, shown(forcing)) == (True, "b")
     await forcing.force("b", 9, fenced=True, refused=bench.refused)
     assert (bench.owed, bench.node.record.primary) == (False, "a")
     assert shown(forcing) is None
+
+
+async def test_what_takes_a_fence_back_can_be_copied(tmp_path: Path) -> None:
+    """And begins with the node: one that runs keeps the fence in mind."""
+    folder = tmp_path / "it's a  folder"
+    folder.mkdir()
+    bench = Bench(folder)
+    bench.fencer.answers = [FenceAnswer(FenceOutcome.UNKNOWN, "no answer")]
+    with pytest.raises(FailedError) as caught:
+        await bench.force()
+    _, _, command = str(caught.value).partition("or stop this node and remove ")
+    path, _, _ = command.partition(", or the fence is asked for again")
+    assert shlex.split(path) == [str(folder / OWED_FILE)]
 
 
 async def test_what_was_forced_stays_owed_until_it_is_known_whether_the_arbiter_took_it(bench: Bench) -> None:
@@ -320,7 +336,9 @@ async def test_a_fence_that_came_to_nothing_and_stays_owed_is_told(bench: Bench)
     """Or the next start would fence a node that a person believes to be spared."""
     bench.node.refusals = [FailedError("the arbiter did not take what was forced")]
     bench.fencer.answered = bench.keep_owed
-    with pytest.raises(FailedError, match=r"did not take what was forced; remove .*owed-fence\.json, or"):
+    with pytest.raises(
+        FailedError, match=r"did not take what was forced; stop this node and remove .*owed-fence\.json, or"
+    ):
         await bench.force()
     assert bench.outcomes[-1] == "failed: the arbiter did not take what was forced"
 
