@@ -57,11 +57,12 @@ class Door:
             assert self._data is not None
             status, data = self._bound
             forcing = Forcing(self._node, self._decisions, OwedFile(self.folder / OWED_FILE), self.fencing)
+            self._node.follow_records(forcing.note)
             refused = CommandRefusals(self._node, self._records.notice)
             async with trio.open_nursery() as nursery:
                 answers = StatusDoor(self._node, self._decisions, forcing, refused)
                 nursery.start_soon(StatusSocket(answers.answer).serve, status.listener)
-                nursery.start_soon(forcing.resume)
+                nursery.start_soon(forcing.run)
                 nursery.start_soon(self._records.run)
                 nursery.start_soon(self._data.serve, data.listener)
         finally:

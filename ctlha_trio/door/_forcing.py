@@ -27,6 +27,7 @@ OWED_FILE: Final = "owed-fence.json"
 """In the node's folder, while a fence is owed."""
 OWED_BYTES_MAX: Final = 4096
 """It names a node, a revision and a lineage; anything long is another file."""
+CHANGED: Final = "the record has changed since it was shown"
 RESUME_TRIES: Final = 60
 RESUME_S: Final = 1.0
 """Between two tries of a node that has just started to go on with a fence: it asks the arbiter first."""
@@ -114,13 +115,14 @@ class Forcing:
     _busy: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _known: OwedFence | None = attrs.field(default=None, init=False)
     """What the file says, as far as this process has written or read it."""
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _unreadable: bool = attrs.field(default=False, init=False)
 
     @property
     def fence_owed(self) -> str | None:
         """The node of whose fence nobody knows how it ended; empty if nobody knows which; None: none is owed.
 
-        One that was asked for on a record that has changed since is owed no more: the next start finds that, too.
+        One that was asked for on a record that has changed since is owed no more, even while its file is still there.
         """
         if self._known is None:
             return "" if self._unreadable else None
@@ -129,7 +131,7 @@ class Forcing:
 
     @property
     def _take_back(self) -> str:
-        """What keeps the next start from asking for the fence. A node that runs keeps it in mind and goes on telling of it."""
+        """What keeps the next start from asking for the fence. A node that runs keeps it in mind, and tells of it."""
         return f"stop this node and remove {shlex.quote(str(self._owed.path))}"
 
     @property
@@ -149,11 +151,33 @@ class Forcing:
                 fencer = self._fencing.fencer if fenced and self._fencing is not None else None
                 plan = self._node.plan_force(abandon)
                 if plan.revision != revision:
-                    raise FailedError("the record has changed since it was shown")
+                    raise FailedError(CHANGED)
             except CtlHaError as error:
                 refused("force-primary", str(error))
                 raise
             await self._carry_out(plan, abandon, fencer)
+
+    def note(self, *_: object) -> None:
+        """The node acts on another record. Not a checkpoint."""
+        self._changed.unpark_all()
+
+    async def run(self) -> None:
+        """Go on with a fence that was owed when the node ended, then end one as soon as it is owed no more."""
+        await self.resume()
+        while True:
+            await self._end_outdated()
+            await self._changed.park()
+
+    async def _end_outdated(self) -> None:
+        """The record that a person has seen has changed, as when the other node came back."""
+        async with self._busy:
+            if self._known is None or self.fence_owed is not None:
+                return
+            done = self._node.lineage == self._known.lineage
+            try:
+                await self._end("done" if done else f"failed: {CHANGED}", attrs.asdict(self._known))
+            except CtlHaError as error:
+                _LOG.error("a fence that is owed no more: %s", error)
 
     async def resume(self) -> None:
         """Go on with a fence that was owed when the node ended, if the record still is the same. Returns at its end."""
@@ -192,7 +216,7 @@ class Forcing:
             if plan.revision == owed.revision:
                 await self._carry_out(plan, owed.abandon, fencing.fencer)
                 return
-            problem = "the record has changed since it was shown"
+            problem = CHANGED
             break
         else:
             if not self._node.lineage:

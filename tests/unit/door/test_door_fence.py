@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError, UnknownOutcomeError
 from ctlha_trio.door import DECISIONS_FILE, DecisionLog, Fencing
@@ -259,6 +259,47 @@ async def test_a_fence_on_a_record_that_has_changed_is_not_said_to_be_owed(bench
         await forcing.force("b", 9, fenced=True, refused=bench.refused)
     bench.node.revision = 10
     assert shown(forcing) is None
+
+
+@pytest.mark.parametrize(("lineage", "ended"), [("l", "failed: the record has changed"), ("line 1", "done")])
+async def test_a_fence_that_is_owed_no_more_leaves_no_file(bench: Bench, lineage: str, ended: str) -> None:
+    """The other node came back and both are members, or the arbiter had taken after all what was forced."""
+    bench.fencer.answers = [FenceAnswer(FenceOutcome.UNKNOWN, "no answer")]
+    forcing = bench.forcing()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(forcing.run)
+        with pytest.raises(FailedError):
+            await forcing.force("b", 9, fenced=True, refused=bench.refused)
+        forcing.note()
+        await wait_all_tasks_blocked()
+        assert bench.owed, "the same record"
+        bench.node.record, bench.node.revision = attrs.evolve(BEFORE, lineage=lineage, members=("a", "b")), 10
+        forcing.note()
+        with trio.fail_after(20):
+            while bench.owed or shown(forcing):
+                await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert str(bench.outcomes[-1]).startswith(ended)
+    assert len(bench.fencer.asked) == 1
+
+
+async def test_a_file_that_stays_of_a_fence_that_is_owed_no_more_ends_no_node(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.fencer.answers = [FenceAnswer(FenceOutcome.UNKNOWN, "no answer")]
+    forcing = bench.forcing()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(forcing.run)
+        with pytest.raises(FailedError):
+            await forcing.force("b", 9, fenced=True, refused=bench.refused)
+        bench.keep_owed()
+        bench.node.revision = 10
+        forcing.note()
+        with trio.fail_after(20):
+            while "a fence that is owed no more" not in caplog.text:
+                await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert bench.owed
 
 
 async def test_what_a_person_stated_instead_ends_what_was_owed(bench: Bench) -> None:

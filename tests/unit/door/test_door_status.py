@@ -41,7 +41,7 @@ from ctlha_trio.door._sockets import BoundSocket
 from ctlha_trio.ha import Notice, Rehearsal, Status, booting_status
 from ctlha_trio.ha._transitions import Transition
 from ctlha_trio.pair import FailoverObstacle, FailoverPlan, HandoverPlan, Obstacle, OperationKind, Plan, Record
-from ctlha_trio.seams import Buffer, FenceAnswer, TrioClock
+from ctlha_trio.seams import Buffer, FenceAnswer, FenceOutcome, TrioClock
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
 AFTER = BEFORE.fork(primary="a", lineage="m", proposal="q")
@@ -64,7 +64,8 @@ class TalkingNode:
     refusal: CtlHaError | None = None
     switched: int = 0
     forced: int = 0
-    follower: Follower | None = None
+    followers: list[Follower] = attrs.Factory(list)
+    revision: int = 9
     notify: Callable[[Notice], None] | None = None
     is_lonely: bool = False
     logged: str = ""
@@ -96,13 +97,18 @@ class TalkingNode:
         self.notify = follow
 
     def follow_records(self, follow: Follower) -> None:
-        self.follower = follow
+        self.followers.append(follow)
+
+    def act_on(self, before: Record | None, after: Record, revision: int, why: str) -> None:
+        for follow in self.followers:
+            follow(before, after, revision, why)
 
     def rehearse_failover(self) -> FailoverPlan:
         return FailoverPlan(obstacle=FailoverObstacle.OUTDATED, steps=(), before=BEFORE, revision=9, after=None)
 
     def rehearse_switchover(self) -> Rehearsal:
-        return Rehearsal(plan=REFUSED if self.is_lonely else READY, accepted=not self.is_lonely, pause_s=None)
+        plan = attrs.evolve(REFUSED if self.is_lonely else READY, revision=self.revision)
+        return Rehearsal(plan=plan, accepted=not self.is_lonely, pause_s=None)
 
     @property
     def lineage(self) -> str:
@@ -198,6 +204,35 @@ async def test_a_fence_that_is_owed_stands_in_the_status(tmp_path: Path, content
     assert (status["fence_owed"], status["notes"]) == (owed, ["loop-stalled", "fence-owed"])
 
 
+@attrs.frozen
+class UnsureFencer:
+    """Whose answer is of no use."""
+
+    description: str = "power-off"
+
+    async def fence(self, node: str, resource: str, epoch: int) -> FenceAnswer:
+        await trio.lowlevel.checkpoint()
+        return FenceAnswer(FenceOutcome.UNKNOWN, "no answer")
+
+
+async def test_a_fence_is_owed_until_the_node_acts_on_another_record(tmp_path: Path) -> None:
+    node = TalkingNode(tmp_path / DECISIONS_FILE)
+    door = Door(tmp_path, TrioClock(), Fencing(UnsureFencer(), TrioClock()))
+    component = door.component(node)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(door.run)
+            await component.init(component)
+            with pytest.raises(FailedError, match="no answer"):
+                await force_primary_of(tmp_path / STATUS_SOCKET, "b", revision=9, fence=True)
+            assert (tmp_path / OWED_FILE).exists()
+            node.revision = 10
+            node.act_on(BEFORE, BEFORE.succeed(primary="b", members=("a", "b"), proposal="2"), 10, "back")
+            while (tmp_path / OWED_FILE).exists():
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_verification_is_known_by_its_number(served: Served) -> None:
     assert await verify_of(served.path) == 7
     served.node.refusal = FailedError("not the primary")
@@ -253,9 +288,8 @@ async def test_a_switchover_is_logged_before_and_after(served: Served) -> None:
 async def test_a_command_and_the_record_that_it_led_to_are_two_decisions(served: Served) -> None:
     """Each is done once: the role is handed over by a person, by policy or for a component, always by such a record."""
     await switchover_of(served.path)
-    assert served.node.follower is not None
     handed = BOTH_B.succeed(primary="a", members=("a", "b"), proposal="2")
-    served.node.follower(BOTH_B, handed, 10, "handed over")
+    served.node.act_on(BOTH_B, handed, 10, "handed over")
     lines = await wait_lines(served.node.decisions, 3)
     assert [(line["decision"], line["outcome"]) for line in lines] == [
         ("switchover", "asked"),
@@ -273,8 +307,7 @@ async def wait_lines(path: Path, count: int) -> list[dict[str, object]]:
 
 
 async def test_what_the_node_decides_by_itself_is_logged_with_epoch_and_revision(served: Served) -> None:
-    follow = served.node.follower
-    assert follow is not None
+    follow = served.node.act_on
     both = BEFORE.succeed(primary="b", members=("a", "b"), proposal="2")
     alone = both.succeed(primary="a", members=("a",), proposal="3")
     for before, after in ((None, BEFORE), (BEFORE, both), (both, alone)):
@@ -296,8 +329,7 @@ async def test_what_the_node_decides_by_itself_is_logged_with_epoch_and_revision
 
 async def test_a_log_that_cannot_be_written_holds_up_nothing(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     served.node.decisions.mkdir()
-    follow = served.node.follower
-    assert follow is not None
+    follow = served.node.act_on
     follow(None, BEFORE, 9, "booted")
     while "epoch 4 is not in the log of decisions" not in caplog.text:
         await trio.lowlevel.checkpoint()
