@@ -9,11 +9,11 @@ import attrs
 import click
 import trio
 
-from ctlha_trio._errors import ConfigError, FailedError
+from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._adopt_together import create_record
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._statement import check_statement, require_statement
+from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import (
     Decision,
@@ -36,8 +36,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run
     """
     loaded = load_config(file)
     peer = loaded.content.peer.node
-    if abandon != peer:
-        raise ConfigError("--abandon", "", f"the other node is {peer}, not {abandon}")
+    check_abandoned(abandon, peer)
     check_statement(abandon, statement)
     await require_stopped(loaded)
     metadata = await read_metadata(loaded, ThreadDisk())

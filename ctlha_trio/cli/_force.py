@@ -12,7 +12,7 @@ from ctlha_trio._errors import ConfigError, FailedError, StoreError, UnknownOutc
 from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
 from ctlha_trio.cli._copies import view_copy
 from ctlha_trio.cli._remedies import SEE_STATUS
-from ctlha_trio.cli._statement import check_statement, require_statement
+from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._unanswered import needing_node
 from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of, status_of
@@ -31,9 +31,11 @@ class Forced:
 async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
     """Make the node of a configuration the only one that counts. The exit code: 0 done or shown.
 
-    ``FailedError`` if it was not done, ``UnknownOutcomeError`` if the node does not say how it ended.
+    ``ConfigError`` if the node to abandon is not the other one, ``FailedError`` if it was not done,
+    ``UnknownOutcomeError`` if the node does not say how it ended.
     """
     loaded = load_config(file)
+    check_abandoned(asked.abandon, loaded.content.peer.node)
     if not asked.fence:
         check_statement(asked.abandon, asked.statement)
     socket = loaded.folder / STATUS_SOCKET
@@ -65,8 +67,6 @@ async def _plan(loaded: LoadedConfig, abandon: str) -> Any:
         with needing_node(loaded):
             return await force_plan_of(socket, abandon)
     except FailedError as error:
-        if abandon != loaded.content.peer.node:
-            raise
         status, salvage = await status_of(socket), await trio.to_thread.run_sync(_needs_salvage, loaded)
         raise FailedError(explain_refusal(str(error), status, loaded, needs_salvage=salvage)) from error
 

@@ -15,10 +15,10 @@ import attrs
 import click
 import trio
 
-from ctlha_trio._errors import ConfigError, FailedError
+from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._statement import check_statement, require_statement
+from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import Decision, open_arbiter, require_stopped, swap_record
 from ctlha_trio.door import DECISIONS_FILE
@@ -60,8 +60,7 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
     """
     loaded = load_config(file)
     node, peer = loaded.content.node, loaded.content.peer.node
-    if abandon != peer:
-        raise ConfigError("--abandon", "", f"the other node is {peer}, not {abandon}")
+    check_abandoned(abandon, peer)
     check_statement(abandon, statement)
     await require_stopped(loaded)
     loaded.require_volume_file()

@@ -6,6 +6,12 @@ from ctlha_trio._errors import ConfigError, FailedError
 from ctlha_trio.cli._output import output_failure
 
 
+def check_abandoned(node: str, peer: str) -> None:
+    """``ConfigError`` if the node that is to be abandoned is not the other one."""
+    if node != peer:
+        raise ConfigError("--abandon", "", f"the other node is {peer}, not {node}")
+
+
 def check_statement(node: str, statement: str | None) -> None:
     """``ConfigError`` if something else was said beforehand than that the node is powered off."""
     if statement not in {None, _expected(node)}:

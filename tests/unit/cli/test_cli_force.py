@@ -51,8 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     found: Asked = []
 
     async def force_plan_of(_: Path, abandon: str) -> dict[str, Any]:
-        if abandon != "a":
-            raise FailedError("the other node is a")
+        assert abandon == "a"
         return PLAN
 
     async def force_primary_of(_: Path, abandon: str, *, revision: int, fence: bool, timeout_s: float) -> None:
@@ -136,9 +135,14 @@ def test_a_statement_about_something_else(config: Path, asked: Asked, statement:
     assert done.stderr == "--statement: must be 'a is powered off'\n"
 
 
-def test_what_the_node_refuses_is_not_asked_of_a_person(config: Path, asked: Asked) -> None:
-    done = force_primary(config, "--abandon", "c")
-    assert (done.exit_code, done.stdout, done.stderr, asked) == (1, "", "the other node is a\n", [])
+@pytest.mark.parametrize("options", [[], ["--fence"], ["--salvage"], ["--dry-run"]])
+@pytest.mark.parametrize("node", ["c", "b"])
+def test_only_the_other_node_can_be_abandoned(config: Path, asked: Asked, node: str, options: list[str]) -> None:
+    """A wrong argument, of which no node is asked and nothing logged."""
+    done = force_primary(config, "--abandon", node, *options)
+    assert (done.exit_code, done.stdout, asked) == (2, "", [])
+    assert done.stderr == f"--abandon: the other node is a, not {node}\n"
+    assert not (config.parent / "decisions.jsonl").exists()
 
 
 @pytest.fixture
