@@ -1,7 +1,6 @@
 """A node's configuration: TOML to frozen records, with every fault of the text named at once."""
 
 import os
-import shlex
 import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,7 @@ from ctlha_trio.cli._config_values import (
     Size,
 )
 from ctlha_trio.cli._contradictions import Part, contradictions
+from ctlha_trio.cli._shell import quote_path
 from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig, GiveBackPolicy
 from ctlha_trio.seams import is_loopback, is_there
 
@@ -160,7 +160,7 @@ class LoadedConfig:
     @property
     def quoted(self) -> str:
         """The file in a command that is printed, so that it can be copied into a shell as it is."""
-        return shlex.quote(str(self.file))
+        return quote_path(self.file)
 
     @property
     def names(self) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The commands and their arguments."""
 
 import re
-import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -33,6 +32,7 @@ from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._output import unfailing_output
 from ctlha_trio.cli._run import EXIT_INTERRUPTED, run_command
 from ctlha_trio.cli._salvage import salvage_copy_of
+from ctlha_trio.cli._shell import quote_path
 from ctlha_trio.cli._status import show_status, watch_status
 from ctlha_trio.cli._stopped_node import Arguments, log_refusals
 from ctlha_trio.cli._switchover import show_failover, switch_over
@@ -137,7 +137,7 @@ async def _init(folder: Path, new: NewPair, access: EtcdAccess | None) -> int:
     else:
         await create_pair_in_etcd(folder, new, access)
     for node in NODES:
-        click.echo(shlex.join(["ctlha", "node", str(folder / node / CONFIG_FILE)]))
+        click.echo(f"ctlha node {quote_path(folder / node / CONFIG_FILE)}")
     return 0
 
 
