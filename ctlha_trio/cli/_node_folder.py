@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ctlha_trio.door import DATA_SOCKET, MAX_SOCKET_PATH_BYTES, STATUS_SOCKET
+from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, MAX_SOCKET_PATH_BYTES, STATUS_SOCKET
+from ctlha_trio.seams import is_regular, is_there
 
 _SOCKETS: Final = (STATUS_SOCKET, DATA_SOCKET)
 MAX_FOLDER_PATH_BYTES: Final = MAX_SOCKET_PATH_BYTES - len("/") - max(map(len, _SOCKETS))
@@ -27,6 +28,9 @@ def problems_of_folder(folder: Path) -> Iterator[str]:
         yield f"its folder {folder} is {excess}; move it to a place with a shorter path"
     for path in _foreign_sockets(folder):
         yield f"{path} exists and is not a socket"
+    decisions = folder / DECISIONS_FILE
+    if is_there(decisions) and not is_regular(decisions):
+        yield f"{decisions} exists and is not a regular file"
 
 
 def path_excess(folder: Path) -> str:

@@ -286,12 +286,28 @@ async def test_a_folder_that_may_not_be_written(pair: Pair, monkeypatch: pytest.
     assert fault == f"its folder {pair.a} may not be written, and its sockets and its log of decisions are made there"
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+async def test_a_log_of_decisions_that_is_no_file(pair: Pair, make: Callable[[Path], None]) -> None:
+    """Nothing that a person asks of such a node could be done."""
+    log = pair.a / "decisions.jsonl"
+    make(log)
+    assert await faults_of(pair) == [f"{log} exists and is not a regular file"]
+
+
+async def test_a_log_of_decisions_may_be_kept_elsewhere(pair: Pair) -> None:
+    (pair.folder / "kept.jsonl").touch()
+    (pair.a / "decisions.jsonl").symlink_to(pair.folder / "kept.jsonl")
+    with trio.fail_after(20):
+        await prepare(load_config(pair.config))
+
+
 def test_faults_of_the_folder_are_told_with_those_of_the_text(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     long = Pair(pair.folder.parent / ("x" * 100))
     shutil.copytree(pair.folder, long.folder)
     long.edit('node = "a"', "node = 7")
     open_folder(long)
     (long.a / "data.sock").touch()
+    (long.a / "decisions.jsonl").mkdir()
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda asked, mode: allowed(asked, mode) and Path(asked) != long.a)
     with pytest.raises(ExceptionGroup) as caught:
@@ -305,6 +321,7 @@ def test_faults_of_the_folder_are_told_with_those_of_the_text(pair: Pair, monkey
         "its folder FOLDER may not be written",
         "its folder FOLDER is too long for a node's sockets: its whole path has ",
         "FOLDER/data.sock exists and is not a socket",
+        "FOLDER/decisions.jsonl exists and is not a regular file",
     ]
 
 
