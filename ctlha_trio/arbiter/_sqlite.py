@@ -21,7 +21,7 @@ from ctlha_trio._errors import ArbiterError, ConfigError, ForeignArbiterError
 from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
 from ctlha_trio.arbiter._problems import CallProblems
 from ctlha_trio.pair import Record, SwapOutcome
-from ctlha_trio.seams import SwapAnswer, Versioned
+from ctlha_trio.seams import SwapAnswer, Versioned, is_regular, is_there
 
 BUSY_TIMEOUT_S = 0.5
 """Wait for the other node's lock. A swap holds it for some milliseconds; a longer wait would outlast the pair's
@@ -202,9 +202,21 @@ def _select(connection: sqlite3.Connection) -> tuple[str, int, str]:
     return identity, revision, body
 
 
+def _problem_of(path: Path) -> str:
+    """Why what lies there cannot be an arbiter's file; empty if it can."""
+    try:
+        if not is_there(path):
+            return "there is no such file"
+        if not is_regular(path):
+            return "is not a regular file"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    return "" if os.access(path, os.R_OK | os.W_OK) else "may not be read or written"
+
+
 def _inspect(path: Path) -> tuple[str, Record]:
-    if not os.path.isfile(path) or not os.access(path, os.R_OK | os.W_OK):
-        raise ConfigError(path, _KEY, "there is no such file, or it may not be written")
+    if problem := _problem_of(path):
+        raise ConfigError(path, _KEY, problem)
     try:
         with _reading(path) as connection:
             _require_ours(path, connection)

@@ -45,7 +45,8 @@ class ThreadDisk:
         except BlockingIOError as error:
             raise StoreError(f"{path}: in use: another process or another opener holds its lock") from error
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: cannot be opened: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"{path}: cannot be opened: {reason}") from error
         return ThreadDiskFile(path=path, size_bytes=size_bytes, descriptor=descriptor, threads=self._threads)
 
 

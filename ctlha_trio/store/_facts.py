@@ -9,6 +9,7 @@ from ctlha_trio.pair import Metadata
 from ctlha_trio.store._activity_log import choose_activity
 from ctlha_trio.store._blocks import check_size
 from ctlha_trio.store._dirty_bitmap import DirtyBitmap
+from ctlha_trio.store._files import check_kind
 from ctlha_trio.store._layout import ACTIVITY_OFFSET, BITMAP_OFFSET, BITMAP_PAGE_BYTES, GROUP_BYTES, Layout
 from ctlha_trio.store._slots import HEAD_BYTES, choose_slot
 
@@ -39,6 +40,7 @@ def read_facts(path: str, *, size_bytes: int) -> CopyFacts:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             status = os.fstat(descriptor)
+            check_kind(path, status.st_mode)
             head = os.pread(descriptor, BITMAP_OFFSET, 0)
             bitmap_pages = os.pread(descriptor, layout.bitmap_pages * BITMAP_PAGE_BYTES, BITMAP_OFFSET)
         finally:

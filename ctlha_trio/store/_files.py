@@ -99,6 +99,12 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
             yield group * GROUP_BYTES, bytes(data)
 
 
+def check_kind(path: str, mode: int) -> None:
+    """``ConfigError`` if what is there can hold no volume, such as a named pipe or a folder."""
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise ConfigError(path, "volume.file", "is neither a file nor a block device")
+
+
 @contextmanager
 def locked_file(path: str, mode: int, lock: int) -> Iterator[int]:
     """The descriptor of a backing file that no node has open, for the length of a block.
@@ -112,9 +118,7 @@ def locked_file(path: str, mode: int, lock: int) -> Iterator[int]:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     try:
-        kind = os.fstat(descriptor).st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
-            raise ConfigError(path, "volume.file", "is neither a file nor a block device")
+        check_kind(path, os.fstat(descriptor).st_mode)
         # The same lock that keeps two nodes off one file: half of a write under way is no copy to look at.
         fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
         yield descriptor

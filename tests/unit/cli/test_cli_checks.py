@@ -202,7 +202,17 @@ async def test_an_arbiter_that_this_user_may_not_write_is_not_given_up(
     path, allowed = pair.folder / "arbiter.db", os.access
     monkeypatch.setattr(os, "access", lambda asked, mode: allowed(asked, mode) and not Path(asked).samefile(path))
     (fault,) = await faults_of(pair)
-    assert fault.endswith("arbiter.db: there is no such file, or it may not be written")
+    assert fault.endswith("arbiter.db: may not be read or written")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+async def test_an_arbiter_that_is_no_file_is_there_all_the_same(pair: Pair, make: Callable[[Path], None]) -> None:
+    path = pair.folder / "arbiter.db"
+    path.unlink()
+    make(path)
+    (fault,) = await faults_of(pair)
+    assert "arbiter.db: is not a regular file; " in fault
+    assert "move away what lies there" in fault
 
 
 async def test_a_sound_node_has_no_fault_and_looking_changes_nothing(pair: Pair) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ async def test_a_copy_in_use_is_seen_as_it_is_on_the_disk(folder: Path) -> None:
         (),
     )
     assert may_differ(seen, untouched) == (((GROUP_BYTES, GROUP_BYTES),), "")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+async def test_a_volume_that_is_no_file_has_no_copy(folder: Path, make: Callable[[Path], None]) -> None:
+    volume = folder / "a" / "volume.img"
+    volume.unlink()
+    make(volume)
+    done = await run("copy", folder / "a" / "node.toml")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"{volume}: volume.file: is neither a file nor a block device\n"
 
 
 def test_looking_writes_nothing(folder: Path) -> None:

@@ -310,3 +310,12 @@ async def test_a_disk_that_hangs_does_not_take_the_threads_of_others(
         assert await trio.to_thread.run_sync(lambda: "free") == "free"
         go_on.set()
     assert _thread_disk.MAX_THREADS < 40
+
+
+async def test_what_cannot_be_opened_is_named_once(tmp_path: Path) -> None:
+    """As on a file system that is mounted for reading only."""
+    (tmp_path / "file").touch()
+    path = str(tmp_path / "file" / "volume.img")
+    with pytest.raises(StoreError) as caught:
+        await ThreadDisk().open(path)
+    assert str(caught.value) == f"{path}: cannot be opened: Not a directory"
