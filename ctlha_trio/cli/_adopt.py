@@ -45,7 +45,9 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run
     if arbiter and found and not divergence(metadata, peer, arbiter.identity, found):
         raise FailedError(f"nothing is wrong with the arbiter: start node {metadata.node}")
     record = _successor(metadata, found.record if found else None)
+    kept = arbiter is not None and arbiter.identity == metadata.arbiter
     click.echo(_describe(metadata, found, record, abandon))
+    click.echo(_describe_return(abandon, kept=kept))
     if dry_run:
         return end_dry_run(_steps(metadata, record, abandon))
     require_statement(abandon, statement)
@@ -126,6 +128,16 @@ def _steps(metadata: Metadata, record: Record, abandon: str) -> Iterator[Planned
     yield PlannedStep("how it ended is logged", f"on node {node}: a line in {DECISIONS_FILE}")
 
 
+def _describe_return(abandon: str, *, kept: bool) -> str:
+    """What has to be done at the abandoned node; ``kept``: the arbiter is the one that its copy belongs to, too."""
+    discard = f"ctlha resolve <its node.toml> --discard {abandon}"
+    if kept:
+        helps = f"start it there, and it is overwritten by itself; only if it stops instead, stop it, then: {discard}"
+    else:
+        helps = f"it does not start before, there: {discard}"
+    return f"node {abandon}: its copy is abandoned; {helps}"
+
+
 def _describe(metadata: Metadata, found: Versioned | None, record: Record, abandon: str) -> str:
     held, heard, since = "nothing", metadata.heard, metadata.epoch
     if found is not None:
@@ -145,7 +157,6 @@ def _describe(metadata: Metadata, found: Versioned | None, record: Record, aband
             f"arbiter  {held}",
             f"         -> epoch {record.epoch}, a new lineage, members {metadata.node}",
             f"node {metadata.node}: its copy becomes the volume",
-            f"node {abandon}: its copy is abandoned; there, ctlha resolve <its node.toml> --discard {abandon}",
             f"lost: what node {abandon} has acknowledged alone since epoch {since}{'' if heard else ', if it has'}",
         )
     )

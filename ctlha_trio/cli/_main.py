@@ -255,9 +255,9 @@ def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_
     """Bind the node of CONFIG, which is stopped, to an arbiter that is new or was restored from an old copy.
 
     Given at both nodes, each waits for the other; if both know the same, the arbiter is given that, and nothing is
-    lost. With --abandon this node's copy becomes the volume, whatever the other one holds; that one, whose copy is
-    abandoned, follows with ctlha resolve. Exit code 0: done or shown; 1: not done; 2: CONFIG cannot be used; 3: nobody
-    knows whether the arbiter took it, give the command again; 4: done, but not logged.
+    lost. With --abandon this node's copy becomes the volume, whatever the other one holds; what that one,
+    whose copy is abandoned, needs is told. Exit code 0: done or shown; 1: not done; 2: CONFIG cannot be used; 3:
+    nobody knows whether the arbiter took it, give the command again; 4: done, but not logged.
     """
     if abandon is None:
         if statement is not None:

@@ -521,6 +521,25 @@ async def test_an_abandoned_copy_has_a_way_out_of_an_arbiter_that_went_back_to_b
     assert await whole.would() == ""
 
 
+async def test_the_abandoned_node_is_only_discarded_where_it_would_not_start(whole: Folder) -> None:
+    """By itself it follows a record that descends from its own, at the arbiter that it belongs to."""
+    returned = await whole.metadata()
+    await whole.write(attrs.evolve(returned, epoch=7, revision=9, primary="b", members=("b",)))
+    discard = "ctlha resolve <its node.toml> --discard a"
+    restored = (await run("adopt-arbiter", whole, "--abandon", "a", "--dry-run")).stdout.splitlines()
+    assert (
+        "node a: its copy is abandoned; start it there, and it is overwritten by itself; "
+        f"only if it stops instead, stop it, then: {discard}"
+    ) in restored
+    assert (await run("adopt-arbiter", whole, *ADOPT)).exit_code == 0
+    arbiter = await whole.arbiter()
+    abandoned = attrs.evolve(returned, node="a")
+    assert not _stopped_node.divergence(abandoned, "b", arbiter.identity, await arbiter.read())
+    (whole.path / "arbiter.db").unlink()
+    anew = (await run("adopt-arbiter", whole, "--abandon", "a", "--dry-run")).stdout.splitlines()
+    assert f"node a: its copy is abandoned; it does not start before, there: {discard}" in anew
+
+
 async def test_an_arbiter_that_is_lost_is_made_anew(whole: Folder) -> None:
     lost = await whole.arbiter()
     (whole.path / "arbiter.db").unlink()
