@@ -90,7 +90,8 @@ class Knowledge:
 def hear(metadata: Metadata, told: Knowledge) -> Metadata:
     """As of a node that stopped and was told by the other one's hello: with what it must not forget of that.
 
-    Revisions of another arbiter compare with nothing; the epoch does.
+    Revisions of another arbiter compare with nothing; the epoch does. To a copy whose line is known to have
+    ended, words of the line that was begun from that count, and those of its own teach it nothing.
     """
     for word in told.words():
         line = metadata.later_line or metadata.lineage

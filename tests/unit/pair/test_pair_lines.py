@@ -251,3 +251,19 @@ def test_a_copy_of_the_later_line_knows_that_the_one_it_was_begun_from_is_over(e
     gone_on = ev.RecordRead(attrs.evolve(ALONE, epoch=epoch, proposal="9"), 9)
     state, _ = feed(booted(metadata(forced)), gone_on)
     assert (state.phase, state.why) == WENT_BACK
+
+
+@pytest.mark.parametrize(("follows", "problem"), [(True, ""), (False, "a won epoch 7")])
+def test_what_was_forced_is_told_as_done_if_what_the_arbiter_shows_later_descends_from_it(
+    follows: bool, problem: str
+) -> None:
+    """Nobody knew whether the arbiter took it, and the other node was forced before that was found."""
+    state, _ = feed(booted(metadata(ALONE, SHOWN)), shown(FORCED))
+    state, ordered = feed(state, ev.ForceAsked("a", "N", FORCED.epoch, ""))
+    state, ordered = feed(state, ev.Persisted(disk_after(ordered)))
+    (swap,) = [each for each in ordered if isinstance(each, act.Swap)]
+    state, _ = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.UNKNOWN, None))
+    later = (swap.record if follows else LATER).fork(primary="a", lineage="O", proposal="9")
+    state, ordered = feed(state, ev.RecordRead(attrs.evolve(later, epoch=7), 7))
+    assert [each.problem for each in ordered if isinstance(each, act.ForceEnded)] == [problem]
+    assert state.phase is Phase.OUTDATED
