@@ -55,6 +55,17 @@ def forgets_the_later_line_when_it_is_told_of_its_own(patch: Patch) -> None:
 
 @mutant(
     47,
+    "pair/test_pair_lines::test_a_node_that_is_told_of_the_line_begun_from_its_own_stops_and_remembers_it",
+    "assert any(isinstance(each, act.Persist)",
+    serves=False,
+)
+def does_not_hear_from_which_lines_another_was_begun(patch: Patch) -> None:
+    plain = Step.hear
+    patch.setattr(Step, "hear", lambda self, word: plain(self, attrs.evolve(word, ancestors=())))
+
+
+@mutant(
+    47,
     f"{ADOPTION}::test_who_knows_of_a_later_line_remembers_what_is_told_of_that_one",
     "assert _knowledge.hear(",
 )

@@ -215,6 +215,7 @@ def test_a_node_that_is_told_of_the_line_begun_from_its_own_stops_and_remembers_
         assert state.phase is Phase.SECURING
     record = ALONE if state.record is None else state.record
     state, ordered = feed(state, ev.PeerKnows(TOLD))
+    assert any(isinstance(each, act.Persist) for each in ordered)
     disk = disk_after(ordered)
     assert disk.heard == SHOWN, "its ancestors are of no use any more"
     assert serves is any(isinstance(each, act.ReadRecord) for each in ordered)
