@@ -84,10 +84,14 @@ def _successor(metadata: Metadata, record: Record | None) -> Record:
         members=metadata.members,
         proposal="",
     )
+    ancestors = dict.fromkeys(metadata.ancestors)
     if record is not None:
-        ancestors = dict.fromkeys((*record.ancestors, record.lineage))
-        ancestors.pop(known.lineage, None)
-        known = attrs.evolve(known, epoch=max(known.epoch, record.epoch), ancestors=tuple(ancestors))
+        ancestors |= dict.fromkeys((*record.ancestors, record.lineage))
+        known = attrs.evolve(known, epoch=max(known.epoch, record.epoch))
+    if metadata.later_line:
+        ancestors[metadata.later_line] = None
+    ancestors.pop(known.lineage, None)
+    known = attrs.evolve(known, ancestors=tuple(ancestors))
     if metadata.heard is not None:
         known = attrs.evolve(known, epoch=max(known.epoch, metadata.heard.epoch))
     return known.fork(primary=node, lineage=secrets.token_hex(16), proposal=secrets.token_hex(16))
@@ -101,6 +105,7 @@ async def _bind(loaded: LoadedConfig, metadata: Metadata, record: Record, writte
         revision=written.revision,
         epoch=record.epoch,
         lineage=record.lineage,
+        ancestors=record.ancestors,
         primary=record.primary,
         members=record.members,
         copy=Copy.MEMBER,

@@ -36,10 +36,11 @@ def agreed_record(known: Metadata, found: Record | None, proposal: str) -> Recor
             primary=known.primary,
             members=known.members,
             proposal=proposal,
+            ancestors=known.ancestors,
         )
     if is_of(found, known):
         return found
-    if found.lineage != known.lineage or found.epoch >= known.epoch:
+    if found.lineage not in (known.lineage, *known.ancestors) or found.epoch >= known.epoch:
         raise FailedError(
             f"the arbiter holds epoch {found.epoch} of lineage {found.lineage}, which neither node has seen: "
             "decide which copy is the volume, and give the command there with --abandon"
@@ -47,6 +48,8 @@ def agreed_record(known: Metadata, found: Record | None, proposal: str) -> Recor
     return attrs.evolve(
         found,
         epoch=known.epoch,
+        lineage=known.lineage,
+        ancestors=found.ancestors if found.lineage == known.lineage else known.ancestors,
         primary=known.primary,
         members=known.members,
         proposal=proposal,

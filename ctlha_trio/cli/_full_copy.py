@@ -107,6 +107,7 @@ def _nothing(loaded: LoadedConfig, arbiter: Arbiter, found: Versioned) -> Metada
         node=loaded.content.node,
         resource=record.resource,
         lineage=record.lineage,
+        ancestors=record.ancestors,
         arbiter=arbiter.identity,
         epoch=record.epoch,
         revision=found.revision,

@@ -28,6 +28,8 @@ class Knowledge:
     arbiter: str
     """That its copy is bound to."""
     revision: int
+    ancestors: tuple[str, ...]
+    """Of the lineage."""
     heard: KnownRecord | None
     """A later record that the other one has told of, or that the arbiter has shown while the copy did not count."""
     found_identity: str
@@ -61,6 +63,7 @@ class Knowledge:
             copy=metadata.copy.value,
             arbiter=metadata.arbiter,
             revision=metadata.revision,
+            ancestors=metadata.ancestors,
             heard=metadata.heard,
             found_identity="" if arbiter is None else arbiter.identity,
             found_revision=0 if found is None else found.revision,
@@ -72,7 +75,8 @@ class Knowledge:
 
     def words(self) -> tuple[KnownRecord, ...]:
         """The records that it tells of, as whoever hears them keeps them: its own, and what it has heard itself."""
-        own = KnownRecord(self.lineage, self.epoch, self.revision, leads=self.primary == self.node)
+        leads = self.primary == self.node
+        own = KnownRecord(self.lineage, self.epoch, self.revision, leads=leads, ancestors=self.ancestors)
         return (own,) if self.heard is None else (own, attrs.evolve(self.heard, leads=not self.heard.leads))
 
     def describe(self) -> str:
@@ -86,12 +90,14 @@ class Knowledge:
 def hear(metadata: Metadata, told: Knowledge) -> Metadata:
     """As of a node that stopped and was told by the other one's hello: with what it must not forget of that.
 
-    Revisions of another arbiter compare with nothing; the epoch does.
+    Revisions of another arbiter compare with nothing; the epoch does. To a copy whose line is known to have
+    ended, words of the line that was begun from that count, and those of its own teach it nothing.
     """
     for word in told.words():
-        if word.lineage == metadata.lineage and not metadata.knows_of(word):
+        line = metadata.later_line or metadata.lineage
+        if line in (word.lineage, *word.ancestors) and not metadata.knows_of(word):
             revision = word.revision if told.arbiter == metadata.arbiter else 0
-            metadata = attrs.evolve(metadata, heard=attrs.evolve(word, revision=revision))
+            metadata = attrs.evolve(metadata, heard=attrs.evolve(word, revision=revision, ancestors=()))
     return metadata
 
 

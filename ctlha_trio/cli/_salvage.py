@@ -136,9 +136,8 @@ def _successor(node: str, metadata: Metadata | None, record: Record) -> Record:
     """The first record of a new line: newer than all that arbiter and copy know or heard of, descending from both."""
     known = record
     if metadata is not None:
-        ancestors = record.ancestors
-        if metadata.lineage not in (record.lineage, *ancestors):
-            ancestors = (*ancestors, metadata.lineage)
+        lines = filter(None, (*record.ancestors, *metadata.ancestors, metadata.lineage, metadata.later_line))
+        ancestors = tuple(line for line in dict.fromkeys(lines) if line != record.lineage)
         heard_epoch = metadata.heard.epoch if metadata.heard is not None else 0
         known = attrs.evolve(record, epoch=max(record.epoch, metadata.epoch, heard_epoch), ancestors=ancestors)
     return known.fork(primary=node, lineage=secrets.token_hex(16), proposal=secrets.token_hex(16))
@@ -151,6 +150,7 @@ def _bound(node: str, record: Record, written: CreatedRecord) -> Metadata:
         node=node,
         resource=record.resource,
         lineage=record.lineage,
+        ancestors=record.ancestors,
         arbiter=written.identity,
         epoch=record.epoch,
         revision=written.revision,

@@ -159,7 +159,8 @@ def _resolve(step: Step, attempt: SwapAttempt, record: Record, revision: int) ->
         why = f"{record.primary} won epoch {record.epoch}"
         step.change(swap=None)
         # Also if that was this node, by an earlier swap: it goes on in its line, which nobody has forced.
-        step.end_force(why)
+        # A record that descends from what was forced says that it was taken, whatever has followed on it.
+        step.end_force("" if attempt.record.lineage in {record.lineage, *record.ancestors} else why)
         membership.decide(step, record, revision, why)
 
 

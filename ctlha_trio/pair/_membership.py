@@ -64,6 +64,9 @@ def _contradiction(step: Step, record: Record, revision: int) -> str:
     metadata = state.metadata
     if (record.cluster, record.resource) != (metadata.cluster, metadata.resource) or record.kind is not Kind.MIRROR:
         return "foreign-record"
+    if record.lineage in metadata.ancestors:
+        # Whatever its revision has become since, the line that this copy's was begun from is over.
+        return "arbiter-went-back"
     if record.lineage != metadata.lineage and not _descends(metadata, record):
         return "foreign-lineage"
     same = (record.epoch, record.primary, record.members) == (metadata.epoch, metadata.primary, metadata.members)

@@ -50,6 +50,8 @@ class Metadata:
     members: tuple[NodeId, ...]
     """Sorted; those of the record of ``epoch``."""
     copy: Copy
+    ancestors: tuple[str, ...] = ()
+    """Those of the record of ``epoch``."""
     base_epoch: int = 0
     """Of a copy that is not one of two members: ``synced_epoch``."""
     proposed: tuple[str, ...] = ()
@@ -59,7 +61,7 @@ class Metadata:
     made: while the record has it, that swap may come. 0: none."""
     heard: KnownRecord | None = None
     """A later record, of which the peer has told, or which the arbiter has shown while this copy did not count. Of the
-    same lineage, or of one that the arbiter has shown to descend from it."""
+    same lineage, or of one that descends from it, by what the one or the other says. Without its ancestors."""
 
     def intend(self, proposal: str, *, instead_of: str = "") -> "Metadata":
         """With one more proposal that may be won; those that begin with ``instead_of`` cannot be any more."""

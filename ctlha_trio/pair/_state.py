@@ -336,8 +336,9 @@ class PairState:
         """The newest record of this pair that this node has from the arbiter. A proposal is none until it is won."""
         disk, record = self.metadata, self.record
         if record is not None and (record.epoch >= disk.epoch or record.lineage != disk.lineage):
-            return KnownRecord(record.lineage, record.epoch, self.revision, record.primary == self.me)
-        return KnownRecord(disk.lineage, disk.epoch, disk.revision, disk.primary == self.me)
+            leads = record.primary == self.me
+            return KnownRecord(record.lineage, record.epoch, self.revision, leads, record.ancestors)
+        return KnownRecord(disk.lineage, disk.epoch, disk.revision, disk.primary == self.me, disk.ancestors)
 
     @property
     def words(self) -> tuple[KnownRecord, ...]:

@@ -144,6 +144,7 @@ class Step:
         metadata = attrs.evolve(
             state.metadata,
             lineage=record.lineage,
+            ancestors=record.ancestors,
             epoch=record.epoch,
             revision=state.revision,
             primary=record.primary,
@@ -169,11 +170,13 @@ class Step:
         """
         state = self.state
         heard, newest = state.heard, state.persisting or state.metadata
+        line, ancestors = newest.later_line or newest.lineage, word.ancestors
+        word = attrs.evolve(word, ancestors=())
         if heard is None or heard.lineage != word.lineage or heard.epoch <= word.epoch:
             self.change(heard=word)
         if newest.knows_of(word):
             return
-        if word.lineage in {newest.later_line or newest.lineage, "" if state.record is None else state.record.lineage}:
+        if line in (word.lineage, *ancestors) or (state.record is not None and word.lineage == state.record.lineage):
             self._persist(attrs.evolve(newest, heard=word))
 
     def _persist(self, metadata: Metadata) -> None:

@@ -22,7 +22,7 @@ SLOT_BYTES = 4096
 SLOT_COUNT = 2
 HEAD_BYTES = SLOT_COUNT * SLOT_BYTES
 """All slots, one behind the other, from the start of the file."""
-SLOT_FORMAT = 4
+SLOT_FORMAT = 5
 EPOCH_MAX = 2**64 - 2
 """What fits wherever the file names an epoch, beside one value that says none."""
 _MAGIC = b"ctlhavol"
@@ -56,7 +56,8 @@ def encode_metadata(metadata: Metadata) -> bytes:
         raise InvalidError(f"epoch {metadata.epoch} is not between 0 and {EPOCH_MAX}")
     fields = attrs.asdict(metadata, recurse=False)
     fields["copy"] = metadata.copy.value
-    fields["heard"] = None if metadata.heard is None else attrs.astuple(metadata.heard)
+    heard = metadata.heard
+    fields["heard"] = None if heard is None else (heard.lineage, heard.epoch, heard.revision, heard.leads)
     payload = json.dumps(fields, sort_keys=True).encode("ascii")
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise InvalidError(f"metadata of {len(payload)} bytes does not fit into a slot of {PAYLOAD_BYTES_MAX}")
@@ -116,6 +117,7 @@ def _decode_metadata(payload: bytes) -> Metadata:
         fields: dict[str, Any] = json.loads(payload)
         fields["members"] = tuple(fields["members"])
         fields["proposed"] = tuple(fields["proposed"])
+        fields["ancestors"] = tuple(fields["ancestors"])
         fields["copy"] = Copy(fields["copy"])
         heard = fields["heard"]
         fields["heard"] = None if heard is None else KnownRecord(*heard)
@@ -124,8 +126,8 @@ def _decode_metadata(payload: bytes) -> Metadata:
         raise StoreError(f"metadata slot is whole but makes no sense: {error}") from error
     texts = (getattr(metadata, name) for name in ("cluster", "node", "resource", "lineage", "arbiter", "primary"))
     numbers = (metadata.epoch, metadata.revision, metadata.base_epoch, metadata.in_doubt)
-    listed = (*metadata.members, *metadata.proposed)
-    told = () if metadata.heard is None else attrs.astuple(metadata.heard)
+    listed = (*metadata.members, *metadata.proposed, *metadata.ancestors)
+    told = () if heard is None else tuple(heard)
     if (
         not all(type(text) is str for text in (*texts, *listed))
         or not all(type(number) is int for number in numbers)

@@ -52,6 +52,8 @@ class KnownRecord:
     revision: int
     leads: bool
     """Whether it names the node that says so primary."""
+    ancestors: tuple[str, ...] = ()
+    """Lineages from which persons began this one, as far as the node knows; the latest last."""
 
 
 @attrs.frozen
@@ -135,6 +137,7 @@ def encode_hello(hello: Hello) -> bytes:
         out += _RESOURCE.pack(state.epoch, state.revision, state.size_bytes, knows is not None)
         if knows is not None:
             out += _name_bytes(knows.lineage) + _KNOWN.pack(knows.epoch, knows.revision, knows.leads)
+            out += bytes([len(knows.ancestors)]) + b"".join(map(_name_bytes, knows.ancestors))
     return bytes(out)
 
 
@@ -176,7 +179,10 @@ def _read_resource(reader: _Reader) -> ResourceState:
     epoch, revision, size_bytes, has_known = reader.fields(_RESOURCE)
     if not has_known:
         return ResourceState(name, epoch, revision, size_bytes)
-    return ResourceState(name, epoch, revision, size_bytes, KnownRecord(reader.name(), *reader.fields(_KNOWN)))
+    lineage, (known_epoch, known_revision, leads) = reader.name(), reader.fields(_KNOWN)
+    ancestors = tuple(reader.name() for _ in range(reader.take(1)[0]))
+    knows = KnownRecord(lineage, known_epoch, known_revision, leads, ancestors)
+    return ResourceState(name, epoch, revision, size_bytes, knows)
 
 
 def decode_hello(payload: bytes | memoryview) -> Hello:

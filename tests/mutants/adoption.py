@@ -51,3 +51,29 @@ def forgets_the_later_line_when_it_is_told_of_its_own(patch: Patch) -> None:
         plain(self, word)
 
     patch.setattr(Step, "hear", hear)
+
+
+@mutant(
+    47,
+    "pair/test_pair_lines::test_a_node_that_is_told_of_the_line_begun_from_its_own_stops_and_remembers_it",
+    "assert any(isinstance(each, act.Persist)",
+    serves=False,
+)
+def does_not_hear_from_which_lines_another_was_begun(patch: Patch) -> None:
+    plain = Step.hear
+    patch.setattr(Step, "hear", lambda self, word: plain(self, attrs.evolve(word, ancestors=())))
+
+
+@mutant(
+    47,
+    f"{ADOPTION}::test_who_knows_of_a_later_line_remembers_what_is_told_of_that_one",
+    "assert _knowledge.hear(",
+)
+def forgets_the_later_line_when_it_is_told_of_its_own_at_adoption(patch: Patch) -> None:
+    plain = _knowledge.hear
+
+    def hear(metadata: Metadata, told: Knowledge) -> Metadata:
+        heard = plain(attrs.evolve(metadata, heard=None), told)
+        return metadata if heard.heard is None else heard
+
+    patch.setattr(_knowledge, "hear", hear)

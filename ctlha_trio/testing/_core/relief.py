@@ -63,10 +63,8 @@ def give_back(pair: SimulatedPair) -> None:
     if false is None:
         return
     if false.lineage != arbiter.record.lineage:
-        # What is told of another line binds nobody, but a copy from whose line that seems to have been begun.
         for node in nodes:
             node.take_back(false)
-        return
     if any(_believes(node, false) for node in nodes):
         for node in nodes:
             if node.state is not None:

@@ -283,6 +283,24 @@ def test_what_is_remembered_of_what_the_other_one_tells(theirs: dict[str, Any], 
     assert hear(mine, told) == attrs.evolve(mine, heard=heard)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "heard"),
+    [
+        # Of the line that ended with that, as an older copy of the other one tells it.
+        ({"epoch": 9, "revision": 12}, KnownRecord("later", 8, 8, leads=True)),
+        ({"epoch": 9, "revision": 12, "lineage": "later"}, KnownRecord("later", 9, 12, leads=False)),
+        ({"epoch": 7, "heard": KnownRecord("later", 9, 13, leads=False)}, KnownRecord("later", 9, 13, leads=True)),
+    ],
+)
+def test_who_knows_of_a_later_line_remembers_what_is_told_of_that_one(
+    theirs: dict[str, Any], heard: KnownRecord
+) -> None:
+    """As a node that runs does: its own line is over, and the arbiter may have gone back to it."""
+    mine = attrs.evolve(METADATA, node="b", heard=KnownRecord("later", 8, 8, leads=True))
+    told = Knowledge.of(attrs.evolve(METADATA, **theirs), "b", None, None, dry_run=False)
+    assert _knowledge.hear(mine, told) == attrs.evolve(mine, heard=heard)
+
+
 async def test_an_arbiter_that_holds_what_neither_has_seen_is_left_alone(pair: Pair) -> None:
     arbiter = await pair.arbiter()
     found = await arbiter.read()

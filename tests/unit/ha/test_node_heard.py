@@ -94,3 +94,33 @@ async def test_a_node_that_was_told_while_the_arbiter_is_silent_waits_for_it(aut
         await serves_nothing(b)
         pair.arbiters["b"].unavailable = False
         await pair.wait_until(lambda: went_back(b))
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+async def test_a_node_that_was_abandoned_and_has_read_nothing_of_that_is_told(
+    first: str, autojump_clock: MockClock
+) -> None:
+    """The arbiter is restored to before the force: both nodes were primary alone, each in its own line."""
+    async with open_pair() as pair:
+        await pair.nodes["a"].volume.write(0, b"old!" * (BLOCK // 4))
+        pair.crash("b")
+        await (await pair.wait_alone("a")).volume.write(0, b"lost" * (BLOCK // 4))
+        pair.crash("a")
+        before = Versioned(pair.arbiter.record, pair.arbiter.revision)
+        b = await pair.restart("b")
+        await pair.wait_until(lambda: b.status().reasons == ("outdated", "peer-lost"))
+        await b.force_primary(b.plan_force("a"))
+        b = await pair.wait_alone("b")
+        await b.volume.write(0, b"new!" * (BLOCK // 4))
+        pair.crash("b")
+        pair.arbiter.restore(before)
+        nodes = [await pair.restart(name) for name in (first, "ab".replace(first, ""))]
+        await pair.wait_until(lambda: all(went_back(node) for node in nodes))
+        for node in nodes:
+            await serves_nothing(node)
+        for name in ("a", "b"):
+            pair.crash(name)
+        a = await pair.restart("a")
+        await pair.wait_until(lambda: went_back(a))
+        await serves_nothing(a)
+        assert pair.copy("b")[:BLOCK] == b"new!" * (BLOCK // 4)

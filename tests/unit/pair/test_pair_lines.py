@@ -41,6 +41,7 @@ def metadata(record: Record, heard: KnownRecord | None = None, *proposed: str) -
         node="b",
         resource="r",
         lineage=record.lineage,
+        ancestors=record.ancestors,
         arbiter="x",
         epoch=record.epoch,
         revision=record.epoch,
@@ -195,3 +196,75 @@ def test_the_line_that_the_abandoned_copy_itself_begins_is_its_own() -> None:
     adopted = attrs.evolve(ALONE, epoch=6, lineage="N", ancestors=("L",), proposal="9")
     state, _ = feed(booted(metadata(adopted)), shown(adopted))
     assert state.phase is Phase.CLAIMING
+
+
+TOLD = KnownRecord("M", 5, 5, leads=True, ancestors=("L",))
+"""By the node that was forced, of ``FORCED``."""
+
+
+@pytest.mark.parametrize("serves", [False, True], ids=["booting", "about to serve"])
+def test_a_node_that_is_told_of_the_line_begun_from_its_own_stops_and_remembers_it(*, serves: bool) -> None:
+    """The arbiter, restored to before the force, has shown it nothing of that; the node that was forced does."""
+    state, _ = feed(booted(metadata(ALONE)))
+    if serves:
+        state, ordered = feed(state, shown(ALONE))
+        (swap,) = [each for each in feed(state, ev.Persisted(disk_after(ordered)))[1] if isinstance(each, act.Swap)]
+        state, _ = feed(state, ev.Persisted(disk_after(ordered)))
+        state, ordered = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 5))
+        state, _ = feed(state, ev.Persisted(disk_after(ordered)))
+        assert state.phase is Phase.SECURING
+    record = ALONE if state.record is None else state.record
+    state, ordered = feed(state, ev.PeerKnows(TOLD))
+    assert any(isinstance(each, act.Persist) for each in ordered)
+    disk = disk_after(ordered)
+    assert disk.heard == SHOWN, "its ancestors are of no use any more"
+    assert serves is any(isinstance(each, act.ReadRecord) for each in ordered)
+    # What was asked for before it was told is asked for again.
+    state, _ = feed(state, shown(record), shown(record))
+    assert (state.phase, state.why) == WENT_BACK
+    assert feed(booted(disk), shown(record))[0].why == "arbiter-went-back"
+
+
+def test_a_node_that_has_stopped_remembers_the_line_of_which_it_is_told() -> None:
+    state, _ = feed(booted(metadata(ALONE)), shown(attrs.evolve(ALONE, cluster="another")))
+    assert state.phase is Phase.STOPPED
+    assert disk_after(feed(state, ev.PeerKnows(TOLD))[1]).heard == SHOWN
+
+
+@pytest.mark.parametrize("lineage", ["M", "N"])
+def test_words_of_a_line_that_was_not_begun_from_its_own_bind_no_node(lineage: str) -> None:
+    """A copy that was discarded returns, and tells the node that serves of a line that ended."""
+    chosen = attrs.evolve(ALONE, epoch=6, lineage=lineage, ancestors=("L", "X"), proposal="9")
+    state, _ = feed(booted(metadata(chosen)), ev.PeerKnows(KnownRecord("X", 5, 9, leads=True, ancestors=("L",))))
+    assert feed(state, shown(chosen))[0].phase is Phase.CLAIMING
+
+
+def test_a_later_line_is_learned_over_the_one_that_was_known() -> None:
+    state, _ = feed(booted(metadata(ALONE, SHOWN)), shown(FORCED))
+    _, ordered = feed(state, ev.PeerKnows(KnownRecord("N", 6, 6, leads=True, ancestors=("L", "M"))))
+    assert disk_after(ordered).heard == KnownRecord("N", 6, 6, leads=True)
+
+
+@pytest.mark.parametrize("epoch", [4, 9])
+def test_a_copy_of_the_later_line_knows_that_the_one_it_was_begun_from_is_over(epoch: int) -> None:
+    """Whatever has become of it since: the other node may have gone on in it."""
+    forced = attrs.evolve(FORCED, primary="b", members=("b",))
+    gone_on = ev.RecordRead(attrs.evolve(ALONE, epoch=epoch, proposal="9"), 9)
+    state, _ = feed(booted(metadata(forced)), gone_on)
+    assert (state.phase, state.why) == WENT_BACK
+
+
+@pytest.mark.parametrize(("follows", "problem"), [(True, ""), (False, "a won epoch 7")])
+def test_what_was_forced_is_told_as_done_if_what_the_arbiter_shows_later_descends_from_it(
+    follows: bool, problem: str
+) -> None:
+    """Nobody knew whether the arbiter took it, and the other node was forced before that was found."""
+    state, _ = feed(booted(metadata(ALONE, SHOWN)), shown(FORCED))
+    state, ordered = feed(state, ev.ForceAsked("a", "N", FORCED.epoch, ""))
+    state, ordered = feed(state, ev.Persisted(disk_after(ordered)))
+    (swap,) = [each for each in ordered if isinstance(each, act.Swap)]
+    state, _ = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.UNKNOWN, None))
+    later = (swap.record if follows else LATER).fork(primary="a", lineage="O", proposal="9")
+    state, ordered = feed(state, ev.RecordRead(attrs.evolve(later, epoch=7), 7))
+    assert [each.problem for each in ordered if isinstance(each, act.ForceEnded)] == [problem]
+    assert state.phase is Phase.OUTDATED
