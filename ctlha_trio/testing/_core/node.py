@@ -312,10 +312,16 @@ class SimulatedNode:
         self.repair()
 
     def take_back(self, record: Record) -> None:
-        """It was never true. A process that believes it finds that out by itself."""
+        """It was never true. A process that believes it finds that out by itself, as does one that is told of it."""
         self.untrue.append(record)
+        self.excused |= self.misled
         if self.state is None:
             self._forget_untrue()
+
+    @property
+    def misled(self) -> set[str]:
+        """Why it may stop once a line was shown that seems to have been begun from that of the pair."""
+        return {"arbiter-went-back"} if any(record.ancestors for record in self.untrue) else set()
 
     def _forget_untrue(self) -> None:
         for record in self.untrue:

@@ -121,7 +121,7 @@ class SimulatedPair:
         assert not node.link.inbox, "a process is born with news of the one before"
         self.incarnations += 1
         self.note(node.name, f"starts as incarnation {self.incarnations}")
-        node.excused = {*self.excuses, *(STALE_EXCUSES if node.stale else ())}
+        node.excused = {*self.excuses, *(STALE_EXCUSES if node.stale else ()), *node.misled}
         node.failing = False
         self.reads.start(node)
         node.state, first = boot(

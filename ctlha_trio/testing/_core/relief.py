@@ -63,8 +63,10 @@ def give_back(pair: SimulatedPair) -> None:
     if false is None:
         return
     if false.lineage != arbiter.record.lineage:
+        # Nobody takes it for its own, but a node whose line seems to have been given up for it, and whoever it tells.
         for node in nodes:
             node.take_back(false)
+        return
     if any(_believes(node, false) for node in nodes):
         for node in nodes:
             if node.state is not None:
