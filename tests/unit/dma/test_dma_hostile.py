@@ -319,6 +319,25 @@ async def test_a_key_that_dies_under_a_push_without_request_ends_the_session_alo
         assert memory == b"x" * 100 + b"." * 100
 
 
+async def test_a_session_that_is_dropped_with_frames_still_to_be_taken(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with open_session() as peer:
+        region = peer.dma.register(bytearray(8), epoch=0)
+
+        def drop(_: Transfer) -> None:
+            peer.link.drop("test")
+
+        peer.dma.start_push(REMOTE, b"data", on_done=drop)
+        await trio.sleep(0.01)
+        push = peer.fragment(1, b"x" * 8, flags=Flag.REQUEST, key=region.key)
+        await peer.stream.send_all(push + peer.verdict(1, SUCCESS) + peer.pull(2, region.key) * 2)
+        await trio.sleep(0.01)
+        assert peer.link.session is None
+    assert "LocalProtocolError" not in caplog.text
+
+
 async def test_damaged_data_ends_the_session_and_is_no_success(autojump_clock: trio.testing.MockClock) -> None:
     async with open_session() as peer:
         region = peer.dma.register(bytearray(8), epoch=0)
