@@ -266,6 +266,9 @@ class Channel:
         self._closing = False
         self._send_due, self._tell_room = lambda _: None, lambda: None
         self._post(Disconnected(reason, detail))
+        if self._newest is not None:
+            # Messages that ride on pushes which were not written come last, and belong to nobody who sent another.
+            self._begin_run(flow.accepted + 1, None)
         self._room.unpark_all()
 
     def deliver(self, messages: memoryview, count: int) -> None:
