@@ -86,14 +86,18 @@ class Channel:
         return self._take_events()
 
     def _take_events(self) -> list[ChannelEvent]:
+        events = self._clear_events()
+        if self._flow is None:
+            self._on_drained(self)
+        return events
+
+    def _clear_events(self) -> list[ChannelEvent]:
         events = list(self._events)
         self._events.clear()
         occupied = self._occupied
         self._queued_receipts = 0
         self._release(occupied - self._occupied)
         self._connected_waits = False
-        if self._flow is None:
-            self._on_drained(self)
         return events
 
     def receive_nowait(self) -> bytes:
@@ -128,8 +132,10 @@ class Channel:
         """From here on each event is given to ``hear`` at once, those that wait first; nobody receives them."""
         assert self._hear is None, "events go to one consumer"
         self._hear = hear
-        for event in self._take_events():
+        for event in self._clear_events():
             hear(event)
+        if self._flow is None:
+            self._on_drained(self)
 
     def send_nowait(self, message: Buffer, *, on_settled: OnSettled | None = None) -> None:
         """Copy a message out; it arrives in order, and MSG_SENT tells that it did, or that the session ended first.
@@ -260,6 +266,9 @@ class Channel:
         if flow is None:
             return
         self._closing = True
+        if self._newest is not None:
+            # Messages that ride on pushes which were not written come last, and belong to nobody who sent another.
+            self._begin_run(flow.accepted + 1, None)
         self._report(flow.acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
         self._report(flow.acknowledged + flow.unsettled, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
         self._flow = None

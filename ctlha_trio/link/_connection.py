@@ -299,6 +299,8 @@ class Connection:
         try:
             while True:
                 self._take_frames()
+                if self._ended.is_set():
+                    return  # whoever was told of a frame ended it, and those behind it are nobody's
                 if self._has_news:
                     # An acknowledgement travels with the answer, if one is given in the next turn of the loop.
                     self._has_news = False

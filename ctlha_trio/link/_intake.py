@@ -145,7 +145,7 @@ class Intake:
 
     def _close_message_push(self, landing: Landing, *, is_last: bool) -> None:
         assert self._placement is not None, "it gave the memory"
-        size = len(landing.memory)
+        size = 0 if landing.is_released else len(landing.memory)
         denial = self._placement.close(landing, is_last=is_last)
         if denial is not None:
             raise RemoteProtocolError(denial.value, "a push of which a part was received")

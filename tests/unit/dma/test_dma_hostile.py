@@ -32,6 +32,7 @@ from ctlha_trio.wire import (
     encode_hello,
     encode_withdrawal,
     fragment_prefix,
+    push_prefix,
 )
 
 SUCCESS, ERROR, DISCONNECT, BUSY = (
@@ -287,6 +288,54 @@ async def test_a_key_that_dies_while_data_is_received_keeps_the_rest_of_it_out(
             assert decode_verdict(body).denial == ("unknown-key" if how == "close" else "expired-key")
             assert await peer.fault_after(peer.pull(1, region.key) * 2) == "request", "the stream was still in step"
         assert memory == b"x" * came + b"." * (200 - came) + b"may be resized again"
+
+
+@pytest.mark.parametrize("how", [*KEY_DIES, "time"])
+async def test_a_key_that_dies_under_a_push_without_request_ends_the_session_alone(
+    autojump_clock: trio.testing.MockClock, how: str
+) -> None:
+    async with open_session() as peer:
+        memory = bytearray(b"." * 200)
+        region = peer.dma.register(memory, epoch=0, expires_s=peer.dma.now() + 0.1 if how == "time" else None)
+        data = b"x" * 200
+        push = peer.frame(FrameType.PUSH, push_prefix(region.key, 0, data) + data)
+        await peer.stream.send_all(push[:-100])
+        await trio.sleep(0.01)
+        match how:
+            case "close":
+                region.close()
+            case "epoch":
+                peer.link.announce(epoch=1, revision=1)
+            case "session":
+                peer.link.drop("test")
+            case _:
+                await trio.sleep(0.1)
+        if how == "session":
+            with pytest.raises(trio.BrokenResourceError):
+                await peer.stream.send_all(push[-100:])
+        else:
+            reason = {"close": "unknown-key", "epoch": "expired-key", "time": "overdue-key"}[how]
+            assert await peer.fault_after(push[-100:]) == reason
+        assert memory == b"x" * 100 + b"." * 100
+
+
+async def test_a_session_that_is_dropped_with_frames_still_to_be_taken(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with open_session() as peer:
+        region = peer.dma.register(bytearray(8), epoch=0)
+
+        def drop(_: Transfer) -> None:
+            peer.link.drop("test")
+
+        peer.dma.start_push(REMOTE, b"data", on_done=drop)
+        await trio.sleep(0.01)
+        push = peer.fragment(1, b"x" * 8, flags=Flag.REQUEST, key=region.key)
+        await peer.stream.send_all(push + peer.verdict(1, SUCCESS) + peer.pull(2, region.key) * 2)
+        await trio.sleep(0.01)
+        assert peer.link.session is None
+    assert "LocalProtocolError" not in caplog.text
 
 
 async def test_damaged_data_ends_the_session_and_is_no_success(autojump_clock: trio.testing.MockClock) -> None:

@@ -393,6 +393,23 @@ async def test_queued_pushes_are_bounded_and_reported_when_the_session_ends(
         assert isinstance(events[1], Disconnected)
 
 
+async def test_a_push_that_was_not_written_is_not_told_to_who_sent_the_message_before_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        region = pair.b.dma.register(bytearray(8 * MIB), epoch=5)
+        await pair.a.events()
+        pair.network.cut("a", "b")
+        told: list[ctl_ha_status] = []
+        await pair.a.dma.push_message(RemoteBuffer(region.key), bytes(8 * MIB), pair.a.channel, message(1))
+        pair.a.channel.send_nowait(message(2), on_settled=told.append)
+        await pair.quiet()
+        pair.a.link.drop("test")
+        assert told == [ctl_ha_status.CTL_HA_STATUS_DISCONNECT]
+        events = await pair.a.events()
+        assert events[0] == EventRange(ctl_ha_event.CTL_HA_EVT_MSG_SENT, 1, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
+
+
 async def test_goodbye_waits_for_queued_pushes(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         memory = bytearray(2 * MIB)

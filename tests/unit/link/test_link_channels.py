@@ -647,3 +647,14 @@ async def test_a_message_without_credit_is_not_watched(autojump_clock: trio.test
         with pytest.raises(DisconnectError):
             settled.send(SLOTS)
         assert settled.told == [(number, DISCONNECT) for number in range(SLOTS)]
+
+
+async def test_who_hears_late_hears_of_the_session_before_first(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        channel, _ = pair.open()
+        await pair.quiet()
+        pair.a.drop("test")
+        await pair.online()
+        heard: list[type[ChannelEvent]] = []
+        channel.hear(lambda event: heard.append(type(event)))
+        assert heard == [Connected, Disconnected, Connected]
