@@ -16,6 +16,9 @@ from ctlha_trio.wire import MESSAGES_SIZE_MAX, ChannelFlow
 MESSAGES_PER_FRAME_MAX = 0xFFFF
 """The count field of a frame has 16 bits."""
 
+NOT_DUE = 1 << 64
+"""No sequence is as high: the field of a frame has 64 bits."""
+
 OnSettled = Callable[[ctl_ha_status], None]
 """Told once what became of a message: SUCCESS, or DISCONNECT. Synchronous; must not raise."""
 Hear = Callable[[ChannelEvent], None]
@@ -44,8 +47,8 @@ class Channel:
     answered: bool = attrs.field(default=False, kw_only=True)
     """Both sides answer messages by messages, and need no prompt MSG_SENT."""
     _flow: ChannelFlow | None = attrs.field(default=None, init=False)
-    due: int = attrs.field(default=0, init=False)
-    """The sequence of this session whose acceptance is to be told to the connection."""
+    due: int = attrs.field(default=NOT_DUE, init=False)
+    """The sequence of this session from which on acceptance is to be told to the connection, which sets it anew."""
     _send_due: "Callable[[Channel], None]" = attrs.field(default=lambda _: None, init=False)
     _tell_room: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     _closing: bool = attrs.field(default=False, init=False)

@@ -8,7 +8,7 @@ import trio
 from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, RemoteProtocolError
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._bulk import BulkTurns
-from ctlha_trio.link._channel import Channel
+from ctlha_trio.link._channel import NOT_DUE, Channel
 from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import Connected, LossReason, SessionInfo
@@ -26,7 +26,7 @@ crash is noticed."""
 BROKEN_GRACE_S = 0.05
 """After a failed send the reader may still find the peer's goodbye in what arrived before."""
 INLINE_BYTES = 32 * 1024
-"""Messages that are sent as soon as so many wait: the peer can take them while more are accepted here."""
+"""Data of a push that may be sent by whoever pushes: what the stream finds no room for is copied."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -132,18 +132,16 @@ class Connection:
         self._has_news = True
 
     def _send_due(self, channel: Channel) -> None:
-        """Messages were accepted: send them at once, or see to it that they will be.
+        """A message was accepted: send it at once, or see to it that the writer gathers it with those behind it.
 
-        At once go the first after a silence, for nothing is there that could share its frame, and what fills one. Those
-        between are gathered by the writer, a turn of the loop later.
+        At once goes the first after a silence: nothing is there that could share its frame.
         """
         flow = channel.session_flow
-        waiting_bytes = (flow.accepted - flow.written) * channel.slot_size
-        if self._can_send and (flow.written == flow.acknowledged or waiting_bytes >= INLINE_BYTES):
+        if self._can_send and flow.written == flow.acknowledged:
             self._writer.write_messages(channel)
             self._send_written()
         else:
-            channel.due = flow.accepted + max(1, INLINE_BYTES // channel.slot_size)
+            channel.due = NOT_DUE
             self.wake()
 
     @property

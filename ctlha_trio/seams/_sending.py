@@ -35,7 +35,12 @@ class Sending:
             raise trio.BusyResourceError("what was kept must be flushed first")
         self._raise_if_cut_short()
         view = memoryview(data).cast("B")
-        sent = self._write([view] if view else [])
+        try:
+            sent = self._write([view] if view else [])
+        except trio.BrokenResourceError:
+            # Whoever may not wait may not see to it either: the next one that sends learns of it.
+            self._cut_short = True
+            raise
         if sent < len(view):
             self._kept = memoryview(bytes(view[sent:]))
         return not self._kept
@@ -85,7 +90,7 @@ class Sending:
 
     def _raise_if_cut_short(self) -> None:
         if self._cut_short:
-            raise trio.BrokenResourceError("an earlier send was cut short")
+            raise trio.BrokenResourceError("an earlier send broke or was cut short")
 
 
 def views_of(*pieces: Buffer) -> list[memoryview]:

@@ -20,6 +20,7 @@ from ctlha_trio.link import (
     LossReason,
 )
 from ctlha_trio.seams import MemoryNetwork, Stream, TrioClock
+from ctlha_trio.seams._memory_network import MemoryStream
 from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
     HEADER_SIZE,
@@ -321,6 +322,28 @@ async def test_a_broken_connection_is_noticed_at_once_and_made_again(autojump_cl
             assert len(side.events_of(Connected)) == len(side.losses) + 1
             assert [type(event) for event in side.events[:3]] == [Connected, Disconnected, Connected]
             assert side.reports == []
+
+
+async def test_a_message_whose_sender_finds_the_connection_broken_ends_the_session(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Who sends it may not wait, and is told nothing; it counts as sent, and nothing may come behind it."""
+    async with open_pair() as pair:
+        await pair.online()
+        connection = pair.a.link._connection
+        assert connection is not None
+        assert isinstance(connection.stream, MemoryStream)
+        sending = connection.stream._sending
+        write = sending._write
+
+        def fail_once(pieces: list[memoryview]) -> int:
+            sending._write = write
+            raise trio.BrokenResourceError
+
+        sending._write = fail_once
+        pair.a.channel.send_nowait(bytes(16))
+        await until(lambda: pair.a.link._connection is not connection, within_s=0.09)
+        assert pair.a.losses == [LossReason.CLOSED]
 
 
 async def test_the_link_comes_back_after_a_cut(autojump_clock: trio.testing.MockClock) -> None:
