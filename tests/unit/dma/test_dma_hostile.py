@@ -464,6 +464,24 @@ async def test_what_comes_of_a_cancelled_pull_is_dropped_and_judged(autojump_clo
         assert await peer.fault_after(peer.verdict(request, ERROR, b"withdrawn")) == "request", "it was answered"
 
 
+async def test_what_was_being_received_of_a_cancelled_pull_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        into = bytearray(b"." * 8)
+        transfer = peer.dma.start_pull(REMOTE, memoryview(into), on_done=peer.done.append)
+        _, _, body = await peer.next(FrameType.PULL)
+        request, _, _, _, reply_key = PULL_BODY.unpack(body)
+        reply = peer.fragment(request, b"x" * 8, flags=Flag.REPLY, key=reply_key)
+        await peer.stream.send_all(reply[:-4])
+        await trio.sleep(0.01)
+        transfer.cancel()
+        await peer.stream.send_all(reply[-4:])
+        await trio.sleep(0.01)
+        assert into == b"xxxx...."
+        counted = peer.link.statistics()
+        assert (counted.pulled_bytes_in, counted.denied_bytes_in) == (0, 8)
+        assert peer.link.session is not None
+
+
 @pytest.mark.parametrize(
     ("lie", "fault"), [("not withdrawn", "request"), ("too much left", "size"), ("nothing left", "size")]
 )
