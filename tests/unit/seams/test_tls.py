@@ -306,14 +306,20 @@ async def test_a_read_that_wants_room_waits_for_it_behind_a_send_that_does(monke
         await there.send_all(b"word")
         fill(here)
         async with trio.open_nursery() as nursery:
+
+            async def receive() -> None:
+                buffer = memoryview(bytearray(10))
+                assert await here.receive_into(buffer) == 4
+                assert bytes(buffer[:4]) == b"word"
+                nursery.cancel_scope.cancel()
+
             nursery.start_soon(here.flush)
             await wait_all_tasks_blocked(0.01)
-            buffer = memoryview(bytearray(10))
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked(0.01)
+            assert asked == 1, "there is something to read, and no room"
             nursery.start_soon(read_all, there)
-            assert await here.receive_into(buffer) == 4
-            assert asked == 2
-            assert bytes(buffer[:4]) == b"word"
-            nursery.cancel_scope.cancel()
+        assert asked == 2
 
 
 async def read_all(stream: TlsStream) -> None:
