@@ -381,8 +381,9 @@ async def test_what_is_pulled_is_left_alone_once_the_session_is_lost(autojump_cl
         await peer.stream.send_all(reply[-4:])
         peer.link.drop("test")
         assert [transfer.status for transfer in peer.done] == [DISCONNECT]
+        into.extend(b"resizable")
         await trio.sleep(0.01)
-        assert into == b"x" * 4 + bytes(4)
+        assert into == b"x" * 4 + bytes(4) + b"resizable"
 
 
 @pytest.mark.parametrize("limit", ["uses", "time"])
@@ -451,9 +452,11 @@ async def test_what_comes_of_a_cancelled_pull_is_dropped_and_judged(autojump_clo
         transfer = peer.dma.start_pull(REMOTE, memoryview(into), on_done=peer.done.append)
         _, _, body = await peer.next(FrameType.PULL)
         request, _, _, _, reply_key = PULL_BODY.unpack(body)
+        cancelled_s = trio.current_time()
         transfer.cancel()
         assert [(each.status, each.reason, each.left_bytes) for each in peer.done] == [(ERROR, "cancelled", 8)]
         _, _, body = await peer.next(FrameType.WITHDRAW)
+        assert trio.current_time() == cancelled_s, "the peer is told at once"
         assert decode_withdrawal(body) == request
         late = peer.fragment(request, b"late", flags=Flag.REPLY, key=reply_key, left=8)
         await peer.stream.send_all(late + peer.verdict(request, ERROR, b"withdrawn"))

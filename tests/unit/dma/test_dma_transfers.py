@@ -596,6 +596,7 @@ async def test_a_transfer_that_is_not_done_by_its_deadline_is_cancelled_then(
             else:
                 into = memoryview(bytearray(4))
                 pair.a.dma.start_pull(region.remote, into, on_done=pair.a.on_done, deadline_s=deadline_s)
+            await trio.testing.wait_all_tasks_blocked()
         ended: list[float] = []
         for count in (1, 2, 3):
             await until(lambda: len(pair.a.done) >= len(ended) + 1)
