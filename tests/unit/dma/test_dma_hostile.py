@@ -286,6 +286,7 @@ async def test_a_key_that_dies_while_data_is_received_keeps_the_rest_of_it_out(
             await peer.stream.send_all(push[begun:])
             _, _, body = await peer.next(FrameType.TRANSFER_DONE)
             assert decode_verdict(body).denial == ("unknown-key" if how == "close" else "expired-key")
+            assert peer.link.statistics().denied_bytes_in == 200
             assert await peer.fault_after(peer.pull(1, region.key) * 2) == "request", "the stream was still in step"
         assert memory == b"x" * came + b"." * (200 - came) + b"may be resized again"
 
@@ -437,11 +438,13 @@ async def test_guessing_keys_finds_none_and_each_try_is_counted(autojump_clock: 
     async with open_session() as peer:
         memory = bytearray(b"....")
         key = peer.dma.register(memory, epoch=0).key
+        began_s = trio.current_time()
         for number in range(1, 129):
             guess = (int.from_bytes(key, "big") ^ 1 << number - 1).to_bytes(16, "big")
             await peer.stream.send_all(peer.fragment(number, b"evil", flags=Flag.REQUEST, key=guess))
             _, _, body = await peer.next(FrameType.TRANSFER_DONE)
             assert decode_verdict(body).denial == "unknown-key"
+        assert trio.current_time() == began_s, "each is answered at once"
         assert memory == b"...."
         assert peer.link.statistics().denied_transfers_in == 128
 

@@ -589,6 +589,17 @@ def test_pushes_without_end_whose_answers_are_not_read_end_the_session() -> None
     assert caught.value.reason == Fault.REQUEST
 
 
+def test_pushes_that_are_withdrawn_without_end_end_the_session_too() -> None:
+    answers = make_answers(Memory(bytearray(4)))
+    for number in range(1, ANSWERS_OWED_MAX + 1):
+        take_push(answers, fragment(number, b"da", left=4))
+        answers.take_withdrawal(number)
+    take_push(answers, fragment(ANSWERS_OWED_MAX + 1, b"da", left=4))
+    with pytest.raises(RemoteProtocolError) as caught:
+        answers.take_withdrawal(ANSWERS_OWED_MAX + 1)
+    assert caught.value.reason == Fault.REQUEST
+
+
 def test_pulls_are_numbered_upwards() -> None:
     answers = make_answers(Memory(bytearray(4)))
     answers.take_pull(PullRequest(2, bytes(16), 0, 4, REPLY_KEY))
