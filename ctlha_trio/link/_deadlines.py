@@ -48,9 +48,7 @@ class Deadlines:
             self._end_all_due(self._clock.now())
 
     def _end_all_due(self, now: float) -> None:
-        late = sorted((due_s, number, whose) for number, (whose, (due_s, _)) in enumerate(self._due.items()))
-        for due_s, _, whose in late:
+        for whose, (due_s, end) in sorted(self._due.items(), key=lambda each: each[1][0]):
             # One that has ended may have ended others.
-            if due_s <= now and whose in self._due:
-                _, end = self._due.pop(whose)
+            if due_s <= now and self._due.pop(whose, None) is not None:
                 end()

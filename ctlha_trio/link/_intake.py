@@ -114,10 +114,11 @@ class Intake:
             self._close_message_push(landing, is_last=False)
         elif self._is_reply:
             # Counted before: who is told of the end may look.
-            self._counters.pulled_bytes_in += fragment.size
-            if not self._requests.close_reply(fragment):
-                self._counters.pulled_bytes_in -= fragment.size
+            if landing is None or landing.is_released:
                 self._counters.denied_bytes_in += fragment.size
+            else:
+                self._counters.pulled_bytes_in += fragment.size
+            self._requests.close_reply(fragment)
         elif landing is not None:
             if self._answers.close_push(fragment, landing):
                 self._counters.pushed_bytes_in += fragment.size

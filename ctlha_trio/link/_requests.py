@@ -238,19 +238,16 @@ class Requests:
         pull.landing = Landing(pull.into[pull.placed : pull.placed + fragment.size])
         return pull.landing
 
-    def close_reply(self, fragment: Fragment) -> bool:
-        """All of that data was received. Returns whether it is kept: the pull may have been cancelled."""
+    def close_reply(self, fragment: Fragment) -> None:
+        """All of that data was received, or dropped."""
         pull = self._asked_pull(fragment.request)
         pull.take_back()
         pull.placed += fragment.size
         if fragment.is_last:
             self._pulls.popleft()
-        if not pull.transfer.is_waiting:
-            return False
-        if fragment.is_last:
-            pull.into = NOTHING
-            self._finish(pull.transfer, ctl_ha_status.CTL_HA_STATUS_SUCCESS, "", 0)
-        return True
+            if pull.transfer.is_waiting:
+                pull.into = NOTHING
+                self._finish(pull.transfer, ctl_ha_status.CTL_HA_STATUS_SUCCESS, "", 0)
 
     def _asked_pull(self, request: int) -> _Pull:
         """The oldest pull, if that is the one, and the peer can know of it."""

@@ -9,11 +9,9 @@ import trio
 
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.seams._memory_transit import Transit
-from ctlha_trio.seams._one_at_a_time import OneAtATime
-from ctlha_trio.seams._sending import Sending
+from ctlha_trio.seams._polled_stream import PolledStream
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S, MAX_CONNECTIONS, serve_stream
-from ctlha_trio.seams._turn import Turn
-from ctlha_trio.seams._types import Buffer, Stream
+from ctlha_trio.seams._types import Stream
 
 BUFFER_BYTES = 256 * 1024
 """Bytes on the way in one direction of one connection, by default. In the order of what a kernel holds for a socket."""
@@ -216,8 +214,8 @@ class MemoryListener:
 
 
 @attrs.define(eq=False, kw_only=True)
-class MemoryStream:
-    """One end of a connection in memory."""
+class MemoryStream(PolledStream):
+    """One end of a connection in memory. A send waits while ``buffer_bytes`` are under way."""
 
     network: MemoryNetwork
     name: str
@@ -232,26 +230,6 @@ class MemoryStream:
     _silent: bool = attrs.field(default=False, init=False)
     """Its machine is dead: nothing gets out."""
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
-    _sending: Sending = attrs.field(init=False)
-    _receiving: OneAtATime = attrs.field(factory=lambda: OneAtATime("receiving"), init=False)
-    _turn: Turn = attrs.field(factory=Turn, init=False)
-    """Of receiving."""
-
-    def __attrs_post_init__(self) -> None:
-        """Give the sending half its calls."""
-        self._sending = Sending(self._put, self._wait_for_room)
-
-    def send_nowait(self, data: Buffer) -> bool:
-        """Send without waiting; False if ``flush`` must send a rest that was kept."""
-        return self._sending.send_nowait(data)
-
-    async def flush(self) -> None:
-        """Send what ``send_nowait`` kept. Cancelled: the rest is still kept."""
-        await self._sending.flush()
-
-    async def send_all(self, *pieces: Buffer) -> None:
-        """Send everything; waits while ``buffer_bytes`` are under way. Cancelled: nothing can be sent any more."""
-        await self._sending.send_all(*pieces)
 
     def _put(self, pieces: list[memoryview]) -> int:
         self._raise_if_gone()
@@ -272,24 +250,17 @@ class MemoryStream:
     async def _wait_for_room(self) -> None:
         await park_until(self._changed, self._peer_end_s())
 
-    async def receive_into(self, buffer: memoryview) -> int:
-        """Wait for at least one byte and fill up to the buffer's size; 0 at the end of the stream."""
-        if not len(buffer):
-            raise ValueError("the buffer has no room: 0 would read as the end of the stream")
-        with self._receiving:
-            if self._turn.is_over:
-                await self._turn.end()
-            while True:
-                self._raise_if_gone()
-                is_cut = self.network.is_cut(self.peer.name, self.name)
-                if not is_cut and (count := self._arriving.take(buffer, trio.current_time())):
-                    self._turn.spend(count)
-                    self.peer.wake()
-                    return count
-                if self._peer_is_known_to_be_closed():
-                    return 0
-                await park_until(self._changed, math.inf if is_cut else min(self._arriving.next_s, self._peer_end_s()))
-                self._turn.begin()
+    def _take(self, buffer: memoryview) -> int | None:
+        self._raise_if_gone()
+        if not self._is_cut_off and (count := self._arriving.take(buffer, trio.current_time())):
+            self.peer.wake()
+            return count
+        return 0 if self._peer_is_known_to_be_closed() else None
+
+    async def _wait_for_data(self) -> None:
+        await park_until(
+            self._changed, math.inf if self._is_cut_off else min(self._arriving.next_s, self._peer_end_s())
+        )
 
     def close(self) -> None:
         """Close at once. What was sent still arrives; what was not received is lost."""
@@ -337,7 +308,12 @@ class MemoryStream:
 
     def _peer_end_s(self) -> float:
         """When the other side's end is here: never while it has none, or behind a cut."""
-        return math.inf if self.network.is_cut(self.peer.name, self.name) else self.peer._end_s
+        return math.inf if self._is_cut_off else self.peer._end_s
+
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether nothing arrives here."""
+        return self.network.is_cut(self.peer.name, self.name)
 
 
 async def park_until(lot: trio.lowlevel.ParkingLot, deadline_s: float) -> None:

@@ -1,77 +1,31 @@
 """What TCP with and without TLS have in common."""
 
 import socket
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Generic, TypeVar
 
 import attrs
 import trio
 
-from ctlha_trio.seams._one_at_a_time import OneAtATime
-from ctlha_trio.seams._sending import Sending
-from ctlha_trio.seams._turn import Turn
-from ctlha_trio.seams._types import Buffer
+from ctlha_trio.seams._polled_stream import PolledStream
 
 SocketT = TypeVar("SocketT", bound=socket.socket)
 
 
 @attrs.define(eq=False)
-class SocketStream(ABC, Generic[SocketT]):
+class SocketStream(PolledStream, Generic[SocketT]):
     """A connection on a socket of its own that does not block.
 
     Trio's sockets make each call a checkpoint, which costs a turn of the loop; this one asks the kernel first, and
     waits only if it must.
+
+    The end of the stream is the end of the TCP connection: nobody says farewell, and whoever uses the stream must know
+    from its contents whether it is whole.
     """
 
     _socket: SocketT
     description: str
     """The other side's address."""
-    _sending: Sending = attrs.field(init=False)
-    _receiving: OneAtATime = attrs.field(factory=lambda: OneAtATime("receiving"), init=False)
-    _turn: Turn = attrs.field(factory=Turn, init=False)
-    """Of receiving."""
-
-    def __attrs_post_init__(self) -> None:
-        """Give the sending half its calls."""
-        self._sending = Sending(self._send, self._wait_for_room)
-
-    def send_nowait(self, data: Buffer) -> bool:
-        """Send without waiting; False if ``flush`` must send a rest that was kept."""
-        return self._sending.send_nowait(data)
-
-    async def flush(self) -> None:
-        """Send what ``send_nowait`` kept. Cancelled: the rest is still kept."""
-        await self._sending.flush()
-
-    async def send_all(self, *pieces: Buffer) -> None:
-        """Send everything. Cancelled: an unknown part was sent, and nothing can be sent any more."""
-        await self._sending.send_all(*pieces)
-
-    async def receive_into(self, buffer: memoryview) -> int:
-        """Wait for at least one byte, fill up to the buffer's size with what has come; 0 at the end of the stream.
-
-        The end is the end of the TCP connection: nobody says farewell, and whoever uses the stream must know from its
-        contents whether it is whole.
-        """
-        if not len(buffer):
-            raise ValueError("the buffer has no room: 0 would read as the end of the stream")
-        with self._receiving:
-            if self._turn.is_over:
-                await self._turn.end()
-            while True:
-                try:
-                    count = self._read_into(buffer)
-                except TypeError as error:
-                    # It is a view, and had room before the wait: so a socket calls one that was released meanwhile.
-                    raise ValueError("the buffer was released") from error
-                except OSError as error:
-                    self._raise_if_closed()
-                    raise trio.BrokenResourceError(f"{self.description}: {error}") from error
-                if count is not None:
-                    self._turn.spend(count)
-                    return count
-                await self._wait_for_data()
-                self._turn.begin()
 
     def close(self) -> None:
         """Close at once."""
@@ -79,12 +33,22 @@ class SocketStream(ABC, Generic[SocketT]):
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
-    def _send(self, pieces: list[memoryview]) -> int:
+    def _put(self, pieces: list[memoryview]) -> int:
         if not pieces:
             self._raise_if_closed()
             return 0
         try:
             return self._write(pieces)
+        except OSError as error:
+            self._raise_if_closed()
+            raise trio.BrokenResourceError(f"{self.description}: {error}") from error
+
+    def _take(self, buffer: memoryview) -> int | None:
+        try:
+            return self._read_into(buffer)
+        except TypeError as error:
+            # It is a view, and had room before the wait: so a socket calls one that was released meanwhile.
+            raise ValueError("the buffer was released") from error
         except OSError as error:
             self._raise_if_closed()
             raise trio.BrokenResourceError(f"{self.description}: {error}") from error

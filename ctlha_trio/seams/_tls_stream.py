@@ -17,7 +17,7 @@ MAX_HANDSHAKE_BYTES = 16 * 1024
 RECORD_BYTES = 16 * 1024
 """The most that one record of TLS holds, and the most that one read returns."""
 
-CALL_BYTES = 256 * 1024
+MAX_CALL_BYTES = 256 * 1024
 """Encrypted or decrypted in one call, during which nothing else runs: a quarter of a millisecond."""
 
 
@@ -77,7 +77,7 @@ class TlsStream(SocketStream[ssl.SSLSocket]):
 
     def _read_into(self, buffer: memoryview) -> int | None:
         filled = 0
-        size_bytes = min(len(buffer), CALL_BYTES)
+        size_bytes = min(len(buffer), MAX_CALL_BYTES)
         try:
             while filled < size_bytes:
                 count = self._socket.recv_into(buffer[filled:size_bytes])
@@ -132,7 +132,7 @@ def next_record(pieces: list[memoryview]) -> memoryview:
     """
     first = pieces[0]
     if len(first) >= RECORD_BYTES or len(pieces) == 1:
-        return first[:CALL_BYTES]
+        return first[:MAX_CALL_BYTES]
     record = bytearray()
     for piece in pieces:
         record += piece[: RECORD_BYTES - len(record)]

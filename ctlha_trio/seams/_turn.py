@@ -7,7 +7,7 @@ TURN_BYTES = 1024 * 1024
 """Moved without a checkpoint, per direction of a stream. About a millisecond of TLS, a third of that in plain: much
 against what a turn of the loop costs, little against what waits for one."""
 
-CALL_BYTES = 16 * 1024
+MIN_CALL_BYTES = 16 * 1024
 """What a call counts for at the least, so that tiny ones add up too: it costs about what copying these does."""
 
 
@@ -19,7 +19,7 @@ class Turn:
 
     def spend(self, size_bytes: int) -> None:
         """Count a call that moved so much."""
-        self._left_bytes -= max(size_bytes, CALL_BYTES)
+        self._left_bytes -= max(size_bytes, MIN_CALL_BYTES)
 
     @property
     def is_over(self) -> bool:

@@ -135,7 +135,7 @@ class Fault(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Frame:
-    """One received frame. ``payload`` lies in the receive buffer and is gone with the next feed.
+    """One received frame. ``payload`` lies in the receive buffer and is gone with the next ``FrameDecoder.space``.
 
     Of a push without a message it is the prefix: what follows goes to where ``FrameDecoder.place`` says.
     """

@@ -141,7 +141,8 @@ async def check_a_send_that_was_cut_short_is_the_last(make_pair: PairFactory) ->
 
 
 async def check_others_run(make_pair: PairFactory) -> None:
-    """Two that send and receive without ever having to wait let the other tasks run nevertheless."""
+    """Who sends, flushes or receives without ever having to wait lets the other tasks run nevertheless."""
+    calls = 10 * CALLS_PER_TURN
     turns = 0
 
     async def count_turns() -> None:
@@ -150,11 +151,22 @@ async def check_others_run(make_pair: PairFactory) -> None:
             await trio.lowlevel.checkpoint()
             turns += 1
 
-    async with connected(make_pair(), echo) as stream, trio.open_nursery() as nursery:
+    async def send_enough(stream: Stream) -> None:
+        await stream.send_all(bytes(calls))
+        await trio.sleep_forever()
+
+    async with connected(make_pair(), send_enough) as stream, trio.open_nursery() as nursery:
+        await trio.testing.wait_all_tasks_blocked(SETTLE_S)
         nursery.start_soon(count_turns)
-        for _ in range(10 * CALLS_PER_TURN):
-            await stream.send_all(b"")
-        require(turns > 0, "who sends lets others run")
+        for verb, call in (
+            ("sends", lambda: stream.send_all(b"")),
+            ("flushes", stream.flush),
+            ("receives", lambda: stream.receive_into(room(1))),
+        ):
+            before = turns
+            for _ in range(calls):
+                await call()
+            require(turns - before > calls / CALLS_PER_TURN / 2, f"who {verb} lets others run")
         nursery.cancel_scope.cancel()
 
 

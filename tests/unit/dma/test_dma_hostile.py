@@ -286,6 +286,7 @@ async def test_a_key_that_dies_while_data_is_received_keeps_the_rest_of_it_out(
             await peer.stream.send_all(push[begun:])
             _, _, body = await peer.next(FrameType.TRANSFER_DONE)
             assert decode_verdict(body).denial == ("unknown-key" if how == "close" else "expired-key")
+            assert peer.link.statistics().denied_bytes_in == 200
             assert await peer.fault_after(peer.pull(1, region.key) * 2) == "request", "the stream was still in step"
         assert memory == b"x" * came + b"." * (200 - came) + b"may be resized again"
 
@@ -381,8 +382,9 @@ async def test_what_is_pulled_is_left_alone_once_the_session_is_lost(autojump_cl
         await peer.stream.send_all(reply[-4:])
         peer.link.drop("test")
         assert [transfer.status for transfer in peer.done] == [DISCONNECT]
+        into.extend(b"resizable")
         await trio.sleep(0.01)
-        assert into == b"x" * 4 + bytes(4)
+        assert into == b"x" * 4 + bytes(4) + b"resizable"
 
 
 @pytest.mark.parametrize("limit", ["uses", "time"])
@@ -436,11 +438,13 @@ async def test_guessing_keys_finds_none_and_each_try_is_counted(autojump_clock: 
     async with open_session() as peer:
         memory = bytearray(b"....")
         key = peer.dma.register(memory, epoch=0).key
+        began_s = trio.current_time()
         for number in range(1, 129):
             guess = (int.from_bytes(key, "big") ^ 1 << number - 1).to_bytes(16, "big")
             await peer.stream.send_all(peer.fragment(number, b"evil", flags=Flag.REQUEST, key=guess))
             _, _, body = await peer.next(FrameType.TRANSFER_DONE)
             assert decode_verdict(body).denial == "unknown-key"
+        assert trio.current_time() == began_s, "each is answered at once"
         assert memory == b"...."
         assert peer.link.statistics().denied_transfers_in == 128
 
@@ -451,9 +455,11 @@ async def test_what_comes_of_a_cancelled_pull_is_dropped_and_judged(autojump_clo
         transfer = peer.dma.start_pull(REMOTE, memoryview(into), on_done=peer.done.append)
         _, _, body = await peer.next(FrameType.PULL)
         request, _, _, _, reply_key = PULL_BODY.unpack(body)
+        cancelled_s = trio.current_time()
         transfer.cancel()
         assert [(each.status, each.reason, each.left_bytes) for each in peer.done] == [(ERROR, "cancelled", 8)]
         _, _, body = await peer.next(FrameType.WITHDRAW)
+        assert trio.current_time() == cancelled_s, "the peer is told at once"
         assert decode_withdrawal(body) == request
         late = peer.fragment(request, b"late", flags=Flag.REPLY, key=reply_key, left=8)
         await peer.stream.send_all(late + peer.verdict(request, ERROR, b"withdrawn"))
@@ -462,6 +468,24 @@ async def test_what_comes_of_a_cancelled_pull_is_dropped_and_judged(autojump_clo
         assert peer.link.session is not None
         assert peer.link.statistics().denied_bytes_in == 4
         assert await peer.fault_after(peer.verdict(request, ERROR, b"withdrawn")) == "request", "it was answered"
+
+
+async def test_what_was_being_received_of_a_cancelled_pull_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        into = bytearray(b"." * 8)
+        transfer = peer.dma.start_pull(REMOTE, memoryview(into), on_done=peer.done.append)
+        _, _, body = await peer.next(FrameType.PULL)
+        request, _, _, _, reply_key = PULL_BODY.unpack(body)
+        reply = peer.fragment(request, b"x" * 8, flags=Flag.REPLY, key=reply_key)
+        await peer.stream.send_all(reply[:-4])
+        await trio.sleep(0.01)
+        transfer.cancel()
+        await peer.stream.send_all(reply[-4:])
+        await trio.sleep(0.01)
+        assert into == b"xxxx...."
+        counted = peer.link.statistics()
+        assert (counted.pulled_bytes_in, counted.denied_bytes_in) == (0, 8)
+        assert peer.link.session is not None
 
 
 @pytest.mark.parametrize(

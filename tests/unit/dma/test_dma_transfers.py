@@ -12,8 +12,10 @@ import trio.testing
 from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, InvalidError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
 from ctlha_trio.dma import TRANSFERS_IN_FLIGHT_MAX, Dma, Region, Rights, Transfer
+from ctlha_trio.dma._regions import REGIONS_MAX, RegionTable
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LinkConfig
 from ctlha_trio.seams import Buffer, MemoryNetwork, TrioClock
+from ctlha_trio.wire import Denial
 
 SLOT = 16
 MIB = 1024 * 1024
@@ -594,6 +596,7 @@ async def test_a_transfer_that_is_not_done_by_its_deadline_is_cancelled_then(
             else:
                 into = memoryview(bytearray(4))
                 pair.a.dma.start_pull(region.remote, into, on_done=pair.a.on_done, deadline_s=deadline_s)
+            await trio.testing.wait_all_tasks_blocked()
         ended: list[float] = []
         for count in (1, 2, 3):
             await until(lambda: len(pair.a.done) >= len(ended) + 1)
@@ -698,6 +701,33 @@ async def test_a_key_dies_when_its_time_is_over(autojump_clock: trio.testing.Moc
         assert pair.a.told == [(SUCCESS, ""), (ERROR, "overdue-key")]
         assert memory.startswith(b"data")
         assert pair.b.link.statistics().denied_transfers_in == 1
+
+
+@pytest.mark.parametrize("kind", ["push", "pull"])
+def test_an_overdue_key_is_of_no_use_though_its_end_was_not_acted_on(kind: str) -> None:
+    """As when the process was held up, and then looks at what has come before it looks at the time."""
+    now = 1.0
+    regions = RegionTable(random.Random(1).randbytes, lambda: now)
+    memory = bytearray(b"data")
+    region = regions.add(memory, epoch=5, rights=BOTH, expires_s=2.0)
+    now = 2.0
+    if kind == "push":
+        assert regions.open(region.key, 0, 4, span=4, epoch=5) is Denial.OVERDUE_KEY
+    else:
+        assert regions.fetch(region.key, 0, memoryview(bytearray(4)), span=4, epoch=5) is Denial.OVERDUE_KEY
+    assert not region.alive
+    memory.extend(b"may be resized again")
+
+
+def test_only_so_many_dead_keys_are_called_by_their_right_names() -> None:
+    regions = RegionTable(random.Random(1).randbytes, lambda: 1.0)
+    into = memoryview(bytearray(4))
+    keys = [regions.add(bytearray(4), epoch=5, rights=BOTH, uses=1).key for _ in range(REGIONS_MAX)]
+    assert [regions.fetch(key, 0, into, span=4, epoch=5) for key in keys] == [None] * REGIONS_MAX
+    keys.append(regions.add(bytearray(4), epoch=5, rights=BOTH, uses=1).key)
+    assert regions.fetch(keys[-1], 0, into, span=4, epoch=5) is None
+    denials = [regions.fetch(key, 0, into, span=4, epoch=5) for key in keys]
+    assert denials == [Denial.UNKNOWN_KEY] + [Denial.USED_KEY] * REGIONS_MAX
 
 
 async def test_a_key_for_nothing_is_not_made(autojump_clock: trio.testing.MockClock) -> None:

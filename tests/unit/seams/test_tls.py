@@ -292,6 +292,7 @@ async def expect_whole(stream: TlsStream, expected: bytes) -> None:
 async def test_a_read_that_wants_room_waits_for_it_behind_a_send_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the middle of a change of keys: only one task may wait for a socket, and the other one goes on with it."""
     asked = 0
+    may_read = trio.Event()
     plain = ssl.SSLSocket.recv_into
 
     def want_room(tls: ssl.SSLSocket, buffer: memoryview) -> int:
@@ -306,14 +307,22 @@ async def test_a_read_that_wants_room_waits_for_it_behind_a_send_that_does(monke
         await there.send_all(b"word")
         fill(here)
         async with trio.open_nursery() as nursery:
+
+            async def receive() -> None:
+                buffer = memoryview(bytearray(10))
+                assert await here.receive_into(buffer) == 4
+                assert may_read.is_set(), "what came could be read, but there was no room"
+                assert bytes(buffer[:4]) == b"word"
+                nursery.cancel_scope.cancel()
+
             nursery.start_soon(here.flush)
             await wait_all_tasks_blocked(0.01)
-            buffer = memoryview(bytearray(10))
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked(0.01)
+            assert asked == 1
+            may_read.set()
             nursery.start_soon(read_all, there)
-            assert await here.receive_into(buffer) == 4
-            assert asked == 2
-            assert bytes(buffer[:4]) == b"word"
-            nursery.cancel_scope.cancel()
+        assert asked == 2
 
 
 async def read_all(stream: TlsStream) -> None:

@@ -182,6 +182,15 @@ def test_a_flipped_bit_anywhere_is_noticed(position: int) -> None:
     assert caught.value.reason in {Fault.CHECKSUM, Fault.TYPE, Fault.FLAGS, Fault.SIZE}
 
 
+@pytest.mark.parametrize("position", range(-20, 0))
+def test_damage_behind_the_prefix_of_a_push_with_a_message_is_noticed(position: int) -> None:
+    (frame,) = (frame for frame in SESSION_FRAMES if frame.flags is Flag.MESSAGE_ATTACHED)
+    data = bytearray(encode(frame))
+    data[position] ^= 0x10
+    with pytest.raises(RemoteProtocolError, match="checksum"):
+        decode(bytes(data), in_session=True, chunk=1 << 20)
+
+
 @pytest.mark.parametrize(
     ("position", "value", "fault"),
     [

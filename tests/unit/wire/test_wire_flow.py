@@ -144,6 +144,14 @@ def test_a_reserved_message_holds_credit_and_is_sequenced_last() -> None:
     assert flow.unsettled == 0
 
 
+def test_a_reserved_message_takes_the_place_of_one_and_no_more() -> None:
+    flow = open_flow(slots=3, peer_slots=3)
+    flow.reserve()
+    assert flow.redeem() == 1
+    assert [flow.accept(), flow.accept()] == [2, 3]
+    assert not has_credit(flow)
+
+
 def test_writing_more_than_accepted_is_a_bug_here() -> None:
     flow = open_flow()
     flow.accept()

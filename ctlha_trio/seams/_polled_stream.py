@@ -1,0 +1,68 @@
+"""What the streams of all transports have in common."""
+
+from abc import ABC, abstractmethod
+
+import attrs
+
+from ctlha_trio.seams._one_at_a_time import OneAtATime
+from ctlha_trio.seams._sending import Sending
+from ctlha_trio.seams._turn import Turn
+from ctlha_trio.seams._types import Buffer
+
+
+@attrs.define(eq=False)
+class PolledStream(ABC):
+    """A ``Stream`` that asks its transport first, and waits only if it must."""
+
+    _sending: Sending = attrs.field(init=False)
+    _receiving: OneAtATime = attrs.field(factory=lambda: OneAtATime("receiving"), init=False)
+    _turn: Turn = attrs.field(factory=Turn, init=False)
+    """Of receiving."""
+
+    def __attrs_post_init__(self) -> None:
+        """Give the sending half its calls."""
+        self._sending = Sending(self._put, self._wait_for_room)
+
+    def send_nowait(self, data: Buffer) -> bool:
+        """Send without waiting; False if ``flush`` must send a rest that was kept."""
+        return self._sending.send_nowait(data)
+
+    async def flush(self) -> None:
+        """Send what ``send_nowait`` kept. Cancelled: the rest is still kept."""
+        await self._sending.flush()
+
+    async def send_all(self, *pieces: Buffer) -> None:
+        """Send everything. Cancelled: an unknown part was sent, and nothing can be sent any more."""
+        await self._sending.send_all(*pieces)
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Wait for at least one byte, fill up to the buffer's size with what has come; 0 at the end of the stream."""
+        if not len(buffer):
+            raise ValueError("the buffer has no room: 0 would read as the end of the stream")
+        with self._receiving:
+            if self._turn.is_over:
+                await self._turn.end()
+            while (count := self._take(buffer)) is None:
+                await self._wait_for_data()
+                self._turn.begin()
+            self._turn.spend(count)
+            return count
+
+    @abstractmethod
+    def _put(self, pieces: list[memoryview]) -> int:
+        """As ``write`` of ``Sending``."""
+
+    @abstractmethod
+    def _take(self, buffer: memoryview) -> int | None:
+        """Take what has come: how many bytes, 0 at the end, None if there are none yet.
+
+        The errors of a stream that is gone; ``ValueError`` if the buffer was released.
+        """
+
+    @abstractmethod
+    async def _wait_for_room(self) -> None:
+        """Return when more can be put, or it is worth asking again."""
+
+    @abstractmethod
+    async def _wait_for_data(self) -> None:
+        """Return when more can be taken, or it is worth asking again."""
