@@ -118,20 +118,38 @@ async def serve_pair(file: Path) -> int:
 
 
 async def _unless_signalled(work: Callable[[], Awaitable[Result]]) -> Result:
-    """What it returns. ``FailedError`` at a signal that ends programs, so that nothing of it is left behind."""
+    """What it returns. ``KeyboardInterrupt`` at an interrupt, ``FailedError`` at another signal that ends programs.
+
+    It is cancelled then, so that nothing of it is left behind.
+    """
     # What the node would say in its log is told as the command's error, in one line.
     logging.getLogger("ctlha_trio").addHandler(logging.NullHandler())
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_signal, signals)
-            result = await work()
-            nursery.cancel_scope.cancel()
-    return result
+    results: list[Result] = []
+    ended_by: list[int] = []
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope, ended_by)
+                results.append(await work())
+                nursery.cancel_scope.cancel()
+        except (Exception, BaseExceptionGroup) as error:
+            if not ended_by:
+                raise
+            # What is torn apart in the middle of its work may complain of the other half.
+            raise _end_of(ended_by[0]) from error
+    if ended_by:
+        raise _end_of(ended_by[0])
+    return results[0]
 
 
-async def _end_on_signal(signals: AsyncIterable[int]) -> None:
+async def _cancel_on_signal(signals: AsyncIterable[int], scope: trio.CancelScope, ended_by: list[int]) -> None:
     async for number in signals:
-        raise FailedError(f"ended by {signal.Signals(number).name}")
+        ended_by.append(number)
+        scope.cancel()
+
+
+def _end_of(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else FailedError(f"ended by {signal.Signals(number).name}")
 
 
 async def _stopped(file: Path) -> LoadedConfig:

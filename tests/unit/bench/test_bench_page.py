@@ -30,6 +30,7 @@ def test_a_row_says_the_target_the_ratio_and_whether_its_median_meets_it() -> No
     comparisons = [
         Comparison(name="tcp_free", title="free", figure="tcp_push", beside="tcp_bare_push"),
         Comparison(name="tcp_far", title="far", figure="tcp_push", beside="tcp_bare_push", at_least=0.6),
+        Comparison(name="tcp_just", title="just", figure="tcp_push", beside="tcp_bare_push", at_least=0.4),
         Comparison(name="tcp_near", title="near", figure="tcp_push", beside="tcp_bare_push", at_most=0.5),
     ]
     results = Results(figures, comparisons)
@@ -40,6 +41,7 @@ def test_a_row_says_the_target_the_ratio_and_whether_its_median_meets_it() -> No
         ("figure", "target", "measured", "beside", "ratio (spread)", "met"),
         [
             ("plain TCP: far", ">= 0.6 x", *measured, "**no**"),
+            ("plain TCP: just", ">= 0.4 x", *measured, "yes"),
             ("plain TCP: near", "<= 0.5 x", *measured, "yes"),
             ("plain TCP: free", "", *measured, ""),
         ],

@@ -102,6 +102,26 @@ def test_no_process_and_no_file_outlive_the_command(number: signal.Signals, tmp_
     assert (running.returncode, complained) == (130, "")
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGINT, ""), (signal.SIGTERM, "ended by SIGTERM"), (signal.SIGHUP, "ended by SIGHUP")]
+)
+@pytest.mark.parametrize("complains", [False, True])
+async def test_a_signal_ends_it_and_nothing_else_is_told(number: signal.Signals, said: str, complains: bool) -> None:
+    """One half of what is torn apart may find the other one gone before it is cancelled itself."""
+
+    async def work() -> None:
+        signal.raise_signal(number)
+        try:
+            await trio.sleep_forever()
+        finally:
+            if complains:
+                raise DisconnectError("no session")
+
+    kind = FailedError if said else KeyboardInterrupt
+    with trio.fail_after(STEP_S), pytest.raises(kind, match=f"^{said}$"):
+        await bench._unless_signalled(work)
+
+
 async def test_two_machines_are_measured_over_tls_and_their_copies_are_not_touched(
     pair: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
