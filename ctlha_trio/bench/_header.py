@@ -6,20 +6,25 @@ import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError, FailedError
-from ctlha_trio._vocabulary import CTL_HA_CHAN_ZFS, ctl_ha_channel, ctl_ha_event, ctl_ha_status
+from ctlha_trio._vocabulary import (
+    CTL_HA_CHAN_ZFS,
+    CTL_HA_EVT_DISCONNECT,
+    CTL_HA_EVT_MSG_RECV,
+    CTL_HA_EVT_MSG_SENT,
+    CTL_HA_STATUS_BUSY,
+    CTL_HA_STATUS_SUCCESS,
+    CTL_HA_STATUS_WAIT,
+    ctl_ha_channel,
+    ctl_ha_event,
+    ctl_ha_status,
+)
 from ctlha_trio.bench._node import MESSAGE_BYTES, SLOTS
 from ctlha_trio.bench._orders import MESSAGE
 from ctlha_trio.ctl_ha import ctl_ha_msg_create, ctl_ha_msg_recv, ctl_ha_msg_send
 from ctlha_trio.ha import Node
 
 _CHANNEL: Final = CTL_HA_CHAN_ZFS
-_MSG_RECV: Final = ctl_ha_event.CTL_HA_EVT_MSG_RECV
-_MSG_SENT: Final = ctl_ha_event.CTL_HA_EVT_MSG_SENT
-_DISCONNECT: Final = ctl_ha_event.CTL_HA_EVT_DISCONNECT
-_SUCCESS: Final = ctl_ha_status.CTL_HA_STATUS_SUCCESS
-_WAIT: Final = ctl_ha_status.CTL_HA_STATUS_WAIT
-_BUSY: Final = ctl_ha_status.CTL_HA_STATUS_BUSY
-_SENT: Final = frozenset({_WAIT, _SUCCESS})
+_SENT: Final = frozenset({CTL_HA_STATUS_WAIT, CTL_HA_STATUS_SUCCESS})
 _LOW_WATER: Final = SLOTS // 2
 """Messages under way at which a sender that was busy goes on: one that woke for each would mostly wake."""
 
@@ -43,20 +48,20 @@ class HeaderChannel:
         """Once."""
         with self._node.current():
             status = ctl_ha_msg_create(_CHANNEL, self._handle)
-        assert status is _SUCCESS, "the channel is the benchmark's alone"
+        assert status is CTL_HA_STATUS_SUCCESS, "the channel is the benchmark's alone"
 
     async def _handle(self, channel: ctl_ha_channel, event: ctl_ha_event, param: int) -> None:
-        if event is _MSG_RECV:
+        if event is CTL_HA_EVT_MSG_RECV:
             status = await ctl_ha_msg_recv(channel, self._buffer, param, 0)
-            assert status is _SUCCESS, "each event is of one message"
+            assert status is CTL_HA_STATUS_SUCCESS, "each event is of one message"
             self._received += 1
             if self._received == self._wanted:
                 self._told.set()
-        elif event is _MSG_SENT:
+        elif event is CTL_HA_EVT_MSG_SENT:
             self._under_way -= 1
             if self._under_way == self._low_water:
                 self._told.set()
-        elif event is _DISCONNECT:
+        elif event is CTL_HA_EVT_DISCONNECT:
             self._told.set()
 
     def expect(self, count: int) -> None:
@@ -77,11 +82,11 @@ class HeaderChannel:
         with self._node.current():
             for _ in range(count):
                 status = await ctl_ha_msg_send(_CHANNEL, MESSAGE, MESSAGE_BYTES, 0)
-                if status is _BUSY:
+                if status is CTL_HA_STATUS_BUSY:
                     status = await self._send_later()
                 if status not in _SENT:
                     raise FailedError(f"ctl_ha_msg_send: {status.name}")
-                self._under_way += status is _WAIT
+                self._under_way += status is CTL_HA_STATUS_WAIT
 
     async def _send_later(self) -> ctl_ha_status:
         if self._under_way > _LOW_WATER:
@@ -90,7 +95,7 @@ class HeaderChannel:
             await self._told.wait()
             self._low_water = -1
         status = await ctl_ha_msg_send(_CHANNEL, MESSAGE, MESSAGE_BYTES, 0)
-        if status is _BUSY:
+        if status is CTL_HA_STATUS_BUSY:
             # It is the other side that has no room: no event tells of that, but this call waits for it.
             status = await ctl_ha_msg_send(_CHANNEL, MESSAGE, MESSAGE_BYTES, 1)
         return status

@@ -1,6 +1,5 @@
 """``ctlha bench``: the link of this machine, or of a user's own two machines, beside bare sockets in the same run."""
 
-import errno
 import json
 import logging
 import signal
@@ -15,7 +14,7 @@ import attrs
 import click
 import trio
 
-from ctlha_trio._errors import ConfigError, CtlHaError, DisconnectError, FailedError, RefusedError, UntrustedPeerError
+from ctlha_trio._errors import ConfigError, CtlHaError, DisconnectError, FailedError, RefusedError
 from ctlha_trio.bench import (
     MESSAGE_BYTES,
     Progress,
@@ -30,6 +29,7 @@ from ctlha_trio.bench import (
     serve_benchmark,
 )
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._configured_node import fault_of_link
 from ctlha_trio.cli._run import leaves_of
 from ctlha_trio.cli._stopped_node import require_stopped
 from ctlha_trio.ha import MessageChannel
@@ -40,9 +40,6 @@ Result = TypeVar("Result")
 MEET_S: Final = 10.0
 """For the other machine's command, which is there already: a few dials."""
 _HEADINGS: Final = {"tls_": "TLS 1.3", "tcp_": "plain TCP, which only a benchmark on one machine uses"}
-
-
-_ERRORS_OF_BIND: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 
 
 @attrs.frozen
@@ -121,20 +118,38 @@ async def serve_pair(file: Path) -> int:
 
 
 async def _unless_signalled(work: Callable[[], Awaitable[Result]]) -> Result:
-    """What it returns. ``FailedError`` at a signal that ends programs, so that nothing of it is left behind."""
+    """What it returns. ``KeyboardInterrupt`` at an interrupt, ``FailedError`` at another signal that ends programs.
+
+    It is cancelled then, so that nothing of it is left behind.
+    """
     # What the node would say in its log is told as the command's error, in one line.
     logging.getLogger("ctlha_trio").addHandler(logging.NullHandler())
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_signal, signals)
-            result = await work()
-            nursery.cancel_scope.cancel()
-    return result
+    results: list[Result] = []
+    ended_by: list[int] = []
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope, ended_by)
+                results.append(await work())
+                nursery.cancel_scope.cancel()
+        except (Exception, BaseExceptionGroup) as error:
+            if not ended_by:
+                raise
+            # What is torn apart in the middle of its work may complain of the other half.
+            raise _end_of(ended_by[0]) from error
+    if ended_by:
+        raise _end_of(ended_by[0])
+    return results[0]
 
 
-async def _end_on_signal(signals: AsyncIterable[int]) -> None:
+async def _cancel_on_signal(signals: AsyncIterable[int], scope: trio.CancelScope, ended_by: list[int]) -> None:
     async for number in signals:
-        raise FailedError(f"ended by {signal.Signals(number).name}")
+        ended_by.append(number)
+        scope.cancel()
+
+
+def _end_of(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else FailedError(f"ended by {signal.Signals(number).name}")
 
 
 async def _stopped(file: Path) -> LoadedConfig:
@@ -178,16 +193,11 @@ def _fault_of(loaded: LoadedConfig, error: BaseException) -> CtlHaError | None:
                 f"no benchmark with {peer.address} ({error}); if node {peer.node} runs there, stop it, then there: "
                 "ctlha bench <its node.toml>"
             )
-        case UntrustedPeerError():
-            return loaded.fault("peer.pins", str(error))
         case ConfigError(key="link.key"):
             return loaded.fault(error.key, f"{error.file}: {error.problem}")
-        case OSError() if error.errno in _ERRORS_OF_BIND:
-            listen = loaded.content.link.listen
-            return loaded.fault("link.listen", f"cannot listen on {listen}: {error.strerror}")
         case OSError():
-            return FailedError(str(error))
-    return None
+            return fault_of_link(loaded, error) or FailedError(str(error))
+    return fault_of_link(loaded, error)
 
 
 def _progress() -> Progress:

@@ -93,6 +93,16 @@ def faults_of(loaded: LoadedConfig) -> Iterator[None]:
         raise ExceptionGroup("the configuration cannot be used", faults) from error
 
 
+def fault_of_link(loaded: LoadedConfig, error: BaseException) -> ConfigError | None:
+    """The key of the link or of the peer that an error stands for, if it does."""
+    match error:
+        case UntrustedPeerError():
+            return loaded.fault("peer.pins", str(error))
+        case OSError() if error.errno in _ERRORS_OF_BIND:
+            return loaded.fault("link.listen", f"cannot listen on {loaded.content.link.listen}: {error.strerror}")
+    return None
+
+
 def _node_config(loaded: LoadedConfig) -> NodeConfig:
     content = loaded.content
     return NodeConfig(
@@ -118,9 +128,9 @@ def _faults(loaded: LoadedConfig, error: BaseException) -> Iterator[ConfigError]
                 yield from _faults(loaded, inner)
         case ConfigError():
             yield error
-        case UntrustedPeerError():
-            yield loaded.fault("peer.pins", str(error))
         case RefusedError() if error.reason in _KEYS_OF_REFUSALS:
             yield loaded.fault(_KEYS_OF_REFUSALS[error.reason], str(error))
-        case OSError() if error.errno in _ERRORS_OF_BIND:
-            yield loaded.fault("link.listen", f"cannot listen on {loaded.content.link.listen}: {error.strerror}")
+        case _:
+            fault = fault_of_link(loaded, error)
+            if fault is not None:
+                yield fault

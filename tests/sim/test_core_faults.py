@@ -18,6 +18,7 @@ from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.disk_calls import UnderWay
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode
+from ctlha_trio.testing._core.restore_trials import an_abandoned_node_remembers_the_later_line
 from ctlha_trio.testing._core.trials import (
     dead_copies_halt,
     false_record_meets_a_return,
@@ -107,6 +108,17 @@ def test_the_atlas_restores_only_what_both_nodes_have_outlived() -> None:
         kept.revision for kept in pair.arbiter.past if kept.revision < known
     ]
     assert known in {kept.revision for kept in pair.arbiter.past}, "this one would make b serve what it has missed"
+
+
+def test_of_a_line_that_a_force_has_ended_the_atlas_may_restore_every_record() -> None:
+    """Also the newest that the disk of the abandoned node has, for that knows of the later line."""
+    world = CoreWorld(0, ())
+    assert an_abandoned_node_remembers_the_later_line(world)
+    pair = world.pair
+    (abandoned,) = (node.metadata for node in pair.nodes.values() if node.metadata.later_line)
+    ended = [kept for kept in pair.arbiter.past if kept.record.lineage == abandoned.lineage]
+    assert abandoned.revision in {kept.revision for kept in ended}
+    assert [kept for kept in outlived(pair) if kept.record.lineage == abandoned.lineage] == ended
 
 
 def test_the_atlas_puts_no_disk_back_from_the_epoch_from_which_the_newest_disk_of_the_other_counts() -> None:

@@ -52,12 +52,10 @@ class RestoredArbiter:
 
     async def _one_is_told(self, away: str) -> None:
         """It boots, before or after the other one has found out, and must hear of it."""
-        pair, demands = self.scene.pair, self.halts.demands
         old = await self._leave_behind(away)
         newest = self._restore(old)
         if happens(self.random):
-            stopped = partial(pair.is_stopped, other(away))
-            await demands.require(stopped, _FINDS_OUT_S, f"I15: {other(away)} believes an arbiter that went back")
+            await self._demand_stop(other(away), "has outlived its record")
         await self._boot(away)
         await self._demand_stop(away, "was told")
         await self._halt_until_put_right(newest, NAMES)

@@ -8,13 +8,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.testing
 from click.testing import CliRunner, Result
 
 from ctlha_trio import ConfigError, DisconnectError, FailedError
-from ctlha_trio.bench import Sizes, open_measured_node, serve_benchmark
+from ctlha_trio.bench import Comparison, Figure, Results, Sizes, Unit, open_measured_node, serve_benchmark
 from ctlha_trio.cli import _bench as bench, _main, main, open_configured_node
 from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._demo_pair import free_addresses
@@ -76,6 +77,24 @@ def test_one_machine_is_measured_from_end_to_end(monkeypatch: pytest.MonkeyPatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_people_see_each_figure_and_each_ratio_under_its_carrier(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = [Figure(name, name, Unit.MEGABYTES) for name in ("tls_push", "tls_bare", "tcp_push")]
+    faster = Comparison(name="tls_faster", title="faster", figure="tls_push", beside="tls_bare")
+    results = Results(figures, [faster])
+    for push in (1500.0, 600.0, 2400.0):
+        results.add({"tls_push": push, "tls_bare": 3000.0, "tcp_push": 7.0})
+    bench._show(attrs.evolve(PLAN, rounds=3, as_json=False), results, "here")
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        "here, messages of 256 bytes, transfers of 1 MiB; median of 3 rounds",
+        "TLS 1.3",
+        "tls_push 1,500 MB/s (600 to 2,400)",
+        "tls_bare 3,000 MB/s (3,000 to 3,000)",
+        "faster 0.50 x (0.20 to 0.80)",
+        "plain TCP, which only a benchmark on one machine uses",
+        "tcp_push 7 MB/s (7 to 7)",
+    ]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_and_no_file_outlive_the_command(number: signal.Signals, tmp_path: Path) -> None:
     with subprocess.Popen(
@@ -84,11 +103,15 @@ def test_no_process_and_no_file_outlive_the_command(number: signal.Signals, tmp_
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TMPDIR": str(tmp_path)},
+        start_new_session=True,
     ) as running:
         try:
             assert running.stderr is not None
             assert running.stderr.readline() == "warming up\n"
-            running.send_signal(number)
+            if number is signal.SIGINT:
+                os.killpg(running.pid, number)  # as a terminal does: to its other processes too
+            else:
+                running.send_signal(number)
             # Its other processes hold the other end too: it is closed when the last one has ended.
             said, complained = running.communicate(timeout=STEP_S)
         except BaseException:
@@ -100,6 +123,26 @@ def test_no_process_and_no_file_outlive_the_command(number: signal.Signals, tmp_
         return
     assert list(tmp_path.iterdir()) == []
     assert (running.returncode, complained) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGINT, ""), (signal.SIGTERM, "ended by SIGTERM"), (signal.SIGHUP, "ended by SIGHUP")]
+)
+@pytest.mark.parametrize("complains", [False, True])
+async def test_a_signal_ends_it_and_nothing_else_is_told(number: signal.Signals, said: str, complains: bool) -> None:
+    """One half of what is torn apart may find the other one gone before it is cancelled itself."""
+
+    async def work() -> None:
+        signal.raise_signal(number)
+        try:
+            await trio.sleep_forever()
+        finally:
+            if complains:
+                raise DisconnectError("no session")
+
+    kind = FailedError if said else KeyboardInterrupt
+    with trio.fail_after(STEP_S), pytest.raises(kind, match=f"^{said}$"):
+        await bench._unless_signalled(work)
 
 
 async def test_two_machines_are_measured_over_tls_and_their_copies_are_not_touched(
