@@ -6,24 +6,10 @@
 import attrs
 import pytest
 
-from ctlha_trio.pair import (
-    COPY_CHUNK_BYTES,
-    Copy,
-    Metadata,
-    PairState,
-    Phase,
-    Record,
-    SwapOutcome,
-    actions as act,
-    boot,
-    events as ev,
-    messages as msg,
-    step_pair,
-)
+from ctlha_trio.pair import Copy, Metadata, Phase, Record, SwapOutcome, actions as act, events as ev, messages as msg
 from ctlha_trio.wire import KnownRecord
+from tests.unit.pair.test_pair_heard import BOTH, PEER, booted, feed, metadata as metadata_of
 
-BOTH = ("a", "b")
-PEER = 77
 FIRST = Record(cluster="c", resource="r", epoch=3, lineage="L", primary="b", members=BOTH, proposal="0")
 ALONE = attrs.evolve(FIRST, epoch=4, members=("b",), proposal="1")
 """``b`` went on alone, and was said to be off."""
@@ -36,33 +22,7 @@ SHOWN = KnownRecord("M", 5, 5, leads=True)
 
 def metadata(record: Record, heard: KnownRecord | None = None, *proposed: str) -> Metadata:
     """Of the copy of ``b``, which knows this record."""
-    return Metadata(
-        cluster="c",
-        node="b",
-        resource="r",
-        lineage=record.lineage,
-        ancestors=record.ancestors,
-        arbiter="x",
-        epoch=record.epoch,
-        revision=record.epoch,
-        primary=record.primary,
-        members=record.members,
-        copy=Copy.MEMBER,
-        proposed=proposed,
-        heard=heard,
-    )
-
-
-def booted(disk: Metadata) -> PairState:
-    return boot(me="b", peer="a", incarnation=1, size_bytes=2 * COPY_CHUNK_BYTES, metadata=disk, marked_from=None)[0]
-
-
-def feed(state: PairState, *fed: ev.Event | msg.Message) -> tuple[PairState, list[act.Action]]:
-    ordered: list[act.Action] = []
-    for event in fed:
-        state, actions = step_pair(state, event if isinstance(event, ev.Event) else ev.Received(event))
-        ordered += actions
-    return state, ordered
+    return attrs.evolve(metadata_of("b", record, heard), proposed=proposed)
 
 
 def shown(record: Record) -> ev.RecordRead:
