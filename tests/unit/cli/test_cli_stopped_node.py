@@ -36,6 +36,9 @@ from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT
 from ctlha_trio.wire import KnownRecord
 
 SIZE_BYTES = 1 << 20
+OFF = ("--statement", "a is powered off")
+ADOPT = ("--abandon", "a", *OFF)
+SALVAGE = ("--abandon", "a", "--salvage")
 
 
 @attrs.frozen
@@ -308,8 +311,8 @@ async def fail_copy(folder: Folder) -> None:
     [
         (lose_disk, "replace", ("b",)),
         (diverge, "resolve", ("--discard", "b")),
-        (lose_arbiter, "adopt-arbiter", ("--abandon", "a", "--statement", "a is powered off")),
-        (fail_copy, "force-primary", ("--abandon", "a", "--salvage", "--statement", "a is powered off")),
+        (lose_arbiter, "adopt-arbiter", ADOPT),
+        (fail_copy, "force-primary", (*SALVAGE, *OFF)),
     ],
 )
 async def test_what_is_done_is_not_said_to_have_failed_if_its_end_cannot_be_logged(
@@ -418,8 +421,8 @@ async def test_a_try_that_was_begun_has_its_end_in_the_log(whole: Folder, monkey
 @pytest.mark.parametrize(
     ("happen", "command", "options"),
     [
-        (diverge, "adopt-arbiter", ("--abandon", "a", "--statement", "a is powered off")),
-        (fail_copy, "force-primary", ("--abandon", "a", "--salvage", "--statement", "a is powered off")),
+        (diverge, "adopt-arbiter", ADOPT),
+        (fail_copy, "force-primary", (*SALVAGE, *OFF)),
     ],
 )
 async def test_a_swap_of_which_nobody_knows_is_told_and_logged_so(
@@ -477,8 +480,6 @@ async def test_a_diverged_copy_beside_which_none_counts_is_kept(whole: Folder) -
 
 
 # An arbiter that is new, or went back.
-
-ADOPT = ("--abandon", "a", "--statement", "a is powered off")
 
 
 async def test_an_arbiter_that_went_back_gets_a_record_that_follows_on_both(whole: Folder) -> None:
@@ -614,10 +615,6 @@ async def read_content(folder: Folder) -> bytes:
         nursery.cancel_scope.cancel()
     store.close()
     return content
-
-
-SALVAGE = ("--abandon", "a", "--salvage")
-OFF = ("--statement", "a is powered off")
 
 
 @pytest.mark.parametrize("members", [("a",), ("b",), ("a", "b")])
