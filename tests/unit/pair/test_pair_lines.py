@@ -166,6 +166,17 @@ TOLD = KnownRecord("M", 5, 5, leads=True, ancestors=("L",))
 """By the node that was forced, of ``FORCED``."""
 
 
+@pytest.mark.parametrize("has_read", [False, True])
+def test_whoever_was_forced_tells_from_which_line_its_own_was_begun(*, has_read: bool) -> None:
+    """Also while it goes on by a record that the arbiter, restored since, does not hold any more."""
+    forced = attrs.evolve(FORCED, primary="b", members=("b",))
+    state = booted(metadata(forced))
+    if has_read:
+        state, _ = feed(state, shown(forced))
+    assert (state.record == forced) is has_read
+    assert state.knows == TOLD
+
+
 @pytest.mark.parametrize("serves", [False, True], ids=["booting", "about to serve"])
 def test_a_node_that_is_told_of_the_line_begun_from_its_own_stops_and_remembers_it(*, serves: bool) -> None:
     """The arbiter, restored to before the force, has shown it nothing of that; the node that was forced does."""
