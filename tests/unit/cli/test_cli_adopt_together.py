@@ -125,6 +125,13 @@ def test_a_record_that_neither_node_has_seen_is_not_written_over() -> None:
         _adopt_together.agreed_record(METADATA, attrs.evolve(seen, epoch=8), "p")
 
 
+def test_an_arbiter_that_went_back_to_before_a_force_is_given_the_line_of_that() -> None:
+    later = attrs.evolve(METADATA, lineage="later", ancestors=("line",))
+    for found in (None, attrs.evolve(agreed_record(METADATA, None, "p"), epoch=5)):
+        record = agreed_record(later, found, "p")
+        assert (record.lineage, record.ancestors, record.epoch) == ("later", ("line",), 7)
+
+
 @pytest.fixture
 async def fresh(tmp_path: Path) -> Pair:
     """Both nodes and the arbiter know epoch 1."""
@@ -275,6 +282,10 @@ async def test_what_a_node_is_told_there_it_does_not_forget(fresh: Pair) -> None
         ({"epoch": 8, "heard": KnownRecord("line", 9, 13, leads=False)}, KnownRecord("line", 9, 13, leads=True)),
         ({"epoch": 7}, None),
         ({"epoch": 8, "lineage": "another"}, None),
+        (
+            {"epoch": 8, "revision": 12, "lineage": "another", "ancestors": ("line",)},
+            KnownRecord("another", 8, 12, leads=False),
+        ),
     ],
 )
 def test_what_is_remembered_of_what_the_other_one_tells(theirs: dict[str, Any], heard: KnownRecord | None) -> None:

@@ -522,6 +522,34 @@ async def test_an_abandoned_copy_has_a_way_out_of_an_arbiter_that_went_back_to_b
     assert await whole.would() == ""
 
 
+@pytest.mark.parametrize(
+    ("copy", "command"),
+    [(Copy.MEMBER, ("adopt-arbiter", *ADOPT)), (Copy.FAILED, ("force-primary", *SALVAGE, *OFF))],
+)
+async def test_a_new_line_descends_from_all_that_are_known_as_its_copy_remembers(
+    whole: Folder, copy: Copy, command: tuple[str, ...]
+) -> None:
+    """A record of any of them, which a restored arbiter may show, is past."""
+    await write_content(whole, copy)
+    before = await whole.metadata()
+    heard = KnownRecord("later", 7, 9, leads=True)
+    await whole.write(attrs.evolve(before, ancestors=("first",), heard=heard))
+    name, *options = command
+    done = await run(name, whole, *options)
+    assert done.exit_code == 0, done.output
+    after = (await (await whole.arbiter()).read()).record
+    assert set(after.ancestors) == {"first", before.lineage, "later"}
+    assert (await whole.metadata()).ancestors == after.ancestors
+
+
+async def test_a_new_copy_knows_from_which_lines_that_of_the_record_was_begun(folder: Folder) -> None:
+    arbiter = await folder.arbiter()
+    found = await arbiter.read()
+    await arbiter.cas(found.revision, attrs.evolve(found.record, ancestors=("first",), members=("a",), proposal="0"))
+    assert (await trio.to_thread.run_sync(replace, folder, "b")).exit_code == 0
+    assert (await folder.metadata()).ancestors == ("first",)
+
+
 async def test_the_abandoned_node_is_only_discarded_where_it_would_not_start(whole: Folder) -> None:
     """By itself it follows a record that descends from its own, at the arbiter that it belongs to."""
     returned = await whole.metadata()
