@@ -3,13 +3,14 @@
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from ctlha_trio._errors import FailedError, StoreError
+from ctlha_trio._errors import ArbiterSilentError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import _adopt_together, _knowledge, _meeting, _stopped_node
 from ctlha_trio.cli._adopt_together import adopt_together, agreed_record
@@ -132,6 +133,19 @@ def test_an_arbiter_that_went_back_to_before_a_force_is_given_the_line_of_that()
         assert (record.lineage, record.ancestors, record.epoch) == ("later", ("line",), 7)
 
 
+@pytest.mark.parametrize(("sent", "raised"), [(True, UnknownOutcomeError), (False, ArbiterSilentError)])
+async def test_a_record_that_etcd_may_have_is_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, *, sent: bool, raised: type[Exception]
+) -> None:
+    async def create(*_: object) -> None:
+        raise ArbiterSilentError("no answer", sent=sent)
+
+    monkeypatch.setattr(_adopt_together, "create_etcd_record", create)
+    loaded: Any = SimpleNamespace(content=SimpleNamespace(arbiter=None), etcd_access=lambda _: None)
+    with pytest.raises(raised, match="no answer"):
+        await _adopt_together.create_record(loaded, agreed_record(METADATA, None, "p"))
+
+
 @pytest.fixture
 async def fresh(tmp_path: Path) -> Pair:
     """Both nodes and the arbiter know epoch 1."""
@@ -213,6 +227,17 @@ async def test_a_dry_run_at_either_changes_nothing_at_both(pair: Pair, dry: tupl
     await lose_arbiter(pair)
     before = pair.contents()
     assert await pair.adopt(*dry) == {}
+    assert pair.contents() == before
+
+
+@pytest.mark.parametrize("dry", [("a",), ("b",), ("a", "b")])
+@pytest.mark.parametrize("behind", ["a", "b"])
+async def test_a_dry_run_at_either_lets_none_remember_what_it_is_told(
+    pair: Pair, dry: tuple[str, ...], behind: str
+) -> None:
+    await pair.change(behind, epoch=6)
+    before = pair.contents()
+    assert (await pair.adopt(*dry)).keys() == {"a", "b"}
     assert pair.contents() == before
 
 

@@ -257,6 +257,8 @@ async def test_a_fence_on_a_record_that_has_changed_is_not_said_to_be_owed(bench
     forcing = bench.forcing()
     with pytest.raises(FailedError):
         await forcing.force("b", 9, fenced=True, refused=bench.refused)
+    bench.node.revision = 0
+    assert shown(forcing) == "b", "no record is known, as before the arbiter has answered"
     bench.node.revision = 10
     assert shown(forcing) is None
 
