@@ -322,6 +322,15 @@ async def test_what_a_person_stated_instead_ends_what_was_owed(bench: Bench) -> 
     assert shown(forcing) is None
 
 
+async def test_what_a_person_stated_instead_ends_one_of_which_nobody_knows_whose(bench: Bench) -> None:
+    (bench.folder / OWED_FILE).write_bytes(b"?")
+    forcing = bench.forcing()
+    await forcing.resume()
+    assert shown(forcing) == ""
+    await forcing.force("b", 9, fenced=False, refused=bench.refused)
+    assert (bench.owed, shown(forcing)) == (False, None)
+
+
 async def test_a_fence_that_cannot_be_remembered_leaves_the_one_that_is_owed(bench: Bench) -> None:
     bench.fencer.answers = [FenceAnswer(FenceOutcome.UNKNOWN, "no answer")]
     forcing = bench.forcing()
