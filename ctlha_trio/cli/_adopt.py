@@ -73,27 +73,20 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run
 def _successor(metadata: Metadata, record: Record | None) -> Record:
     """The first record of a new line: newer than all that the node and the arbiter know, and descending from both."""
     node = metadata.node
-    if node not in metadata.members or metadata.copy not in {Copy.MEMBER, Copy.SEALED}:
+    if node not in metadata.members or not metadata.copy.is_whole:
         raise FailedError(f"the copy of node {node} did not count when it was last used: take the other node's")
+    found = () if record is None else (*record.ancestors, record.lineage)
+    lines = filter(None, (*metadata.ancestors, *found, metadata.later_line))
     known = Record(
         cluster=metadata.cluster,
         resource=metadata.resource,
-        epoch=metadata.epoch,
+        epoch=max(each.epoch for each in (metadata, record, metadata.heard) if each is not None),
         lineage=metadata.lineage,
         primary=metadata.primary,
         members=metadata.members,
         proposal="",
+        ancestors=tuple(line for line in dict.fromkeys(lines) if line != metadata.lineage),
     )
-    ancestors = dict.fromkeys(metadata.ancestors)
-    if record is not None:
-        ancestors |= dict.fromkeys((*record.ancestors, record.lineage))
-        known = attrs.evolve(known, epoch=max(known.epoch, record.epoch))
-    if metadata.later_line:
-        ancestors[metadata.later_line] = None
-    ancestors.pop(known.lineage, None)
-    known = attrs.evolve(known, ancestors=tuple(ancestors))
-    if metadata.heard is not None:
-        known = attrs.evolve(known, epoch=max(known.epoch, metadata.heard.epoch))
     return known.fork(primary=node, lineage=secrets.token_hex(16), proposal=secrets.token_hex(16))
 
 

@@ -45,16 +45,17 @@ async def switch_over(file: Path, dry_run: bool) -> int:
             f"how it ended will be in {loaded.folder / DECISIONS_FILE}"
         ) from error
     except (FailedError, DisconnectError) as error:
-        meanwhile = isinstance(error, RoleStaysError) and Obstacle.CHANGE_UNDER_WAY.value in error.causes
-        ended = await _end_of_change(error, loaded) if meanwhile else ""
-        for line in [f"{line_of(error)}; {ended}"] if ended else describe_refusal(error, loaded):
+        lines = describe_refusal(error, loaded)
+        if isinstance(error, RoleStaysError) and Obstacle.CHANGE_UNDER_WAY.value in error.causes:
+            lines = [f"{line_of(error)}; {await _end_of_change(error, loaded)}"]
+        for line in lines:
             click.echo(line, err=True)
         return EXIT_FAILED
     click.echo(f"node {loaded.content.node} handed its role over to node {loaded.content.peer.node}")
     return 0
 
 
-async def _end_of_change(error: FailedError | DisconnectError, loaded: LoadedConfig) -> str:
+async def _end_of_change(error: RoleStaysError, loaded: LoadedConfig) -> str:
     """Where the role is once the change is over that was under way, as when the other node has just taken over.
 
     ``UnknownOutcomeError`` if that is not known in time.

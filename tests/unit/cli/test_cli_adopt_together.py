@@ -3,13 +3,14 @@
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from ctlha_trio._errors import FailedError, StoreError
+from ctlha_trio._errors import ArbiterSilentError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import _adopt_together, _knowledge, _meeting, _stopped_node
 from ctlha_trio.cli._adopt_together import adopt_together, agreed_record
@@ -125,6 +126,26 @@ def test_a_record_that_neither_node_has_seen_is_not_written_over() -> None:
         _adopt_together.agreed_record(METADATA, attrs.evolve(seen, epoch=8), "p")
 
 
+def test_an_arbiter_that_went_back_to_before_a_force_is_given_the_line_of_that() -> None:
+    later = attrs.evolve(METADATA, lineage="later", ancestors=("line",))
+    for found in (None, attrs.evolve(agreed_record(METADATA, None, "p"), epoch=5)):
+        record = agreed_record(later, found, "p")
+        assert (record.lineage, record.ancestors, record.epoch) == ("later", ("line",), 7)
+
+
+@pytest.mark.parametrize(("sent", "raised"), [(True, UnknownOutcomeError), (False, ArbiterSilentError)])
+async def test_a_record_that_etcd_may_have_is_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, *, sent: bool, raised: type[Exception]
+) -> None:
+    async def create(*_: object) -> None:
+        raise ArbiterSilentError("no answer", sent=sent)
+
+    monkeypatch.setattr(_adopt_together, "create_etcd_record", create)
+    loaded: Any = SimpleNamespace(content=SimpleNamespace(arbiter=None), etcd_access=lambda _: None)
+    with pytest.raises(raised, match="no answer"):
+        await _adopt_together.create_record(loaded, agreed_record(METADATA, None, "p"))
+
+
 @pytest.fixture
 async def fresh(tmp_path: Path) -> Pair:
     """Both nodes and the arbiter know epoch 1."""
@@ -209,6 +230,17 @@ async def test_a_dry_run_at_either_changes_nothing_at_both(pair: Pair, dry: tupl
     assert pair.contents() == before
 
 
+@pytest.mark.parametrize("dry", [("a",), ("b",), ("a", "b")])
+@pytest.mark.parametrize("behind", ["a", "b"])
+async def test_a_dry_run_at_either_lets_none_remember_what_it_is_told(
+    pair: Pair, dry: tuple[str, ...], behind: str
+) -> None:
+    await pair.change(behind, epoch=6)
+    before = pair.contents()
+    assert (await pair.adopt(*dry)).keys() == {"a", "b"}
+    assert pair.contents() == before
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -275,6 +307,10 @@ async def test_what_a_node_is_told_there_it_does_not_forget(fresh: Pair) -> None
         ({"epoch": 8, "heard": KnownRecord("line", 9, 13, leads=False)}, KnownRecord("line", 9, 13, leads=True)),
         ({"epoch": 7}, None),
         ({"epoch": 8, "lineage": "another"}, None),
+        (
+            {"epoch": 8, "revision": 12, "lineage": "another", "ancestors": ("line",)},
+            KnownRecord("another", 8, 12, leads=False),
+        ),
     ],
 )
 def test_what_is_remembered_of_what_the_other_one_tells(theirs: dict[str, Any], heard: KnownRecord | None) -> None:

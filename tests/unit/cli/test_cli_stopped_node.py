@@ -36,6 +36,9 @@ from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT
 from ctlha_trio.wire import KnownRecord
 
 SIZE_BYTES = 1 << 20
+OFF = ("--statement", "a is powered off")
+ADOPT = ("--abandon", "a", *OFF)
+SALVAGE = ("--abandon", "a", "--salvage")
 
 
 @attrs.frozen
@@ -308,8 +311,8 @@ async def fail_copy(folder: Folder) -> None:
     [
         (lose_disk, "replace", ("b",)),
         (diverge, "resolve", ("--discard", "b")),
-        (lose_arbiter, "adopt-arbiter", ("--abandon", "a", "--statement", "a is powered off")),
-        (fail_copy, "force-primary", ("--abandon", "a", "--salvage", "--statement", "a is powered off")),
+        (lose_arbiter, "adopt-arbiter", ADOPT),
+        (fail_copy, "force-primary", (*SALVAGE, *OFF)),
     ],
 )
 async def test_what_is_done_is_not_said_to_have_failed_if_its_end_cannot_be_logged(
@@ -418,8 +421,8 @@ async def test_a_try_that_was_begun_has_its_end_in_the_log(whole: Folder, monkey
 @pytest.mark.parametrize(
     ("happen", "command", "options"),
     [
-        (diverge, "adopt-arbiter", ("--abandon", "a", "--statement", "a is powered off")),
-        (fail_copy, "force-primary", ("--abandon", "a", "--salvage", "--statement", "a is powered off")),
+        (diverge, "adopt-arbiter", ADOPT),
+        (fail_copy, "force-primary", (*SALVAGE, *OFF)),
     ],
 )
 async def test_a_swap_of_which_nobody_knows_is_told_and_logged_so(
@@ -478,8 +481,6 @@ async def test_a_diverged_copy_beside_which_none_counts_is_kept(whole: Folder) -
 
 # An arbiter that is new, or went back.
 
-ADOPT = ("--abandon", "a", "--statement", "a is powered off")
-
 
 async def test_an_arbiter_that_went_back_gets_a_record_that_follows_on_both(whole: Folder) -> None:
     old = await whole.set_members("a")
@@ -519,6 +520,34 @@ async def test_an_abandoned_copy_has_a_way_out_of_an_arbiter_that_went_back_to_b
     metadata = await whole.metadata()
     assert (metadata.epoch, metadata.heard) == (epoch, None)
     assert await whole.would() == ""
+
+
+@pytest.mark.parametrize(
+    ("copy", "command"),
+    [(Copy.MEMBER, ("adopt-arbiter", *ADOPT)), (Copy.FAILED, ("force-primary", *SALVAGE, *OFF))],
+)
+async def test_a_new_line_descends_from_all_that_are_known_as_its_copy_remembers(
+    whole: Folder, copy: Copy, command: tuple[str, ...]
+) -> None:
+    """A record of any of them, which a restored arbiter may show, is past."""
+    await write_content(whole, copy)
+    before = await whole.metadata()
+    heard = KnownRecord("later", 7, 9, leads=True)
+    await whole.write(attrs.evolve(before, ancestors=("first",), heard=heard))
+    name, *options = command
+    done = await run(name, whole, *options)
+    assert done.exit_code == 0, done.output
+    after = (await (await whole.arbiter()).read()).record
+    assert set(after.ancestors) == {"first", before.lineage, "later"}
+    assert (await whole.metadata()).ancestors == after.ancestors
+
+
+async def test_a_new_copy_knows_from_which_lines_that_of_the_record_was_begun(folder: Folder) -> None:
+    arbiter = await folder.arbiter()
+    found = await arbiter.read()
+    await arbiter.cas(found.revision, attrs.evolve(found.record, ancestors=("first",), members=("a",), proposal="0"))
+    assert (await trio.to_thread.run_sync(replace, folder, "b")).exit_code == 0
+    assert (await folder.metadata()).ancestors == ("first",)
 
 
 async def test_the_abandoned_node_is_only_discarded_where_it_would_not_start(whole: Folder) -> None:
@@ -614,10 +643,6 @@ async def read_content(folder: Folder) -> bytes:
         nursery.cancel_scope.cancel()
     store.close()
     return content
-
-
-SALVAGE = ("--abandon", "a", "--salvage")
-OFF = ("--statement", "a is powered off")
 
 
 @pytest.mark.parametrize("members", [("a",), ("b",), ("a", "b")])

@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,11 @@ import trio
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.door._decisions import DecisionLog
+
+
+async def apart(call: Callable[[], Awaitable[object]]) -> None:
+    """In a thread that is given up when the time is over: what waits for a pipe cannot be cancelled."""
+    await trio.to_thread.run_sync(trio.run, call, abandon_on_cancel=True)
 
 
 @pytest.mark.parametrize("is_read", [False, True], ids=["nobody", "somebody"])
@@ -23,9 +30,9 @@ async def test_a_named_pipe_in_its_place_is_refused_and_waited_for_by_nobody(tmp
     try:
         with trio.fail_after(20):
             with refused:
-                await log.append(decision="resolve")
+                await apart(partial(log.append, decision="resolve"))
             with refused:
-                await log.append_refusal(decision="resolve", why="w", revision=1, epoch=1)
+                await apart(partial(log.append_refusal, decision="resolve", why="w", revision=1, epoch=1))
     finally:
         if reader is not None:
             os.close(reader)

@@ -202,12 +202,14 @@ async def test_a_confirmed_fence_stands_in_the_record_and_in_the_log(bench: Benc
 @pytest.mark.parametrize("outcome", [FenceOutcome.REFUSED, FenceOutcome.UNKNOWN])
 async def test_any_other_answer_forces_nothing(bench: Bench, outcome: FenceOutcome) -> None:
     bench.fencer.answers = [FenceAnswer(outcome, "no such outlet")]
+    forcing = bench.forcing()
     with pytest.raises(FailedError, match=f"the fence of node b: {outcome.value}: no such outlet"):
-        await bench.force()
+        await forcing.force("b", 9, fenced=True, refused=bench.refused)
     assert bench.node.record == BEFORE
     assert bench.outcomes == ["asked", f"failed: the fence of node b: {outcome.value}: no such outlet"]
     assert bench.log[-1]["fence"] == outcome.value
     assert bench.owed is (outcome is FenceOutcome.UNKNOWN)
+    assert shown(forcing) == ("b" if bench.owed else None)
 
 
 async def test_a_fence_of_which_nobody_knows_stays_owed_until_it_is_known(bench: Bench) -> None:
@@ -257,6 +259,8 @@ async def test_a_fence_on_a_record_that_has_changed_is_not_said_to_be_owed(bench
     forcing = bench.forcing()
     with pytest.raises(FailedError):
         await forcing.force("b", 9, fenced=True, refused=bench.refused)
+    bench.node.revision = 0
+    assert shown(forcing) == "b", "no record is known, as before the arbiter has answered"
     bench.node.revision = 10
     assert shown(forcing) is None
 
@@ -278,7 +282,13 @@ async def test_a_fence_that_is_owed_no_more_leaves_no_file(bench: Bench, lineage
         with trio.fail_after(20):
             while (bench.folder / OWED_FILE).exists():
                 await trio.lowlevel.checkpoint()
+            await forcing._busy.acquire()
+        told = len(bench.outcomes)
+        forcing._busy.release()
+        forcing.note()
+        await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
+    assert len(bench.outcomes) == told, "it is told once"
     assert str(bench.outcomes[-1]).startswith(ended)
     assert len(bench.fencer.asked) == 1
 
@@ -310,6 +320,15 @@ async def test_what_a_person_stated_instead_ends_what_was_owed(bench: Bench) -> 
     await forcing.force("b", 9, fenced=False, refused=bench.refused)
     assert not bench.owed
     assert shown(forcing) is None
+
+
+async def test_what_a_person_stated_instead_ends_one_of_which_nobody_knows_whose(bench: Bench) -> None:
+    (bench.folder / OWED_FILE).write_bytes(b"?")
+    forcing = bench.forcing()
+    await forcing.resume()
+    assert shown(forcing) == ""
+    await forcing.force("b", 9, fenced=False, refused=bench.refused)
+    assert (bench.owed, shown(forcing)) == (False, None)
 
 
 async def test_a_fence_that_cannot_be_remembered_leaves_the_one_that_is_owed(bench: Bench) -> None:

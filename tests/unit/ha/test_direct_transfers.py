@@ -42,7 +42,7 @@ async def test_a_transfer_may_have_so_much_time(autojump_clock: trio.testing.Moc
                 return a.push_nowait(region.remote, b"data", timeout_s=timeout_s)
             return a.pull_nowait(region.remote, bytearray(4), timeout_s=timeout_s)
 
-        await trio.sleep(10)
+        await trio.sleep(60)  # what it may have begins with it, not with the process
         late, in_time = start(0.0), start(5.0)
         with pytest.raises(FailedError, match="deadline"):
             await late.wait()
@@ -57,6 +57,7 @@ async def test_a_key_may_be_for_one_transfer_and_for_so_long(autojump_clock: tri
         await a.push(once.remote, b"data")
         with pytest.raises(FailedError, match="used-key"):
             await a.push(once.remote, b"more")
+        await trio.sleep(60)
         brief = b.register_region(bytearray(4), lifetime_s=0.5)
         await a.push(brief.remote, b"data")
         await trio.sleep(1)

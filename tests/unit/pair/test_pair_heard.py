@@ -35,6 +35,7 @@ def metadata(node: str, record: Record, heard: KnownRecord | None = None) -> Met
         node=node,
         resource="r",
         lineage=record.lineage,
+        ancestors=record.ancestors,
         arbiter="x",
         epoch=record.epoch,
         revision=record.epoch,

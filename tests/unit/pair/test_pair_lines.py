@@ -6,24 +6,10 @@
 import attrs
 import pytest
 
-from ctlha_trio.pair import (
-    COPY_CHUNK_BYTES,
-    Copy,
-    Metadata,
-    PairState,
-    Phase,
-    Record,
-    SwapOutcome,
-    actions as act,
-    boot,
-    events as ev,
-    messages as msg,
-    step_pair,
-)
+from ctlha_trio.pair import Copy, Metadata, Phase, Record, SwapOutcome, actions as act, events as ev, messages as msg
 from ctlha_trio.wire import KnownRecord
+from tests.unit.pair.test_pair_heard import BOTH, PEER, booted, feed, metadata as metadata_of
 
-BOTH = ("a", "b")
-PEER = 77
 FIRST = Record(cluster="c", resource="r", epoch=3, lineage="L", primary="b", members=BOTH, proposal="0")
 ALONE = attrs.evolve(FIRST, epoch=4, members=("b",), proposal="1")
 """``b`` went on alone, and was said to be off."""
@@ -36,33 +22,7 @@ SHOWN = KnownRecord("M", 5, 5, leads=True)
 
 def metadata(record: Record, heard: KnownRecord | None = None, *proposed: str) -> Metadata:
     """Of the copy of ``b``, which knows this record."""
-    return Metadata(
-        cluster="c",
-        node="b",
-        resource="r",
-        lineage=record.lineage,
-        ancestors=record.ancestors,
-        arbiter="x",
-        epoch=record.epoch,
-        revision=record.epoch,
-        primary=record.primary,
-        members=record.members,
-        copy=Copy.MEMBER,
-        proposed=proposed,
-        heard=heard,
-    )
-
-
-def booted(disk: Metadata) -> PairState:
-    return boot(me="b", peer="a", incarnation=1, size_bytes=2 * COPY_CHUNK_BYTES, metadata=disk, marked_from=None)[0]
-
-
-def feed(state: PairState, *fed: ev.Event | msg.Message) -> tuple[PairState, list[act.Action]]:
-    ordered: list[act.Action] = []
-    for event in fed:
-        state, actions = step_pair(state, event if isinstance(event, ev.Event) else ev.Received(event))
-        ordered += actions
-    return state, ordered
+    return attrs.evolve(metadata_of("b", record, heard), proposed=proposed)
 
 
 def shown(record: Record) -> ev.RecordRead:
@@ -132,7 +92,7 @@ def test_a_copy_goes_by_the_newest_line_that_it_knows_and_by_what_descends_from_
         (SHOWN, ALONE.fork(primary="a", lineage="N", proposal="9")),
         (KnownRecord("M", 6, 6, leads=True), FORCED),
         (KnownRecord("N", 6, 6, leads=True), FORCED),
-        (KnownRecord("N", 6, 9, leads=True), LATER),
+        (KnownRecord("N", 5, 9, leads=True), LATER),
         (KnownRecord("N", 9, 6, leads=True), attrs.evolve(FORCED, epoch=7)),
     ],
 )
@@ -180,14 +140,18 @@ def test_a_copy_that_returned_into_the_later_line_knows_it_by_itself() -> None:
     _, ordered = feed(state, msg.ResyncStart(5, FORCED.proposal))
     disk = disk_after(ordered)
     assert (disk.lineage, disk.heard, disk.copy) == ("M", None, Copy.RESYNCING)
-    assert (feed(booted(disk), shown(ALONE))[0].why) == "arbiter-went-back"
+    for past in (ALONE, attrs.evolve(ALONE, epoch=9, proposal="9")):
+        assert feed(booted(disk), shown(past))[0].why == "arbiter-went-back"
 
 
 @pytest.mark.parametrize("members", [("a",), BOTH])
 def test_an_arbiter_that_was_adopted_by_the_node_that_had_been_forced_is_followed(members: tuple[str, ...]) -> None:
-    """Its record is written over that of before the force, and descends from both lines, whichever was the last."""
+    """Its record is written over that of before the force, and descends from both lines, whichever was the last.
+
+    The arbiter, which was restored, counts its revisions on from there.
+    """
     adopted = attrs.evolve(FORCED, epoch=9, lineage="N", ancestors=("L", "M"), members=members, proposal="9")
-    state, _ = feed(booted(metadata(ALONE, SHOWN)), shown(adopted))
+    state, _ = feed(booted(metadata(ALONE, SHOWN)), ev.RecordRead(adopted, SHOWN.revision))
     assert state.phase is Phase.OUTDATED
 
 
@@ -200,6 +164,17 @@ def test_the_line_that_the_abandoned_copy_itself_begins_is_its_own() -> None:
 
 TOLD = KnownRecord("M", 5, 5, leads=True, ancestors=("L",))
 """By the node that was forced, of ``FORCED``."""
+
+
+@pytest.mark.parametrize("has_read", [False, True])
+def test_whoever_was_forced_tells_from_which_line_its_own_was_begun(*, has_read: bool) -> None:
+    """Also while it goes on by a record that the arbiter, restored since, does not hold any more."""
+    forced = attrs.evolve(FORCED, primary="b", members=("b",))
+    state = booted(metadata(forced))
+    if has_read:
+        state, _ = feed(state, shown(forced))
+    assert (state.record == forced) is has_read
+    assert state.knows == TOLD
 
 
 @pytest.mark.parametrize("serves", [False, True], ids=["booting", "about to serve"])
@@ -231,10 +206,11 @@ def test_a_node_that_has_stopped_remembers_the_line_of_which_it_is_told() -> Non
     assert disk_after(feed(state, ev.PeerKnows(TOLD))[1]).heard == SHOWN
 
 
+@pytest.mark.parametrize("ancestors", [("L",), ("L", "X")])
 @pytest.mark.parametrize("lineage", ["M", "N"])
-def test_words_of_a_line_that_was_not_begun_from_its_own_bind_no_node(lineage: str) -> None:
+def test_words_of_a_line_that_was_not_begun_from_its_own_bind_no_node(lineage: str, ancestors: tuple[str, ...]) -> None:
     """A copy that was discarded returns, and tells the node that serves of a line that ended."""
-    chosen = attrs.evolve(ALONE, epoch=6, lineage=lineage, ancestors=("L", "X"), proposal="9")
+    chosen = attrs.evolve(ALONE, epoch=6, lineage=lineage, ancestors=ancestors, proposal="9")
     state, _ = feed(booted(metadata(chosen)), ev.PeerKnows(KnownRecord("X", 5, 9, leads=True, ancestors=("L",))))
     assert feed(state, shown(chosen))[0].phase is Phase.CLAIMING
 

@@ -74,7 +74,8 @@ def test_metadata_that_does_not_fit_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"epoch": "7"}, {"revision": None}, {"node": 1}, {"members": (1,)}, {"in_doubt": "7"}]
+    "changes",
+    [{"epoch": "7"}, {"revision": None}, {"node": 1}, {"members": (1,)}, {"ancestors": (1,)}, {"in_doubt": "7"}],
 )
 def test_metadata_of_wrong_types_is_never_written(changes: dict[str, Any]) -> None:
     with pytest.raises((InvalidError, StoreError)):
