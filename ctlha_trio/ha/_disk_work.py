@@ -301,7 +301,8 @@ class ArbiterWork:
             else:
                 try:
                     found = await self._arbiter.read()
-                    call.answer = events.RecordRead(found.record, found.revision)
+                    takes = await self._arbiter.probe() if call.ordered.proves else None
+                    call.answer = events.RecordRead(found.record, found.revision, takes)
                 except ArbiterError:
                     call.answer = events.ReadFailed()
         call.ended.set()

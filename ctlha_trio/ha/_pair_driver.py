@@ -29,7 +29,7 @@ from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._resync_progress import ResyncProgress
 from ctlha_trio.ha._role_requests import RoleRequests
 from ctlha_trio.ha._timers import Timers
-from ctlha_trio.ha._transitions import Transitions
+from ctlha_trio.ha._transitions import Transitions, tries_again
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
@@ -349,7 +349,7 @@ class PairDriver:
                 assert_never(action)
 
     def _note_transition(self, action: actions.Moved) -> None:
-        line = self.transitions.note(self._seams.clock.now(), action, again=self.state.untaken > 0)
+        line = self.transitions.note(self._seams.clock.now(), action, again=tries_again(self.state))
         self.changed.unpark_all()
         self._reads.permits.wake()
         if line is not None:

@@ -80,7 +80,7 @@ def ready(step: Step, message: msg.ResyncReady) -> None:
     ranges = ((0, state.size_bytes),) if whole else state.told_ranges
     if ranges:
         step.do(act.MarkDirty(ranges))
-    step.change(resync=Resync(whole=whole), last_pushed=0, told_ranges=(), untaken=0)
+    step.change(resync=Resync(whole=whole), last_pushed=0, told_ranges=())
     if state.standing is not None:
         # Its own word on where it stands comes behind this; until then it would pass for one that waits for an offer.
         step.change(standing=attrs.evolve(state.standing, phase=Phase.RESYNCING))
