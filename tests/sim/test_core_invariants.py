@@ -221,9 +221,14 @@ def test_a_node_that_does_not_know_whether_its_arbiter_takes_changes(served: Ser
     swapping = attrs.evolve(plain, swap=SwapAttempt(plain.revision, record, calling=True))
     refusal = ev.Swapped(record.proposal, SwapOutcome.REFUSED)
     proof, failure = (ev.RecordRead(record, plain.revision, takes) for takes in (True, False))
-    others = ev.ReadFailed(), ev.TimerFired(ev.Timer.CLAIM)
-    wrong = [(swapping, plain, refusal), (refused, refused, proof), (refused, plain, failure)]
-    for before, after, event in (*wrong, *((refused, plain, event) for event in others)):
+    wrong: list[tuple[PairState, PairState, ev.Event]] = [
+        (swapping, plain, refusal),
+        (refused, refused, proof),
+        (refused, plain, failure),
+        (refused, plain, ev.ReadFailed()),
+        (refused, plain, ev.TimerFired(ev.Timer.CLAIM)),
+    ]
+    for before, after, event in wrong:
         served.primary.state = before
         with pytest.raises(AssertionError, match=r"^I15: . does not know whether its arbiter takes changes"):
             served.pair.invariants.stepped(served.primary, before, after, event, ())

@@ -461,7 +461,6 @@ def test_a_secondary_that_was_ready_and_is_given_no_role_looks_for_itself_what_t
     node.feed(ev.RecordsCompared(1, PROPOSAL, equal=True)).persisted()
     assert node.state.stage is Stage.ASKING
     node.hear(standing(4, Phase.MIRRORING, ord("b")))
-    assert node.state.stage is Stage.NONE
     assert node.is_proved(takes_changes=False).state.arbiter_refuses
     assert not node.is_proved(takes_changes=True).state.arbiter_refuses
 
