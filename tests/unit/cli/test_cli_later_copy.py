@@ -36,8 +36,8 @@ BASE = CopyView(
     marked_from=None,
     marks=(),
 )
-ALONE = {"epoch": 5, "members": ("a",), "marked_from": 4, "marks": ((0, 65536),)}
-OF_B = {"primary": "b", "members": ("b",)}
+ALONE: dict[str, Any] = {"epoch": 5, "members": ("a",), "marked_from": 4, "marks": ((0, 65536),)}
+OF_B: dict[str, Any] = {"primary": "b", "members": ("b",)}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ async def serve_alone(folder: Path, node: str, **changes: Any) -> None:
     """As of a node that has taken over in epoch 2, and was written to."""
     path = str(folder / node / "volume.img")
     store = await BlockStore.open(ThreadDisk(), path, size_bytes=SIZE_BYTES, clock=TrioClock())
-    alone = {"epoch": 2, "revision": 2, "primary": node, "members": (node,), "base_epoch": 1, **changes}
+    alone: dict[str, Any] = {"epoch": 2, "revision": 2, "primary": node, "members": (node,), "base_epoch": 1, **changes}
     async with trio.open_nursery() as nursery:
         nursery.start_soon(store.run)
         await store.start_tracking(1)
