@@ -28,6 +28,7 @@ def record_read(step: Step, event: ev.RecordRead) -> None:
     state = step.state
     if event.takes_changes is not None:
         _note_answer(step, taken=event.takes_changes)
+        step.change(proved=event.takes_changes)
     step.change(reading=False, arbiter_answers=True)
     if state.phase in _ENDED:
         return

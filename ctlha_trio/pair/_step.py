@@ -41,6 +41,7 @@ class Changes(TypedDict, total=False):
     asked_heard: tuple[KnownRecord, ...]
     arbiter_answers: bool
     untaken: int
+    proved: bool
     swap: SwapAttempt | None
     forcing: bool
     renewing: bool
@@ -235,7 +236,8 @@ class Step:
         state = self.state
         if state.swap is not None:
             raise LocalProtocolError("there is a swap under way")
-        self.change(proposals=state.proposals + 1, swap=SwapAttempt(state.revision, record, calling=calling))
+        swap = SwapAttempt(state.revision, record, calling=calling)
+        self.change(proposals=state.proposals + 1, swap=swap, proved=False)
 
     def set_timer(self, timer: Timer, delay_s: float) -> None:
         """Start or restart a timer."""
