@@ -16,7 +16,7 @@ from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._condemnation import condemn_in_the_end
 from ctlha_trio.ha._disk_watch import DiskWatch
-from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
+from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, OfMetadata, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
@@ -283,6 +283,9 @@ class PairDriver:
         if isinstance(action, OfRecords):
             self._records.carry_out(action, self._placed)
             return
+        if isinstance(action, OfMetadata):
+            self._disk.carry_out(action)
+            return
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
@@ -306,18 +309,6 @@ class PairDriver:
                 self._peer_reads.compare(action)
             case actions.PushRange():
                 self._peer_reads.push_range(action)
-            case actions.Persist():
-                self._disk.persist(action.metadata)
-            case actions.Track():
-                self._disk.track(action.base_epoch, action.ranges)
-            case actions.MarkDirty():
-                self._disk.mark_dirty(action.ranges)
-            case actions.StopTracking():
-                self._disk.stop_tracking()
-            case actions.FindDirty():
-                self._disk.find_dirty(action.search, action.offset)
-            case actions.ClearDirty():
-                self._store.clear(action.offset, action.size)
             case actions.SendReady():
                 say_ready(self._store, self._outbox, action)
             case actions.ReadRecord() | actions.Swap():
