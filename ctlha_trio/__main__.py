@@ -1,5 +1,12 @@
-"""``python -m ctlha_trio``: the command line."""
+"""``python -m ctlha_trio``: the command line, as the program ``ctlha`` runs it."""
 
-from ctlha_trio.cli import main
+import sys
 
-main(prog_name="ctlha")
+from ctlha_trio._interrupt import end_guard
+from ctlha_trio.cli import EXIT_INTERRUPTED, main
+
+try:
+    end_guard()
+    main(prog_name="ctlha")
+except KeyboardInterrupt:
+    sys.exit(EXIT_INTERRUPTED)

@@ -14,6 +14,7 @@ from ctlha_trio.arbiter._etcd_transactions import (
     Keys,
     creating,
     parse_answer,
+    probing,
     reading,
     removing,
     swapping,
@@ -105,6 +106,19 @@ class EtcdArbiter:
             return SwapAnswer(SwapOutcome.UNKNOWN)
         self._problems.note("swap", "")
         return swapped
+
+    async def probe(self) -> bool:
+        """Whether the identity could be put as it is: the record and its revision stay. A checkpoint."""
+        try:
+            answer = await self._gateway.transact(probing(self._keys, self._random_id), repeatable=True)
+            taken = parse_answer(answer, self._keys)
+            if not (taken.succeeded and self._is_ours(self._random_id, taken)):
+                raise ForeignArbiterError(f"another arbiter's data lies at {self._keys.record}")
+        except ArbiterError as error:
+            self._problems.note("swap", str(error))
+            return False
+        self._problems.note("swap", "")
+        return True
 
     def _judge(self, expected_revision: int, answer: Answer) -> SwapAnswer:
         """What an answer to a swap means. ``ArbiterError`` for one that contradicts itself."""

@@ -89,6 +89,17 @@ def swapping(keys: Keys, identity: str, expected_revision: int, body: str) -> Js
     }
 
 
+def probing(keys: Keys, identity: str) -> Json:
+    """Put the identity again, if it is this one and beside a record. A key of its own would need rights of its own."""
+    return {
+        "compare": [
+            _compare(keys.record, "CREATE", "GREATER", create_revision="0"),
+            _compare(keys.identity, "VALUE", value=_encode(identity)),
+        ],
+        "success": [_put(keys.identity, identity)],
+    }
+
+
 def removing(keys: Keys, identity: str) -> Json:
     """Delete both keys if the identity is this one."""
     return {

@@ -55,6 +55,8 @@ class MemoryArbiter:
     """Calls of ``read`` so far."""
     swaps: int = 0
     """Calls of ``cas`` so far."""
+    probes: int = 0
+    """Calls of ``probe`` so far."""
     _fault: SwapFault | None = None
     _delayed: tuple[int, str] | None = None
 
@@ -121,6 +123,12 @@ class MemoryArbiter:
         if self._cell.swap(expected_revision, text):
             return SwapAnswer(SwapOutcome.WON, self._cell.revision)
         return SwapAnswer(SwapOutcome.LOST)
+
+    async def probe(self) -> bool:
+        """Whether ``cas`` would be carried out. A checkpoint."""
+        self.probes += 1
+        await trio.lowlevel.checkpoint()
+        return self.takes_swaps and not self.unavailable
 
     def next_cas(self, fault: SwapFault | None) -> None:
         """Let a fault happen to this client's next swap; None takes it back."""

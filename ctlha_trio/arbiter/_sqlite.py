@@ -132,6 +132,27 @@ class SqliteArbiter:
         if identity != self.identity:
             raise ForeignArbiterError(f"{self._path}: another arbiter's data lies there now")
 
+    async def probe(self) -> bool:
+        """Whether a transaction could be committed that leaves all as it is. A checkpoint; cancelled as ``cas``.
+
+        SQLite writes no page to which nothing was done: so the revision is counted up, and down again.
+        """
+        return await trio.to_thread.run_sync(self._probe, limiter=self._threads)
+
+    def _probe(self) -> bool:
+        try:
+            with closing(_connect(self._path)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                self._require_ours(_select(connection)[0])
+                connection.execute("UPDATE arbiter SET revision = revision + 1")
+                connection.execute("UPDATE arbiter SET revision = revision - 1")
+                connection.execute("COMMIT")
+        except (sqlite3.Error, ArbiterError) as error:
+            self._note_swap(error)
+            return False
+        self._problems.note("swap", "")
+        return True
+
     def _swap(self, expected_revision: int, body: str) -> SwapAnswer:
         try:
             connection = _connect(self._path)
@@ -159,9 +180,11 @@ class SqliteArbiter:
         return SwapAnswer(SwapOutcome.WON, expected_revision + 1)
 
     def _unswapped(self, outcome: SwapOutcome, error: Exception) -> SwapAnswer:
-        problem = str(error) if isinstance(error, ArbiterError) else f"{self._path}: {error}"
-        self._problems.note("swap", problem)
+        self._note_swap(error)
         return SwapAnswer(outcome)
+
+    def _note_swap(self, error: Exception) -> None:
+        self._problems.note("swap", str(error) if isinstance(error, ArbiterError) else f"{self._path}: {error}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

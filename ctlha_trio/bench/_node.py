@@ -76,6 +76,9 @@ class _SilentArbiter:
         del expected_revision, record
         return SwapAnswer(SwapOutcome.REFUSED)
 
+    async def probe(self) -> bool:
+        return False
+
 
 @asynccontextmanager
 async def open_measured_node(side: Side) -> AsyncIterator[Node]:

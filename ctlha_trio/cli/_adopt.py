@@ -13,6 +13,7 @@ from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._adopt_together import create_record
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._copies import describe_copies
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import (
@@ -29,8 +30,10 @@ from ctlha_trio.seams import ThreadDisk, TrioClock, Versioned
 from ctlha_trio.store import BlockStore
 
 
-async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run: bool) -> int:
+async def adopt_arbiter(file: Path, abandon: str, statement: str | None, other: Path | None, dry_run: bool) -> int:
     """Write a record that names this node alone, of a new line, and bind this node's copy to it.
+
+    ``other``: where to look for the other node's copy, as of ``find_other``.
 
     ``FailedError`` if nothing is wrong with the arbiter, or if this node's copy did not count when it was last used.
     """
@@ -48,6 +51,8 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, dry_run
     kept = arbiter is not None and arbiter.identity == metadata.arbiter
     click.echo(_describe(metadata, found, record, abandon))
     click.echo(_describe_return(abandon, kept=kept))
+    for line in await trio.to_thread.run_sync(list, describe_copies(loaded, other, None)):
+        click.echo(line)
     if dry_run:
         return end_dry_run(_steps(metadata, record, abandon))
     require_statement(abandon, statement)

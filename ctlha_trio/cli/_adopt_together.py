@@ -129,7 +129,7 @@ class _Adoption:
         if problem := disagreement(self.mine, theirs):
             raise FailedError(
                 f"the nodes do not agree: {problem}; decide which copy is the volume, and give the command there "
-                "with --abandon"
+                "with --abandon, which shows both copies side by side and, with --dry-run, changes nothing"
             )
         writer = self.mine if self.mine.node == self.metadata.primary else theirs
         return agreed_record(self.metadata, self.found.record if self.found else None, writer.proposal)

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,73 +12,15 @@ import click
 
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._copy_view import CopyView, Range, sum_of, view_copy
+from ctlha_trio.cli._later_copy import describe_later
 from ctlha_trio.pair import Copy, Record
 from ctlha_trio.seams import is_regular, open_regular
-from ctlha_trio.store import read_facts
 
 RANGES_SHOWN: Final = 20
 """That may differ; the JSON has them all."""
 COPY_FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 """A TiB of which every other unit is marked has 8 million ranges of some 30 bytes."""
-
-Range = tuple[int, int]
-
-
-@attrs.frozen(kw_only=True)
-class CopyView:
-    """One copy, as its file says it. The fields of ``ctlha copy --json``. Ranges are offset and size in bytes."""
-
-    cluster: str
-    resource: str
-    node: str
-    size_bytes: int
-    epoch: int
-    revision: int
-    lineage: str
-    primary: str
-    members: tuple[str, ...]
-    copy: str
-    synced_epoch: int
-    """In which it was equal to the other copy, but for what the marks of both say; 0: not known."""
-    heard_epoch: int
-    """Of which the other node has told; 0: of none that is later."""
-    written_at: str
-    """When its file was last written to, in UTC."""
-    open_ranges: tuple[Range, ...]
-    marked_from: int | None
-    marks: tuple[Range, ...]
-
-    @property
-    def role(self) -> str:
-        """The last one that it had."""
-        if self.node not in self.members:
-            return "outdated"
-        return "primary" if self.node == self.primary else "secondary"
-
-
-def view_copy(loaded: LoadedConfig) -> CopyView:
-    """The copy of a node, which may run. ``ConfigError`` or ``StoreError`` if it cannot be looked at. Blocks."""
-    content = loaded.content
-    facts = read_facts(os.fspath(loaded.volume_path), size_bytes=content.volume.size_bytes)
-    metadata = facts.metadata
-    return CopyView(
-        cluster=metadata.cluster,
-        resource=metadata.resource,
-        node=metadata.node,
-        size_bytes=content.volume.size_bytes,
-        epoch=metadata.epoch,
-        revision=metadata.revision,
-        lineage=metadata.lineage,
-        primary=metadata.primary,
-        members=metadata.members,
-        copy=metadata.copy.value,
-        synced_epoch=metadata.synced_epoch,
-        heard_epoch=0 if metadata.heard is None else metadata.heard.epoch,
-        written_at=datetime.fromtimestamp(facts.written_at_s, UTC).isoformat(timespec="milliseconds"),
-        open_ranges=facts.open_ranges,
-        marked_from=facts.marked_from,
-        marks=facts.marks,
-    )
 
 
 async def show_copy(file: Path, as_json: bool) -> int:
@@ -167,7 +108,7 @@ def side_by_side(views: list[CopyView], record: Record | None) -> Iterator[str]:
         ("last role", [view.role for view in views]),
         ("copy", [view.copy for view in views]),
         ("written", [view.written_at for view in views]),
-        ("under way", [_sum(view.open_ranges) for view in views]),
+        ("under way", [sum_of(view.open_ranges) for view in views]),
         ("marked", [_marked(view) for view in views]),
     ]
     if record is not None:
@@ -178,12 +119,8 @@ def side_by_side(views: list[CopyView], record: Record | None) -> Iterator[str]:
         yield f"{name:10}" + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _sum(ranges: tuple[Range, ...]) -> str:
-    return f"{sum(size for _, size in ranges)} bytes in {len(ranges)} ranges" if ranges else "nothing"
-
-
 def _marked(view: CopyView) -> str:
-    return _sum(view.marks) + (f" since epoch {view.marked_from}" if view.marked_from is not None else "")
+    return sum_of(view.marks) + (f" since epoch {view.marked_from}" if view.marked_from is not None else "")
 
 
 def describe_difference(one: CopyView, other: CopyView) -> Iterator[str]:
@@ -201,17 +138,28 @@ def describe_difference(one: CopyView, other: CopyView) -> Iterator[str]:
         yield f"may differ: {len(ranges) - RANGES_SHOWN} more ranges, {total} bytes in all"
 
 
-def describe_copies(loaded: LoadedConfig, other: Path | None, record: Record) -> Iterator[str]:
-    """Both copies side by side, or how the other one can be had."""
-    own, peer = view_copy(loaded), loaded.content.peer.node
+def describe_copies(loaded: LoadedConfig, other: Path | None, record: Record | None) -> Iterator[str]:
+    """Both copies side by side, which is the later one if they tell, or how the other one can be had. Blocks.
+
+    ``ConfigError``, alone or in a group, if ``other`` was named and is not the other node's.
+    """
+    node, peer, views = loaded.content.node, loaded.content.peer.node, list[CopyView]()
+    try:
+        views.append(view_copy(loaded))
+    except (StoreError, ConfigError) as error:
+        yield f"node {node}: its copy cannot be looked at: {error}"
     try:
         found = find_other(loaded, other)
-    except StoreError as error:
+    except (StoreError, ConfigError, ExceptionGroup) as error:
+        if other is not None and not isinstance(error, StoreError):
+            raise
         found = None
         yield f"node {peer}: its copy cannot be looked at: {error}"
-    yield from side_by_side([own] if found is None else [own, found], record)
-    if found is not None:
-        yield from describe_difference(own, found)
-        return
-    yield f"node {peer}: to see its copy beside this one, there: ctlha copy <its node.toml> --json > FILE"
-    yield "          then here the same command with --other FILE"
+    views += [] if found is None else [found]
+    yield from side_by_side(views, record) if views else ()
+    if len(views) > 1:
+        yield from describe_later(*views)
+        yield from describe_difference(*views)
+    if found is None:
+        yield f"node {peer}: to see its copy beside this one, there: ctlha copy <its node.toml> --json > FILE"
+        yield "          then here the same command with --other FILE"

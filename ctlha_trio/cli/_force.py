@@ -10,7 +10,8 @@ import trio
 
 from ctlha_trio._errors import ConfigError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
-from ctlha_trio.cli._copies import view_copy
+from ctlha_trio.cli._copies import describe_copies
+from ctlha_trio.cli._copy_view import view_copy
 from ctlha_trio.cli._remedies import SEE_STATUS
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
@@ -26,6 +27,8 @@ class Forced:
     abandon: str
     statement: str | None
     fence: bool
+    other: Path | None = None
+    """Where to look for the other node's copy, as of ``find_other``."""
 
 
 async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
@@ -43,6 +46,8 @@ async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
     if asked.fence and not plan["fence_command"]:
         raise FailedError(f"node {loaded.content.node} knows no way to fence: it was started without [fence] in {file}")
     click.echo(describe_plan(plan))
+    for line in await trio.to_thread.run_sync(list, describe_copies(loaded, asked.other, None)):
+        click.echo(line)
     if dry_run:
         return end_dry_run(_steps(plan, asked))
     if not asked.fence:

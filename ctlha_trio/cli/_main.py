@@ -43,6 +43,9 @@ _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _MAX_PORT: Final = 65535
 _SQLITE: Final = "sqlite"
 _FILE: Final = click.Path(path_type=Path)
+_OTHER: Final = click.option(
+    "--other", type=_FILE, help="The other node's node.toml, or what ctlha copy --json has said there."
+)
 
 
 def _run_logged(
@@ -192,25 +195,28 @@ def verify(config: Path, dry_run: bool) -> None:
 @click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
 @click.option("--fence", is_flag=True, help="Have NODE fenced by [fence] of CONFIG, instead of saying that it is off.")
 @click.option("--salvage", is_flag=True, help="Of a node that is stopped and whose own copy is not whole either.")
+@_OTHER
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 def force_primary(  # noqa: PLR0917 (each option of a command is a parameter)
-    config: Path, abandon: str, statement: str | None, fence: bool, salvage: bool, dry_run: bool
+    config: Path, abandon: str, statement: str | None, fence: bool, salvage: bool, other: Path | None, dry_run: bool
 ) -> None:
     """Make the node of CONFIG, which runs, the primary and the only one that counts, whatever the other copy holds.
 
-    For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. The
-    abandoned copy is overwritten when its node returns. With --salvage there is no whole copy at all: what is left of
-    this one becomes the volume, and what is damaged in it is shown. Exit code 0: done or shown; 1: not done; 2: CONFIG
-    cannot be used; 3: nobody knows, the node or the arbiter was asked and does not answer; 4, with --salvage: done, but
-    not logged.
+    For a pair whose only whole copy is lost for ever: what was acknowledged without this node is lost with it. Both
+    copies are shown, if the other one can be had, and which is the later one, if they tell. The abandoned copy is
+    overwritten when its node returns. With --salvage there is no whole copy at all: what is left of this one becomes
+    the volume, and what is damaged in it is shown. Exit code 0: done or shown; 1: not done; 2: CONFIG cannot be used;
+    3: nobody knows, the node or the arbiter was asked and does not answer; 4, with --salvage: done, but not logged.
     """
     if fence and statement is not None:
         raise click.UsageError("--fence takes the place of --statement")
     if salvage and fence:
         raise click.UsageError("a node that is stopped fences nobody: --salvage and --fence exclude each other")
+    if salvage and other is not None:
+        raise click.UsageError("a salvage takes what is left of this copy, whatever the other one is: no --other")
     if salvage:
         _run_logged("salvage", dry_run, salvage_copy_of, config, abandon, statement, dry_run)
-    run_command(force_configured_primary, config, Forced(abandon, statement, fence=fence), dry_run)
+    run_command(force_configured_primary, config, Forced(abandon, statement, fence=fence, other=other), dry_run)
 
 
 @main.command()
@@ -228,7 +234,7 @@ def replace(config: Path, node: str, dry_run: bool) -> None:
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--discard", required=True, metavar="NODE", help="The node of CONFIG, whose copy is to be overwritten.")
-@click.option("--other", type=_FILE, help="The other node's node.toml, or what ctlha copy --json has said there.")
+@_OTHER
 @click.option("--dry-run", is_flag=True, help="Show both copies and the record, and change nothing.")
 def resolve(config: Path, discard: str, other: Path | None, dry_run: bool) -> None:
     """Show how the copy of CONFIG's node has diverged from the record, and discard it: the other node fills it anew.
@@ -240,7 +246,7 @@ def resolve(config: Path, discard: str, other: Path | None, dry_run: bool) -> No
 
 @main.command("copy")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, for ctlha resolve --other at the other node.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for --other of a command at the other node.")
 def show(config: Path, as_json: bool) -> None:
     """Show what the copy of CONFIG's node says of itself, whether the node runs or not."""
     run_command(show_copy, config, as_json)
@@ -250,8 +256,9 @@ def show(config: Path, as_json: bool) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--abandon", metavar="NODE", help="The other node, which is powered off, if it cannot take part.")
 @click.option("--statement", metavar="'NODE is powered off'", help="Say so here instead of being asked.")
+@_OTHER
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_run: bool) -> None:
+def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, other: Path | None, dry_run: bool) -> None:
     """Bind the node of CONFIG, which is stopped, to an arbiter that is new or was restored from an old copy.
 
     Given at both nodes, each waits for the other; if both know the same, the arbiter is given that, and nothing is
@@ -262,8 +269,10 @@ def adopt_arbiter(config: Path, abandon: str | None, statement: str | None, dry_
     if abandon is None:
         if statement is not None:
             raise click.UsageError("--statement is about the node of --abandon")
+        if other is not None:
+            raise click.UsageError("--other is of the node of --abandon: without that both nodes tell each other")
         _run_logged("adopt-arbiter", dry_run, adopt_together, config, dry_run)
-    _run_logged("adopt-arbiter", dry_run, adopt_configured_arbiter, config, abandon, statement, dry_run)
+    _run_logged("adopt-arbiter", dry_run, adopt_configured_arbiter, config, abandon, statement, other, dry_run)
 
 
 @main.command()

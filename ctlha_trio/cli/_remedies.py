@@ -98,11 +98,12 @@ OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {
     Obstacle.PEER_COMPONENTS: "wait until the components of node {peer} run; if it stays: ctlha status on node {peer}",
     Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes, then: ctlha switchover {config}",
     Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it, then: ctlha switchover {config}",
+    Obstacle.ARBITER_REFUSES: "the node's log says what the arbiter lacks, such as space on its disk, or the right to "
+    "write, or that it is silent; mend that, then: ctlha switchover {config}",
 }
 
 SETBACK_REMEDIES: Final[dict[Setback, str]] = {
-    Setback.ARBITER_REFUSES: "the node's log says what the arbiter lacks, such as space on its disk, or the right to "
-    "write, or that it is silent; mend that, then: ctlha switchover {config}",
+    Setback.ARBITER_REFUSES: OBSTACLE_REMEDIES[Obstacle.ARBITER_REFUSES],
     Setback.RECORDS_DIFFER: "what node {peer} carries beside the volume is not whole: stop it, move its file away, "
     "then on {peer}: ctlha replace <its node.toml> {peer}",
     Setback.NOT_IN_TIME: "what was under way, or a disk, took too long; try again when there is less to do: "

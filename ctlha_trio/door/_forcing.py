@@ -126,8 +126,7 @@ class Forcing:
         """
         if self._known is None:
             return "" if self._unreadable else None
-        revision = self._node.rehearse_switchover().plan.revision
-        return self._known.abandon if revision in {0, self._known.revision} else None
+        return self._known.abandon if self._node.revision in {0, self._known.revision} else None
 
     @property
     def _take_back(self) -> str:

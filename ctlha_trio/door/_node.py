@@ -62,6 +62,10 @@ class DoorNode(Protocol):
     def lineage(self) -> str:
         """Of the record that the node acts on; empty while it knows none."""
 
+    @property
+    def revision(self) -> int:
+        """Of that record; 0 while it knows none."""
+
     def verify(self) -> int:
         """Begin to compare both copies; its number. ``FailedError`` with the reason if that cannot be."""
 

@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import Final
+from typing import Final, assert_never
 
 import attrs
 import trio
@@ -16,6 +16,10 @@ from ctlha_trio.link import finish_by
 from ctlha_trio.pair import SEARCH_RANGES, CarriedRecord, Metadata, Range, Records, SwapOutcome, actions, events
 from ctlha_trio.seams import Arbiter, Buffer, Clock
 from ctlha_trio.store import BlockStore, first_run
+
+OfMetadata = (
+    actions.Persist | actions.Track | actions.MarkDirty | actions.StopTracking | actions.FindDirty | actions.ClearDirty
+)
 
 ARBITER_LIMIT_S: Final = 3.0
 """For one call. SQLite gives up on a lock after half a second; three etcd members elect a leader within 2.5 s."""
@@ -156,6 +160,24 @@ class DiskWork:
 
     def _told(self, error: DamagedBlockError) -> Range:
         return first_run(error.offsets, self._store.size_bytes)
+
+    def carry_out(self, action: OfMetadata) -> None:
+        """What is ordered of the metadata and the marks."""
+        match action:
+            case actions.Persist():
+                self.persist(action.metadata)
+            case actions.Track():
+                self.track(action.base_epoch, action.ranges)
+            case actions.MarkDirty():
+                self.mark_dirty(action.ranges)
+            case actions.StopTracking():
+                self.stop_tracking()
+            case actions.FindDirty():
+                self.find_dirty(action.search, action.offset)
+            case actions.ClearDirty():
+                self._store.clear(action.offset, action.size)
+            case _:
+                assert_never(action)
 
     def persist(self, metadata: Metadata) -> None:
         """Then ``Persisted``, once the disk has answered whatever else it was asked.
@@ -301,7 +323,8 @@ class ArbiterWork:
             else:
                 try:
                     found = await self._arbiter.read()
-                    call.answer = events.RecordRead(found.record, found.revision)
+                    takes = await self._arbiter.probe() if call.ordered.proves else None
+                    call.answer = events.RecordRead(found.record, found.revision, takes)
                 except ArbiterError:
                     call.answer = events.ReadFailed()
         call.ended.set()

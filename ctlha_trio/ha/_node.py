@@ -80,6 +80,11 @@ class Node:
         record = self._driver.state.record
         return "" if record is None else record.lineage
 
+    @property
+    def revision(self) -> int:
+        """Of that record; 0 while it knows none."""
+        return self._driver.state.revision
+
     def current(self) -> AbstractContextManager[None]:
         """In ``with node.current():`` the header's functions mean this node, in tasks that are started there too."""
         return entered(self)

@@ -16,7 +16,7 @@ from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._condemnation import condemn_in_the_end
 from ctlha_trio.ha._disk_watch import DiskWatch
-from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, first_difference
+from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, OfMetadata, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
@@ -29,7 +29,7 @@ from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._resync_progress import ResyncProgress
 from ctlha_trio.ha._role_requests import RoleRequests
 from ctlha_trio.ha._timers import Timers
-from ctlha_trio.ha._transitions import Transitions
+from ctlha_trio.ha._transitions import Transitions, tries_again
 from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
@@ -283,6 +283,9 @@ class PairDriver:
         if isinstance(action, OfRecords):
             self._records.carry_out(action, self._placed)
             return
+        if isinstance(action, OfMetadata):
+            self._disk.carry_out(action)
+            return
         match action:
             case actions.Send():
                 self._outbox.say(action.message)
@@ -306,18 +309,6 @@ class PairDriver:
                 self._peer_reads.compare(action)
             case actions.PushRange():
                 self._peer_reads.push_range(action)
-            case actions.Persist():
-                self._disk.persist(action.metadata)
-            case actions.Track():
-                self._disk.track(action.base_epoch, action.ranges)
-            case actions.MarkDirty():
-                self._disk.mark_dirty(action.ranges)
-            case actions.StopTracking():
-                self._disk.stop_tracking()
-            case actions.FindDirty():
-                self._disk.find_dirty(action.search, action.offset)
-            case actions.ClearDirty():
-                self._store.clear(action.offset, action.size)
             case actions.SendReady():
                 say_ready(self._store, self._outbox, action)
             case actions.ReadRecord() | actions.Swap():
@@ -349,7 +340,7 @@ class PairDriver:
                 assert_never(action)
 
     def _note_transition(self, action: actions.Moved) -> None:
-        line = self.transitions.note(self._seams.clock.now(), action, again=self.state.untaken > 0)
+        line = self.transitions.note(self._seams.clock.now(), action, again=tries_again(self.state))
         self.changed.unpark_all()
         self._reads.permits.wake()
         if line is not None:

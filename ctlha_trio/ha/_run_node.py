@@ -6,6 +6,7 @@ from contextlib import ExitStack, asynccontextmanager
 from inspect import iscoroutine
 from typing import Final
 
+import attrs
 import trio
 
 from ctlha_trio._errors import ConfigError, CtlHaError, RefusedError, UntrustedPeerError
@@ -57,7 +58,6 @@ async def run_node(
     Cancelled: ends at once without a goodbye, like a crash.
     """
     store = await _open_store(config, seams)
-    failures: list[CtlHaError] = []
     with ExitStack() as at_end:
         at_end.callback(store.close)
         _check_identity(config, store, seams)
@@ -70,29 +70,12 @@ async def run_node(
                 metadata=store.metadata,
                 marked_from=store.marked_from,
             )
-            fault_log = FaultLog(seams.clock)
-
-            def report(error: CtlHaError) -> None:
-                fault_log.report(error, session=driver.state.sessions)
-                driver.notices.reported(error)
-                if isinstance(error, RefusedError) and error.by_peer and error.reason == Refusal.TWIN:
-                    driver.feed(Disowned())
-                if _is_misconfiguration(error) and _is_fresh(driver.state):
-                    failures.append(error)
-                    nursery.cancel_scope.cancel(reason="the configuration is wrong")
-
-            link = _make_link(
-                config,
-                seams,
-                state.incarnation,
-                report=report,
-                hear=lambda record: driver.feed(PeerKnows(record)),
-                knows=lambda: driver.state.knows,
-                alive=lambda: not driver.disk_hangs,
-            )
+            behind = _BehindLink(FaultLog(seams.clock), nursery)
+            link = _make_link(config, seams, state.incarnation, behind)
             channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT, answered=True)
             dma = Dma(link, seams.entropy)
             driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, dma, nursery)
+            behind.driver = driver
             volume = Volume(config.size_bytes, driver, state.incarnation)
             supervised: list[ctl_ha_component] = [volume.component()]
             supervisor = Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed)
@@ -106,10 +89,43 @@ async def run_node(
             nursery.start_soon(driver.commit)
             await node.run(task_status=task_status)
             nursery.cancel_scope.cancel(reason="the node has left")
-        if failures:
-            raise failures[0]
+        if behind.failures:
+            raise behind.failures[0]
         if node.handler_errors:
             raise ExceptionGroup("handlers raised", node.handler_errors)
+
+
+@attrs.define(eq=False)
+class _BehindLink:
+    """What the link asks, and whom it tells: the driver, which is made behind it."""
+
+    _fault_log: FaultLog
+    _nursery: trio.Nursery
+    driver: PairDriver = attrs.field(init=False)
+    failures: list[CtlHaError] = attrs.field(factory=list, init=False)
+    """For which this node ends."""
+
+    def report(self, error: CtlHaError) -> None:
+        """Something is wrong with the peer, or it says that of this node."""
+        self._fault_log.report(error, session=self.driver.state.sessions)
+        self.driver.notices.reported(error)
+        if isinstance(error, RefusedError) and error.by_peer and error.reason == Refusal.TWIN:
+            self.driver.feed(Disowned())
+        if _is_misconfiguration(error) and _is_fresh(self.driver.state):
+            self.failures.append(error)
+            self._nursery.cancel_scope.cancel(reason="the configuration is wrong")
+
+    def hear(self, record: KnownRecord) -> None:
+        """The peer tells which record it has from the arbiter."""
+        self.driver.feed(PeerKnows(record))
+
+    def knows(self) -> KnownRecord:
+        """Which one this node has."""
+        return self.driver.state.knows
+
+    def is_alive(self) -> bool:
+        """Whether this node agrees to a session."""
+        return not self.driver.disk_hangs
 
 
 def _made_by(components: Callable[[Node], Sequence[ctl_ha_component]], node: Node) -> Sequence[ctl_ha_component]:
@@ -181,16 +197,7 @@ def _is_fresh(state: PairState) -> bool:
     return not state.sessions and state.phase in _FRESH
 
 
-def _make_link(
-    config: NodeConfig,
-    seams: Seams,
-    incarnation: int,
-    *,
-    report: Callable[[CtlHaError], None],
-    hear: Callable[[KnownRecord], None],
-    knows: Callable[[], KnownRecord],
-    alive: Callable[[], bool],
-) -> Link:
+def _make_link(config: NodeConfig, seams: Seams, incarnation: int, behind: _BehindLink) -> Link:
     return Link(
         LinkConfig(
             cluster=config.cluster,
@@ -205,10 +212,10 @@ def _make_link(
         entropy=seams.entropy,
         transport=seams.transport,
         incarnation=incarnation,
-        alive=alive,
-        report=report,
-        heard=hear,
-        knows=knows,
+        alive=behind.is_alive,
+        report=behind.report,
+        heard=behind.hear,
+        knows=behind.knows,
     )
 
 

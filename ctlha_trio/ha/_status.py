@@ -17,7 +17,7 @@ class Reason(Enum):
     BOOTING = "booting"
     ARBITER_SILENT = "arbiter-silent"
     ARBITER_REFUSES = "arbiter-refuses"
-    """It is read, and takes no change: neither a claim nor an admission."""
+    """It is read, and takes no change: no claim, admission or handover, so that the loss of a node would halt all."""
     PEER_LOST = "peer-lost"
     PEER_OUTDATED = "peer-outdated"
     RESYNCING = "resyncing"
@@ -183,11 +183,11 @@ def judge(state: PairState, *, source_blocked: bool = False) -> tuple[Verdict, t
     lost_in_handover = state.phase is Phase.HANDING_OVER and not is_paired(state)
     match Phase.CLAIMING if lost_in_handover else state.phase:
         case Phase.MIRRORING | Phase.FOLLOWING | Phase.HANDING_OVER:
-            return ("degraded", silent) if silent else ("protected", ())
+            return ("degraded", unable) if unable else ("protected", ())
         case Phase.ALONE | Phase.ADMITTING:
             peer = Reason.PEER_LOST if not state.session else Reason.PEER_OUTDATED
             resyncing = Reason.RESYNC_BLOCKED if state.resync and state.resync.left_out else Reason.RESYNCING
-            return "degraded", ((resyncing, *unable) if state.resync else (peer, *silent))
+            return "degraded", (resyncing if state.resync else peer, *unable)
         case Phase.SUSPENDED | Phase.CLAIMING | Phase.SECURING:
             lost = () if state.session else (Reason.PEER_LOST,)
             return "at-risk", (*lost, Reason.CLAIMING, *unable)

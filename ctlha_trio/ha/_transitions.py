@@ -6,10 +6,12 @@ from typing import Final
 import attrs
 
 from ctlha_trio._repeats import Repeats
-from ctlha_trio.pair import actions
+from ctlha_trio.pair import PairState, Phase, actions
 
 TRANSITIONS_KEPT: Final = 64
 """A failover and a return have about ten."""
+_GOES_ON: Final = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.OUTDATED})
+"""Phases that end a row of tries."""
 
 
 @attrs.frozen
@@ -20,6 +22,11 @@ class Transition:
     """On the node's monotonic clock, which every process of one machine shares."""
     what: str
     epoch: int
+
+
+def tries_again(state: PairState) -> bool:
+    """Whether the node moves to and fro to have the arbiter take what it did not."""
+    return state.untaken > 0 and state.phase not in _GOES_ON
 
 
 @attrs.define(eq=False)

@@ -44,12 +44,20 @@ def offer(step: Step) -> None:
 
 
 def in_doubt(step: Step) -> None:
-    """The target may yet be named by a swap from this record: move the record first, which ends that."""
+    """The target may yet be named by a swap from this record: move the record first, which ends that.
+
+    Clients are held meanwhile, and would be for as long as the arbiter leaves it in doubt: it is asked for a change
+    only when it has proved that it takes them. Until then this node serves on, and looks again.
+    """
     state = step.state
     if state.phase is not Phase.ALONE or state.resync is not None or state.renewing:
         return
     if state.is_behind:
         step.read_record()
+    elif not state.proved:
+        step.change(untaken=max(state.untaken, 1), renewing=True)
+        step.read_record()
+        step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
     else:
         membership.claim(step, "the peer was forced, and that may come late")
         step.change(renewing=True)
@@ -80,7 +88,7 @@ def ready(step: Step, message: msg.ResyncReady) -> None:
     ranges = ((0, state.size_bytes),) if whole else state.told_ranges
     if ranges:
         step.do(act.MarkDirty(ranges))
-    step.change(resync=Resync(whole=whole), last_pushed=0, told_ranges=(), untaken=0)
+    step.change(resync=Resync(whole=whole), last_pushed=0, told_ranges=())
     if state.standing is not None:
         # Its own word on where it stands comes behind this; until then it would pass for one that waits for an offer.
         step.change(standing=attrs.evolve(state.standing, phase=Phase.RESYNCING))

@@ -26,6 +26,9 @@ _ENDED = frozenset({Phase.STOPPED, Phase.LEFT})
 def record_read(step: Step, event: ev.RecordRead) -> None:
     """The record as it was at some moment after the question."""
     state = step.state
+    if event.takes_changes is not None:
+        _note_answer(step, taken=event.takes_changes)
+        step.change(proved=event.takes_changes)
     step.change(reading=False, arbiter_answers=True)
     if state.phase in _ENDED:
         return
@@ -107,7 +110,7 @@ def swapped(step: Step, event: ev.Swapped) -> None:
 
 
 def _note_answer(step: Step, *, taken: bool) -> None:
-    """One swap that is not taken may be the first sign of an arbiter that is silent; after that, reads tell."""
+    """One change that is not taken may be the first sign of an arbiter that is silent; after that, reads tell."""
     state = step.state
     if taken:
         step.change(arbiter_answers=True, untaken=0)

@@ -21,6 +21,8 @@ class FailoverObstacle(Enum):
     """Its role or the members are changing at this moment, and nothing can be said."""
     ARBITER_SILENT = "arbiter-silent"
     """It would hold until the arbiter answers."""
+    ARBITER_REFUSES = "arbiter-refuses"
+    """It would hold until the arbiter takes changes again."""
     STOPPED = "stopped"
     """It serves nothing, whatever the peer does."""
 
@@ -59,7 +61,8 @@ def _obstacle(state: PairState) -> FailoverObstacle | None:
         case Phase.MIRRORING | Phase.FOLLOWING if state.is_behind:
             return FailoverObstacle.CHANGE_UNDER_WAY
         case Phase.MIRRORING | Phase.FOLLOWING:
-            return None if state.arbiter_answers else FailoverObstacle.ARBITER_SILENT
+            unable = FailoverObstacle.ARBITER_REFUSES if state.arbiter_refuses else None
+            return unable if state.arbiter_answers else FailoverObstacle.ARBITER_SILENT
         case Phase.RESYNCING if (state.persisting or state.metadata).copy in {Copy.SEALED, Copy.MEMBER}:
             # The source may have made it a member already.
             return FailoverObstacle.CHANGE_UNDER_WAY

@@ -163,7 +163,12 @@ def prepared(step: Step) -> None:
 
 
 def given_up(step: Step) -> None:
-    """The primary says that it serves on. Once it has told of the swap it says so no more."""
+    """The primary says that it serves on. Once it has told of the swap it says so no more.
+
+    For all that this node knows its arbiter did not take the swap, and it is this node that would need one next.
+    """
+    if step.state.stage is Stage.ASKING:
+        step.change(untaken=max(step.state.untaken, 1))
     if step.state.stage in _PREPARING:
         _stay_secondary(step)
 

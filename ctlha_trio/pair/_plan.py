@@ -28,6 +28,8 @@ class Obstacle(Enum):
     VERSION_DIFFERS = "version-differs"
     """It speaks other versions of the protocol than this node: it is being upgraded."""
     ARBITER_SILENT = "arbiter-silent"
+    ARBITER_REFUSES = "arbiter-refuses"
+    """It is read, and has not taken the last change that it was asked for."""
 
 
 class Setback(Enum):
@@ -81,6 +83,8 @@ def handover_obstacles(state: PairState, *, same_version: bool = True, peer_read
         found.append(Obstacle.VERSION_DIFFERS)
     if not state.arbiter_answers:
         found.append(Obstacle.ARBITER_SILENT)
+    if state.arbiter_refuses:
+        found.append(Obstacle.ARBITER_REFUSES)
     return tuple(each for each in found if each is not None)
 
 

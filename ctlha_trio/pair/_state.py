@@ -262,7 +262,10 @@ class PairState:
     arbiter_answers: bool = False
     """The last call was answered. One that refuses swaps again and again, and is read, answers."""
     untaken: int = 0
-    """Swaps in a row, up to ``UNTAKEN_MAX``, that it did not take or left in doubt, of what this node still wants."""
+    """Changes in a row, up to ``UNTAKEN_MAX``, that it did not take or left in doubt, and proofs that failed. Kept
+    until it takes one, or proves that it would: what this node wants of it next may be a takeover."""
+    proved: bool = False
+    """It has proved that it takes changes, and this node has begun no swap since."""
     swap: SwapAttempt | None = None
     forcing: bool = False
     """The swap under way is a person's: it is not tried again once it is known not to have been taken."""
@@ -328,7 +331,7 @@ class PairState:
 
     @property
     def arbiter_refuses(self) -> bool:
-        """It is read, and takes no change that this node wants."""
+        """It is read, and takes no change, as far as this node has tried."""
         return self.arbiter_answers and self.untaken == UNTAKEN_MAX
 
     @property

@@ -23,8 +23,9 @@ ARBITER_RETRY_S = 0.25
 _SETBACKS = {Phase.SUSPENDED: Setback.PEER_LOST, Phase.CLAIMING: Setback.PEER_LOST}
 """Of a handover that ends in another phase than it began in."""
 _RENEWS = frozenset({Phase.CLAIMING, Phase.SECURING, Phase.ALONE})
-_WANTS_NO_SWAP = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.OUTDATED})
-"""Phases in which nothing is tried again that the arbiter did not take."""
+_PROVES = frozenset({Phase.MIRRORING, Phase.FOLLOWING, Phase.ALONE})
+"""Phases in which a node serves, and may propose nothing for years: whether an arbiter that did not take a change takes
+them again, only a proof can tell."""
 
 
 class Changes(TypedDict, total=False):
@@ -40,6 +41,7 @@ class Changes(TypedDict, total=False):
     asked_heard: tuple[KnownRecord, ...]
     arbiter_answers: bool
     untaken: int
+    proved: bool
     swap: SwapAttempt | None
     forcing: bool
     renewing: bool
@@ -103,8 +105,6 @@ class Step:
             self.end_force("" if phase is Phase.SECURING else why)
         if phase not in _RENEWS:
             self.change(renewing=False)
-        if phase in _WANTS_NO_SWAP:
-            self.change(untaken=0)
         self.state = changed(self.state, phase=phase, stage=stage, why=why)
         self.moved = True
         self.do(act.Moved(phase, self.state.epoch, why))
@@ -188,12 +188,12 @@ class Step:
         return newest.synced_epoch if newest.lineage == record.lineage else 0
 
     def read_record(self) -> None:
-        """Ask the arbiter, unless it is being asked."""
+        """Ask the arbiter, unless it is being asked. One that did not take a change is to prove that it takes them."""
         state = self.state
         if not state.reading:
             known = max(state.revision, state.metadata.revision), max(state.epoch, state.metadata.epoch)
             self.change(reading=True, asked_at=known, asked_heard=state.words)
-            self.do(act.ReadRecord())
+            self.do(act.ReadRecord(proves=state.untaken > 0 and state.phase in _PROVES))
 
     def propose(self, *, primary: str, members: tuple[str, ...]) -> None:
         """Start a swap from the record known to its successor, of which both members' disks know."""
@@ -236,7 +236,8 @@ class Step:
         state = self.state
         if state.swap is not None:
             raise LocalProtocolError("there is a swap under way")
-        self.change(proposals=state.proposals + 1, swap=SwapAttempt(state.revision, record, calling=calling))
+        swap = SwapAttempt(state.revision, record, calling=calling)
+        self.change(proposals=state.proposals + 1, swap=swap, proved=False)
 
     def set_timer(self, timer: Timer, delay_s: float) -> None:
         """Start or restart a timer."""

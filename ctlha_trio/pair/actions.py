@@ -22,6 +22,9 @@ from ctlha_trio.pair.messages import Assigned, HandoverReady, Message
 class ReadRecord:
     """Ask the arbiter; answered by ``RecordRead`` or ``ReadFailed``."""
 
+    proves: bool = False
+    """Find out, too, whether it takes changes, by a write that changes nothing."""
+
 
 @attrs.frozen
 class Swap:

@@ -43,6 +43,8 @@ class RecordRead:
 
     record: Record
     revision: int
+    takes_changes: bool | None = None
+    """Whether it does, where that was to be proved; else None."""
 
 
 @attrs.frozen

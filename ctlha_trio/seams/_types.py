@@ -167,6 +167,12 @@ class Arbiter(Protocol):
     async def cas(self, expected_revision: int, record: Record) -> SwapAnswer:
         """Replace the record if its revision still is ``expected_revision``. Never raises for a failing engine."""
 
+    async def probe(self) -> bool:
+        """Whether it takes changes: a durable write that changes neither record nor revision was done.
+
+        Asked for only when a swap was not taken. Never raises for a failing engine.
+        """
+
 
 class FenceOutcome(Enum):
     """What is known of a node that was to be fenced. Only CONFIRMED counts."""

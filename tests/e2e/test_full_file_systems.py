@@ -66,6 +66,14 @@ async def test_a_full_file_system_stops_changes_and_no_writes(cramped_pair: Hand
         assert helps.startswith("  arbiter-refuses: the node's log says what the arbiter lacks")
         assert helps.endswith(f": ctlha switchover {pair.config(primary)}")
         await clients.wait_served()
+        for node in NODES:
+            await pair.wait_for(node, verdict="degraded", reasons=["arbiter-refuses"])
+            foreseen = await run_ctlha("switchover", pair.config(node), "--dry-run", "--as-failover")
+            assert foreseen.code == 1
+            assert f"node {node} would not serve: arbiter-refuses" in foreseen.out
+        small.empty()
+        await pair.wait_protected()
+        small.fill_space()
         await pair.kill(primary)
         await pair.wait_until(other, claims_in_vain)
         asked = await run_ctlha("status", pair.config(other))

@@ -1,5 +1,9 @@
 """A node believes its arbiter too much, or asks it too much."""
 
+from typing import Any
+
+import attrs
+
 from ctlha_trio.pair import (
     Copy,
     Metadata,
@@ -10,6 +14,7 @@ from ctlha_trio.pair import (
     _membership as membership,
     _phase as phases,
     _service as service,
+    _step as steps,
     events as ev,
 )
 from ctlha_trio.pair._step import Step
@@ -130,3 +135,30 @@ def asks_an_arbiter_again_that_it_is_asking(patch: Patch) -> None:
         plain(step)
 
     patch.setattr(Step, "read_record", read_record)
+
+
+@mutant("hand_over", "fail_arbiter")
+def forgets_a_refusal_when_it_serves_on(patch: Patch) -> None:
+    plain = Step.move
+
+    def move(self: Step, phase: Phase, why: str, *rest: Any, **named: Any) -> None:
+        plain(self, phase, why, *rest, **named)
+        if phase is Phase.MIRRORING:
+            self.change(untaken=0)
+
+    patch.setattr(Step, "move", move)
+
+
+@mutant("hand_over", "fail_arbiter")
+def never_believes_an_arbiter_again_that_has_refused(patch: Patch) -> None:
+    plain = arbitration.record_read
+
+    def record_read(step: Step, event: ev.RecordRead) -> None:
+        plain(step, attrs.evolve(event, takes_changes=False if event.takes_changes is not None else None))
+
+    patch.setattr(arbitration, "record_read", record_read)
+
+
+@mutant("hand_over", "fail_arbiter")
+def has_nothing_proved_by_an_arbiter_that_has_refused(patch: Patch) -> None:
+    patch.setattr(steps, "_PROVES", frozenset())

@@ -120,6 +120,13 @@ def leaves_the_record_as_a_late_force_expects_it(patch: Patch) -> None:
 
 @mutant(trial=a_forced_swap_may_come_late)
 def serves_nothing_until_the_record_is_moved(patch: Patch) -> None:
+    plain = admission.in_doubt
+
+    def in_doubt(step: Step) -> None:
+        step.change(proved=True)
+        plain(step)
+
+    patch.setattr(admission, "in_doubt", in_doubt)
     patch.setattr(admission, "not_renewed", lambda step: step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S))
 
 

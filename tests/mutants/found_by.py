@@ -48,6 +48,9 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "takes_an_unknown_swap_as_won": {I15, I1},
     # It forgets its own claim, and meets it as another process's; or says of a handover that was taken that it was not.
     "takes_an_unknown_swap_as_not_applied": {I2, I12, I15},
+    "forgets_a_refusal_when_it_serves_on": {I15},
+    "never_believes_an_arbiter_again_that_has_refused": {I15},
+    "has_nothing_proved_by_an_arbiter_that_has_refused": {I12},
     "reads_without_a_permit": {I3},
     "serves_alone_while_a_permit_is_out": {I3},
     "counts_a_permit_from_its_arrival": {I3},

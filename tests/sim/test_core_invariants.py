@@ -11,11 +11,12 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
+    SwapOutcome,
     actions as act,
     events as ev,
     messages as msg,
 )
-from ctlha_trio.pair._state import Flight, Resync
+from ctlha_trio.pair._state import Flight, Resync, SwapAttempt
 from ctlha_trio.pair._verification import Verification
 from ctlha_trio.testing._core.arbiter import ArbiterCall
 from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode
@@ -210,6 +211,27 @@ def test_a_third_call_at_the_arbiter(served: Served) -> None:
     served.primary.calls.append(ArbiterCall(act.ReadRecord()))
     with pytest.raises(AssertionError, match=r"^I14: "):
         served.step(served.state)
+
+
+def test_a_node_that_does_not_know_whether_its_arbiter_takes_changes(served: Served) -> None:
+    """It forgets a refusal, or goes on with one that has ended."""
+    plain = served.state
+    record, refused = plain.record, attrs.evolve(plain, untaken=1)
+    assert record is not None
+    swapping = attrs.evolve(plain, swap=SwapAttempt(plain.revision, record, calling=True))
+    refusal = ev.Swapped(record.proposal, SwapOutcome.REFUSED)
+    proof, failure = (ev.RecordRead(record, plain.revision, takes) for takes in (True, False))
+    wrong: list[tuple[PairState, PairState, ev.Event]] = [
+        (swapping, plain, refusal),
+        (refused, refused, proof),
+        (refused, plain, failure),
+        (refused, plain, ev.ReadFailed()),
+        (refused, plain, ev.TimerFired(ev.Timer.CLAIM)),
+    ]
+    for before, after, event in wrong:
+        served.primary.state = before
+        with pytest.raises(AssertionError, match=r"^I15: . does not know whether its arbiter takes changes"):
+            served.pair.invariants.stepped(served.primary, before, after, event, ())
 
 
 def flight(kind: OperationKind, ticket: int, offset: int) -> Flight:

@@ -83,7 +83,8 @@ class SimulatedArbiter:
         """Apply a call now; its caller hears the answer later."""
         self.calls += 1
         if isinstance(call, act.ReadRecord):
-            return ev.RecordRead(self.record, self.revision) if self.up else ev.ReadFailed()
+            takes = not self.refuses if call.proves else None
+            return ev.RecordRead(self.record, self.revision, takes) if self.up else ev.ReadFailed()
         proposal = call.record.proposal
         if not self.up:
             if self.random.random() < REFUSED_CHANCE:

@@ -18,6 +18,7 @@ I12 A healthy core serves in bounded time, and ends what it was asked for.    ev
     A planned change of the members or of the roles costs no session.         every push that is denied
 I14 A queue holds what somebody waits for, and that once.                     every step
 I15 Where both copies are bad, the nodes halt and say why.                    ``trials``, every node that ends
+    A refusal of the arbiter is over when it proves that, and not before.     every step
 === ======================================================================== ==========================================
 
 I9 (no DMA after the death of a key) and I13 (reservations) concern parts that the core does not have.
@@ -36,6 +37,7 @@ from ctlha_trio.pair import (
     PairState,
     Phase,
     Record,
+    SwapOutcome,
     actions as act,
     events as ev,
     messages as msg,
@@ -55,6 +57,7 @@ OVERWRITTEN: Final = frozenset({Copy.RESYNCING, Copy.REWRITING})
 CALLS_MAX: Final = 2
 """Of one process at the arbiter: a read and a swap."""
 
+_TAKEN: Final = frozenset({SwapOutcome.WON, SwapOutcome.LOST})
 _OF_OPERATIONS: Final = frozenset(
     {ev.Submitted, ev.Stored, ev.Fetched, ev.StoredCompared, ev.RangeCompared}
     | {msg.MirrorWrite, msg.MirrorZeroes, msg.MirrorRecord, msg.Applied, msg.Compare, msg.Compared}
@@ -112,6 +115,7 @@ class Invariants:
                     raise AssertionError(f"I11: {event} leads to {action}")
                 case _:
                     pass
+        _check_refusal(node, before, after, event)
         if after.forcing and not before.forcing and before.session:
             raise AssertionError(f"{node.name} is forced although it hears {node.peer}")
         if len(node.calls) > CALLS_MAX:
@@ -356,6 +360,23 @@ def follows_on(before: PairState, after: PairState) -> bool:
     """Whether a node was and is the secondary, of the same epoch, in a session with the primary of that epoch."""
     stays = before.phase is after.phase is Phase.FOLLOWING and before.epoch == after.epoch
     return stays and after.session == after.partner != 0
+
+
+def _check_refusal(node: SimulatedNode, before: PairState, after: PairState, event: ev.Event) -> None:
+    """That the arbiter takes no change ends by what it takes or proves, and not by what the node does next."""
+    match event:
+        case ev.Swapped() if before.swap is not None and before.swap.record.proposal == event.proposal:
+            fits = before.phase in {Phase.STOPPED, Phase.LEFT} or bool(after.untaken) is (event.outcome not in _TAKEN)
+        case ev.RecordRead(takes_changes=True):
+            fits = not after.untaken
+        case ev.RecordRead(takes_changes=False):
+            fits = bool(after.untaken) or before.swap is not None
+        case ev.RecordRead():
+            # It may show that a change was taken.
+            fits = True
+        case _:
+            fits = bool(after.untaken) or not before.untaken
+    _demand(fits, f"I15: {node.name} does not know whether its arbiter takes changes, behind {event}")
 
 
 def _asks_to_seal(action: act.Action) -> bool:

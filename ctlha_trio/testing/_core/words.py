@@ -39,7 +39,8 @@ class Words:
             case ev.Submitted():
                 return f"client asks {event.ticket}: {self.operation(event.operation, event.ticket)}"
             case ev.RecordRead():
-                return f"RecordRead({self.told(event.record)}, r{event.revision})"
+                proof = "" if event.takes_changes is None else f", takes_changes={event.takes_changes}"
+                return f"RecordRead({self.told(event.record)}, r{event.revision}{proof})"
             case _:
                 return self.told(event)
 

@@ -129,6 +129,14 @@ class TroubledArbiter:
         await self._trouble.gate.wait_open()
         return answers[0]
 
+    async def probe(self) -> bool:
+        """As the arbiter says, if it can be reached and answers."""
+        try:
+            await self.read()
+        except ArbiterError:
+            return False
+        return await self._arbiter.probe()
+
     def hurry(self) -> None:
         """Let every swap that is under way arrive at once."""
         self.hurried.set()

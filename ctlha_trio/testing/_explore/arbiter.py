@@ -29,7 +29,8 @@ def advance_call(arbiter: Arbiter, call: ArbiterCall) -> Iterator[Progress]:
     """All that may happen to it next."""
     made, answer = call.call, call.answer
     if isinstance(made, act.ReadRecord):
-        yield Progress(arbiter, answer or ev.RecordRead(arbiter.record, arbiter.revision))
+        # Whatever it is asked for, it takes changes: one that does not is one that does later.
+        yield Progress(arbiter, answer or ev.RecordRead(arbiter.record, arbiter.revision, takes_changes=True))
         if answer is None:
             yield Progress(arbiter, ev.ReadFailed(), "refusals")
         return

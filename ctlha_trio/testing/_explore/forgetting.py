@@ -55,6 +55,8 @@ def plain_core(core: PairState) -> PairState:
         why="",
         arbiter_answers=False,
         untaken=0,
+        # It does before it is asked for what else waits for that.
+        proved=True,
         # An arbiter that never goes back is never found to have done so.
         asked_at=(0, 0),
         standing=None if core.standing is None else _plain_standing(core.standing, core.epoch),

@@ -206,7 +206,10 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             if node.marks.dirty:
                 outputs.append(Said(msg.OwnRange(action.epoch, 0, BLOCK_BYTES)))
             outputs.append(Said(msg.ResyncReady(action.epoch, action.base_epoch)))
-        case act.ReadRecord() | act.Swap():
+        case act.ReadRecord():
+            # What else is to be proved decides nothing.
+            return attrs.evolve(node, calls=(*node.calls, ArbiterCall(act.ReadRecord())))
+        case act.Swap():
             return attrs.evolve(node, calls=(*node.calls, ArbiterCall(action)))
         case act.SetTimer():
             return attrs.evolve(node, timers=node.timers | {action.timer})

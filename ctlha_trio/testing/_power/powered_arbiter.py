@@ -31,3 +31,7 @@ class PoweredArbiter:
         if self._disk.is_cut:
             return SwapAnswer(SwapOutcome.REFUSED)
         return await self._arbiter.cas(expected_revision, record)
+
+    async def probe(self) -> bool:
+        """No without power."""
+        return not self._disk.is_cut and await self._arbiter.probe()

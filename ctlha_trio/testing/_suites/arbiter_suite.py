@@ -102,6 +102,15 @@ async def check_equal_content_still_moves_the_revision(factory: ArbiterFactory) 
     assert after.revision > before.revision, "a swap to the same content did not move the revision"
 
 
+async def check_a_probe_changes_nothing(factory: ArbiterFactory) -> None:
+    """It is taken, and a swap from the revision of before it wins."""
+    arbiter = await factory(sample_record())
+    before = await arbiter.read()
+    assert await arbiter.probe(), "a probe of an arbiter that takes changes failed"
+    assert await arbiter.read() == before, "a probe changed the record or its revision"
+    await _swap(arbiter, "behind a probe")
+
+
 async def check_one_of_many_rivals_wins(factory: ArbiterFactory) -> None:
     """Of many swaps at once on one revision exactly one wins, and its record is the one that is read."""
     arbiter = await factory(sample_record())
@@ -188,6 +197,7 @@ ARBITER_CHECKS: tuple[ArbiterCheck, ...] = (
     check_stale_swap_is_lost,
     check_repeated_swap_is_lost,
     check_equal_content_still_moves_the_revision,
+    check_a_probe_changes_nothing,
     check_one_of_many_rivals_wins,
     check_revisions_are_never_used_twice,
     check_unknown_fields_survive,

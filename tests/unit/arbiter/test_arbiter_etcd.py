@@ -122,6 +122,7 @@ async def test_another_record_in_its_place_is_noticed(endpoint: str) -> None:
     with pytest.raises(ArbiterError, match="another arbiter's data"):
         await arbiter.read()
     assert (await arbiter.cas(revision, NEXT)).outcome is SwapOutcome.REFUSED
+    assert not await arbiter.probe()
 
 
 async def test_the_same_data_in_another_cluster_is_noticed(endpoint: str) -> None:

@@ -278,6 +278,8 @@ async def test_what_may_have_been_applied_is_unknown(fake: FakeEtcd, fault: Faul
     assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.UNKNOWN
     assert fake.questions == ["/v3/kv/txn"], "it was sent again, or elsewhere"
     assert (await arbiter.read()).record == NEXT
+    fake.faults.append(fault)
+    assert not await arbiter.probe()
     if fault is not nothing_moved:
         fake.faults.append(fault)
         with pytest.raises(ArbiterError):
@@ -287,8 +289,9 @@ async def test_what_may_have_been_applied_is_unknown(fake: FakeEtcd, fault: Faul
 @pytest.mark.parametrize("fault", DECLINED.values(), ids=DECLINED.keys())
 async def test_what_etcd_declined_is_refused(fake: FakeEtcd, fault: Fault) -> None:
     arbiter = await created(fake)
-    fake.faults.extend((fault, fault))
+    fake.faults.extend((fault, fault, fault))
     assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.REFUSED
+    assert not await arbiter.probe()
     with pytest.raises(ArbiterError, match="etcdserver: ") as caught:
         await arbiter.read()
     assert not isinstance(caught.value, ArbiterSilentError)

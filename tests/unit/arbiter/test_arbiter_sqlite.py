@@ -173,6 +173,7 @@ async def test_locked_at_begin_is_a_certain_no(path: Path, lock: str, monkeypatc
     with connection(path) as other:
         other.execute(lock)
         assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.REFUSED
+        assert not await arbiter.probe()
     assert (await arbiter.read()).revision == 1
     assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.WON
 
@@ -211,6 +212,7 @@ async def test_error_at_commit_is_unknown(path: Path, monkeypatch: pytest.Monkey
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM record").fetchall()
         assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.UNKNOWN
+        assert not await arbiter.probe()
     assert (await arbiter.cas(1, NEXT)).revision == 2
 
 
@@ -228,6 +230,7 @@ async def test_file_that_vanished_is_neither_read_nor_made_again(path: Path) -> 
     with pytest.raises(ArbiterError):
         await arbiter.read()
     assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.REFUSED
+    assert not await arbiter.probe()
     assert not path.exists()
 
 
@@ -238,7 +241,16 @@ async def test_file_that_was_replaced_under_a_running_node_is_not_used(path: Pat
     with pytest.raises(ArbiterError, match="another arbiter's data"):
         await arbiter.read()
     assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.REFUSED
+    assert not await arbiter.probe()
     assert (await (await opened(path)).read()).revision == 1
+
+
+async def test_a_probe_writes_what_is_there(path: Path) -> None:
+    """Only what SQLite really writes shows that there is room: it counts each commit that did in the file's head."""
+    arbiter = await created(path)
+    before = path.read_bytes()
+    assert await arbiter.probe()
+    assert path.read_bytes()[24:28] != before[24:28], "nothing was written"
 
 
 async def test_revision_goes_on_behind_a_deleted_record(path: Path) -> None:

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from ctlha_trio.cli import main
 from ctlha_trio.cli._config import load_config
-from ctlha_trio.cli._copies import CopyView, may_differ, view_copy
+from ctlha_trio.cli._copies import may_differ
+from ctlha_trio.cli._copy_view import CopyView, view_copy
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.pair import Copy
 from ctlha_trio.seams import ThreadDisk, TrioClock

@@ -116,6 +116,10 @@ class SlowNode:
     def lineage(self) -> str:
         raise FailedError("not in this test")
 
+    @property
+    def revision(self) -> int:
+        raise FailedError("not in this test")
+
     def plan_force(self, abandon: str) -> Plan:
         raise FailedError("not in this test")
 

@@ -16,7 +16,7 @@ from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError
 from ctlha_trio.door import DECISIONS_FILE, DecisionLog, Fencing
 from ctlha_trio.door._forcing import OWED_FILE, RESUME_S, RESUME_TRIES, Forcing, OwedFence, OwedFile
 from ctlha_trio.ha import Notice, Rehearsal, Status
-from ctlha_trio.pair import FailoverPlan, HandoverPlan, OperationKind, Plan, Record
+from ctlha_trio.pair import FailoverPlan, OperationKind, Plan, Record
 from ctlha_trio.seams import Buffer, FenceAnswer, FenceOutcome, TrioClock
 
 BEFORE = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
@@ -67,8 +67,7 @@ class SwappingNode:
         raise AssertionError("nobody asked for a rehearsal")
 
     def rehearse_switchover(self) -> Rehearsal:
-        plan = HandoverPlan(obstacles=(), steps=(), before=self.record, revision=self.revision, after=None)
-        return Rehearsal(plan=plan, accepted=False, pause_s=None)
+        raise AssertionError("nobody asked for a rehearsal")
 
     def verify(self) -> int:
         raise AssertionError("nobody asked for a comparison")

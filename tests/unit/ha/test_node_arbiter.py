@@ -6,11 +6,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import FailedError, NotPrimaryError, UnknownOutcomeError
+from ctlha_trio._errors import FailedError, NotPrimaryError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio._repeats import REPEAT_S
 from ctlha_trio.arbiter import MemoryArbiter, SwapFault
 from ctlha_trio.ha import Node
-from ctlha_trio.pair import RECORD_POLL_S, Record
+from ctlha_trio.pair import RECORD_POLL_S, FailoverObstacle, Record
 from ctlha_trio.seams import SwapAnswer
 from ctlha_trio.testing import MemoryPair, open_pair
 
@@ -146,18 +146,48 @@ async def test_silent_arbiter_is_not_one_that_refuses(autojump_clock: MockClock)
         assert await stands(b) == {("at-risk", ("peer-lost", "claiming", "arbiter-silent"), "unknown")}
 
 
-async def test_refused_switchover_is_forgotten_when_the_arbiter_is_read_again(autojump_clock: MockClock) -> None:
+def proofs(pair: MemoryPair) -> int:
+    return sum(arbiter.probes for arbiter in pair.arbiters.values())
+
+
+async def test_nobody_is_protected_while_the_arbiter_takes_no_change(autojump_clock: MockClock) -> None:
+    """It has refused a switchover, and would refuse the takeover of the next failure, while both nodes can read it."""
     async with open_pair() as pair:
-        a = pair.nodes["a"]
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        await trio.sleep(10.0)
+        assert not proofs(pair), "nothing is written to an arbiter of which nothing is known to be wrong"
         refuse_swaps(pair)
         with pytest.raises(FailedError, match="the arbiter did not take the handover"):
             await a.switchover()
+        assert a.status().verdict == "degraded"
+        await trio.sleep(1.5)
+        for node in (a, b):
+            assert await stands(node) == {("degraded", ("arbiter-refuses",), "online")}
+            assert node.rehearse_failover().obstacle is FailoverObstacle.ARBITER_REFUSES
+        with pytest.raises(RoleStaysError) as refused:
+            await a.switchover()
+        assert refused.value.causes == ("arbiter-refuses",)
+        await a.volume.write(0, b"w" * BLOCK)
+        assert await b.volume.read(0, BLOCK) == b"w" * BLOCK, "clients are served all the same"
+        for arbiter in pair.arbiters.values():
+            arbiter.takes_swaps = True
         await pair.wait_protected()
-        silence(pair, "a", "b")
-        pair.crash("b")
-        await pair.wait_until(lambda: "claiming" in a.status().reasons)
-        silence(pair, "a", "b", silent=False)
-        assert "arbiter-refuses" not in a.status().reasons
+        asked = proofs(pair)
+        await a.switchover()
+        await pair.wait_protected()
+        await trio.sleep(10.0)
+        assert proofs(pair) == asked
+
+
+async def test_a_node_that_may_only_read_says_so_and_the_other_one_does_not(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        pair.arbiters["a"].takes_swaps = False
+        with pytest.raises(FailedError, match="the arbiter did not take the handover"):
+            await a.switchover()
+        await trio.sleep(3.0)
+        assert await stands(a) == {("degraded", ("arbiter-refuses",), "online")}
+        assert await stands(b) == {("protected", (), "online")}
 
 
 @pytest.mark.parametrize(

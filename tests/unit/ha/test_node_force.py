@@ -127,7 +127,9 @@ async def test_the_only_member_serves_on_beside_a_copy_that_may_be_forced_while_
             with trio.fail_after(1.0):
                 await a.volume.write(0, NEW)
             await trio.sleep(0.5)
-        assert 2 < sum(arbiter.swaps for arbiter in pair.arbiters.values()) - swaps < 50, "tried again, and not at once"
+        assert sum(arbiter.swaps for arbiter in pair.arbiters.values()) == swaps, "clients would be held for it"
+        assert 2 < pair.arbiters["a"].probes < 60, "looked again, and not at once"
+        assert "arbiter-refuses" in a.status().reasons
         for arbiter in pair.arbiters.values():
             arbiter.takes_swaps = True
         await pair.wait_protected()

@@ -5,7 +5,7 @@ import pytest
 
 from ctlha_trio.ha import Reason
 from ctlha_trio.ha._status import judge, role_of
-from ctlha_trio.pair import Copy, Metadata, PairState, Phase, Record, boot
+from ctlha_trio.pair import MEMBERS, Copy, Metadata, PairState, Phase, Record, boot
 from ctlha_trio.pair._state import UNTAKEN_MAX, Resync
 from ctlha_trio.pair.messages import Standing
 
@@ -88,11 +88,12 @@ def test_silent_arbiter_is_always_said_and_never_protected(phase: Phase) -> None
 
 
 @pytest.mark.parametrize("phase", list(CONNECTED))
-def test_an_arbiter_refuses_whoever_wants_something_of_it_twice_and_can_read_it(phase: Phase) -> None:
+def test_an_arbiter_that_is_read_and_takes_no_change_protects_nobody_who_may_need_one(phase: Phase) -> None:
     resync = Resync(cursor=400) if phase in {Phase.ALONE, Phase.ADMITTING} else None
     state = attrs.evolve(stand(phase), resync=resync, untaken=UNTAKEN_MAX)
-    wants = phase in {Phase.SUSPENDED, Phase.CLAIMING, Phase.SECURING} or resync is not None
-    assert (said(state)[1][-1:] == ["arbiter-refuses"]) is wants
+    wants = MEMBERS | {Phase.ALONE, Phase.ADMITTING, Phase.SUSPENDED, Phase.CLAIMING, Phase.SECURING}
+    assert said(state)[0] != "protected"
+    assert (said(state)[1][-1:] == ["arbiter-refuses"]) is (phase in wants)
     assert "arbiter-refuses" not in said(attrs.evolve(state, untaken=UNTAKEN_MAX - 1))[1]
     assert "arbiter-refuses" not in said(attrs.evolve(state, arbiter_answers=False))[1]
 

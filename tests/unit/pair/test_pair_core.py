@@ -10,8 +10,10 @@ from ctlha_trio._errors import LocalProtocolError
 from ctlha_trio.pair import (
     PERMIT_OUT_S,
     Copy,
+    FailoverObstacle,
     Kind,
     Metadata,
+    Obstacle,
     Operation,
     OperationKind,
     Outcome,
@@ -24,11 +26,13 @@ from ctlha_trio.pair import (
     actions as act,
     boot,
     events as ev,
+    handover_obstacles,
     messages as msg,
+    plan_failover,
     step_pair,
 )
 from ctlha_trio.pair._reads import RESTARTS_MAX
-from ctlha_trio.pair._state import COPY_CHUNK_BYTES, Stage
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, UNTAKEN_MAX, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -169,8 +173,15 @@ class Node:
     def fires(self, timer: ev.Timer) -> "Node":
         return self.feed(ev.TimerFired(timer))
 
-    def reads_record(self, record: Record, revision: int) -> "Node":
-        return self.feed(ev.RecordRead(record, revision))
+    def reads_record(self, record: Record, revision: int, takes_changes: bool | None = None) -> "Node":
+        return self.feed(ev.RecordRead(record, revision, takes_changes))
+
+    def is_proved(self, *, takes_changes: bool) -> "Node":
+        """The next poll has the arbiter prove that it takes changes, or fail."""
+        record = self.fires(ev.Timer.RECORD_POLL).state.record
+        assert record is not None
+        assert self.one(act.ReadRecord) == act.ReadRecord(proves=True)
+        return self.reads_record(record, self.state.revision, takes_changes)
 
     def lost(self, loss: ev.Loss = ev.Loss.CLOSED) -> "Node":
         return self.feed(ev.SessionLost(loss))
@@ -413,7 +424,55 @@ def test_an_arbiter_that_is_read_and_refuses_again_and_again_is_not_silent() -> 
     node.fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
     assert not node.state.arbiter_answers, "only a read, or a swap that it took, tells that it is back"
     node.feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0))
-    assert (node.phase, node.state.untaken) == (Phase.MIRRORING, 0)
+    assert (node.phase, node.state.untaken) == (Phase.MIRRORING, UNTAKEN_MAX), "only the arbiter can end that"
+
+
+def test_what_the_arbiter_did_not_take_is_kept_until_it_proves_that_it_takes_changes() -> None:
+    """Reads are answered throughout, so that nothing else can tell; and nothing may have to be swapped for years."""
+    node = handed_over().gets(SwapOutcome.REFUSED)
+    assert node.phase is Phase.MIRRORING
+    for _ in range(3):
+        node.is_proved(takes_changes=False)
+        assert (node.state.arbiter_answers, node.state.arbiter_refuses) == (True, True)
+        assert handover_obstacles(node.state) == (Obstacle.ARBITER_REFUSES,)
+        assert plan_failover(node.state).obstacle is FailoverObstacle.ARBITER_REFUSES
+    node.is_proved(takes_changes=True)
+    assert (node.state.arbiter_refuses, handover_obstacles(node.state)) == (False, ())
+    assert plan_failover(node.state).steps
+    assert node.fires(ev.Timer.RECORD_POLL).one(act.ReadRecord) == act.ReadRecord(), "no more than is needed"
+
+
+def test_an_answer_that_was_lost_once_is_no_refusal_once_the_arbiter_has_proved_it() -> None:
+    node = handed_over().gets(SwapOutcome.REFUSED)
+    assert not node.state.arbiter_refuses
+    assert not node.is_proved(takes_changes=True).state.arbiter_refuses
+
+
+def test_a_proof_that_is_asked_for_and_does_not_come_is_an_arbiter_that_is_silent() -> None:
+    node = handed_over().gets(SwapOutcome.REFUSED).is_proved(takes_changes=False)
+    node.fires(ev.Timer.RECORD_POLL).feed(ev.ReadFailed())
+    assert (node.state.arbiter_answers, node.state.arbiter_refuses) == (False, False)
+    assert node.is_proved(takes_changes=False).state.arbiter_refuses
+
+
+def test_a_secondary_that_was_ready_and_is_given_no_role_looks_for_itself_what_the_arbiter_takes() -> None:
+    """It cannot know why, and it is the one that needs a swap if the primary dies."""
+    node = following().hear(msg.HandoverPrepare(4, 1, PROPOSAL, DIGEST))
+    node.feed(ev.RecordsCompared(1, PROPOSAL, equal=True)).persisted()
+    assert node.state.stage is Stage.ASKING
+    node.hear(standing(4, Phase.MIRRORING, ord("b")))
+    assert node.is_proved(takes_changes=False).state.arbiter_refuses
+    assert not node.is_proved(takes_changes=True).state.arbiter_refuses
+
+
+def test_a_secondary_that_was_not_ready_yet_has_nothing_to_look_for() -> None:
+    node = following().hear(msg.HandoverPrepare(4, 1, PROPOSAL, DIGEST), standing(4, Phase.MIRRORING, ord("b")))
+    assert node.fires(ev.Timer.RECORD_POLL).one(act.ReadRecord) == act.ReadRecord()
+
+
+def test_a_node_whose_swap_is_under_way_has_nothing_proved() -> None:
+    node = suspended_primary().fires(ev.Timer.CLAIM).gets(SwapOutcome.UNKNOWN)
+    assert node.fires(ev.Timer.RECORD_POLL).one(act.ReadRecord) == act.ReadRecord()
 
 
 def test_an_answer_to_another_proposal_is_ignored() -> None:

@@ -11,6 +11,9 @@ from ctlha_trio.pair import (
     COPY_CHUNK_BYTES,
     Copy,
     Metadata,
+    Operation,
+    OperationKind,
+    Outcome,
     PairState,
     Phase,
     Record,
@@ -252,13 +255,43 @@ def test_a_copy_that_may_be_forced_yet_is_not_overwritten() -> None:
     assert (metadata.copy, metadata.in_doubt, metadata.proposed) == (Copy.RESYNCING, 0, ())
 
 
+def proved(state: PairState) -> PairState:
+    """The arbiter has proved just now that it takes changes."""
+    assert state.record is not None
+    return step(state, ev.RecordRead(state.record, state.revision, takes_changes=True))[0]
+
+
+def test_clients_of_a_source_wait_for_no_arbiter_that_takes_no_change() -> None:
+    """It has to move the record for a target that may be forced yet, and its clients would wait while that is asked."""
+    state, ordered = started("a", metadata_of("a", ALONE), ALONE)
+    state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 6))
+    state, _ = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
+    state, _ = step(state, ev.SessionUp(PEER))
+    state, _ = step(state, ev.Received(msg.Standing(state.epoch, 6, Phase.OUTDATED, 0)))
+    doubt = ev.Received(msg.InDoubt(state.epoch))
+    for ticket in range(1, 4):
+        state, ordered = step(state, doubt)
+        assert one(ordered, act.ReadRecord) == act.ReadRecord(proves=True)
+        assert state.record is not None
+        state, ordered = step(state, ev.RecordRead(state.record, state.revision, takes_changes=False))
+        state, ordered = step(state, ev.Submitted(ticket, Operation(OperationKind.WRITE, 1, ticket, 0, 4096)))
+        state, ordered = step(state, ev.Stored(one(ordered, act.StoreWrite).sequence))
+        assert one(ordered, act.Answer) == act.Answer(ticket, Outcome.DONE)
+        state, ordered = step(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))
+        assert isinstance(one(ordered, act.Send).message, msg.ResyncStart), "the target is asked again"
+    state, _ = step(state, doubt)
+    state, ordered = step(proved(state), ev.TimerFired(ev.Timer.ARBITER_RETRY))
+    state, ordered = step(state, doubt)
+    assert state.phase is Phase.CLAIMING
+
+
 def test_the_source_moves_the_record_for_a_target_that_may_be_forced_yet() -> None:
     state, ordered = started("a", metadata_of("a", ALONE), ALONE)
     state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 6))
     state, _ = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
     state, _ = step(state, ev.SessionUp(PEER))
     assert state.phase is Phase.ALONE
-    state, ordered = step(state, ev.Received(msg.InDoubt(state.epoch)))
+    state, ordered = step(proved(state), ev.Received(msg.InDoubt(state.epoch)))
     swap = one(ordered, act.Swap)
     assert (state.phase, swap.expected_revision) == (Phase.CLAIMING, 6)
     assert (swap.record.primary, swap.record.members, swap.record.lineage) == ("a", ("a",), "old")
@@ -280,7 +313,7 @@ def test_a_source_whose_arbiter_takes_no_swap_serves_on_and_moves_the_record_lat
     doubt = ev.Received(msg.InDoubt(state.epoch))
     epoch, known = state.epoch, state.record
     for _ in range(2):
-        state, ordered = step(state, doubt)
+        state, ordered = step(proved(state), doubt)
         state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.REFUSED))
         state, ordered = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
         assert (state.phase, state.epoch, state.record) == (Phase.ALONE, epoch, known)
@@ -289,7 +322,7 @@ def test_a_source_whose_arbiter_takes_no_swap_serves_on_and_moves_the_record_lat
         assert (state.phase, [each for each in ordered if isinstance(each, act.Swap)]) == (Phase.ALONE, [])
         state, ordered = step(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))
         assert isinstance(one(ordered, act.Send).message, msg.ResyncStart)
-    state, ordered = step(state, doubt)
+    state, ordered = step(proved(state), doubt)
     state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 7))
     state, ordered = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
     assert (state.phase, state.why, state.epoch) == (Phase.ALONE, "secured", epoch + 1)
@@ -300,7 +333,7 @@ def test_a_source_that_does_not_know_whether_it_was_taken_waits_until_it_does() 
     state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 6))
     state, _ = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
     state, _ = step(state, ev.SessionUp(PEER))
-    state, ordered = step(state, ev.Received(msg.InDoubt(state.epoch)))
+    state, ordered = step(proved(state), ev.Received(msg.InDoubt(state.epoch)))
     proposal = one(ordered, act.Swap).record.proposal
     state, ordered = step(state, ev.Swapped(proposal, SwapOutcome.UNKNOWN))
     state, ordered = step(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))

@@ -53,8 +53,8 @@ class Foresight:
                 self._try_handover(node.state)
                 self._try_force(node.state)
                 self._try_failover(node.state)
-                # An arbiter that was silent may answer when it is asked to swap.
-                plan = plan_handover(attrs.evolve(node.state, arbiter_answers=True))
+                # An arbiter that was silent, or refused, may answer when it is asked to swap.
+                plan = plan_handover(attrs.evolve(node.state, arbiter_answers=True, untaken=0))
                 if plan.after is not None:
                     self.begun[node.name] = plan.after
 
@@ -80,7 +80,7 @@ class Foresight:
         after, ordered = step_pair(state, ev.HandoverAsked())
         refused = bool(of_kind(ordered, act.HandoverEnded))
         assert refused is not can_hand_over(state)
-        assert refused is bool(set(plan.obstacles) - {Obstacle.ARBITER_SILENT})
+        assert refused is bool(set(plan.obstacles) - {Obstacle.ARBITER_SILENT, Obstacle.ARBITER_REFUSES})
         assert (after.phase is Phase.HANDING_OVER and not refused) or after == state
         assert bool(plan.obstacles) == (plan.after is None) == (not plan.steps)
         assert (plan.before, plan.revision) == (state.record, state.revision)

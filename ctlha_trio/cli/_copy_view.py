@@ -1,0 +1,86 @@
+"""What the file of one copy says of it."""
+
+import os
+from datetime import UTC, datetime
+
+import attrs
+
+from ctlha_trio.cli._config import LoadedConfig
+from ctlha_trio.store import read_facts
+
+Range = tuple[int, int]
+
+
+@attrs.frozen(kw_only=True)
+class CopyView:
+    """One copy, as its file says it. The fields of ``ctlha copy --json``. Ranges are offset and size in bytes."""
+
+    cluster: str
+    resource: str
+    node: str
+    size_bytes: int
+    epoch: int
+    revision: int
+    lineage: str
+    primary: str
+    members: tuple[str, ...]
+    copy: str
+    synced_epoch: int
+    """In which it was equal to the other copy, but for what the marks of both say; 0: not known."""
+    heard_epoch: int
+    """Of which the other node has told; 0: of none that is later."""
+    written_at: str
+    """When its file was last written to, in UTC."""
+    open_ranges: tuple[Range, ...]
+    marked_from: int | None
+    marks: tuple[Range, ...]
+    ancestors: tuple[str, ...] = ()
+    """Lineages from which somebody has begun that of this copy, the latest last."""
+
+    @property
+    def is_member(self) -> bool:
+        """By the latest record that it has acted on."""
+        return self.node in self.members
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it was the only member by that record, and so has acknowledged what no other copy has."""
+        return self.members == (self.node,)
+
+    @property
+    def role(self) -> str:
+        """The last one that it had."""
+        if not self.is_member:
+            return "outdated"
+        return "primary" if self.node == self.primary else "secondary"
+
+
+def view_copy(loaded: LoadedConfig) -> CopyView:
+    """The copy of a node, which may run. ``ConfigError`` or ``StoreError`` if it cannot be looked at. Blocks."""
+    content = loaded.content
+    facts = read_facts(os.fspath(loaded.volume_path), size_bytes=content.volume.size_bytes)
+    metadata = facts.metadata
+    return CopyView(
+        cluster=metadata.cluster,
+        resource=metadata.resource,
+        node=metadata.node,
+        size_bytes=content.volume.size_bytes,
+        epoch=metadata.epoch,
+        revision=metadata.revision,
+        lineage=metadata.lineage,
+        primary=metadata.primary,
+        members=metadata.members,
+        copy=metadata.copy.value,
+        synced_epoch=metadata.synced_epoch,
+        heard_epoch=0 if metadata.heard is None else metadata.heard.epoch,
+        written_at=datetime.fromtimestamp(facts.written_at_s, UTC).isoformat(timespec="milliseconds"),
+        open_ranges=facts.open_ranges,
+        marked_from=facts.marked_from,
+        marks=facts.marks,
+        ancestors=metadata.ancestors,
+    )
+
+
+def sum_of(ranges: tuple[Range, ...]) -> str:
+    """In words."""
+    return f"{sum(size for _, size in ranges)} bytes in {len(ranges)} ranges" if ranges else "nothing"
