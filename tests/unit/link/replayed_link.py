@@ -4,9 +4,10 @@ import attrs
 import trio
 import trio.testing
 
+from ctlha_trio.link import SessionInfo
 from ctlha_trio.seams import MemoryNetwork, Stream
 from tests.unit.link.recorded_link import Record, Said, frames_of
-from tests.unit.link.recorded_scripts import Script, World, scripted
+from tests.unit.link.recorded_scripts import Party, Script, World, scripted
 
 
 @attrs.define(eq=False)
@@ -49,7 +50,15 @@ class Replay:
 
     node: str
     said: dict[str, list[Said]] = attrs.field(factory=dict)
-    world: World | None = None
+    _world: World | None = attrs.field(default=None, init=False)
+    sessions: list[SessionInfo] = attrs.field(factory=list)
+    """After each step that had one."""
+
+    @property
+    def party(self) -> Party:
+        """The node, as it is when all was said."""
+        assert self._world is not None
+        return self._world.parties[self.node]
 
     async def run(self, script: Script, record: Record) -> None:
         """The other side says what is recorded of it, of each step once nothing more comes without that."""
@@ -58,13 +67,15 @@ class Replay:
         async with trio.open_nursery() as nursery:
             other = Other(other_node, MemoryNetwork(), nursery)
             await other.listen()
-            async with scripted(script, self.node, network=other.network) as self.world:
+            async with scripted(script, self.node, network=other.network) as self._world:
                 for title, recorded in record.steps.items():
                     if title in steps:
-                        steps[title].take(self.world)
+                        steps[title].take(self._world)
                     await self._take_turns(other, recorded)
                     self.said[title] = [Said(self.node, *frame) for frame in frames_of(bytes(other.heard))]
                     other.heard.clear()
+                    if (session := self.party.link.session) is not None:
+                        self.sessions.append(session)
             nursery.cancel_scope.cancel()
 
     async def _take_turns(self, other: Other, recorded: list[Said]) -> None:
