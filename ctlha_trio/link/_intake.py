@@ -73,7 +73,6 @@ class Intake:
     def take(self, frame: Frame, now: float) -> None:
         """Take in one whole frame; a goodbye is the caller's to act on."""
         if frame is PLACED:
-            self._core.hear(now)
             self._close()
             return
         self._core.receive(frame, now)

@@ -116,7 +116,7 @@ class SessionCore:
             self._take_flow(frame)
 
     def hear(self, now: float) -> None:
-        """Something of the peer was received whole."""
+        """Something came."""
         self.last_received_s = now
         self._is_grace_spent = False
 

@@ -95,6 +95,10 @@ class Party:
         remote = RemoteBuffer(key("b", number), 8)
         self.transfers.append(self.dma.start_pull(remote, memoryview(self.into), on_done=self.done.append))
 
+    def cancel(self) -> None:
+        for transfer in self.transfers[-1:]:
+            transfer.cancel()
+
     def push_message(self) -> None:
         message = b"placed".ljust(SLOT_SIZE, b".")
         self.link.push_nowait(RemoteBuffer(key("b", 1)), b"data", self.channel, message)
@@ -171,7 +175,7 @@ SCRIPTS: Final = {
             a("pulls by a key that is none", lambda party: party.pull(9)),
             Step("nothing arrives at b", happen=cut_off_b),
             a("pulls once more", lambda party: party.pull(2)),
-            a("does not want it any more", lambda party: party.transfers[-1].cancel()),
+            a("does not want it any more", Party.cancel),
             Step("all arrives at b", happen=lambda world: world.network.heal()),
             b("is at another epoch", lambda party: party.link.announce(epoch=EPOCH + 1, revision=10)),
             tick("and says so"),
