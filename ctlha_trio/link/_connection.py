@@ -14,7 +14,7 @@ from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import Connected, LossReason, SessionInfo
 from ctlha_trio.link._intake import Intake
 from ctlha_trio.link._requests import Requests
-from ctlha_trio.link._statistics import Heartbeats, LinkCounters
+from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import MessagePush, Placement
 from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.seams import Clock, Stream
@@ -103,17 +103,6 @@ class Connection:
             version=self.core.version,
             same_version=self.same_version,
             address=self.stream.description,
-        )
-
-    @property
-    def heartbeats(self) -> Heartbeats:
-        """What they have told so far."""
-        now, core = self.clock.now(), self.core
-        return Heartbeats(
-            round_trip_s=core.round_trip_s,
-            late_s=core.own_lateness.most_s(now),
-            peer_late_last_s=core.peer_lateness.last_s,
-            peer_late_s=core.peer_lateness.most_s(now),
         )
 
     def join(self, channel: Channel) -> None:

@@ -15,7 +15,7 @@ from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import LossReason, SessionInfo
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
-from ctlha_trio.link._statistics import LinkCounters, LinkStatistics
+from ctlha_trio.link._statistics import Heartbeats, LinkCounters, LinkStatistics
 from ctlha_trio.link._transfer import (
     MessagePush,
     OnDone,
@@ -162,7 +162,9 @@ class Link:
 
     def statistics(self) -> LinkStatistics:
         """What the link has carried so far."""
-        return self._counters.snapshot(None if self._connection is None else self._connection.heartbeats)
+        connection = self._connection
+        told = Heartbeats() if connection is None else Heartbeats.told(connection.core, self._clock.now())
+        return self._counters.snapshot(told)
 
     async def goodbye(self, reason: str) -> None:
         """Leave for good: send GOODBYE behind everything queued, within ``GOODBYE_TIMEOUT_S``, then refuse sessions.

@@ -2,6 +2,8 @@
 
 import attrs
 
+from ctlha_trio.wire import SessionCore
+
 
 @attrs.frozen(kw_only=True)
 class LinkStatistics:
@@ -45,6 +47,16 @@ class Heartbeats:
     peer_late_last_s: float | None = None
     peer_late_s: float | None = None
 
+    @classmethod
+    def told(cls, core: SessionCore, now: float) -> "Heartbeats":
+        """In that session, by ``now``."""
+        return cls(
+            round_trip_s=core.round_trip_s,
+            late_s=core.own_lateness.most_s(now),
+            peer_late_last_s=core.peer_lateness.last_s,
+            peer_late_s=core.peer_lateness.most_s(now),
+        )
+
 
 @attrs.define(eq=False)
 class LinkCounters:
@@ -64,6 +76,6 @@ class LinkCounters:
     denied_bytes_in: int = 0
     denied_transfers_in: int = 0
 
-    def snapshot(self, heartbeats: Heartbeats | None) -> LinkStatistics:
+    def snapshot(self, heartbeats: Heartbeats) -> LinkStatistics:
         """The totals as of now."""
-        return LinkStatistics(**attrs.asdict(self), **attrs.asdict(heartbeats or Heartbeats()))
+        return LinkStatistics(**attrs.asdict(self), **attrs.asdict(heartbeats))
