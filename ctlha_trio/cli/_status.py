@@ -47,6 +47,8 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         f"  node {status.get('node')}   role {status.get('role')}   state {status.get('state')}   "
         f"epoch {status.get('epoch')}   link {status.get('link')}   arbiter {status.get('arbiter')}"
     )
+    if heartbeats := _heartbeats(status):
+        lines.append(f"  {heartbeats}")
     if left := status.get("resync_bytes_left"):
         left_s = status.get("resync_left_s")
         time_left = f", about {duration_of(left_s)} at the pace of the last seconds" if isinstance(left_s, int) else ""
@@ -65,6 +67,20 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         helps = note_remedy_for(note, **names)
         lines.append(f"  note: {note}: {helps}" if helps else f"  note: {note}")
     return "\n".join(lines)
+
+
+def _heartbeats(status: dict[str, object]) -> str:
+    """What they have told; empty without a session, or before the first."""
+    names = "round_trip_s", "heartbeat_late_s", "peer_heartbeat_late_s"
+    trip_s, own_s, peer_s = (found if isinstance(found := status.get(name), float) else None for name in names)
+    if trip_s is None or own_s is None:
+        return ""
+    peers = "not told by the peer" if peer_s is None else f"{_milliseconds(peer_s)} at the peer"
+    return f"heartbeats: round trip {_milliseconds(trip_s)}   lately late by up to {_milliseconds(own_s)} here, {peers}"
+
+
+def _milliseconds(duration_s: float) -> str:
+    return f"{duration_s * 1000:.1f} ms"
 
 
 def _verdict(status: dict[str, object]) -> str:

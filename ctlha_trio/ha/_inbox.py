@@ -114,6 +114,8 @@ class Inbox:
                         self._deaf = False
                         self._hearer.session_began(event.session, event.peer_incarnation)
                     case Disconnected():
+                        if event.reason is LossReason.SILENT:
+                            _LOG.warning("the session ends, for the peer is silent: %s", event.detail)
                         self._hearer.session_ended(_LOSSES[event.reason])
                     case EventRange(event=ctl_ha_event.CTL_HA_EVT_MSG_RECV):
                         self._hear(event.count)

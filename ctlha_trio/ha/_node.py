@@ -200,6 +200,7 @@ class Node:
                 reasons = (*reasons, reason)
         if self._driver.disk_hangs and verdict != "stopped":
             verdict, reasons = "at-risk", (Reason.DISK_HANGS, *reasons)
+        statistics = self._link.statistics()
         return Status(
             verdict=verdict,
             reasons=tuple(reason.value for reason in reasons),
@@ -209,6 +210,10 @@ class Node:
             state=self._supervisor.state.name,
             epoch=state.epoch,
             link=self._link.state,
+            link_version=None if (session := self._link.session) is None else session.version,
+            round_trip_s=statistics.round_trip_s,
+            heartbeat_late_s=statistics.late_s,
+            peer_heartbeat_late_s=statistics.peer_late_s,
             arbiter="online" if state.arbiter_answers else "unknown",
             resync_bytes_left=0 if resync is None else resync.left_bytes,
             resync_bytes_per_s=0 if resync is None else resync.bytes_per_s,

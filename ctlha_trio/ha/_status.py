@@ -107,6 +107,14 @@ class Status:
     """The header's name."""
     epoch: int
     link: Literal["online", "unknown"]
+    link_version: int | None
+    """Of the protocol that both nodes speak; None without a session, as the three figures below."""
+    round_trip_s: float | None
+    """Of the latest heartbeat of this node that the peer has answered; None before the first too."""
+    heartbeat_late_s: float | None
+    """The most by which this node was late lately, with a heartbeat or a look for the peer's."""
+    peer_heartbeat_late_s: float | None
+    """The most by which the peer's heartbeats were late lately, as they say; None too if they do not say so."""
     arbiter: Literal["online", "unknown"]
     resync_bytes_left: int
     """To be compared, and copied where it differs, at the source and at the target; 0 if no resync is under way."""
@@ -146,6 +154,10 @@ def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Statu
         state=ctl_ha_state.CTL_HA_STATE_UNKNOWN.name,
         epoch=0,
         link="unknown",
+        link_version=None,
+        round_trip_s=None,
+        heartbeat_late_s=None,
+        peer_heartbeat_late_s=None,
         arbiter="unknown",
         resync_bytes_left=0,
         resync_bytes_per_s=0,

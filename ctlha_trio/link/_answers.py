@@ -124,7 +124,7 @@ class Answers:
         owed = self._owed[0]
         pull = owed.pull
         left = pull.size - owed.replied
-        data = self._outgoing[: min(left, FRAGMENT_SIZE_MAX)]
+        data = self._outgoing[: min(left, self._core.terms.fragment_size)]
         denial = owed.denial or self._fetch(pull, owed.replied, left, data)
         if denial is not None:
             self._owed.popleft()

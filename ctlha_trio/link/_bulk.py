@@ -11,7 +11,7 @@ from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._transfer import MessagePush
 from ctlha_trio.link._writing import FrameWriter
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Flag, Verdict
+from ctlha_trio.wire import Flag, Verdict
 
 MESSAGE_PUSHES_MAX = 32
 """Those that wait for the writer. Their data stays the caller's, so this bounds only what the writer owes."""
@@ -28,6 +28,7 @@ class BulkTurns:
     _writer: FrameWriter
     _requests: Requests
     _answers: Answers
+    _fragment_size: int
     _message_pushes: deque[MessagePush] = attrs.field(factory=deque, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _turns: deque[Callable[[], bool]] = attrs.field(init=False)
@@ -56,6 +57,7 @@ class BulkTurns:
     def queue(self, push: MessagePush) -> None:
         """Queue a push for which there is room."""
         push.channel.live_flow.reserve()
+        push.fragment_size = self._fragment_size
         self._message_pushes.append(push)
 
     def lose(self) -> None:
@@ -79,7 +81,7 @@ class BulkTurns:
         """Small ones together, as many as make up one fragment: each send, and each turn of a reader, has its price."""
         if not self._message_pushes:
             return False
-        room = FRAGMENT_SIZE_MAX
+        room = self._fragment_size
         while self._message_pushes and self._message_pushes[0].next_size <= room:
             push = self._message_pushes[0]
             room -= push.next_size

@@ -31,6 +31,8 @@ class SessionInfo:
     """The latest that the peer announced, in the hello or since."""
     peer_revision: int
     """Of the arbiter's record, as the peer knew it at the hello."""
+    version: int
+    """Of the protocol, which both sides speak in this session."""
     same_version: bool
     """Whether the peer speaks exactly the versions of the protocol that this node does."""
     address: str

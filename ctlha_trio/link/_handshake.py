@@ -3,6 +3,9 @@
 The dialler sends HELLO, the acceptor HELLO_ACCEPT with the session id, the dialler HELLO_CONFIRM with the same. Each
 side may say HELLO_REFUSE instead. A session is live on the acceptor only once it is confirmed: a hello that was given
 up on the way, or is an old one sent again, replaces nothing.
+
+Both speak the newest version that both know. Since version 2 the acceptor sends its TERMS right behind HELLO_ACCEPT,
+and the dialler its own right before HELLO_CONFIRM: the first frame of each that names the session.
 """
 
 from typing import NoReturn
@@ -10,19 +13,26 @@ from typing import NoReturn
 import attrs
 
 from ctlha_trio._errors import DisconnectError, RefusedError, RemoteProtocolError
-from ctlha_trio.seams import Buffer, Stream
+from ctlha_trio.seams import Stream
 from ctlha_trio.wire import (
+    OWN_TERMS,
+    TERMS_OF_VERSION_1,
+    TERMS_VERSION,
     Fault,
     Frame,
     FrameDecoder,
     FrameType,
     Hello,
     Refusal,
+    Terms,
+    agreed_version,
     decode_hello,
     decode_refusal,
+    decode_terms,
     encode_header,
     encode_hello,
     encode_refusal,
+    encode_terms,
     session_id,
 )
 
@@ -33,6 +43,12 @@ class Agreed:
 
     session: int
     peer: Hello
+    version: int
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether both sides state terms."""
+        return self.version >= TERMS_VERSION
 
 
 @attrs.define(eq=False)
@@ -43,6 +59,9 @@ class Handshake:
     decoder: FrameDecoder = attrs.field(factory=FrameDecoder)
     refused_by: Hello | None = attrs.field(default=None, init=False)
     """Who refused, if it said so."""
+    awaits_terms: bool = attrs.field(default=False, init=False)
+    """The other side owes its terms."""
+    _own: Hello | None = attrs.field(default=None, init=False)
 
     async def receive_hello(self) -> Hello:
         """Acceptor: the dialler's introduction."""
@@ -52,48 +71,82 @@ class Handshake:
         return decode_hello(frame.payload)
 
     async def accept(self, own: Hello, theirs: Hello) -> Agreed:
-        """Acceptor: agree, and wait for the confirmation. ``RefusedError`` if the dialler refuses."""
+        """Acceptor: agree. ``hear_terms`` and ``hear_confirmation`` follow."""
+        self._own = own
         session = session_id(dialler_half=theirs.session_half, acceptor_half=own.session_half)
-        await self._send(FrameType.HELLO_ACCEPT, encode_hello(own), session=session)
-        frame = await self._receive()
-        if frame.kind is FrameType.HELLO_REFUSE:
-            self._refused(frame)
-        if frame.kind is not FrameType.HELLO_CONFIRM:
-            raise RemoteProtocolError(Fault.TYPE.value, f"{frame.kind.name} instead of HELLO_CONFIRM")
-        if frame.session != session:
+        agreed = Agreed(session, theirs, agreed_version(own, theirs))
+        hello = encode_hello(own)
+        accepting = encode_header(FrameType.HELLO_ACCEPT, (hello,), session=session) + hello
+        await self.stream.send_all(accepting + self._own_terms(agreed))
+        return agreed
+
+    async def hear_terms(self, agreed: Agreed) -> Terms:
+        """Either side: what the other one states. ``RefusedError`` if it refuses."""
+        if not agreed.has_terms:
+            return TERMS_OF_VERSION_1
+        self.awaits_terms = True
+        frame = await self._receive_answer(FrameType.TERMS)
+        self.awaits_terms = False
+        if frame.session != agreed.session:
+            raise RemoteProtocolError(Fault.SESSION.value, "terms of another session")
+        return decode_terms(frame.payload)
+
+    async def hear_confirmation(self, agreed: Agreed) -> None:
+        """Acceptor: the session is live from here on. ``RefusedError`` if the dialler refuses."""
+        frame = await self._receive_answer(FrameType.HELLO_CONFIRM)
+        if frame.session != agreed.session:
             raise RemoteProtocolError(Fault.SESSION.value, "another session confirmed")
         self.decoder.admit()
-        return Agreed(session, theirs)
 
     async def propose(self, own: Hello) -> Agreed:
-        """Dialler: introduce oneself and hear the answer. ``RefusedError`` if the acceptor refuses."""
-        await self._send(FrameType.HELLO, encode_hello(own))
-        frame = await self._receive()
-        if frame.kind is FrameType.HELLO_REFUSE:
-            self._refused(frame)
-        if frame.kind is not FrameType.HELLO_ACCEPT:
-            raise RemoteProtocolError(Fault.TYPE.value, f"{frame.kind.name} instead of HELLO_ACCEPT")
+        """Dialler: introduce oneself and hear the answer. ``RefusedError`` if the acceptor refuses.
+
+        ``hear_terms`` and ``confirm`` follow.
+        """
+        self._own = own
+        hello = encode_hello(own)
+        await self.stream.send_all(encode_header(FrameType.HELLO, (hello,)) + hello)
+        frame = await self._receive_answer(FrameType.HELLO_ACCEPT)
         theirs = decode_hello(frame.payload)
         session = session_id(dialler_half=own.session_half, acceptor_half=theirs.session_half)
         if frame.session != session:
             raise RemoteProtocolError(Fault.SESSION.value, "not made of both halves")
-        return Agreed(session, theirs)
+        return Agreed(session, theirs, agreed_version(own, theirs))
 
     async def confirm(self, agreed: Agreed) -> None:
         """Dialler: the session is live from here on."""
-        await self._send(FrameType.HELLO_CONFIRM, session=agreed.session)
+        confirming = encode_header(FrameType.HELLO_CONFIRM, session=agreed.session)
+        await self.stream.send_all(self._own_terms(agreed) + confirming)
         self.decoder.admit()
+
+    def _own_terms(self, agreed: Agreed) -> bytes:
+        if not agreed.has_terms:
+            return b""
+        terms = encode_terms(OWN_TERMS)
+        return encode_header(FrameType.TERMS, (terms,), session=agreed.session) + terms
 
     async def refuse(self, refusal: Refusal, own: Hello | None = None) -> None:
         """Say why not; with ``own`` also who refuses, and what it knows. No more: the other side may be anybody."""
-        await self._send(FrameType.HELLO_REFUSE, encode_refusal(refusal, own))
+        payload = encode_refusal(refusal, own)
+        await self.stream.send_all(encode_header(FrameType.HELLO_REFUSE, (payload,)) + payload)
 
     def _refused(self, frame: Frame) -> NoReturn:
-        refusal, self.refused_by = decode_refusal(frame.payload)
-        raise RefusedError(refusal.value, "the peer refused", by_peer=True)
+        refusal, by = decode_refusal(frame.payload)
+        self.refused_by = by
+        detail = "the peer refused"
+        if refusal is Refusal.VERSION and by is not None:
+            own = self._own
+            assert own is not None, "refused is who has introduced himself"
+            detail = f"{detail}: it speaks versions {by.versions} of the protocol, this node {own.versions}"
+        raise RefusedError(refusal.value, detail, by_peer=True)
 
-    async def _send(self, kind: FrameType, payload: Buffer = b"", *, session: int = 0) -> None:
-        await self.stream.send_all(encode_header(kind, (payload,), session=session) + payload)
+    async def _receive_answer(self, kind: FrameType) -> Frame:
+        frame = await self._receive()
+        if frame.kind is FrameType.HELLO_REFUSE:
+            self._refused(frame)
+        if frame.kind is not kind:
+            raise RemoteProtocolError(Fault.TYPE.value, f"{frame.kind.name} instead of {kind.name}")
+        return frame
 
     async def _receive(self) -> Frame:
         while (frame := self.decoder.next_frame()) is None:

@@ -15,7 +15,7 @@ from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import LossReason, SessionInfo
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
-from ctlha_trio.link._statistics import LinkCounters, LinkStatistics
+from ctlha_trio.link._statistics import Heartbeats, LinkCounters, LinkStatistics
 from ctlha_trio.link._transfer import (
     MessagePush,
     OnDone,
@@ -35,6 +35,7 @@ from ctlha_trio.wire import (
     Refusal,
     ResourceState,
     SessionCore,
+    Terms,
 )
 
 SLOTS_MAX = 4096
@@ -162,7 +163,8 @@ class Link:
     def statistics(self) -> LinkStatistics:
         """What the link has carried so far."""
         connection = self._connection
-        return self._counters.snapshot(None if connection is None else connection.core.round_trip_s)
+        told = Heartbeats() if connection is None else Heartbeats.told(connection.core, self._clock.now())
+        return self._counters.snapshot(told)
 
     async def goodbye(self, reason: str) -> None:
         """Leave for good: send GOODBYE behind everything queued, within ``GOODBYE_TIMEOUT_S``, then refuse sessions.
@@ -251,7 +253,7 @@ class Link:
         if self._connection is not None:
             self._connection.end(LossReason.CLOSED, detail)
 
-    def _begin(self, handshake: Handshake, agreed: Agreed) -> Connection:
+    def _begin(self, handshake: Handshake, agreed: Agreed, terms: Terms) -> Connection:
         """Make an agreed session the current one, in one step."""
         if self._connection is not None:
             self._connection.end(LossReason.REPLACED, "a newer connection took over")
@@ -261,7 +263,12 @@ class Link:
             stream=handshake.stream,
             decoder=handshake.decoder,
             core=SessionCore.begin(
-                session=agreed.session, epoch=self._epoch, peer_epoch=known.epoch, now=self._clock.now()
+                session=agreed.session,
+                epoch=self._epoch,
+                peer_epoch=known.epoch,
+                now=self._clock.now(),
+                version=agreed.version,
+                terms=terms,
             ),
             clock=self._clock,
             alive=self._alive,

@@ -13,7 +13,17 @@ from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.seams import Clock, Entropy, Stream, Transport
-from ctlha_trio.wire import Hello, Refusal, ResourceState, judge_hello
+from ctlha_trio.wire import (
+    OWN_TERMS,
+    Fault,
+    Hello,
+    Refusal,
+    ResourceState,
+    Terms,
+    agree_terms,
+    judge_hello,
+    judge_terms,
+)
 
 HELLO_TIMEOUT_S = 3.0
 """For a whole hello exchange, however slowly its bytes come; and for a dial before it."""
@@ -45,8 +55,8 @@ class Meeting:
     """What goes into the hello."""
     live: Callable[[], Connection | None]
     """The current session's connection."""
-    begin: Callable[[Handshake, Agreed], Connection]
-    """Makes an agreed session the current one, in one step."""
+    begin: Callable[[Handshake, Agreed, Terms], Connection]
+    """Makes an agreed session the current one, in one step, under the terms that both keep."""
     heard: Callable[[Hello], None]
     """Told of each hello of the peer that nothing speaks against, whether or not it leads to a session."""
     _refusing: Refusal | None = attrs.field(default=None, init=False)
@@ -114,11 +124,23 @@ class Meeting:
         connection = self.live()
         return None if connection is None or connection.peer_incarnation == theirs.incarnation else connection
 
-    def _begin(self, handshake: Handshake, agreed: Agreed) -> Connection | None:
+    async def _settle(self, handshake: Handshake, agreed: Agreed) -> Terms | None:
+        """What both sides keep; None if one demands what the other does not do, which it is told."""
+        theirs = await handshake.hear_terms(agreed)
+        refusal = judge_terms(OWN_TERMS, theirs)
+        if refusal is not None:
+            detail = (
+                f"node {agreed.peer.node!r} states features {theirs.features:#x}, this node {OWN_TERMS.features:#x}"
+            )
+            await self._refuse(handshake, refusal, detail)
+            return None
+        return agree_terms(OWN_TERMS, theirs)
+
+    def _begin(self, handshake: Handshake, agreed: Agreed, terms: Terms) -> Connection | None:
         """Two that introduced themselves at the same time were both agreed to: the first that confirmed stays."""
         if self._refusing is not None or self._other_process(agreed.peer) is not None:
             return None
-        return self.begin(handshake, agreed)
+        return self.begin(handshake, agreed, terms)
 
     # Accepting
 
@@ -145,13 +167,17 @@ class Meeting:
         if refusal is None and self._proposing and self.config.node < self.config.peer:
             refusal = Refusal.SIMULTANEOUS
         if refusal is not None:
-            await self._refuse(handshake, refusal, f"hello of node {theirs.node!r}, cluster {theirs.cluster!r}")
+            await self._refuse_hello(handshake, refusal, own, theirs)
             return None
         self._accepting += 1
         self._give_up_dial()
         try:
             agreed = await handshake.accept(own, theirs)
-            return self._begin(handshake, agreed)
+            terms = await self._settle(handshake, agreed)
+            if terms is None:
+                return None
+            await handshake.hear_confirmation(agreed)
+            return self._begin(handshake, agreed, terms)
         finally:
             self._accepting -= 1
             self._changed.unpark_all()
@@ -219,14 +245,17 @@ class Meeting:
             self._proposing = False
         refusal = await self._judge(own, agreed.peer)
         if refusal is not None:
-            await self._refuse(handshake, refusal, f"answer of node {agreed.peer.node!r}")
+            await self._refuse_hello(handshake, refusal, own, agreed.peer)
             return
         self.heard(agreed.peer)
+        terms = await self._settle(handshake, agreed)
+        if terms is None:
+            return
         if self._refusing is not None:
             await handshake.refuse(self._refusing)
             return
         await handshake.confirm(agreed)
-        connection = self._begin(handshake, agreed)
+        connection = self._begin(handshake, agreed, terms)
         if connection is not None:
             begun.append(connection)
 
@@ -247,14 +276,25 @@ class Meeting:
         except RefusedError as error:
             if error.reason != Refusal.SIMULTANEOUS:
                 self.report(error)
-        except (DisconnectError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            return None  # nobody refused: the connection ended or fell silent, and the next try will tell
+        except trio.TooSlowError:
+            if handshake.awaits_terms:
+                self.report(RemoteProtocolError(Fault.TERMS.value, f"none came within {HELLO_TIMEOUT_S:g} s"))
+        except (DisconnectError, trio.BrokenResourceError, trio.ClosedResourceError):
+            return None  # nobody refused: the connection ended, and the next try will tell
         return None
+
+    async def _refuse_hello(self, handshake: Handshake, refusal: Refusal, own: Hello, theirs: Hello) -> None:
+        """Who speaks no version of ours is the configured peer: it is told which these are, for its own log."""
+        detail = f"hello of node {theirs.node!r}, cluster {theirs.cluster!r}"
+        if refusal is Refusal.VERSION:
+            detail = f"node {theirs.node!r} speaks versions {theirs.versions} of the protocol, this node {own.versions}"
+        await self._refuse(handshake, refusal, detail)
 
     async def _refuse(self, handshake: Handshake, refusal: Refusal, detail: str) -> None:
         """Tell the peer first: the report may be what ends this node, and then the peer would never know why."""
+        is_telling = refusal in {self._refusing, Refusal.VERSION}
         try:
-            await handshake.refuse(refusal, self._own_hello() if refusal is self._refusing else None)
+            await handshake.refuse(refusal, self._own_hello() if is_telling else None)
         finally:
             if refusal is not Refusal.SIMULTANEOUS:
                 self.report(RefusedError(refusal.value, detail))

@@ -66,6 +66,7 @@ class Requests:
     _wake: Callable[[], None] = lambda: None
     """There is something to write."""
     _deadlines: Deadlines | None = None
+    _fragment_size: int = FRAGMENT_SIZE_MAX
     _numbered: int = attrs.field(default=0, init=False)
     _pushes: deque[_Push] = attrs.field(factory=deque, init=False)
     """Unanswered, oldest first."""
@@ -186,7 +187,7 @@ class Requests:
             return None
         push = self._in_hand = self._unwritten[0]
         start = push.written
-        data = push.data[start : start + FRAGMENT_SIZE_MAX]
+        data = push.data[start : start + self._fragment_size]
         push.written += len(data)
         if push.written == push.size:
             self._unwritten.popleft()

@@ -2,6 +2,8 @@
 
 import attrs
 
+from ctlha_trio.wire import SessionCore
+
 
 @attrs.frozen(kw_only=True)
 class LinkStatistics:
@@ -28,6 +30,32 @@ class LinkStatistics:
     """The peer's, with a key that was wrong or dead, without the right, out of range, or too many at once."""
     round_trip_s: float | None
     """Of the latest heartbeat that came back in the current session."""
+    late_s: float | None
+    """The most by which this side was late lately in the current session, with a heartbeat or a look for the peer's."""
+    peer_late_last_s: float | None
+    """By which the peer's latest heartbeat was late, as it said itself. None too if it does not say so."""
+    peer_late_s: float | None
+    """The most of it lately."""
+
+
+@attrs.frozen(kw_only=True)
+class Heartbeats:
+    """The part of it that the heartbeats of the current session have told; None without one, or before the first."""
+
+    round_trip_s: float | None = None
+    late_s: float | None = None
+    peer_late_last_s: float | None = None
+    peer_late_s: float | None = None
+
+    @classmethod
+    def told(cls, core: SessionCore, now: float) -> "Heartbeats":
+        """In that session, by ``now``."""
+        return cls(
+            round_trip_s=core.round_trip_s,
+            late_s=core.own_lateness.most_s(now),
+            peer_late_last_s=core.peer_lateness.last_s,
+            peer_late_s=core.peer_lateness.most_s(now),
+        )
 
 
 @attrs.define(eq=False)
@@ -48,6 +76,6 @@ class LinkCounters:
     denied_bytes_in: int = 0
     denied_transfers_in: int = 0
 
-    def snapshot(self, round_trip_s: float | None) -> LinkStatistics:
+    def snapshot(self, heartbeats: Heartbeats) -> LinkStatistics:
         """The totals as of now."""
-        return LinkStatistics(**attrs.asdict(self), round_trip_s=round_trip_s)
+        return LinkStatistics(**attrs.asdict(self), **attrs.asdict(heartbeats))

@@ -44,22 +44,24 @@ class MessagePush:
     data: memoryview = attrs.field(repr=False)
     channel: Channel
     message: bytes = attrs.field(repr=False)
+    fragment_size: int = FRAGMENT_SIZE_MAX
+    """At most; of the session that it is queued in."""
     _written: int = 0
 
     @property
     def next_size(self) -> int:
         """Bytes of data in the next fragment."""
-        return min(len(self.data) - self._written, FRAGMENT_SIZE_MAX)
+        return min(len(self.data) - self._written, self.fragment_size)
 
     @property
     def is_last_fragment(self) -> bool:
         """Whether the next fragment ends it."""
-        return len(self.data) - self._written <= FRAGMENT_SIZE_MAX
+        return len(self.data) - self._written <= self.fragment_size
 
     def next_fragment(self) -> tuple[int, memoryview]:
         """Offset in the region and data of the next fragment."""
         start = self._written
-        fragment = self.data[start : start + FRAGMENT_SIZE_MAX]
+        fragment = self.data[start : start + self.fragment_size]
         self._written += len(fragment)
         return self.offset + start, fragment
 

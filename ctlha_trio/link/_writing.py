@@ -40,16 +40,18 @@ class FrameWriter:
     _out: bytearray = attrs.field(factory=bytearray, init=False)
     _pieces: list[Bytes] = attrs.field(factory=list, init=False)
     _opening: dict[int, Channel] = attrs.field(factory=dict, init=False)
-    _heartbeat_asked: bool = attrs.field(default=False, init=False)
+    _heartbeat_due_s: float | None = attrs.field(default=None, init=False)
+    """When the one that is asked for was due."""
     _goodbye_written: bool = attrs.field(default=False, init=False)
 
     def open(self, channel: Channel) -> None:
         """Tell the peer of this channel before anything is sent on it."""
         self._opening[channel.number] = channel
 
-    def ask_heartbeat(self) -> None:
+    def ask_heartbeat(self, due_s: float) -> None:
         """Put one heartbeat in front of what is written next."""
-        self._heartbeat_asked = True
+        if self._heartbeat_due_s is None:
+            self._heartbeat_due_s = due_s
 
     def take(self) -> list[Bytes]:
         """All that was written since the last call, to be sent in this order."""
@@ -61,9 +63,9 @@ class FrameWriter:
 
     def write_control(self, channels: Iterable[Channel], now: float) -> None:
         """Heartbeat, new channels, then of each channel its messages, or what is to be acknowledged."""
-        if self._heartbeat_asked:
-            self._heartbeat_asked = False
-            self._frame(FrameType.HEARTBEAT, self._core.heartbeat(now))
+        if self._heartbeat_due_s is not None:
+            self._frame(FrameType.HEARTBEAT, self._core.heartbeat(now, due_s=self._heartbeat_due_s))
+            self._heartbeat_due_s = None
         for channel in self._opening.values():
             self._write_opening(channel)
         self._opening.clear()

@@ -20,6 +20,7 @@ from ctlha_trio.wire._frame import (
     REPLIES as REPLIES,
     REQUESTS as REQUESTS,
     SLOT_SIZE_MAX as SLOT_SIZE_MAX,
+    TERMS_BODY as TERMS_BODY,
     WITHDRAW_BODY as WITHDRAW_BODY,
     Bytes as Bytes,
     Fault as Fault,
@@ -32,6 +33,7 @@ from ctlha_trio.wire._hello import (
     KnownRecord as KnownRecord,
     Refusal as Refusal,
     ResourceState as ResourceState,
+    agreed_version as agreed_version,
     decode_hello as decode_hello,
     decode_reason as decode_reason,
     decode_refusal as decode_refusal,
@@ -42,10 +44,24 @@ from ctlha_trio.wire._hello import (
     session_id as session_id,
 )
 from ctlha_trio.wire._landing import Landing as Landing
+from ctlha_trio.wire._lateness import LATELY_S as LATELY_S, Lateness as Lateness
 from ctlha_trio.wire._session import (
     HEARTBEAT_INTERVAL_S as HEARTBEAT_INTERVAL_S,
     SILENCE_S as SILENCE_S,
     SessionCore as SessionCore,
+)
+from ctlha_trio.wire._terms import (
+    FRAGMENT_SIZE_MIN as FRAGMENT_SIZE_MIN,
+    MANDATORY as MANDATORY,
+    OWN_TERMS as OWN_TERMS,
+    TERMS_OF_VERSION_1 as TERMS_OF_VERSION_1,
+    TERMS_VERSION as TERMS_VERSION,
+    Feature as Feature,
+    Terms as Terms,
+    agree_terms as agree_terms,
+    decode_terms as decode_terms,
+    encode_terms as encode_terms,
+    judge_terms as judge_terms,
 )
 from ctlha_trio.wire._transfers import (
     Denial as Denial,

@@ -53,6 +53,10 @@ WITHDRAW_BODY = struct.Struct("<Q")
 """Request."""
 HEARTBEAT_BODY = struct.Struct("<QQQ")
 """Own stamp, the peer's last stamp, how long that one was held; microseconds."""
+LATE_HEARTBEAT_BODY = struct.Struct("<QQQI")
+"""The same, and how late it was written; microseconds, of more than fit as many as do. Where both sides said so."""
+TERMS_BODY = struct.Struct("<QI")
+"""Features, largest fragment."""
 CHANNEL_OPEN_BODY = struct.Struct("<II")
 """Slot size in bytes, slots."""
 KEY_SIZE = 16
@@ -91,6 +95,7 @@ class FrameType(IntEnum):
     PULL = 11
     TRANSFER_DONE = 12
     WITHDRAW = 13
+    TERMS = 14
 
 
 class Flag(IntFlag):
@@ -131,6 +136,7 @@ class Fault(StrEnum):
     REASON = "reason"
     REQUEST = "request"
     FRAGMENT = "fragment"
+    TERMS = "terms"
 
 
 @attrs.frozen(kw_only=True)
@@ -179,7 +185,8 @@ FRAME_RULES = {
     FrameType.HELLO_ACCEPT: FrameRule(1, HELLO_SIZE_MAX, in_session=True, hello=True),
     FrameType.HELLO_REFUSE: FrameRule(1, REASON_SIZE_MAX + HELLO_SIZE_MAX, in_session=False, hello=True),
     FrameType.HELLO_CONFIRM: FrameRule(0, 0, in_session=True, hello=True),
-    FrameType.HEARTBEAT: FrameRule(HEARTBEAT_BODY.size, HEARTBEAT_BODY.size, in_session=True),
+    FrameType.TERMS: FrameRule(TERMS_BODY.size, TERMS_BODY.size, in_session=True, hello=True),
+    FrameType.HEARTBEAT: FrameRule(HEARTBEAT_BODY.size, LATE_HEARTBEAT_BODY.size, in_session=True),
     FrameType.MESSAGES: FrameRule(1, MESSAGES_SIZE_MAX, in_session=True, channel=True, messages=True),
     FrameType.PUSH: FrameRule(
         PUSH_PREFIX.size + 1,

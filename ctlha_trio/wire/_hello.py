@@ -1,4 +1,8 @@
-"""What two nodes tell each other before a session, and why one refuses the other."""
+"""What two nodes tell each other before a session, and why one refuses the other.
+
+The layout of a hello, and of a refusal, is frozen: both are read before either side knows what the other one speaks.
+What a later version has to say goes into its session.
+"""
 
 import struct
 from enum import StrEnum
@@ -10,7 +14,7 @@ from ctlha_trio._errors import InvalidError, RemoteProtocolError
 from ctlha_trio.wire._frame import HELLO_SIZE_MAX, REASON_SIZE_MAX, Fault
 
 PROTOCOL_VERSION_MIN = 1
-PROTOCOL_VERSION_MAX = 1
+PROTOCOL_VERSION_MAX = 2
 RESOURCES_MAX = 6
 """With names of full length they still fit a hello."""
 NAME_SIZE_MAX = 255
@@ -29,6 +33,8 @@ class Refusal(StrEnum):
     FOREIGN_CLUSTER = "foreign-cluster"
     WRONG_PEER = "wrong-peer"
     VERSION = "version"
+    FEATURE = "feature"
+    """One side demands what the other does not do."""
     RESOURCE = "resource"
     SIZE = "size"
     SIMULTANEOUS = "simultaneous"
@@ -84,6 +90,11 @@ class Hello:
     version_max: int = PROTOCOL_VERSION_MAX
 
     @property
+    def versions(self) -> str:
+        """In words."""
+        return f"{self.version_min} to {self.version_max}"
+
+    @property
     def speaks_own_versions(self) -> bool:
         """Whether these are exactly the versions that this side speaks."""
         return (self.version_min, self.version_max) == (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX)
@@ -96,6 +107,11 @@ class Hello:
 def session_id(*, dialler_half: int, acceptor_half: int) -> int:
     """The session that two hellos agree on: both halves, so neither side can be given an old one."""
     return dialler_half << 32 | acceptor_half
+
+
+def agreed_version(one: Hello, other: Hello) -> int:
+    """The newest that both speak, if there is one. The same whichever side asks."""
+    return min(one.version_max, other.version_max)
 
 
 def judge_hello(own: Hello, theirs: Hello, *, peer: str, resource: str) -> Refusal | None:

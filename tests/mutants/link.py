@@ -6,11 +6,12 @@ from ctlha_trio.link import LossReason, _meeting
 from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
-from ctlha_trio.wire import Frame, Hello, SessionCore, session_id
+from ctlha_trio.wire import Frame, Lateness, SessionCore, Terms, _session
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
 
 SESSIONS = "link/test_link_sessions"
+HEARTBEATS = "link/test_link_heartbeats"
 
 
 @mutant(25, f"{SESSIONS}::test_a_quiet_link_stays", "assert 1190 < statistics.frames_in")
@@ -77,16 +78,15 @@ def keeps_the_connection_of_a_session_in_which_it_hears_nothing(patch: Patch) ->
 @mutant(28, f"{SESSIONS}::test_a_hello_that_is_never_confirmed_replaces_nothing", "assert pair.")
 def begins_a_session_that_nobody_has_confirmed(patch: Patch) -> None:
     """One side is in a session of which the other does not know."""
-    plain = Handshake.accept
+    plain = Handshake.hear_confirmation
 
-    async def accept(handshake: Handshake, own: Hello, theirs: Hello) -> Agreed:
-        with trio.move_on_after(1.0):
-            return await plain(handshake, own, theirs)
-        handshake.decoder.admit()
-        session = session_id(dialler_half=theirs.session_half, acceptor_half=own.session_half)
-        return Agreed(session, theirs)
+    async def hear_confirmation(handshake: Handshake, agreed: Agreed) -> None:
+        with trio.move_on_after(1.0) as scope:
+            await plain(handshake, agreed)
+        if scope.cancelled_caught:
+            handshake.decoder.admit()
 
-    patch.setattr(Handshake, "accept", accept)
+    patch.setattr(Handshake, "hear_confirmation", hear_confirmation)
 
 
 @mutant(29, f"{SESSIONS}::test_silence_is_noticed_within_a_second", "assert 0.8 <= await until(", cut="both")
@@ -106,8 +106,8 @@ def welcomes_a_copy_of_the_peer(patch: Patch) -> None:
     "assert [event.peer_incarnation",
 )
 def looks_for_a_copy_only_before_it_agrees(patch: Patch) -> None:
-    def begin(meeting: Meeting, handshake: Handshake, agreed: Agreed) -> Connection:
-        return meeting.begin(handshake, agreed)
+    def begin(meeting: Meeting, handshake: Handshake, agreed: Agreed, terms: Terms) -> Connection:
+        return meeting.begin(handshake, agreed, terms)
 
     patch.setattr(Meeting, "_begin", begin)
 
@@ -115,3 +115,53 @@ def looks_for_a_copy_only_before_it_agrees(patch: Patch) -> None:
 @mutant(45, f"{SESSIONS}::test_a_peer_that_refuses_is_not_dialled_all_the_time", "assert 5 <= ")
 def dials_again_at_once(patch: Patch) -> None:
     patch.setattr(_meeting, "backoff_s", lambda *_: 0.01)
+
+
+@mutant(
+    0, f"{HEARTBEATS}::test_a_peer_that_stands_still_for_a_moment_is_not_lost_and_says_so", "assert after.peer_late_s"
+)
+def says_that_each_heartbeat_is_on_time(patch: Patch) -> None:
+    plain = SessionCore.heartbeat
+    patch.setattr(SessionCore, "heartbeat", lambda core, now, due_s: plain(core, now, due_s=now))
+
+
+@mutant(
+    0, f"{HEARTBEATS}::test_a_peer_that_stands_still_for_a_moment_is_not_lost_and_says_so", "assert after.peer_late_s"
+)
+def forgets_that_a_heartbeat_was_late_with_the_next(patch: Patch) -> None:
+    patch.setattr(Lateness, "most_s", lambda lateness, _: lateness.last_s)
+
+
+@mutant(
+    0, "wire/test_wire_session::test_a_watchdog_that_slept_gives_the_reader_one_grace", "assert not core.is_silent("
+)
+def reads_its_own_stall_as_the_death_of_the_peer(patch: Patch) -> None:
+    patch.setattr(_session, "LATE_S", 1e9)
+
+
+@mutant(
+    0,
+    f"{HEARTBEATS}::test_stall_upon_stall_with_nothing_behind_it_ends_in_a_verdict",
+    "assert pair.a.link.session is None",
+)
+def grants_a_grace_for_ever(patch: Patch) -> None:
+    plain = SessionCore.is_silent
+
+    def is_silent(core: SessionCore, now: float, *, planned_s: float) -> bool:
+        core._is_grace_spent = False
+        return plain(core, now, planned_s=planned_s)
+
+    patch.setattr(SessionCore, "is_silent", is_silent)
+
+
+@mutant(
+    0,
+    f"{HEARTBEATS}::test_what_comes_in_a_second_stall_is_received_before_the_verdict",
+    "await scene.assert_alive()",
+)
+def believes_a_silence_without_a_look_into_the_socket(patch: Patch) -> None:
+    async def hears_nothing(_: Connection) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    patch.setattr(Connection, "_hears_after_all", hears_nothing)

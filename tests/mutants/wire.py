@@ -2,14 +2,28 @@
 
 import attrs
 
-from ctlha_trio.link import _meeting
+from ctlha_trio.link import _handshake, _meeting
+from ctlha_trio.link._handshake import Agreed
 from ctlha_trio.pair import PairState, _plan
-from ctlha_trio.wire import Fault, Frame, Hello, Refusal, SessionCore, judge_hello, session_id
+from ctlha_trio.wire import (
+    Fault,
+    Frame,
+    Hello,
+    Refusal,
+    SessionCore,
+    Terms,
+    agree_terms,
+    judge_hello,
+    judge_terms,
+    session_id,
+)
 from ctlha_trio.wire._flow import ChannelFlow
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
 
 SESSION = "wire/test_wire_session"
+TERMS = "wire/test_wire_terms"
+VERSIONS = "link/test_link_versions"
 
 
 @mutant(30, f"{SESSION}::test_what_a_session_does_not_allow", "with pytest.raises(", fault=Fault.SESSION)
@@ -59,9 +73,35 @@ def ignores_the_version(patch: Patch) -> None:
     patch.setattr(_meeting, "judge_hello", judge)
 
 
-@mutant(44, "link/test_link_sessions::test_a_peer_that_speaks_more_versions_is_known_as_such", "assert session.same")
+@mutant(44, f"{VERSIONS}::test_a_peer_that_speaks_other_versions_is_known_as_such", "assert session.same_version is")
 def takes_every_version_for_its_own(patch: Patch) -> None:
     patch.setattr(Hello, "speaks_own_versions", property(lambda _: True))
+
+
+@mutant(44, f"{VERSIONS}::test_it_speaks_as_was_recorded_with_a_peer_of_each_version", "assert in_order(", version=1)
+def speaks_its_own_newest_version_with_everybody(patch: Patch) -> None:
+    patch.setattr(_handshake, "agreed_version", lambda own, _: own.version_max)
+
+
+@mutant(44, f"{VERSIONS}::test_it_speaks_as_was_recorded_with_a_peer_of_each_version", "assert in_order(", version=1)
+def states_terms_to_a_peer_of_the_first_version(patch: Patch) -> None:
+    patch.setattr(Agreed, "has_terms", True)
+
+
+@mutant(44, f"{TERMS}::test_who_demands_what_is_unknown_is_refused", "assert judge_terms(", features=1 << 32)
+def accepts_a_peer_that_demands_what_it_does_not_know(patch: Patch) -> None:
+    def accept(one: Terms, other: Terms) -> Refusal | None:
+        return None
+
+    patch.setattr(judge_terms, "__code__", accept.__code__)
+
+
+@mutant(44, f"{VERSIONS}::test_no_fragment_is_larger_than_both_sides_take", "assert sizes == ", states=4096)
+def keeps_its_own_terms_only(patch: Patch) -> None:
+    def own(one: Terms, other: Terms) -> Terms:
+        return one
+
+    patch.setattr(agree_terms, "__code__", own.__code__)
 
 
 @mutant(

@@ -65,6 +65,16 @@ def test_the_time_that_a_resync_still_takes_is_told_as_what_it_is(loaded: Loaded
     assert describe_status({**STATUS, "resync_left_s": None}, loaded) == describe_status(STATUS, loaded)
 
 
+def test_what_the_heartbeats_tell_is_said_while_there_is_a_session(loaded: LoadedConfig) -> None:
+    told = {**STATUS, "round_trip_s": 0.00034, "heartbeat_late_s": 0.0021, "peer_heartbeat_late_s": 0.41}
+    line = describe_status(told, loaded).splitlines()[2]
+    assert line == "  heartbeats: round trip 0.3 ms   lately late by up to 2.1 ms here, 410.0 ms at the peer"
+    line = describe_status({**told, "peer_heartbeat_late_s": None}, loaded).splitlines()[2]
+    assert line.endswith("lately late by up to 2.1 ms here, not told by the peer")
+    for name in ("round_trip_s", "heartbeat_late_s"):
+        assert describe_status({**told, name: None}, loaded) == describe_status(STATUS, loaded)
+
+
 def test_a_reason_or_note_of_a_later_version_is_printed_without_help(loaded: LoadedConfig) -> None:
     said: dict[str, object] = {"verdict": "degraded", "reasons": ["from-the-future"], "notes": ["so-is-this"]}
     lines = describe_status(said, loaded).splitlines()

@@ -127,8 +127,9 @@ async def open_session() -> AsyncIterator[Peer]:
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         stream = await network.transport("b").dial("a")
+        resources = (ResourceState("r", 0, 0),)
         hello = encode_hello(
-            Hello(cluster="c", node="b", incarnation=1, session_half=7, resources=(ResourceState("r", 0, 0),))
+            Hello(cluster="c", node="b", incarnation=1, session_half=7, resources=resources, version_max=1)
         )
         await stream.send_all(encode_header(FrameType.HELLO, (hello,)) + hello)
         decoder = FrameDecoder()

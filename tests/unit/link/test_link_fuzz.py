@@ -26,6 +26,7 @@ from ctlha_trio.seams import Buffer
 from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
     DONE_PREFIX,
+    OWN_TERMS,
     PULL_BODY,
     WITHDRAW_BODY,
     Denial,
@@ -40,7 +41,7 @@ from ctlha_trio.wire import (
     fragment_prefix,
     push_prefix,
 )
-from ctlha_trio.wire._frame import HEARTBEAT_BODY
+from ctlha_trio.wire._frame import FRAME_RULES, LATE_HEARTBEAT_BODY
 
 EXAMPLES: Final = int(os.environ.get("CTLHA_FUZZ_EXAMPLES", "300"))
 SESSION: Final = 0x1122334455667788
@@ -48,7 +49,7 @@ SLOT, SLOTS = 16, 4
 MEMORY_BYTES = 64
 RIGHT: Final = 400
 """Times that the right number is drawn for one that each of the others is: a frame has a dozen."""
-KINDS: Final = [kind for kind in FrameType for _ in range(1 if kind.name.startswith("HELLO") else 10)]
+KINDS: Final = [kind for kind in FrameType for _ in range(1 if FRAME_RULES[kind].hello else 10)]
 GUARD = b"\xa5" * 64
 REASONS: Final = {reason.value for reason in (*Fault, *Denial)}
 
@@ -125,7 +126,7 @@ def make_receiver() -> Receiver:
     connection = Connection(
         stream=NoStream(),
         decoder=FrameDecoder(),
-        core=SessionCore.begin(session=SESSION, epoch=3, peer_epoch=3, now=0.0),
+        core=SessionCore.begin(session=SESSION, epoch=3, peer_epoch=3, now=0.0, terms=OWN_TERMS),
         clock=Clock(),
         alive=lambda: True,
         report=reports.append,
@@ -201,7 +202,8 @@ class Script:
         data = self.draw(st.binary(min_size=1, max_size=MEMORY_BYTES + 8))
         match self.draw(st.sampled_from(KINDS)):
             case FrameType.HEARTBEAT as kind:
-                return self.frame(kind, HEARTBEAT_BODY.pack(self.number(5), self.number(0), self.number(0)))
+                late = self.number(0, bits=32)
+                return self.frame(kind, LATE_HEARTBEAT_BODY.pack(self.number(5), self.number(0), self.number(0), late))
             case FrameType.CHANNEL_OPEN as kind:
                 body = CHANNEL_OPEN_BODY.pack(self.number(SLOT, bits=32), self.number(SLOTS, bits=32))
                 return self.frame(kind, body, channel=channel)

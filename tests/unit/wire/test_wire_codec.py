@@ -131,6 +131,7 @@ SESSION_FRAMES = [
     ),
     Frame(kind=FrameType.WITHDRAW, session=SESSION, payload=memoryview(bytes(8))),
     Frame(kind=FrameType.TRANSFER_DONE, session=SESSION, payload=memoryview(bytes(17) + b"unknown-key")),
+    Frame(kind=FrameType.HEARTBEAT, session=SESSION, epoch=7, payload=memoryview(bytes(28))),
     Frame(kind=FrameType.GOODBYE, session=SESSION, payload=memoryview(b"stopping")),
 ]
 HELLO_FRAMES = [
@@ -138,6 +139,7 @@ HELLO_FRAMES = [
     Frame(kind=FrameType.HELLO_ACCEPT, session=SESSION, payload=memoryview(b"hello")),
     Frame(kind=FrameType.HELLO_REFUSE, payload=memoryview(b"version")),
     Frame(kind=FrameType.HELLO_CONFIRM, session=SESSION),
+    Frame(kind=FrameType.TERMS, session=SESSION, payload=memoryview(bytes(12))),
 ]
 MESSAGES = SESSION_FRAMES[1]
 

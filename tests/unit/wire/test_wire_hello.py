@@ -12,6 +12,7 @@ from ctlha_trio.wire import (
     KnownRecord,
     Refusal,
     ResourceState,
+    agreed_version,
     decode_hello,
     decode_reason,
     decode_refusal,
@@ -107,7 +108,9 @@ def test_a_hello_that_makes_no_sense_is_refused(hello: Hello) -> None:
         ({"node": "a"}, Refusal.SAME_NODE),
         ({"cluster": "d"}, Refusal.FOREIGN_CLUSTER),
         ({"node": "z"}, Refusal.WRONG_PEER),
-        ({"version_min": 2, "version_max": 3}, Refusal.VERSION),
+        ({"version_min": 3, "version_max": 4}, Refusal.VERSION),
+        ({"version_min": 2, "version_max": 3}, None),
+        ({"version_min": 1, "version_max": 1}, None),
         ({"version_min": 1, "version_max": 9}, None),
         ({"resources": ()}, Refusal.RESOURCE),
         ({"resources": (ResourceState("other", 3, 4),)}, Refusal.RESOURCE),
@@ -118,6 +121,12 @@ def test_a_hello_that_makes_no_sense_is_refused(hello: Hello) -> None:
 def test_who_is_refused(change: dict[str, object], refusal: Refusal | None) -> None:
     theirs = attrs.evolve(THEIRS, **change)  # type: ignore[arg-type]
     assert judge_hello(OWN, theirs, peer="b", resource="volume") is refusal
+
+
+@pytest.mark.parametrize(("newest", "agreed"), [(1, 1), (2, 2), (9, 2)])
+def test_both_sides_agree_on_the_newest_version_that_both_speak(newest: int, agreed: int) -> None:
+    theirs = attrs.evolve(THEIRS, version_max=newest)
+    assert agreed_version(OWN, theirs) == agreed_version(theirs, OWN) == agreed
 
 
 def test_a_session_is_made_of_both_halves() -> None:

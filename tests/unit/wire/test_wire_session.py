@@ -7,11 +7,14 @@ from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
 from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
     HEARTBEAT_INTERVAL_S,
+    LATELY_S,
+    OWN_TERMS,
     SILENCE_S,
     Fault,
     Flag,
     Frame,
     FrameType,
+    Lateness,
     SessionCore,
 )
 
@@ -152,8 +155,8 @@ def test_a_watchdog_that_keeps_waking_late_still_comes_to_a_verdict() -> None:
 def test_the_round_trip_leaves_out_what_the_peer_held() -> None:
     one, other = begin(10.0), SessionCore.begin(session=SESSION, epoch=3, peer_epoch=3, now=500.0)
     assert one.round_trip_s is None
-    other.receive(attrs.evolve(HEARTBEAT, payload=memoryview(one.heartbeat(10.0))), 500.001)
-    one.receive(attrs.evolve(HEARTBEAT, payload=memoryview(other.heartbeat(500.051))), 10.053)
+    other.receive(attrs.evolve(HEARTBEAT, payload=memoryview(one.heartbeat(10.0, due_s=10.0))), 500.001)
+    one.receive(attrs.evolve(HEARTBEAT, payload=memoryview(other.heartbeat(500.051, due_s=500.0))), 10.053)
     assert one.round_trip_s == pytest.approx(0.003, abs=1e-5)
 
 
@@ -161,4 +164,88 @@ def test_a_nonsense_heartbeat_does_no_harm() -> None:
     core = begin(10.0)
     core.receive(attrs.evolve(HEARTBEAT, payload=memoryview(b"\xff" * 24)), 10.0)
     assert core.round_trip_s == 0.0
-    assert len(core.heartbeat(11.0)) == 24
+    assert len(core.heartbeat(11.0, due_s=11.0)) == 24
+
+
+def begin_telling(now: float = 10.0) -> SessionCore:
+    """Both sides say how late their heartbeats are."""
+    return SessionCore.begin(session=SESSION, epoch=3, peer_epoch=3, now=now, version=2, terms=OWN_TERMS)
+
+
+def beat(sender: SessionCore, receiver: SessionCore, now: float, *, late_s: float = 0.0) -> None:
+    payload = memoryview(sender.heartbeat(now, due_s=now - late_s))
+    receiver.receive(attrs.evolve(HEARTBEAT, payload=payload), now)
+
+
+def test_a_heartbeat_says_how_late_it_was_written() -> None:
+    one, other = begin_telling(), begin_telling()
+    assert (other.peer_lateness.last_s, other.peer_lateness.most_s(10.0)) == (None, None)
+    for now, late_s in ((10.0, 0.0), (10.5, 0.4), (10.6, 0.002)):
+        beat(one, other, now, late_s=late_s)
+    assert other.peer_lateness.last_s == pytest.approx(0.002, abs=1e-5)
+    assert other.peer_lateness.most_s(10.6) == pytest.approx(0.4, abs=1e-5)
+    assert one.own_lateness.most_s(10.6) == pytest.approx(0.4)
+
+
+def test_a_heartbeat_that_is_early_is_not_late() -> None:
+    one, other = begin_telling(), begin_telling()
+    beat(one, other, 10.0, late_s=-1.0)
+    assert other.peer_lateness.last_s == one.own_lateness.last_s == 0.0
+
+
+def test_a_heartbeat_says_no_more_than_fits() -> None:
+    one, other = begin_telling(), begin_telling()
+    beat(one, other, 10.0, late_s=1e9)
+    assert other.peer_lateness.last_s == pytest.approx(2**32 / 1e6, abs=1)
+
+
+@pytest.mark.parametrize(("telling", "size"), [(False, 28), (True, 24), (True, 26)])
+def test_a_heartbeat_is_as_long_as_both_sides_agreed(telling: bool, size: int) -> None:
+    core = begin_telling() if telling else begin()
+    with pytest.raises(RemoteProtocolError) as caught:
+        core.receive(attrs.evolve(HEARTBEAT, payload=memoryview(bytes(size))), 10.0)
+    assert caught.value.reason == Fault.SIZE
+
+
+def test_what_was_late_long_ago_is_forgotten() -> None:
+    lateness = Lateness()
+    lateness.note(0.7, 100.0)
+    lateness.note(0.1, 100.0 + LATELY_S)
+    assert (lateness.last_s, lateness.most_s(100.0 + LATELY_S)) == (0.1, 0.7)
+    assert lateness.most_s(100.0 + 2 * LATELY_S) == 0.1
+    assert lateness.most_s(100.0 + 5 * LATELY_S) == 0.0
+
+
+def test_a_watchdog_that_woke_late_just_before_the_end_of_a_silence_gives_the_reader_its_grace_too() -> None:
+    core = begin(10.0)
+    assert not core.is_silent(10.0 + SILENCE_S - 0.001, planned_s=10.1), "what is waiting may be of just before"
+    again_s = 10.0 + SILENCE_S
+    assert not core.is_silent(again_s, planned_s=again_s)
+    core.heartbeat_due_s = 100.0
+    again_s = core.next_deadline_s
+    assert 10.0 + SILENCE_S < again_s <= 10.0 + SILENCE_S + 0.05
+    assert core.is_silent(again_s, planned_s=again_s)
+
+
+def test_a_grace_of_before_the_end_of_a_silence_takes_none_from_the_one_behind_it() -> None:
+    core = begin(10.0)
+    assert not core.is_silent(10.4, planned_s=10.1)
+    assert not core.is_silent(13.0, planned_s=10.5), "its own loop stood still once more"
+    assert core.is_silent(13.05, planned_s=13.05)
+
+
+def test_a_silence_is_told_with_what_both_sides_said_of_themselves() -> None:
+    one, other = begin_telling(), begin_telling()
+    beat(one, other, 10.5, late_s=0.4)
+    beat(one, other, 10.6)
+    assert other.is_silent(11.52, planned_s=11.5)
+    assert other.describe_silence(11.52, planned_s=11.5) == (
+        "nothing received for 0.92 s; its last heartbeat was 0.00 s late, and of the recent ones the latest 0.40 s;"
+        " this side looked 0.02 s late, and lately at most 0.02 s"
+    )
+
+
+def test_a_silence_of_a_peer_that_tells_nothing_is_told_as_such() -> None:
+    core = begin()
+    core.receive(HEARTBEAT, 10.0)
+    assert "its heartbeats say nothing of delays" in core.describe_silence(11.0, planned_s=11.0)
