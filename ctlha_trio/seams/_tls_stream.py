@@ -33,6 +33,8 @@ class TlsStream(SocketStream[ssl.SSLSocket]):
     """
 
     _read_wants_room: bool = attrs.field(default=False, init=False)
+    _broken_by: OSError | None = attrs.field(default=None, init=False)
+    """What a read met behind something that had come before: the next one raises it."""
     _awaits_room: bool = attrs.field(default=False, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -76,6 +78,8 @@ class TlsStream(SocketStream[ssl.SSLSocket]):
             return 0
 
     def _read_into(self, buffer: memoryview) -> int | None:
+        if self._broken_by is not None:
+            raise self._broken_by
         filled = 0
         size_bytes = min(len(buffer), MAX_CALL_BYTES)
         try:
@@ -90,6 +94,10 @@ class TlsStream(SocketStream[ssl.SSLSocket]):
         except ssl.SSLWantWriteError:
             self._read_wants_room = True
             return filled or None
+        except OSError as error:
+            if not filled:
+                raise
+            self._broken_by = error
         return filled
 
     async def _wait_for_data(self) -> None:
