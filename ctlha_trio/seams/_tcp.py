@@ -98,6 +98,7 @@ class SocketListener:
         if stream is None:
             return
         if self._serving >= MAX_CONNECTIONS:
+            logger.info("a connection to %s is one too many", self.address)
             stream.close()
             return
         self._serving += 1
