@@ -11,8 +11,9 @@ from ctlha_trio.seams._kernel_queue import received_bytes
 from ctlha_trio.seams._socket_stream import SocketStream
 from ctlha_trio.seams._tcp_stream import TcpStream
 
-MAX_HANDSHAKE_BYTES = 16 * 1024
-"""From the other side until it has proved itself. An honest handshake has about two thousand."""
+MAX_HANDSHAKE_BYTES = 8 * 1024
+"""From the other side until it has proved itself. An honest handshake has about two thousand, and
+three with a key share against quantum computers. What is kept of more would not stay under 64 KiB."""
 
 RECORD_BYTES = 16 * 1024
 """The most that one record of TLS holds, and the most that one read returns."""
