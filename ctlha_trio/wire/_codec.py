@@ -271,7 +271,7 @@ def _check_fields(frame: Frame, rule: FrameRule) -> None:
     name = frame.kind.name
     if (frame.session != 0) != rule.in_session:
         raise _refuse(Fault.SESSION, f"{frame.session:#x} on {name}")
-    if not rule.in_session and frame.epoch:
+    if rule.hello and frame.epoch:
         raise _refuse(Fault.EPOCH, f"{frame.epoch} on {name}")
     if not (1 <= frame.channel <= CHANNEL_MAX if rule.channel else frame.channel == 0):
         raise _refuse(Fault.CHANNEL, f"{frame.channel} on {name}")
