@@ -275,6 +275,13 @@ def test_frames_of_transfers_keep_their_layout(frame: Frame, fault: Fault) -> No
     assert caught.value.reason == fault
 
 
+@pytest.mark.parametrize("frame", HELLO_FRAMES, ids=lambda frame: frame.kind.name)
+def test_there_is_no_epoch_before_the_session(frame: Frame) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode(encode(attrs.evolve(frame, epoch=1)), in_session=False)
+    assert caught.value.reason == Fault.EPOCH
+
+
 @pytest.mark.parametrize("field", ["session", "epoch"])
 def test_a_hello_has_neither_session_nor_epoch(field: str) -> None:
     hello = attrs.evolve(HELLO_FRAMES[0], **{field: 1})  # type: ignore[arg-type]
