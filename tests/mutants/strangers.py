@@ -1,18 +1,13 @@
 """The rules for whoever comes to a node's port: bounded in number and time, and none keeps the peer out."""
 
 from ctlha_trio.link import _meeting
-from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.seams._waiting_room import WaitingRoom
 from ctlha_trio.wire import (
     HEADER_SIZE,
     HELLO_SIZE_MAX,
     Frame,
-    FrameType,
-    Hello,
     SessionCore,
     _codec,
-    encode_hello,
-    session_id,
 )
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
@@ -51,20 +46,6 @@ def listens_to_any_number_of_strangers(patch: Patch) -> None:
 def gives_a_hello_its_time_anew_with_each_byte(patch: Patch) -> None:
     """As a limit on each read does, and not one on all of them."""
     patch.setattr(_meeting, "HELLO_TIMEOUT_S", 1000.0)
-
-
-@mutant(30, f"{SESSIONS}::test_the_confirmation_must_name_the_session", "assert pair.a.link.session is None")
-def takes_the_confirmation_of_another_session(patch: Patch) -> None:
-    """An old hello that is sent again with its old confirmation would be in a session."""
-
-    async def accept(handshake: Handshake, own: Hello, theirs: Hello) -> Agreed:
-        session = session_id(dialler_half=theirs.session_half, acceptor_half=own.session_half)
-        await handshake._send(FrameType.HELLO_ACCEPT, encode_hello(own), session=session)
-        await handshake._receive()
-        handshake.decoder.admit()
-        return Agreed(session, theirs)
-
-    patch.setattr(Handshake, "accept", accept)
 
 
 @mutant(

@@ -42,7 +42,7 @@ from ctlha_trio.wire import (
     push_prefix,
     session_id,
 )
-from ctlha_trio.wire._frame import HEARTBEAT_BODY, PUSH_RULES
+from ctlha_trio.wire._frame import FRAME_RULES, LATE_HEARTBEAT_BODY, PUSH_RULES
 from tests.unit.link.test_link_fuzz import MEMORY_BYTES, SESSION, SLOT, SLOTS, Receiver, make_receiver
 
 EXAMPLES: Final = 4 * int(os.environ.get("CTLHA_FUZZ_EXAMPLES", "500"))
@@ -88,7 +88,7 @@ def session_of(receiver: Receiver) -> list[bytes]:
     offer, data, message = CHANNEL_OPEN_BODY.pack(SLOT, SLOTS), bytes(range(8)), b"m" * SLOT
     return [
         *(frame(FrameType.CHANNEL_OPEN, offer, channel=channel, credit=SLOTS) for channel in (1, 0x80)),
-        frame(FrameType.HEARTBEAT, HEARTBEAT_BODY.pack(5, 0, 0)),
+        frame(FrameType.HEARTBEAT, LATE_HEARTBEAT_BODY.pack(5, 0, 0, 0)),
         frame(FrameType.MESSAGES, message * 2, channel=1, count=2, first_sequence=1, credit=SLOTS),
         push(data, push_prefix(write, 0, data), flags=Flag.NONE),
         push(
@@ -224,9 +224,9 @@ def test_whatever_is_changed_of_a_good_session_is_taken_or_refused_by_name(monke
         if rng.randrange(8):
             del frames[REFUSED]
         faults[receive(receiver, pieces(rng, mutated(rng, frames)))] += 1
-    assert taken.keys() == {kind for kind in FrameType if not kind.name.startswith("HELLO")}
+    assert taken.keys() == {kind for kind, rule in FRAME_RULES.items() if not rule.hello}
     assert faults.keys() <= {"", *Fault, *Denial}
-    assert set(Fault) - faults.keys() == {Fault.HELLO}, "of the frames before a session"
+    assert set(Fault) - faults.keys() <= {Fault.HELLO, Fault.TERMS}, "of the frames before a session"
     assert faults.keys() >= {"", Denial.UNKNOWN_KEY, Denial.OUT_OF_RANGE}
 
 
