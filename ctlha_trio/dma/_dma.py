@@ -11,9 +11,10 @@ class Dma:
     """Push into the peer's registered memory, pull from it, and register our own. One per link, made before it runs.
 
     ``on_done`` of a transfer is called exactly once, synchronously, from the link's tasks or within ``cancel``, never
-    within the start, when the transfer has its status; it must not raise. It may start the next one. Transfers end in
-    the order of their starts, pushes and pulls each for themselves, but for those that are cancelled; and all of them
-    before any channel reports the loss of the session. Between their fragments of at most ``FRAGMENT_SIZE_MAX`` go
+    within the start, when the transfer has its status; it must not raise. It may start the next one, and resize the
+    memory, but for that of a push that was being sent when the session was lost: a turn of the loop later. Transfers
+    end in the order of their starts, pushes and pulls each for themselves, but for those that are cancelled; and all of
+    them before any channel reports the loss of the session. Between their fragments of at most ``FRAGMENT_SIZE_MAX`` go
     messages and those of other kinds of bulk data. What the peer denies changes nothing in its memory, unless the key
     died while the transfer was under way: then only the rest. What is not done may have changed any part of it.
     """

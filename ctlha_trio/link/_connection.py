@@ -320,6 +320,7 @@ class Connection:
                 if size_bytes == 0:
                     break
                 self.decoder.received(size_bytes)
+                self.core.hear(self.clock.now())
                 self.counters.bytes_in += size_bytes
         except RemoteProtocolError as error:
             self.report(error)

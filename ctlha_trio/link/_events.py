@@ -13,7 +13,7 @@ class LossReason(Enum):
     CLOSED = "closed"
     """The connection ended, was dropped here, or carried what the protocol does not allow; the detail says which."""
     SILENT = "silent"
-    """No frame for ``SILENCE_S``: the peer is suspected dead."""
+    """Nothing came for ``SILENCE_S``: the peer is suspected dead."""
     GOODBYE = "goodbye"
     """The peer took its leave; the detail is the reason that it gave."""
     REPLACED = "replaced"

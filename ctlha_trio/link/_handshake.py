@@ -11,6 +11,7 @@ and the dialler its own right before HELLO_CONFIRM: the first frame of each that
 from typing import NoReturn
 
 import attrs
+import trio
 
 from ctlha_trio._errors import DisconnectError, RefusedError, RemoteProtocolError
 from ctlha_trio.seams import Stream
@@ -129,6 +130,14 @@ class Handshake:
         """Say why not; with ``own`` also who refuses, and what it knows. No more: the other side may be anybody."""
         payload = encode_refusal(refusal, own)
         await self.stream.send_all(encode_header(FrameType.HELLO_REFUSE, (payload,)) + payload)
+
+    def refuse_nowait(self, refusal: Refusal) -> None:
+        """The same to whoever is not waited for: one that does not take it is not told."""
+        payload = encode_refusal(refusal)
+        try:
+            self.stream.send_nowait(encode_header(FrameType.HELLO_REFUSE, (payload,)) + payload)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # nobody is there any more
 
     def _refused(self, frame: Frame) -> NoReturn:
         refusal, by = decode_refusal(frame.payload)

@@ -145,13 +145,20 @@ class Meeting:
     # Accepting
 
     async def welcome(self, stream: Stream) -> None:
-        """Handle one accepted connection until it ends."""
-        if self._in_hello >= IN_HELLO_MAX:
-            return
+        """Handle one accepted connection until it ends. ``RefusedError`` for one that is too slow, or one too many.
+
+        That is for the log only: a network that fails makes honest ones slow.
+        """
         handshake = Handshake(stream)
+        if self._in_hello >= IN_HELLO_MAX:
+            handshake.refuse_nowait(Refusal.BUSY)
+            raise RefusedError(Refusal.BUSY.value, f"{IN_HELLO_MAX} others introduce themselves")
         self._in_hello += 1
         try:
             connection = await self._exchange(handshake, lambda: self._answer(handshake))
+        except trio.TooSlowError as error:
+            handshake.refuse_nowait(Refusal.SLOW)
+            raise RefusedError(Refusal.SLOW.value, f"no session after {HELLO_TIMEOUT_S:g} s") from error
         finally:
             self._in_hello -= 1
         if connection is not None:
@@ -262,7 +269,10 @@ class Meeting:
     # Both
 
     async def _exchange(self, handshake: Handshake, step: Callable[[], Awaitable[Answer]]) -> Answer | None:
-        """A hello exchange in its time limit; None if it led to nothing, which is reported where somebody refused."""
+        """A hello exchange; None if it led to nothing, which is reported where somebody refused.
+
+        ``trio.TooSlowError`` if its time was not enough.
+        """
 
         async def attempt() -> Answer | None:
             try:
@@ -279,6 +289,7 @@ class Meeting:
         except trio.TooSlowError:
             if handshake.awaits_terms:
                 self.report(RemoteProtocolError(Fault.TERMS.value, f"none came within {HELLO_TIMEOUT_S:g} s"))
+            raise
         except (DisconnectError, trio.BrokenResourceError, trio.ClosedResourceError):
             return None  # nobody refused: the connection ended, and the next try will tell
         return None

@@ -216,6 +216,7 @@ class Requests:
             raise RemoteProtocolError(Fault.SIZE.value, f"{verdict.left} bytes left of pull {verdict.request}")
         self._pulls.popleft()
         if pull.transfer.is_waiting:
+            pull.into = NOTHING
             self._finish(pull.transfer, verdict.status, verdict.denial.value, pull.left)
 
     def _take_push_verdict(self, push: _Push, verdict: Verdict) -> None:
@@ -270,9 +271,9 @@ class Requests:
             ending: tuple[ctl_ha_status, str, int] | None = None
             if isinstance(each, _Pull):
                 each.take_back()
-                remaining = each.left
+                each.into, remaining = NOTHING, each.left
             else:
-                ending, remaining = each.ending, each.size
+                each.data, ending, remaining = NOTHING, each.ending, each.size
             if each.transfer.is_waiting:
                 status, why, remaining = ending or (ctl_ha_status.CTL_HA_STATUS_DISCONNECT, reason, remaining)
                 self._finish(each.transfer, status, why, remaining)

@@ -16,20 +16,10 @@ from ctlha_trio.seams._clock import TrioClock
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S, MAX_CONNECTIONS, serve_stream
 from ctlha_trio.seams._tcp_stream import TcpStream, take_over
 from ctlha_trio.seams._types import Stream
-
-MAX_HANDSHAKES = 8
-"""Connections that have not proved who they are, per listener. Each costs a stranger's worth of memory."""
-
-HANDSHAKE_DEADLINE_S = 3.0
-"""For such a connection to prove it."""
-
-HANDSHAKE_SHARE_S = 0.25
-"""Of that, what it has for certain; then, if there is no room, it must give way to a newcomer. Enough for an honest
-handshake, and so short that the peer's turn comes before its dial ends, however many strangers were there first."""
+from ctlha_trio.seams._waiting_room import Admission, WaitingRoom, source_of
 
 BACKLOG = 64
-"""Connections that the kernel holds for the accept loop, which falls behind while the process does, or while strangers
-have their share."""
+"""Connections that the kernel holds for the accept loop, which falls behind while the process does."""
 
 ACCEPT_PAUSE_S = 0.1
 """After an error of ``accept`` that stays, such as too many open files: often enough to recover, too rare to spin."""
@@ -55,31 +45,34 @@ class SocketListener:
     _admit: Admit
     _report: Callable[[CtlHaError], None]
     address: str
-    _admitting: dict[trio.CancelScope, float] = attrs.field(factory=dict, init=False)
-    """Until when each handshake under way has its share of time, the oldest first. The scope ends it."""
-    _admitted: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
-    """Unparked whenever a handshake has ended, one way or the other."""
     _serving: int = attrs.field(default=0, init=False)
 
     async def serve(self, handler: Callable[[Stream], Awaitable[None]]) -> None:
         """Accept until cancelled or closed; ``trio.ClosedResourceError`` then.
 
         A connection that is not admitted within ``HANDSHAKE_DEADLINE_S`` is closed; one with the wrong key is reported.
-        Above ``MAX_HANDSHAKES`` the one that has been at it for longest gives way to the newcomer, after
-        ``HANDSHAKE_SHARE_S``. Once admitted, a connection above ``MAX_CONNECTIONS`` is closed at once.
+        Above ``MAX_HANDSHAKES`` they wait, ``MAX_WAITING`` at most, and get their turns as ``WaitingRoom`` says. Once
+        admitted, a connection above ``MAX_CONNECTIONS`` is closed at once.
         """
         async with trio.open_nursery() as nursery:
-            for socket in self._sockets[1:]:
-                nursery.start_soon(self._accept_all, nursery, socket, handler)
-            await self._accept_all(nursery, self._sockets[0], handler)
 
-    async def _accept_all(
-        self, nursery: trio.Nursery, socket: SocketType, handler: Callable[[Stream], Awaitable[None]]
-    ) -> NoReturn:
+            def start(accepted: SocketType, admission: Admission) -> None:
+                nursery.start_soon(self._serve_one, room, accepted, admission, handler)
+
+            room = WaitingRoom(start)
+            try:
+                async with trio.open_nursery() as accepting:
+                    for socket in self._sockets:
+                        accepting.start_soon(self._accept_all, room, socket)
+            finally:
+                for accepted in room.empty():
+                    accepted.close()
+
+    async def _accept_all(self, room: WaitingRoom[SocketType], socket: SocketType) -> NoReturn:
         clock = TrioClock()
         while True:
             try:
-                accepted, _ = await socket.accept()
+                accepted, (host, *_) = await socket.accept()
             except OSError as error:
                 if error.errno == errno.EBADF:
                     raise trio.ClosedResourceError(f"{self.address}: the listener was closed") from error
@@ -87,30 +80,25 @@ class SocketListener:
                     logger.warning("%s: cannot accept connections: %s", self.address, error)
                     await clock.sleep_until(clock.now() + ACCEPT_PAUSE_S)
                 continue
-            try:
-                await self._wait_for_room()
-            except BaseException:
-                accepted.close()
-                raise
-            now = trio.current_time()
-            handshake = trio.CancelScope(deadline=now + HANDSHAKE_DEADLINE_S)
-            self._admitting[handshake] = now + HANDSHAKE_SHARE_S
-            nursery.start_soon(self._serve_one, accepted, handshake, handler)
-
-    async def _wait_for_room(self) -> None:
-        """Return once one more may be admitted. A checkpoint only if it must wait."""
-        while len(self._admitting) >= MAX_HANDSHAKES:
-            oldest, until = next(iter(self._admitting.items()))
-            oldest.deadline = until
-            await self._admitted.park()
+            turned_away = room.enter(accepted, source_of(host))
+            if turned_away is not None:
+                turned_away.close()
 
     async def _serve_one(
-        self, accepted: SocketType, handshake: trio.CancelScope, handler: Callable[[Stream], Awaitable[None]]
+        self,
+        room: WaitingRoom[SocketType],
+        accepted: SocketType,
+        admission: Admission,
+        handler: Callable[[Stream], Awaitable[None]],
     ) -> None:
-        stream = await self._try_to_admit(accepted, handshake)
+        try:
+            stream = await self._try_to_admit(accepted, admission.scope)
+        finally:
+            room.leave(admission)
         if stream is None:
             return
         if self._serving >= MAX_CONNECTIONS:
+            logger.info("a connection to %s is one too many", self.address)
             stream.close()
             return
         self._serving += 1
@@ -134,8 +122,6 @@ class SocketListener:
             # A port scan, or a connection that was gone before it could be wrapped: nothing that a person must see.
             logger.info("a connection to %s did not prove itself: %s", self.address, error)
         finally:
-            del self._admitting[handshake]
-            self._admitted.unpark_all()
             if admitted is None:
                 (raw or accepted).close()
         return None

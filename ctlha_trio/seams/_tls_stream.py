@@ -11,8 +11,9 @@ from ctlha_trio.seams._kernel_queue import received_bytes
 from ctlha_trio.seams._socket_stream import SocketStream
 from ctlha_trio.seams._tcp_stream import TcpStream
 
-MAX_HANDSHAKE_BYTES = 16 * 1024
-"""From the other side until it has proved itself. An honest handshake has about two thousand."""
+MAX_HANDSHAKE_BYTES = 8 * 1024
+"""From the other side until it has proved itself. An honest handshake has about two thousand, and
+three with a key share against quantum computers. What is kept of more would not stay under 64 KiB."""
 
 RECORD_BYTES = 16 * 1024
 """The most that one record of TLS holds, and the most that one read returns."""
@@ -33,6 +34,8 @@ class TlsStream(SocketStream[ssl.SSLSocket]):
     """
 
     _read_wants_room: bool = attrs.field(default=False, init=False)
+    _broken_by: OSError | None = attrs.field(default=None, init=False)
+    """What a read met behind something that had come before: the next one raises it."""
     _awaits_room: bool = attrs.field(default=False, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -76,6 +79,8 @@ class TlsStream(SocketStream[ssl.SSLSocket]):
             return 0
 
     def _read_into(self, buffer: memoryview) -> int | None:
+        if self._broken_by is not None:
+            raise self._broken_by
         filled = 0
         size_bytes = min(len(buffer), MAX_CALL_BYTES)
         try:
@@ -90,6 +95,10 @@ class TlsStream(SocketStream[ssl.SSLSocket]):
         except ssl.SSLWantWriteError:
             self._read_wants_room = True
             return filled or None
+        except OSError as error:
+            if not filled:
+                raise
+            self._broken_by = error
         return filled
 
     async def _wait_for_data(self) -> None:

@@ -16,7 +16,6 @@ from ctlha_trio.wire._frame import (
     FRAME_VERSION,
     HEAD_SIZE_MAX,
     HEADER_SIZE,
-    HELLO_SIZE_MAX,
     MAGIC,
     PREFIX,
     PUSH_RULES,
@@ -33,8 +32,8 @@ PLACED = Frame(kind=FrameType.PUSH)
 """What stands for a push whose head was handed out before, when its data is where it belongs."""
 START = MAGIC + bytes([FRAME_VERSION])
 CHECKSUM_OF_START = crc32c(PREFIX.pack(START, 0))
-HELLO_BUFFER_SIZE = HEADER_SIZE + HELLO_SIZE_MAX
-"""What a connection may make us keep before its session is agreed."""
+HELLO_BUFFER_SIZE = HEADER_SIZE + max(rule.size_max for rule in FRAME_RULES.values() if rule.hello)
+"""What a connection may make us keep before its session is agreed: the largest of these frames, and no more."""
 SESSION_BUFFER_SIZE = 1024 * 1024
 """Three of the largest frames, so that a partial one is seldom moved."""
 SPARED_FRAMES = 8
@@ -272,7 +271,7 @@ def _check_fields(frame: Frame, rule: FrameRule) -> None:
     name = frame.kind.name
     if (frame.session != 0) != rule.in_session:
         raise _refuse(Fault.SESSION, f"{frame.session:#x} on {name}")
-    if not rule.in_session and frame.epoch:
+    if rule.hello and frame.epoch:
         raise _refuse(Fault.EPOCH, f"{frame.epoch} on {name}")
     if not (1 <= frame.channel <= CHANNEL_MAX if rule.channel else frame.channel == 0):
         raise _refuse(Fault.CHANNEL, f"{frame.channel} on {name}")

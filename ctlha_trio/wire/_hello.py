@@ -44,6 +44,10 @@ class Refusal(StrEnum):
     """The node would keep its peer waiting: it has a session again when its disk answers."""
     TWIN = "twin"
     """Another process with the same node id lives, and is in session."""
+    SLOW = "slow"
+    """The hello exchange was not over in its time."""
+    BUSY = "busy"
+    """As many others introduce themselves as may."""
 
 
 @attrs.frozen

@@ -388,6 +388,20 @@ async def test_what_is_pulled_is_left_alone_once_the_session_is_lost(autojump_cl
         assert into == b"x" * 4 + bytes(4) + b"resizable"
 
 
+async def test_what_was_being_sent_when_the_session_was_lost_is_let_go_soon_after(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The peer reads nothing, so a fragment is in the sender's hands."""
+    async with open_session() as peer:
+        data = bytearray(1 << 20)
+        peer.dma.start_push(REMOTE, data, on_done=peer.done.append)
+        await trio.sleep(0.1)
+        peer.link.drop("test")
+        assert [transfer.status for transfer in peer.done] == [DISCONNECT]
+        await trio.testing.wait_all_tasks_blocked()
+        data.extend(b"resizable")
+
+
 @pytest.mark.parametrize("limit", ["uses", "time"])
 @pytest.mark.parametrize("kind", ["push", "pull"])
 async def test_a_key_that_was_used_up_or_is_overdue_is_of_no_use(

@@ -681,6 +681,30 @@ async def test_a_pushed_message_uses_a_key_once_however_large(autojump_clock: tr
         assert (region.alive, region.uses_left) == (True, 1)
 
 
+@pytest.mark.parametrize("uses", [1, 2])
+async def test_a_push_and_a_pushed_message_by_turns_each_use_a_key_once(
+    autojump_clock: trio.testing.MockClock, uses: int
+) -> None:
+    """Where it is for one of them, the first to be done is that one, and the other is denied."""
+    async with open_pair() as pair:
+        memory = bytearray(3 * FRAGMENT)
+        region = pair.b.dma.register(memory, epoch=5, uses=uses)
+        pushed, data = random_bytes(3 * FRAGMENT), b"short"
+        pair.a.push(region.remote, pushed)
+        pair.a.dma.push_message_nowait(region.remote.at(FRAGMENT), data, pair.a.channel, message(1))
+        await until(lambda: len(pair.a.done) == 1)
+        await pair.quiet()
+        assert pair.b.channel.receive_nowait() == message(1)
+        assert not region.alive
+        if uses == 2:
+            assert pair.a.told == [(SUCCESS, "")]
+            assert memory in (pushed, pushed[:FRAGMENT] + data + pushed[FRAGMENT + len(data) :])
+        else:
+            assert pair.a.told == [(ERROR, "used-key")]
+            assert memory[FRAGMENT : FRAGMENT + len(data)] == data
+        assert pair.session
+
+
 @pytest.mark.parametrize("kind", ["push", "pull"])
 async def test_a_key_dies_when_its_time_is_over(autojump_clock: trio.testing.MockClock, kind: str) -> None:
     async with open_pair() as pair:

@@ -173,6 +173,40 @@ def test_a_loss_ends_everything_in_the_order_of_the_starts_once() -> None:
     assert asker.write() == []
 
 
+@pytest.mark.parametrize("end", ["done", "denied", "cancelled", "lost", "lost before it was asked for"])
+@pytest.mark.parametrize("kind", ["push", "pull"])
+def test_who_is_told_may_resize_the_memory(kind: str, end: str) -> None:
+    requests, memory = Requests(), bytearray(4)
+    told: list[ctl_ha_status] = []
+
+    def resize(transfer: Transfer) -> None:
+        told.append(transfer.status)
+        memory.extend(b"more")
+
+    if kind == "push":
+        transfer = requests.push(REMOTE, memoryview(memory), resize)
+    else:
+        transfer = requests.pull(REMOTE, memoryview(memory), REPLY_KEY, resize)
+    if not end.endswith("asked for"):
+        list(requests.take_pulls())
+        if kind == "push":
+            requests.next_fragment()
+            requests.sent()
+    match end:
+        case "done" if kind == "pull":
+            take_reply(requests, reply(transfer.request, b"data"))
+        case "done":
+            requests.take_verdict(Verdict(transfer.request))
+        case "denied":
+            requests.take_verdict(Verdict(transfer.request, Denial.RIGHTS, 4))
+        case "cancelled":
+            transfer.cancel()
+        case _:
+            requests.lose("closed")
+    assert len(told) == 1
+    assert memory[4:] == b"more"
+
+
 def test_too_many_in_flight_are_busy_until_one_is_done() -> None:
     asker = Asker()
     for number in range(TRANSFERS_IN_FLIGHT_MAX):

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import attrs
 import pytest
@@ -763,9 +763,11 @@ async def test_at_most_eight_strangers_are_listened_to(autojump_clock: trio.test
         await trio.sleep(0.1)
         ninth = await dial(pair.network, "x", "a-address", b"")
         with trio.fail_after(0.1):
+            assert await refusal(ninth) == "busy"
             assert await ninth.receive_into(memoryview(bytearray(1))) == 0
         await trio.sleep(3)
         for stream in strangers:
+            assert await refusal(stream) == "slow"
             assert await stream.receive_into(memoryview(bytearray(1))) == 0
         stream = await dial(pair.network, "b", "a-address", hello("b"))
         await confirm(stream)
@@ -825,6 +827,33 @@ async def test_a_goodbye_is_heard_though_sending_fails_at_the_same_time(
             pair.a.channel.send_nowait(bytes(16))
             await trio.sleep(0.1)
             assert pair.a.losses == [LossReason.GOODBYE] * number
+
+
+async def test_a_frame_that_comes_slowly_is_no_silence_and_one_that_stays_away_is(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """On a slow line a large frame takes longer than silence may last, and no heartbeat comes in between."""
+    async with open_pair(start="a") as pair:
+        stream = await dial(pair.network, "b", "a-address", hello("b"))
+        session = await confirm(stream)
+        offer, message = CHANNEL_OPEN_BODY.pack(16, 4), bytes(range(16))
+        await stream.send_all(
+            encode_header(FrameType.CHANNEL_OPEN, (offer,), session=session, channel=0x80, credit=4) + offer
+        )
+        frame = encode_header(
+            FrameType.MESSAGES, (message,), session=session, channel=0x80, count=1, first_sequence=1, credit=4
+        )
+        with suppress(trio.BrokenResourceError):
+            for byte in frame + message:
+                await trio.sleep(0.5)
+                await stream.send_all(bytes([byte]))
+            await trio.sleep(0.1)
+        assert pair.a.losses == []
+        assert pair.a.channel.receive_nowait() == message
+        await stream.send_all(frame[:10])
+        assert 0.8 <= await until(lambda: pair.a.link.state == "unknown") <= 1.0
+        await trio.sleep(0.01)
+        assert pair.a.losses == [LossReason.SILENT]
 
 
 async def test_one_side_that_stands_still_does_not_suspect_the_other(

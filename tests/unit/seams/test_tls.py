@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from trio.testing import wait_all_tasks_blocked
 
 from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, UntrustedPeerError
-from ctlha_trio.seams import Pin, Stream, TlsTransport, _certificates, _tcp, _tls, parse_address
+from ctlha_trio.seams import Pin, Stream, TlsTransport, _certificates, _tls, _waiting_room, parse_address
 from ctlha_trio.seams._certificates import make_certificate, make_context, pin_of_certificate
 from ctlha_trio.seams._identity import pin_of
 from ctlha_trio.seams._kernel_queue import received_bytes
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S
 from ctlha_trio.seams._tcp import connect
-from ctlha_trio.seams._tls_stream import MAX_HANDSHAKE_BYTES, TlsStream
+from ctlha_trio.seams._tls_stream import MAX_HANDSHAKE_BYTES, RECORD_BYTES, TlsStream
 
 ANYWHERE = "127.0.0.1:0"
 
@@ -201,7 +201,7 @@ async def test_garbage_is_closed_at_once_and_reaches_no_handler(words: bytes) ->
                 await stream.send_all(words)
                 while await stream.receive_some(1000):
                     continue
-        assert trio.current_time() - began < _tcp.HANDSHAKE_DEADLINE_S / 2
+        assert trio.current_time() - began < _waiting_room.HANDSHAKE_DEADLINE_S / 2
         assert not server.served
         assert not server.reports
         with closing(await TlsTransport(key=b, pins=[pin(a)]).dial(server.address)) as honest:
@@ -325,6 +325,32 @@ async def test_a_read_that_wants_room_waits_for_it_behind_a_send_that_does(monke
         assert asked == 2
 
 
+async def test_what_had_come_before_a_connection_broke_is_received_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read of several records meets the break behind the first: that one may hold a farewell."""
+    plain, reads = ssl.SSLSocket.recv_into, 0
+
+    def break_behind_a_record(tls: ssl.SSLSocket, buffer: memoryview) -> int:
+        nonlocal reads
+        if tls is not here._socket:
+            return plain(tls, buffer)
+        reads += 1
+        if reads == 2:
+            raise ConnectionResetError("made by the test")
+        assert reads == 1, "a connection that broke is not asked again"
+        return plain(tls, buffer)
+
+    async with both_ends() as (here, there):
+        await there.send_all(b"x" * RECORD_BYTES)
+        await wait_all_tasks_blocked(0.01)
+        monkeypatch.setattr(ssl.SSLSocket, "recv_into", break_behind_a_record)
+        buffer = memoryview(bytearray(4 * RECORD_BYTES))
+        assert await here.receive_into(buffer) == RECORD_BYTES
+        assert buffer[:RECORD_BYTES] == b"x" * RECORD_BYTES
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError, match="made by the test"):
+                await here.receive_into(buffer)
+
+
 async def read_all(stream: TlsStream) -> None:
     while await stream.receive_into(memoryview(bytearray(100_000))):
         continue
@@ -346,9 +372,9 @@ async def test_a_connection_that_is_gone_before_tls_begins_is_a_disconnect() -> 
 
 
 async def test_of_many_silent_strangers_only_so_many_stay_and_none_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _tcp.HANDSHAKE_DEADLINE_S <= 3
-    monkeypatch.setattr(_tcp, "HANDSHAKE_DEADLINE_S", 0.3)
-    monkeypatch.setattr(_tcp, "HANDSHAKE_SHARE_S", 0.02)
+    assert _waiting_room.HANDSHAKE_DEADLINE_S <= 3
+    monkeypatch.setattr(_waiting_room, "HANDSHAKE_DEADLINE_S", 0.3)
+    monkeypatch.setattr(_waiting_room, "HANDSHAKE_SHARE_S", 0.02)
     a, b = new_key(), new_key()
     async with serving(a, pin(b)) as server:
         with closing(await TlsTransport(key=b, pins=[pin(a)]).dial(server.address)) as established:
@@ -357,14 +383,14 @@ async def test_of_many_silent_strangers_only_so_many_stay_and_none_for_long(monk
             for number, stranger in enumerate(strangers):
                 assert await stranger.receive_some(1) == b""
                 was_pushed_out = trio.current_time() - began < 0.3
-                assert was_pushed_out == (number < 50 - _tcp.MAX_HANDSHAKES)
+                assert was_pushed_out == (number < 50 - _waiting_room.MAX_HANDSHAKES)
             assert await works(established)
         for stranger in strangers:
             await stranger.aclose()
 
 
 async def test_silent_strangers_that_come_back_at_once_do_not_keep_the_peer_out() -> None:
-    assert _tcp.BACKLOG / _tcp.MAX_HANDSHAKES * _tcp.HANDSHAKE_SHARE_S < DIAL_DEADLINE_S
+    assert _waiting_room.MAX_WAITING / _waiting_room.MAX_HANDSHAKES * _waiting_room.HANDSHAKE_SHARE_S < DIAL_DEADLINE_S
     a, b = new_key(), new_key()
     client = TlsTransport(key=b, pins=[pin(a)])
     pushed_out = 0

@@ -30,6 +30,7 @@ from ctlha_trio.wire import (
     push_prefix,
 )
 from ctlha_trio.wire._codec import SPARED_FRAMES
+from ctlha_trio.wire._frame import FRAME_RULES, REASON_SIZE_MAX
 
 SESSION = 0x1122334455667788
 
@@ -274,6 +275,13 @@ def test_frames_of_transfers_keep_their_layout(frame: Frame, fault: Fault) -> No
     assert caught.value.reason == fault
 
 
+@pytest.mark.parametrize("frame", HELLO_FRAMES, ids=lambda frame: frame.kind.name)
+def test_there_is_no_epoch_before_the_session(frame: Frame) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode(encode(attrs.evolve(frame, epoch=1)), in_session=False)
+    assert caught.value.reason == Fault.EPOCH
+
+
 @pytest.mark.parametrize("field", ["session", "epoch"])
 def test_a_hello_has_neither_session_nor_epoch(field: str) -> None:
     hello = attrs.evolve(HELLO_FRAMES[0], **{field: 1})  # type: ignore[arg-type]
@@ -308,9 +316,19 @@ def test_a_large_hello_is_refused_from_its_header_alone() -> None:
         decode(header, in_session=False)
 
 
-def test_the_buffer_before_the_session_holds_one_hello_and_no_more() -> None:
+def test_the_buffer_before_the_session_holds_one_refusal_with_a_hello_and_no_more() -> None:
     decoder = FrameDecoder()
-    assert len(decoder.space()) == HEADER_SIZE + HELLO_SIZE_MAX
+    assert len(decoder.space()) == HEADER_SIZE + REASON_SIZE_MAX + HELLO_SIZE_MAX
+
+
+@pytest.mark.parametrize("kind", [kind for kind, rule in FRAME_RULES.items() if rule.hello])
+def test_the_largest_frame_before_the_session_fits_however_it_comes(kind: FrameType) -> None:
+    rule = FRAME_RULES[kind]
+    body = bytes(rule.size_max)
+    data = encode_header(kind, (body,), session=int(rule.in_session)) + body
+    for chunk in (1000, len(data)):
+        (frame,) = decode(data, in_session=False, chunk=chunk)
+        assert (frame.kind, len(frame.payload)) == (kind, rule.size_max)
 
 
 def test_bytes_behind_the_confirmation_belong_to_the_session() -> None:

@@ -129,6 +129,14 @@ def test_silence_is_counted_from_the_last_frame() -> None:
     assert core.is_silent(10.5 + SILENCE_S, planned_s=10.5 + SILENCE_S)
 
 
+def test_part_of_a_frame_is_no_silence_and_ends_a_suspicion() -> None:
+    core = begin(10.0)
+    assert not core.is_silent(15.0, planned_s=10.1), "its own loop stood still"
+    core.hear(15.01)
+    assert not core.is_silent(15.01 + SILENCE_S - 0.01, planned_s=15.01 + SILENCE_S - 0.01)
+    assert core.is_silent(15.01 + SILENCE_S, planned_s=15.01 + SILENCE_S)
+
+
 def test_a_watchdog_that_slept_gives_the_reader_one_grace() -> None:
     core = begin(10.0)
     core.heartbeat_due_s = 100.0
