@@ -7,7 +7,6 @@ errors. ``ctlha_trio.seams`` has the real clock, disk and transports, ``ctlha_tr
 
 from importlib.metadata import version as _version
 
-from ctlha_trio import _interrupt as _interrupt  # isort: split  (before all that takes time to load)
 from ctlha_trio._errors import (
     ArbiterError as ArbiterError,
     ArbiterSilentError as ArbiterSilentError,

@@ -1,12 +1,5 @@
-"""``python -m ctlha_trio``: the command line, as the program ``ctlha`` runs it."""
+"""``python -m ctlha_trio``: the command line."""
 
-import sys
+from ctlha_trio.cli import main
 
-from ctlha_trio._interrupt import end_guard
-from ctlha_trio.cli import EXIT_INTERRUPTED, main
-
-try:
-    end_guard()
-    main(prog_name="ctlha")
-except KeyboardInterrupt:
-    sys.exit(EXIT_INTERRUPTED)
+main(prog_name="ctlha")

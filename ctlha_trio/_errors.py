@@ -134,13 +134,6 @@ class RoleStaysError(FailedError):
         self.causes = causes
 
 
-class BegunError(FailedError):
-    """A command that had begun at a stopped node did not come to its end; its cause says why.
-
-    Between the parts of the command line: the log of decisions has it by now, and does not need it once more.
-    """
-
-
 class NotPrimaryError(FailedError):
     """This node does not serve the volume now; nothing was executed."""
 

@@ -2,4 +2,3 @@
 
 from ctlha_trio.cli._configured_node import open_configured_node as open_configured_node
 from ctlha_trio.cli._main import main as main
-from ctlha_trio.cli._run import EXIT_INTERRUPTED as EXIT_INTERRUPTED

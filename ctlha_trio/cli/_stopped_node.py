@@ -10,7 +10,7 @@ import attrs
 import click
 import trio
 
-from ctlha_trio._errors import BegunError, ConfigError, CtlHaError, FailedError, StoreError, UnknownOutcomeError
+from ctlha_trio._errors import ConfigError, CtlHaError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import CreatedRecord, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.cli._run import EXIT_UNLOGGED
@@ -23,6 +23,10 @@ Arguments = TypeVarTuple("Arguments")
 
 OTHER_ARBITER = "other-arbiter"
 """What is wrong with a copy that belongs to another arbiter's data. Such a node does not even start."""
+
+
+class BegunError(CtlHaError):
+    """What was begun did not come to its end, as the log of decisions has it by now. Its cause says why."""
 
 
 async def require_stopped(loaded: LoadedConfig) -> None:
