@@ -91,7 +91,8 @@ class Mover:
         return memory
 
     async def _outlive(self, memory: Memory, expires_s: float) -> None:
-        await self._scene.clocks[self.name].sleep_until(expires_s + LATE_S)
+        await self._scene.clocks[self.name].sleep_until(expires_s)
+        await let_pass(LATE_S)
         self._scene.memories.bury(memory, Denial.OVERDUE_KEY)
 
     def _close(self) -> None:

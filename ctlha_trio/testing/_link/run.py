@@ -114,6 +114,7 @@ class LinkRun:
 
     async def _use_channel(self, channel: ChannelEnd, sender: Sender) -> None:
         number = channel.plan.number
+        await let_pass(LOOK_S)  # what was told of room is here then
         room = max(1, min(channel.slots, channel.plan.slots[other(channel.name)]) // 2)
         if not channel.plan.answered and sender.send_at_once(room) < room:
             self.scene.journal.problem(f"L15: {channel.name} has no room on {number}, although nothing is on the way")
