@@ -76,6 +76,7 @@ class LinkFaults:
                 await self.start(name)
             self.ends[name].is_beating = True
             self.ends[name].link.go_on()
+            self._announce(name, max(self.scene.epochs.values()))
 
     # Processes
 
@@ -167,6 +168,11 @@ class LinkFaults:
         epoch = max(self.scene.epochs.values()) + 1
         first = random.choice(NAMES)
         for name in (first, other(first)):
+            self._announce(name, epoch)
+            await let_pass(random.uniform(0.0, 0.3))
+
+    def _announce(self, name: str, epoch: int) -> None:
+        if self.scene.epochs[name] < epoch:
             self.scene.epochs[name] = epoch
             self.scene.journal.note(name, f"enters epoch {epoch}")
             self.scene.transfers.enter_epoch(name, epoch)
@@ -174,7 +180,6 @@ class LinkFaults:
             if name in self.ends:
                 self.ends[name].link.announce(epoch=epoch, revision=1)
             self.scene.memories.leave_epoch(name)
-            await let_pass(random.uniform(0.0, 0.3))
 
     def _an_end(self, random: Random) -> LinkEnd | None:
         return self.ends.get(random.choice(NAMES))

@@ -28,14 +28,17 @@ class Journal:
     counts: Counter[str] = attrs.field(factory=Counter, init=False)
     """How often what happened, by names that the report gives."""
     reached: set[Situation] = attrs.field(factory=set, init=False)
-    problems: list[str] = attrs.field(factory=list, init=False)
+    problem_found: str = attrs.field(default="", init=False)
+    """The first: what is cut short by it says nothing more."""
 
     def __attrs_post_init__(self) -> None:
         """Begin with no line."""
         self.history = EventHistory(self.watch)
 
     def note(self, name: str, what: str) -> None:
-        """Write a line."""
+        """Write a line, unless all is over."""
+        if self.problem_found:
+            return
         self.counts["events"] += 1
         self.history.noted(self.now_s(), name, what)
 
@@ -47,5 +50,5 @@ class Journal:
     def problem(self, text: str) -> None:
         """Something is wrong: keep it and end the run."""
         self.note(EVERYWHERE, f"PROBLEM {text}")
-        self.problems.append(text)
+        self.problem_found = self.problem_found or text
         self.stop()

@@ -149,7 +149,7 @@ class LinkRun:
 
     def _check_nothing_left(self) -> None:
         scene = self.scene
-        if scene.journal.problems:
+        if scene.journal.problem_found:
             return
         for memory in scene.memories.all:
             scene.memories.check(memory)

@@ -48,7 +48,7 @@ async def _run(seed: int, watch: Callable[[EventLine], None] | None) -> SeedRepo
 
 def _report(seed: int, journal: Journal, crash: str) -> SeedReport:
     totals = Totals(seeds=1, simulated_s=trio.current_time(), **journal.counts)
-    failure = "\n".join((*journal.problems, crash)).strip()
+    failure = "\n".join((journal.problem_found, crash)).strip()
     return SeedReport(
         seed=seed,
         digest=journal.history.digest,
