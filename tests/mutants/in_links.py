@@ -90,19 +90,6 @@ def tells_of_room_before_the_peer_has_opened_the_channel(patch: Patch) -> None:
     patch.setattr(ChannelFlow, "has_room_to_tell", property(has_room_to_tell))
 
 
-def keeps_back_the_room_of_before_the_peer_came(patch: Patch) -> None:
-    plain = Intake.take
-
-    def take(intake: Intake, frame: Frame, now: float) -> None:
-        tell, intake._tell_news = intake._tell_news, intake._tell_news
-        if frame.kind is FrameType.CHANNEL_OPEN:
-            intake._tell_news = lambda: None
-        plain(intake, frame, now)
-        intake._tell_news = tell
-
-    patch.setattr(Intake, "take", take)
-
-
 def lets_a_full_channel_stop_those_behind_it(patch: Patch) -> None:
     plain = FrameWriter.write_control
 
@@ -392,11 +379,11 @@ def lets_the_end_of_a_replaced_connection_end_the_new_one(patch: Patch) -> None:
     patch.setattr(Link, "_begin", begin)
 
 
-def gives_up_for_ever_after_three_dials(patch: Patch) -> None:
+def gives_up_for_ever_after_a_dial_that_failed(patch: Patch) -> None:
     plain = _meeting.backoff_s
 
     def backoff_s(failures: int, entropy: Entropy) -> float:
-        return plain(failures, entropy) if failures <= 3 else math.inf
+        return plain(failures, entropy) if failures == 0 else math.inf
 
     patch.setattr(_meeting, "backoff_s", backoff_s)
 
@@ -428,11 +415,6 @@ def dials_only_once(patch: Patch) -> None:
     patch.setattr(Meeting, "_dial", dial)
 
 
-def refuses_whoever_dials_while_it_dials(patch: Patch) -> None:
-    """Both do, again and again, as none gives way."""
-    patch.setattr(Meeting, "_give_up_dial", lambda _: None)
-
-
 BUGS: Final = (
     LinkBug(takes_each_credit_for_two, "L"),
     LinkBug(gives_no_credit_back, "L"),
@@ -441,7 +423,6 @@ BUGS: Final = (
     LinkBug(keeps_the_place_of_a_message_that_has_left, "L"),
     LinkBug(wakes_nobody_who_waits_for_room, "L"),
     LinkBug(tells_of_room_before_the_peer_has_opened_the_channel, "L"),
-    LinkBug(keeps_back_the_room_of_before_the_peer_came, "L"),
     LinkBug(lets_a_full_channel_stop_those_behind_it, "L"),
     LinkBug(takes_what_is_written_for_delivered, "L"),
     LinkBug(counts_on_from_the_last_session, "L"),
@@ -472,10 +453,9 @@ BUGS: Final = (
     LinkBug(serves_pushes_only, "L"),
     LinkBug(gives_up_a_push_while_its_data_is_sent, "L"),
     LinkBug(lets_the_end_of_a_replaced_connection_end_the_new_one, "L"),
-    LinkBug(gives_up_for_ever_after_three_dials, "L"),
+    LinkBug(gives_up_for_ever_after_a_dial_that_failed, "L"),
     LinkBug(waits_longer_before_each_dial, "L"),
     LinkBug(rests_for_ever, "L"),
     LinkBug(dials_only_once, "L"),
-    LinkBug(refuses_whoever_dials_while_it_dials, "L"),
     LinkBug(believes_a_connection_that_is_open, "L"),
 )

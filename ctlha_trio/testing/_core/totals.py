@@ -59,7 +59,9 @@ class Totals:
     """Sums over seeds. ``told`` has what each is of."""
 
     seeds: int = _summed("runs, each from one number", of=tuple(Depth))
-    events: int = _summed("steps of a node's pair core; of links, whatever happens to a message or a transfer", of=tuple(Depth))
+    events: int = _summed(
+        "steps of a node's pair core; of links, whatever happens to a message or a transfer", of=tuple(Depth)
+    )
     simulated_s: float = _summed("seconds on the clock of the simulated world", 0.0, of=tuple(Depth))
     idle_s: float = _summed(
         "of these, jumped over: only looks at an unchanged record, and the end of permits, could happen",
@@ -70,7 +72,9 @@ class Totals:
     done: int = _summed("of these, answered as done; others were refused, or their node ended")
     acknowledged_writes: int = _summed("of these, writes: none of them may be lost")
     arbiter_calls: int = _summed("reads of the record, and swaps of it")
-    crashes: int = _summed("processes that ended without a goodbye: killed, without power, switched off", of=tuple(Depth))
+    crashes: int = _summed(
+        "processes that ended without a goodbye: killed, without power, switched off", of=tuple(Depth)
+    )
     stops: int = _summed("processes that an operator asked to end")
     pauses: int = _summed("processes that stood still")
     partitions: int = _summed("times that a node, or both, did not hear the other any more")

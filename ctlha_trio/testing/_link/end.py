@@ -29,6 +29,8 @@ class LinkEnd:
     incarnation: int
     is_beating: bool = True
     """Whether its heartbeats go out."""
+    is_leaving: bool = False
+    """Whether it has said goodbye for good."""
     link: Link = attrs.field(init=False)
     dma: Dma = attrs.field(init=False)
     channels: list[ChannelEnd] = attrs.field(factory=list, init=False)

@@ -72,6 +72,8 @@ class LinkFaults:
         self.scene.network.heal()
         self.scene.set_latency(self.scene.swarm.latency_s)
         for name in NAMES:
+            if name in self.ends and self.ends[name].is_leaving:
+                await self.end(name, "ends")
             if name not in self.ends:
                 await self.start(name)
             self.ends[name].is_beating = True
@@ -121,6 +123,7 @@ class LinkFaults:
         end = self.ends.get(name)
         if end is not None:
             self.scene.journal.note(name, "says goodbye")
+            end.is_leaving = True
             await end.link.goodbye("stopped")
             if self.ends.get(name) is end:
                 await self.end(name, "ends")

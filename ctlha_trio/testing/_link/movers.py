@@ -98,9 +98,9 @@ class Mover:
     def _close(self) -> None:
         mine = [memory for memory in self._scene.memories.live(self.name) if not memory.for_messages]
         if mine:
-            memory = self._random.choice(mine)
-            moved = (*memory.writings, *memory.readings)
-            self._scene.journal.reach(Situation.CLOSED_IN_FLIGHT, if_so=bool(moved) and memory.under_way > 0)
+            busy = [memory for memory in mine if memory.under_way and (memory.writings or memory.readings)]
+            self._scene.journal.reach(Situation.CLOSED_IN_FLIGHT, if_so=bool(busy))
+            memory = self._random.choice(busy or mine)
             memory.region.close()
             self._scene.memories.bury(memory, Denial.UNKNOWN_KEY)
 
@@ -169,7 +169,9 @@ class Mover:
 
     def _flood(self) -> None:
         """As many as there may be, and one more, of a byte each."""
-        live = [memory for memory in self._scene.memories.live(other(self.name)) if memory.size > TRANSFERS_IN_FLIGHT_MAX]
+        live = [
+            memory for memory in self._scene.memories.live(other(self.name)) if memory.size > TRANSFERS_IN_FLIGHT_MAX
+        ]
         for memory in live[:1]:
             for offset in range(TRANSFERS_IN_FLIGHT_MAX + 1):
                 self.move(memory, offset, 1, is_push=Rights.WRITE in memory.rights)

@@ -24,6 +24,8 @@ from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.wire import FRAGMENT_SIZE_MAX
 
 LOOK_S: Final = 0.05
+AFTERMATH_S: Final = 2.5
+"""After the last fault: what it delayed arrives, and whoever has heard nothing for too long has noticed."""
 TOGETHER_S: Final = 8.0
 """A silence, a hello that nobody answers, and the longest pause between two."""
 DONE_S: Final = 10.0
@@ -81,6 +83,7 @@ class LinkRun:
         self.scene.journal.note(EVERYWHERE, "everything is healed")
         self.scene.is_calm = True
         await self.faults.heal()
+        await let_pass(AFTERMATH_S)
         await self._require(self._is_together, TOGETHER_S, "L14: there is no session, although all is well")
 
     def _is_together(self) -> bool:

@@ -17,7 +17,7 @@ from ctlha_trio.testing._link.swarm import draw_link_swarm
 from ctlha_trio.testing._link.watch import watch_links
 from ctlha_trio.testing._pairs.deterministic_trio import run_from_seed
 
-LINK_COVERING_SEEDS: Final = 60
+LINK_COVERING_SEEDS: Final = 40
 """The first so many lead to all that links must have been through."""
 
 
@@ -41,9 +41,15 @@ async def _run(seed: int, watch: Callable[[EventLine], None] | None) -> SeedRepo
             with watch_links(scene):
                 async with trio.open_nursery() as nursery:
                     await LinkRun(scene, LinkFaults(scene, nursery)).run()
-    except Exception:
-        crash = traceback.format_exc()
+    except Exception as error:
+        crash = f"a link raises {_innermost(error)!r}\n{traceback.format_exc()}"
     return _report(seed, journal, crash)
+
+
+def _innermost(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _report(seed: int, journal: Journal, crash: str) -> SeedReport:

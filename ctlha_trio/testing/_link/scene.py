@@ -99,8 +99,10 @@ class LinkScene:
         """It has."""
         self.messages.lost(channel)
 
-    def lost(self, connection: Connection) -> None:
-        """A session is over, and so are its keys."""
+    def lost(self, connection: Connection, *, has_taken_another: bool) -> None:
+        """A session is over, and so are its keys, and nothing else."""
+        if has_taken_another:
+            self.journal.problem("L14: the end of a session takes the next one along")
         self.journal.counts["sessions"] += 1
         for memory in self.memories.all:
             if not memory.is_dead and memory.region._table is connection.placement:

@@ -36,8 +36,8 @@ class LinkWatch(Protocol):
     def ended(self, channel: Channel) -> None:
         """It has."""
 
-    def lost(self, connection: Connection) -> None:
-        """A session is over."""
+    def lost(self, connection: Connection, *, has_taken_another: bool) -> None:
+        """A session is over; whether the link was in another one already, and has lost that too."""
 
     def refusing(self, refusal: Refusal) -> None:
         """A hello is refused."""
@@ -100,10 +100,12 @@ def watch_links(watch: LinkWatch) -> Iterator[None]:
 
     def end(plain: Any) -> Any:
         def watched(connection: Connection, *arguments: Any) -> None:
-            is_live = not connection._ended.is_set()
+            is_live, link = not connection._ended.is_set(), connection.on_end.__self__  # type: ignore[attr-defined]
+            current = link._connection
             plain(connection, *arguments)
             if is_live:
-                watch.lost(connection)
+                is_other = current not in {None, connection}
+                watch.lost(connection, has_taken_another=is_other and link._connection is not current)
 
         return watched
 
