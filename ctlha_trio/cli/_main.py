@@ -316,7 +316,7 @@ def bench(config: Path | None, serve: bool, as_json: bool, rounds: int) -> None:
 @click.option("--drivers", is_flag=True, help="Whole nodes instead of their cores: a second or two each.")
 @click.option("--link", is_flag=True, help="The link alone, with all that uses it: a part of a second each.")
 @click.option("--covers", is_flag=True, help="Name what no seed led to, and fail if this depth must.")
-def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool, link: bool, covers: bool) -> None:
+def sim(*, seed: int | None, count: int | None, fresh: bool, drivers: bool, link: bool, covers: bool) -> None:
     """Simulate pairs in trouble, each from one number, and check that they keep every promise.
 
     Both nodes' pair cores and an arbiter among crashes, partitions, failing disks and clocks, in simulated time. The
@@ -324,7 +324,8 @@ def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool, link: b
     and Trio, with --link, for one of Trio. Exit code 0: all passed, 1: some did not.
     """
     # Nothing else needs the simulators, which take longer to load than all the rest, and load pytest if it is there.
-    from ctlha_trio.cli._sim import COVERING, Depth, fresh_seed, replay, sweep  # noqa: PLC0415
+    from ctlha_trio.cli._sim import COVERING, fresh_seed, replay, sweep  # noqa: PLC0415
+    from ctlha_trio.testing import Depth  # noqa: PLC0415
 
     if drivers and link:
         raise click.UsageError("--drivers is of whole nodes, --link of the link alone")

@@ -74,9 +74,9 @@ def sweep(seeds: Sequence[int], *, depth: Depth, covers: bool = False) -> int:
     """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed.
 
     With ``covers`` also 1 if they did not lead to all that they must: cores to each transition and reason of the pair,
-    whole nodes to each reason around it, both to their faults, and links to all that may happen to them. An interrupt or a SIGTERM ends it early, in the
-    middle of a seed, and is told with what was run before; the exit code is 128 and the signal's number. Output that
-    cannot be written ends it too.
+    whole nodes to each reason around it, both to their faults, and links to all that may happen to them. An interrupt
+    or a SIGTERM ends it early, in the middle of a seed, and is told with what was run before; the exit code is 128 and
+    the signal's number. Output that cannot be written ends it too.
     """
     began_s = monotonic()
     totals, coverage, failed = Totals(), Coverage(), list[SeedReport]()

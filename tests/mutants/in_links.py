@@ -11,16 +11,18 @@ import trio
 
 from ctlha_trio._vocabulary import ctl_ha_status
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
-from ctlha_trio.link import Channel, Deadlines, Link, LossReason, Transfer, _meeting
+from ctlha_trio.link import Channel, Deadlines, Link, Transfer, _meeting
+from ctlha_trio.link._backoff import backoff_s as plain_backoff_s
 from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._connection import Connection
+from ctlha_trio.link._events import LossReason
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._intake import Intake
 from ctlha_trio.link._meeting import Meeting
 from ctlha_trio.link._requests import Requests, _Pull
 from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.seams import Entropy
-from ctlha_trio.wire import ChannelFlow, Denial, Fragment, Frame, FrameType, Landing, SessionCore
+from ctlha_trio.wire import ChannelFlow, Denial, Fragment, Landing, SessionCore
 from tests.mutants.dma import gives_up_a_push_while_its_data_is_sent, takes_a_push_of_an_older_epoch
 from tests.mutants.link import believes_a_connection_that_is_open
 from tests.mutants.link_seeds import LinkBug
@@ -380,21 +382,18 @@ def lets_the_end_of_a_replaced_connection_end_the_new_one(patch: Patch) -> None:
 
 
 def gives_up_for_ever_after_a_dial_that_failed(patch: Patch) -> None:
-    plain = _meeting.backoff_s
-
     def backoff_s(failures: int, entropy: Entropy) -> float:
-        return plain(failures, entropy) if failures == 0 else math.inf
+        return plain_backoff_s(failures, entropy) if failures == 0 else math.inf
 
     patch.setattr(_meeting, "backoff_s", backoff_s)
 
 
 def waits_longer_before_each_dial(patch: Patch) -> None:
-    plain = _meeting.backoff_s
     dials = [0]
 
     def backoff_s(failures: int, entropy: Entropy) -> float:
         dials[0] += 1
-        return plain(failures, entropy) + 0.05 * 2.0 ** min(20, dials[0] / 2)
+        return plain_backoff_s(failures, entropy) + 0.05 * 2.0 ** min(20, dials[0] / 2)
 
     patch.setattr(_meeting, "backoff_s", backoff_s)
 

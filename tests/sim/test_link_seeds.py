@@ -7,16 +7,16 @@ import sys
 
 import pytest
 
-from ctlha_trio.testing._core.log import EventLine
 from ctlha_trio.testing._core.runs import SeedReport
 from ctlha_trio.testing._core.totals import Coverage, Depth, Totals
-from ctlha_trio.testing._link import runs
 from ctlha_trio.testing._link.atlas import LINK_SITUATIONS
+from ctlha_trio.testing._link.faults import LinkFaults
 from ctlha_trio.testing._link.runs import LINK_COVERING_SEEDS, run_link_seed
 
 FIXED = range(LINK_COVERING_SEEDS)
 PROGRAM = """
 import sys
+from ctlha_trio.testing._link.faults import LinkFaults
 from ctlha_trio.testing._link.runs import run_link_seed
 for seed in map(int, sys.argv[1:]):
     lines = []
@@ -70,8 +70,8 @@ def test_seeds_differ_in_what_happens(fixed: list[SeedReport]) -> None:
 
 
 def test_a_failure_shows_its_last_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs.LinkFaults, "start", None)
-    lines: list[EventLine] = []
-    report = run_link_seed(1, watch=lines.append)
+    monkeypatch.setattr(LinkFaults, "start", None)
+    lines: list[str] = []
+    report = run_link_seed(1, watch=lambda line: lines.append(str(line)))
     assert report.problem.startswith("a link raises TypeError(")
-    assert report.failure.splitlines()[-1] == str(lines[-1])
+    assert report.failure.splitlines()[-1] == lines[-1]

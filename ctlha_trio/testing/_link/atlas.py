@@ -1,4 +1,4 @@
-"""What links must have been through, so that a check of them says something: the seeds of each commit reach all of it."""
+"""What links must have been through, so that a check of them says something: the fixed seeds reach all of it."""
 
 from enum import Enum
 from typing import Final

@@ -1,7 +1,7 @@
 """The course of a run: trouble, then health, in which everything must get on, and an end that leaves nothing behind.
 
-L13 nobody is refused without a reason. L14 two healthy ends are in a session soon. L15 in health every message and every
-transfer comes to its end, and a channel whose consumer stands still holds up no other. L16 nothing is left at the end.
+L13 nobody is refused without a reason. L14 two healthy ends are in a session soon. L15 in health every message and
+every transfer comes to its end, and a channel whose consumer stands still holds up no other. L16 nothing is left.
 """
 
 import gc
@@ -73,7 +73,7 @@ class LinkRun:
 
     async def _require(self, condition: Callable[[], bool], within_s: float, problem: str) -> None:
         with trio.move_on_after(within_s):
-            while not condition():  # noqa: ASYNC110 - states of two ends have no common event, and time is virtual
+            while not condition():
                 await let_pass(LOOK_S)
             return
         self.scene.journal.problem(problem)

@@ -1,4 +1,4 @@
-"""Who sends messages: at once or waiting, told of the end by events, by calls or not at all, and taken back now and then."""
+"""Who sends messages: at once or waiting, told of their end by events, by calls or not at all."""
 
 from random import Random
 from typing import Final

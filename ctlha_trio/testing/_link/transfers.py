@@ -1,6 +1,6 @@
 """What may become of transfers: each ends once, in time, and as what it says is true.
 
-L8 a transfer ends once, at its deadline at the latest, and before its channels hear of the end of the session. L9 it ends
+L8 a transfer ends once, at its deadline at the latest, and before channels hear of the end of the session. L9 it ends
 as done only if it may and all of it is where it belongs; else its reason is true, and so is the count of what is left.
 L10 memory of a transfer that is over is left alone.
 """
