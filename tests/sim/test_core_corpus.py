@@ -15,7 +15,8 @@ from tests.mutants.pair_mutants import MUTANTS
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "corpus"
 CORE, DRIVERS, LINKS = (
-    tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))["seed"] for name in ("core", "drivers", "links")
+    tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))["seed"]
+    for name in ("core", "drivers", "links")
 )
 PLANTED = {bug.name for bug in BUGS}
 PLANTED_IN_LINKS = {bug.name for bug in LINK_BUGS}

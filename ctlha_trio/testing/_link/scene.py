@@ -4,8 +4,7 @@ from random import Random
 
 import attrs
 
-from ctlha_trio.link import Channel, OnSettled
-from ctlha_trio.link._connection import Connection
+from ctlha_trio.link import Channel, OnSettled, Placement
 from ctlha_trio.seams import MemoryNetwork
 from ctlha_trio.testing._drivers.clock import NodeClock
 from ctlha_trio.testing._link.atlas import Situation
@@ -99,13 +98,13 @@ class LinkScene:
         """It has."""
         self.messages.lost(channel)
 
-    def lost(self, connection: Connection, *, has_taken_another: bool) -> None:
+    def lost(self, placement: Placement | None, *, has_taken_another: bool) -> None:
         """A session is over, and so are its keys, and nothing else."""
         if has_taken_another:
             self.journal.problem("L14: the end of a session takes the next one along")
         self.journal.counts["sessions"] += 1
         for memory in self.memories.all:
-            if not memory.is_dead and memory.region._table is connection.placement:
+            if not memory.is_dead and memory.region._table is placement:
                 self.memories.bury(memory, Denial.EXPIRED_KEY)
 
     def refusing(self, refusal: Refusal) -> None:

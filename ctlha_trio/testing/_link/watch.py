@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from sys import modules
 from typing import Any, Protocol
 
-from ctlha_trio.link import Channel, OnSettled
-from ctlha_trio.link._bulk import BulkTurns
-from ctlha_trio.link._connection import Connection
-from ctlha_trio.link._handshake import Handshake
+import attrs
+
+from ctlha_trio.link import Channel, Link, OnSettled, Placement
 from ctlha_trio.seams import Buffer
 from ctlha_trio.wire import Refusal
 
@@ -36,8 +37,11 @@ class LinkWatch(Protocol):
     def ended(self, channel: Channel) -> None:
         """It has."""
 
-    def lost(self, connection: Connection, *, has_taken_another: bool) -> None:
-        """A session is over; whether the link was in another one already, and has lost that too."""
+    def lost(self, placement: Placement | None, *, has_taken_another: bool) -> None:
+        """A session is over, and with it the keys of ``placement``.
+
+        Whether the link was in another one already, and has lost that too.
+        """
 
     def refusing(self, refusal: Refusal) -> None:
         """A hello is refused."""
@@ -56,75 +60,86 @@ def _replaced(kind: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None
 @contextmanager
 def watch_links(watch: LinkWatch) -> Iterator[None]:
     """Tell ``watch`` of every link in this process."""
-
-    def send_nowait(plain: Any) -> Any:
-        def watched(channel: Channel, message: Buffer, *, on_settled: OnSettled | None = None) -> None:
-            watch.begin_send()
-            try:
-                plain(channel, message, on_settled=on_settled)
-            finally:
-                watch.end_send()
-            watch.accepted(channel, bytes(message), on_settled, is_push=False)
-
-        return watched
-
-    def queue(plain: Any) -> Any:
-        def watched(bulk: BulkTurns, push: Any) -> None:
-            plain(bulk, push)
-            watch.accepted(push.channel, push.message, None, is_push=True)
-
-        return watched
-
-    def join(plain: Any) -> Any:
-        def watched(channel: Channel, connected: Any, flow: Any, **rest: Any) -> None:
-            watch.joined(channel, connected.session)
-            plain(channel, connected, flow, **rest)
-
-        return watched
-
-    def deliver(plain: Any) -> Any:
-        def watched(channel: Channel, messages: memoryview, count: int) -> None:
-            size = channel.slot_size
-            watch.delivered(channel, [bytes(messages[at : at + size]) for at in range(0, count * size, size)])
-            plain(channel, messages, count)
-
-        return watched
-
-    def lose(plain: Any) -> Any:
-        def watched(channel: Channel, *arguments: Any) -> None:
-            watch.ending(channel)
-            plain(channel, *arguments)
-            watch.ended(channel)
-
-        return watched
-
-    def end(plain: Any) -> Any:
-        def watched(connection: Connection, *arguments: Any) -> None:
-            is_live, link = not connection._ended.is_set(), connection.on_end.__self__  # type: ignore[attr-defined]
-            current = link._connection
-            plain(connection, *arguments)
-            if is_live:
-                is_other = current not in {None, connection}
-                watch.lost(connection, has_taken_another=is_other and link._connection is not current)
-
-        return watched
-
-    def refuse(plain: Any) -> Any:
-        async def watched(handshake: Handshake, refusal: Refusal, *arguments: Any) -> None:
-            watch.refusing(refusal)
-            await plain(handshake, refusal, *arguments)
-
-        return watched
-
+    fields: Any = attrs.fields(Link)
+    connection: Any = fields._connection.type.__args__[0]
+    bulk: Any = attrs.fields(connection)._bulk.type
+    handshake: Any = vars(modules[fields._meeting.type.__module__])["Handshake"]
     with ExitStack() as stack:
         for kind, name, make in (
-            (Channel, "send_nowait", send_nowait),
-            (BulkTurns, "queue", queue),
-            (Channel, "join", join),
-            (Channel, "deliver", deliver),
-            (Channel, "lose", lose),
-            (Connection, "end", end),
-            (Handshake, "refuse", refuse),
+            (Channel, "send_nowait", partial(_of_sends, watch)),
+            (bulk, "queue", partial(_of_pushes, watch)),
+            (Channel, "join", partial(_of_joins, watch)),
+            (Channel, "deliver", partial(_of_deliveries, watch)),
+            (Channel, "lose", partial(_of_losses, watch)),
+            (connection, "end", partial(_of_ends, watch)),
+            (handshake, "refuse", partial(_of_refusals, watch)),
         ):
             stack.enter_context(_replaced(kind, name, make))
         yield
+
+
+def _of_sends(watch: LinkWatch, plain: Any) -> Any:
+    def watched(channel: Channel, message: Buffer, *, on_settled: OnSettled | None = None) -> None:
+        watch.begin_send()
+        try:
+            plain(channel, message, on_settled=on_settled)
+        finally:
+            watch.end_send()
+        watch.accepted(channel, bytes(message), on_settled, is_push=False)
+
+    return watched
+
+
+def _of_pushes(watch: LinkWatch, plain: Any) -> Any:
+    def watched(bulk: Any, push: Any) -> None:
+        plain(bulk, push)
+        watch.accepted(push.channel, push.message, None, is_push=True)
+
+    return watched
+
+
+def _of_joins(watch: LinkWatch, plain: Any) -> Any:
+    def watched(channel: Channel, connected: Any, flow: Any, **rest: Any) -> None:
+        watch.joined(channel, connected.session)
+        plain(channel, connected, flow, **rest)
+
+    return watched
+
+
+def _of_deliveries(watch: LinkWatch, plain: Any) -> Any:
+    def watched(channel: Channel, messages: memoryview, count: int) -> None:
+        size = channel.slot_size
+        watch.delivered(channel, [bytes(messages[at : at + size]) for at in range(0, count * size, size)])
+        plain(channel, messages, count)
+
+    return watched
+
+
+def _of_losses(watch: LinkWatch, plain: Any) -> Any:
+    def watched(channel: Channel, *arguments: Any) -> None:
+        watch.ending(channel)
+        plain(channel, *arguments)
+        watch.ended(channel)
+
+    return watched
+
+
+def _of_ends(watch: LinkWatch, plain: Any) -> Any:
+    def watched(connection: Any, *arguments: Any) -> None:
+        is_live, link = not connection._ended.is_set(), connection.on_end.__self__
+        current = link._connection
+        plain(connection, *arguments)
+        if is_live:
+            is_other = current not in {None, connection}
+            has_taken_another = is_other and link._connection is not current
+            watch.lost(connection.placement, has_taken_another=has_taken_another)
+
+    return watched
+
+
+def _of_refusals(watch: LinkWatch, plain: Any) -> Any:
+    async def watched(handshake: Any, refusal: Refusal, *arguments: Any) -> None:
+        watch.refusing(refusal)
+        await plain(handshake, refusal, *arguments)
+
+    return watched
