@@ -388,16 +388,6 @@ def gives_up_for_ever_after_a_dial_that_failed(patch: Patch) -> None:
     patch.setattr(_meeting, "backoff_s", backoff_s)
 
 
-def waits_longer_before_each_dial(patch: Patch) -> None:
-    dials = [0]
-
-    def backoff_s(failures: int, entropy: Entropy) -> float:
-        dials[0] += 1
-        return plain_backoff_s(failures, entropy) + float(0.05 * 2.0 ** min(20, dials[0] / 2))
-
-    patch.setattr(_meeting, "backoff_s", backoff_s)
-
-
 def rests_for_ever(patch: Patch) -> None:
     patch.setattr(Meeting, "go_on", lambda _: None)
 
@@ -453,7 +443,6 @@ BUGS: Final = (
     LinkBug(gives_up_a_push_while_its_data_is_sent, "L12: ", 3),
     LinkBug(lets_the_end_of_a_replaced_connection_end_the_new_one, "L14: ", 36),
     LinkBug(gives_up_for_ever_after_a_dial_that_failed, "L14: ", 6),
-    LinkBug(waits_longer_before_each_dial, "L14: ", 19),
     LinkBug(rests_for_ever, "L14: ", 24),
     LinkBug(dials_only_once, "L14: ", 7),
     LinkBug(believes_a_connection_that_is_open, "L14: ", 28),
