@@ -16,7 +16,6 @@ from ctlha_trio.link._backoff import backoff_s as plain_backoff_s
 from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._events import LossReason
-from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._intake import Intake
 from ctlha_trio.link._meeting import Meeting
 from ctlha_trio.link._requests import Requests, _Pull
@@ -374,9 +373,9 @@ def serves_pushes_only(patch: Patch) -> None:
 def lets_the_end_of_a_replaced_connection_end_the_new_one(patch: Patch) -> None:
     plain = Link._begin
 
-    def begin(link: Link, handshake: Handshake, agreed: Agreed) -> Connection:
+    def begin(link: Link, *agreed: Any) -> Connection:
         link._connection = None
-        return plain(link, handshake, agreed)
+        return plain(link, *agreed)
 
     patch.setattr(Link, "_begin", begin)
 
