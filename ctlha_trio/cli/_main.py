@@ -314,20 +314,25 @@ def bench(config: Path | None, serve: bool, as_json: bool, rounds: int) -> None:
 @click.option("--count", type=click.IntRange(1), help="From 0 on.  [default: as many as must reach everything]")
 @click.option("--fresh", is_flag=True, help="From a random seed on instead.")
 @click.option("--drivers", is_flag=True, help="Whole nodes instead of their cores: a second or two each.")
+@click.option("--link", is_flag=True, help="The link alone, with all that uses it: a part of a second each.")
 @click.option("--covers", is_flag=True, help="Name what no seed led to, and fail if this depth must.")
-def sim(seed: int | None, count: int | None, fresh: bool, drivers: bool, covers: bool) -> None:
+def sim(*, seed: int | None, count: int | None, fresh: bool, drivers: bool, link: bool, covers: bool) -> None:
     """Simulate pairs in trouble, each from one number, and check that they keep every promise.
 
     Both nodes' pair cores and an arbiter among crashes, partitions, failing disks and clocks, in simulated time. The
     same seed is the same on every machine, down to the digest of its events; with --drivers, for one version of Python
-    and Trio. Exit code 0: all passed, 1: some did not.
+    and Trio, with --link, for one of Trio. Exit code 0: all passed, 1: some did not.
     """
     # Nothing else needs the simulators, which take longer to load than all the rest, and load pytest if it is there.
     from ctlha_trio.cli._sim import COVERING, fresh_seed, replay, sweep  # noqa: PLC0415
+    from ctlha_trio.testing import Depth  # noqa: PLC0415
 
+    if drivers and link:
+        raise click.UsageError("--drivers is of whole nodes, --link of the link alone")
+    depth = Depth.LINKS if link else Depth.NODES if drivers else Depth.CORES
     if seed is not None:
         if count is not None or fresh or covers:
             raise click.UsageError("--seed shows one seed; --count, --fresh and --covers are of many")
-        sys.exit(replay(seed, drivers=drivers))
+        sys.exit(replay(seed, depth=depth))
     first = fresh_seed() if fresh else 0
-    sys.exit(sweep(range(first, first + (count or COVERING[drivers])), drivers=drivers, covers=covers))
+    sys.exit(sweep(range(first, first + (count or COVERING[depth])), depth=depth, covers=covers))

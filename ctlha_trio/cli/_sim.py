@@ -19,18 +19,31 @@ from ctlha_trio.testing import (
     CORE_FAULTS,
     DRIVER_COVERING_SEEDS,
     DRIVER_FAULTS,
+    LINK_COVERING_SEEDS,
+    LINK_SITUATIONS,
+    LINK_TIMELINE_HEADER,
     NOT_OF_THE_PAIR,
     TIMELINE_HEADER,
     Coverage,
+    Depth,
     SeedReport,
     Totals,
     map_seeds,
     run_driver_seed,
+    run_link_seed,
     run_seed,
 )
 
-COVERING: Final = {False: CORE_COVERING_SEEDS, True: DRIVER_COVERING_SEEDS}
-"""Seeds when nobody says how many, by whether they are of whole nodes: a minute."""
+COVERING: Final = {
+    Depth.CORES: CORE_COVERING_SEEDS,
+    Depth.NODES: DRIVER_COVERING_SEEDS,
+    Depth.LINKS: LINK_COVERING_SEEDS,
+}
+"""Seeds when nobody says how many: a minute at the most."""
+AGAIN: Final = {Depth.CORES: "ctlha sim", Depth.NODES: "ctlha sim --drivers", Depth.LINKS: "ctlha sim --link"}
+"""What is typed for that depth."""
+FAULTS: Final = {Depth.CORES: CORE_FAULTS, Depth.NODES: DRIVER_FAULTS, Depth.LINKS: LINK_SITUATIONS}
+"""That the seeds of a depth must reach."""
 FRESH_BITS: Final = 32
 """Of a seed that nobody has named: short enough to be typed, and hardly ever drawn twice."""
 DIGEST_SHOWN: Final = 16
@@ -42,10 +55,10 @@ def fresh_seed() -> int:
     return secrets.randbits(FRESH_BITS)
 
 
-def replay(seed: int, *, drivers: bool) -> int:
+def replay(seed: int, *, depth: Depth) -> int:
     """Run one seed and print each event. The exit code: 1 if it failed, 130 if an interrupt ended it early."""
-    run = run_driver_seed if drivers else run_seed
-    click.echo(TIMELINE_HEADER)
+    run = {Depth.CORES: run_seed, Depth.NODES: run_driver_seed, Depth.LINKS: run_link_seed}[depth]
+    click.echo(LINK_TIMELINE_HEADER if depth is Depth.LINKS else TIMELINE_HEADER)
     try:
         report = run(seed, watch=lambda line: click.echo(str(line)))
     except KeyboardInterrupt:
@@ -57,17 +70,21 @@ def replay(seed: int, *, drivers: bool) -> int:
     return EXIT_FAILED if report.failure else 0
 
 
-def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
+def sweep(seeds: Sequence[int], *, depth: Depth, covers: bool = False) -> int:
     """Run seeds on all processors, print a line for each and what all came to. The exit code: 1 if any failed.
 
     With ``covers`` also 1 if they did not lead to all that they must: cores to each transition and reason of the pair,
-    whole nodes to each reason around it, and both to their faults. An interrupt or a SIGTERM ends it early, in the
-    middle of a seed, and is told with what was run before; the exit code is 128 and the signal's number. Output that
-    cannot be written ends it too.
+    whole nodes to each reason around it, both to their faults, and links to all that may happen to them. An interrupt
+    or a SIGTERM ends it early, in the middle of a seed, and is told with what was run before; the exit code is 128 and
+    the signal's number. Output that cannot be written ends it too.
     """
     began_s = monotonic()
     totals, coverage, failed = Totals(), Coverage(), list[SeedReport]()
-    run: Callable[[int], SeedReport] = run_driver_seed if drivers else run_seed
+    run: Callable[[int], SeedReport] = {
+        Depth.CORES: run_seed,
+        Depth.NODES: run_driver_seed,
+        Depth.LINKS: run_link_seed,
+    }[depth]
     ended_by: signal.Signals | None = None
     with _terminated_as_interrupted() as terminated:
         try:
@@ -83,25 +100,22 @@ def sweep(seeds: Sequence[int], *, drivers: bool, covers: bool = False) -> int:
         except KeyboardInterrupt:
             ended_by = signal.SIGTERM if terminated.is_set() else signal.SIGINT
     if totals.seeds:
-        for line in _sums(totals, monotonic() - began_s, drivers=drivers):
+        for line in _sums(totals, monotonic() - began_s, depth=depth):
             click.echo(line)
-    again = "ctlha sim --drivers --seed" if drivers else "ctlha sim --seed"
+    again = f"{AGAIN[depth]} --seed"
     told_failures = [f"FAILED {report.problem}; replay it with: {again} {report.seed}" for report in failed]
     if ended_by is not None:
         for line in told_failures:
             click.echo(line)
         click.echo(f"interrupted by {ended_by.name}: {_run_so_far(seeds, totals.seeds, len(failed))}")
         return EXIT_SIGNALLED + ended_by
-    of_cores, of_nodes = list(_not_reached_of_cores(coverage)), list(_not_reached_of_nodes(coverage))
-    faults = [_fault_line(fault) for fault in coverage.faults_missing(DRIVER_FAULTS if drivers else CORE_FAULTS)]
-    missed = [*(of_nodes if drivers else of_cores), *faults]
-    for line in (*_told_missed([*(of_cores if drivers else ()), *missed], named=covers), *told_failures):
+    missed, others = _not_reached(coverage, depth)
+    for line in (*_told_missed([*others, *missed], named=covers), *told_failures):
         click.echo(line)
-    if not drivers:
+    if depth is Depth.CORES:
         click.echo(f"not of cores, but of whole nodes (--drivers): reasons {', '.join(sorted(NOT_OF_THE_PAIR))}")
     if covers and missed:
-        depth = "whole nodes" if drivers else "cores"
-        click.echo(f"FAILED the seeds do not lead everywhere: {len(missed)} not reached that {depth} must reach")
+        click.echo(f"FAILED the seeds do not lead everywhere: {len(missed)} not reached that {depth.value} must reach")
     click.echo(f"{totals.seeds - len(failed)} of {totals.seeds} seeds passed, {seeds[0]} to {seeds[-1]}")
     return EXIT_FAILED if failed or (covers and missed) else 0
 
@@ -111,6 +125,19 @@ def _told_missed(missed: Sequence[str], *, named: bool) -> Sequence[str]:
     if named or not missed:
         return missed
     return [f"not reached: {len(missed)} of the transitions, reasons and faults; --covers names them"]
+
+
+def _not_reached(coverage: Coverage, depth: Depth) -> tuple[list[str], list[str]]:
+    """A line for each that seeds of that depth must reach, and for each that is good to know of."""
+    faults = [_fault_line(fault) for fault in coverage.faults_missing(FAULTS[depth])]
+    of_cores, of_nodes = list(_not_reached_of_cores(coverage)), list(_not_reached_of_nodes(coverage))
+    match depth:
+        case Depth.CORES:
+            return [*of_cores, *faults], []
+        case Depth.NODES:
+            return [*of_nodes, *faults], of_cores
+        case Depth.LINKS:
+            return faults, []
 
 
 def _run_so_far(seeds: Sequence[int], count: int, failed: int) -> str:
@@ -146,9 +173,9 @@ def _line(report: SeedReport) -> str:
     return f"seed {report.seed:<10} {report.digest[:DIGEST_SHOWN]} {verdict} {report.totals.events:>8} events"
 
 
-def _sums(totals: Totals, took_s: float, *, drivers: bool) -> Iterator[str]:
+def _sums(totals: Totals, took_s: float, *, depth: Depth) -> Iterator[str]:
     """One line for each thing that was counted: its name, the number, and what it is of."""
-    for name, told in Totals.told(drivers=drivers).items():
+    for name, told in Totals.told(depth).items():
         yield _sum_line(name.replace("_", " "), getattr(totals, name), told)
     yield _sum_line("events a second", totals.events / took_s, "by the clock on the wall, on all processors")
     yield _sum_line("took s", took_s, "seconds that the seeds took")

@@ -82,6 +82,9 @@ class Intake:
             if self._has_ended():
                 return
         match frame.kind:
+            case FrameType.CHANNEL_OPEN:
+                if channel is not None and channel.session_flow.has_news:
+                    self._tell_news()  # of room that was freed while the peer was not in the channel
             case FrameType.MESSAGES:
                 assert channel is not None, "the core knows it"
                 self._deliver(channel, frame.payload, frame.count)

@@ -8,7 +8,12 @@ from ctlha_trio.testing._core.runs import (
     run_seed as run_seed,
     run_seeds as run_seeds,
 )
-from ctlha_trio.testing._core.totals import NOT_OF_THE_PAIR as NOT_OF_THE_PAIR, Coverage as Coverage, Totals as Totals
+from ctlha_trio.testing._core.totals import (
+    NOT_OF_THE_PAIR as NOT_OF_THE_PAIR,
+    Coverage as Coverage,
+    Depth as Depth,
+    Totals as Totals,
+)
 from ctlha_trio.testing._drivers.atlas import DRIVER_FAULTS as DRIVER_FAULTS
 from ctlha_trio.testing._drivers.runs import (
     DRIVER_COVERING_SEEDS as DRIVER_COVERING_SEEDS,
@@ -25,6 +30,9 @@ from ctlha_trio.testing._history.linearizability_records import (
     Verdict as Verdict,
     Violation as Violation,
 )
+from ctlha_trio.testing._link.atlas import LINK_SITUATIONS as LINK_SITUATIONS
+from ctlha_trio.testing._link.journal import LINK_TIMELINE_HEADER as LINK_TIMELINE_HEADER
+from ctlha_trio.testing._link.runs import LINK_COVERING_SEEDS as LINK_COVERING_SEEDS, run_link_seed as run_link_seed
 from ctlha_trio.testing._pairs.memory_pair import Components as Components, MemoryPair as MemoryPair
 from ctlha_trio.testing._pairs.open_pair import (
     Mirrors as Mirrors,

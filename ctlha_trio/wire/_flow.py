@@ -174,9 +174,9 @@ class ChannelFlow:
 
     @property
     def has_room_to_tell(self) -> bool:
-        """The part of it that is room."""
+        """The part of it that is room. Nobody may be told of it who has not opened the channel yet."""
         fresh = self.receive_limit - self.told_limit
-        return fresh > 0 and (2 * fresh >= self.slots or self.told_limit == self.received)
+        return fresh > 0 and self._peer_slots > 0 and (2 * fresh >= self.slots or self.told_limit == self.received)
 
     def tell(self) -> tuple[int, int]:
         """Acknowledgement and credit for a frame that is written now."""

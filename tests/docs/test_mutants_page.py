@@ -9,6 +9,7 @@ import pytest
 from tests.mutants.beneath import MUTANTS as BENEATH
 from tests.mutants.drivers import BUGS
 from tests.mutants.found_by import IN_THE_EXPLORATION, IN_THE_PAIR
+from tests.mutants.in_links import BUGS as LINK_BUGS
 from tests.mutants.pair_mutants import MUTANTS
 from tests.power import test_enumeration_mutants as enumeration, test_power_cuts as cuts
 from tests.sim import test_explore_mutants as exploration
@@ -47,6 +48,7 @@ def test_every_mutant_that_the_page_names_exists(name: str) -> None:
         ("tests/sim/test_core_mutants.py", len(MUTANTS)),
         ("tests/sim/test_explore_mutants.py", len(exploration.MUTANTS)),
         ("tests/sim/test_driver_finds_bugs.py", len(BUGS)),
+        ("tests/sim/test_link_finds_bugs.py", len(LINK_BUGS)),
         ("tests/power/test_enumeration_mutants.py", len(enumeration.OF_STORE) + len(enumeration.OF_PAIR)),
         ("tests/power/test_power_cuts.py", len(CUTS.args[1])),
         ("tests/unit/test_mutants_beneath.py", len(BENEATH)),
@@ -122,6 +124,12 @@ def test_the_table_of_whole_nodes_has_each_bug_and_its_check() -> None:
             assert re.search(bug.found, found), bug.name
         else:
             assert re.match(bug.found.partition(": ")[0], found), bug.name
+
+
+def test_the_table_of_the_link_has_each_bug_its_seed_and_its_rule() -> None:
+    assert table(PAGE, "In the link") == [
+        [in_words(bug.name), str(bug.first_seed), bug.found.removesuffix(": ")] for bug in LINK_BUGS
+    ]
 
 
 def test_the_table_of_what_lies_beneath_has_each_mutant_and_its_test() -> None:

@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 
 from ctlha_trio.testing._core.runs import run_seed
+from ctlha_trio.testing._link.runs import run_link_seed
 from tests.mutants.drivers import BUGS
+from tests.mutants.in_links import BUGS as LINK_BUGS
 from tests.mutants.pair_mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "corpus"
-CORE, DRIVERS = (
-    tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))["seed"] for name in ("core", "drivers")
+CORE, DRIVERS, LINKS = (
+    tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))["seed"]
+    for name in ("core", "drivers", "links")
 )
 PLANTED = {bug.name for bug in BUGS}
+PLANTED_IN_LINKS = {bug.name for bug in LINK_BUGS}
 
 
 @pytest.mark.parametrize("entry", CORE, ids=lambda entry: str(entry["seed"]))
@@ -23,6 +27,13 @@ def test_a_seed_that_once_failed(entry: dict[str, object]) -> None:
     seed = entry["seed"]
     assert isinstance(seed, int)
     assert run_seed(seed).failure == "", entry["found"]
+
+
+@pytest.mark.parametrize("entry", LINKS, ids=lambda entry: str(entry["seed"]))
+def test_a_seed_of_the_link_that_once_failed(entry: dict[str, object]) -> None:
+    seed = entry["seed"]
+    assert isinstance(seed, int)
+    assert run_link_seed(seed).failure == "", entry["found"]
 
 
 def missing(entry: dict[str, list[str]], mutants: Collection[str]) -> list[str]:
@@ -38,7 +49,9 @@ def missing(entry: dict[str, list[str]], mutants: Collection[str]) -> list[str]:
 def test_every_bug_is_kept_by_what_brings_it_back() -> None:
     assert [gone for entry in CORE for gone in missing(entry, MUTANTS)] == []
     assert [gone for entry in DRIVERS for gone in missing(entry, PLANTED)] == []
-    assert len({entry["found"] for entry in (*CORE, *DRIVERS)}) == len([*CORE, *DRIVERS]), "told twice"
+    assert [gone for entry in LINKS for gone in missing(entry, PLANTED_IN_LINKS)] == []
+    entries = [*CORE, *DRIVERS, *LINKS]
+    assert len({entry["found"] for entry in entries}) == len(entries), "told twice"
 
 
 def test_a_guard_that_is_gone_is_missed() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ctlha_trio.pair import Operation, OperationKind, Outcome, actions as act, events as ev
 from ctlha_trio.testing._core.log import TIMELINE_HEADER, EventLine
 from ctlha_trio.testing._core.runs import SeedReport
-from ctlha_trio.testing._core.totals import Coverage, Totals
+from ctlha_trio.testing._core.totals import Coverage, Depth, Totals
 from ctlha_trio.testing._drivers import runs
 from ctlha_trio.testing._drivers.atlas import DRIVER_FAULTS
 from ctlha_trio.testing._drivers.history import VolumeHistory
@@ -125,7 +125,7 @@ def test_a_failure_shows_its_last_events_and_its_evidence_by_the_clock_of_the_ti
 
 def test_whole_nodes_come_to_every_total_that_is_theirs(fixed: dict[int, SeedReport]) -> None:
     totals = sum((report.totals for report in fixed.values()), Totals())
-    without = {name for name in Totals.told(drivers=True) if not getattr(totals, name)}
+    without = {name for name in Totals.told(Depth.NODES) if not getattr(totals, name)}
     assert without == set()
     assert totals.partitions > totals.partitions_one_way
 

@@ -1,6 +1,7 @@
 """What happened in simulated pairs, in numbers, and what of the machine was reached: frozen, and can be added."""
 
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from typing import Any, Final
 
 import attrs
@@ -34,31 +35,46 @@ ALL_REASONS: Final = frozenset(reason.value for reason in Reason) - NOT_OF_THE_P
 
 
 _TOLD: Final = "told"
-_CORES_ONLY: Final = "cores only"
+_DEPTHS: Final = "depths"
 
 
-def _summed(told: str, zero: Any = 0, *, cores_only: bool = False) -> Any:
-    """A total, what it counts in words, and whether only pairs without drivers can come to it."""
-    return attrs.field(default=zero, metadata={_TOLD: told, _CORES_ONLY: cores_only})
+class Depth(Enum):
+    """How much of the code runs in a simulated world."""
+
+    CORES = "cores"
+    NODES = "whole nodes"
+    LINKS = "links"
+
+
+_PAIRS: Final = Depth.CORES, Depth.NODES
+
+
+def _summed(told: str, zero: Any = 0, *, of: tuple[Depth, ...] = _PAIRS) -> Any:
+    """A total, what it counts in words, and at which depths there is such a thing."""
+    return attrs.field(default=zero, metadata={_TOLD: told, _DEPTHS: of})
 
 
 @attrs.frozen(kw_only=True)
 class Totals:
     """Sums over seeds. ``told`` has what each is of."""
 
-    seeds: int = _summed("runs, each from one number")
-    events: int = _summed("steps of a node's pair core")
-    simulated_s: float = _summed("seconds on the clock of the simulated world", 0.0)
+    seeds: int = _summed("runs, each from one number", of=tuple(Depth))
+    events: int = _summed(
+        "steps of a node's pair core; of links, whatever happens to a message or a transfer", of=tuple(Depth)
+    )
+    simulated_s: float = _summed("seconds on the clock of the simulated world", 0.0, of=tuple(Depth))
     idle_s: float = _summed(
         "of these, jumped over: only looks at an unchanged record, and the end of permits, could happen",
         0.0,
-        cores_only=True,
+        of=(Depth.CORES,),
     )
     operations: int = _summed("operations that clients asked for")
     done: int = _summed("of these, answered as done; others were refused, or their node ended")
     acknowledged_writes: int = _summed("of these, writes: none of them may be lost")
     arbiter_calls: int = _summed("reads of the record, and swaps of it")
-    crashes: int = _summed("processes that ended without a goodbye: killed, without power, switched off")
+    crashes: int = _summed(
+        "processes that ended without a goodbye: killed, without power, switched off", of=tuple(Depth)
+    )
     stops: int = _summed("processes that an operator asked to end")
     pauses: int = _summed("processes that stood still")
     partitions: int = _summed("times that a node, or both, did not hear the other any more")
@@ -66,22 +82,27 @@ class Totals:
     cuts: int = _summed("connections that broke, and could be made again at once")
     disk_failures: int = _summed("disks that failed in a call")
     damage_met: int = _summed("reads that met a block which had decayed, or another block's write")
-    disks_put_back: int = _summed("disks that were put back as they were in an earlier epoch", cores_only=True)
+    disks_put_back: int = _summed("disks that were put back as they were in an earlier epoch", of=(Depth.CORES,))
     arbiter_outages: int = _summed("times that the arbiter answered nobody, or one node not")
     arbiter_displacements: int = _summed("times that it was restored from an old copy, or had another's record")
     failovers: int = _summed("changes of the primary by a node that went on alone")
     handovers: int = _summed("changes of the primary in which both nodes stayed members")
     resyncs: int = _summed("copies that had been left behind and became members again")
-    verifications: int = _summed("comparisons of the copies that came to their end", cores_only=True)
+    verifications: int = _summed("comparisons of the copies that came to their end", of=(Depth.CORES,))
     medium_errors: int = _summed("operations that met a block of which no copy that counts was whole")
-    faults: int = _summed("faults that acted, of all kinds together")
+    messages: int = _summed("messages that links accepted", of=(Depth.LINKS,))
+    keys: int = _summed("keys that were given for memory", of=(Depth.LINKS,))
+    transfers: int = _summed("pushes and pulls that were started", of=(Depth.LINKS,))
+    transfers_done: int = _summed("of these, done", of=(Depth.LINKS,))
+    denials: int = _summed("of these, denied by the owner of the memory", of=(Depth.LINKS,))
+    sessions: int = _summed("sessions that links had", of=(Depth.LINKS,))
+    faults: int = _summed("faults that acted, of all kinds together", of=tuple(Depth))
     trials: int = _summed("times that a part of the pair had to serve, or to halt, by itself")
 
     @staticmethod
-    def told(*, drivers: bool) -> dict[str, str]:
-        """By the name of each total that pairs of that depth can come to, what it is of."""
-        fields = attrs.fields(Totals)
-        return {each.name: each.metadata[_TOLD] for each in fields if not (drivers and each.metadata[_CORES_ONLY])}
+    def told(depth: Depth) -> dict[str, str]:
+        """By the name of each total that a world of that depth can come to, what it is of."""
+        return {each.name: each.metadata[_TOLD] for each in attrs.fields(Totals) if depth in each.metadata[_DEPTHS]}
 
     def __add__(self, other: "Totals") -> "Totals":
         """Sum of each."""

@@ -15,12 +15,16 @@ from ctlha_trio.cli import _sim as sim, main
 from ctlha_trio.testing import (
     CORE_FAULTS,
     DRIVER_FAULTS,
+    LINK_SITUATIONS,
+    LINK_TIMELINE_HEADER,
     NOT_OF_THE_PAIR,
     TIMELINE_HEADER,
     Coverage,
+    Depth,
     EventLine,
     SeedReport,
     Totals,
+    run_link_seed,
     run_seed,
 )
 from ctlha_trio.testing._core.totals import ALL_MOVES, ALL_REASONS
@@ -108,9 +112,11 @@ def test_the_checks_of_each_commit_demand_it_of_the_fixed_seeds_alone() -> None:
     assert sorted(" ".join(run) for run in runs if "--covers" in run) == [
         "--covers",
         "--drivers --covers",
+        "--link --covers",
     ]
-    assert sorted("--fresh" in run for run in runs) == [False, False, True, True]
-    assert sorted("--drivers" in run for run in runs) == [False, False, True, True]
+    assert sorted("--fresh" in run for run in runs) == [False, False, False, True, True, True]
+    for depth in ("--drivers", "--link"):
+        assert sorted("--fresh" in run for run in runs if depth in run) == [False, True]
 
 
 def test_cores_name_the_reasons_that_are_not_theirs_and_whole_nodes_seek_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +134,8 @@ def test_cores_name_the_reasons_that_are_not_theirs_and_whole_nodes_seek_them(mo
 def test_the_page_tells_of_every_total() -> None:
     page = (Path(__file__).parents[3] / "docs" / "explain" / "simulator.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `([a-z ]+)`", page, re.MULTILINE))
-    assert named == {name.replace("_", " ") for name in Totals.told(drivers=False)} | {"events a second", "took s"}
+    told = {name.replace("_", " ") for depth in Depth for name in Totals.told(depth)}
+    assert named == told | {"events a second", "took s"}
 
 
 def test_a_seed_is_a_timeline() -> None:
@@ -150,23 +157,58 @@ def test_a_seed_of_whole_nodes_is_a_timeline_too() -> None:
     assert last.startswith("seed 1003 ")
 
 
+def test_a_seed_of_the_link_is_a_timeline_too() -> None:
+    done = ctlha("--link", "--seed", "1")
+    assert done.exit_code == 0
+    header, *lines, last = done.output.splitlines()
+    assert header == LINK_TIMELINE_HEADER
+    assert any(re.fullmatch(r" *\d+ +\d+\.\d{6}    [ab] starts push \d+: .*", line) for line in lines)
+    assert last.startswith(f"seed 1 {'':<9}{run_link_seed(1).digest[:16]} passed")
+
+
+def test_links_must_have_been_through_all_that_may_happen_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reach(*situations: str) -> Callable[[int], SeedReport]:
+        return lambda seed: attrs.evolve(run_seed(seed, rounds=1), coverage=Coverage(faults=frozenset(situations)))
+
+    monkeypatch.setattr(sim, "run_link_seed", reach(*LINK_SITUATIONS))
+    done = ctlha("--count", "1", "--link", "--covers")
+    assert done.exit_code == 0
+    assert "not reached" not in done.output
+    assert any(line.startswith("transfers done") for line in done.output.splitlines())
+    assert "acknowledged writes" not in done.output
+    monkeypatch.setattr(sim, "run_link_seed", reach(*LINK_SITUATIONS - {"LAST_USE"}))
+    short = ctlha("--count", "1", "--link", "--covers")
+    assert short.exit_code == 1
+    assert "not reached: fault last-use" in short.output
+    assert "FAILED the seeds do not lead everywhere: 1 not reached that links must reach" in short.output
+
+
+def test_whole_nodes_or_links() -> None:
+    done = ctlha("--drivers", "--link", "--count", "1")
+    assert done.exit_code == 2
+    assert "--link" in done.output
+
+
 def test_fresh_seeds_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sim, "fresh_seed", lambda: 77)
     done = ctlha("--fresh", "--count", "1")
     assert done.output.splitlines()[-1] == "1 of 1 seeds passed, 77 to 77"
 
 
-@pytest.mark.parametrize("drivers", [False, True])
-def test_a_failing_seed_prints_the_command_that_replays_it(monkeypatch: pytest.MonkeyPatch, drivers: bool) -> None:
+@pytest.mark.parametrize(
+    ("option", "name"), [("", "run_seed"), ("--drivers ", "run_driver_seed"), ("--link ", "run_link_seed")]
+)
+def test_a_failing_seed_prints_the_command_that_replays_it(
+    monkeypatch: pytest.MonkeyPatch, option: str, name: str
+) -> None:
     def fail(seed: int) -> SeedReport:
         report = run_seed(seed, rounds=1)
         return SeedReport(seed, report.digest, report.totals, report.coverage, "I1: both\nline 1\nline 2")
 
-    monkeypatch.setattr(sim, "run_driver_seed" if drivers else "run_seed", fail)
-    done = ctlha("--count", "1", *(["--drivers"] if drivers else []))
+    monkeypatch.setattr(sim, name, fail)
+    done = ctlha("--count", "1", *option.split())
     assert done.exit_code == 1
-    replayed = "ctlha sim --drivers --seed 0" if drivers else "ctlha sim --seed 0"
-    assert f"FAILED I1: both; replay it with: {replayed}" in done.output.splitlines()
+    assert f"FAILED I1: both; replay it with: ctlha sim {option}--seed 0" in done.output.splitlines()
     assert "line 2" in done.output
 
 

@@ -315,6 +315,32 @@ async def test_unread_messages_of_an_old_session_hold_their_slots(autojump_clock
             one.send_nowait(message(number))
 
 
+async def test_room_is_told_only_to_a_peer_that_has_opened_the_channel(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its consumer sleeps, and so it stays out of the session; then it wakes, and must come to know of all the room."""
+    async with open_pair() as pair:
+        one, other = pair.open(slots=1)
+        await pair.online()
+        other.send_nowait(message(1))
+        await pair.quiet()
+        await gather_events(one)
+        pair.a.drop("again")
+        await trio.sleep(3)
+        await pair.online()
+        session = pair.a.session_id
+        assert (one.has_session, other.has_session) == (True, False)
+        assert take(one, 1) == [1]
+        await gather_events(one)
+        await trio.sleep(1)
+        assert pair.a.session_id == pair.b.session_id == session
+        await gather_events(other)
+        await pair.quiet()
+        other.send_nowait(message(2))
+        await pair.quiet()
+        assert take(one, 1) == [2]
+
+
 async def test_a_consumer_that_sleeps_through_sessions_keeps_a_bounded_queue(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
