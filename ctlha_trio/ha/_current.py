@@ -36,5 +36,8 @@ def current_node(*, even_ended: bool = False) -> "Node":
     node = _CURRENT.get(None)
     if node is None:
         raise RuntimeError("no node is current here: call it inside `with node.current():`")
-    node.check_usable(token, even_ended=even_ended)
+    if token is not node.token:
+        raise RuntimeError("the node is of another run")
+    if node.has_ended and not even_ended:
+        raise RuntimeError(f"node {node.config.node} has ended")
     return node

@@ -17,8 +17,6 @@ from ctlha_trio.seams import Buffer
 
 _MSG_RECV: Final = ctl_ha_event.CTL_HA_EVT_MSG_RECV
 _MSG_SENT: Final = ctl_ha_event.CTL_HA_EVT_MSG_SENT
-_DMA_SENT: Final = ctl_ha_event.CTL_HA_EVT_DMA_SENT
-_DMA_RECEIVED: Final = ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -63,16 +61,17 @@ class MessageChannel:
         ``InvalidError`` for another size, ``DisconnectError`` without a session, ``BusyError`` without credit: then
         nothing was done.
         """
-        self._check_usable()
-        self._channel.send_nowait(message, on_settled=unwatched)
+        if self._failed:
+            self._check_usable()
+        self._channel.send_nowait(message, unwatched)
 
     def post_nowait(self, message: Buffer) -> None:
         """As ``send_nowait``, and the handler gets exactly one MSG_SENT with the status, also when the link falls.
 
         ``BusyError`` too while it has not heard of as many as there are slots.
         """
-        self._check_usable()
-        if self._posted >= self._channel.slots:
+        if self._failed or self._posted >= self._channel.slots:
+            self._check_usable()
             self._channel.check_message(message)
             raise BusyError(f"the handler of {self.number.name} has not heard of {self._posted} messages")
         self._channel.send_nowait(message)
@@ -114,13 +113,24 @@ class MessageChannel:
 
     def receive_nowait(self) -> bytes:
         """The oldest message. ``EmptyError`` if there is none. Not a checkpoint."""
+        self._take_one()
+        return self._channel.receive_nowait()
+
+    def receive_into_nowait(self, buffer: bytearray | memoryview) -> None:
+        """As ``receive_nowait``, into the beginning of ``buffer``: writable bytes, at least one message long."""
+        self._take_one()
+        self._channel.receive_into_nowait(buffer)
+
+    def _take_one(self) -> None:
+        """Count one message less. ``EmptyError`` if there is none."""
         self._check_usable()
         if not self._available:
             raise EmptyError(f"{self.number.name} has no message")
         self._available = left = self._available - 1
-        self._untold = min(self._untold, left)
-        self._events.keep_receipts(left)
-        return self._channel.receive_nowait()
+        if self._untold > left:
+            self._untold = left
+        if self._events.receipts > left:
+            self._events.keep_receipts(left)
 
     async def receive(self) -> bytes:
         """The next message, also beside a handler, which then gets no MSG_RECV for it. Always a checkpoint.
@@ -186,7 +196,7 @@ class MessageChannel:
     @property
     def transfers_unheard(self) -> int:
         """Ended transfers of which the handler has still to hear."""
-        return self._events.count(_DMA_SENT) + self._events.count(_DMA_RECEIVED)
+        return self._events.transfers
 
     def report_transfer(self, event: ctl_ha_event, status: ctl_ha_status) -> None:
         """The oldest callback that has not ended has returned: tell the handler, before a loss that came later."""
@@ -209,7 +219,7 @@ class MessageChannel:
                     # One by one, for the event of each comes before this one.
                     await self._callbacks.wait_ended(self._callbacks.ended + 1)
                 else:
-                    await self._handle(self._events.take())
+                    await self._handle(first)
             self._idle.unpark_all()
 
     async def wait_told(self) -> None:
@@ -218,15 +228,24 @@ class MessageChannel:
         while not self._failed and (self._connected or self._events or self._handling):
             await self._idle.park()
 
-    async def _handle(self, pending: PendingEvents) -> None:
-        if pending.event is _MSG_SENT:
-            self._posted -= 1
-        if self._handler is None:
-            self._untold += pending.event is _MSG_RECV
-            return
-        self._handling = True
+    async def _handle(self, run: PendingEvents) -> None:
+        """Await the handler with each of the equal events that come first, as long as it is the handler.
+
+        Nothing comes before them meanwhile: events of transfers are put in front of a loss only if it waits for them.
+        """
+        handler = self._handler
+        is_sent, is_received = run.event is _MSG_SENT, run.event is _MSG_RECV
+        take, number, event, param = self._events.take, self.number, run.event, run.param
+        self._handling = handler is not None
         try:
-            await self._handler(self.number, pending.event, pending.param)
+            while run.count and self._handler is handler and not self._failed:
+                take()
+                if is_sent:
+                    self._posted -= 1
+                if handler is None:
+                    self._untold += is_received
+                else:
+                    await handler(number, event, param)
         except Exception as error:
             self.fail(error)
         finally:

@@ -60,6 +60,8 @@ class Connection:
     """Nobody has answered yet what is to be acknowledged; who does it before the writer's turn still may."""
     _sending: bool = attrs.field(default=False, init=False)
     """The stream is in the writer's hands."""
+    _is_full: bool = attrs.field(default=False, init=False)
+    """What was sent last had to be kept, or could not be: the writer sees to it."""
     _taking: bool = attrs.field(default=False, init=False)
     """The reader is at a frame, of which more may count as received than has been delivered."""
     _woken: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -122,7 +124,7 @@ class Connection:
             peer_epoch=self.core.peer_epoch,
             peer_revision=self.peer_revision,
         )
-        channel.join(connected, flow, send_due=self._send_due, tell_room=self.wake)
+        channel.join(connected, flow, send_due=self._send_due, tell_room=self._tell_room)
         self._channels[channel.number] = channel
         self._writer.open(channel)
         self.wake()
@@ -139,29 +141,44 @@ class Connection:
     def _send_due(self, channel: Channel) -> None:
         """A message was accepted: send it at once, or see to it that the writer gathers it with those behind it.
 
-        At once goes the first after a silence: nothing is there that could share its frame.
+        At once goes the first after a silence: nothing is there that could share its frame. So does a burst: the peer
+        takes it in while whoever sends goes on.
         """
         flow = channel.session_flow
-        if self._can_send and flow.written == flow.acknowledged:
+        if (not self._has_work and flow.written == flow.acknowledged) or flow.accepted - flow.written >= channel.burst:
+            if self._can_send:
+                self._writer.write_messages(channel)
+                self._send_written()
+                return
+            channel.due = NOT_DUE
+        else:
+            channel.due = flow.written + channel.burst
+        self.wake()
+
+    def _tell_room(self, channel: Channel) -> None:
+        """Half of the slots have become free, or the peer has none: of a burst it is told while the consumer goes on."""
+        flow = channel.session_flow
+        if flow.receive_limit - flow.told_limit >= channel.burst and self._can_send:
             self._writer.write_messages(channel)
             self._send_written()
         else:
-            channel.due = NOT_DUE
             self.wake()
 
     @property
     def _can_send(self) -> bool:
-        """Whether something may be sent by another than the writer, before what it has to write."""
-        return not (self._sending or self._taking or self._has_work) and self._farewell is None
+        """Whether a channel's messages may be sent by another than the writer, which then finds them gone."""
+        return not (self._sending or self._taking or self._is_full or self._writer.is_opening) and self._farewell is None
 
     def _send_written(self) -> None:
         """Send what the frame writer has. What the stream has no room for, or why it cannot, the writer meets."""
-        written = b"".join(self._writer.take())
+        pieces = self._writer.take()
+        written = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.counters.bytes_out += len(written)
         try:
-            if not self.stream.send_nowait(written):
-                self.wake()
+            self._is_full = not self.stream.send_nowait(written)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._is_full = True
+        if self._is_full:
             self.wake()
 
     async def run(self) -> None:
@@ -242,7 +259,7 @@ class Connection:
         flow = push.channel.session_flow
         is_alone = flow.written == flow.accepted == flow.acknowledged and not flow.reserved
         self._bulk.queue(push)
-        if is_alone and len(push.data) <= INLINE_BYTES and self._can_send:
+        if is_alone and len(push.data) <= INLINE_BYTES and self._can_send and not self._has_work:
             self._bulk.write_message_pushes()
             self._send_written()
         else:
@@ -276,7 +293,7 @@ class Connection:
         pieces = self._gather()
         self._sending = True
         await self.stream.send_all(*pieces)
-        self._sending = False
+        self._sending = self._is_full = False
         if pieces:
             self.counters.bytes_out += sum(map(len, pieces))
             self._requests.sent()

@@ -48,6 +48,11 @@ class FrameWriter:
         """Tell the peer of this channel before anything is sent on it."""
         self._opening[channel.number] = channel
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether there are channels of which the peer has still to be told."""
+        return bool(self._opening)
+
     def ask_heartbeat(self, due_s: float) -> None:
         """Put one heartbeat in front of what is written next."""
         if self._heartbeat_due_s is None:

@@ -53,6 +53,8 @@ class ChannelFlow:
     received: int = 0
     told_received: int = 0
     told_limit: int = 0
+    room_due: int = 1
+    """The ``receive_limit`` from which on freed room is to be told. For whoever frees a slot without a call."""
     _peer_slots: int = 0
     _peer_slot_size: int = 0
     """0 until the peer has opened the channel."""
@@ -157,6 +159,7 @@ class ChannelFlow:
         if self.received + count > self.told_limit:
             raise RemoteProtocolError(Fault.CREDIT.value, f"{count} more than the {self.told_limit} granted")
         self.received += count
+        self._reckon_room()
 
     def release(self, count: int) -> None:
         """So many slots became free here."""
@@ -175,11 +178,14 @@ class ChannelFlow:
     @property
     def has_room_to_tell(self) -> bool:
         """The part of it that is room."""
-        fresh = self.receive_limit - self.told_limit
-        return fresh > 0 and (2 * fresh >= self.slots or self.told_limit == self.received)
+        return self.receive_limit >= self.room_due
+
+    def _reckon_room(self) -> None:
+        self.room_due = self.told_limit + (1 if self.told_limit == self.received else (self.slots + 1) // 2)
 
     def tell(self) -> tuple[int, int]:
         """Acknowledgement and credit for a frame that is written now."""
         self.told_received = self.received
         self.told_limit = self.receive_limit
+        self._reckon_room()
         return self.received, self.receive_limit - self.received
