@@ -9,6 +9,7 @@ from ctlha_trio._vocabulary import ctl_ha_event
 
 _DISCONNECT = ctl_ha_event.CTL_HA_EVT_DISCONNECT
 _MSG_RECV = ctl_ha_event.CTL_HA_EVT_MSG_RECV
+_MSG_SENT = ctl_ha_event.CTL_HA_EVT_MSG_SENT
 _OF_TRANSFERS = frozenset({ctl_ha_event.CTL_HA_EVT_DMA_SENT, ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED})
 
 
@@ -85,7 +86,8 @@ class EventQueue:
     def take(self) -> PendingEvents:
         """The first event, one of its range."""
         first = self._ranges[0]
-        self._count(first.event, -1)
+        if first.event is not _MSG_SENT:
+            self._count(first.event, -1)
         first.count -= 1
         if not first.count:
             self._ranges.popleft()

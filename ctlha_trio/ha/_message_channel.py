@@ -123,12 +123,12 @@ class MessageChannel:
 
     def _take_one(self) -> None:
         """Count one message less. ``EmptyError`` if there is none."""
-        self._check_usable()
-        if not self._available:
+        left = self._available - 1
+        if left < 0 or self._failed:
+            self._check_usable()
             raise EmptyError(f"{self.number.name} has no message")
-        self._available = left = self._available - 1
-        if self._untold > left:
-            self._untold = left
+        self._available = left
+        self._untold = min(self._untold, left)
         if self._events.receipts > left:
             self._events.keep_receipts(left)
 

@@ -49,6 +49,8 @@ class Node:
     """Of the run that it belongs to."""
     has_ended: bool = attrs.field(default=False, init=False)
     _consumers: Consumers = attrs.field(init=False)
+    channels: Mapping[ctl_ha_channel, MessageChannel] = attrs.field(init=False)
+    """Those that were opened."""
     _direct: DirectTransfers = attrs.field(init=False)
     _stop_asked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop_reason: str = attrs.field(default="", init=False)
@@ -69,6 +71,7 @@ class Node:
             dma=self._dma,
             room=room,
         )
+        self.channels = self._consumers.channels
 
     @property
     def pair(self) -> PairState:
@@ -93,11 +96,6 @@ class Node:
     def __repr__(self) -> str:
         state = self._driver.state
         return f"<Node {self.config.node}: {state.phase.name} in epoch {state.epoch}>"
-
-    @property
-    def channels(self) -> Mapping[ctl_ha_channel, MessageChannel]:
-        """Those that were opened."""
-        return self._consumers.channels
 
     @property
     def transfers(self) -> Transfers:

@@ -19,9 +19,6 @@ MESSAGES_PER_FRAME_MAX = 0xFFFF
 NOT_DUE = 1 << 64
 """No sequence is as high: the field of a frame has 64 bits."""
 
-BLOCK = 64
-"""Messages that are taken in one call: each costs a third of what it does alone."""
-
 BURST_BYTES = MESSAGES_SIZE_MAX
 """Of messages in a row, and a quarter of the slots: worth the calls that sending them while more come costs."""
 
@@ -78,7 +75,6 @@ class Channel:
     _hear: Hear | None = attrs.field(default=None, init=False)
     _connected_waits: bool = attrs.field(default=False, init=False)
     _slot: Struct = attrs.field(init=False)
-    _block: Struct = attrs.field(init=False)
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -86,7 +82,6 @@ class Channel:
         self._send_ring = memoryview(bytearray(self.slots * self.slot_size))
         self._receive_ring = memoryview(bytearray(self.slots * self.slot_size))
         self._slot = Struct(f"{self.slot_size}s")
-        self._block = Struct(f"{self.slot_size}s" * BLOCK)
         self.burst = max(self.slots // 4, BURST_BYTES // self.slot_size)
 
     # For the consumer
@@ -117,29 +112,26 @@ class Channel:
     def receive_nowait(self) -> bytes:
         """Take the oldest message. ``EmptyError`` if there is none."""
         message: bytes
-        (message,) = self._slot.unpack_from(self._receive_ring, self._oldest)
-        self._free_oldest()
+        (message,) = self._slot.unpack_from(self._receive_ring, self._free_oldest())
         return message
 
     def receive_into_nowait(self, buffer: bytearray | memoryview) -> None:
         """As ``receive_nowait``, into the beginning of ``buffer``, which must have room for it."""
-        self._slot.pack_into(buffer, 0, *self._slot.unpack_from(self._receive_ring, self._oldest))
-        self._free_oldest()
+        self._slot.pack_into(buffer, 0, *self._slot.unpack_from(self._receive_ring, self._free_oldest()))
 
-    @property
-    def _oldest(self) -> int:
-        """Where the oldest message lies."""
-        if self._consumed == self._received:
+    def _free_oldest(self) -> int:
+        """Where the oldest message lies, until the link's tasks run: its slot is free."""
+        consumed = self._consumed
+        left = self._received - consumed - 1
+        if left < 0:
             raise EmptyError(f"channel {self.number} has no message")
-        return self._consumed % self.slots * self.slot_size
-
-    def _free_oldest(self) -> None:
-        self._consumed = consumed = self._consumed + 1
+        self._consumed = consumed + 1
         flow = self._flow
-        if flow is not None and self._received - consumed >= self._queued_receipts:
+        if flow is not None and left >= self._queued_receipts:
             flow.receive_limit = limit = flow.receive_limit + 1
             if limit >= flow.room_due:
                 self._tell_room(self)
+        return consumed % self.slots * self.slot_size
 
     def receive_all_nowait(self) -> list[bytes]:
         """Take all messages that are here, the oldest first; there may be none."""
@@ -148,11 +140,11 @@ class Channel:
         head = min(count, self.slots - first)
         size = self.slot_size
         messages: list[bytes] = []
-        for start, end in ((first, first + head), (0, count - head)):
-            while end - start >= BLOCK:
-                messages += self._block.unpack_from(self._receive_ring, start * size)
-                start += BLOCK
-            messages += [message for (message,) in self._slot.iter_unpack(self._receive_ring[start * size : end * size])]
+        for view in (
+            self._receive_ring[first * size : (first + head) * size],
+            self._receive_ring[: (count - head) * size],
+        ):
+            messages += [message for (message,) in self._slot.iter_unpack(view)]
         occupied = self._occupied
         self._consumed += count
         self._release(occupied - self._occupied)

@@ -156,7 +156,10 @@ class Connection:
         self.wake()
 
     def _tell_room(self, channel: Channel) -> None:
-        """Half of the slots have become free, or the peer has none: of a burst it is told while the consumer goes on."""
+        """Half of the slots have become free, or the peer has none.
+
+        The sender of a burst is told while the consumer goes on.
+        """
         flow = channel.session_flow
         if flow.receive_limit - flow.told_limit >= channel.burst and self._can_send:
             self._writer.write_messages(channel)
@@ -167,7 +170,8 @@ class Connection:
     @property
     def _can_send(self) -> bool:
         """Whether a channel's messages may be sent by another than the writer, which then finds them gone."""
-        return not (self._sending or self._taking or self._is_full or self._writer.is_opening) and self._farewell is None
+        busy = self._sending or self._taking or self._is_full or self._writer.is_opening
+        return not busy and self._farewell is None
 
     def _send_written(self) -> None:
         """Send what the frame writer has. What the stream has no room for, or why it cannot, the writer meets."""
