@@ -137,9 +137,8 @@ class MessageChannel:
 
         ``DisconnectError`` if there is no message and no session, or the session ends first. Cancelled: none is lost.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_usable()
-        if self._available:
+        if self._available or self._failed:
+            await trio.lowlevel.checkpoint_if_cancelled()
             message = self.receive_nowait()
             await trio.lowlevel.cancel_shielded_checkpoint()
             return message
@@ -158,6 +157,8 @@ class MessageChannel:
         return self._take_all()
 
     def _take_all(self) -> list[bytes]:
+        if not self._available:
+            return []
         self._available = self._untold = 0
         self._events.keep_receipts(0)
         return self._channel.receive_all_nowait()
@@ -205,7 +206,7 @@ class MessageChannel:
 
     def begin(self) -> None:
         """From here on take what the link tells."""
-        self._channel.hear(self._take)
+        self._channel.hear(self._take, self._received)
 
     async def run_handler(self) -> None:
         """Await the handler with one event after the other, until cancelled or it raises."""
@@ -256,8 +257,6 @@ class MessageChannel:
             case Connected():
                 self._connected = True
                 self._online.unpark_all()
-            case EventRange(event=ctl_ha_event.CTL_HA_EVT_MSG_RECV):
-                self._received(event.count)
             case EventRange():
                 self._tell(event.event, event.param, event.count)
             case Disconnected():
@@ -274,7 +273,7 @@ class MessageChannel:
         if self._failed:
             return  # they keep their slots: the peer runs out of credit instead of sending to nobody
         taken = 0
-        while taken < count and self._receivers:
+        while taken < count and self._receivers.tasks:
             self._receivers.give(self._channel.receive_nowait())
             taken += 1
         self._available += count - taken

@@ -26,6 +26,8 @@ OnSettled = Callable[[ctl_ha_status], None]
 """Told once what became of a message: SUCCESS, or DISCONNECT. Synchronous; must not raise."""
 Hear = Callable[[ChannelEvent], None]
 """Given each event as it comes, from the link's tasks. Synchronous; must not raise, nor end the session."""
+HearReceived = Callable[[int], None]
+"""Given the number of messages that have come, in place of their event. As ``Hear``."""
 
 
 def unwatched(_: ctl_ha_status) -> None:
@@ -50,6 +52,8 @@ class Channel:
     answered: bool = attrs.field(default=False, kw_only=True)
     """Both sides answer messages by messages, and need no prompt MSG_SENT."""
     _flow: ChannelFlow | None = attrs.field(default=None, init=False)
+    session_flow: ChannelFlow = attrs.field(init=False)
+    """The flow of the current session, for its connection, which knows that there is one."""
     due: int = attrs.field(default=NOT_DUE, init=False)
     """The sequence of this session from which on acceptance is to be told to the connection, which sets it anew."""
     burst: int = attrs.field(init=False)
@@ -73,8 +77,11 @@ class Channel:
     """MSG_RECV events that wait to be taken; they belong to the newest messages."""
     _events: deque[ChannelEvent] = attrs.field(factory=deque, init=False)
     _hear: Hear | None = attrs.field(default=None, init=False)
+    _hear_received: HearReceived = attrs.field(default=lambda _: None, init=False)
     _connected_waits: bool = attrs.field(default=False, init=False)
     _slot: Struct = attrs.field(init=False)
+    _frame_messages: int = attrs.field(init=False)
+    """The most that one frame carries."""
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -82,6 +89,7 @@ class Channel:
         self._send_ring = memoryview(bytearray(self.slots * self.slot_size))
         self._receive_ring = memoryview(bytearray(self.slots * self.slot_size))
         self._slot = Struct(f"{self.slot_size}s")
+        self._frame_messages = min(MESSAGES_SIZE_MAX // self.slot_size, MESSAGES_PER_FRAME_MAX)
         self.burst = max(self.slots // 4, BURST_BYTES // self.slot_size)
 
     # For the consumer
@@ -150,12 +158,15 @@ class Channel:
         self._release(occupied - self._occupied)
         return messages
 
-    def hear(self, hear: Hear) -> None:
-        """From here on each event is given to ``hear`` at once, those that wait first; nobody receives them."""
+    def hear(self, hear: Hear, hear_received: HearReceived) -> None:
+        """From here on each event is given to one of the two at once, those that wait first; nobody receives them."""
         assert self._hear is None, "events go to one consumer"
-        self._hear = hear
+        self._hear, self._hear_received = hear, hear_received
         for event in self._clear_events():
-            hear(event)
+            if isinstance(event, EventRange) and event.event is ctl_ha_event.CTL_HA_EVT_MSG_RECV:
+                hear_received(event.count)
+            else:
+                hear(event)
         if self._flow is None:
             self._on_drained(self)
 
@@ -230,12 +241,6 @@ class Channel:
             raise DisconnectError(f"channel {self.number} has no session")
         return self._flow
 
-    @property
-    def session_flow(self) -> ChannelFlow:
-        """The flow of the current session, for its connection, which knows that there is one."""
-        assert self._flow is not None, "the channel is in no session"
-        return self._flow
-
     async def wait_for_credit(self) -> None:
         """Return once one more message can be accepted. ``DisconnectError`` if the session ends first.
 
@@ -268,7 +273,7 @@ class Channel:
     ) -> None:
         """Enter a session. ``send_due`` is told when the message that is ``due`` was accepted."""
         assert self.can_join, "the channel is in a session"
-        self._flow = flow
+        self._flow = self.session_flow = flow
         self._settled = 0
         self._runs.clear()
         self._begin_run(1, None)
@@ -294,6 +299,7 @@ class Channel:
         self._report(flow.acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
         self._report(flow.acknowledged + flow.unsettled, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
         self._flow = None
+        del self.session_flow
         self._closing = False
         self._send_due = self._tell_room = lambda _: None
         self._post(Disconnected(reason, detail))
@@ -312,14 +318,20 @@ class Channel:
         self._received += count
         if self._hear is None:
             self._queued_receipts += count
-        self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_RECV, count, self.slot_size)
+            self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_RECV, count, self.slot_size)
+        else:
+            self._hear_received(count)
 
     def settle(self) -> None:
         """The peer may have received more messages, or told of new room. Who is told may end the session."""
         if self._room:
             self._room.unpark_all()
         acknowledged = self.session_flow.acknowledged
-        if self._settled < acknowledged:
+        if self._settled == acknowledged:
+            return
+        if self._newest is unwatched and len(self._runs) == 1:
+            self._settled = acknowledged
+        else:
             self._report(acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
 
     def _report(self, last: int, status: ctl_ha_status) -> None:
@@ -355,12 +367,7 @@ class Channel:
         if flow is None or flow.written == flow.accepted:
             return self._send_ring[:0], 0
         first = flow.written % self.slots
-        count = min(
-            flow.accepted - flow.written,
-            self.slots - first,
-            MESSAGES_SIZE_MAX // self.slot_size,
-            MESSAGES_PER_FRAME_MAX,
-        )
+        count = min(flow.accepted - flow.written, self.slots - first, self._frame_messages)
         return self._send_ring[first * self.slot_size : (first + count) * self.slot_size], count
 
     @property

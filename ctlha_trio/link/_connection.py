@@ -54,8 +54,8 @@ class Connection:
     """Unparked when a heartbeat came, and at the end."""
     _has_work: bool = attrs.field(default=False, init=False)
     """Something may have come to be written since the writer last looked."""
-    _has_news: bool = attrs.field(default=False, init=False)
-    """There was something to acknowledge when the reader last looked."""
+    _news: set[Channel] = attrs.field(factory=set, init=False)
+    """Of these there was something to acknowledge when it came."""
     _has_late_news: bool = attrs.field(default=False, init=False)
     """Nobody has answered yet what is to be acknowledged; who does it before the writer's turn still may."""
     _sending: bool = attrs.field(default=False, init=False)
@@ -91,7 +91,7 @@ class Connection:
             counters=self.counters,
             has_ended=self._ended.is_set,
             wake_writer=self.wake,
-            tell_news=self._note_news,
+            tell_news=self._news.add,
         )
 
     @property
@@ -134,9 +134,6 @@ class Connection:
         self._has_work = True
         if self._woken:
             self._woken.unpark_all()
-
-    def _note_news(self) -> None:
-        self._has_news = True
 
     def _send_due(self, channel: Channel) -> None:
         """A message was accepted: send it at once, or see to it that the writer gathers it with those behind it.
@@ -283,9 +280,10 @@ class Connection:
     async def _write(self) -> None:
         try:
             while not self._ended.is_set():
-                if self._has_work or self._has_late_news:
+                if self._has_work or (self._has_late_news and self._drop_answered()):
                     await self._write_gathered()
                 else:
+                    self._has_late_news = False
                     await self._woken.park()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
@@ -325,12 +323,11 @@ class Connection:
                 self._take_frames()
                 if self._ended.is_set():
                     return  # whoever was told of a frame ended it, and those behind it are nobody's
-                if self._has_news:
+                if self._news:
                     # An acknowledgement travels with the answer, if one is given in the next turn of the loop.
-                    self._has_news = False
                     await trio.lowlevel.checkpoint()
-                    if any(channel.session_flow.has_news for channel in self._channels.values()):
-                        self._has_late_news = True
+                    self._has_late_news = self._drop_answered()
+                    if self._has_late_news:
                         self._woken.unpark_all()
                 try:
                     size_bytes = await self.stream.receive_into(self.decoder.space())
@@ -350,6 +347,13 @@ class Connection:
             self.end(LossReason.CLOSED, "the connection broke")
         else:
             self.end(LossReason.CLOSED, "the peer closed the connection")
+
+    def _drop_answered(self) -> bool:
+        """Whether there is still something to acknowledge of what has come."""
+        for channel in tuple(self._news):
+            if not channel.session_flow.has_news:
+                self._news.remove(channel)
+        return bool(self._news)
 
     def _take_frames(self) -> None:
         now = self.clock.now()

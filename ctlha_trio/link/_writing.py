@@ -85,6 +85,9 @@ class FrameWriter:
     def write_messages(self, channel: Channel) -> None:
         """All that is accepted on a channel, or else what is to be acknowledged."""
         flow = channel.session_flow
+        if flow.written == flow.accepted and flow.has_news:
+            acknowledged, credit = flow.tell()
+            self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
         while flow.written < flow.accepted:
             messages, count = channel.next_messages()
             acknowledged, credit = flow.tell()
@@ -99,9 +102,6 @@ class FrameWriter:
             )
             self._counters.messages_out += count
         channel.due = flow.accepted + 1
-        if flow.has_news:
-            acknowledged, credit = flow.tell()
-            self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
 
     def write_pull(self, pull: PullRequest) -> None:
         """Ask for data."""

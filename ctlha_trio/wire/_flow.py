@@ -5,6 +5,9 @@ import attrs
 from ctlha_trio._errors import BusyError, InvalidError, LocalProtocolError, RemoteProtocolError
 from ctlha_trio.wire._frame import SLOT_SIZE_MAX, Fault
 
+NEVER = 1 << 64
+"""No limit is as high: sequences and credit have fewer bits."""
+
 
 @attrs.frozen
 class ChannelOffer:
@@ -53,7 +56,7 @@ class ChannelFlow:
     received: int = 0
     told_received: int = 0
     told_limit: int = 0
-    room_due: int = 1
+    room_due: int = NEVER
     """The ``receive_limit`` from which on freed room is to be told. For whoever frees a slot without a call."""
     _peer_slots: int = 0
     _peer_slot_size: int = 0
@@ -69,6 +72,7 @@ class ChannelFlow:
         if self._usable:
             self.limit = offer.credit
             self._reckon()
+        self._reckon_room()
 
     def _reckon(self) -> None:
         self.open_until = min(self.limit, self.acknowledged + self.slots) - self.reserved
@@ -172,8 +176,10 @@ class ChannelFlow:
         Freed room alone is told once it is half of the slots, or at once if the peer has none left. So are messages
         that will be answered: each holds one of the peer's slots until then.
         """
+        if self.receive_limit >= self.room_due:
+            return True
         untold = self.received - self.told_received
-        return (untold > 0 and (not self.answered or 2 * untold >= self._peer_slots)) or self.has_room_to_tell
+        return untold > 0 and (not self.answered or 2 * untold >= self._peer_slots)
 
     @property
     def has_room_to_tell(self) -> bool:
@@ -181,7 +187,8 @@ class ChannelFlow:
         return self.receive_limit >= self.room_due
 
     def _reckon_room(self) -> None:
-        self.room_due = self.told_limit + (1 if self.told_limit == self.received else (self.slots + 1) // 2)
+        if self._peer_slots:  # nobody may be told of it who has not opened the channel yet
+            self.room_due = self.told_limit + (1 if self.told_limit == self.received else (self.slots + 1) // 2)
 
     def tell(self) -> tuple[int, int]:
         """Acknowledgement and credit for a frame that is written now."""

@@ -139,9 +139,11 @@ class Fault(StrEnum):
     TERMS = "terms"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Frame:
-    """One received frame. ``payload`` lies in the receive buffer and is gone with the next ``FrameDecoder.space``.
+    """One received frame, which nobody changes: to freeze it would cost more than all else that makes it.
+
+    ``payload`` lies in the receive buffer and is gone with the next ``FrameDecoder.space``.
 
     Of a push without a message it is the prefix: what follows goes to where ``FrameDecoder.place`` says.
     """
