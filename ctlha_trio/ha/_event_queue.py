@@ -9,7 +9,6 @@ from ctlha_trio._vocabulary import ctl_ha_event
 
 _DISCONNECT = ctl_ha_event.CTL_HA_EVT_DISCONNECT
 _MSG_RECV = ctl_ha_event.CTL_HA_EVT_MSG_RECV
-_MSG_SENT = ctl_ha_event.CTL_HA_EVT_MSG_SENT
 _OF_TRANSFERS = frozenset({ctl_ha_event.CTL_HA_EVT_DMA_SENT, ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED})
 
 
@@ -47,7 +46,10 @@ class EventQueue:
         """Behind all others."""
         if not count:
             return
-        self._count(event, count)
+        if event is _MSG_RECV:
+            self.receipts += count
+        elif event in _OF_TRANSFERS:
+            self.transfers += count
         last = self._ranges[-1] if self._ranges else None
         if last is not None and (last.event, last.param, last.callbacks_before) == (event, param, callbacks_before):
             last.count += count
@@ -59,7 +61,7 @@ class EventQueue:
         """The event of that callback: before the loss that waits for it, if one does."""
         for place, pending in enumerate(self._ranges):
             if pending.event is _DISCONNECT and pending.callbacks_before >= ordinal:
-                self._count(event, 1)
+                self.transfers += 1
                 self._ranges.insert(place, PendingEvents(event, param, 1, 0))
                 self.wake()
                 return
@@ -86,18 +88,14 @@ class EventQueue:
     def take(self) -> PendingEvents:
         """The first event, one of its range."""
         first = self._ranges[0]
-        if first.event is not _MSG_SENT:
-            self._count(first.event, -1)
+        if first.event is _MSG_RECV:
+            self.receipts -= 1
+        elif first.event in _OF_TRANSFERS:
+            self.transfers -= 1
         first.count -= 1
         if not first.count:
             self._ranges.popleft()
         return first
-
-    def _count(self, event: ctl_ha_event, change: int) -> None:
-        if event is _MSG_RECV:
-            self.receipts += change
-        elif event in _OF_TRANSFERS:
-            self.transfers += change
 
     def clear(self) -> None:
         """Nobody will hear of it."""

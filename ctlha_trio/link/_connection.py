@@ -56,8 +56,8 @@ class Connection:
     """Something may have come to be written since the writer last looked."""
     _news: set[Channel] = attrs.field(factory=set, init=False)
     """Of these there was something to acknowledge when it came."""
-    _has_late_news: bool = attrs.field(default=False, init=False)
-    """Nobody has answered yet what is to be acknowledged; who does it before the writer's turn still may."""
+    _late: dict[Channel, int] = attrs.field(factory=dict, init=False)
+    """What nobody has answered yet, up to that sequence; who does it before the writer's turn still may."""
     _sending: bool = attrs.field(default=False, init=False)
     """The stream is in the writer's hands."""
     _is_full: bool = attrs.field(default=False, init=False)
@@ -280,10 +280,10 @@ class Connection:
     async def _write(self) -> None:
         try:
             while not self._ended.is_set():
-                if self._has_work or (self._has_late_news and self._drop_answered()):
+                if self._has_work or self._is_late():
                     await self._write_gathered()
                 else:
-                    self._has_late_news = False
+                    self._late.clear()
                     await self._woken.park()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
@@ -291,7 +291,8 @@ class Connection:
 
     async def _write_gathered(self) -> None:
         """Send what can be written now. Holds no consumer's memory once it has returned."""
-        self._has_work = self._has_late_news = False
+        self._has_work = False
+        self._late.clear()
         pieces = self._gather()
         self._sending = True
         await self.stream.send_all(*pieces)
@@ -326,9 +327,7 @@ class Connection:
                 if self._news:
                     # An acknowledgement travels with the answer, if one is given in the next turn of the loop.
                     await trio.lowlevel.checkpoint()
-                    self._has_late_news = self._drop_answered()
-                    if self._has_late_news:
-                        self._woken.unpark_all()
+                    self._note_late()
                 try:
                     size_bytes = await self.stream.receive_into(self.decoder.space())
                 except ValueError:
@@ -348,12 +347,20 @@ class Connection:
         else:
             self.end(LossReason.CLOSED, "the peer closed the connection")
 
-    def _drop_answered(self) -> bool:
-        """Whether there is still something to acknowledge of what has come."""
-        for channel in tuple(self._news):
-            if not channel.session_flow.has_news:
-                self._news.remove(channel)
-        return bool(self._news)
+    def _note_late(self) -> None:
+        """Who might have answered what has come had a turn."""
+        for channel in self._news:
+            flow = channel.session_flow
+            if flow.has_news:
+                self._late.setdefault(channel, flow.received)
+        self._news.clear()
+        if self._late:
+            self._woken.unpark_all()
+
+    def _is_late(self) -> bool:
+        """Whether it is still to be acknowledged. What has come since is not late yet."""
+        flows = ((channel.session_flow, received) for channel, received in self._late.items())
+        return any(flow.told_received < received or flow.has_room_to_tell for flow, received in flows)
 
     def _take_frames(self) -> None:
         now = self.clock.now()
