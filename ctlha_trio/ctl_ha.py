@@ -61,7 +61,7 @@ from ctlha_trio._vocabulary import (
     ctl_hacmp_init_t,
     ctl_hacmp_start_t,
 )
-from ctlha_trio.ha import MessageChannel, current_node, last_node
+from ctlha_trio.ha import MessageChannel, current_node
 from ctlha_trio.seams import Buffer, byte_view
 
 __all__ = [
@@ -222,7 +222,7 @@ def ctl_dt_req_free(req: ctl_ha_dt_req[Any]) -> None:
     ``InvalidError`` if it is in flight, was freed before, or was never allocated by this node. Works after the node's
     end too, so that clean-up needs no care.
     """
-    node = last_node()
+    node = current_node(even_ended=True)
     _require(req, ctl_ha_dt_req, "req")
     node.transfers.free(req)
 

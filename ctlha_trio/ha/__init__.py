@@ -7,7 +7,7 @@ from ctlha_trio.ha._config import (
     ChannelConfig as ChannelConfig,
     NodeConfig as NodeConfig,
 )
-from ctlha_trio.ha._current import current_node as current_node, last_node as last_node
+from ctlha_trio.ha._current import current_node as current_node
 from ctlha_trio.ha._direct_transfers import PendingTransfer as PendingTransfer
 from ctlha_trio.ha._give_back import HOLD_DOWN_S as HOLD_DOWN_S, GiveBackPolicy as GiveBackPolicy
 from ctlha_trio.ha._message_channel import MessageChannel as MessageChannel

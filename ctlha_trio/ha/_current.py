@@ -23,20 +23,12 @@ def entered(node: "Node") -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-def current_node() -> "Node":
+def current_node(even_ended: bool = False) -> "Node":
     """The node that ``with node.current():`` named last around this code.
 
     ``RuntimeError`` outside of such a block, from a worker thread, which Trio gives a copy of the context, from
-    another run than the node's, and for a node that has ended: never another node instead.
+    another run than the node's, and unless ``even_ended`` for a node that has ended: never another node instead.
     """
-    node = last_node()
-    if node.has_ended:
-        raise RuntimeError(f"node {node.config.node} has ended")
-    return node
-
-
-def last_node() -> "Node":
-    """As ``current_node``, also one that has ended."""
     try:
         token = trio.lowlevel.current_trio_token()
     except RuntimeError as error:
@@ -46,4 +38,6 @@ def last_node() -> "Node":
         raise RuntimeError("no node is current here: call it inside `with node.current():`")
     if token is not node.token:
         raise RuntimeError("the node is of another run")
+    if node.has_ended and not even_ended:
+        raise RuntimeError(f"node {node.config.node} has ended")
     return node
