@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import BusyError, DisconnectError, EmptyError, InvalidError
+from ctlha_trio._errors import BusyError, DisconnectError, InvalidError
 from ctlha_trio._vocabulary import ctl_evt_handler, ctl_ha_channel, ctl_ha_event, ctl_ha_status
 from ctlha_trio.ha._callbacks import CallbackQueue
 from ctlha_trio.ha._event_queue import EventQueue, PendingEvents
@@ -113,21 +113,21 @@ class MessageChannel:
 
     def receive_nowait(self) -> bytes:
         """The oldest message. ``EmptyError`` if there is none. Not a checkpoint."""
-        self._take_one()
-        return self._channel.receive_nowait()
+        if self._failed:
+            self._check_usable()
+        message = self._channel.receive_nowait()
+        self._note_taken()
+        return message
 
     def receive_into_nowait(self, buffer: bytearray | memoryview) -> None:
-        """As ``receive_nowait``, into the beginning of ``buffer``: writable bytes, at least one message long."""
-        self._take_one()
-        self._channel.receive_into_nowait(buffer)
-
-    def _take_one(self) -> None:
-        """Count one message less. ``EmptyError`` if there is none."""
-        left = self._available - 1
-        if left < 0 or self._failed:
+        """As ``receive_nowait``, into the beginning of ``buffer``. ``InvalidError`` if it is smaller than a message."""
+        if self._failed:
             self._check_usable()
-            raise EmptyError(f"{self.number.name} has no message")
-        self._available = left
+        self._channel.receive_into_nowait(buffer)
+        self._note_taken()
+
+    def _note_taken(self) -> None:
+        self._available = left = self._available - 1
         self._untold = min(self._untold, left)
         if self._events.receipts > left:
             self._events.keep_receipts(left)

@@ -1,37 +1,30 @@
 """One channel: slots for messages both ways, and the events of its sessions in order."""
 
+import struct
 from collections import deque
 from collections.abc import Callable
-from struct import Struct
 
 import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError, EmptyError, InvalidError
 from ctlha_trio._vocabulary import ctl_ha_event, ctl_ha_status
-from ctlha_trio.link._events import ChannelEvent, Connected, Disconnected, EventRange, LossReason
+from ctlha_trio.link._events import (
+    ChannelEvent,
+    Connected,
+    Disconnected,
+    EventRange,
+    Hear,
+    HearReceived,
+    LossReason,
+    OnSettled,
+    unwatched,
+)
 from ctlha_trio.seams import Buffer, byte_view
-from ctlha_trio.wire import MESSAGES_SIZE_MAX, ChannelFlow
-
-MESSAGES_PER_FRAME_MAX = 0xFFFF
-"""The count field of a frame has 16 bits."""
-
-NOT_DUE = 1 << 64
-"""No sequence is as high: the field of a frame has 64 bits."""
+from ctlha_trio.wire import COUNT_MAX, MESSAGES_SIZE_MAX, NEVER, ChannelFlow
 
 BURST_BYTES = MESSAGES_SIZE_MAX
 """Of messages in a row, and a quarter of the slots: worth the calls that sending them while more come costs."""
-
-OnSettled = Callable[[ctl_ha_status], None]
-"""Told once what became of a message: SUCCESS, or DISCONNECT. Synchronous; must not raise."""
-Hear = Callable[[ChannelEvent], None]
-"""Given each event as it comes, from the link's tasks. Synchronous; must not raise, nor end the session."""
-HearReceived = Callable[[int], None]
-"""Given the number of messages that have come, in place of their event. As ``Hear``."""
-
-
-def unwatched(_: ctl_ha_status) -> None:
-    """``on_settled`` of a message whose sender does not want to know: no event, and no call."""
 
 
 @attrs.define(eq=False)
@@ -54,7 +47,7 @@ class Channel:
     _flow: ChannelFlow | None = attrs.field(default=None, init=False)
     session_flow: ChannelFlow = attrs.field(init=False)
     """The flow of the current session, for its connection, which knows that there is one."""
-    due: int = attrs.field(default=NOT_DUE, init=False)
+    due: int = attrs.field(default=NEVER, init=False)
     """The sequence of this session from which on acceptance is to be told to the connection, which sets it anew."""
     burst: int = attrs.field(init=False)
     """Messages that are sent while more are being accepted."""
@@ -79,7 +72,7 @@ class Channel:
     _hear: Hear | None = attrs.field(default=None, init=False)
     _hear_received: HearReceived = attrs.field(default=lambda _: None, init=False)
     _connected_waits: bool = attrs.field(default=False, init=False)
-    _slot: Struct = attrs.field(init=False)
+    _slot: struct.Struct = attrs.field(init=False)
     _frame_messages: int = attrs.field(init=False)
     """The most that one frame carries."""
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -88,8 +81,8 @@ class Channel:
     def __attrs_post_init__(self) -> None:
         self._send_ring = memoryview(bytearray(self.slots * self.slot_size))
         self._receive_ring = memoryview(bytearray(self.slots * self.slot_size))
-        self._slot = Struct(f"{self.slot_size}s")
-        self._frame_messages = min(MESSAGES_SIZE_MAX // self.slot_size, MESSAGES_PER_FRAME_MAX)
+        self._slot = struct.Struct(f"{self.slot_size}s")
+        self._frame_messages = min(MESSAGES_SIZE_MAX // self.slot_size, COUNT_MAX)
         self.burst = max(self.slots // 4, BURST_BYTES // self.slot_size)
 
     # For the consumer
@@ -120,26 +113,31 @@ class Channel:
     def receive_nowait(self) -> bytes:
         """Take the oldest message. ``EmptyError`` if there is none."""
         message: bytes
-        (message,) = self._slot.unpack_from(self._receive_ring, self._free_oldest())
+        (message,) = self._slot.unpack_from(self._receive_ring, self._oldest())
+        self._free_oldest()
         return message
 
     def receive_into_nowait(self, buffer: bytearray | memoryview) -> None:
-        """As ``receive_nowait``, into the beginning of ``buffer``, which must have room for it."""
-        self._slot.pack_into(buffer, 0, *self._slot.unpack_from(self._receive_ring, self._free_oldest()))
+        """As ``receive_nowait``, into the beginning of ``buffer``. ``InvalidError`` if it is smaller: none is taken."""
+        try:
+            self._slot.pack_into(buffer, 0, *self._slot.unpack_from(self._receive_ring, self._oldest()))
+        except struct.error as error:
+            raise InvalidError(f"a message of channel {self.number} has {self.slot_size} bytes") from error
+        self._free_oldest()
 
-    def _free_oldest(self) -> int:
-        """Where the oldest message lies, until the link's tasks run: its slot is free."""
-        consumed = self._consumed
-        left = self._received - consumed - 1
-        if left < 0:
+    def _oldest(self) -> int:
+        """Where the oldest message lies."""
+        if self._consumed == self._received:
             raise EmptyError(f"channel {self.number} has no message")
-        self._consumed = consumed + 1
+        return self._consumed % self.slots * self.slot_size
+
+    def _free_oldest(self) -> None:
+        self._consumed = consumed = self._consumed + 1
         flow = self._flow
-        if flow is not None and left >= self._queued_receipts:
+        if flow is not None and self._received - consumed >= self._queued_receipts:
             flow.receive_limit = limit = flow.receive_limit + 1
             if limit >= flow.room_due:
                 self._tell_room(self)
-        return consumed % self.slots * self.slot_size
 
     def receive_all_nowait(self) -> list[bytes]:
         """Take all messages that are here, the oldest first; there may be none."""

@@ -8,7 +8,7 @@ import trio
 from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, RemoteProtocolError
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._bulk import BulkTurns
-from ctlha_trio.link._channel import NOT_DUE, Channel
+from ctlha_trio.link._channel import Channel
 from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import Connected, LossReason, SessionInfo
@@ -18,7 +18,7 @@ from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import MessagePush, Placement
 from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.seams import Clock, Stream
-from ctlha_trio.wire import FrameDecoder, FrameType, SessionCore, decode_reason
+from ctlha_trio.wire import NEVER, FrameDecoder, FrameType, SessionCore, decode_reason
 
 GOODBYE_TIMEOUT_S = 1.0
 """For everything queued and the farewell to leave, and the peer to hang up. A planned stop must stay quicker than a
@@ -147,7 +147,7 @@ class Connection:
                 self._writer.write_messages(channel)
                 self._send_written()
                 return
-            channel.due = NOT_DUE
+            channel.due = NEVER
         else:
             channel.due = flow.written + channel.burst
         self.wake()

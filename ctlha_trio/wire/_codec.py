@@ -10,6 +10,7 @@ from ctlha_trio.wire._frame import (
     BODY,
     CHANNEL_MAX,
     CHECKSUM,
+    COUNT_MAX,
     FLAGS,
     FRAME_RULES,
     FRAME_SIZE_MAX,
@@ -277,7 +278,7 @@ def _check_fields(frame: Frame, rule: FrameRule) -> None:
         raise _refuse(Fault.EPOCH, f"{frame.epoch} on {kind.name}")
     if not (1 <= frame.channel <= CHANNEL_MAX if rule.channel else frame.channel == 0):
         raise _refuse(Fault.CHANNEL, f"{frame.channel} on {kind.name}")
-    count_max = 1 if kind is FrameType.PUSH else 0xFFFF
+    count_max = 1 if kind is FrameType.PUSH else COUNT_MAX
     if not (1 <= frame.count <= count_max if rule.messages else frame.count == 0):
         raise _refuse(Fault.COUNT, f"{frame.count} on {kind.name}")
     if (frame.first_sequence != 0) != rule.messages:

@@ -70,6 +70,8 @@ REASON_SIZE_MAX = 256
 """One line for a person."""
 DENIAL_SIZE_MAX = 32
 """A name out of a closed list."""
+COUNT_MAX = 0xFFFF
+"""Messages in a frame: the field has 16 bits."""
 SLOT_SIZE_MAX = 64 * 1024
 """Messages are short; anything larger is pushed."""
 MESSAGES_SIZE_MAX = 64 * 1024

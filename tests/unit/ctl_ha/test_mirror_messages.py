@@ -608,6 +608,14 @@ async def test_the_native_channel_raises_and_takes_batches(clock: Clock, open_an
         while len(received) < 5:
             received += await right.receive_many()
         assert received == [message(number) for number in range(5)]
+        await left.send(message(6))
+        with pytest.raises(InvalidError):
+            right.receive_into_nowait(bytearray(SIZE - 1))
+        buffer = bytearray(SIZE + 1)
+        right.receive_into_nowait(buffer)
+        assert buffer == message(6) + b"\0"
+        with pytest.raises(EmptyError):
+            right.receive_into_nowait(buffer)
         pair.crash("b")
         with pytest.raises(DisconnectError):
             await left.receive()
