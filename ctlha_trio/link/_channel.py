@@ -112,24 +112,23 @@ class Channel:
 
     def receive_nowait(self) -> bytes:
         """Take the oldest message. ``EmptyError`` if there is none."""
+        if self._consumed == self._received:
+            raise EmptyError(f"channel {self.number} has no message")
         message: bytes
-        (message,) = self._slot.unpack_from(self._receive_ring, self._oldest())
+        (message,) = self._slot.unpack_from(self._receive_ring, self._consumed % self.slots * self.slot_size)
         self._free_oldest()
         return message
 
     def receive_into_nowait(self, buffer: bytearray | memoryview) -> None:
         """As ``receive_nowait``, into the beginning of ``buffer``. ``InvalidError`` if it is smaller: none is taken."""
+        if self._consumed == self._received:
+            raise EmptyError(f"channel {self.number} has no message")
+        oldest = self._consumed % self.slots * self.slot_size
         try:
-            self._slot.pack_into(buffer, 0, *self._slot.unpack_from(self._receive_ring, self._oldest()))
+            self._slot.pack_into(buffer, 0, *self._slot.unpack_from(self._receive_ring, oldest))
         except struct.error as error:
             raise InvalidError(f"a message of channel {self.number} has {self.slot_size} bytes") from error
         self._free_oldest()
-
-    def _oldest(self) -> int:
-        """Where the oldest message lies."""
-        if self._consumed == self._received:
-            raise EmptyError(f"channel {self.number} has no message")
-        return self._consumed % self.slots * self.slot_size
 
     def _free_oldest(self) -> None:
         self._consumed = consumed = self._consumed + 1
