@@ -153,10 +153,7 @@ class Connection:
         self.wake()
 
     def _tell_room(self, channel: Channel) -> None:
-        """Half of the slots have become free, or the peer has none.
-
-        The sender of a burst is told while the consumer goes on.
-        """
+        """Half of the slots are free, or the peer has none: who sends a burst is told while the consumer goes on."""
         flow = channel.session_flow
         if flow.receive_limit - flow.told_limit >= channel.burst and self._can_send:
             self._writer.write_messages(channel)
