@@ -61,7 +61,7 @@ class Connection:
     _sending: bool = attrs.field(default=False, init=False)
     """The stream is in the writer's hands."""
     _is_full: bool = attrs.field(default=False, init=False)
-    """What was sent last had to be kept, or could not be: the writer sees to it."""
+    """What was sent last had to be kept, or could not be."""
     _taking: bool = attrs.field(default=False, init=False)
     """The reader is at a frame, of which more may count as received than has been delivered."""
     _woken: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -169,8 +169,7 @@ class Connection:
 
     def _send_written(self) -> None:
         """Send what the frame writer has. What the stream has no room for, or why it cannot, the writer meets."""
-        pieces = self._writer.take()
-        written = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        written = b"".join(self._writer.take())
         self.counters.bytes_out += len(written)
         try:
             self._is_full = not self.stream.send_nowait(written)
