@@ -61,7 +61,7 @@ from ctlha_trio._vocabulary import (
     ctl_hacmp_init_t,
     ctl_hacmp_start_t,
 )
-from ctlha_trio.ha import current_node
+from ctlha_trio.ha import MessageChannel, current_node
 from ctlha_trio.seams import Buffer, byte_view
 
 __all__ = [
@@ -168,20 +168,19 @@ async def ctl_ha_msg_recv(
     message and no session, or the session ends first; cancelled: no message is lost. INVALID, never a truncation, for a
     ``size`` that is not the channel's, a buffer that is smaller, and a channel that is not open.
     """
-    node = current_node()
-    _require(channel, ctl_ha_channel, "channel")
-    _require(size, int, "size")
-    _require(wait, int, "wait")
+    opened = _opened(channel, size, wait)
     try:
-        view = byte_view(buffer)
-        opened = node.channel(channel)
-        if size != opened.message_size_bytes or len(view) < size or view.readonly or wait not in {0, 1}:
-            raise InvalidError("size, buffer or wait")
-        message = await opened.receive() if wait else opened.receive_nowait()
+        # Nobody holds a buffer's memory longer than the call that fills it needs: a view only to wait for a message.
+        target = buffer if type(buffer) is bytearray and not wait else _writable_view(buffer)
+        if opened is None or size != opened.message_size_bytes or len(target) < size or wait not in {0, 1}:
+            raise InvalidError("channel, size, buffer or wait")
+        if wait:
+            target[:size] = await opened.receive()
+        else:
+            opened.receive_into_nowait(target)
     except CtlHaError as error:
         await trio.lowlevel.checkpoint()
         return error.status
-    view[:size] = message
     return _SUCCESS
 
 
@@ -194,15 +193,11 @@ async def ctl_ha_msg_send(channel: ctl_ha_channel, buffer: Buffer, size: int, wa
     session, or it ended before the message was acknowledged. INVALID: another size, here or at the peer, or a channel
     that is not open.
     """
-    node = current_node()
-    _require(channel, ctl_ha_channel, "channel")
-    _require(size, int, "size")
-    _require(wait, int, "wait")
+    opened = _opened(channel, size, wait)
     try:
         message = buffer if type(buffer) is bytes and len(buffer) == size else byte_view(buffer)[:size]
-        opened = node.channel(channel)
-        if size != opened.message_size_bytes or len(message) < size or wait not in {0, 1}:
-            raise InvalidError("size, buffer or wait")
+        if opened is None or size != opened.message_size_bytes or len(message) < size or wait not in {0, 1}:
+            raise InvalidError("channel, size, buffer or wait")
         if wait:
             await opened.send(message)
             return _SUCCESS
@@ -249,6 +244,25 @@ def ctl_dt_single(req: ctl_ha_dt_req[Any]) -> ctl_ha_status:
     except CtlHaError as error:
         return error.status
     return _WAIT
+
+
+def _opened(channel: object, size: object, wait: object) -> MessageChannel | None:
+    """The current node's channel, if it is open; all three are of the right types."""
+    node = current_node()
+    if isinstance(channel, ctl_ha_channel) and isinstance(size, int) and isinstance(wait, int):
+        return node.channels.get(channel)
+    _require(channel, ctl_ha_channel, "channel")
+    _require(size, int, "size")
+    _require(wait, int, "wait")
+    raise AssertionError("one of them was not")
+
+
+def _writable_view(buffer: Buffer) -> memoryview:
+    """``InvalidError`` for memory that cannot be written."""
+    view = byte_view(buffer)
+    if view.readonly:
+        raise InvalidError("the buffer is read-only")
+    return view
 
 
 def _require(value: object, kind: type, name: str) -> None:

@@ -40,7 +40,7 @@ class Consumers:
     _room: trio.lowlevel.ParkingLot = attrs.field(kw_only=True)
     """Unparked whenever a transfer has ended."""
     transfers: Transfers = attrs.field(init=False)
-    _channels: dict[ctl_ha_channel, MessageChannel] = attrs.field(factory=dict, init=False)
+    channels: dict[ctl_ha_channel, MessageChannel] = attrs.field(factory=dict, init=False)
     _errors: list[Exception] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -65,10 +65,10 @@ class Consumers:
 
     def open_channel(self, number: ctl_ha_channel, handler: ctl_evt_handler | None) -> MessageChannel:
         """``InvalidError`` if it is open already, NONE or MAX."""
-        if number not in _CHANNELS or number in self._channels:
+        if number not in _CHANNELS or number in self.channels:
             raise InvalidError(f"{number!r} is open already, or no channel")
         config = self._config.channels.get(number, DEFAULT_CHANNEL)
-        opened = self._channels[number] = MessageChannel(
+        opened = self.channels[number] = MessageChannel(
             number=number,
             message_size_bytes=config.message_size_bytes,
             channel=self._link.open_channel(number, slot_size=config.message_size_bytes, slots=config.slots),
@@ -83,7 +83,7 @@ class Consumers:
 
     def channel(self, number: ctl_ha_channel) -> MessageChannel:
         """``InvalidError`` if it was not opened."""
-        opened = self._channels.get(number)
+        opened = self.channels.get(number)
         if opened is None:
             raise InvalidError(f"{number!r} is not open")
         return opened
@@ -95,29 +95,29 @@ class Consumers:
             try:
                 deadline_s = self._clock.now() + LAST_EVENTS_LIMIT_S
                 await finish_by(self._clock, deadline_s, partial(callbacks.wait_ended, callbacks.queued))
-                if number in self._channels:
-                    await finish_by(self._clock, deadline_s, self._channels[number].wait_told)
+                if number in self.channels:
+                    await finish_by(self._clock, deadline_s, self.channels[number].wait_told)
             except trio.TooSlowError:
                 _LOG.warning("callbacks or handler of %s are cancelled: they did not end in time", number.name)
 
     def close(self) -> None:
         """The node has ended: whoever still waits at a channel is told."""
-        for opened in self._channels.values():
+        for opened in self.channels.values():
             opened.close()
 
     def _unheard(self, number: ctl_ha_channel) -> int:
         """How many ended transfers a channel's handler has still to hear of."""
-        return self._channels[number].transfers_unheard if number in self._channels else 0
+        return self.channels[number].transfers_unheard if number in self.channels else 0
 
     def _report_transfer(self, number: ctl_ha_channel, event: ctl_ha_event, status: ctl_ha_status) -> None:
         """A transfer of a channel's data has ended: its handler hears of it, if it has one."""
-        if number in self._channels:
-            self._channels[number].report_transfer(event, status)
+        if number in self.channels:
+            self.channels[number].report_transfer(event, status)
 
     def _fail_channel(self, number: ctl_ha_channel, error: Exception) -> None:
         """A callback of a channel's data raised: close the channel, if it is open."""
-        if number in self._channels:
-            self._channels[number].fail(error)
+        if number in self.channels:
+            self.channels[number].fail(error)
         else:
             self._note_failure(number, error)
 

@@ -23,7 +23,7 @@ def entered(node: "Node") -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-def current_node(*, even_ended: bool = False) -> "Node":
+def current_node(even_ended: bool = False) -> "Node":
     """The node that ``with node.current():`` named last around this code.
 
     ``RuntimeError`` outside of such a block, from a worker thread, which Trio gives a copy of the context, from
@@ -36,5 +36,8 @@ def current_node(*, even_ended: bool = False) -> "Node":
     node = _CURRENT.get(None)
     if node is None:
         raise RuntimeError("no node is current here: call it inside `with node.current():`")
-    node.check_usable(token, even_ended=even_ended)
+    if token is not node.token:
+        raise RuntimeError("the node is of another run")
+    if node.has_ended and not even_ended:
+        raise RuntimeError(f"node {node.config.node} has ended")
     return node

@@ -9,6 +9,7 @@ from ctlha_trio._vocabulary import ctl_ha_event
 
 _DISCONNECT = ctl_ha_event.CTL_HA_EVT_DISCONNECT
 _MSG_RECV = ctl_ha_event.CTL_HA_EVT_MSG_RECV
+_OF_TRANSFERS = frozenset({ctl_ha_event.CTL_HA_EVT_DMA_SENT, ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED})
 
 
 @attrs.define
@@ -31,22 +32,24 @@ class EventQueue:
     """
 
     _ranges: deque[PendingEvents] = attrs.field(factory=deque, init=False)
-    _counts: dict[ctl_ha_event, int] = attrs.field(factory=dict, init=False)
+    receipts: int = attrs.field(default=0, init=False)
+    """MSG_RECV that the handler has not been given."""
+    transfers: int = attrs.field(default=0, init=False)
+    """The same of DMA_SENT and DMA_RECEIVED."""
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def __len__(self) -> int:
         """Entries, of which each stands for one event or several."""
         return len(self._ranges)
 
-    def count(self, event: ctl_ha_event) -> int:
-        """How many of that kind the handler has not been given."""
-        return self._counts.get(event, 0)
-
     def add(self, event: ctl_ha_event, param: int, count: int = 1, *, callbacks_before: int = 0) -> None:
         """Behind all others."""
         if not count:
             return
-        self._counts[event] = self.count(event) + count
+        if event is _MSG_RECV:
+            self.receipts += count
+        elif event in _OF_TRANSFERS:
+            self.transfers += count
         last = self._ranges[-1] if self._ranges else None
         if last is not None and (last.event, last.param, last.callbacks_before) == (event, param, callbacks_before):
             last.count += count
@@ -58,7 +61,7 @@ class EventQueue:
         """The event of that callback: before the loss that waits for it, if one does."""
         for place, pending in enumerate(self._ranges):
             if pending.event is _DISCONNECT and pending.callbacks_before >= ordinal:
-                self._counts[event] = self.count(event) + 1
+                self.transfers += 1
                 self._ranges.insert(place, PendingEvents(event, param, 1, 0))
                 self.wake()
                 return
@@ -66,10 +69,10 @@ class EventQueue:
 
     def keep_receipts(self, unread: int) -> None:
         """No more MSG_RECV than unread messages: the latest are for messages that somebody took meanwhile."""
-        surplus = self._counts.get(_MSG_RECV, 0) - unread
+        surplus = self.receipts - unread
         if surplus <= 0:
             return
-        self._counts[_MSG_RECV] = unread
+        self.receipts = unread
         for pending in reversed(self._ranges):
             if pending.event is _MSG_RECV:
                 dropped = min(surplus, pending.count)
@@ -85,7 +88,10 @@ class EventQueue:
     def take(self) -> PendingEvents:
         """The first event, one of its range."""
         first = self._ranges[0]
-        self._counts[first.event] -= 1
+        if first.event is _MSG_RECV:
+            self.receipts -= 1
+        elif first.event in _OF_TRANSFERS:
+            self.transfers -= 1
         first.count -= 1
         if not first.count:
             self._ranges.popleft()
@@ -94,7 +100,7 @@ class EventQueue:
     def clear(self) -> None:
         """Nobody will hear of it."""
         self._ranges.clear()
-        self._counts.clear()
+        self.receipts = self.transfers = 0
 
     async def wait(self) -> None:
         """Return when something was added, or ``wake`` was called."""

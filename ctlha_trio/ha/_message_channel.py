@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import BusyError, DisconnectError, EmptyError, InvalidError
+from ctlha_trio._errors import BusyError, DisconnectError, InvalidError
 from ctlha_trio._vocabulary import ctl_evt_handler, ctl_ha_channel, ctl_ha_event, ctl_ha_status
 from ctlha_trio.ha._callbacks import CallbackQueue
 from ctlha_trio.ha._event_queue import EventQueue, PendingEvents
@@ -17,8 +17,6 @@ from ctlha_trio.seams import Buffer
 
 _MSG_RECV: Final = ctl_ha_event.CTL_HA_EVT_MSG_RECV
 _MSG_SENT: Final = ctl_ha_event.CTL_HA_EVT_MSG_SENT
-_DMA_SENT: Final = ctl_ha_event.CTL_HA_EVT_DMA_SENT
-_DMA_RECEIVED: Final = ctl_ha_event.CTL_HA_EVT_DMA_RECEIVED
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -63,16 +61,17 @@ class MessageChannel:
         ``InvalidError`` for another size, ``DisconnectError`` without a session, ``BusyError`` without credit: then
         nothing was done.
         """
-        self._check_usable()
-        self._channel.send_nowait(message, on_settled=unwatched)
+        if self._failed:
+            self._check_usable()
+        self._channel.send_nowait(message, unwatched)
 
     def post_nowait(self, message: Buffer) -> None:
         """As ``send_nowait``, and the handler gets exactly one MSG_SENT with the status, also when the link falls.
 
         ``BusyError`` too while it has not heard of as many as there are slots.
         """
-        self._check_usable()
-        if self._posted >= self._channel.slots:
+        if self._failed or self._posted >= self._channel.slots:
+            self._check_usable()
             self._channel.check_message(message)
             raise BusyError(f"the handler of {self.number.name} has not heard of {self._posted} messages")
         self._channel.send_nowait(message)
@@ -114,22 +113,32 @@ class MessageChannel:
 
     def receive_nowait(self) -> bytes:
         """The oldest message. ``EmptyError`` if there is none. Not a checkpoint."""
-        self._check_usable()
-        if not self._available:
-            raise EmptyError(f"{self.number.name} has no message")
+        if self._failed:
+            self._check_usable()
+        message = self._channel.receive_nowait()
+        self._note_taken()
+        return message
+
+    def receive_into_nowait(self, buffer: bytearray | memoryview) -> None:
+        """As ``receive_nowait``, into the beginning of ``buffer``. ``InvalidError`` if it is smaller than a message."""
+        if self._failed:
+            self._check_usable()
+        self._channel.receive_into_nowait(buffer)
+        self._note_taken()
+
+    def _note_taken(self) -> None:
         self._available = left = self._available - 1
         self._untold = min(self._untold, left)
-        self._events.keep_receipts(left)
-        return self._channel.receive_nowait()
+        if self._events.receipts > left:
+            self._events.keep_receipts(left)
 
     async def receive(self) -> bytes:
         """The next message, also beside a handler, which then gets no MSG_RECV for it. Always a checkpoint.
 
         ``DisconnectError`` if there is no message and no session, or the session ends first. Cancelled: none is lost.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_usable()
-        if self._available:
+        if self._available or self._failed:
+            await trio.lowlevel.checkpoint_if_cancelled()
             message = self.receive_nowait()
             await trio.lowlevel.cancel_shielded_checkpoint()
             return message
@@ -148,6 +157,8 @@ class MessageChannel:
         return self._take_all()
 
     def _take_all(self) -> list[bytes]:
+        if not self._available:
+            return []
         self._available = self._untold = 0
         self._events.keep_receipts(0)
         return self._channel.receive_all_nowait()
@@ -186,7 +197,7 @@ class MessageChannel:
     @property
     def transfers_unheard(self) -> int:
         """Ended transfers of which the handler has still to hear."""
-        return self._events.count(_DMA_SENT) + self._events.count(_DMA_RECEIVED)
+        return self._events.transfers
 
     def report_transfer(self, event: ctl_ha_event, status: ctl_ha_status) -> None:
         """The oldest callback that has not ended has returned: tell the handler, before a loss that came later."""
@@ -195,7 +206,7 @@ class MessageChannel:
 
     def begin(self) -> None:
         """From here on take what the link tells."""
-        self._channel.hear(self._take)
+        self._channel.hear(self._take, self._received)
 
     async def run_handler(self) -> None:
         """Await the handler with one event after the other, until cancelled or it raises."""
@@ -209,7 +220,7 @@ class MessageChannel:
                     # One by one, for the event of each comes before this one.
                     await self._callbacks.wait_ended(self._callbacks.ended + 1)
                 else:
-                    await self._handle(self._events.take())
+                    await self._handle(first)
             self._idle.unpark_all()
 
     async def wait_told(self) -> None:
@@ -218,15 +229,24 @@ class MessageChannel:
         while not self._failed and (self._connected or self._events or self._handling):
             await self._idle.park()
 
-    async def _handle(self, pending: PendingEvents) -> None:
-        if pending.event is _MSG_SENT:
-            self._posted -= 1
-        if self._handler is None:
-            self._untold += pending.event is _MSG_RECV
-            return
-        self._handling = True
+    async def _handle(self, run: PendingEvents) -> None:
+        """Await the handler with each of the equal events that come first, as long as it is the handler.
+
+        Nothing comes before them meanwhile: events of transfers are put in front of a loss only if it waits for them.
+        """
+        handler = self._handler
+        is_sent, is_received = run.event is _MSG_SENT, run.event is _MSG_RECV
+        take, number, event, param = self._events.take, self.number, run.event, run.param
+        self._handling = handler is not None
         try:
-            await self._handler(self.number, pending.event, pending.param)
+            while run.count and self._handler is handler and not self._failed:
+                take()
+                if is_sent:
+                    self._posted -= 1
+                if handler is None:
+                    self._untold += is_received
+                else:
+                    await handler(number, event, param)
         except Exception as error:
             self.fail(error)
         finally:
@@ -237,8 +257,6 @@ class MessageChannel:
             case Connected():
                 self._connected = True
                 self._online.unpark_all()
-            case EventRange(event=ctl_ha_event.CTL_HA_EVT_MSG_RECV):
-                self._received(event.count)
             case EventRange():
                 self._tell(event.event, event.param, event.count)
             case Disconnected():
@@ -255,7 +273,7 @@ class MessageChannel:
         if self._failed:
             return  # they keep their slots: the peer runs out of credit instead of sending to nobody
         taken = 0
-        while taken < count and self._receivers:
+        while taken < count and self._receivers.tasks:
             self._receivers.give(self._channel.receive_nowait())
             taken += 1
         self._available += count - taken

@@ -1,6 +1,6 @@
 """A running node, as those who use it see it: volume, channels, transfers, status, and its end."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import attrs
@@ -45,10 +45,13 @@ class Node:
     _policies: Policies
     _nursery: trio.Nursery
     _clock: Clock
-    _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
+    token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
+    """Of the run that it belongs to."""
+    has_ended: bool = attrs.field(default=False, init=False)
     _consumers: Consumers = attrs.field(init=False)
+    channels: Mapping[ctl_ha_channel, MessageChannel] = attrs.field(init=False)
+    """Those that were opened."""
     _direct: DirectTransfers = attrs.field(init=False)
-    _ended: bool = attrs.field(default=False, init=False)
     _stop_asked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stop_reason: str = attrs.field(default="", init=False)
     _component_watch: ComponentWatch = attrs.field(init=False)
@@ -68,6 +71,7 @@ class Node:
             dma=self._dma,
             room=room,
         )
+        self.channels = self._consumers.channels
 
     @property
     def pair(self) -> PairState:
@@ -92,13 +96,6 @@ class Node:
     def __repr__(self) -> str:
         state = self._driver.state
         return f"<Node {self.config.node}: {state.phase.name} in epoch {state.epoch}>"
-
-    def check_usable(self, token: trio.lowlevel.TrioToken, *, even_ended: bool) -> None:
-        """``RuntimeError`` if the node belongs to another run of Trio, or has ended and that counts."""
-        if token is not self._token:
-            raise RuntimeError("the node is of another run")
-        if self._ended and not even_ended:
-            raise RuntimeError(f"node {self.config.node} has ended")
 
     @property
     def transfers(self) -> Transfers:
@@ -314,7 +311,7 @@ class Node:
 
     def close(self) -> None:
         """Its tasks have ended, nobody can use it any more: tell whoever still waits for it. For ``run_node``."""
-        self._ended = True
+        self.has_ended = True
         self._driver.end()
         self._consumers.close()
 

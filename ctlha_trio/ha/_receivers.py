@@ -11,19 +11,16 @@ import trio
 class Receivers:
     """First come, first served."""
 
-    _tasks: deque[trio.lowlevel.Task] = attrs.field(factory=deque, init=False)
-
-    def __len__(self) -> int:
-        """How many wait."""
-        return len(self._tasks)
+    tasks: deque[trio.lowlevel.Task] = attrs.field(factory=deque, init=False)
+    """That wait."""
 
     async def wait(self) -> bytes:
         """The next message that nobody before waits for. Cancelled: it goes to somebody else."""
         task = trio.lowlevel.current_task()
-        self._tasks.append(task)
+        self.tasks.append(task)
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self._tasks.remove(task)
+            self.tasks.remove(task)
             return trio.lowlevel.Abort.SUCCEEDED
 
         message = await trio.lowlevel.wait_task_rescheduled(abort)
@@ -32,9 +29,9 @@ class Receivers:
 
     def give(self, message: bytes) -> None:
         """To the task that has waited for longest; from here on its cancellation comes too late."""
-        trio.lowlevel.reschedule(self._tasks.popleft(), outcome.Value(message))
+        trio.lowlevel.reschedule(self.tasks.popleft(), outcome.Value(message))
 
     def fail(self, error: Exception) -> None:
         """Nobody will get a message any more."""
-        while self._tasks:
-            trio.lowlevel.reschedule(self._tasks.popleft(), outcome.Error(error))
+        while self.tasks:
+            trio.lowlevel.reschedule(self.tasks.popleft(), outcome.Error(error))

@@ -1,6 +1,6 @@
 """The session with the peer: connecting, channels of short messages, heartbeats, loss and return."""
 
-from ctlha_trio.link._channel import Channel as Channel, OnSettled as OnSettled, unwatched as unwatched
+from ctlha_trio.link._channel import Channel as Channel
 from ctlha_trio.link._config import LinkConfig as LinkConfig
 from ctlha_trio.link._deadline import finish_by as finish_by
 from ctlha_trio.link._deadlines import Deadlines as Deadlines
@@ -10,7 +10,9 @@ from ctlha_trio.link._events import (
     Disconnected as Disconnected,
     EventRange as EventRange,
     LossReason as LossReason,
+    OnSettled as OnSettled,
     SessionInfo as SessionInfo,
+    unwatched as unwatched,
 )
 from ctlha_trio.link._link import Link as Link, check_channel_size as check_channel_size
 from ctlha_trio.link._requests import TRANSFERS_IN_FLIGHT_MAX as TRANSFERS_IN_FLIGHT_MAX

@@ -1,32 +1,30 @@
 """One channel: slots for messages both ways, and the events of its sessions in order."""
 
+import struct
 from collections import deque
 from collections.abc import Callable
-from struct import Struct
 
 import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError, EmptyError, InvalidError
 from ctlha_trio._vocabulary import ctl_ha_event, ctl_ha_status
-from ctlha_trio.link._events import ChannelEvent, Connected, Disconnected, EventRange, LossReason
+from ctlha_trio.link._events import (
+    ChannelEvent,
+    Connected,
+    Disconnected,
+    EventRange,
+    Hear,
+    HearReceived,
+    LossReason,
+    OnSettled,
+    unwatched,
+)
 from ctlha_trio.seams import Buffer, byte_view
-from ctlha_trio.wire import MESSAGES_SIZE_MAX, ChannelFlow
+from ctlha_trio.wire import COUNT_MAX, MESSAGES_SIZE_MAX, NEVER, ChannelFlow
 
-MESSAGES_PER_FRAME_MAX = 0xFFFF
-"""The count field of a frame has 16 bits."""
-
-NOT_DUE = 1 << 64
-"""No sequence is as high: the field of a frame has 64 bits."""
-
-OnSettled = Callable[[ctl_ha_status], None]
-"""Told once what became of a message: SUCCESS, or DISCONNECT. Synchronous; must not raise."""
-Hear = Callable[[ChannelEvent], None]
-"""Given each event as it comes, from the link's tasks. Synchronous; must not raise, nor end the session."""
-
-
-def unwatched(_: ctl_ha_status) -> None:
-    """``on_settled`` of a message whose sender does not want to know: no event, and no call."""
+BURST_BYTES = MESSAGES_SIZE_MAX
+"""Of messages in a row, and a quarter of the slots: worth the calls that sending them while more come costs."""
 
 
 @attrs.define(eq=False)
@@ -47,10 +45,14 @@ class Channel:
     answered: bool = attrs.field(default=False, kw_only=True)
     """Both sides answer messages by messages, and need no prompt MSG_SENT."""
     _flow: ChannelFlow | None = attrs.field(default=None, init=False)
-    due: int = attrs.field(default=NOT_DUE, init=False)
+    session_flow: ChannelFlow = attrs.field(init=False)
+    """The flow of the current session, for its connection, which knows that there is one."""
+    due: int = attrs.field(default=NEVER, init=False)
     """The sequence of this session from which on acceptance is to be told to the connection, which sets it anew."""
+    burst: int = attrs.field(init=False)
+    """Messages that are sent while more are being accepted."""
     _send_due: "Callable[[Channel], None]" = attrs.field(default=lambda _: None, init=False)
-    _tell_room: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    _tell_room: "Callable[[Channel], None]" = attrs.field(default=lambda _: None, init=False)
     _closing: bool = attrs.field(default=False, init=False)
     _send_ring: memoryview = attrs.field(init=False)
     """The message of sequence ``s`` lies in slot ``(s - 1) % slots`` until it is acknowledged."""
@@ -68,15 +70,20 @@ class Channel:
     """MSG_RECV events that wait to be taken; they belong to the newest messages."""
     _events: deque[ChannelEvent] = attrs.field(factory=deque, init=False)
     _hear: Hear | None = attrs.field(default=None, init=False)
+    _hear_received: HearReceived = attrs.field(default=lambda _: None, init=False)
     _connected_waits: bool = attrs.field(default=False, init=False)
-    _slot: Struct = attrs.field(init=False)
+    _slot: struct.Struct = attrs.field(init=False)
+    _frame_messages: int = attrs.field(init=False)
+    """The most that one frame carries."""
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._send_ring = memoryview(bytearray(self.slots * self.slot_size))
         self._receive_ring = memoryview(bytearray(self.slots * self.slot_size))
-        self._slot = Struct(f"{self.slot_size}s")
+        self._slot = struct.Struct(f"{self.slot_size}s")
+        self._frame_messages = min(MESSAGES_SIZE_MAX // self.slot_size, COUNT_MAX)
+        self.burst = max(self.slots // 4, BURST_BYTES // self.slot_size)
 
     # For the consumer
 
@@ -109,10 +116,27 @@ class Channel:
             raise EmptyError(f"channel {self.number} has no message")
         message: bytes
         (message,) = self._slot.unpack_from(self._receive_ring, self._consumed % self.slots * self.slot_size)
-        self._consumed += 1
-        if self._received - self._consumed >= self._queued_receipts:
-            self._release(1)
+        self._free_oldest()
         return message
+
+    def receive_into_nowait(self, buffer: bytearray | memoryview) -> None:
+        """As ``receive_nowait``, into the beginning of ``buffer``. ``InvalidError`` if it is smaller: none is taken."""
+        if self._consumed == self._received:
+            raise EmptyError(f"channel {self.number} has no message")
+        oldest = self._consumed % self.slots * self.slot_size
+        try:
+            self._slot.pack_into(buffer, 0, *self._slot.unpack_from(self._receive_ring, oldest))
+        except struct.error as error:
+            raise InvalidError(f"a message of channel {self.number} has {self.slot_size} bytes") from error
+        self._free_oldest()
+
+    def _free_oldest(self) -> None:
+        self._consumed = consumed = self._consumed + 1
+        flow = self._flow
+        if flow is not None and self._received - consumed >= self._queued_receipts:
+            flow.receive_limit = limit = flow.receive_limit + 1
+            if limit >= flow.room_due:
+                self._tell_room(self)
 
     def receive_all_nowait(self) -> list[bytes]:
         """Take all messages that are here, the oldest first; there may be none."""
@@ -131,16 +155,19 @@ class Channel:
         self._release(occupied - self._occupied)
         return messages
 
-    def hear(self, hear: Hear) -> None:
-        """From here on each event is given to ``hear`` at once, those that wait first; nobody receives them."""
+    def hear(self, hear: Hear, hear_received: HearReceived) -> None:
+        """From here on each event is given to one of the two at once, those that wait first; nobody receives them."""
         assert self._hear is None, "events go to one consumer"
-        self._hear = hear
+        self._hear, self._hear_received = hear, hear_received
         for event in self._clear_events():
-            hear(event)
+            if isinstance(event, EventRange) and event.event is ctl_ha_event.CTL_HA_EVT_MSG_RECV:
+                hear_received(event.count)
+            else:
+                hear(event)
         if self._flow is None:
             self._on_drained(self)
 
-    def send_nowait(self, message: Buffer, *, on_settled: OnSettled | None = None) -> None:
+    def send_nowait(self, message: Buffer, on_settled: OnSettled | None = None) -> None:
         """Copy a message out; it arrives in order, and MSG_SENT tells that it did, or that the session ended first.
 
         With ``on_settled`` that is called in place of the event, once: with SUCCESS when the peer has acknowledged the
@@ -211,12 +238,6 @@ class Channel:
             raise DisconnectError(f"channel {self.number} has no session")
         return self._flow
 
-    @property
-    def session_flow(self) -> ChannelFlow:
-        """The flow of the current session, for its connection, which knows that there is one."""
-        assert self._flow is not None, "the channel is in no session"
-        return self._flow
-
     async def wait_for_credit(self) -> None:
         """Return once one more message can be accepted. ``DisconnectError`` if the session ends first.
 
@@ -245,11 +266,11 @@ class Channel:
         flow: ChannelFlow,
         *,
         send_due: "Callable[[Channel], None]",
-        tell_room: Callable[[], None],
+        tell_room: "Callable[[Channel], None]",
     ) -> None:
         """Enter a session. ``send_due`` is told when the message that is ``due`` was accepted."""
         assert self.can_join, "the channel is in a session"
-        self._flow = flow
+        self._flow = self.session_flow = flow
         self._settled = 0
         self._runs.clear()
         self._begin_run(1, None)
@@ -275,8 +296,9 @@ class Channel:
         self._report(flow.acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
         self._report(flow.acknowledged + flow.unsettled, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
         self._flow = None
+        del self.session_flow
         self._closing = False
-        self._send_due, self._tell_room = lambda _: None, lambda: None
+        self._send_due = self._tell_room = lambda _: None
         self._post(Disconnected(reason, detail))
         self._room.unpark_all()
 
@@ -293,14 +315,20 @@ class Channel:
         self._received += count
         if self._hear is None:
             self._queued_receipts += count
-        self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_RECV, count, self.slot_size)
+            self._post_range(ctl_ha_event.CTL_HA_EVT_MSG_RECV, count, self.slot_size)
+        else:
+            self._hear_received(count)
 
     def settle(self) -> None:
         """The peer may have received more messages, or told of new room. Who is told may end the session."""
         if self._room:
             self._room.unpark_all()
         acknowledged = self.session_flow.acknowledged
-        if self._settled < acknowledged:
+        if self._settled == acknowledged:
+            return
+        if self._newest is unwatched and len(self._runs) == 1:
+            self._settled = acknowledged
+        else:
             self._report(acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
 
     def _report(self, last: int, status: ctl_ha_status) -> None:
@@ -336,12 +364,7 @@ class Channel:
         if flow is None or flow.written == flow.accepted:
             return self._send_ring[:0], 0
         first = flow.written % self.slots
-        count = min(
-            flow.accepted - flow.written,
-            self.slots - first,
-            MESSAGES_SIZE_MAX // self.slot_size,
-            MESSAGES_PER_FRAME_MAX,
-        )
+        count = min(flow.accepted - flow.written, self.slots - first, self._frame_messages)
         return self._send_ring[first * self.slot_size : (first + count) * self.slot_size], count
 
     @property
@@ -352,7 +375,7 @@ class Channel:
         if count and self._flow is not None:
             self._flow.release(count)
             if self._flow.has_room_to_tell:
-                self._tell_room()
+                self._tell_room(self)
 
     def _post_range(self, event: ctl_ha_event, count: int, param: int) -> None:
         if count == 0:

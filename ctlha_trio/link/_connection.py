@@ -8,7 +8,7 @@ import trio
 from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, RemoteProtocolError
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._bulk import BulkTurns
-from ctlha_trio.link._channel import NOT_DUE, Channel
+from ctlha_trio.link._channel import Channel
 from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import Connected, LossReason, SessionInfo
@@ -18,7 +18,7 @@ from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import MessagePush, Placement
 from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.seams import Clock, Stream
-from ctlha_trio.wire import FrameDecoder, FrameType, SessionCore, decode_reason
+from ctlha_trio.wire import NEVER, FrameDecoder, FrameType, SessionCore, decode_reason
 
 GOODBYE_TIMEOUT_S = 1.0
 """For everything queued and the farewell to leave, and the peer to hang up. A planned stop must stay quicker than a
@@ -54,12 +54,14 @@ class Connection:
     """Unparked when a heartbeat came, and at the end."""
     _has_work: bool = attrs.field(default=False, init=False)
     """Something may have come to be written since the writer last looked."""
-    _has_news: bool = attrs.field(default=False, init=False)
-    """There was something to acknowledge when the reader last looked."""
-    _has_late_news: bool = attrs.field(default=False, init=False)
-    """Nobody has answered yet what is to be acknowledged; who does it before the writer's turn still may."""
+    _news: set[Channel] = attrs.field(factory=set, init=False)
+    """Of these there was something to acknowledge when it came."""
+    _late: dict[Channel, int] = attrs.field(factory=dict, init=False)
+    """What nobody has answered yet, up to that sequence; who does it before the writer's turn still may."""
     _sending: bool = attrs.field(default=False, init=False)
     """The stream is in the writer's hands."""
+    _is_full: bool = attrs.field(default=False, init=False)
+    """What was sent last had to be kept, or could not be."""
     _taking: bool = attrs.field(default=False, init=False)
     """The reader is at a frame, of which more may count as received than has been delivered."""
     _woken: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -89,7 +91,7 @@ class Connection:
             counters=self.counters,
             has_ended=self._ended.is_set,
             wake_writer=self.wake,
-            tell_news=self._note_news,
+            tell_news=self._news.add,
         )
 
     @property
@@ -122,7 +124,7 @@ class Connection:
             peer_epoch=self.core.peer_epoch,
             peer_revision=self.peer_revision,
         )
-        channel.join(connected, flow, send_due=self._send_due, tell_room=self.wake)
+        channel.join(connected, flow, send_due=self._send_due, tell_room=self._tell_room)
         self._channels[channel.number] = channel
         self._writer.open(channel)
         self.wake()
@@ -133,35 +135,47 @@ class Connection:
         if self._woken:
             self._woken.unpark_all()
 
-    def _note_news(self) -> None:
-        self._has_news = True
-
     def _send_due(self, channel: Channel) -> None:
         """A message was accepted: send it at once, or see to it that the writer gathers it with those behind it.
 
-        At once goes the first after a silence: nothing is there that could share its frame.
+        At once goes the first after a silence: nothing is there that could share its frame. So does a burst: the peer
+        takes it in while whoever sends goes on.
         """
         flow = channel.session_flow
-        if self._can_send and flow.written == flow.acknowledged:
+        if (not self._has_work and flow.written == flow.acknowledged) or flow.accepted - flow.written >= channel.burst:
+            if self._can_send:
+                self._writer.write_messages(channel)
+                self._send_written()
+                return
+            channel.due = NEVER
+        else:
+            channel.due = flow.written + channel.burst
+        self.wake()
+
+    def _tell_room(self, channel: Channel) -> None:
+        """Half of the slots are free, or the peer has none: who sends a burst is told while the consumer goes on."""
+        flow = channel.session_flow
+        if flow.receive_limit - flow.told_limit >= channel.burst and self._can_send:
             self._writer.write_messages(channel)
             self._send_written()
         else:
-            channel.due = NOT_DUE
             self.wake()
 
     @property
     def _can_send(self) -> bool:
-        """Whether something may be sent by another than the writer, before what it has to write."""
-        return not (self._sending or self._taking or self._has_work) and self._farewell is None
+        """Whether a channel's messages may be sent by another than the writer, which then finds them gone."""
+        busy = self._sending or self._taking or self._is_full or self._writer.is_opening
+        return not busy and self._farewell is None
 
     def _send_written(self) -> None:
         """Send what the frame writer has. What the stream has no room for, or why it cannot, the writer meets."""
         written = b"".join(self._writer.take())
         self.counters.bytes_out += len(written)
         try:
-            if not self.stream.send_nowait(written):
-                self.wake()
+            self._is_full = not self.stream.send_nowait(written)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._is_full = True
+        if self._is_full:
             self.wake()
 
     async def run(self) -> None:
@@ -242,7 +256,7 @@ class Connection:
         flow = push.channel.session_flow
         is_alone = flow.written == flow.accepted == flow.acknowledged and not flow.reserved
         self._bulk.queue(push)
-        if is_alone and len(push.data) <= INLINE_BYTES and self._can_send:
+        if is_alone and len(push.data) <= INLINE_BYTES and self._can_send and not self._has_work:
             self._bulk.write_message_pushes()
             self._send_written()
         else:
@@ -262,9 +276,10 @@ class Connection:
     async def _write(self) -> None:
         try:
             while not self._ended.is_set():
-                if self._has_work or self._has_late_news:
+                if self._has_work or self._is_late():
                     await self._write_gathered()
                 else:
+                    self._late.clear()
                     await self._woken.park()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
@@ -272,11 +287,12 @@ class Connection:
 
     async def _write_gathered(self) -> None:
         """Send what can be written now. Holds no consumer's memory once it has returned."""
-        self._has_work = self._has_late_news = False
+        self._has_work = False
+        self._late.clear()
         pieces = self._gather()
         self._sending = True
         await self.stream.send_all(*pieces)
-        self._sending = False
+        self._sending = self._is_full = False
         if pieces:
             self.counters.bytes_out += sum(map(len, pieces))
             self._requests.sent()
@@ -304,13 +320,10 @@ class Connection:
                 self._take_frames()
                 if self._ended.is_set():
                     return  # whoever was told of a frame ended it, and those behind it are nobody's
-                if self._has_news:
+                if self._news:
                     # An acknowledgement travels with the answer, if one is given in the next turn of the loop.
-                    self._has_news = False
                     await trio.lowlevel.checkpoint()
-                    if any(channel.session_flow.has_news for channel in self._channels.values()):
-                        self._has_late_news = True
-                        self._woken.unpark_all()
+                    self._note_late()
                 try:
                     size_bytes = await self.stream.receive_into(self.decoder.space())
                 except ValueError:
@@ -329,6 +342,21 @@ class Connection:
             self.end(LossReason.CLOSED, "the connection broke")
         else:
             self.end(LossReason.CLOSED, "the peer closed the connection")
+
+    def _note_late(self) -> None:
+        """Who might have answered what has come had a turn."""
+        for channel in self._news:
+            flow = channel.session_flow
+            if flow.has_news:
+                self._late.setdefault(channel, flow.received)
+        self._news.clear()
+        if self._late:
+            self._woken.unpark_all()
+
+    def _is_late(self) -> bool:
+        """Whether it is still to be acknowledged. What has come since is not late yet."""
+        flows = ((channel.session_flow, received) for channel, received in self._late.items())
+        return any(flow.told_received < received or flow.has_room_to_tell for flow, received in flows)
 
     def _take_frames(self) -> None:
         now = self.clock.now()

@@ -1,10 +1,11 @@
 """What a channel tells its consumer, and who the peer of a session is."""
 
+from collections.abc import Callable
 from enum import Enum
 
 import attrs
 
-from ctlha_trio._vocabulary import ctl_ha_event
+from ctlha_trio._vocabulary import ctl_ha_event, ctl_ha_status
 
 
 class LossReason(Enum):
@@ -68,3 +69,14 @@ class Disconnected:
 
 
 ChannelEvent = Connected | EventRange | Disconnected
+
+OnSettled = Callable[[ctl_ha_status], None]
+"""Told once what became of a message: SUCCESS, or DISCONNECT. Synchronous; must not raise."""
+Hear = Callable[[ChannelEvent], None]
+"""Given each event as it comes, from the link's tasks. Synchronous; must not raise, nor end the session."""
+HearReceived = Callable[[int], None]
+"""Given the number of messages that have come, in place of their event. As ``Hear``."""
+
+
+def unwatched(_: ctl_ha_status) -> None:
+    """``on_settled`` of a message whose sender does not want to know: no event, and no call."""

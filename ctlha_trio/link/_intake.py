@@ -45,7 +45,7 @@ class Intake:
     _counters: LinkCounters
     _has_ended: Callable[[], bool]
     _wake_writer: Callable[[], None]
-    _tell_news: Callable[[], None]
+    _tell_news: Callable[[Channel], None]
     _arriving: tuple[Fragment | None, Landing | None] = attrs.field(default=(None, None), init=False)
     """The fragment whose data is being received, None for a push without request; and where that goes."""
     _is_reply: bool = attrs.field(default=False, init=False)
@@ -84,7 +84,7 @@ class Intake:
         match frame.kind:
             case FrameType.CHANNEL_OPEN:
                 if channel is not None and channel.session_flow.has_news:
-                    self._tell_news()  # of room that was freed while the peer was not in the channel
+                    self._tell_news(channel)  # of room that was freed while the peer was not in the channel
             case FrameType.MESSAGES:
                 assert channel is not None, "the core knows it"
                 self._deliver(channel, frame.payload, frame.count)
@@ -106,7 +106,7 @@ class Intake:
         channel.deliver(messages, count)
         self._counters.messages_in += count
         if channel.session_flow.has_news:
-            self._tell_news()
+            self._tell_news(channel)
 
     def _close(self) -> None:
         """All data of a push without a message was received, or dropped."""

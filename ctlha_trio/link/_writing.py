@@ -48,6 +48,11 @@ class FrameWriter:
         """Tell the peer of this channel before anything is sent on it."""
         self._opening[channel.number] = channel
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether there are channels of which the peer has still to be told."""
+        return bool(self._opening)
+
     def ask_heartbeat(self, due_s: float) -> None:
         """Put one heartbeat in front of what is written next."""
         if self._heartbeat_due_s is None:
@@ -80,6 +85,9 @@ class FrameWriter:
     def write_messages(self, channel: Channel) -> None:
         """All that is accepted on a channel, or else what is to be acknowledged."""
         flow = channel.session_flow
+        if flow.written == flow.accepted and flow.has_news:
+            acknowledged, credit = flow.tell()
+            self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
         while flow.written < flow.accepted:
             messages, count = channel.next_messages()
             acknowledged, credit = flow.tell()
@@ -94,9 +102,6 @@ class FrameWriter:
             )
             self._counters.messages_out += count
         channel.due = flow.accepted + 1
-        if flow.has_news:
-            acknowledged, credit = flow.tell()
-            self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
 
     def write_pull(self, pull: PullRequest) -> None:
         """Ask for data."""

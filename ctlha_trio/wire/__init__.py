@@ -1,11 +1,12 @@
 """What goes over the wire: frames, hello, sequences, credit, deadlines. Pure: bytes and ``now`` in, records out."""
 
 from ctlha_trio.wire._codec import PLACED as PLACED, FrameDecoder as FrameDecoder, encode_header as encode_header
-from ctlha_trio.wire._flow import ChannelFlow as ChannelFlow, ChannelOffer as ChannelOffer
+from ctlha_trio.wire._flow import NEVER as NEVER, ChannelFlow as ChannelFlow, ChannelOffer as ChannelOffer
 from ctlha_trio.wire._frame import (
     CHANNEL_MAX as CHANNEL_MAX,
     CHANNEL_OPEN_BODY as CHANNEL_OPEN_BODY,
     CHECKSUM as CHECKSUM,
+    COUNT_MAX as COUNT_MAX,
     DONE_PREFIX as DONE_PREFIX,
     FRAGMENT_PREFIX as FRAGMENT_PREFIX,
     FRAGMENT_SIZE_MAX as FRAGMENT_SIZE_MAX,

@@ -10,6 +10,7 @@ from ctlha_trio.wire._frame import (
     BODY,
     CHANNEL_MAX,
     CHECKSUM,
+    COUNT_MAX,
     FLAGS,
     FRAME_RULES,
     FRAME_SIZE_MAX,
@@ -91,6 +92,8 @@ class FrameDecoder:
     """Bytes of the frame that begins at ``_start`` that the buffer must hold, 0 until its header is there."""
     _rule: FrameRule | None = None
     """Of that frame."""
+    _header: tuple[int, tuple[int, ...]] = (0, ())
+    """Its checksum, and the fields behind that."""
     _in_session: bool = False
     _head: Frame | None = None
     """Of the push whose data is being received."""
@@ -206,12 +209,14 @@ class FrameDecoder:
 
     def _measure(self) -> int:
         """Bytes that the buffer must hold of the frame whose header is there; refuses what need not be waited for."""
-        start = self._start
-        if self._view[start : start + len(MAGIC)] != MAGIC:
-            raise _refuse(Fault.MAGIC, "not a frame")
-        if self._view[start + len(MAGIC)] != FRAME_VERSION:
-            raise _refuse(Fault.FRAME_VERSION, str(self._view[start + len(MAGIC)]))
-        number, flags, _, _, _, _, _, _, _, _, size = BODY.unpack_from(self._view, start + PREFIX.size)
+        beginning, checksum = PREFIX.unpack_from(self._view, self._start)
+        if beginning != START:
+            if not beginning.startswith(MAGIC):
+                raise _refuse(Fault.MAGIC, "not a frame")
+            raise _refuse(Fault.FRAME_VERSION, str(beginning[len(MAGIC)]))
+        fields = BODY.unpack_from(self._view, self._start + PREFIX.size)
+        self._header = checksum, fields
+        number, flags, size = fields[0], fields[1], fields[-1]
         kind = KINDS.get(number)
         if kind is None:
             raise _refuse(Fault.TYPE, str(number))
@@ -227,12 +232,10 @@ class FrameDecoder:
 
     def _cut(self) -> Frame:
         start, end = self._start, self._start + self._frame_size
-        number, flags, channel, count, reserved, session, epoch, first, acknowledged, credit, size = BODY.unpack_from(
-            self._view, start + PREFIX.size
-        )
+        checksum, fields = self._header
+        number, flags, channel, count, reserved, session, epoch, first, acknowledged, credit, size = fields
         rule = self._rule
         assert rule is not None, "measured"
-        _, checksum = PREFIX.unpack_from(self._view, start)
         covered = start + HEADER_SIZE + rule.prefix_size if rule.prefix_size else end
         if checksum != crc32c(self._view[start + PREFIX.size : covered], CHECKSUM_OF_START):
             raise _refuse(Fault.CHECKSUM, "frame damaged on its way")
@@ -268,22 +271,22 @@ def _rule_of(kind: FrameType, flags: int) -> FrameRule | None:
 
 def _check_fields(frame: Frame, rule: FrameRule) -> None:
     """Refuse a field that is set where its type has none, or missing where it needs one."""
-    name = frame.kind.name
+    kind = frame.kind
     if (frame.session != 0) != rule.in_session:
-        raise _refuse(Fault.SESSION, f"{frame.session:#x} on {name}")
+        raise _refuse(Fault.SESSION, f"{frame.session:#x} on {kind.name}")
     if rule.hello and frame.epoch:
-        raise _refuse(Fault.EPOCH, f"{frame.epoch} on {name}")
+        raise _refuse(Fault.EPOCH, f"{frame.epoch} on {kind.name}")
     if not (1 <= frame.channel <= CHANNEL_MAX if rule.channel else frame.channel == 0):
-        raise _refuse(Fault.CHANNEL, f"{frame.channel} on {name}")
-    attached = frame.kind is FrameType.PUSH
-    if not (1 <= frame.count <= (1 if attached else 0xFFFF) if rule.messages else frame.count == 0):
-        raise _refuse(Fault.COUNT, f"{frame.count} on {name}")
+        raise _refuse(Fault.CHANNEL, f"{frame.channel} on {kind.name}")
+    count_max = 1 if kind is FrameType.PUSH else COUNT_MAX
+    if not (1 <= frame.count <= count_max if rule.messages else frame.count == 0):
+        raise _refuse(Fault.COUNT, f"{frame.count} on {kind.name}")
     if (frame.first_sequence != 0) != rule.messages:
-        raise _refuse(Fault.SEQUENCE, f"{frame.first_sequence} on {name}")
+        raise _refuse(Fault.SEQUENCE, f"{frame.first_sequence} on {kind.name}")
     if not rule.channel and frame.acknowledged:
-        raise _refuse(Fault.ACKNOWLEDGEMENT, f"{frame.acknowledged} on {name}")
+        raise _refuse(Fault.ACKNOWLEDGEMENT, f"{frame.acknowledged} on {kind.name}")
     if not rule.channel and frame.credit:
-        raise _refuse(Fault.CREDIT, f"{frame.credit} on {name}")
+        raise _refuse(Fault.CREDIT, f"{frame.credit} on {kind.name}")
 
 
 assert FRAME_SIZE_MAX <= SESSION_BUFFER_SIZE, "the largest frame must fit the receive buffer"

@@ -5,6 +5,9 @@ import attrs
 from ctlha_trio._errors import BusyError, InvalidError, LocalProtocolError, RemoteProtocolError
 from ctlha_trio.wire._frame import SLOT_SIZE_MAX, Fault
 
+NEVER = 1 << 64
+"""No limit is as high: sequences and credit have fewer bits."""
+
 
 @attrs.frozen
 class ChannelOffer:
@@ -53,6 +56,8 @@ class ChannelFlow:
     received: int = 0
     told_received: int = 0
     told_limit: int = 0
+    room_due: int = NEVER
+    """The ``receive_limit`` from which on freed room is to be told. For whoever frees a slot without a call."""
     _peer_slots: int = 0
     _peer_slot_size: int = 0
     """0 until the peer has opened the channel."""
@@ -67,6 +72,7 @@ class ChannelFlow:
         if self._usable:
             self.limit = offer.credit
             self._reckon()
+        self._reckon_room()
 
     def _reckon(self) -> None:
         self.open_until = min(self.limit, self.acknowledged + self.slots) - self.reserved
@@ -157,6 +163,7 @@ class ChannelFlow:
         if self.received + count > self.told_limit:
             raise RemoteProtocolError(Fault.CREDIT.value, f"{count} more than the {self.told_limit} granted")
         self.received += count
+        self._reckon_room()
 
     def release(self, count: int) -> None:
         """So many slots became free here."""
@@ -169,17 +176,23 @@ class ChannelFlow:
         Freed room alone is told once it is half of the slots, or at once if the peer has none left. So are messages
         that will be answered: each holds one of the peer's slots until then.
         """
+        if self.receive_limit >= self.room_due:
+            return True
         untold = self.received - self.told_received
-        return (untold > 0 and (not self.answered or 2 * untold >= self._peer_slots)) or self.has_room_to_tell
+        return untold > 0 and (not self.answered or 2 * untold >= self._peer_slots)
 
     @property
     def has_room_to_tell(self) -> bool:
-        """The part of it that is room. Nobody may be told of it who has not opened the channel yet."""
-        fresh = self.receive_limit - self.told_limit
-        return fresh > 0 and self._peer_slots > 0 and (2 * fresh >= self.slots or self.told_limit == self.received)
+        """The part of it that is room."""
+        return self.receive_limit >= self.room_due
+
+    def _reckon_room(self) -> None:
+        if self._peer_slots:  # nobody may be told of it who has not opened the channel yet
+            self.room_due = self.told_limit + (1 if self.told_limit == self.received else (self.slots + 1) // 2)
 
     def tell(self) -> tuple[int, int]:
         """Acknowledgement and credit for a frame that is written now."""
         self.told_received = self.received
         self.told_limit = self.receive_limit
+        self._reckon_room()
         return self.received, self.receive_limit - self.received

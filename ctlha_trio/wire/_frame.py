@@ -70,6 +70,8 @@ REASON_SIZE_MAX = 256
 """One line for a person."""
 DENIAL_SIZE_MAX = 32
 """A name out of a closed list."""
+COUNT_MAX = 0xFFFF
+"""Messages in a frame: the field has 16 bits."""
 SLOT_SIZE_MAX = 64 * 1024
 """Messages are short; anything larger is pushed."""
 MESSAGES_SIZE_MAX = 64 * 1024
@@ -139,9 +141,11 @@ class Fault(StrEnum):
     TERMS = "terms"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Frame:
-    """One received frame. ``payload`` lies in the receive buffer and is gone with the next ``FrameDecoder.space``.
+    """One received frame, which nobody changes: to freeze it would cost more than all else that makes it.
+
+    ``payload`` lies in the receive buffer and is gone with the next ``FrameDecoder.space``.
 
     Of a push without a message it is the prefix: what follows goes to where ``FrameDecoder.place`` says.
     """

@@ -84,11 +84,10 @@ def wakes_nobody_who_waits_for_room(patch: Patch) -> None:
 
 
 def tells_of_room_before_the_peer_has_opened_the_channel(patch: Patch) -> None:
-    def has_room_to_tell(flow: ChannelFlow) -> bool:
-        fresh = flow.receive_limit - flow.told_limit
-        return fresh > 0 and (2 * fresh >= flow.slots or flow.told_limit == flow.received)
+    def _reckon_room(flow: ChannelFlow) -> None:
+        flow.room_due = flow.told_limit + (1 if flow.told_limit == flow.received else (flow.slots + 1) // 2)
 
-    patch.setattr(ChannelFlow, "has_room_to_tell", property(has_room_to_tell))
+    patch.setattr(ChannelFlow, "_reckon_room", _reckon_room)
 
 
 def lets_a_full_channel_stop_those_behind_it(patch: Patch) -> None:

@@ -6,12 +6,14 @@ from ctlha_trio.link import LossReason, _meeting
 from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
+from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.wire import Frame, Lateness, SessionCore, Terms, _session
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
 
 SESSIONS = "link/test_link_sessions"
 HEARTBEATS = "link/test_link_heartbeats"
+BURSTS = "link/test_link_bursts"
 
 
 @mutant(25, f"{SESSIONS}::test_a_quiet_link_stays", "assert 1190 < statistics.frames_in")
@@ -165,3 +167,26 @@ def believes_a_silence_without_a_look_into_the_socket(patch: Patch) -> None:
         return False
 
     patch.setattr(Connection, "_hears_after_all", hears_nothing)
+
+
+@mutant(
+    0,
+    f"{BURSTS}::test_a_burst_waits_until_the_peer_is_told_of_the_channel",
+    "assert pair.a.statistics().frames_out == before",
+)
+def sends_on_a_channel_of_which_the_peer_was_not_told(patch: Patch) -> None:
+    patch.setattr(FrameWriter, "is_opening", property(lambda _: False))
+
+
+@mutant(0, f"{BURSTS}::test_room_is_told_in_the_middle_of_no_frame", "assert set(told) == {0}")
+def acknowledges_a_frame_before_it_is_delivered(patch: Patch) -> None:
+    """A session that ends at that moment would have reported messages as sent that nobody was given."""
+    can_send = vars(Connection)["_can_send"].fget
+
+    def while_taking(connection: Connection) -> bool:
+        taking, connection._taking = connection._taking, False
+        may = bool(can_send(connection))
+        connection._taking = taking
+        return may
+
+    patch.setattr(Connection, "_can_send", property(while_taking))

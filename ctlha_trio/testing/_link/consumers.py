@@ -30,7 +30,7 @@ class Consumer:
     async def run(self) -> None:
         """Change from mood to mood, until cancelled; in the end be quick, or stop for good."""
         if self._end.plan.hears:
-            self._end.channel.hear(self._hear)
+            self._end.channel.hear(self._hear, self._hear_receipts)
         while not self._scene.is_calm:
             mood = self._random.choice([self._be_quick, self._be_quick, self._be_slow, self._stop, *self._half_moods])
             with trio.move_on_after(self._random.uniform(0.1, 2.0)):
@@ -47,6 +47,10 @@ class Consumer:
         self._scene.messages.take_event(self._end, event)
         if isinstance(event, EventRange):
             self._arrived.unpark_all()
+
+    def _hear_receipts(self, count: int) -> None:
+        self._scene.messages.take_receipts(self._end, count)
+        self._arrived.unpark_all()
 
     async def _be_quick(self) -> None:
         while True:

@@ -1,6 +1,7 @@
 """One end of a link: a process of a node, with all that uses the link in it."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import attrs
 import trio
@@ -99,7 +100,8 @@ class LinkEnd:
         for end in self.channels:
             if not end.plan.hears:
                 end.unheard = 0
-                end.channel.hear(lambda event, end=end: self.scene.messages.take_event(end, event))  # type: ignore[misc]
+                messages = self.scene.messages
+                end.channel.hear(partial(messages.take_event, end), partial(messages.take_receipts, end))
             self.scene.messages.take(end, end.channel.receive_all_nowait())
 
     async def kill(self) -> None:

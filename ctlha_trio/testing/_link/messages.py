@@ -263,12 +263,21 @@ class Messages:
                 self._check_end(end)
                 end.told_session = 0
 
-    def _take_range(self, end: ChannelEnd, event: EventRange) -> None:
+    def take_receipts(self, end: ChannelEnd, count: int) -> None:
+        """So many messages have come."""
+        if self._is_in_session(end):
+            self.way(end.told_session, end.plan.number, other(end.name)).receipts += count
+
+    def _is_in_session(self, end: ChannelEnd) -> bool:
         if not end.told_session:
             self._journal.problem(f"L4: {end.plan.number} of {end.name} hears of messages outside a session")
-            return
+        return bool(end.told_session)
+
+    def _take_range(self, end: ChannelEnd, event: EventRange) -> None:
         if event.event is ctl_ha_event.CTL_HA_EVT_MSG_RECV:
-            self.way(end.told_session, end.plan.number, other(end.name)).receipts += event.count
+            self.take_receipts(end, event.count)
+            return
+        if not self._is_in_session(end):
             return
         way = self.way(end.told_session, end.plan.number, end.name)
         if event.param == SUCCESS:

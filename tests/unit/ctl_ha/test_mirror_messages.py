@@ -542,6 +542,53 @@ async def test_a_replaced_handler_ends_and_the_new_one_gets_the_next_event(clock
         assert len(b.events) == len(new.events) == 1
 
 
+async def send_while_it_waits(pair: MemoryPair, a: Consumer, b: Consumer, count: int) -> None:
+    """The other side's handler is at its first event, and has to hear of so many more."""
+    b.gate = trio.Event()
+    await a.send(0)
+    await pair.wait_until(lambda: len(b.events) == 1)
+    for number in range(1, count + 1):
+        await a.send(number)
+    await wait_all_tasks_blocked()
+    assert len(b.events) == 1
+
+
+async def test_a_handler_that_replaces_itself_hears_of_nothing_more(clock: Clock, open_any: OpenPair) -> None:
+    async with two(open_any) as (pair, a, b):
+        new = Consumer(b.node)
+
+        async def replace(channel: ctl_ha_channel, event: ctl_ha_event, param: int) -> None:
+            await b.handle(channel, event, param)
+            if len(b.events) == 3:
+                ctl_ha_register_evthandler(channel, new.handle)
+
+        with b.node.current():
+            ctl_ha_register_evthandler(CTL, replace)
+        await send_while_it_waits(pair, a, b, 4)
+        assert b.gate is not None
+        b.gate.set()
+        await pair.wait_until(lambda: len(b.messages + new.messages) == 5)
+        assert b.messages == [message(number) for number in (0, 1, 2)]
+        assert new.messages == [message(number) for number in (3, 4)]
+
+
+async def test_a_handler_that_takes_all_hears_of_none_of_them(clock: Clock, open_any: OpenPair) -> None:
+    async with two(open_any) as (pair, a, b):
+        await send_while_it_waits(pair, a, b, 3)
+        for number in range(4):
+            buffer = bytearray(SIZE)
+            assert await b.receive(0, buffer) is SUCCESS
+            assert buffer == message(number)
+        assert b.gate is not None
+        b.gate.set()
+        await pair.wait_until(lambda: b.statuses == [WAIT])
+        await wait_all_tasks_blocked()
+        await a.send(9)
+        await pair.wait_until(lambda: bool(b.messages))
+        assert b.statuses == [WAIT, SUCCESS]
+        assert b.messages == [message(9)]
+
+
 async def test_the_native_channel_raises_and_takes_batches(clock: Clock, open_any: OpenPair) -> None:
     async with open_any() as pair:
         left, right = (pair.nodes[name].open_channel(CTL) for name in ("a", "b"))
@@ -561,6 +608,14 @@ async def test_the_native_channel_raises_and_takes_batches(clock: Clock, open_an
         while len(received) < 5:
             received += await right.receive_many()
         assert received == [message(number) for number in range(5)]
+        await left.send(message(6))
+        with pytest.raises(InvalidError):
+            right.receive_into_nowait(bytearray(SIZE - 1))
+        buffer = bytearray(SIZE + 1)
+        right.receive_into_nowait(buffer)
+        assert buffer == message(6) + b"\0"
+        with pytest.raises(EmptyError):
+            right.receive_into_nowait(buffer)
         pair.crash("b")
         with pytest.raises(DisconnectError):
             await left.receive()

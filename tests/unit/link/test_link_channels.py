@@ -682,5 +682,5 @@ async def test_who_hears_late_hears_of_the_session_before_first(autojump_clock: 
         pair.a.drop("test")
         await pair.online()
         heard: list[type[ChannelEvent]] = []
-        channel.hear(lambda event: heard.append(type(event)))
+        channel.hear(lambda event: heard.append(type(event)), lambda count: pytest.fail(f"{count} messages"))
         assert heard == [Connected, Disconnected, Connected]

@@ -120,6 +120,30 @@ def test_news_is_what_was_received_and_room_that_matters() -> None:
     assert has_news(flow), "the peer has none left"
 
 
+def test_room_is_no_news_for_a_peer_that_has_not_opened_the_channel() -> None:
+    flow = ChannelFlow(slot_size=16, slots=4, receive_limit=1)
+    flow.tell()
+    flow.release(3)
+    assert not has_news(flow)
+    flow.learn_offer(ChannelOffer(16, 4, 4))
+    assert has_news(flow)
+
+
+@given(slots=st.integers(1, 9), steps=st.lists(st.sampled_from(["receive", "release", "tell"]), max_size=60))
+def test_room_is_due_when_half_is_free_or_the_peer_has_none(slots: int, steps: list[str]) -> None:
+    flow = open_flow(slots=slots)
+    for step in steps:
+        if step == "tell":
+            flow.tell()
+        elif step == "receive" and flow.received < flow.told_limit:
+            flow.receive(flow.received + 1, 1)
+        elif step == "release" and flow.receive_limit < flow.received + slots:
+            flow.release(1)
+        fresh = flow.receive_limit - flow.told_limit
+        due = fresh > 0 and (2 * fresh >= slots or flow.told_limit == flow.received)
+        assert (flow.receive_limit >= flow.room_due) == flow.has_room_to_tell == due
+
+
 def test_what_is_answered_is_no_news_before_half_of_the_senders_slots_wait() -> None:
     flow = open_flow(slots=8, peer_slots=4, answered=True)
     flow.receive(1, 1)
