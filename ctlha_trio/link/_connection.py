@@ -13,6 +13,7 @@ from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import Connected, LossReason, SessionInfo
 from ctlha_trio.link._intake import Intake
+from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import MessagePush, Placement
@@ -70,6 +71,7 @@ class Connection:
     _answers: Answers = attrs.field(init=False)
     _writer: FrameWriter = attrs.field(init=False)
     _bulk: BulkTurns = attrs.field(init=False)
+    _pace: Pace = attrs.field(factory=Pace, init=False)
     _intake: Intake = attrs.field(init=False)
     _farewell: str | None = attrs.field(default=None, init=False)
 
@@ -273,30 +275,36 @@ class Connection:
     async def _write_gathered(self) -> None:
         """Send what can be written now. Holds no consumer's memory once it has returned."""
         self._has_work = self._has_late_news = False
-        pieces = self._gather()
+        began_s = self.clock.now()
+        fragments = self._gather(began_s)
+        pieces = self._writer.take()
         self._sending = True
         await self.stream.send_all(*pieces)
         self._sending = False
         if pieces:
             self.counters.bytes_out += sum(map(len, pieces))
-            self._requests.sent()
+        transfers = self._bulk.sent()
+        if fragments and self._pace.end_turn(fragments, self.clock.now() - began_s) and transfers:
+            await trio.lowlevel.checkpoint()
 
-    def _gather(self) -> list[bytes | bytearray | memoryview]:
-        """Everything that can be written now, but at most one fragment of bulk data."""
+    def _gather(self, now: float) -> int:
+        """Write everything that can be, but of bulk data only what is in its pace: how many fragments."""
         if self._writer.has_said_goodbye:
-            return []
-        self._writer.write_control(self._channels.values(), self.clock.now())
+            return 0
+        self._writer.write_control(self._channels.values(), now)
         for verdict in self._answers.take_verdicts():
             self._writer.write_verdict(verdict)
         for pull in self._requests.take_pulls():
             self._writer.write_pull(pull)
         for request in self._requests.take_withdrawals():
             self._writer.write_withdrawal(request)
-        if self._bulk.write_next():
+        room = self._pace.begin_turn(self.counters.messages_in + self.counters.messages_out, now)
+        fragments = self._bulk.write_next(room)
+        if fragments:
             self._has_work = True
         elif self._farewell is not None:
             self._writer.write_goodbye(self._farewell)
-        return self._writer.take()
+        return fragments
 
     async def _read(self) -> None:
         try:
@@ -345,6 +353,8 @@ class Connection:
             self._intake.take(frame, now)
             if frame.kind is FrameType.HEARTBEAT:
                 self._heard.unpark_all()
+                if self.core.round_trip_s is not None:
+                    self._requests.learn_round_trip(self.core.round_trip_s)
             if frame.kind is FrameType.GOODBYE:
                 self.end(LossReason.GOODBYE, decode_reason(frame.payload))
 
