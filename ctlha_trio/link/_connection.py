@@ -302,7 +302,7 @@ class Connection:
         fragments = self._bulk.write_next(room)
         if fragments:
             self._has_work = True
-        elif self._farewell is not None:
+        elif self._farewell is not None and not self._requests.has_unwritten:
             self._writer.write_goodbye(self._farewell)
         return fragments
 

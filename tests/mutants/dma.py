@@ -280,3 +280,8 @@ def copies_all_replies_to_one_place(patch: Patch) -> None:
 def takes_no_heed_of_messages(patch: Patch) -> None:
     begin = Pace.begin_turn
     patch.setattr(Pace, "begin_turn", lambda pace, _, now: begin(pace, 0, now))
+
+
+@mutant(0, f"{TRANSFERS}::test_a_farewell_goes_behind_pushes_that_wait_for_an_answer", "assert memory == data")
+def takes_leave_before_pushes_that_wait_for_an_answer(patch: Patch) -> None:
+    patch.setattr(Requests, "has_unwritten", False)

@@ -886,6 +886,17 @@ async def test_nothing_can_be_started_behind_a_farewell(autojump_clock: trio.tes
         assert pair.a.told == [(DISCONNECT, "closed")]
 
 
+async def test_a_farewell_goes_behind_pushes_that_wait_for_an_answer(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        memory, data = bytearray(4 * MIB), random_bytes(4 * MIB)
+        remote = pair.b.register(memory).remote
+        for start in range(0, 4 * MIB, MIB):
+            pair.a.push(remote.at(start), data[start : start + MIB])
+        pair.network.delay("b", "a", 0.05)
+        await pair.a.link.goodbye("bye")
+        assert memory == data
+
+
 async def test_nothing_can_be_started_from_within_a_loss(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         remote = pair.b.register(bytearray(MIB)).remote
