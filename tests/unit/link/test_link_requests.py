@@ -182,23 +182,24 @@ def test_whoever_is_told_of_the_first_that_was_sent_may_end_the_session_and_the_
 def test_little_is_on_its_way_behind_the_oldest_push_that_is_not_answered() -> None:
     woken: list[None] = []
     asker = Asker(Requests(lambda: woken.append(None)))
-    for _ in range(4):
-        asker.push(4 * FRAGMENT_SIZE_MAX)
     ahead = AHEAD_BYTES // FRAGMENT_SIZE_MAX
-    assert [fragment.request for fragment in asker.write()] == [1] * 4 + [2] * ahead
+    whole = ahead + 2
+    for _ in range(4):
+        asker.push(whole * FRAGMENT_SIZE_MAX)
+    assert [fragment.request for fragment in asker.write()] == [1] * whole + [2] * ahead
     assert asker.write() == []
     woken.clear()
     asker.requests.take_verdict(Verdict(1))
     assert woken
-    assert [fragment.request for fragment in asker.write()] == [2] * (4 - ahead) + [3] * ahead
+    assert [fragment.request for fragment in asker.write()] == [2] * (whole - ahead) + [3] * ahead
     asker.requests.take_verdict(Verdict(2, Denial.RIGHTS, 4))
     asker.requests.take_verdict(Verdict(3, Denial.OUT_OF_RANGE, 4))
-    assert [fragment.request for fragment in asker.write()] == [4] * 4
+    assert [fragment.request for fragment in asker.write()] == [4] * whole
     asker.requests.take_verdict(Verdict(4))
     asker.requests.lose("closed")
-    asker.push(4 * FRAGMENT_SIZE_MAX)
+    asker.push(whole * FRAGMENT_SIZE_MAX)
     asker.push(AHEAD_BYTES)
-    assert sum(len(fragment.data) for fragment in asker.write()) == 4 * FRAGMENT_SIZE_MAX + AHEAD_BYTES
+    assert sum(len(fragment.data) for fragment in asker.write()) == whole * FRAGMENT_SIZE_MAX + AHEAD_BYTES
 
 
 def test_little_that_was_asked_for_is_on_its_way() -> None:
