@@ -48,8 +48,10 @@ class Answers:
     _verdicts: deque[Verdict] = attrs.field(factory=deque, init=False)
     _owed: deque[_Owed] = attrs.field(factory=deque, init=False)
     _last_pull: int = attrs.field(default=0, init=False)
-    _outgoing: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(FRAGMENT_SIZE_MAX)))
-    """The data of the reply that is being sent."""
+    _outgoing: list[memoryview] = attrs.field(factory=list, init=False)
+    """Places for data of replies, each as large as a fragment: as many as were ever sent at once."""
+    _outgoing_used: int = attrs.field(default=0, init=False)
+    """How many hold data that is being sent."""
 
     # For the reader
 
@@ -116,24 +118,31 @@ class Answers:
     def next_reply(self) -> Fragment | Verdict | None:
         """The next piece that a pull is owed: data, or why there is none. None: nothing is owed.
 
-        Data is copied as it is now: it may change before it is sent, and the checksum would be wrong. All replies are
-        copied into the same place, a tenth of the cost of sending them: each must be sent before the next.
+        Data is copied as it is now: it may change before it is sent, and the checksum would be wrong. That is a tenth
+        of the cost of sending it. The places that it is copied to are used again after ``sent``.
         """
         if not self._owed:
             return None
         owed = self._owed[0]
         pull = owed.pull
         left = pull.size - owed.replied
-        data = self._outgoing[: min(left, self._core.terms.fragment_size)]
+        if self._outgoing_used == len(self._outgoing):
+            self._outgoing.append(memoryview(bytearray(FRAGMENT_SIZE_MAX)))
+        data = self._outgoing[self._outgoing_used][: min(left, self._core.terms.fragment_size)]
         denial = owed.denial or self._fetch(pull, owed.replied, left, data)
         if denial is not None:
             self._owed.popleft()
             return Verdict(pull.request, denial, left)
         fragment = Fragment(pull.request, pull.reply_key, owed.replied, left, data)
+        self._outgoing_used += 1
         owed.replied += len(data)
         if fragment.is_last:
             self._owed.popleft()
         return fragment
+
+    def sent(self) -> None:
+        """Every piece that was handed out has been sent."""
+        self._outgoing_used = 0
 
     def _fetch(self, pull: PullRequest, start: int, left: int, into: memoryview) -> Denial | None:
         if self._placement is None:

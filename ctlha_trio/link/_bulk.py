@@ -22,7 +22,7 @@ class BulkTurns:
     """Message pushes, pushes and replies to pulls take turns. Within each the order is that of the requests.
 
     Turns among the pushes of one kind would gain nothing: a later one may not be done before an earlier one. In flight
-    are one turn's bytes here, and what the socket holds: who receives keeps none.
+    are the bytes that were written together here, and what the socket holds: who receives keeps none.
     """
 
     _writer: FrameWriter
@@ -31,6 +31,8 @@ class BulkTurns:
     _fragment_size: int
     _message_pushes: deque[MessagePush] = attrs.field(factory=deque, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _transfers_written: bool = attrs.field(default=False, init=False)
+    """Parts of pushes or replies wait to be sent."""
     _turns: deque[Callable[[], bool]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -65,17 +67,30 @@ class BulkTurns:
         self._message_pushes.clear()
         self._room.unpark_all()
 
-    def write_next(self) -> bool:
-        """Write of the kind whose turn it is, a fragment at most; False if there is none of any kind.
+    def write_next(self, fragments: int) -> int:
+        """Write so many fragments, each of the kind whose turn it is; how many there were.
 
         Everything accepted on the channels must be written before.
         """
+        written = 0
+        while written < fragments and self._write_fragment():
+            written += 1
+        return written
+
+    def _write_fragment(self) -> bool:
         for _ in range(len(self._turns)):
             write = self._turns[0]
             self._turns.rotate(-1)
             if write():
                 return True
         return False
+
+    def sent(self) -> bool:
+        """What was written has been sent, and its memory is not looked at any more. Whether transfers were in it."""
+        self._requests.sent()
+        self._answers.sent()
+        transfers, self._transfers_written = self._transfers_written, False
+        return transfers
 
     def write_message_pushes(self) -> bool:
         """Small ones together, as many as make up one fragment: each send, and each turn of a reader, has its price."""
@@ -95,6 +110,7 @@ class BulkTurns:
         if fragment is None:
             return False
         self._writer.write_fragment(fragment, Flag.REQUEST)
+        self._transfers_written = True
         return True
 
     def _write_reply(self) -> bool:
@@ -105,4 +121,5 @@ class BulkTurns:
             self._writer.write_verdict(reply)
         else:
             self._writer.write_fragment(reply, Flag.REPLY)
+            self._transfers_written = True
         return True

@@ -6,6 +6,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, RemoteProtocolError
+from ctlha_trio.link._acknowledging import LateAcknowledgements
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._channel import Channel
@@ -13,6 +14,7 @@ from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import Connected, LossReason, SessionInfo
 from ctlha_trio.link._intake import Intake
+from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import MessagePush, Placement
@@ -54,10 +56,7 @@ class Connection:
     """Unparked when a heartbeat came, and at the end."""
     _has_work: bool = attrs.field(default=False, init=False)
     """Something may have come to be written since the writer last looked."""
-    _news: set[Channel] = attrs.field(factory=set, init=False)
-    """Of these there was something to acknowledge when it came."""
-    _late: dict[Channel, int] = attrs.field(factory=dict, init=False)
-    """What nobody has answered yet, up to that sequence; who does it before the writer's turn still may."""
+    _late: LateAcknowledgements = attrs.field(factory=LateAcknowledgements, init=False)
     _sending: bool = attrs.field(default=False, init=False)
     """The stream is in the writer's hands."""
     _is_full: bool = attrs.field(default=False, init=False)
@@ -72,6 +71,7 @@ class Connection:
     _answers: Answers = attrs.field(init=False)
     _writer: FrameWriter = attrs.field(init=False)
     _bulk: BulkTurns = attrs.field(init=False)
+    _pace: Pace = attrs.field(factory=Pace, init=False)
     _intake: Intake = attrs.field(init=False)
     _farewell: str | None = attrs.field(default=None, init=False)
 
@@ -91,7 +91,7 @@ class Connection:
             counters=self.counters,
             has_ended=self._ended.is_set,
             wake_writer=self.wake,
-            tell_news=self._news.add,
+            tell_news=self._late.note,
         )
 
     @property
@@ -276,7 +276,7 @@ class Connection:
     async def _write(self) -> None:
         try:
             while not self._ended.is_set():
-                if self._has_work or self._is_late():
+                if self._has_work or self._late.is_any():
                     await self._write_gathered()
                 else:
                     self._late.clear()
@@ -289,30 +289,36 @@ class Connection:
         """Send what can be written now. Holds no consumer's memory once it has returned."""
         self._has_work = False
         self._late.clear()
-        pieces = self._gather()
+        began_s = self.clock.now()
+        fragments = self._gather(began_s)
+        pieces = self._writer.take()
         self._sending = True
         await self.stream.send_all(*pieces)
         self._sending = self._is_full = False
         if pieces:
             self.counters.bytes_out += sum(map(len, pieces))
-            self._requests.sent()
+        transfers = self._bulk.sent()
+        if fragments and self._pace.end_turn(fragments, self.clock.now() - began_s) and transfers:
+            await trio.lowlevel.checkpoint()
 
-    def _gather(self) -> list[bytes | bytearray | memoryview]:
-        """Everything that can be written now, but at most one fragment of bulk data."""
+    def _gather(self, now: float) -> int:
+        """Write everything that can be, but of bulk data only what is in its pace: how many fragments."""
         if self._writer.has_said_goodbye:
-            return []
-        self._writer.write_control(self._channels.values(), self.clock.now())
+            return 0
+        self._writer.write_control(self._channels.values(), now)
         for verdict in self._answers.take_verdicts():
             self._writer.write_verdict(verdict)
         for pull in self._requests.take_pulls():
             self._writer.write_pull(pull)
         for request in self._requests.take_withdrawals():
             self._writer.write_withdrawal(request)
-        if self._bulk.write_next():
+        room = self._pace.begin_turn(self.counters.messages_in + self.counters.messages_out, now)
+        fragments = self._bulk.write_next(room)
+        if fragments:
             self._has_work = True
-        elif self._farewell is not None:
+        elif self._farewell is not None and not self._requests.has_unwritten:
             self._writer.write_goodbye(self._farewell)
-        return self._writer.take()
+        return fragments
 
     async def _read(self) -> None:
         try:
@@ -320,10 +326,10 @@ class Connection:
                 self._take_frames()
                 if self._ended.is_set():
                     return  # whoever was told of a frame ended it, and those behind it are nobody's
-                if self._news:
-                    # An acknowledgement travels with the answer, if one is given in the next turn of the loop.
+                if self._late.has_news:
                     await trio.lowlevel.checkpoint()
-                    self._note_late()
+                    if self._late.turn():
+                        self._woken.unpark_all()
                 try:
                     size_bytes = await self.stream.receive_into(self.decoder.space())
                 except ValueError:
@@ -343,21 +349,6 @@ class Connection:
         else:
             self.end(LossReason.CLOSED, "the peer closed the connection")
 
-    def _note_late(self) -> None:
-        """Who might have answered what has come had a turn."""
-        for channel in self._news:
-            flow = channel.session_flow
-            if flow.has_news:
-                self._late.setdefault(channel, flow.received)
-        self._news.clear()
-        if self._late:
-            self._woken.unpark_all()
-
-    def _is_late(self) -> bool:
-        """Whether it is still to be acknowledged. What has come since is not late yet."""
-        flows = ((channel.session_flow, received) for channel, received in self._late.items())
-        return any(flow.told_received < received or flow.has_room_to_tell for flow, received in flows)
-
     def _take_frames(self) -> None:
         now = self.clock.now()
         self._taking = True
@@ -373,6 +364,8 @@ class Connection:
             self._intake.take(frame, now)
             if frame.kind is FrameType.HEARTBEAT:
                 self._heard.unpark_all()
+                if self.core.round_trip_s is not None:
+                    self._requests.learn_round_trip(self.core.round_trip_s)
             if frame.kind is FrameType.GOODBYE:
                 self.end(LossReason.GOODBYE, decode_reason(frame.payload))
 

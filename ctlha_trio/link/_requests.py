@@ -1,5 +1,6 @@
 """This side's pushes and pulls in one session, from their start to the peer's answer."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -14,6 +15,13 @@ from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Denial, Fault, Fragment, Landing,
 TRANSFERS_IN_FLIGHT_MAX = 256
 """Pushes and pulls together. Four 64-piece scatter/gather lists; their memory is the callers', so this bounds
 bookkeeping here and what the peer has to keep in mind."""
+AHEAD_BYTES = 1024 * 1024
+"""Of bulk data in one direction behind the oldest request that is not answered. The peer's kernel holds what the peer
+has not read, megabytes if it is let, and a message waits behind them. Measured on a busy machine with plain TCP,
+half of this makes a message no faster beside bulk data, and takes a tenth more of the processor for each MiB, for the
+link runs dry more often."""
+PATH_BYTES_PER_S = 1_250_000_000
+"""What is on the wire of a long path does not count: so much of ten gigabits a second. The round trip tells it."""
 DEADLINE = "deadline"
 """The reason of a transfer that was not done in time."""
 NOTHING = memoryview(b"")
@@ -72,13 +80,26 @@ class Requests:
     """Unanswered, oldest first."""
     _unwritten: deque[_Push] = attrs.field(factory=deque, init=False)
     """Those of them that are not wholly written."""
-    _in_hand: _Push | None = attrs.field(default=None, init=False)
-    """Its data is being sent: the starter must not learn yet that it may change it, or the checksum breaks."""
+    _in_hand: deque[_Push] = attrs.field(factory=deque, init=False)
+    """Their data is being sent: the starter must not learn yet that it may change it, or the checksum breaks."""
     _pulls: deque[_Pull] = attrs.field(factory=deque, init=False)
     _unasked: deque[_Pull] = attrs.field(factory=deque, init=False)
     """Those of them whose PULL is not yet written."""
     _withdrawals: deque[int] = attrs.field(factory=deque, init=False)
     """Requests that the peer need not go on with."""
+    _ahead_bytes: int = attrs.field(default=AHEAD_BYTES, init=False)
+    _round_trip_s: float = attrs.field(default=math.inf, init=False)
+    """The shortest so far: of the path, and not of what waits in it."""
+    _written_bytes: int = attrs.field(default=0, init=False)
+    """Of unanswered pushes."""
+    _asked_bytes: int = attrs.field(default=0, init=False)
+    """Of pulls that were asked for, what has not come."""
+
+    def learn_round_trip(self, took_s: float) -> None:
+        """A heartbeat came back."""
+        if took_s < self._round_trip_s:
+            self._round_trip_s = took_s
+            self._ahead_bytes = AHEAD_BYTES + int(took_s * PATH_BYTES_PER_S)
 
     def push(
         self, remote: RemoteBuffer, data: memoryview, on_done: OnDone, *, deadline_s: float | None = None
@@ -154,7 +175,7 @@ class Requests:
         """Tell the starter, as soon as its memory is in nobody's hands; of a cancelled one it knows already."""
         if push.ending is not None or not push.transfer.is_waiting:
             return
-        if self._in_hand is push:
+        if push in self._in_hand:
             push.ending = status, reason, left
         else:
             push.data = NOTHING
@@ -169,8 +190,9 @@ class Requests:
 
     def take_pulls(self) -> Iterator[PullRequest]:
         """The pulls that are to be asked for now."""
-        while self._unasked:
+        while self._unasked and self._asked_bytes < self._ahead_bytes:
             pull = self._unasked.popleft()
+            self._asked_bytes += pull.transfer.size
             yield PullRequest(
                 pull.transfer.request, pull.remote.key, pull.remote.offset, pull.transfer.size, pull.reply_key
             )
@@ -180,26 +202,36 @@ class Requests:
         while self._withdrawals:
             yield self._withdrawals.popleft()
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether a push is not wholly written, be it that it may not be yet."""
+        return bool(self._unwritten)
+
     def next_fragment(self) -> Fragment | None:
-        """The next fragment of a push, None if there is none. It is in the sender's hands until ``sent``."""
-        assert self._in_hand is None, "the one before was not sent"
+        """The next fragment of a push, None if none may be written. It is in the sender's hands until ``sent``."""
         if not self._unwritten:
             return None
-        push = self._in_hand = self._unwritten[0]
+        push = self._unwritten[0]
+        if self._written_bytes - self._pushes[0].written >= self._ahead_bytes:
+            return None
+        if not self._in_hand or self._in_hand[-1] is not push:
+            self._in_hand.append(push)
         start = push.written
         data = push.data[start : start + self._fragment_size]
         push.written += len(data)
+        self._written_bytes += len(data)
         if push.written == push.size:
             self._unwritten.popleft()
         remote = push.remote
         return Fragment(push.transfer.request, remote.key, remote.offset + start, push.size - start, data)
 
     def sent(self) -> None:
-        """What was handed out last has been sent, and its memory is not looked at any more."""
-        push, self._in_hand = self._in_hand, None
-        if push is not None and push.ending is not None:
-            ending, push.ending = push.ending, None
-            self._end_push(push, *ending)
+        """Every fragment that was handed out has been sent, and its memory is not looked at any more."""
+        while self._in_hand:
+            push = self._in_hand.popleft()
+            if push.ending is not None:
+                ending, push.ending = push.ending, None
+                self._end_push(push, *ending)
 
     # For the reader
 
@@ -215,6 +247,7 @@ class Requests:
         if verdict.left != pull.left:
             raise RemoteProtocolError(Fault.SIZE.value, f"{verdict.left} bytes left of pull {verdict.request}")
         self._pulls.popleft()
+        self._came(pull.left)
         if pull.transfer.is_waiting:
             pull.into = NOTHING
             self._finish(pull.transfer, verdict.status, verdict.denial.value, pull.left)
@@ -228,6 +261,9 @@ class Requests:
         if self._unwritten and self._unwritten[0] is push:
             self._unwritten.popleft()
         self._pushes.popleft()
+        self._written_bytes -= push.written
+        if self._unwritten:
+            self._wake()
         self._end_push(push, verdict.status, verdict.denial or "", verdict.left)
 
     def open_reply(self, fragment: Fragment) -> Landing | None:
@@ -245,11 +281,18 @@ class Requests:
         pull = self._asked_pull(fragment.request)
         pull.take_back()
         pull.placed += fragment.size
+        self._came(fragment.size)
         if fragment.is_last:
             self._pulls.popleft()
             if pull.transfer.is_waiting:
                 pull.into = NOTHING
                 self._finish(pull.transfer, ctl_ha_status.CTL_HA_STATUS_SUCCESS, "", 0)
+
+    def _came(self, size: int) -> None:
+        """So much less of what was asked for is under way."""
+        self._asked_bytes -= size
+        if self._unasked:
+            self._wake()
 
     def _asked_pull(self, request: int) -> _Pull:
         """The oldest pull, if that is the one, and the peer can know of it."""
@@ -261,12 +304,11 @@ class Requests:
 
     def lose(self, reason: str) -> None:
         """The session ended: whatever the peer has not answered is over, in the order of the starts."""
-        in_hand, self._in_hand = self._in_hand, None
         unanswered: list[_Push | _Pull] = [*self._pushes, *self._pulls]
-        if in_hand is not None and in_hand not in self._pushes:
-            unanswered.append(in_hand)
-        for queue in (self._pushes, self._unwritten, self._pulls, self._unasked, self._withdrawals):
+        unanswered += [push for push in self._in_hand if push not in self._pushes]
+        for queue in (self._pushes, self._unwritten, self._in_hand, self._pulls, self._unasked, self._withdrawals):
             queue.clear()
+        self._written_bytes = self._asked_bytes = 0
         for each in sorted(unanswered, key=lambda each: each.transfer.request):
             ending: tuple[ctl_ha_status, str, int] | None = None
             if isinstance(each, _Pull):

@@ -7,6 +7,8 @@ from ctlha_trio.dma import Ring
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
 from ctlha_trio.ha import _inbox
 from ctlha_trio.link import Deadlines, Link, OnDone, Transfer
+from ctlha_trio.link._answers import Answers
+from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests, _Pull, _Push
 from ctlha_trio.wire import Denial, Fragment, FrameDecoder, Landing, Verdict, _codec
 from tests.mutants.beneath import mutant
@@ -93,7 +95,7 @@ def gives_memory_back_while_it_is_sent(patch: Patch) -> None:
     plain = Requests._take_push_verdict
 
     def take(requests: Requests, push: _Push, verdict: Verdict) -> None:
-        requests._in_hand = None
+        requests._in_hand.clear()
         plain(requests, push, verdict)
 
     patch.setattr(Requests, "_take_push_verdict", take)
@@ -253,7 +255,33 @@ def gives_up_a_push_while_its_data_is_sent(patch: Patch) -> None:
     plain = Requests._cancel_push
 
     def cancel(requests: Requests, push: _Push, reason: str) -> None:
-        requests._in_hand = None
+        requests._in_hand.clear()
         plain(requests, push, reason)
 
     patch.setattr(Requests, "_cancel_push", cancel)
+
+
+@mutant(0, f"{REQUESTS}::test_little_is_on_its_way_behind_the_oldest_push_that_is_not_answered", "assert [fragment.req")
+def writes_on_whatever_is_not_answered(patch: Patch) -> None:
+    patch.setattr(Requests, "_written_bytes", property(lambda _: 0, lambda *_: None))
+
+
+@mutant(0, f"{REQUESTS}::test_little_that_was_asked_for_is_on_its_way", "assert [pull.request")
+def asks_for_everything_at_once(patch: Patch) -> None:
+    patch.setattr(Requests, "_asked_bytes", property(lambda _: 0, lambda *_: None))
+
+
+@mutant(0, f"{REQUESTS}::test_replies_that_are_sent_together_lie_apart", "assert (bytes(first.data)")
+def copies_all_replies_to_one_place(patch: Patch) -> None:
+    patch.setattr(Answers, "_outgoing_used", property(lambda _: 0, lambda *_: None))
+
+
+@mutant(0, f"{TRANSFERS}::test_others_run_after_each_fragment_while_messages_pass", "assert max(steps)")
+def takes_no_heed_of_messages(patch: Patch) -> None:
+    begin = Pace.begin_turn
+    patch.setattr(Pace, "begin_turn", lambda pace, _, now: begin(pace, 0, now))
+
+
+@mutant(0, f"{TRANSFERS}::test_a_farewell_goes_behind_pushes_that_wait_for_an_answer", "assert memory == data")
+def takes_leave_before_pushes_that_wait_for_an_answer(patch: Patch) -> None:
+    patch.setattr(Requests, "has_unwritten", False)

@@ -7,7 +7,7 @@ import attrs
 
 from tests.mutants.trouble import Patch, Plant
 
-SEEDS_MAX: Final = 12
+SEEDS_MAX: Final = 40
 """So many are run until one finds the bug."""
 
 

@@ -26,8 +26,8 @@ SUCCESS, DISCONNECT = ctl_ha_status.CTL_HA_STATUS_SUCCESS, ctl_ha_status.CTL_HA_
 def is_in_hand(link: Link, transfer: Transfer | None) -> bool:
     """Whether a fragment of that push is just being sent."""
     connection = link._connection
-    held = connection and connection._requests._in_hand
-    return bool(held and held.transfer is transfer)
+    held = connection._requests._in_hand if connection is not None else ()
+    return any(push.transfer is transfer for push in held)
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -233,6 +233,21 @@ async def test_messages_and_other_bulk_data_pass_between_fragments(
         assert numbers == [2, 1]
 
 
+async def test_others_run_after_each_fragment_while_messages_pass(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        there = pair.b.register(bytearray(4 * MIB)).remote
+        pair.a.push(there, bytes(4 * MIB))
+        await until(lambda: len(pair.a.done) == 1)  # the pace is that of bulk data alone
+        pair.a.push(there, bytes(4 * MIB))
+        pair.a.channel.send_nowait(message(1))
+        written, steps = pair.a.link.statistics().pushed_bytes_out, []
+        while len(pair.a.done) < 2:
+            await trio.lowlevel.checkpoint()
+            before, written = written, pair.a.link.statistics().pushed_bytes_out
+            steps.append(written - before)
+        assert max(steps) == FRAGMENT
+
+
 async def test_no_kind_of_bulk_data_starves_another(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         there, here = pair.b.register(bytearray(8 * MIB)).remote, pair.a.register(bytearray(8 * MIB)).remote
@@ -869,6 +884,17 @@ async def test_nothing_can_be_started_behind_a_farewell(autojump_clock: trio.tes
             pair.a.pull(remote, bytearray(4))
         await until(lambda: bool(pair.a.done))
         assert pair.a.told == [(DISCONNECT, "closed")]
+
+
+async def test_a_farewell_goes_behind_pushes_that_wait_for_an_answer(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        memory, data = bytearray(4 * MIB), random_bytes(4 * MIB)
+        remote = pair.b.register(memory).remote
+        for start in range(0, 4 * MIB, MIB):
+            pair.a.push(remote.at(start), data[start : start + MIB])
+        pair.network.delay("b", "a", 0.05)
+        await pair.a.link.goodbye("bye")
+        assert memory == data
 
 
 async def test_nothing_can_be_started_from_within_a_loss(autojump_clock: trio.testing.MockClock) -> None:

@@ -14,7 +14,7 @@ from ctlha_trio._errors import BusyError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Transfer
 from ctlha_trio.link._answers import ANSWERS_OWED_MAX, PULLS_OWED_MAX, Answers
-from ctlha_trio.link._requests import Requests
+from ctlha_trio.link._requests import AHEAD_BYTES, Requests
 from ctlha_trio.wire import (
     FRAGMENT_PREFIX,
     FRAGMENT_SIZE_MAX,
@@ -147,6 +147,89 @@ def test_a_denied_push_sends_no_more_and_its_memory_is_given_back_after_the_send
     fragment = asker.requests.next_fragment()
     assert fragment is not None
     assert fragment.request == 2
+
+
+def test_what_is_sent_together_is_given_back_once_all_of_it_has_left() -> None:
+    asker = Asker()
+    asker.push()
+    asker.push()
+    assert [asker.requests.next_fragment() is not None for _ in range(3)] == [True, True, False]
+    asker.requests.take_verdict(Verdict(1))
+    asker.requests.take_verdict(Verdict(2, Denial.RIGHTS))
+    assert asker.told == [], "both are being sent"
+    asker.requests.sent()
+    assert asker.told == [(1, SUCCESS, ""), (2, ERROR, "rights")]
+
+
+def test_whoever_is_told_of_the_first_that_was_sent_may_end_the_session_and_the_others_have_ended_then() -> None:
+    asker = Asker()
+
+    def end_session(transfer: Transfer) -> None:
+        asker.done.append(transfer)
+        asker.requests.lose("closed")
+        assert asker.told == [(1, SUCCESS, ""), (2, ERROR, "rights")]
+
+    asker.requests.push(REMOTE, memoryview(bytes(4)), end_session)
+    asker.push()
+    while asker.requests.next_fragment() is not None:
+        pass
+    asker.requests.take_verdict(Verdict(1))
+    asker.requests.take_verdict(Verdict(2, Denial.RIGHTS))
+    asker.requests.sent()
+    assert len(asker.told) == 2
+
+
+def test_little_is_on_its_way_behind_the_oldest_push_that_is_not_answered() -> None:
+    woken: list[None] = []
+    asker = Asker(Requests(lambda: woken.append(None)))
+    ahead = AHEAD_BYTES // FRAGMENT_SIZE_MAX
+    whole = ahead + 2
+    for _ in range(4):
+        asker.push(whole * FRAGMENT_SIZE_MAX)
+    assert [fragment.request for fragment in asker.write()] == [1] * whole + [2] * ahead
+    assert asker.write() == []
+    woken.clear()
+    asker.requests.take_verdict(Verdict(1))
+    assert woken
+    assert [fragment.request for fragment in asker.write()] == [2] * (whole - ahead) + [3] * ahead
+    asker.requests.take_verdict(Verdict(2, Denial.RIGHTS, 4))
+    asker.requests.take_verdict(Verdict(3, Denial.OUT_OF_RANGE, 4))
+    assert [fragment.request for fragment in asker.write()] == [4] * whole
+    asker.requests.take_verdict(Verdict(4))
+    asker.requests.lose("closed")
+    asker.push(whole * FRAGMENT_SIZE_MAX)
+    asker.push(AHEAD_BYTES)
+    assert sum(len(fragment.data) for fragment in asker.write()) == whole * FRAGMENT_SIZE_MAX + AHEAD_BYTES
+
+
+def test_little_that_was_asked_for_is_on_its_way() -> None:
+    woken: list[None] = []
+    asker = Asker(Requests(lambda: woken.append(None)))
+    size = AHEAD_BYTES + 2
+    for _ in range(4):
+        asker.pull(size)
+    assert [pull.request for pull in asker.requests.take_pulls()] == [1]
+    take_reply(asker.requests, reply(1, b"aa", left=size))
+    assert list(asker.requests.take_pulls()) == [], "as much as may be is still to come"
+    woken.clear()
+    take_reply(asker.requests, reply(1, b"a", offset=2, left=size - 2))
+    assert woken
+    assert [pull.request for pull in asker.requests.take_pulls()] == [2]
+    asker.requests.take_verdict(Verdict(1, Denial.EXPIRED_KEY, size - 3))
+    assert list(asker.requests.take_pulls()) == [], "all of the second one"
+    asker.requests.take_verdict(Verdict(2, Denial.EXPIRED_KEY, size))
+    assert [pull.request for pull in asker.requests.take_pulls()] == [3]
+
+
+def test_what_a_long_path_holds_does_not_count() -> None:
+    """A hundredth of a second there and back, at ten gigabits a second. The shortest round trip is that of the path."""
+    asker = Asker()
+    asker.push(4)
+    asker.push(1 << 25)
+    asker.requests.learn_round_trip(0.01)
+    asker.requests.learn_round_trip(7.0)
+    written = sum(len(fragment.data) for fragment in asker.write())
+    assert AHEAD_BYTES + 12_500_000 <= written < AHEAD_BYTES + 12_500_000 + FRAGMENT_SIZE_MAX + 4
 
 
 def test_a_verdict_that_came_before_the_loss_counts() -> None:
@@ -634,6 +717,20 @@ def test_pushes_that_are_withdrawn_without_end_end_the_session_too() -> None:
     assert caught.value.reason == Fault.REQUEST
 
 
+def test_replies_that_are_sent_together_lie_apart() -> None:
+    answers = make_answers(Memory(bytearray(b"abcd")))
+    for number in (1, 2, 3):
+        answers.take_pull(PullRequest(number, bytes(16), number, 1, REPLY_KEY))
+    first, second = answers.next_reply(), answers.next_reply()
+    assert isinstance(first, Fragment)
+    assert isinstance(second, Fragment)
+    assert (bytes(first.data), bytes(second.data)) == (b"b", b"c")
+    answers.sent()
+    third = answers.next_reply()
+    assert isinstance(third, Fragment)
+    assert (bytes(third.data), bytes(first.data)) == (b"d", b"d"), "its place is used again"
+
+
 def test_pulls_are_numbered_upwards() -> None:
     answers = make_answers(Memory(bytearray(4)))
     answers.take_pull(PullRequest(2, bytes(16), 0, 4, REPLY_KEY))
@@ -702,6 +799,7 @@ class Session:
         answer = self.answers.next_reply()
         if answer is not None:
             take(self.requests, answer)
+            self.answers.sent()
 
     def cancel(self) -> None:
         """One that is under way, if there is any."""
