@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from threading import get_ident
 
 import attrs
 import trio
@@ -46,6 +47,7 @@ class Node:
     _nursery: trio.Nursery
     _clock: Clock
     token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
+    thread: int = attrs.field(factory=get_ident, init=False)
     """Of the run that it belongs to."""
     has_ended: bool = attrs.field(default=False, init=False)
     _consumers: Consumers = attrs.field(init=False)
