@@ -60,8 +60,6 @@ class Handshake:
     decoder: FrameDecoder = attrs.field(factory=FrameDecoder)
     refused_by: Hello | None = attrs.field(default=None, init=False)
     """Who refused, if it said so."""
-    awaits_terms: bool = attrs.field(default=False, init=False)
-    """The other side owes its terms."""
     _own: Hello | None = attrs.field(default=None, init=False)
 
     async def receive_hello(self) -> Hello:
@@ -85,9 +83,7 @@ class Handshake:
         """Either side: what the other one states. ``RefusedError`` if it refuses."""
         if not agreed.has_terms:
             return TERMS_OF_VERSION_1
-        self.awaits_terms = True
         frame = await self._receive_answer(FrameType.TERMS)
-        self.awaits_terms = False
         if frame.session != agreed.session:
             raise RemoteProtocolError(Fault.SESSION.value, "terms of another session")
         return decode_terms(frame.payload)

@@ -15,7 +15,6 @@ from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.seams import Clock, Entropy, Stream, Transport
 from ctlha_trio.wire import (
     OWN_TERMS,
-    Fault,
     Hello,
     Refusal,
     ResourceState,
@@ -286,10 +285,6 @@ class Meeting:
         except RefusedError as error:
             if error.reason != Refusal.SIMULTANEOUS:
                 self.report(error)
-        except trio.TooSlowError:
-            if handshake.awaits_terms:
-                self.report(RemoteProtocolError(Fault.TERMS.value, f"none came within {HELLO_TIMEOUT_S:g} s"))
-            raise
         except (DisconnectError, trio.BrokenResourceError, trio.ClosedResourceError):
             return None  # nobody refused: the connection ended, and the next try will tell
         return None
