@@ -66,7 +66,7 @@ class LinkEnd:
     def _report(self, error: CtlHaError) -> None:
         self.scene.journal.note(self.name, f"reports {type(error).__name__} {error}")
         if isinstance(error, RemoteProtocolError):
-            self.scene.pushes.judge(self.name, error)
+            self.scene.pushes.judge(self.name, self.link.session_id, error)
         elif not isinstance(error, RefusedError) or error.reason not in RESTING:
             self.scene.journal.problem(f"L13: {self.name} reports {error}")
 
