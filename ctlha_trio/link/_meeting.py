@@ -29,6 +29,8 @@ HELLO_TIMEOUT_S = 3.0
 IN_HELLO_MAX = 8
 """Accepted connections that have no session yet. Only one peer is expected; the rest may be anybody's."""
 SESSION_HALF_SIZE = 4
+NO_FAULTS = frozenset({Refusal.SIMULTANEOUS.value, Refusal.SLOW.value})
+"""What the other side may say of an honest try: two dials met, or a network that fails kept the rest of it away."""
 
 Answer = TypeVar("Answer")
 
@@ -283,7 +285,7 @@ class Meeting:
         try:
             return await finish_by(self.clock, self.clock.now() + HELLO_TIMEOUT_S, attempt)
         except RefusedError as error:
-            if error.reason != Refusal.SIMULTANEOUS:
+            if error.reason not in NO_FAULTS:
                 self.report(error)
         except (DisconnectError, trio.BrokenResourceError, trio.ClosedResourceError):
             return None  # nobody refused: the connection ended, and the next try will tell

@@ -331,6 +331,22 @@ async def test_an_acceptor_that_states_nothing_is_dialled_again(autojump_clock: 
         assert pair.a.reports == []
 
 
+async def test_a_dialler_that_is_told_that_it_is_slow_dials_again_and_reports_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The network may have kept its answer away."""
+
+    def answer(peer: Peer) -> bytes:
+        return peer.frame(FrameType.HELLO_REFUSE, b"slow", session=0)
+
+    async with open_pair(start="", b_changes={"peer_address": "nowhere"}) as pair:
+        async with dialled_by_a(pair, answer=answer):
+            await trio.sleep(0.01)
+        await pair.start(pair.b)
+        await pair.online()
+        assert pair.a.reports == []
+
+
 @pytest.mark.parametrize(("states", "at_most"), [(FRAGMENT_SIZE_MIN, FRAGMENT_SIZE_MIN), (1 << 30, FRAGMENT_SIZE_MAX)])
 async def test_no_fragment_is_larger_than_both_sides_take(
     states: int, at_most: int, autojump_clock: trio.testing.MockClock
