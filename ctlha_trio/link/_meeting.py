@@ -158,7 +158,8 @@ class Meeting:
         try:
             connection = await self._exchange(handshake, lambda: self._answer(handshake))
         except trio.TooSlowError as error:
-            handshake.refuse_nowait(Refusal.SLOW)
+            if not handshake.has_accepted:
+                handshake.refuse_nowait(Refusal.SLOW)
             raise RefusedError(Refusal.SLOW.value, f"no session after {HELLO_TIMEOUT_S:g} s") from error
         finally:
             self._in_hello -= 1
