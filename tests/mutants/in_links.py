@@ -403,7 +403,7 @@ BUGS: Final = (
     LinkBug(counts_what_was_asked_for_as_come, "L9: "),
     LinkBug(takes_a_push_for_done_when_it_has_left, "L5: "),
     LinkBug(takes_a_pull_for_done_without_its_end, "L9: "),
-    LinkBug(never_counts_a_transfer_that_was_taken_back_as_over, "L12: ", 3),
+    LinkBug(never_counts_a_transfer_that_was_taken_back_as_over, "L12: ", 6),
     LinkBug(delivers_a_message_before_its_data, "L11: "),
     LinkBug(serves_pushes_only, "L15: "),
     LinkBug(gives_up_a_push_while_its_data_is_sent, "L12: ", 3),
