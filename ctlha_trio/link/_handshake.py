@@ -60,8 +60,8 @@ class Handshake:
     decoder: FrameDecoder = attrs.field(factory=FrameDecoder)
     refused_by: Hello | None = attrs.field(default=None, init=False)
     """Who refused, if it said so."""
-    awaits_terms: bool = attrs.field(default=False, init=False)
-    """The other side owes its terms."""
+    has_accepted: bool = attrs.field(default=False, init=False)
+    """The other side may have confirmed by now, and be in the session, which has no place for a refusal."""
     _own: Hello | None = attrs.field(default=None, init=False)
 
     async def receive_hello(self) -> Hello:
@@ -77,6 +77,7 @@ class Handshake:
         session = session_id(dialler_half=theirs.session_half, acceptor_half=own.session_half)
         agreed = Agreed(session, theirs, agreed_version(own, theirs))
         hello = encode_hello(own)
+        self.has_accepted = True
         accepting = encode_header(FrameType.HELLO_ACCEPT, (hello,), session=session) + hello
         await self.stream.send_all(accepting + self._own_terms(agreed))
         return agreed
@@ -85,9 +86,7 @@ class Handshake:
         """Either side: what the other one states. ``RefusedError`` if it refuses."""
         if not agreed.has_terms:
             return TERMS_OF_VERSION_1
-        self.awaits_terms = True
         frame = await self._receive_answer(FrameType.TERMS)
-        self.awaits_terms = False
         if frame.session != agreed.session:
             raise RemoteProtocolError(Fault.SESSION.value, "terms of another session")
         return decode_terms(frame.payload)

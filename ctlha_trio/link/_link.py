@@ -64,7 +64,8 @@ class Link:
     """Both nodes listen and dial; a hello that is accepted and confirmed replaces the session before it.
 
     ``report`` gets a ``RefusedError`` or ``UntrustedPeerError`` for each try that failed on one, dialled or accepted,
-    except when two dials met, which is no fault; and the ``RemoteProtocolError`` that ends a session.
+    except when two dials met or the network made one slow, which is no fault; and the ``RemoteProtocolError`` that ends
+    a session.
     """
 
     config: LinkConfig

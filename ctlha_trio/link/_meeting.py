@@ -15,7 +15,6 @@ from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.seams import Clock, Entropy, Stream, Transport
 from ctlha_trio.wire import (
     OWN_TERMS,
-    Fault,
     Hello,
     Refusal,
     ResourceState,
@@ -30,6 +29,8 @@ HELLO_TIMEOUT_S = 3.0
 IN_HELLO_MAX = 8
 """Accepted connections that have no session yet. Only one peer is expected; the rest may be anybody's."""
 SESSION_HALF_SIZE = 4
+NO_FAULTS = frozenset({Refusal.SIMULTANEOUS.value, Refusal.SLOW.value})
+"""What the other side may say of an honest try: two dials met, or a network that fails kept the rest of it away."""
 
 Answer = TypeVar("Answer")
 
@@ -157,7 +158,8 @@ class Meeting:
         try:
             connection = await self._exchange(handshake, lambda: self._answer(handshake))
         except trio.TooSlowError as error:
-            handshake.refuse_nowait(Refusal.SLOW)
+            if not handshake.has_accepted:
+                handshake.refuse_nowait(Refusal.SLOW)
             raise RefusedError(Refusal.SLOW.value, f"no session after {HELLO_TIMEOUT_S:g} s") from error
         finally:
             self._in_hello -= 1
@@ -284,12 +286,8 @@ class Meeting:
         try:
             return await finish_by(self.clock, self.clock.now() + HELLO_TIMEOUT_S, attempt)
         except RefusedError as error:
-            if error.reason != Refusal.SIMULTANEOUS:
+            if error.reason not in NO_FAULTS:
                 self.report(error)
-        except trio.TooSlowError:
-            if handshake.awaits_terms:
-                self.report(RemoteProtocolError(Fault.TERMS.value, f"none came within {HELLO_TIMEOUT_S:g} s"))
-            raise
         except (DisconnectError, trio.BrokenResourceError, trio.ClosedResourceError):
             return None  # nobody refused: the connection ended, and the next try will tell
         return None

@@ -10,7 +10,7 @@ from ctlha_trio._errors import BusyError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._transfer import OnDone, Transfer
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX, Denial, Fault, Fragment, Landing, PullRequest, Verdict
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, NOTHING, Denial, Fault, Fragment, Landing, PullRequest, Verdict
 
 TRANSFERS_IN_FLIGHT_MAX = 256
 """Pushes and pulls together. Four 64-piece scatter/gather lists; their memory is the callers', so this bounds
@@ -24,7 +24,6 @@ PATH_BYTES_PER_S = 1_250_000_000
 """What is on the wire of a long path does not count: so much of ten gigabits a second. The round trip tells it."""
 DEADLINE = "deadline"
 """The reason of a transfer that was not done in time."""
-NOTHING = memoryview(b"")
 
 
 @attrs.define(eq=False)

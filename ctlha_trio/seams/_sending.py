@@ -9,8 +9,6 @@ from ctlha_trio.seams._one_at_a_time import OneAtATime
 from ctlha_trio.seams._turn import Turn
 from ctlha_trio.seams._types import Buffer
 
-NOTHING = memoryview(b"")
-
 
 @attrs.define(eq=False)
 class Sending:
@@ -24,7 +22,7 @@ class Sending:
     _wait_for_room: Callable[[], Awaitable[None]]
     _one: OneAtATime = attrs.field(factory=lambda: OneAtATime("sending"), init=False)
     _turn: Turn = attrs.field(factory=Turn, init=False)
-    _kept: memoryview = attrs.field(default=NOTHING, init=False)
+    _kept: memoryview = attrs.field(default=memoryview(b""), init=False)
     """What ``send_nowait`` found no room for."""
     _cut_short: bool = attrs.field(default=False, init=False)
 

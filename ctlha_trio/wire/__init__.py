@@ -16,6 +16,7 @@ from ctlha_trio.wire._frame import (
     HELLO_SIZE_MAX as HELLO_SIZE_MAX,
     KEY_SIZE as KEY_SIZE,
     MESSAGES_SIZE_MAX as MESSAGES_SIZE_MAX,
+    NOTHING as NOTHING,
     PULL_BODY as PULL_BODY,
     PUSH_PREFIX as PUSH_PREFIX,
     REPLIES as REPLIES,

@@ -3,7 +3,6 @@
 ``tests/sim/test_link_finds_bugs.py`` runs them.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -11,18 +10,22 @@ import trio
 
 from ctlha_trio._vocabulary import ctl_ha_status
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
-from ctlha_trio.link import Channel, Deadlines, Link, Transfer, _meeting
-from ctlha_trio.link._backoff import backoff_s as plain_backoff_s
+from ctlha_trio.link import Channel, Deadlines, Transfer
 from ctlha_trio.link._bulk import BulkTurns
-from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._events import LossReason
 from ctlha_trio.link._intake import Intake
-from ctlha_trio.link._meeting import Meeting
 from ctlha_trio.link._requests import Requests, _Pull
 from ctlha_trio.link._writing import FrameWriter
-from ctlha_trio.seams import Entropy
 from ctlha_trio.wire import ChannelFlow, Denial, Fragment, Landing, SessionCore
 from tests.mutants.dma import gives_up_a_push_while_its_data_is_sent, takes_a_push_of_an_older_epoch
+from tests.mutants.in_meetings import (
+    dials_only_once,
+    forgets_no_dial_that_failed,
+    gives_up_for_ever_after_a_dial_that_failed,
+    lets_the_end_of_a_replaced_connection_end_the_new_one,
+    refuses_whoever_dials_at_the_same_time,
+    rests_for_ever,
+)
 from tests.mutants.link import believes_a_connection_that_is_open
 from tests.mutants.link_seeds import LinkBug
 from tests.mutants.trouble import Patch
@@ -367,42 +370,6 @@ def serves_pushes_only(patch: Patch) -> None:
     patch.setattr(BulkTurns, "_write_reply", write_reply)
 
 
-# How two find each other
-
-
-def lets_the_end_of_a_replaced_connection_end_the_new_one(patch: Patch) -> None:
-    plain = Link._begin
-
-    def begin(link: Link, *agreed: Any) -> Connection:
-        link._connection = None
-        return plain(link, *agreed)
-
-    patch.setattr(Link, "_begin", begin)
-
-
-def gives_up_for_ever_after_a_dial_that_failed(patch: Patch) -> None:
-    def backoff_s(failures: int, entropy: Entropy) -> float:
-        return plain_backoff_s(failures, entropy) if failures == 0 else math.inf
-
-    patch.setattr(_meeting, "backoff_s", backoff_s)
-
-
-def rests_for_ever(patch: Patch) -> None:
-    patch.setattr(Meeting, "go_on", lambda _: None)
-
-
-def dials_only_once(patch: Patch) -> None:
-    patch.setattr(Meeting, "notice_loss", lambda _: None)
-    plain = Meeting._dial
-
-    async def dial(meeting: Meeting) -> bool:
-        if await plain(meeting):
-            await trio.sleep_forever()
-        return False
-
-    patch.setattr(Meeting, "_dial", dial)
-
-
 BUGS: Final = (
     LinkBug(takes_each_credit_for_two, "L2: "),
     LinkBug(gives_no_credit_back, "L15: "),
@@ -427,7 +394,7 @@ BUGS: Final = (
     LinkBug(counts_a_use_for_each_fragment, "L9: ", 24),
     LinkBug(allows_a_byte_beyond_the_range, "L12: "),
     LinkBug(looks_at_no_rights, "L9: "),
-    LinkBug(receives_on_when_the_key_is_closed, "L16: ", 30),
+    LinkBug(receives_on_when_the_key_is_closed, "L16: ", 13),
     LinkBug(receives_on_when_a_pull_is_taken_back, "L16: "),
     LinkBug(never_looks_at_deadlines, "L8: "),
     LinkBug(tells_of_a_deadline_twice, "L8: "),
@@ -436,13 +403,15 @@ BUGS: Final = (
     LinkBug(counts_what_was_asked_for_as_come, "L9: "),
     LinkBug(takes_a_push_for_done_when_it_has_left, "L5: "),
     LinkBug(takes_a_pull_for_done_without_its_end, "L9: "),
-    LinkBug(never_counts_a_transfer_that_was_taken_back_as_over, "L12: ", 3),
+    LinkBug(never_counts_a_transfer_that_was_taken_back_as_over, "L12: ", 6),
     LinkBug(delivers_a_message_before_its_data, "L11: "),
     LinkBug(serves_pushes_only, "L15: "),
     LinkBug(gives_up_a_push_while_its_data_is_sent, "L12: ", 3),
     LinkBug(lets_the_end_of_a_replaced_connection_end_the_new_one, "L14: ", 36),
     LinkBug(gives_up_for_ever_after_a_dial_that_failed, "L14: ", 24),
+    LinkBug(forgets_no_dial_that_failed, "L14: ", 3),
+    LinkBug(refuses_whoever_dials_at_the_same_time, "L14: "),
     LinkBug(rests_for_ever, "L14: ", 24),
-    LinkBug(dials_only_once, "L14: ", 7),
+    LinkBug(dials_only_once, "L14: "),
     LinkBug(believes_a_connection_that_is_open, "L14: ", 28),
 )

@@ -7,7 +7,7 @@ from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
 from ctlha_trio.link._writing import FrameWriter
-from ctlha_trio.wire import Frame, Lateness, SessionCore, Terms, _session
+from ctlha_trio.wire import Frame, FrameType, Lateness, SessionCore, Terms, _session
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
 
@@ -87,6 +87,17 @@ def begins_a_session_that_nobody_has_confirmed(patch: Patch) -> None:
             await plain(handshake, agreed)
         if scope.cancelled_caught:
             handshake.decoder.admit()
+
+    patch.setattr(Handshake, "hear_confirmation", hear_confirmation)
+
+
+@mutant(30, f"{SESSIONS}::test_the_confirmation_must_name_the_session", "assert pair.a.link.session is None")
+def takes_the_confirmation_of_another_session(patch: Patch) -> None:
+    """As an old one that is sent again behind its hello."""
+
+    async def hear_confirmation(handshake: Handshake, _: Agreed) -> None:
+        await handshake._receive_answer(FrameType.HELLO_CONFIRM)
+        handshake.decoder.admit()
 
     patch.setattr(Handshake, "hear_confirmation", hear_confirmation)
 

@@ -15,7 +15,7 @@ from ctlha_trio.testing._link.movers import Mover
 from ctlha_trio.testing._link.scene import LinkScene
 from ctlha_trio.testing._link.senders import Sender
 from ctlha_trio.testing._pairs.pair_faults import other
-from ctlha_trio.wire import Fault, Refusal
+from ctlha_trio.wire import Refusal
 
 RESTING = frozenset({Refusal.STOPPING.value, Refusal.DISK_HANGS.value})
 """Why a healthy end may refuse another one: it stops, or rests."""
@@ -65,10 +65,8 @@ class LinkEnd:
 
     def _report(self, error: CtlHaError) -> None:
         self.scene.journal.note(self.name, f"reports {type(error).__name__} {error}")
-        if isinstance(error, RemoteProtocolError) and error.reason == Fault.TERMS:
-            return  # the network cut a try short before there was a session
         if isinstance(error, RemoteProtocolError):
-            self.scene.pushes.judge(self.name, error)
+            self.scene.pushes.judge(self.name, self.link.session_id, error)
         elif not isinstance(error, RefusedError) or error.reason not in RESTING:
             self.scene.journal.problem(f"L13: {self.name} reports {error}")
 

@@ -71,12 +71,12 @@ class MessagePushes:
         self._journal.reach(Situation.PUSHED_WITH_MESSAGE)
 
     def lost(self, name: str, session: int) -> None:
-        """A session of that end is over: what it sent may have arrived or not."""
-        for token, pushed in list(self._under_way.items()):
-            if pushed.name == name and pushed.session == session:
-                self._journal.reach(Situation.PUSH_WITH_MESSAGE_LOST)
-                if pushed.writing is None:
-                    del self._under_way[token]
+        """A session of that end is over: what it sent may have arrived or not, or may still be on its way.
+
+        So the other end may judge it later, as long as it has not noticed that the session is over.
+        """
+        is_lost = any(pushed.name == name and pushed.session == session for pushed in self._under_way.values())
+        self._journal.reach(Situation.PUSH_WITH_MESSAGE_LOST, if_so=is_lost)
 
     def enter_epoch(self, name: str, epoch: int) -> None:
         """A node is at another epoch."""
@@ -84,12 +84,14 @@ class MessagePushes:
             if pushed.name == name:
                 pushed.epochs.add(epoch)
 
-    def judge(self, name: str, error: RemoteProtocolError) -> None:
-        """An end says that its peer did what it may not."""
+    def judge(self, name: str, session: int, error: RemoteProtocolError) -> None:
+        """An end says that in this session its peer did what it may not."""
         reasons = {denial.value: denial for denial in Denial}
         denial = reasons.get(error.reason)
         if denial is not None and any(
-            self._may_be_denied(pushed, denial) for pushed in self._under_way.values() if pushed.name == other(name)
+            self._may_be_denied(pushed, denial)
+            for pushed in self._under_way.values()
+            if pushed.name == other(name) and pushed.session == session
         ):
             self._journal.reach(Situation.PUSH_WITH_MESSAGE_DENIED)
             return

@@ -1,7 +1,8 @@
 """The course of a run: trouble, then health, in which everything must get on, and an end that leaves nothing behind.
 
-L13 nobody is refused without a reason. L14 two healthy ends are in a session soon. L15 in health every message and
-every transfer comes to its end, and a channel whose consumer stands still holds up no other. L16 nothing is left.
+L13 nobody is refused without a reason. L14 two healthy ends are in a session soon, and in the next at once when one of
+them drops it. L15 in health every message and every transfer comes to its end, and a channel whose consumer stands
+still holds up no other. L16 nothing is left.
 """
 
 import gc
@@ -28,6 +29,12 @@ AFTERMATH_S: Final = 2.5
 """After the last fault: what it delayed arrives, and whoever has heard nothing for too long has noticed."""
 TOGETHER_S: Final = 8.0
 """A silence, a hello that nobody answers, and the longest pause between two."""
+FIRST_DIAL_S: Final = 0.11
+"""After the end of a session, whatever the clocks make of it."""
+HELLO_LATENCIES: Final = 6
+"""Until one that was dropped has ended at the other end too, and for a hello exchange of which both know."""
+DROPS: Final = 3
+"""Of each end, when all is well: enough for both to dial at the same time in most runs."""
 DONE_S: Final = 10.0
 """For whatever is under way when all is well, the largest transfers included."""
 MOVED_BYTES: Final = FRAGMENT_SIZE_MAX + 1
@@ -52,6 +59,7 @@ class LinkRun:
                 await self.faults.run()
             await self._get_well()
             await self._get_on()
+            await self._find_again()
             await self._part()
             nursery.cancel_scope.cancel(reason="the run is over")
         self._check_nothing_left()
@@ -75,6 +83,7 @@ class LinkRun:
         with trio.move_on_after(within_s):
             while not condition():
                 await let_pass(LOOK_S)
+        if condition():
             return
         self.scene.journal.problem(problem)
         await trio.lowlevel.checkpoint()
@@ -86,10 +95,15 @@ class LinkRun:
         await let_pass(AFTERMATH_S)
         await self._require(self._is_together, TOGETHER_S, "L14: there is no session, although all is well")
 
-    def _is_together(self) -> bool:
+    @property
+    def _session(self) -> int:
+        """That both are in, 0 without one."""
         one, other_one = (end.link.session_id for end in self._ends)
-        lively = all(channel.session == one for channel, _ in self._lively)
-        return bool(one) and one == other_one and lively
+        return one if one == other_one else 0
+
+    def _is_together(self) -> bool:
+        session = self._session
+        return session != 0 and all(channel.session == session for channel, _ in self._lively)
 
     async def _get_on(self) -> None:
         """Whatever was under way ends; then each channel and each kind of transfer must be good for more."""
@@ -142,6 +156,20 @@ class LinkRun:
         if small.used != TRANSFERS_IN_FLIGHT_MAX:
             self.scene.journal.problem(f"L15: {end.name} has done {small.used} of {TRANSFERS_IN_FLIGHT_MAX} transfers")
         self.scene.memories.check(memory)
+
+    async def _find_again(self) -> None:
+        """A session that only one end has dropped is followed by the next at once, whatever there was before it."""
+        within_s = FIRST_DIAL_S + HELLO_LATENCIES * self.scene.swarm.latency_s
+        for end in DROPS * self._ends:
+            ended = end.link.session_id
+            self.scene.journal.note(end.name, "drops its session")
+            end.link.drop("dropped")
+            await self._require(
+                lambda ended=ended: self._session not in {0, ended},  # type: ignore[misc]
+                within_s,
+                f"L14: there is no session {within_s:.3f} s after one was dropped, although all is well",
+            )
+        await self._require(self._is_together, TOGETHER_S, "L14: channels stay out of a session, although all is well")
 
     async def _part(self) -> None:
         """One leaves with a goodbye, and both end."""

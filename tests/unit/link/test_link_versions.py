@@ -11,7 +11,7 @@ import trio.testing
 from ctlha_trio._errors import RefusedError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link import Disconnected, Transfer
-from ctlha_trio.link._meeting import Meeting
+from ctlha_trio.link._meeting import HELLO_TIMEOUT_S, Meeting
 from ctlha_trio.seams import Stream
 from ctlha_trio.wire import (
     FRAGMENT_SIZE_MAX,
@@ -217,10 +217,13 @@ async def dialled_by_a(pair: Pair, *, answer: Callable[[Peer], bytes]) -> AsyncI
         arrived.append(peer)
         await trio.sleep_forever()
 
-    pair.nursery.start_soon(listener.serve, accept)
-    await pair.start(pair.a)
-    await until(lambda: bool(arrived))
-    yield arrived[0]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listener.serve, accept)
+        await pair.start(pair.a)
+        await until(lambda: bool(arrived))
+        yield arrived[0]
+        nursery.cancel_scope.cancel()
+    listener.close()
 
 
 async def test_features_that_are_unknown_and_optional_are_ignored(autojump_clock: trio.testing.MockClock) -> None:
@@ -297,19 +300,52 @@ async def test_terms_that_come_late_end_the_session(autojump_clock: trio.testing
         assert str(pair.a.reports[0]) == "type: TERMS in the session"
 
 
-async def test_a_dialler_that_states_nothing_is_told_of(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_pair(start="a") as pair:
-        await dialled(pair)
-        assert await until(lambda: bool(pair.a.reports)) == pytest.approx(3.0, abs=0.01)
-        assert str(pair.a.reports[0]) == "terms: none came within 3 s"
-        assert pair.a.link.session is None
+async def test_a_dialler_that_states_nothing_is_given_up_without_a_word(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For it may have confirmed, and a session has no place for a refusal. A network that is cut is no fault of it."""
+    caplog.set_level("INFO")
+    async with open_pair(start="a", b_changes={"peer_address": "nowhere"}) as pair:
+        began_s = trio.current_time()
+        peer = await dialled(pair)
+        with pytest.raises(AssertionError, match="closed without an answer"):
+            await peer.hear()
+        assert trio.current_time() - began_s == pytest.approx(HELLO_TIMEOUT_S, abs=0.01)
+        assert "RefusedError('slow: no session after 3 s')" in caplog.text
+        assert pair.a.reports == []
+        assert pair.a.events == [], "there was no session"
+        await pair.start(pair.b)
+        await pair.online()
 
 
-async def test_an_acceptor_that_states_nothing_is_told_of(autojump_clock: trio.testing.MockClock) -> None:
-    async with open_pair(start="") as pair, dialled_by_a(pair, answer=lambda _: b""):
-        assert await until(lambda: bool(pair.a.reports)) == pytest.approx(3.0, abs=0.01)
-        assert str(pair.a.reports[0]) == "terms: none came within 3 s"
-        assert pair.a.link.session is None
+async def test_an_acceptor_that_states_nothing_is_dialled_again(autojump_clock: trio.testing.MockClock) -> None:
+    """The next one who listens there is honest."""
+    async with open_pair(start="", b_changes={"peer_address": "nowhere"}) as pair:
+        async with dialled_by_a(pair, answer=lambda _: b"") as peer:
+            began_s = trio.current_time()
+            with pytest.raises(AssertionError, match="closed without an answer"):
+                await peer.hear()
+            assert trio.current_time() - began_s == pytest.approx(HELLO_TIMEOUT_S, abs=0.01)
+            assert pair.a.events == [], "there was no session"
+        await pair.start(pair.b)
+        await pair.online()
+        assert pair.a.reports == []
+
+
+async def test_a_dialler_that_is_told_that_it_is_slow_dials_again_and_reports_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The network may have kept its answer away."""
+
+    def answer(peer: Peer) -> bytes:
+        return peer.frame(FrameType.HELLO_REFUSE, b"slow", session=0)
+
+    async with open_pair(start="", b_changes={"peer_address": "nowhere"}) as pair:
+        async with dialled_by_a(pair, answer=answer):
+            await trio.sleep(0.01)
+        await pair.start(pair.b)
+        await pair.online()
+        assert pair.a.reports == []
 
 
 @pytest.mark.parametrize(("states", "at_most"), [(FRAGMENT_SIZE_MIN, FRAGMENT_SIZE_MIN), (1 << 30, FRAGMENT_SIZE_MAX)])

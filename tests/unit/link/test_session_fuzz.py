@@ -17,12 +17,13 @@ from crc32c import crc32c
 
 from ctlha_trio._errors import DisconnectError, RefusedError, RemoteProtocolError
 from ctlha_trio._vocabulary import ctl_ha_status
-from ctlha_trio.link._handshake import Agreed, Handshake
+from ctlha_trio.link._handshake import Handshake
 from ctlha_trio.seams import Buffer
 from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
     DONE_PREFIX,
     HEADER_SIZE,
+    OWN_TERMS,
     PULL_BODY,
     WITHDRAW_BODY,
     Denial,
@@ -38,6 +39,7 @@ from ctlha_trio.wire import (
     encode_header,
     encode_hello,
     encode_refusal,
+    encode_terms,
     fragment_prefix,
     push_prefix,
     session_id,
@@ -269,11 +271,18 @@ def hello_frames(role: str) -> list[bytes]:
     theirs = encode_hello(THEIRS)
     if role == "acceptor":
         session = session_id(dialler_half=THEIRS.session_half, acceptor_half=OWN.session_half)
-        return [frame(FrameType.HELLO, theirs, session=0), frame(FrameType.HELLO_CONFIRM, session=session)]
+        return [
+            frame(FrameType.HELLO, theirs, session=0),
+            frame(FrameType.TERMS, encode_terms(OWN_TERMS), session=session),
+            frame(FrameType.HELLO_CONFIRM, session=session),
+        ]
     if role == "refused":
         return [frame(FrameType.HELLO_REFUSE, encode_refusal(Refusal.STOPPING, THEIRS), session=0)]
     session = session_id(dialler_half=OWN.session_half, acceptor_half=THEIRS.session_half)
-    return [frame(FrameType.HELLO_ACCEPT, theirs, session=session)]
+    return [
+        frame(FrameType.HELLO_ACCEPT, theirs, session=session),
+        frame(FrameType.TERMS, encode_terms(OWN_TERMS), session=session),
+    ]
 
 
 async def outcome(role: str, coming: list[bytes]) -> str:
@@ -281,24 +290,32 @@ async def outcome(role: str, coming: list[bytes]) -> str:
     try:
         if role == "acceptor":
             agreed = await handshake.accept(OWN, await handshake.receive_hello())
+            await handshake.hear_terms(agreed)
+            await handshake.hear_confirmation(agreed)
         else:
             agreed = await handshake.propose(OWN)
+            await handshake.hear_terms(agreed)
     except RemoteProtocolError as error:
         return error.reason
     except RefusedError as error:
         return "refused" if error.reason in set(Refusal) else error.reason
     except DisconnectError:
         return "cut short"
-    assert isinstance(agreed, Agreed)
     return "agreed"
 
 
-@pytest.mark.parametrize(("role", "good"), [("acceptor", "agreed"), ("dialler", "agreed"), ("refused", "refused")])
-async def test_whatever_is_changed_of_a_good_hello_exchange_is_agreed_or_refused_by_name(role: str, good: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "good", "terms"),
+    [("acceptor", "agreed", {Fault.TERMS}), ("dialler", "agreed", {Fault.TERMS}), ("refused", "refused", set())],
+)
+async def test_whatever_is_changed_of_a_good_hello_exchange_is_agreed_or_refused_by_name(
+    role: str, good: str, terms: set[str]
+) -> None:
     rng, outcomes = random.Random(2), Counter[str]()
     assert await outcome(role, hello_frames(role)) == good
     for _ in range(EXAMPLES):
         outcomes[await outcome(role, pieces(rng, mutated(rng, hello_frames(role))))] += 1
     assert outcomes.keys() <= {"agreed", "refused", "cut short", *Fault}
     everywhere = {Fault.MAGIC, Fault.FRAME_VERSION, Fault.CHECKSUM, Fault.TYPE, Fault.FLAGS, Fault.SIZE, Fault.RESERVED}
-    assert outcomes.keys() >= {good, "cut short", Fault.HELLO, Fault.SESSION, Fault.EPOCH, Fault.CHANNEL} | everywhere
+    reached = {good, "cut short", Fault.HELLO, Fault.SESSION, Fault.EPOCH, Fault.CHANNEL} | terms | everywhere
+    assert outcomes.keys() >= reached
