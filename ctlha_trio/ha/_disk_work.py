@@ -260,8 +260,8 @@ class _Call:
 class ArbiterWork:
     """One call after the other, so that answers come in the order in which the arbiter gave them.
 
-    A call that takes longer than ``ARBITER_LIMIT_S`` is given up: a read, or the proof beside it, has failed then, a swap
-    is unknown. It is cancelled, which a call in a thread does not heed; its late answer counts for nothing.
+    A call that takes longer than ``ARBITER_LIMIT_S`` is given up: a read, or the proof beside it, has failed then, a
+    swap is unknown. It is cancelled, which a call in a thread does not heed; its late answer counts for nothing.
     """
 
     _arbiter: Arbiter
