@@ -96,7 +96,8 @@ OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {
     Obstacle.RESYNCING: "wait until the copy of node {peer} is up to date: ctlha status --watch {config}",
     Obstacle.PEER_NOT_READY: "try again in a second; if it stays: ctlha status on node {peer}",
     Obstacle.PEER_COMPONENTS: "wait until the components of node {peer} run; if it stays: ctlha status on node {peer}",
-    Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes, then: ctlha switchover {config}",
+    Obstacle.VERSION_DIFFERS: "run the same version of ctlha-trio on both nodes, then: ctlha switchover {config}; to "
+    "upgrade this node, only stop it: node {peer} goes on alone",
     Obstacle.ARBITER_SILENT: "bring the arbiter back, or the network to it, then: ctlha switchover {config}",
     Obstacle.ARBITER_REFUSES: "the node's log says what the arbiter lacks, such as space on its disk, or the right to "
     "write, or that it is silent; mend that, then: ctlha switchover {config}",

@@ -45,7 +45,7 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
     lines = [_verdict(status)]
     lines.append(
         f"  node {status.get('node')}   role {status.get('role')}   state {status.get('state')}   "
-        f"epoch {status.get('epoch')}   link {status.get('link')}   arbiter {status.get('arbiter')}"
+        f"epoch {status.get('epoch')}   {_link(status)}   arbiter {status.get('arbiter')}"
     )
     if heartbeats := _heartbeats(status):
         lines.append(f"  {heartbeats}")
@@ -67,6 +67,12 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         helps = note_remedy_for(note, **names)
         lines.append(f"  note: {note}: {helps}" if helps else f"  note: {note}")
     return "\n".join(lines)
+
+
+def _link(status: dict[str, object]) -> str:
+    """With the version of the protocol that a session speaks: of two nodes of which one is newer, that of the older."""
+    version = status.get("link_version")
+    return f"link {status.get('link')}" + (f", version {version}" if isinstance(version, int) else "")
 
 
 def _heartbeats(status: dict[str, object]) -> str:

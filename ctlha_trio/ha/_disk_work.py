@@ -14,7 +14,7 @@ from ctlha_trio._repeats import Repeats
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.link import finish_by
 from ctlha_trio.pair import SEARCH_RANGES, CarriedRecord, Metadata, Range, Records, SwapOutcome, actions, events
-from ctlha_trio.seams import Arbiter, Buffer, Clock
+from ctlha_trio.seams import Arbiter, Buffer, Clock, Versioned
 from ctlha_trio.store import BlockStore, first_run
 
 OfMetadata = (
@@ -260,8 +260,8 @@ class _Call:
 class ArbiterWork:
     """One call after the other, so that answers come in the order in which the arbiter gave them.
 
-    A call that takes longer than ``ARBITER_LIMIT_S`` is given up: a read has failed then, a swap is unknown. It is
-    cancelled, which a call in a thread does not heed; its late answer counts for nothing.
+    A call that takes longer than ``ARBITER_LIMIT_S`` is given up: a read, or the proof beside it, has failed then, a
+    swap is unknown. It is cancelled, which a call in a thread does not heed; its late answer counts for nothing.
     """
 
     _arbiter: Arbiter
@@ -323,11 +323,20 @@ class ArbiterWork:
             else:
                 try:
                     found = await self._arbiter.read()
-                    takes = await self._arbiter.probe() if call.ordered.proves else None
-                    call.answer = events.RecordRead(found.record, found.revision, takes)
                 except ArbiterError:
                     call.answer = events.ReadFailed()
+                else:
+                    await self._answer(call, call.ordered, found)
         call.ended.set()
+
+    async def _answer(self, call: _Call, ordered: actions.ReadRecord, found: Versioned) -> None:
+        """The record counts though the proof that follows it may hang. Proofs that hang leave reads a place."""
+        if not ordered.proves:
+            call.answer = events.RecordRead(found.record, found.revision)
+            return
+        call.answer = events.RecordRead(found.record, found.revision, takes_changes=False)
+        if self._given_up < HANGING_MAX - 1 and await self._arbiter.probe():
+            call.answer = events.RecordRead(found.record, found.revision, takes_changes=True)
 
     async def _await_end(self, call: _Call) -> None:
         await call.ended.wait()

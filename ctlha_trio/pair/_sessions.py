@@ -23,7 +23,7 @@ _GONE = frozenset({Phase.STOPPED, Phase.LEFT})
 
 def session_up(step: Step, event: ev.SessionUp) -> None:
     """A session: tell where this node stands. A partner that runs anew has lost what it had under way."""
-    step.change(session=event.incarnation, sessions=step.state.sessions + 1, standing=None)
+    step.change(session=event.incarnation, sessions=step.state.sessions + 1, standing=None, proved=False)
     step.moved = True
     state = step.state
     if state.phase is Phase.SUSPENDED and state.partner != event.incarnation:

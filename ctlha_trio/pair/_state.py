@@ -265,7 +265,7 @@ class PairState:
     """Changes in a row, up to ``UNTAKEN_MAX``, that it did not take or left in doubt, and proofs that failed. Kept
     until it takes one, or proves that it would: what this node wants of it next may be a takeover."""
     proved: bool = False
-    """It has proved that it takes changes, and this node has begun no swap since."""
+    """It has proved that it takes changes, in this session, and this node has begun no swap since."""
     swap: SwapAttempt | None = None
     forcing: bool = False
     """The swap under way is a person's: it is not tried again once it is known not to have been taken."""

@@ -65,6 +65,13 @@ def test_the_time_that_a_resync_still_takes_is_told_as_what_it_is(loaded: Loaded
     assert describe_status({**STATUS, "resync_left_s": None}, loaded) == describe_status(STATUS, loaded)
 
 
+def test_the_version_that_a_session_speaks_is_said_beside_the_link(loaded: LoadedConfig) -> None:
+    line = describe_status({**STATUS, "link": "online", "link_version": 1}, loaded).splitlines()[1]
+    assert "link online, version 1   arbiter" in line
+    without = describe_status({**STATUS, "link": "unknown", "link_version": None}, loaded).splitlines()[1]
+    assert "link unknown   arbiter" in without
+
+
 def test_what_the_heartbeats_tell_is_said_while_there_is_a_session(loaded: LoadedConfig) -> None:
     told = {**STATUS, "round_trip_s": 0.00034, "heartbeat_late_s": 0.0021, "peer_heartbeat_late_s": 0.41}
     line = describe_status(told, loaded).splitlines()[2]

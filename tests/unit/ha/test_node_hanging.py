@@ -11,17 +11,18 @@ from trio.testing import MockClock
 from ctlha_trio._errors import NotPrimaryError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha._disk_watch import DISK_STALL_S
-from ctlha_trio.pair import Copy, Record
+from ctlha_trio.pair import Copy, Record, SwapOutcome
 from ctlha_trio.seams import Buffer, Disk, DiskFile, Seams, SwapAnswer, Versioned
 from ctlha_trio.testing import MemoryPair, open_pair
 from ctlha_trio.testing._drivers.clock import NodeClock
 
 
 class HangingArbiter(MemoryArbiter):
-    """An arbiter whose reads, or whose swaps, do not return while they hang."""
+    """An arbiter whose reads, or whose swaps, or whose proofs, do not return while they hang."""
 
     hanging_reads = False
     hanging_swaps = False
+    proofs_end: trio.Event | None = None
     hung = 0
 
     async def read(self) -> Versioned:
@@ -35,6 +36,13 @@ class HangingArbiter(MemoryArbiter):
             self.hung += 1
             await trio.sleep_forever()
         return await super().cas(expected_revision, record)
+
+    async def probe(self) -> bool:
+        if self.proofs_end is not None:
+            self.hung += 1
+            with trio.CancelScope(shield=True):  # as in a thread
+                await self.proofs_end.wait()
+        return await super().probe()
 
 
 def hanging_client(arbiter: MemoryArbiter) -> HangingArbiter:
@@ -87,6 +95,33 @@ async def test_a_swap_that_hangs_is_unknown_and_nobody_acknowledges(autojump_clo
         assert b.status().role == "secondary"
         arbiter.hanging_swaps = False
         await pair.wait_alone("b")
+
+
+async def test_a_proof_that_hangs_is_one_that_failed_and_hides_no_record(autojump_clock: MockClock) -> None:
+    """The record was read before it: a node that it does not name must not serve on for want of the proof."""
+    async with open_pair(start=False) as pair:
+        pair.arbiters["a"] = arbiter = hanging_client(pair.arbiter)
+        for name in ("a", "b"):
+            await pair.start(name)
+        await pair.wait_protected()
+        pair.crash("b")
+        a = await pair.wait_alone("a")
+        arbiter.takes_swaps = False
+        await pair.restart("b")
+        await pair.wait_until(lambda: a.pair.arbiter_refuses)
+        arbiter.proofs_end = proofs_end = trio.Event()
+        try:
+            pair.crash("b")
+            await trio.sleep(30.0)
+            assert arbiter.hung > 0
+            assert (a.status().verdict, a.status().reasons) == ("degraded", ("peer-lost", "arbiter-refuses"))
+            forced = pair.record.succeed(primary="b", members=("b",), proposal="forced")
+            assert (await pair.arbiter.cas(a.pair.revision, forced)).outcome is SwapOutcome.WON
+            await pair.wait_until(lambda: a.status().role == "outdated")
+            with pytest.raises(NotPrimaryError):
+                await a.volume.read(0, 4)
+        finally:
+            proofs_end.set()
 
 
 @attrs.define(eq=False)

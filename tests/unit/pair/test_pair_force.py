@@ -285,6 +285,24 @@ def test_clients_of_a_source_wait_for_no_arbiter_that_takes_no_change() -> None:
     assert state.phase is Phase.CLAIMING
 
 
+def test_what_was_proved_before_a_session_is_proved_again_in_it() -> None:
+    """The target may return after months, and clients would be held if the arbiter takes no change any more."""
+    state, ordered = started("a", metadata_of("a", ALONE), ALONE)
+    state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 6))
+    state, _ = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
+    state, _ = step(state, ev.SessionUp(PEER))
+    state, _ = step(state, ev.Received(msg.InDoubt(state.epoch)))
+    state, _ = step(proved(state), ev.SessionLost(ev.Loss.CLOSED))
+    state, _ = step(state, ev.TimerFired(ev.Timer.ARBITER_RETRY))
+    state, _ = step(state, ev.SessionUp(PEER + 1))
+    state, ordered = step(state, ev.Received(msg.InDoubt(state.epoch)))
+    assert state.phase is Phase.ALONE
+    assert one(ordered, act.ReadRecord) == act.ReadRecord(proves=True)
+    state, _ = step(proved(state), ev.TimerFired(ev.Timer.ARBITER_RETRY))
+    state, _ = step(state, ev.Received(msg.InDoubt(state.epoch)))
+    assert state.phase is Phase.CLAIMING
+
+
 def test_the_source_moves_the_record_for_a_target_that_may_be_forced_yet() -> None:
     state, ordered = started("a", metadata_of("a", ALONE), ALONE)
     state, ordered = step(state, ev.Swapped(one(ordered, act.Swap).record.proposal, SwapOutcome.WON, 6))
