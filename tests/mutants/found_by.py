@@ -207,6 +207,7 @@ DIES_WITHOUT_TROUBLE = {
     "refuses_everything_although_it_is_healthy",
     "refuses_every_handover",
     "forgets_that_a_handover_was_asked_for",
+    "takes_an_unknown_swap_as_won",
     "takes_an_unknown_swap_as_not_applied",
     "seals_before_it_is_persisted",
     "takes_any_word_for_the_one_that_all_is_settled",
