@@ -297,6 +297,7 @@ class Connection:
         self._sending = self._is_full = False
         if pieces:
             self.counters.bytes_out += sum(map(len, pieces))
+            pieces.clear()  # whoever is told from here on may resize what it pushed
         transfers = self._bulk.sent()
         if fragments and self._pace.end_turn(fragments, self.clock.now() - began_s) and transfers:
             await trio.lowlevel.checkpoint()

@@ -596,6 +596,29 @@ async def test_a_transfer_cancelled_at_any_stage_ends_once_and_its_memory_is_lef
         assert len(pair.a.done) == 4
 
 
+@pytest.mark.parametrize("end", ["cancelled", "unknown-key"])
+async def test_who_is_told_of_a_push_that_was_just_being_sent_may_resize_its_memory(
+    autojump_clock: trio.testing.MockClock, end: str
+) -> None:
+    async with open_pair() as pair:
+        remote = RemoteBuffer(bytes(16)) if end == "unknown-key" else pair.b.register(bytearray(8 * MIB)).remote
+        data = bytearray(8 * MIB)
+        resized: list[str] = []
+
+        def resize(transfer: Transfer) -> None:
+            data.extend(b"more")
+            resized.append(transfer.reason)
+
+        transfer = pair.a.dma.start_push(remote, data, on_done=resize)
+        if end == "cancelled":
+            while not pair.a.link.statistics().pushed_bytes_out:
+                await trio.lowlevel.checkpoint()
+            transfer.cancel()
+            assert transfer.status is WAIT, "a fragment is in the sender's hands"
+        await until(lambda: bool(resized))
+        assert resized == [end]
+
+
 @pytest.mark.parametrize("kind", ["push", "pull"])
 async def test_a_transfer_that_is_not_done_by_its_deadline_is_cancelled_then(
     autojump_clock: trio.testing.MockClock, kind: str
