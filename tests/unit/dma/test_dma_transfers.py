@@ -920,6 +920,21 @@ async def test_a_farewell_goes_behind_pushes_that_wait_for_an_answer(autojump_cl
         assert memory == data
 
 
+async def test_a_farewell_does_not_wait_for_a_push_that_was_taken_back(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = pair.b.register(bytearray(4 * MIB)).remote
+        pair.network.delay("b", "a", 10.0)
+        pushes = [pair.a.push(remote, bytes(2 * MIB)) for _ in range(3)]
+        pair.nursery.start_soon(pair.a.link.goodbye, "bye")
+        await pair.quiet()
+        pushes[1].cancel()
+        await pair.quiet()
+        assert pair.b.link.session is not None, "the last push has still to be sent"
+        pushes[2].cancel()
+        await pair.quiet()
+        assert pair.b.link.session is None
+
+
 async def test_nothing_can_be_started_from_within_a_loss(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         remote = pair.b.register(bytearray(MIB)).remote
