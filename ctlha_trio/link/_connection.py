@@ -252,11 +252,12 @@ class Connection:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _queue(self, push: MessagePush) -> None:
-        """Send it at once if it is small and alone, for the reasons of ``_send_due``."""
+        """Send it at once if it is small, one fragment, and alone, for the reasons of ``_send_due``."""
         flow = push.channel.session_flow
         is_alone = flow.written == flow.accepted == flow.acknowledged and not flow.reserved
         self._bulk.queue(push)
-        if is_alone and len(push.data) <= INLINE_BYTES and self._can_send and not self._has_work:
+        is_small = push.is_last_fragment and len(push.data) <= INLINE_BYTES
+        if is_alone and is_small and self._can_send and not self._has_work:
             self._bulk.write_message_pushes()
             self._send_written()
         else:
