@@ -124,9 +124,10 @@ class Connection:
             peer_epoch=self.core.peer_epoch,
             peer_revision=self.peer_revision,
         )
-        channel.join(connected, flow, send_due=self._send_due, tell_room=self._tell_room)
+        # First, for whoever is told that it has joined may send.
         self._channels[channel.number] = channel
         self._writer.open(channel)
+        channel.join(connected, flow, send_due=self._send_due, tell_room=self._tell_room)
         self.wake()
 
     def wake(self) -> None:
