@@ -253,12 +253,14 @@ class Connection:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _queue(self, push: MessagePush) -> None:
-        """Send it at once if it is small, one fragment, and alone, for the reasons of ``_send_due``."""
+        """Send it at once if it is small, one fragment, and alone, for the reasons of ``_send_due``.
+
+        Without work for the writer nothing waits to be written, on no channel, so it overtakes nothing.
+        """
         flow = push.channel.session_flow
-        is_alone = flow.written == flow.accepted == flow.acknowledged and not flow.reserved
         self._bulk.queue(push)
         is_small = push.is_last_fragment and len(push.data) <= INLINE_BYTES
-        if is_alone and is_small and self._can_send and not self._has_work:
+        if is_small and flow.written == flow.acknowledged and self._can_send and not self._has_work:
             self._bulk.write_message_pushes()
             self._send_written()
         else:
