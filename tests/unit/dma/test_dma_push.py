@@ -220,6 +220,22 @@ async def test_a_small_push_of_many_fragments_is_sent_to_its_end(
         assert memory == data
 
 
+async def test_a_small_push_by_one_channel_takes_along_none_of_another_whose_messages_wait(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        second, there = (side.link.open_channel(2, slot_size=SLOT, slots=SLOTS) for side in (pair.a, pair.b))
+        await pair.quiet()
+        remote = pair.b.dma.register(bytearray(SLOT), epoch=5).remote
+        for number in range(3):
+            second.send_nowait(message(number))
+        pair.a.dma.push_message_nowait(remote, b"data", second, message(3))
+        pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(4))
+        await pair.quiet()
+        assert [int.from_bytes(there.receive_nowait(), "little") for _ in range(4)] == [0, 1, 2, 3]
+        assert pair.b.take() == [4]
+
+
 async def test_a_message_does_not_wait_behind_many_pushes(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         region = pair.b.dma.register(bytearray(64 * MIB), epoch=5)

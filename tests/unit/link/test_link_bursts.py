@@ -58,6 +58,34 @@ async def test_a_burst_that_finds_no_room_in_the_stream_waits_for_the_writer(
         assert take(other, SLOTS) == [*range(SLOTS)]
 
 
+async def test_the_rest_of_a_message_that_found_no_room_is_not_forgotten(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The quiet is shorter than the time between heartbeats."""
+    async with open_pair() as pair:
+        one, other = open_channels(pair)
+        await pair.online()
+        pair.network.buffer_bytes = SIZE // 2
+        send(one, 1)
+        await pair.quiet()
+        assert take(other, 1) == [0]
+
+
+async def test_a_burst_does_not_break_into_what_the_writer_sends(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        one, other = open_channels(pair)
+        await pair.online()
+        pair.network.buffer_bytes = 2 * SIZE
+        send(one, BURST)
+        connection = pair.a._connection
+        assert connection is not None
+        while not connection._sending:
+            await trio.lowlevel.checkpoint()
+        send(one, 2 * BURST)
+        await pair.quiet()
+        assert take(other, 3 * BURST) == [*range(BURST), *range(2 * BURST)]
+
+
 async def test_a_burst_waits_until_the_peer_is_told_of_the_channel(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         other = pair.b.open_channel(1, slot_size=SIZE, slots=SLOTS)
