@@ -124,9 +124,10 @@ class Connection:
             peer_epoch=self.core.peer_epoch,
             peer_revision=self.peer_revision,
         )
-        channel.join(connected, flow, send_due=self._send_due, tell_room=self._tell_room)
+        # First, for whoever is told that it has joined may send.
         self._channels[channel.number] = channel
         self._writer.open(channel)
+        channel.join(connected, flow, send_due=self._send_due, tell_room=self._tell_room)
         self.wake()
 
     def wake(self) -> None:
@@ -252,11 +253,14 @@ class Connection:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _queue(self, push: MessagePush) -> None:
-        """Send it at once if it is small and alone, for the reasons of ``_send_due``."""
+        """Send it at once if it is small, one fragment, and alone, for the reasons of ``_send_due``.
+
+        Without work for the writer nothing waits to be written, on no channel, so it overtakes nothing.
+        """
         flow = push.channel.session_flow
-        is_alone = flow.written == flow.accepted == flow.acknowledged and not flow.reserved
         self._bulk.queue(push)
-        if is_alone and len(push.data) <= INLINE_BYTES and self._can_send and not self._has_work:
+        is_small = push.is_last_fragment and len(push.data) <= INLINE_BYTES
+        if is_small and flow.written == flow.acknowledged and self._can_send and not self._has_work:
             self._bulk.write_message_pushes()
             self._send_written()
         else:
@@ -297,6 +301,7 @@ class Connection:
         self._sending = self._is_full = False
         if pieces:
             self.counters.bytes_out += sum(map(len, pieces))
+            pieces.clear()  # whoever is told from here on may resize what it pushed
         transfers = self._bulk.sent()
         if fragments and self._pace.end_turn(fragments, self.clock.now() - began_s) and transfers:
             await trio.lowlevel.checkpoint()

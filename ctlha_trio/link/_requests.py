@@ -152,6 +152,7 @@ class Requests:
                 self._withdraw(push.transfer)
             else:
                 self._pushes.remove(push)
+                self._wake()  # a farewell may have waited for it
         self._end_push(push, ctl_ha_status.CTL_HA_STATUS_ERROR, reason, push.size)
 
     def _cancel_pull(self, pull: _Pull, reason: str) -> None:

@@ -10,7 +10,8 @@ from ctlha_trio.link import Deadlines, Link, OnDone, Transfer
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests, _Pull, _Push
-from ctlha_trio.wire import Denial, Fragment, FrameDecoder, Landing, Verdict, _codec
+from ctlha_trio.link._writing import FrameWriter
+from ctlha_trio.wire import Bytes, Denial, Fragment, FrameDecoder, Landing, Verdict, _codec
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
 
@@ -269,6 +270,40 @@ def writes_on_whatever_is_not_answered(patch: Patch) -> None:
 @mutant(0, f"{REQUESTS}::test_little_that_was_asked_for_is_on_its_way", "assert [pull.request")
 def asks_for_everything_at_once(patch: Patch) -> None:
     patch.setattr(Requests, "_asked_bytes", property(lambda _: 0, lambda *_: None))
+
+
+@mutant(
+    0,
+    f"{REQUESTS}::test_what_comes_of_a_pull_that_was_cancelled_is_on_its_way_no_more",
+    "assert [pull.request for pull in asker.requests.take_pulls()] == [3]",
+)
+def counts_a_pull_that_was_cancelled_for_ever(patch: Patch) -> None:
+    plain = Requests.close_reply
+
+    def close(requests: Requests, fragment: Fragment) -> None:
+        is_waiting, asked_bytes = requests._pulls[0].transfer.is_waiting, requests._asked_bytes
+        plain(requests, fragment)
+        if not is_waiting:
+            requests._asked_bytes = asked_bytes
+
+    patch.setattr(Requests, "close_reply", close)
+
+
+@mutant(
+    0,
+    f"{TRANSFERS}::test_who_is_told_of_a_push_that_was_just_being_sent_may_resize_its_memory",
+    'assert data.endswith(b"more")',
+    end="cancelled",
+)
+def refers_to_what_it_has_sent(patch: Patch) -> None:
+    plain, sent = FrameWriter.take, list[Bytes]()
+
+    def take(writer: FrameWriter) -> list[Bytes]:
+        pieces = plain(writer)
+        sent.extend(pieces)
+        return pieces
+
+    patch.setattr(FrameWriter, "take", take)
 
 
 @mutant(0, f"{REQUESTS}::test_replies_that_are_sent_together_lie_apart", "assert (bytes(first.data)")

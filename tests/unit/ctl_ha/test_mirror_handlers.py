@@ -227,6 +227,38 @@ async def test_one_that_replaces_itself_is_not_called_again(clock: Clock, open_a
         assert calls == ["first", "second", "second"]
 
 
+async def test_what_comes_while_there_is_none_the_next_hears_of_unless_it_was_taken(
+    clock: Clock, open_any: OpenPair
+) -> None:
+    first, second = (trio.Event() for _ in range(2))
+    heard: list[ctl_ha_event] = []
+
+    async def blocks(channel: ctl_ha_channel, event: ctl_ha_event, param: int) -> None:
+        first.set()
+        await second.wait()
+
+    async def hears(channel: ctl_ha_channel, event: ctl_ha_event, param: int) -> None:
+        heard.append(event)
+
+    async with with_handler_on_b(open_any, blocks) as case:
+        channel = case.pair.nodes["b"].channel(CTL)
+        for _ in range(3):
+            await case.send(CTL, b"ctl")
+        await first.wait()
+        await case.pair.wait_until(lambda: channel._available == 3)
+        channel.set_handler(None)
+        second.set()
+        for _ in range(2):
+            await case.send(CTL, b"ctl")
+        await case.pair.wait_until(lambda: channel._available == 5 and not channel._events)
+        channel.receive_nowait()
+        channel.receive_nowait()
+        channel.set_handler(hears)
+        await case.pair.wait_until(lambda: not channel._events)
+        assert heard == [MSG_RECV] * 3
+        await case.zfs_works()
+
+
 async def test_one_may_stop_its_node(clock: Clock, open_any: OpenPair) -> None:
     events: list[ctl_ha_event] = []
 

@@ -23,6 +23,7 @@ from ctlha_trio.ctl_ha import (
     ctl_ha_msg_create,
     ctl_ha_msg_recv,
     ctl_ha_msg_send,
+    ctl_ha_register_evthandler,
     ctl_ha_status,
 )
 from ctlha_trio.dma import Rights
@@ -506,6 +507,37 @@ async def test_a_callback_that_raises_closes_the_channel_of_its_data(clock: Cloc
         assert "handler-failed" in a.node.status().reasons
         await pair.stop("a")
         assert "bad" in repr(pair.failures["a"])
+
+
+async def test_a_callback_that_raises_ends_the_run_of_equal_events_that_the_handler_is_at(
+    clock: Clock, open_any: OpenPair
+) -> None:
+    async with memory_of_b(open_any) as (pair, a, _, remote):
+        heard: list[ctl_ha_event] = []
+        gate = trio.Event()
+
+        async def note(_: ctl_ha_channel, event: ctl_ha_event, __: int) -> None:
+            heard.append(event)
+            await gate.wait()
+
+        async def raises(request: Request) -> None:
+            raise LookupError(request.context)
+
+        with pair.nodes["b"].current():
+            assert ctl_ha_msg_create(CTL, note) is SUCCESS
+        with a.node.current():
+            ctl_ha_register_evthandler(CTL, note)
+            for _ in range(3):
+                while await ctl_ha_msg_send(CTL, bytes(512), 512, 0) is not WAIT:
+                    pass
+        await pair.wait_until(lambda: MSG_SENT in heard)
+        a.start(a.request(command=WRITE, local=b"x", size=1, remote=remote, callback=raises, context="bad"))
+        await pair.wait_until(lambda: "handler-failed" in a.node.status().reasons)
+        gate.set()
+        await pair.stop("a")
+        assert heard.count(MSG_SENT) == 1
+        assert "LookupError('bad')" in repr(pair.failures["a"])
+        assert "IndexError" not in repr(pair.failures["a"])
 
 
 async def test_every_status_and_event_but_the_sentinels_is_reached(clock: Clock, open_any: OpenPair) -> None:

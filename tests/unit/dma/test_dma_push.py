@@ -12,9 +12,20 @@ import trio.testing
 from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, InvalidError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
 from ctlha_trio.dma import Dma
-from ctlha_trio.link import Channel, ChannelEvent, Connected, Disconnected, EventRange, Link, LinkConfig
+from ctlha_trio.link import (
+    Channel,
+    ChannelEvent,
+    Connected,
+    Disconnected,
+    EventRange,
+    Link,
+    LinkConfig,
+    _handshake,
+    _meeting,
+)
 from ctlha_trio.seams import Buffer, MemoryNetwork, TrioClock
 from ctlha_trio.seams._memory_network import MemoryStream
+from ctlha_trio.wire import FRAGMENT_SIZE_MIN, OWN_TERMS, Terms
 
 SLOT = 16
 SLOTS = 64
@@ -192,6 +203,37 @@ async def test_a_push_that_does_not_fit_behind_small_ones_waits_for_the_next_tur
         await pair.quiet()
         assert pair.b.take() == list(range(len(sizes)))
         assert pair.b.link.statistics().pushed_bytes_in == sum(sizes)
+
+
+async def test_a_small_push_of_many_fragments_is_sent_to_its_end(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer states how large one may be; the quiet is shorter than the time between heartbeats."""
+    for module in (_handshake, _meeting):
+        monkeypatch.setattr(module, "OWN_TERMS", Terms(OWN_TERMS.features, FRAGMENT_SIZE_MIN))
+    async with open_pair() as pair:
+        memory, data = bytearray(4 * FRAGMENT_SIZE_MIN), random_bytes(4 * FRAGMENT_SIZE_MIN)
+        region = pair.b.dma.register(memory, epoch=5)
+        pair.a.dma.push_message_nowait(RemoteBuffer(region.key), data, pair.a.channel, message(1))
+        await pair.quiet()
+        assert pair.b.take() == [1]
+        assert memory == data
+
+
+async def test_a_small_push_by_one_channel_takes_along_none_of_another_whose_messages_wait(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        second, there = (side.link.open_channel(2, slot_size=SLOT, slots=SLOTS) for side in (pair.a, pair.b))
+        await pair.quiet()
+        remote = pair.b.dma.register(bytearray(SLOT), epoch=5).remote
+        for number in range(3):
+            second.send_nowait(message(number))
+        pair.a.dma.push_message_nowait(remote, b"data", second, message(3))
+        pair.a.dma.push_message_nowait(remote, b"data", pair.a.channel, message(4))
+        await pair.quiet()
+        assert [int.from_bytes(there.receive_nowait(), "little") for _ in range(4)] == [0, 1, 2, 3]
+        assert pair.b.take() == [4]
 
 
 async def test_a_message_does_not_wait_behind_many_pushes(autojump_clock: trio.testing.MockClock) -> None:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import attrs
 import pytest
@@ -596,6 +596,31 @@ async def test_a_transfer_cancelled_at_any_stage_ends_once_and_its_memory_is_lef
         assert len(pair.a.done) == 4
 
 
+@pytest.mark.parametrize("end", ["cancelled", "unknown-key"])
+async def test_who_is_told_of_a_push_that_was_just_being_sent_may_resize_its_memory(
+    autojump_clock: trio.testing.MockClock, end: str
+) -> None:
+    async with open_pair() as pair:
+        remote = RemoteBuffer(bytes(16)) if end == "unknown-key" else pair.b.register(bytearray(8 * MIB)).remote
+        data = bytearray(8 * MIB)
+        told: list[str] = []
+
+        def resize(transfer: Transfer) -> None:
+            told.append(transfer.reason)
+            with suppress(BufferError):
+                data.extend(b"more")
+
+        transfer = pair.a.dma.start_push(remote, data, on_done=resize)
+        if end == "cancelled":
+            while not pair.a.link.statistics().pushed_bytes_out:
+                await trio.lowlevel.checkpoint()
+            transfer.cancel()
+            assert transfer.status is WAIT, "a fragment is in the sender's hands"
+        await until(lambda: bool(told))
+        assert told == [end]
+        assert data.endswith(b"more")
+
+
 @pytest.mark.parametrize("kind", ["push", "pull"])
 async def test_a_transfer_that_is_not_done_by_its_deadline_is_cancelled_then(
     autojump_clock: trio.testing.MockClock, kind: str
@@ -895,6 +920,21 @@ async def test_a_farewell_goes_behind_pushes_that_wait_for_an_answer(autojump_cl
         pair.network.delay("b", "a", 0.05)
         await pair.a.link.goodbye("bye")
         assert memory == data
+
+
+async def test_a_farewell_does_not_wait_for_a_push_that_was_taken_back(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = pair.b.register(bytearray(4 * MIB)).remote
+        pair.network.delay("b", "a", 10.0)
+        pushes = [pair.a.push(remote, bytes(2 * MIB)) for _ in range(3)]
+        pair.nursery.start_soon(pair.a.link.goodbye, "bye")
+        await pair.quiet()
+        pushes[1].cancel()
+        await pair.quiet()
+        assert pair.b.link.session is not None, "the last push has still to be sent"
+        pushes[2].cancel()
+        await pair.quiet()
+        assert pair.b.link.session is None
 
 
 async def test_nothing_can_be_started_from_within_a_loss(autojump_clock: trio.testing.MockClock) -> None:

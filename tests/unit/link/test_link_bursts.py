@@ -4,7 +4,7 @@ import pytest
 import trio.testing
 
 from ctlha_trio._errors import BusyError
-from ctlha_trio.link import Channel
+from ctlha_trio.link import Channel, ChannelEvent, Connected
 from tests.unit.link.test_link_channels import Pair, open_pair
 
 SIZE = 1024
@@ -58,6 +58,34 @@ async def test_a_burst_that_finds_no_room_in_the_stream_waits_for_the_writer(
         assert take(other, SLOTS) == [*range(SLOTS)]
 
 
+async def test_the_rest_of_a_message_that_found_no_room_is_not_forgotten(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The quiet is shorter than the time between heartbeats."""
+    async with open_pair() as pair:
+        one, other = open_channels(pair)
+        await pair.online()
+        pair.network.buffer_bytes = SIZE // 2
+        send(one, 1)
+        await pair.quiet()
+        assert take(other, 1) == [0]
+
+
+async def test_a_burst_does_not_break_into_what_the_writer_sends(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        one, other = open_channels(pair)
+        await pair.online()
+        pair.network.buffer_bytes = 2 * SIZE
+        send(one, BURST)
+        connection = pair.a._connection
+        assert connection is not None
+        while not connection._sending:
+            await trio.lowlevel.checkpoint()
+        send(one, 2 * BURST)
+        await pair.quiet()
+        assert take(other, 3 * BURST) == [*range(BURST), *range(2 * BURST)]
+
+
 async def test_a_burst_waits_until_the_peer_is_told_of_the_channel(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         other = pair.b.open_channel(1, slot_size=SIZE, slots=SLOTS)
@@ -66,6 +94,25 @@ async def test_a_burst_waits_until_the_peer_is_told_of_the_channel(autojump_cloc
         one = pair.a.open_channel(1, slot_size=SIZE, slots=SLOTS)
         send(one, SLOTS)
         assert pair.a.statistics().frames_out == before
+        await pair.quiet()
+        assert take(other, SLOTS) == [*range(SLOTS)]
+
+
+async def test_who_hears_of_a_session_may_send_in_it_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """Also where the peer has opened the channel before, so that there is credit from the beginning."""
+    async with open_pair() as pair:
+        other = pair.b.open_channel(1, slot_size=SIZE, slots=SLOTS)
+        one = pair.a.open_channel(1, slot_size=SIZE, slots=SLOTS)
+        await pair.online()
+        other.hear(lambda _: None, lambda _: None)
+        pair.a.drop("the next session begins without the channel, of which nobody has yet taken an event")
+        await pair.online()
+
+        def send_all(event: ChannelEvent) -> None:
+            if isinstance(event, Connected) and one.has_credit:
+                send(one, SLOTS)
+
+        one.hear(send_all, lambda _: None)
         await pair.quiet()
         assert take(other, SLOTS) == [*range(SLOTS)]
 

@@ -11,7 +11,17 @@ import trio.testing
 
 from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, EmptyError, InvalidError
 from ctlha_trio._vocabulary import ctl_ha_event, ctl_ha_status
-from ctlha_trio.link import Channel, ChannelEvent, Connected, Disconnected, EventRange, Link, LinkConfig, LossReason
+from ctlha_trio.link import (
+    Channel,
+    ChannelEvent,
+    Connected,
+    Disconnected,
+    EventRange,
+    Link,
+    LinkConfig,
+    LossReason,
+    unwatched,
+)
 from ctlha_trio.seams import MemoryNetwork, TrioClock
 
 SLOT = 16
@@ -109,6 +119,19 @@ async def test_messages_arrive_in_order_and_are_acknowledged(autojump_clock: tri
         assert take(other, SLOTS) == [0, 1, 2, 3]
         with pytest.raises(EmptyError):
             other.receive_nowait()
+
+
+async def test_who_sent_is_told_whatever_was_sent_behind_it_by_one_who_is_not(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        one, _ = pair.open(slots=8)
+        await pair.online()
+        await gather_events(one)
+        for on_settled in (None, unwatched, None, unwatched, unwatched):
+            one.send_nowait(message(1), on_settled)
+        await pair.quiet()
+        assert await gather_events(one) == [sent(2)]
 
 
 @pytest.mark.parametrize("answered", [True, False])

@@ -18,12 +18,14 @@ from ctlha_trio.link._requests import AHEAD_BYTES, Requests
 from ctlha_trio.wire import (
     FRAGMENT_PREFIX,
     FRAGMENT_SIZE_MAX,
+    FRAGMENT_SIZE_MIN,
     Denial,
     Fault,
     Fragment,
     Landing,
     PullRequest,
     SessionCore,
+    Terms,
     Verdict,
     fragment_prefix,
 )
@@ -218,6 +220,21 @@ def test_little_that_was_asked_for_is_on_its_way() -> None:
     asker.requests.take_verdict(Verdict(1, Denial.EXPIRED_KEY, size - 3))
     assert list(asker.requests.take_pulls()) == [], "all of the second one"
     asker.requests.take_verdict(Verdict(2, Denial.EXPIRED_KEY, size))
+    assert [pull.request for pull in asker.requests.take_pulls()] == [3]
+
+
+def test_what_comes_of_a_pull_that_was_cancelled_is_on_its_way_no_more() -> None:
+    asker = Asker()
+    size = 2 * AHEAD_BYTES
+    cancelled, _ = asker.pull(size)
+    for _ in range(3):
+        asker.pull(size)
+    list(asker.requests.take_pulls())
+    cancelled.cancel()
+    take_reply(asker.requests, reply(1, b"aa", left=size))
+    asker.requests.take_verdict(Verdict(1, Denial.WITHDRAWN, size - 2))
+    assert [pull.request for pull in asker.requests.take_pulls()] == [2]
+    take_reply(asker.requests, reply(2, bytes(size - AHEAD_BYTES + 1), left=size))
     assert [pull.request for pull in asker.requests.take_pulls()] == [3]
 
 
@@ -715,6 +732,17 @@ def test_pushes_that_are_withdrawn_without_end_end_the_session_too() -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         answers.take_withdrawal(ANSWERS_OWED_MAX + 1)
     assert caught.value.reason == Fault.REQUEST
+
+
+def test_a_reply_goes_in_fragments_as_large_as_both_sides_take() -> None:
+    size = FRAGMENT_SIZE_MIN
+    core = SessionCore.begin(session=1, epoch=1, peer_epoch=1, now=0.0, terms=Terms(0, size))
+    answers = Answers(core, Memory(bytearray(size + 1)))
+    answers.take_pull(PullRequest(1, bytes(16), 0, size + 1, REPLY_KEY))
+    sizes = []
+    while isinstance(piece := answers.next_reply(), Fragment):
+        sizes.append(piece.size)
+    assert sizes == [size, 1]
 
 
 def test_replies_that_are_sent_together_lie_apart() -> None:
