@@ -93,7 +93,7 @@ class MessageChannel:
             settled.set()
 
         if not self._channel.live_flow.has_credit:
-            await self._channel.wait_for_credit()
+            await self._wait_for_room()
         self._channel.send_nowait(message, on_settled=on_settled)
         await settled.wait()
         if statuses[0] is not ctl_ha_status.CTL_HA_STATUS_SUCCESS:
@@ -107,7 +107,15 @@ class MessageChannel:
         """
         await trio.lowlevel.checkpoint()
         self._check_usable()
-        await self._channel.wait_for_credit()
+        await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        try:
+            await self._channel.wait_for_credit()
+        except DisconnectError:
+            self._check_usable()
+            raise
+        self._check_usable()
 
     # Receiving.
 
@@ -292,6 +300,7 @@ class MessageChannel:
         self._failed = True
         self._events.clear()
         self._receivers.fail(InvalidError(f"{self.number.name} is closed: its handler raised"))
+        self._channel.close_for_sending()
         self._events.wake()
         for parked in (self._online, self._idle):
             parked.unpark_all()

@@ -153,6 +153,27 @@ async def test_a_pending_recv_ends_when_the_handler_raises(clock: Clock, open_an
         assert list(case.pair.failures) == ["b"]
 
 
+async def test_a_send_that_waits_for_room_ends_when_the_handler_raises(clock: Clock, open_any: OpenPair) -> None:
+    ends: list[ctl_ha_status] = []
+
+    async def raises(channel: ctl_ha_channel, event: ctl_ha_event, param: int) -> None:
+        raise LookupError
+
+    async with with_handler_on_b(open_any, raises) as case:
+
+        async def send() -> None:
+            with case.pair.nodes["b"].current():
+                while not ends or ends[-1] is SUCCESS:
+                    ends.append(await ctl_ha_msg_send(CTL, bytes(SIZE), SIZE, 1))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await case.pair.wait_until(lambda: len(ends) == SLOTS)
+            assert await case.send(CTL, b"the handler raises at it") is WAIT
+        assert ends == [*[SUCCESS] * SLOTS, INVALID], "node a takes nothing, and has no room for one more"
+        assert list(case.pair.failures) == ["b"]
+
+
 async def test_one_that_blocks_holds_up_only_its_own_channel(clock: Clock, open_any: OpenPair) -> None:
     release = trio.Event()
     calls: list[ctl_ha_event] = []
