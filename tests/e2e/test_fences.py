@@ -111,7 +111,7 @@ async def test_only_a_node_that_was_fenced_is_done_without(protected_pair: HandP
     force = ("force-primary", pair.config(behind), "--abandon", alive, "--fence")
     shown = await run_ctlha(*force, "--dry-run")
     assert shown.code == 0, shown.err
-    (epoch,) = [line.split()[-1] for line in shown.out.splitlines() if line.startswith("epoch")]
+    (epoch,) = [line.split()[-1] for line in shown.out.splitlines() if line.startswith("epoch") and " -> " in line]
     assert f"node {alive} is fenced: {outlet.folder / 'fence'} -x {alive} volume {epoch}" in shown.out
     assert outlet.calls == []
     outlet.say("refuse")
