@@ -1,12 +1,13 @@
 """What the streams of all transports have in common."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import attrs
 
 from ctlha_trio.seams._one_at_a_time import OneAtATime
 from ctlha_trio.seams._sending import Sending
-from ctlha_trio.seams._turn import Turn
+from ctlha_trio.seams._turn import TURN_BYTES, Turn
 from ctlha_trio.seams._types import Buffer
 
 
@@ -14,14 +15,17 @@ from ctlha_trio.seams._types import Buffer
 class PolledStream(ABC):
     """A ``Stream`` that asks its transport first, and waits only if it must."""
 
+    turn_bytes: ClassVar[int] = TURN_BYTES
+    """Moved at the most before others run, each way."""
     _sending: Sending = attrs.field(init=False)
     _receiving: OneAtATime = attrs.field(factory=lambda: OneAtATime("receiving"), init=False)
-    _turn: Turn = attrs.field(factory=Turn, init=False)
+    _turn: Turn = attrs.field(init=False)
     """Of receiving."""
 
     def __attrs_post_init__(self) -> None:
         """Give the sending half its calls."""
-        self._sending = Sending(self._put, self._wait_for_room)
+        self._sending = Sending(self._put, self._wait_for_room, Turn(self.turn_bytes))
+        self._turn = Turn(self.turn_bytes)
 
     def send_nowait(self, data: Buffer) -> bool:
         """Send without waiting; False if ``flush`` must send a rest that was kept."""

@@ -20,8 +20,8 @@ class Sending:
 
     _write: Callable[[list[memoryview]], int]
     _wait_for_room: Callable[[], Awaitable[None]]
+    _turn: Turn
     _one: OneAtATime = attrs.field(factory=lambda: OneAtATime("sending"), init=False)
-    _turn: Turn = attrs.field(factory=Turn, init=False)
     _kept: memoryview = attrs.field(default=memoryview(b""), init=False)
     """What ``send_nowait`` found no room for."""
     _cut_short: bool = attrs.field(default=False, init=False)

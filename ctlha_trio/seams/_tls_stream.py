@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from typing import ClassVar
 
 import attrs
 import trio
@@ -33,6 +34,9 @@ class TlsStream(SocketStream[ssl.SSLSocket]):
     the next write; a read that comes in the middle of that waits for room too.
     """
 
+    turn_bytes: ClassVar[int] = 2 * MAX_CALL_BYTES
+    """Half a millisecond. Measured, with twice of it the slowest hundredth of messages beside bulk data takes a fifth
+    longer, and no more of that is moved."""
     _read_wants_room: bool = attrs.field(default=False, init=False)
     _broken_by: OSError | None = attrs.field(default=None, init=False)
     """What a read met behind something that had come before: the next one raises it."""

@@ -4,7 +4,7 @@ import attrs
 import trio
 
 TURN_BYTES = 1024 * 1024
-"""Moved without a checkpoint, per direction of a stream. About a millisecond of TLS, a third of that in plain: much
+"""Moved without a checkpoint, per direction of a stream, where moving is copying. A third of a millisecond: much
 against what a turn of the loop costs, little against what waits for one."""
 
 MIN_CALL_BYTES = 16 * 1024
@@ -15,7 +15,11 @@ MIN_CALL_BYTES = 16 * 1024
 class Turn:
     """How much one direction of a stream may still move before it lets others run."""
 
-    _left_bytes: int = attrs.field(default=TURN_BYTES, init=False)
+    _size_bytes: int = TURN_BYTES
+    _left_bytes: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.begin()
 
     def spend(self, size_bytes: int) -> None:
         """Count a call that moved so much."""
@@ -33,4 +37,4 @@ class Turn:
 
     def begin(self) -> None:
         """Start anew: others ran, since the stream had to wait."""
-        self._left_bytes = TURN_BYTES
+        self._left_bytes = self._size_bytes

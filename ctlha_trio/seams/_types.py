@@ -74,8 +74,8 @@ class Disk(Protocol):
 class Stream(Protocol):
     """One authenticated connection. One task may send while another receives; ``trio.BusyResourceError`` for a second.
 
-    A call that need not wait is not a checkpoint, except that a stream lets others run every ``TURN_BYTES`` at the
-    latest, in each direction. Where a call waits, it can be cancelled.
+    A call that need not wait is not a checkpoint, except that a stream lets others run after each megabyte at
+    the latest, in each direction. Where a call waits, it can be cancelled.
     """
 
     @property
