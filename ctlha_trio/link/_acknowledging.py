@@ -28,7 +28,7 @@ class LateAcknowledgements:
         for channel in self._news:
             flow = channel.session_flow
             if flow.has_news:
-                self._late.setdefault(channel, flow.received)
+                self._late[channel] = flow.received
         self._news.clear()
         return bool(self._late)
 
