@@ -186,17 +186,13 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             return _begin(node, DiskCall(action, dict(node.kept)[action.taken] if action.taken else action.ticket))
         case act.StoreMirrored():
             return _begin(node, DiskCall(action, data))
-        case act.StoreZeroes() | act.StoreRecord() | act.StoreMirroredRecord() | act.CheckRoom():
-            raise AssertionError("no client asks for that here")
-        case act.ReplaceRecords():
-            pass  # there are none
+        case act.StoreZeroes() | act.StoreRecord() | act.StoreMirroredRecord() | act.VerificationEnded():
+            raise AssertionError("nobody asks for that here")
         case act.PushSeal():
             outputs.append(Said(Push(msg.Seal(action.epoch, 0), 0)))
         case act.SendPrepare():
             outputs.append(Said(msg.HandoverPrepare(action.epoch, action.attempt, action.proposal, b"")))
-        case act.CompareRecords():
-            return _begin(node, DiskCall(action))
-        case act.FetchRead() | act.SendCompare() | act.CompareRange():
+        case act.CompareRecords() | act.FetchRead() | act.SendCompare() | act.CompareRange():
             return _begin(node, DiskCall(action))
         case act.Persist() | act.Track() | act.MarkDirty() | act.FindDirty() | act.StopTracking():
             return attrs.evolve(node, ordered=(*node.ordered, action))
@@ -206,8 +202,7 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             if node.marks.dirty:
                 outputs.append(Said(msg.OwnRange(action.epoch, 0, BLOCK_BYTES)))
             outputs.append(Said(msg.ResyncReady(action.epoch, action.base_epoch)))
-        case act.ReadRecord():
-            # What else is to be proved decides nothing.
+        case act.ReadRecord():  # what else is to be proved decides nothing
             return attrs.evolve(node, calls=(*node.calls, ArbiterCall(act.ReadRecord())))
         case act.Swap():
             return attrs.evolve(node, calls=(*node.calls, ArbiterCall(action)))
@@ -219,12 +214,10 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             outputs.append(Told(action.ticket, action.outcome, dict(node.fetched).get(action.ticket, action.ticket)))
         case act.Goodbye() | act.DropSession():
             raise AssertionError(f"I15: {node.name} leaves without cause: {action.reason}")
-        case act.CondemnCopy():
-            raise AssertionError("no disk fails here")
-        case act.StoreRepair() | act.PushRange() | act.ReportMediumError() | act.VerificationEnded():
-            raise AssertionError("no block is damaged here, and nobody compares the copies")
-        case act.Moved() | act.HandoverEnded() | act.ForceEnded():
-            pass
+        case act.CondemnCopy() | act.StoreRepair() | act.PushRange() | act.ReportMediumError() | act.CheckRoom():
+            raise AssertionError("no disk fails here or is full, and no block is damaged")
+        case act.ReplaceRecords() | act.Moved() | act.HandoverEnded() | act.ForceEnded():
+            pass  # there are no records, and nobody is told
         case _:
             assert_never(action)
     return node

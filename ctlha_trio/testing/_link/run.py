@@ -7,6 +7,7 @@ still holds up no other. L16 nothing is left.
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import attrs
@@ -165,11 +166,14 @@ class LinkRun:
             self.scene.journal.note(end.name, "drops its session")
             end.link.drop("dropped")
             await self._require(
-                lambda ended=ended: self._session not in {0, ended},  # type: ignore[misc]
+                partial(self._is_followed, ended),
                 within_s,
                 f"L14: there is no session {within_s:.3f} s after one was dropped, although all is well",
             )
         await self._require(self._is_together, TOGETHER_S, "L14: channels stay out of a session, although all is well")
+
+    def _is_followed(self, ended: int) -> bool:
+        return self._session not in {0, ended}
 
     async def _part(self) -> None:
         """One leaves with a goodbye, and both end."""
