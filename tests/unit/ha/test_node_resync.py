@@ -121,5 +121,9 @@ async def test_small_ranges_are_read_together_on_both_nodes_a_mib_at_most(
         monkeypatch.setattr(BlockStore, "read_all", read_all)
         await returned(pair, "b")
         together = READ_TOGETHER_BYTES // (2 * UNIT)
-        expected = [[2 * UNIT] * (10 - together), [2 * UNIT] * together]
-        assert [sorted(each) for each in calls.values()] == [expected] * 2
+        source, target = calls.values()
+        assert sorted(source) == [[2 * UNIT] * (10 - together), [2 * UNIT] * together]
+        # Here it depends on how they come: the first leaves by itself, whichever task of the source runs first.
+        assert [size for sizes in target for size in sizes] == [2 * UNIT] * 10
+        assert max(map(len, target)) in {together - 1, together}
+        assert len(target) <= 4
