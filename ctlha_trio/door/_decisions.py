@@ -16,7 +16,7 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._refusals import stands
 from ctlha_trio.ha import REFUSED
-from ctlha_trio.seams import is_there, open_regular
+from ctlha_trio.seams import open_regular, sync_folder
 
 DECISIONS_FILE: Final = "decisions.jsonl"
 """In the node's folder."""
@@ -72,7 +72,6 @@ class DecisionLog:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 
     def _append(self, line: bytes) -> None:
-        created = not is_there(self.path)
         descriptor = open_regular(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             # Or a line that is taken back would take those with it that others have written behind its beginning.
@@ -87,9 +86,5 @@ class DecisionLog:
                 raise
         finally:
             os.close(descriptor)
-        if created:
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        # Whoever made the file may have ended, or failed, before its name was durable.
+        sync_folder(self.path.parent)
