@@ -72,11 +72,13 @@ class DecisionLog:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 
     def _append(self, line: bytes) -> None:
-        descriptor = open_regular(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        descriptor = open_regular(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             # Or a line that is taken back would take those with it that others have written behind its beginning.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size_bytes = os.fstat(descriptor).st_size
+            if size_bytes and os.pread(descriptor, 1, size_bytes - 1) != b"\n":
+                line = b"\n" + line  # a power cut has left a part of the last one
             try:
                 if os.write(descriptor, line) != len(line):
                     raise OSError(errno.ENOSPC, "only a part of the line could be written; the disk may be full")
