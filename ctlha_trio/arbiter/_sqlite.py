@@ -21,7 +21,7 @@ from ctlha_trio._errors import ArbiterError, ConfigError, ForeignArbiterError
 from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
 from ctlha_trio.arbiter._problems import CallProblems
 from ctlha_trio.pair import Record, SwapOutcome
-from ctlha_trio.seams import SwapAnswer, Versioned, is_regular, is_there
+from ctlha_trio.seams import SwapAnswer, Versioned, is_regular, is_there, sync_folder
 
 BUSY_TIMEOUT_S = 0.5
 """Wait for the other node's lock. A swap holds it for some milliseconds; a longer wait would outlast the pair's
@@ -67,7 +67,7 @@ def create_sqlite_arbiter(path: str | Path, record: Record) -> str:
             connection.execute("INSERT INTO arbiter VALUES (1, ?, 1)", (identity,))
             connection.execute("INSERT INTO record VALUES (1, ?)", (body,))
             connection.execute("COMMIT")
-        _sync_folder(Path(path))
+        sync_folder(Path(path).parent)
     except (sqlite3.Error, OSError) as error:
         os.unlink(path)
         raise ArbiterError(f"{path}: {error}") from error
@@ -260,11 +260,3 @@ def _require_ours(path: Path, connection: sqlite3.Connection) -> None:
         raise ConfigError(path, _KEY, f"has format {file_format}; this version knows {FILE_FORMAT}")
     if journal != "delete":
         raise ConfigError(path, _KEY, f"was switched to journal mode {journal}; only delete is safe here")
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

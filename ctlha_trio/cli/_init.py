@@ -23,7 +23,7 @@ from ctlha_trio.arbiter import (
 from ctlha_trio.cli._config import CONFIG_FORMAT, ETCD_FILES
 from ctlha_trio.cli._node_folder import path_excess
 from ctlha_trio.pair import Copy, Metadata, Record
-from ctlha_trio.seams import describe_key, load_key, make_key
+from ctlha_trio.seams import describe_key, load_key, make_key, sync_folder
 from ctlha_trio.store import create_store_file
 
 NODES: Final = ("a", "b")
@@ -59,8 +59,9 @@ def loopback_addresses(base_port: int) -> tuple[str, str]:
 def create_pair(folder: Path, new: NewPair, *, fill: Fill | None = None) -> None:
     """Make the pair in ``folder``, which must be empty or not exist, with a SQLite arbiter beside the nodes.
 
-    ``fill`` gives contents other than zeros. After any error everything that was made is gone again. ``ConfigError``
-    for a folder that cannot be used, ``StoreError`` or ``ArbiterError`` if a file cannot be written.
+    ``fill`` gives contents other than zeros. All of it is durable when this returns; after any error everything that
+    was made is gone again. ``ConfigError`` for a folder that cannot be used, ``StoreError`` or ``ArbiterError`` if a
+    file cannot be written.
     """
     with _new_folder(folder):
         record = _first_record(new)
@@ -99,6 +100,7 @@ def _new_folder(folder: Path) -> Iterator[None]:
     try:
         if not existed:
             folder.mkdir(mode=0o700)
+            sync_folder(folder.parent)
         yield
     except BaseException as error:
         _remove(folder, existed=existed)
@@ -163,6 +165,8 @@ def _create_nodes(
         create_store_file(volume, metadata, new.size_bytes, fill(node) if fill else None)
         text = _config_text(new, node=node, peer=peer, pin=pins[peer], arbiter=table)
         _write_new(folder / node / CONFIG_FILE, text.encode(), mode=0o644)
+        sync_folder(folder / node)
+    sync_folder(folder)
 
 
 def _create_node_folder(folder: Path) -> str:

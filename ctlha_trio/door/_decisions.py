@@ -16,7 +16,7 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._refusals import stands
 from ctlha_trio.ha import REFUSED
-from ctlha_trio.seams import is_there, open_regular
+from ctlha_trio.seams import open_regular, sync_folder
 
 DECISIONS_FILE: Final = "decisions.jsonl"
 """In the node's folder."""
@@ -72,12 +72,13 @@ class DecisionLog:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 
     def _append(self, line: bytes) -> None:
-        created = not is_there(self.path)
-        descriptor = open_regular(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        descriptor = open_regular(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             # Or a line that is taken back would take those with it that others have written behind its beginning.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size_bytes = os.fstat(descriptor).st_size
+            if size_bytes and os.pread(descriptor, 1, size_bytes - 1) != b"\n":
+                line = b"\n" + line  # a power cut has left a part of the last one
             try:
                 if os.write(descriptor, line) != len(line):
                     raise OSError(errno.ENOSPC, "only a part of the line could be written; the disk may be full")
@@ -87,9 +88,5 @@ class DecisionLog:
                 raise
         finally:
             os.close(descriptor)
-        if created:
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        # Whoever made the file may have ended, or failed, before its name was durable.
+        sync_folder(self.path.parent)

@@ -21,7 +21,7 @@ from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.pair import Plan
-from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer, open_regular
+from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer, open_regular, sync_folder
 
 OWED_FILE: Final = "owed-fence.json"
 """In the node's folder, while a fence is owed."""
@@ -64,7 +64,7 @@ class OwedFile:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self.path)
-            self._sync_folder()
+            sync_folder(self.path.parent)
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 
@@ -83,16 +83,9 @@ class OwedFile:
         """Nothing is owed any more. Blocks. ``StoreError`` if that cannot be remembered."""
         try:
             self.path.unlink(missing_ok=True)
-            self._sync_folder()
+            sync_folder(self.path.parent)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be removed: {error.strerror}") from error
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 @attrs.frozen

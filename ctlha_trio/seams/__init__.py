@@ -11,6 +11,7 @@ from ctlha_trio.seams._buffers import byte_view as byte_view
 from ctlha_trio.seams._certificates import make_context as make_context
 from ctlha_trio.seams._clock import TrioClock as TrioClock
 from ctlha_trio.seams._command_fencer import CommandFencer as CommandFencer
+from ctlha_trio.seams._folders import sync_folder as sync_folder
 from ctlha_trio.seams._identity import (
     Pin as Pin,
     describe_key as describe_key,

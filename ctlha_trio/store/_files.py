@@ -8,10 +8,11 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError
 from ctlha_trio.pair import Metadata
-from ctlha_trio.seams import Buffer
+from ctlha_trio.seams import Buffer, sync_folder
 from ctlha_trio.store._activity_log import choose_activity, new_activity_pages
 from ctlha_trio.store._blocks import check_size
 from ctlha_trio.store._checksums import damaged_blocks, seal_blocks
@@ -65,7 +66,7 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        _sync_folder(path)
+        sync_folder(Path(path).parent)
     except OSError as error:
         os.unlink(path)
         raise StoreError(f"{path}: {error.strerror}") from error
@@ -198,11 +199,3 @@ def _read_exactly(descriptor: int, offset: int, size: int) -> bytes:
         pieces.append(piece)
         offset, size = offset + len(piece), size - len(piece)
     return b"".join(pieces)
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

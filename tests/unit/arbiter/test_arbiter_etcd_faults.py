@@ -15,7 +15,7 @@ import trio
 import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ctlha_trio._errors import ArbiterError, ArbiterSilentError
+from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError
 from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, create_etcd_record
 from ctlha_trio.arbiter._etcd_gateway import ANSWER_BYTES_MAX, CALL_LIMIT_S, MESSAGE_CHARACTERS_MAX
 from ctlha_trio.ha._disk_work import ARBITER_LIMIT_S
@@ -88,6 +88,8 @@ class FakeEtcd:
     faulty_path: str = "/v3/kv/txn"
     connections: int = 0
     questions: list[str] = attrs.field(factory=list)
+    transactions: list[Mapping[str, Any]] = attrs.field(factory=list)
+    """Those that were executed, as they came."""
     hanging: trio.Event = attrs.field(factory=trio.Event)
     """A fault has begun to hang."""
 
@@ -130,6 +132,7 @@ class FakeEtcd:
             return reply(200, {"token": self.tokens[-1]})
         if self.password and token not in self.tokens:
             return reply(401, {"code": 16, "message": "etcdserver: invalid auth token"})
+        self.transactions.append(question)
         answer = self.store.execute(question)
         return reply(200, {"header": {"cluster_id": "4660", "revision": str(self.store.revision)}, **answer})
 
@@ -269,6 +272,28 @@ async def test_the_fake_is_an_etcd(check: ArbiterCheck, fake: FakeEtcd) -> None:
         return await created(fake, record=record)
 
     await check(make)
+
+
+def ranges_in(transaction: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    operations = [*transaction.get("success", []), *transaction.get("failure", [])]
+    return [operation["request_range"] for operation in operations if "request_range" in operation]
+
+
+async def test_every_read_follows_all_that_was_written_before_it(fake: FakeEtcd) -> None:
+    """A range that says nothing but its key is linearizable, and of now; one may ask to be neither."""
+    access, arbiter = EtcdAccess(endpoints=(fake.endpoint,)), await created(fake)
+    for call in (
+        arbiter.read,
+        partial(arbiter.cas, 2, NEXT),
+        partial(arbiter.cas, 2, NEXT),
+        partial(EtcdArbiter.discover, access, cluster="cluster", resource="volume"),
+        partial(create_etcd_record, access, sample_record()),
+    ):
+        fake.transactions.clear()
+        with suppress(ConfigError):
+            await call()
+        (transaction,) = fake.transactions
+        assert [each.keys() for each in ranges_in(transaction)] == [{"key"}, {"key"}]
 
 
 @pytest.mark.parametrize("fault", UNCLEAR.values(), ids=UNCLEAR.keys())

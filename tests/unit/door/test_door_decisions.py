@@ -75,3 +75,15 @@ async def test_a_line_that_cannot_be_written_takes_no_other_one_with_it(
     beside.join()
     lines = log.path.read_text().splitlines()
     assert [json.loads(line)["decision"] for line in lines] == ["first", "force-primary"]
+
+
+async def test_what_a_power_cut_has_left_of_a_line_spoils_no_other_one(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "decisions.jsonl")
+    await log.append(decision="first")
+    with log.path.open("a") as file:
+        file.write(part := '{"at": "2026')
+    await log.append(decision="third")
+    await log.append(decision="fourth")
+    first, second, *others = log.path.read_text().splitlines()
+    assert second == part
+    assert [json.loads(line)["decision"] for line in (first, *others)] == ["first", "third", "fourth"]
