@@ -229,8 +229,7 @@ def refused(step: Step) -> None:
         step.change(resync=attrs.evolve(step.state.resync, paused=True))
         step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
     step.change(partner=0)
-    step.move(Phase.ALONE, "the arbiter did not take the admission")
-    service.advance(step)
+    membership.serve_alone(step, "the arbiter did not take the admission")
 
 
 def try_again(step: Step) -> None:
@@ -281,8 +280,7 @@ def target_lost(step: Step) -> None:
     if state.stage in {Stage.DRAINING, Stage.ASKING, Stage.PERSISTING}:
         service.want_nothing_there(step)
         step.change(partner=0)
-        step.move(Phase.ALONE, "target lost before it was a member")
-        service.advance(step)
+        membership.serve_alone(step, "target lost before it was a member")
     elif state.stage is Stage.TELLING:
         membership.suspend(step, None, "peer lost during admission")
     else:

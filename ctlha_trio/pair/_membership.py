@@ -135,6 +135,8 @@ def claim(step: Step, why: str) -> None:
         if state.phase not in {Phase.WAITING, Phase.SUSPENDED}:
             step.move(Phase.SUSPENDED, why)
         step.read_record()
+        if step.state.phase is Phase.SUSPENDED:
+            step.set_timer(ev.Timer.CLAIM, ARBITER_RETRY_S)
         return
     step.move(Phase.CLAIMING, why, Stage.PERSISTING)
     step.intend(step.successor(primary=state.me, members=(state.me,)))
@@ -172,10 +174,30 @@ def secured(step: Step) -> None:
     if state.phase is not Phase.SECURING or state.stage is not Stage.DRAINING or state.storing or state.granted:
         return
     step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1))
-    step.move(Phase.ALONE, "secured")
     if state.renewing:
         step.set_timer(ev.Timer.ARBITER_RETRY, ARBITER_RETRY_S)
+    serve_alone(step, "secured")
+
+
+def serve_alone(step: Step, why: str) -> None:
+    """Nothing of this node's own keeps the sole member from serving: it does, unless the peer's word does."""
+    if step.state.is_behind:
+        hold_alone(step)
+        return
+    step.move(Phase.ALONE, why)
     service.advance(step)
+
+
+def hold_alone(step: Step) -> None:
+    """The peer has told of a later record than the one by which this node is the sole member: answer nobody.
+
+    Somebody forced the peer, or the arbiter went back; which of the two, the arbiter shows. One that is silent may be
+    so for long, and the peer serves meanwhile.
+    """
+    service.want_nothing_there(step)
+    reads.restart(step)
+    step.move(Phase.SUSPENDED, f"node {step.state.peer} has told of a later record")
+    claim(step, step.state.why)
 
 
 def suspend(step: Step, loss: ev.Loss | None, why: str) -> None:

@@ -29,7 +29,8 @@ class Phase(Enum):
     HANDING_OVER = 9
     """Primary of two members, holding operations while the peer becomes primary."""
     SUSPENDED = 10
-    """One of two members without a usable session: acknowledges nothing, will claim or resume."""
+    """A member that may not serve: one of two without a usable session, or a sole one whose peer has told of a later
+    record. Acknowledges nothing, will claim or resume."""
     OUTDATED = 11
     """No member: serves nothing, waits for a source."""
     RESYNCING = 12
@@ -52,8 +53,8 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.BOOTING: _DECIDED | _ANY_END,
     Phase.WAITING: _DECIDED | _ANY_END,
     Phase.CLAIMING: _DECIDED | {Phase.SECURING, Phase.SUSPENDED} | _ANY_END,
-    Phase.SECURING: _DECIDED | {Phase.ALONE} | _ANY_END,
-    Phase.ALONE: _DECIDED | {Phase.ADMITTING} | _ANY_END,
+    Phase.SECURING: _DECIDED | {Phase.ALONE, Phase.SUSPENDED} | _ANY_END,
+    Phase.ALONE: _DECIDED | {Phase.ADMITTING, Phase.SUSPENDED} | _ANY_END,
     Phase.ADMITTING: _DECIDED | {Phase.ALONE, Phase.MIRRORING, Phase.SUSPENDED} | _ANY_END,
     Phase.MIRRORING: _DECIDED | {Phase.HANDING_OVER, Phase.SUSPENDED} | _ANY_END,
     Phase.FOLLOWING: _DECIDED | {Phase.MIRRORING, Phase.SUSPENDED} | _ANY_END,

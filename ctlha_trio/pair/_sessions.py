@@ -97,7 +97,11 @@ def peer_knows(step: Step, record: KnownRecord) -> None:
         # Metadata written behind the condemnation would make a copy that counts of it again.
         return
     step.hear(record)
-    if step.state.is_behind and state.phase not in {Phase.BOOTING, Phase.STOPPED}:
+    if not step.state.is_behind or state.phase in {Phase.BOOTING, Phase.STOPPED}:
+        return
+    if state.phase is Phase.ALONE:
+        membership.hold_alone(step)
+    else:
         step.read_record()
 
 

@@ -97,6 +97,11 @@ def serves_on_in_a_line_that_was_abandoned(patch: Patch) -> None:
     patch.setattr(membership, "displaced", displaced)
 
 
+@mutant(trial=an_abandoned_node_finds_out)
+def serves_on_until_the_arbiter_shows_what_the_peer_has_told(patch: Patch) -> None:
+    patch.setattr(membership, "hold_alone", Step.read_record)
+
+
 @mutant("force_primary", "crash")
 def stops_at_a_line_that_it_was_forced_to(patch: Patch) -> None:
     patch.setattr(membership, "_descends", lambda *_: False)

@@ -121,6 +121,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "forces_without_a_compare": {FORCED},
     "serves_what_was_forced_before_it_is_persisted": {I6},
     "an_abandoned_copy_believes_itself": {I4},
+    "serves_on_until_the_arbiter_shows_what_the_peer_has_told": {I8},
     "serves_on_in_a_line_that_was_abandoned": {I4},
     "takes_its_copy_for_whole_when_the_source_is_lost": {I4},
     "stops_at_a_line_that_it_was_forced_to": {I15},

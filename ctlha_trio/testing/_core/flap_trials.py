@@ -17,7 +17,8 @@ RESTART_CHANCE: Final = 0.5
 def flaps_lose_no_proposal(world: CoreWorld) -> bool:
     """Clients change what they like through the secondary, while the session comes and goes: all are answered.
 
-    Nobody claims, so each knows what became of it. Then, perhaps, the secondary runs anew, and is served as before.
+    Each knows what became of it if nobody claims, and hardly ever does anybody. Then, perhaps, the secondary runs anew,
+    and is served as before.
     """
     world.heal()
     pair, kinds = world.pair, world.random.choice(KINDS)
@@ -31,7 +32,14 @@ def flaps_lose_no_proposal(world: CoreWorld) -> bool:
         pair.note("-", "the connection is cut, and comes back before anybody claims")
         pair.link.close()
     world.go_at(Pace(nodes=standing, relief=0.0))
-    world.go_on_until(lambda: not pair.clients.asked, SERVE_S, "I12: what was asked through a flap does not end")
+
+    def is_claimed() -> bool:
+        return any(is_in(node, Phase.CLAIMING) for node in pair.nodes.values())
+
+    ends = "I12: what was asked through a flap does not end"
+    world.go_on_until(lambda: not pair.clients.asked or is_claimed(), SERVE_S, ends)
+    if is_claimed():
+        return False
     if world.random.random() < RESTART_CHANCE:
         pair.take_down(secondary, "crashes")
     return True

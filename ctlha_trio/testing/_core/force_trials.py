@@ -1,5 +1,9 @@
 """Trials of what a person forces: of the node that was abandoned, which lives or comes back, and of a late swap."""
 
+from typing import Final
+
+import attrs
+
 from ctlha_trio.pair import Phase, actions as act
 from ctlha_trio.testing._core import relief
 from ctlha_trio.testing._core.faults import show_another_line
@@ -17,6 +21,8 @@ from ctlha_trio.testing._core.trial_parts import (
 )
 from ctlha_trio.testing._core.trouble import NodePace, Pace
 from ctlha_trio.testing._core.world import CoreWorld
+
+TOLD_CHANCE: Final = 0.5
 
 
 def another_line_passes(world: CoreWorld) -> bool:
@@ -44,7 +50,10 @@ def another_line_passes(world: CoreWorld) -> bool:
 
 
 def an_abandoned_node_finds_out(world: CoreWorld) -> bool:
-    """A person says that the only member is off, which cannot be heard: it stops to serve, though nobody tells it."""
+    """A person says that the only member is off, which cannot be heard: it stops to serve, though nobody tells it.
+
+    Or its peer does, before the arbiter answers.
+    """
     chosen, abandoned = one_serves_alone(world)
     pair = world.pair
     pair.partition()
@@ -54,6 +63,15 @@ def an_abandoned_node_finds_out(world: CoreWorld) -> bool:
     force(world, chosen)
     if pair.arbiter.truth.members != (chosen.name,):
         return False
+    if world.random.random() < TOLD_CHANCE:
+        world.go_at(Pace(nodes={abandoned.name: attrs.evolve(CLIENTS, arbiter=1e-3)}, relief=0.0))
+        relief.end_partition(pair)
+        world.go_on_until(
+            lambda: not is_in(abandoned, Phase.ALONE) or not pair.clients.abandoned,
+            SERVE_S,
+            f"I8: {abandoned.name} serves on although its peer has told of a later record",
+        )
+        world.go_at(Pace(nodes={abandoned.name: CLIENTS}, relief=0.0))
     world.go_on_until(
         lambda: not pair.clients.abandoned, SERVE_S, f"I4: {abandoned.name} serves on although it was abandoned"
     )

@@ -8,6 +8,9 @@ from ctlha_trio.pair import (
     COPY_CHUNK_BYTES,
     Copy,
     Metadata,
+    Operation,
+    OperationKind,
+    Outcome,
     PairState,
     Phase,
     Record,
@@ -19,6 +22,7 @@ from ctlha_trio.pair import (
     plan_force,
     step_pair,
 )
+from ctlha_trio.pair._state import Stage, SwapAttempt
 from ctlha_trio.wire import KnownRecord
 
 BOTH = ("a", "b")
@@ -279,3 +283,86 @@ def test_a_member_that_loses_its_partner_holds_until_the_arbiter_shows_what_it_w
     assert state.phase is Phase.SUSPENDED
     assert act.ReadRecord() in ordered
     assert not any(isinstance(each, act.Persist) for each in ordered)
+
+
+FORCED = KnownRecord("m", 9, 9, leads=True, ancestors=("l",))
+"""Somebody forced ``a``, and ``b``, which is alone in the line before, comes to hear of it."""
+ALONE = attrs.evolve(FIRST, epoch=4, primary="b", members=("b",), proposal="1")
+READ = Operation(OperationKind.READ, 1, 3, 0, 512)
+LATER = pytest.mark.parametrize("told", [FORCED, KnownRecord("l", 9, 9, leads=True)], ids=["forced", "displaced"])
+
+
+def claimed() -> PairState:
+    """``b`` has won epoch 4; only the last permit that it granted is still out."""
+    state, _ = feed(waiting(), ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert state.persisting is not None
+    state, ordered = feed(state, ev.Persisted(state.persisting))
+    (swap,) = [each for each in ordered if isinstance(each, act.Swap)]
+    state, _ = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 4))
+    assert state.persisting is not None
+    state, _ = feed(state, ev.Persisted(state.persisting))
+    assert state.phase is Phase.SECURING
+    return state
+
+
+def alone() -> PairState:
+    state, _ = feed(claimed(), ev.TimerFired(ev.Timer.PERMIT_OUT))
+    assert state.phase is Phase.ALONE
+    return state
+
+
+def write(ticket: int) -> ev.Submitted:
+    return ev.Submitted(ticket, Operation(OperationKind.WRITE, 1, ticket, 0, 512))
+
+
+def outcomes(ordered: list[act.Action]) -> list[Outcome]:
+    return [each.outcome for each in ordered if isinstance(each, act.Answer)]
+
+
+@LATER
+def test_a_sole_primary_answers_nobody_once_the_peer_has_told_of_a_later_record(told: KnownRecord) -> None:
+    """Not what it has begun, nor what comes: the arbiter is silent, and the peer serves."""
+    state, ordered = feed(alone(), write(1))
+    (begun,) = [each for each in ordered if isinstance(each, act.StoreWrite)]
+    state, ordered = feed(state, ev.PeerKnows(told), ev.SessionUp(PEER))
+    assert (state.phase, act.ReadRecord() in ordered) == (Phase.SUSPENDED, True)
+    state, ordered = feed(state, ev.Stored(begun.sequence), write(2), ev.Submitted(3, READ))
+    unheard: tuple[ev.Event, ...] = ev.ReadFailed(), ev.TimerFired(ev.Timer.CLAIM)
+    state, asked = feed(state, *unheard * 3)
+    ordered += asked
+    assert outcomes(ordered) == []
+    assert asked.count(act.ReadRecord()) == 3, "it asks on"
+    assert not any(isinstance(each, act.Swap | act.FetchRead) for each in ordered)
+
+
+def test_a_sole_primary_that_was_told_ends_what_it_holds_once_the_arbiter_answers() -> None:
+    state, ordered = feed(alone(), write(1))
+    state, _ = feed(state, ev.PeerKnows(FORCED), ev.SessionUp(PEER), write(2))
+    forced = ALONE.fork(primary="a", lineage="m", proposal="9")
+    shown, ordered = feed(state, ev.RecordRead(attrs.evolve(forced, epoch=9), 9))
+    assert shown.phase is Phase.OUTDATED
+    assert outcomes(ordered) == [Outcome.UNKNOWN, Outcome.NOT_PRIMARY]
+    asked_since, _ = feed(state, ev.ReadFailed(), ev.TimerFired(ev.Timer.CLAIM))
+    assert state.record is not None
+    assert went_back(feed(asked_since, ev.RecordRead(state.record, state.revision))[0])
+
+
+@LATER
+def test_a_node_that_is_told_while_it_secures_its_claim_does_not_begin_to_serve(told: KnownRecord) -> None:
+    state, ordered = feed(claimed(), write(1), ev.PeerKnows(told), ev.TimerFired(ev.Timer.PERMIT_OUT))
+    assert state.phase is Phase.SUSPENDED
+    assert outcomes(ordered) == []
+    assert not any(isinstance(each, act.StoreWrite) for each in ordered)
+
+
+@LATER
+def test_a_source_that_is_told_does_not_serve_on_without_its_target(told: KnownRecord) -> None:
+    """It was about to admit its peer, which then left, or whose admission the arbiter has refused."""
+    admitting = attrs.evolve(alone(), phase=Phase.ADMITTING, stage=Stage.ASKING, session=PEER, sessions=1)
+    state, _ = feed(admitting, ev.PeerKnows(told))
+    assert state.phase is Phase.ADMITTING, "which answers nobody"
+    assert feed(state, ev.SessionLost(ev.Loss.CLOSED))[0].phase is Phase.SUSPENDED
+    swap = SwapAttempt(state.revision, ALONE.succeed(primary="b", members=BOTH, proposal="5"), calling=True)
+    state = attrs.evolve(state, stage=Stage.SWAPPING, swap=swap, partner=PEER)
+    state, ordered = feed(state, write(1), ev.Swapped("5", SwapOutcome.REFUSED, None))
+    assert (state.phase, outcomes(ordered)) == (Phase.SUSPENDED, [])
