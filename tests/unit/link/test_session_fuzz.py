@@ -7,6 +7,7 @@ fuzzer has become blind. ``test_link_fuzz.py`` invents sessions; a longer run of
 
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -298,7 +299,7 @@ async def outcome(role: str, coming: list[bytes]) -> str:
     except RemoteProtocolError as error:
         return error.reason
     except RefusedError as error:
-        return "refused" if error.reason in set(Refusal) else error.reason
+        return "refused" if re.fullmatch("[a-z][a-z0-9-]{,31}", error.reason) else error.reason
     except DisconnectError:
         return "cut short"
     return "agreed"
