@@ -214,6 +214,13 @@ class Connection:
         for channel in self._channels.values():
             channel.lose(reason, detail)
 
+    def drop(self, why: str) -> None:
+        """End the session at once as CLOSED. The peer is told why, if it takes that and nothing is being sent."""
+        if not (self._ended.is_set() or self._sending or self._is_full):
+            self._writer.write_drop(why)
+            self._send_written()
+        self.end(LossReason.CLOSED, why)
+
     async def outlives(self, moment_s: float) -> bool:
         """Whether the peer answers a heartbeat that was written after ``moment_s``, or the session ends before that."""
         while not self._ended.is_set() and self.core.answered_s <= moment_s:
@@ -348,7 +355,7 @@ class Connection:
                 self.counters.bytes_in += size_bytes
         except RemoteProtocolError as error:
             self.report(error)
-            self.end(LossReason.CLOSED, str(error))
+            self.drop(str(error))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.end(LossReason.CLOSED, "the connection broke")
         else:
@@ -373,6 +380,8 @@ class Connection:
                     self._requests.learn_round_trip(self.core.round_trip_s)
             if frame.kind is FrameType.GOODBYE:
                 self.end(LossReason.GOODBYE, decode_reason(frame.payload))
+            if frame.kind is FrameType.DROP:
+                self.end(LossReason.CLOSED, f"dropped by the peer, which says: {decode_reason(frame.payload)}")
 
     async def _watch(self) -> None:
         self.end(LossReason.SILENT, await self._watchdog.run())

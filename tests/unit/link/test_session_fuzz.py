@@ -226,6 +226,8 @@ def test_whatever_is_changed_of_a_good_session_is_taken_or_refused_by_name(monke
         frames = session_of(receiver)
         if rng.randrange(8):
             del frames[REFUSED]
+        if rng.randrange(2):
+            frames[-1] = frame(FrameType.DROP, b"checksum")
         faults[receive(receiver, pieces(rng, mutated(rng, frames)))] += 1
     assert taken.keys() == {kind for kind, rule in FRAME_RULES.items() if not rule.hello}
     assert faults.keys() <= {"", *Fault, *Denial}
