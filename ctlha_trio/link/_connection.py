@@ -381,7 +381,7 @@ class Connection:
             if frame.kind is FrameType.GOODBYE:
                 self.end(LossReason.GOODBYE, decode_reason(frame.payload))
             if frame.kind is FrameType.DROP:
-                self.end(LossReason.CLOSED, f"dropped by the peer, which says: {decode_reason(frame.payload)}")
+                self.end(LossReason.DROPPED, decode_reason(frame.payload))
 
     async def _watch(self) -> None:
         self.end(LossReason.SILENT, await self._watchdog.run())

@@ -193,7 +193,7 @@ class Link:
     def drop(self, reason: str) -> None:
         """End the current session, if any, at once as CLOSED; the link goes on and finds the peer again.
 
-        The peer is told the reason, if that can be sent at once; to it too the session is CLOSED.
+        The peer is told the reason, if that can be sent at once: to it the session is DROPPED.
         """
         if self._connection is not None:
             self._connection.drop(reason)

@@ -16,7 +16,6 @@ from tests.unit.link.test_link_sessions import Pair, dial, hello, open_pair, unt
 from tests.unit.link.test_link_versions import Peer
 
 WHY = "the peer does not take its messages"
-SAID = "dropped by the peer, which says: "
 
 
 @asynccontextmanager
@@ -37,7 +36,7 @@ async def test_both_sides_know_why_one_drops_the_session(autojump_clock: trio.te
         await until(lambda: bool(pair.b.losses))
         assert losses(pair) == (
             [Disconnected(LossReason.CLOSED, WHY)],
-            [Disconnected(LossReason.CLOSED, f"{SAID}{WHY}")],
+            [Disconnected(LossReason.DROPPED, WHY)],
         )
         assert pair.a.reports == pair.b.reports == []
         assert await until(lambda: pair.is_online) < 1.0, "and they find each other at once"
@@ -49,7 +48,7 @@ async def test_who_breaks_the_protocol_is_told_by_which_fault(autojump_clock: tr
         await until(lambda: bool(pair.a.losses and pair.b.losses))
         fault = "unknown-key: a push of 4 bytes at 0"
         assert losses(pair) == (
-            [Disconnected(LossReason.CLOSED, f"{SAID}{fault}")],
+            [Disconnected(LossReason.DROPPED, fault)],
             [Disconnected(LossReason.CLOSED, fault)],
         )
         assert [str(report) for report in pair.b.reports] == [fault]
