@@ -49,6 +49,7 @@ class SocketListener:
     _report: Callable[[CtlHaError], None]
     address: str
     _serving: int = attrs.field(default=0, init=False)
+    _clock: TrioClock = attrs.field(factory=TrioClock, init=False)
     _strangers: StrangerLog = attrs.field(init=False)
     _stranger_came: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -79,7 +80,7 @@ class SocketListener:
                     accepted.close()
 
     async def _accept_all(self, room: WaitingRoom[SocketType], socket: SocketType) -> NoReturn:
-        clock, repeats = TrioClock(), Repeats()
+        repeats = Repeats()
         while True:
             try:
                 accepted, (host, *_) = await socket.accept()
@@ -87,10 +88,10 @@ class SocketListener:
                 if error.errno == errno.EBADF:
                     raise trio.ClosedResourceError(f"{self.address}: the listener was closed") from error
                 if error.errno not in ERRORS_OF_ONE_CONNECTION:
-                    line = repeats.came(clock.now(), f"{self.address}: cannot accept connections: {error}")
+                    line = repeats.came(self._clock.now(), f"{self.address}: cannot accept connections: {error}")
                     if line is not None:
                         logger.warning("%s", line)
-                    await clock.sleep_until(clock.now() + ACCEPT_PAUSE_S)
+                    await self._clock.sleep_until(self._clock.now() + ACCEPT_PAUSE_S)
                 continue
             turned_away = room.enter(accepted, source_of(host))
             if turned_away is not None:
@@ -139,7 +140,7 @@ class SocketListener:
         return None
 
     def _tell(self, source: str, fate: Fate, detail: str) -> None:
-        line = self._strangers.came(trio.current_time(), source, fate, detail)
+        line = self._strangers.came(self._clock.now(), source, fate, detail)
         if line is not None:
             logger.log(line.level, "%s", line.text)
             self._stranger_came.unpark_all()
@@ -149,13 +150,13 @@ class SocketListener:
             while True:
                 while (due_s := self._strangers.due_s) is None:
                     await self._stranger_came.park()
-                await trio.sleep_until(due_s)
+                await self._clock.sleep_until(due_s)
                 self._write_sums()
         finally:
             self._write_sums()
 
     def _write_sums(self) -> None:
-        for line in self._strangers.sum_up(trio.current_time()):
+        for line in self._strangers.sum_up(self._clock.now()):
             logger.log(line.level, "%s", line.text)
 
     def close(self) -> None:
