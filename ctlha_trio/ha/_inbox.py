@@ -44,6 +44,7 @@ RING_BYTES: Final = 8 << 20
 _LOG: Final = logging.getLogger(__name__)
 _LOSSES: Final = {
     LossReason.CLOSED: Loss.CLOSED,
+    LossReason.DROPPED: Loss.CLOSED,
     LossReason.REPLACED: Loss.CLOSED,
     LossReason.SILENT: Loss.SILENT,
     LossReason.GOODBYE: Loss.GOODBYE,
@@ -114,14 +115,25 @@ class Inbox:
                         self._deaf = False
                         self._hearer.session_began(event.session, event.peer_incarnation)
                     case Disconnected():
-                        if event.reason is LossReason.SILENT:
-                            _LOG.warning("the session ends, for the peer is silent: %s", event.detail)
+                        self._log_end(event)
                         self._hearer.session_ended(_LOSSES[event.reason])
                     case EventRange(event=ctl_ha_event.CTL_HA_EVT_MSG_RECV):
                         self._hear(event.count)
                     case EventRange():
                         # MSG_SENT: the pair's own messages are answered by messages.
                         pass
+
+    def _log_end(self, ended: Disconnected) -> None:
+        peer, why = self._link.config.peer, ended.detail
+        match ended.reason:
+            case LossReason.SILENT:
+                _LOG.warning("the session ends, for the peer is silent: %s", why)
+            case LossReason.DROPPED:
+                _LOG.warning("node %s dropped the session: %s", peer, why)
+            case LossReason.GOODBYE:
+                _LOG.info("node %s said goodbye: %s", peer, why)
+            case _ if not self._deaf:  # or it is said already
+                _LOG.info("the session with node %s ended: %s", peer, why)
 
     def _hear(self, count: int) -> None:
         for _ in range(count):

@@ -270,7 +270,8 @@ class MessageChannel:
                 self._tell(event.event, event.param, event.count)
             case Disconnected():
                 self._connected = False
-                self._receivers.fail(DisconnectError(f"the session of {self.number.name} ended: {event.reason.value}"))
+                why = f"{event.reason.value}: {event.detail}"
+                self._receivers.fail(DisconnectError(f"the session of {self.number.name} ended: {why}"))
                 self._tell(ctl_ha_event.CTL_HA_EVT_DISCONNECT, 0, callbacks_before=self._callbacks.queued)
 
     def _tell(self, event: ctl_ha_event, param: int, count: int = 1, *, callbacks_before: int = 0) -> None:

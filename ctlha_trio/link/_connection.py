@@ -18,6 +18,7 @@ from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import MessagePush, Placement
+from ctlha_trio.link._watchdog import Watchdog
 from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.seams import Clock, Stream
 from ctlha_trio.wire import NEVER, FrameDecoder, FrameType, SessionCore, decode_reason
@@ -27,9 +28,6 @@ GOODBYE_TIMEOUT_S = 1.0
 crash is noticed."""
 BROKEN_GRACE_S = 0.05
 """After a failed send the reader may still find the peer's goodbye in what arrived before."""
-LAST_TURNS = 4
-"""Of the loop, before the peer is believed dead: for the socket to be found readable, for the reader to be woken, to
-receive, and to come to a frame behind the rest of another."""
 INLINE_BYTES = 32 * 1024
 """Data of a push that may be sent by whoever pushes: what the stream finds no room for is copied."""
 
@@ -73,6 +71,7 @@ class Connection:
     _bulk: BulkTurns = attrs.field(init=False)
     _pace: Pace = attrs.field(factory=Pace, init=False)
     _intake: Intake = attrs.field(init=False)
+    _watchdog: Watchdog = attrs.field(init=False)
     _farewell: str | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -93,6 +92,7 @@ class Connection:
             wake_writer=self.wake,
             tell_news=self._late.note,
         )
+        self._watchdog = Watchdog(core=self.core, clock=self.clock, alive=self.alive, ask_heartbeat=self._ask_heartbeat)
 
     @property
     def info(self) -> SessionInfo:
@@ -213,6 +213,13 @@ class Connection:
         self._requests.lose(reason.value)
         for channel in self._channels.values():
             channel.lose(reason, detail)
+
+    def drop(self, why: str) -> None:
+        """End the session at once as CLOSED. The peer is told why, if it takes that and nothing is being sent."""
+        if not (self._ended.is_set() or self._sending or self._is_full):
+            self._writer.write_drop(why)
+            self._send_written()
+        self.end(LossReason.CLOSED, why)
 
     async def outlives(self, moment_s: float) -> bool:
         """Whether the peer answers a heartbeat that was written after ``moment_s``, or the session ends before that."""
@@ -348,7 +355,7 @@ class Connection:
                 self.counters.bytes_in += size_bytes
         except RemoteProtocolError as error:
             self.report(error)
-            self.end(LossReason.CLOSED, str(error))
+            self.drop(str(error))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.end(LossReason.CLOSED, "the connection broke")
         else:
@@ -373,26 +380,12 @@ class Connection:
                     self._requests.learn_round_trip(self.core.round_trip_s)
             if frame.kind is FrameType.GOODBYE:
                 self.end(LossReason.GOODBYE, decode_reason(frame.payload))
+            if frame.kind is FrameType.DROP:
+                self.end(LossReason.DROPPED, decode_reason(frame.payload))
 
     async def _watch(self) -> None:
-        while True:
-            planned_s = self.core.next_deadline_s
-            await self.clock.sleep_until(planned_s)
-            now = self.clock.now()
-            if self.core.is_silent(now, planned_s=planned_s) and not await self._hears_after_all():
-                self.end(LossReason.SILENT, self.core.describe_silence(now, planned_s=planned_s))
-                return
-            due_s = self.core.heartbeat_due_s
-            if self.core.take_heartbeat_due(now) and self.alive():
-                self._writer.ask_heartbeat(due_s)
-                self.wake()
+        self.end(LossReason.SILENT, await self._watchdog.run())
 
-    async def _hears_after_all(self) -> bool:
-        """Whether the reader still finds something, given a few turns of the loop.
-
-        Any task may have held the loop up since the reader last looked into the socket, also within a grace.
-        """
-        heard_s = self.core.last_received_s
-        for _ in range(LAST_TURNS):
-            await trio.lowlevel.checkpoint()
-        return self.core.last_received_s > heard_s
+    def _ask_heartbeat(self, due_s: float) -> None:
+        self._writer.ask_heartbeat(due_s)
+        self.wake()

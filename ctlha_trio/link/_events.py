@@ -13,6 +13,8 @@ class LossReason(Enum):
 
     CLOSED = "closed"
     """The connection ended, was dropped here, or carried what the protocol does not allow; the detail says which."""
+    DROPPED = "dropped"
+    """The peer ended it for what it says of this side, which is the detail."""
     SILENT = "silent"
     """Nothing came for ``SILENCE_S``: the peer is suspected dead."""
     GOODBYE = "goodbye"

@@ -17,6 +17,7 @@ from ctlha_trio._errors import DisconnectError, RefusedError, RemoteProtocolErro
 from ctlha_trio.seams import Stream
 from ctlha_trio.wire import (
     OWN_TERMS,
+    PROTOCOL_VERSION_MIN,
     TERMS_OF_VERSION_1,
     TERMS_VERSION,
     Fault,
@@ -63,13 +64,20 @@ class Handshake:
     has_accepted: bool = attrs.field(default=False, init=False)
     """The other side may have confirmed by now, and be in the session, which has no place for a refusal."""
     _own: Hello | None = attrs.field(default=None, init=False)
+    _speaks: int = attrs.field(default=PROTOCOL_VERSION_MIN, init=False)
+    """The newest version that the other side is known to speak: the oldest there is until its hello was read."""
 
     async def receive_hello(self) -> Hello:
         """Acceptor: the dialler's introduction."""
         frame = await self._receive()
         if frame.kind is not FrameType.HELLO:
             raise RemoteProtocolError(Fault.TYPE.value, f"{frame.kind.name} instead of HELLO")
-        return decode_hello(frame.payload)
+        return self._take_hello(frame)
+
+    def _take_hello(self, frame: Frame) -> Hello:
+        theirs = decode_hello(frame.payload)
+        self._speaks = theirs.version_max
+        return theirs
 
     async def accept(self, own: Hello, theirs: Hello) -> Agreed:
         """Acceptor: agree. ``hear_terms`` and ``hear_confirmation`` follow."""
@@ -107,7 +115,7 @@ class Handshake:
         hello = encode_hello(own)
         await self.stream.send_all(encode_header(FrameType.HELLO, (hello,)) + hello)
         frame = await self._receive_answer(FrameType.HELLO_ACCEPT)
-        theirs = decode_hello(frame.payload)
+        theirs = self._take_hello(frame)
         session = session_id(dialler_half=own.session_half, acceptor_half=theirs.session_half)
         if frame.session != session:
             raise RemoteProtocolError(Fault.SESSION.value, "not made of both halves")
@@ -127,12 +135,12 @@ class Handshake:
 
     async def refuse(self, refusal: Refusal, own: Hello | None = None) -> None:
         """Say why not; with ``own`` also who refuses, and what it knows. No more: the other side may be anybody."""
-        payload = encode_refusal(refusal, own)
+        payload = encode_refusal(refusal, own, version=self._speaks)
         await self.stream.send_all(encode_header(FrameType.HELLO_REFUSE, (payload,)) + payload)
 
     def refuse_nowait(self, refusal: Refusal) -> None:
         """The same to whoever is not waited for: one that does not take it is not told."""
-        payload = encode_refusal(refusal)
+        payload = encode_refusal(refusal, version=self._speaks)
         try:
             self.stream.send_nowait(encode_header(FrameType.HELLO_REFUSE, (payload,)) + payload)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -142,11 +150,11 @@ class Handshake:
         refusal, by = decode_refusal(frame.payload)
         self.refused_by = by
         detail = "the peer refused"
-        if refusal is Refusal.VERSION and by is not None:
+        if refusal == Refusal.VERSION and by is not None:
             own = self._own
             assert own is not None, "refused is who has introduced himself"
             detail = f"{detail}: it speaks versions {by.versions} of the protocol, this node {own.versions}"
-        raise RefusedError(refusal.value, detail, by_peer=True)
+        raise RefusedError(refusal, detail, by_peer=True)
 
     async def _receive_answer(self, kind: FrameType) -> Frame:
         frame = await self._receive()

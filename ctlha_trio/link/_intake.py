@@ -71,7 +71,7 @@ class Intake:
         return landing
 
     def take(self, frame: Frame, now: float) -> None:
-        """Take in one whole frame; a goodbye is the caller's to act on."""
+        """Take in one whole frame; a last one is the caller's to act on."""
         if frame is PLACED:
             self._close()
             return

@@ -191,8 +191,12 @@ class Link:
             await self._connection.goodbye(reason)
 
     def drop(self, reason: str) -> None:
-        """End the current session, if any, at once as CLOSED; the link goes on and finds the peer again."""
-        self._end_session(reason)
+        """End the current session, if any, at once as CLOSED; the link goes on and finds the peer again.
+
+        The peer is told the reason, if that can be sent at once: to it the session is DROPPED.
+        """
+        if self._connection is not None:
+            self._connection.drop(reason)
 
     def attach_placement(self, placement: Placement) -> None:
         """Let pushed data go to ``placement``. Before the first session, once."""

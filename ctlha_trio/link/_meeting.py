@@ -1,12 +1,14 @@
 """How two nodes find each other: both listen, both dial, and one of two simultaneous tries gives way."""
 
+import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import attrs
 import trio
 
 from ctlha_trio._errors import CtlHaError, DisconnectError, RefusedError, RemoteProtocolError
+from ctlha_trio._repeats import Repeats
 from ctlha_trio.link._backoff import backoff_s
 from ctlha_trio.link._config import LinkConfig
 from ctlha_trio.link._connection import Connection
@@ -29,8 +31,11 @@ HELLO_TIMEOUT_S = 3.0
 IN_HELLO_MAX = 8
 """Accepted connections that have no session yet. Only one peer is expected; the rest may be anybody's."""
 SESSION_HALF_SIZE = 4
-NO_FAULTS = frozenset({Refusal.SIMULTANEOUS.value, Refusal.SLOW.value})
-"""What the other side may say of an honest try: two dials met, or a network that fails kept the rest of it away."""
+NO_FAULTS = frozenset({Refusal.SIMULTANEOUS.value, Refusal.SLOW.value, Refusal.BUSY.value})
+"""What the other side may say of an honest try: two dials met, a network that fails kept the rest of it away, or too
+many tried at once. The first stands for the others too, where it is not known whether both sides know these."""
+
+_LOG: Final = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -69,6 +74,7 @@ class Meeting:
     _in_hello: int = attrs.field(default=0, init=False)
     _dial_scope: trio.CancelScope | None = attrs.field(default=None, init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _no_faults: Repeats = attrs.field(factory=Repeats, init=False)
 
     def stop(self) -> None:
         """No session any more: refuse hellos, and those that answer one of ours."""
@@ -271,7 +277,7 @@ class Meeting:
     # Both
 
     async def _exchange(self, handshake: Handshake, step: Callable[[], Awaitable[Answer]]) -> Answer | None:
-        """A hello exchange; None if it led to nothing, which is reported where somebody refused.
+        """A hello exchange; None if it led to nothing, which is reported where somebody refused for a fault.
 
         ``trio.TooSlowError`` if its time was not enough.
         """
@@ -288,6 +294,8 @@ class Meeting:
         except RefusedError as error:
             if error.reason not in NO_FAULTS:
                 self.report(error)
+            elif (line := self._no_faults.came(self.clock.now(), str(error), kind=error.reason)) is not None:
+                _LOG.info("no session yet with node %s: %s", self.config.peer, line)
         except (DisconnectError, trio.BrokenResourceError, trio.ClosedResourceError):
             return None  # nobody refused: the connection ended, and the next try will tell
         return None

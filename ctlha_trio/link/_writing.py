@@ -11,6 +11,7 @@ from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
     Bytes,
     Denial,
+    Feature,
     Flag,
     Fragment,
     FrameType,
@@ -155,13 +156,19 @@ class FrameWriter:
 
     @property
     def has_said_goodbye(self) -> bool:
-        """Whether the farewell is written, and so nothing may be any more."""
+        """Whether the last frame is written, and so nothing may be any more."""
         return self._goodbye_written
 
     def write_goodbye(self, reason: str) -> None:
         """The farewell, once. Nothing is written after it."""
         self._goodbye_written = True
         self._frame(FrameType.GOODBYE, encode_reason(reason))
+
+    def write_drop(self, reason: str) -> None:
+        """Why the session is dropped, if the peer takes that. Nothing is written after it."""
+        if self._core.terms.has(Feature.DROP_REASONS) and not self._goodbye_written:
+            self._goodbye_written = True
+            self._frame(FrameType.DROP, encode_reason(reason))
 
     def _frame(
         self,

@@ -1,8 +1,10 @@
 """Connections inside one process: no sockets, no threads, no randomness, faults at will."""
 
+import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import attrs
 import trio
@@ -18,6 +20,8 @@ BUFFER_BYTES = 256 * 1024
 
 MAX_BACKLOG = 16
 """Connections that wait for ``serve``. More are refused, as a kernel does."""
+
+logger = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
@@ -200,7 +204,7 @@ class MemoryListener:
 
     async def _serve_one(self, handler: Callable[[Stream], Awaitable[None]], stream: "MemoryStream") -> None:
         try:
-            await serve_stream(handler, stream)
+            await serve_stream(handler, stream, partial(logger.info, "a connection ended: %s"))
         finally:
             self._serving -= 1
 

@@ -1,6 +1,5 @@
 """What every listener does with a connection that it accepted."""
 
-import logging
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -14,11 +13,11 @@ MAX_CONNECTIONS = 16
 DIAL_DEADLINE_S = 3.0
 """For a whole dial. Three seconds are many round trips on any link that a pair can be run over."""
 
-logger = logging.getLogger(__name__)
 
-
-async def serve_stream(handler: Callable[[Stream], Awaitable[None]], stream: Stream) -> None:
-    """Give the stream to ``handler`` and close it afterwards. The ordinary ends of a connection are logged, not raised.
+async def serve_stream(
+    handler: Callable[[Stream], Awaitable[None]], stream: Stream, tell: Callable[[str], None]
+) -> None:
+    """Give the stream to ``handler`` and close it afterwards. ``tell`` of its ordinary ends, which are not raised.
 
     Ordinary are ``CtlHaError`` and the two errors of a stream that is gone, alone or in groups. Anything else that the
     handler raises is a bug in it and ends the listener.
@@ -27,6 +26,6 @@ async def serve_stream(handler: Callable[[Stream], Awaitable[None]], stream: Str
         await handler(stream)
     except* (CtlHaError, trio.BrokenResourceError, trio.ClosedResourceError) as errors:
         for error in errors.exceptions:
-            logger.info("connection with %s ended: %r", stream.description, error)
+            tell(f"{stream.description}: {error!r}")
     finally:
         stream.close()

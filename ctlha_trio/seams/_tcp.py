@@ -4,6 +4,7 @@ import errno
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 import attrs
@@ -11,9 +12,11 @@ import trio
 from trio.socket import SocketType
 
 from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, UntrustedPeerError
+from ctlha_trio._repeats import Repeats
 from ctlha_trio.seams._address import format_address, parse_address
 from ctlha_trio.seams._clock import TrioClock
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S, MAX_CONNECTIONS, serve_stream
+from ctlha_trio.seams._stranger_log import Fate, StrangerLog
 from ctlha_trio.seams._tcp_stream import TcpStream, take_over
 from ctlha_trio.seams._types import Stream
 from ctlha_trio.seams._waiting_room import Admission, WaitingRoom, source_of
@@ -46,11 +49,18 @@ class SocketListener:
     _report: Callable[[CtlHaError], None]
     address: str
     _serving: int = attrs.field(default=0, init=False)
+    _clock: TrioClock = attrs.field(factory=TrioClock, init=False)
+    _strangers: StrangerLog = attrs.field(init=False)
+    _stranger_came: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._strangers = StrangerLog(self.address)
 
     async def serve(self, handler: Callable[[Stream], Awaitable[None]]) -> None:
         """Accept until cancelled or closed; ``trio.ClosedResourceError`` then.
 
         A connection that is not admitted within ``HANDSHAKE_DEADLINE_S`` is closed; one with the wrong key is reported.
+        The log tells of all of them as ``StrangerLog`` says, so that none writes it full.
         Above ``MAX_HANDSHAKES`` they wait, ``MAX_WAITING`` at most, and get their turns as ``WaitingRoom`` says. Once
         admitted, a connection above ``MAX_CONNECTIONS`` is closed at once.
         """
@@ -62,6 +72,7 @@ class SocketListener:
             room = WaitingRoom(start)
             try:
                 async with trio.open_nursery() as accepting:
+                    accepting.start_soon(self._sum_up)
                     for socket in self._sockets:
                         accepting.start_soon(self._accept_all, room, socket)
             finally:
@@ -69,7 +80,7 @@ class SocketListener:
                     accepted.close()
 
     async def _accept_all(self, room: WaitingRoom[SocketType], socket: SocketType) -> NoReturn:
-        clock = TrioClock()
+        repeats = Repeats()
         while True:
             try:
                 accepted, (host, *_) = await socket.accept()
@@ -77,8 +88,10 @@ class SocketListener:
                 if error.errno == errno.EBADF:
                     raise trio.ClosedResourceError(f"{self.address}: the listener was closed") from error
                 if error.errno not in ERRORS_OF_ONE_CONNECTION:
-                    logger.warning("%s: cannot accept connections: %s", self.address, error)
-                    await clock.sleep_until(clock.now() + ACCEPT_PAUSE_S)
+                    line = repeats.came(self._clock.now(), f"{self.address}: cannot accept connections: {error}")
+                    if line is not None:
+                        logger.warning("%s", line)
+                    await self._clock.sleep_until(self._clock.now() + ACCEPT_PAUSE_S)
                 continue
             turned_away = room.enter(accepted, source_of(host))
             if turned_away is not None:
@@ -92,39 +105,59 @@ class SocketListener:
         handler: Callable[[Stream], Awaitable[None]],
     ) -> None:
         try:
-            stream = await self._try_to_admit(accepted, admission.scope)
+            stream = await self._try_to_admit(accepted, admission)
         finally:
             room.leave(admission)
         if stream is None:
             return
         if self._serving >= MAX_CONNECTIONS:
-            logger.info("a connection to %s is one too many", self.address)
+            self._tell(admission.source, Fate.SURPLUS, stream.description)
             stream.close()
             return
         self._serving += 1
         try:
-            await serve_stream(handler, stream)
+            await serve_stream(handler, stream, partial(self._tell, admission.source, Fate.FAILED))
         finally:
             self._serving -= 1
 
-    async def _try_to_admit(self, accepted: SocketType, handshake: trio.CancelScope) -> Stream | None:
+    async def _try_to_admit(self, accepted: SocketType, admission: Admission) -> Stream | None:
         raw: TcpStream | None = None
         admitted: Stream | None = None
         try:
-            with handshake:
-                raw = wrap_socket(accepted)
+            raw = wrap_socket(accepted)
+            with admission.scope:
                 admitted = await self._admit(raw)
                 return admitted
-            logger.info("a connection to %s did not prove itself in time", self.address)
+            self._tell(admission.source, Fate.SLOW, raw.description)
         except UntrustedPeerError as error:
+            self._tell(admission.source, Fate.UNTRUSTED, str(error))
             self._report(error)
         except (DisconnectError, OSError) as error:
-            # A port scan, or a connection that was gone before it could be wrapped: nothing that a person must see.
-            logger.info("a connection to %s did not prove itself: %s", self.address, error)
+            self._tell(admission.source, Fate.UNPROVED, str(error))
         finally:
             if admitted is None:
                 (raw or accepted).close()
         return None
+
+    def _tell(self, source: str, fate: Fate, detail: str) -> None:
+        line = self._strangers.came(self._clock.now(), source, fate, detail)
+        if line is not None:
+            logger.log(line.level, "%s", line.text)
+            self._stranger_came.unpark_all()
+
+    async def _sum_up(self) -> NoReturn:
+        try:
+            while True:
+                while (due_s := self._strangers.due_s) is None:
+                    await self._stranger_came.park()
+                await self._clock.sleep_until(due_s)
+                self._write_sums()
+        finally:
+            self._write_sums()
+
+    def _write_sums(self) -> None:
+        for line in self._strangers.sum_up(self._clock.now()):
+            logger.log(line.level, "%s", line.text)
 
     def close(self) -> None:
         """Stop listening. Connections in handlers stay. May be called twice."""
@@ -146,6 +179,10 @@ async def connect(address: str) -> TcpStream:
     except OSError as error:
         raise DisconnectError(f"{address}: {error}") from error
     return take_over(stream.socket, address)
+
+
+def report_to_nobody(_: CtlHaError) -> None:
+    """The report of listeners that nobody gave another: what there is to say is in the log."""
 
 
 async def bind(address: str, *, admit: Admit, report: Callable[[CtlHaError], None]) -> SocketListener:
@@ -179,7 +216,7 @@ class TcpTransport:
     async def listen(self, address: str) -> SocketListener:
         """Bind. ``OSError`` if that fails; ``InvalidError`` for an address beyond this machine."""
         _refuse_other_machines(address)
-        return await bind(address, admit=_admit_everybody, report=log_report)
+        return await bind(address, admit=_admit_everybody, report=report_to_nobody)
 
 
 async def _admit_everybody(stream: TcpStream) -> Stream:
@@ -195,8 +232,3 @@ def _refuse_other_machines(address: str) -> None:
         is_here = host == "localhost"
     if not is_here:
         raise InvalidError(f"{address}: plain TCP is only for connections within one machine")
-
-
-def log_report(error: CtlHaError) -> None:
-    """Say in the log why a connection was not admitted; the report of listeners that nobody gave another."""
-    logger.warning("%s", error)

@@ -13,7 +13,7 @@ from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, Untrus
 from ctlha_trio.seams._certificates import make_context, pin_of_certificate
 from ctlha_trio.seams._identity import Pin
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S
-from ctlha_trio.seams._tcp import SocketListener, bind, connect, log_report
+from ctlha_trio.seams._tcp import SocketListener, bind, connect, report_to_nobody
 from ctlha_trio.seams._tcp_stream import TcpStream
 from ctlha_trio.seams._tls_stream import TlsStream, wrap
 from ctlha_trio.seams._types import Stream
@@ -36,12 +36,13 @@ class TlsTransport:
     """Connections to the one node whose key is pinned.
 
     Raises ``InvalidError`` unless there are one or two pins. ``report`` gets an ``UntrustedPeerError`` for each
-    accepted connection on which either side did not trust the other's key; strangers can cause any number of them.
+    accepted connection on which either side did not trust the other's key; strangers can cause any number of them. The
+    log has them too, by few lines.
     """
 
     _key: Ed25519PrivateKey = attrs.field(repr=False)
     _pins: Sequence[Pin]
-    _report: Callable[[CtlHaError], None] = log_report
+    _report: Callable[[CtlHaError], None] = report_to_nobody
     _client: ssl.SSLContext = attrs.field(init=False, repr=False)
     _server: ssl.SSLContext = attrs.field(init=False, repr=False)
 

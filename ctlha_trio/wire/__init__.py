@@ -31,6 +31,8 @@ from ctlha_trio.wire._frame import (
     FrameType as FrameType,
 )
 from ctlha_trio.wire._hello import (
+    PROTOCOL_VERSION_MIN as PROTOCOL_VERSION_MIN,
+    WORD_SIZE_MAX as WORD_SIZE_MAX,
     Hello as Hello,
     KnownRecord as KnownRecord,
     Refusal as Refusal,

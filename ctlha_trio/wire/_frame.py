@@ -98,6 +98,7 @@ class FrameType(IntEnum):
     TRANSFER_DONE = 12
     WITHDRAW = 13
     TERMS = 14
+    DROP = 15
 
 
 class Flag(IntFlag):
@@ -202,6 +203,7 @@ FRAME_RULES = {
     FrameType.ACKNOWLEDGE: FrameRule(0, 0, in_session=True, channel=True),
     FrameType.CHANNEL_OPEN: FrameRule(CHANNEL_OPEN_BODY.size, CHANNEL_OPEN_BODY.size, in_session=True, channel=True),
     FrameType.GOODBYE: FrameRule(0, REASON_SIZE_MAX, in_session=True),
+    FrameType.DROP: FrameRule(0, REASON_SIZE_MAX, in_session=True),
     FrameType.PULL: FrameRule(PULL_BODY.size, PULL_BODY.size, in_session=True),
     FrameType.TRANSFER_DONE: FrameRule(DONE_PREFIX.size, DONE_PREFIX.size + DENIAL_SIZE_MAX, in_session=True),
     FrameType.WITHDRAW: FrameRule(WITHDRAW_BODY.size, WITHDRAW_BODY.size, in_session=True),

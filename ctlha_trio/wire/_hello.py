@@ -4,6 +4,7 @@ The layout of a hello, and of a refusal, is frozen: both are read before either 
 What a later version has to say goes into its session.
 """
 
+import re
 import struct
 from enum import StrEnum
 from typing import Any
@@ -24,6 +25,7 @@ _FIXED = struct.Struct("<HHIQ")
 _RESOURCE = struct.Struct("<QQQ?")
 _BEHIND_REASON = b"\0"
 _KNOWN = struct.Struct("<QQ?")
+_WORD = re.compile(rb"[a-z][a-z0-9-]*")
 
 
 class Refusal(StrEnum):
@@ -48,6 +50,16 @@ class Refusal(StrEnum):
     """The hello exchange was not over in its time."""
     BUSY = "busy"
     """As many others introduce themselves as may."""
+
+
+IN_WORDS_OF_VERSION_1 = {
+    Refusal.FEATURE: Refusal.VERSION,
+    Refusal.SLOW: Refusal.SIMULTANEOUS,
+    Refusal.BUSY: Refusal.SIMULTANEOUS,
+}
+"""What came into the list behind that version, which takes no other word: the one that makes it do the same."""
+WORD_SIZE_MAX = 32
+"""Characters of a reason to refuse, also of those that later versions may know."""
 
 
 @attrs.frozen
@@ -233,19 +245,24 @@ def decode_hello(payload: bytes | memoryview) -> Hello:
     )
 
 
-def encode_refusal(refusal: Refusal, own: Hello | None = None) -> bytes:
-    """The payload of a refusal. With ``own`` the side that refuses says who it is, and what it knows, all the same."""
-    return refusal.value.encode() + (b"" if own is None else _BEHIND_REASON + encode_hello(own))
+def encode_refusal(refusal: Refusal, own: Hello | None = None, *, version: int = PROTOCOL_VERSION_MAX) -> bytes:
+    """The payload of a refusal. With ``own`` the side that refuses says who it is, and what it knows, all the same.
+
+    ``version`` is the newest that the other side is known to speak.
+    """
+    word = refusal if version > 1 else IN_WORDS_OF_VERSION_1.get(refusal, refusal)
+    return word.value.encode() + (b"" if own is None else _BEHIND_REASON + encode_hello(own))
 
 
-def decode_refusal(payload: bytes | memoryview) -> tuple[Refusal, Hello | None]:
-    """The reason in a refusal, and the hello behind it, if any. ``RemoteProtocolError`` if it is none of ours."""
+def decode_refusal(payload: bytes | memoryview) -> tuple[str, Hello | None]:
+    """The reason in a refusal, and the hello behind it, if any. ``RemoteProtocolError`` if that is no word.
+
+    It is a ``Refusal``, or what a later version has in its list.
+    """
     reason, separator, hello = bytes(payload).partition(_BEHIND_REASON)
-    try:
-        refusal = Refusal(reason.decode("ascii"))
-    except ValueError as error:
-        raise RemoteProtocolError(Fault.REASON.value, "unknown refusal") from error
-    return refusal, decode_hello(hello) if separator else None
+    if len(reason) > WORD_SIZE_MAX or not _WORD.fullmatch(reason):
+        raise RemoteProtocolError(Fault.REASON.value, "not a word")
+    return reason.decode("ascii"), decode_hello(hello) if separator else None
 
 
 def encode_reason(reason: str) -> bytes:

@@ -114,6 +114,8 @@ class SessionCore:
             self._take_offer(frame)
         elif frame.channel:
             self._take_flow(frame)
+        elif frame.kind is FrameType.DROP and not self.terms.has(Feature.DROP_REASONS):
+            raise RemoteProtocolError(Fault.TYPE.value, "DROP, which was not agreed on")
 
     def hear(self, now: float) -> None:
         """Something came."""

@@ -26,6 +26,9 @@ class Feature(IntFlag):
     NONE = 0
     HEARTBEAT_LATENESS = 1
     """Each heartbeat says how late it was written."""
+    DROP_REASONS = 2
+    """Who drops a session says why by DROP, if that can be sent at once. To the other side the connection has closed; a
+    planned stop says GOODBYE."""
 
 
 MANDATORY = 0xFFFF_FFFF_0000_0000
@@ -47,7 +50,7 @@ class Terms:
 
 TERMS_OF_VERSION_1 = Terms(Feature.NONE, 256 * 1024)
 """What holds where none are stated."""
-OWN_TERMS = Terms(Feature.HEARTBEAT_LATENESS, FRAGMENT_SIZE_MAX)
+OWN_TERMS = Terms(Feature.HEARTBEAT_LATENESS | Feature.DROP_REASONS, FRAGMENT_SIZE_MAX)
 
 
 def encode_terms(terms: Terms) -> bytes:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ctlha_trio.link import _meeting
-from ctlha_trio.seams import _serve, _tls_stream, _waiting_room
+from ctlha_trio.seams import _serve, _stranger_log, _tls_stream, _waiting_room
 from ctlha_trio.wire import _codec
 from tests.unit.link import test_hostile_strangers as strangers
 from tests.unit.link.test_hostile_peers import ATTACKS, KEYS
@@ -58,4 +58,6 @@ def test_the_page_names_the_bounds_as_they_are() -> None:
         "IN_HELLO_MAX": f"{_meeting.IN_HELLO_MAX}",
         "HELLO_TIMEOUT_S": f"{_meeting.HELLO_TIMEOUT_S:g} s",
         "HELLO_BUFFER_SIZE": f"{_codec.HELLO_BUFFER_SIZE / 1024:.1f} KiB",
+        "SOURCES_MAX": f"{_stranger_log.SOURCES_MAX}",
+        "WINDOW_S": f"{_stranger_log.WINDOW_S:g}",
     }

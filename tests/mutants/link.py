@@ -6,6 +6,7 @@ from ctlha_trio.link import LossReason, _meeting
 from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
+from ctlha_trio.link._watchdog import Watchdog
 from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.wire import Frame, FrameType, Lateness, SessionCore, Terms, _session
 from tests.mutants.beneath import mutant
@@ -173,11 +174,11 @@ def grants_a_grace_for_ever(patch: Patch) -> None:
     "await scene.assert_alive()",
 )
 def believes_a_silence_without_a_look_into_the_socket(patch: Patch) -> None:
-    async def hears_nothing(_: Connection) -> bool:
+    async def hears_nothing(_: Watchdog) -> bool:
         await trio.lowlevel.checkpoint()
         return False
 
-    patch.setattr(Connection, "_hears_after_all", hears_nothing)
+    patch.setattr(Watchdog, "_hears_after_all", hears_nothing)
 
 
 @mutant(

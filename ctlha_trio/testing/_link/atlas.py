@@ -22,6 +22,7 @@ class Situation(Enum):
     HANG = "a node withholds its heartbeats"
     EPOCH = "a node enters another epoch"
     LOST_CLOSED = "a session ends as closed"
+    LOST_DROPPED = "the peer drops a session, and says why"
     LOST_SILENT = "a session ends in silence"
     LOST_GOODBYE = "a session ends by the peer's goodbye"
     LOST_REPLACED = "a newer connection takes a session's place"

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import CtlHaError, RefusedError, RemoteProtocolError, UntrustedPeerError
 from ctlha_trio._repeats import REPEAT_S
-from ctlha_trio.ha._fault_log import FaultLog
+from ctlha_trio.ha._fault_log import LINES_MAX, LINES_S, FaultLog
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.testing import CallKind, open_pair
 
@@ -80,3 +80,17 @@ async def test_a_peer_that_stopped_and_refuses_is_told_once(
         await pair.stop("b")
         await pair.start("b")
         await pair.wait_protected()
+
+
+async def test_faults_with_another_text_each_time_are_a_bounded_number_of_lines(
+    log: FaultLog, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As from a peer that introduces itself by another name each time, in and between sessions."""
+    for number in range(1000):
+        log.report(RefusedError("wrong-peer", f"hello of node {number}"), session=number // 100)
+    assert len(said(caplog)) == LINES_MAX
+    await trio.sleep(LINES_S)
+    log.report(STOPPING, session=10)
+    assert said(caplog) == [f"link: {1000 - LINES_MAX} more faults came than may be told of", f"link: {STOPPING}"]
+    log.report(RefusedError("version"), session=10)
+    assert said(caplog) == ["link: version"]

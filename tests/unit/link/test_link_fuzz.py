@@ -227,7 +227,7 @@ class Script:
                 return self.frame(kind, DONE_PREFIX.pack(request, status, self.number(0)) + reason)
             case FrameType.WITHDRAW as kind:
                 return self.frame(kind, WITHDRAW_BODY.pack(self.number(max(1, self.requested))))
-            case FrameType.GOODBYE as kind:
+            case (FrameType.GOODBYE | FrameType.DROP) as kind:
                 return self.frame(kind, self.draw(st.sampled_from((encode_reason("asked"), b"\xff", b""))))
             case kind:
                 return self.frame(kind, data)

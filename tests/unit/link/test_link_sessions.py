@@ -763,11 +763,11 @@ async def test_at_most_eight_strangers_are_listened_to(autojump_clock: trio.test
         await trio.sleep(0.1)
         ninth = await dial(pair.network, "x", "a-address", b"")
         with trio.fail_after(0.1):
-            assert await refusal(ninth) == "busy"
+            assert await refusal(ninth) == "simultaneous"
             assert await ninth.receive_into(memoryview(bytearray(1))) == 0
         await trio.sleep(3)
         for stream in strangers:
-            assert await refusal(stream) == "slow"
+            assert await refusal(stream) == "simultaneous"
             assert await stream.receive_into(memoryview(bytearray(1))) == 0
         stream = await dial(pair.network, "b", "a-address", hello("b"))
         await confirm(stream)

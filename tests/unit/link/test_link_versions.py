@@ -11,8 +11,9 @@ import trio.testing
 from ctlha_trio._errors import RefusedError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link import Disconnected, Transfer
+from ctlha_trio.link._handshake import Handshake
 from ctlha_trio.link._meeting import HELLO_TIMEOUT_S, Meeting
-from ctlha_trio.seams import Stream
+from ctlha_trio.seams import MemoryNetwork, Stream
 from ctlha_trio.wire import (
     FRAGMENT_SIZE_MAX,
     FRAGMENT_SIZE_MIN,
@@ -22,6 +23,7 @@ from ctlha_trio.wire import (
     FrameDecoder,
     FrameType,
     Hello,
+    Refusal,
     Terms,
     decode_hello,
     decode_refusal,
@@ -243,7 +245,7 @@ async def test_a_dialler_that_demands_an_unknown_feature_is_refused_by_name(
         stated = peer.terms(Terms(UNKNOWN_MANDATORY, FRAGMENT_SIZE_MAX))
         await peer.stream.send_all(stated + peer.frame(FrameType.HELLO_CONFIRM))
         assert await peer.hear_refusal() == "feature"
-        assert "features 0x8000000000000000, this node 0x1" in str(pair.a.reports[0])
+        assert "features 0x8000000000000000, this node 0x3" in str(pair.a.reports[0])
         await trio.sleep(0.1)
         assert pair.a.events == [], "there was no session"
 
@@ -332,20 +334,63 @@ async def test_an_acceptor_that_states_nothing_is_dialled_again(autojump_clock: 
         assert pair.a.reports == []
 
 
-async def test_a_dialler_that_is_told_that_it_is_slow_dials_again_and_reports_nothing(
-    autojump_clock: trio.testing.MockClock,
+@pytest.mark.parametrize("word", ["slow", "busy", "simultaneous"])
+async def test_a_dialler_that_is_told_of_no_fault_dials_again_and_logs_it_without_a_report(
+    word: str, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The network may have kept its answer away."""
+    caplog.set_level("INFO")
 
     def answer(peer: Peer) -> bytes:
-        return peer.frame(FrameType.HELLO_REFUSE, b"slow", session=0)
+        return peer.frame(FrameType.HELLO_REFUSE, word.encode(), session=0)
 
     async with open_pair(start="", b_changes={"peer_address": "nowhere"}) as pair:
         async with dialled_by_a(pair, answer=answer):
             await trio.sleep(0.01)
+        assert f"no session yet with node b: {word}: the peer refused" in caplog.text
         await pair.start(pair.b)
         await pair.online()
         assert pair.a.reports == []
+
+
+async def test_a_refusal_of_a_later_version_is_reported_by_its_word(autojump_clock: trio.testing.MockClock) -> None:
+    def answer(peer: Peer) -> bytes:
+        return peer.frame(FrameType.HELLO_REFUSE, b"moon-phase", session=0)
+
+    async with open_pair(start="") as pair, dialled_by_a(pair, answer=answer):
+        await until(lambda: bool(pair.a.reports), within_s=0.1)
+        error = pair.a.reports[0]
+        assert isinstance(error, RefusedError)
+        assert (error.reason, error.by_peer) == ("moon-phase", True)
+
+
+def recorded_hello(version: int) -> bytes:
+    (said,) = (each for each in read(version, "session").steps["a dials b"] if each.what == "HELLO")
+    return said.data
+
+
+@pytest.mark.parametrize(
+    ("says", "word"),
+    [(b"", "simultaneous"), (recorded_hello(1), "simultaneous"), (recorded_hello(2), "slow")],
+    ids=["nothing", "version 1", "version 2"],
+)
+async def test_words_of_version_2_are_told_to_who_is_known_to_speak_it(says: bytes, word: str) -> None:
+    network = MemoryNetwork()
+    listener = await network.transport("b").listen("b-address")
+    theirs = await network.transport("a").dial("b-address")
+    await theirs.send_all(says)
+
+    async def refuse(stream: Stream) -> None:
+        handshake = Handshake(stream)
+        if says:
+            await handshake.receive_hello()
+        handshake.refuse_nowait(Refusal.SLOW)
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.serve, refuse)
+            assert await Peer(theirs).hear_refusal() == word
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(("states", "at_most"), [(FRAGMENT_SIZE_MIN, FRAGMENT_SIZE_MIN), (1 << 30, FRAGMENT_SIZE_MAX)])

@@ -7,6 +7,7 @@ fuzzer has become blind. ``test_link_fuzz.py`` invents sessions; a longer run of
 
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -225,6 +226,8 @@ def test_whatever_is_changed_of_a_good_session_is_taken_or_refused_by_name(monke
         frames = session_of(receiver)
         if rng.randrange(8):
             del frames[REFUSED]
+        if rng.randrange(2):
+            frames[-1] = frame(FrameType.DROP, b"checksum")
         faults[receive(receiver, pieces(rng, mutated(rng, frames)))] += 1
     assert taken.keys() == {kind for kind, rule in FRAME_RULES.items() if not rule.hello}
     assert faults.keys() <= {"", *Fault, *Denial}
@@ -298,7 +301,7 @@ async def outcome(role: str, coming: list[bytes]) -> str:
     except RemoteProtocolError as error:
         return error.reason
     except RefusedError as error:
-        return "refused" if error.reason in set(Refusal) else error.reason
+        return "refused" if re.fullmatch("[a-z][a-z0-9-]{,31}", error.reason) else error.reason
     except DisconnectError:
         return "cut short"
     return "agreed"

@@ -134,6 +134,7 @@ SESSION_FRAMES = [
     Frame(kind=FrameType.TRANSFER_DONE, session=SESSION, payload=memoryview(bytes(17) + b"unknown-key")),
     Frame(kind=FrameType.HEARTBEAT, session=SESSION, epoch=7, payload=memoryview(bytes(28))),
     Frame(kind=FrameType.GOODBYE, session=SESSION, payload=memoryview(b"stopping")),
+    Frame(kind=FrameType.DROP, session=SESSION, payload=memoryview(b"checksum")),
 ]
 HELLO_FRAMES = [
     Frame(kind=FrameType.HELLO, payload=memoryview(b"hello")),

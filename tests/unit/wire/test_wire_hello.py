@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 from ctlha_trio._errors import InvalidError, RemoteProtocolError
 from ctlha_trio.wire import (
     HELLO_SIZE_MAX,
+    WORD_SIZE_MAX,
     Fault,
     Hello,
     KnownRecord,
@@ -136,11 +137,32 @@ def test_a_session_is_made_of_both_halves() -> None:
     assert session_id(dialler_half=2**32 - 1, acceptor_half=2**32 - 1) == 2**64 - 1
 
 
-def test_reasons_are_a_closed_list_for_refusals_and_one_line_for_goodbyes() -> None:
+WORDS_OF_VERSION_1 = {
+    *("same-node", "foreign-cluster", "wrong-peer", "version", "resource", "size", "simultaneous", "malformed"),
+    *("stopping", "disk-hangs", "twin"),
+}
+
+
+@pytest.mark.parametrize("refusal", Refusal)
+def test_version_1_is_told_words_that_it_knows(refusal: Refusal) -> None:
+    word, own = decode_refusal(encode_refusal(refusal, OWN, version=1))
+    assert own == OWN
+    assert word in WORDS_OF_VERSION_1
+    assert word == refusal or refusal not in WORDS_OF_VERSION_1
+    assert decode_refusal(encode_refusal(refusal, version=2)) == (refusal, None)
+
+
+def test_a_word_that_a_later_version_may_know_is_a_refusal() -> None:
+    assert decode_refusal(b"because-of-the-moon") == ("because-of-the-moon", None)
+    assert decode_refusal(b"x" * WORD_SIZE_MAX + b"\0" + encode_hello(OWN)) == ("x" * WORD_SIZE_MAX, OWN)
+
+
+def test_reasons_are_words_for_refusals_and_one_line_for_goodbyes() -> None:
     for refusal in Refusal:
         assert decode_refusal(encode_refusal(refusal)) == (refusal, None)
         assert decode_refusal(encode_refusal(refusal, OWN)) == (refusal, OWN)
-    for data in (b"", b"because", b"\xff", b"stopping\0", b"stopping\0" + encode_hello(OWN)[:-1]):
+    no_words = (b"", b"x" * (WORD_SIZE_MAX + 1), b"two lines", b"slow\n", b"\x1b[2J", b"Slow", b"-", b"\xff")
+    for data in (*no_words, b"stopping\0", b"stopping\0" + encode_hello(OWN)[:-1]):
         with pytest.raises(RemoteProtocolError):
             decode_refusal(data)
     assert decode_reason(encode_reason("store failed")) == "store failed"
