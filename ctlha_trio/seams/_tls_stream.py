@@ -126,9 +126,9 @@ class TlsStream(SocketStream[socket.socket]):
     def _encrypt(self, pieces: list[memoryview]) -> None:
         left_bytes = MAX_CALL_BYTES
         for piece in pieces:
+            if len(piece) > left_bytes < RECORD_BYTES:
+                break  # it would begin with less than a record
             left_bytes -= self._tls.write(piece[:left_bytes])
-            if not left_bytes:
-                break
         self._encrypted_bytes = MAX_CALL_BYTES - left_bytes
 
     def _send_encrypted(self) -> bool:

@@ -639,6 +639,16 @@ def make_answers(memory: Memory | None) -> Answers:
     return Answers(SessionCore.begin(session=1, epoch=1, peer_epoch=1, now=0.0), memory)
 
 
+def test_a_push_is_to_be_told_of_once_its_last_fragment_is_there() -> None:
+    answers = make_answers(Memory(bytearray(8)))
+    assert take_push(answers, Fragment(1, bytes(16), 0, 8, b"half"))
+    assert not answers.has_verdicts, "a writer that is woken now has nothing to write"
+    assert take_push(answers, Fragment(1, bytes(16), 4, 4, b"rest"))
+    assert answers.has_verdicts
+    assert list(answers.take_verdicts()) == [Verdict(1)]
+    assert not answers.has_verdicts
+
+
 def fragment(
     request: int, data: bytes, *, offset: int = 0, left: int | None = None, key: bytes = bytes(16)
 ) -> Fragment:

@@ -353,6 +353,19 @@ async def test_records_are_cut_anywhere_on_their_way(size: int) -> None:
                 await wait_all_tasks_blocked()
 
 
+async def test_a_piece_is_cut_only_where_a_record_ends() -> None:
+    """Two fragments with their heads, as the link sends them: each is encrypted in as few records as it takes."""
+    fragment = memoryview(bytes(16 * RECORD_BYTES))
+    head = memoryview(bytes(110))
+    async with both_ends() as (here, _):
+        here._encrypt([head, fragment, head, fragment])
+        assert here._encrypted_bytes == len(fragment) + 2 * len(head)
+        here._encrypt([memoryview(bytes(2 * MAX_CALL_BYTES))])
+        assert here._encrypted_bytes == MAX_CALL_BYTES
+        here._encrypt([head] * 3)
+        assert here._encrypted_bytes == 3 * len(head)
+
+
 async def test_what_is_kept_of_a_connection_is_bounded() -> None:
     """Neither what waits to be sent nor what waits to be decrypted grows while one side does nothing."""
     async with both_ends() as (here, there):
