@@ -28,6 +28,8 @@ the head of its frame."""
 RECEIVED_BYTES = 128 * 1024
 """Taken from the kernel at once, to be decrypted while it is in the processor's nearest large cache."""
 
+NOTHING = memoryview(b"")
+
 
 @attrs.define(eq=False)
 class TlsStream(SocketStream[socket.socket]):
@@ -52,7 +54,7 @@ class TlsStream(SocketStream[socket.socket]):
     """Encrypted, not yet handed to the socket."""
     _received: memoryview = attrs.field(factory=lambda: memoryview(bytearray(HANDSHAKE_READ_BYTES)), init=False)
     """What is received goes through it."""
-    _unsent: memoryview = attrs.field(default=memoryview(b""), init=False)
+    _unsent: memoryview = attrs.field(default=NOTHING, init=False)
     """Encrypted, for which the socket had no room."""
     _encrypted_bytes: int = attrs.field(default=0, init=False)
     """Of the data that was offered, what is in there."""
@@ -140,6 +142,7 @@ class TlsStream(SocketStream[socket.socket]):
                 self._unsent = self._unsent[self._socket.send(self._unsent) :]
         except BlockingIOError:
             return False
+        self._unsent = NOTHING  # an empty part would keep the memory of the whole
         return True
 
     def _read_into(self, buffer: memoryview) -> int | None:
