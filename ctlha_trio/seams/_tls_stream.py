@@ -146,6 +146,7 @@ class TlsStream(SocketStream[socket.socket]):
         return True
 
     def _read_into(self, buffer: memoryview) -> int | None:
+        self._raise_if_closed()
         if self._broken_by is not None:
             raise self._broken_by
         filled, came = 0, None

@@ -4,9 +4,10 @@ import socket
 import ssl
 import struct
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import cast
 
 import attrs
 import pytest
@@ -338,6 +339,17 @@ async def test_a_record_and_a_damaged_one_that_come_together(monkeypatch: pytest
             await here.receive_into(buffer)
 
 
+@pytest.mark.parametrize("taken", [4, 1], ids=["all was taken", "a part was taken"])
+async def test_a_closed_end_receives_nothing_however_little_came_last(taken: int) -> None:
+    async with both_ends() as (here, there):
+        await there.send_all(b"word")
+        buffer = memoryview(bytearray(taken))
+        assert await here.receive_into(buffer) == taken
+        here.close()
+        with pytest.raises(trio.ClosedResourceError):
+            await here.receive_into(buffer)
+
+
 @pytest.mark.parametrize("size", [1, RECORD_BYTES - 1, RECORD_BYTES, RECEIVED_BYTES + 1, MAX_CALL_BYTES + 1])
 async def test_records_are_cut_anywhere_on_their_way(size: int) -> None:
     """Bytes that come one by one, and by the thousand, make the same records."""
@@ -351,6 +363,55 @@ async def test_records_are_cut_anywhere_on_their_way(size: int) -> None:
             for start in range(0, len(encrypted), step):
                 there._socket.send(encrypted[start : start + step])
                 await wait_all_tasks_blocked()
+
+
+@attrs.define
+class NarrowSocket:
+    """Has room for so many bytes."""
+
+    room: int = 0
+    sent: bytearray = attrs.field(factory=bytearray)
+
+    def send(self, data: memoryview) -> int:
+        if not self.room:
+            raise BlockingIOError
+        count = min(self.room, len(data))
+        self.room -= count
+        self.sent += data[:count]
+        return count
+
+
+def narrow_stream() -> tuple[TlsStream, NarrowSocket, Callable[[], bytes]]:
+    """A stream after its handshake, its socket, and what the other side makes of what was sent."""
+    ours, theirs = new_key(), new_key()
+    wires = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = make_context(ours, [pin(theirs)], server_side=False).wrap_bio(wires[0], wires[1])
+    server = make_context(theirs, [pin(ours)], server_side=True).wrap_bio(wires[1], wires[0], server_side=True)
+    for end in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    narrow = NarrowSocket()
+
+    def read() -> bytes:
+        wires[1].write(narrow.sent)
+        words = bytearray()
+        with suppress(ssl.SSLWantReadError):
+            while True:
+                words += server.read(RECORD_BYTES)
+        return bytes(words)
+
+    stream = TlsStream(cast("socket.socket", narrow), "narrow", client, wires[0], wires[1])
+    return stream, narrow, read
+
+
+def test_data_is_not_taken_before_its_records_have_left_and_then_once() -> None:
+    stream, narrow, read = narrow_stream()
+    words = b"word" * RECORD_BYTES
+    for narrow.room in (0, 100, 20_000):
+        assert stream._write([memoryview(words)]) == 0, "who offers it must offer it again"
+    narrow.room = 1 << 20
+    assert stream._write([memoryview(words)]) == len(words)
+    assert read() == words
 
 
 async def test_a_piece_is_cut_only_where_a_record_ends() -> None:
