@@ -110,6 +110,11 @@ class Answers:
 
     # For the writer
 
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether there is something to be told of pushes."""
+        return bool(self._verdicts)
+
     def take_verdicts(self) -> Iterator[Verdict]:
         """What became of pushes, to be told now."""
         while self._verdicts:

@@ -127,7 +127,8 @@ class Intake:
                 self._counters.pushed_bytes_in += fragment.size
             else:
                 self._counters.denied_bytes_in += fragment.size
-            self._wake_writer()
+            if self._answers.has_verdicts:
+                self._wake_writer()
 
     def _take_message_push(self, frame: Frame, channel: Channel) -> None:
         end = len(frame.payload) - channel.slot_size

@@ -62,9 +62,11 @@ class SocketStream(PolledStream, Generic[SocketT]):
         """Take what has come: how many bytes, 0 at the end, ``None`` if there are none yet. ``OSError`` as above."""
 
     async def _wait_for_room(self) -> None:
+        self._raise_if_closed()
         await trio.lowlevel.wait_writable(self._socket)
 
     async def _wait_for_data(self) -> None:
+        self._raise_if_closed()
         await trio.lowlevel.wait_readable(self._socket)
 
     def _raise_if_closed(self) -> None:

@@ -5,6 +5,7 @@ import attrs
 from ctlha_trio.link import _handshake, _meeting
 from ctlha_trio.link._handshake import Agreed
 from ctlha_trio.pair import PairState, _plan
+from ctlha_trio.seams._tls_stream import TlsStream
 from ctlha_trio.wire import (
     Fault,
     Frame,
@@ -116,3 +117,17 @@ def hands_the_role_to_another_version(patch: Patch) -> None:
         return plain(state, peer_ready=peer_ready)
 
     patch.setattr(_plan, "handover_obstacles", obstacles)
+
+
+@mutant(
+    0,
+    "seams/test_tls::test_data_is_not_taken_before_its_records_have_left_and_then_once",
+    "assert stream._write([memoryview(words)]) == 0",
+)
+def takes_for_sent_what_is_only_encrypted(patch: Patch) -> None:
+    def write(stream: TlsStream, pieces: list[memoryview]) -> int:
+        stream._encrypt(pieces)
+        stream._send_encrypted()
+        return stream._encrypted_bytes
+
+    patch.setattr(TlsStream, "_write", write)

@@ -88,7 +88,7 @@ async def check_flush(make_pair: PairFactory) -> None:
         await trio.sleep_forever()
 
     async with connected(make_pair(), read_late) as stream, trio.open_nursery() as nursery:
-        _fill(stream, piece)
+        await _fill_up(stream, piece)
 
         async def flush_for_ever() -> None:
             while True:
@@ -198,3 +198,17 @@ async def _send_until_it_breaks(stream: Stream) -> None:
 def _fill(stream: Stream, piece: bytes) -> None:
     while stream.send_nowait(piece):
         continue
+
+
+async def _fill_up(stream: Stream, piece: bytes) -> None:
+    """Also what room there comes to be while nobody reads: a kernel sends on, and takes more before it says so."""
+    is_full = False
+    while not is_full:
+        _fill(stream, piece)
+        is_full = not await _flushes(stream) and not await _flushes(stream)
+
+
+async def _flushes(stream: Stream) -> bool:
+    with trio.move_on_after(SETTLE_S) as scope:
+        await stream.flush()
+    return not scope.cancelled_caught

@@ -639,6 +639,18 @@ def make_answers(memory: Memory | None) -> Answers:
     return Answers(SessionCore.begin(session=1, epoch=1, peer_epoch=1, now=0.0), memory)
 
 
+def test_a_push_is_to_be_told_of_once_its_last_fragment_is_there() -> None:
+    """A writer that is woken before has nothing to write."""
+    answers = make_answers(Memory(bytearray(8)))
+    owed = []
+    for fragment in (Fragment(1, bytes(16), 0, 8, b"half"), Fragment(1, bytes(16), 4, 4, b"rest")):
+        assert take_push(answers, fragment)
+        owed.append(answers.has_verdicts)
+    assert owed == [False, True]
+    assert list(answers.take_verdicts()) == [Verdict(1)]
+    assert not answers.has_verdicts
+
+
 def fragment(
     request: int, data: bytes, *, offset: int = 0, left: int | None = None, key: bytes = bytes(16)
 ) -> Fragment:

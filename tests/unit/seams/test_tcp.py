@@ -81,6 +81,24 @@ async def test_no_message_waits_behind_much_that_was_not_sent() -> None:
         listener.close()
 
 
+async def test_a_closed_end_receives_nothing_however_little_came_last() -> None:
+    async def say(stream: Stream) -> None:
+        await stream.send_all(b"word")
+        await trio.sleep_forever()
+
+    with trio.fail_after(10):
+        listener = await TcpTransport().listen("127.0.0.1:0")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.serve, say)
+            stream = await connect(listener.address)
+            assert await stream.receive_into(memoryview(bytearray(10))) == 4
+            stream.close()
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.receive_into(memoryview(bytearray(10)))
+            nursery.cancel_scope.cancel()
+        listener.close()
+
+
 class FailingSocket:
     """A listening socket that cannot accept."""
 

@@ -1,11 +1,13 @@
+import random
 import select
 import socket
 import ssl
 import struct
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import cast
 
 import attrs
 import pytest
@@ -24,7 +26,7 @@ from ctlha_trio.seams._identity import pin_of
 from ctlha_trio.seams._kernel_queue import received_bytes
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S
 from ctlha_trio.seams._tcp import connect
-from ctlha_trio.seams._tls_stream import MAX_HANDSHAKE_BYTES, RECORD_BYTES, TlsStream
+from ctlha_trio.seams._tls_stream import MAX_CALL_BYTES, MAX_HANDSHAKE_BYTES, RECEIVED_BYTES, RECORD_BYTES, TlsStream
 
 ANYWHERE = "127.0.0.1:0"
 
@@ -290,66 +292,150 @@ async def expect_whole(stream: TlsStream, expected: bytes) -> None:
     assert received == expected
 
 
-async def test_a_read_that_wants_room_waits_for_it_behind_a_send_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the middle of a change of keys: only one task may wait for a socket, and the other one goes on with it."""
-    asked = 0
-    may_read = trio.Event()
-    plain = ssl.SSLSocket.recv_into
+DAMAGED_RECORD = b"\x17\x03\x03\x00\x40" + bytes(64)
 
-    def want_room(tls: ssl.SSLSocket, buffer: memoryview) -> int:
-        nonlocal asked
-        if tls is here._socket and asked < 2:
-            asked += 1
-            raise ssl.SSLWantWriteError
-        return plain(tls, buffer)
 
+async def test_what_came_is_read_while_a_send_waits_for_room() -> None:
     async with both_ends() as (here, there):
-        monkeypatch.setattr(ssl.SSLSocket, "recv_into", want_room)
         await there.send_all(b"word")
         fill(here)
         async with trio.open_nursery() as nursery:
-
-            async def receive() -> None:
-                buffer = memoryview(bytearray(10))
-                assert await here.receive_into(buffer) == 4
-                assert may_read.is_set(), "what came could be read, but there was no room"
-                assert bytes(buffer[:4]) == b"word"
-                nursery.cancel_scope.cancel()
-
             nursery.start_soon(here.flush)
             await wait_all_tasks_blocked(0.01)
-            nursery.start_soon(receive)
-            await wait_all_tasks_blocked(0.01)
-            assert asked == 1
-            may_read.set()
+            buffer = memoryview(bytearray(10))
+            assert await here.receive_into(buffer) == 4
+            assert bytes(buffer[:4]) == b"word"
             nursery.start_soon(read_all, there)
-        assert asked == 2
+            await wait_all_tasks_blocked(0.01)
+            nursery.cancel_scope.cancel()
 
 
-async def test_what_had_come_before_a_connection_broke_is_received_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read of several records meets the break behind the first: that one may hold a farewell."""
-    plain, reads = ssl.SSLSocket.recv_into, 0
-
-    def break_behind_a_record(tls: ssl.SSLSocket, buffer: memoryview) -> int:
-        nonlocal reads
-        if tls is not here._socket:
-            return plain(tls, buffer)
-        reads += 1
-        if reads == 2:
-            raise ConnectionResetError("made by the test")
-        assert reads == 1, "a connection that broke is not asked again"
-        return plain(tls, buffer)
-
+@pytest.mark.parametrize("size", [1, RECORD_BYTES, RECEIVED_BYTES, 2 * MAX_CALL_BYTES + 1])
+async def test_what_had_come_before_a_connection_broke_is_received_first(size: int) -> None:
+    """What comes behind it is no record of TLS, which the other side is told. The first may hold a farewell."""
+    words = random.Random(size).randbytes(size)
     async with both_ends() as (here, there):
-        await there.send_all(b"x" * RECORD_BYTES)
-        await wait_all_tasks_blocked(0.01)
-        monkeypatch.setattr(ssl.SSLSocket, "recv_into", break_behind_a_record)
-        buffer = memoryview(bytearray(4 * RECORD_BYTES))
-        assert await here.receive_into(buffer) == RECORD_BYTES
-        assert buffer[:RECORD_BYTES] == b"x" * RECORD_BYTES
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_whole, here, words)
+            await there.send_all(words)
+            there._socket.send(DAMAGED_RECORD)
+        await there.send_all(words[:1])  # of which nobody can make anything
         for _ in range(2):
-            with pytest.raises(trio.BrokenResourceError, match="made by the test"):
-                await here.receive_into(buffer)
+            with pytest.raises(trio.BrokenResourceError, match=r"(?i)bad.record.mac"):
+                await here.receive_into(memoryview(bytearray(RECORD_BYTES)))
+        with pytest.raises(trio.BrokenResourceError, match=r"(?i)alert.bad.record.mac"):
+            await there.receive_into(memoryview(bytearray(RECORD_BYTES)))
+
+
+async def test_a_record_and_a_damaged_one_that_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with both_ends() as (here, there):
+        await there.send_all(b"word")
+        there._socket.send(DAMAGED_RECORD)
+        await wait_all_tasks_blocked(0.01)
+        buffer = memoryview(bytearray(2 * RECORD_BYTES))
+        assert await here.receive_into(buffer) == 4
+        monkeypatch.setattr(here, "_tls", None)
+        with pytest.raises(trio.BrokenResourceError, match=r"(?i)bad.record.mac"):
+            await here.receive_into(buffer)
+
+
+@pytest.mark.parametrize("taken", [4, 1], ids=["all was taken", "a part was taken"])
+async def test_a_closed_end_receives_nothing_however_little_came_last(taken: int) -> None:
+    async with both_ends() as (here, there):
+        await there.send_all(b"word")
+        buffer = memoryview(bytearray(taken))
+        assert await here.receive_into(buffer) == taken
+        here.close()
+        with pytest.raises(trio.ClosedResourceError):
+            await here.receive_into(buffer)
+
+
+@pytest.mark.parametrize("size", [1, RECORD_BYTES - 1, RECORD_BYTES, RECEIVED_BYTES + 1, MAX_CALL_BYTES + 1])
+async def test_records_are_cut_anywhere_on_their_way(size: int) -> None:
+    """Bytes that come one by one, and by the thousand, make the same records."""
+    words = random.Random(size).randbytes(size)
+    async with both_ends() as (here, there):
+        there._encrypt([memoryview(words[:MAX_CALL_BYTES])])
+        encrypted = there._outgoing.read()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_whole, here, words[:MAX_CALL_BYTES])
+            step = 1 if size == 1 else 4099
+            for start in range(0, len(encrypted), step):
+                there._socket.send(encrypted[start : start + step])
+                await wait_all_tasks_blocked()
+
+
+@attrs.define
+class NarrowSocket:
+    """Has room for so many bytes."""
+
+    room: int = 0
+    sent: bytearray = attrs.field(factory=bytearray)
+
+    def send(self, data: memoryview) -> int:
+        if not self.room:
+            raise BlockingIOError
+        count = min(self.room, len(data))
+        self.room -= count
+        self.sent += data[:count]
+        return count
+
+
+def narrow_stream() -> tuple[TlsStream, NarrowSocket, Callable[[], bytes]]:
+    """A stream after its handshake, its socket, and what the other side makes of what was sent."""
+    ours, theirs = new_key(), new_key()
+    wires = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = make_context(ours, [pin(theirs)], server_side=False).wrap_bio(wires[0], wires[1])
+    server = make_context(theirs, [pin(ours)], server_side=True).wrap_bio(wires[1], wires[0], server_side=True)
+    for end in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    narrow = NarrowSocket()
+
+    def read() -> bytes:
+        wires[1].write(narrow.sent)
+        words = bytearray()
+        with suppress(ssl.SSLWantReadError):
+            while True:
+                words += server.read(RECORD_BYTES)
+        return bytes(words)
+
+    stream = TlsStream(cast("socket.socket", narrow), "narrow", client, wires[0], wires[1])
+    return stream, narrow, read
+
+
+def test_data_is_not_taken_before_its_records_have_left_and_then_once() -> None:
+    stream, narrow, read = narrow_stream()
+    words = b"word" * RECORD_BYTES
+    for narrow.room in (0, 100, 20_000):
+        assert stream._write([memoryview(words)]) == 0, "who offers it must offer it again"
+    narrow.room = 1 << 20
+    assert stream._write([memoryview(words)]) == len(words)
+    assert read() == words
+
+
+async def test_a_piece_is_cut_only_where_a_record_ends() -> None:
+    """Two fragments with their heads, as the link sends them: each is encrypted in as few records as it takes."""
+    fragment = memoryview(bytes(16 * RECORD_BYTES))
+    head = memoryview(bytes(110))
+    async with both_ends() as (here, _):
+        here._encrypt([head, fragment, head, fragment])
+        assert here._encrypted_bytes == len(fragment) + 2 * len(head)
+        here._encrypt([memoryview(bytes(2 * MAX_CALL_BYTES))])
+        assert here._encrypted_bytes == MAX_CALL_BYTES
+        here._encrypt([head] * 3)
+        assert here._encrypted_bytes == 3 * len(head)
+
+
+async def test_what_is_kept_of_a_connection_is_bounded() -> None:
+    """Neither what waits to be sent nor what waits to be decrypted grows while one side does nothing."""
+    async with both_ends() as (here, there):
+        fill(here)
+        assert len(here._unsent) + here._outgoing.pending <= MAX_CALL_BYTES + RECORD_BYTES
+        buffer = memoryview(bytearray(100))
+        for _ in range(20):
+            assert await there.receive_into(buffer) == len(buffer)
+        assert there._incoming.pending <= RECEIVED_BYTES
 
 
 async def read_all(stream: TlsStream) -> None:
