@@ -154,7 +154,8 @@ class MessageChannel:
         if self._closed or not (self._connected or self._channel.has_session):
             await trio.lowlevel.checkpoint()
             raise DisconnectError(f"{self.number.name} has no session")
-        return await self._receivers.wait()
+        # Whoever leads hears of a handler that raised with the next that comes: too late, if there may be one.
+        return await self._receivers.wait(self._channel.lead if self._handler is None else None)
 
     async def receive_many(self) -> list[bytes]:
         """Wait for one message and take all that are there. Always a checkpoint. Errors as for ``receive``."""

@@ -2,7 +2,7 @@
 
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import attrs
 import trio
@@ -53,6 +53,8 @@ class Channel:
     """Messages that are sent while more are being accepted."""
     _send_due: "Callable[[Channel], None]" = attrs.field(default=lambda _: None, init=False)
     _tell_room: "Callable[[Channel], None]" = attrs.field(default=lambda _: None, init=False)
+    lead: Callable[[], Awaitable[None]] | None = attrs.field(default=None, init=False)
+    """Receives once for the current session, for whoever would wait for a message: ``Reading.lead``."""
     _closing: bool = attrs.field(default=False, init=False)
     _send_ring: memoryview = attrs.field(init=False)
     """The message of sequence ``s`` lies in slot ``(s - 1) % slots`` until it is acknowledged."""
@@ -93,9 +95,6 @@ class Channel:
             await trio.lowlevel.checkpoint()
         while not self._events:
             await self._news.park()
-        return self._take_events()
-
-    def _take_events(self) -> list[ChannelEvent]:
         events = self._clear_events()
         if self._flow is None:
             self._on_drained(self)
@@ -267,6 +266,7 @@ class Channel:
         *,
         send_due: "Callable[[Channel], None]",
         tell_room: "Callable[[Channel], None]",
+        lead: Callable[[], Awaitable[None]],
     ) -> None:
         """Enter a session. ``send_due`` is told when the message that is ``due`` was accepted."""
         assert self.can_join, "the channel is in a session"
@@ -275,7 +275,7 @@ class Channel:
         self._runs.clear()
         self._begin_run(1, None)
         self.due = 1
-        self._send_due, self._tell_room = send_due, tell_room
+        self._send_due, self._tell_room, self.lead = send_due, tell_room, lead
         self._connected_waits = self._hear is None
         self._post(connected)
 
@@ -299,6 +299,7 @@ class Channel:
         del self.session_flow
         self._closing = False
         self._send_due = self._tell_room = lambda _: None
+        self.lead = None
         self._post(Disconnected(reason, detail))
         self._room.unpark_all()
 

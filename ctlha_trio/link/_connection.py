@@ -15,6 +15,7 @@ from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import Connected, LossReason, SessionInfo
 from ctlha_trio.link._intake import Intake
 from ctlha_trio.link._pace import Pace
+from ctlha_trio.link._reading import Reading
 from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import MessagePush, Placement
@@ -72,6 +73,7 @@ class Connection:
     _pace: Pace = attrs.field(factory=Pace, init=False)
     _intake: Intake = attrs.field(init=False)
     _watchdog: Watchdog = attrs.field(init=False)
+    _reading: Reading = attrs.field(init=False)
     _farewell: str | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -93,6 +95,14 @@ class Connection:
             tell_news=self._late.note,
         )
         self._watchdog = Watchdog(core=self.core, clock=self.clock, alive=self.alive, ask_heartbeat=self._ask_heartbeat)
+        self._reading = Reading(
+            stream=self.stream,
+            decoder=self.decoder,
+            late=self._late,
+            take=self._take,
+            has_ended=self._ended.is_set,
+            wake_writer=self._woken.unpark_all,
+        )
 
     @property
     def info(self) -> SessionInfo:
@@ -127,7 +137,7 @@ class Connection:
         # First, for whoever is told that it has joined may send.
         self._channels[channel.number] = channel
         self._writer.open(channel)
-        channel.join(connected, flow, send_due=self._send_due, tell_room=self._tell_room)
+        channel.join(connected, flow, send_due=self._send_due, tell_room=self._tell_room, lead=self._reading.lead)
         self.wake()
 
     def wake(self) -> None:
@@ -334,25 +344,7 @@ class Connection:
 
     async def _read(self) -> None:
         try:
-            while True:
-                self._take_frames()
-                if self._ended.is_set():
-                    return  # whoever was told of a frame ended it, and those behind it are nobody's
-                if self._late.has_news:
-                    await trio.lowlevel.checkpoint()
-                    if self._late.turn():
-                        self._woken.unpark_all()
-                try:
-                    size_bytes = await self.stream.receive_into(self.decoder.space())
-                except ValueError:
-                    if not self.decoder.is_space_gone:
-                        raise
-                    continue
-                if size_bytes == 0:
-                    break
-                self.decoder.received(size_bytes)
-                self.core.hear(self.clock.now())
-                self.counters.bytes_in += size_bytes
+            await self._reading.run()
         except RemoteProtocolError as error:
             self.report(error)
             self.drop(str(error))
@@ -361,8 +353,16 @@ class Connection:
         else:
             self.end(LossReason.CLOSED, "the peer closed the connection")
 
-    def _take_frames(self) -> None:
+    def _take(self, size_bytes: int) -> None:
+        """Take in so many bytes that came; 0 for what came behind the hello."""
         now = self.clock.now()
+        if size_bytes:
+            self.decoder.received(size_bytes)
+            self.core.hear(now)
+            self.counters.bytes_in += size_bytes
+        self._take_frames(now)
+
+    def _take_frames(self, now: float) -> None:
         self._taking = True
         while not self._ended.is_set():
             frame = self.decoder.next_frame()
@@ -374,13 +374,15 @@ class Connection:
                 continue
             self.counters.frames_in += 1
             self._intake.take(frame, now)
+            if frame.channel:
+                continue
             if frame.kind is FrameType.HEARTBEAT:
                 self._heard.unpark_all()
                 if self.core.round_trip_s is not None:
                     self._requests.learn_round_trip(self.core.round_trip_s)
-            if frame.kind is FrameType.GOODBYE:
+            elif frame.kind is FrameType.GOODBYE:
                 self.end(LossReason.GOODBYE, decode_reason(frame.payload))
-            if frame.kind is FrameType.DROP:
+            elif frame.kind is FrameType.DROP:
                 self.end(LossReason.DROPPED, decode_reason(frame.payload))
 
     async def _watch(self) -> None:

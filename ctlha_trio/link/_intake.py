@@ -1,6 +1,7 @@
 """What each frame of the peer does here."""
 
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
@@ -26,6 +27,8 @@ from ctlha_trio.wire import (
     decode_verdict,
     decode_withdrawal,
 )
+
+_MESSAGES: Final = FrameType.MESSAGES
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -81,13 +84,14 @@ class Intake:
             channel.settle()
             if self._has_ended():
                 return
+        if frame.kind is _MESSAGES:  # most are, and each look into the enum costs
+            assert channel is not None, "the core knows it"
+            self._deliver(channel, frame.payload, frame.count)
+            return
         match frame.kind:
             case FrameType.CHANNEL_OPEN:
                 if channel is not None and channel.session_flow.has_news:
                     self._tell_news(channel)  # of room that was freed while the peer was not in the channel
-            case FrameType.MESSAGES:
-                assert channel is not None, "the core knows it"
-                self._deliver(channel, frame.payload, frame.count)
             case FrameType.PUSH:
                 assert channel is not None, "the core knows it"
                 self._take_message_push(frame, channel)

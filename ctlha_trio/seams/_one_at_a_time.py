@@ -12,18 +12,19 @@ class OneAtATime(AbstractContextManager[None]):
     """Refuses a second task, as trio's own streams do: two senders would mix their bytes."""
 
     verb: str
-    _held: bool = attrs.field(default=False, init=False)
+    is_held: bool = attrs.field(default=False, init=False)
+    """A task is at it."""
 
     def check(self) -> None:
         """Refuse what is done at once while another task is at it."""
-        if self._held:
+        if self.is_held:
             raise trio.BusyResourceError(f"another task is already {self.verb}")
 
     def __enter__(self) -> None:
         self.check()
-        self._held = True
+        self.is_held = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held = False
+        self.is_held = False

@@ -28,10 +28,8 @@ class Sending:
 
     def send_nowait(self, data: Buffer) -> bool:
         """``Stream.send_nowait``."""
-        self._one.check()
-        if self._kept:
-            raise trio.BusyResourceError("what was kept must be flushed first")
-        self._raise_if_cut_short()
+        if self._one.is_held or self._kept or self._cut_short:
+            self._refuse()
         view = memoryview(data).cast("B")
         try:
             sent = self._write([view] if view else [])
@@ -42,6 +40,12 @@ class Sending:
         if sent < len(view):
             self._kept = memoryview(bytes(view[sent:]))
         return not self._kept
+
+    def _refuse(self) -> None:
+        self._one.check()
+        if self._kept:
+            raise trio.BusyResourceError("what was kept must be flushed first")
+        self._raise_if_cut_short()
 
     async def flush(self) -> None:
         """``Stream.flush``."""

@@ -23,7 +23,7 @@ class Turn:
 
     def spend(self, size_bytes: int) -> None:
         """Count a call that moved so much."""
-        self._left_bytes -= max(size_bytes, MIN_CALL_BYTES)
+        self._left_bytes -= size_bytes if size_bytes > MIN_CALL_BYTES else MIN_CALL_BYTES
 
     @property
     def is_over(self) -> bool:

@@ -1,6 +1,7 @@
 """Bytes to frames and back."""
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 import attrs
 from crc32c import crc32c
@@ -8,18 +9,17 @@ from crc32c import crc32c
 from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
 from ctlha_trio.wire._frame import (
     BODY,
-    CHANNEL_MAX,
     CHECKSUM,
-    COUNT_MAX,
-    FLAGS,
     FRAME_RULES,
     FRAME_SIZE_MAX,
     FRAME_VERSION,
     HEAD_SIZE_MAX,
+    HEADER,
     HEADER_SIZE,
     MAGIC,
     PREFIX,
     PUSH_RULES,
+    RULES,
     Bytes,
     Fault,
     Flag,
@@ -31,6 +31,7 @@ from ctlha_trio.wire._landing import Landing
 
 PLACED = Frame(kind=FrameType.PUSH)
 """What stands for a push whose head was handed out before, when its data is where it belongs."""
+_PUSH: Final = FrameType.PUSH
 START = MAGIC + bytes([FRAME_VERSION])
 CHECKSUM_OF_START = crc32c(PREFIX.pack(START, 0))
 HELLO_BUFFER_SIZE = HEADER_SIZE + max(rule.size_max for rule in FRAME_RULES.values() if rule.hello)
@@ -59,10 +60,10 @@ def encode_header(
 
     The first piece of a push begins with its whole prefix.
     """
-    size = sum(map(len, payload))
+    size = len(payload[0]) if len(payload) == 1 else sum(map(len, payload))
     body = BODY.pack(kind, flags, channel, count, 0, session, epoch, first_sequence, acknowledged, credit, size)
     checksum = crc32c(body, CHECKSUM_OF_START)
-    if kind is FrameType.PUSH:
+    if kind is _PUSH:
         # Which flags a push may carry, its receiver judges.
         rule = PUSH_RULES.get(flags, FRAME_RULES[kind])
         checksum = crc32c(payload[0][: rule.prefix_size], checksum)
@@ -90,10 +91,10 @@ class FrameDecoder:
     _end: int = 0
     _frame_size: int = 0
     """Bytes of the frame that begins at ``_start`` that the buffer must hold, 0 until its header is there."""
-    _rule: FrameRule | None = None
-    """Of that frame."""
-    _header: tuple[int, tuple[int, ...]] = (0, ())
-    """Its checksum, and the fields behind that."""
+    _known: tuple[FrameType, Flag, FrameRule] = RULES[FrameType.HELLO]
+    """What that frame is, once it is measured."""
+    _header: tuple[Any, ...] = ()
+    """Its fields."""
     _in_session: bool = False
     _head: Frame | None = None
     """Of the push whose data is being received."""
@@ -209,45 +210,45 @@ class FrameDecoder:
 
     def _measure(self) -> int:
         """Bytes that the buffer must hold of the frame whose header is there; refuses what need not be waited for."""
-        beginning, checksum = PREFIX.unpack_from(self._view, self._start)
+        self._header = header = HEADER.unpack_from(self._view, self._start)
+        beginning, number, flags, size = header[0], header[2], header[3], header[12]
         if beginning != START:
             if not beginning.startswith(MAGIC):
                 raise _refuse(Fault.MAGIC, "not a frame")
             raise _refuse(Fault.FRAME_VERSION, str(beginning[len(MAGIC)]))
-        fields = BODY.unpack_from(self._view, self._start + PREFIX.size)
-        self._header = checksum, fields
-        number, flags, size = fields[0], fields[1], fields[-1]
-        kind = KINDS.get(number)
-        if kind is None:
-            raise _refuse(Fault.TYPE, str(number))
-        if FRAME_RULES[kind].hello == self._in_session:
-            raise _refuse(Fault.TYPE, f"{kind.name} {'in' if self._in_session else 'before'} the session")
-        rule = _rule_of(kind, flags)
-        if rule is None:
-            raise _refuse(Fault.FLAGS, f"{flags:#x} on {kind.name}")
+        known = RULES.get(number | flags << 8)
+        if known is None or known[2].hello == self._in_session:
+            raise self._refuse_type(number, flags)
+        self._known = known
+        kind, _, rule = known
         if not rule.size_min <= size <= rule.size_max:
             raise _refuse(Fault.SIZE, f"{size} bytes of {kind.name}")
-        self._rule = rule
         return HEADER_SIZE + (rule.prefix_size if rule.is_direct else int(size))
 
+    def _refuse_type(self, number: int, flags: int) -> RemoteProtocolError:
+        kind = KINDS.get(number)
+        if kind is None:
+            return _refuse(Fault.TYPE, str(number))
+        if FRAME_RULES[kind].hello == self._in_session:
+            return _refuse(Fault.TYPE, f"{kind.name} {'in' if self._in_session else 'before'} the session")
+        return _refuse(Fault.FLAGS, f"{flags:#x} on {kind.name}")
+
     def _cut(self) -> Frame:
-        start, end = self._start, self._start + self._frame_size
-        checksum, fields = self._header
-        number, flags, channel, count, reserved, session, epoch, first, acknowledged, credit, size = fields
-        rule = self._rule
-        assert rule is not None, "measured"
+        view, start, end = self._view, self._start, self._start + self._frame_size
+        kind, flags, rule = self._known
+        _, checksum, _, _, channel, count, reserved, session, epoch, first, acknowledged, credit, size = self._header
         covered = start + HEADER_SIZE + rule.prefix_size if rule.prefix_size else end
-        if checksum != crc32c(self._view[start + PREFIX.size : covered], CHECKSUM_OF_START):
+        if checksum != crc32c(view[start + PREFIX.size : covered], CHECKSUM_OF_START):
             raise _refuse(Fault.CHECKSUM, "frame damaged on its way")
         if rule.prefix_size:
-            (self._checksum,) = CHECKSUM.unpack_from(self._view, covered - CHECKSUM.size)
-            if covered < end and self._checksum != crc32c(self._view[covered:end]):
+            (self._checksum,) = CHECKSUM.unpack_from(view, covered - CHECKSUM.size)
+            if covered < end and self._checksum != crc32c(view[covered:end]):
                 raise _refuse(Fault.CHECKSUM, "data damaged on its way")
         if reserved:
             raise _refuse(Fault.RESERVED, f"{reserved:#x}")
         frame = Frame(
-            kind=KINDS[number],
-            flags=FLAGS[flags],
+            kind=kind,
+            flags=flags,
             channel=channel,
             count=count,
             session=session,
@@ -255,38 +256,30 @@ class FrameDecoder:
             first_sequence=first,
             acknowledged=acknowledged,
             credit=credit,
-            payload=self._view[start + HEADER_SIZE : end],
+            payload=view[start + HEADER_SIZE : end],
             data_size=start + HEADER_SIZE + size - end,
         )
         _check_fields(frame, rule)
         return frame
 
 
-def _rule_of(kind: FrameType, flags: int) -> FrameRule | None:
-    """What a frame of that type with those flags must keep; None if it may not carry them."""
-    if kind is FrameType.PUSH:
-        return PUSH_RULES[FLAGS[flags]] if flags in FLAGS else None
-    return None if flags else FRAME_RULES[kind]
-
-
 def _check_fields(frame: Frame, rule: FrameRule) -> None:
-    """Refuse a field that is set where its type has none, or missing where it needs one."""
-    kind = frame.kind
+    """Refuse a field that is set where its type has none, or missing where it needs one: then 1 is the least."""
     if (frame.session != 0) != rule.in_session:
-        raise _refuse(Fault.SESSION, f"{frame.session:#x} on {kind.name}")
+        raise _refuse(Fault.SESSION, f"{frame.session:#x} on {frame.kind.name}")
     if rule.hello and frame.epoch:
-        raise _refuse(Fault.EPOCH, f"{frame.epoch} on {kind.name}")
-    if not (1 <= frame.channel <= CHANNEL_MAX if rule.channel else frame.channel == 0):
-        raise _refuse(Fault.CHANNEL, f"{frame.channel} on {kind.name}")
-    count_max = 1 if kind is FrameType.PUSH else COUNT_MAX
-    if not (1 <= frame.count <= count_max if rule.messages else frame.count == 0):
-        raise _refuse(Fault.COUNT, f"{frame.count} on {kind.name}")
+        raise _refuse(Fault.EPOCH, f"{frame.epoch} on {frame.kind.name}")
+    if not rule.channel <= frame.channel <= rule.channel_max:
+        raise _refuse(Fault.CHANNEL, f"{frame.channel} on {frame.kind.name}")
+    if not rule.messages <= frame.count <= rule.count_max:
+        raise _refuse(Fault.COUNT, f"{frame.count} on {frame.kind.name}")
     if (frame.first_sequence != 0) != rule.messages:
-        raise _refuse(Fault.SEQUENCE, f"{frame.first_sequence} on {kind.name}")
-    if not rule.channel and frame.acknowledged:
-        raise _refuse(Fault.ACKNOWLEDGEMENT, f"{frame.acknowledged} on {kind.name}")
-    if not rule.channel and frame.credit:
-        raise _refuse(Fault.CREDIT, f"{frame.credit} on {kind.name}")
+        raise _refuse(Fault.SEQUENCE, f"{frame.first_sequence} on {frame.kind.name}")
+    if not rule.channel:
+        if frame.acknowledged:
+            raise _refuse(Fault.ACKNOWLEDGEMENT, f"{frame.acknowledged} on {frame.kind.name}")
+        if frame.credit:
+            raise _refuse(Fault.CREDIT, f"{frame.credit} on {frame.kind.name}")
 
 
 assert FRAME_SIZE_MAX <= SESSION_BUFFER_SIZE, "the largest frame must fit the receive buffer"

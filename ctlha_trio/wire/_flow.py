@@ -61,6 +61,8 @@ class ChannelFlow:
     _peer_slots: int = 0
     _peer_slot_size: int = 0
     """0 until the peer has opened the channel."""
+    _is_usable: bool = False
+    """It has, and the slots of both sides have one size."""
     _peer_limit: int = 0
     """What the peer granted, usable or not."""
 
@@ -69,7 +71,8 @@ class ChannelFlow:
         self._peer_slots = offer.slots
         self._peer_slot_size = offer.slot_size
         self._peer_limit = offer.credit
-        if self._usable:
+        self._is_usable = offer.slot_size == self.slot_size
+        if self._is_usable:
             self.limit = offer.credit
             self._reckon()
         self._reckon_room()
@@ -79,13 +82,8 @@ class ChannelFlow:
 
     def check_size(self) -> None:
         """``InvalidError`` if the peer has opened the channel with another slot size: credit will never come."""
-        if self._peer_slot_size and not self._usable:
+        if self._peer_slot_size and not self._is_usable:
             raise InvalidError(f"messages have {self.slot_size} bytes here and {self._peer_slot_size} at the peer")
-
-    @property
-    def _usable(self) -> bool:
-        """Whether the slots of both sides have one size."""
-        return self._peer_slot_size == self.slot_size
 
     @property
     def has_credit(self) -> bool:
@@ -151,7 +149,7 @@ class ChannelFlow:
         fresh = acknowledged - self.acknowledged
         self.acknowledged = acknowledged
         self._peer_limit = limit
-        if self._usable:
+        if self._is_usable:
             self.limit = limit
         self._reckon()
         return fresh
@@ -188,7 +186,8 @@ class ChannelFlow:
 
     def _reckon_room(self) -> None:
         if self._peer_slots:  # nobody may be told of it who has not opened the channel yet
-            self.room_due = self.told_limit + (1 if self.told_limit == self.received else (self.slots + 1) // 2)
+            told = self.told_limit
+            self.room_due = told + (1 if told == self.received else (self.slots + 1) // 2)
 
     def tell(self) -> tuple[int, int]:
         """Acknowledgement and credit for a frame that is written now."""

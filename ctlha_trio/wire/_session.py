@@ -1,6 +1,7 @@
 """The state of one session: what may be received in it, and when silence means loss."""
 
 import struct
+from typing import Final
 
 import attrs
 
@@ -17,6 +18,8 @@ from ctlha_trio.wire._frame import (
 )
 from ctlha_trio.wire._lateness import Lateness
 from ctlha_trio.wire._terms import TERMS_OF_VERSION_1, Feature, Terms
+
+_MESSAGES: Final = FrameType.MESSAGES
 
 HEARTBEAT_INTERVAL_S = 0.1
 """Eight of them may be lost or late before the peer is believed dead."""
@@ -108,7 +111,9 @@ class SessionCore:
             raise RemoteProtocolError(Fault.EPOCH.value, f"{frame.epoch} after {self.peer_epoch}")
         self.peer_epoch = frame.epoch
         self.hear(now)
-        if frame.kind is FrameType.HEARTBEAT:
+        if frame.kind is _MESSAGES:  # most are, and each look into the enum costs
+            self._take_flow(frame)
+        elif frame.kind is FrameType.HEARTBEAT:
             self._take_heartbeat(frame, now)
         elif frame.kind is FrameType.CHANNEL_OPEN:
             self._take_offer(frame)
@@ -129,9 +134,10 @@ class SessionCore:
         flow.learn_acknowledgement(frame.acknowledged, frame.credit)
         if frame.count:
             size = len(frame.payload)
-            if frame.kind is FrameType.MESSAGES and size != frame.count * flow.slot_size:
-                raise RemoteProtocolError(Fault.SIZE.value, f"{size} bytes for {frame.count} messages")
-            if frame.kind is FrameType.PUSH and size < PUSH_PREFIX.size + flow.slot_size:
+            if frame.kind is _MESSAGES:
+                if size != frame.count * flow.slot_size:
+                    raise RemoteProtocolError(Fault.SIZE.value, f"{size} bytes for {frame.count} messages")
+            elif size < PUSH_PREFIX.size + flow.slot_size:
                 raise RemoteProtocolError(Fault.SIZE.value, "no room for the attached message")
             flow.receive(frame.first_sequence, frame.count)
 

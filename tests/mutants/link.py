@@ -6,6 +6,7 @@ from ctlha_trio.link import LossReason, _meeting
 from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
+from ctlha_trio.link._reading import Reading
 from ctlha_trio.link._watchdog import Watchdog
 from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.wire import Frame, FrameType, Lateness, SessionCore, Terms, _session
@@ -15,6 +16,7 @@ from tests.mutants.trouble import Patch
 SESSIONS = "link/test_link_sessions"
 HEARTBEATS = "link/test_link_heartbeats"
 BURSTS = "link/test_link_bursts"
+READING = "link/test_link_reading"
 
 
 @mutant(25, f"{SESSIONS}::test_a_quiet_link_stays", "assert 1190 < statistics.frames_in")
@@ -202,3 +204,38 @@ def acknowledges_a_frame_before_it_is_delivered(patch: Patch) -> None:
         return may
 
     patch.setattr(Connection, "_can_send", property(while_taking))
+
+
+@mutant(0, f"{READING}::test_whoever_waits_receives_in_its_own_turn", "assert session.takers ==")
+def leaves_and_nobody_reads_on(patch: Patch) -> None:
+    async def stand_aside(_: Reading) -> None:
+        await trio.sleep_forever()
+
+    patch.setattr(Reading, "_stand_aside", stand_aside)
+
+
+@mutant(0, f"{READING}::test_what_a_leader_meets_its_session_raises", "assert session.ended is failure")
+def keeps_what_a_leader_has_met(patch: Patch) -> None:
+    plain = Reading._end_turn
+
+    def end_turn(reading: Reading) -> None:
+        reading._failure = None
+        plain(reading)
+
+    patch.setattr(Reading, "_end_turn", end_turn)
+
+
+@mutant(0, f"{READING}::test_what_a_leader_has_received_is_acknowledged_a_turn_later", "assert session.wakes ==")
+def acknowledges_nothing_that_a_leader_has_received(patch: Patch) -> None:
+    plain = Reading._end_turn
+
+    def end_turn(reading: Reading) -> None:
+        reading._wake_writer = lambda: None
+        plain(reading)
+
+    patch.setattr(Reading, "_end_turn", end_turn)
+
+
+@mutant(0, f"{READING}::test_who_is_told_runs_in_the_context_of_the_session", "assert [where for")
+def tells_whoever_it_is_in_the_context_of_the_leader(patch: Patch) -> None:
+    patch.setattr(Reading, "_take_for_leader", lambda reading, size_bytes: reading._take(size_bytes))

@@ -26,6 +26,7 @@ class Consumer:
     _end: ChannelEnd
     _random: Random
     _arrived: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _arrivals: int = attrs.field(default=0, init=False)
 
     async def run(self) -> None:
         """Change from mood to mood, until cancelled; in the end be quick, or stop for good."""
@@ -46,10 +47,14 @@ class Consumer:
     def _hear(self, event: ChannelEvent) -> None:
         self._scene.messages.take_event(self._end, event)
         if isinstance(event, EventRange):
-            self._arrived.unpark_all()
+            self._arrive()
 
     def _hear_receipts(self, count: int) -> None:
         self._scene.messages.take_receipts(self._end, count)
+        self._arrive()
+
+    def _arrive(self) -> None:
+        self._arrivals += 1
         self._arrived.unpark_all()
 
     async def _be_quick(self) -> None:
@@ -82,7 +87,11 @@ class Consumer:
 
     async def _wait_for_events(self) -> None:
         if self._end.plan.hears:
-            await self._arrived.park()
+            arrivals, lead = self._arrivals, self._end.channel.lead
+            if lead is not None:
+                await lead()
+            if self._arrivals == arrivals:
+                await self._arrived.park()
         else:
             self._scene.messages.take_events(self._end, await self._end.channel.receive_events())
 

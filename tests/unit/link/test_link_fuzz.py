@@ -305,9 +305,8 @@ def test_only_what_is_allowed_gets_through(script: tuple[Receiver, bytes, Sequen
             space = decoder.space()
             size = min(len(space), len(data), sizes[turn % len(sizes)])
             space[:size] = data[:size]
-            decoder.received(size)
             data, turn = data[size:], turn + 1
-            connection._take_frames()
+            connection._take(size)
             receiver.check()
     except RemoteProtocolError as error:
         reason = error.reason

@@ -189,9 +189,8 @@ def receive(receiver: Receiver, coming: Sequence[bytes]) -> str:
                 space = decoder.space()
                 size = min(len(space), len(left))
                 space[:size] = left[:size]
-                decoder.received(size)
                 left = left[size:]
-                connection._take_frames()
+                connection._take(size)
                 receiver.check()
     except RemoteProtocolError as error:
         return error.reason
