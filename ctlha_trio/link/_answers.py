@@ -120,8 +120,8 @@ class Answers:
         while self._verdicts:
             yield self._verdicts.popleft()
 
-    def next_reply(self) -> Fragment | Verdict | None:
-        """The next piece that a pull is owed: data, or why there is none. None: nothing is owed.
+    def next_reply(self, size_bytes: int = FRAGMENT_SIZE_MAX) -> Fragment | Verdict | None:
+        """The next piece that a pull is owed: data, at most so much, or why there is none. None: nothing is owed.
 
         Data is copied as it is now: it may change before it is sent, and the checksum would be wrong. That is a tenth
         of the cost of sending it. The places that it is copied to are used again after ``sent``.
@@ -133,7 +133,7 @@ class Answers:
         left = pull.size - owed.replied
         if self._outgoing_used == len(self._outgoing):
             self._outgoing.append(memoryview(bytearray(FRAGMENT_SIZE_MAX)))
-        data = self._outgoing[self._outgoing_used][: min(left, self._core.terms.fragment_size)]
+        data = self._outgoing[self._outgoing_used][: min(left, size_bytes)]
         denial = owed.denial or self._fetch(pull, owed.replied, left, data)
         if denial is not None:
             self._owed.popleft()

@@ -33,6 +33,8 @@ class BulkTurns:
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _transfers_written: bool = attrs.field(default=False, init=False)
     """Parts of pushes or replies wait to be sent."""
+    _transfer_bytes: int = attrs.field(default=0, init=False)
+    """The most of a transfer that goes into a fragment of this turn."""
     _turns: deque[Callable[[], bool]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -67,11 +69,14 @@ class BulkTurns:
         self._message_pushes.clear()
         self._room.unpark_all()
 
-    def write_next(self, fragments: int) -> int:
+    def write_next(self, fragments: int, size_bytes: int) -> int:
         """Write so many fragments, each of the kind whose turn it is; how many there were.
+
+        Of transfers they are at most that large.
 
         Everything accepted on the channels must be written before.
         """
+        self._transfer_bytes = min(size_bytes, self._fragment_size)
         written = 0
         while written < fragments and self._write_fragment():
             written += 1
@@ -106,7 +111,7 @@ class BulkTurns:
         return True
 
     def _write_push(self) -> bool:
-        fragment = self._requests.next_fragment()
+        fragment = self._requests.next_fragment(self._transfer_bytes)
         if fragment is None:
             return False
         self._writer.write_fragment(fragment, Flag.REQUEST)
@@ -114,7 +119,7 @@ class BulkTurns:
         return True
 
     def _write_reply(self) -> bool:
-        reply = self._answers.next_reply()
+        reply = self._answers.next_reply(self._transfer_bytes)
         if reply is None:
             return False
         if isinstance(reply, Verdict):

@@ -79,7 +79,7 @@ class Connection:
     def __attrs_post_init__(self) -> None:
         self.deadlines = Deadlines(self.clock)
         fragment_size = self.core.terms.fragment_size
-        self._requests = Requests(self.wake, self.deadlines, fragment_size)
+        self._requests = Requests(self.wake, self.deadlines)
         self._answers = Answers(self.core, self.placement)
         self._writer = FrameWriter(self.core, self.counters)
         self._bulk = BulkTurns(self._writer, self._requests, self._answers, fragment_size)
@@ -335,7 +335,7 @@ class Connection:
         for request in self._requests.take_withdrawals():
             self._writer.write_withdrawal(request)
         room = self._pace.begin_turn(self.counters.messages_in + self.counters.messages_out, now)
-        fragments = self._bulk.write_next(room)
+        fragments = self._bulk.write_next(room, self._pace.fragment_bytes)
         if fragments:
             self._has_work = True
         elif self._farewell is not None and not self._requests.has_unwritten:

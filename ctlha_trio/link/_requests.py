@@ -73,7 +73,6 @@ class Requests:
     _wake: Callable[[], None] = lambda: None
     """There is something to write."""
     _deadlines: Deadlines | None = None
-    _fragment_size: int = FRAGMENT_SIZE_MAX
     _numbered: int = attrs.field(default=0, init=False)
     _pushes: deque[_Push] = attrs.field(factory=deque, init=False)
     """Unanswered, oldest first."""
@@ -207,8 +206,11 @@ class Requests:
         """Whether a push is not wholly written, be it that it may not be yet."""
         return bool(self._unwritten)
 
-    def next_fragment(self) -> Fragment | None:
-        """The next fragment of a push, None if none may be written. It is in the sender's hands until ``sent``."""
+    def next_fragment(self, size_bytes: int = FRAGMENT_SIZE_MAX) -> Fragment | None:
+        """The next fragment of a push, at most that large; None if none may be written.
+
+        It is in the sender's hands until ``sent``.
+        """
         if not self._unwritten:
             return None
         push = self._unwritten[0]
@@ -217,7 +219,7 @@ class Requests:
         if not self._in_hand or self._in_hand[-1] is not push:
             self._in_hand.append(push)
         start = push.written
-        data = push.data[start : start + self._fragment_size]
+        data = push.data[start : start + size_bytes]
         push.written += len(data)
         self._written_bytes += len(data)
         if push.written == push.size:

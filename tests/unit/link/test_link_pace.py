@@ -2,7 +2,8 @@
 
 import pytest
 
-from ctlha_trio.link._pace import FRAGMENTS_MAX, TALK_S, TURN_S, Pace
+from ctlha_trio.link._pace import FRAGMENTS_MAX, TALK_BYTES, TALK_S, TURN_S, Pace
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX
 
 FAST_S = 0.9 * TURN_S / FRAGMENTS_MAX
 """For one fragment."""
@@ -42,11 +43,15 @@ def test_a_turn_that_was_not_full_counts_for_what_it_sent() -> None:
 
 
 @pytest.mark.parametrize("messages", [1, 7])
-def test_while_messages_pass_one_fragment_goes_and_then_others_run(messages: int) -> None:
+def test_while_messages_pass_one_small_fragment_goes_and_then_others_run(messages: int) -> None:
     pace = widened()
+    assert pace.fragment_bytes == FRAGMENT_SIZE_MAX
     assert pace.begin_turn(messages, 5.0) == 1
+    assert pace.fragment_bytes == TALK_BYTES < FRAGMENT_SIZE_MAX
     assert pace.end_turn(1, 0.0)
     assert pace.begin_turn(messages, 5.0 + 0.9 * TALK_S) == 1
+    assert pace.fragment_bytes == TALK_BYTES
     assert pace.end_turn(1, 0.0)
     assert pace.begin_turn(messages, 5.0 + 1.1 * TALK_S) == FRAGMENTS_MAX
+    assert pace.fragment_bytes == FRAGMENT_SIZE_MAX
     assert not pace.end_turn(FRAGMENTS_MAX, 0.0)

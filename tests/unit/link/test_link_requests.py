@@ -14,7 +14,10 @@ from ctlha_trio._errors import BusyError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Transfer
 from ctlha_trio.link._answers import ANSWERS_OWED_MAX, PULLS_OWED_MAX, Answers
+from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._requests import AHEAD_BYTES, Requests
+from ctlha_trio.link._statistics import LinkCounters
+from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.wire import (
     FRAGMENT_PREFIX,
     FRAGMENT_SIZE_MAX,
@@ -25,7 +28,6 @@ from ctlha_trio.wire import (
     Landing,
     PullRequest,
     SessionCore,
-    Terms,
     Verdict,
     fragment_prefix,
 )
@@ -746,15 +748,26 @@ def test_pushes_that_are_withdrawn_without_end_end_the_session_too() -> None:
     assert caught.value.reason == Fault.REQUEST
 
 
-def test_a_reply_goes_in_fragments_as_large_as_both_sides_take() -> None:
-    size = FRAGMENT_SIZE_MIN
-    core = SessionCore.begin(session=1, epoch=1, peer_epoch=1, now=0.0, terms=Terms(0, size))
-    answers = Answers(core, Memory(bytearray(size + 1)))
-    answers.take_pull(PullRequest(1, bytes(16), 0, size + 1, REPLY_KEY))
-    sizes = []
-    while isinstance(piece := answers.next_reply(), Fragment):
+def test_a_reply_goes_in_fragments_of_the_size_that_is_asked_for() -> None:
+    answers = make_answers(Memory(bytearray(7)))
+    answers.take_pull(PullRequest(1, bytes(16), 0, 7, REPLY_KEY))
+    sizes = list[int]()
+    while isinstance(piece := answers.next_reply(3 if sizes else 2), Fragment):
         sizes.append(piece.size)
-    assert sizes == [size, 1]
+    assert sizes == [2, 3, 2]
+
+
+@pytest.mark.parametrize("turn_bytes", [FRAGMENT_SIZE_MIN - 1, FRAGMENT_SIZE_MAX])
+def test_fragments_are_as_large_as_the_turn_has_room_for_and_both_sides_take(turn_bytes: int) -> None:
+    size, counters = FRAGMENT_SIZE_MAX, LinkCounters()
+    core = SessionCore.begin(session=1, epoch=1, peer_epoch=1, now=0.0)
+    asker, answers = Asker(), Answers(core, Memory(bytearray(size)))
+    bulk = BulkTurns(FrameWriter(core, counters), asker.requests, answers, FRAGMENT_SIZE_MIN)
+    asker.push(size)
+    answers.take_pull(PullRequest(1, bytes(16), 0, size, REPLY_KEY))
+    assert bulk.write_next(2, turn_bytes) == 2
+    expected = min(turn_bytes, FRAGMENT_SIZE_MIN)
+    assert (counters.pushed_bytes_out, counters.pulled_bytes_out) == (expected, expected)
 
 
 def test_replies_that_are_sent_together_lie_apart() -> None:
