@@ -18,6 +18,7 @@ from ctlha_trio.cli._statement import check_abandoned, check_statement, require_
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import (
     Decision,
+    describe_heard,
     divergence,
     find_arbiter,
     read_metadata,
@@ -142,7 +143,7 @@ def _describe_return(abandon: str, *, kept: bool) -> str:
 
 
 def _describe(metadata: Metadata, found: Versioned | None, record: Record, abandon: str) -> str:
-    held, heard, since = "nothing", metadata.heard, metadata.epoch
+    held, heard = "nothing", describe_heard(metadata, abandon)
     if found is not None:
         held = (
             f"epoch {found.record.epoch}, revision {found.revision}, lineage {found.record.lineage}, "
@@ -152,14 +153,19 @@ def _describe(metadata: Metadata, found: Versioned | None, record: Record, aband
         (
             f"copy     node {metadata.node}: epoch {metadata.epoch}, revision {metadata.revision}, "
             f"lineage {metadata.lineage}, members {' '.join(metadata.members)}",
-            *(
-                ()
-                if heard is None
-                else (f"heard    node {abandon} has acted on epoch {heard.epoch}: its copy is newer",)
-            ),
+            *((f"heard    {heard}",) if heard else ()),
             f"arbiter  {held}",
             f"         -> epoch {record.epoch}, a new lineage, members {metadata.node}",
             f"node {metadata.node}: its copy becomes the volume",
-            f"lost: what node {abandon} has acknowledged alone since epoch {since}{'' if heard else ', if it has'}",
+            *_lost(metadata, found, abandon),
         )
     )
+
+
+def _lost(metadata: Metadata, found: Versioned | None, abandon: str) -> Iterator[str]:
+    node, since, heard = metadata.node, metadata.epoch, metadata.heard
+    newer = found is not None and found.record.epoch > since and found.record.primary == node
+    if newer or (heard is not None and not heard.leads):
+        yield f"lost: what node {node} itself has acknowledged since epoch {since}, and is not on this copy"
+    knows = heard is not None and heard.leads
+    yield f"lost: what node {abandon} has acknowledged alone since epoch {since}{'' if knows else ', if it has'}"

@@ -20,7 +20,7 @@ from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
-from ctlha_trio.cli._stopped_node import Decision, open_arbiter, require_stopped, swap_record
+from ctlha_trio.cli._stopped_node import Decision, describe_heard, open_arbiter, require_stopped, swap_record
 from ctlha_trio.door import DECISIONS_FILE
 from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
 from ctlha_trio.seams import ThreadDisk, Versioned
@@ -113,7 +113,8 @@ def _require_broken(loaded: LoadedConfig, head: Head) -> None:
     if metadata.copy not in _STANDS and not head.problems:
         raise FailedError(
             f"the copy of node {content.node} is whole: start the node, and if it is outdated, "
-            f"ctlha force-primary {loaded.quoted} --abandon {content.peer.node}"
+            f"ctlha force-primary {loaded.quoted} --abandon {content.peer.node}; if it stops as copy-went-back, and no "
+            f"newer file is left, stop it, then: ctlha adopt-arbiter {loaded.quoted} --abandon {content.peer.node}"
         )
 
 
@@ -174,8 +175,7 @@ def _describe(wreck: _Wreck, found: Versioned, after: Record, abandon: str) -> I
     elif metadata.copy in _STANDS:
         yield f"at risk: {_STANDS[metadata.copy].format(epoch=metadata.epoch)}"
     if metadata is not None and metadata.heard is not None and metadata.heard.epoch > metadata.epoch:
-        heard = metadata.heard.epoch
-        yield f"at risk: node {abandon} has acted on epoch {heard}, this copy on {metadata.epoch}: its copy is newer"
+        yield f"at risk: {describe_heard(metadata, abandon)}"
     if abandon in before.members:
         yield f"at risk: by the record the copy of node {abandon} counts: if it can still be read, start that node"
     if not wreck.head.has_records:
