@@ -14,6 +14,7 @@ from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._adopt_together import create_record
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._copies import describe_copies
+from ctlha_trio.cli._other_node import require_silent
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import (
@@ -43,6 +44,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, other: 
     check_abandoned(abandon, peer)
     check_statement(abandon, statement)
     await require_stopped(loaded)
+    await require_silent(loaded)
     metadata = await read_metadata(loaded, ThreadDisk())
     arbiter = await find_arbiter(loaded)
     found = await arbiter.read() if arbiter else None
@@ -57,6 +59,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, other: 
     if dry_run:
         return end_dry_run(_steps(metadata, record, abandon))
     require_statement(abandon, statement)
+    await require_silent(loaded)
     decision = Decision(
         loaded,
         {

@@ -18,6 +18,7 @@ import trio
 from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._other_node import require_silent
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import Decision, describe_heard, open_arbiter, require_stopped, swap_record
@@ -63,6 +64,7 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
     check_abandoned(abandon, peer)
     check_statement(abandon, statement)
     await require_stopped(loaded)
+    await require_silent(loaded)
     loaded.require_volume_file()
     path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
     head = read_head(path, size_bytes=size_bytes)
@@ -78,6 +80,7 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
     if dry_run:
         return end_dry_run(_steps(found, record, abandon, known=head.metadata is not None))
     require_statement(abandon, statement)
+    await require_silent(loaded)
     decision = Decision(
         loaded,
         {
