@@ -16,7 +16,7 @@ from ctlha_trio.cli._other_node import require_silent
 from ctlha_trio.cli._remedies import SEE_STATUS
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
-from ctlha_trio.cli._unanswered import needing_node
+from ctlha_trio.cli._unanswered import needing_node, wait_telling
 from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of, status_of
 from ctlha_trio.pair import Copy, PlannedStep
 
@@ -57,9 +57,11 @@ async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
         require_statement(asked.abandon, asked.statement)
         await require_silent(loaded)
     try:
-        await force_primary_of(
-            socket, asked.abandon, revision=plan["revision"], fence=asked.fence, timeout_s=_limit_s(loaded, asked)
+        limit_s = _limit_s(loaded, asked)
+        change = force_primary_of(
+            socket, asked.abandon, revision=plan["revision"], fence=asked.fence, timeout_s=limit_s
         )
+        await wait_telling(change, loaded, limit_s)
     except UnknownOutcomeError as error:
         raise UnknownOutcomeError(
             f"nobody knows whether node {loaded.content.node} was made primary: {error}; who is primary now says "

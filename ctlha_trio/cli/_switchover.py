@@ -12,10 +12,11 @@ from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._remedies import SEE_STATUS, START_IT, obstacle_remedy_for, remedy_for, setback_remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, line_of
 from ctlha_trio.cli._steps import DRY_RUN, describe_steps
-from ctlha_trio.cli._unanswered import needing_node
+from ctlha_trio.cli._unanswered import needing_node, wait_telling
 from ctlha_trio.door import (
     DECISIONS_FILE,
     STATUS_SOCKET,
+    SWITCHOVER_S,
     failover_plan_of,
     status_of,
     switchover_of,
@@ -47,7 +48,7 @@ async def switch_over(file: Path, dry_run: bool) -> int:
         click.echo(DRY_RUN)
         return 0 if plan["accepted"] else EXIT_FAILED
     try:
-        await switchover_of(socket)
+        await wait_telling(switchover_of(socket), loaded, SWITCHOVER_S)
     except UnknownOutcomeError as error:
         raise UnknownOutcomeError(
             f"nobody knows whether the role was handed over: {error}; {_ask_both(loaded)}; "

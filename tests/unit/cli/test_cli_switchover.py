@@ -12,6 +12,7 @@ from ctlha_trio.cli import _switchover, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._remedies import remedy_for
 from ctlha_trio.cli._switchover import switch_over
+from ctlha_trio.cli._unanswered import SOON_S
 
 RECORD: dict[str, Any] = {"epoch": 4, "primary": "a", "members": ["a", "b"]}
 PLAN: dict[str, Any] = {
@@ -320,3 +321,22 @@ def test_only_a_node_beside_a_primary_says_where_to_ask(
         assert "ask the primary" not in told
     else:
         assert "  not-primary: ask the primary: on node b" in told
+
+
+@pytest.mark.usefixtures("autojump_clock")
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("takes_s", [1.0, 30.0])
+async def test_whoever_waits_is_told_so(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], takes_s: float, refused: bool
+) -> None:
+    async def switchover_of(_: Path) -> None:
+        await trio.sleep(takes_s)
+        if refused:
+            raise RoleStaysError(("peer-lost",))
+
+    monkeypatch.setattr(_switchover, "switchover_of", switchover_of)
+    assert await switch_over(config, dry_run=False) == int(refused)
+    said = capsys.readouterr().err
+    assert said.startswith("node a is at it: it is waited for, up to 60 s\n") is (takes_s > SOON_S)
+    assert ("it is waited for" in said) is (takes_s > SOON_S)
+    assert ("peer-lost" in said) is refused
