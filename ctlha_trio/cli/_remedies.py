@@ -34,7 +34,7 @@ REMEDIES: Final[dict[Reason, str]] = {
     "not serve, what was acknowledged since is lost: where outdated stands here too, do as it says; else stop both "
     "nodes, and see which copy is the later one, which is the one to keep: ctlha adopt-arbiter {config} --abandon "
     "{peer} --dry-run; if that of {node}, or if {peer} is lost for ever: ctlha adopt-arbiter {config} --abandon "
-    "{peer}; if that of {peer}, start {peer}, then there: ctlha force-primary <its node.toml> --abandon {node}",
+    "{peer}; if that of {peer}, start only {peer}, which is outdated, and do as that says there",
     Reason.COPY_INCOMPLETE: "the record names this copy, which is half overwritten: start node {peer}, which brings "
     "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
     "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",

@@ -10,9 +10,10 @@ import trio
 from ctlha_trio._errors import CtlHaError, DisconnectError
 from ctlha_trio.cli._config import LoadedConfig
 from ctlha_trio.cli._remedies import START_IT
+from ctlha_trio.door import STATUS_S
 
-SOON_S: Final = 2.0
-"""A person who sees nothing for longer thinks that the command hangs."""
+SOON_S: Final = STATUS_S + 1.0
+"""A person who sees nothing for longer thinks that the command hangs. A node that does not answer is told before."""
 
 
 async def wait_telling(change: Awaitable[None], loaded: LoadedConfig, limit_s: float) -> None:
