@@ -14,10 +14,12 @@ from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._adopt_together import create_record
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._copies import describe_copies
+from ctlha_trio.cli._other_node import require_silent
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import (
     Decision,
+    describe_heard,
     divergence,
     find_arbiter,
     read_metadata,
@@ -42,6 +44,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, other: 
     check_abandoned(abandon, peer)
     check_statement(abandon, statement)
     await require_stopped(loaded)
+    await require_silent(loaded)
     metadata = await read_metadata(loaded, ThreadDisk())
     arbiter = await find_arbiter(loaded)
     found = await arbiter.read() if arbiter else None
@@ -56,6 +59,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, other: 
     if dry_run:
         return end_dry_run(_steps(metadata, record, abandon))
     require_statement(abandon, statement)
+    await require_silent(loaded)
     decision = Decision(
         loaded,
         {
@@ -142,7 +146,7 @@ def _describe_return(abandon: str, *, kept: bool) -> str:
 
 
 def _describe(metadata: Metadata, found: Versioned | None, record: Record, abandon: str) -> str:
-    held, heard, since = "nothing", metadata.heard, metadata.epoch
+    held, heard = "nothing", describe_heard(metadata, abandon)
     if found is not None:
         held = (
             f"epoch {found.record.epoch}, revision {found.revision}, lineage {found.record.lineage}, "
@@ -152,14 +156,19 @@ def _describe(metadata: Metadata, found: Versioned | None, record: Record, aband
         (
             f"copy     node {metadata.node}: epoch {metadata.epoch}, revision {metadata.revision}, "
             f"lineage {metadata.lineage}, members {' '.join(metadata.members)}",
-            *(
-                ()
-                if heard is None
-                else (f"heard    node {abandon} has acted on epoch {heard.epoch}: its copy is newer",)
-            ),
+            *((f"heard    {heard}",) if heard else ()),
             f"arbiter  {held}",
             f"         -> epoch {record.epoch}, a new lineage, members {metadata.node}",
             f"node {metadata.node}: its copy becomes the volume",
-            f"lost: what node {abandon} has acknowledged alone since epoch {since}{'' if heard else ', if it has'}",
+            *_lost(metadata, found, abandon),
         )
     )
+
+
+def _lost(metadata: Metadata, found: Versioned | None, abandon: str) -> Iterator[str]:
+    node, since, heard = metadata.node, metadata.epoch, metadata.heard
+    newer = found is not None and found.record.epoch > since and found.record.primary == node
+    if newer or (heard is not None and not heard.leads):
+        yield f"lost: what node {node} itself has acknowledged since epoch {since}, and is not on this copy"
+    knows = heard is not None and heard.leads
+    yield f"lost: what node {abandon} has acknowledged alone since epoch {since}{'' if knows else ', if it has'}"

@@ -12,10 +12,11 @@ from ctlha_trio._errors import ConfigError, FailedError, StoreError, UnknownOutc
 from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
 from ctlha_trio.cli._copies import describe_copies
 from ctlha_trio.cli._copy_view import view_copy
+from ctlha_trio.cli._other_node import require_silent
 from ctlha_trio.cli._remedies import SEE_STATUS
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
-from ctlha_trio.cli._unanswered import needing_node
+from ctlha_trio.cli._unanswered import needing_node, wait_telling
 from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of, status_of
 from ctlha_trio.pair import Copy, PlannedStep
 
@@ -45,6 +46,8 @@ async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
     plan = await _plan(loaded, asked.abandon)
     if asked.fence and not plan["fence_command"]:
         raise FailedError(f"node {loaded.content.node} knows no way to fence: it was started without [fence] in {file}")
+    if not asked.fence:
+        await require_silent(loaded)
     click.echo(describe_plan(plan))
     for line in await trio.to_thread.run_sync(list, describe_copies(loaded, asked.other, None)):
         click.echo(line)
@@ -52,10 +55,13 @@ async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
         return end_dry_run(_steps(plan, asked))
     if not asked.fence:
         require_statement(asked.abandon, asked.statement)
+        await require_silent(loaded)
     try:
-        await force_primary_of(
-            socket, asked.abandon, revision=plan["revision"], fence=asked.fence, timeout_s=_limit_s(loaded, asked)
+        limit_s = _limit_s(loaded, asked)
+        change = force_primary_of(
+            socket, asked.abandon, revision=plan["revision"], fence=asked.fence, timeout_s=limit_s
         )
+        await wait_telling(change, loaded, limit_s)
     except UnknownOutcomeError as error:
         raise UnknownOutcomeError(
             f"nobody knows whether node {loaded.content.node} was made primary: {error}; who is primary now says "

@@ -29,9 +29,12 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.COPY_FAILED: "the record names this copy, which is dead: start node {peer}, which brings it up to date if "
     "its own counts; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; "
     "to serve what is left here, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
-    Reason.COPY_WENT_BACK: "the backing file is an older copy of the one that the record names: start node {peer}, "
-    "which brings it up to date if its own counts; if {peer} does not serve, put the newest file back; if that is "
-    "lost, on {peer}: ctlha force-primary <its node.toml> --abandon {node}",
+    Reason.COPY_WENT_BACK: "the backing file is an older copy of the one that the record names: put the newest file "
+    "back, or start node {peer}, which brings it up to date if its own counts; if that file is lost and {peer} does "
+    "not serve, what was acknowledged since is lost: where outdated stands here too, do as it says; else stop both "
+    "nodes, and see which copy is the later one, which is the one to keep: ctlha adopt-arbiter {config} --abandon "
+    "{peer} --dry-run; if that of {node}, or if {peer} is lost for ever: ctlha adopt-arbiter {config} --abandon "
+    "{peer}; if that of {peer}, start only {peer}, which is outdated, and do as that says there",
     Reason.COPY_INCOMPLETE: "the record names this copy, which is half overwritten: start node {peer}, which brings "
     "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
     "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",

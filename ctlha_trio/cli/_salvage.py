@@ -18,9 +18,10 @@ import trio
 from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._other_node import require_silent
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
-from ctlha_trio.cli._stopped_node import Decision, open_arbiter, require_stopped, swap_record
+from ctlha_trio.cli._stopped_node import Decision, describe_heard, open_arbiter, require_stopped, swap_record
 from ctlha_trio.door import DECISIONS_FILE
 from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
 from ctlha_trio.seams import ThreadDisk, Versioned
@@ -63,6 +64,7 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
     check_abandoned(abandon, peer)
     check_statement(abandon, statement)
     await require_stopped(loaded)
+    await require_silent(loaded)
     loaded.require_volume_file()
     path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
     head = read_head(path, size_bytes=size_bytes)
@@ -78,6 +80,7 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
     if dry_run:
         return end_dry_run(_steps(found, record, abandon, known=head.metadata is not None))
     require_statement(abandon, statement)
+    await require_silent(loaded)
     decision = Decision(
         loaded,
         {
@@ -113,7 +116,8 @@ def _require_broken(loaded: LoadedConfig, head: Head) -> None:
     if metadata.copy not in _STANDS and not head.problems:
         raise FailedError(
             f"the copy of node {content.node} is whole: start the node, and if it is outdated, "
-            f"ctlha force-primary {loaded.quoted} --abandon {content.peer.node}"
+            f"ctlha force-primary {loaded.quoted} --abandon {content.peer.node}; if it stops as copy-went-back, and no "
+            f"newer file is left, stop it, then: ctlha adopt-arbiter {loaded.quoted} --abandon {content.peer.node}"
         )
 
 
@@ -174,8 +178,7 @@ def _describe(wreck: _Wreck, found: Versioned, after: Record, abandon: str) -> I
     elif metadata.copy in _STANDS:
         yield f"at risk: {_STANDS[metadata.copy].format(epoch=metadata.epoch)}"
     if metadata is not None and metadata.heard is not None and metadata.heard.epoch > metadata.epoch:
-        heard = metadata.heard.epoch
-        yield f"at risk: node {abandon} has acted on epoch {heard}, this copy on {metadata.epoch}: its copy is newer"
+        yield f"at risk: {describe_heard(metadata, abandon)}"
     if abandon in before.members:
         yield f"at risk: by the record the copy of node {abandon} counts: if it can still be read, start that node"
     if not wreck.head.has_records:

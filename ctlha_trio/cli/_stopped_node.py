@@ -103,6 +103,19 @@ def divergence(metadata: Metadata, peer: str, identity: str, found: Versioned) -
     return state.why if state.phase is Phase.STOPPED else ""
 
 
+def describe_heard(metadata: Metadata, peer: str) -> str:
+    """Of which later epoch this copy knows, and whose that was; empty if it knows of none."""
+    heard = metadata.heard
+    if heard is None:
+        return ""
+    if heard.leads:
+        return f"node {peer} has acted on epoch {heard.epoch}, this copy on {metadata.epoch}: its copy is newer"
+    return (
+        f"node {metadata.node} itself has acted on epoch {heard.epoch}, this copy on {metadata.epoch}: "
+        "it is an older one of that node's, and lacks what came since"
+    )
+
+
 async def log_refusals(
     decision: str, command: Callable[[Path, *Arguments], Awaitable[int]], file: Path, *arguments: *Arguments
 ) -> int:

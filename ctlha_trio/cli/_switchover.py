@@ -1,5 +1,6 @@
 """``ctlha switchover``: has the primary hand its role over, or tells what would come of it."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +12,16 @@ from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._remedies import SEE_STATUS, START_IT, obstacle_remedy_for, remedy_for, setback_remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, line_of
 from ctlha_trio.cli._steps import DRY_RUN, describe_steps
-from ctlha_trio.cli._unanswered import needing_node
-from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, failover_plan_of, switchover_of, switchover_plan_of
+from ctlha_trio.cli._unanswered import needing_node, wait_telling
+from ctlha_trio.door import (
+    DECISIONS_FILE,
+    STATUS_SOCKET,
+    SWITCHOVER_S,
+    failover_plan_of,
+    status_of,
+    switchover_of,
+    switchover_plan_of,
+)
 from ctlha_trio.pair import Obstacle, PlannedStep
 from ctlha_trio.seams import TrioClock
 
@@ -33,20 +42,22 @@ async def switch_over(file: Path, dry_run: bool) -> int:
     if dry_run:
         with needing_node(loaded):
             plan: Any = await switchover_plan_of(socket)
-        for line in describe_rehearsal(plan, loaded):
+        own = await _own_reasons(plan["plan"]["obstacles"], socket)
+        for line in describe_rehearsal(plan, loaded, own):
             click.echo(line)
         click.echo(DRY_RUN)
         return 0 if plan["accepted"] else EXIT_FAILED
     try:
-        await switchover_of(socket)
+        await wait_telling(switchover_of(socket), loaded, SWITCHOVER_S)
     except UnknownOutcomeError as error:
         raise UnknownOutcomeError(
             f"nobody knows whether the role was handed over: {error}; {_ask_both(loaded)}; "
             f"how it ended will be in {loaded.folder / DECISIONS_FILE}"
         ) from error
     except (FailedError, DisconnectError) as error:
-        lines = describe_refusal(error, loaded)
-        if isinstance(error, RoleStaysError) and Obstacle.CHANGE_UNDER_WAY.value in error.causes:
+        causes = error.causes if isinstance(error, RoleStaysError) else ()
+        lines = describe_refusal(error, loaded, await _own_reasons(causes, socket))
+        if Obstacle.CHANGE_UNDER_WAY.value in causes:
             lines = [f"{line_of(error)}; {await _end_of_change(error, loaded)}"]
         for line in lines:
             click.echo(line, err=True)
@@ -55,7 +66,7 @@ async def switch_over(file: Path, dry_run: bool) -> int:
     return 0
 
 
-async def _end_of_change(error: RoleStaysError, loaded: LoadedConfig) -> str:
+async def _end_of_change(error: FailedError | DisconnectError, loaded: LoadedConfig) -> str:
     """Where the role is once the change is over that was under way, as when the other node has just taken over.
 
     ``UnknownOutcomeError`` if that is not known in time.
@@ -85,12 +96,32 @@ def _ask_both(loaded: LoadedConfig) -> str:
     return f"who is primary now says ctlha status {loaded.quoted}, and on node {peer}: ctlha status <its node.toml>"
 
 
-def describe_refusal(error: FailedError | DisconnectError, loaded: LoadedConfig) -> list[str]:
-    """What the node said, or that it said nothing, and behind it what helps against each cause."""
+async def _own_reasons(causes: Iterable[str], socket: Path) -> tuple[str, ...]:
+    """Why a node without the role serves nothing; none of one beside a primary, or that does not say."""
+    with suppress(DisconnectError):
+        if Obstacle.NOT_PRIMARY.value in causes:
+            status: Any = await status_of(socket)
+            if status["role"] in {"none", "outdated"} and status["verdict"] != "degraded":
+                return tuple(map(str, status["reasons"]))
+    return ()
+
+
+def _helping(causes: Iterable[str], own: Iterable[str], loaded: LoadedConfig) -> Iterator[str]:
+    """A line for each cause against which something helps; ``own`` reasons in the place of where the primary is."""
     names = loaded.names
-    causes = error.causes if isinstance(error, RoleStaysError) else ()
     helps = [(cause, obstacle_remedy_for(cause, **names) or setback_remedy_for(cause, **names)) for cause in causes]
-    told = [f"  {cause}: {text}" for cause, text in helps if text]
+    if of_node := [(reason, remedy_for(reason, **names)) for reason in own]:
+        helps = [*of_node, *(each for each in helps if each[0] != Obstacle.NOT_PRIMARY.value)]
+    yield from (f"  {cause}: {text}" for cause, text in helps if text)
+
+
+def describe_refusal(error: FailedError | DisconnectError, loaded: LoadedConfig, own: Iterable[str] = ()) -> list[str]:
+    """What the node said, or that it said nothing, and behind it what helps against each cause.
+
+    ``own``: the reasons for which the node serves nothing, if nobody beside it does.
+    """
+    names = loaded.names
+    told = list(_helping(error.causes, own, loaded)) if isinstance(error, RoleStaysError) else []
     if isinstance(error, DisconnectError):
         told = [f"  {START_IT.format(**names)}"]
     return [line_of(error), *(told or [f"  {SEE_STATUS.format(**names)}"])]
@@ -127,13 +158,15 @@ def describe_failover(plan: dict[str, Any], loaded: LoadedConfig) -> list[str]:
     ]
 
 
-def describe_rehearsal(rehearsal: dict[str, Any], loaded: LoadedConfig) -> list[str]:
-    """Whether it would be begun, then why not, or what would change, in which steps, and for how long clients wait."""
+def describe_rehearsal(rehearsal: dict[str, Any], loaded: LoadedConfig, own: Iterable[str] = ()) -> list[str]:
+    """Whether it would be begun, then why not, or what would change, in which steps, and for how long clients wait.
+
+    ``own`` as of ``describe_refusal``.
+    """
     plan = rehearsal["plan"]
     if not rehearsal["accepted"]:
         obstacles = [str(each) for each in plan["obstacles"]]
-        helps = [f"  {each}: {text}" for each in obstacles if (text := obstacle_remedy_for(each, **loaded.names))]
-        return [f"would be refused: {', '.join(obstacles)}", *helps]
+        return [f"would be refused: {', '.join(obstacles)}", *_helping(obstacles, own, loaded)]
     before, after = plan["before"], plan["after"]
     steps = (PlannedStep(**step) for step in plan["steps"])
     return [

@@ -77,8 +77,8 @@ def describe_plan(status: dict[str, Any], loaded: LoadedConfig) -> str:
     if status["role"] != "primary" or status["state"] != "CTL_HA_STATE_HA":
         raise FailedError("this node is not the primary of two members in sync")
     size_bytes = loaded.content.volume.size_bytes
-    last = status["verification"] or {"state": "complete"}
-    begins = last["bytes_compared"] if last["state"] == "interrupted" else 0
+    last = status["verification"] or {"goes_on": False}
+    begins = last["bytes_compared"] if last["goes_on"] else 0
     lines = [f"the last one was interrupted after {begins} bytes: it goes on there"] if begins else []
     lines += [
         f"node {loaded.content.node}: reads {size_bytes - begins} bytes of its copy, and sends digests of them",

@@ -7,6 +7,8 @@ numbered operations, several in flight, and three different answers for `not her
 from ctlha_trio.door._boot import BOOT_S as BOOT_S, BootDoor as BootDoor
 from ctlha_trio.door._client import (
     FORCE_S as FORCE_S,
+    STATUS_S as STATUS_S,
+    SWITCHOVER_S as SWITCHOVER_S,
     DoorClient as DoorClient,
     SentRequest as SentRequest,
     failover_plan_of as failover_plan_of,

@@ -254,16 +254,23 @@ def _table(path: Path, answer: dict[str, object], key: str) -> dict[str, object]
 
 
 async def _ask(path: Path, request: Mapping[str, object], timeout_s: float) -> dict[str, object]:
-    return await _converse(path, await _reach(path), request, timeout_s)
+    stream = await _reach(path)
+    with stream.socket:
+        return await _converse(path, stream, request, timeout_s)
 
 
 async def _ask_for_change(path: Path, request: Mapping[str, object], timeout_s: float) -> None:
-    """From the first byte that is sent on, only the node can say that nothing was done."""
+    """Only of a node that answers: a frozen one would be waited for, and do it later.
+
+    From the first byte of the request on, only the node can say that nothing was done.
+    """
     stream = await _reach(path)
-    try:
-        answer = await _converse(path, stream, request, timeout_s)
-    except DisconnectError as error:
-        raise UnknownOutcomeError(str(error)) from error
+    with stream.socket:
+        await _converse(path, stream, {"request": "status"}, STATUS_S)
+        try:
+            answer = await _converse(path, stream, request, timeout_s)
+        except DisconnectError as error:
+            raise UnknownOutcomeError(str(error)) from error
     _require_ok(answer)
 
 
@@ -279,7 +286,7 @@ async def _converse(
     path: Path, stream: trio.SocketStream, request: Mapping[str, object], timeout_s: float
 ) -> dict[str, object]:
     try:
-        with trio.fail_after(timeout_s), stream.socket:
+        with trio.fail_after(timeout_s):
             await stream.send_all(json.dumps(request).encode() + b"\n")
             answer = json.loads(await PatientReader(stream).line(_MAX_ANSWER_BYTES))
     except trio.TooSlowError as error:

@@ -21,7 +21,7 @@ from ctlha_trio.door._forcing import Forcing
 from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.door._sockets import is_own_user
-from ctlha_trio.door._streams import PatientReader
+from ctlha_trio.door._streams import PatientReader, has_left
 from ctlha_trio.ha import REFUSED, Note, Notice
 from ctlha_trio.pair import Setback
 
@@ -69,6 +69,10 @@ class StatusSocket:
         while True:
             with trio.fail_after(LINE_S):
                 line = await reader.line(MAX_LINE_BYTES)
+            if has_left(stream):
+                # As after the node was frozen. What a person gave up waiting for is not to happen behind their back.
+                _LOG.info("a request to the status socket was not looked at: whoever asked has left")
+                return
             answer = await self._answer(line)
             with trio.fail_after(LINE_S):
                 await stream.send_all(json.dumps(answer).encode() + b"\n")

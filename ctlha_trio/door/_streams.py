@@ -14,6 +14,13 @@ def has_hung_up(stream: trio.SocketStream) -> bool:
     return bool(look.poll(0))
 
 
+def has_left(stream: trio.SocketStream) -> bool:
+    """Whether the other side has closed: nobody reads an answer. One that only ended its sending may wait for it."""
+    look = select.poll()
+    look.register(stream.socket.fileno(), 0)  # POLLHUP and POLLERR come unasked
+    return bool(look.poll(0))
+
+
 class PatientReader:
     """Takes bytes from a stream in the pieces that were asked for. One task reads."""
 

@@ -32,6 +32,8 @@ class VerificationStatus:
     state: Literal["running", "interrupted", "complete"]
     why: str
     """It was interrupted."""
+    goes_on: bool
+    """Asked for again now, it goes on where it was interrupted: both copies are still those that it compared."""
     bytes_compared: int
     bytes_total: int
     began_at_s: float
@@ -84,6 +86,7 @@ class VerificationRequests:
             number=verification.number,
             state="running" if verification.running else state,
             why=verification.why,
+            goes_on=verification.goes_on_with(self._state().partner),
             bytes_compared=verification.cursor - sum(size for _, size in verification.left),
             bytes_total=self._state().size_bytes,
             began_at_s=self._began_at_s,

@@ -38,7 +38,7 @@ from ctlha_trio.pair._failover_plan import (
     FailoverPlan as FailoverPlan,
     plan_failover as plan_failover,
 )
-from ctlha_trio.pair._force import Plan as Plan, plan_force as plan_force
+from ctlha_trio.pair._force import NOT_POWERED_OFF as NOT_POWERED_OFF, Plan as Plan, plan_force as plan_force
 from ctlha_trio.pair._handover import HANDOVER_LIMIT_S as HANDOVER_LIMIT_S
 from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
 from ctlha_trio.pair._operation import (

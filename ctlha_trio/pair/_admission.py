@@ -9,6 +9,7 @@ from ctlha_trio.pair import (
     _membership as membership,
     _resync_pace as pace,
     _service as service,
+    _verify as verify,
     actions as act,
     events as ev,
     messages as msg,
@@ -86,6 +87,8 @@ def ready(step: Step, message: msg.ResyncReady) -> None:
         return
     whole = message.base_epoch != state.base_epoch or len(state.told_ranges) >= RANGES_LIMIT
     ranges = ((0, state.size_bytes),) if whole else state.told_ranges
+    if whole:
+        verify.forget(step)
     if ranges:
         step.do(act.MarkDirty(ranges))
     step.change(resync=Resync(whole=whole), last_pushed=0, told_ranges=())
@@ -332,6 +335,7 @@ def resync_base(step: Step, message: msg.ResyncBase) -> None:
     """Whatever is left from now on is marked at the source: an interrupted copy of everything can go on."""
     copy = step.state.metadata.copy
     if copy in {Copy.RESYNCING, Copy.REWRITING}:
+        verify.forget(step)
         step.persist(copy, base_epoch=message.base_epoch)
 
 

@@ -13,6 +13,8 @@ from ctlha_trio.pair._record import NodeId, Record
 from ctlha_trio.pair._state import PairState, Stage
 from ctlha_trio.pair._step import Step
 
+NOT_POWERED_OFF = "node {node} is connected, so it is not powered off"
+"""Why nobody abandons a node that answers, whatever a person says of it."""
 _FORCIBLE = frozenset({Phase.OUTDATED, Phase.WAITING})
 """Phases of a node that does not go on by itself, or not yet, and has no swap under way."""
 
@@ -43,7 +45,7 @@ def plan_force(state: PairState, abandon: NodeId, lineage: str, evidence: str = 
     if state.is_behind:
         raise FailedError(f"node {state.peer} has told of a later record, which the arbiter has not shown yet")
     if state.session:
-        raise FailedError(f"node {state.peer} is connected, so it is not powered off")
+        raise FailedError(NOT_POWERED_OFF.format(node=state.peer))
     copy = (state.persisting or state.metadata).copy
     if not copy.is_whole:
         raise FailedError(

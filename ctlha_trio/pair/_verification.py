@@ -34,10 +34,12 @@ class Found:
 
 @attrs.frozen
 class Verification:
-    """One pass over the volume. Whatever interrupts it, what was compared stays compared."""
+    """One pass over the volume. Whatever interrupts it, what was compared of the same two files stays compared."""
 
     number: int
     """Of those that were asked for at this process."""
+    partner: int = 0
+    """The peer's incarnation, which has one file as long as it runs; 0 where a copy was made anew since."""
     running: bool = True
     why: str = ""
     """It was interrupted; empty if it is complete, or runs."""
@@ -52,6 +54,10 @@ class Verification:
     differing_bytes: int = 0
     repaired_bytes: int = 0
     unreadable_bytes: int = 0
+
+    def goes_on_with(self, partner: int) -> bool:
+        """Whether, asked for again while this node mirrors with ``partner``, it goes on where it was interrupted."""
+        return bool(self.why) and self.partner == partner != 0
 
     def compared(self, where: Range, parts: tuple[Range, ...] = ()) -> "Verification":
         """With the next range behind it; ``parts`` of it are to be compared by themselves."""

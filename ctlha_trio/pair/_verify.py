@@ -24,7 +24,10 @@ _MAY_GO_ON = frozenset({Phase.MIRRORING, Phase.HANDING_OVER, Phase.SUSPENDED, Ph
 
 
 def asked(step: Step) -> None:
-    """Begin, or go on where the last pass was interrupted."""
+    """Begin, or go on where the last pass was interrupted, if both copies are still those that it compared.
+
+    A peer that started again may do so with another file, of which nothing else tells.
+    """
     state = step.state
     last = state.verification
     if last is not None and last.running:
@@ -33,10 +36,17 @@ def asked(step: Step) -> None:
         step.do(act.VerificationEnded("this node is not the primary of two members in sync"))
         return
     number = last.number + 1 if last is not None else 1
-    verification = Verification(number)
-    if last is not None and last.why:
+    verification = Verification(number, state.partner)
+    if last is not None and last.goes_on_with(state.partner):
         verification = attrs.evolve(last, number=number, running=True, why="", resting=False)
     step.change(verification=verification)
+
+
+def forget(step: Step) -> None:
+    """One of the two copies is made anew: what was compared and found was of another one."""
+    last = step.state.verification
+    if last is not None:
+        step.change(verification=Verification(last.number, running=False, why="a copy was made anew"))
 
 
 def go_on(step: Step) -> None:

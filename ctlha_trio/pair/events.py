@@ -227,7 +227,11 @@ class HandoverAsked:
 
 @attrs.frozen
 class VerifyAsked:
-    """Somebody wants the two copies compared. One that runs goes on; one that was interrupted goes on where it was."""
+    """Somebody wants the two copies compared.
+
+    One that runs goes on; one that was interrupted goes on where it was, if the peer still runs and neither copy was
+    filled anew.
+    """
 
 
 @attrs.frozen

@@ -333,7 +333,7 @@ async def test_the_backing_file_of_the_only_member_is_put_back(networked: HandPa
         await pair.start(lost)
         await pair.wait_for(lost, verdict="at-risk", reasons=["outdated", "peer-lost"])
         asked = await run_ctlha("status", pair.config(survivor))
-        assert f"ctlha force-primary <its node.toml> --abandon {survivor}" in asked.out
+        assert f"ctlha adopt-arbiter {pair.config(survivor)} --abandon {lost}" in asked.out
         await pair.kill(survivor)
         shutil.copyfile(newest, pair.volume(survivor))
         await pair.start(survivor)

@@ -17,6 +17,7 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import _adopt, _salvage, _stopped_node, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
+from ctlha_trio.cli._remedies import remedy_for
 from ctlha_trio.cli._stopped_node import divergence
 from ctlha_trio.door import DecisionLog
 from ctlha_trio.pair import (
@@ -520,6 +521,39 @@ async def test_an_abandoned_copy_has_a_way_out_of_an_arbiter_that_went_back_to_b
     metadata = await whole.metadata()
     assert (metadata.epoch, metadata.heard) == (epoch, None)
     assert await whole.would() == ""
+
+
+@pytest.mark.parametrize("leads", [True, False])
+@pytest.mark.parametrize(
+    ("copy", "command"),
+    [(Copy.MEMBER, ("adopt-arbiter", "--abandon", "a")), (Copy.FAILED, ("force-primary", *SALVAGE))],
+)
+async def test_a_later_epoch_is_said_to_be_that_of_the_node_which_was_its_primary(
+    whole: Folder, copy: Copy, command: tuple[str, ...], leads: bool
+) -> None:
+    """The arbiter, too, shows a later one: of a node whose file was put back. Then no other copy is the newer one."""
+    await write_content(whole, copy)
+    before = await whole.metadata()
+    await whole.write(attrs.evolve(before, epoch=4, heard=KnownRecord(before.lineage, 7, 9, leads=leads)))
+    name, *options = command
+    shown = await run(name, whole, *options, "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    of_peer = "node a has acted on epoch 7, this copy on 4: its copy is newer"
+    of_node = "node b itself has acted on epoch 7, this copy on 4: it is an older one of that node's"
+    assert (of_peer in shown.stdout, of_node in shown.stdout) == (leads, not leads)
+    assert leads or "newer" not in shown.stdout
+
+
+async def test_a_copy_that_went_back_beside_which_no_other_is_left_becomes_the_volume(whole: Folder) -> None:
+    await whole.set_members("b")
+    assert await whole.would() == "copy-went-back"
+    done = await run("adopt-arbiter", whole, *ADOPT)
+    assert done.exit_code == 0, done.output
+    assert await whole.would() == ""
+    helps = remedy_for("copy-went-back", config=str(whole.config), node="b", peer="a")
+    assert f"ctlha adopt-arbiter {whole.config} --abandon a" in helps
+    refused = await run("force-primary", whole, *SALVAGE, *OFF)
+    assert f"ctlha adopt-arbiter {whole.config} --abandon a" in refused.output
 
 
 @pytest.mark.parametrize(

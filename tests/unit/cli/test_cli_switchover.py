@@ -7,11 +7,12 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from ctlha_trio._errors import FailedError, RoleStaysError, UnknownOutcomeError
+from ctlha_trio._errors import DisconnectError, FailedError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio.cli import _switchover, main
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._remedies import remedy_for
 from ctlha_trio.cli._switchover import switch_over
+from ctlha_trio.cli._unanswered import SOON_S
 
 RECORD: dict[str, Any] = {"epoch": 4, "primary": "a", "members": ["a", "b"]}
 PLAN: dict[str, Any] = {
@@ -282,3 +283,60 @@ def test_a_node_that_does_not_run_is_told_how_to_start(config: Path, options: li
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert f"{config.parent / 'status.sock'}: no node listens there: " in refused.stderr
     assert refused.stderr.endswith(f"if it does not run, start it: ctlha node {config}\n")
+
+
+STOPPED: dict[str, Any] = {"verdict": "stopped", "reasons": ["arbiter-went-back"], "role": "none"}
+LEFT_BEHIND: dict[str, Any] = {"verdict": "at-risk", "reasons": ["outdated", "peer-lost"], "role": "outdated"}
+FOLLOWS: dict[str, Any] = {"verdict": "protected", "reasons": [], "role": "secondary"}
+IS_FILLED: dict[str, Any] = {"verdict": "degraded", "reasons": ["resyncing"], "role": "outdated"}
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["asked", "dry-run"])
+@pytest.mark.parametrize("status", [STOPPED, LEFT_BEHIND, FOLLOWS, IS_FILLED, None])
+def test_only_a_node_beside_a_primary_says_where_to_ask(
+    config: Path, monkeypatch: pytest.MonkeyPatch, status: dict[str, Any] | None, options: tuple[str, ...]
+) -> None:
+    """One that serves nothing, beside nobody who does, says why, and what helps against that."""
+
+    async def switchover_of(_: Path) -> None:
+        raise RoleStaysError(("not-primary",))
+
+    async def switchover_plan_of(_: Path) -> dict[str, Any]:
+        return {**REFUSED, "plan": {**REFUSED["plan"], "obstacles": ["not-primary"]}}
+
+    async def status_of(_: Path) -> dict[str, Any]:
+        if status is None:
+            raise DisconnectError("no answer within 2 s")
+        return status
+
+    monkeypatch.setattr(_switchover, "switchover_of", switchover_of)
+    monkeypatch.setattr(_switchover, "switchover_plan_of", switchover_plan_of)
+    monkeypatch.setattr(_switchover, "status_of", status_of)
+    told = switchover(config, *options).output
+    assert "not-primary" in told
+    if status in (STOPPED, LEFT_BEHIND):
+        names = {"config": str(config), "node": "a", "peer": "b"}
+        for reason in status["reasons"]:
+            assert f"  {reason}: {remedy_for(reason, **names)}\n" in told
+        assert "ask the primary" not in told
+    else:
+        assert "  not-primary: ask the primary: on node b" in told
+
+
+@pytest.mark.usefixtures("autojump_clock")
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("takes_s", [1.0, 30.0])
+async def test_whoever_waits_is_told_so(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], takes_s: float, refused: bool
+) -> None:
+    async def switchover_of(_: Path) -> None:
+        await trio.sleep(takes_s)
+        if refused:
+            raise RoleStaysError(("peer-lost",))
+
+    monkeypatch.setattr(_switchover, "switchover_of", switchover_of)
+    assert await switch_over(config, dry_run=False) == int(refused)
+    said = capsys.readouterr().err
+    assert said.startswith("node a is at it: it is waited for, up to 60 s\n") is (takes_s > SOON_S)
+    assert ("it is waited for" in said) is (takes_s > SOON_S)
+    assert ("peer-lost" in said) is refused

@@ -17,6 +17,7 @@ CLEAN: dict[str, Any] = {
     "number": 3,
     "state": "complete",
     "why": "",
+    "goes_on": False,
     "bytes_compared": SIZE,
     "bytes_total": SIZE,
     "began_at_s": 10.0,
@@ -185,7 +186,7 @@ def test_findings_that_were_not_kept_are_counted() -> None:
 
 
 def test_the_plan_goes_on_where_the_last_one_was_interrupted(loaded: LoadedConfig) -> None:
-    interrupted = STATUS | {"verification": CLEAN | {"state": "interrupted", "bytes_compared": 4096}}
+    interrupted = STATUS | {"verification": CLEAN | {"state": "interrupted", "goes_on": True, "bytes_compared": 4096}}
     assert describe_plan(interrupted, loaded).splitlines() == [
         "the last one was interrupted after 4096 bytes: it goes on there",
         f"node a: reads {SIZE - 4096} bytes of its copy, and sends digests of them",
@@ -194,6 +195,11 @@ def test_the_plan_goes_on_where_the_last_one_was_interrupted(loaded: LoadedConfi
         "nothing was read: --dry-run",
     ]
     assert describe_plan(STATUS, loaded).startswith(f"node a: reads {SIZE} bytes")
+
+
+def test_the_plan_begins_anew_with_another_copy(loaded: LoadedConfig) -> None:
+    interrupted = STATUS | {"verification": CLEAN | {"state": "interrupted", "bytes_compared": 4096}}
+    assert describe_plan(interrupted, loaded).startswith(f"node a: reads {SIZE} bytes of its copy")
 
 
 @pytest.mark.parametrize("change", [{"role": "secondary"}, {"state": "CTL_HA_STATE_SINGLE"}])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ctlha_trio._errors import (
     CtlHaError,
@@ -35,6 +36,7 @@ from ctlha_trio.door import (
     switchover_plan_of,
     verify_of,
 )
+from ctlha_trio.door._client import STATUS_S
 from ctlha_trio.door._forcing import OWED_FILE
 from ctlha_trio.door._record_log import name_of
 from ctlha_trio.door._sockets import BoundSocket
@@ -487,17 +489,57 @@ async def ask_to_force(path: Path) -> None:
 
 
 @pytest.mark.parametrize("ask", [ask_for_a_switchover, ask_to_force])
-async def test_nobody_knows_how_a_change_ended_that_a_frozen_node_was_asked_for(
-    ask: Callable[[Path], Awaitable[None]], tmp_path: Path
+async def test_a_node_that_is_frozen_is_not_asked_for_a_change(
+    ask: Callable[[Path], Awaitable[None]], tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    bound = BoundSocket.bind(
-        tmp_path / STATUS_SOCKET
-    )  # takes connections, as a stopped process does, and reads nothing
+    # It takes connections, as a stopped process does, and reads nothing.
+    bound = BoundSocket.bind(tmp_path / STATUS_SOCKET)
     try:
-        with pytest.raises(UnknownOutcomeError, match=r"no answer within 0\.1 s"):
+        with pytest.raises(DisconnectError, match=f"no answer within {STATUS_S:g} s"):
             await ask(tmp_path / STATUS_SOCKET)
+        assert trio.current_time() < STATUS_S + 1
+        async with await bound.listener.accept() as stream:
+            assert b"switchover" not in (sent := await stream.receive_some())
+            assert b"force" not in sent
     finally:
         bound.close()
+
+
+@pytest.mark.parametrize("ask", [ask_for_a_switchover, ask_to_force])
+async def test_nobody_knows_how_a_change_ended_of_a_node_that_froze_when_it_was_asked(
+    ask: Callable[[Path], Awaitable[None]], tmp_path: Path
+) -> None:
+    bound = BoundSocket.bind(tmp_path / STATUS_SOCKET)
+
+    async def answer_once() -> None:
+        async with await bound.listener.accept() as stream:
+            await stream.receive_some()
+            await stream.send_all(b'{"ok": true, "status": {}}\n')
+            await trio.sleep_forever()
+
+    try:
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(answer_once)
+                with pytest.raises(UnknownOutcomeError, match=r"no answer within 0\.1 s"):
+                    await ask(tmp_path / STATUS_SOCKET)
+                nursery.cancel_scope.cancel()
+    finally:
+        bound.close()
+
+
+FORCE = b'{"request": "force-primary", "abandon": "b", "revision": 9, "fence": false}'
+
+
+@pytest.mark.parametrize("request_line", [b'{"request": "switchover"}', FORCE])
+async def test_nothing_is_begun_for_whoever_has_left(served: Served, request_line: bytes) -> None:
+    """As where a node goes on that was frozen when it was asked."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.fspath(served.path))
+        client.sendall(request_line + b"\n")
+    await wait_all_tasks_blocked()
+    assert (await status_of(served.path))["verdict"] == "protected"
+    assert (served.node.switched, served.node.forced, served.node.decisions.exists()) == (0, 0, False)
 
 
 @pytest.mark.parametrize("ask", [ask_for_a_switchover, ask_to_force])

@@ -111,6 +111,7 @@ class Rig:
     disks: dict[str, Disk] = attrs.Factory(lambda: {name: Disk() for name in BOTH})
     record: Record = FIRST
     revision: int = 1
+    incarnations: dict[str, int] = attrs.Factory(lambda: {name: ord(name) for name in BOTH})
     holds: Callable[[str, act.Action], bool] = lambda *_: False
     held: list[Held] = attrs.Factory(list)
     todo: deque[Callable[[], None]] = attrs.Factory(deque)
@@ -123,14 +124,19 @@ class Rig:
     dirty: bool = True
     tickets: int = 0
 
-    def boot(self, *names: str) -> "Rig":
+    def boot(self, *names: str, copy: Copy = Copy.MEMBER) -> "Rig":
         for name in names:
             metadata = Metadata(
                 cluster="c", node=name, resource="r", lineage="l", arbiter="x", epoch=self.record.epoch,
-                revision=self.revision, primary=self.record.primary, members=self.record.members, copy=Copy.MEMBER,
+                revision=self.revision, primary=self.record.primary, members=self.record.members, copy=copy,
             )  # fmt: skip
             state, first = boot(
-                me=name, peer=peer(name), incarnation=ord(name), size_bytes=SIZE, metadata=metadata, marked_from=None
+                me=name,
+                peer=peer(name),
+                incarnation=self.incarnations[name],
+                size_bytes=SIZE,
+                metadata=metadata,
+                marked_from=None,
             )
             self.states[name] = state
             for action in first:
@@ -146,7 +152,7 @@ class Rig:
     def connect(self) -> "Rig":
         self.live, self.session = True, self.session + 1
         for name in BOTH:
-            self.feed(name, ev.SessionUp(ord(peer(name))))
+            self.feed(name, ev.SessionUp(self.incarnations[peer(name)]))
         return self.settle()
 
     def cut(self) -> "Rig":
@@ -228,7 +234,7 @@ class Rig:
                 left = ((action.offset, SIZE - action.offset),) if self.dirty and action.offset < SIZE else ()
                 self.later(name, ev.DirtyFound(action.search, left))
             case act.SendReady():
-                self.say(name, msg.ResyncReady(action.epoch, 0))
+                self.say(name, msg.ResyncReady(action.epoch, action.base_epoch))
             case act.Send():
                 self.say(name, action.message)
             case act.PushWrite(operation=operation):
@@ -535,6 +541,14 @@ def begins_anew_where_it_was_interrupted(patch: Patch) -> None:
         plain(step)
 
     patch.setattr(verify, "asked", asked)
+
+
+def goes_on_against_another_copy(patch: Patch) -> None:
+    patch.setattr(verify, "forget", lambda step: None)
+
+
+def goes_on_against_another_process(patch: Patch) -> None:
+    patch.setattr(Verification, "goes_on_with", lambda verification, _: bool(verification.why))
 
 
 def goes_on_in_another_epoch(patch: Patch) -> None:
@@ -949,6 +963,62 @@ def what_was_interrupted_says_so_and_goes_on_where_it_was() -> None:
     verification = verified(rig)
     assert (verification.number, verification.cursor, verification.why) == (2, SIZE, "")
     assert len(rig.all(act.CompareRange, "b")) == 1
+
+
+@scenario(goes_on_against_another_copy)
+def a_copy_that_was_made_anew_takes_with_it_what_was_compared_and_found() -> None:
+    rig = pair()
+    rig.disks["b"].content[5] ^= 1
+    rig.holds = lambda node, action: isinstance(action, act.SendCompare) and action.offset > 0
+    assert verified(rig).differing_bytes == RANGE_UNIT_BYTES
+    rig.cut()
+    rig.feed("a", ev.TimerFired(ev.Timer.CLAIM))
+    rig.settle()
+    assert verification_of(rig).cursor == COPY_CHUNK_BYTES
+    rig.disks["b"] = Disk()
+    rig.boot("b", copy=Copy.RESYNCING).release().connect()
+    assert rig.phases() == (Phase.MIRRORING, Phase.FOLLOWING)
+    assert rig.disks["b"].content == rig.disks["a"].content
+    forgotten = verification_of(rig)
+    assert (forgotten.number, forgotten.cursor, forgotten.found, forgotten.differing_bytes) == (1, 0, (), 0)
+    assert forgotten.why == "a copy was made anew"
+    rig.disks["b"].content[5] ^= 1
+    verification = verified(rig)
+    assert (verification.number, verification.cursor, verification.why) == (2, SIZE, "")
+    assert found(verification) == [(Finding.DIFFERS, 0, RANGE_UNIT_BYTES)]
+
+
+@scenario(goes_on_against_another_process)
+def a_peer_that_started_again_may_have_another_file_and_what_was_found_is_known_until_the_next_pass() -> None:
+    rig = pair()
+    rig.disks["b"].content[5] ^= 1
+    rig.holds = lambda node, action: isinstance(action, act.SendCompare) and action.offset > 0
+    verified(rig)
+    rig.cut()
+    rig.feed("a", ev.TimerFired(ev.Timer.CLAIM))
+    rig.settle()
+    rig.states["b"] = attrs.evolve(rig.states["b"], incarnation=1000)
+    rig.incarnations["b"] = 1000
+    rig.release().connect()
+    assert rig.phases() == (Phase.MIRRORING, Phase.FOLLOWING)
+    assert verification_of(rig).differing_bytes == RANGE_UNIT_BYTES
+    rig.disks["b"].content[7 * RANGE_UNIT_BYTES] ^= 1
+    assert found(verified(rig)) == [(Finding.DIFFERS, 7 * RANGE_UNIT_BYTES, RANGE_UNIT_BYTES)]
+
+
+@scenario(goes_on_against_another_copy)
+def this_copy_takes_it_too_when_it_is_the_one_that_is_made_anew() -> None:
+    rig = pair()
+    rig.disks["b"].content[5] ^= 1
+    assert verified(rig).differing_bytes == RANGE_UNIT_BYTES
+    rig.cut()
+    rig.feed("b", ev.TimerFired(ev.Timer.CLAIM))
+    rig.settle()
+    rig.states["b"] = attrs.evolve(rig.states["b"], base_epoch=rig.states["b"].base_epoch + 7)
+    rig.feed("a", ev.TimerFired(ev.Timer.CLAIM))
+    rig.settle().connect()
+    assert rig.phases() == (Phase.FOLLOWING, Phase.MIRRORING)
+    assert (verification_of(rig).cursor, verification_of(rig).differing_bytes) == (0, 0)
 
 
 @scenario()
