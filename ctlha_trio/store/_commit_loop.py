@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 import trio
-from outcome import Outcome
+from outcome import Error, Outcome
 
 from ctlha_trio._errors import DamagedBlockError, RecordsFullError, StoreError
 from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX
@@ -87,13 +87,13 @@ class CommitLoop:
     def _end_alone(self, step: WriteStep, ended: Outcome[None]) -> None:
         """Called by nobody who could take an error: one of the store is what it died of, any other is for ``run``."""
         self._queue.end_alone()
-        try:
-            ended.unwrap()
-        except (StoreError, trio.Cancelled):
+        failure = ended.error if isinstance(ended, Error) else None
+        if isinstance(failure, StoreError | trio.Cancelled):
             return
         try:
+            ended.unwrap()
             self._queue.mark_durable(step)
-        except Exception as error:
+        except BaseException as error:
             self._queue.fail(error)
 
     async def recover(self, *, reseal: bool) -> Recovery:
