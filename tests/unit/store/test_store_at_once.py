@@ -11,7 +11,7 @@ from outcome import Error, Outcome, Value
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.seams import Buffer
-from ctlha_trio.store import BLOCK_BYTES, BlockStore
+from ctlha_trio.store import BLOCK_BYTES, BlockStore, image
 from ctlha_trio.store._commit_loop import AT_ONCE_BYTES_MAX
 from ctlha_trio.store._layout import GROUP_BYTES
 from tests.unit.store.test_store_blocks import (
@@ -23,7 +23,6 @@ from tests.unit.store.test_store_blocks import (
     ScriptedFile,
     block,
     callers,
-    image,
     new_file,
     opened,
     running,
@@ -95,7 +94,11 @@ async def test_what_comes_meanwhile_waits_for_it_and_is_written_over_it() -> Non
 async def test_whoever_is_told_may_write_at_once_again() -> None:
     file, told = hand_file(), list[object]()
     async with idle(file) as (store, nursery):
-        store.write_nowait(0, block(b"1"), lambda _: store.write_nowait(0, block(b"2"), told.append, nursery), nursery)
+
+        def write_again(_: object) -> None:
+            store.write_nowait(0, block(b"2"), told.append, nursery)
+
+        store.write_nowait(0, block(b"1"), write_again, nursery)
         file.end()
         assert (len(file.begun), told) == (1, [])
         file.end()
