@@ -90,7 +90,7 @@ class DiskWork:
 
         try:
             # A task for each write costs more than all that the store does for a small one.
-            if not self._store.write_nowait(offset, data, ended):
+            if not self._store.write_nowait(offset, data, ended, self._nursery):
                 self._nursery.start_soon(work)
         except StoreError as error:
             self._failed(error)

@@ -5,11 +5,11 @@ from mmap import mmap
 from typing import Final, Protocol
 
 import attrs
+import trio
 
 from ctlha_trio._errors import DisconnectError, RemoteProtocolError
-from ctlha_trio._vocabulary import ctl_ha_event
 from ctlha_trio.dma import Dma, Region
-from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LossReason
+from ctlha_trio.link import Channel, ChannelEvent, Connected, Disconnected, EventRange, Link, LossReason
 from ctlha_trio.pair import (
     Grant,
     Operation,
@@ -80,8 +80,9 @@ class Inbox:
     _rings: dict[int, memoryview] = attrs.field(factory=dict, init=False)
     """By epoch: the one that is granted, and the one before, of which messages may still wait to be read."""
     _region: Region | None = attrs.field(default=None, init=False)
-    _deaf: bool = attrs.field(default=False, init=False)
-    """The peer said what it may not: nothing that it said after it in this session counts."""
+    _deaf: bool = attrs.field(default=True, init=False)
+    """There is no session, or the peer said in it what it may not: what it said after that does not count."""
+    _has_ended: bool = attrs.field(default=False, init=False)
 
     def grant(self, epoch: int) -> Grant | None:
         """Make and name a ring for this session and epoch; None if the session has just ended.
@@ -107,21 +108,27 @@ class Inbox:
         self._link.drop(reason)
 
     async def run(self) -> None:
-        """Tell the hearer of everything until cancelled."""
-        while True:
-            for event in await self._channel.receive_events():
-                match event:
-                    case Connected():
-                        self._deaf = False
-                        self._hearer.session_began(event.session, event.peer_incarnation)
-                    case Disconnected():
-                        self._log_end(event)
-                        self._hearer.session_ended(_LOSSES[event.reason])
-                    case EventRange(event=ctl_ha_event.CTL_HA_EVT_MSG_RECV):
-                        self._hear(event.count)
-                    case EventRange():
-                        # MSG_SENT: the pair's own messages are answered by messages.
-                        pass
+        """Tell the hearer of everything, each in the turn of the loop in which the link has it, until cancelled."""
+        self._channel.hear(self._take, self._hear)
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._has_ended = True
+
+    def _take(self, event: ChannelEvent) -> None:
+        if self._has_ended:
+            return
+        match event:
+            case Connected():
+                self._deaf = False
+                self._hearer.session_began(event.session, event.peer_incarnation)
+            case Disconnected():
+                self._log_end(event)
+                self._deaf = True
+                self._hearer.session_ended(_LOSSES[event.reason])
+            case EventRange():
+                # MSG_SENT: the pair's own messages are answered by messages.
+                pass
 
     def _log_end(self, ended: Disconnected) -> None:
         peer, why = self._link.config.peer, ended.detail
@@ -136,11 +143,13 @@ class Inbox:
                 _LOG.info("the session with node %s ended: %s", peer, why)
 
     def _hear(self, count: int) -> None:
+        if self._has_ended:
+            return
         for _ in range(count):
+            slot = self._channel.receive_nowait()
+            if self._deaf:
+                continue
             try:
-                slot = self._channel.receive_nowait()
-                if self._deaf:
-                    continue
                 spoken = decode(slot)
                 data = self._data_of(spoken)
             except RemoteProtocolError as error:

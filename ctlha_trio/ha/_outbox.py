@@ -10,7 +10,7 @@ import trio
 from ctlha_trio._errors import BusyError, DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring
-from ctlha_trio.link import Channel, Link
+from ctlha_trio.link import Channel, Link, unwatched
 from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, OfDrivers, Pushed, PushedMessage, Spoken, encode, messages
 from ctlha_trio.pair.messages import HandoverReady, Message, Propose, Seal
 
@@ -65,7 +65,7 @@ class Outbox:
             self._messages.clear()
             self._link.drop("the peer does not take its messages")
         if not self._messages and not self._one_waits and self._is_live(self.session) and self._channel.has_credit:
-            self._channel.send_nowait(encode(message))
+            self._channel.send_nowait(encode(message), unwatched)
         else:
             self._messages.append((self.session, message))
             self._message_waits.unpark_all()

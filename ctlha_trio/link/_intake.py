@@ -109,7 +109,7 @@ class Intake:
     def _deliver(self, channel: Channel, messages: memoryview, count: int) -> None:
         channel.deliver(messages, count)
         self._counters.messages_in += count
-        if channel.session_flow.has_news:
+        if not self._has_ended() and channel.session_flow.has_news:
             self._tell_news(channel)
 
     def _close(self) -> None:

@@ -96,7 +96,13 @@ def _stands(state: PairState) -> tuple[Phase, int]:
 
 
 def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912, PLR0915 (one line for each kind of event)
-    match event:
+    match event:  # what each write brings comes first: a case costs those before it
+        case ev.Received():
+            _received(step, event.message)
+        case ev.Stored():
+            service.stored(step, event)
+        case ev.Submitted():
+            service.submitted(step, event)
         case ev.RecordRead():
             arbitration.record_read(step, event)
         case ev.ReadFailed():
@@ -111,14 +117,8 @@ def _dispatch(step: Step, event: ev.Event) -> None:  # noqa: PLR0912, PLR0915 (o
             sessions.session_lost(step, event)
         case ev.Disowned():
             sessions.disowned(step)
-        case ev.Received():
-            _received(step, event.message)
         case ev.TimerFired():
             _timer(step, event.timer)
-        case ev.Submitted():
-            service.submitted(step, event)
-        case ev.Stored():
-            service.stored(step, event)
         case ev.Fetched():
             service.fetched(step, event)
         case ev.StoredCompared():
@@ -207,6 +207,10 @@ def _received(step: Step, message: msg.Message) -> None:
         step.send(msg.Refused(state.epoch, message.epoch))
         return
     match message:
+        case msg.Applied():
+            service.applied(step, message)
+        case msg.MirrorWrite() | msg.MirrorZeroes() if state.phase in ACCEPTING:
+            service.mirror_write(step, message)
         case msg.Standing():
             sessions.standing(step, message)
         case msg.Refused():
@@ -214,14 +218,10 @@ def _received(step: Step, message: msg.Message) -> None:
                 step.read_record()
         case msg.Resumed():
             sessions.resumed(step, message)
-        case msg.MirrorWrite() | msg.MirrorZeroes() if state.phase in ACCEPTING:
-            service.mirror_write(step, message)
         case msg.MirrorRecord() if state.phase is Phase.FOLLOWING:
             service.mirror_write(step, message)
         case msg.Fetch() | msg.RepairData() | msg.Damaged():
             _of_repair(step, message)
-        case msg.Applied():
-            service.applied(step, message)
         case _ if isinstance(message, _OfEitherNode):
             _of_either_node(step, message)
         case _:

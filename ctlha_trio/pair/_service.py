@@ -88,6 +88,8 @@ def _start(step: Step, flight: Flight) -> None:
     operation = flight.operation
     epoch, sequence = step.state.epoch, step.state.next_sequence
     match operation.kind:
+        case OperationKind.WRITE:
+            start_write(step, flight)
         case _ if flight.is_read:
             reads.start(step, flight)
         case OperationKind.COPY:
@@ -131,10 +133,11 @@ def store(step: Step, flight: Flight) -> None:
 
 
 def _give_sequence(step: Step, flight: Flight, *, here: bool = False, there: bool = False) -> Flight:
-    sequence = step.state.next_sequence
-    step.change(next_sequence=sequence + 1)
+    state = step.state
+    sequence = state.next_sequence
     started = flight.but(sequence=sequence, here=here, there=there, hurt=UNHURT, mended=flight.hurt)
-    replace(step, flight, started)
+    flights = tuple([started if f is flight else f for f in state.flights])
+    step.change(next_sequence=sequence + 1, flights=flights)
     return started
 
 

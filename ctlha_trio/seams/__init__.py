@@ -44,6 +44,7 @@ from ctlha_trio.seams._types import (
     FenceOutcome as FenceOutcome,
     Fencer as Fencer,
     Listener as Listener,
+    PromptFile as PromptFile,
     Seams as Seams,
     Stream as Stream,
     SwapAnswer as SwapAnswer,

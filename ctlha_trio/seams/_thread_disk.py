@@ -5,10 +5,12 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
 import attrs
+import outcome
 import trio
 
 from ctlha_trio._errors import StoreError, UnreadableError
@@ -65,7 +67,8 @@ class ThreadDiskFile:
     _failure: Exception | None = attrs.field(default=None, init=False)
     _closed: bool = attrs.field(default=False, init=False)
     _calls: int = attrs.field(default=0, init=False)
-    _flushing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _flushing: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(1), init=False)
+    """No lock, which would belong to a task: what ``write_through_nowait`` began is ended by none."""
 
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``. ``UnreadableError`` if the medium does not give them back."""
@@ -95,11 +98,27 @@ class ThreadDiskFile:
         for offset, buffer in extents:
             self._check_range(offset, memoryview(buffer).nbytes)
 
-        def write_and_flush() -> None:
-            _write_extents(self._descriptor, extents)
-            os.fdatasync(self._descriptor)
+        await self._call_alone(partial(_write_and_flush, self._descriptor, extents), "write or flush")
 
-        await self._call_alone(write_and_flush, "write or flush")
+    def write_through_nowait(
+        self, extents: Sequence[tuple[int, Buffer]], on_end: Callable[[outcome.Outcome[None]], None]
+    ) -> bool:
+        """As ``PromptFile`` says. False while another write or flush is under way, or every thread is taken."""
+        for offset, buffer in extents:
+            self._check_range(offset, memoryview(buffer).nbytes)
+        self._raise_if_unusable()
+        if not self._flushing.value:
+            return False
+
+        def end(ended: outcome.Outcome[None]) -> None:
+            self._flushing.release()
+            on_end(outcome.capture(partial(self._end_call, ended, "write or flush", fatal=True)))
+
+        if not self._threads.start(partial(_write_and_flush, self._descriptor, extents), end):
+            return False
+        self._flushing.acquire_nowait()
+        self._calls += 1
+        return True
 
     def close(self) -> None:
         """Give the file and its lock up, once the calls under way have ended. May be called twice."""
@@ -119,16 +138,18 @@ class ThreadDiskFile:
     async def _call(self, function: Callable[[], T], verb: str, *, fatal: bool) -> T:
         self._raise_if_unusable()
         self._calls += 1
+        return self._end_call(await outcome.acapture(self._threads.run, function), verb, fatal=fatal)
+
+    def _end_call(self, ended: outcome.Outcome[T], verb: str, *, fatal: bool) -> T:
+        self._calls -= 1
+        self._release_if_idle()
         try:
-            answer = await self._threads.run(function)
+            answer = ended.unwrap()
         except OSError as error:
             if fatal:
                 self._failure = self._failure or error
             kind = UnreadableError if not fatal and error.errno in _UNREADABLE else StoreError
             raise kind(f"{self._path}: {verb} failed: {error}") from error
-        finally:
-            self._calls -= 1
-            self._release_if_idle()
         if self._failure is not None:
             self._raise_if_unusable()
         return answer
@@ -186,6 +207,11 @@ def _write_extents(descriptor: int, extents: Sequence[tuple[int, Buffer]]) -> No
             run.append(view)
         end += len(view)
     _write_run(descriptor, start, run)
+
+
+def _write_and_flush(descriptor: int, extents: Sequence[tuple[int, Buffer]]) -> None:
+    _write_extents(descriptor, extents)
+    os.fdatasync(descriptor)
 
 
 def _write_run(descriptor: int, offset: int, buffers: list[memoryview]) -> None:

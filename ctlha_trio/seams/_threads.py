@@ -36,6 +36,25 @@ class Threads:
         finally:
             self._free.release()
 
+    def start(self, function: Callable[[], T], on_end: Callable[[outcome.Outcome[T]], None]) -> bool:
+        """Begin without a task that waits; False, and nothing was begun, if as many as may be are under way.
+
+        ``on_end`` is called by the loop, in the turn in which it is woken; what it raises ends the run. The caller
+        sees to it that the run does not end before.
+        """
+        try:
+            self._free.acquire_nowait()
+        except trio.WouldBlock:
+            return False
+        token = trio.lowlevel.current_trio_token()
+
+        def end(ended: outcome.Outcome[T]) -> None:
+            self._free.release()
+            on_end(ended)
+
+        trio.lowlevel.start_thread_soon(function, lambda ended: token.run_sync_soon(end, ended))
+        return True
+
 
 @trio.lowlevel.enable_ki_protection
 async def _run_in_thread(function: Callable[[], T]) -> T:

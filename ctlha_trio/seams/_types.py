@@ -6,9 +6,10 @@ timeouts for protocol time, and never open files or sockets by themselves.
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
+from outcome import Outcome
 
 from ctlha_trio.pair import Record, SwapOutcome
 
@@ -62,6 +63,20 @@ class DiskFile(Protocol):
 
     def close(self) -> None:
         """Give the file up. Does not flush. May be called twice."""
+
+
+@runtime_checkable
+class PromptFile(Protocol):
+    """A ``DiskFile`` that can also write without a task that waits. Not every one can."""
+
+    def write_through_nowait(
+        self, extents: Sequence[tuple[int, Buffer]], on_end: Callable[[Outcome[None]], None]
+    ) -> bool:
+        """Begin ``write_through`` at once; False, and nothing was begun, if it would have to wait first.
+
+        ``on_end`` is called once, by the loop, with what ``write_through`` comes to. It must not raise. The run must
+        not end before. ``StoreError`` if the file is of no use any more.
+        """
 
 
 class Disk(Protocol):

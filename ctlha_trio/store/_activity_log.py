@@ -98,12 +98,16 @@ class OpenExtents:
     def __len__(self) -> int:
         return len(self._extents)
 
+    def holds(self, extents: Collection[int]) -> bool:
+        """Whether all of these are open."""
+        return all(extent in self._extents for extent in extents)
+
     def use(self, extents: Collection[int]) -> bool:
         """Take extents, ``EXTENTS_OPEN_MAX`` at most, as used now, and close others for want of room.
 
         Nothing may be under way in the others. True if the log must be durable before anything is written in these.
         """
-        is_cold = any(extent not in self._extents for extent in extents)
+        is_cold = not self.holds(extents)
         for extent in extents:
             self._extents.pop(extent, None)
             self._extents[extent] = None

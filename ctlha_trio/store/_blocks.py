@@ -198,12 +198,20 @@ class BlockStore:
         self._check_write(offset, len(kept))
         await self._queue.complete(WriteStep(offset=offset, data=kept, repairs=repairs))
 
-    def write_nowait(self, offset: int, data: Buffer, on_end: Callable[[DamagedBlockError | None], None]) -> bool:
+    def write_nowait(
+        self,
+        offset: int,
+        data: Buffer,
+        on_end: Callable[[DamagedBlockError | None], None],
+        nursery: trio.Nursery | None = None,
+    ) -> bool:
         """As ``write``, without a task that waits; False, and nothing was queued, if there is no room now.
 
-        ``data`` is not copied, so that nobody may change it until then. ``on_end`` is called once, from ``run``: with
+        ``data`` is not copied, so that nobody may change it until then. ``on_end`` is called once, by the loop: with
         None once the data is on stable media, else with what kept it from being written. It must not raise. If the
         store dies first it is not called: whoever runs ``run`` is told of that. ``StoreError`` if it is dead already.
+
+        With a ``nursery``, for a disk that needs a task, a small write may begin before this returns.
         """
         self._check_write(offset, memoryview(data).nbytes)
 
@@ -211,7 +219,11 @@ class BlockStore:
             assert not isinstance(step.refusal, RecordsFullError), "a write puts no record"
             on_end(step.refusal)
 
-        return self._queue.put_nowait(WriteStep(offset=offset, data=data, on_end=tell))
+        self._queue.check()
+        step = WriteStep(offset=offset, data=data, on_end=tell)
+        if nursery is not None and self._loop.commit_at_once(step, nursery):
+            return True
+        return self._queue.put_nowait(step)
 
     def _check_write(self, offset: int, size: int) -> None:
         self._check_range(offset, size)

@@ -1,9 +1,11 @@
 """The volume's blocks in the backing file, each read and written together with its checksum."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import attrs
+import trio
+from outcome import Outcome, Value
 
 from ctlha_trio._errors import DamagedBlockError, UnreadableError
 from ctlha_trio.seams import Buffer
@@ -125,10 +127,34 @@ class CheckedVolume:
             self._keep(group, page, changes)
         return page
 
+    def known_page(self, group: int) -> bytes | None:
+        """The entries of a group, if they are in memory."""
+        return self._pages.get(group)
+
     async def put(self, write: SealedWrite, others: Sequence[tuple[int, Buffer]] = ()) -> None:
         """Make data and entries durable, and with them what else is to be, in one call."""
         self.changes += 1
         await self._file.write_through([*write.extents, *others])
+        self._end_put(write)
+
+    def start_put(
+        self,
+        write: SealedWrite,
+        others: Sequence[tuple[int, Buffer]],
+        on_end: Callable[[Outcome[None]], None],
+        nursery: trio.Nursery,
+    ) -> None:
+        """Begin ``put``, as ``WatchedFile.start_write_through`` does its call."""
+
+        def end(ended: Outcome[None]) -> None:
+            if isinstance(ended, Value):
+                self._end_put(write)
+            on_end(ended)
+
+        self.changes += 1
+        self._file.start_write_through([*write.extents, *others], end, nursery)
+
+    def _end_put(self, write: SealedWrite) -> None:
         self.changes += 1
         for group, page in write.pages.items():
             self._keep(group, page, self.changes)

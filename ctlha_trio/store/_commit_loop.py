@@ -1,9 +1,12 @@
 """The one task that writes: batches of steps, each durable before whoever waits for it is answered."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 import attrs
 import trio
+from outcome import Error, Outcome
 
 from ctlha_trio._errors import DamagedBlockError, RecordsFullError, StoreError
 from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX
@@ -14,6 +17,9 @@ from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.store._write_batch import WriteBatch
 from ctlha_trio.store._write_tracker import WriteTracker
+
+AT_ONCE_BYTES_MAX: Final = 32 * 1024
+"""Of a write that is begun by whoever calls: its checksums take a few microseconds."""
 
 
 @attrs.frozen
@@ -52,7 +58,43 @@ class CommitLoop:
             while True:
                 await self._commit(await self._queue.take())
         finally:
-            self._queue.die(StoreError("its commit loop ended"))
+            try:
+                await self._queue.wait_alone()
+            finally:
+                self._queue.die(StoreError("its commit loop ended"))
+
+    def commit_at_once(self, step: WriteStep, nursery: trio.Nursery) -> bool:
+        """Begin with one small write at once, if nothing else is under way and one call to the disk is all it takes.
+
+        False, and nothing was done, if not. It spares the write two turns of the loop, one to wake ``run`` and one to
+        come back to it. A larger one can do with them: what its checksums take would hold up whoever is here.
+        """
+        if not self._queue.is_idle or step.size_bytes > AT_ONCE_BYTES_MAX or not self.is_recovered:
+            return False
+        batch = WriteBatch(self._volume)
+        where = step.offset, step.size_bytes
+        sealed = batch.seal_at_once(self.slot.metadata.epoch) if batch.add_whole(step.offset, step.data) else None
+        if sealed is None or not self._tracker.admit_at_once(groups_of(*where)):
+            return False
+        self._queue.begin_alone(step)
+        try:
+            self._volume.start_put(sealed, self._tracker.mark([where]), partial(self._end_alone, step), nursery)
+        except StoreError:
+            self._queue.end_alone()
+            raise
+        return True
+
+    def _end_alone(self, step: WriteStep, ended: Outcome[None]) -> None:
+        """Called by nobody who could take an error: one of the store is what it died of, any other is for ``run``."""
+        self._queue.end_alone()
+        failure = ended.error if isinstance(ended, Error) else None
+        if isinstance(failure, StoreError | trio.Cancelled):
+            return
+        try:
+            ended.unwrap()
+            self._queue.mark_durable(step)
+        except BaseException as error:
+            self._queue.fail(error)
 
     async def recover(self, *, reseal: bool) -> Recovery:
         """See ``BlockStore.recover``."""

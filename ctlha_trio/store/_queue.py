@@ -77,9 +77,15 @@ class StepQueue:
     _queued: list[Step] = attrs.field(factory=list, init=False)
     _queued_bytes: int = attrs.field(default=0, init=False)
     _taken: list[Step] = attrs.field(factory=list, init=False)
+    _taker_waits: bool = attrs.field(default=False, init=False)
+    _alone: bool = attrs.field(default=False, init=False)
+    """One step is under way by itself."""
+    _fault: BaseException | None = attrs.field(default=None, init=False)
+    """What the taker raises."""
     _entrance: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _arrival: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _lone_end: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _death: StoreError | None = attrs.field(default=None, init=False)
 
     async def complete(self, step: Step) -> None:
@@ -113,12 +119,50 @@ class StepQueue:
     async def take(self) -> list[Step]:
         """Wait for at least one step, take all. Those taken before must have ended. ``StoreError`` if dead."""
         self.check()
-        while not self._queued:
-            await self._arrival.park()
-            self.check()
+        self._taker_waits = True
+        try:
+            while self._fault is None and (not self._queued or self._alone):
+                await self._arrival.park()
+                self.check()
+            self._raise_fault()
+        finally:
+            self._taker_waits = False
         self._taken, self._queued, self._queued_bytes = self._queued, [], 0
         self._room.unpark_all()
         return self._taken
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the taker waits, and nothing else does."""
+        return self._taker_waits and not self._queued and not self._alone and not self._entrance.locked()
+
+    def begin_alone(self, step: Step) -> None:
+        """Take one step that was never put in, while idle: the taker gets nothing until ``end_alone``."""
+        self._taken, self._alone = [step], True
+
+    def end_alone(self) -> None:
+        """It is under way no more."""
+        self._alone = False
+        if self._queued:
+            self._arrival.unpark_all()
+        self._lone_end.unpark_all()
+
+    async def wait_alone(self) -> None:
+        """Return once no step is under way by itself, cancelled or not. Raises as ``take`` what it failed by."""
+        with trio.CancelScope(shield=True):
+            while self._alone:
+                await self._lone_end.park()
+        self._raise_fault()
+
+    def fail(self, fault: BaseException) -> None:
+        """Let the taker, which waits or is about to, raise it."""
+        self._fault = fault
+        self._arrival.unpark_all()
+
+    def _raise_fault(self) -> None:
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
 
     def mark_durable(self, step: Step) -> None:
         """Answer whoever waits for a step. ``StoreError`` if the store died meanwhile: then it was answered so."""

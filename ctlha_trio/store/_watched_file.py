@@ -8,9 +8,10 @@ from typing import TypeVar, TypeVarTuple
 
 import attrs
 import trio
+from outcome import Error, Outcome, acapture, capture
 
 from ctlha_trio._errors import StoreError, UnreadableError
-from ctlha_trio.seams import Buffer, Clock, DiskFile
+from ctlha_trio.seams import Buffer, Clock, DiskFile, PromptFile
 from ctlha_trio.store._queue import StepQueue
 
 Answer = TypeVar("Answer")
@@ -26,6 +27,12 @@ class WatchedFile:
     _queue: StepQueue
     _calls_s: dict[object, float] = attrs.field(factory=dict, init=False)
     _ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _prompt: PromptFile | None = attrs.field(init=False)
+    """The same file, if it can."""
+
+    @_prompt.default
+    def _if_prompt(self) -> PromptFile | None:
+        return self._file if isinstance(self._file, PromptFile) else None
 
     @property
     def oldest_call_s(self) -> float | None:
@@ -54,6 +61,27 @@ class WatchedFile:
         """Write each buffer whole, in order, and make it and everything written before durable."""
         await self._call(self._file.write_through, extents)
 
+    def start_write_through(
+        self, extents: Sequence[tuple[int, Buffer]], on_end: Callable[[Outcome[None]], None], nursery: trio.Nursery
+    ) -> None:
+        """Begin ``write_through``, in a task in ``nursery`` if the file cannot do it without; ``on_end`` gets its end.
+
+        It must not raise. ``StoreError`` if the store is dead.
+        """
+        self._queue.check()
+        token = object()
+
+        def end(ended: Outcome[None]) -> None:
+            on_end(capture(self._end_call, token, ended))
+
+        self._calls_s[token] = self._clock.now()
+        try:
+            is_begun = self._prompt is not None and self._prompt.write_through_nowait(extents, end)
+        except StoreError as error:
+            self._end_call(token, Error(error))
+        if not is_begun:
+            nursery.start_soon(_tell_end, self._file.write_through, extents, end)
+
     def close(self) -> None:
         """Give the file up."""
         self._file.close()
@@ -62,8 +90,13 @@ class WatchedFile:
         self._queue.check()
         token = object()
         self._calls_s[token] = self._clock.now()
+        return self._end_call(token, await acapture(call, *arguments))
+
+    def _end_call(self, token: object, ended: Outcome[Answer]) -> Answer:
+        del self._calls_s[token]
+        self._ended.unpark_all()
         try:
-            answer = await call(*arguments)
+            answer = ended.unwrap()
         except UnreadableError:
             self._queue.check()
             raise
@@ -71,8 +104,16 @@ class WatchedFile:
             self._queue.die(error)
             self._queue.check()
             raise
-        finally:
-            del self._calls_s[token]
-            self._ended.unpark_all()
         self._queue.check()
         return answer
+
+
+async def _tell_end(
+    call: Callable[[Sequence[tuple[int, Buffer]]], Awaitable[None]],
+    extents: Sequence[tuple[int, Buffer]],
+    on_end: Callable[[Outcome[None]], None],
+) -> None:
+    ended = await acapture(call, extents)
+    on_end(ended)
+    if isinstance(ended, Error) and isinstance(ended.error, trio.Cancelled):
+        raise ended.error

@@ -1,5 +1,7 @@
 """Writes that go to the disk together: laid over each other block by block, then sealed."""
 
+from collections.abc import Mapping, Sequence
+
 import attrs
 
 from ctlha_trio.seams import Buffer
@@ -54,19 +56,48 @@ class WriteBatch:
                 return bytearray(data[at : at + size])
         return bytearray(await self._volume.read(block * BLOCK_BYTES, size))
 
+    def add_whole(self, offset: int, data: Buffer) -> bool:
+        """``add``, if it writes no block in part and so reads none; whether it did."""
+        size = len(data)
+        if not size or offset % BLOCK_BYTES or size % BLOCK_BYTES:
+            return False
+        self._lay_whole(offset // BLOCK_BYTES, memoryview(data))
+        return True
+
     async def seal(self, epoch: int) -> SealedWrite:
         """Everything as one call writes it: each page of entries before the first data of its group.
 
         That makes a group that is written whole one run of the file.
         """
+        pieces = self._pieces()
+        return self._seal(
+            pieces, {group: await self._volume.entry_page(group) for group in self._kept_in(pieces)}, epoch
+        )
+
+    def seal_at_once(self, epoch: int) -> SealedWrite | None:
+        """``seal``, if that reads nothing from the disk; else None."""
+        pieces = self._pieces()
+        pages = {group: self._volume.known_page(group) for group in self._kept_in(pieces)}
+        known = {group: page for group, page in pages.items() if page is not None}
+        return self._seal(pieces, known, epoch) if len(known) == len(pages) else None
+
+    def _pieces(self) -> list[tuple[int, memoryview]]:
+        return [*self._whole, *((block, memoryview(content)) for block, content in sorted(self._parts.items()))]
+
+    def _kept_in(self, pieces: Sequence[tuple[int, memoryview]]) -> dict[int, None]:
+        """Groups of which entries stay as they are: all but those of which the first piece is the whole."""
+        firsts: dict[int, int] = {}
+        for block, data in pieces:
+            firsts.setdefault(block // GROUP_BLOCKS, len(data))
+        return {group: None for group, size in firsts.items() if size != self._volume.layout.group_bytes(group)}
+
+    def _seal(self, pieces: Sequence[tuple[int, memoryview]], entries: Mapping[int, bytes], epoch: int) -> SealedWrite:
         layout = self._volume.layout
-        pieces = [*self._whole, *((block, memoryview(content)) for block, content in sorted(self._parts.items()))]
         pages: dict[int, bytearray] = {}
         for block, data in pieces:
             group = block // GROUP_BLOCKS
             if group not in pages:
-                replaced = len(data) == layout.group_bytes(group)
-                pages[group] = bytearray(PAGE_BYTES if replaced else await self._volume.entry_page(group))
+                pages[group] = bytearray(entries.get(group) or PAGE_BYTES)
             seal_blocks(pages[group], block, data, epoch)
         sealed = {group: bytes(page) for group, page in pages.items()}
         write = SealedWrite([], sealed)

@@ -24,6 +24,10 @@ class WriteTracker:
         if self._open.use(extents):
             await self._write(self.page.succeed(self._open))
 
+    def admit_at_once(self, extents: Collection[int]) -> bool:
+        """``admit``, if there is nothing to do; whether there was not."""
+        return self._open.holds(extents) and not self._open.use(extents)
+
     def mark(self, ranges: Collection[tuple[int, int]]) -> Sequence[tuple[int, bytes]]:
         """Mark ranges, if writes are to be; the pages of the bitmap that have to be durable with the data."""
         if self.page.tracking:

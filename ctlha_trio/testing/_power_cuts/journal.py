@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any, Final
 
 import attrs
+import trio
 
 from ctlha_trio._errors import DamagedBlockError
 from ctlha_trio.pair import CarriedRecord, Metadata, Records
@@ -156,7 +157,11 @@ def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
         watch(self.metadata.node, Began(next(numbers), Cleared(offset, size)))
 
     def write_nowait(
-        self: BlockStore, offset: int, data: Buffer, on_end: Callable[[DamagedBlockError | None], None]
+        self: BlockStore,
+        offset: int,
+        data: Buffer,
+        on_end: Callable[[DamagedBlockError | None], None],
+        nursery: trio.Nursery | None = None,
     ) -> bool:
         number = next(numbers)
 
@@ -165,7 +170,7 @@ def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
                 watch(self.metadata.node, Ended(number))
             on_end(damage)
 
-        is_queued = bool(plain["write_nowait"](self, offset, data, end))
+        is_queued = bool(plain["write_nowait"](self, offset, data, end, nursery))
         if is_queued:
             watch(self.metadata.node, Began(number, Wrote(offset, bytes(data), dirties=True)))
         return is_queued

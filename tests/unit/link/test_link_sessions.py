@@ -590,6 +590,19 @@ async def test_drop_ends_the_session_and_the_link_goes_on(autojump_clock: trio.t
         assert pair.b.link.session is None
 
 
+async def test_whoever_hears_a_message_may_end_its_session(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        heard: list[ChannelEvent] = []
+        channel = pair.b.link.open_channel(0x81, slot_size=8, slots=4)
+        channel.hear(heard.append, lambda _: pair.b.link.drop("what it says is wrong"))
+        sender = pair.a.link.open_channel(0x81, slot_size=8, slots=4)
+        await until(lambda: sender.has_credit)
+        sender.send_nowait(b"nonsense")
+        await until(lambda: Disconnected(LossReason.CLOSED, "what it says is wrong") in heard)
+        await pair.online()
+
+
 async def test_an_address_that_cannot_be_had_is_told(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         other = make_side(pair.network, CONFIGS["a"])

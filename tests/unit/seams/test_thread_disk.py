@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from outcome import Outcome, Value
 
 from ctlha_trio._errors import StoreError, UnreadableError
-from ctlha_trio.seams import DiskFile, ThreadDisk, _thread_disk
+from ctlha_trio.seams import DiskFile, PromptFile, ThreadDisk, _thread_disk
 
 SIZE_BYTES = 64 * 1024
 
@@ -257,6 +258,56 @@ async def test_a_cancelled_call_ends_only_when_the_kernel_has(path: str, monkeyp
                 await ThreadDisk().open(path)
         go_on.set()
     assert ended
+    async with opened(path):
+        pass
+
+
+async def test_a_write_without_a_task_is_told_of_by_the_loop(path: str) -> None:
+    told: list[tuple[Outcome[None], bool]] = []
+    done = trio.Event()
+    thread = threading.get_ident()
+
+    def on_end(ended: Outcome[None]) -> None:
+        told.append((ended, threading.get_ident() == thread))
+        done.set()
+
+    async with opened(path) as file:
+        assert isinstance(file, PromptFile)
+        assert file.write_through_nowait([(4, b"new")], on_end)
+        assert not file.write_through_nowait([(4, b"other")], on_end), "one flush at a time"
+        await done.wait()
+        assert told == [(Value(None), True)]
+        await file.flush()
+    assert content_of(path)[4:7] == b"new"
+
+
+async def test_a_write_without_a_task_that_fails_ends_the_file(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fdatasync", fail_with(errno.EIO))
+    told: list[Outcome[None]] = []
+    async with opened(path) as file:
+        assert isinstance(file, PromptFile)
+        assert file.write_through_nowait([(0, b"new")], told.append)
+        while not told:
+            await trio.lowlevel.checkpoint()
+        with pytest.raises(StoreError, match="write or flush failed"):
+            told[0].unwrap()
+        with pytest.raises(StoreError, match="an earlier call failed"):
+            file.write_through_nowait([(0, b"new")], told.append)
+
+
+async def test_a_write_without_a_task_keeps_a_closed_file_until_it_has_ended(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, done = threading.Event(), trio.Event()
+    monkeypatch.setattr(os, "fdatasync", lambda _: go_on.wait(10))
+    async with opened(path) as file:
+        assert isinstance(file, PromptFile)
+        assert file.write_through_nowait([(0, b"new")], lambda _: done.set())
+        file.close()
+        with pytest.raises(StoreError, match="in use"):
+            await ThreadDisk().open(path)
+        go_on.set()
+        await done.wait()
     async with opened(path):
         pass
 

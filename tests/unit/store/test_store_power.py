@@ -8,7 +8,7 @@ import trio.testing
 from ctlha_trio._errors import DamagedBlockError, StoreError
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import DiskFile, TrioClock
-from ctlha_trio.store import BlockStore, Layout, image, rewrite_metadata
+from ctlha_trio.store import BLOCK_BYTES, BlockStore, Layout, image, rewrite_metadata
 from ctlha_trio.store._slots import HEAD_BYTES, SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata, encode_slot
 from ctlha_trio.testing import CallKind, Moment, PowerCut, PowerDisk
 
@@ -136,6 +136,47 @@ async def test_cut_at_every_disk_call(at_once: bool, moment: Moment) -> None:
         assert outcomes
         for loss in outcomes:
             await check_survived(disk.after_cut(loss), answered)
+
+
+async def live_by_writes_that_begin_at_once(disk: PowerDisk, told: list[int]) -> None:
+    """One block written whole again and again: first by the loop, which opens its extent, then without it."""
+    store = await opened(disk)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        await store.write(0, bytes(BLOCK_BYTES))
+        for number in (1, 2, 3):
+            await trio.testing.wait_all_tasks_blocked()
+            content = bytes([number]) * BLOCK_BYTES
+
+            def tell(_: object, number: int = number) -> None:
+                told.append(number)
+
+            calls = disk.count(CallKind.WRITE)
+            assert store.write_nowait(0, content, tell, nursery)
+            assert store.oldest_call_s is not None, "it has begun"
+            await trio.testing.wait_all_tasks_blocked()
+            assert disk.count(CallKind.WRITE) == calls + 1
+        nursery.cancel_scope.cancel()
+    store.close()
+
+
+@pytest.mark.parametrize("moment", Moment)
+async def test_cut_of_writes_that_begin_at_once(moment: Moment) -> None:
+    undisturbed = new_disk()
+    told: list[int] = []
+    await live_by_writes_that_begin_at_once(undisturbed, told)
+    assert told == [1, 2, 3]
+    for number in range(1, len(undisturbed.calls) + 1):
+        disk, told = new_disk(), []
+        disk.cut_at(number, moment)
+        with pytest.raises((PowerCut, BaseExceptionGroup)):
+            await live_by_writes_that_begin_at_once(disk, told)
+        assert disk.is_cut
+        for loss in disk.outcomes():
+            store = await opened(disk.after_cut(loss))
+            await store.recover()
+            newest = told[-1] if told else 0
+            assert set(await store.read(0, BLOCK_BYTES)) <= {newest, newest + 1}
 
 
 async def test_life_goes_on_after_every_cut() -> None:
