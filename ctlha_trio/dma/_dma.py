@@ -3,7 +3,7 @@
 from ctlha_trio._errors import DisconnectError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
-from ctlha_trio.link import Channel, Link, OnDone, Transfer
+from ctlha_trio.link import Channel, Link, OnDone, Transfer, TransferPlaces
 from ctlha_trio.seams import Buffer, Entropy
 
 
@@ -56,25 +56,38 @@ class Dma:
         return region
 
     def start_push(
-        self, remote: RemoteBuffer, data: Buffer, *, on_done: OnDone, deadline_s: float | None = None
+        self,
+        remote: RemoteBuffer,
+        data: Buffer,
+        *,
+        on_done: OnDone,
+        deadline_s: float | None = None,
+        places: TransferPlaces | None = None,
     ) -> Transfer:
         """Begin to put ``data`` into the peer's memory at ``remote``; done when the peer says that all of it is placed.
 
         ``data`` must be left unchanged until then. Not done by ``deadline_s`` of ``now``, it is cancelled, as by
         ``Transfer.cancel``, with the reason ``deadline``. ``InvalidError`` for no bytes, or a place that cannot be;
-        ``DisconnectError`` without a session; ``BusyError`` if ``TRANSFERS_IN_FLIGHT_MAX`` are in flight.
+        ``DisconnectError`` without a session; ``BusyError`` if none of ``places`` is free, which without these are one
+        session's for all who have none.
         """
-        return self._link.start_push(remote, data, on_done, deadline_s=deadline_s)
+        return self._link.start_push(remote, data, on_done, deadline_s=deadline_s, places=places)
 
     def start_pull(
-        self, remote: RemoteBuffer, into: memoryview, *, on_done: OnDone, deadline_s: float | None = None
+        self,
+        remote: RemoteBuffer,
+        into: memoryview,
+        *,
+        on_done: OnDone,
+        deadline_s: float | None = None,
+        places: TransferPlaces | None = None,
     ) -> Transfer:
         """Begin to get as many bytes of the peer's memory at ``remote`` as ``into`` has; done when the last is here.
 
-        Until then parts of ``into`` may be written, afterwards none is. Deadline and errors as of ``start_push``, and
-        ``InvalidError`` if ``into`` cannot be written.
+        Until then parts of ``into`` may be written, afterwards none is. Deadline, places and errors as of
+        ``start_push``, and ``InvalidError`` if ``into`` cannot be written.
         """
-        return self._link.start_pull(remote, into, on_done, deadline_s=deadline_s)
+        return self._link.start_pull(remote, into, on_done, deadline_s=deadline_s, places=places)
 
     async def push_message(self, remote: RemoteBuffer, data: Buffer, channel: Channel, message: Buffer) -> None:
         """Put ``data`` into the peer's memory at ``remote``, then deliver ``message`` on ``channel``.

@@ -62,8 +62,7 @@ class Node:
         self._driver.readiness.own = lambda: self._supervisor.ready
         self._supervisor.on_ready = self._driver.readiness.look
         self._component_watch = ComponentWatch(self._clock, self._driver, self._supervisor, self.stop)
-        room = trio.lowlevel.ParkingLot()
-        self._direct = DirectTransfers(self._dma, room)
+        self._direct = DirectTransfers(self._dma)
         self._consumers = Consumers(
             self.config,
             self._link,
@@ -71,7 +70,6 @@ class Node:
             self._clock,
             self.current,
             dma=self._dma,
-            room=room,
         )
         self.channels = self._consumers.channels
 

@@ -6,7 +6,7 @@ from crc32c import crc32c
 from ctlha_trio.dma import Ring
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
 from ctlha_trio.ha import _inbox
-from ctlha_trio.link import Deadlines, Link, OnDone, Transfer
+from ctlha_trio.link import Deadlines, Link, OnDone, Transfer, TransferPlaces, _requests
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests, _Pull, _Push
@@ -18,6 +18,7 @@ from tests.mutants.trouble import Patch
 PUSH = "dma/test_dma_push"
 TRANSFERS = "dma/test_dma_transfers"
 HOSTILE = "dma/test_dma_hostile"
+DIRECT = "ha/test_direct_transfers"
 REQUESTS = "link/test_link_requests"
 
 
@@ -134,11 +135,60 @@ def takes_an_answer_for_that_to_the_oldest_request(patch: Patch) -> None:
 def gives_a_number_to_several_requests(patch: Patch) -> None:
     plain = Requests._number
 
-    def number(requests: Requests, size: int, on_done: OnDone, deadline_s: float | None) -> Transfer:
+    def number(
+        requests: Requests, size: int, on_done: OnDone, deadline_s: float | None, places: TransferPlaces | None
+    ) -> Transfer:
         requests._numbered = 0
-        return plain(requests, size, on_done, deadline_s)
+        return plain(requests, size, on_done, deadline_s, places)
 
     patch.setattr(Requests, "_number", number)
+
+
+@mutant(
+    0,
+    f"{DIRECT}::test_who_waits_for_room_has_it_once_what_was_given_up_is_answered",
+    "with trio.fail_after(",
+    kind="push",
+)
+def frees_a_place_and_tells_nobody(patch: Patch) -> None:
+    def give_back(places: TransferPlaces) -> None:
+        places.taken -= 1
+
+    patch.setattr(TransferPlaces, "give_back", give_back)
+
+
+@mutant(
+    0,
+    f"{DIRECT}::test_who_waits_for_room_is_told_that_the_session_ended",
+    "with trio.fail_after(",
+    kind="pull",
+)
+def keeps_the_places_of_a_session_that_was_lost(patch: Patch) -> None:
+    plain = Requests.lose
+
+    def lose(requests: Requests, reason: str) -> None:
+        with patch.context() as within:
+            within.setattr(TransferPlaces, "give_back", lambda _: None)
+            plain(requests, reason)
+
+    patch.setattr(Requests, "lose", lose)
+
+
+@mutant(0, f"{REQUESTS}::test_each_consumer_has_places_of_its_own", "assert [asker.can_push(")
+def gives_all_consumers_the_same_places(patch: Patch) -> None:
+    plain, shared = Requests._number, TransferPlaces()
+
+    def number(
+        requests: Requests, size: int, on_done: OnDone, deadline_s: float | None, _: TransferPlaces | None
+    ) -> Transfer:
+        return plain(requests, size, on_done, deadline_s, shared)
+
+    patch.setattr(Requests, "_number", number)
+
+
+@mutant(0, f"{REQUESTS}::test_the_peer_has_only_so_many_to_keep_in_mind", "assert [len(asker.write())")
+def asks_for_whatever_there_is(patch: Patch) -> None:
+    patch.setattr(_requests, "UNANSWERED_MAX", 1 << 20)
 
 
 @mutant(31, "ha/test_inbox::test_what_was_lent_stays_as_it_is_when_the_ring_is_granted_anew", "assert lent ==")

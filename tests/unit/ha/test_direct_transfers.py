@@ -4,10 +4,11 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio import FailedError, InvalidError, Rights
+from ctlha_trio import DisconnectError, FailedError, InvalidError, RemoteBuffer, Rights
 from ctlha_trio.ctl_ha import CTL_HA_STATUS_ERROR, CTL_HA_STATUS_SUCCESS
 from ctlha_trio.ha._direct_transfers import PendingTransfer
-from ctlha_trio.testing import open_pair
+from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX
+from ctlha_trio.testing import MemoryPair, open_pair
 
 SIZE = 8 << 20
 
@@ -67,3 +68,48 @@ async def test_a_key_may_be_for_one_transfer_and_for_so_long(autojump_clock: tri
             b.register_region(bytearray(4), uses=0)
         with pytest.raises(InvalidError):
             b.register_region(bytearray(4), lifetime_s=0.0)
+
+
+async def fill(pair: MemoryPair, kind: str, remote: RemoteBuffer) -> None:
+    """Node a has all the transfers that it may: their time is over, and they hold their places until the answer."""
+    a = pair.nodes["a"]
+    pair.partition()
+    started = [
+        a.push_nowait(remote, b"x", timeout_s=0.1)
+        if kind == "push"
+        else a.pull_nowait(remote, bytearray(1), timeout_s=0.1)
+        for _ in range(TRANSFERS_IN_FLIGHT_MAX)
+    ]
+    for pending in started:
+        with pytest.raises(FailedError, match="deadline"):
+            await pending.wait()
+
+
+async def transfer(pair: MemoryPair, kind: str, remote: RemoteBuffer) -> None:
+    await (pair.nodes["a"].push(remote, b"y") if kind == "push" else pair.nodes["a"].pull(remote, bytearray(1)))
+
+
+@pytest.mark.parametrize("kind", ["push", "pull"])
+async def test_who_waits_for_room_has_it_once_what_was_given_up_is_answered(
+    autojump_clock: trio.testing.MockClock, kind: str
+) -> None:
+    async with open_pair() as pair:
+        region = pair.nodes["b"].register_region(bytearray(8), Rights.READ | Rights.WRITE)
+        await fill(pair, kind, region.remote)
+        with trio.fail_after(0.5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(transfer, pair, kind, region.remote)
+                await trio.testing.wait_all_tasks_blocked()
+                pair.heal()
+        assert region.alive, "in the same session"
+
+
+@pytest.mark.parametrize("kind", ["push", "pull"])
+async def test_who_waits_for_room_is_told_that_the_session_ended(
+    autojump_clock: trio.testing.MockClock, kind: str
+) -> None:
+    async with open_pair() as pair:
+        region = pair.nodes["b"].register_region(bytearray(8), Rights.READ | Rights.WRITE)
+        await fill(pair, kind, region.remote)
+        with trio.fail_after(2), pytest.raises(DisconnectError):
+            await transfer(pair, kind, region.remote)
