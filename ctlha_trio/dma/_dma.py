@@ -36,21 +36,24 @@ class Dma:
         rights: Rights = Rights.WRITE,
         uses: int | None = None,
         expires_s: float | None = None,
+        reserved: bool = False,
     ) -> Region:
         """Let the peer write into ``memory``, or read it, as long as this session and this epoch last.
 
         The key also dies once ``uses`` transfers are done, before anybody is told of the last, and at ``expires_s`` by
         ``now``. ``DisconnectError`` without a session, ``InvalidError`` if ``epoch`` is not the link's, there are no
         rights, no uses or no time, or the memory is read-only and the right is to write, ``BusyError`` if too many
-        regions are registered. The memory cannot be resized while the region lives. The same memory may be registered
-        again, under another key. What the peer reads of memory that changes meanwhile may be old in one part and new in
-        another.
+        regions are registered; the pair's own, ``reserved``, finds its place all the same. The memory cannot be resized
+        while the region lives. The same memory may be registered again, under another key. What the peer reads of
+        memory that changes meanwhile may be old in one part and new in another.
         """
         if self._link.session is None:
             raise DisconnectError("a region belongs to a session, and there is none")
         if epoch != self._link.epoch:
             raise InvalidError(f"epoch {epoch} is not the link's {self._link.epoch}")
-        region = self._regions.add(memory, epoch=epoch, rights=rights, uses=uses, expires_s=expires_s)
+        region = self._regions.add(
+            memory, epoch=epoch, rights=rights, uses=uses, expires_s=expires_s, reserved=reserved
+        )
         if expires_s is not None:
             region.expire_by(self._link.deadlines, expires_s)
         return region

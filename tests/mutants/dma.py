@@ -1,16 +1,21 @@
 """The rules of transfers: a key dies in time, memory is given back when nobody needs it, an answer has its request."""
 
+from contextlib import suppress
+
 import attrs
 from crc32c import crc32c
 
-from ctlha_trio.dma import Ring
+from ctlha_trio._errors import BusyError
+from ctlha_trio.dma import Ring, _regions
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
 from ctlha_trio.ha import _inbox
+from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.link import Deadlines, Link, OnDone, Transfer, TransferPlaces, _requests
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests, _Pull, _Push
 from ctlha_trio.link._writing import FrameWriter
+from ctlha_trio.pair import Grant
 from ctlha_trio.wire import Bytes, Denial, Fragment, FrameDecoder, Landing, Verdict, _codec
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
@@ -25,6 +30,19 @@ REQUESTS = "link/test_link_requests"
 @mutant(31, f"{PUSH}::test_a_key_dies_with_its_session", "assert not region.alive")
 def keeps_its_keys_in_the_next_session(patch: Patch) -> None:
     patch.setattr(RegionTable, "expire", lambda _: None)
+
+
+@mutant(0, f"{PUSH}::test_the_pair_s_ring_has_its_place_whatever_consumers_register", "assert len(set(keys)) == 3")
+def lets_consumers_have_the_place_of_the_ring(patch: Patch) -> None:
+    plain = Inbox.grant
+
+    def grant(inbox: Inbox, epoch: int) -> Grant | None:
+        with patch.context() as within, suppress(BusyError):
+            within.setattr(_regions, "RESERVED_REGIONS", 0)
+            return plain(inbox, epoch)
+        return None
+
+    patch.setattr(Inbox, "grant", grant)
 
 
 @mutant(31, f"{PUSH}::test_a_key_dies_with_its_epoch", "assert not region.alive")

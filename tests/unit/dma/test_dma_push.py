@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import attrs
 import pytest
@@ -12,6 +13,7 @@ import trio.testing
 from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, InvalidError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
 from ctlha_trio.dma import Dma
+from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.link import (
     Channel,
     ChannelEvent,
@@ -344,6 +346,23 @@ async def test_a_region_needs_a_session_its_epoch_and_a_free_place(autojump_cloc
             pair.a.dma.register(bytearray(1), epoch=5)
         regions[0].close()
         pair.a.dma.register(bytearray(1), epoch=5)
+
+
+async def test_the_pair_s_ring_has_its_place_whatever_consumers_register(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        nobody: Any = object()
+        inbox = Inbox(pair.a.link, pair.a.channel, pair.a.dma, nobody, size_bytes=4096)
+        with suppress(BusyError):
+            while True:
+                pair.a.dma.register(bytearray(1), epoch=5)
+        grants = [inbox.grant(5) for _ in range(3)]
+        keys = [grant.key for grant in grants if grant is not None]
+        assert len(set(keys)) == 3
+        await pair.b.dma.push_message(RemoteBuffer(keys[-1]), b"data", pair.b.channel, message(1))
+        await pair.quiet()
+        assert pair.a.take() == [1]
 
 
 async def test_a_key_never_shows_in_a_text(autojump_clock: trio.testing.MockClock) -> None:
