@@ -120,9 +120,9 @@ class RegionTable:
             raise InvalidError("a region without rights")
         if Rights.WRITE in rights and view.readonly:
             raise InvalidError("the peer cannot write into memory that is read-only")
-        if uses is not None and uses < 1:
+        if uses is not None and not _is_count(uses):
             raise InvalidError(f"a region for {uses} transfers")
-        if expires_s is not None and expires_s <= self._now():
+        if expires_s is not None and not expires_s > self._now():  # nor what is no number
             raise InvalidError("a region whose time is over")
         if len(self._regions) >= REGIONS_MAX + (RESERVED_REGIONS if reserved else 0):
             raise BusyError(f"{len(self._regions)} regions are registered")
@@ -205,3 +205,8 @@ class RegionTable:
         if offset > region.size or span > region.size - offset:
             return Denial.OUT_OF_RANGE
         return region
+
+
+def _is_count(uses: object) -> bool:
+    """Whether so many transfers can be counted down to none."""
+    return isinstance(uses, int) and not isinstance(uses, bool) and uses >= 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from ctlha_trio._errors import BusyError, DisconnectError, FailedError
+from ctlha_trio._errors import BusyError, DisconnectError, FailedError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.dma import Dma, Transfer, TransferPlaces
 from ctlha_trio.seams import Buffer, byte_view
@@ -95,7 +95,11 @@ class DirectTransfers:
         return pending
 
     def _deadline_s(self, timeout_s: float | None) -> float | None:
-        return None if timeout_s is None else self._dma.now() + timeout_s
+        if timeout_s is None:
+            return None
+        if not timeout_s >= 0:  # nor what is no number
+            raise InvalidError(f"a transfer that has {timeout_s} s")
+        return self._dma.now() + timeout_s
 
     async def transfer(self, start: Callable[[], PendingTransfer]) -> None:
         """Start as soon as there is room, and wait for the end."""

@@ -122,8 +122,8 @@ class Node:
 
         The key dies with the session, with the epoch, and with ``region.close()``; once ``uses`` transfers are done,
         before anybody is told of the last; and after ``lifetime_s`` seconds. ``DisconnectError`` without a session,
-        ``InvalidError`` without rights, uses or time, or with the right to write for memory that is read-only,
-        ``BusyError`` if too many are registered. The memory cannot be resized until the key is dead.
+        ``InvalidError`` without rights, a whole number of uses, or time, or with the right to write for memory that is
+        read-only, ``BusyError`` if too many are registered. The memory cannot be resized until the key is dead.
         """
         expires_s = None if lifetime_s is None else self._dma.now() + lifetime_s
         return self._dma.register(memory, epoch=self._link.epoch, rights=rights, uses=uses, expires_s=expires_s)
@@ -149,7 +149,8 @@ class Node:
 
         After ``timeout_s`` seconds it is cancelled, with the reason ``deadline``.
 
-        ``DisconnectError`` without a session; ``InvalidError`` as of ``push``. Not a checkpoint.
+        ``DisconnectError`` without a session; ``InvalidError`` as of ``push``, and for a time below 0 or that is none.
+        Not a checkpoint.
         """
         return self._direct.push_nowait(remote, data, timeout_s=timeout_s)
 

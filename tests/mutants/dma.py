@@ -9,6 +9,7 @@ from ctlha_trio._errors import BusyError
 from ctlha_trio.dma import Ring, _regions
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
 from ctlha_trio.ha import _inbox
+from ctlha_trio.ha._direct_transfers import DirectTransfers
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.link import Deadlines, Link, OnDone, Transfer, TransferPlaces, _requests
 from ctlha_trio.link._answers import Answers
@@ -213,6 +214,16 @@ def asks_for_whatever_there_is(patch: Patch) -> None:
 def lends_out_of_one_ring_for_all_grants(patch: Patch) -> None:
     ring = bytearray(_inbox.RING_BYTES)
     patch.setattr(_inbox, "mmap", lambda *_: ring)
+
+
+@mutant(0, f"{DIRECT}::test_a_transfer_has_no_time_that_cannot_be", "with pytest.raises(", timeout_s=-1.0)
+def takes_any_number_for_a_time(patch: Patch) -> None:
+    patch.setattr(DirectTransfers, "_deadline_s", lambda transfers, timeout_s: transfers._dma.now() + timeout_s)
+
+
+@mutant(0, f"{DIRECT}::test_a_key_is_for_a_whole_number_of_transfers", "with pytest.raises(", uses=1.5)
+def takes_any_number_of_uses_above_nothing(patch: Patch) -> None:
+    patch.setattr(_regions, "_is_count", lambda uses: uses > 0)
 
 
 @mutant(31, f"{TRANSFERS}::test_a_key_is_for_as_many_transfers_as_it_was_made_for", "assert told[1:] ==", kind="push")

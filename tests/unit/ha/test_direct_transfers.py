@@ -1,5 +1,8 @@
 """Transfers of a node that are taken back or come too late, and keys that are for little."""
 
+import math
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
@@ -51,6 +54,28 @@ async def test_a_transfer_may_have_so_much_time(autojump_clock: trio.testing.Moc
         assert in_time.status is CTL_HA_STATUS_SUCCESS
 
 
+@pytest.mark.parametrize("timeout_s", [math.nan, -math.inf, -1.0])
+async def test_a_transfer_has_no_time_that_cannot_be(autojump_clock: trio.testing.MockClock, timeout_s: float) -> None:
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        remote = b.register_region(bytearray(4), Rights.READ | Rights.WRITE).remote
+        with pytest.raises(InvalidError):
+            a.push_nowait(remote, b"data", timeout_s=timeout_s)
+        with pytest.raises(InvalidError):
+            a.pull_nowait(remote, bytearray(4), timeout_s=timeout_s)
+        await trio.sleep(1)
+        await a.push(remote, b"data")
+
+
+async def test_what_may_take_for_ever_has_no_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        region = b.register_region(bytearray(4), lifetime_s=math.inf)
+        await trio.sleep(5)
+        await a.push_nowait(region.remote, b"data", timeout_s=math.inf).wait()
+        assert region.alive
+
+
 async def test_a_key_may_be_for_one_transfer_and_for_so_long(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         a, b = pair.nodes["a"], pair.nodes["b"]
@@ -64,10 +89,23 @@ async def test_a_key_may_be_for_one_transfer_and_for_so_long(autojump_clock: tri
         await trio.sleep(1)
         with pytest.raises(FailedError, match="overdue-key"):
             await a.push(brief.remote, b"more")
+
+
+@pytest.mark.parametrize("uses", [0, -1, 1.5, 1.0, math.nan, True])
+async def test_a_key_is_for_a_whole_number_of_transfers(autojump_clock: trio.testing.MockClock, uses: Any) -> None:
+    async with open_pair() as pair:
         with pytest.raises(InvalidError):
-            b.register_region(bytearray(4), uses=0)
+            pair.nodes["b"].register_region(bytearray(4), uses=uses)
+
+
+@pytest.mark.parametrize("lifetime_s", [0.0, -1.0, math.nan, -math.inf])
+async def test_a_key_has_some_time_to_live(autojump_clock: trio.testing.MockClock, lifetime_s: float) -> None:
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
         with pytest.raises(InvalidError):
-            b.register_region(bytearray(4), lifetime_s=0.0)
+            b.register_region(bytearray(4), lifetime_s=lifetime_s)
+        await trio.sleep(1)
+        await a.push(b.register_region(bytearray(4)).remote, b"data")
 
 
 async def fill(pair: MemoryPair, kind: str, remote: RemoteBuffer) -> None:
