@@ -295,7 +295,10 @@ class Node:
         await self._driver.roles.force(plan)
 
     def stop(self, reason: str) -> None:
-        """Ask the node to say goodbye and end. Legal anywhere, returns at once; the first reason counts."""
+        """Ask the node to say goodbye and end. Legal anywhere, returns at once; the first reason counts.
+
+        The other node is told it in one line of at most 256 bytes, with a question mark for what is not printable.
+        """
         if not self._stop_asked.is_set():
             self._stop_reason = reason
             self._stop_asked.set()

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import InvalidError
+from ctlha_trio._printable import printable
 from ctlha_trio.seams._types import FenceAnswer, FenceOutcome
 
 OUTPUT_BYTES_MAX: Final = 4096
@@ -114,4 +115,4 @@ def _judge(code: int, said: Mapping[str, bytearray]) -> FenceAnswer:
 
 def _first_line(output: bytearray) -> str:
     line = output.decode(errors="replace").strip().partition("\n")[0].strip()
-    return "".join(each if each.isprintable() else "?" for each in line)[:EVIDENCE_CHARACTERS_MAX]
+    return printable(line)[:EVIDENCE_CHARACTERS_MAX]

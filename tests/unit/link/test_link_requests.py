@@ -14,7 +14,7 @@ from ctlha_trio._errors import BusyError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Transfer, TransferPlaces
 from ctlha_trio.link._answers import ANSWERS_OWED_MAX, PULLS_OWED_MAX, Answers
-from ctlha_trio.link._requests import AHEAD_BYTES, UNANSWERED_MAX, Requests
+from ctlha_trio.link._requests import AHEAD_BYTES, Requests
 from ctlha_trio.wire import (
     FRAGMENT_PREFIX,
     FRAGMENT_SIZE_MAX,
@@ -39,6 +39,8 @@ WAIT, SUCCESS, ERROR, DISCONNECT, BUSY = (
 )
 REMOTE = RemoteBuffer(bytes(16), 100)
 REPLY_KEY = b"r" * 16
+PEER_KEEPS = 256
+"""Of each kind, since the first version of the protocol."""
 
 
 @attrs.define(eq=False)
@@ -346,18 +348,18 @@ def test_the_peer_has_only_so_many_to_keep_in_mind() -> None:
     asker = Asker()
     for _ in range(2):
         places = TransferPlaces()
-        for _ in range(UNANSWERED_MAX // 2 + 1):
+        for _ in range(PEER_KEEPS // 2 + 1):
             asker.push(places=places)
     for _ in range(2):
         places = TransferPlaces()
-        for _ in range(UNANSWERED_MAX // 2 + 1):
+        for _ in range(PEER_KEEPS // 2 + 1):
             asker.pull(places=places)
     pulls = [pull.request for pull in asker.requests.take_pulls()]
-    assert [len(asker.write()), len(pulls)] == [UNANSWERED_MAX, UNANSWERED_MAX]
+    assert [len(asker.write()), len(pulls)] == [PEER_KEEPS, PEER_KEEPS]
     asker.requests.take_verdict(Verdict(1))
     asker.requests.take_verdict(Verdict(pulls[0], Denial.RIGHTS, 4))
     assert [pull.request for pull in asker.requests.take_pulls()] == [pulls[-1] + 1]
-    assert [fragment.request for fragment in asker.write()] == [UNANSWERED_MAX + 1]
+    assert [fragment.request for fragment in asker.write()] == [PEER_KEEPS + 1]
 
 
 def test_the_next_may_be_started_from_within() -> None:

@@ -475,6 +475,15 @@ async def test_goodbye_is_heard_at_once_and_is_for_good(autojump_clock: trio.tes
         assert set(pair.a.reasons) == set(pair.b.reasons) == {"stopping"}
 
 
+async def test_a_goodbye_is_one_whatever_it_is_for(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await pair.b.link.goodbye("rack 5,\nrow \ud800")
+        await until(lambda: bool(pair.a.losses), within_s=0.01)
+        assert pair.a.events[-1] == Disconnected(LossReason.GOODBYE, "rack 5,?row ?")
+        assert pair.a.reasons == []
+
+
 async def test_hellos_tell_what_the_other_one_knows_before_the_session(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
