@@ -421,6 +421,7 @@ async def test_what_a_dead_process_had_sent_is_no_answer(autojump_clock: trio.te
         await first.send_all(encode_header(FrameType.HEARTBEAT, (body,), session=session) + body)
         await confirm(second)
         await until(lambda: len(pair.a.events) == 3, within_s=0.1)
+        assert pair.a.reasons == [], "it answered the first heartbeat"
         assert [event.peer_incarnation for event in pair.a.events if isinstance(event, Connected)] == [1, 2]
 
 
