@@ -13,6 +13,7 @@ from ctlha_trio.ha._direct_transfers import DirectTransfers
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.link import Deadlines, Link, OnDone, Transfer, TransferPlaces, _requests
 from ctlha_trio.link._answers import Answers
+from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests, _Pull, _Push
 from ctlha_trio.link._writing import FrameWriter
@@ -44,6 +45,26 @@ def lets_consumers_have_the_place_of_the_ring(patch: Patch) -> None:
         return None
 
     patch.setattr(Inbox, "grant", grant)
+
+
+@mutant(0, f"{PUSH}::test_who_waits_to_push_is_told_that_the_session_ended", "assert told == [True]")
+def tells_nobody_who_waits_to_push_of_the_end(patch: Patch) -> None:
+    patch.setattr(BulkTurns, "lose", lambda bulk: bulk._message_pushes.clear())
+
+
+@mutant(0, f"{HOSTILE}::test_an_answer_goes_before_the_bulk_data_of_the_same_turn", "assert kinds ==")
+def answers_behind_the_bulk_data_of_the_turn(patch: Patch) -> None:
+    write, late = FrameWriter.write_verdict, list[Verdict]()
+    fragments = BulkTurns.write_next
+
+    def write_next(bulk: BulkTurns, room: int) -> int:
+        written = fragments(bulk, room)
+        while late:
+            write(bulk._writer, late.pop(0))
+        return written
+
+    patch.setattr(FrameWriter, "write_verdict", lambda _, verdict: late.append(verdict))
+    patch.setattr(BulkTurns, "write_next", write_next)
 
 
 @mutant(31, f"{PUSH}::test_a_key_dies_with_its_epoch", "assert not region.alive")

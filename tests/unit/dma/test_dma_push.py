@@ -454,6 +454,29 @@ async def test_queued_pushes_are_bounded_and_reported_when_the_session_ends(
         assert isinstance(events[1], Disconnected)
 
 
+async def test_who_waits_to_push_is_told_that_the_session_ended(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = RemoteBuffer(pair.b.dma.register(bytearray(MIB), epoch=5).key)
+        pair.network.cut("a", "b")
+        with suppress(BusyError):
+            while True:
+                pair.a.dma.push_message_nowait(remote, bytes(MIB), pair.a.channel, message(1))
+        assert pair.a.channel.has_credit, "so it waits for room"
+        told: list[bool] = []
+
+        async def push() -> None:
+            with pytest.raises(DisconnectError):
+                await pair.a.dma.push_message(remote, b"data", pair.a.channel, message(2))
+            told.append(True)
+
+        pair.nursery.start_soon(push)
+        await pair.quiet()
+        assert told == []
+        pair.a.link.drop("test")
+        await pair.quiet()
+        assert told == [True]
+
+
 async def test_a_push_that_was_not_written_is_not_told_to_who_sent_the_message_before_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
