@@ -15,6 +15,7 @@ from ctlha_trio._errors import (
     ConfigError,
     DisconnectError,
     FailedError,
+    InvalidError,
     RemoteProtocolError,
     RoleStaysError,
     UnknownOutcomeError,
@@ -254,12 +255,12 @@ def _table(path: Path, answer: dict[str, object], key: str) -> dict[str, object]
 
 
 async def _ask(path: Path, request: Mapping[str, object], timeout_s: float) -> dict[str, object]:
-    return await _converse(path, await _reach(path), request, timeout_s)
+    return await _converse(path, await _reach(path, timeout_s), request, timeout_s)
 
 
 async def _ask_for_change(path: Path, request: Mapping[str, object], timeout_s: float) -> None:
     """From the first byte that is sent on, only the node can say that nothing was done."""
-    stream = await _reach(path)
+    stream = await _reach(path, timeout_s)
     try:
         answer = await _converse(path, stream, request, timeout_s)
     except DisconnectError as error:
@@ -267,7 +268,10 @@ async def _ask_for_change(path: Path, request: Mapping[str, object], timeout_s: 
     _require_ok(answer)
 
 
-async def _reach(path: Path) -> trio.SocketStream:
+async def _reach(path: Path, timeout_s: float) -> trio.SocketStream:
+    """For an answer within that time. ``InvalidError`` if it is none."""
+    if not timeout_s >= 0:
+        raise InvalidError(f"{timeout_s} s for an answer")
     try:
         with trio.fail_after(STATUS_S):
             return await _connect(path)

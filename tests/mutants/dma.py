@@ -1,23 +1,17 @@
 """The rules of transfers: a key dies in time, memory is given back when nobody needs it, an answer has its request."""
 
-from contextlib import suppress
-
 import attrs
 from crc32c import crc32c
 
-from ctlha_trio._errors import BusyError
-from ctlha_trio.dma import Ring, _regions
+from ctlha_trio.dma import Ring
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
 from ctlha_trio.ha import _inbox
-from ctlha_trio.ha._direct_transfers import DirectTransfers
-from ctlha_trio.ha._inbox import Inbox
-from ctlha_trio.link import Deadlines, Link, OnDone, Transfer, TransferPlaces, _requests
+from ctlha_trio.link import Deadlines, Link, OnDone, Transfer, TransferPlaces
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests, _Pull, _Push
 from ctlha_trio.link._writing import FrameWriter
-from ctlha_trio.pair import Grant
 from ctlha_trio.wire import Bytes, Denial, Fragment, FrameDecoder, Landing, Verdict, _codec
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
@@ -32,19 +26,6 @@ REQUESTS = "link/test_link_requests"
 @mutant(31, f"{PUSH}::test_a_key_dies_with_its_session", "assert not region.alive")
 def keeps_its_keys_in_the_next_session(patch: Patch) -> None:
     patch.setattr(RegionTable, "expire", lambda _: None)
-
-
-@mutant(0, f"{PUSH}::test_the_pair_s_ring_has_its_place_whatever_consumers_register", "assert len(set(keys)) == 3")
-def lets_consumers_have_the_place_of_the_ring(patch: Patch) -> None:
-    plain = Inbox.grant
-
-    def grant(inbox: Inbox, epoch: int) -> Grant | None:
-        with patch.context() as within, suppress(BusyError):
-            within.setattr(_regions, "RESERVED_REGIONS", 0)
-            return plain(inbox, epoch)
-        return None
-
-    patch.setattr(Inbox, "grant", grant)
 
 
 @mutant(0, f"{PUSH}::test_who_waits_to_push_is_told_that_the_session_ended", "assert told == [True]")
@@ -184,67 +165,10 @@ def gives_a_number_to_several_requests(patch: Patch) -> None:
     patch.setattr(Requests, "_number", number)
 
 
-@mutant(
-    0,
-    f"{DIRECT}::test_who_waits_for_room_has_it_once_what_was_given_up_is_answered",
-    "with trio.fail_after(",
-    kind="push",
-)
-def frees_a_place_and_tells_nobody(patch: Patch) -> None:
-    def give_back(places: TransferPlaces) -> None:
-        places.taken -= 1
-
-    patch.setattr(TransferPlaces, "give_back", give_back)
-
-
-@mutant(
-    0,
-    f"{DIRECT}::test_who_waits_for_room_is_told_that_the_session_ended",
-    "with trio.fail_after(",
-    kind="pull",
-)
-def keeps_the_places_of_a_session_that_was_lost(patch: Patch) -> None:
-    plain = Requests.lose
-
-    def lose(requests: Requests, reason: str) -> None:
-        with patch.context() as within:
-            within.setattr(TransferPlaces, "give_back", lambda _: None)
-            plain(requests, reason)
-
-    patch.setattr(Requests, "lose", lose)
-
-
-@mutant(0, f"{REQUESTS}::test_each_consumer_has_places_of_its_own", "assert [asker.can_push(")
-def gives_all_consumers_the_same_places(patch: Patch) -> None:
-    plain, shared = Requests._number, TransferPlaces()
-
-    def number(
-        requests: Requests, size: int, on_done: OnDone, deadline_s: float | None, _: TransferPlaces | None
-    ) -> Transfer:
-        return plain(requests, size, on_done, deadline_s, shared)
-
-    patch.setattr(Requests, "_number", number)
-
-
-@mutant(0, f"{REQUESTS}::test_the_peer_has_only_so_many_to_keep_in_mind", "assert [len(asker.write())")
-def asks_for_whatever_there_is(patch: Patch) -> None:
-    patch.setattr(_requests, "UNANSWERED_MAX", 1 << 20)
-
-
 @mutant(31, "ha/test_inbox::test_what_was_lent_stays_as_it_is_when_the_ring_is_granted_anew", "assert lent ==")
 def lends_out_of_one_ring_for_all_grants(patch: Patch) -> None:
     ring = bytearray(_inbox.RING_BYTES)
     patch.setattr(_inbox, "mmap", lambda *_: ring)
-
-
-@mutant(0, f"{DIRECT}::test_a_transfer_has_no_time_that_cannot_be", "with pytest.raises(", timeout_s=-1.0)
-def takes_any_number_for_a_time(patch: Patch) -> None:
-    patch.setattr(DirectTransfers, "_deadline_s", lambda transfers, timeout_s: transfers._dma.now() + timeout_s)
-
-
-@mutant(0, f"{DIRECT}::test_a_key_is_for_a_whole_number_of_transfers", "with pytest.raises(", uses=1.5)
-def takes_any_number_of_uses_above_nothing(patch: Patch) -> None:
-    patch.setattr(_regions, "_is_count", lambda uses: uses > 0)
 
 
 @mutant(31, f"{TRANSFERS}::test_a_key_is_for_as_many_transfers_as_it_was_made_for", "assert told[1:] ==", kind="push")
