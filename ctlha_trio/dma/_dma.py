@@ -71,8 +71,8 @@ class Dma:
 
         ``data`` must be left unchanged until then. Not done by ``deadline_s`` of ``now``, it is cancelled, as by
         ``Transfer.cancel``, with the reason ``deadline``. ``InvalidError`` for no bytes, or a place that cannot be;
-        ``DisconnectError`` without a session; ``BusyError`` if none of ``places`` is free, which without these are one
-        session's for all who have none.
+        ``DisconnectError`` without a session; ``BusyError`` if none of ``places`` is free. Who names none shares those
+        of the session.
         """
         return self._link.start_push(remote, data, on_done, deadline_s=deadline_s, places=places)
 

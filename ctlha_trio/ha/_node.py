@@ -131,9 +131,9 @@ class Node:
     async def push(self, remote: RemoteBuffer, data: Buffer) -> None:
         """Put ``data`` into the peer's memory; return once the peer has confirmed that all of it is in place.
 
-        Waits for room while ``TRANSFERS_IN_FLIGHT_MAX`` are under way. Always a checkpoint. ``InvalidError`` for no
-        bytes or a place that cannot be, else errors as of ``PendingTransfer.wait``. Cancelled: the transfer may go on,
-        so ``data`` must stay unchanged until the session ends.
+        Waits for room while ``TRANSFERS_IN_FLIGHT_MAX`` of the node's own are under way. Always a checkpoint.
+        ``InvalidError`` for no bytes or a place that cannot be, else errors as of ``PendingTransfer.wait``. Cancelled:
+        the transfer may go on, so ``data`` must stay unchanged until the session ends.
         """
         await self._direct.transfer(lambda: self._direct.push_nowait(remote, data))
 
