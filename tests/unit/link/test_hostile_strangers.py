@@ -26,6 +26,7 @@ from ctlha_trio.seams._certificates import make_context
 from ctlha_trio.seams._identity import pin_of
 from ctlha_trio.seams._serve import MAX_CONNECTIONS
 from ctlha_trio.wire import Refusal
+from ctlha_trio.wire._hello import IN_WORDS_OF_VERSION_1
 from tests.unit.link.half_open_cost import client_hello
 
 SLOT: Final = 16
@@ -319,14 +320,18 @@ async def test_a_port_scan_and_a_connection_of_another_protocol(caplog: pytest.L
 
 
 async def test_the_peer_itself_may_introduce_itself_only_so_often_at_a_time() -> None:
-    """With its key, it fills all that there is: its session goes on, and it is heard again when one ends."""
+    """With its key, it fills all that there is: its session goes on, and it is heard again when one ends.
+
+    What it speaks is not known yet, so it is refused in a word of the first version.
+    """
+    word = IN_WORDS_OF_VERSION_1[Refusal.BUSY].value.encode()
     refused: list[Stream] = []
 
     async def read(stream: Stream) -> None:
         buffer = bytearray(200)
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             if await stream.receive_into(memoryview(buffer)):
-                assert Refusal.BUSY.value.encode() in buffer
+                assert word in buffer
                 refused.append(stream)
 
     async with two_links() as both:
