@@ -45,12 +45,12 @@ def look_at_each_heartbeat(patch: Patch) -> None:
 
 @mutant(26, f"{SESSIONS}::test_heartbeats_are_withheld_while_the_disk_path_hangs", "assert 0.8 <= await until(")
 def beats_while_the_disk_hangs(patch: Patch) -> None:
-    async def run(connection: Connection) -> None:
-        connection.alive = lambda: True
-        await plain(connection)
+    async def run(watchdog: Watchdog) -> str:
+        watchdog._alive = lambda: True
+        return await plain(watchdog)
 
-    plain = Connection.run
-    patch.setattr(Connection, "run", run)
+    plain = Watchdog.run
+    patch.setattr(Watchdog, "run", run)
 
 
 @mutant(27, f"{SESSIONS}::test_what_a_dead_process_had_sent_is_no_answer", "await confirm(second)")
