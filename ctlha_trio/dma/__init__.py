@@ -3,4 +3,8 @@
 from ctlha_trio.dma._dma import Dma as Dma
 from ctlha_trio.dma._regions import Region as Region, Rights as Rights
 from ctlha_trio.dma._ring import Ring as Ring
-from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX as TRANSFERS_IN_FLIGHT_MAX, Transfer as Transfer
+from ctlha_trio.link import (
+    TRANSFERS_IN_FLIGHT_MAX as TRANSFERS_IN_FLIGHT_MAX,
+    Transfer as Transfer,
+    TransferPlaces as TransferPlaces,
+)

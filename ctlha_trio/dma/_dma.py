@@ -3,7 +3,7 @@
 from ctlha_trio._errors import DisconnectError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
-from ctlha_trio.link import Channel, Link, OnDone, Transfer
+from ctlha_trio.link import Channel, Link, OnDone, Transfer, TransferPlaces
 from ctlha_trio.seams import Buffer, Entropy
 
 
@@ -36,45 +36,61 @@ class Dma:
         rights: Rights = Rights.WRITE,
         uses: int | None = None,
         expires_s: float | None = None,
+        reserved: bool = False,
     ) -> Region:
         """Let the peer write into ``memory``, or read it, as long as this session and this epoch last.
 
         The key also dies once ``uses`` transfers are done, before anybody is told of the last, and at ``expires_s`` by
         ``now``. ``DisconnectError`` without a session, ``InvalidError`` if ``epoch`` is not the link's, there are no
         rights, no uses or no time, or the memory is read-only and the right is to write, ``BusyError`` if too many
-        regions are registered. The memory cannot be resized while the region lives. The same memory may be registered
-        again, under another key. What the peer reads of memory that changes meanwhile may be old in one part and new in
-        another.
+        regions are registered; the pair's own, ``reserved``, finds its place all the same. The memory cannot be resized
+        while the region lives. The same memory may be registered again, under another key. What the peer reads of
+        memory that changes meanwhile may be old in one part and new in another.
         """
         if self._link.session is None:
             raise DisconnectError("a region belongs to a session, and there is none")
         if epoch != self._link.epoch:
             raise InvalidError(f"epoch {epoch} is not the link's {self._link.epoch}")
-        region = self._regions.add(memory, epoch=epoch, rights=rights, uses=uses, expires_s=expires_s)
+        region = self._regions.add(
+            memory, epoch=epoch, rights=rights, uses=uses, expires_s=expires_s, reserved=reserved
+        )
         if expires_s is not None:
             region.expire_by(self._link.deadlines, expires_s)
         return region
 
     def start_push(
-        self, remote: RemoteBuffer, data: Buffer, *, on_done: OnDone, deadline_s: float | None = None
+        self,
+        remote: RemoteBuffer,
+        data: Buffer,
+        *,
+        on_done: OnDone,
+        deadline_s: float | None = None,
+        places: TransferPlaces | None = None,
     ) -> Transfer:
         """Begin to put ``data`` into the peer's memory at ``remote``; done when the peer says that all of it is placed.
 
         ``data`` must be left unchanged until then. Not done by ``deadline_s`` of ``now``, it is cancelled, as by
         ``Transfer.cancel``, with the reason ``deadline``. ``InvalidError`` for no bytes, or a place that cannot be;
-        ``DisconnectError`` without a session; ``BusyError`` if ``TRANSFERS_IN_FLIGHT_MAX`` are in flight.
+        ``DisconnectError`` without a session; ``BusyError`` if none of ``places`` is free. Who names none shares those
+        of the session.
         """
-        return self._link.start_push(remote, data, on_done, deadline_s=deadline_s)
+        return self._link.start_push(remote, data, on_done, deadline_s=deadline_s, places=places)
 
     def start_pull(
-        self, remote: RemoteBuffer, into: memoryview, *, on_done: OnDone, deadline_s: float | None = None
+        self,
+        remote: RemoteBuffer,
+        into: memoryview,
+        *,
+        on_done: OnDone,
+        deadline_s: float | None = None,
+        places: TransferPlaces | None = None,
     ) -> Transfer:
         """Begin to get as many bytes of the peer's memory at ``remote`` as ``into`` has; done when the last is here.
 
-        Until then parts of ``into`` may be written, afterwards none is. Deadline and errors as of ``start_push``, and
-        ``InvalidError`` if ``into`` cannot be written.
+        Until then parts of ``into`` may be written, afterwards none is. Deadline, places and errors as of
+        ``start_push``, and ``InvalidError`` if ``into`` cannot be written.
         """
-        return self._link.start_pull(remote, into, on_done, deadline_s=deadline_s)
+        return self._link.start_pull(remote, into, on_done, deadline_s=deadline_s, places=places)
 
     async def push_message(self, remote: RemoteBuffer, data: Buffer, channel: Channel, message: Buffer) -> None:
         """Put ``data`` into the peer's memory at ``remote``, then deliver ``message`` on ``channel``.

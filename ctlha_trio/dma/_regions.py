@@ -13,6 +13,8 @@ from ctlha_trio.wire import KEY_SIZE, Denial, Landing
 
 REGIONS_MAX = 1024
 """Live keys. A ring for each channel and a region for each transfer in flight stay far below."""
+RESERVED_REGIONS = 1
+"""Beyond these, for the pair's own ring: consumers that take all that they can get stop nothing but themselves."""
 
 
 class Rights(Flag):
@@ -101,7 +103,14 @@ class RegionTable:
     """Into which a push is being received, dead or alive."""
 
     def add(
-        self, memory: Buffer, *, epoch: int, rights: Rights, uses: int | None = None, expires_s: float | None = None
+        self,
+        memory: Buffer,
+        *,
+        epoch: int,
+        rights: Rights,
+        uses: int | None = None,
+        expires_s: float | None = None,
+        reserved: bool = False,
     ) -> Region:
         """A new key for ``memory``, which cannot be resized while it lives."""
         view = byte_view(memory)
@@ -111,12 +120,12 @@ class RegionTable:
             raise InvalidError("a region without rights")
         if Rights.WRITE in rights and view.readonly:
             raise InvalidError("the peer cannot write into memory that is read-only")
-        if uses is not None and uses < 1:
+        if uses is not None and not _is_count(uses):
             raise InvalidError(f"a region for {uses} transfers")
-        if expires_s is not None and expires_s <= self._now():
+        if expires_s is not None and not expires_s > self._now():  # nor what is no number
             raise InvalidError("a region whose time is over")
-        if len(self._regions) >= REGIONS_MAX:
-            raise BusyError(f"{REGIONS_MAX} regions are registered")
+        if len(self._regions) >= REGIONS_MAX + (RESERVED_REGIONS if reserved else 0):
+            raise BusyError(f"{len(self._regions)} regions are registered")
         key = self._entropy(KEY_SIZE)
         if key in self._regions or len(key) != KEY_SIZE:
             raise InvalidError("the entropy is not random")
@@ -196,3 +205,8 @@ class RegionTable:
         if offset > region.size or span > region.size - offset:
             return Denial.OUT_OF_RANGE
         return region
+
+
+def _is_count(uses: object) -> bool:
+    """Whether so many transfers can be counted down to none."""
+    return isinstance(uses, int) and not isinstance(uses, bool) and uses >= 1

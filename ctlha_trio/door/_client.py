@@ -15,6 +15,7 @@ from ctlha_trio._errors import (
     ConfigError,
     DisconnectError,
     FailedError,
+    InvalidError,
     RemoteProtocolError,
     RoleStaysError,
     UnknownOutcomeError,
@@ -254,7 +255,7 @@ def _table(path: Path, answer: dict[str, object], key: str) -> dict[str, object]
 
 
 async def _ask(path: Path, request: Mapping[str, object], timeout_s: float) -> dict[str, object]:
-    stream = await _reach(path)
+    stream = await _reach(path, timeout_s)
     with stream.socket:
         return await _converse(path, stream, request, timeout_s)
 
@@ -264,7 +265,7 @@ async def _ask_for_change(path: Path, request: Mapping[str, object], timeout_s: 
 
     From the first byte of the request on, only the node can say that nothing was done.
     """
-    stream = await _reach(path)
+    stream = await _reach(path, timeout_s)
     with stream.socket:
         await _converse(path, stream, {"request": "status"}, STATUS_S)
         try:
@@ -274,7 +275,10 @@ async def _ask_for_change(path: Path, request: Mapping[str, object], timeout_s: 
     _require_ok(answer)
 
 
-async def _reach(path: Path) -> trio.SocketStream:
+async def _reach(path: Path, timeout_s: float) -> trio.SocketStream:
+    """For an answer within that time. ``InvalidError`` if it is none."""
+    if not timeout_s >= 0:
+        raise InvalidError(f"{timeout_s} s for an answer")
     try:
         with trio.fail_after(STATUS_S):
             return await _connect(path)

@@ -37,8 +37,6 @@ class Consumers:
     _enter: Callable[[], AbstractContextManager[None]]
     """Makes the node the current one."""
     _dma: Dma = attrs.field(kw_only=True)
-    _room: trio.lowlevel.ParkingLot = attrs.field(kw_only=True)
-    """Unparked whenever a transfer has ended."""
     transfers: Transfers = attrs.field(init=False)
     channels: dict[ctl_ha_channel, MessageChannel] = attrs.field(factory=dict, init=False)
     _errors: list[Exception] = attrs.field(factory=list, init=False)
@@ -50,7 +48,6 @@ class Consumers:
             report=self._report_transfer,
             callback_failed=self._fail_channel,
             unheard=self._unheard,
-            room=self._room,
         )
 
     @property

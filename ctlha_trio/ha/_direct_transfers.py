@@ -5,9 +5,9 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from ctlha_trio._errors import BusyError, DisconnectError, FailedError
+from ctlha_trio._errors import BusyError, DisconnectError, FailedError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
-from ctlha_trio.dma import Dma, Transfer
+from ctlha_trio.dma import Dma, Transfer, TransferPlaces
 from ctlha_trio.seams import Buffer, byte_view
 
 
@@ -57,14 +57,9 @@ class PendingTransfer:
             case _:
                 raise FailedError(f"the transfer was refused or cancelled: {reason}")
 
-    def begin(self, start: Callable[[Callable[[Transfer], None]], Transfer], room: trio.lowlevel.ParkingLot) -> None:
+    def begin(self, start: Callable[[Callable[[Transfer], None]], Transfer]) -> None:
         """Start it. For ``DirectTransfers``."""
-
-        def on_done(_: Transfer) -> None:
-            self._ended.set()
-            room.unpark_all()
-
-        self._transfer = start(on_done)
+        self._transfer = start(lambda _: self._ended.set())
 
 
 @attrs.define(eq=False)
@@ -72,15 +67,16 @@ class DirectTransfers:
     """The native side of one node's transfers."""
 
     _dma: Dma
-    _room: trio.lowlevel.ParkingLot
-    """Unparked whenever a transfer has ended, whoever started it."""
+    _places: TransferPlaces = attrs.field(factory=TransferPlaces, init=False)
 
     def push_nowait(self, remote: RemoteBuffer, data: Buffer, *, timeout_s: float | None = None) -> PendingTransfer:
         """As ``Node.push_nowait``."""
         pending = PendingTransfer()
         deadline_s = self._deadline_s(timeout_s)
         pending.begin(
-            lambda on_done: self._dma.start_push(remote, data, on_done=on_done, deadline_s=deadline_s), self._room
+            lambda on_done: self._dma.start_push(
+                remote, data, on_done=on_done, deadline_s=deadline_s, places=self._places
+            )
         )
         return pending
 
@@ -92,12 +88,18 @@ class DirectTransfers:
         pending = PendingTransfer()
         deadline_s = self._deadline_s(timeout_s)
         pending.begin(
-            lambda on_done: self._dma.start_pull(remote, view, on_done=on_done, deadline_s=deadline_s), self._room
+            lambda on_done: self._dma.start_pull(
+                remote, view, on_done=on_done, deadline_s=deadline_s, places=self._places
+            )
         )
         return pending
 
     def _deadline_s(self, timeout_s: float | None) -> float | None:
-        return None if timeout_s is None else self._dma.now() + timeout_s
+        if timeout_s is None:
+            return None
+        if not timeout_s >= 0:  # nor what is no number
+            raise InvalidError(f"a transfer that has {timeout_s} s")
+        return self._dma.now() + timeout_s
 
     async def transfer(self, start: Callable[[], PendingTransfer]) -> None:
         """Start as soon as there is room, and wait for the end."""
@@ -106,6 +108,6 @@ class DirectTransfers:
             try:
                 pending = start()
             except BusyError:
-                await self._room.park()
+                await self._places.wait_freed()
             else:
                 return await pending.wait()

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from ctlha_trio._errors import InvalidError
 from ctlha_trio.pair import PairState, Record, handover_obstacles
 
 GIVE_BACK_LOOK_S: Final = 1.0
@@ -28,7 +29,11 @@ class GiveBackPolicy:
     preferred: str
     """The node that is to have it."""
     hold_down_s: float = HOLD_DOWN_S
-    """For how long everything must have been well, without a break."""
+    """For how long everything must have been well, without a break. ``InvalidError`` if it is below 0, or no number."""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.hold_down_s >= 0:
+            raise InvalidError(f"a hold-down of {self.hold_down_s} s")
 
 
 class GiveBackStand(Enum):

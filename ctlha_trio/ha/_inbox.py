@@ -96,7 +96,7 @@ class Inbox:
         ring = memoryview(mmap(-1, RING_BYTES))
         self._rings = {**dict(list(self._rings.items())[-1:]), epoch: ring}
         try:
-            self._region = self._dma.register(ring, epoch=epoch)
+            self._region = self._dma.register(ring, epoch=epoch, reserved=True)
         except DisconnectError:
             return None
         return Grant(epoch, self._region.key, RING_BYTES)

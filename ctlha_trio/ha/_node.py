@@ -62,8 +62,7 @@ class Node:
         self._driver.readiness.own = lambda: self._supervisor.ready
         self._supervisor.on_ready = self._driver.readiness.look
         self._component_watch = ComponentWatch(self._clock, self._driver, self._supervisor, self.stop)
-        room = trio.lowlevel.ParkingLot()
-        self._direct = DirectTransfers(self._dma, room)
+        self._direct = DirectTransfers(self._dma)
         self._consumers = Consumers(
             self.config,
             self._link,
@@ -71,7 +70,6 @@ class Node:
             self._clock,
             self.current,
             dma=self._dma,
-            room=room,
         )
         self.channels = self._consumers.channels
 
@@ -124,8 +122,8 @@ class Node:
 
         The key dies with the session, with the epoch, and with ``region.close()``; once ``uses`` transfers are done,
         before anybody is told of the last; and after ``lifetime_s`` seconds. ``DisconnectError`` without a session,
-        ``InvalidError`` without rights, uses or time, or with the right to write for memory that is read-only,
-        ``BusyError`` if too many are registered. The memory cannot be resized until the key is dead.
+        ``InvalidError`` without rights, a whole number of uses, or time, or with the right to write for memory that is
+        read-only, ``BusyError`` if too many are registered. The memory cannot be resized until the key is dead.
         """
         expires_s = None if lifetime_s is None else self._dma.now() + lifetime_s
         return self._dma.register(memory, epoch=self._link.epoch, rights=rights, uses=uses, expires_s=expires_s)
@@ -133,9 +131,9 @@ class Node:
     async def push(self, remote: RemoteBuffer, data: Buffer) -> None:
         """Put ``data`` into the peer's memory; return once the peer has confirmed that all of it is in place.
 
-        Waits for room while ``TRANSFERS_IN_FLIGHT_MAX`` are under way. Always a checkpoint. ``InvalidError`` for no
-        bytes or a place that cannot be, else errors as of ``PendingTransfer.wait``. Cancelled: the transfer may go on,
-        so ``data`` must stay unchanged until the session ends.
+        Waits for room while ``TRANSFERS_IN_FLIGHT_MAX`` of the node's own are under way. Always a checkpoint.
+        ``InvalidError`` for no bytes or a place that cannot be, else errors as of ``PendingTransfer.wait``. Cancelled:
+        the transfer may go on, so ``data`` must stay unchanged until the session ends.
         """
         await self._direct.transfer(lambda: self._direct.push_nowait(remote, data))
 
@@ -151,7 +149,8 @@ class Node:
 
         After ``timeout_s`` seconds it is cancelled, with the reason ``deadline``.
 
-        ``DisconnectError`` without a session; ``InvalidError`` as of ``push``. Not a checkpoint.
+        ``DisconnectError`` without a session; ``InvalidError`` as of ``push``, and for a time below 0 or that is none.
+        Not a checkpoint.
         """
         return self._direct.push_nowait(remote, data, timeout_s=timeout_s)
 
@@ -296,7 +295,10 @@ class Node:
         await self._driver.roles.force(plan)
 
     def stop(self, reason: str) -> None:
-        """Ask the node to say goodbye and end. Legal anywhere, returns at once; the first reason counts."""
+        """Ask the node to say goodbye and end. Legal anywhere, returns at once; the first reason counts.
+
+        The other node is told it in one line of at most 256 bytes, with a question mark for what is not printable.
+        """
         if not self._stop_asked.is_set():
             self._stop_reason = reason
             self._stop_asked.set()

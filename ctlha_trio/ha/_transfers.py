@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 import attrs
-import trio
 
 from ctlha_trio._errors import BusyError, InvalidError
 from ctlha_trio._vocabulary import (
@@ -18,9 +17,8 @@ from ctlha_trio._vocabulary import (
     ctl_ha_event,
     ctl_ha_status,
 )
-from ctlha_trio.dma import Dma, Transfer
+from ctlha_trio.dma import TRANSFERS_IN_FLIGHT_MAX, Dma, Transfer, TransferPlaces
 from ctlha_trio.ha._callbacks import Callback, CallbackQueue, Ended, Request
-from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX
 from ctlha_trio.seams import byte_view
 
 REQUESTS_MAX: Final = 1024
@@ -72,11 +70,12 @@ class Transfers:
     _callback_failed: Callable[[ctl_ha_channel, Exception], None]
     _unheard: Callable[[ctl_ha_channel], int]
     """Events of transfers that the channel's handler has not been given yet."""
-    _room: trio.lowlevel.ParkingLot
     _books: dict[int, _Book] = attrs.field(factory=dict, init=False)
     """By the identity of the request, which it keeps alive."""
-    _in_flight: dict[ctl_ha_dtid, int] = attrs.field(factory=lambda: dict.fromkeys(CHANNEL_OF, 0), init=False)
-    """Pieces."""
+    _places: dict[ctl_ha_dtid, TransferPlaces] = attrs.field(
+        factory=lambda: {each: TransferPlaces() for each in CHANNEL_OF}, init=False
+    )
+    """One for each piece in flight."""
     _queues: dict[ctl_ha_dtid, CallbackQueue] = attrs.field(
         factory=lambda: {each: CallbackQueue() for each in CHANNEL_OF}, init=False
     )
@@ -84,7 +83,7 @@ class Transfers:
     @property
     def in_flight(self) -> int:
         """Pieces that have been started and have not ended."""
-        return sum(self._in_flight.values())
+        return sum(places.taken for places in self._places.values())
 
     def allocate(self) -> Request:
         """A new request. ``BusyError`` while ``REQUESTS_MAX`` are allocated."""
@@ -117,10 +116,9 @@ class Transfers:
             self._ended(piece, transfer.status)
 
         if request.command is ctl_ha_dt_cmd.CTL_HA_DT_CMD_WRITE:
-            self._dma.start_push(remote, local, on_done=on_done)
+            self._dma.start_push(remote, local, on_done=on_done, places=self._places[piece.id])
         else:
-            self._dma.start_pull(remote, local, on_done=on_done)
-        self._in_flight[piece.id] += 1
+            self._dma.start_pull(remote, local, on_done=on_done, places=self._places[piece.id])
         book.pieces.append(piece)
         request.ret = ctl_ha_status.CTL_HA_STATUS_WAIT
 
@@ -129,7 +127,7 @@ class Transfers:
 
         Each kind of data by itself, so that a stuck consumer stops nobody else.
         """
-        unfinished = self._in_flight[data_id] + self._queues[data_id].waiting
+        unfinished = self._places[data_id].taken + self._queues[data_id].waiting
         if max(unfinished, self._unheard(CHANNEL_OF[data_id])) >= TRANSFERS_IN_FLIGHT_MAX:
             raise BusyError(f"{TRANSFERS_IN_FLIGHT_MAX} transfers are in flight, or have ended unheard")
 
@@ -160,8 +158,6 @@ class Transfers:
 
     def _ended(self, piece: _Piece, status: ctl_ha_status) -> None:
         book = piece.book
-        self._in_flight[piece.id] -= 1
-        self._room.unpark_all()
         piece.ended = True
         if status is not ctl_ha_status.CTL_HA_STATUS_SUCCESS and book.error is None:
             book.error = status

@@ -15,6 +15,9 @@ from ctlha_trio.link._events import (
     unwatched as unwatched,
 )
 from ctlha_trio.link._link import Link as Link, check_channel_size as check_channel_size
-from ctlha_trio.link._requests import TRANSFERS_IN_FLIGHT_MAX as TRANSFERS_IN_FLIGHT_MAX
+from ctlha_trio.link._places import (
+    TRANSFERS_IN_FLIGHT_MAX as TRANSFERS_IN_FLIGHT_MAX,
+    TransferPlaces as TransferPlaces,
+)
 from ctlha_trio.link._statistics import LinkStatistics as LinkStatistics
 from ctlha_trio.link._transfer import OnDone as OnDone, Placement as Placement, Transfer as Transfer

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import attrs
 
 from ctlha_trio._errors import RemoteProtocolError
-from ctlha_trio.link._requests import TRANSFERS_IN_FLIGHT_MAX
+from ctlha_trio.link._requests import UNANSWERED_MAX
 from ctlha_trio.link._transfer import Placement
 from ctlha_trio.wire import (
     FRAGMENT_SIZE_MAX,
@@ -20,9 +20,9 @@ from ctlha_trio.wire import (
     Verdict,
 )
 
-PULLS_OWED_MAX = TRANSFERS_IN_FLIGHT_MAX
-"""A peer of this version never has more in flight; one that has learns BUSY."""
-ANSWERS_OWED_MAX = 2 * TRANSFERS_IN_FLIGHT_MAX
+PULLS_OWED_MAX = UNANSWERED_MAX
+"""A peer of this version never asks for more; one that does learns BUSY."""
+ANSWERS_OWED_MAX = 2 * UNANSWERED_MAX
 """Of each kind, those that say BUSY included. A peer that asks on and reads nothing ends its session."""
 
 

@@ -15,6 +15,7 @@ from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._events import LossReason, SessionInfo
 from ctlha_trio.link._handshake import Agreed, Handshake
 from ctlha_trio.link._meeting import Meeting
+from ctlha_trio.link._places import TransferPlaces
 from ctlha_trio.link._statistics import Heartbeats, LinkCounters, LinkStatistics
 from ctlha_trio.link._transfer import (
     MessagePush,
@@ -219,21 +220,33 @@ class Link:
         self._live_connection.push_message_nowait(_message_push(remote, data, channel, message))
 
     def start_push(
-        self, remote: RemoteBuffer, data: Buffer, on_done: OnDone, *, deadline_s: float | None = None
+        self,
+        remote: RemoteBuffer,
+        data: Buffer,
+        on_done: OnDone,
+        *,
+        deadline_s: float | None = None,
+        places: TransferPlaces | None = None,
     ) -> Transfer:
         """Begin to put ``data`` into the peer's memory, as ``Dma.start_push`` says."""
         check_remote(remote)
         view = outgoing_bytes(data)
-        return self._live_connection.open_requests().push(remote, view, on_done, deadline_s=deadline_s)
+        return self._live_connection.open_requests().push(remote, view, on_done, deadline_s=deadline_s, places=places)
 
     def start_pull(
-        self, remote: RemoteBuffer, into: memoryview, on_done: OnDone, *, deadline_s: float | None = None
+        self,
+        remote: RemoteBuffer,
+        into: memoryview,
+        on_done: OnDone,
+        *,
+        deadline_s: float | None = None,
+        places: TransferPlaces | None = None,
     ) -> Transfer:
         """Begin to get the peer's memory into ``into``, as ``Dma.start_pull`` says."""
         check_remote(remote)
         view = incoming_bytes(into)
         requests = self._live_connection.open_requests()
-        return requests.pull(remote, view, self._entropy(KEY_SIZE), on_done, deadline_s=deadline_s)
+        return requests.pull(remote, view, self._entropy(KEY_SIZE), on_done, deadline_s=deadline_s, places=places)
 
     def now(self) -> float:
         """By the clock of its deadlines, in seconds."""

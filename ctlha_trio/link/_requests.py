@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from ctlha_trio._errors import BusyError, RemoteProtocolError
+from ctlha_trio._errors import RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link._deadlines import Deadlines
+from ctlha_trio.link._places import TransferPlaces
 from ctlha_trio.link._transfer import OnDone, Transfer
 from ctlha_trio.wire import FRAGMENT_SIZE_MAX, NOTHING, Denial, Fault, Fragment, Landing, PullRequest, Verdict
 
-TRANSFERS_IN_FLIGHT_MAX = 256
-"""Pushes and pulls together. Four 64-piece scatter/gather lists; their memory is the callers', so this bounds
-bookkeeping here and what the peer has to keep in mind."""
+UNANSWERED_MAX = 256
+"""Of pushes, and of pulls, that the peer has to keep in mind, whatever there is here: it takes no more."""
 AHEAD_BYTES = 1024 * 1024
 """Of bulk data in one direction behind the oldest request that is not answered. The peer's kernel holds what the peer
 has not read, megabytes if it is let, and a message waits behind them. Measured on a busy machine with plain TCP,
@@ -67,12 +67,14 @@ class Requests:
 
     Answers come in the order of the requests, for pushes and for pulls. A transfer is taken off before its starter is
     told, so the starter may begin another at once. One that was cancelled and that the peer knows of is kept until the
-    peer has answered it, and counts: its answer is then no surprise, and nothing follows from it.
+    peer has answered it, and keeps its place: its answer is then no surprise, and nothing follows from it.
     """
 
     _wake: Callable[[], None] = lambda: None
     """There is something to write."""
     _deadlines: Deadlines | None = None
+    _places: TransferPlaces = attrs.field(factory=TransferPlaces, init=False)
+    """Of those who have none of their own."""
     _numbered: int = attrs.field(default=0, init=False)
     _pushes: deque[_Push] = attrs.field(factory=deque, init=False)
     """Unanswered, oldest first."""
@@ -100,10 +102,16 @@ class Requests:
             self._ahead_bytes = AHEAD_BYTES + int(took_s * PATH_BYTES_PER_S)
 
     def push(
-        self, remote: RemoteBuffer, data: memoryview, on_done: OnDone, *, deadline_s: float | None = None
+        self,
+        remote: RemoteBuffer,
+        data: memoryview,
+        on_done: OnDone,
+        *,
+        deadline_s: float | None = None,
+        places: TransferPlaces | None = None,
     ) -> Transfer:
-        """Queue a push. ``BusyError`` if too many transfers are in flight."""
-        push = _Push(self._number(len(data), on_done, deadline_s), remote, data)
+        """Queue a push. ``BusyError`` if no place is free."""
+        push = _Push(self._number(len(data), on_done, deadline_s, places), remote, data)
         self._pushes.append(push)
         self._unwritten.append(push)
         return push.transfer
@@ -116,18 +124,19 @@ class Requests:
         on_done: OnDone,
         *,
         deadline_s: float | None = None,
+        places: TransferPlaces | None = None,
     ) -> Transfer:
-        """Queue a pull. ``BusyError`` if too many transfers are in flight."""
-        pull = _Pull(self._number(len(into), on_done, deadline_s), remote, into, reply_key)
+        """Queue a pull. ``BusyError`` if no place is free."""
+        pull = _Pull(self._number(len(into), on_done, deadline_s, places), remote, into, reply_key)
         self._pulls.append(pull)
         self._unasked.append(pull)
         return pull.transfer
 
-    def _number(self, size: int, on_done: OnDone, deadline_s: float | None) -> Transfer:
-        if len(self._pushes) + len(self._pulls) >= TRANSFERS_IN_FLIGHT_MAX:
-            raise BusyError(f"{TRANSFERS_IN_FLIGHT_MAX} transfers are in flight")
+    def _number(self, size: int, on_done: OnDone, deadline_s: float | None, places: TransferPlaces | None) -> Transfer:
+        places = self._places if places is None else places
+        places.take()
         self._numbered += 1
-        transfer = Transfer(self._numbered, size, on_done, self.cancel)
+        transfer = Transfer(self._numbered, size, on_done, self.cancel, places)
         if self._deadlines is not None and deadline_s is not None:
             self._deadlines.add(transfer, deadline_s, lambda: self.cancel(transfer, DEADLINE))
         return transfer
@@ -151,6 +160,7 @@ class Requests:
                 self._withdraw(push.transfer)
             else:
                 self._pushes.remove(push)
+                push.transfer.places.give_back()
                 self._wake()  # a farewell may have waited for it
         self._end_push(push, ctl_ha_status.CTL_HA_STATUS_ERROR, reason, push.size)
 
@@ -160,6 +170,7 @@ class Requests:
         if pull in self._unasked:
             self._unasked.remove(pull)
             self._pulls.remove(pull)
+            pull.transfer.places.give_back()
         else:
             self._withdraw(pull.transfer)
         pull.take_back()
@@ -189,7 +200,11 @@ class Requests:
 
     def take_pulls(self) -> Iterator[PullRequest]:
         """The pulls that are to be asked for now."""
-        while self._unasked and self._asked_bytes < self._ahead_bytes:
+        while (
+            self._unasked
+            and self._asked_bytes < self._ahead_bytes
+            and len(self._pulls) - len(self._unasked) < UNANSWERED_MAX
+        ):
             pull = self._unasked.popleft()
             self._asked_bytes += pull.transfer.size
             yield PullRequest(
@@ -215,6 +230,8 @@ class Requests:
             return None
         push = self._unwritten[0]
         if self._written_bytes - self._pushes[0].written >= self._ahead_bytes:
+            return None
+        if not push.written and len(self._pushes) - len(self._unwritten) >= UNANSWERED_MAX:
             return None
         if not self._in_hand or self._in_hand[-1] is not push:
             self._in_hand.append(push)
@@ -249,6 +266,7 @@ class Requests:
         if verdict.left != pull.left:
             raise RemoteProtocolError(Fault.SIZE.value, f"{verdict.left} bytes left of pull {verdict.request}")
         self._pulls.popleft()
+        pull.transfer.places.give_back()
         self._came(pull.left)
         if pull.transfer.is_waiting:
             pull.into = NOTHING
@@ -263,6 +281,7 @@ class Requests:
         if self._unwritten and self._unwritten[0] is push:
             self._unwritten.popleft()
         self._pushes.popleft()
+        push.transfer.places.give_back()
         self._written_bytes -= push.written
         if self._unwritten:
             self._wake()
@@ -286,6 +305,7 @@ class Requests:
         self._came(fragment.size)
         if fragment.is_last:
             self._pulls.popleft()
+            pull.transfer.places.give_back()
             if pull.transfer.is_waiting:
                 pull.into = NOTHING
                 self._finish(pull.transfer, ctl_ha_status.CTL_HA_STATUS_SUCCESS, "", 0)
@@ -307,6 +327,8 @@ class Requests:
     def lose(self, reason: str) -> None:
         """The session ended: whatever the peer has not answered is over, in the order of the starts."""
         unanswered: list[_Push | _Pull] = [*self._pushes, *self._pulls]
+        for each in unanswered:
+            each.transfer.places.give_back()
         unanswered += [push for push in self._in_hand if push not in self._pushes]
         for queue in (self._pushes, self._unwritten, self._in_hand, self._pulls, self._unasked, self._withdrawals):
             queue.clear()

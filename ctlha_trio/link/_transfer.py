@@ -9,6 +9,7 @@ import attrs
 from ctlha_trio._errors import InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link._channel import Channel
+from ctlha_trio.link._places import TransferPlaces
 from ctlha_trio.seams import Buffer, byte_view
 from ctlha_trio.wire import FRAGMENT_SIZE_MAX, KEY_SIZE, Denial, Landing
 
@@ -76,6 +77,8 @@ class Transfer:
     """Bytes."""
     _on_done: "Callable[[Transfer], None]" = attrs.field(repr=False)
     _cancel: "Callable[[Transfer, str], None]" = attrs.field(repr=False)
+    places: TransferPlaces = attrs.field(repr=False)
+    """One of which it has."""
     status: ctl_ha_status = attrs.field(default=ctl_ha_status.CTL_HA_STATUS_WAIT, init=False)
     """WAIT until it is done; then SUCCESS, ERROR or BUSY as the peer said, or DISCONNECT."""
     reason: str = attrs.field(default="", init=False)

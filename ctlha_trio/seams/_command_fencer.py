@@ -9,6 +9,8 @@ from typing import Final, Protocol
 import attrs
 import trio
 
+from ctlha_trio._errors import InvalidError
+from ctlha_trio._printable import printable
 from ctlha_trio.seams._types import FenceAnswer, FenceOutcome
 
 OUTPUT_BYTES_MAX: Final = 4096
@@ -31,10 +33,15 @@ class CommandFencer:
 
     Exit code 0 is Confirmed, by the first line that it writes; 1 is Refused; every other end is Unknown, and so are 0
     without a word, a program that cannot be run, and one that takes longer than ``timeout_s``, which is killed.
+    ``InvalidError`` for a time that none can keep to.
     """
 
     command: Sequence[str]
     timeout_s: float
+
+    def __attrs_post_init__(self) -> None:
+        if not self.timeout_s > 0:
+            raise InvalidError(f"a fence that has {self.timeout_s} s")
 
     @property
     def description(self) -> str:
@@ -108,4 +115,4 @@ def _judge(code: int, said: Mapping[str, bytearray]) -> FenceAnswer:
 
 def _first_line(output: bytearray) -> str:
     line = output.decode(errors="replace").strip().partition("\n")[0].strip()
-    return "".join(each if each.isprintable() else "?" for each in line)[:EVIDENCE_CHARACTERS_MAX]
+    return printable(line)[:EVIDENCE_CHARACTERS_MAX]

@@ -141,6 +141,7 @@ class Fault(StrEnum):
     REQUEST = "request"
     FRAGMENT = "fragment"
     TERMS = "terms"
+    HEARTBEAT = "heartbeat"
 
 
 @attrs.define(kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from ctlha_trio._errors import InvalidError, RemoteProtocolError
+from ctlha_trio._printable import printable
 from ctlha_trio.wire._frame import HELLO_SIZE_MAX, REASON_SIZE_MAX, Fault
 
 PROTOCOL_VERSION_MIN = 1
@@ -266,8 +267,8 @@ def decode_refusal(payload: bytes | memoryview) -> tuple[str, Hello | None]:
 
 
 def encode_reason(reason: str) -> bytes:
-    """A goodbye's reason, cut to what its frame may carry."""
-    return reason.encode()[:REASON_SIZE_MAX].decode(errors="ignore").encode()
+    """A goodbye's reason, cut to what its frame may carry, with a question mark for what is not printable."""
+    return printable(reason).encode()[:REASON_SIZE_MAX].decode(errors="ignore").encode()
 
 
 def decode_reason(payload: bytes | memoryview) -> str:

@@ -64,6 +64,11 @@ class SessionCore:
     """The one that a silence may be granted once it has lasted long enough."""
     _peer_stamp: int = 0
     _peer_stamp_s: float = 0.0
+    _first_stamp: int = 0
+    """Of this side's heartbeats, and the last one likewise."""
+    _last_stamp: int = 0
+    _echoed: int = 0
+    """The latest of them that the peer has answered."""
 
     @classmethod
     def begin(
@@ -161,7 +166,10 @@ class SessionCore:
         self._peer_stamp, self._peer_stamp_s = stamp, now
         if late:
             self.peer_lateness.note(late[0] / MICROSECONDS, now)
-        if echo:
+        if echo or self._echoed:
+            if not (self._echoed or self._first_stamp) <= echo <= self._last_stamp:
+                raise RemoteProtocolError(Fault.HEARTBEAT.value, f"an answer to {echo}, after {self._echoed}")
+            self._echoed = echo
             self.answered_s = echo / MICROSECONDS
             self.round_trip_s = max(0.0, now - (echo + held) / MICROSECONDS)
 
@@ -177,7 +185,9 @@ class SessionCore:
         late_s = max(0.0, now - due_s)
         self.own_lateness.note(late_s, now)
         held = now - self._peer_stamp_s if self._peer_stamp else 0.0
-        fields = [max(1, int(now * MICROSECONDS)), self._peer_stamp, max(0, int(held * MICROSECONDS))]
+        stamp = max(1, int(now * MICROSECONDS))
+        self._first_stamp, self._last_stamp = self._first_stamp or stamp, stamp
+        fields = [stamp, self._peer_stamp, max(0, int(held * MICROSECONDS))]
         layout = self._heartbeat_layout
         if layout is LATE_HEARTBEAT_BODY:
             fields.append(min(int(late_s * MICROSECONDS), LATENESS_MAX))

@@ -6,8 +6,9 @@ from crc32c import crc32c
 from ctlha_trio.dma import Ring
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
 from ctlha_trio.ha import _inbox
-from ctlha_trio.link import Deadlines, Link, OnDone, Transfer
+from ctlha_trio.link import Deadlines, Link, OnDone, Transfer, TransferPlaces
 from ctlha_trio.link._answers import Answers
+from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests, _Pull, _Push
 from ctlha_trio.link._writing import FrameWriter
@@ -18,12 +19,33 @@ from tests.mutants.trouble import Patch
 PUSH = "dma/test_dma_push"
 TRANSFERS = "dma/test_dma_transfers"
 HOSTILE = "dma/test_dma_hostile"
+DIRECT = "ha/test_direct_transfers"
 REQUESTS = "link/test_link_requests"
 
 
 @mutant(31, f"{PUSH}::test_a_key_dies_with_its_session", "assert not region.alive")
 def keeps_its_keys_in_the_next_session(patch: Patch) -> None:
     patch.setattr(RegionTable, "expire", lambda _: None)
+
+
+@mutant(0, f"{PUSH}::test_who_waits_to_push_is_told_that_the_session_ended", "assert told == [True]")
+def tells_nobody_who_waits_to_push_of_the_end(patch: Patch) -> None:
+    patch.setattr(BulkTurns, "lose", lambda bulk: bulk._message_pushes.clear())
+
+
+@mutant(0, f"{HOSTILE}::test_an_answer_goes_before_the_bulk_data_of_the_same_turn", "assert kinds ==")
+def answers_behind_the_bulk_data_of_the_turn(patch: Patch) -> None:
+    write, late = FrameWriter.write_verdict, list[Verdict]()
+    fragments = BulkTurns.write_next
+
+    def write_next(bulk: BulkTurns, room: int) -> int:
+        written = fragments(bulk, room)
+        while late:
+            write(bulk._writer, late.pop(0))
+        return written
+
+    patch.setattr(FrameWriter, "write_verdict", lambda _, verdict: late.append(verdict))
+    patch.setattr(BulkTurns, "write_next", write_next)
 
 
 @mutant(31, f"{PUSH}::test_a_key_dies_with_its_epoch", "assert not region.alive")
@@ -134,9 +156,11 @@ def takes_an_answer_for_that_to_the_oldest_request(patch: Patch) -> None:
 def gives_a_number_to_several_requests(patch: Patch) -> None:
     plain = Requests._number
 
-    def number(requests: Requests, size: int, on_done: OnDone, deadline_s: float | None) -> Transfer:
+    def number(
+        requests: Requests, size: int, on_done: OnDone, deadline_s: float | None, places: TransferPlaces | None
+    ) -> Transfer:
         requests._numbered = 0
-        return plain(requests, size, on_done, deadline_s)
+        return plain(requests, size, on_done, deadline_s, places)
 
     patch.setattr(Requests, "_number", number)
 

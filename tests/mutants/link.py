@@ -9,7 +9,7 @@ from ctlha_trio.link._meeting import Meeting
 from ctlha_trio.link._reading import Reading
 from ctlha_trio.link._watchdog import Watchdog
 from ctlha_trio.link._writing import FrameWriter
-from ctlha_trio.wire import Frame, FrameType, Lateness, SessionCore, Terms, _session
+from ctlha_trio.wire import Frame, FrameType, Lateness, SessionCore, Terms, _hello, _session
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
 
@@ -92,6 +92,11 @@ def begins_a_session_that_nobody_has_confirmed(patch: Patch) -> None:
             handshake.decoder.admit()
 
     patch.setattr(Handshake, "hear_confirmation", hear_confirmation)
+
+
+@mutant(0, f"{SESSIONS}::test_a_goodbye_is_one_whatever_it_is_for", "assert pair.a.events[-1] ==")
+def says_goodbye_in_words_that_the_peer_refuses(patch: Patch) -> None:
+    patch.setattr(_hello, "printable", lambda text: text.replace("\ud800", "?"))
 
 
 @mutant(30, f"{SESSIONS}::test_the_confirmation_must_name_the_session", "assert pair.a.link.session is None")

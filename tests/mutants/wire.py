@@ -47,6 +47,17 @@ def accepts_a_frame_of_an_older_epoch(patch: Patch) -> None:
     patch.setattr(SessionCore, "receive", receive)
 
 
+@mutant(0, f"{SESSION}::test_a_heartbeat_answers_one_that_was_written", "with pytest.raises(", echoes=[])
+def believes_any_answer_to_a_heartbeat(patch: Patch) -> None:
+    plain = SessionCore._take_heartbeat
+
+    def take(core: SessionCore, frame: Frame, now: float) -> None:
+        core._first_stamp, core._last_stamp, core._echoed = 0, 1 << 64, 0
+        plain(core, frame, now)
+
+    patch.setattr(SessionCore, "_take_heartbeat", take)
+
+
 @mutant(30, f"{SESSION}::test_what_a_session_does_not_allow", "with pytest.raises(", fault=Fault.SEQUENCE)
 def accepts_messages_behind_a_gap(patch: Patch) -> None:
     plain = ChannelFlow.receive

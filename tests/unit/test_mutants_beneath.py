@@ -12,11 +12,11 @@ import pytest
 import trio
 import trio.testing
 
-from tests.mutants import adoption, cancellation, components, dma, link, strangers, wire
+from tests.mutants import adoption, cancellation, components, consumers, dma, link, strangers, wire
 from tests.mutants.beneath import MUTANTS, Beneath
 from tests.mutants.death import Death
 
-SUBJECTS: Final = adoption, cancellation, components, dma, link, strangers, wire
+SUBJECTS: Final = adoption, cancellation, components, consumers, dma, link, strangers, wire
 """The modules that enter them."""
 FAILURES: Final = AssertionError, trio.TooSlowError, pytest.fail.Exception
 """What a test fails by. Anything else is a mutant that is written wrongly."""

@@ -344,6 +344,25 @@ async def test_busy_beyond_what_may_be_in_flight(clock: Clock, open_any: OpenPai
         await pair.wait_until(lambda: len(a.happened) == 2 * TRANSFERS_IN_FLIGHT_MAX + 2)
 
 
+async def test_one_consumer_s_many_transfers_leave_the_others_their_places(clock: Clock, open_any: OpenPair) -> None:
+    async with memory_of_b(open_any) as (pair, a, memory, remote):
+        fields = {"command": WRITE, "local": b"x", "size": 1, "remote": remote.at(7)}
+        for _ in range(TRANSFERS_IN_FLIGHT_MAX):
+            assert a.start(a.request(**fields)) is WAIT
+        others = [a.start(a.request(**fields, id=ctl_ha_dtid.CTL_HA_DATA_ZFS)) for _ in range(TRANSFERS_IN_FLIGHT_MAX)]
+        assert others == [WAIT] * TRANSFERS_IN_FLIGHT_MAX
+        natives = [a.node.push_nowait(remote, b"y") for _ in range(TRANSFERS_IN_FLIGHT_MAX)]
+        with pytest.raises(BusyError):
+            a.node.push_nowait(remote, b"y")
+        with pytest.raises(BusyError):
+            a.node.pull_nowait(remote, bytearray(1))
+        assert a.start(a.request(**fields)) is BUSY
+        for native in natives:
+            await native.wait()
+        await pair.wait_until(lambda: a.happened.count(("done", SUCCESS)) == 2 * TRANSFERS_IN_FLIGHT_MAX)
+        assert memory[:1] + memory[7:8] == b"yx"
+
+
 @pytest.mark.parametrize("stuck", ["callback", "handler"])
 async def test_busy_when_a_stuck_consumer_lets_what_has_ended_pile_up(
     clock: Clock, open_any: OpenPair, stuck: str

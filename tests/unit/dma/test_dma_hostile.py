@@ -340,6 +340,21 @@ async def test_a_session_that_is_dropped_with_frames_still_to_be_taken(
     assert "LocalProtocolError" not in caplog.text
 
 
+async def test_an_answer_goes_before_the_bulk_data_of_the_same_turn(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_session() as peer:
+        region = peer.dma.register(bytearray(8), epoch=0)
+
+        def go_on(_: Transfer) -> None:
+            peer.dma.start_push(REMOTE, bytes(1 << 20), on_done=peer.done.append)
+
+        peer.dma.start_push(REMOTE, b"data", on_done=go_on)
+        await peer.next(FrameType.PUSH)
+        push = peer.fragment(1, b"x" * 8, flags=Flag.REQUEST, key=region.key)
+        await peer.stream.send_all(peer.verdict(1, SUCCESS) + push)
+        kinds = [(await peer.next(FrameType.PUSH, FrameType.TRANSFER_DONE))[0] for _ in range(2)]
+        assert kinds == [FrameType.TRANSFER_DONE, FrameType.PUSH]
+
+
 async def test_damaged_data_ends_the_session_and_is_no_success(autojump_clock: trio.testing.MockClock) -> None:
     async with open_session() as peer:
         region = peer.dma.register(bytearray(8), epoch=0)

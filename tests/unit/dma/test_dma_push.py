@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import attrs
 import pytest
@@ -12,6 +13,7 @@ import trio.testing
 from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, InvalidError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
 from ctlha_trio.dma import Dma
+from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.link import (
     Channel,
     ChannelEvent,
@@ -346,6 +348,23 @@ async def test_a_region_needs_a_session_its_epoch_and_a_free_place(autojump_cloc
         pair.a.dma.register(bytearray(1), epoch=5)
 
 
+async def test_the_pair_s_ring_has_its_place_whatever_consumers_register(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        nobody: Any = object()
+        inbox = Inbox(pair.a.link, pair.a.channel, pair.a.dma, nobody, size_bytes=4096)
+        with suppress(BusyError):
+            while True:
+                pair.a.dma.register(bytearray(1), epoch=5)
+        grants = [inbox.grant(5) for _ in range(3)]
+        keys = [grant.key for grant in grants if grant is not None]
+        assert len(set(keys)) == 3
+        await pair.b.dma.push_message(RemoteBuffer(keys[-1]), b"data", pair.b.channel, message(1))
+        await pair.quiet()
+        assert pair.a.take() == [1]
+
+
 async def test_a_key_never_shows_in_a_text(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         region = pair.a.dma.register(bytearray(1), epoch=5)
@@ -433,6 +452,29 @@ async def test_queued_pushes_are_bounded_and_reported_when_the_session_ends(
         events = await pair.a.events()
         assert events[0] == EventRange(ctl_ha_event.CTL_HA_EVT_MSG_SENT, queued, ctl_ha_status.CTL_HA_STATUS_DISCONNECT)
         assert isinstance(events[1], Disconnected)
+
+
+async def test_who_waits_to_push_is_told_that_the_session_ended(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        remote = RemoteBuffer(pair.b.dma.register(bytearray(MIB), epoch=5).key)
+        pair.network.cut("a", "b")
+        with suppress(BusyError):
+            while True:
+                pair.a.dma.push_message_nowait(remote, bytes(MIB), pair.a.channel, message(1))
+        assert pair.a.channel.has_credit, "so it waits for room"
+        told: list[bool] = []
+
+        async def push() -> None:
+            with pytest.raises(DisconnectError):
+                await pair.a.dma.push_message(remote, b"data", pair.a.channel, message(2))
+            told.append(True)
+
+        pair.nursery.start_soon(push)
+        await pair.quiet()
+        assert told == []
+        pair.a.link.drop("test")
+        await pair.quiet()
+        assert told == [True]
 
 
 async def test_a_push_that_was_not_written_is_not_told_to_who_sent_the_message_before_it(

@@ -1,6 +1,7 @@
 """The status socket, over real sockets."""
 
 import json
+import math
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -166,6 +167,14 @@ async def converse(path: Path, sent: bytes) -> bytes:
         except trio.BrokenResourceError:
             pass
         return received
+
+
+@pytest.mark.parametrize("timeout_s", [math.nan, -1.0])
+async def test_nobody_is_asked_in_a_time_that_cannot_be(served: Served, timeout_s: float) -> None:
+    """Of a change that was not asked for nothing is unknown."""
+    for ask in (status_of, switchover_of):
+        with pytest.raises(InvalidError):
+            await ask(served.path, timeout_s=timeout_s)
 
 
 async def test_status_answers_before_the_node_was_ever_started(served: Served) -> None:

@@ -1,5 +1,6 @@
 """Giving the role back to the preferred node: after the hold-down, and not to and fro."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -9,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from ctlha_trio._errors import InvalidError
 from ctlha_trio._vocabulary import CTL_HA_CHAN_CTL
 from ctlha_trio.ha import GiveBackPolicy, NodeConfig
 from ctlha_trio.ha._give_back import (
@@ -71,6 +73,12 @@ def looks_until_due(give_back: GiveBack, state: PairState, most: int = 20_000) -
         if give_back.look(state, 1.0, trusted=True):
             return count
     raise AssertionError("never")
+
+
+@pytest.mark.parametrize("hold_down_s", [-1.0, math.nan])
+def test_a_hold_down_is_a_time(hold_down_s: float) -> None:
+    with pytest.raises(InvalidError):
+        GiveBackPolicy(preferred="a", hold_down_s=hold_down_s)
 
 
 def test_the_role_goes_back_when_all_was_well_for_the_whole_hold_down() -> None:

@@ -35,8 +35,9 @@ class Keys:
     regions: list[Key] = attrs.field(factory=list)
     _numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
 
-    def register(self, memory: memoryview, *, epoch: int) -> Key:
+    def register(self, memory: memoryview, *, epoch: int, reserved: bool) -> Key:
         assert epoch in {EPOCH, EPOCH + 1}
+        assert reserved
         self.regions.append(Key(next(self._numbers).to_bytes(16), memory))
         return self.regions[-1]
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from ctlha_trio._errors import BusyError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
-from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Transfer
+from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Transfer, TransferPlaces
 from ctlha_trio.link._answers import ANSWERS_OWED_MAX, PULLS_OWED_MAX, Answers
 from ctlha_trio.link._bulk import BulkTurns
 from ctlha_trio.link._requests import AHEAD_BYTES, Requests
@@ -41,6 +41,8 @@ WAIT, SUCCESS, ERROR, DISCONNECT, BUSY = (
 )
 REMOTE = RemoteBuffer(bytes(16), 100)
 REPLY_KEY = b"r" * 16
+PEER_KEEPS = 256
+"""Of each kind, since the first version of the protocol."""
 
 
 @attrs.define(eq=False)
@@ -50,12 +52,19 @@ class Asker:
     requests: Requests = attrs.field(factory=Requests)
     done: list[Transfer] = attrs.field(factory=list)
 
-    def push(self, size: int = 4) -> Transfer:
-        return self.requests.push(REMOTE, memoryview(bytes(size)), self.done.append)
+    def push(self, size: int = 4, places: TransferPlaces | None = None) -> Transfer:
+        return self.requests.push(REMOTE, memoryview(bytes(size)), self.done.append, places=places)
 
-    def pull(self, size: int = 4) -> tuple[Transfer, bytearray]:
+    def pull(self, size: int = 4, places: TransferPlaces | None = None) -> tuple[Transfer, bytearray]:
         into = bytearray(b"." * size)
-        return self.requests.pull(REMOTE, memoryview(into), REPLY_KEY, self.done.append), into
+        return self.requests.pull(REMOTE, memoryview(into), REPLY_KEY, self.done.append, places=places), into
+
+    def can_push(self, places: TransferPlaces | None) -> bool:
+        """Whether a push is started."""
+        with suppress(BusyError):
+            self.push(places=places)
+            return True
+        return False
 
     def write(self) -> list[Fragment]:
         """Everything, as a writer does that is never held up."""
@@ -324,6 +333,35 @@ def test_too_many_in_flight_are_busy_until_one_is_done() -> None:
     assert asker.push().request == TRANSFERS_IN_FLIGHT_MAX + 1
     with pytest.raises(BusyError):
         asker.pull()
+
+
+def test_each_consumer_has_places_of_its_own() -> None:
+    asker, one, other = Asker(), TransferPlaces(), TransferPlaces()
+    for _ in range(TRANSFERS_IN_FLIGHT_MAX):
+        asker.push(places=one)
+    assert [asker.can_push(places) for places in (one, other, None)] == [False, True, True]
+    asker.requests.lose("closed")
+    assert len(asker.done) == TRANSFERS_IN_FLIGHT_MAX + 2
+    assert [one.taken, other.taken] == [0, 0]
+
+
+def test_the_peer_has_only_so_many_to_keep_in_mind() -> None:
+    """However many consumers there are: it would take more for a fault."""
+    asker = Asker()
+    for _ in range(2):
+        places = TransferPlaces()
+        for _ in range(PEER_KEEPS // 2 + 1):
+            asker.push(places=places)
+    for _ in range(2):
+        places = TransferPlaces()
+        for _ in range(PEER_KEEPS // 2 + 1):
+            asker.pull(places=places)
+    pulls = [pull.request for pull in asker.requests.take_pulls()]
+    assert [len(asker.write()), len(pulls)] == [PEER_KEEPS, PEER_KEEPS]
+    asker.requests.take_verdict(Verdict(1))
+    asker.requests.take_verdict(Verdict(pulls[0], Denial.RIGHTS, 4))
+    assert [pull.request for pull in asker.requests.take_pulls()] == [pulls[-1] + 1]
+    assert [fragment.request for fragment in asker.write()] == [PEER_KEEPS + 1]
 
 
 def test_the_next_may_be_started_from_within() -> None:

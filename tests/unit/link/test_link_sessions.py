@@ -421,6 +421,7 @@ async def test_what_a_dead_process_had_sent_is_no_answer(autojump_clock: trio.te
         await first.send_all(encode_header(FrameType.HEARTBEAT, (body,), session=session) + body)
         await confirm(second)
         await until(lambda: len(pair.a.events) == 3, within_s=0.1)
+        assert pair.a.reasons == [], "it answered the first heartbeat"
         assert [event.peer_incarnation for event in pair.a.events if isinstance(event, Connected)] == [1, 2]
 
 
@@ -473,6 +474,15 @@ async def test_goodbye_is_heard_at_once_and_is_for_good(autojump_clock: trio.tes
         await trio.sleep(10)
         assert pair.a.link.session is pair.b.link.session is None
         assert set(pair.a.reasons) == set(pair.b.reasons) == {"stopping"}
+
+
+async def test_a_goodbye_is_one_whatever_it_is_for(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        await pair.online()
+        await pair.b.link.goodbye("rack 5,\nrow \ud800")
+        await until(lambda: bool(pair.a.losses), within_s=0.01)
+        assert pair.a.events[-1] == Disconnected(LossReason.GOODBYE, "rack 5,?row ?")
+        assert pair.a.reasons == []
 
 
 async def test_hellos_tell_what_the_other_one_knows_before_the_session(

@@ -1,5 +1,6 @@
 """Fencing by a program: what its exit code and its first line mean, and what it cannot do to the node."""
 
+import math
 import os
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from ctlha_trio import InvalidError
 from ctlha_trio.seams import CommandFencer, FenceAnswer, FenceOutcome
 from ctlha_trio.seams._command_fencer import EVIDENCE_CHARACTERS_MAX
 
@@ -54,6 +56,12 @@ async def test_no_shell_reads_its_arguments(tmp_path: Path) -> None:
     answer = await fencer.fence("b; touch y", "volume", 7)
     assert answer == FenceAnswer(CONFIRMED, f"$(touch {tmp_path}/x); `id` b; touch y volume 7")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, math.nan])
+def test_a_fence_has_some_time(timeout_s: float) -> None:
+    with pytest.raises(InvalidError):
+        CommandFencer(("/nowhere/fence",), timeout_s)
 
 
 async def test_a_program_that_is_none() -> None:

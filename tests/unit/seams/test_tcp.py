@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from ctlha_trio._errors import CtlHaError, InvalidError
 from ctlha_trio.seams import SocketListener, Stream, TcpTransport, format_address, parse_address
 from ctlha_trio.seams._kernel_queue import UNSENT_BYTES
+from ctlha_trio.seams._serve import MAX_CONNECTIONS
 from ctlha_trio.seams._tcp import ACCEPT_PAUSE_S, connect
 from ctlha_trio.seams._tcp_stream import TcpStream
 
@@ -96,6 +97,34 @@ async def test_a_closed_end_receives_nothing_however_little_came_last() -> None:
             with pytest.raises(trio.ClosedResourceError):
                 await stream.receive_into(memoryview(bytearray(10)))
             nursery.cancel_scope.cancel()
+        listener.close()
+
+
+async def test_only_so_many_connections_are_served_and_the_next_when_one_ends() -> None:
+    dialled: list[Stream] = []
+
+    async def serve(stream: Stream) -> None:
+        await stream.send_all(b"x")
+        await stream.receive_into(memoryview(bytearray(1)))
+
+    async def is_served() -> bool:
+        """One more."""
+        dialled.append(await TcpTransport().dial(listener.address))
+        return await dialled[-1].receive_into(memoryview(bytearray(1))) == 1
+
+    with trio.fail_after(10):
+        listener = await TcpTransport().listen("127.0.0.1:0")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.serve, serve)
+            assert [await is_served() for _ in range(MAX_CONNECTIONS + 1)] == [True] * MAX_CONNECTIONS + [False]
+            for ended in dialled[:2]:
+                ended.close()
+                while not await is_served():  # the end of the other takes some turns of the loop
+                    pass
+            assert not await is_served()
+            nursery.cancel_scope.cancel()
+        for stream in dialled:
+            stream.close()
         listener.close()
 
 

@@ -1,3 +1,4 @@
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -13,16 +14,16 @@ def make_memory_pair() -> TransportPair:
     return TransportPair(server=network.transport("server"), client=network.transport("client"), address="anywhere")
 
 
-def make_tcp_pair() -> TransportPair:
-    return TransportPair(server=TcpTransport(), client=TcpTransport(), address="127.0.0.1:0")
+def make_tcp_pair(address: str = "127.0.0.1:0") -> TransportPair:
+    return TransportPair(server=TcpTransport(), client=TcpTransport(), address=address)
 
 
-def make_tls_pair() -> TransportPair:
+def make_tls_pair(address: str = "127.0.0.1:0") -> TransportPair:
     server, client = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     return TransportPair(
         server=TlsTransport(key=server, pins=[parse_pin(describe_key(client))]),
         client=TlsTransport(key=client, pins=[parse_pin(describe_key(server))]),
-        address="127.0.0.1:0",
+        address=address,
     )
 
 
@@ -36,9 +37,29 @@ def make_tls_pair_of_an_older_python() -> TransportPair:
     return pair
 
 
-@pytest.mark.parametrize(
-    "make_pair", [make_memory_pair, make_tcp_pair, make_tls_pair, make_tls_pair_of_an_older_python]
-)
+def make_tcp_pair_of_ipv6() -> TransportPair:
+    return make_tcp_pair("[::1]:0")
+
+
+def make_tls_pair_of_ipv6() -> TransportPair:
+    return make_tls_pair("[::1]:0")
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the address itself: some are made without."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+PAIRS = [make_memory_pair, make_tcp_pair, make_tls_pair, make_tls_pair_of_an_older_python]
+PAIRS += [make_tcp_pair_of_ipv6, make_tls_pair_of_ipv6] if has_ipv6() else []
+
+
+@pytest.mark.parametrize("make_pair", PAIRS)
 @pytest.mark.parametrize("check", TRANSPORT_CHECKS)
 async def test_conforms(check: Callable[[PairFactory], Awaitable[None]], make_pair: PairFactory) -> None:
     await check(make_pair)

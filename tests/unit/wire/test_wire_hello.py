@@ -170,3 +170,18 @@ def test_reasons_are_words_for_refusals_and_one_line_for_goodbyes() -> None:
     for data in (b"\xff", b"two\nlines", b"\x1b[2J"):
         with pytest.raises(RemoteProtocolError):
             decode_reason(data)
+
+
+@pytest.mark.parametrize(
+    ("reason", "heard"),
+    [
+        ("maintenance\nrack 5", "maintenance?rack 5"),
+        ("\x1b[2J", "?[2J"),
+        ("x\ud800", "x?"),
+        ("\u2028", "?"),
+        ("\0" * 300, "?" * 256),
+        ("", ""),
+    ],
+)
+def test_whatever_a_goodbye_is_for_it_can_be_sent(reason: str, heard: str) -> None:
+    assert decode_reason(encode_reason(reason)) == heard

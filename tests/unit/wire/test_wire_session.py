@@ -17,6 +17,7 @@ from ctlha_trio.wire import (
     Lateness,
     SessionCore,
 )
+from ctlha_trio.wire._frame import HEARTBEAT_BODY
 
 SESSION = 99
 HEARTBEAT = Frame(kind=FrameType.HEARTBEAT, session=SESSION, epoch=3, payload=memoryview(bytes(24)))
@@ -168,9 +169,53 @@ def test_the_round_trip_leaves_out_what_the_peer_held() -> None:
     assert one.round_trip_s == pytest.approx(0.003, abs=1e-5)
 
 
-def test_a_nonsense_heartbeat_does_no_harm() -> None:
+def echo_of(stamp: int, *, held: int = 0) -> Frame:
+    return attrs.evolve(HEARTBEAT, payload=memoryview(HEARTBEAT_BODY.pack(1, stamp, held)))
+
+
+@pytest.mark.parametrize(
+    ("echoes", "stamp"),
+    [
+        ([], 0xFFFF_FFFF_FFFF_FFFF),
+        ([], 10_100_001),
+        ([], 9_999_999),
+        ([], 1),
+        ([10_100_000], 10_000_000),
+        ([10_000_000], 0),
+    ],
+    ids=["huge", "of the future", "before the first", "of another session", "falling", "forgotten"],
+)
+def test_a_heartbeat_answers_one_that_was_written(echoes: list[int], stamp: int) -> None:
+    """Else the peer could say that it has lived until any time."""
     core = begin(10.0)
-    core.receive(attrs.evolve(HEARTBEAT, payload=memoryview(b"\xff" * 24)), 10.0)
+    for now in (10.0, 10.1):
+        core.heartbeat(now, due_s=now)
+    for echo in (0, *echoes):
+        core.receive(echo_of(echo), 10.15)
+    answered_s = core.answered_s
+    with pytest.raises(RemoteProtocolError, match="heartbeat"):
+        core.receive(echo_of(stamp), 10.2)
+    assert core.answered_s == answered_s
+
+
+def test_nothing_is_answered_before_the_first_heartbeat() -> None:
+    with pytest.raises(RemoteProtocolError, match="heartbeat"):
+        begin(10.0).receive(echo_of(10_000_000), 10.1)
+
+
+def test_the_same_heartbeat_may_be_answered_again_until_the_next_has_come() -> None:
+    core = begin(10.0)
+    for now in (10.0, 10.1):
+        core.heartbeat(now, due_s=now)
+    for echo in (0, 0, 10_000_000, 10_000_000, 10_100_000):
+        core.receive(echo_of(echo), 10.2)
+    assert core.answered_s == pytest.approx(10.1)
+
+
+def test_time_that_a_heartbeat_cannot_have_been_held_does_no_harm() -> None:
+    core = begin(10.0)
+    core.heartbeat(10.0, due_s=10.0)
+    core.receive(echo_of(10_000_000, held=0xFFFF_FFFF_FFFF_FFFF), 10.1)
     assert core.round_trip_s == 0.0
     assert len(core.heartbeat(11.0, due_s=11.0)) == 24
 
