@@ -38,8 +38,8 @@ def answers_behind_the_bulk_data_of_the_turn(patch: Patch) -> None:
     write, late = FrameWriter.write_verdict, list[Verdict]()
     fragments = BulkTurns.write_next
 
-    def write_next(bulk: BulkTurns, room: int) -> int:
-        written = fragments(bulk, room)
+    def write_next(bulk: BulkTurns, room: int, size_bytes: int) -> int:
+        written = fragments(bulk, room, size_bytes)
         while late:
             write(bulk._writer, late.pop(0))
         return written
