@@ -185,6 +185,8 @@ def by_sequence(step: Step, sequence: int) -> Flight | None:
 def _complete(step: Step, flight: Flight) -> bool:
     if not flight.here or not flight.started:
         return False
+    if step.state.phase is Phase.ADMITTING and step.state.is_behind:
+        return False  # as in ``hold_alone``; this phase starts nothing anyway
     # While a resync runs this node is the only member: its client need not wait for the target, the range does.
     sole = step.state.phase in {Phase.ALONE, Phase.ADMITTING}
     return flight.there or (sole and bool(flight.ticket) and not flight.answered)

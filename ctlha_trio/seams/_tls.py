@@ -62,6 +62,25 @@ class TlsTransport:
             return await self._authenticate(await connect(address), server_side=False)
         raise DisconnectError(f"{address}: no answer within {DIAL_DEADLINE_S:g} s")
 
+    async def shows_pinned_key(self, address: str) -> bool:
+        """Whether whoever answers there within ``DIAL_DEADLINE_S`` has a pinned key, whatever it thinks of this one.
+
+        ``ValueError`` for no address. A checkpoint.
+        """
+        with trio.move_on_after(DIAL_DEADLINE_S):
+            try:
+                stream = wrap(await connect(address), self._client, server_side=False)
+            except DisconnectError:
+                return False
+            try:
+                await stream.handshake()
+                return self._is_pinned(pin_of_certificate(stream.peer_certificate))
+            except (trio.BrokenResourceError, ValueError):
+                return False
+            finally:
+                stream.close()
+        return False
+
     async def listen(self, address: str) -> SocketListener:
         """Bind. ``OSError`` if that fails, ``ValueError`` for no address."""
         return await bind(address, admit=self._admit, report=self._report)
@@ -97,10 +116,13 @@ class TlsTransport:
             shown = pin_of_certificate(stream.peer_certificate)
         except ValueError as error:
             raise UntrustedPeerError(f"{stream.description}: showed no readable certificate") from error
-        trusted = shown is not None and sum(hmac.compare_digest(shown.raw, pin.raw) for pin in self._pins) > 0
+        trusted = self._is_pinned(shown)
         await stream.send_all(TRUSTED if trusted else REFUSED)
         if not trusted:
             raise UntrustedPeerError(f"{stream.description}: its key {shown} is not among peer.pins")
+
+    def _is_pinned(self, shown: Pin | None) -> bool:
+        return shown is not None and sum(hmac.compare_digest(shown.raw, pin.raw) for pin in self._pins) > 0
 
 
 async def _await_judgement(stream: TlsStream) -> None:

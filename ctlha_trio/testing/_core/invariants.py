@@ -200,7 +200,7 @@ class Invariants:
             return
         if not follows and not {before.phase, state.phase} & ACKNOWLEDGING:
             raise AssertionError(f"I8: {node.name} acknowledged as {state.phase.name}")
-        told = state.phase is Phase.ALONE and state.is_behind
+        told = state.phase in {Phase.ALONE, Phase.ADMITTING} and state.is_behind
         _demand(not told, f"I8: {node.name} acknowledged alone, although its peer has told of a later record")
         record, changes = self.records.get(epoch), operation.kind in WRITING
         # Who has just been given the role reads as secondary until it has recorded that.

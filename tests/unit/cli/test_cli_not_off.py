@@ -42,11 +42,12 @@ class Pair:
         return self.folder / "b" / "node.toml"
 
     @asynccontextmanager
-    async def node_that_answers(self, key_of: str = "a") -> AsyncIterator[None]:
-        """At the address of node a, with this key."""
+    async def node_that_answers(self, key_of: str = "a", *, trusts: str = "b") -> AsyncIterator[None]:
+        """At the address of node a, with this key, and with that of the node which it trusts."""
         loaded = load_config(self.folder / "a" / "node.toml")
         key = load_key(self.folder / key_of / loaded.key_path.name)
-        listener = await TlsTransport(key=key, pins=loaded.content.peer.pins).listen(loaded.content.link.listen)
+        pins = loaded.content.peer.pins if trusts == "b" else load_config(self.config).content.peer.pins
+        listener = await TlsTransport(key=key, pins=pins).listen(loaded.content.link.listen)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(listener.serve, _hold)
@@ -106,9 +107,13 @@ async def pair(tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch) ->
     return pair
 
 
+@pytest.mark.parametrize("trusts", ["b", "another"])
 @pytest.mark.parametrize("options", [OFF, ("--dry-run",)], ids=["stated", "dry-run"])
-async def test_a_node_that_answers_is_not_abandoned(pair: Pair, command: str, options: tuple[str, ...]) -> None:
-    async with pair.node_that_answers():
+async def test_a_node_that_answers_is_not_abandoned(
+    pair: Pair, command: str, options: tuple[str, ...], trusts: str
+) -> None:
+    """Nor is one that does not know this node's key, as while keys are being changed."""
+    async with pair.node_that_answers(trusts=trusts):
         refused = await pair.run(command, *options)
     assert (refused.exit_code, refused.stdout, refused.stderr) == (1, "", NOT_OFF)
     assert not pair.decided()

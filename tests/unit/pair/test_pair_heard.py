@@ -358,9 +358,15 @@ def test_a_node_that_is_told_while_it_secures_its_claim_does_not_begin_to_serve(
 @LATER
 def test_a_source_that_is_told_does_not_serve_on_without_its_target(told: KnownRecord) -> None:
     """It was about to admit its peer, which then left, or whose admission the arbiter has refused."""
+    state, ordered = feed(alone(), write(7))
+    (begun,) = [each for each in ordered if isinstance(each, act.StoreWrite)]
+    draining = attrs.evolve(state, phase=Phase.ADMITTING, stage=Stage.DRAINING, session=PEER, sessions=1)
+    state, ordered = feed(draining, ev.PeerKnows(told), ev.Stored(begun.sequence))
+    assert (state.phase, outcomes(ordered)) == (Phase.ADMITTING, [])
+    assert outcomes(feed(draining, ev.Stored(begun.sequence))[1]) == [Outcome.DONE], "it would be answered"
     admitting = attrs.evolve(alone(), phase=Phase.ADMITTING, stage=Stage.ASKING, session=PEER, sessions=1)
     state, _ = feed(admitting, ev.PeerKnows(told))
-    assert state.phase is Phase.ADMITTING, "which answers nobody"
+    assert state.phase is Phase.ADMITTING
     assert feed(state, ev.SessionLost(ev.Loss.CLOSED))[0].phase is Phase.SUSPENDED
     swap = SwapAttempt(state.revision, ALONE.succeed(primary="b", members=BOTH, proposal="5"), calling=True)
     state = attrs.evolve(state, stage=Stage.SWAPPING, swap=swap, partner=PEER)

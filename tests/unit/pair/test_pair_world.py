@@ -15,6 +15,7 @@ RARE = {
     (Phase.ADMITTING, Phase.OUTDATED),
     (Phase.OUTDATED, Phase.WAITING),
     (Phase.SECURING, Phase.OUTDATED),
+    (Phase.SECURING, Phase.SUSPENDED),
     (Phase.SECURING, Phase.WAITING),
     # Another hand at the record of a member that waits: ``test_core_trials`` leads through it by itself.
     (Phase.WAITING, Phase.WAITING),
