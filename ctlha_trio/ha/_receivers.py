@@ -24,7 +24,7 @@ class Receivers:
         """The next message that nobody before waits for. Cancelled: it goes to somebody else. Always a checkpoint.
 
         ``lead`` receives once, for everybody, unless somebody else does. It is for who waits behind nobody, and learns
-        of ``fail`` when something has come: so not for whom anything but the end of the session may fail.
+        of ``fail`` when something has come, a heartbeat at the latest.
         """
         task = trio.lowlevel.current_task()
         self.tasks.append(task)
@@ -45,7 +45,7 @@ class Receivers:
         self._leader = task
         try:
             await lead()
-        except trio.Cancelled:
+        except BaseException:  # cancelled, or interrupted
             if task in self.tasks:
                 self.tasks.remove(task)
             raise

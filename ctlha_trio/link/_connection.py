@@ -324,8 +324,12 @@ class Connection:
             await trio.lowlevel.checkpoint()
 
     def _gather(self, now: float) -> int:
-        """Write everything that can be, but of bulk data only what is in its pace: how many fragments."""
-        if self._writer.has_said_goodbye:
+        """Write everything that can be, but of bulk data only what is in its pace: how many fragments.
+
+        Nothing if the reader failed within a frame, on which its own task is about to act: more counts as received, and
+        would be acknowledged, than was delivered.
+        """
+        if self._writer.has_said_goodbye or self._taking:
             return 0
         self._writer.write_control(self._channels.values(), now)
         for verdict in self._answers.take_verdicts():

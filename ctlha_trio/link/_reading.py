@@ -112,7 +112,9 @@ class Reading:
     def _end_turn(self) -> None:
         """Who might have answered what had come had a turn, and whoever wanted to lead."""
         self._is_open = False
-        if self._failure is not None:
-            raise self._failure
-        if self._late.has_news and self._late.turn():
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        # The end of the session may have come since: nothing of it is acknowledged any more.
+        if not self._has_ended() and self._late.has_news and self._late.turn():
             self._wake_writer()

@@ -67,7 +67,7 @@ class Sending:
                 while drop(left, sent):
                     await self._go_on(sent)
                     sent = self._write(left)
-            except trio.Cancelled:
+            except (trio.Cancelled, trio.BrokenResourceError):
                 self._cut_short = True
                 raise
             self._turn.spend(sent)

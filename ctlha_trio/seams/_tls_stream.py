@@ -130,7 +130,11 @@ class TlsStream(SocketStream[socket.socket]):
         for piece in pieces:
             if len(piece) > left_bytes < RECORD_BYTES:
                 break  # it would begin with less than a record
-            left_bytes -= self._tls.write(piece[:left_bytes])
+            offered = piece[:left_bytes]
+            taken = self._tls.write(offered)
+            left_bytes -= taken
+            if taken < len(offered):
+                break
         self._encrypted_bytes = MAX_CALL_BYTES - left_bytes
 
     def _send_encrypted(self) -> bool:
@@ -163,7 +167,9 @@ class TlsStream(SocketStream[socket.socket]):
             self._say_why()
             if not filled:
                 raise
-            self._broken_by = error
+            # Without what led to it, which holds the buffer: its owner may resize that once it has what came.
+            self._broken_by = error.with_traceback(None)
+            self._broken_by.__context__ = None
         return filled or came
 
     def _receive(self) -> int | None:

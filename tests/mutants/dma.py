@@ -9,6 +9,7 @@ from ctlha_trio.ha import _inbox
 from ctlha_trio.link import Deadlines, Link, OnDone, Transfer, TransferPlaces
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._bulk import BulkTurns
+from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests, _Pull, _Push
 from ctlha_trio.link._writing import FrameWriter
@@ -46,6 +47,19 @@ def answers_behind_the_bulk_data_of_the_turn(patch: Patch) -> None:
 
     patch.setattr(FrameWriter, "write_verdict", lambda _, verdict: late.append(verdict))
     patch.setattr(BulkTurns, "write_next", write_next)
+
+
+@mutant(
+    0, f"{PUSH}::test_a_message_whose_push_is_denied_is_acknowledged_by_nobody", "assert acknowledged <= len(consumer"
+)
+def acknowledges_what_a_reader_could_not_take_in(patch: Patch) -> None:
+    plain = Connection._gather
+
+    def gather(connection: Connection, now: float) -> int:
+        connection._taking = False
+        return plain(connection, now)
+
+    patch.setattr(Connection, "_gather", gather)
 
 
 @mutant(31, f"{PUSH}::test_a_key_dies_with_its_epoch", "assert not region.alive")

@@ -512,3 +512,59 @@ async def test_memory_is_attached_once(autojump_clock: trio.testing.MockClock) -
     side = make_side(MemoryNetwork(), "a", "b")
     with pytest.raises(InvalidError):
         Dma(side.link, random.Random(1).randbytes)
+
+
+@attrs.define(eq=False)
+class Consumer:
+    """Of side ``b``: waits for messages by receiving them itself, and answers each at once."""
+
+    side: Side
+    received: list[int] = attrs.field(factory=list)
+    leads: bool = False
+    _news: trio.Event = attrs.field(factory=trio.Event)
+
+    def hear_received(self, _: int) -> None:
+        self._news.set()
+
+    async def run(self) -> None:
+        self.side.channel.hear(lambda _: None, self.hear_received)
+        while True:
+            self._news = trio.Event()
+            lead = self.side.channel.lead
+            if lead is not None:
+                self.leads = True
+                await lead()
+                self.leads = False
+            if not self._news.is_set():
+                await self._news.wait()
+            self.received += self.side.take()
+            with suppress(DisconnectError, BusyError):
+                self.side.channel.send_nowait(message(100))
+
+
+async def test_a_message_whose_push_is_denied_is_acknowledged_by_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    """Also if a consumer received it for the session, and answers what came before it in the same turn.
+
+    Whether the writer runs before the session's own task is the loop's choice: so several times.
+    """
+    for _ in range(20):
+        async with open_pair() as pair:
+            consumer = Consumer(pair.b)
+            pair.nursery.start_soon(consumer.run)
+            await pair.quiet()
+            for _ in range(30):
+                if consumer.leads:
+                    break
+                pair.a.channel.send_nowait(message(1))
+                await pair.quiet()
+            await pair.a.events()
+            consumer.received.clear()
+            pair.a.channel.send_nowait(message(2))
+            pair.a.channel.send_nowait(message(3))
+            pair.a.dma.push_message_nowait(RemoteBuffer(bytes(16)), b"data", pair.a.channel, message(4))
+            await trio.sleep(0.05)
+            told = [each for each in await pair.a.events() if isinstance(each, EventRange)]
+            sent = [each for each in told if each.event is ctl_ha_event.CTL_HA_EVT_MSG_SENT]
+            acknowledged = sum(each.count for each in sent if each.param == ctl_ha_status.CTL_HA_STATUS_SUCCESS)
+            assert sum(each.count for each in sent) == 3
+            assert acknowledged <= len(consumer.received)

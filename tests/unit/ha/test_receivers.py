@@ -144,3 +144,16 @@ async def test_who_answers_each_message_leads_until_the_session_ends(autojump_cl
             await one.receive()
         await wait_all_tasks_blocked()
         assert len(ended) == 1
+
+
+async def test_an_interrupted_leader_waits_no_more() -> None:
+    """What comes goes to somebody else, and it is not woken where it waits then."""
+    receivers = Receivers()
+
+    async def interrupted() -> None:
+        await trio.lowlevel.checkpoint()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await receivers.wait(interrupted)
+    assert not receivers.tasks

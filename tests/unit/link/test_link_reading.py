@@ -49,6 +49,7 @@ class Session:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Of its own task."""
     ended: BaseException | str | None = None
+    is_over: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.reading = Reading(
@@ -56,7 +57,7 @@ class Session:
             decoder=FrameDecoder(),
             late=self.late,
             take=self.take,
-            has_ended=lambda: False,
+            has_ended=lambda: self.is_over,
             wake_writer=self.wake,
         )
 
@@ -85,6 +86,11 @@ class Session:
     @property
     def takers(self) -> list[str]:
         return [name for _, name, _ in self.taken]
+
+    def end(self) -> None:
+        """As a loss does: channels leave the session."""
+        self.is_over = True
+        del self.channel.session_flow
 
     async def say(self, count: int = 1) -> None:
         """The peer sends, and all is taken in."""
@@ -130,6 +136,19 @@ async def test_whoever_waits_receives_in_its_own_turn(autojump_clock: MockClock)
         assert session.takers == ["consumer"]
         await session.say()
         assert session.takers == ["consumer", "reader"], "it left, and somebody reads on"
+
+
+async def test_a_session_that_ends_in_the_turn_behind_a_message_acknowledges_nothing(autojump_clock: MockClock) -> None:
+    """By whoever got the message: its own task runs after that."""
+    async with a_session() as (session, nursery):
+
+        async def lead_and_end(reading: Reading) -> None:
+            await reading.lead()
+            session.end()
+
+        await begin_to_lead(session, nursery, lead_and_end)
+        await session.say()
+        assert (session.ended, session.wakes) == ("end", 0)
 
 
 async def test_a_leader_that_comes_again_at_once_stays(autojump_clock: MockClock) -> None:

@@ -1,3 +1,5 @@
+import errno
+import gc
 import random
 import select
 import socket
@@ -327,6 +329,21 @@ async def test_what_had_come_before_a_connection_broke_is_received_first(size: i
             await there.receive_into(memoryview(bytearray(RECORD_BYTES)))
 
 
+async def test_a_connection_that_broke_holds_no_memory_of_who_received() -> None:
+    async with both_ends() as (here, there):
+        await there.send_all(b"word")
+        there._socket.send(DAMAGED_RECORD)
+        await wait_all_tasks_blocked(0.01)
+        memory = bytearray(2 * RECORD_BYTES)
+        gc.disable()
+        try:
+            with memoryview(memory) as view:
+                assert await here.receive_into(view) == 4
+            memory += b"resized"
+        finally:
+            gc.enable()
+
+
 async def test_a_record_and_a_damaged_one_that_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
     async with both_ends() as (here, there):
         await there.send_all(b"word")
@@ -412,6 +429,33 @@ def test_data_is_not_taken_before_its_records_have_left_and_then_once() -> None:
     narrow.room = 1 << 20
     assert stream._write([memoryview(words)]) == len(words)
     assert read() == words
+
+
+@attrs.define
+class FailingSocket(NarrowSocket):
+    """Fails once."""
+
+    failed: bool = False
+
+    def fileno(self) -> int:
+        return 0
+
+    def send(self, data: memoryview) -> int:
+        if not self.failed:
+            self.failed = True
+            raise OSError(errno.ENOBUFS, "no buffers")
+        return super().send(data)
+
+
+async def test_a_send_that_broke_is_the_last() -> None:
+    """What it left encrypted would pass for a part of what comes next."""
+    stream, _, read = narrow_stream()
+    stream._socket = cast("socket.socket", FailingSocket(1 << 20))
+    with pytest.raises(trio.BrokenResourceError, match="no buffers"):
+        await stream.send_all(b"A" * 30)
+    with pytest.raises(trio.BrokenResourceError, match="broke"):
+        await stream.send_all(b"B" * 30 + b"C" * 10)
+    assert read() == b""
 
 
 async def test_a_piece_is_cut_only_where_a_record_ends() -> None:
