@@ -9,6 +9,7 @@ import trio
 
 from ctlha_trio._errors import DisconnectError, RemoteProtocolError
 from ctlha_trio.dma import Dma, Region
+from ctlha_trio.ha._raising import raise_in
 from ctlha_trio.link import Channel, ChannelEvent, Connected, Disconnected, EventRange, Link, LossReason
 from ctlha_trio.pair import (
     Grant,
@@ -69,12 +70,14 @@ class Hearer(Protocol):
 
 @attrs.define(eq=False)
 class Inbox:
-    """Reads the channel, in order, for one hearer."""
+    """Reads the channel, in order, for one hearer. What that raises ends the node, and nothing is told after it."""
 
     _link: Link
     _channel: Channel
     _dma: Dma
     _hearer: Hearer
+    _nursery: trio.Nursery
+    """The node's."""
     _size_bytes: int
     """Of the volume."""
     _rings: dict[int, memoryview] = attrs.field(factory=dict, init=False)
@@ -118,6 +121,16 @@ class Inbox:
     def _take(self, event: ChannelEvent) -> None:
         if self._has_ended:
             return
+        try:
+            self._tell(event)
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._has_ended = True
+        raise_in(self._nursery, error)
+
+    def _tell(self, event: ChannelEvent) -> None:
         match event:
             case Connected():
                 self._deaf = False
@@ -145,6 +158,12 @@ class Inbox:
     def _hear(self, count: int) -> None:
         if self._has_ended:
             return
+        try:
+            self._tell_received(count)
+        except BaseException as error:
+            self._fail(error)
+
+    def _tell_received(self, count: int) -> None:
         for _ in range(count):
             slot = self._channel.receive_nowait()
             if self._deaf:

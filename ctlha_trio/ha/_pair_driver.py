@@ -106,7 +106,7 @@ class PairDriver:
     def __attrs_post_init__(self) -> None:
         self._requests = ClientRequests(self.feed, self._takes)
         self._outbox = Outbox(self._link, self._channel, self._dma)
-        self._inbox = Inbox(self._link, self._channel, self._dma, self, self.state.size_bytes)
+        self._inbox = Inbox(self._link, self._channel, self._dma, self, self._nursery, self.state.size_bytes)
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._under_way)
         self._records = RecordWork(self._store, self._disk, self._outbox, self._requests, self.feed)

@@ -18,6 +18,7 @@ from ctlha_trio.ha._fault_log import FaultLog
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._policies import Policies
+from ctlha_trio.ha._raising import raise_in
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link, LinkConfig
@@ -97,7 +98,7 @@ async def run_node(
 
 @attrs.define(eq=False)
 class _BehindLink:
-    """What the link asks, and whom it tells: the driver, which is made behind it."""
+    """What the link asks, and whom it tells: the driver, which is made behind it. What that raises ends the node."""
 
     _fault_log: FaultLog
     _nursery: trio.Nursery
@@ -107,6 +108,12 @@ class _BehindLink:
 
     def report(self, error: CtlHaError) -> None:
         """Something is wrong with the peer, or it says that of this node."""
+        try:
+            self._take_report(error)
+        except BaseException as failure:
+            raise_in(self._nursery, failure)
+
+    def _take_report(self, error: CtlHaError) -> None:
         self._fault_log.report(error, session=self.driver.state.sessions)
         self.driver.notices.reported(error)
         if isinstance(error, RefusedError) and error.by_peer and error.reason == Refusal.TWIN:
@@ -117,7 +124,10 @@ class _BehindLink:
 
     def hear(self, record: KnownRecord) -> None:
         """The peer tells which record it has from the arbiter."""
-        self.driver.feed(PeerKnows(record))
+        try:
+            self.driver.feed(PeerKnows(record))
+        except BaseException as failure:
+            raise_in(self._nursery, failure)
 
     def knows(self) -> KnownRecord:
         """Which one this node has."""

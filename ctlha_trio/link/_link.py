@@ -300,8 +300,13 @@ class Link:
         )
         self._connection = connection
         self._counters.sessions += 1
-        for channel in self._channels.values():
-            connection.join(channel)
+        try:
+            for channel in self._channels.values():
+                connection.join(channel)
+        except BaseException:
+            # Nobody will run it.
+            connection.end(LossReason.CLOSED, "it did not begin")
+            raise
         return connection
 
     def _take_hello(self, hello: Hello) -> None:

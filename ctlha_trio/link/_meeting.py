@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, RefusedError, RemoteProtocolError
+from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError, RefusedError, RemoteProtocolError
 from ctlha_trio._repeats import Repeats
 from ctlha_trio.link._backoff import backoff_s
 from ctlha_trio.link._config import LinkConfig
@@ -239,7 +239,7 @@ class Meeting:
             await self._exchange(handshake, lambda: self._propose(handshake, begun))
         except (DisconnectError, trio.TooSlowError):
             return
-        except CtlHaError as error:
+        except FailedError as error:
             self.report(error)
         finally:
             # Also if the dial is given up in the moment in which it succeeds.

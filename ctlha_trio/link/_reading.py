@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextvars import Context
+from typing import Final
 
 import attrs
 import trio
@@ -9,6 +10,9 @@ import trio
 from ctlha_trio.link._acknowledging import LateAcknowledgements
 from ctlha_trio.seams import Stream
 from ctlha_trio.wire import FrameDecoder
+
+_STREAM_IS_GONE: Final = trio.BrokenResourceError, trio.ClosedResourceError
+"""What is met on the stream of a session that has ended."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -54,6 +58,12 @@ class Reading:
                     await self._receive(self._take)
                     continue
                 self._end_turn()
+        except trio.Cancelled:
+            # A step may end the session and then fail, in one turn of a leader.
+            failure, self._failure = self._failure, None
+            if failure is not None and not isinstance(failure, _STREAM_IS_GONE):
+                raise failure from None
+            raise
         finally:
             self._context = None
             self._is_open = False

@@ -36,11 +36,12 @@ class Threads:
         finally:
             self._free.release()
 
+    @trio.lowlevel.enable_ki_protection
     def start(self, function: Callable[[], T], on_end: Callable[[outcome.Outcome[T]], None]) -> bool:
         """Begin without a task that waits; False, and nothing was begun, if as many as may be are under way.
 
         ``on_end`` is called by the loop, in the turn in which it is woken; what it raises ends the run. The caller
-        sees to it that the run does not end before.
+        sees to it that the run does not end before. ``RuntimeError`` if no thread can be had: nothing was begun.
         """
         try:
             self._free.acquire_nowait()
@@ -52,7 +53,11 @@ class Threads:
             self._free.release()
             on_end(ended)
 
-        trio.lowlevel.start_thread_soon(function, lambda ended: token.run_sync_soon(end, ended))
+        try:
+            trio.lowlevel.start_thread_soon(function, lambda ended: token.run_sync_soon(end, ended))
+        except BaseException:
+            self._free.release()
+            raise
         return True
 
 

@@ -63,6 +63,7 @@ class CommitLoop:
             finally:
                 self._queue.die(StoreError("its commit loop ended"))
 
+    @trio.lowlevel.enable_ki_protection  # an interrupt must not leave the step begun and the disk idle, nor vice versa
     def commit_at_once(self, step: WriteStep, nursery: trio.Nursery) -> bool:
         """Begin with one small write at once, if nothing else is under way and one call to the disk is all it takes.
 
@@ -79,16 +80,16 @@ class CommitLoop:
         self._queue.begin_alone(step)
         try:
             self._volume.start_put(sealed, self._tracker.mark([where]), partial(self._end_alone, step), nursery)
-        except StoreError:
+        except BaseException:
             self._queue.end_alone()
             raise
         return True
 
     def _end_alone(self, step: WriteStep, ended: Outcome[None]) -> None:
-        """Called by nobody who could take an error: one of the store is what it died of, any other is for ``run``."""
+        """Called by nobody who could take an error: what the store died of is known, any other is for ``run``."""
         self._queue.end_alone()
         failure = ended.error if isinstance(ended, Error) else None
-        if isinstance(failure, StoreError | trio.Cancelled):
+        if isinstance(failure, trio.Cancelled) or (isinstance(failure, StoreError) and self._queue.is_dead):
             return
         try:
             ended.unwrap()

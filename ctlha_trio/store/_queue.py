@@ -189,6 +189,11 @@ class StepQueue:
         self._room.unpark_all()
         self._arrival.unpark_all()
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has ended, and everybody has the reason."""
+        return self._death is not None
+
     def check(self) -> None:
         """``StoreError`` that names the first reason, once dead."""
         if self._death is not None:

@@ -66,7 +66,7 @@ class WatchedFile:
     ) -> None:
         """Begin ``write_through``, in a task in ``nursery`` if the file cannot do it without; ``on_end`` gets its end.
 
-        It must not raise. ``StoreError`` if the store is dead.
+        It must not raise. ``StoreError`` if the store is dead. Whatever is raised, nothing was begun.
         """
         self._queue.check()
         token = object()
@@ -76,11 +76,10 @@ class WatchedFile:
 
         self._calls_s[token] = self._clock.now()
         try:
-            is_begun = self._prompt is not None and self._prompt.write_through_nowait(extents, end)
-        except StoreError as error:
-            self._end_call(token, Error(error))
-        if not is_begun:
-            nursery.start_soon(_tell_end, self._file.write_through, extents, end)
+            if self._prompt is None or not self._prompt.write_through_nowait(extents, end):
+                nursery.start_soon(_tell_end, self._file.write_through, extents, end)
+        except BaseException as error:
+            self._end_call(token, Error(error))  # which raises it
 
     def close(self) -> None:
         """Give the file up."""

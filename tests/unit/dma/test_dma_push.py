@@ -353,7 +353,7 @@ async def test_the_pair_s_ring_has_its_place_whatever_consumers_register(
 ) -> None:
     async with open_pair() as pair:
         nobody: Any = object()
-        inbox = Inbox(pair.a.link, pair.a.channel, pair.a.dma, nobody, size_bytes=4096)
+        inbox = Inbox(pair.a.link, pair.a.channel, pair.a.dma, nobody, nobody, size_bytes=4096)
         with suppress(BusyError):
             while True:
                 pair.a.dma.register(bytearray(1), epoch=5)

@@ -45,7 +45,7 @@ class Keys:
 def made() -> tuple[Inbox, Keys]:
     keys: Any = Keys()
     nobody: Any = object()
-    inbox = Inbox(nobody, nobody, keys, nobody, size_bytes=1 << 20)
+    inbox = Inbox(nobody, nobody, keys, nobody, nobody, size_bytes=1 << 20)
     return inbox, keys
 
 

@@ -46,6 +46,8 @@ class Session:
     """Of the writer."""
     failure: BaseException | None = None
     """Raised when bytes come."""
+    ends_at_failure: bool = False
+    """Its own task is cancelled before that."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Of its own task."""
     ended: BaseException | str | None = None
@@ -69,6 +71,8 @@ class Session:
             return
         self.taken.append((WHERE.get(), trio.lowlevel.current_task().name, size_bytes))
         if self.failure is not None:
+            if self.ends_at_failure:
+                self.scope.cancel()
             raise self.failure
         self.channel.session_flow.receive(self.channel.session_flow.received + 1, 1)
         self.late.note(self.channel)
@@ -210,6 +214,30 @@ async def test_what_a_leader_meets_its_session_raises(autojump_clock: MockClock,
         assert session.ended is failure
         with trio.fail_after(1):
             await session.reading.lead()
+
+
+@pytest.mark.parametrize("failure", [RemoteProtocolError("magic", "not a frame"), AssertionError("a bug")])
+async def test_what_a_leader_meets_behind_the_end_of_the_session_is_raised(
+    autojump_clock: MockClock, failure: Exception
+) -> None:
+    """Whoever is told of what came may end the session first, and then fail."""
+    async with a_session() as (session, nursery):
+        await begin_to_lead(session, nursery)
+        session.ends_at_failure = True
+        session.failure = failure
+        await session.say()
+        assert session.takers == ["consumer"]
+        assert session.ended is failure
+
+
+async def test_a_stream_that_is_gone_with_its_session_is_no_failure(autojump_clock: MockClock) -> None:
+    async with a_session() as (session, nursery):
+        await begin_to_lead(session, nursery)
+        session.stream.close()
+        session.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert session.ended is None
+        assert session.scope.cancelled_caught
 
 
 async def test_an_interrupt_is_its_leader_s_and_breaks_the_session(autojump_clock: MockClock) -> None:

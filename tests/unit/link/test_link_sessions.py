@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, RefusedError
+from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, LocalProtocolError, RefusedError
 from ctlha_trio.link import (
     Channel,
     ChannelEvent,
@@ -929,3 +929,44 @@ async def test_a_rest_does_not_take_a_farewell_back(autojump_clock: trio.testing
         await trio.sleep(20)
         assert not pair.is_online
         assert pair.b.reasons[-1] == "stopping"
+
+
+def fail_at_next_session(side: Side, failure: Exception) -> None:
+    """In the channel that is told last."""
+    failures: list[Exception] = []
+
+    def hear(event: ChannelEvent) -> None:
+        if isinstance(event, Connected) and failures:
+            raise failures.pop()
+
+    side.link.open_channel(0x81, slot_size=16, slots=4).hear(hear, lambda _: None)
+    failures.append(failure)
+
+
+@pytest.mark.parametrize("node", ["a", "b"])
+@pytest.mark.parametrize("dialler", ["a", "b"])
+async def test_a_session_of_which_a_channel_cannot_be_told_is_over(
+    autojump_clock: trio.testing.MockClock, dialler: str, node: str
+) -> None:
+    async with dialled_by(dialler) as pair:
+        side = pair.a if node == "a" else pair.b
+        fail_at_next_session(side, DisconnectError("no session for this one"))
+        side.link.drop("to have another session")
+        await until(lambda: side.losses == 2 * [LossReason.CLOSED], within_s=1.0)
+        await pair.online()
+        await trio.sleep(30.0)
+        assert pair.is_online
+        assert len(side.losses) == 2
+
+
+async def test_a_bug_in_the_beginning_of_a_session_that_was_dialled_ends_the_link(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def fail() -> None:
+        async with dialled_by("a") as pair:
+            fail_at_next_session(pair.a, LocalProtocolError("a bug"))
+            pair.a.link.drop("to have another session")
+            await trio.sleep(30.0)
+
+    with pytest.RaisesGroup(pytest.RaisesExc(LocalProtocolError, match="a bug"), flatten_subgroups=True):
+        await fail()

@@ -13,6 +13,7 @@ from outcome import Outcome, Value
 
 from ctlha_trio._errors import StoreError, UnreadableError
 from ctlha_trio.seams import DiskFile, PromptFile, ThreadDisk, _thread_disk
+from ctlha_trio.seams._threads import Threads
 
 SIZE_BYTES = 64 * 1024
 
@@ -370,3 +371,21 @@ async def test_what_cannot_be_opened_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         await ThreadDisk().open(path)
     assert str(caught.value) == f"{path}: cannot be opened: Not a directory"
+
+
+async def test_a_thread_that_cannot_be_had_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, ended = Threads.at_most(1), list[Outcome[int]]()
+
+    def start(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(trio.lowlevel, "start_thread_soon", start)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="new thread"):
+                threads.start(lambda: 1, ended.append)
+    assert threads.start(lambda: 1, ended.append)
+    assert not threads.start(lambda: 2, ended.append), "its only place is taken"
+    with trio.fail_after(20):
+        assert await threads.run(lambda: 3) == 3
+    assert ended == [Value(1)]

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from outcome import Error, Outcome, Value
 
-from ctlha_trio._errors import StoreError
+from ctlha_trio._errors import StoreError, UnreadableError
 from ctlha_trio.seams import Buffer
 from ctlha_trio.store import BLOCK_BYTES, BlockStore, image
 from ctlha_trio.store._commit_loop import AT_ONCE_BYTES_MAX
@@ -61,6 +61,23 @@ async def idle(file: ScriptedFile) -> AsyncIterator[tuple[BlockStore, trio.Nurse
         finally:
             while isinstance(file, HandFile) and file.begun:
                 file.end()  # the loop waits for it
+
+
+@asynccontextmanager
+async def failing(
+    match: str, error: type[Exception], file: ScriptedFile
+) -> AsyncIterator[tuple[BlockStore, trio.Nursery]]:
+    """A store of which the loop waits, until it raises that."""
+    store = await opened(file)
+    async with callers() as nursery:
+
+        async def run() -> None:
+            with trio.fail_after(5), pytest.raises(error, match=match):
+                await store.run()
+
+        nursery.start_soon(run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield store, nursery
 
 
 def hand_file(size_bytes: int = SIZE_BYTES) -> HandFile:
@@ -195,15 +212,7 @@ async def test_a_task_does_what_the_file_does_not_do_by_itself(file: ScriptedFil
 
 async def test_the_store_dies_of_its_failure_and_tells_nobody() -> None:
     file, told = hand_file(), list[object]()
-    store = await opened(file)
-    async with callers() as nursery:
-
-        async def run() -> None:
-            with pytest.raises(StoreError, match="broke"):
-                await store.run()
-
-        nursery.start_soon(run)
-        await trio.testing.wait_all_tasks_blocked()
+    async with failing("broke", StoreError, file) as (store, nursery):
         store.write_nowait(0, block(b"new"), told.append, nursery)
         file.end(Error(StoreError("broke")))
     assert told == []
@@ -213,19 +222,11 @@ async def test_the_store_dies_of_its_failure_and_tells_nobody() -> None:
 
 async def test_what_is_raised_by_whoever_is_told_ends_the_loop() -> None:
     file = hand_file()
-    store = await opened(file)
 
     def told(_: object) -> None:
         raise RuntimeError("a bug")
 
-    async with callers() as nursery:
-
-        async def run() -> None:
-            with pytest.raises(RuntimeError, match="a bug"):
-                await store.run()
-
-        nursery.start_soon(run)
-        await trio.testing.wait_all_tasks_blocked()
+    async with failing("a bug", RuntimeError, file) as (store, nursery):
         store.write_nowait(0, block(b"new"), told, nursery)
         file.end()
 
@@ -260,4 +261,44 @@ async def test_a_task_that_is_cancelled_with_the_loop_tells_nobody() -> None:
         file.gates[FLUSH] = trio.Event()
         store.write_nowait(0, block(b"new"), told.append, nursery)
         await trio.testing.wait_all_tasks_blocked()
+    assert told == []
+
+
+@attrs.define(eq=False)
+class NoThreadFile(ScriptedFile):
+    """Cannot begin anything."""
+
+    def write_through_nowait(self, *_: object) -> bool:
+        raise RuntimeError("can't start new thread")
+
+
+def begin_in_vain(store: BlockStore, nursery: trio.Nursery) -> tuple[bool, float | None]:
+    """Whether the store is idle after that, and since when a call of its file runs."""
+    with pytest.raises(RuntimeError):
+        store.write_nowait(0, block(b"new"), lambda _: None, nursery)
+    left = store._queue.is_idle, store.oldest_call_s
+    store._queue.end_alone()  # a loop that waits for what nobody does would never end, nor would the test
+    return left
+
+
+async def test_what_cannot_begin_leaves_nothing_under_way() -> None:
+    async with idle(NoThreadFile(bytearray(image(OLD, SIZE_BYTES)))) as (store, nursery):
+        before = await store.read(0, BLOCK_BYTES)
+        assert begin_in_vain(store, nursery) == (True, None)
+        assert await store.read(0, BLOCK_BYTES) == before
+
+
+async def test_a_nursery_that_takes_no_task_any_more_leaves_nothing_under_way() -> None:
+    async with trio.open_nursery() as closed:
+        pass
+    async with idle(new_file()) as (store, _):
+        assert begin_in_vain(store, closed) == (True, None)
+
+
+async def test_an_error_of_a_store_that_lives_ends_the_loop() -> None:
+    """Nobody else would know of it."""
+    file, told = hand_file(), list[object]()
+    async with failing("not the store's end", UnreadableError, file) as (store, nursery):
+        store.write_nowait(0, block(b"new"), told.append, nursery)
+        file.end(Error(UnreadableError("not the store's end")))
     assert told == []
