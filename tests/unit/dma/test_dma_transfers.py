@@ -14,6 +14,7 @@ from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
 from ctlha_trio.dma import TRANSFERS_IN_FLIGHT_MAX, Dma, Region, Rights, Transfer
 from ctlha_trio.dma._regions import REGIONS_MAX, RegionTable
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LinkConfig
+from ctlha_trio.link._pace import TALK_BYTES
 from ctlha_trio.seams import Buffer, MemoryNetwork, TrioClock
 from ctlha_trio.wire import Denial
 
@@ -245,7 +246,7 @@ async def test_others_run_after_each_fragment_while_messages_pass(autojump_clock
             await trio.lowlevel.checkpoint()
             before, written = written, pair.a.link.statistics().pushed_bytes_out
             steps.append(written - before)
-        assert max(steps) == FRAGMENT
+        assert max(steps) <= 2 * TALK_BYTES, "the writer's turn may come behind this one's, and then before it"
 
 
 async def test_no_kind_of_bulk_data_starves_another(autojump_clock: trio.testing.MockClock) -> None:
