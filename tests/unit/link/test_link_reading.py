@@ -18,13 +18,15 @@ from ctlha_trio.wire import ChannelFlow, FrameDecoder
 from ctlha_trio.wire._flow import ChannelOffer
 from tests.unit.seams.test_memory_network import connected
 
+SLOTS = 1000
 WHERE: ContextVar[str] = ContextVar("WHERE", default="nowhere")
 
 
 def a_channel() -> Channel:
-    made = Channel(1, slot_size=16, slots=8, on_drained=lambda _: None)
-    made.session_flow = ChannelFlow(slot_size=16, slots=8, receive_limit=8)
-    made.session_flow.learn_offer(ChannelOffer(16, 8, 8))
+    """With room for all that a test says until somebody leads, which takes as long as the loop's choices want it to."""
+    made = Channel(1, slot_size=16, slots=SLOTS, on_drained=lambda _: None)
+    made.session_flow = ChannelFlow(slot_size=16, slots=SLOTS, receive_limit=SLOTS)
+    made.session_flow.learn_offer(ChannelOffer(16, SLOTS, SLOTS))
     made.session_flow.tell()
     return made
 
@@ -126,6 +128,7 @@ async def begin_to_lead(session: Session, nursery: trio.Nursery, lead: Lead = Re
 
     nursery.start_soon(consume, name="consumer")
     while not session.reading._is_led:
+        assert session.ended is None
         await session.say()
     session.taken.clear()
     session.late.clear()
@@ -159,7 +162,7 @@ async def test_a_leader_that_comes_again_at_once_stays(autojump_clock: MockClock
     async with a_session() as (session, nursery):
 
         async def lead_on(reading: Reading) -> None:
-            while True:
+            while reading._is_open:
                 await reading.lead()
 
         await begin_to_lead(session, nursery, lead_on)
