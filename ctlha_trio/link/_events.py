@@ -75,7 +75,8 @@ ChannelEvent = Connected | EventRange | Disconnected
 OnSettled = Callable[[ctl_ha_status], None]
 """Told once what became of a message: SUCCESS, or DISCONNECT. Synchronous; must not raise."""
 Hear = Callable[[ChannelEvent], None]
-"""Given each event as it comes, from the link's tasks. Synchronous; must not raise, nor end the session."""
+"""Given each event as it comes, in whatever task receives for the session, or writes. Synchronous; must not raise. It
+may end the session."""
 HearReceived = Callable[[int], None]
 """Given the number of messages that have come, in place of their event. As ``Hear``."""
 

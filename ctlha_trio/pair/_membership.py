@@ -195,7 +195,6 @@ def hold_alone(step: Step) -> None:
     so for long, and the peer serves meanwhile.
     """
     service.want_nothing_there(step)
-    reads.restart(step)
     step.move(Phase.SUSPENDED, f"node {step.state.peer} has told of a later record")
     claim(step, step.state.why)
 

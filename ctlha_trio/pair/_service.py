@@ -88,7 +88,7 @@ def _start(step: Step, flight: Flight) -> None:
     operation = flight.operation
     epoch, sequence = step.state.epoch, step.state.next_sequence
     match operation.kind:
-        case OperationKind.WRITE:
+        case OperationKind.WRITE:  # most are, and a case costs those before it
             start_write(step, flight)
         case _ if flight.is_read:
             reads.start(step, flight)

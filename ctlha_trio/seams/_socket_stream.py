@@ -2,18 +2,19 @@
 
 import socket
 from abc import abstractmethod
-from typing import Generic, TypeVar
+from typing import Final
 
 import attrs
 import trio
 
 from ctlha_trio.seams._polled_stream import PolledStream
 
-SocketT = TypeVar("SocketT", bound=socket.socket)
+FEW_BYTES: Final = 4096
+"""Of bulk data much more has come by the time that it is looked for."""
 
 
 @attrs.define(eq=False)
-class SocketStream(PolledStream, Generic[SocketT]):
+class SocketStream(PolledStream):
     """A connection on a socket of its own that does not block.
 
     Trio's sockets make each call a checkpoint, which costs a turn of the loop; this one asks the kernel first, and
@@ -23,9 +24,11 @@ class SocketStream(PolledStream, Generic[SocketT]):
     from its contents whether it is whole.
     """
 
-    _socket: SocketT
+    _socket: socket.socket
     description: str
     """The other side's address."""
+    _is_empty: bool = attrs.field(default=False, init=False)
+    """So little came last that nothing can be left: to wait is cheaper than to look."""
 
     def close(self) -> None:
         """Close at once."""
@@ -52,6 +55,18 @@ class SocketStream(PolledStream, Generic[SocketT]):
         except OSError as error:
             self._raise_if_closed()
             raise trio.BrokenResourceError(f"{self.description}: {error}") from error
+
+    def _take_from_kernel(self, buffer: memoryview) -> int | None:
+        """Take what the kernel has: how many bytes, 0 at the end, ``None`` if there are none yet. ``OSError``."""
+        if self._is_empty:
+            self._is_empty = False
+            return None
+        try:
+            count = self._socket.recv_into(buffer)
+        except BlockingIOError:
+            return None
+        self._is_empty = 0 < count < FEW_BYTES and count < len(buffer)
+        return count
 
     @abstractmethod
     def _write(self, pieces: list[memoryview]) -> int:

@@ -11,16 +11,10 @@ from ctlha_trio.seams._socket_stream import SocketStream
 MAX_PIECES = 64
 """Handed to the kernel at once; it takes 1024, but a list of so many would be cut again for each part that went."""
 
-FEW_BYTES = 4096
-"""Of bulk data much more has come by the time that it is looked for."""
-
 
 @attrs.define(eq=False)
-class TcpStream(SocketStream[socket.socket]):
+class TcpStream(SocketStream):
     """A connection whose bytes go as they are."""
-
-    _is_empty: bool = attrs.field(default=False, init=False)
-    """So little came last that nothing can be left: to wait is cheaper than to look."""
 
     def detach(self) -> socket.socket:
         """Hand the socket over. This stream is closed."""
@@ -35,15 +29,7 @@ class TcpStream(SocketStream[socket.socket]):
             return 0
 
     def _read_into(self, buffer: memoryview) -> int | None:
-        if self._is_empty:
-            self._is_empty = False
-            return None
-        try:
-            count = self._socket.recv_into(buffer)
-        except BlockingIOError:
-            return None
-        self._is_empty = 0 < count < FEW_BYTES and count < len(buffer)
-        return count
+        return self._take_from_kernel(buffer)
 
 
 def take_over(trio_socket: SocketType, description: str) -> TcpStream:

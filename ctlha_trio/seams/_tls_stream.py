@@ -1,6 +1,5 @@
 """One TLS connection over one of TCP."""
 
-import socket
 import ssl
 from typing import ClassVar, cast
 
@@ -9,7 +8,7 @@ import trio
 
 from ctlha_trio.seams._kernel_queue import received_bytes
 from ctlha_trio.seams._socket_stream import SocketStream
-from ctlha_trio.seams._tcp_stream import FEW_BYTES, TcpStream
+from ctlha_trio.seams._tcp_stream import TcpStream
 
 MAX_HANDSHAKE_BYTES = 8 * 1024
 """From the other side until it has proved itself. An honest handshake has about two thousand, and
@@ -32,7 +31,7 @@ NOTHING = memoryview(b"")
 
 
 @attrs.define(eq=False)
-class TlsStream(SocketStream[socket.socket]):
+class TlsStream(SocketStream):
     """A connection whose bytes TLS protects.
 
     OpenSSL reads and writes memory, and this moves what lies there from and to the socket, many records at once.
@@ -62,8 +61,6 @@ class TlsStream(SocketStream[socket.socket]):
     """Nothing can be read before more is received."""
     _is_drained: bool = attrs.field(default=False, init=False)
     """The socket gave less than there was space for."""
-    _is_empty: bool = attrs.field(default=False, init=False)
-    """So little came last that nothing can be left: to wait is cheaper than to look."""
     _broken_by: OSError | None = attrs.field(default=None, init=False)
     """What a read met behind something that had come before: the next one raises it."""
 
@@ -174,18 +171,11 @@ class TlsStream(SocketStream[socket.socket]):
 
     def _receive(self) -> int | None:
         """Take what has come, to be decrypted: how many bytes, 0 at the end, None if there are none yet."""
-        if self._is_empty:
-            self._is_empty = False
-            return None
-        try:
-            count = self._socket.recv_into(self._received)
-        except BlockingIOError:
-            return None
+        count = self._take_from_kernel(self._received)
         if count:
             self._incoming.write(self._received[:count])
             self._is_starved = False
             self._is_drained = count < len(self._received)
-            self._is_empty = self._is_drained and count < FEW_BYTES
         return count
 
     def _decrypt(self, space: memoryview) -> int | None:

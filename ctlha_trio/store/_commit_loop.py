@@ -70,7 +70,7 @@ class CommitLoop:
         False, and nothing was done, if not. It spares the write two turns of the loop, one to wake ``run`` and one to
         come back to it. A larger one can do with them: what its checksums take would hold up whoever is here.
         """
-        if not self._queue.is_idle or step.size_bytes > AT_ONCE_BYTES_MAX or not self.is_recovered:
+        if not self._queue.is_idle or step.size_bytes > AT_ONCE_BYTES_MAX:
             return False
         batch = WriteBatch(self._volume)
         where = step.offset, step.size_bytes

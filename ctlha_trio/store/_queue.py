@@ -133,7 +133,7 @@ class StepQueue:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the taker waits, and nothing else does."""
+        """Whether the taker waits, as it does not before the store has recovered, and nothing else does."""
         return self._taker_waits and not self._queued and not self._alone and not self._entrance.locked()
 
     def begin_alone(self, step: Step) -> None:

@@ -1,5 +1,6 @@
-"""What pytest says of a comparison that failed is told in seconds, also where a machine tests."""
+"""A test that fails, or never ends, is told of in time, also where a machine tests."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,17 @@ def test_what_differs_in_a_megabyte_is_told_in_short(
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
     result.assert_outcomes(passed=1, failed=1)
     assert len(result.outlines) < 100
+
+
+def test_a_process_whose_test_never_ends_does_not_go_on_either(pytester: pytest.Pytester) -> None:
+    """As the project has it, but for the time."""
+    project = tomllib.loads((CONFTEST.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    option = "faulthandler_exit_on_timeout"
+    assert project["tool"]["pytest"]["ini_options"]["faulthandler_timeout"] == 300
+    pytester.makepyfile("import threading\n\ndef test_without_end():\n    threading.Event().wait()\n")
+    pytester.makeini(
+        f"[pytest]\nfaulthandler_timeout = 1\n{option} = {project['tool']['pytest']['ini_options'][option]}"
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["*test_without_end*"])

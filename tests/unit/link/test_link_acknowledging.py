@@ -10,14 +10,18 @@ from ctlha_trio.wire._flow import ChannelOffer
 SLOTS = 8
 
 
-@pytest.fixture
-def channel() -> Channel:
-    """In a session, and the peer has heard of all its room."""
-    made = Channel(1, slot_size=16, slots=SLOTS, on_drained=lambda _: None)
-    made.session_flow = ChannelFlow(slot_size=16, slots=SLOTS, receive_limit=SLOTS)
-    made.session_flow.learn_offer(ChannelOffer(16, SLOTS, SLOTS))
+def in_session(slots: int) -> Channel:
+    """In one of which the peer has heard all its room."""
+    made = Channel(1, slot_size=16, slots=slots, on_drained=lambda _: None)
+    made.session_flow = ChannelFlow(slot_size=16, slots=slots, receive_limit=slots)
+    made.session_flow.learn_offer(ChannelOffer(16, slots, slots))
     made.session_flow.tell()
     return made
+
+
+@pytest.fixture
+def channel() -> Channel:
+    return in_session(SLOTS)
 
 
 def come(late: LateAcknowledgements, channel: Channel) -> None:

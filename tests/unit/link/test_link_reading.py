@@ -14,21 +14,13 @@ from ctlha_trio.link._acknowledging import LateAcknowledgements
 from ctlha_trio.link._channel import Channel
 from ctlha_trio.link._reading import Reading
 from ctlha_trio.seams import MemoryNetwork, Stream
-from ctlha_trio.wire import ChannelFlow, FrameDecoder
-from ctlha_trio.wire._flow import ChannelOffer
+from ctlha_trio.wire import FrameDecoder
+from tests.unit.link.test_link_acknowledging import in_session
 from tests.unit.seams.test_memory_network import connected
 
 SLOTS = 1000
+"""Room for all that a test says until somebody leads, which takes as long as the loop's choices want it to."""
 WHERE: ContextVar[str] = ContextVar("WHERE", default="nowhere")
-
-
-def a_channel() -> Channel:
-    """With room for all that a test says until somebody leads, which takes as long as the loop's choices want it to."""
-    made = Channel(1, slot_size=16, slots=SLOTS, on_drained=lambda _: None)
-    made.session_flow = ChannelFlow(slot_size=16, slots=SLOTS, receive_limit=SLOTS)
-    made.session_flow.learn_offer(ChannelOffer(16, SLOTS, SLOTS))
-    made.session_flow.tell()
-    return made
 
 
 @attrs.define(eq=False)
@@ -38,7 +30,7 @@ class Session:
     stream: Stream
     peer: Stream
     late: LateAcknowledgements = attrs.field(factory=LateAcknowledgements)
-    channel: Channel = attrs.field(factory=a_channel)
+    channel: Channel = attrs.field(factory=lambda: in_session(SLOTS))
     reading: Reading = attrs.field(init=False)
     taken: list[tuple[str, str, int]] = attrs.field(factory=list)
     """In which context, by the task of which name, how many bytes."""

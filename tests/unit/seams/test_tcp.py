@@ -82,6 +82,30 @@ async def test_no_message_waits_behind_much_that_was_not_sent() -> None:
         listener.close()
 
 
+async def test_after_little_has_come_it_waits_before_it_looks_again() -> None:
+    """Else each message would cost a call that finds nothing."""
+
+    async def say(stream: Stream) -> None:
+        await stream.send_all(b"word")
+        await heard.wait()
+        await stream.send_all(b"more")
+        await trio.sleep_forever()
+
+    heard, buffer = trio.Event(), memoryview(bytearray(10))
+    with trio.fail_after(10):
+        listener = await TcpTransport().listen("127.0.0.1:0")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.serve, say)
+            stream = await connect(listener.address)
+            assert await stream.receive_into(buffer) == 4
+            heard.set()
+            await trio.lowlevel.wait_readable(stream._socket)
+            assert (stream._read_into(buffer), stream._read_into(buffer)) == (None, 4)
+            stream.close()
+            nursery.cancel_scope.cancel()
+        listener.close()
+
+
 async def test_a_closed_end_receives_nothing_however_little_came_last() -> None:
     async def say(stream: Stream) -> None:
         await stream.send_all(b"word")

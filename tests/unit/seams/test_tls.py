@@ -167,6 +167,15 @@ async def test_a_client_without_a_key_is_refused_and_reported() -> None:
         assert "no key" in str(server.reports[0])
 
 
+async def test_a_key_that_is_not_pinned_is_not_shown_as_one_whatever_tls_thinks_of_it() -> None:
+    a, b, pinned = new_key(), new_key(), new_key()
+    async with serving(a, pin(b)) as server:
+        assert await TlsTransport(key=b, pins=[pin(a)]).shows_pinned_key(server.address)
+        asking = TlsTransport(key=b, pins=[pin(pinned)])
+        asking._client.verify_mode = ssl.CERT_NONE
+        assert not await asking.shows_pinned_key(server.address)
+
+
 async def test_older_tls_is_refused_even_with_the_right_key() -> None:
     a, b = new_key(), new_key()
     context = make_context(b, [pin(a)], server_side=False)
@@ -354,6 +363,16 @@ async def test_a_record_and_a_damaged_one_that_come_together(monkeypatch: pytest
         monkeypatch.setattr(here, "_tls", None)
         with pytest.raises(trio.BrokenResourceError, match=r"(?i)bad.record.mac"):
             await here.receive_into(buffer)
+
+
+async def test_after_little_has_come_it_waits_before_it_looks_again() -> None:
+    async with both_ends() as (here, there):
+        await there.send_all(b"word")
+        assert await here.receive_into(memoryview(bytearray(10))) == 4
+        await there.send_all(b"more")
+        await trio.lowlevel.wait_readable(here._socket)
+        assert here._read_into(memoryview(bytearray(10))) is None
+        assert here._read_into(memoryview(bytearray(10))) == 4
 
 
 @pytest.mark.parametrize("taken", [4, 1], ids=["all was taken", "a part was taken"])

@@ -95,6 +95,17 @@ async def test_it_begins_at_once_and_is_told_of_in_the_turn_in_which_the_disk_ha
         assert await store.read(BLOCK_BYTES, len(data)) == data
 
 
+async def test_it_goes_behind_what_came_in_the_same_turn_and_waits() -> None:
+    file, told = hand_file(), list[object]()
+    async with idle(file) as (store, nursery):
+        store.write_nowait(0, block(b"first"), lambda _: told.append("first"))
+        store.write_nowait(0, block(b"second"), lambda _: told.append("second"), nursery)
+        assert not file.begun
+        await trio.testing.wait_all_tasks_blocked()
+        assert told == ["first", "second"]
+        assert await store.read(0, 6) == b"second"
+
+
 async def test_what_comes_meanwhile_waits_for_it_and_is_written_over_it() -> None:
     file, told = hand_file(), list[object]()
     async with idle(file) as (store, nursery):
