@@ -287,11 +287,14 @@ class MessageChannel:
         while taken < count and self._receivers.tasks:
             self._receivers.give(self._channel.receive_nowait())
             taken += 1
-        self._available += count - taken
+        left = count - taken
+        if not left:
+            return
+        self._available += left
         if self._handler is None:
-            self._untold += count - taken
+            self._untold += left
         else:
-            self._tell(_MSG_RECV, self.message_size_bytes, count - taken)
+            self._tell(_MSG_RECV, self.message_size_bytes, left)
 
     def fail(self, error: Exception) -> None:
         """The handler, or a callback of this channel's data, raised: close this channel, tell the node.

@@ -28,8 +28,20 @@ class Receivers:
         """
         task = trio.lowlevel.current_task()
         self.tasks.append(task)
-        if lead is not None and len(self.tasks) == 1 and self._leader is None:
-            message = await self._lead(task, lead)
+        if lead is not None and self._leader is None and len(self.tasks) == 1:
+            self._leader = task
+            try:
+                await lead()
+            except BaseException:  # cancelled, or interrupted
+                if task in self.tasks:
+                    self.tasks.remove(task)
+                raise
+            finally:
+                self._leader = None
+                message, self._message = self._message, None
+                error, self._error = self._error, None
+            if error is not None:
+                raise error
             if message is not None:
                 return message
 
@@ -40,22 +52,6 @@ class Receivers:
         received = await trio.lowlevel.wait_task_rescheduled(abort)
         assert isinstance(received, bytes)
         return received
-
-    async def _lead(self, task: trio.lowlevel.Task, lead: Callable[[], Awaitable[None]]) -> bytes | None:
-        self._leader = task
-        try:
-            await lead()
-        except BaseException:  # cancelled, or interrupted
-            if task in self.tasks:
-                self.tasks.remove(task)
-            raise
-        finally:
-            self._leader = None
-            message, self._message = self._message, None
-            error, self._error = self._error, None
-        if error is not None:
-            raise error
-        return message
 
     def give(self, message: bytes) -> None:
         """To the task that has waited for longest; from here on its cancellation comes too late."""

@@ -320,17 +320,21 @@ class Channel:
         else:
             self._hear_received(count)
 
-    def settle(self) -> None:
-        """The peer may have received more messages, or told of new room. Who is told may end the session."""
+    def settle(self) -> bool:
+        """The peer may have received more messages, or told of new room. Whether anybody is told, who may do anything.
+
+        The session may have ended then.
+        """
         if self._room:
             self._room.unpark_all()
         acknowledged = self.session_flow.acknowledged
         if self._settled == acknowledged:
-            return
+            return False
         if self._newest is unwatched and len(self._runs) == 1:
             self._settled = acknowledged
-        else:
-            self._report(acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
+            return False
+        self._report(acknowledged, ctl_ha_status.CTL_HA_STATUS_SUCCESS)
+        return True
 
     def _report(self, last: int, status: ctl_ha_status) -> None:
         """Say of the messages up to sequence ``last`` what became of them, in their order.
@@ -360,13 +364,14 @@ class Channel:
         return sequence
 
     def next_messages(self) -> tuple[memoryview, int]:
-        """Accepted messages for one frame, as they lie in the slots, and their count; 0 if there are none."""
-        flow = self._flow
-        if flow is None or flow.written == flow.accepted:
-            return self._send_ring[:0], 0
-        first = flow.written % self.slots
-        count = min(flow.accepted - flow.written, self.slots - first, self._frame_messages)
-        return self._send_ring[first * self.slot_size : (first + count) * self.slot_size], count
+        """Accepted messages for one frame, as they lie in the slots, and their count. There must be some."""
+        flow = self.session_flow
+        written, size = flow.written, self.slot_size
+        first = written % self.slots
+        count = flow.accepted - written
+        if count > 1:
+            count = min(count, self.slots - first, self._frame_messages)
+        return self._send_ring[first * size : (first + count) * size], count
 
     @property
     def _occupied(self) -> int:

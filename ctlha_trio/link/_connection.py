@@ -180,7 +180,7 @@ class Connection:
 
     def _send_written(self) -> None:
         """Send what the frame writer has. What the stream has no room for, or why it cannot, the writer meets."""
-        written = b"".join(self._writer.take())
+        written = self._writer.take_joined()
         self.counters.bytes_out += len(written)
         try:
             self._is_full = not self.stream.send_nowait(written)

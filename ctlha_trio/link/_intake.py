@@ -80,10 +80,8 @@ class Intake:
             return
         self._core.receive(frame, now)
         channel = self._channels.get(frame.channel)
-        if channel is not None:
-            channel.settle()
-            if self._has_ended():
-                return
+        if channel is not None and channel.settle() and self._has_ended():
+            return
         if frame.kind is _MESSAGES:  # most are, and each look into the enum costs
             assert channel is not None, "the core knows it"
             self._deliver(channel, frame.payload, frame.count)

@@ -36,7 +36,7 @@ class Reading:
     _aside: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
     """Its own task, while that waits for a leader to leave."""
     _is_open: bool = attrs.field(default=False, init=False)
-    """Whether its own task will have a turn before it receives, and nobody leads."""
+    """Whether its own task has still to have a turn behind what was received last: then somebody may lead."""
     _is_led: bool = attrs.field(default=False, init=False)
     _at_end: bool = attrs.field(default=False, init=False)
     _failure: Exception | None = attrs.field(default=None, init=False)
@@ -55,7 +55,9 @@ class Reading:
                     # Not to be cancelled: it may have to say what a leader met.
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 else:
-                    await self._receive(self._take)
+                    size_bytes = await self._receive()
+                    if size_bytes:
+                        self._take(size_bytes)
                     continue
                 self._end_turn()
         except trio.Cancelled:
@@ -69,16 +71,21 @@ class Reading:
             self._is_open = False
 
     async def lead(self) -> None:
-        """Let others run, receive once, and take in what came; nothing at all if somebody else receives.
+        """Receive once, and take in what came, behind a turn of the others; nothing at all if somebody else receives.
 
         Cancelled: nothing was received. Nothing else is raised here that its own task could raise.
         """
-        if not self._is_open:
+        if self._is_led or not self._is_open:
             return
-        self._is_open, self._is_led = False, True
+        self._is_led = True
         try:
-            await trio.lowlevel.checkpoint()  # the stream is none while it has something
-            await self._receive(self._take_for_leader)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            size_bytes = await self._receive()
+            if self._is_open:
+                # The stream had something, and to take that is no checkpoint.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            if size_bytes:
+                self._take_for_leader(size_bytes)
         except trio.Cancelled:
             raise
         except Exception as error:
@@ -94,17 +101,16 @@ class Reading:
                 trio.lowlevel.reschedule(self._aside)
                 self._aside = None
 
-    async def _receive(self, take: Callable[[int], None]) -> None:
+    async def _receive(self) -> int:
+        """How many bytes came; 0 if there is nothing to take in, at the end or since the space for it is gone."""
         try:
             size_bytes = await self._stream.receive_into(self._decoder.space())
         except ValueError:
             if not self._decoder.is_space_gone:
                 raise
-            return
-        if size_bytes:
-            take(size_bytes)
-        else:
-            self._at_end = True
+            return 0
+        self._at_end = not size_bytes
+        return size_bytes
 
     def _take_for_leader(self, size_bytes: int) -> None:
         if self._context is not None:  # or the session is about to end

@@ -19,6 +19,7 @@ from ctlha_trio.wire import (
     SessionCore,
     Verdict,
     encode_header,
+    encode_messages_header,
     encode_pull,
     encode_reason,
     encode_verdict,
@@ -67,6 +68,13 @@ class FrameWriter:
         pieces, self._pieces = self._pieces, []
         return pieces
 
+    def take_joined(self) -> Bytes:
+        """As ``take``, in one piece."""
+        if self._pieces:
+            return b"".join(self.take())
+        written, self._out = self._out, bytearray()
+        return written
+
     def write_control(self, channels: Iterable[Channel], now: float) -> None:
         """Heartbeat, new channels, then of each channel its messages, or what is to be acknowledged."""
         if self._heartbeat_due_s is not None:
@@ -91,17 +99,22 @@ class FrameWriter:
             self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
         while flow.written < flow.accepted:
             messages, count = channel.next_messages()
+            first_sequence = flow.write(count)
             acknowledged, credit = flow.tell()
-            self._frame(
-                FrameType.MESSAGES,
+            core, counters = self._core, self._counters
+            self._out += encode_messages_header(
                 messages,
                 channel=channel.number,
                 count=count,
-                first_sequence=flow.write(count),
+                session=core.session,
+                epoch=core.epoch,
+                first_sequence=first_sequence,
                 acknowledged=acknowledged,
                 credit=credit,
             )
-            self._counters.messages_out += count
+            self._out += messages
+            counters.frames_out += 1
+            counters.messages_out += count
         channel.due = flow.accepted + 1
 
     def write_pull(self, pull: PullRequest) -> None:

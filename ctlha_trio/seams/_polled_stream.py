@@ -44,7 +44,7 @@ class PolledStream(ABC):
         if not len(buffer):
             raise ValueError("the buffer has no room: 0 would read as the end of the stream")
         with self._receiving:
-            if self._turn.is_over:
+            if self._turn.left_bytes <= 0:
                 await self._turn.end()
             while (count := self._take(buffer)) is None:
                 await self._wait_for_data()

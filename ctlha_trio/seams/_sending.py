@@ -60,7 +60,7 @@ class Sending:
         with self._one:
             self._raise_if_cut_short()
             left = views_of(*pieces)
-            if self._kept or self._turn.is_over:
+            if self._kept or self._turn.left_bytes <= 0:
                 await self._flush_kept()
             try:
                 sent = self._write(left)
@@ -73,7 +73,7 @@ class Sending:
             self._turn.spend(sent)
 
     async def _flush_kept(self) -> None:
-        if self._turn.is_over:
+        if self._turn.left_bytes <= 0:
             await self._turn.end()
         while self._kept:
             sent = self._write([self._kept])
@@ -87,7 +87,7 @@ class Sending:
             self._turn.begin()
         else:
             self._turn.spend(sent)
-            if self._turn.is_over:
+            if self._turn.left_bytes <= 0:
                 await self._turn.end()
 
     def _raise_if_cut_short(self) -> None:

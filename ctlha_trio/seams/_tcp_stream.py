@@ -28,8 +28,7 @@ class TcpStream(SocketStream):
         except BlockingIOError:
             return 0
 
-    def _read_into(self, buffer: memoryview) -> int | None:
-        return self._take_from_kernel(buffer)
+    _read_into = SocketStream._take_from_kernel
 
 
 def take_over(trio_socket: SocketType, description: str) -> TcpStream:

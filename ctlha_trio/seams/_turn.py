@@ -16,19 +16,15 @@ class Turn:
     """How much one direction of a stream may still move before it lets others run."""
 
     _size_bytes: int = TURN_BYTES
-    _left_bytes: int = attrs.field(init=False)
+    left_bytes: int = attrs.field(init=False)
+    """0 or less: ``end`` is due."""
 
     def __attrs_post_init__(self) -> None:
         self.begin()
 
     def spend(self, size_bytes: int) -> None:
         """Count a call that moved so much."""
-        self._left_bytes -= size_bytes if size_bytes > MIN_CALL_BYTES else MIN_CALL_BYTES
-
-    @property
-    def is_over(self) -> bool:
-        """Whether ``end`` is due."""
-        return self._left_bytes <= 0
+        self.left_bytes -= size_bytes if size_bytes > MIN_CALL_BYTES else MIN_CALL_BYTES
 
     async def end(self) -> None:
         """Let others run. A checkpoint."""
@@ -37,4 +33,4 @@ class Turn:
 
     def begin(self) -> None:
         """Start anew: others ran, since the stream had to wait."""
-        self._left_bytes = self._size_bytes
+        self.left_bytes = self._size_bytes

@@ -1,6 +1,11 @@
 """What goes over the wire: frames, hello, sequences, credit, deadlines. Pure: bytes and ``now`` in, records out."""
 
-from ctlha_trio.wire._codec import PLACED as PLACED, FrameDecoder as FrameDecoder, encode_header as encode_header
+from ctlha_trio.wire._codec import (
+    PLACED as PLACED,
+    FrameDecoder as FrameDecoder,
+    encode_header as encode_header,
+    encode_messages_header as encode_messages_header,
+)
 from ctlha_trio.wire._flow import NEVER as NEVER, ChannelFlow as ChannelFlow, ChannelOffer as ChannelOffer
 from ctlha_trio.wire._frame import (
     CHANNEL_MAX as CHANNEL_MAX,

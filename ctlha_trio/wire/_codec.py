@@ -32,6 +32,7 @@ from ctlha_trio.wire._landing import Landing
 PLACED = Frame(kind=FrameType.PUSH)
 """What stands for a push whose head was handed out before, when its data is where it belongs."""
 _PUSH: Final = FrameType.PUSH
+_MESSAGES: Final = int(FrameType.MESSAGES)
 START = MAGIC + bytes([FRAME_VERSION])
 CHECKSUM_OF_START = crc32c(PREFIX.pack(START, 0))
 HELLO_BUFFER_SIZE = HEADER_SIZE + max(rule.size_max for rule in FRAME_RULES.values() if rule.hello)
@@ -71,6 +72,24 @@ def encode_header(
         for piece in payload:
             checksum = crc32c(piece, checksum)
     return PREFIX.pack(START, checksum) + body
+
+
+def encode_messages_header(
+    messages: memoryview,
+    *,
+    channel: int,
+    count: int,
+    session: int,
+    epoch: int,
+    first_sequence: int,
+    acknowledged: int,
+    credit: int,
+) -> bytes:
+    """``encode_header`` of the frame that most are, for less."""
+    body = BODY.pack(
+        _MESSAGES, 0, channel, count, 0, session, epoch, first_sequence, acknowledged, credit, len(messages)
+    )
+    return PREFIX.pack(START, crc32c(messages, crc32c(body, CHECKSUM_OF_START))) + body
 
 
 def _refuse(fault: Fault, detail: str) -> RemoteProtocolError:

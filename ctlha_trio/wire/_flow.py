@@ -161,7 +161,8 @@ class ChannelFlow:
         if self.received + count > self.told_limit:
             raise RemoteProtocolError(Fault.CREDIT.value, f"{count} more than the {self.told_limit} granted")
         self.received += count
-        self._reckon_room()
+        if self.received == self.told_limit:
+            self.room_due = self.told_limit + 1
 
     def release(self, count: int) -> None:
         """So many slots became free here."""
