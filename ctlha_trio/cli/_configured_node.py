@@ -13,6 +13,7 @@ from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.cli._checks import load_checked, prepare
 from ctlha_trio.cli._config import LoadedConfig
+from ctlha_trio.cli._shared_settings import shared_settings
 from ctlha_trio.door import BootDoor, Door, Fencing
 from ctlha_trio.ha import Node, NodeConfig, Note, Reason, booting_status, no_components, run_node
 from ctlha_trio.seams import CommandFencer, Seams, TrioClock
@@ -116,6 +117,7 @@ def _node_config(loaded: LoadedConfig) -> NodeConfig:
         size_bytes=content.volume.size_bytes,
         channels=loaded.channels,
         give_back=loaded.give_back,
+        settings=shared_settings(content),
         notes=(Note.SHARED_FAILURE_DOMAIN.value,) if loaded.arbiter_on_this_machine else (),
     )
 

@@ -85,6 +85,8 @@ NOTE_REMEDIES: Final[dict[Note, str]] = {
     Note.GIVE_BACK_WAITS: "wait: the role goes to node {peer} after the hold-down; at once: ctlha switchover {config}",
     Note.GIVE_BACK_BACKED_OFF: "node {peer} lost the role again, or did not take it: see its log; at once: "
     "ctlha switchover {config}",
+    Note.SETTINGS_DIFFER: "make the settings that differ the same in both configurations, then stop each node whose "
+    "own was changed, and start it again: ctlha node <its node.toml>",
     Note.FENCE_OWED: "how the fence of node {peer} ended is not known, and it is asked for again when this node "
     "starts; at once: ctlha force-primary {config} --abandon {peer} --fence; to take it back, stop this node, and "
     "remove owed-fence.json from its folder",

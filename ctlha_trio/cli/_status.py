@@ -59,6 +59,7 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         lines.append(f"  {damaged} bytes are damaged on every copy that counts")
     if isinstance(verification := status.get("verification"), dict):
         lines.append(f"  verification: {describe_end(verification)}")
+    lines += [f"  {difference}" for difference in _differences(status)]
     names = loaded.names
     for reason in reasons:
         helps = remedy_for(reason, **names)
@@ -83,6 +84,15 @@ def _heartbeats(status: dict[str, object]) -> str:
         return ""
     peers = "not told by the peer" if peer_s is None else f"{_milliseconds(peer_s)} at the peer"
     return f"heartbeats: round trip {_milliseconds(trip_s)}   lately late by up to {_milliseconds(own_s)} here, {peers}"
+
+
+def _differences(status: dict[str, object]) -> Iterator[str]:
+    """What the two configurations do not say alike."""
+    listed = status.get("differing_settings")
+    for each in listed if isinstance(listed, list) else []:
+        if isinstance(each, dict):
+            here, peer = (each.get(side) or "not set" for side in ("here", "peer"))
+            yield f"{each.get('name')} differs: {here} here, {peer} at the peer"
 
 
 def _milliseconds(duration_s: float) -> str:

@@ -22,6 +22,7 @@ from ctlha_trio.ha._run_node import (
     open_node as open_node,
     run_node as run_node,
 )
+from ctlha_trio.ha._shared_settings import DifferingSetting as DifferingSetting
 from ctlha_trio.ha._status import (
     Note as Note,
     Reason as Reason,

@@ -5,8 +5,10 @@ from typing import Final
 
 import attrs
 
+from ctlha_trio._errors import InvalidError
 from ctlha_trio._vocabulary import ctl_ha_channel
 from ctlha_trio.ha._give_back import GiveBackPolicy
+from ctlha_trio.pair import SETTING_NAME_MAX, SETTING_VALUE_MAX
 
 
 @attrs.frozen(kw_only=True)
@@ -45,3 +47,14 @@ class NodeConfig:
     """None: only a person moves the role back."""
     notes: tuple[str, ...] = ()
     """What is true of the set-up but no fault, for ``status``."""
+    settings: Mapping[str, str] = attrs.field(factory=dict)
+    """What both nodes' configurations are to say alike, by name, as text: what differs is logged, and in ``status``.
+
+    An empty value: nothing is said. ``InvalidError`` for what is not printable ASCII, or is too long to be told.
+    """
+
+    def __attrs_post_init__(self) -> None:
+        for name, value in self.settings.items():
+            fits = 1 <= len(name) <= SETTING_NAME_MAX and len(value) <= SETTING_VALUE_MAX
+            if not (fits and (name + value).isascii() and (name + value).isprintable()):
+                raise InvalidError(f"the other node cannot be told of the setting {name!r}: {value!r}")

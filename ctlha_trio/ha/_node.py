@@ -224,6 +224,7 @@ class Node:
             damaged_bytes=self._driver.medium.damaged_bytes,
             verification=self._driver.verifications.status(),
             transitions=tuple(self._driver.transitions.kept),
+            differing_settings=self._driver.settings.differing,
         )
 
     @property
@@ -238,6 +239,8 @@ class Node:
             yield Note.LOOP_STALLED
         if self._policies.give_back is not GiveBackStand.NOTHING_TO_DO:
             yield Note(self._policies.give_back.value)
+        if self._driver.settings.differing:
+            yield Note.SETTINGS_DIFFER
 
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """Call ``follow`` for each record that this node begins to act on from now on; it must neither wait nor raise.

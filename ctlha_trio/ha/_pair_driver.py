@@ -15,6 +15,7 @@ from ctlha_trio.dma import Dma
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._condemnation import condemn_in_the_end
+from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, OfMetadata, first_difference
 from ctlha_trio.ha._inbox import Inbox
@@ -28,6 +29,7 @@ from ctlha_trio.ha._readiness import Readiness
 from ctlha_trio.ha._record_work import OfRecords, RecordWork
 from ctlha_trio.ha._resync_progress import ResyncProgress
 from ctlha_trio.ha._role_requests import RoleRequests
+from ctlha_trio.ha._shared_settings import SharedSettings
 from ctlha_trio.ha._timers import Timers
 from ctlha_trio.ha._transitions import Transitions, tries_again
 from ctlha_trio.ha._verification_status import VerificationRequests
@@ -43,6 +45,7 @@ from ctlha_trio.pair import (
     Pushed,
     Record,
     ResyncLeft,
+    Setting,
     Spoken,
     accepts,
     actions,
@@ -65,7 +68,7 @@ class PairDriver:
 
     state: PairState
     _first: tuple[actions.Action, ...]
-    _volume_path: str
+    _config: NodeConfig
     _seams: Seams
     _store: BlockStore
     _link: Link
@@ -95,6 +98,7 @@ class PairDriver:
     notices: Notices = attrs.field(init=False)
     roles: RoleRequests = attrs.field(init=False)
     readiness: Readiness = attrs.field(init=False)
+    settings: SharedSettings = attrs.field(init=False)
     resync: ResyncProgress = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
@@ -118,6 +122,7 @@ class PairDriver:
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self.notices = Notices(lambda: self.state)
         self.readiness = Readiness(self._outbox.say, ComponentFailover(self.state.me))
+        self.settings = SharedSettings(self._config.settings, self.state.peer, self._outbox.say)
         self.resync = ResyncProgress(
             self._seams.clock, self._link, self._outbox.say, lambda: self.state, self._store.dirty_bytes_from
         )
@@ -228,6 +233,7 @@ class PairDriver:
         self._reads.permits.void()
         self._grant()
         self.readiness.session_began()
+        self.settings.session_began(self._link.session)
         self.feed(events.SessionUp(peer_incarnation))
         self.on_session(peer_incarnation)
 
@@ -237,6 +243,7 @@ class PairDriver:
         self._reads.permits.void()
         self._peer_reads.session_ended()
         self.readiness.session_ended()
+        self.settings.session_ended()
         self.feed(events.SessionLost(loss))
 
     def heard(self, spoken: Spoken, data: Buffer) -> None:
@@ -249,6 +256,8 @@ class PairDriver:
                 self.readiness.take(spoken)
             case ResyncLeft():
                 self.resync.heard(spoken)
+            case Setting():
+                self.settings.take(spoken)
             case messages.Permit():
                 self._reads.permits.take(spoken)
             case Pushed(message=messages.Propose() as proposal):
@@ -334,7 +343,7 @@ class PairDriver:
             case actions.DropSession():
                 self._inbox.drop_session(action.reason)
             case actions.CondemnCopy():
-                place = self._seams, self._store, self._volume_path
+                place = self._seams, self._store, self._config.volume_path
                 self._nursery.start_soon(condemn_in_the_end, *place, action.metadata)
             case _:
                 assert_never(action)

@@ -75,7 +75,7 @@ async def run_node(
             link = _make_link(config, seams, state.incarnation, behind)
             channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT, answered=True)
             dma = Dma(link, seams.entropy)
-            driver = PairDriver(state, first, config.volume_path, seams, store, link, channel, dma, nursery)
+            driver = PairDriver(state, first, config, seams, store, link, channel, dma, nursery)
             behind.driver = driver
             volume = Volume(config.size_bytes, driver, state.incarnation)
             supervised: list[ctl_ha_component] = [volume.component()]

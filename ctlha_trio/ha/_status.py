@@ -6,6 +6,7 @@ from typing import Final, Literal
 import attrs
 
 from ctlha_trio._vocabulary import ctl_ha_state
+from ctlha_trio.ha._shared_settings import DifferingSetting
 from ctlha_trio.ha._transitions import Transition
 from ctlha_trio.ha._verification_status import VerificationStatus
 from ctlha_trio.pair import MEMBERS, PairState, Phase
@@ -71,6 +72,8 @@ class Note(Enum):
     LOOP_STALLED = "loop-stalled"
     GIVE_BACK_WAITS = "give-back-waits"
     GIVE_BACK_BACKED_OFF = "give-back-backed-off"
+    SETTINGS_DIFFER = "settings-differ"
+    """The two configurations do not say alike what they are to."""
     FENCE_OWED = "fence-owed"
     """A fence was asked for, and how that ended is not known. Of a node with a door, which remembers it."""
 
@@ -138,6 +141,8 @@ class Status:
     """Seconds until the role goes back to the preferred node if all stays well; None if nothing is to go back."""
     transitions: tuple[Transition, ...]
     """The latest, oldest first."""
+    differing_settings: tuple[DifferingSetting, ...] = ()
+    """What the other node's configuration says otherwise, as that has told in this session."""
     fence_owed: str | None = None
     """The node that is to be fenced, as the door of this one remembers: how that ended is not known. Empty if it cannot
     be told which; None: no fence is owed."""

@@ -113,6 +113,7 @@ class Connection:
             peer_epoch=self.core.peer_epoch,
             peer_revision=self.peer_revision,
             version=self.core.version,
+            terms=self.core.terms,
             same_version=self.same_version,
             address=self.stream.description,
         )

@@ -6,6 +6,7 @@ from enum import Enum
 import attrs
 
 from ctlha_trio._vocabulary import ctl_ha_event, ctl_ha_status
+from ctlha_trio.wire import Terms
 
 
 class LossReason(Enum):
@@ -36,6 +37,8 @@ class SessionInfo:
     """Of the arbiter's record, as the peer knew it at the hello."""
     version: int
     """Of the protocol, which both sides speak in this session."""
+    terms: Terms
+    """What both sides keep."""
     same_version: bool
     """Whether the peer speaks exactly the versions of the protocol that this node does."""
     address: str

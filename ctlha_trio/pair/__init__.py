@@ -18,6 +18,8 @@ from ctlha_trio.pair._carried_records import (
 )
 from ctlha_trio.pair._codec import (
     SECONDS_MAX as SECONDS_MAX,
+    SETTING_NAME_MAX as SETTING_NAME_MAX,
+    SETTING_VALUE_MAX as SETTING_VALUE_MAX,
     SLOT_BYTES as SLOT_BYTES,
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
     ComponentsReady as ComponentsReady,
@@ -27,6 +29,7 @@ from ctlha_trio.pair._codec import (
     Pushed as Pushed,
     PushedMessage as PushedMessage,
     ResyncLeft as ResyncLeft,
+    Setting as Setting,
     Spoken as Spoken,
     decode as decode,
     encode as encode,

@@ -1,8 +1,8 @@
 """Messages of the pair as fixed-size slots: a byte for the kind, the fields little-endian in order, zeros behind.
 
 Besides the core's messages there are those that the drivers exchange: ``Grant``, where pushed data may be placed,
-``Kept``, ``ComponentsReady`` and ``ResyncLeft``. A pushed message carries the place of its data in front of the core's
-fields; pushes alone arrive in the order of their sending.
+``Kept``, ``ComponentsReady``, ``ResyncLeft`` and ``Setting``. A pushed message carries the place of its data in front
+of the core's fields; pushes alone arrive in the order of their sending.
 """
 
 import struct
@@ -19,11 +19,14 @@ from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._state import COPY_CHUNK_BYTES
 
 SLOT_BYTES: Final = 128
-"""The largest message has 81; a slot is two cache lines and leaves later versions room."""
+"""The largest message has 121; a slot is two cache lines and leaves later versions room."""
 WRITE_BYTES_MAX: Final = COPY_CHUNK_BYTES
 """Of one pushed write or copy."""
 SECONDS_MAX: Final = (1 << 32) - 1
 """Of a time in a message."""
+SETTING_NAME_MAX: Final = 40
+"""Characters of the name of a setting, and below of its value: each is printable ASCII."""
+SETTING_VALUE_MAX: Final = 80
 _OFFSET_MAX: Final = 1 << 56
 """Beyond any volume, far below where offset + size could wrap."""
 
@@ -72,6 +75,16 @@ class ResyncLeft:
     """Some of it is damaged at the source: until clients have written that anew, the receiver cannot be a member."""
 
 
+@attrs.frozen
+class Setting:
+    """What the sender's configuration says of something that both are to say alike. Needs ``Feature.SETTINGS``."""
+
+    name: str
+    """As the configuration has it. One that the receiver does not know is of a later version, or of an earlier one."""
+    value: str
+    """Empty where the configuration says nothing and there is no default."""
+
+
 PushedMessage = (
     msg.MirrorWrite
     | msg.MirrorZeroes
@@ -99,7 +112,7 @@ class Pushed:
     ring_offset: int
 
 
-OfDrivers = Grant | Kept | ComponentsReady | ResyncLeft
+OfDrivers = Grant | Kept | ComponentsReady | ResyncLeft | Setting
 Spoken = msg.Message | OfDrivers | Pushed
 
 _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | OfDrivers], struct.Struct]]] = {
@@ -137,6 +150,7 @@ _LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | OfDrivers], struct.S
     32: (msg.Fetch, struct.Struct("<QQQI")),
     33: (msg.RepairData, struct.Struct("<QQQI")),
     34: (msg.Damaged, struct.Struct("<QQQI")),
+    35: (Setting, struct.Struct(f"<{SETTING_NAME_MAX}s{SETTING_VALUE_MAX}s")),
     40: (msg.MirrorZeroes, struct.Struct("<QQQQQI")),
     41: (msg.MirrorRecord, struct.Struct("<QQQQI")),
     42: (msg.RecordsDiffer, struct.Struct("<QQ")),
@@ -147,6 +161,7 @@ _PUSHED: Final = get_args(PushedMessage)
 _STANDING: Final = 1
 _PROPOSE: Final = 25
 _UNEXECUTED: Final = 28
+_SETTING: Final = 35
 _NO_EFFECT: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.MISCOMPARE})
 _DATA_TIMES: Final = {OperationKind.WRITE: 1, OperationKind.COMPARE_AND_WRITE: 2}
 """How many times its size in data goes with a proposal of an operation."""
@@ -248,13 +263,13 @@ def _operation(kind: int, client: int, number: int, offset: int, size: int) -> O
     return operation
 
 
-def _lineage(padded: object) -> str:
+def _text(padded: object) -> str:
     if not isinstance(padded, bytes):
-        raise LocalProtocolError("a lineage is bytes")
-    lineage = padded.rstrip(b"\0").decode("ascii")
-    if lineage and not lineage.isprintable():
-        raise ValueError("a lineage is printable")
-    return lineage
+        raise LocalProtocolError("a text is bytes")
+    text = padded.rstrip(b"\0").decode("ascii")
+    if not text.isprintable():
+        raise ValueError("a text is printable")
+    return text
 
 
 def _from_wire(number: int, fields: Sequence[Any]) -> list[object]:
@@ -268,7 +283,11 @@ def _from_wire(number: int, fields: Sequence[Any]) -> list[object]:
             raise ValueError(f"{values[2]} is no end without an effect")
     if number == _STANDING:
         values[2] = Phase(values[2])
-        values[4] = _lineage(values[4])
+        values[4] = _text(values[4])
+    if number == _SETTING:
+        values = [_text(each) for each in fields]
+        if not values[0]:
+            raise ValueError("a setting has a name")
     place = _PROPOSAL_AT.get(number)
     if place is not None and isinstance(encoded := values[place], bytes):
         proposal = values[place] = encoded.decode("ascii")

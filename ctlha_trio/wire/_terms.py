@@ -29,6 +29,8 @@ class Feature(IntFlag):
     DROP_REASONS = 2
     """Who drops a session says why by DROP, if that can be sent at once. To the other side the connection has closed; a
     planned stop says GOODBYE."""
+    SETTINGS = 4
+    """On the pair's channel each tells what its configuration says of what both are to say alike."""
 
 
 MANDATORY = 0xFFFF_FFFF_0000_0000
@@ -50,7 +52,7 @@ class Terms:
 
 TERMS_OF_VERSION_1 = Terms(Feature.NONE, 256 * 1024)
 """What holds where none are stated."""
-OWN_TERMS = Terms(Feature.HEARTBEAT_LATENESS | Feature.DROP_REASONS, FRAGMENT_SIZE_MAX)
+OWN_TERMS = Terms(Feature.HEARTBEAT_LATENESS | Feature.DROP_REASONS | Feature.SETTINGS, FRAGMENT_SIZE_MAX)
 
 
 def encode_terms(terms: Terms) -> bytes:

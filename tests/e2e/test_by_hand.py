@@ -112,6 +112,27 @@ async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     await pair.wait_for(first, role="secondary", verdict="protected")
 
 
+async def test_configurations_that_differ_are_told_by_both_nodes_until_they_do_not(hand_pair: HandPair) -> None:
+    pair = hand_pair
+    pair.edit("b", "[arbiter]", "[policy]\nhold_down_s = 30\n\n[arbiter]")
+    await pair.start_protected()
+    for node, here, peer in (("a", "60", "30"), ("b", "30", "60")):
+        asked = await run_ctlha("status", pair.config(node))
+        assert asked.code == 0, "it is no fault"
+        assert f"  policy.hold_down_s differs: {here} here, {peer} at the peer\n" in asked.out
+        assert "  note: settings-differ: make the settings that differ the same" in asked.out
+        line = f"policy.hold_down_s is {here} here, and {peer} at node {OTHER[node]}"
+        assert pair.log(node).count("the configurations differ") == pair.log(node).count(line) == 1
+    pair.edit("b", "hold_down_s = 30", "hold_down_s = 60")
+    assert await pair.end("b", signal.SIGTERM) == 0
+    await pair.start("b")
+    await pair.wait_protected()
+    for node in OTHER:
+        asked = await run_ctlha("status", pair.config(node))
+        assert (asked.code, "differ" in asked.out) == (0, False)
+        assert pair.log(node).count("the configurations differ") == 1
+
+
 async def test_what_was_rehearsed_is_what_the_log_of_decisions_tells(protected_pair: HandPair) -> None:
     """Of a switchover, then of a failover: the record before and after, and its revision."""
     pair = protected_pair

@@ -7,6 +7,7 @@ from ctlha_trio._errors import ConfigError
 from ctlha_trio.arbiter import EtcdAccess
 from ctlha_trio.cli._config import EtcdTable, SqliteTable, load_config
 from ctlha_trio.cli._config_values import PathText
+from ctlha_trio.cli._shared_settings import shared_settings
 from ctlha_trio.ctl_ha import CTL_HA_CHAN_CTL, CTL_HA_CHAN_ZFS
 from ctlha_trio.ha import GiveBackPolicy
 from ctlha_trio.seams import describe_key, is_loopback, load_key, make_key
@@ -212,6 +213,25 @@ timeout_s = 40
     assert (loaded.content.fence.command, loaded.content.fence.timeout_s) == (("/usr/sbin/fence", "--off"), 40)
     file.write_text(good + tables.replace("automatic", "manual"))
     assert load_config(file).give_back is None, "the preferred node alone moves nothing"
+
+
+def test_what_both_nodes_are_to_say_alike(tmp_path: Path, good: str) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(good)
+    defaults = {
+        "channels.ctl.message_size_bytes": "512",
+        "channels.ctl.slots": "64",
+        "channels.zfs.message_size_bytes": "512",
+        "channels.zfs.slots": "64",
+        "policy.give_back": "manual",
+        "policy.preferred": "",
+        "policy.hold_down_s": "60",
+    }
+    assert shared_settings(load_config(file).content) == defaults
+    said = '[channels.zfs]\nslots = 8\n[policy]\ngive_back = "automatic"\npreferred = "b"\n[fence]\ncommand = ["/f"]\n'
+    file.write_text(good + said)
+    changed = {"channels.zfs.slots": "8", "policy.give_back": "automatic", "policy.preferred": "b"}
+    assert shared_settings(load_config(file).content) == defaults | changed
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,22 @@ def test_what_the_heartbeats_tell_is_said_while_there_is_a_session(loaded: Loade
         assert describe_status({**told, name: None}, loaded) == describe_status(STATUS, loaded)
 
 
+def test_settings_that_differ_are_named_with_both_values(loaded: LoadedConfig) -> None:
+    differing = [
+        {"name": "policy.hold_down_s", "here": "60", "peer": "30"},
+        {"name": "policy.preferred", "here": "", "peer": "a"},
+    ]
+    told = {**STATUS, "notes": ["settings-differ"], "differing_settings": differing}
+    lines = describe_status(told, loaded).splitlines()
+    assert lines[3:5] == [
+        "  policy.hold_down_s differs: 60 here, 30 at the peer",
+        "  policy.preferred differs: not set here, a at the peer",
+    ]
+    assert lines[-1].startswith(
+        "  note: settings-differ: make the settings that differ the same in both configurations"
+    )
+
+
 def test_a_reason_or_note_of_a_later_version_is_printed_without_help(loaded: LoadedConfig) -> None:
     said: dict[str, object] = {"verdict": "degraded", "reasons": ["from-the-future"], "notes": ["so-is-this"]}
     lines = describe_status(said, loaded).splitlines()

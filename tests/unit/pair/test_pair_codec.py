@@ -7,6 +7,8 @@ from hypothesis import given, settings, strategies as st
 from ctlha_trio._errors import LocalProtocolError, RemoteProtocolError
 from ctlha_trio.pair import (
     RECORDS_BYTES_MAX,
+    SETTING_NAME_MAX,
+    SETTING_VALUE_MAX,
     SLOT_BYTES,
     WRITE_BYTES_MAX,
     ZEROING,
@@ -20,6 +22,7 @@ from ctlha_trio.pair import (
     Pushed,
     PushedMessage,
     ResyncLeft,
+    Setting,
     Spoken,
     decode,
     encode,
@@ -33,6 +36,7 @@ u32 = st.integers(0, 2**32 - 1)
 offsets = st.integers(0, OFFSET_MAX)
 sizes = st.integers(1, WRITE_BYTES_MAX)
 proposals = st.text("0123456789abcdef", min_size=32, max_size=32)
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 WRITES = st.builds(msg.MirrorWrite, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
 ZEROES = st.builds(msg.MirrorZeroes, epoch=u64, sequence=u64, previous=u64, settled=u64, offset=offsets, size=sizes)
@@ -118,13 +122,18 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.Refused: st.builds(msg.Refused, epoch=u64, stale_epoch=u64),
     ComponentsReady: st.builds(ComponentsReady, ready=st.booleans(), taken_s=u32, hold_down_s=u32),
     ResyncLeft: st.builds(ResyncLeft, epoch=u64, left_bytes=u64, bytes_per_s=u64, blocked=st.booleans()),
+    Setting: st.builds(
+        Setting,
+        name=st.text(PRINTABLE, min_size=1, max_size=SETTING_NAME_MAX),
+        value=st.text(PRINTABLE, max_size=SETTING_VALUE_MAX),
+    ),
     Grant: st.builds(Grant, epoch=u64, key=st.binary(min_size=16, max_size=16), size=u32),
 }
 SPOKEN = st.one_of(*BY_KIND.values())
 
 
 def test_every_message_of_the_pair_is_tried_here() -> None:
-    assert set(msg.Message.__args__) | {Grant, Kept, ComponentsReady, ResyncLeft} == set(BY_KIND)
+    assert set(msg.Message.__args__) | {Grant, Kept, ComponentsReady, ResyncLeft, Setting} == set(BY_KIND)
 
 
 @pytest.mark.parametrize("kind", BY_KIND, ids=lambda kind: kind.__name__)
@@ -172,7 +181,7 @@ def test_a_slot_of_another_size_is_refused(size: int) -> None:
         decode(b"\x04" * size)
 
 
-@pytest.mark.parametrize("kind", [0, 35, 255])
+@pytest.mark.parametrize("kind", [0, 36, 255])
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown-type"):
         decode(bytes([kind]) + bytes(SLOT_BYTES - 1))
@@ -192,6 +201,16 @@ def test_a_proposal_that_is_no_number_is_refused(proposal: str) -> None:
         decode(encode(msg.Admitted(2, 2, proposal)))
     with pytest.raises(RemoteProtocolError, match="malformed"):
         decode(encode(msg.ResyncStart(2, proposal)))
+
+
+@pytest.mark.parametrize(
+    ("place", "what"), [(1, b"\0name"), (1, b"na\nme"), (1, b"\xffname"), (1, bytes(40)), (41, b"va\0lue")]
+)
+def test_a_setting_that_is_no_text_is_refused(place: int, what: bytes) -> None:
+    slot = bytearray(encode(Setting("name", "value")))
+    slot[place : place + len(what)] = what
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        decode(bytes(slot))
 
 
 @pytest.mark.parametrize("truth", [2, 255])
