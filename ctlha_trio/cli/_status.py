@@ -25,6 +25,15 @@ WATCH_S: Final = 0.2
 _ERASE_LINE: Final = "\r\033[K"
 _WATCHED: Final = ("verdict", "reasons", "role", "state", "epoch", "link", "arbiter")
 """What ``--watch`` tells changes of. The bytes left of a resync would be a line for every look."""
+_TRANSFER_TOTALS: Final = (
+    "pushed_bytes_out",
+    "pulled_bytes_in",
+    "denied_transfers",
+    "failed_transfers",
+    "pushed_bytes_in",
+    "pulled_bytes_out",
+)
+"""As they are printed."""
 
 
 async def show_status(file: Path, as_json: bool) -> int:
@@ -59,7 +68,7 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         lines.append(f"  {damaged} bytes are damaged on every copy that counts")
     if isinstance(verification := status.get("verification"), dict):
         lines.append(f"  verification: {describe_end(verification)}")
-    lines += [f"  {difference}" for difference in _differences(status)]
+    lines += [f"  {line}" for line in (*_transfers(status), *_differences(status))]
     names = loaded.names
     for reason in reasons:
         helps = remedy_for(reason, **names)
@@ -84,6 +93,16 @@ def _heartbeats(status: dict[str, object]) -> str:
         return ""
     peers = "not told by the peer" if peer_s is None else f"{_milliseconds(peer_s)} at the peer"
     return f"heartbeats: round trip {_milliseconds(trip_s)}   lately late by up to {_milliseconds(own_s)} here, {peers}"
+
+
+def _transfers(status: dict[str, object]) -> Iterator[str]:
+    """What each kind of data has had moved; nothing of those of which nothing was."""
+    listed = status.get("transfers")
+    for whose, each in listed.items() if isinstance(listed, dict) else ():
+        if isinstance(each, dict) and any(each.values()):
+            pushed, pulled, denied, failed, pushed_here, pulled_here = (each.get(name) for name in _TRANSFER_TOTALS)
+            own = f"{pushed} bytes pushed, {pulled} pulled, {denied} denied, {failed} failed"
+            yield f"transfers of {whose}: {own}; by the peer {pushed_here} bytes pushed, {pulled_here} pulled"
 
 
 def _differences(status: dict[str, object]) -> Iterator[str]:

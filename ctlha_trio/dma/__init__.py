@@ -1,5 +1,6 @@
 """Direct memory access between the nodes: regions with random keys, pushes into them and pulls out of them."""
 
+from ctlha_trio.dma._counters import TransferCounters as TransferCounters, TransferTotals as TransferTotals
 from ctlha_trio.dma._dma import Dma as Dma
 from ctlha_trio.dma._regions import Region as Region, Rights as Rights
 from ctlha_trio.dma._ring import Ring as Ring

@@ -2,6 +2,7 @@
 
 from ctlha_trio._errors import DisconnectError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer
+from ctlha_trio.dma._counters import TransferCounters
 from ctlha_trio.dma._regions import Region, RegionTable, Rights
 from ctlha_trio.link import Channel, Link, OnDone, Transfer, TransferPlaces
 from ctlha_trio.seams import Buffer, Entropy
@@ -37,6 +38,7 @@ class Dma:
         uses: int | None = None,
         expires_s: float | None = None,
         reserved: bool = False,
+        counters: TransferCounters | None = None,
     ) -> Region:
         """Let the peer write into ``memory``, or read it, as long as this session and this epoch last.
 
@@ -45,14 +47,21 @@ class Dma:
         rights, no uses or no time, or the memory is read-only and the right is to write, ``BusyError`` if too many
         regions are registered; the pair's own, ``reserved``, finds its place all the same. The memory cannot be resized
         while the region lives. The same memory may be registered again, under another key. What the peer reads of
-        memory that changes meanwhile may be old in one part and new in another.
+        memory that changes meanwhile may be old in one part and new in another. ``counters`` are those of whose memory
+        it is.
         """
         if self._link.session is None:
             raise DisconnectError("a region belongs to a session, and there is none")
         if epoch != self._link.epoch:
             raise InvalidError(f"epoch {epoch} is not the link's {self._link.epoch}")
         region = self._regions.add(
-            memory, epoch=epoch, rights=rights, uses=uses, expires_s=expires_s, reserved=reserved
+            memory,
+            epoch=epoch,
+            rights=rights,
+            uses=uses,
+            expires_s=expires_s,
+            reserved=reserved,
+            counters=counters,
         )
         if expires_s is not None:
             region.expire_by(self._link.deadlines, expires_s)

@@ -7,6 +7,7 @@ import attrs
 
 from ctlha_trio._errors import BusyError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer
+from ctlha_trio.dma._counters import TransferCounters
 from ctlha_trio.link import Deadlines
 from ctlha_trio.seams import Buffer, Entropy, byte_view
 from ctlha_trio.wire import KEY_SIZE, Denial, Landing
@@ -45,6 +46,8 @@ class Region:
     """By ``Dma.now``."""
     _memory: memoryview = attrs.field(repr=False)
     _table: "RegionTable" = attrs.field(repr=False)
+    counters: TransferCounters = attrs.field(repr=False)
+    """Of the consumer whose it is."""
     _landing: Landing | None = attrs.field(default=None, init=False, repr=False)
     """Where a push is being received."""
     _deadlines: Deadlines | None = attrs.field(default=None, init=False, repr=False)
@@ -111,6 +114,7 @@ class RegionTable:
         uses: int | None = None,
         expires_s: float | None = None,
         reserved: bool = False,
+        counters: TransferCounters | None = None,
     ) -> Region:
         """A new key for ``memory``, which cannot be resized while it lives."""
         view = byte_view(memory)
@@ -129,7 +133,7 @@ class RegionTable:
         key = self._entropy(KEY_SIZE)
         if key in self._regions or len(key) != KEY_SIZE:
             raise InvalidError("the entropy is not random")
-        region = Region(key, epoch, len(view), rights, uses, expires_s, view, self)
+        region = Region(key, epoch, len(view), rights, uses, expires_s, view, self, counters or TransferCounters())
         self._regions[key] = region
         return region
 
@@ -168,6 +172,7 @@ class RegionTable:
         assert region is not None, "opened"
         if landing.is_released:
             return self._dead.get(region.key, Denial.UNKNOWN_KEY)
+        region.counters.pushed_bytes_in += len(landing.memory)
         landing.release()
         if is_last:
             self._use(region)
@@ -179,6 +184,7 @@ class RegionTable:
         if isinstance(region, Denial):
             return region
         region.read(offset, into)
+        region.counters.pulled_bytes_out += len(into)
         if span == len(into):
             self._use(region)
         return None

@@ -27,6 +27,7 @@ from ctlha_trio.ha._status import (
     Note as Note,
     Reason as Reason,
     Status as Status,
+    TransferStatistics as TransferStatistics,
     booting_status as booting_status,
     judge as judge,
 )

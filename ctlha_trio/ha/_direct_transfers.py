@@ -7,7 +7,7 @@ import trio
 
 from ctlha_trio._errors import BusyError, DisconnectError, FailedError, InvalidError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
-from ctlha_trio.dma import Dma, Transfer, TransferPlaces
+from ctlha_trio.dma import Dma, Transfer, TransferCounters, TransferPlaces
 from ctlha_trio.seams import Buffer, byte_view
 
 
@@ -57,9 +57,16 @@ class PendingTransfer:
             case _:
                 raise FailedError(f"the transfer was refused or cancelled: {reason}")
 
-    def begin(self, start: Callable[[Callable[[Transfer], None]], Transfer]) -> None:
+    def begin(
+        self, start: Callable[[Callable[[Transfer], None]], Transfer], counters: TransferCounters, *, pushed: bool
+    ) -> None:
         """Start it. For ``DirectTransfers``."""
-        self._transfer = start(lambda _: self._ended.set())
+
+        def on_done(transfer: Transfer) -> None:
+            counters.ended(transfer, pushed=pushed)
+            self._ended.set()
+
+        self._transfer = start(on_done)
 
 
 @attrs.define(eq=False)
@@ -67,6 +74,8 @@ class DirectTransfers:
     """The native side of one node's transfers."""
 
     _dma: Dma
+    counters: TransferCounters = attrs.field(factory=TransferCounters, init=False)
+    """Of these, and of what comes by keys that are no consumer's of the header."""
     _places: TransferPlaces = attrs.field(factory=TransferPlaces, init=False)
 
     def push_nowait(self, remote: RemoteBuffer, data: Buffer, *, timeout_s: float | None = None) -> PendingTransfer:
@@ -76,7 +85,9 @@ class DirectTransfers:
         pending.begin(
             lambda on_done: self._dma.start_push(
                 remote, data, on_done=on_done, deadline_s=deadline_s, places=self._places
-            )
+            ),
+            self.counters,
+            pushed=True,
         )
         return pending
 
@@ -90,7 +101,9 @@ class DirectTransfers:
         pending.begin(
             lambda on_done: self._dma.start_pull(
                 remote, view, on_done=on_done, deadline_s=deadline_s, places=self._places
-            )
+            ),
+            self.counters,
+            pushed=False,
         )
         return pending
 

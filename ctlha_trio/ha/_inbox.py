@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import DisconnectError, RemoteProtocolError
-from ctlha_trio.dma import Dma, Region
+from ctlha_trio.dma import Dma, Region, TransferCounters
 from ctlha_trio.ha._raising import raise_in
 from ctlha_trio.link import Channel, ChannelEvent, Connected, Disconnected, EventRange, Link, LossReason
 from ctlha_trio.pair import (
@@ -80,6 +80,7 @@ class Inbox:
     """The node's."""
     _size_bytes: int
     """Of the volume."""
+    _counters: TransferCounters = attrs.field(factory=TransferCounters)
     _rings: dict[int, memoryview] = attrs.field(factory=dict, init=False)
     """By epoch: the one that is granted, and the one before, of which messages may still wait to be read."""
     _region: Region | None = attrs.field(default=None, init=False)
@@ -99,7 +100,7 @@ class Inbox:
         ring = memoryview(mmap(-1, RING_BYTES))
         self._rings = {**dict(list(self._rings.items())[-1:]), epoch: ring}
         try:
-            self._region = self._dma.register(ring, epoch=epoch, reserved=True)
+            self._region = self._dma.register(ring, epoch=epoch, reserved=True, counters=self._counters)
         except DisconnectError:
             return None
         return Grant(epoch, self._region.key, RING_BYTES)

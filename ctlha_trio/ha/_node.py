@@ -8,7 +8,14 @@ import attrs
 import trio
 
 from ctlha_trio._errors import ComponentError
-from ctlha_trio._vocabulary import RemoteBuffer, ctl_evt_handler, ctl_ha_channel
+from ctlha_trio._vocabulary import (
+    CTL_HA_DATA_CTL,
+    CTL_HA_DATA_ZFS,
+    RemoteBuffer,
+    ctl_evt_handler,
+    ctl_ha_channel,
+    ctl_ha_dtid,
+)
 from ctlha_trio.dma import Dma, Region, Rights
 from ctlha_trio.ha._client_requests import Answer
 from ctlha_trio.ha._component_faults import FaultKind
@@ -24,7 +31,7 @@ from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
 from ctlha_trio.ha._resync_progress import left_s
-from ctlha_trio.ha._status import Note, Reason, Status, is_paired, judge, role_of
+from ctlha_trio.ha._status import Note, Reason, Status, TransferStatistics, is_paired, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
@@ -117,16 +124,22 @@ class Node:
         *,
         uses: int | None = None,
         lifetime_s: float | None = None,
+        data_id: ctl_ha_dtid | None = None,
     ) -> Region:
         """Let the peer reach ``memory`` under a random key, which goes to it in a message: ``region.remote``.
 
         The key dies with the session, with the epoch, and with ``region.close()``; once ``uses`` transfers are done,
-        before anybody is told of the last; and after ``lifetime_s`` seconds. ``DisconnectError`` without a session,
-        ``InvalidError`` without rights, a whole number of uses, or time, or with the right to write for memory that is
-        read-only, ``BusyError`` if too many are registered. The memory cannot be resized until the key is dead.
+        before anybody is told of the last; and after ``lifetime_s`` seconds. What comes by it is counted with the
+        transfers of ``data_id``, with the native ones if that is None. ``DisconnectError`` without a session,
+        ``InvalidError`` without rights, a whole number of uses, or time, for a ``data_id`` that is none, or with the
+        right to write for memory that is read-only, ``BusyError`` if too many are registered. The memory cannot be
+        resized until the key is dead.
         """
+        counters = self._direct.counters if data_id is None else self.transfers.counters_of(data_id)
         expires_s = None if lifetime_s is None else self._dma.now() + lifetime_s
-        return self._dma.register(memory, epoch=self._link.epoch, rights=rights, uses=uses, expires_s=expires_s)
+        return self._dma.register(
+            memory, epoch=self._link.epoch, rights=rights, uses=uses, expires_s=expires_s, counters=counters
+        )
 
     async def push(self, remote: RemoteBuffer, data: Buffer) -> None:
         """Put ``data`` into the peer's memory; return once the peer has confirmed that all of it is in place.
@@ -225,6 +238,16 @@ class Node:
             verification=self._driver.verifications.status(),
             transitions=tuple(self._driver.transitions.kept),
             differing_settings=self._driver.settings.differing,
+            transfers=self._transfer_statistics,
+        )
+
+    @property
+    def _transfer_statistics(self) -> TransferStatistics:
+        return TransferStatistics(
+            pair=self._driver.transfers.totals(),
+            ctl=self.transfers.counters_of(CTL_HA_DATA_CTL).totals(),
+            zfs=self.transfers.counters_of(CTL_HA_DATA_ZFS).totals(),
+            native=self._direct.counters.totals(),
         )
 
     @property

@@ -9,7 +9,7 @@ import trio
 
 from ctlha_trio._errors import BusyError, DisconnectError
 from ctlha_trio._vocabulary import RemoteBuffer
-from ctlha_trio.dma import Dma, Ring
+from ctlha_trio.dma import Dma, Ring, TransferCounters
 from ctlha_trio.link import Channel, Link, unwatched
 from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, OfDrivers, Pushed, PushedMessage, Spoken, encode, messages
 from ctlha_trio.pair.messages import HandoverReady, Message, Propose, Seal
@@ -38,6 +38,7 @@ class Outbox:
     _link: Link
     _channel: Channel
     _dma: Dma
+    _counters: TransferCounters = attrs.field(factory=TransferCounters)
     session: int = attrs.field(default=0, init=False)
     """The link's id of the session that the core knows."""
     _messages: deque[tuple[int, Message | OfDrivers]] = attrs.field(factory=deque, init=False)
@@ -87,6 +88,7 @@ class Outbox:
         except BusyError:
             self.placed_no_more(number_of(push.message))
             return False
+        self._counters.pushed_bytes_out += len(push.data)
         return True
 
     def heard(self, spoken: Spoken) -> None:
@@ -143,6 +145,7 @@ class Outbox:
                 slot = encode(Pushed(push.message, place.offset))
                 with suppress(DisconnectError):
                     await self._dma.push_message(place, push.data, self._channel, slot)
+                    self._counters.pushed_bytes_out += len(push.data)
             # Until here it stands in the way of those behind it.
             self._pushes.popleft()
 

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import StoreError
-from ctlha_trio.dma import Dma
+from ctlha_trio.dma import Dma, TransferCounters
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._condemnation import condemn_in_the_end
@@ -75,6 +75,8 @@ class PairDriver:
     _channel: Channel
     _dma: Dma
     _nursery: trio.Nursery
+    transfers: TransferCounters = attrs.field(factory=TransferCounters, init=False)
+    """The pair's own."""
     _outbox: Outbox = attrs.field(init=False)
     _inbox: Inbox = attrs.field(init=False)
     _disk: DiskWork = attrs.field(init=False)
@@ -109,8 +111,9 @@ class PairDriver:
 
     def __attrs_post_init__(self) -> None:
         self._requests = ClientRequests(self.feed, self._takes)
-        self._outbox = Outbox(self._link, self._channel, self._dma)
-        self._inbox = Inbox(self._link, self._channel, self._dma, self, self._nursery, self.state.size_bytes)
+        through = self._link, self._channel, self._dma
+        self._outbox = Outbox(*through, self.transfers)
+        self._inbox = Inbox(*through, self, self._nursery, self.state.size_bytes, self.transfers)
         self._disk = DiskWork(self._store, self._seams.clock, self.feed, self._nursery, self._store_failed)
         self._peer_reads = PeerReads(self._disk, self._outbox, self.feed, self._under_way)
         self._records = RecordWork(self._store, self._disk, self._outbox, self._requests, self.feed)

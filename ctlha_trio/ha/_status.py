@@ -6,6 +6,7 @@ from typing import Final, Literal
 import attrs
 
 from ctlha_trio._vocabulary import ctl_ha_state
+from ctlha_trio.dma import TransferTotals
 from ctlha_trio.ha._shared_settings import DifferingSetting
 from ctlha_trio.ha._transitions import Transition
 from ctlha_trio.ha._verification_status import VerificationStatus
@@ -98,6 +99,20 @@ _ROLES: Final[dict[Phase, Role]] = {
 
 
 @attrs.frozen(kw_only=True)
+class TransferStatistics:
+    """By whose the data is."""
+
+    pair: TransferTotals
+    """The pair's own: writes that are mirrored, copies, repairs, records."""
+    ctl: TransferTotals
+    """``CTL_HA_DATA_CTL``."""
+    zfs: TransferTotals
+    """``CTL_HA_DATA_ZFS``."""
+    native: TransferTotals
+    """``Node.push`` and ``Node.pull``, and what comes by keys that were registered without a data id."""
+
+
+@attrs.frozen(kw_only=True)
 class Status:
     """The fields of ``ctlha status --json``."""
 
@@ -143,6 +158,8 @@ class Status:
     """The latest, oldest first."""
     differing_settings: tuple[DifferingSetting, ...] = ()
     """What the other node's configuration says otherwise, as that has told in this session."""
+    transfers: TransferStatistics | None = None
+    """What transfers have moved since the node started. None while it has not come to know anything yet."""
     fence_owed: str | None = None
     """The node that is to be fenced, as the door of this one remembers: how that ended is not known. Empty if it cannot
     be told which; None: no fence is owed."""

@@ -1,7 +1,7 @@
 """Transfers between the nodes' memories, as the header's requests: many pieces on one request, one callback."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -17,7 +17,7 @@ from ctlha_trio._vocabulary import (
     ctl_ha_event,
     ctl_ha_status,
 )
-from ctlha_trio.dma import TRANSFERS_IN_FLIGHT_MAX, Dma, Transfer, TransferPlaces
+from ctlha_trio.dma import TRANSFERS_IN_FLIGHT_MAX, Dma, Transfer, TransferCounters, TransferPlaces
 from ctlha_trio.ha._callbacks import Callback, CallbackQueue, Ended, Request
 from ctlha_trio.seams import byte_view
 
@@ -72,6 +72,9 @@ class Transfers:
     """Events of transfers that the channel's handler has not been given yet."""
     _books: dict[int, _Book] = attrs.field(factory=dict, init=False)
     """By the identity of the request, which it keeps alive."""
+    _counters: Mapping[ctl_ha_dtid, TransferCounters] = attrs.field(
+        factory=lambda: {each: TransferCounters() for each in CHANNEL_OF}, init=False
+    )
     _places: dict[ctl_ha_dtid, TransferPlaces] = attrs.field(
         factory=lambda: {each: TransferPlaces() for each in CHANNEL_OF}, init=False
     )
@@ -84,6 +87,12 @@ class Transfers:
     def in_flight(self) -> int:
         """Pieces that have been started and have not ended."""
         return sum(places.taken for places in self._places.values())
+
+    def counters_of(self, data_id: ctl_ha_dtid) -> TransferCounters:
+        """Of the data of that id. ``InvalidError`` if it is none."""
+        if data_id not in CHANNEL_OF:
+            raise InvalidError(f"{data_id!r} is no data id")
+        return self._counters[data_id]
 
     def allocate(self) -> Request:
         """A new request. ``BusyError`` while ``REQUESTS_MAX`` are allocated."""
@@ -111,14 +120,14 @@ class Transfers:
         local, remote = _check(request)
         self._check_room(request.id)
         piece = _Piece(book, request.command, request.id, request.callback)
+        pushed = piece.command is ctl_ha_dt_cmd.CTL_HA_DT_CMD_WRITE
 
         def on_done(transfer: Transfer) -> None:
+            self._counters[piece.id].ended(transfer, pushed=pushed)
             self._ended(piece, transfer.status)
 
-        if request.command is ctl_ha_dt_cmd.CTL_HA_DT_CMD_WRITE:
-            self._dma.start_push(remote, local, on_done=on_done, places=self._places[piece.id])
-        else:
-            self._dma.start_pull(remote, local, on_done=on_done, places=self._places[piece.id])
+        start = self._dma.start_push if pushed else self._dma.start_pull
+        start(remote, local, on_done=on_done, places=self._places[piece.id])
         book.pieces.append(piece)
         request.ret = ctl_ha_status.CTL_HA_STATUS_WAIT
 

@@ -82,6 +82,31 @@ def test_what_the_heartbeats_tell_is_said_while_there_is_a_session(loaded: Loade
         assert describe_status({**told, name: None}, loaded) == describe_status(STATUS, loaded)
 
 
+def test_transfers_are_told_of_those_who_had_any(loaded: LoadedConfig) -> None:
+    none = {
+        "pushed_bytes_in": 0,
+        "pushed_bytes_out": 0,
+        "pulled_bytes_in": 0,
+        "pulled_bytes_out": 0,
+        "denied_transfers": 0,
+        "failed_transfers": 0,
+    }
+    ctl = {
+        "pushed_bytes_in": 1,
+        "pushed_bytes_out": 2,
+        "pulled_bytes_in": 3,
+        "pulled_bytes_out": 4,
+        "denied_transfers": 5,
+        "failed_transfers": 6,
+    }
+    lines = describe_status({**STATUS, "transfers": {"pair": none, "ctl": ctl, "zfs": none}}, loaded).splitlines()
+    assert lines[3] == (
+        "  transfers of ctl: 2 bytes pushed, 3 pulled, 5 denied, 6 failed; by the peer 1 bytes pushed, 4 pulled"
+    )
+    assert [*lines[:3], *lines[4:]] == describe_status(STATUS, loaded).splitlines()
+    assert describe_status({**STATUS, "transfers": None}, loaded) == describe_status(STATUS, loaded)
+
+
 def test_settings_that_differ_are_named_with_both_values(loaded: LoadedConfig) -> None:
     differing = [
         {"name": "policy.hold_down_s", "here": "60", "peer": "30"},

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from ctlha_trio._errors import RemoteProtocolError
+from ctlha_trio.dma import TransferCounters
 from ctlha_trio.ha._inbox import RING_BYTES, Inbox
 from ctlha_trio.pair import CarriedRecord, Pushed, ResyncLeft, Spoken, encode_record
 from ctlha_trio.pair.messages import CopyData, MirrorRecord, MirrorWrite
@@ -35,9 +36,10 @@ class Keys:
     regions: list[Key] = attrs.field(factory=list)
     _numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
 
-    def register(self, memory: memoryview, *, epoch: int, reserved: bool) -> Key:
+    def register(self, memory: memoryview, *, epoch: int, reserved: bool, counters: TransferCounters) -> Key:
         assert epoch in {EPOCH, EPOCH + 1}
         assert reserved
+        assert counters.pushed_bytes_in == 0
         self.regions.append(Key(next(self._numbers).to_bytes(16), memory))
         return self.regions[-1]
 
