@@ -321,10 +321,7 @@ class Channel:
             self._hear_received(count)
 
     def settle(self) -> bool:
-        """The peer may have received more messages, or told of new room. Whether anybody is told, who may do anything.
-
-        The session may have ended then.
-        """
+        """The peer may have received more, or told of new room. Whether anybody was told, who may end the session."""
         if self._room:
             self._room.unpark_all()
         acknowledged = self.session_flow.acknowledged
@@ -368,9 +365,7 @@ class Channel:
         flow = self.session_flow
         written, size = flow.written, self.slot_size
         first = written % self.slots
-        count = flow.accepted - written
-        if count > 1:
-            count = min(count, self.slots - first, self._frame_messages)
+        count = min(flow.accepted - written, self.slots - first, self._frame_messages)
         return self._send_ring[first * size : (first + count) * size], count
 
     @property

@@ -17,23 +17,10 @@ from ctlha_trio.pair._carried_records import (
     with_record as with_record,
 )
 from ctlha_trio.pair._codec import (
-    SECONDS_MAX as SECONDS_MAX,
-    SETTING_NAME_MAX as SETTING_NAME_MAX,
-    SETTING_VALUE_MAX as SETTING_VALUE_MAX,
     SLOT_BYTES as SLOT_BYTES,
     WRITE_BYTES_MAX as WRITE_BYTES_MAX,
-    ComponentsReady as ComponentsReady,
-    Grant as Grant,
-    Kept as Kept,
-    OfDrivers as OfDrivers,
-    Pushed as Pushed,
-    PushedMessage as PushedMessage,
-    ResyncLeft as ResyncLeft,
-    Setting as Setting,
-    Spoken as Spoken,
     decode as decode,
     encode as encode,
-    pushed_bytes as pushed_bytes,
 )
 from ctlha_trio.pair._core import RECORD_POLL_S as RECORD_POLL_S, boot as boot, step_pair as step_pair
 from ctlha_trio.pair._failover_plan import (
@@ -80,6 +67,21 @@ from ctlha_trio.pair._record import (
     SwapOutcome as SwapOutcome,
 )
 from ctlha_trio.pair._service import accepts as accepts
+from ctlha_trio.pair._spoken import (
+    SECONDS_MAX as SECONDS_MAX,
+    SETTING_NAME_MAX as SETTING_NAME_MAX,
+    SETTING_VALUE_MAX as SETTING_VALUE_MAX,
+    ComponentsReady as ComponentsReady,
+    Grant as Grant,
+    Kept as Kept,
+    OfDrivers as OfDrivers,
+    Pushed as Pushed,
+    PushedMessage as PushedMessage,
+    ResyncLeft as ResyncLeft,
+    Setting as Setting,
+    Spoken as Spoken,
+    pushed_bytes as pushed_bytes,
+)
 from ctlha_trio.pair._state import (
     COPIES_AT_ONCE as COPIES_AT_ONCE,
     COPY_CHUNK_BYTES as COPY_CHUNK_BYTES,

@@ -1,12 +1,13 @@
 """Messages of the pair as fixed-size slots: a byte for the kind, the fields little-endian in order, zeros behind.
 
-Besides the core's messages there are those that the drivers exchange: ``Grant``, where pushed data may be placed,
-``Kept``, ``ComponentsReady``, ``ResyncLeft`` and ``Setting``. A pushed message carries the place of its data in front
-of the core's fields; pushes alone arrive in the order of their sending.
+A pushed message carries the place of its data in front of the core's fields; pushes alone arrive in the order of their
+sending.
 """
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final, get_args
 
 import attrs
@@ -16,158 +17,53 @@ from ctlha_trio.pair import messages as msg
 from ctlha_trio.pair._carried_records import RECORDS_BYTES_MAX
 from ctlha_trio.pair._operation import WRITING, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
+from ctlha_trio.pair._spoken import (
+    SETTING_NAME_MAX,
+    SETTING_VALUE_MAX,
+    ComponentsReady,
+    Grant,
+    Kept,
+    OfDrivers,
+    Pushed,
+    PushedMessage,
+    ResyncLeft,
+    Setting,
+    Spoken,
+)
 from ctlha_trio.pair._state import COPY_CHUNK_BYTES
 
 SLOT_BYTES: Final = 128
 """The largest message has 121; a slot is two cache lines and leaves later versions room."""
 WRITE_BYTES_MAX: Final = COPY_CHUNK_BYTES
 """Of one pushed write or copy."""
-SECONDS_MAX: Final = (1 << 32) - 1
-"""Of a time in a message."""
-SETTING_NAME_MAX: Final = 40
-"""Characters of the name of a setting, and below of its value: each is printable ASCII."""
-SETTING_VALUE_MAX: Final = 80
 _OFFSET_MAX: Final = 1 << 56
 """Beyond any volume, far below where offset + size could wrap."""
-
-
-@attrs.frozen
-class Grant:
-    """The peer may push data of this epoch into this node's ring."""
-
-    epoch: int
-    key: bytes = attrs.field(repr=False)
-    """16 bytes."""
-    size: int
-    """Of the ring, bytes."""
-
-
-@attrs.frozen
-class Kept:
-    """The data of the peer's proposal of that number is kept: its place in this node's ring is free."""
-
-    epoch: int
-    number: int
-
-
-@attrs.frozen
-class ComponentsReady:
-    """What the sender has to tell of its components, and of the role that moves for them."""
-
-    ready: bool
-    """Every one runs beside the receiver, so that the sender could take over at once."""
-    taken_s: int
-    """Since the role came from the receiver to the sender's process; ``SECONDS_MAX`` for never, or that long ago."""
-    hold_down_s: int
-    """For how long the sender holds a role that came to it last."""
-
-
-@attrs.frozen
-class ResyncLeft:
-    """Source to target: how much of the resync in this epoch is left, and how fast it went lately."""
-
-    epoch: int
-    left_bytes: int
-    """To be compared, and to be copied where it differs."""
-    bytes_per_s: int
-    """0: not known."""
-    blocked: bool
-    """Some of it is damaged at the source: until clients have written that anew, the receiver cannot be a member."""
-
-
-@attrs.frozen
-class Setting:
-    """What the sender's configuration says of something that both are to say alike. Needs ``Feature.SETTINGS``."""
-
-    name: str
-    """As the configuration has it. One that the receiver does not know is of a later version, or of an earlier one."""
-    value: str
-    """Empty where the configuration says nothing and there is no default."""
-
-
-PushedMessage = (
-    msg.MirrorWrite
-    | msg.MirrorZeroes
-    | msg.MirrorRecord
-    | msg.Propose
-    | msg.Assigned
-    | msg.CopyData
-    | msg.RepairData
-    | msg.Seal
-    | msg.HandoverReady
-)
-_WithoutData = msg.MirrorZeroes | msg.Assigned | msg.HandoverReady
-
-
-def pushed_bytes(message: PushedMessage) -> int:
-    """How much data goes with a message. Never none: by a byte, what has no data keeps its place among the pushes."""
-    return 1 if isinstance(message, _WithoutData) else max(1, message.size)
-
-
-@attrs.frozen
-class Pushed:
-    """A message whose data lies in the ring granted to its sender."""
-
-    message: PushedMessage
-    ring_offset: int
-
-
-OfDrivers = Grant | Kept | ComponentsReady | ResyncLeft | Setting
-Spoken = msg.Message | OfDrivers | Pushed
-
-_LAYOUTS: Final[dict[int, tuple[Callable[..., msg.Message | OfDrivers], struct.Struct]]] = {
-    1: (msg.Standing, struct.Struct("<QQBQ32s?")),
-    2: (msg.Resumed, struct.Struct("<QQ")),
-    3: (msg.MirrorWrite, struct.Struct("<QQQQQI")),
-    4: (msg.Applied, struct.Struct("<QQ")),
-    5: (msg.PermitRequest, struct.Struct("<QQ")),
-    6: (msg.Permit, struct.Struct("<QQ")),
-    7: (msg.ResyncStart, struct.Struct("<Q32s")),
-    8: (msg.ResyncReady, struct.Struct("<QQ")),
-    9: (msg.Compare, struct.Struct("<QQQI32s")),
-    10: (msg.Compared, struct.Struct("<QQ?")),
-    11: (msg.CopyData, struct.Struct("<QQQI")),
-    12: (msg.Seal, struct.Struct("<QI")),
-    13: (msg.Sealed, struct.Struct("<Q")),
-    14: (msg.Admitted, struct.Struct("<QQ32s")),
-    15: (msg.Joined, struct.Struct("<Q")),
-    16: (msg.HandoverPrepare, struct.Struct("<QQ32s32s")),
-    17: (msg.HandoverReady, struct.Struct("<QQ")),
-    18: (msg.HandoverDone, struct.Struct("<QQ32s")),
-    19: (msg.Refused, struct.Struct("<QQ")),
-    20: (Grant, struct.Struct("<Q16sI")),
-    21: (msg.OwnRange, struct.Struct("<QQQ")),
-    22: (msg.ResyncBase, struct.Struct("<QQ")),
-    23: (msg.SettledAsked, struct.Struct("<QQ")),
-    24: (msg.Settled, struct.Struct("<QQ")),
-    25: (msg.Propose, struct.Struct("<QQBQQQII")),
-    26: (msg.Assigned, struct.Struct("<QQQQQ")),
-    27: (msg.Completed, struct.Struct("<QQ")),
-    28: (msg.Unexecuted, struct.Struct("<QQBI")),
-    29: (Kept, struct.Struct("<QQ")),
-    30: (ComponentsReady, struct.Struct("<?II")),
-    31: (ResyncLeft, struct.Struct("<QQQ?")),
-    32: (msg.Fetch, struct.Struct("<QQQI")),
-    33: (msg.RepairData, struct.Struct("<QQQI")),
-    34: (msg.Damaged, struct.Struct("<QQQI")),
-    35: (Setting, struct.Struct(f"<{SETTING_NAME_MAX}s{SETTING_VALUE_MAX}s")),
-    40: (msg.MirrorZeroes, struct.Struct("<QQQQQI")),
-    41: (msg.MirrorRecord, struct.Struct("<QQQQI")),
-    42: (msg.RecordsDiffer, struct.Struct("<QQ")),
-    43: (msg.InDoubt, struct.Struct("<Q")),
-}
-_KINDS: Final = {kind: (number, layout) for number, (kind, layout) in _LAYOUTS.items()}
+_RING_OFFSET: Final = struct.Struct("<I")
 _PUSHED: Final = get_args(PushedMessage)
-_STANDING: Final = 1
-_PROPOSE: Final = 25
-_UNEXECUTED: Final = 28
-_SETTING: Final = 35
 _NO_EFFECT: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.MISCOMPARE})
 _DATA_TIMES: Final = {OperationKind.WRITE: 1, OperationKind.COMPARE_AND_WRITE: 2}
 """How many times its size in data goes with a proposal of an operation."""
-_PROPOSAL_AT: Final = {7: 1, 14: 2, 16: 2, 18: 2}
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
-_RING_OFFSET: Final = struct.Struct("<I")
+
+_OfRange = msg.MirrorWrite | msg.MirrorZeroes | msg.CopyData | msg.RepairData | msg.Compare | msg.Fetch | msg.Damaged
+
+
+@attrs.frozen(kw_only=True)
+class _Layout:
+    """How a kind of message lies in a slot."""
+
+    number: bytes
+    kind: type[Any]
+    body: struct.Struct
+    fields_of: Callable[[Any], Sequence[Any]]
+    is_pushed: bool
+    from_wire: Callable[..., Sequence[Any]] | None
+    """Where fields are no numbers, truth values or bytes: makes them of what was unpacked. ``ValueError``."""
+    check: Callable[[Any], None] | None
+    start: int
+    end: int
+    """Of the body in the slot."""
+    has_truths: bool
 
 
 def encode(spoken: Spoken) -> bytes:
@@ -178,51 +74,53 @@ def encode(spoken: Spoken) -> bytes:
         message, place = spoken.message, _RING_OFFSET.pack(spoken.ring_offset)
     else:
         message = spoken
-        if isinstance(message, _PUSHED):
-            raise LocalProtocolError("data is pushed, its message is not sent alone")
-    number, layout = _KINDS[type(message)]
-    fields = [field for value in attrs.astuple(message, recurse=False) for field in _to_wire(value)]
-    return (bytes([number]) + place + layout.pack(*fields)).ljust(SLOT_BYTES, b"\0")
+    layout = _KINDS[type(message)]
+    if layout.is_pushed is not (message is not spoken):
+        raise LocalProtocolError("data is pushed, its message is not sent alone")
+    fields = layout.fields_of(message)
+    if layout.from_wire is not None:
+        fields = [field for value in fields for field in _to_wire(value)]
+    return (layout.number + place + layout.body.pack(*fields)).ljust(SLOT_BYTES, b"\0")
 
 
 def decode(slot: bytes) -> Spoken:
     """The message in a slot. ``RemoteProtocolError`` for anything that ``encode`` cannot have made."""
     if len(slot) != SLOT_BYTES:
         raise RemoteProtocolError("malformed", f"a pair message of {len(slot)} bytes")
-    if slot[0] not in _LAYOUTS:
+    layout = _LAYOUTS.get(slot[0])
+    if layout is None:
         raise RemoteProtocolError("unknown-type", f"pair message {slot[0]}")
-    kind, layout = _LAYOUTS[slot[0]]
-    pushed = kind in _PUSHED
-    start = 1 + (_RING_OFFSET.size if pushed else 0)
-    if any(slot[start + layout.size :]):
+    if len(slot.rstrip(b"\0")) > layout.end:
         raise RemoteProtocolError("reserved", f"bytes behind pair message {slot[0]}")
-    fields = layout.unpack_from(slot, start)
-    if layout.pack(*fields) != slot[start : start + layout.size]:
+    fields: Sequence[Any] = layout.body.unpack_from(slot, layout.start)
+    if layout.has_truths and layout.body.pack(*fields) != slot[layout.start : layout.end]:
         raise RemoteProtocolError("malformed", f"pair message {slot[0]}: a truth value that is neither 0 nor 1")
-    try:
-        message = kind(*_from_wire(slot[0], fields))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
-    if isinstance(message, msg.MirrorRecord | msg.Seal):
-        _check_records(message)
-    elif isinstance(message, msg.Propose):
-        _check_proposal(message)
-    elif isinstance(message, msg.Assigned | msg.HandoverReady):
-        pass
-    elif isinstance(message, PushedMessage):
-        _check_range(message.offset, message.size)
-    if isinstance(message, PushedMessage):
-        return Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0])
-    if isinstance(message, msg.Compare | msg.Fetch | msg.Damaged):
-        _check_range(message.offset, message.size)
-    if isinstance(message, msg.OwnRange):
-        _check_range(message.offset, message.size, size_max=_OFFSET_MAX)
-    return message
+    if layout.from_wire is not None:
+        try:
+            fields = layout.from_wire(*fields)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise RemoteProtocolError("malformed", f"pair message {slot[0]}: {error}") from error
+    message = layout.kind(*fields)
+    if layout.check is not None:
+        layout.check(message)
+    spoken: Spoken = Pushed(message, _RING_OFFSET.unpack_from(slot, 1)[0]) if layout.is_pushed else message
+    return spoken
+
+
+# What a message that can be decoded may not say.
 
 
 def _check_range(offset: int, size: int, *, size_max: int = WRITE_BYTES_MAX) -> None:
     if not 0 < size <= size_max or offset > _OFFSET_MAX:
         raise RemoteProtocolError("out-of-range", f"{size} bytes at {offset}")
+
+
+def _check_data(message: _OfRange) -> None:
+    _check_range(message.offset, message.size)
+
+
+def _check_own_range(message: msg.OwnRange) -> None:
+    _check_range(message.offset, message.size, size_max=_OFFSET_MAX)
 
 
 def _check_records(message: msg.MirrorRecord | msg.Propose | msg.Seal) -> None:
@@ -243,6 +141,9 @@ def _check_proposal(message: msg.Propose) -> None:
         raise RemoteProtocolError("out-of-range", f"{message.size} bytes of data with {operation}")
 
 
+# Fields that are no numbers, truth values or bytes.
+
+
 def _to_wire(value: object) -> tuple[object, ...]:
     match value:
         case Operation():
@@ -255,6 +156,17 @@ def _to_wire(value: object) -> tuple[object, ...]:
             return (value,)
 
 
+def _of_standing(*fields: Any) -> Sequence[Any]:
+    values = list(fields)
+    values[2], values[4] = Phase(values[2]), _text(values[4])
+    return values
+
+
+def _of_proposal(epoch: int, number: int, *rest: int) -> Sequence[Any]:
+    *operation, size = rest
+    return epoch, number, _operation(*operation), size
+
+
 def _operation(kind: int, client: int, number: int, offset: int, size: int) -> Operation:
     """What a proposal may be of."""
     operation = Operation(OperationKind(kind), client, number, offset, size)
@@ -263,34 +175,108 @@ def _operation(kind: int, client: int, number: int, offset: int, size: int) -> O
     return operation
 
 
-def _text(padded: object) -> str:
-    if not isinstance(padded, bytes):
-        raise LocalProtocolError("a text is bytes")
+def _of_no_effect(epoch: int, number: int, outcome: int, at: int) -> Sequence[Any]:
+    if Outcome(outcome) not in _NO_EFFECT:
+        raise ValueError(f"{Outcome(outcome)} is no end without an effect")
+    return epoch, number, Outcome(outcome), at
+
+
+def _of_setting(name: bytes, value: bytes) -> Sequence[Any]:
+    if not (text := _text(name)):
+        raise ValueError("a setting has a name")
+    return text, _text(value)
+
+
+def _text(padded: bytes) -> str:
     text = padded.rstrip(b"\0").decode("ascii")
     if not text.isprintable():
         raise ValueError("a text is printable")
     return text
 
 
-def _from_wire(number: int, fields: Sequence[Any]) -> list[object]:
+def _with_proposal(*fields: Any, at: int) -> Sequence[Any]:
     values = list(fields)
-    if number == _PROPOSE:
-        epoch, proposal, *named, size = fields
-        return [epoch, proposal, _operation(*named), size]
-    if number == _UNEXECUTED:
-        values[2] = Outcome(values[2])
-        if values[2] not in _NO_EFFECT:
-            raise ValueError(f"{values[2]} is no end without an effect")
-    if number == _STANDING:
-        values[2] = Phase(values[2])
-        values[4] = _text(values[4])
-    if number == _SETTING:
-        values = [_text(each) for each in fields]
-        if not values[0]:
-            raise ValueError("a setting has a name")
-    place = _PROPOSAL_AT.get(number)
-    if place is not None and isinstance(encoded := values[place], bytes):
-        proposal = values[place] = encoded.decode("ascii")
-        if not _HEXADECIMAL.issuperset(proposal):
-            raise ValueError("a proposal is written in hexadecimal digits")
+    values[at] = proposal = values[at].decode("ascii")
+    if not _HEXADECIMAL.issuperset(proposal):
+        raise ValueError("a proposal is written in hexadecimal digits")
     return values
+
+
+# The kinds.
+
+
+def _fields_of(kind: type[attrs.AttrsInstance]) -> Callable[[Any], Sequence[Any]]:
+    names = [field.name for field in attrs.fields(kind)]
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda message: (get(message),)
+
+
+def _layout(
+    number: int,
+    kind: type[msg.Message | OfDrivers],
+    fields: str,
+    *,
+    from_wire: Callable[..., Sequence[Any]] | None = None,
+    check: Callable[[Any], None] | None = None,
+) -> _Layout:
+    is_pushed, body = kind in _PUSHED, struct.Struct(f"<{fields}")
+    start = 1 + (_RING_OFFSET.size if is_pushed else 0)
+    return _Layout(
+        number=bytes([number]),
+        kind=kind,
+        body=body,
+        fields_of=_fields_of(kind),
+        is_pushed=is_pushed,
+        from_wire=from_wire,
+        check=check,
+        start=start,
+        end=start + body.size,
+        has_truths="?" in fields,
+    )
+
+
+_KINDS: Final[dict[type[msg.Message | OfDrivers], _Layout]] = {
+    layout.kind: layout
+    for layout in (
+        _layout(1, msg.Standing, "QQBQ32s?", from_wire=_of_standing),
+        _layout(2, msg.Resumed, "QQ"),
+        _layout(3, msg.MirrorWrite, "QQQQQI", check=_check_data),
+        _layout(4, msg.Applied, "QQ"),
+        _layout(5, msg.PermitRequest, "QQ"),
+        _layout(6, msg.Permit, "QQ"),
+        _layout(7, msg.ResyncStart, "Q32s", from_wire=partial(_with_proposal, at=1)),
+        _layout(8, msg.ResyncReady, "QQ"),
+        _layout(9, msg.Compare, "QQQI32s", check=_check_data),
+        _layout(10, msg.Compared, "QQ?"),
+        _layout(11, msg.CopyData, "QQQI", check=_check_data),
+        _layout(12, msg.Seal, "QI", check=_check_records),
+        _layout(13, msg.Sealed, "Q"),
+        _layout(14, msg.Admitted, "QQ32s", from_wire=partial(_with_proposal, at=2)),
+        _layout(15, msg.Joined, "Q"),
+        _layout(16, msg.HandoverPrepare, "QQ32s32s", from_wire=partial(_with_proposal, at=2)),
+        _layout(17, msg.HandoverReady, "QQ"),
+        _layout(18, msg.HandoverDone, "QQ32s", from_wire=partial(_with_proposal, at=2)),
+        _layout(19, msg.Refused, "QQ"),
+        _layout(20, Grant, "Q16sI"),
+        _layout(21, msg.OwnRange, "QQQ", check=_check_own_range),
+        _layout(22, msg.ResyncBase, "QQ"),
+        _layout(23, msg.SettledAsked, "QQ"),
+        _layout(24, msg.Settled, "QQ"),
+        _layout(25, msg.Propose, "QQBQQQII", from_wire=_of_proposal, check=_check_proposal),
+        _layout(26, msg.Assigned, "QQQQQ"),
+        _layout(27, msg.Completed, "QQ"),
+        _layout(28, msg.Unexecuted, "QQBI", from_wire=_of_no_effect),
+        _layout(29, Kept, "QQ"),
+        _layout(30, ComponentsReady, "?II"),
+        _layout(31, ResyncLeft, "QQQ?"),
+        _layout(32, msg.Fetch, "QQQI", check=_check_data),
+        _layout(33, msg.RepairData, "QQQI", check=_check_data),
+        _layout(34, msg.Damaged, "QQQI", check=_check_data),
+        _layout(35, Setting, f"{SETTING_NAME_MAX}s{SETTING_VALUE_MAX}s", from_wire=_of_setting),
+        _layout(40, msg.MirrorZeroes, "QQQQQI", check=_check_data),
+        _layout(41, msg.MirrorRecord, "QQQQI", check=_check_records),
+        _layout(42, msg.RecordsDiffer, "QQ"),
+        _layout(43, msg.InDoubt, "Q"),
+    )
+}
+_LAYOUTS: Final = {layout.number[0]: layout for layout in _KINDS.values()}
