@@ -10,8 +10,15 @@ from ctlha_trio._vocabulary import ctl_ha_component
 
 FIRST_RETRY_S: Final = 1.0
 """After the first failure; twice that after each further one in a row."""
+DOUBLINGS_MAX: Final = 8
+"""More than it takes to the bound below. A thousand of them are no number, and a component may fail for a day."""
 RETRY_MAX_S: Final = 15.0
 """However often it failed: to ask costs little, and whoever has mended it shall not wait for long."""
+
+
+def retry_wait_s(times: int) -> float:
+    """Seconds until one that was asked so many times in a row is asked again."""
+    return min(FIRST_RETRY_S * 2.0 ** min(times - 1, DOUBLINGS_MAX), RETRY_MAX_S)
 
 
 class FaultKind(Enum):
@@ -56,8 +63,7 @@ class ComponentFaults:
         if before is not None and before.kind is FaultKind.ERROR:
             return
         times = 1 if before is None else before.times + 1
-        wait_s = min(FIRST_RETRY_S * 2.0 ** (times - 1), RETRY_MAX_S)
-        again_s = float("inf") if kind is FaultKind.ERROR else now_s + wait_s
+        again_s = float("inf") if kind is FaultKind.ERROR else now_s + retry_wait_s(times)
         self._faults[component] = ComponentFault(kind, error, times, again_s)
 
     def mended(self, component: ctl_ha_component) -> None:

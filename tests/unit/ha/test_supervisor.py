@@ -12,7 +12,7 @@ from ctlha_trio._errors import ComponentError
 from ctlha_trio._repeats import REPEAT_S
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha import Node
-from ctlha_trio.ha._component_faults import FIRST_RETRY_S, RETRY_MAX_S
+from ctlha_trio.ha._component_faults import FIRST_RETRY_S, RETRY_MAX_S, ComponentFaults, FaultKind
 from ctlha_trio.ha._supervisor import STEP_LIMIT_S, Supervisor
 from ctlha_trio.pair import Phase
 from ctlha_trio.seams import Clock, TrioClock
@@ -373,6 +373,13 @@ async def test_component_that_fails_is_asked_again_later_and_later(
     assert (bench.kinds, bench.supervisor.ready) == ({}, True)
     await trio.sleep(RETRY_MAX_S * 5)
     assert bench.recorder.take() == []
+
+
+def test_component_that_fails_for_a_day_is_still_asked() -> None:
+    (component, _), faults = Bench().components, ComponentFaults()
+    for _ in range(round(86_400 / RETRY_MAX_S)):
+        faults.note(component, FaultKind.FAILED, ComponentError("lower: start answered"), 0.0)
+    assert faults.next_s == RETRY_MAX_S
 
 
 async def test_a_change_of_state_does_not_wait_for_a_retry(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
