@@ -55,15 +55,25 @@ from ctlha_trio._vocabulary import (
 from ctlha_trio.dma import Region as Region, Rights as Rights
 from ctlha_trio.ha import (
     ChannelConfig as ChannelConfig,
+    ComponentWait as ComponentWait,
     MessageChannel as MessageChannel,
+    NeedsFence as NeedsFence,
     Node as Node,
     NodeConfig as NodeConfig,
+    NotYet as NotYet,
     PendingTransfer as PendingTransfer,
     Plan as Plan,
     Reason as Reason,
+    Record as Record,
+    Released as Released,
+    StartAnswer as StartAnswer,
     Status as Status,
+    TakeOverComponent as TakeOverComponent,
     Volume as Volume,
+    Yes as Yes,
+    may_start_t as may_start_t,
     open_node as open_node,
+    released_t as released_t,
     run_node as run_node,
 )
 from ctlha_trio.seams import Seams as Seams

@@ -54,7 +54,8 @@ async def run_loaded_node(
     """``run_node`` with the real parts that a configuration names, and with its door."""
     config = _node_config(loaded)
     boot = BootDoor(loaded.folder, TrioClock(), booting_status(config.node, config.notes, Reason.DISK_HANGS))
-    door = Door(loaded.folder, TrioClock(), _fencing(loaded))
+    fencing = _fencing(loaded)
+    door = Door(loaded.folder, TrioClock(), fencing)
 
     def with_door(node: Node) -> Sequence[ctl_ha_component]:
         boot.close()
@@ -69,6 +70,7 @@ async def run_loaded_node(
             disk=prepared.disk,
             transport=prepared.transport,
             arbiter=prepared.arbiter,
+            fencer=None if fencing is None else fencing.fencer,
         )
         nursery.start_soon(door.run)
         await run_node(config, seams, with_door, task_status=task_status)

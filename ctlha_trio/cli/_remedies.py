@@ -58,6 +58,16 @@ REMEDIES: Final[dict[Reason, str]] = {
     "{peer} is a member",
     Reason.COMPONENT_ERROR: "see the node's log for the component, and mend it; it is never started again by this "
     "process: once node {peer} is a member, start the node again",
+    Reason.COMPONENT_WAITS: "wait: each component that may not start yet is told of above, with why, and with its own "
+    "estimate if it has one; it is asked again by itself; if it waits for what node {peer} "
+    "does not let go of, and that one is a member, give the role back: ctlha switchover "
+    "{config}",
+    Reason.COMPONENT_NEEDS_FENCE: "a component does not start before node {peer} is known to be fenced, as told above: "
+    "with [fence] in {config} this node sees to that by itself once it serves alone; without, stop "
+    "this node, add that, then: ctlha node {config}",
+    Reason.COMPONENT_NOT_RELEASED: "this node has given up the role, and a component of it may still hold what it had, "
+    "as told above; it is asked again by itself; if node {peer} waits for that, stop this node, "
+    "or switch its power off, then start it again: ctlha node {config}",
     Reason.COMPONENT_STARTING: "wait: the components are being started beside node {peer}",
     Reason.PEER_COMPONENTS: "wait: the components of node {peer} are being started; if it stays, on {peer}: "
     "ctlha status <its node.toml>",

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -68,7 +69,7 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         lines.append(f"  {damaged} bytes are damaged on every copy that counts")
     if isinstance(verification := status.get("verification"), dict):
         lines.append(f"  verification: {describe_end(verification)}")
-    lines += [f"  {line}" for line in (*_transfers(status), *_differences(status))]
+    lines += [f"  {line}" for line in (*_transfers(status), *_differences(status), *_component_waits(status))]
     names = loaded.names
     for reason in reasons:
         helps = remedy_for(reason, **names)
@@ -116,6 +117,15 @@ def _differences(status: dict[str, object]) -> Iterator[str]:
 
 def _milliseconds(duration_s: float) -> str:
     return f"{duration_s * 1000:.1f} ms"
+
+
+def _component_waits(status: dict[str, object]) -> Iterator[str]:
+    """What each component waits for, and for about how long if it says so."""
+    waits = status.get("component_waits")
+    for wait in waits if isinstance(waits, list) else ():
+        left_s = wait.get("left_s")
+        left = f", about {duration_of(ceil(left_s))} left" if isinstance(left_s, float) else ""
+        yield f"component {wait.get('component')}: {wait.get('why')}{left}"
 
 
 def _verdict(status: dict[str, object]) -> str:

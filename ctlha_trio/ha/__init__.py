@@ -24,6 +24,7 @@ from ctlha_trio.ha._run_node import (
 )
 from ctlha_trio.ha._shared_settings import DifferingSetting as DifferingSetting
 from ctlha_trio.ha._status import (
+    ComponentWait as ComponentWait,
     Note as Note,
     Reason as Reason,
     Status as Status,
@@ -31,10 +32,20 @@ from ctlha_trio.ha._status import (
     booting_status as booting_status,
     judge as judge,
 )
+from ctlha_trio.ha._take_over import (
+    NeedsFence as NeedsFence,
+    NotYet as NotYet,
+    Released as Released,
+    StartAnswer as StartAnswer,
+    TakeOverComponent as TakeOverComponent,
+    Yes as Yes,
+    may_start_t as may_start_t,
+    released_t as released_t,
+)
 from ctlha_trio.ha._verification_status import FoundStatus as FoundStatus, VerificationStatus as VerificationStatus
 from ctlha_trio.ha._volume import (
     COMPARE_BYTES_MAX as COMPARE_BYTES_MAX,
     ZEROES_BYTES_MAX as ZEROES_BYTES_MAX,
     Volume as Volume,
 )
-from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome, Plan as Plan
+from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome, Plan as Plan, Record as Record

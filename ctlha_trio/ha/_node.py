@@ -194,11 +194,13 @@ class Node:
         state = self._driver.state
         resync = self._driver.resync.left
         verdict, reasons = judge(state, source_blocked=resync is not None and resync.blocked)
+        waits = self._supervisor.take_overs.waits()
         for is_so, reason in (
             (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.faults.failing, Reason.COMPONENT_FAILED),
             (self._supervisor.faults.errors(FaultKind.RAISED), Reason.COMPONENT_RAISED),
             (self._supervisor.faults.errors(FaultKind.ERROR), Reason.COMPONENT_ERROR),
+            *((True, Reason(value)) for value in dict.fromkeys(wait.reason for wait in waits)),
             (self._components_start, Reason.COMPONENT_STARTING),
             (is_paired(state) and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
             *((True, reason) for reason in Reason if reason in self._policies.waits_for),
@@ -239,6 +241,7 @@ class Node:
             transitions=tuple(self._driver.transitions.kept),
             differing_settings=self._driver.settings.differing,
             transfers=self._transfer_statistics,
+            component_waits=waits,
         )
 
     @property
@@ -253,7 +256,8 @@ class Node:
     @property
     def _components_start(self) -> bool:
         supervisor = self._supervisor
-        return self._driver.state.phase in MEMBERS and not supervisor.ready and not supervisor.faults.all
+        explained = supervisor.faults.all or supervisor.take_overs.start_waits
+        return self._driver.state.phase in MEMBERS and not supervisor.ready and not explained
 
     def _notes(self) -> Iterator[Note]:
         if not self._policies.waits_for:
@@ -277,7 +281,7 @@ class Node:
         self._driver.record_followers.append(tell)
 
     def follow_notices(self, follow: Callable[[Notice], None]) -> None:
-        """Call ``follow`` for each stop and each refusal from now on, likewise. Not a checkpoint."""
+        """Call ``follow`` for each stop, refusal, fence and release from now on, likewise. Not a checkpoint."""
         self._driver.notices.followers.append(follow)
 
     async def switchover(self) -> None:

@@ -1,4 +1,4 @@
-"""What the log of decisions tells beside the records: how the node stopped, and what was refused."""
+"""What the log of decisions tells beside the records: how the node stopped, what was refused, fences and releases."""
 
 from collections.abc import Callable
 from typing import Final
@@ -24,9 +24,15 @@ class Notice:
     """One of them."""
 
     what: str
-    """``stop``, ``halt``, or what was refused: a command, ``peer``, ``claim``, ``admit``, ``handover``, ``force``."""
+    """``stop``, ``halt``, or what was refused: a command, ``peer``, ``claim``, ``admit``, ``handover``, ``force``.
+
+    Of a component that runs where the role is: ``fence``, ``release``.
+    """
     outcome: str
-    """``asked``, ``done`` and ``unclean`` of a stop, ``done`` of a halt, else ``refused``."""
+    """``asked``, ``done`` and ``unclean`` of a stop, ``done`` of a halt, else ``refused``.
+
+    ``asked``, ``done`` and ``refused`` of a fence, ``done`` and ``unknown`` of a release.
+    """
     why: str
     kind: str = ""
     """Of a refusal, where ``why`` may say it in other words each time; otherwise empty."""

@@ -15,14 +15,17 @@ from ctlha_trio.dma import Dma
 from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._disk_watch import DISK_STALL_S
 from ctlha_trio.ha._fault_log import FaultLog
+from ctlha_trio.ha._left_steps import LeftSteps
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
+from ctlha_trio.ha._peer_fence import PeerFence
 from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._raising import raise_in
 from ctlha_trio.ha._supervisor import Supervisor
+from ctlha_trio.ha._take_overs import TakeOvers, serving_record
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link, LinkConfig
-from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, PairState, Phase, boot
+from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, PairState, Phase, Record, boot
 from ctlha_trio.pair.events import Disowned, PeerKnows
 from ctlha_trio.seams import Seams
 from ctlha_trio.store import BlockStore
@@ -79,7 +82,8 @@ async def run_node(
             behind.driver = driver
             volume = Volume(config.size_bytes, driver, state.incarnation)
             supervised: list[ctl_ha_component] = [volume.component()]
-            supervisor = Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed)
+            take_overs = _take_overs(config, seams, driver, nursery)
+            supervisor = Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed, take_overs)
             policies = Policies(seams.clock, driver, config.give_back)
             node = Node(config, volume, driver, link, dma, supervisor, policies, nursery, seams.clock)
             # Only when its tasks have ended: a handler's clean-up is still this node's.
@@ -136,6 +140,15 @@ class _BehindLink:
     def is_alive(self) -> bool:
         """Whether this node agrees to a session."""
         return not self.driver.disk_hangs
+
+
+def _take_overs(config: NodeConfig, seams: Seams, driver: PairDriver, nursery: trio.Nursery) -> TakeOvers:
+    def serving() -> Record | None:
+        return serving_record(driver.state)
+
+    tell = driver.notices.tell
+    fence = PeerFence(seams.fencer, config.peer, serving, tell, driver.changed)
+    return TakeOvers(seams.clock, serving, tell, fence, LeftSteps(seams.clock, nursery.start_soon))
 
 
 def _made_by(components: Callable[[Node], Sequence[ctl_ha_component]], node: Node) -> Sequence[ctl_ha_component]:

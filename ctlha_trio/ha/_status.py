@@ -46,6 +46,12 @@ class Reason(Enum):
     """One has a bug: a hook of it raised. It is asked again."""
     COMPONENT_ERROR = "component-error"
     """One has answered ERROR, and must never be started again."""
+    COMPONENT_WAITS = "component-waits"
+    """One that runs where the role is may not start yet, and says why."""
+    COMPONENT_NEEDS_FENCE = "component-needs-fence"
+    """One that runs where the role is does not start before the other node is known to be fenced."""
+    COMPONENT_NOT_RELEASED = "component-not-released"
+    """This node has given up the role, and one that ran here is not known to have let go."""
     COMPONENT_STARTING = "component-starting"
     """This node is a member, and its components are on their way to run beside the other one."""
     PEER_COMPONENTS = "peer-components"
@@ -96,6 +102,20 @@ _ROLES: Final[dict[Phase, Role]] = {
     Phase.OUTDATED: "outdated",
     Phase.RESYNCING: "outdated",
 }
+
+
+@attrs.frozen
+class ComponentWait:
+    """What keeps a component from being started here, or is not known of one that was to let go."""
+
+    component: str
+    """Its name."""
+    reason: str
+    """``component-waits``, ``component-needs-fence`` or ``component-not-released``."""
+    why: str
+    """In one line."""
+    left_s: float | None
+    """Seconds, by the component's own estimate; None without one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -163,6 +183,8 @@ class Status:
     fence_owed: str | None = None
     """The node that is to be fenced, as the door of this one remembers: how that ended is not known. Empty if it cannot
     be told which; None: no fence is owed."""
+    component_waits: tuple[ComponentWait, ...] = ()
+    """What components that run where the role is wait for."""
 
 
 def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Status:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 import trio
@@ -16,9 +16,12 @@ import trio
 from ctlha_trio._errors import ComponentError
 from ctlha_trio._repeats import Repeats
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
-from ctlha_trio.ha import _lifecycle as lifecycle
+from ctlha_trio.ha import _lifecycle as lifecycle, _take_over as take_over
+from ctlha_trio.ha._component_aims import AIMS, AT_REST, Aim
 from ctlha_trio.ha._component_faults import ComponentFaults, FaultKind
 from ctlha_trio.ha._seen_time import finish_in_seen_time
+from ctlha_trio.ha._take_over import TakeOverComponent
+from ctlha_trio.ha._take_overs import NOT_SERVING, TakeOvers
 from ctlha_trio.link import finish_by
 from ctlha_trio.pair import Phase
 from ctlha_trio.seams import Clock
@@ -27,21 +30,14 @@ STEP_LIMIT_S: Final = 10.0
 """For each step of each component, of the time that this process has seen pass: a machine that was suspended takes none
 of it. A step that takes longer holds up a failover that clients are waiting for."""
 
-_STATES: Final = {
-    Phase.ALONE: lifecycle.SINGLE,
-    Phase.ADMITTING: lifecycle.SINGLE,
-    Phase.MIRRORING: lifecycle.HA,
-    Phase.FOLLOWING: lifecycle.HA,
-    Phase.HANDING_OVER: lifecycle.HA,
-}
-"""In the phases that are not here but between them, a component keeps the state that it has."""
+Result = TypeVar("Result")
+
+
 _KINDS: Final = {
     ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED: FaultKind.FAILED,
     ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR: FaultKind.ERROR,
 }
-_STEPS: Final = ("init", "start", "quiesce")
-_OUT: Final = frozenset({Phase.OUTDATED, Phase.RESYNCING, Phase.STOPPED, Phase.LEFT})
-"""This node has no part in the service: its components are quiesced."""
+_STEPS: Final = ("init", "may_start", "wait", "start", "quiesce", "released")
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -55,8 +51,9 @@ class Supervisor:
     _phase: Callable[[], Phase]
     _changed: trio.lowlevel.ParkingLot
     """Unparked whenever the phase may have changed."""
-    state: ctl_ha_state = attrs.field(default=lifecycle.UNKNOWN, init=False)
-    """That the components were last brought to."""
+    take_overs: TakeOvers
+    _aim: Aim = attrs.field(default=AT_REST, init=False)
+    """What the components were last brought to."""
     _initialised: list[ctl_ha_component] = attrs.field(factory=list, init=False)
     _asked: list[ctl_ha_component] = attrs.field(factory=list, init=False)
     """To start since they were last quiesced, whatever they answered, or if they have not yet."""
@@ -72,15 +69,23 @@ class Supervisor:
             await self._init(component)
 
     async def run(self) -> None:
-        """Follow the phase, and ask again what has failed, until cancelled."""
+        """Follow the phase, and ask again what has failed or waits, until cancelled."""
+        if not self.take_overs.fence.is_possible:
+            await self._follow()
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.take_overs.fence.run)
+            await self._follow()
+
+    async def _follow(self) -> None:
         while True:
             wanted, now_s = self._wanted(), self._clock.now()
-            if wanted is not self.state:
+            if not self._has_reached(wanted):
                 await self._bring_to(wanted)
-            elif due := self.faults.due(now_s):
+            elif due := [*self.faults.due(now_s), *self.take_overs.due(now_s)]:
                 await self._restart_unless_changed(due[0])
             else:
-                await self._wait_until(self.faults.next_s)
+                await self._wait_until(min(self.faults.next_s, self.take_overs.next_s))
             self.on_ready()
 
     async def quiesce(self) -> None:
@@ -89,18 +94,26 @@ class Supervisor:
         ``ComponentError`` when all were asked: of the first that has not done it, or that had raised or answered ERROR
         before.
         """
-        failures = [*self.faults.errors(FaultKind.ERROR, FaultKind.RAISED), *await self._quiesce_asked()]
+        failures = [*self.faults.errors(FaultKind.ERROR, FaultKind.RAISED), *await self._quiesce_for(AT_REST)]
         if failures:
             raise failures[0]
 
     @property
-    def ready(self) -> bool:
-        """Whether every component runs beside the other node, so that this one could take over at once."""
-        return self._wanted() is self.state is lifecycle.HA and not self.faults.all
+    def state(self) -> ctl_ha_state:
+        """That the components were last brought to."""
+        return self._aim.state
 
-    def _wanted(self) -> ctl_ha_state:
-        phase = self._phase()
-        return lifecycle.UNKNOWN if phase in _OUT else _STATES.get(phase, self.state)
+    @property
+    def ready(self) -> bool:
+        """Whether every component that is to run here runs beside the other node: this one could take over at once."""
+        reached = self.state is lifecycle.HA and self._has_reached(self._wanted())
+        return reached and not self.faults.all and not self.take_overs.start_waits
+
+    def _wanted(self) -> Aim:
+        return AIMS.get(self._phase(), self._aim)
+
+    def _has_reached(self, aim: Aim) -> bool:
+        return aim.state is self.state and all(aim.leaves(component, self._aim) for component in self._components)
 
     async def _wait_until(self, due_s: float) -> None:
         """For a change, until then at most."""
@@ -110,27 +123,30 @@ class Supervisor:
             with suppress(trio.TooSlowError):
                 await finish_by(self._clock, due_s, self._changed.park)
 
-    async def _bring_to(self, state: ctl_ha_state) -> None:
-        await self._quiesce_asked()
+    async def _bring_to(self, aim: Aim) -> None:
+        await self._quiesce_for(aim)
         for component in self._components:
+            state = aim.of(component)
+            if state is not lifecycle.UNKNOWN and aim.leaves(component, self._aim):
+                continue
             if component in self._asked:
                 # It has not quiesced: nobody knows what it does. It is restarted when it is asked again.
                 lifecycle.forget_state(component)
                 continue
             if state is lifecycle.UNKNOWN:
                 lifecycle.forget_state(component)
-                if component in self._initialised and self.faults.may_start(component):
-                    self._mended(component)
+                if component in self._initialised and not self.take_overs.holds(component):
+                    self._mended_unless_error(component)
             else:
                 await self._start(component, state)
-        _LOG.info("components run in %s", state.name)
-        self.state = state
+        _LOG.info("components run in %s", aim.state.name)
+        self._aim = aim
 
     async def _restart_unless_changed(self, component: ctl_ha_component) -> None:
         """Give it up for a change of state: the others must not wait for one that hangs, and it is asked with them."""
 
         async def give_up() -> None:
-            while self._wanted() is self.state:
+            while self._has_reached(self._wanted()):
                 await self._changed.park()
             nursery.cancel_scope.cancel()
 
@@ -144,10 +160,11 @@ class Supervisor:
         if component in self._asked and await self._quiesce(component) is not None:
             return
         lifecycle.forget_state(component)
-        if self.state is not lifecycle.UNKNOWN:
-            await self._start(component, self.state)
-        elif await self._init(component):
-            self._mended(component)
+        state = self._aim.of(component)
+        if state is not lifecycle.UNKNOWN:
+            await self._start(component, state)
+        elif await self._init(component) and await self._release(component) is None:
+            self._mended_unless_error(component)
 
     async def _init(self, component: ctl_ha_component) -> bool:
         """Until it has done it, and never again; whether it has."""
@@ -158,15 +175,42 @@ class Supervisor:
         return True
 
     async def _start(self, component: ctl_ha_component, state: ctl_ha_state) -> None:
-        if self.faults.may_start(component) and await self._init(component):
-            self._asked.append(component)
-            if await self._ask(component, "start", partial(lifecycle.start, component, state)) is None:
-                self._mended(component)
+        if not (self.faults.may_start(component) and await self._init(component)):
+            return
+        if isinstance(component, TakeOverComponent) and not await self._may_start(component):
+            return
+        self._asked.append(component)
+        if await self._ask(component, "start", partial(lifecycle.start, component, state)) is None:
+            self._mended(component)
 
-    async def _quiesce_asked(self) -> list[ComponentError]:
-        """Everything, in reverse order; what failed."""
-        asked = [each for each in reversed(self._components) if each in self._asked]
-        errors = [await self._quiesce(component) for component in asked]
+    async def _may_start(self, component: TakeOverComponent) -> bool:
+        """Ask, each time anew. One that waits has no fault: it is asked again when it has said."""
+        record = self.take_overs.question()
+        answer: take_over.StartAnswer | ComponentError = NOT_SERVING
+        if record is not None:
+            answer = await self._call(component, "may_start", partial(take_over.may_start, component, record))
+        if isinstance(answer, ComponentError):
+            return False
+        waits_for = self.take_overs.answered(component, record, answer)
+        if waits_for is not None:
+            self.faults.mended(component)
+            self._log_repeated(logging.WARNING, component, "wait", f"{component.name} may not start yet: {waits_for}")
+        return waits_for is None
+
+    async def _quiesce_for(self, aim: Aim) -> list[ComponentError]:
+        """Everything that does not stay as it is, in reverse order, and what loses the role lets go; what failed."""
+        errors: list[ComponentError | None] = []
+        for component in reversed(self._components):
+            leaves_role = aim.of(component) is lifecycle.UNKNOWN
+            if not leaves_role and aim.leaves(component, self._aim):
+                continue
+            self.take_overs.forget_wait(component)
+            error = await self._quiesce(component) if component in self._asked else None
+            if error is not None and leaves_role:
+                self.take_overs.not_released(component, str(error))
+            elif leaves_role:
+                error = await self._release(component)
+            errors.append(error)
         return [error for error in errors if error is not None]
 
     async def _quiesce(self, component: ctl_ha_component) -> ComponentError | None:
@@ -175,13 +219,38 @@ class Supervisor:
             self._asked.remove(component)
         return error
 
+    async def _release(self, component: ctl_ha_component) -> ComponentError | None:
+        """Ask one that ran here by the role whether it has let go. That it does not know is no fault of it."""
+        if not isinstance(component, TakeOverComponent) or not self.take_overs.holds(component):
+            return None
+        answer = await self._call(component, "released", partial(take_over.released, component))
+        if isinstance(answer, ComponentError):
+            self.take_overs.not_released(component, str(answer))
+            return answer
+        self.take_overs.released(component, answer)
+        return None
+
     async def _ask(
         self, component: ctl_ha_component, step: str, call: Callable[[], Awaitable[ctl_ha_comp_status]]
     ) -> ComponentError | None:
         """What is wrong, noted, or nothing."""
+        answer = await self._call(component, step, call)
+        if isinstance(answer, ComponentError):
+            return answer
+        if answer is ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
+            return None
+        return self._note(component, _KINDS[answer], step, f"answered {answer.name}", cause=None)
+
+    async def _call(
+        self, component: ctl_ha_component, step: str, call: Callable[[], Awaitable[Result]]
+    ) -> Result | ComponentError:
+        """What it answers, or that it did not, noted. Whatever goes on in spite of its end is not asked on top."""
+        steps = self.take_overs.steps
+        if steps.goes_on(component):
+            return self._note(component, FaultKind.STUCK, step, "has to wait: an earlier step goes on", cause=None)
         raised: list[Exception] = []
 
-        async def answered() -> ctl_ha_comp_status:
+        async def answered() -> Result:
             try:
                 return await call()
             except BaseExceptionGroup as group:
@@ -196,19 +265,17 @@ class Supervisor:
                 raise
 
         try:
-            answer = await finish_in_seen_time(self._clock, STEP_LIMIT_S, answered)
+            if isinstance(component, TakeOverComponent):
+                return await steps.finish(component, STEP_LIMIT_S, answered)
+            return await finish_in_seen_time(self._clock, STEP_LIMIT_S, answered)
         except Exception as error:
             if raised:
-                kind, problem = FaultKind.RAISED, f"raised {raised[0]!r}"
-            elif isinstance(error, trio.TooSlowError):
-                kind, problem = FaultKind.STUCK, f"took more than {STEP_LIMIT_S:.0f} s"
-            else:
-                raise
-        else:
-            if answer is ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK:
-                return None
-            kind, problem = _KINDS[answer], f"answered {answer.name}"
-        return self._note(component, kind, step, problem, cause=raised[0] if raised else None)
+                return self._note(component, FaultKind.RAISED, step, f"raised {raised[0]!r}", cause=raised[0])
+            if isinstance(error, trio.TooSlowError):
+                problem = f"took more than {STEP_LIMIT_S:.0f} s"
+                problem += ", and cannot be cancelled: it goes on" if steps.goes_on(component) else ""
+                return self._note(component, FaultKind.STUCK, step, problem, cause=None)
+            raise
 
     def _note(
         self, component: ctl_ha_component, kind: FaultKind, step: str, problem: str, *, cause: Exception | None
@@ -217,12 +284,21 @@ class Supervisor:
         error.__cause__ = cause
         if kind is not FaultKind.FAILED:
             lifecycle.forget_state(component)
-        now_s = self._clock.now()
-        line = self._repeats.came(now_s, str(error), kind=(component, step))
-        if line is not None:
-            _LOG.error("%s", line, exc_info=cause)
-        self.faults.note(component, kind, error, now_s)
+        self._log_repeated(logging.ERROR, component, step, str(error), cause=cause)
+        self.faults.note(component, kind, error, self._clock.now())
+        self.take_overs.forget_wait(component)
         return error
+
+    def _log_repeated(
+        self, level: int, component: ctl_ha_component, step: str, text: str, *, cause: Exception | None = None
+    ) -> None:
+        line = self._repeats.came(self._clock.now(), text, kind=(component, step))
+        if line is not None:
+            _LOG.log(level, "%s", line, exc_info=cause)
+
+    def _mended_unless_error(self, component: ctl_ha_component) -> None:
+        if self.faults.may_start(component):
+            self._mended(component)
 
     def _mended(self, component: ctl_ha_component) -> None:
         self.faults.mended(component)

@@ -231,3 +231,5 @@ class Seams:
     disk: Disk
     transport: Transport
     arbiter: Arbiter
+    fencer: Fencer | None = None
+    """For a component that needs the other node fenced; None if there is no way."""

@@ -53,7 +53,16 @@ def run(mutant: Beneath) -> None:
     clock = trio.testing.MockClock(autojump_threshold=0)
     if "autojump_clock" in inspect.signature(test).parameters:
         arguments["autojump_clock"] = clock
+    if "nursery" in inspect.signature(test).parameters:
+        test = partial(in_a_nursery, test)
     trio.run(partial(test, **arguments), clock=clock)
+
+
+async def in_a_nursery(test: Any, **arguments: Any) -> None:
+    """With one that is cancelled at the end, as tests are given it."""
+    async with trio.open_nursery() as nursery:
+        await test(nursery=nursery, **arguments)
+        nursery.cancel_scope.cancel()
 
 
 def failed_line(mutant: Beneath) -> str:

@@ -31,7 +31,11 @@ NOT_OF_THE_PAIR: Final = frozenset(
 )
 """Reasons that the node gives, around its core: no state of that alone shows them."""
 ALL_MOVES: Final = frozenset((phase.name, other.name) for phase, others in TRANSITIONS.items() for other in others)
-ALL_REASONS: Final = frozenset(reason.value for reason in Reason) - NOT_OF_THE_PAIR
+_OF_TAKE_OVERS: Final = frozenset(
+    reason.value for reason in (Reason.COMPONENT_WAITS, Reason.COMPONENT_NEEDS_FENCE, Reason.COMPONENT_NOT_RELEASED)
+)
+"""Reasons of a component that runs where the role is. No simulated node has one."""
+ALL_REASONS: Final = frozenset(reason.value for reason in Reason) - NOT_OF_THE_PAIR - _OF_TAKE_OVERS
 
 
 _TOLD: Final = "told"

@@ -14,7 +14,7 @@ from ctlha_trio._vocabulary import ctl_ha_channel, ctl_ha_component
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import ChannelConfig, Node, NodeConfig, run_node
 from ctlha_trio.pair import Record
-from ctlha_trio.seams import Seams, Transport
+from ctlha_trio.seams import Fencer, Seams, Transport
 from ctlha_trio.store import Layout, image
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 from ctlha_trio.testing._pairs.pair_faults import NAMES, ByNode, check_name, other
@@ -48,6 +48,8 @@ class MemoryPair(PairView):
     _nursery: trio.Nursery
     channels: Mapping[ctl_ha_channel, ChannelConfig] = attrs.field(factory=dict, kw_only=True)
     """Of both nodes."""
+    fencers: dict[str, Fencer] = attrs.field(factory=dict, init=False)
+    """By node: how one that starts from now on can have the other one fenced. One that is not here cannot."""
     on_power_cut: Callable[[str], None] | None = attrs.field(default=None, init=False)
     """Called with the node's name at the moment at which its power fails."""
     arbiters: ByNode[MemoryArbiter] = attrs.field(init=False)
@@ -114,6 +116,7 @@ class MemoryPair(PairView):
             disk=SlowDisk(self.disks[name], lambda: self.disk_call_s.get(name, 0.0)),
             transport=self.transport(name),
             arbiter=PoweredArbiter(self.arbiters[name], self.disks[name]),
+            fencer=self.fencers.get(name),
         )
 
     async def start(self, name: str) -> Node:

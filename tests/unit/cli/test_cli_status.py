@@ -65,6 +65,18 @@ def test_the_time_that_a_resync_still_takes_is_told_as_what_it_is(loaded: Loaded
     assert describe_status({**STATUS, "resync_left_s": None}, loaded) == describe_status(STATUS, loaded)
 
 
+def test_what_components_wait_for_is_told_before_what_helps(loaded: LoadedConfig) -> None:
+    waits = [
+        {"component": "pool", "reason": "component-waits", "why": "the log is replayed", "left_s": 4.2},
+        {"component": "log", "reason": "component-needs-fence", "why": "b has it", "left_s": None},
+    ]
+    said = {**STATUS, "reasons": ["component-waits"], "component_waits": waits}
+    lines = describe_status(said, loaded).splitlines()
+    assert lines[3:5] == ["  component pool: the log is replayed, about 5 s left", "  component log: b has it"]
+    assert lines[5].startswith("  component-waits: wait: each component")
+    assert describe_status({**STATUS, "component_waits": []}, loaded) == describe_status(STATUS, loaded)
+
+
 def test_the_version_that_a_session_speaks_is_said_beside_the_link(loaded: LoadedConfig) -> None:
     line = describe_status({**STATUS, "link": "online", "link_version": 1}, loaded).splitlines()[1]
     assert "link online, version 1   arbiter" in line

@@ -1,6 +1,6 @@
 """Components through the life of a node: in order at the start, in reverse when they are quiesced."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 
 import attrs
@@ -13,7 +13,10 @@ from ctlha_trio._repeats import REPEAT_S
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha import Node
 from ctlha_trio.ha._component_faults import FIRST_RETRY_S, RETRY_MAX_S, ComponentFaults, FaultKind
+from ctlha_trio.ha._left_steps import LeftSteps
+from ctlha_trio.ha._peer_fence import PeerFence
 from ctlha_trio.ha._supervisor import STEP_LIMIT_S, Supervisor
+from ctlha_trio.ha._take_overs import TakeOvers
 from ctlha_trio.pair import Phase
 from ctlha_trio.seams import Clock, TrioClock
 from ctlha_trio.testing import open_pair
@@ -66,6 +69,10 @@ class Recorder:
         return asked
 
 
+def start_nothing(_: Callable[[], Awaitable[None]]) -> None:
+    raise AssertionError("a step of a component that runs on both nodes is waited for where it is asked")
+
+
 @attrs.define(eq=False)
 class Bench:
     """A supervisor whose node is in whatever phase the test says."""
@@ -79,7 +86,9 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         self.components = [self.recorder.component("lower"), self.recorder.component("upper")]
-        self.supervisor = Supervisor(self.clock, self.components, lambda: self.phase, self.changed)
+        fence = PeerFence(None, "b", lambda: None, lambda *_: None, self.changed)
+        take_overs = TakeOvers(self.clock, lambda: None, lambda *_: None, fence, LeftSteps(self.clock, start_nothing))
+        self.supervisor = Supervisor(self.clock, self.components, lambda: self.phase, self.changed, take_overs)
 
     @property
     def kinds(self) -> dict[str, str]:
