@@ -32,7 +32,6 @@ of it. A step that takes longer holds up a failover that clients are waiting for
 
 Result = TypeVar("Result")
 
-
 _KINDS: Final = {
     ctl_ha_comp_status.CTL_HA_COMP_STATUS_FAILED: FaultKind.FAILED,
     ctl_ha_comp_status.CTL_HA_COMP_STATUS_ERROR: FaultKind.ERROR,
@@ -184,7 +183,7 @@ class Supervisor:
             self._mended(component)
 
     async def _may_start(self, component: TakeOverComponent) -> bool:
-        """Ask, each time anew. One that waits has no fault: it is asked again when it has said."""
+        """Ask, each time anew. One that waits runs in no state and has no fault: it is asked again when it has said."""
         record = self.take_overs.question()
         answer: take_over.StartAnswer | ComponentError = NOT_SERVING
         if record is not None:
@@ -193,6 +192,7 @@ class Supervisor:
             return False
         waits_for = self.take_overs.answered(component, record, answer)
         if waits_for is not None:
+            lifecycle.forget_state(component)
             self.faults.mended(component)
             self._log_repeated(logging.WARNING, component, "wait", f"{component.name} may not start yet: {waits_for}")
         return waits_for is None

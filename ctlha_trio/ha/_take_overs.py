@@ -67,6 +67,9 @@ class TakeOvers:
         """Why it is not to be started at once; None if it is. A yes to another record than the one of now is none."""
         if shown is None or shown != self.question():
             answer = NOT_SERVING if self._serving() is None else CHANGED
+        elif component in self._held:
+            # It is asked to run here again, not to let go.
+            self._held[component] = ""
         if isinstance(answer, Yes):
             self._waits.pop(component, None)
             self._held[component] = ""

@@ -1,5 +1,6 @@
-"""A node that lives and is fenced by a program, by order of a person, so that the other one can be forced."""
+"""A node that lives and is fenced by a program: by order of a person, or because a component needs it."""
 
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -155,3 +156,38 @@ async def test_a_survivor_that_dies_while_it_fences_goes_on_when_it_starts(
     await pair.wait_ended(alive)
     assert len(set(outlet.calls)) == 1
     assert [line["outcome"] for line in await decided(pair, behind)] == ["asked", "resumed", "asked", "fenced", "done"]
+
+
+async def test_a_survivor_takes_a_shared_pool_only_once_the_stopped_node_is_fenced(
+    hand_pair: HandPair, tmp_path: Path
+) -> None:
+    """The node that has it is stopped, and would write to it when it goes on."""
+    pair, outlet = hand_pair, Outlet(tmp_path / "outlet")
+    outlet.install(pair)
+    await pair.start_protected((str(Path(__file__).with_name("pool_node.py")),))
+    pool, holder = pair.folder / "pool", await pair.primary()
+    assert pool.read_text() == holder
+    switched = await run_ctlha("switchover", pair.config(holder))
+    assert switched.code == 0, switched.err
+    await pair.wait_protected()
+    survivor, holder = holder, OTHER[holder]
+    assert pool.read_text() == holder, "it was let go of, and no fence was needed"
+    assert (await pair.decided(survivor, "release"))["outcome"] == "done"
+    pair.send_signal(holder, signal.SIGSTOP)
+    (outlet.folder / "pid").write_text(str(pair.pid(holder)))
+    await outlet.wait_called()
+    status = await pair.wait_for(survivor, role="primary", reasons=["peer-lost", "component-needs-fence"])
+    why = f"{holder} has it; node {holder} is being fenced"
+    waits = {"component": "pool", "reason": "component-needs-fence", "why": why, "left_s": None}
+    assert status["component_waits"] == [waits]
+    shown = await run_ctlha("status", pair.config(survivor))
+    assert f"  component pool: {why}\n  peer-lost: " in shown.out
+    assert pool.read_text() == holder
+    outlet.say("confirm")
+    await pair.wait_for(survivor, reasons=["peer-lost"], component_waits=[])
+    assert pool.read_text() == survivor
+    assert outlet.calls == [f"-x {holder} volume {status['epoch']}"]
+    await pair.wait_ended(holder)
+    await pair.wait_decisions(
+        survivor, lambda lines: [line["outcome"] for line in lines if line["decision"] == "fence"] == ["asked", "done"]
+    )

@@ -264,6 +264,18 @@ def test_an_estimate_is_a_time(estimate_s: float) -> None:
         NotYet("because", estimate_s)
 
 
+async def test_one_that_waits_runs_in_no_state_and_may_come_back_to_the_one_before(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery)
+    await bench.begin(Phase.MIRRORING)
+    bench.script.may_start = NotYet("it is looked at")
+    await bench.enter(Phase.ALONE)
+    assert bench.pool.state is UNKNOWN
+    bench.script.may_start = Yes()
+    assert (await bench.enter(Phase.MIRRORING))[-2:] == ["pool may_start", "pool HA"]
+    assert bench.kinds == []
+    nursery.cancel_scope.cancel()
+
+
 async def test_nobody_asks_in_a_circle(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     bench.script.may_start = NotYet("any moment", 0.0)

@@ -1,6 +1,8 @@
 """A pool that both nodes reach, and that the component of one of them at a time imports, in whole nodes."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from random import Random
 
 import attrs
 import pytest
@@ -8,11 +10,11 @@ import trio
 from trio.testing import MockClock
 
 from ctlha_trio import NeedsFence, NotYet, Record, Released, StartAnswer, TakeOverComponent, Yes
-from ctlha_trio._errors import ComponentError
+from ctlha_trio._errors import ComponentError, FailedError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.ha import Node, Notice
 from ctlha_trio.seams import FenceAnswer, FenceOutcome
-from ctlha_trio.testing import open_pair
+from ctlha_trio.testing import MemoryPair, open_pair
 
 OK = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 
@@ -22,6 +24,13 @@ class Disks:
     """A pool that both nodes reach, and that must never be imported twice."""
 
     owner: str = ""
+    """That imported it last, by what is written on it."""
+    writers: set[str] = attrs.Factory(set)
+    """That would write to it now."""
+    power_off: Callable[[str], None] = lambda _: None
+    """What a fence does."""
+    takes_s: Callable[[], float] = lambda: 0.0
+    """To look at the disks, to import the pool, or to let go of it."""
     at_release: Released = Released.PROOF
     blocked: StartAnswer | None = None
     """What every import is answered."""
@@ -36,6 +45,8 @@ class Disks:
     async def fence(self, node: str, resource: str, epoch: int) -> FenceAnswer:
         await trio.lowlevel.checkpoint()
         self.fenced.append(node)
+        self.power_off(node)
+        self.writers.discard(node)
         self.owner = "" if self.owner == node else self.owner
         return FenceAnswer(FenceOutcome.CONFIRMED, f"{node} is off")
 
@@ -46,8 +57,14 @@ class Disks:
             await trio.lowlevel.checkpoint()
             return OK
 
-        async def may_start(record: Record) -> StartAnswer:
+        async def init(_: ctl_ha_component) -> ctl_ha_comp_status:
             await trio.lowlevel.checkpoint()
+            self.writers.discard(me)
+            self.owner = "" if self.owner == me else self.owner
+            return OK
+
+        async def may_start(record: Record) -> StartAnswer:
+            await trio.sleep(self.takes_s())
             assert record.primary == me
             if self.blocked is not None:
                 return self.blocked
@@ -56,22 +73,24 @@ class Disks:
             return NeedsFence(f"{self.owner} has it") if len(record.members) == 1 else NotYet("it is let go", 0.2)
 
         async def start(_: ctl_ha_component, __: ctl_ha_state) -> ctl_ha_comp_status:
-            assert self.owner in {"", me}, "it is imported twice"
+            assert self.writers <= {me}, "it is imported twice"
             self.owner = me
-            await trio.lowlevel.checkpoint()
+            self.writers.add(me)
+            await trio.sleep(self.takes_s())
             if self.importing is not None:
                 with trio.CancelScope(shield=True):
                     await self.importing.wait()
             return OK
 
         async def released() -> Released:
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(self.takes_s())
             if self.at_release is Released.PROOF and self.owner == me:
                 self.owner = ""
+                self.writers.discard(me)
             return self.at_release
 
         return [
-            TakeOverComponent("pool", init=agree, start=start, quiesce=agree, may_start=may_start, released=released)
+            TakeOverComponent("pool", init=init, start=start, quiesce=agree, may_start=may_start, released=released)
         ]
 
 
@@ -154,6 +173,7 @@ async def test_a_survivor_has_the_other_node_fenced_before_it_takes_the_pool(
             assert (b.status().verdict, b.status().reasons) == ("degraded", ("peer-lost", "component-needs-fence"))
             assert [wait.why for wait in b.status().component_waits] == ["a has it"]
             disks.owner = ""
+            disks.writers.clear()
         await pair.wait_until(lambda: disks.owner == "b" and b.status().reasons == ("peer-lost",))
         fenced = [("fence", "asked", "node a, for a component"), ("fence", "done", "node a: confirmed: a is off")]
         assert [line for line in told if line[0] == "fence"] == (fenced if fences else [])
@@ -196,3 +216,56 @@ async def test_a_node_that_waits_with_its_component_hands_nothing_away(autojump_
         disks.blocked = None
         await pair.wait_protected()
         assert disks.owner == "a"
+
+
+def heal(pair: MemoryPair) -> None:
+    pair.heal()
+    for name in "ab":
+        pair.arbiters[name].unavailable = False
+
+
+async def do_something(pair: MemoryPair, disks: Disks, random: Random) -> None:
+    """What happens to nodes and networks, or what a person does."""
+    name = random.choice("ab")
+    match random.choice(("crash", "die", "stop", "cut off", "heal", "break", "doubt", "switch", "start", "start")):
+        case "crash" | "die" as how if name in pair.nodes:
+            disks.writers.discard(name)
+            pair.crash(name, silently=how == "die")
+        case "stop" if name in pair.nodes:
+            await pair.stop(name)
+        case "cut off":
+            pair.partition(name)
+            pair.arbiters[name].unavailable = True
+        case "heal":
+            heal(pair)
+        case "doubt":
+            disks.at_release = random.choice([*Released])
+        case "break":
+            pair.break_link()
+        case "switch" if name in pair.nodes:
+            with suppress(FailedError):
+                await pair.nodes[name].switchover()
+        case "start" if name not in pair.nodes:
+            await pair.restart(name)
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_whatever_happens_no_two_nodes_write_to_the_pool(seed: int, autojump_clock: MockClock) -> None:
+    random, disks = Random(seed), Disks()
+    async with open_pair(components=disks.components, start=False, seed=seed) as pair:
+        disks.power_off = lambda name: pair.crash(name, silently=True)
+        disks.takes_s = lambda: random.expovariate(2.0)
+        for name in "ab":
+            pair.fencers[name] = disks
+            await pair.start(name)
+        for _ in range(16):
+            await do_something(pair, disks, random)
+            await trio.sleep(random.expovariate(0.7))
+        heal(pair)
+        disks.at_release = Released.PROOF
+        for name in "ab":
+            if name not in pair.nodes:
+                await pair.restart(name)
+        await pair.wait_protected()
+        assert disks.writers == {disks.owner} == {pair.record.primary}
+        assert dict(pair.failures) == {}
