@@ -81,7 +81,7 @@ class PeerFence:
                 self._tell("fence", "asked", f"node {self._peer}, for a component")
             answer = await self._fence(self._fencer, record)
             confirmed = answer.outcome is FenceOutcome.CONFIRMED
-            if self._serving() == record:
+            if self._last is not None and self._last[0] == record:
                 self._last = record, answer
             why = f"node {self._peer}: {answer.outcome.value}: {answer.evidence}"
             self._tell("fence", "done" if confirmed else REFUSED, why)
@@ -97,7 +97,10 @@ class PeerFence:
         return self._last[1] if self._last is not None and self._last[0] == record else None
 
     async def _fence(self, fencer: Fencer, record: Record) -> FenceAnswer:
-        """Until the record is another: then the other node may have become a member again, and must be left alone."""
+        """Until the record is another: then the other node may have become a member again, and must be left alone.
+
+        A fencer that raises, against its promise, has done nobody knows what, and ends no node that serves.
+        """
         answer = FenceAnswer(FenceOutcome.UNKNOWN, "given up: this node does not serve alone any more in that epoch")
 
         async def give_up() -> None:
@@ -105,18 +108,13 @@ class PeerFence:
                 await self._changed.park()
             nursery.cancel_scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(give_up)
-            if self._serving() == record:
-                answer = await _asked_of(fencer, self._peer, record)
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(give_up)
+                if self._serving() == record:
+                    answer = await fencer.fence(self._peer, record.resource, record.epoch)
+                nursery.cancel_scope.cancel()
+        except* Exception as bugs:
+            _LOG.error("the fence of node %s", self._peer, exc_info=bugs)
+            answer = FenceAnswer(FenceOutcome.UNKNOWN, f"raised {bugs.exceptions[0]!r}")
         return answer
-
-
-async def _asked_of(fencer: Fencer, node: str, record: Record) -> FenceAnswer:
-    """One that raises, against its promise, has done nobody knows what, and ends no node that serves."""
-    try:
-        return await fencer.fence(node, record.resource, record.epoch)
-    except Exception as error:
-        _LOG.exception("the fence of node %s", node)
-        return FenceAnswer(FenceOutcome.UNKNOWN, f"raised {error!r}")

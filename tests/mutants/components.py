@@ -3,7 +3,7 @@
 import attrs
 
 from ctlha_trio._vocabulary import ctl_ha_component
-from ctlha_trio.ha import _peer_fence, _take_over
+from ctlha_trio.ha import _take_over
 from ctlha_trio.ha._component_aims import Aim
 from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._left_steps import LeftSteps
@@ -108,12 +108,12 @@ def fences_a_member(patch: Patch) -> None:
 
 @mutant(0, f"{TAKE_OVER}::test_only_a_confirmed_fence_counts", "assert bench.script.records == [ALONE], ")
 def counts_every_fence(patch: Patch) -> None:
-    ask = _peer_fence._asked_of
+    fence = PeerFence._fence
 
-    async def confirm(fencer: Fencer, node: str, record: Record) -> FenceAnswer:
-        return attrs.evolve(await ask(fencer, node, record), outcome=FenceOutcome.CONFIRMED)
+    async def confirm(peer_fence: PeerFence, fencer: Fencer, record: Record) -> FenceAnswer:
+        return attrs.evolve(await fence(peer_fence, fencer, record), outcome=FenceOutcome.CONFIRMED)
 
-    patch.setattr(_peer_fence, "_asked_of", confirm)
+    patch.setattr(PeerFence, "_fence", confirm)
 
 
 @mutant(
@@ -128,7 +128,7 @@ def counts_a_fence_of_an_earlier_epoch(patch: Patch) -> None:
 @mutant(0, f"{TAKE_OVER}::test_a_fence_is_given_up_when_the_record_is_another", "assert bench.told[-1][:2] ==")
 def goes_on_with_a_fence_under_another_record(patch: Patch) -> None:
     async def fence(peer_fence: PeerFence, fencer: Fencer, record: Record) -> FenceAnswer:
-        return await _peer_fence._asked_of(fencer, peer_fence._peer, record)
+        return await fencer.fence(peer_fence._peer, record.resource, record.epoch)
 
     patch.setattr(PeerFence, "_fence", fence)
 

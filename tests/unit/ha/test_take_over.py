@@ -451,6 +451,41 @@ async def test_a_fence_is_given_up_when_the_record_is_another(
     assert all(record.fence == "none" for record in bench.script.records)
 
 
+async def test_a_fence_that_was_given_up_is_asked_for_again_when_the_node_serves_by_that_record_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    bench = Bench(nursery, switch := Switch(held=trio.Event()))
+    bench.script.may_start = NeedsFence("b has imported it")
+    await bench.begin(Phase.ALONE)
+    await bench.enter(Phase.CLAIMING, ALONE)
+    switch.held = None
+    await bench.enter(Phase.ALONE)
+    await trio.sleep(FIRST_RETRY_S * 2)
+    assert switch.asked == [("b", "r", ALONE.epoch)] * 2
+    assert bench.script.records[-1].evidence == "outlet 4 is off"
+
+
+async def test_a_fence_that_raises_when_it_is_given_up_ends_nothing(
+    autojump_clock: MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Untidy(Switch):
+        async def fence(self, node: str, resource: str, epoch: int) -> FenceAnswer:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(trio.sleep_forever)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise ZeroDivisionError("a bug")
+
+    bench = Bench(nursery, Untidy())
+    bench.script.may_start = NeedsFence("b has imported it")
+    await bench.begin(Phase.ALONE)
+    await bench.enter(Phase.MIRRORING)
+    assert bench.told[-1][:2] == ("fence", "refused")
+    assert "ZeroDivisionError('a bug')" in bench.told[-1][2]
+    assert "the fence of node b" in caplog.messages
+
+
 async def test_one_that_does_not_know_whether_it_has_let_go_is_told_of_and_asked_until_it_has(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
