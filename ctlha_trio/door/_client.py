@@ -29,7 +29,7 @@ from ctlha_trio.door._protocol import (
     RequestKind,
     decode_reply_head,
     encode_hello,
-    encode_request,
+    encode_whole_request,
 )
 from ctlha_trio.door._streams import PatientReader
 from ctlha_trio.pair import OperationKind, Outcome, Records, decode_records
@@ -81,14 +81,19 @@ class DoorClient:
         """Send one operation; its end is waited for with what this returns. Numbers must rise in the order of calls.
 
         ``size`` is that of the range; without one it is that of the data.
-        ``DisconnectError`` if the connection ended, ``BusyError`` if too many are in flight. Cancelled: it was sent or
-        not, and the connection ends if a part of it was.
+        ``InvalidError`` for what no node could execute, such as data of another size, and for a number that is in
+        flight: nothing was sent. ``DisconnectError`` if the connection ended, ``BusyError`` if too many are in flight.
+        Cancelled: it was sent or not, and the connection ends if a part of it was.
         """
+        size_bytes = size or memoryview(data).nbytes
+        whole = encode_whole_request(Request(number=number, kind=kind, offset=offset, size=size_bytes), data)
         if len(self._waiting) >= MAX_IN_FLIGHT:
             raise BusyError(f"{MAX_IN_FLIGHT} operations are in flight")
+        if number in self._waiting:
+            raise InvalidError(f"an operation of number {number} is in flight")
         sent = self._waiting[number] = SentRequest(number)
         try:
-            await self._send(Request(number=number, kind=kind, offset=offset, size=size or len(data)), data)
+            await self._send(whole)
         except BaseException:
             self._waiting.pop(number, None)
             raise
@@ -140,13 +145,13 @@ class DoorClient:
         while self._waiting:
             self._waiting.popitem()[1].settle(None)
 
-    async def _send(self, request: Request, data: Buffer) -> None:
+    async def _send(self, whole: bytes) -> None:
         async with self._sending:
             if self._broken:
                 raise DisconnectError("the connection to the node ended")
             sent = False
             try:
-                await self._stream.send_all(encode_request(request) + data)
+                await self._stream.send_all(whole)
                 sent = True
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise DisconnectError("the connection to the node ended") from error

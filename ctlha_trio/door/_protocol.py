@@ -4,7 +4,7 @@ A client sends one hello, then requests with rising numbers. Replies come in the
 """
 
 from enum import Enum
-from struct import Struct
+from struct import Struct, error as StructError
 from typing import Final
 
 import attrs
@@ -181,6 +181,19 @@ def decode_hello(head: Buffer) -> int:
 def encode_request(request: Request) -> bytes:
     """The head of a request."""
     return _REQUEST.pack(request.number, _KIND_CODES[request.kind], request.offset, request.size)
+
+
+def encode_whole_request(request: Request, data: Buffer) -> bytes:
+    """A request and what follows it. ``InvalidError`` if no node could execute it, which would end the connection."""
+    content = memoryview(data)
+    try:
+        head = encode_request(request)
+        decode_request(head)
+    except (KeyError, StructError, RemoteProtocolError) as error:
+        raise InvalidError(f"{request} cannot be asked for: {error}") from error
+    if content.nbytes != request.data_bytes:
+        raise InvalidError(f"{content.nbytes} bytes of data with {request}, not {request.data_bytes}")
+    return head + content
 
 
 def decode_request(head: Buffer) -> Request:

@@ -173,16 +173,21 @@ class Volume:
             raise InvalidError(f"a record has a key of 1 to {KEY_BYTES_MAX} bytes")
         if kind is not OperationKind.PUT_RECORD and key:
             raise InvalidError("only a record has a key")
+        size_bytes = memoryview(data).nbytes
         if kind in _WITHOUT_RANGE:
             return
+        numbers: tuple[object, ...] = offset, size
+        if not all(isinstance(each, int) for each in numbers):
+            # What the layers below make of another number, they make of it in the node's own tasks.
+            raise InvalidError(f"{size} bytes at {offset}: whole numbers are possible")
         size_max = _SIZES_MAX.get(kind, WRITE_BYTES_MAX)
         if not 0 < size <= size_max or offset < 0 or offset + size > self.size_bytes:
             raise InvalidError(
                 f"{size} bytes at {offset}: 1 to {size_max} within a volume of {self.size_bytes} are possible"
             )
         wanted = size * _CONTENTS.get(kind, 0)
-        if wanted and memoryview(data).nbytes != wanted:
-            raise InvalidError(f"an operation on {size} bytes with {memoryview(data).nbytes} bytes of data")
+        if wanted and size_bytes != wanted:
+            raise InvalidError(f"an operation on {size} bytes with {size_bytes} bytes of data")
 
     async def _init(self, _: ctl_ha_component) -> ctl_ha_comp_status:
         await trio.lowlevel.checkpoint()

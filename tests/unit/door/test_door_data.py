@@ -671,3 +671,39 @@ async def test_the_sockets_go_with_the_task_that_serves_them(tmp_path: Path) -> 
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "offset", "size", "data"),
+    [
+        (WRITE, 0, 64, b"only ten b"),
+        (WRITE, 0, 4, b"more than four"),
+        (COMPARE, 0, 8, b"short"),
+        (COMPARE, 0, 0, b"both1both2"),
+        (READ, 0, 8, b"no data goes with it"),
+        (READ, 0, 0, b""),
+        (WRITE, -1, 0, b"x"),
+        (WRITE, 0, MAX_REQUEST_BYTES + 1, bytes(MAX_REQUEST_BYTES + 1)),
+        (OperationKind.COPY, 0, 8, b""),
+    ],
+)
+async def test_what_no_node_could_execute_is_not_sent(
+    kind: OperationKind, offset: int, size: int, data: bytes, served: Served
+) -> None:
+    """Sent, it would end the connection, or what is sent next would be written as its data."""
+    served.node.rule = lambda _: Answer(Outcome.DONE)
+    client = await served.connect()
+    with pytest.raises(InvalidError):
+        await client.execute(kind, number=1, offset=offset, size=size, data=data)
+    assert (await client.execute(WRITE, number=2, data=b"next")).outcome is Outcome.DONE
+    assert [(each.number, each.data) for each in served.node.seen] == [(2, b"next")]
+
+
+async def test_a_number_that_is_in_flight_is_not_used_again(served: Served) -> None:
+    client = await served.connect()
+    asked = await ask(served, client, WRITE, 1, data=b"first")
+    with pytest.raises(InvalidError):
+        await client.execute(WRITE, number=1, data=b"second")
+    (submitted,) = await served.node.wait_seen(1)
+    submitted.end()
+    assert await asked.outcome() is Outcome.DONE

@@ -1,6 +1,7 @@
 """Operations on a whole node: what a read proves, what a client that gives up leaves behind, how many are taken."""
 
 from itertools import cycle
+from typing import cast
 
 import pytest
 import trio
@@ -131,6 +132,25 @@ async def test_impossible_operation_is_refused(
         with pytest.raises(InvalidError):
             await a.submit(kind, client=1, number=1, offset=offset, size=size, data=data)
         assert not a.pair.flights
+
+
+@pytest.mark.parametrize("number", [0.0, 4096 / 2])
+async def test_a_number_that_is_not_whole_ends_no_node(number: float, autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        volume, wrong = pair.nodes["a"].volume, cast("int", number)
+        for call in (
+            lambda: volume.read(wrong, 8),
+            lambda: volume.read(0, cast("int", 8.0)),
+            lambda: volume.write(wrong, b"data"),
+            lambda: volume.write_zeroes(wrong, 8),
+            lambda: volume.compare_and_write(wrong, b"0", b"1"),
+        ):
+            with pytest.raises(InvalidError):
+                await call()
+        with pytest.raises(TypeError):
+            await volume.put_record("key", cast("bytes", 5))
+        await volume.write(0, b"data")
+        assert await volume.read(0, 4) == b"data"
 
 
 async def test_handover_moves_the_role_under_load(autojump_clock: MockClock) -> None:
