@@ -1,5 +1,7 @@
 """What a person says of the other node, word for word: no command can know it."""
 
+import sys
+
 import click
 
 from ctlha_trio._errors import ConfigError, FailedError
@@ -26,6 +28,8 @@ def require_statement(node: str, statement: str | None) -> None:
 
 
 def _asked_for(node: str) -> str:
+    if sys.stdin is None or sys.stdout is None:  # closed by whoever started the command
+        raise FailedError("nothing was changed: there is nobody to ask; --statement says it beforehand")
     _require_shown()
     try:
         # The empty default: an empty line is an answer too, and is not asked about again.

@@ -354,9 +354,14 @@ class BlockStore:
 
 
 def check_size(path: str, file_bytes: int, size_bytes: int) -> None:
-    """``ConfigError`` unless the file was made for a volume of ``size_bytes``."""
+    """``ConfigError`` unless the file has the size of one for a volume of ``size_bytes``."""
     made_for = volume_bytes(file_bytes)
     if made_for is None:
         raise ConfigError(path, "volume.file", f"has {file_bytes} bytes, as no volume has: it was cut short or grew")
     if made_for != size_bytes:
-        raise ConfigError(path, "volume.size_bytes", f"says {size_bytes}, the file was made for {made_for}")
+        raise ConfigError(
+            path,
+            "volume.size_bytes",
+            f"says {size_bytes}, and a file of {file_bytes} bytes holds "
+            f"{made_for}: it was made for that, or cut short, or has grown",
+        )
