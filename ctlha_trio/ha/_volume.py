@@ -173,7 +173,7 @@ class Volume:
             raise InvalidError(f"a record has a key of 1 to {KEY_BYTES_MAX} bytes")
         if kind is not OperationKind.PUT_RECORD and key:
             raise InvalidError("only a record has a key")
-        size_bytes = memoryview(data).nbytes
+        data_bytes = memoryview(data).nbytes
         if kind in _WITHOUT_RANGE:
             return
         numbers: tuple[object, ...] = offset, size
@@ -186,8 +186,8 @@ class Volume:
                 f"{size} bytes at {offset}: 1 to {size_max} within a volume of {self.size_bytes} are possible"
             )
         wanted = size * _CONTENTS.get(kind, 0)
-        if wanted and size_bytes != wanted:
-            raise InvalidError(f"an operation on {size} bytes with {size_bytes} bytes of data")
+        if wanted and data_bytes != wanted:
+            raise InvalidError(f"an operation on {size} bytes with {data_bytes} bytes of data")
 
     async def _init(self, _: ctl_ha_component) -> ctl_ha_comp_status:
         await trio.lowlevel.checkpoint()

@@ -68,14 +68,13 @@ class _Layout:
 
 def encode(spoken: Spoken) -> bytes:
     """One slot."""
-    place = b""
     message: msg.Message | OfDrivers
     if isinstance(spoken, Pushed):
         message, place = spoken.message, _RING_OFFSET.pack(spoken.ring_offset)
     else:
-        message = spoken
+        message, place = spoken, b""
     layout = _KINDS[type(message)]
-    if layout.is_pushed is not (message is not spoken):
+    if layout.is_pushed != bool(place):
         raise LocalProtocolError("data is pushed, its message is not sent alone")
     fields = layout.fields_of(message)
     if layout.from_wire is not None:

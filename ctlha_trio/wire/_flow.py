@@ -162,6 +162,7 @@ class ChannelFlow:
             raise RemoteProtocolError(Fault.CREDIT.value, f"{count} more than the {self.told_limit} granted")
         self.received += count
         if self.received == self.told_limit:
+            # The peer has no room left, which alone is what messages change of ``_reckon_room``.
             self.room_due = self.told_limit + 1
 
     def release(self, count: int) -> None:
