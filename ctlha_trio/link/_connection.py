@@ -359,7 +359,7 @@ class Connection:
             self.end(LossReason.CLOSED, "the peer closed the connection")
 
     def _take(self, size_bytes: int) -> None:
-        """Take in so many bytes that came; 0 for what came behind the hello."""
+        """Take in so many bytes that came; with 0 what came behind the hello, or nothing."""
         now = self.clock.now()
         if size_bytes:
             self.decoder.received(size_bytes)

@@ -55,9 +55,7 @@ class Reading:
                     # Not to be cancelled: it may have to say what a leader met.
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 else:
-                    size_bytes = await self._receive()
-                    if size_bytes:
-                        self._take(size_bytes)
+                    self._take(await self._receive())
                     continue
                 self._end_turn()
         except trio.Cancelled:
@@ -84,8 +82,7 @@ class Reading:
             if self._is_open:
                 # The stream had something, and to take that is no checkpoint.
                 await trio.lowlevel.cancel_shielded_checkpoint()
-            if size_bytes:
-                self._take_for_leader(size_bytes)
+            self._take_for_leader(size_bytes)
         except trio.Cancelled:
             raise
         except Exception as error:

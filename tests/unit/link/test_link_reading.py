@@ -173,6 +173,17 @@ async def test_nobody_leads_while_another_receives(autojump_clock: MockClock) ->
         assert session.takers == ["consumer"]
 
 
+async def test_nobody_leads_beside_another_that_began_in_the_same_turn(autojump_clock: MockClock) -> None:
+    async with a_session() as (session, nursery):
+        await begin_to_lead(session, nursery)
+        session.reading._is_open = True  # as before its own task has had its turn
+        with trio.fail_after(1):
+            await session.reading.lead()
+        session.reading._is_open = False
+        await session.say()
+        assert (session.takers, session.ended) == (["consumer"], None)
+
+
 async def test_a_leader_that_is_cancelled_has_taken_nothing(autojump_clock: MockClock) -> None:
     async with a_session() as (session, _):
         async with trio.open_nursery() as others:

@@ -238,6 +238,14 @@ def test_a_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
             decode(encode(spoken))
 
 
+@pytest.mark.parametrize(("offset", "size"), [(0, 0), (0, OFFSET_MAX + 1), (OFFSET_MAX + 1, 1), (2**64 - 1, 1)])
+def test_an_own_range_that_no_volume_has_is_refused(offset: int, size: int) -> None:
+    """One of many blocks: it may be as large as a volume, and no larger."""
+    decode(encode(msg.OwnRange(1, OFFSET_MAX, OFFSET_MAX)))
+    with pytest.raises(RemoteProtocolError, match="out-of-range"):
+        decode(encode(msg.OwnRange(1, offset, size)))
+
+
 @pytest.mark.parametrize(
     "message",
     [msg.MirrorRecord(1, 1, 0, 1, 0), msg.MirrorRecord(1, 1, 0, 1, RECORDS_BYTES_MAX + 1), msg.Seal(1, 2**32 - 1)],

@@ -1,7 +1,7 @@
 """Sequences, acknowledgements and credit of one channel."""
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from ctlha_trio._errors import BusyError, InvalidError, LocalProtocolError, RemoteProtocolError
 from ctlha_trio.wire import ChannelFlow, ChannelOffer, Fault
@@ -130,6 +130,7 @@ def test_room_is_no_news_for_a_peer_that_has_not_opened_the_channel() -> None:
 
 
 @given(slots=st.integers(1, 9), steps=st.lists(st.sampled_from(["receive", "release", "tell"]), max_size=60))
+@example(slots=8, steps=["receive", "release", *7 * ["receive"]])  # the last one that the peer had room for
 def test_room_is_due_when_half_is_free_or_the_peer_has_none(slots: int, steps: list[str]) -> None:
     flow = open_flow(slots=slots)
     for step in steps:
