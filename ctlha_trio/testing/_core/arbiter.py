@@ -76,6 +76,9 @@ class SimulatedArbiter:
         """Whether a node that asks would hear nothing new."""
         if not self.up:
             return not state.arbiter_answers
+        if state.untaken and not (self.refuses and state.arbiter_refuses):
+            # It asks for a proof.
+            return False
         known = state.record is not None and state.record.proposal == self.record.proposal
         return known and self.newest is None and state.arbiter_answers and state.revision == self.revision
 
