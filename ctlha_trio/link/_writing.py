@@ -94,28 +94,22 @@ class FrameWriter:
     def write_messages(self, channel: Channel) -> None:
         """All that is accepted on a channel, or else what is to be acknowledged."""
         flow = channel.session_flow
-        if flow.written == flow.accepted and flow.has_news:
+        accepted = flow.accepted
+        if flow.written == accepted and flow.has_news:
             acknowledged, credit = flow.tell()
             self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
-        while flow.written < flow.accepted:
+        core, counters = self._core, self._counters
+        while flow.written < accepted:
             messages, count = channel.next_messages()
             first_sequence = flow.write(count)
             acknowledged, credit = flow.tell()
-            core, counters = self._core, self._counters
             self._out += encode_messages_header(
-                messages,
-                channel=channel.number,
-                count=count,
-                session=core.session,
-                epoch=core.epoch,
-                first_sequence=first_sequence,
-                acknowledged=acknowledged,
-                credit=credit,
+                messages, channel.number, count, core.session, core.epoch, first_sequence, acknowledged, credit
             )
             self._out += messages
             counters.frames_out += 1
             counters.messages_out += count
-        channel.due = flow.accepted + 1
+        channel.due = accepted + 1
 
     def write_pull(self, pull: PullRequest) -> None:
         """Ask for data."""

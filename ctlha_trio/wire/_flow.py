@@ -135,8 +135,8 @@ class ChannelFlow:
         """Messages accepted here that the peer has not acknowledged."""
         return self.accepted + self.reserved - self.acknowledged
 
-    def learn_acknowledgement(self, acknowledged: int, credit: int) -> int:
-        """What the peer has received and has room for; returns how many messages are newly acknowledged."""
+    def learn_acknowledgement(self, acknowledged: int, credit: int) -> None:
+        """What the peer has received and has room for."""
         if not self.acknowledged <= acknowledged <= self.written:
             raise RemoteProtocolError(
                 Fault.ACKNOWLEDGEMENT.value, f"{acknowledged} is not in {self.acknowledged}..{self.written}"
@@ -146,24 +146,24 @@ class ChannelFlow:
             raise RemoteProtocolError(
                 Fault.CREDIT.value, f"{credit} of {self._peer_slots} slots, {self._peer_limit} after {limit}"
             )
-        fresh = acknowledged - self.acknowledged
         self.acknowledged = acknowledged
         self._peer_limit = limit
         if self._is_usable:
             self.limit = limit
         self._reckon()
-        return fresh
 
     def receive(self, first_sequence: int, count: int) -> None:
         """The peer sent ``count`` messages."""
-        if first_sequence != self.received + 1:
-            raise RemoteProtocolError(Fault.SEQUENCE.value, f"{first_sequence} after {self.received}")
-        if self.received + count > self.told_limit:
-            raise RemoteProtocolError(Fault.CREDIT.value, f"{count} more than the {self.told_limit} granted")
-        self.received += count
-        if self.received == self.told_limit:
+        before = self.received
+        if first_sequence != before + 1:
+            raise RemoteProtocolError(Fault.SEQUENCE.value, f"{first_sequence} after {before}")
+        received, limit = before + count, self.told_limit
+        if received >= limit:
+            if received > limit:
+                raise RemoteProtocolError(Fault.CREDIT.value, f"{count} more than the {limit} granted")
             # The peer has no room left, which alone is what messages change of ``_reckon_room``.
-            self.room_due = self.told_limit + 1
+            self.room_due = limit + 1
+        self.received = received
 
     def release(self, count: int) -> None:
         """So many slots became free here."""
@@ -193,7 +193,7 @@ class ChannelFlow:
 
     def tell(self) -> tuple[int, int]:
         """Acknowledgement and credit for a frame that is written now."""
-        self.told_received = self.received
-        self.told_limit = self.receive_limit
+        self.told_received = received = self.received
+        self.told_limit = limit = self.receive_limit
         self._reckon_room()
-        return self.received, self.receive_limit - self.received
+        return received, limit - received

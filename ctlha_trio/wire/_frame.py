@@ -144,7 +144,7 @@ class Fault(StrEnum):
     HEARTBEAT = "heartbeat"
 
 
-@attrs.define(kw_only=True)
+@attrs.define
 class Frame:
     """One received frame, which nobody changes: to freeze it would cost more than all else that makes it.
 
@@ -248,10 +248,14 @@ PUSH_RULES: dict[Flag, FrameRule] = {
 """By the flags that a push may carry."""
 FLAGS = {int(flags): flags for flags in (Flag.NONE, *PUSH_RULES)}
 """All that are received. A look into this, or one of the sets below, costs a tenth of what the enum's operators do."""
-RULES = {int(kind): (kind, Flag.NONE, rule) for kind, rule in FRAME_RULES.items()} | {
+Known = tuple[FrameType, Flag, FrameRule]
+RULES: dict[int, Known] = {int(kind): (kind, Flag.NONE, rule) for kind, rule in FRAME_RULES.items()} | {
     FrameType.PUSH | flags << 8: (FrameType.PUSH, flags, rule) for flags, rule in PUSH_RULES.items()
 }
 """All that a frame may be: by its type, with its flags above that."""
+RULES_OF_HELLO, RULES_IN_SESSION = (
+    {number: known for number, known in RULES.items() if known[2].hello is hello} for hello in (True, False)
+)
 REQUESTS = frozenset(flags for flags in FLAGS.values() if flags & Flag.REQUEST)
 REPLIES = frozenset(flags for flags in FLAGS.values() if flags & Flag.REPLY)
 LAST_ONES = frozenset(flags for flags in FLAGS.values() if flags & Flag.LAST)

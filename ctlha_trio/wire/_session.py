@@ -59,6 +59,8 @@ class SessionCore:
     """Of the peer's heartbeats, as these say."""
     _flows: dict[int, ChannelFlow] = attrs.field(factory=dict)
     _offers: dict[int, ChannelOffer] = attrs.field(factory=dict)
+    _shared: dict[int, ChannelFlow] = attrs.field(factory=dict)
+    """Of the channels that both sides have opened."""
     _grace_until_s: float = 0.0
     _is_grace_spent: bool = False
     """The one that a silence may be granted once it has lasted long enough."""
@@ -102,20 +104,20 @@ class SessionCore:
         self._flows[number] = flow
         offer = self._offers.get(number)
         if offer is not None:
-            flow.learn_offer(offer)
+            self._share(number, flow, offer)
         return flow
 
     def receive(self, frame: Frame, now: float) -> None:
         """Check a frame against the session and take in what it says of the peer, its channels and their flows.
 
-        Messages and the data and requests of transfers are the caller's to deliver.
+        Messages and the data and requests of transfers are the caller's to deliver. So is that something came: see
+        ``hear``.
         """
         if frame.session != self.session:
             raise RemoteProtocolError(Fault.SESSION.value, "frame of another session")
         if frame.epoch < self.peer_epoch:
             raise RemoteProtocolError(Fault.EPOCH.value, f"{frame.epoch} after {self.peer_epoch}")
         self.peer_epoch = frame.epoch
-        self.hear(now)
         if frame.kind is _MESSAGES:  # most are, and each look into the enum costs
             self._take_flow(frame)
         elif frame.kind is FrameType.HEARTBEAT:
@@ -128,13 +130,13 @@ class SessionCore:
             raise RemoteProtocolError(Fault.TYPE.value, "DROP, which was not agreed on")
 
     def hear(self, now: float) -> None:
-        """Something came."""
+        """Something came of the peer, be it a part of a frame."""
         self.last_received_s = now
         self._is_grace_spent = False
 
     def _take_flow(self, frame: Frame) -> None:
-        flow = self._flows.get(frame.channel)
-        if flow is None or frame.channel not in self._offers:
+        flow = self._shared.get(frame.channel)
+        if flow is None:
             raise RemoteProtocolError(Fault.CHANNEL.value, f"{frame.channel} is not open on both sides")
         flow.learn_acknowledgement(frame.acknowledged, frame.credit)
         if frame.count:
@@ -156,7 +158,11 @@ class SessionCore:
         self._offers[frame.channel] = offer
         flow = self._flows.get(frame.channel)
         if flow is not None:
-            flow.learn_offer(offer)
+            self._share(frame.channel, flow, offer)
+
+    def _share(self, number: int, flow: ChannelFlow, offer: ChannelOffer) -> None:
+        flow.learn_offer(offer)
+        self._shared[number] = flow
 
     def _take_heartbeat(self, frame: Frame, now: float) -> None:
         layout = self._heartbeat_layout

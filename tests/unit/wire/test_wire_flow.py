@@ -51,9 +51,11 @@ def test_an_acknowledgement_frees_the_senders_slot_and_credit_the_peers() -> Non
     flow.accept()
     flow.accept()
     assert flow.write(2) == 1
-    assert flow.learn_acknowledgement(2, 0) == 2
+    flow.learn_acknowledgement(2, 0)
+    assert flow.acknowledged == 2
     assert not has_credit(flow)
-    assert flow.learn_acknowledgement(2, 1) == 0
+    flow.learn_acknowledgement(2, 1)
+    assert flow.acknowledged == 2
     assert flow.accept() == 3
     assert not has_credit(flow)
 
@@ -165,7 +167,8 @@ def test_a_reserved_message_holds_credit_and_is_sequenced_last() -> None:
     flow.write(1)
     assert flow.redeem() == 2
     assert flow.unsettled == 2
-    assert flow.learn_acknowledgement(2, 0) == 2
+    flow.learn_acknowledgement(2, 0)
+    assert flow.acknowledged == 2
     assert flow.unsettled == 0
 
 

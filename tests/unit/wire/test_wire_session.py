@@ -125,7 +125,7 @@ def test_heartbeats_are_due_at_once_and_then_at_intervals() -> None:
 def test_silence_is_counted_from_the_last_frame() -> None:
     core = begin(10.0)
     assert not core.is_silent(10.0 + SILENCE_S - 0.01, planned_s=10.0 + SILENCE_S - 0.01)
-    core.receive(HEARTBEAT, 10.5)
+    core.hear(10.5)
     assert not core.is_silent(10.0 + SILENCE_S, planned_s=10.0 + SILENCE_S)
     assert core.is_silent(10.5 + SILENCE_S, planned_s=10.5 + SILENCE_S)
 
