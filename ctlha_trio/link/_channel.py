@@ -365,9 +365,8 @@ class Channel:
         flow = self.session_flow
         written, size = flow.written, self.slot_size
         first = written % self.slots
-        count = flow.accepted - written
-        if count > 1:  # mostly not, and then there is room for it
-            count = min(count, self.slots - first, self._frame_messages)
+        left = flow.accepted - written
+        count = left if left == 1 else min(left, self.slots - first, self._frame_messages)
         return self._send_ring[first * size : (first + count) * size], count
 
     @property

@@ -22,7 +22,7 @@ from ctlha_trio.link._transfer import MessagePush, Placement
 from ctlha_trio.link._watchdog import Watchdog
 from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.seams import Clock, Stream
-from ctlha_trio.wire import NEVER, FrameDecoder, FrameType, SessionCore, decode_reason
+from ctlha_trio.wire import NEVER, Bytes, FrameDecoder, FrameType, SessionCore, decode_reason
 
 GOODBYE_TIMEOUT_S = 1.0
 """For everything queued and the farewell to leave, and the peer to hang up. A planned stop must stay quicker than a
@@ -156,8 +156,7 @@ class Connection:
         flow = channel.session_flow
         if (not self._has_work and flow.written == flow.acknowledged) or flow.accepted - flow.written >= channel.burst:
             if self._can_send:
-                self._writer.write_messages(channel)
-                self._send_written()
+                self._send_at_once(self._writer.join_messages(channel))
                 return
             channel.due = NEVER
         else:
@@ -180,8 +179,10 @@ class Connection:
         return not busy and self._farewell is None
 
     def _send_written(self) -> None:
-        """Send what the frame writer has. What the stream has no room for, or why it cannot, the writer meets."""
-        written = self._writer.take_joined()
+        self._send_at_once(self._writer.take_joined())
+
+    def _send_at_once(self, written: Bytes) -> None:
+        """Send frames. What the stream has no room for, or why it cannot, the writer meets."""
         self.counters.bytes_out += len(written)
         try:
             self._is_full = not self.stream.send_nowait(written)

@@ -19,7 +19,7 @@ from ctlha_trio.wire import (
     SessionCore,
     Verdict,
     encode_header,
-    encode_messages_header,
+    encode_messages,
     encode_pull,
     encode_reason,
     encode_verdict,
@@ -94,22 +94,28 @@ class FrameWriter:
     def write_messages(self, channel: Channel) -> None:
         """All that is accepted on a channel, or else what is to be acknowledged."""
         flow = channel.session_flow
-        accepted = flow.accepted
-        if flow.written == accepted and flow.has_news:
+        if flow.written < flow.accepted:
+            self._out += self.join_messages(channel)
+        elif flow.has_news:
             acknowledged, credit = flow.tell()
             self._frame(FrameType.ACKNOWLEDGE, channel=channel.number, acknowledged=acknowledged, credit=credit)
-        core, counters = self._core, self._counters
-        while flow.written < accepted:
+
+    def join_messages(self, channel: Channel) -> bytes:
+        """The frames of all that is accepted on a channel, which must be some. The caller sends them at once."""
+        flow, core, counters = channel.session_flow, self._core, self._counters
+        frames = b""
+        while flow.written < flow.accepted:
             messages, count = channel.next_messages()
             first_sequence = flow.write(count)
             acknowledged, credit = flow.tell()
-            self._out += encode_messages_header(
+            frame = encode_messages(
                 messages, channel.number, count, core.session, core.epoch, first_sequence, acknowledged, credit
             )
-            self._out += messages
+            frames = frames + frame if frames else frame
             counters.frames_out += 1
             counters.messages_out += count
-        channel.due = accepted + 1
+        channel.due = flow.accepted + 1
+        return frames
 
     def write_pull(self, pull: PullRequest) -> None:
         """Ask for data."""

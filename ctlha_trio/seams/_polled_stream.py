@@ -45,7 +45,7 @@ class PolledStream(ABC):
             raise ValueError("the buffer has no room: 0 would read as the end of the stream")
         receiving, turn = self._receiving, self._turn
         receiving.check()
-        receiving.is_held = True  # without ``with``, which costs a hundredth of a message there and back
+        receiving.is_held = True  # not by ``with``, whose two calls each message would pay for
         try:
             if turn.left_bytes <= 0:
                 await turn.end()

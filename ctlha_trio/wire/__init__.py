@@ -4,7 +4,7 @@ from ctlha_trio.wire._codec import (
     PLACED as PLACED,
     FrameDecoder as FrameDecoder,
     encode_header as encode_header,
-    encode_messages_header as encode_messages_header,
+    encode_messages as encode_messages,
 )
 from ctlha_trio.wire._flow import NEVER as NEVER, ChannelFlow as ChannelFlow, ChannelOffer as ChannelOffer
 from ctlha_trio.wire._frame import (

@@ -78,7 +78,7 @@ def encode_header(
     return PREFIX.pack(START, checksum) + body
 
 
-def encode_messages_header(
+def encode_messages(  # noqa: PLR0917 (see below)
     messages: memoryview,
     channel: int,
     count: int,
@@ -89,11 +89,12 @@ def encode_messages_header(
     credit: int,
     /,
 ) -> bytes:
-    """``encode_header`` of the frame that most are, for less: keywords would cost as much as one of the checksums."""
+    """The frame that most are, whole. Without keywords, which would cost as much as one of its checksums."""
     body = BODY.pack(
         _MESSAGES, 0, channel, count, 0, session, epoch, first_sequence, acknowledged, credit, len(messages)
     )
-    return PREFIX.pack(START, crc32c(messages, crc32c(body, CHECKSUM_OF_START))) + body
+    prefix = PREFIX.pack(START, crc32c(messages, crc32c(body, CHECKSUM_OF_START)))
+    return b"".join((prefix, body, messages))
 
 
 def _refuse(fault: Fault, detail: str) -> RemoteProtocolError:

@@ -124,11 +124,11 @@ class ChannelFlow:
 
     def write(self, count: int) -> int:
         """The next ``count`` accepted messages go into a frame; the sequence of the first."""
-        if not 1 <= count <= self.accepted - self.written:
+        before = self.written
+        if not 1 <= count <= self.accepted - before:
             raise LocalProtocolError("more messages written than accepted")
-        first = self.written + 1
-        self.written += count
-        return first
+        self.written = before + count
+        return before + 1
 
     @property
     def unsettled(self) -> int:

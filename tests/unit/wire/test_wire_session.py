@@ -150,6 +150,7 @@ def test_a_watchdog_that_slept_gives_the_reader_one_grace() -> None:
 def test_a_frame_that_waited_while_the_loop_stood_still_ends_the_suspicion() -> None:
     core = begin(10.0)
     assert not core.is_silent(15.0, planned_s=10.1)
+    core.hear(15.01)
     core.receive(HEARTBEAT, 15.01)
     assert not core.is_silent(15.2, planned_s=15.2)
     assert not core.is_silent(20.0, planned_s=15.3), "each silence has its own grace"
@@ -227,6 +228,7 @@ def begin_telling(now: float = 10.0) -> SessionCore:
 
 def beat(sender: SessionCore, receiver: SessionCore, now: float, *, late_s: float = 0.0) -> None:
     payload = memoryview(sender.heartbeat(now, due_s=now - late_s))
+    receiver.hear(now)
     receiver.receive(attrs.evolve(HEARTBEAT, payload=payload), now)
 
 
