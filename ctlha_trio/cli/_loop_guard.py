@@ -5,14 +5,16 @@ nobody, and keeps its port and its folder's lock. The other node has taken over 
 systemd does, can do so only once it has ended.
 """
 
-import faulthandler
-import os
 import sys
 import threading
+from itertools import islice
+from traceback import walk_stack
 from typing import Final
 
 import attrs
+import click
 
+from ctlha_trio.cli._queued_stderr import end_at_once
 from ctlha_trio.cli._run import EXIT_LOOP_DEAD
 from ctlha_trio.seams import Clock, TrioClock
 
@@ -20,6 +22,8 @@ LOOK_S: Final = 1.0
 LOOKS_MAX: Final = 30
 """In a row in which the loop did nothing: far more than a step of a component may take. Looks are counted and not
 seconds, for a process that was stopped, or a machine that was suspended, takes none."""
+_FRAMES_MAX: Final = 100
+"""Of a thread that are shown, the innermost ones."""
 
 
 @attrs.define(eq=False)
@@ -49,6 +53,23 @@ class LoopGuard:
                 return
             still = still + 1 if self._turns == seen else 0
             seen = self._turns
-        sys.stderr.write(f"ctlha: the event loop has done nothing for {self.look_s * still:g} s; ending at once\n")
-        faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
-        os._exit(EXIT_LOOP_DEAD)
+        try:
+            said = f"ctlha: the event loop has done nothing for {self.look_s * still:g} s; ending at once"
+            click.echo("\n".join([said, *_stacks()]), err=True)
+        finally:
+            end_at_once(EXIT_LOOP_DEAD)
+
+
+def _stacks() -> list[str]:
+    """Where all threads are, the most recent call first.
+
+    Not by ``faulthandler``: that writes to a descriptor itself, and while it waits for room there it keeps the
+    interpreter's lock, without which nothing can end the process.
+    """
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines: list[str] = []
+    for thread, innermost in sys._current_frames().items():
+        lines.append(f"thread {names.get(thread, thread)}:")
+        for frame, line in islice(walk_stack(innermost), _FRAMES_MAX):
+            lines.append(f'  File "{frame.f_code.co_filename}", line {line} in {frame.f_code.co_qualname}')
+    return lines

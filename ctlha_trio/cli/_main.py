@@ -30,6 +30,7 @@ from ctlha_trio.cli._init import (
 )
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._output import unfailing_output
+from ctlha_trio.cli._queued_stderr import queued_stderr
 from ctlha_trio.cli._run import EXIT_INTERRUPTED, run_command
 from ctlha_trio.cli._salvage import salvage_copy_of
 from ctlha_trio.cli._shell import quote_path
@@ -148,7 +149,8 @@ async def _init(folder: Path, new: NewPair, access: EtcdAccess | None) -> int:
 @click.argument("config", type=click.Path(path_type=Path))
 def node(config: Path) -> None:
     """Run the node of CONFIG until SIGTERM or SIGINT."""
-    run_command(run_configured_node, config)
+    with queued_stderr():
+        run_command(run_configured_node, config)
 
 
 @main.command()

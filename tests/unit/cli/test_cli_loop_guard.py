@@ -1,5 +1,6 @@
 """What becomes of a process whose event loop stands still: the real thing, in a process of its own."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from ctlha_trio.cli._run import EXIT_LOOP_DEAD
 PROGRAM = """
 import time, trio
 from ctlha_trio.cli._loop_guard import LoopGuard
+from ctlha_trio.cli._queued_stderr import queued_stderr
 
 def compute_for_ever():
     while True:
@@ -25,13 +27,14 @@ async def main():
         print("serving", flush=True)
         {what}
 
-trio.run(main)
+with queued_stderr():
+    trio.run(main)
 """
 
 
-def run(what: str) -> "subprocess.CompletedProcess[str]":
-    program = [sys.executable, "-c", PROGRAM.format(what=what)]
-    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+def run(what: str, *launcher: str, stderr: int = subprocess.PIPE) -> "subprocess.CompletedProcess[str]":
+    program = [*launcher, sys.executable, "-c", PROGRAM.format(what=what)]
+    return subprocess.run(program, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60, check=False)
 
 
 def test_a_loop_that_does_not_come_back_is_shown_and_ends_its_process() -> None:
@@ -39,6 +42,21 @@ def test_a_loop_that_does_not_come_back_is_shown_and_ends_its_process() -> None:
     assert (ended.returncode, ended.stdout) == (EXIT_LOOP_DEAD, "serving\n")
     assert "the event loop has done nothing for 1 s" in ended.stderr
     assert "in compute_for_ever" in ended.stderr, "where it stands"
+
+
+def test_it_ends_its_process_though_nobody_takes_what_it_says() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb"):
+        os.set_blocking(writing, False)
+        os.write(writing, bytes(1 << 20))
+        os.set_blocking(writing, True)
+        ended = run("compute_for_ever()", stderr=writing)
+    assert (ended.returncode, ended.stdout) == (EXIT_LOOP_DEAD, "serving\n")
+
+
+def test_it_ends_its_process_though_there_is_no_standard_error() -> None:
+    ended = run("compute_for_ever()", "sh", "-c", 'exec "$@" 2>&-', "sh")
+    assert (ended.returncode, ended.stdout) == (EXIT_LOOP_DEAD, "serving\n")
 
 
 def test_a_loop_that_turns_is_left_alone() -> None:
