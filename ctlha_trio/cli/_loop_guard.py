@@ -5,6 +5,8 @@ nobody, and keeps its port and its folder's lock. The other node has taken over 
 systemd does, can do so only once it has ended.
 """
 
+import _thread
+import os
 import sys
 import threading
 from itertools import islice
@@ -14,7 +16,7 @@ from typing import Final
 import attrs
 import click
 
-from ctlha_trio.cli._queued_stderr import end_at_once
+from ctlha_trio.cli._queued_stderr import END_S, end_stderr
 from ctlha_trio.cli._run import EXIT_LOOP_DEAD
 from ctlha_trio.seams import Clock, TrioClock
 
@@ -35,6 +37,7 @@ class LoopGuard:
     _clock: Clock = attrs.field(factory=TrioClock, init=False)
     _turns: int = attrs.field(default=0, init=False)
     _over: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _said: threading.Event = attrs.field(factory=threading.Event, init=False)
 
     async def run(self) -> None:
         """Look until cancelled. If the loop stays away, say where it and all threads are, and end the process."""
@@ -54,10 +57,20 @@ class LoopGuard:
             still = still + 1 if self._turns == seen else 0
             seen = self._turns
         try:
-            said = f"ctlha: the event loop has done nothing for {self.look_s * still:g} s; ending at once"
-            click.echo("\n".join([said, *_stacks()]), err=True)
+            # The loop may stand anywhere, with any lock, such as each of those that saying something takes, or that a
+            # start of a threading.Thread does.
+            _thread.start_new_thread(self._say, (still,))
+            self._said.wait(2 * END_S)  # one to find the words, one for whoever takes them
         finally:
-            end_at_once(EXIT_LOOP_DEAD)
+            os._exit(EXIT_LOOP_DEAD)
+
+    def _say(self, looks: int) -> None:
+        try:
+            said = f"ctlha: the event loop has done nothing for {self.look_s * looks:g} s; ending at once"
+            click.echo("\n".join([said, *_stacks()]), err=True)
+            end_stderr()
+        finally:
+            self._said.set()
 
 
 def _stacks() -> list[str]:

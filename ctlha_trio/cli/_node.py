@@ -1,6 +1,7 @@
 """``ctlha node``: runs one configured node until a signal."""
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterable, Sequence
@@ -15,7 +16,7 @@ from ctlha_trio.cli._checks import load_checked
 from ctlha_trio.cli._config import LoadedConfig
 from ctlha_trio.cli._configured_node import faults_of, run_loaded_node
 from ctlha_trio.cli._loop_guard import LoopGuard
-from ctlha_trio.cli._queued_stderr import end_at_once
+from ctlha_trio.cli._queued_stderr import end_stderr
 from ctlha_trio.cli._run import EXIT_INTERRUPTED
 from ctlha_trio.ha import Node
 
@@ -66,7 +67,8 @@ class _Running:
             if self._stopping:
                 _LOG.warning("stopping at once, without a goodbye: %s", reason)
                 # A disk call that hangs can be neither cancelled nor left behind. To the peer this is a crash.
-                end_at_once(EXIT_INTERRUPTED)
+                end_stderr()
+                os._exit(EXIT_INTERRUPTED)
             self._stopping = True
             _LOG.info("stopping: %s", reason)
             if self._node is None:

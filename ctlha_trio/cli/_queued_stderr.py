@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from functools import partial
-from typing import TYPE_CHECKING, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import attrs
 
@@ -155,16 +155,11 @@ def queued_stderr() -> Iterator[None]:
             traceback.print_exc()
             sys.exit(EXIT_FAILED)
         finally:
-            _end_queue()
+            end_stderr()
 
 
-def end_at_once(code: int) -> NoReturn:
-    """End the process without any further step of it; what was written to a queued standard error has a second."""
-    _end_queue()
-    os._exit(code)
-
-
-def _end_queue() -> None:
+def end_stderr() -> None:
+    """Wait until what was written to a queued standard error is taken, for a second; what is written later is lost."""
     writer = getattr(sys.stderr, "buffer", None)
     if isinstance(writer, _QueueWriter):
         sys.stderr.flush()

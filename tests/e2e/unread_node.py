@@ -10,11 +10,11 @@ from ctlha_trio.cli._loop_guard import LoopGuard
 
 ROOM = 4096
 
-guard = LoopGuard(look_s=0.02)
+guard = LoopGuard()
 
 
 def compute_for_ever(_: int, __: FrameType | None) -> None:
-    guard.looks_max = 5
+    guard.look_s, guard.looks_max = 0.02, 5
     while True:
         signal.pause()
 

@@ -12,7 +12,7 @@ from ctlha_trio.cli._loop_guard import LoopGuard
 from ctlha_trio.cli._run import EXIT_LOOP_DEAD
 
 PROGRAM = """
-import time, trio
+import sys, time, trio
 from ctlha_trio.cli._loop_guard import LoopGuard
 from ctlha_trio.cli._queued_stderr import queued_stderr
 
@@ -51,6 +51,11 @@ def test_it_ends_its_process_though_nobody_takes_what_it_says() -> None:
         os.write(writing, bytes(1 << 20))
         os.set_blocking(writing, True)
         ended = run("compute_for_ever()", stderr=writing)
+    assert (ended.returncode, ended.stdout) == (EXIT_LOOP_DEAD, "serving\n")
+
+
+def test_it_ends_its_process_though_the_loop_stands_where_others_wait_to_say_something() -> None:
+    ended = run("with sys.stderr.buffer.queue._changed: compute_for_ever()")
     assert (ended.returncode, ended.stdout) == (EXIT_LOOP_DEAD, "serving\n")
 
 

@@ -216,7 +216,7 @@ def test_what_is_no_stream_of_the_system_is_left_as_it_is(
 PROGRAM = """
 import logging, os, sys, warnings
 import click
-from ctlha_trio.cli._queued_stderr import end_at_once, queued_stderr
+from ctlha_trio.cli._queued_stderr import end_stderr, queued_stderr
 
 with queued_stderr():
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
@@ -230,7 +230,7 @@ with queued_stderr():
 ENDS = {
     "returns": ("pass", 0, "a last line\nand no line"),
     "exits": ("sys.exit(3)", 3, "a last line\nand no line"),
-    "at once": ("end_at_once(4)", 4, "a last line\nand no line"),
+    "at once": ("end_stderr(); os._exit(4)", 4, "a last line\nand no line"),
     "raises": ("raise RuntimeError('a bug')", 1, "RuntimeError: a bug"),
     "raises a group": ("raise BaseExceptionGroup('two', [KeyboardInterrupt(), OSError('a fault')])", 1, "a fault"),
     "warns": ("print(file=sys.stderr); warnings.warn('beware')", 0, "UserWarning: beware"),
