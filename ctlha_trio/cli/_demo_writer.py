@@ -180,6 +180,8 @@ class DemoWriter:
             raise DemoViolation(f"node {self._sockets[self._target].parent.name} says that a write of {where} failed")
         if outcome is Outcome.UNKNOWN:
             write.unknown_at.add(self._target)
+        elif outcome is Outcome.SUPERSEDED:  # of others under way, which came through the other node
+            write.number, write.unknown_at = self._take_number(), set()
         connection.cancel()
 
     def _acknowledge(self, write: Write) -> None:

@@ -78,8 +78,9 @@ class DoorClient:
     async def send(
         self, kind: RequestKind, *, number: int, offset: int = 0, size: int = 0, data: Buffer = b""
     ) -> SentRequest:
-        """Send one operation; its end is waited for with what this returns. Numbers must rise in the order of calls.
+        """Send one operation; its end is waited for with what this returns.
 
+        Numbers must rise in the order of calls, but for one that was answered NOT_PRIMARY and is given again.
         ``size`` is that of the range; without one it is that of the data.
         ``InvalidError`` for what no node could execute, such as data of another size, and for a number that is in
         flight: nothing was sent. ``DisconnectError`` if the connection ended, ``BusyError`` if too many are in flight.
@@ -119,8 +120,9 @@ class DoorClient:
     async def outcome_of(self, asked: int, *, number: int) -> Reply:
         """How this client's operation ``asked`` ended, as far as the node knows; the question has a number too.
 
-        DONE it was done; MISCOMPARE or FAILED it was not, and will not be. UNKNOWN the node does not know: it is under
-        way, or came to the other node, or to an earlier life of this one, or was answered NOT_PRIMARY, or read only.
+        DONE it was done; MISCOMPARE, FAILED or SUPERSEDED it was not, and will not be. UNKNOWN the node does not know:
+        it is under way, or came to the other node, or to an earlier life of this one, or may be given again after
+        NOT_PRIMARY, or read only.
         """
         return await (await self.send(OUTCOME_OF, number=number, offset=asked)).wait_reply()
 

@@ -33,6 +33,8 @@ class Connection:
 
     stream: trio.SocketStream
     reader: PatientReader
+    _may_repeat: Callable[[int], bool]
+    """Whether a number may come again although it does not rise."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     """Cancelled to close the connection at once."""
     _in_flight: dict[int, Request] = attrs.field(factory=dict, init=False)
@@ -88,9 +90,10 @@ class Connection:
 
     async def _read_one(self, admit: Admit) -> None:
         request = decode_request(await self.reader.exactly(REQUEST_BYTES))
-        if request.number <= self._last_number:
+        if request.number > self._last_number:
+            self._last_number = request.number
+        elif request.number in self._in_flight or not self._may_repeat(request.number):
             raise malformed(Malformed.NUMBER)
-        self._last_number = request.number
         while len(self._in_flight) >= MAX_IN_FLIGHT or self._in_flight_bytes + request.held_bytes > MAX_IN_FLIGHT_BYTES:
             await self._changed.park()
         self._in_flight[request.number] = request

@@ -48,14 +48,12 @@ class _Client:
     ledger: NumberLedger = attrs.field(factory=NumberLedger)
     connection: Connection | None = None
     """The newest one."""
-    executing: int = 0
-    """Operations under way, whichever connection they came through."""
     drained: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing of it can still arrive or end."""
-        return self.connection is None and not self.executing
+        return self.connection is None and not self.ledger.executing
 
 
 @attrs.define(eq=False)
@@ -108,13 +106,13 @@ class DataDoor:
         reader = PatientReader(stream)
         with trio.fail_after(HELLO_S):
             client = self._client(decode_hello(await reader.exactly(HELLO_BYTES)))
-        connection = Connection(stream, reader)
+        connection = Connection(stream, reader, client.ledger.may_repeat)
         if client.connection is not None:
             client.connection.scope.cancel()
         client.connection = connection
         try:
             with connection.scope:
-                while client.executing:
+                while client.ledger.executing:
                     await client.drained.park()
                 await connection.run(partial(self._admit, nursery, client))
         finally:
@@ -141,6 +139,7 @@ class DataDoor:
         refusal = client.ledger.replay(request.number, request.kind)
         if refusal is None and not await self._wait_opened():
             refusal = Known(Outcome.NOT_PRIMARY)
+            client.ledger.refuse(request.number)
         if refusal is not None:
             connection.answer(_reply(request.number, refusal))
             return
@@ -149,7 +148,7 @@ class DataDoor:
             return  # a newer one waits for the end of what this one started: nothing may be added to it
         if has_hung_up(connection.stream):
             raise DisconnectError("the client left before its request could begin")
-        client.executing += 1
+        client.ledger.begin(request.number)
         connection.begin(request)
         with trio.CancelScope(shield=True):  # what has begun belongs to the door, not to the connection
             await nursery.start(self._execute, client, connection, request, data)
@@ -196,7 +195,6 @@ class DataDoor:
             _LOG.warning("operation %d of client %x ended unknown: %s", request.number, client.number, error)
         finally:
             client.ledger.settle(request.number, request.kind, known)
-            client.executing -= 1
             connection.answer(_reply(request.number, known, found))
             client.drained.unpark_all()
 

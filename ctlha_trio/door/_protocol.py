@@ -79,6 +79,7 @@ _OUTCOMES: Final = {
     4: Outcome.FAILED,
     5: Outcome.MEDIUM_ERROR,
     6: Outcome.MISCOMPARE,
+    7: Outcome.SUPERSEDED,
 }
 _OUTCOME_CODES: Final = {outcome: code for code, outcome in _OUTCOMES.items()}
 _OF_RECORDS: Final = frozenset({OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})

@@ -70,7 +70,8 @@ class ClientRequests:
     _under_way: dict[int, ClientRequest] = attrs.field(factory=dict, init=False)
     proposals: dict[int, ClientRequest] = attrs.field(factory=dict, init=False)
     """Of the peer, by number, while they are under way here."""
-    _asked_here: NewestNumbers = attrs.field(factory=NewestNumbers, init=False)
+    _ended_here: NewestNumbers = attrs.field(factory=NewestNumbers, init=False)
+    """But for what this node, when it did not serve, has not executed."""
     _asked_there: NewestNumbers = attrs.field(factory=NewestNumbers, init=False)
     """Of what the peer proposed, and this node has kept."""
     _tickets: int = attrs.field(default=0, init=False)
@@ -85,8 +86,14 @@ class ClientRequests:
         return self.proposals[action.taken] if action.taken else self._under_way[action.ticket]
 
     def has_turned_here(self, operation: Operation) -> bool:
-        """Whether the client has asked this node for something newer, so that it does not wait for that any more."""
-        return self._asked_here.has_newer(operation)
+        """Whether the client has asked this node for something newer, so that it does not wait for that any more.
+
+        What this node did not take when it did not serve does not count: its client may give all of that again.
+        """
+        waiting = (request.operation for request in self._under_way.values())
+        return self._ended_here.has_newer(operation) or any(
+            each.client == operation.client and each.number > operation.number for each in waiting
+        )
 
     def keep_proposal(self, number: int, operation: Operation, data: bytes) -> None:
         """The peer proposes it, and this node may execute it."""
@@ -134,17 +141,14 @@ class ClientRequests:
     async def submit(self, operation: Operation, data: bytes) -> Answer:
         """Execute one operation. Waits while ``FLIGHTS_LIMIT`` are under way. Cancelled: it is executed even so.
 
-        ``NOT_PRIMARY`` too if its client has turned to the peer meanwhile, and has asked for something newer there.
+        ``SUPERSEDED`` if its client has turned to the peer meanwhile, and has asked for something newer there.
         """
         await acquire(self._places)
-        refusal = Outcome.NOT_PRIMARY if self.has_ended or self._asked_there.has_newer(operation) else None
-        if refusal is None and not self._takes(operation, data):
-            refusal = Outcome.FAILED
+        refusal = self._refusal(operation, data)
         if refusal is not None:
             self._places.release()
             await trio.lowlevel.checkpoint()
             return Answer(refusal)
-        self._asked_here.note(operation)
         self._tickets += 1
         request = self._under_way[self._tickets] = ClientRequest(operation, data)
         self._feed(events.Submitted(self._tickets, operation))
@@ -152,9 +156,18 @@ class ClientRequests:
         assert request.answer is not None
         return request.answer
 
+    def _refusal(self, operation: Operation, data: bytes) -> Outcome | None:
+        if self.has_ended:
+            return Outcome.NOT_PRIMARY
+        if self._asked_there.has_newer(operation):
+            return Outcome.SUPERSEDED
+        return None if self._takes(operation, data) else Outcome.FAILED
+
     def answer(self, action: actions.Answer) -> None:
         """That operation is over."""
         request = self._under_way.pop(action.ticket)
+        if action.outcome is not Outcome.NOT_PRIMARY:
+            self._ended_here.note(request.operation)
         found = action.outcome is Outcome.DONE and request.operation.kind in READING
         request.answer = Answer(action.outcome, request.data if found else b"", action.miscompare_at)
         request.ended.set()

@@ -12,18 +12,18 @@ CLIENTS_KNOWN: Final = 64
 
 @attrs.define(eq=False)
 class NewestNumbers:
-    """Of what clients have asked one of the two nodes."""
+    """Of what clients have asked one of the two nodes, and it has taken."""
 
     _newest: dict[int, int] = attrs.field(factory=dict, init=False)
     """By client; who asked last is last."""
 
     def note(self, operation: Operation) -> None:
-        """Its client has asked for it there."""
+        """Its client has asked for it there, and it counts."""
         newest = max(operation.number, self._newest.pop(operation.client, 0))
         self._newest[operation.client] = newest
         if len(self._newest) > CLIENTS_KNOWN:
             del self._newest[next(iter(self._newest))]
 
     def has_newer(self, operation: Operation) -> bool:
-        """Whether its client has asked for something newer there."""
+        """Whether something newer of its client counts there."""
         return operation.number < self._newest.get(operation.client, 0)

@@ -13,6 +13,7 @@ from ctlha_trio.dma import Dma, Ring, TransferCounters
 from ctlha_trio.link import Channel, Link, unwatched
 from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, OfDrivers, Pushed, PushedMessage, Spoken, encode, messages
 from ctlha_trio.pair.messages import HandoverReady, Message, Propose, Seal
+from ctlha_trio.wire import Feature
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
 """An honest peer has at most one answer to each of its operations waiting here, and a handful besides."""
@@ -70,6 +71,11 @@ class Outbox:
         else:
             self._messages.append((self.session, message))
             self._message_waits.unpark_all()
+
+    def may_say(self, feature: Feature) -> bool:
+        """Whether there is a session in which the peer hears what belongs to the feature."""
+        session = self._link.session
+        return session is not None and session.terms.has(feature)
 
     def push(self, message: PushedMessage, data: bytes) -> None:
         """Push data with its message, or queue it if it must wait."""

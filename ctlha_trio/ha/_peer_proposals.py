@@ -8,6 +8,7 @@ from ctlha_trio.ha._client_requests import ClientRequests
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._record_work import RecordWork
 from ctlha_trio.pair import Kept, OperationKind, Outcome, PairState, decode_record, events, messages
+from ctlha_trio.wire import Feature
 
 
 @attrs.define(eq=False)
@@ -39,7 +40,7 @@ class PeerProposals:
         """Keep what is proposed, or tell why it must not be executed."""
         operation = proposal.operation
         if self._requests.has_turned_here(operation):
-            return Outcome.NOT_PRIMARY
+            return Outcome.SUPERSEDED if self._outbox.may_say(Feature.SUPERSEDED) else Outcome.NOT_PRIMARY
         if operation.kind is OperationKind.PUT_RECORD:
             record = decode_record(data)
             operation, data = attrs.evolve(operation, key=record.key), record.value

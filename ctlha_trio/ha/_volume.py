@@ -163,6 +163,8 @@ class Volume:
                 raise FailedError("the operation failed")
             case Outcome.MEDIUM_ERROR:
                 raise MediumError("a block is damaged on every copy that counts; writing the whole block heals it")
+            case Outcome.SUPERSEDED:
+                raise FailedError("whoever asked has asked for something newer through the other node meanwhile")
             case Outcome.MISCOMPARE:
                 raise MiscompareError(offset + (answer.miscompare_at or 0))
 

@@ -40,7 +40,7 @@ _OFFSET_MAX: Final = 1 << 56
 """Beyond any volume, far below where offset + size could wrap."""
 _RING_OFFSET: Final = struct.Struct("<I")
 _PUSHED: Final = get_args(PushedMessage)
-_NO_EFFECT: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.MISCOMPARE})
+_NO_EFFECT: Final = frozenset(Outcome) - {Outcome.DONE, Outcome.UNKNOWN}
 _DATA_TIMES: Final = {OperationKind.WRITE: 1, OperationKind.COMPARE_AND_WRITE: 2}
 """How many times its size in data goes with a proposal of an operation."""
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")

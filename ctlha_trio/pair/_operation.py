@@ -62,6 +62,8 @@ class Outcome(Enum):
     """Not executed: a block of it is damaged on every copy that counts. Writing the whole block heals it."""
     MISCOMPARE = 5
     """Compared, and for what was found nothing was written."""
+    SUPERSEDED = 6
+    """Not executed, and never will be: its client has asked for something newer meanwhile."""
 
 
 @attrs.frozen

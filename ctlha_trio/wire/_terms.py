@@ -31,6 +31,8 @@ class Feature(IntFlag):
     planned stop says GOODBYE."""
     SETTINGS = 4
     """On the pair's channel each tells what its configuration says of what both are to say alike."""
+    SUPERSEDED = 8
+    """A primary says that it does not execute what is older than what its client has asked for there."""
 
 
 MANDATORY = 0xFFFF_FFFF_0000_0000
@@ -52,7 +54,9 @@ class Terms:
 
 TERMS_OF_VERSION_1 = Terms(Feature.NONE, 256 * 1024)
 """What holds where none are stated."""
-OWN_TERMS = Terms(Feature.HEARTBEAT_LATENESS | Feature.DROP_REASONS | Feature.SETTINGS, FRAGMENT_SIZE_MAX)
+OWN_TERMS = Terms(
+    Feature.HEARTBEAT_LATENESS | Feature.DROP_REASONS | Feature.SETTINGS | Feature.SUPERSEDED, FRAGMENT_SIZE_MAX
+)
 
 
 def encode_terms(terms: Terms) -> bytes:

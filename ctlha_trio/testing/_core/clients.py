@@ -170,6 +170,8 @@ class SimulatedClients:
                 self.medium_errors += 1
                 for place in places:
                     history.not_executed(answer.ticket, operation.kind, place)
+            case Outcome.SUPERSEDED:
+                raise AssertionError("what a client has asked the other node no core knows")
             case Outcome.FAILED:
                 assert answer.ticket in self._without_room, (
                     f"operation {answer.ticket} failed, although no rule says so"

@@ -10,7 +10,7 @@ from ctlha_trio.pair import OperationKind, Outcome
 ZEROS: Final = 0
 """The value that every block has before the first write."""
 
-NOT_EXECUTED: Final = frozenset({Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.MISCOMPARE})
+NOT_EXECUTED: Final = frozenset(Outcome) - {Outcome.DONE, Outcome.UNKNOWN}
 """Nothing was written, and nothing will be."""
 ANSWERED: Final = frozenset({Outcome.DONE, Outcome.MISCOMPARE})
 """It tells what the block held at some time between call and return, or what it held from then on."""

@@ -226,8 +226,8 @@ class OutsideClients:
                 self.history.not_executed(ticket, kind, place)
             case Outcome.UNKNOWN:
                 self.history.lost(ticket)
-            case Outcome.FAILED | Outcome.MEDIUM_ERROR:
-                raise AssertionError(f"{node} says that operation {ticket} failed, which is no answer to these")
+            case Outcome.FAILED | Outcome.MEDIUM_ERROR | Outcome.SUPERSEDED as outcome:
+                raise AssertionError(f"{node} says {outcome.name} of operation {ticket}, which is no answer to these")
         if reply.outcome in _GOOD:
             return True
         self._came_to_nothing(node, kind, ticket)

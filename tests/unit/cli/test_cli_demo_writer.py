@@ -235,6 +235,23 @@ async def test_an_unknown_outcome_is_sent_again_until_it_is_known(toys: Toys) ->
     assert len(refused) > 10
 
 
+async def test_a_write_that_is_superseded_is_sent_again_under_a_new_number(toys: Toys) -> None:
+    """What was under way through the other node is newer, so the number is good nowhere any more."""
+    superseded: list[int] = []
+
+    def supersede(_: OperationKind, number: int, __: int) -> Outcome | None:
+        if number % 20 == 0 or number in superseded:
+            superseded.append(number)
+            return Outcome.SUPERSEDED
+        return None
+
+    toys.nodes[0].wrong = supersede
+    toys.writer.allow(toys.content.writes)
+    await toys.writer.run()
+    assert bytes(toys.nodes[0].volume) == toys.content.volume
+    assert len(superseded) == len(set(superseded)) > 10
+
+
 async def test_a_write_that_failed_is_a_violation_that_names_node_and_block(toys: Toys) -> None:
     toys.nodes[0].wrong = lambda _kind, _number, offset: Outcome.FAILED if offset == 7 * BLOCK else None
     toys.writer.allow(toys.content.writes)

@@ -416,13 +416,77 @@ async def test_a_client_that_breaks_the_rules_loses_its_connection_and_nobody_el
     assert [submitted.client for submitted in served.node.seen] == [2]
 
 
-@pytest.mark.parametrize("second", [3, 4])
-async def test_a_number_that_does_not_rise_ends_the_connection(served: Served, second: int) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "second"), [(Outcome.DONE, 3), (Outcome.DONE, 4), (Outcome.UNKNOWN, 4), (Outcome.NOT_PRIMARY, 3)]
+)
+async def test_a_number_that_does_not_rise_ends_the_connection(served: Served, outcome: Outcome, second: int) -> None:
+    served.node.rule = lambda _: Answer(outcome)
+    client = await served.connect()
+    assert (await client.execute(WRITE, number=4, data=b"x")).outcome is outcome
+    with pytest.raises(DisconnectError):
+        await client.execute(WRITE, number=second, data=b"x")
+    assert len(served.node.seen) == 1
+
+
+async def test_a_number_in_flight_that_was_refused_before_ends_the_connection(served: Served) -> None:
     served.node.rule = lambda _: Answer(Outcome.NOT_PRIMARY)
     client = await served.connect()
     assert (await client.execute(WRITE, number=4, data=b"x")).outcome is Outcome.NOT_PRIMARY
-    with pytest.raises(DisconnectError):
-        await client.execute(WRITE, number=second, data=b"x")
+    served.node.rule = None
+    asked = await ask(served, client, WRITE, 4, data=b"x")
+    await client._send(encode_request(Request(number=4, kind=WRITE, offset=0, size=1)) + b"x")
+    assert await asked.outcome() is None
+    assert len(served.node.seen) == 2
+
+
+async def test_not_primary_may_be_tried_again_on_the_same_connection(served: Served) -> None:
+    served.node.rule = lambda _: Answer(Outcome.NOT_PRIMARY)
+    client = await served.connect()
+    for number in (5, 6):
+        assert (await client.execute(WRITE, number=number, data=b"x")).outcome is Outcome.NOT_PRIMARY
+    served.node.rule = lambda _: Answer(Outcome.DONE)
+    for number in (5, 6, 7):
+        assert (await client.execute(WRITE, number=number, data=b"x")).outcome is Outcome.DONE
+    assert [submitted.number for submitted in served.node.seen] == [5, 6, 5, 6, 7]
+
+
+@pytest.mark.parametrize("kind", [WRITE, READ])
+@pytest.mark.parametrize("has_ended", [True, False])
+async def test_what_was_refused_is_never_executed_after_something_newer(
+    served: Served, kind: OperationKind, has_ended: bool
+) -> None:
+    served.node.rule = lambda _: Answer(Outcome.NOT_PRIMARY)
+    client = await served.connect()
+    assert (await client.execute(WRITE, number=5, data=b"x")).outcome is Outcome.NOT_PRIMARY
+    served.node.rule = None
+    newer = await ask(served, client, WRITE, 6, data=b"y")
+    if has_ended:
+        served.node.seen[-1].end()
+        assert await newer.outcome() is Outcome.DONE
+    data = b"x" if kind is WRITE else b""
+    assert (await client.execute(kind, number=5, size=1, data=data)).outcome is Outcome.SUPERSEDED
+    assert (await client.outcome_of(5, number=7)).outcome is Outcome.SUPERSEDED
+    assert [submitted.number for submitted in served.node.seen] == [5, 6]
+
+
+async def test_what_is_refused_before_the_node_serves_may_be_tried_again_on_the_same_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_door, "HOLD_S", 0.05)
+    await served.quiesce()
+    client = await served.connect()
+    assert (await client.execute(WRITE, number=5, data=b"x")).outcome is Outcome.NOT_PRIMARY
+    await served.start()
+    served.node.rule = lambda _: Answer(Outcome.DONE)
+    assert (await client.execute(WRITE, number=5, data=b"x")).outcome is Outcome.DONE
+
+
+async def test_what_the_node_calls_superseded_is_told_and_is_not_executed_again(served: Served) -> None:
+    served.node.rule = lambda _: Answer(Outcome.SUPERSEDED)
+    first = await served.connect()
+    assert (await first.execute(WRITE, number=5, data=b"x")).outcome is Outcome.SUPERSEDED
+    second = await served.connect()
+    assert (await second.execute(WRITE, number=5, data=b"x")).outcome is Outcome.SUPERSEDED
     assert len(served.node.seen) == 1
 
 

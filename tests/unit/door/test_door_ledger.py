@@ -1,6 +1,6 @@
 import pytest
 
-from ctlha_trio.door._ledger import KEPT_OUTCOMES, UNKNOWN, Known, NumberLedger
+from ctlha_trio.door._ledger import KEPT_OUTCOMES, SUPERSEDED, UNKNOWN, Known, NumberLedger
 from ctlha_trio.pair import CHANGING, OperationKind, Outcome
 
 
@@ -64,7 +64,11 @@ def test_forgotten_outcomes_become_unknown_and_never_new() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(CHANGING, key=str))
-@pytest.mark.parametrize("known", [Known(Outcome.DONE), Known(Outcome.FAILED), Known(Outcome.MISCOMPARE, 17)], ids=str)
+@pytest.mark.parametrize(
+    "known",
+    [Known(Outcome.DONE), Known(Outcome.FAILED), Known(Outcome.SUPERSEDED), Known(Outcome.MISCOMPARE, 17)],
+    ids=str,
+)
 def test_whoever_asks_is_told_what_is_certain(kind: OperationKind, known: Known) -> None:
     ledger = NumberLedger()
     ledger.settle(3, kind, known)
@@ -78,3 +82,43 @@ def test_what_is_not_certain_is_unknown() -> None:
     ledger.settle(5, OperationKind.WRITE, Known(Outcome.NOT_PRIMARY))
     for number in (2, 3, 4, 5, 6):
         assert ledger.outcome(number) == UNKNOWN
+
+
+def test_what_was_not_executed_may_be_given_again_until_it_is_executed() -> None:
+    ledger = NumberLedger()
+    assert not ledger.may_repeat(5)
+    ledger.begin(5)
+    ledger.settle(5, OperationKind.WRITE, Known(Outcome.NOT_PRIMARY))
+    assert ledger.may_repeat(5)
+    ledger.begin(5)
+    assert not ledger.may_repeat(5)
+    ledger.settle(5, OperationKind.WRITE, Known(Outcome.UNKNOWN))
+    assert not ledger.may_repeat(5)
+    assert ledger.replay(5, OperationKind.WRITE) == UNKNOWN
+
+
+@pytest.mark.parametrize("kind", [OperationKind.WRITE, OperationKind.READ], ids=str)
+@pytest.mark.parametrize("newer_ended", [True, False])
+def test_what_was_not_executed_is_superseded_by_a_newer_one(kind: OperationKind, newer_ended: bool) -> None:
+    ledger = NumberLedger()
+    ledger.refuse(5)
+    ledger.begin(6)
+    if newer_ended:
+        ledger.settle(6, OperationKind.WRITE, Known(Outcome.DONE))
+    assert ledger.replay(5, kind) == ledger.outcome(5) == SUPERSEDED
+
+
+def test_a_newer_one_that_was_not_executed_either_supersedes_nothing() -> None:
+    ledger = NumberLedger()
+    for number in (5, 6):
+        ledger.begin(number)
+    for number in (5, 6):
+        ledger.settle(number, OperationKind.WRITE, Known(Outcome.NOT_PRIMARY))
+    assert ledger.replay(5, OperationKind.WRITE) is None
+
+
+def test_as_many_refused_numbers_are_remembered_as_outcomes() -> None:
+    ledger = NumberLedger()
+    for number in range(KEPT_OUTCOMES + 1):
+        ledger.refuse(number)
+    assert [ledger.may_repeat(number) for number in (0, 1, KEPT_OUTCOMES)] == [False, True, True]

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import FailedError, MediumError, MiscompareError
 from ctlha_trio.ha._inbox import RING_BYTES
+from ctlha_trio.link import _handshake
 from ctlha_trio.pair import (
     FLIGHTS_LIMIT,
     RECORDS_BYTES_MAX,
@@ -21,6 +22,7 @@ from ctlha_trio.pair import (
     messages,
 )
 from ctlha_trio.testing import MemoryPair, open_pair
+from ctlha_trio.wire import OWN_TERMS, Feature, Terms
 from tests.unit.ha.test_node_repair import decay
 
 BLOCK = 4096
@@ -259,7 +261,7 @@ async def test_a_client_that_has_turned_to_the_primary_is_not_served_what_it_ask
             nursery.start_soon(write, "b", 1)
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(write, "a", 2)
-        assert outcomes == {"a": Outcome.DONE, "b": Outcome.NOT_PRIMARY}
+        assert outcomes == {"a": Outcome.DONE, "b": Outcome.SUPERSEDED}
         assert both(pair, 0, BLOCK) == bytes([2]) * BLOCK
 
 
@@ -285,8 +287,46 @@ async def test_a_client_that_has_turned_to_the_secondary_is_not_served_what_it_a
             nursery.start_soon(write, "a", 8, 1)
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(write, "b", 7, 2)
-        assert outcomes == {("b", 7): Outcome.DONE, ("a", 7): Outcome.NOT_PRIMARY, ("a", 8): Outcome.DONE}
+        assert outcomes == {("b", 7): Outcome.DONE, ("a", 7): Outcome.SUPERSEDED, ("a", 8): Outcome.DONE}
         assert both(pair, 7 * BLOCK, 2 * BLOCK) == bytes([9]) * 2 * BLOCK
+
+
+async def test_a_primary_of_which_the_refusal_is_not_known_tells_it_in_the_words_of_before(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other node would end the session over an outcome that its version has not."""
+    before = Terms(OWN_TERMS.features & ~Feature.SUPERSEDED, OWN_TERMS.fragment_size)
+    monkeypatch.setattr(_handshake, "OWN_TERMS", before)
+    async with open_pair() as pair:
+        for name, number, outcome in (("a", 2, Outcome.DONE), ("b", 1, Outcome.NOT_PRIMARY)):
+            answer = await pair.nodes[name].submit(
+                OperationKind.WRITE, client=7, number=number, offset=0, size=BLOCK, data=bytes(BLOCK)
+            )
+            assert answer.outcome is outcome
+        assert pair.nodes["b"].status().flaps == 0
+
+
+async def test_what_was_not_executed_stands_in_the_way_of_nothing_older(autojump_clock: MockClock) -> None:
+    """A copy that is behind serves nobody. Once its node is primary, it takes what its client asked first."""
+
+    async def write(pair: MemoryPair, name: str, number: int) -> Outcome:
+        answer = await pair.nodes[name].submit(
+            OperationKind.WRITE, client=7, number=number, offset=0, size=BLOCK, data=bytes(BLOCK)
+        )
+        return answer.outcome
+
+    async with open_pair() as pair:
+        pair.crash("a")
+        await pair.wait_alone("b")
+        await pair.restart("a")
+        assert pair.nodes["a"].status().role != "primary"
+        assert await write(pair, "a", 6) is Outcome.NOT_PRIMARY
+        await pair.wait_protected()
+        await pair.nodes["b"].switchover()
+        await pair.wait_serving("a")
+        assert await write(pair, "b", 5) is Outcome.DONE
+        assert await write(pair, "a", 6) is Outcome.DONE
+        assert await write(pair, "b", 5) is Outcome.SUPERSEDED
 
 
 async def test_what_one_client_asks_of_one_node_is_executed_in_any_order(autojump_clock: MockClock) -> None:

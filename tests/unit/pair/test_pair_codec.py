@@ -69,7 +69,7 @@ def proposed(draw: st.DrawFn) -> msg.Propose:
 
 
 ASSIGNS = st.builds(msg.Assigned, epoch=u64, number=u64, sequence=u64, previous=u64, settled=u64)
-NO_EFFECT = [Outcome.NOT_PRIMARY, Outcome.FAILED, Outcome.MEDIUM_ERROR, Outcome.MISCOMPARE]
+NO_EFFECT = [outcome for outcome in Outcome if outcome not in {Outcome.DONE, Outcome.UNKNOWN}]
 COPIES = st.builds(msg.CopyData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 REPAIRS = st.builds(msg.RepairData, epoch=u64, sequence=u64, offset=offsets, size=sizes)
 BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
