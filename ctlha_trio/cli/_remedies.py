@@ -81,6 +81,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     "the node's log names them, from a backup",
     Reason.DISK_FAILING: "the disk of node {node} loses block after block: stop it, put a new disk in place, then: "
     "ctlha replace {config} {node}",
+    Reason.PEER_DISK_FAILING: "the disk of node {peer} loses block after block: stop that node, put a new disk in "
+    "place, then on {peer}: ctlha replace <its node.toml> {peer}",
     Reason.COPIES_DIFFER: "decide which copy is right; if that of node {node}, stop node {peer}, move its file away, "
     "then on {peer}: ctlha replace <its node.toml> {peer}",
 }

@@ -12,6 +12,7 @@ from ctlha_trio.dma import Dma, Region, TransferCounters
 from ctlha_trio.ha._raising import raise_in
 from ctlha_trio.link import Channel, ChannelEvent, Connected, Disconnected, EventRange, Link, LossReason
 from ctlha_trio.pair import (
+    DataFaultTold,
     Grant,
     Operation,
     OperationKind,
@@ -184,7 +185,16 @@ class Inbox:
         if (
             isinstance(
                 where,
-                Operation | MirrorWrite | MirrorZeroes | CopyData | RepairData | Compare | Fetch | Damaged | OwnRange,
+                Operation
+                | MirrorWrite
+                | MirrorZeroes
+                | CopyData
+                | RepairData
+                | Compare
+                | Fetch
+                | Damaged
+                | OwnRange
+                | DataFaultTold,
             )
             and where.offset + where.size > self._size_bytes
         ):

@@ -1,9 +1,11 @@
 """What a node knows of the blocks that its disk has not kept."""
 
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
 
+from ctlha_trio.pair import Range
 from ctlha_trio.store import BLOCK_BYTES
 
 REPAIRED_MAX: Final = 64
@@ -19,9 +21,12 @@ class MediumLog:
 
     repaired: int = attrs.field(default=0, init=False)
     """Blocks that were written anew from the peer's copy."""
+    has_more: bool = attrs.field(default=False, init=False)
+    """Whether more blocks are damaged than are known by place."""
+    on_mended: Callable[[int, int], None] = attrs.field(default=lambda _offset, _size: None, init=False)
+    """Told of each range in which a damaged block was written anew."""
     _damaged: dict[int, None] = attrs.field(factory=dict, init=False)
     """Where blocks begin that are damaged on every copy that counts."""
-    _overflowed: bool = attrs.field(default=False, init=False)
 
     @property
     def damaged_bytes(self) -> int:
@@ -31,31 +36,50 @@ class MediumLog:
     @property
     def has_damage(self) -> bool:
         """Whether there are such blocks."""
-        return bool(self._damaged) or self._overflowed
+        return bool(self._damaged) or self.has_more
 
     @property
     def is_failing(self) -> bool:
         """Whether the disk loses more than disks do."""
         return self.repaired > REPAIRED_MAX
 
+    def runs(self) -> Iterator[Range]:
+        """What is known by place, in order, each run in one piece."""
+        begin = end = 0
+        for block in sorted(self._damaged):
+            if block != end:
+                if end:
+                    yield begin, end - begin
+                begin = block
+            end = block + BLOCK_BYTES
+        if end:
+            yield begin, end - begin
+
     def add_damaged(self, offset: int, size: int) -> bool:
         """Whole blocks that nobody has. Whether that was not known of all of them."""
-        before = len(self._damaged)
-        for block in range(offset, offset + size, BLOCK_BYTES):
+        before = len(self._damaged), self.has_more
+        for block in range(offset // BLOCK_BYTES * BLOCK_BYTES, offset + size, BLOCK_BYTES):
             if len(self._damaged) >= DAMAGED_KEPT and block not in self._damaged:
-                self._overflowed = True
+                self.has_more = True
                 break
             self._damaged[block] = None
-        return len(self._damaged) > before
+        return (len(self._damaged), self.has_more) != before
+
+    def forget(self, offset: int, size: int) -> bool:
+        """Of these nothing is damaged. Whether anything was."""
+        first = offset // BLOCK_BYTES * BLOCK_BYTES
+        mended = [block for block in self._damaged if first <= block < offset + size]
+        for block in mended:
+            del self._damaged[block]
+        return bool(mended)
 
     def note_repair(self, offset: int, size: int) -> None:
         """Whole blocks were written anew from the peer's copy."""
         self.repaired += -(-size // BLOCK_BYTES)
-        self.note_write(offset, size)
+        self.forget(offset, size)
+        self.on_mended(offset, size)
 
     def note_write(self, offset: int, size: int) -> None:
         """A range was written. A block of it that was damaged was written whole: in part it cannot be."""
-        if self._damaged:
-            first = offset // BLOCK_BYTES * BLOCK_BYTES
-            for block in range(first, offset + size, BLOCK_BYTES):
-                self._damaged.pop(block, None)
+        if self._damaged and self.forget(offset, size):
+            self.on_mended(offset, size)

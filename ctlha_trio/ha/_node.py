@@ -194,7 +194,7 @@ class Node:
         state = self._driver.state
         resync = self._driver.resync.left
         verdict, reasons = judge(state, source_blocked=resync is not None and resync.blocked)
-        waits = self._supervisor.take_overs.waits()
+        waits, faults = self._supervisor.take_overs.waits(), self._driver.data_faults
         for is_so, reason in (
             (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.faults.failing, Reason.COMPONENT_FAILED),
@@ -204,9 +204,10 @@ class Node:
             (self._components_start, Reason.COMPONENT_STARTING),
             (is_paired(state) and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
             *((True, reason) for reason in Reason if reason in self._policies.waits_for),
-            (self._driver.medium.has_damage, Reason.MEDIUM_ERROR),
-            (self._driver.medium.is_failing, Reason.DISK_FAILING),
-            (state.verification and state.verification.differing_bytes, Reason.COPIES_DIFFER),
+            (faults.medium.has_damage, Reason.MEDIUM_ERROR),
+            (faults.medium.is_failing, Reason.DISK_FAILING),
+            (faults.peer_disk_fails, Reason.PEER_DISK_FAILING),
+            (faults.copies_differ, Reason.COPIES_DIFFER),
         ):
             if is_so:
                 verdict = "degraded" if verdict == "protected" else verdict
@@ -235,8 +236,8 @@ class Node:
             peer_restarts=self._policies.peer_restarts,
             loop_late_s=self._policies.loop.late_s,
             give_back_in_s=self._policies.give_back_in_s,
-            repaired_blocks=self._driver.medium.repaired,
-            damaged_bytes=self._driver.medium.damaged_bytes,
+            repaired_blocks=faults.medium.repaired,
+            damaged_bytes=faults.medium.damaged_bytes,
             verification=self._driver.verifications.status(),
             transitions=tuple(self._driver.transitions.kept),
             differing_settings=self._driver.settings.differing,

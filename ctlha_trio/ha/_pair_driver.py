@@ -16,11 +16,11 @@ from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._condemnation import condemn_in_the_end
 from ctlha_trio.ha._config import NodeConfig
+from ctlha_trio.ha._data_faults import DataFaults
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import ArbiterWork, DiskWork, OfMetadata, first_difference
 from ctlha_trio.ha._inbox import Inbox
 from ctlha_trio.ha._local_reads import LocalReads
-from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._notices import Notices
 from ctlha_trio.ha._outbox import Outbox, number_of
 from ctlha_trio.ha._peer_proposals import PeerProposals
@@ -36,6 +36,7 @@ from ctlha_trio.ha._verification_status import VerificationRequests
 from ctlha_trio.link import Channel, Link, finish_by
 from ctlha_trio.pair import (
     ComponentsReady,
+    DataFaultTold,
     Grant,
     Kept,
     Operation,
@@ -101,6 +102,7 @@ class PairDriver:
     roles: RoleRequests = attrs.field(init=False)
     readiness: Readiness = attrs.field(init=False)
     settings: SharedSettings = attrs.field(init=False)
+    data_faults: DataFaults = attrs.field(init=False)
     resync: ResyncProgress = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
@@ -126,6 +128,7 @@ class PairDriver:
         self.notices = Notices(lambda: self.state)
         self.readiness = Readiness(self._outbox.say, ComponentFailover(self.state.me))
         self.settings = SharedSettings(self._config.settings, self.state.peer, self._outbox.say)
+        self.data_faults = DataFaults(self._disk.medium, self._outbox, lambda: self.state)
         self.resync = ResyncProgress(
             self._seams.clock, self._link, self._outbox.say, lambda: self.state, self._store.dirty_bytes_from
         )
@@ -226,6 +229,7 @@ class PairDriver:
         self.state, ordered = step_pair(before, event)
         self.notices.stepped(before, event, self.state)
         self.resync.stepped(before, self.state)
+        self.data_faults.stepped(before, self.state)
         return ordered
 
     # What the inbox tells.
@@ -237,6 +241,7 @@ class PairDriver:
         self._grant()
         self.readiness.session_began()
         self.settings.session_began(self._link.session)
+        self.data_faults.session_began()
         self.feed(events.SessionUp(peer_incarnation))
         self.on_session(peer_incarnation)
 
@@ -247,6 +252,7 @@ class PairDriver:
         self._peer_reads.session_ended()
         self.readiness.session_ended()
         self.settings.session_ended()
+        self.data_faults.session_ended()
         self.feed(events.SessionLost(loss))
 
     def heard(self, spoken: Spoken, data: Buffer) -> None:
@@ -261,6 +267,8 @@ class PairDriver:
                 self.resync.heard(spoken)
             case Setting():
                 self.settings.take(spoken)
+            case DataFaultTold():
+                self.data_faults.take(spoken)
             case messages.Permit():
                 self._reads.permits.take(spoken)
             case Pushed(message=messages.Propose() as proposal):
@@ -338,7 +346,7 @@ class PairDriver:
             case actions.ForceEnded():
                 self.roles.force_ended(action)
             case actions.ReportMediumError():
-                self._note_damage(action)
+                self.data_faults.lost(action.offset, action.size)
             case actions.VerificationEnded():
                 self.verifications.end(action.problem)
             case actions.Goodbye():
@@ -358,10 +366,6 @@ class PairDriver:
         if line is not None:
             _LOG.info("%s", line)
 
-    def _note_damage(self, action: actions.ReportMediumError) -> None:
-        if self._disk.medium.add_damaged(action.offset, action.size):
-            _LOG.error("damaged on every copy that counts: %d bytes at %d", action.size, action.offset)
-
     def _fetched(self, action: actions.FetchRead, data: bytes) -> None:
         request = self._requests.of(action)
         if action.operation.kind is OperationKind.COMPARE_AND_WRITE:
@@ -372,11 +376,6 @@ class PairDriver:
 
     def _read_damaged(self, action: actions.FetchRead, offset: int, size: int) -> None:
         self.feed(events.ReadDamaged(action.fetch, offset, size))
-
-    @property
-    def medium(self) -> MediumLog:
-        """What is known of blocks that the disk has not kept."""
-        return self._disk.medium
 
     def _under_way(self) -> frozenset[int]:
         return frozenset(flight.sequence for flight in self.state.flights)

@@ -62,8 +62,12 @@ class Reason(Enum):
     """The peer could be a member, but it ended and started anew too often."""
     RESYNC_BLOCKED = "resync-blocked"
     MEDIUM_ERROR = "medium-error"
+    """Blocks are lost, as this node has met or the other one has told: both say so, and each log names them."""
     DISK_FAILING = "disk-failing"
+    PEER_DISK_FAILING = "peer-disk-failing"
+    """The other node says so of its own."""
     COPIES_DIFFER = "copies-differ"
+    """As a comparison has found that was asked for here or there: both say so."""
 
 
 class Note(Enum):
@@ -163,7 +167,7 @@ class Status:
     repaired_blocks: int
     """Of this node's disk, from the other copy, since the node started."""
     damaged_bytes: int
-    """Met since, damaged on every copy that counts, and not written anew."""
+    """Met since, here or at the other node, damaged on every copy that counts, and not written anew."""
     verification: VerificationStatus | None
     """The latest that was asked for at this node since it started."""
     flaps: int

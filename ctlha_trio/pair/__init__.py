@@ -72,6 +72,8 @@ from ctlha_trio.pair._spoken import (
     SETTING_NAME_MAX as SETTING_NAME_MAX,
     SETTING_VALUE_MAX as SETTING_VALUE_MAX,
     ComponentsReady as ComponentsReady,
+    DataFault as DataFault,
+    DataFaultTold as DataFaultTold,
     Grant as Grant,
     Kept as Kept,
     OfDrivers as OfDrivers,

@@ -21,6 +21,8 @@ from ctlha_trio.pair._spoken import (
     SETTING_NAME_MAX,
     SETTING_VALUE_MAX,
     ComponentsReady,
+    DataFault,
+    DataFaultTold,
     Grant,
     Kept,
     OfDrivers,
@@ -122,6 +124,13 @@ def _check_own_range(message: msg.OwnRange) -> None:
     _check_range(message.offset, message.size, size_max=_OFFSET_MAX)
 
 
+def _check_data_fault(message: DataFaultTold) -> None:
+    if message.fault is DataFault.BLOCKS_LOST:
+        _check_range(message.offset, message.size, size_max=_OFFSET_MAX)
+    elif message.offset or message.size:
+        raise RemoteProtocolError("out-of-range", f"{message.fault.name} of {message.size} bytes at {message.offset}")
+
+
 def _check_records(message: msg.MirrorRecord | msg.Propose | msg.Seal) -> None:
     least = 0 if isinstance(message, msg.Seal) else 1
     if not least <= message.size <= RECORDS_BYTES_MAX:
@@ -147,7 +156,7 @@ def _to_wire(value: object) -> tuple[object, ...]:
     match value:
         case Operation():
             return value.kind.value, value.client, value.number, value.offset, value.size
-        case Phase() | Outcome():
+        case Phase() | Outcome() | DataFault():
             return (value.value,)
         case str():
             return (value.encode("ascii"),)
@@ -178,6 +187,10 @@ def _of_no_effect(epoch: int, number: int, outcome: int, at: int) -> Sequence[An
     if Outcome(outcome) not in _NO_EFFECT:
         raise ValueError(f"{Outcome(outcome)} is no end without an effect")
     return epoch, number, Outcome(outcome), at
+
+
+def _of_data_fault(epoch: int, fault: int, *rest: int) -> Sequence[Any]:
+    return epoch, DataFault(fault), *rest
 
 
 def _of_setting(name: bytes, value: bytes) -> Sequence[Any]:
@@ -272,6 +285,7 @@ _KINDS: Final[dict[type[msg.Message | OfDrivers], _Layout]] = {
         _layout(33, msg.RepairData, "QQQI", check=_check_data),
         _layout(34, msg.Damaged, "QQQI", check=_check_data),
         _layout(35, Setting, f"{SETTING_NAME_MAX}s{SETTING_VALUE_MAX}s", from_wire=_of_setting),
+        _layout(36, DataFaultTold, "QB?QQ", from_wire=_of_data_fault, check=_check_data_fault),
         _layout(40, msg.MirrorZeroes, "QQQQQI", check=_check_data),
         _layout(41, msg.MirrorRecord, "QQQQI", check=_check_records),
         _layout(42, msg.RecordsDiffer, "QQ"),

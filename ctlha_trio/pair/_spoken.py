@@ -1,9 +1,10 @@
 """What one node of the pair says to the other: the core's messages, those of the drivers, and what is pushed with data.
 
-The drivers exchange ``Grant``, where pushed data may be placed, ``Kept``, ``ComponentsReady``, ``ResyncLeft`` and
-``Setting``.
+The drivers exchange ``Grant``, where pushed data may be placed, ``Kept``, ``ComponentsReady``, ``ResyncLeft``,
+``Setting`` and ``DataFaultTold``.
 """
 
+from enum import Enum
 from typing import Final
 
 import attrs
@@ -71,6 +72,31 @@ class Setting:
     """Empty where the configuration says nothing and there is no default."""
 
 
+class DataFault(Enum):
+    """What may be wrong with the data, or with a disk that holds it."""
+
+    BLOCKS_LOST = 1
+    """Of a range: each block in it is damaged on every copy that counts, or was and was written anew."""
+    MORE_BLOCKS_LOST = 2
+    """Such as the sender does not tell, or does not know, by their places."""
+    COPIES_DIFFER = 3
+    """Both are whole, and they are not the same."""
+    DISK_FAILING = 4
+    """The sender's."""
+
+
+@attrs.frozen
+class DataFaultTold:
+    """Whether that is so. All but ``DISK_FAILING`` the primary tells. Needs ``Feature.DATA_FAULTS``."""
+
+    epoch: int
+    fault: DataFault
+    is_so: bool
+    offset: int
+    """Of ``BLOCKS_LOST``, as the size; 0 of the others."""
+    size: int
+
+
 PushedMessage = (
     msg.MirrorWrite
     | msg.MirrorZeroes
@@ -98,5 +124,5 @@ class Pushed:
     ring_offset: int
 
 
-OfDrivers = Grant | Kept | ComponentsReady | ResyncLeft | Setting
+OfDrivers = Grant | Kept | ComponentsReady | ResyncLeft | Setting | DataFaultTold
 Spoken = msg.Message | OfDrivers | Pushed

@@ -33,6 +33,8 @@ class Feature(IntFlag):
     """On the pair's channel each tells what its configuration says of what both are to say alike."""
     SUPERSEDED = 8
     """A primary says that it does not execute what is older than what its client has asked for there."""
+    DATA_FAULTS = 16
+    """On the pair's channel each tells what is wrong with the data, and with its disk."""
 
 
 MANDATORY = 0xFFFF_FFFF_0000_0000
@@ -55,7 +57,8 @@ class Terms:
 TERMS_OF_VERSION_1 = Terms(Feature.NONE, 256 * 1024)
 """What holds where none are stated."""
 OWN_TERMS = Terms(
-    Feature.HEARTBEAT_LATENESS | Feature.DROP_REASONS | Feature.SETTINGS | Feature.SUPERSEDED, FRAGMENT_SIZE_MAX
+    Feature.HEARTBEAT_LATENESS | Feature.DROP_REASONS | Feature.SETTINGS | Feature.SUPERSEDED | Feature.DATA_FAULTS,
+    FRAGMENT_SIZE_MAX,
 )
 
 

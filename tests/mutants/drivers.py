@@ -22,6 +22,7 @@ from ctlha_trio.ha import _disk_work, _pair_driver
 from ctlha_trio.ha._component_failover import ComponentFailover
 from ctlha_trio.ha._component_faults import FIRST_RETRY_S, ComponentFault, ComponentFaults, FaultKind
 from ctlha_trio.ha._component_policy import ComponentWatch
+from ctlha_trio.ha._data_faults import DataFaults
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._give_back import GiveBack
@@ -39,6 +40,8 @@ from ctlha_trio.ha._timers import Timers
 from ctlha_trio.link import Link
 from ctlha_trio.pair import (
     ComponentsReady,
+    DataFault,
+    DataFaultTold,
     Finding,
     Metadata,
     PairState,
@@ -295,6 +298,29 @@ def say_nothing_of_a_block_that_is_lost(patch: Patch) -> None:
 
 def call_a_block_lost_that_was_written_anew(patch: Patch) -> None:
     patch.setattr(MediumLog, "note_write", lambda _log, _offset, _size: None)
+
+
+def keep_from_the_peer_what_is_lost(patch: Patch) -> None:
+    patch.setattr(DataFaults, "lost", DataFaults._add)
+
+
+def hear_of_no_end_of_what_differs(patch: Patch) -> None:
+    take = DataFaults.take
+
+    def take_what_is_so(faults: DataFaults, told: DataFaultTold) -> None:
+        if told.is_so:
+            take(faults, told)
+
+    patch.setattr(DataFaults, "take", take_what_is_so)
+
+
+def tell_the_peer_of_no_failing_disk(patch: Patch) -> None:
+    say = DataFaults._say
+
+    def say_the_rest(faults: DataFaults, fault: DataFault, is_so: bool, offset: int, size: int) -> None:
+        say(faults, fault, is_so and fault is not DataFault.DISK_FAILING, offset, size)
+
+    patch.setattr(DataFaults, "_say", say_the_rest)
 
 
 def forget_who_did_not_start(patch: Patch) -> None:
@@ -563,6 +589,8 @@ BUGS: Final = (
     Bug(refuse_everything_when_alone, r"I12: ., a healthy member, does not serve"),
     Bug(never_call_a_disk_failing, r"I10: . does not say disk-failing", first_seed=1011),
     Bug(say_nothing_of_a_block_that_is_lost, r"I10: . does not say medium-error", first_seed=1011),
+    Bug(keep_from_the_peer_what_is_lost, r"I10: . does not say medium-error", first_seed=1011),
+    Bug(tell_the_peer_of_no_failing_disk, r"I10: . does not say peer-disk-failing", first_seed=1011),
     Bug(call_a_block_lost_that_was_written_anew, r"I10: . says medium-error", first_seed=1011),
     Bug(forget_who_did_not_start, r"I10: . does not say component-failed", where=programs_fail),
     Bug(never_ask_a_component_again, r"I10: . says component-failed", where=programs_fail),
@@ -570,6 +598,7 @@ BUGS: Final = (
     Bug(take_the_copies_for_equal, r"I10: the comparison does not name sector \d+", where=copies_differ),
     Bug(count_nothing_that_differs, r"I10: . does not say copies-differ", where=copies_differ),
     Bug(count_on_what_differed_before, r"I10: . says copies-differ", where=copies_differ),
+    Bug(hear_of_no_end_of_what_differs, r"I10: . says copies-differ", where=copies_differ),
     Bug(quit_at_each_lost_session, r"node . ended, and nobody stopped it"),
     Bug(write_no_zeroes_for_the_primary, r"I2: .* not durable"),
     Bug(keep_the_records_of_before, r"I(2|3|7|10): "),

@@ -23,6 +23,7 @@ NOT_OF_THE_PAIR: Final = frozenset(
         Reason.PEER_COMPONENTS,
         Reason.MEDIUM_ERROR,
         Reason.DISK_FAILING,
+        Reason.PEER_DISK_FAILING,
         Reason.COPIES_DIFFER,
         Reason.LINK_FLAPS,
         Reason.PEER_RESTARTS,

@@ -8,12 +8,12 @@ from ctlha_trio.ha import Reason
 from ctlha_trio.pair import Finding, OperationKind, Outcome
 from ctlha_trio.testing._drivers.atlas import Fault
 from ctlha_trio.testing._drivers.clients import BLOCK_SECTORS
-from ctlha_trio.testing._drivers.demands import Demands
+from ctlha_trio.testing._drivers.demands import SERVES_S, Demands
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
 from ctlha_trio.testing._drivers.timeline import Timeline
 from ctlha_trio.testing._history.block_content import fill_sector
-from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 
@@ -42,10 +42,12 @@ class DifferingCopies:
             self.demands.problem("I3: the comparison has changed a copy, and nothing tells which one is right")
         name = self._pair.record.primary
         self.reasons.check(name, Reason.COPIES_DIFFER, given=True)
+        await self.reasons.demand_given(other(name), Reason.COPIES_DIFFER, SERVES_S)
         await self._write_anew(name, first)
         if await self._differing():
             self.demands.problem(f"I10: the comparison names what differs, although sector {first} was written anew")
         self.reasons.check(name, Reason.COPIES_DIFFER, given=False)
+        await self.reasons.demand_gone(other(name), Reason.COPIES_DIFFER, SERVES_S)
 
     async def _change_a_copy(self, name: str, first: int) -> None:
         """As memory does in which a bit flips before the checksum is made: so no reader of the disk can tell."""

@@ -30,7 +30,7 @@ class LostBlocks:
 
     def _named(self) -> Iterator[tuple[int, int]]:
         for node in self._clients.pair.nodes.values():
-            for block in node._driver.medium._damaged:
+            for block in node._driver.data_faults.medium._damaged:
                 yield block, BLOCK_BYTES
             resync = node.pair.resync
             for left_out in resync.left_out if resync else ():

@@ -7,11 +7,11 @@ import attrs
 from ctlha_trio.ha import Reason
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.testing._drivers.clients import BLOCK_SECTORS
-from ctlha_trio.testing._drivers.demands import Demands
+from ctlha_trio.testing._drivers.demands import SERVES_S, Demands
 from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, Timeline
-from ctlha_trio.testing._pairs.pair_faults import NAMES
+from ctlha_trio.testing._pairs.pair_faults import NAMES, other
 
 DECAYS: Final = 65
 """One more than a healthy disk may lose between two starts of its node."""
@@ -44,9 +44,11 @@ class WornDisks:
             self._pair.damage.let_decay(each, first)
         await self._demand(name, (OperationKind.READ, first, 1), Outcome.MEDIUM_ERROR)
         self.reasons.check(name, Reason.MEDIUM_ERROR, given=True)
+        await self.reasons.demand_given(other(name), Reason.MEDIUM_ERROR, SERVES_S)
         await self._demand(name, (OperationKind.WRITE, first, BLOCK_SECTORS), Outcome.DONE)
         await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
         self.reasons.check(name, Reason.MEDIUM_ERROR, given=False)
+        await self.reasons.demand_gone(other(name), Reason.MEDIUM_ERROR, SERVES_S)
 
     async def _wear_a_disk_out(self, first: int) -> None:
         """One disk loses block after block. Each is repaired from the other copy, and the node says what that means."""
@@ -56,6 +58,7 @@ class WornDisks:
             self._pair.damage.let_decay(name, first)
             await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
         self.reasons.check(name, Reason.DISK_FAILING, given=True)
+        await self.reasons.demand_given(other(name), Reason.PEER_DISK_FAILING, SERVES_S)
 
     async def _demand(self, name: str, wanted: tuple[OperationKind, int, int], outcome: Outcome) -> None:
         told = await self.demands.clients.operate(name, 0, wanted)

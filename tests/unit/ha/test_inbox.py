@@ -10,7 +10,7 @@ import pytest
 from ctlha_trio._errors import RemoteProtocolError
 from ctlha_trio.dma import TransferCounters
 from ctlha_trio.ha._inbox import RING_BYTES, Inbox
-from ctlha_trio.pair import CarriedRecord, Pushed, ResyncLeft, Spoken, encode_record
+from ctlha_trio.pair import CarriedRecord, DataFault, DataFaultTold, Pushed, ResyncLeft, Spoken, encode_record
 from ctlha_trio.pair.messages import CopyData, MirrorRecord, MirrorWrite
 from ctlha_trio.seams import Buffer
 
@@ -103,6 +103,13 @@ def test_place_beyond_the_ring_is_refused() -> None:
     assert inbox.grant(EPOCH) is not None
     with pytest.raises(RemoteProtocolError, match="of the ring"):
         data_of(inbox, Pushed(WRITE, RING_BYTES - 1))
+
+
+def test_blocks_beyond_the_volume_are_not_lost() -> None:
+    inbox, _ = made()
+    assert data_of(inbox, DataFaultTold(EPOCH, DataFault.BLOCKS_LOST, True, 0, 1 << 20)) == b""
+    with pytest.raises(RemoteProtocolError, match="of the volume"):
+        data_of(inbox, DataFaultTold(EPOCH, DataFault.BLOCKS_LOST, True, 4096, 1 << 20))
 
 
 def test_more_that_is_left_than_the_volume_has_is_refused() -> None:

@@ -13,8 +13,11 @@ from ctlha_trio.pair import (
     WRITE_BYTES_MAX,
     ZEROING,
     ComponentsReady,
+    DataFault,
+    DataFaultTold,
     Grant,
     Kept,
+    OfDrivers,
     Operation,
     OperationKind,
     Outcome,
@@ -127,13 +130,31 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
         name=st.text(PRINTABLE, min_size=1, max_size=SETTING_NAME_MAX),
         value=st.text(PRINTABLE, max_size=SETTING_VALUE_MAX),
     ),
+    DataFaultTold: st.one_of(
+        st.builds(
+            DataFaultTold,
+            epoch=u64,
+            fault=st.just(DataFault.BLOCKS_LOST),
+            is_so=st.booleans(),
+            offset=offsets,
+            size=st.integers(1, 1 << 56),
+        ),
+        st.builds(
+            DataFaultTold,
+            epoch=u64,
+            fault=st.sampled_from([fault for fault in DataFault if fault is not DataFault.BLOCKS_LOST]),
+            is_so=st.booleans(),
+            offset=st.just(0),
+            size=st.just(0),
+        ),
+    ),
     Grant: st.builds(Grant, epoch=u64, key=st.binary(min_size=16, max_size=16), size=u32),
 }
 SPOKEN = st.one_of(*BY_KIND.values())
 
 
 def test_every_message_of_the_pair_is_tried_here() -> None:
-    assert set(msg.Message.__args__) | {Grant, Kept, ComponentsReady, ResyncLeft, Setting} == set(BY_KIND)
+    assert {*msg.Message.__args__, *OfDrivers.__args__} == set(BY_KIND)
 
 
 @pytest.mark.parametrize("kind", BY_KIND, ids=lambda kind: kind.__name__)
@@ -181,7 +202,7 @@ def test_a_slot_of_another_size_is_refused(size: int) -> None:
         decode(b"\x04" * size)
 
 
-@pytest.mark.parametrize("kind", [0, 36, 255])
+@pytest.mark.parametrize("kind", [0, 37, 255])
 def test_a_kind_that_does_not_exist_is_refused(kind: int) -> None:
     with pytest.raises(RemoteProtocolError, match="unknown-type"):
         decode(bytes([kind]) + bytes(SLOT_BYTES - 1))
@@ -201,6 +222,22 @@ def test_a_proposal_that_is_no_number_is_refused(proposal: str) -> None:
         decode(encode(msg.Admitted(2, 2, proposal)))
     with pytest.raises(RemoteProtocolError, match="malformed"):
         decode(encode(msg.ResyncStart(2, proposal)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "offset", "size"), [(1, 0, 0), (1, 1 << 57, 1), (2, 0, 1), (3, 1, 0), (4, 4096, 4096)]
+)
+def test_a_fault_of_the_data_has_a_place_if_it_is_of_blocks(fault: int, offset: int, size: int) -> None:
+    with pytest.raises(RemoteProtocolError, match="out-of-range"):
+        decode(encode(DataFaultTold(1, DataFault(fault), True, offset, size)))
+
+
+@pytest.mark.parametrize("fault", [0, 5, 255])
+def test_a_fault_of_the_data_that_does_not_exist_is_refused(fault: int) -> None:
+    slot = bytearray(encode(DataFaultTold(1, DataFault.DISK_FAILING, True, 0, 0)))
+    slot[9] = fault
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        decode(bytes(slot))
 
 
 @pytest.mark.parametrize(

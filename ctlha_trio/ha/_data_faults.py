@@ -1,0 +1,139 @@
+"""What is wrong with the data: each node tells the other one, so that neither says that all is well of what is not.
+
+Of the data the primary knows, and tells. The secondary goes on with what it was told when the role comes to it. Of its
+disk each node tells by itself.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ctlha_trio.ha._medium import MediumLog
+from ctlha_trio.ha._outbox import Outbox
+from ctlha_trio.ha._status import role_of
+from ctlha_trio.pair import DataFault, DataFaultTold, PairState
+from ctlha_trio.wire import Feature
+
+TOLD_RUNS_MAX: Final = 64
+"""Runs of lost blocks that are told by place when a session begins. With what lies between them they are half as many
+messages as may wait to be sent."""
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class DataFaults:
+    """As one node knows them. Nothing here is of any consequence for the pair."""
+
+    medium: MediumLog
+    _outbox: Outbox
+    _state: Callable[[], PairState]
+    copies_differ: bool = attrs.field(default=False, init=False)
+    """As the latest comparison has found, here or at the peer."""
+    peer_disk_fails: bool = attrs.field(default=False, init=False)
+    """As it says in this session."""
+    _hears: bool = attrs.field(default=False, init=False)
+    """Whether there is a session in which the peer is to be told."""
+    _leads: bool = attrs.field(default=False, init=False)
+    """Whether the peer was told everything, and what changes is all that it has to be told."""
+    _has_untold: bool = attrs.field(default=False, init=False)
+    """There were more runs than it was told by place."""
+    _told: dict[DataFault, bool] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.medium.on_mended = self._mended
+
+    def session_began(self) -> None:
+        """Tell the peer, if it is of a version that hears such."""
+        self.session_ended()
+        self._hears = self._outbox.may_say(Feature.DATA_FAULTS)
+        self._look()
+
+    def session_ended(self) -> None:
+        """What the peer says of its disk is of the session."""
+        self._hears = self._leads = self.peer_disk_fails = False
+        self._told.clear()
+
+    def stepped(self, before: PairState, after: PairState) -> None:
+        """The core has stepped."""
+        if after.phase is before.phase and after.verification is before.verification and after.resync is before.resync:
+            return
+        verification, resync = after.verification, after.resync
+        if verification is not None and verification is not before.verification:
+            self.copies_differ = bool(verification.differing_bytes)
+        if resync is not None and resync is not before.resync and resync.whole:
+            self.copies_differ = False
+        self._look()
+
+    def lost(self, offset: int, size: int) -> None:
+        """Blocks are damaged on every copy that counts."""
+        self._add(offset, size)
+        if self._leads:
+            self._say(DataFault.BLOCKS_LOST, True, offset, size)
+        self._look()
+
+    def take(self, told: DataFaultTold) -> None:
+        """The peer tells. Of the data only whoever is primary, of this epoch or of one that this node comes to."""
+        state = self._state()
+        if told.fault is DataFault.DISK_FAILING:
+            self.peer_disk_fails = told.is_so
+        elif told.epoch > state.epoch or (told.epoch == state.epoch and role_of(state) != "primary"):
+            self._take_of_data(told)
+
+    def _take_of_data(self, told: DataFaultTold) -> None:
+        match told.fault:
+            case DataFault.BLOCKS_LOST if told.is_so:
+                self._add(told.offset, told.size)
+            case DataFault.BLOCKS_LOST:
+                self.medium.forget(told.offset, told.size)
+            case DataFault.MORE_BLOCKS_LOST:
+                self.medium.has_more = told.is_so
+            case _:
+                self.copies_differ = told.is_so
+
+    def _add(self, offset: int, size: int) -> None:
+        if self.medium.add_damaged(offset, size):
+            _LOG.error("damaged on every copy that counts: %d bytes at %d", size, offset)
+
+    def _mended(self, offset: int, size: int) -> None:
+        if self._leads:
+            self._say(DataFault.BLOCKS_LOST, False, offset, size)
+        self._look()
+
+    def _look(self) -> None:
+        """Tell the peer what it does not know."""
+        if not self._hears:
+            return
+        is_primary = role_of(self._state()) == "primary"
+        if is_primary and not self._leads:
+            self._tell_places()
+        self._leads = is_primary
+        self._tell(DataFault.DISK_FAILING, self.medium.is_failing)
+        if is_primary:
+            has_untold = self._has_untold and self.medium.has_damage
+            self._tell(DataFault.MORE_BLOCKS_LOST, self.medium.has_more or has_untold)
+            self._tell(DataFault.COPIES_DIFFER, self.copies_differ)
+
+    def _tell_places(self) -> None:
+        """Of every range whether it is lost. What the peer knows otherwise is of the past."""
+        self._told.clear()
+        runs, end = list(self.medium.runs()), self._state().size_bytes
+        self._has_untold = len(runs) > TOLD_RUNS_MAX
+        place = 0
+        for offset, size in runs[:TOLD_RUNS_MAX]:
+            if place < offset:
+                self._say(DataFault.BLOCKS_LOST, False, place, offset - place)
+            place = min(offset + size, end)
+            self._say(DataFault.BLOCKS_LOST, True, offset, place - offset)
+        if place < end:
+            self._say(DataFault.BLOCKS_LOST, False, place, end - place)
+
+    def _tell(self, fault: DataFault, is_so: bool) -> None:
+        if self._told.get(fault) is not is_so:
+            self._told[fault] = is_so
+            self._say(fault, is_so, 0, 0)
+
+    def _say(self, fault: DataFault, is_so: bool, offset: int, size: int) -> None:
+        self._outbox.say(DataFaultTold(self._state().epoch, fault, is_so, offset, size))

@@ -1,0 +1,246 @@
+"""What one node knows is wrong with the data, the other one says too, and goes on with when the role comes to it."""
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from ctlha_trio._errors import MediumError, NotPrimaryError
+from ctlha_trio.ha import Node
+from ctlha_trio.ha._data_faults import TOLD_RUNS_MAX, DataFaults
+from ctlha_trio.ha._medium import DAMAGED_KEPT, REPAIRED_MAX, MediumLog
+from ctlha_trio.link import _handshake
+from ctlha_trio.pair import Copy, DataFaultTold
+from ctlha_trio.store import BLOCK_BYTES, image
+from ctlha_trio.testing import MemoryPair, PowerDisk, open_pair
+from ctlha_trio.wire import OWN_TERMS, Feature, Terms
+from tests.unit.ha.test_node_repair import SIZE_BYTES, filled, verified
+
+LOST = 2 * SIZE_BYTES - BLOCK_BYTES
+"""Far from what is written, and so copied, in any other way."""
+WHOLE = bytes(BLOCK_BYTES)
+
+
+async def lose(pair: MemoryPair, *blocks: int) -> None:
+    """Blocks of both copies decay, and a client of the primary meets each."""
+    for block in blocks:
+        for name in ("a", "b"):
+            pair.decay(name, block)
+        with pytest.raises(MediumError):
+            await pair.nodes[pair.record.primary].volume.read(block, 1)
+
+
+def says(pair: MemoryPair, *reasons: str) -> bool:
+    """Whether both nodes give these reasons, and no others."""
+    verdict = "degraded" if reasons else "protected"
+    return all((each.status().verdict, each.status().reasons) == (verdict, reasons) for each in pair.nodes.values())
+
+
+async def wait_said(pair: MemoryPair, *reasons: str) -> None:
+    with trio.move_on_after(10.0):
+        await pair.wait_until(lambda: says(pair, *reasons))
+    assert says(pair, *reasons), {name: node.status().reasons for name, node in pair.nodes.items()}
+
+
+def damaged(node: Node) -> int:
+    return node.status().damaged_bytes
+
+
+@pytest.mark.parametrize("through", ["a", "b"])
+async def test_both_say_that_a_block_is_lost_until_it_is_written_anew(
+    through: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await lose(pair, LOST)
+        await wait_said(pair, "medium-error")
+        assert [damaged(node) for node in pair.nodes.values()] == [BLOCK_BYTES] * 2
+        line = f"damaged on every copy that counts: {BLOCK_BYTES} bytes at {LOST}"
+        assert caplog.messages.count(line) == 2, "the log of each node names the block, once"
+        pair.break_link()
+        await trio.sleep(30.0)
+        assert says(pair, "medium-error")
+        assert caplog.messages.count(line) == 2
+        await pair.nodes[through].volume.write(LOST, WHOLE)
+        await wait_said(pair)
+        assert [damaged(node) for node in pair.nodes.values()] == [0, 0]
+
+
+async def test_who_takes_over_knows_what_is_lost(autojump_clock: MockClock) -> None:
+    """The other process, which met it, is gone: once it is back both say so, by the word of the new primary."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await lose(pair, LOST)
+        await wait_said(pair, "medium-error")
+        pair.crash("a")
+        b = await pair.wait_alone("b")
+        assert b.status().reasons == ("peer-lost", "medium-error")
+        await pair.restart("a")
+        await wait_said(pair, "medium-error")
+        await pair.nodes["a"].volume.write(LOST, WHOLE)
+        await wait_said(pair)
+
+
+async def test_who_was_primary_forgets_what_the_other_one_had_written_anew(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await lose(pair, LOST)
+        await wait_said(pair, "medium-error")
+        await pair.nodes["a"].switchover()
+        b = await pair.wait_serving("b")
+        assert says(pair, "medium-error")
+        pair.partition("a")
+        await pair.wait_until(lambda: b.status().role == "primary" and not b.pair.session)
+        await b.volume.write(LOST, WHOLE)
+        pair.heal("a")
+        await wait_said(pair)
+
+
+async def test_what_a_primary_of_before_tells_counts_for_nothing(autojump_clock: MockClock) -> None:
+    """It was cut off with its role, and comes back with what it knew, before it hears that another one has the role."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await lose(pair, LOST)
+        await wait_said(pair, "medium-error")
+        pair.arbiters["a"].unavailable = True
+        pair.partition("a")
+        b = await pair.wait_alone("b")
+        await b.volume.write(LOST, WHOLE)
+        assert [damaged(node) for node in pair.nodes.values()] == [BLOCK_BYTES, 0]
+        assert pair.nodes["a"].status().role == "primary"
+        pair.heal("a")
+        await pair.wait_until(lambda: bool(b.pair.session))
+        assert damaged(b) == 0
+        pair.arbiters["a"].unavailable = False
+        await wait_said(pair)
+
+
+async def test_a_block_that_the_other_copy_has_is_lost_for_neither_once_it_is_repaired(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        pair.decay("a", LOST)
+        with pytest.raises(MediumError):
+            await a.volume.read(LOST, 1)
+        await pair.start("b")
+        await wait_said(pair, "medium-error")
+        await a.volume.read(LOST, 1)
+        await wait_said(pair)
+
+
+async def test_what_only_the_secondary_reads_both_say(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        for name in ("a", "b"):
+            pair.decay(name, LOST)
+        with pytest.raises(NotPrimaryError):
+            await pair.nodes["b"].volume.read(LOST, 1)
+        await wait_said(pair, "medium-error")
+
+
+async def test_copies_that_differ_do_so_at_both_nodes(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await pair.nodes["b"]._driver._store.write(9 * BLOCK_BYTES, b"another")
+        await verified(pair)
+        await wait_said(pair, "copies-differ")
+        await pair.nodes["a"].switchover()
+        b = await pair.wait_serving("b")
+        assert says(pair, "copies-differ")
+        await b.volume.write(8 * BLOCK_BYTES, bytes(3 * BLOCK_BYTES))
+        assert (await verified(pair, "b")).differing_bytes == 0
+        await wait_said(pair)
+
+
+async def test_copies_of_which_one_is_made_anew_differ_no_more(autojump_clock: MockClock) -> None:
+    """What was found was told by a process that is gone, of a copy that is gone."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await pair.nodes["b"]._driver._store.write(9 * BLOCK_BYTES, b"another")
+        await verified(pair)
+        await wait_said(pair, "copies-differ")
+        await pair.stop("a")
+        b = await pair.wait_alone("b")
+        assert b.status().reasons == ("peer-lost", "copies-differ")
+        empty = attrs.evolve(pair.durable_metadata("a"), copy=Copy.FAILED)
+        pair.disks["a"] = PowerDisk({"volume": image(empty, 2 * SIZE_BYTES)})
+        await pair.start("a")
+        await wait_said(pair)
+
+
+async def test_a_disk_that_fails_is_said_by_both_each_in_its_words(autojump_clock: MockClock) -> None:
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        for block in range(REPAIRED_MAX + 1):
+            assert (a.status().verdict, b.status().verdict) == ("protected", "protected")
+            pair.decay("b", block * BLOCK_BYTES)
+            await a.volume.write(block * BLOCK_BYTES, b"part")
+        await pair.wait_until(lambda: a.status().verdict != "protected")
+        assert (a.status().verdict, a.status().reasons) == ("degraded", ("peer-disk-failing",))
+        assert (b.status().verdict, b.status().reasons) == ("degraded", ("disk-failing",))
+        pair.break_link()
+        await trio.sleep(10.0)
+        assert a.status().reasons == ("peer-disk-failing",)
+        await pair.stop("b")
+        assert (await pair.wait_alone("a")).status().reasons == ("peer-lost",)
+
+
+async def test_a_peer_that_does_not_state_that_it_hears_such_is_told_nothing(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end the session over a message that it does not know."""
+    before = Terms(OWN_TERMS.features & ~Feature.DATA_FAULTS, OWN_TERMS.fragment_size)
+    taken: list[DataFaultTold] = []
+    monkeypatch.setattr(_handshake, "OWN_TERMS", before)
+    monkeypatch.setattr(DataFaults, "take", lambda _, told: taken.append(told))
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await lose(pair, LOST)
+        assert pair.nodes["a"].status().reasons == ("medium-error",)
+        await trio.sleep(10.0)
+        assert taken == []
+        assert pair.nodes["a"].status().flaps == 0
+
+
+# Many of them
+
+
+async def test_of_many_lost_blocks_the_first_are_told_by_place_and_that_there_are_more(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        blocks = [SIZE_BYTES + 2 * number * BLOCK_BYTES for number in range(TOLD_RUNS_MAX + 1)]
+        await lose(pair, *blocks)
+        await wait_said(pair, "medium-error")
+        await pair.stop("b")
+        await pair.wait_alone("a")
+        await pair.restart("b")
+        await wait_said(pair, "medium-error")
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        assert (damaged(a), damaged(b)) == (len(blocks) * BLOCK_BYTES, TOLD_RUNS_MAX * BLOCK_BYTES)
+        for block in blocks[:-1]:
+            await a.volume.write(block, WHOLE)
+        assert (damaged(a), damaged(b)) == (BLOCK_BYTES, 0)
+        assert says(pair, "medium-error")
+        await a.volume.write(blocks[-1], WHOLE)
+        await wait_said(pair)
+
+
+def test_runs_are_in_order_and_each_in_one_piece() -> None:
+    medium = MediumLog()
+    for block in (9, 3, 4, 10, 6, 5):
+        medium.add_damaged(block * BLOCK_BYTES, BLOCK_BYTES)
+    assert list(medium.runs()) == [(3 * BLOCK_BYTES, 4 * BLOCK_BYTES), (9 * BLOCK_BYTES, 2 * BLOCK_BYTES)]
+
+
+def test_more_than_are_kept_by_place_are_told_as_such() -> None:
+    medium = MediumLog()
+    medium.add_damaged(0, DAMAGED_KEPT * BLOCK_BYTES)
+    assert not medium.has_more
+    assert medium.add_damaged(DAMAGED_KEPT * BLOCK_BYTES, BLOCK_BYTES), "news too"
+    assert medium.has_more
