@@ -57,9 +57,10 @@ async def test_flipped_bytes_are_repaired_by_reads_and_by_verify(protected_pair:
         verified = await run_ctlha("verify", pair.config(here))
         assert verified.code == 1
         assert f"unreadable: {BLOCK_BYTES} bytes at {17 * BLOCK_BYTES}: damaged on both copies" in verified.out
-        asked = await run_ctlha("status", pair.config(here))
-        assert asked.out.startswith("degraded: medium-error\n")
-        assert f"  {BLOCK_BYTES} bytes are damaged on every copy that counts\n" in asked.out
+        for node in NODES:
+            asked = await run_ctlha("status", pair.config(node))
+            assert asked.out.startswith("degraded: medium-error\n")
+            assert f"  {BLOCK_BYTES} bytes are damaged on every copy that counts\n" in asked.out
         whole = CONTENT[:BLOCK_BYTES]
         reply = await client.execute(OperationKind.WRITE, number=4, offset=17 * BLOCK_BYTES, data=whole)
         assert reply.outcome is Outcome.DONE

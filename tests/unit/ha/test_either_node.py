@@ -1,6 +1,6 @@
 """Operations that enter at either node: the same volume through both, in one order."""
 
-from itertools import cycle
+from itertools import count, cycle
 
 import pytest
 import trio
@@ -304,6 +304,33 @@ async def test_a_primary_of_which_the_refusal_is_not_known_tells_it_in_the_words
             )
             assert answer.outcome is outcome
         assert pair.nodes["b"].status().flaps == 0
+
+
+async def test_one_client_that_uses_both_nodes_at_once_is_told_that_it_overtook_itself(
+    autojump_clock: MockClock,
+) -> None:
+    """A pair that is well sends nobody to the other node, and what it refuses stays unexecuted."""
+    numbers, outcomes = count(1), set[Outcome]()
+    done = dict.fromkeys(range(4), 0)
+    async with open_pair() as pair:
+        pair.network.delay("b", "a", 0.005)
+
+        async def write(name: str, block: int) -> None:
+            for _ in range(20):
+                number, place = next(numbers), block * BLOCK
+                answer = await pair.nodes[name].submit(
+                    OperationKind.WRITE, client=7, number=number, offset=place, size=BLOCK, data=bytes([number]) * BLOCK
+                )
+                outcomes.add(answer.outcome)
+                done[block] = number if answer.outcome is Outcome.DONE else done[block]
+                if name == "a":  # not in step with the other node, all of whose messages take as long
+                    await trio.sleep(0.0007)
+
+        async with trio.open_nursery() as nursery:
+            for block, name in enumerate("abab"):
+                nursery.start_soon(write, name, block)
+        assert outcomes == {Outcome.DONE, Outcome.SUPERSEDED}
+        assert both(pair, 0, 4 * BLOCK) == b"".join(bytes([number]) * BLOCK for number in done.values())
 
 
 async def test_what_was_not_executed_stands_in_the_way_of_nothing_older(autojump_clock: MockClock) -> None:
