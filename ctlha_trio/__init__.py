@@ -29,6 +29,7 @@ from ctlha_trio._errors import (
     RemoteProtocolError as RemoteProtocolError,
     RoleStaysError as RoleStaysError,
     StoreError as StoreError,
+    TurnedAwayError as TurnedAwayError,
     UnknownOutcomeError as UnknownOutcomeError,
     UnreadableError as UnreadableError,
     UntrustedPeerError as UntrustedPeerError,

@@ -35,6 +35,17 @@ class DisconnectError(CtlHaError, trio.BrokenResourceError):
     status: ClassVar[ctl_ha_status] = ctl_ha_status.CTL_HA_STATUS_DISCONNECT
 
 
+class TurnedAwayError(DisconnectError):
+    """A node's local socket did not take this connection: nothing that was sent through it was executed.
+
+    ``reason`` names why.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class BusyError(CtlHaError, trio.WouldBlock):
     """No slot or credit is free; nothing was done."""
 

@@ -15,8 +15,9 @@ from ctlha_trio._errors import DisconnectError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._output import is_unread
 from ctlha_trio.cli._progress import Progress, duration_of
-from ctlha_trio.cli._remedies import START_IT, note_remedy_for, remedy_for
+from ctlha_trio.cli._remedies import note_remedy_for, remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED, EXIT_UNWRITTEN
+from ctlha_trio.cli._unanswered import against_silence
 from ctlha_trio.cli._verify import describe_end
 from ctlha_trio.door import STATUS_SOCKET, status_of
 from ctlha_trio.seams import TrioClock
@@ -43,7 +44,7 @@ async def show_status(file: Path, as_json: bool) -> int:
     try:
         status = await status_of(loaded.folder / STATUS_SOCKET)
     except DisconnectError as error:
-        click.echo(f"{file}: {error}\n  {START_IT.format(**loaded.names)}", err=True)
+        click.echo(f"{file}: {error}\n  {against_silence(error, loaded)}", err=True)
         return EXIT_MISUSED
     click.echo(json.dumps(status) if as_json else describe_status(status, loaded))
     return 0 if status.get("verdict") == "protected" else EXIT_FAILED

@@ -9,10 +9,10 @@ import click
 
 from ctlha_trio._errors import DisconnectError, FailedError, RoleStaysError, UnknownOutcomeError
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._remedies import SEE_STATUS, START_IT, obstacle_remedy_for, remedy_for, setback_remedy_for
+from ctlha_trio.cli._remedies import SEE_STATUS, obstacle_remedy_for, remedy_for, setback_remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, line_of
 from ctlha_trio.cli._steps import DRY_RUN, describe_steps
-from ctlha_trio.cli._unanswered import needing_node, wait_telling
+from ctlha_trio.cli._unanswered import against_silence, needing_node, wait_telling
 from ctlha_trio.door import (
     DECISIONS_FILE,
     STATUS_SOCKET,
@@ -123,7 +123,7 @@ def describe_refusal(error: FailedError | DisconnectError, loaded: LoadedConfig,
     names = loaded.names
     told = list(_helping(error.causes, own, loaded)) if isinstance(error, RoleStaysError) else []
     if isinstance(error, DisconnectError):
-        told = [f"  {START_IT.format(**names)}"]
+        told = [f"  {against_silence(error, loaded)}"]
     return [line_of(error), *(told or [f"  {SEE_STATUS.format(**names)}"])]
 
 

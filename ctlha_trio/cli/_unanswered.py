@@ -7,9 +7,9 @@ from typing import Final
 import click
 import trio
 
-from ctlha_trio._errors import CtlHaError, DisconnectError
+from ctlha_trio._errors import CtlHaError, DisconnectError, TurnedAwayError
 from ctlha_trio.cli._config import LoadedConfig
-from ctlha_trio.cli._remedies import START_IT
+from ctlha_trio.cli._remedies import ASK_AGAIN, START_IT
 from ctlha_trio.door import STATUS_S
 
 SOON_S: Final = STATUS_S + 1.0
@@ -42,8 +42,13 @@ async def wait_telling(change: Awaitable[None], loaded: LoadedConfig, limit_s: f
 
 @contextmanager
 def needing_node(loaded: LoadedConfig) -> Iterator[None]:
-    """Within, a ``DisconnectError`` of the node's socket also names the command that starts the node."""
+    """Within, a ``DisconnectError`` of the node's socket also says what helps."""
     try:
         yield
     except DisconnectError as error:
-        raise DisconnectError(f"{error}; {START_IT.format(**loaded.names)}") from error
+        raise DisconnectError(f"{error}; {against_silence(error, loaded)}") from error
+
+
+def against_silence(error: DisconnectError, loaded: LoadedConfig) -> str:
+    """What helps where a node does not answer: to start it, unless it is there and has too much to answer."""
+    return ASK_AGAIN if isinstance(error, TurnedAwayError) else START_IT.format(**loaded.names)

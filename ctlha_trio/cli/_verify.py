@@ -10,8 +10,9 @@ import click
 
 from ctlha_trio._errors import DisconnectError, FailedError
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._remedies import SEE_STATUS, START_IT, VERIFY_IN_SYNC, VERIFY_THERE, obstacle_remedy_for
+from ctlha_trio.cli._remedies import SEE_STATUS, VERIFY_IN_SYNC, VERIFY_THERE, obstacle_remedy_for
 from ctlha_trio.cli._run import EXIT_FAILED, EXIT_MISUSED
+from ctlha_trio.cli._unanswered import against_silence
 from ctlha_trio.door import STATUS_SOCKET, status_of, verify_of
 from ctlha_trio.pair import Finding, Obstacle
 from ctlha_trio.seams import TrioClock
@@ -41,7 +42,7 @@ async def verify_copies(file: Path, dry_run: bool) -> int:
             return _refuse(error, await status_of(socket), loaded)
         return await _watch(socket, number, loaded)
     except DisconnectError as error:
-        click.echo(f"{file}: {error}\n  {START_IT.format(**loaded.names)}", err=True)
+        click.echo(f"{file}: {error}\n  {against_silence(error, loaded)}", err=True)
         return EXIT_MISUSED
 
 

@@ -4,21 +4,23 @@ It stays small on purpose. The data socket is what an initiator outside both nod
 numbered operations, several in flight, and three different answers for `not here`, `nobody knows` and `failed`.
 """
 
-from ctlha_trio.door._boot import BOOT_S as BOOT_S, BootDoor as BootDoor
-from ctlha_trio.door._client import (
+from ctlha_trio.door._asking import (
     FORCE_S as FORCE_S,
     STATUS_S as STATUS_S,
     SWITCHOVER_S as SWITCHOVER_S,
-    DoorClient as DoorClient,
-    SentRequest as SentRequest,
     failover_plan_of as failover_plan_of,
     force_plan_of as force_plan_of,
     force_primary_of as force_primary_of,
-    open_door_client as open_door_client,
     status_of as status_of,
     switchover_of as switchover_of,
     switchover_plan_of as switchover_plan_of,
     verify_of as verify_of,
+)
+from ctlha_trio.door._boot import BOOT_S as BOOT_S, BootDoor as BootDoor
+from ctlha_trio.door._client import (
+    DoorClient as DoorClient,
+    SentRequest as SentRequest,
+    open_door_client as open_door_client,
 )
 from ctlha_trio.door._decisions import DECISIONS_FILE as DECISIONS_FILE, DecisionLog as DecisionLog
 from ctlha_trio.door._door import Door as Door

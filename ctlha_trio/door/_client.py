@@ -1,25 +1,18 @@
-"""The other side of both sockets: for the command line, the demo and tests."""
+"""The other side of the data socket: for the command line, the demo and tests."""
 
-import json
-import os
-import stat
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import attrs
 import trio
 
 from ctlha_trio._errors import (
     BusyError,
-    ConfigError,
     DisconnectError,
-    FailedError,
     InvalidError,
     RemoteProtocolError,
-    RoleStaysError,
-    UnknownOutcomeError,
+    TurnedAwayError,
 )
+from ctlha_trio.door._connect import connect
 from ctlha_trio.door._protocol import (
     MAX_IN_FLIGHT,
     OUTCOME_OF,
@@ -28,21 +21,13 @@ from ctlha_trio.door._protocol import (
     Request,
     RequestKind,
     decode_reply_head,
+    decode_turned_away,
     encode_hello,
     encode_whole_request,
 )
 from ctlha_trio.door._streams import PatientReader
 from ctlha_trio.pair import OperationKind, Outcome, Records, decode_records
 from ctlha_trio.seams import Buffer
-
-STATUS_S: Final = 2.0
-"""For an answer to ``status``, which a node gives without asking anybody."""
-FORCE_S: Final = 60.0
-"""For a forced change, of which an arbiter that leaves the node in doubt has no bound. A fence has its own."""
-SWITCHOVER_S: Final = 60.0
-"""For a switchover; each of its steps is bounded by the node itself."""
-_MAX_ANSWER_BYTES: Final = 256 * 1024
-"""A status with its whole list of transitions."""
 
 
 @attrs.define(eq=False)
@@ -51,18 +36,22 @@ class SentRequest:
 
     number: int
     _answered: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _reply: Reply | None = attrs.field(default=None, init=False)
+    _end: Reply | DisconnectError | None = attrs.field(default=None, init=False)
 
     async def wait_reply(self) -> Reply:
-        """How it ended. ``DisconnectError`` if the connection ended first: it may have been executed or not."""
-        await self._answered.wait()
-        if self._reply is None:
-            raise DisconnectError("the connection to the node ended")
-        return self._reply
+        """How it ended. ``DisconnectError`` if the connection ended first: it may have been executed or not.
 
-    def settle(self, reply: Reply | None) -> None:
-        """Wake who waits, without a reply if there will be none."""
-        self._reply = reply
+        ``TurnedAwayError``, which is one, if the node never took the connection: it was not.
+        """
+        await self._answered.wait()
+        if not isinstance(self._end, Reply):
+            assert self._end is not None
+            raise self._end
+        return self._end
+
+    def settle(self, end: Reply | DisconnectError) -> None:
+        """Wake who waits, with an error if there will be no reply."""
+        self._end = end
         self._answered.set()
 
 
@@ -74,6 +63,9 @@ class DoorClient:
     _waiting: dict[int, SentRequest] = attrs.field(factory=dict, init=False)
     _sending: trio.StrictFIFOLock = attrs.field(factory=trio.StrictFIFOLock, init=False)
     _broken: bool = attrs.field(default=False, init=False)
+    _turned_away: TurnedAwayError | None = attrs.field(default=None, init=False)
+    _receiving: trio.Event | None = attrs.field(default=None, init=False)
+    """Set once nothing is received any more; None before anything is."""
 
     async def send(
         self, kind: RequestKind, *, number: int, offset: int = 0, size: int = 0, data: Buffer = b""
@@ -83,7 +75,8 @@ class DoorClient:
         Numbers must rise in the order of calls, but for one that was answered NOT_PRIMARY and is given again.
         ``size`` is that of the range; without one it is that of the data.
         ``InvalidError`` for what no node could execute, such as data of another size, and for a number that is in
-        flight: nothing was sent. ``DisconnectError`` if the connection ended, ``BusyError`` if too many are in flight.
+        flight: nothing was sent. ``DisconnectError`` if the connection ended, which is ``TurnedAwayError`` if the node
+        never took it; ``BusyError`` if too many are in flight.
         Cancelled: it was sent or not, and the connection ends if a part of it was.
         """
         size_bytes = size or memoryview(data).nbytes
@@ -129,34 +122,45 @@ class DoorClient:
     async def receive_replies(self) -> None:
         """Give each reply to the call that waits for it, until the connection ends; if cancelled, end it."""
         reader = PatientReader(self._stream)
+        self._receiving = trio.Event()
         try:
             while True:
-                number, outcome, size = decode_reply_head(await reader.exactly(REPLY_BYTES))
-                reply = Reply(number=number, outcome=outcome, data=await reader.exactly(size))
-                if (sent := self._waiting.pop(number, None)) is not None:
+                reply = await _next_reply(reader)
+                if (sent := self._waiting.pop(reply.number, None)) is not None:
                     sent.settle(reply)
+        except TurnedAwayError as error:
+            self._turned_away = error
         except (DisconnectError, RemoteProtocolError):
             return
         finally:
             self.close()
+            self._receiving.set()
 
     def close(self) -> None:
         """End the connection; what waits ends with ``DisconnectError``. May be called twice."""
         self._broken = True
         self._stream.socket.close()
         while self._waiting:
-            self._waiting.popitem()[1].settle(None)
+            self._waiting.popitem()[1].settle(self._ended())
+
+    def _ended(self) -> DisconnectError:
+        """A new one for each who is told."""
+        if self._turned_away is not None:
+            return TurnedAwayError(self._turned_away.reason, str(self._turned_away))
+        return DisconnectError("the connection to the node ended")
 
     async def _send(self, whole: bytes) -> None:
         async with self._sending:
             if self._broken:
-                raise DisconnectError("the connection to the node ended")
+                raise self._ended()
             sent = False
             try:
                 await self._stream.send_all(whole)
                 sent = True
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                raise DisconnectError("the connection to the node ended") from error
+                if self._receiving is not None:
+                    await self._receiving.wait()  # what the node said before it closed stands before its end
+                raise self._ended() from error
             finally:
                 if not sent:
                     self.close()
@@ -165,163 +169,35 @@ class DoorClient:
 async def open_door_client(path: Path | str, *, client: int) -> DoorClient:
     """Connect to a data socket as ``client``. ``DisconnectError`` if nobody listens there.
 
-    Whoever opens it runs its ``receive_replies`` in a task, and closes it.
+    ``TurnedAwayError``, which is one, if the node does not take the connection; it may come to say so only to the
+    first operation. Whoever opens it runs its ``receive_replies`` in a task, and closes it.
     """
-    stream = await _connect(path)
+    return await greet(await connect(path), path, client=client)
+
+
+async def greet(stream: trio.SocketStream, path: Path | str, *, client: int) -> DoorClient:
+    """The first words on a connection, which is closed if they find nobody. Errors as of ``open_door_client``."""
     try:
         await stream.send_all(encode_hello(client))
-    except BaseException as error:
+    except trio.BrokenResourceError as error:
+        with stream.socket:
+            try:
+                await _next_reply(PatientReader(stream))  # it has closed: there is nothing to wait for
+            except TurnedAwayError:
+                raise
+            except (DisconnectError, RemoteProtocolError):
+                pass
+        raise DisconnectError(f"{path}: closed the connection") from error
+    except BaseException:
         stream.socket.close()
-        if isinstance(error, trio.BrokenResourceError):
-            raise DisconnectError(f"{path}: closed the connection") from error
         raise
     return DoorClient(stream)
 
 
-async def status_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
-    """What the node behind a status socket says. ``DisconnectError`` if it does not answer in time."""
-    return _table(path, await _ask(path, {"request": "status"}, timeout_s), "status")
-
-
-async def switchover_of(path: Path, *, timeout_s: float = SWITCHOVER_S) -> None:
-    """Ask a node to hand its role over.
-
-    ``RoleStaysError`` with its causes if it did not, another ``FailedError`` if it knows none; ``DisconnectError`` if
-    it could not be asked, ``UnknownOutcomeError`` if it was and does not answer.
-    """
-    await _ask_for_change(path, {"request": "switchover"}, timeout_s)
-
-
-async def switchover_plan_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
-    """What ``switchover_of`` would lead to: the fields of ``Rehearsal``.
-
-    ``FailedError`` with the reason if the node cannot tell, ``DisconnectError`` if it does not answer.
-    """
-    answer = await _ask(path, {"request": "plan-switchover"}, timeout_s)
-    _require_ok(answer)
-    return _table(path, answer, "plan")
-
-
-async def failover_plan_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
-    """What would follow if the other node died now: the fields of ``FailoverPlan``. Errors as of ``switchover_of``."""
-    answer = await _ask(path, {"request": "plan-failover"}, timeout_s)
-    _require_ok(answer)
-    return _table(path, answer, "plan")
-
-
-async def verify_of(path: Path, *, timeout_s: float = STATUS_S) -> int:
-    """Have a node begin to compare both copies; its number, by which ``status_of`` tells how it goes.
-
-    ``FailedError`` with the reason if it does not, ``DisconnectError`` if it does not answer.
-    """
-    answer = await _ask(path, {"request": "verify"}, timeout_s)
-    _require_ok(answer)
-    number = answer.get("number")
-    if not isinstance(number, int):
-        raise DisconnectError(f"{path}: the answer is no number")
-    return number
-
-
-async def force_plan_of(path: Path, abandon: str, *, timeout_s: float = STATUS_S) -> dict[str, object]:
-    """What ``force_primary_of`` would change: the fields of ``Plan``. Errors as of ``switchover_plan_of``.
-
-    And ``fence_command``, which is empty if the node has no way to fence the other one.
-    """
-    answer = await _ask(path, {"request": "plan-force", "abandon": abandon}, timeout_s)
-    _require_ok(answer)
-    return _table(path, answer, "plan")
-
-
-async def force_primary_of(
-    path: Path, abandon: str, *, revision: int, fence: bool = False, timeout_s: float = FORCE_S
-) -> None:
-    """Make the node the only one that counts, if its record still is of that revision, and have the other one fenced.
-
-    ``FailedError`` with the reason if it did not come about; else as ``switchover_of``.
-    """
-    request = {"request": "force-primary", "abandon": abandon, "revision": revision, "fence": fence}
-    await _ask_for_change(path, request, timeout_s)
-
-
-def _require_ok(answer: dict[str, object]) -> None:
-    if answer.get("ok") is True:
-        return
-    problem, causes = str(answer.get("error", "no reason given")), answer.get("causes")
-    if answer.get("unknown") is True:
-        raise UnknownOutcomeError(problem)
-    if isinstance(causes, list):
-        raise RoleStaysError(tuple(map(str, causes)), problem)
-    raise FailedError(problem)
-
-
-def _table(path: Path, answer: dict[str, object], key: str) -> dict[str, object]:
-    table = answer.get(key)
-    if not isinstance(table, dict):
-        raise DisconnectError(f"{path}: the answer is no {key}")
-    return table
-
-
-async def _ask(path: Path, request: Mapping[str, object], timeout_s: float) -> dict[str, object]:
-    stream = await _reach(path, timeout_s)
-    with stream.socket:
-        return await _converse(path, stream, request, timeout_s)
-
-
-async def _ask_for_change(path: Path, request: Mapping[str, object], timeout_s: float) -> None:
-    """Only of a node that answers: a frozen one would be waited for, and do it later.
-
-    From the first byte of the request on, only the node can say that nothing was done.
-    """
-    stream = await _reach(path, timeout_s)
-    with stream.socket:
-        await _converse(path, stream, {"request": "status"}, STATUS_S)
-        try:
-            answer = await _converse(path, stream, request, timeout_s)
-        except DisconnectError as error:
-            raise UnknownOutcomeError(str(error)) from error
-    _require_ok(answer)
-
-
-async def _reach(path: Path, timeout_s: float) -> trio.SocketStream:
-    """For an answer within that time. ``InvalidError`` if it is none."""
-    if not timeout_s >= 0:
-        raise InvalidError(f"{timeout_s} s for an answer")
-    try:
-        with trio.fail_after(STATUS_S):
-            return await _connect(path)
-    except trio.TooSlowError as error:
-        raise DisconnectError(f"{path}: takes no connection within {STATUS_S:g} s") from error
-
-
-async def _converse(
-    path: Path, stream: trio.SocketStream, request: Mapping[str, object], timeout_s: float
-) -> dict[str, object]:
-    try:
-        with trio.fail_after(timeout_s):
-            await stream.send_all(json.dumps(request).encode() + b"\n")
-            answer = json.loads(await PatientReader(stream).line(_MAX_ANSWER_BYTES))
-    except trio.TooSlowError as error:
-        raise DisconnectError(f"{path}: no answer within {timeout_s:g} s") from error
-    except (trio.BrokenResourceError, RemoteProtocolError, ValueError) as error:
-        raise DisconnectError(f"{path}: no usable answer: {error}") from error
-    if not isinstance(answer, dict):
-        raise DisconnectError(f"{path}: the answer is no object")
-    return answer
-
-
-async def _connect(path: Path | str) -> trio.SocketStream:
-    try:
-        return await trio.open_unix_socket(os.fspath(path))
-    except (OSError, ValueError) as error:
-        if await _is_foreign(path):
-            raise ConfigError(path, "", "exists and is not a socket") from error
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DisconnectError(f"{path}: no node listens there: {reason or error}") from error
-
-
-async def _is_foreign(path: Path | str) -> bool:
-    """Whether something else lies where a socket is to be. One look: a node that starts removes an old one."""
-    try:
-        return not stat.S_ISSOCK((await trio.Path(path).stat()).st_mode)
-    except (OSError, ValueError):
-        return False
+async def _next_reply(reader: PatientReader) -> Reply:
+    """``TurnedAwayError`` if the node does not take the connection, ``RemoteProtocolError`` for what is no reply."""
+    number, outcome, size = decode_reply_head(await reader.exactly(REPLY_BYTES))
+    data = await reader.exactly(size)
+    if outcome is None:
+        raise decode_turned_away(number, data)
+    return Reply(number=number, outcome=outcome, data=data)

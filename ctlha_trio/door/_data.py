@@ -18,12 +18,16 @@ from ctlha_trio.door._protocol import (
     Question,
     Reply,
     Request,
+    TurnedAway,
     decode_hello,
+    encode_turned_away,
     miscompare_reply,
     split_record,
+    too_many,
 )
 from ctlha_trio.door._sockets import is_own_user
 from ctlha_trio.door._streams import PatientReader, has_hung_up
+from ctlha_trio.door._visitors import VisitorLog, send_last
 from ctlha_trio.pair import OperationKind, Outcome
 
 MAX_CONNECTIONS: Final = 8
@@ -36,7 +40,7 @@ HOLD_S: Final = 2.0
 """How long a request is held while the node is between two states: longer than most changes, and short enough for a
 client to turn to the other node in time if this one has lost its part."""
 
-_LOG: Final = logging.getLogger(__name__)
+_CLOSED: Final = "closed a connection to the data socket"
 
 
 @attrs.define(eq=False)
@@ -66,6 +70,7 @@ class DataDoor:
     _connections: int = attrs.field(default=0, init=False)
     _opened: trio.Event = attrs.field(factory=trio.Event, init=False)
     _held_until: float = attrs.field(default=-math.inf, init=False)
+    _log: VisitorLog = attrs.field(factory=VisitorLog, init=False)
 
     def open(self) -> None:
         """Let requests in; before the first time they are answered ``not primary``."""
@@ -83,24 +88,31 @@ class DataDoor:
             await trio.serve_listeners(partial(self._handle, nursery), [listener])
 
     async def _handle(self, nursery: trio.Nursery, stream: trio.SocketStream) -> None:
-        """Serve one connection. It keeps its place among the connections until what came through it has ended."""
+        """Serve one connection. It keeps its place among the connections until what came through it has ended.
+
+        One that is not taken is told why and closed at once, whatever it has sent, or has not.
+        """
         if not is_own_user(stream):
-            _LOG.warning("closed a connection of another user to the data socket")
+            self._turn_away(stream, TurnedAway.ANOTHER_USER, "the socket is for the node's own user")
             return
         if self._connections >= MAX_CONNECTIONS:
-            _LOG.warning("closed a connection to the data socket: there are %d already", MAX_CONNECTIONS)
+            self._turn_away(stream, TurnedAway.TOO_MANY_CONNECTIONS, too_many(MAX_CONNECTIONS))
             return
         self._connections += 1
         try:
             await self._converse(nursery, stream)
         except RemoteProtocolError as error:
-            _LOG.warning("closed a connection to the data socket: %s", error)
+            self._log.tell(f"{_CLOSED}: {error}")
         except DisconnectError:
-            _LOG.debug("a client left before it said who it is")
+            self._log.tell("a client left before it said who it is", level=logging.DEBUG)
         except trio.TooSlowError:
-            _LOG.warning("closed a connection to the data socket: no hello within %.0f s", HELLO_S)
+            self._log.tell(f"{_CLOSED}: no hello within {HELLO_S:.0f} s")
         finally:
             self._connections -= 1
+
+    def _turn_away(self, stream: trio.SocketStream, why: TurnedAway, detail: str) -> None:
+        self._log.tell(f"{_CLOSED}: {detail}")
+        send_last(stream, encode_turned_away(why, detail))
 
     async def _converse(self, nursery: trio.Nursery, stream: trio.SocketStream) -> None:
         reader = PatientReader(stream)
@@ -189,10 +201,10 @@ class DataDoor:
             )
             known, found = Known(answer.outcome, answer.miscompare_at), bytes(answer.data)
         except InvalidError as error:
-            _LOG.warning("refused operation %d of client %x: %s", request.number, client.number, error)
+            self._log.tell("refused an operation", f"{request.number} of client {client.number:x}: {error}")
             known = Known(Outcome.FAILED)
         except CtlHaError as error:
-            _LOG.warning("operation %d of client %x ended unknown: %s", request.number, client.number, error)
+            self._log.tell("an operation ended unknown", f"{request.number} of client {client.number:x}: {error}")
         finally:
             client.ledger.settle(request.number, request.kind, known)
             connection.answer(_reply(request.number, known, found))

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio._errors import InvalidError, RemoteProtocolError
+from ctlha_trio._errors import InvalidError, RemoteProtocolError, TurnedAwayError
 from ctlha_trio.ha import COMPARE_BYTES_MAX, ZEROES_BYTES_MAX
 from ctlha_trio.pair import CHANGING, KEY_BYTES_MAX, RECORDS_BYTES_MAX, OperationKind, Outcome
 from ctlha_trio.seams import Buffer
@@ -81,9 +81,33 @@ _OUTCOMES: Final = {
     6: Outcome.MISCOMPARE,
     7: Outcome.SUPERSEDED,
 }
+_TURNED_AWAY_CODE: Final = 64
+"""Where others have their outcome: the reply to all that was sent, and to all that could be."""
 _OUTCOME_CODES: Final = {outcome: code for code, outcome in _OUTCOMES.items()}
+_WORDS_BYTES_MAX: Final = 1024
+"""Of a sentence that says why."""
 _OF_RECORDS: Final = frozenset({OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
 _PLACE: Final = Struct("<Q")
+
+
+class TurnedAway(Enum):
+    """Why a node does not take a connection; on the data socket the code stands where others have their number."""
+
+    TOO_MANY_CONNECTIONS = 1, "too-many-connections"
+    ANOTHER_USER = 2, "another-user"
+
+    @property
+    def code(self) -> int:
+        """On the wire."""
+        return self.value[0]
+
+    def __str__(self) -> str:
+        return self.value[1]
+
+
+def too_many(connections: int) -> str:
+    """What is said to whoever comes while there are as many as there may be."""
+    return f"{connections} connections are open already, which is the limit"
 
 
 class Malformed(Enum):
@@ -216,9 +240,28 @@ def encode_reply_head(reply: Reply) -> bytes:
     return _REPLY.pack(reply.number, _OUTCOME_CODES[reply.outcome], len(reply.data))
 
 
-def decode_reply_head(head: Buffer) -> tuple[int, Outcome, int]:
-    """Number, outcome and the size in bytes of the data that follows."""
+def encode_turned_away(why: TurnedAway, detail: str) -> bytes:
+    """The only reply on a connection that is not taken."""
+    words = detail.encode()
+    return _REPLY.pack(why.code, _TURNED_AWAY_CODE, len(words)) + words
+
+
+def decode_turned_away(code: int, words: Buffer) -> TurnedAwayError:
+    """The error that says it. ``RemoteProtocolError`` if this side does not know the code."""
+    for why in TurnedAway:
+        if why.code == code:
+            return TurnedAwayError(str(why), bytes(words).decode(errors="replace"))
+    raise malformed(Malformed.OUTCOME)
+
+
+def decode_reply_head(head: Buffer) -> tuple[int, Outcome | None, int]:
+    """Number, outcome and the size in bytes of the data that follows. Without an outcome the connection is not taken.
+
+    The data then says why in words, and the number is the code of a ``TurnedAway``.
+    """
     number, code, size = _REPLY.unpack(head)
+    if code == _TURNED_AWAY_CODE and size <= _WORDS_BYTES_MAX:
+        return number, None, size
     outcome = _OUTCOMES.get(code)
     if outcome is None:
         raise malformed(Malformed.OUTCOME)

@@ -20,8 +20,10 @@ from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._forcing import Forcing
 from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._node import DoorNode
+from ctlha_trio.door._protocol import TurnedAway, too_many
 from ctlha_trio.door._sockets import is_own_user
 from ctlha_trio.door._streams import PatientReader, has_left
+from ctlha_trio.door._visitors import VisitorLog, send_last
 from ctlha_trio.ha import REFUSED, Note, Notice
 from ctlha_trio.pair import Setback
 
@@ -33,7 +35,7 @@ LINE_S: Final = 3.0
 """From one request to the next over a local socket. Not protocol time."""
 
 _REQUESTS: Final = ("status", "plan-switchover", "plan-failover", "switchover", "verify", "plan-force", "force-primary")
-_LOG: Final = logging.getLogger(__name__)
+_CLOSED: Final = "closed a connection to the status socket"
 
 
 @attrs.define(eq=False)
@@ -42,27 +44,34 @@ class StatusSocket:
 
     _answer: Callable[[bytes], Awaitable[dict[str, object]]]
     _connections: int = attrs.field(default=0, init=False)
+    _log: VisitorLog = attrs.field(factory=VisitorLog, init=False)
 
     async def serve(self, listener: trio.SocketListener) -> None:
         """Accept until cancelled; then the listener is closed."""
         await trio.serve_listeners(self._handle, [listener])
 
     async def _handle(self, stream: trio.SocketStream) -> None:
+        """Answer one connection. One that is not taken is told why and closed at once, whatever it has sent."""
         if not is_own_user(stream):
-            _LOG.warning("closed a connection of another user to the status socket")
+            self._turn_away(stream, TurnedAway.ANOTHER_USER, "the socket is for the node's own user")
             return
         if self._connections >= MAX_CONNECTIONS:
-            _LOG.warning("closed a connection to the status socket: there are %d already", MAX_CONNECTIONS)
+            self._turn_away(stream, TurnedAway.TOO_MANY_CONNECTIONS, too_many(MAX_CONNECTIONS))
             return
         self._connections += 1
         try:
             await self._converse(stream)
         except (DisconnectError, trio.BrokenResourceError, trio.TooSlowError):
-            _LOG.debug("a connection to the status socket ended")  # it has its answer, or does not want it
+            # It has its answer, or does not want it.
+            self._log.tell("a connection to the status socket ended", level=logging.DEBUG)
         except RemoteProtocolError as error:
-            _LOG.warning("closed a connection to the status socket: %s", error)
+            self._log.tell(f"{_CLOSED}: {error}")
         finally:
             self._connections -= 1
+
+    def _turn_away(self, stream: trio.SocketStream, why: TurnedAway, detail: str) -> None:
+        self._log.tell(f"{_CLOSED}: {detail}")
+        send_last(stream, _line_of({"ok": False, "turned_away": str(why), "error": detail}))
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         reader = PatientReader(stream)
@@ -71,11 +80,16 @@ class StatusSocket:
                 line = await reader.line(MAX_LINE_BYTES)
             if has_left(stream):
                 # As after the node was frozen. What a person gave up waiting for is not to happen behind their back.
-                _LOG.info("a request to the status socket was not looked at: whoever asked has left")
+                what = "a request to the status socket was not looked at: whoever asked has left"
+                self._log.tell(what, level=logging.INFO)
                 return
             answer = await self._answer(line)
             with trio.fail_after(LINE_S):
-                await stream.send_all(json.dumps(answer).encode() + b"\n")
+                await stream.send_all(_line_of(answer))
+
+
+def _line_of(answer: dict[str, object]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
 
 
 @attrs.frozen(eq=False)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ctlha_trio._errors import DisconnectError, FailedError
+from ctlha_trio._errors import DisconnectError, FailedError, TurnedAwayError
 from ctlha_trio.cli import _verify, main
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
@@ -206,3 +206,14 @@ def test_the_plan_begins_anew_with_another_copy(loaded: LoadedConfig) -> None:
 def test_a_plan_that_cannot_be_carried_out_is_none(loaded: LoadedConfig, change: dict[str, Any]) -> None:
     with pytest.raises(FailedError, match="not the primary of two members"):
         describe_plan(STATUS | change, loaded)
+
+
+def test_a_node_that_has_too_many_to_answer_is_not_to_be_started(
+    loaded: LoadedConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = verify(loaded, monkeypatch, TurnedAwayError("too-many-connections", "8 connections are open already"))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{loaded.file}: 8 connections are open already\n"
+        "  the node runs: ask again, as its user, once others that ask have left\n"
+    )

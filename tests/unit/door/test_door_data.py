@@ -1,5 +1,6 @@
 """The data socket, over real sockets, in front of a node whose every operation the test decides."""
 
+import logging
 import os
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ctlha_trio._errors import BusyError, DisconnectError, FailedError, InvalidError
+from ctlha_trio._errors import BusyError, DisconnectError, FailedError, InvalidError, TurnedAwayError
 from ctlha_trio._vocabulary import ctl_ha_comp_status, ctl_ha_component, ctl_ha_state
 from ctlha_trio.door import (
     DATA_SOCKET,
@@ -23,7 +24,10 @@ from ctlha_trio.door import (
     _data as data_door,
     open_door_client,
 )
-from ctlha_trio.door._protocol import Request, encode_hello, encode_request
+from ctlha_trio.door._client import greet
+from ctlha_trio.door._protocol import Request, TurnedAway, encode_hello, encode_request, encode_turned_away
+from ctlha_trio.door._sockets import BoundSocket
+from ctlha_trio.door._visitors import send_last
 from ctlha_trio.ha import ZEROES_BYTES_MAX, Notice, Rehearsal, Status, booting_status
 from ctlha_trio.pair import CarriedRecord, FailoverPlan, OperationKind, Outcome, Plan, Record, encode_records
 from ctlha_trio.seams import Buffer, TrioClock
@@ -212,6 +216,15 @@ async def ask(
     served.nursery.start_soon(run)
     await wait_all_tasks_blocked()
     return asked
+
+
+async def last_words(stream: trio.SocketStream) -> bytes:
+    """What is said on a connection before it is closed."""
+    said = b""
+    with suppress(trio.BrokenResourceError):
+        async for chunk in stream:
+            said += chunk
+    return said
 
 
 async def is_closed(stream: trio.SocketStream) -> bool:
@@ -496,12 +509,16 @@ async def test_a_silent_connection_is_closed_after_its_time(served: Served, monk
     assert await is_closed(stream)
 
 
-async def test_the_ninth_connection_is_closed_and_the_eight_stay(served: Served) -> None:
+async def test_the_ninth_client_is_told_why_and_the_eight_stay(served: Served) -> None:
     served.node.rule = lambda _: Answer(Outcome.DONE)
     clients = [await served.connect(client=n) for n in range(8)]
     await wait_all_tasks_blocked()
-    ninth = await served.connect_raw(encode_hello(9))
-    assert await is_closed(ninth)
+    ninth = await served.connect(client=9)
+    with pytest.raises(TurnedAwayError, match=r"^8 connections are open already, which is the limit$") as raised:
+        await ninth.execute(FLUSH, number=1)
+    assert raised.value.reason == "too-many-connections"
+    with pytest.raises(TurnedAwayError):
+        await ninth.execute(FLUSH, number=2)
     for client in clients:
         assert (await client.execute(FLUSH, number=1)).outcome is Outcome.DONE
     clients[0].close()
@@ -510,11 +527,76 @@ async def test_the_ninth_connection_is_closed_and_the_eight_stay(served: Served)
     assert (await again.execute(FLUSH, number=1)).outcome is Outcome.DONE
 
 
+async def test_what_the_node_said_before_it_closed_is_heard_by_who_is_about_to_send(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = BoundSocket.bind(tmp_path / DATA_SOCKET)
+    stream = await trio.open_unix_socket(os.fspath(bound.path))
+    client = await greet(stream, bound.path, client=1)
+    accepted = await bound.listener.accept()
+    send_all = stream.send_all
+
+    async def send_too_late(whole: bytes) -> None:
+        send_last(accepted, encode_turned_away(TurnedAway.TOO_MANY_CONNECTIONS, "as a test"))
+        accepted.socket.close()
+        await send_all(whole)
+
+    monkeypatch.setattr(stream, "send_all", send_too_late)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.receive_replies)
+        await wait_all_tasks_blocked()
+        with pytest.raises(TurnedAwayError, match="as a test"):
+            await client.execute(FLUSH, number=1)
+    bound.close()
+
+
+async def test_a_node_that_closes_before_the_hello_is_heard_out(tmp_path: Path) -> None:
+    """``open_door_client`` itself says what the node said, if the hello finds nobody there."""
+    bound = BoundSocket.bind(tmp_path / DATA_SOCKET)
+    stream = await trio.open_unix_socket(os.fspath(bound.path))
+    async with await bound.listener.accept() as accepted:
+        await accepted.send_all(encode_turned_away(TurnedAway.TOO_MANY_CONNECTIONS, "as a test"))
+    with pytest.raises(TurnedAwayError, match="as a test"):
+        await greet(stream, bound.path, client=1)
+    bound.close()
+
+
+async def test_junk_and_surplus_are_a_line_of_each_kind(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    served.node.rule = lambda _: InvalidError("outside of the volume")
+    client = await served.connect(client=1)
+    for number in range(20):
+        assert await is_closed(await served.connect_raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+        assert (await client.execute(READ, number=number, offset=number, size=1)).outcome is Outcome.FAILED
+    for number in range(7):
+        await served.connect(client=2 + number)
+    await wait_all_tasks_blocked()
+    for _ in range(20):
+        await served.connect_raw(b"")
+    await wait_all_tasks_blocked()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO] == [
+        "closed a connection to the data socket: not a client of this socket",
+        "refused an operation: 0 of client 1: outside of the volume",
+        "closed a connection to the data socket: 8 connections are open already, which is the limit",
+    ]
+
+
+async def test_a_silent_surplus_connection_holds_nothing(served: Served) -> None:
+    for number in range(8):
+        await served.connect(client=number)
+    await wait_all_tasks_blocked()
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    silent = [await served.connect_raw(b"") for _ in range(30)]
+    await wait_all_tasks_blocked()
+    assert trio.lowlevel.current_statistics().tasks_living == tasks
+    for stream in silent:
+        assert b"8 connections" in await last_words(stream)
+
+
 async def test_another_user_is_closed_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     uid = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: uid + 1)
     stream = await served.connect_raw(encode_hello(1) + encode_request(Request(number=1, kind=READ, offset=0, size=1)))
-    assert await is_closed(stream)
+    assert b"for the node's own user" in await last_words(stream)
     assert served.node.seen == []
 
 
@@ -604,7 +686,7 @@ async def test_a_connection_that_must_drain_keeps_its_place(served: Served) -> N
         await ask(served, client, READ, 1, size=1)
         client.close()
     await wait_all_tasks_blocked()
-    assert await is_closed(await served.connect_raw(encode_hello(9)))
+    assert b"8 connections" in await last_words(await served.connect_raw(encode_hello(9)))
     for submitted in served.node.seen:
         submitted.end()
     await wait_all_tasks_blocked()

@@ -1,6 +1,7 @@
 """The status socket, over real sockets."""
 
 import json
+import logging
 import math
 import os
 import socket
@@ -20,6 +21,7 @@ from ctlha_trio._errors import (
     FailedError,
     InvalidError,
     RoleStaysError,
+    TurnedAwayError,
     UnknownOutcomeError,
 )
 from ctlha_trio.door import (
@@ -37,7 +39,7 @@ from ctlha_trio.door import (
     switchover_plan_of,
     verify_of,
 )
-from ctlha_trio.door._client import STATUS_S
+from ctlha_trio.door._asking import STATUS_S
 from ctlha_trio.door._forcing import OWED_FILE
 from ctlha_trio.door._record_log import name_of
 from ctlha_trio.door._sockets import BoundSocket
@@ -606,16 +608,33 @@ async def test_another_user_gets_no_answer(served: Served, monkeypatch: pytest.M
         await status_of(served.path)
 
 
-async def test_the_ninth_connection_is_closed(served: Served) -> None:
+async def test_the_ninth_who_asks_is_told_why_there_is_no_answer(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     async with trio.open_nursery() as nursery:
         streams = [await trio.open_unix_socket(os.fspath(served.path)) for _ in range(8)]
         await wait_all_tasks_blocked()
-        with pytest.raises(DisconnectError):
-            await status_of(served.path)
+        for _ in range(20):
+            with pytest.raises(TurnedAwayError, match="8 connections are open already, which is the limit") as raised:
+                await status_of(served.path)
+            assert raised.value.reason == "too-many-connections"
+        with pytest.raises(TurnedAwayError):
+            await switchover_of(served.path)
         for stream in streams:
             nursery.start_soon(stream.aclose)
     await wait_all_tasks_blocked()
     assert (await status_of(served.path))["verdict"] == "protected"
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "closed a connection to the status socket: 8 connections are open already, which is the limit"
+    ]
+
+
+async def test_junk_is_one_line(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(20):
+        assert await converse(served.path, b"x" * 5000) == b""
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO] == [
+        "closed a connection to the status socket: line too long"
+    ]
 
 
 async def test_no_node_is_no_answer(tmp_path: Path) -> None:
