@@ -49,7 +49,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, other: 
     arbiter = await find_arbiter(loaded)
     found = await arbiter.read() if arbiter else None
     if arbiter and found and not divergence(metadata, peer, arbiter.identity, found):
-        raise FailedError(f"nothing is wrong with the arbiter: start node {metadata.node}")
+        raise FailedError(f"nothing is wrong with the arbiter: start node {metadata.node}{_beside(peer, found.record)}")
     record = _successor(metadata, found.record if found else None)
     kept = arbiter is not None and arbiter.identity == metadata.arbiter
     click.echo(_describe(metadata, found, record, abandon))
@@ -77,6 +77,13 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, other: 
         # Behind the record: cut off here, the node still does not start, and the command can be given again.
         await _bind(loaded, metadata, record, written)
     return await decision.end()
+
+
+def _beside(peer: str, record: Record) -> str:
+    """What may be left to do at the other node, whose copy does not count by the record; else nothing."""
+    if peer in record.members:
+        return ""
+    return f"; if node {peer} does not start, there: ctlha resolve <its node.toml> --discard {peer}"
 
 
 def _successor(metadata: Metadata, record: Record | None) -> Record:

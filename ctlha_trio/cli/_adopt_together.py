@@ -18,7 +18,14 @@ from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.cli._knowledge import Knowledge, disagreement, hear, is_of, knowledge_of, need_none
 from ctlha_trio.cli._meeting import Conversation, meet
 from ctlha_trio.cli._steps import end_dry_run
-from ctlha_trio.cli._stopped_node import Decision, find_arbiter, read_metadata, require_stopped, swap_record
+from ctlha_trio.cli._stopped_node import (
+    Decision,
+    find_arbiter,
+    gives_up,
+    read_metadata,
+    require_stopped,
+    swap_record,
+)
 from ctlha_trio.door import DECISIONS_FILE
 from ctlha_trio.pair import Metadata, PlannedStep, Record
 from ctlha_trio.seams import Arbiter, ThreadDisk, Versioned
@@ -71,7 +78,8 @@ async def adopt_together(file: Path, dry_run: bool) -> int:
     mine = Knowledge.of(metadata, loaded.content.peer.node, arbiter, found, dry_run=dry_run)
     adoption = _Adoption(loaded, metadata, arbiter, found, mine)
     click.echo(f"waiting for the same command at node {loaded.content.peer.node}, {loaded.content.peer.address}")
-    await meet(loaded, attrs.asdict(mine), adoption.converse, alone=_alone(loaded, mine))
+    given_up = found is not None and not mine.would_start and gives_up(found.record, metadata)
+    await meet(loaded, attrs.asdict(mine), adoption.converse, alone=_alone(loaded, mine, given_up=given_up))
     return adoption.code
 
 
@@ -127,12 +135,23 @@ class _Adoption:
         if need_none(self.mine, theirs):
             raise FailedError("nothing is wrong with the arbiter: start both nodes")
         if problem := disagreement(self.mine, theirs):
-            raise FailedError(
-                f"the nodes do not agree: {problem}; decide which copy is the volume, and give the command there "
-                "with --abandon, which shows both copies side by side and, with --dry-run, changes nothing"
-            )
+            raise FailedError(f"the nodes do not agree: {problem}; {self._choice(theirs)}")
         writer = self.mine if self.mine.node == self.metadata.primary else theirs
         return agreed_record(self.metadata, self.found.record if self.found else None, writer.proposal)
+
+    def _choice(self, theirs: Knowledge) -> str:
+        """What is left to a person. A node with whose arbiter nothing is wrong is not bound anew: the other one is."""
+        for one, other in ((self.mine, theirs), (theirs, self.mine)):
+            if self.found is not None and one.leaves_only(other, self.found.record):
+                return (
+                    f"node {one.node} starts as it is: if its copy is the volume, at node {other.node}: ctlha resolve "
+                    f"<its node.toml> --discard {other.node}; if that of node {other.node} is, give this command there "
+                    f"with --abandon {one.node}"
+                )
+        return (
+            "decide which copy is the volume, and give the command there "
+            "with --abandon, which shows both copies side by side and, with --dry-run, changes nothing"
+        )
 
     def _show_copies(self, theirs: Knowledge, *, err: bool = False) -> None:
         for each in sorted((self.mine, theirs), key=lambda each: each.node):
@@ -173,8 +192,13 @@ class _Adoption:
             self.metadata = metadata
 
 
-def _alone(loaded: LoadedConfig, mine: Knowledge) -> str:
-    """What one node can do without the other."""
+def _alone(loaded: LoadedConfig, mine: Knowledge, *, given_up: bool) -> str:
+    """What one node can do without the other; ``given_up``: its copy, when the other one was bound to the arbiter."""
+    if given_up:
+        return (
+            f"by the arbiter's record the copy of node {mine.node} was abandoned at node {loaded.content.peer.node}, "
+            f"and what helps is ctlha resolve {loaded.quoted} --discard {mine.node}"
+        )
     if mine.would_start:
         return f"for node {mine.node} nothing is wrong with the arbiter: start it, and then the other one"
     return f"one node alone needs --abandon {loaded.content.peer.node}"

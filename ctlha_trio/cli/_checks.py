@@ -23,6 +23,7 @@ from ctlha_trio.cli._config import EtcdTable, LoadedConfig, SqliteTable, load_co
 from ctlha_trio.cli._contradictions import Part
 from ctlha_trio.cli._node_folder import free_sockets, problems_of_folder
 from ctlha_trio.cli._run import leaves_of
+from ctlha_trio.cli._stopped_node import find_arbiter, gives_up
 from ctlha_trio.door import is_answered
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, is_there, load_key, read_key_file
@@ -230,12 +231,24 @@ async def _check_sqlite(faults: Faults, table: SqliteTable, metadata: Metadata |
             faults.add("arbiter.sqlite", f"{error.file}: {error.problem}; {_another_arbiter(foreign=foreign)}")
             return None
         if metadata is not None and arbiter.identity != metadata.arbiter:
-            faults.add(
-                "arbiter.sqlite",
-                f"{path} is not the arbiter that this node belongs to; {_another_arbiter(foreign=False)}",
-            )
+            helps = await _if_given_up(faults.loaded, metadata, arbiter) or _another_arbiter(foreign=False)
+            faults.add("arbiter.sqlite", f"{path} is not the arbiter that this node belongs to; {helps}")
         return arbiter
     return None
+
+
+async def _if_given_up(loaded: LoadedConfig, metadata: Metadata, found: Arbiter | None) -> str:
+    """What helps a node whose copy the other one has abandoned as it was bound to the arbiter that lies there.
+
+    Else nothing. ``ArbiterError`` if the record cannot be had.
+    """
+    if found is None or not gives_up((await found.read()).record, metadata):
+        return ""
+    node, peer = metadata.node, loaded.content.peer.node
+    return (
+        f"node {peer} was bound to it without node {node}, whose copy was abandoned by that: ctlha resolve "
+        f"{loaded.quoted} --discard {node}; if that was a mistake, correct the [arbiter]"
+    )
 
 
 def _another_arbiter(*, foreign: bool) -> str:
@@ -267,6 +280,7 @@ async def _check_etcd(faults: Faults, table: EtcdTable, metadata: Metadata | Non
         except ArbiterSilentError:
             pass  # no fault
         except ForeignArbiterError as error:
-            raise ArbiterError(f"{error}; {_ANOTHER_CLUSTER}") from error
+            helps = await _if_given_up(faults.loaded, metadata, await find_arbiter(faults.loaded)) or _ANOTHER_CLUSTER
+            raise ArbiterError(f"{error}; {helps}") from error
         return arbiter
     return None

@@ -73,6 +73,14 @@ class Knowledge:
             dry_run=dry_run,
         )
 
+    def leaves_only(self, other: "Knowledge", record: Record) -> bool:
+        """Whether this node goes on with the arbiter's record, which both find, and the other one's copy is in the way.
+
+        Then the other one can only discard its copy, or be chosen.
+        """
+        found_the_same = self.found_identity == other.found_identity
+        return found_the_same and self.would_start and not other.would_start and record.members != (other.node,)
+
     def words(self) -> tuple[KnownRecord, ...]:
         """The records that it tells of, as whoever hears them keeps them: its own, and what it has heard itself."""
         leads = self.primary == self.node

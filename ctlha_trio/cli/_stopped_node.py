@@ -103,6 +103,14 @@ def divergence(metadata: Metadata, peer: str, identity: str, found: Versioned) -
     return state.why if state.phase is Phase.STOPPED else ""
 
 
+def gives_up(record: Record, metadata: Metadata) -> bool:
+    """Whether the record, with which a node of this copy does not start, was begun from its line at the other node.
+
+    As ``adopt-arbiter --abandon`` there leaves it: the other copy counts, and nothing is left to this one.
+    """
+    return metadata.lineage in record.ancestors and record.members != (metadata.node,)
+
+
 def describe_heard(metadata: Metadata, peer: str) -> str:
     """Of which later epoch this copy knows, and whose that was; empty if it knows of none."""
     heard = metadata.heard

@@ -13,7 +13,11 @@ import trio
 from ctlha_trio._errors import ArbiterSilentError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import _adopt_together, _knowledge, _meeting, _stopped_node
+from ctlha_trio.cli._adopt import adopt_arbiter
 from ctlha_trio.cli._adopt_together import adopt_together, agreed_record
+from ctlha_trio.cli._checks import prepare
+from ctlha_trio.cli._config import load_config
+from ctlha_trio.cli._full_copy import resolve_copy
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._knowledge import Knowledge, disagreement, hear
 from ctlha_trio.cli._stopped_node import divergence
@@ -433,3 +437,32 @@ async def test_a_restored_record_keeps_its_ancestors(pair: Pair) -> None:
     found = attrs.evolve((await pair.found()).record, ancestors=("old",), fence="confirmed", evidence="off")
     record = agreed_record(await pair.metadata("a"), found, "p")
     assert (record.ancestors, record.fence, record.epoch, record.proposal) == (("old",), "none", 7, "p")
+
+
+async def test_an_abandoned_node_is_told_of_what_helps_by_whatever_it_asks(
+    fresh: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another arbiter it does not start, and there is nothing left that both commands could agree on."""
+    discard = f"ctlha resolve {fresh.config('b')} --discard b"
+    await lose_arbiter(fresh)
+    assert await adopt_arbiter(fresh.config("a"), "b", "b is powered off", None, False) == 0
+    with pytest.raises(ExceptionGroup) as caught:
+        await prepare(load_config(fresh.config("b")))
+    (fault,) = caught.value.exceptions
+    assert "is not the arbiter that this node belongs to; " in str(fault)
+    assert discard in str(fault)
+    assert "adopt-arbiter" not in str(fault)
+    failures = await fresh.adopt()
+    assert failures.keys() == {"a", "b"}
+    for error in failures.values():
+        assert "at node b: ctlha resolve <its node.toml> --discard b" in str(error)
+        assert "if that of node b is, give this command there with --abandon a" in str(error)
+    with pytest.raises(FailedError, match="nothing is wrong with the arbiter: start node a") as refused:
+        await adopt_arbiter(fresh.config("a"), "b", "b is powered off", None, False)
+    assert "if node b does not start, there: ctlha resolve <its node.toml> --discard b" in str(refused.value)
+    monkeypatch.setattr(_meeting, "MEET_S", 0.3)
+    with pytest.raises(FailedError) as alone:
+        await adopt_together(fresh.config("b"), False)
+    assert discard in str(alone.value)
+    assert await resolve_copy(fresh.config("b"), "b", None, False) == 0
+    await prepare(load_config(fresh.config("b")))

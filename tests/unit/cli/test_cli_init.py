@@ -7,7 +7,14 @@ import pytest
 import trio
 
 from ctlha_trio._errors import ArbiterError, ConfigError, StoreError
-from ctlha_trio.arbiter import CreatedRecord, EtcdAccess, EtcdArbiter, SqliteArbiter, remove_etcd_record
+from ctlha_trio.arbiter import (
+    CreatedRecord,
+    EtcdAccess,
+    EtcdArbiter,
+    SqliteArbiter,
+    create_etcd_record,
+    remove_etcd_record,
+)
 from ctlha_trio.cli import _init as init_module
 from ctlha_trio.cli._checks import Prepared, prepare
 from ctlha_trio.cli._config import EtcdTable, load_config
@@ -253,3 +260,21 @@ async def test_a_node_whose_record_in_etcd_is_gone_names_the_command_that_helps(
     (fault,) = caught.value.exceptions
     assert "arbiter.endpoints: etcd holds no record at " in str(fault)
     assert str(fault).endswith("if that is lost, stop both nodes, then on both: ctlha adopt-arbiter <its node.toml>")
+
+
+async def test_a_node_that_was_abandoned_with_another_etcd_names_the_command_that_helps(
+    tmp_path: Path, etcd_access: EtcdAccess
+) -> None:
+    new = new_pair()
+    await create_pair_in_etcd(tmp_path, new, etcd_access)
+    found = await EtcdArbiter.discover(etcd_access, cluster=new.cluster, resource="volume")
+    assert found is not None
+    record = (await found.read()).record
+    await remove_etcd_record(etcd_access, record, CreatedRecord(found.identity, 1))
+    await create_etcd_record(etcd_access, record.fork(primary="a", lineage="later", proposal="p"))
+    config = tmp_path / "b" / "node.toml"
+    with pytest.raises(ExceptionGroup) as caught:
+        await prepare(load_config(config))
+    (fault,) = caught.value.exceptions
+    assert "arbiter.endpoints: another arbiter's data lies at " in str(fault)
+    assert f"whose copy was abandoned by that: ctlha resolve {config} --discard b" in str(fault)
