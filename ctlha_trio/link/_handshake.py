@@ -36,6 +36,7 @@ from ctlha_trio.wire import (
     encode_refusal,
     encode_terms,
     session_id,
+    why_refused,
 )
 
 
@@ -150,10 +151,10 @@ class Handshake:
         refusal, by = decode_refusal(frame.payload)
         self.refused_by = by
         detail = "the peer refused"
-        if refusal == Refusal.VERSION and by is not None:
+        if by is not None:
             own = self._own
             assert own is not None, "refused is who has introduced himself"
-            detail = f"{detail}: it speaks versions {by.versions} of the protocol, this node {own.versions}"
+            detail = ": ".join(filter(None, (detail, why_refused(refusal, own, by))))
         raise RefusedError(refusal, detail, by_peer=True)
 
     async def _receive_answer(self, kind: FrameType) -> Frame:

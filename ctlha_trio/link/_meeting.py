@@ -24,6 +24,7 @@ from ctlha_trio.wire import (
     agree_terms,
     judge_hello,
     judge_terms,
+    why_refused,
 )
 
 HELLO_TIMEOUT_S = 3.0
@@ -34,6 +35,9 @@ SESSION_HALF_SIZE = 4
 NO_FAULTS = frozenset({Refusal.SIMULTANEOUS.value, Refusal.SLOW.value, Refusal.BUSY.value})
 """What the other side may say of an honest try: two dials met, a network that fails kept the rest of it away, or too
 many tried at once. The first stands for the others too, where it is not known whether both sides know these."""
+
+TELLING: Final = frozenset({Refusal.VERSION, Refusal.SIZE})
+"""Refusals of the configured peer, which is told what does not fit, for its own log."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -301,15 +305,12 @@ class Meeting:
         return None
 
     async def _refuse_hello(self, handshake: Handshake, refusal: Refusal, own: Hello, theirs: Hello) -> None:
-        """Who speaks no version of ours is the configured peer: it is told which these are, for its own log."""
         detail = f"hello of node {theirs.node!r}, cluster {theirs.cluster!r}"
-        if refusal is Refusal.VERSION:
-            detail = f"node {theirs.node!r} speaks versions {theirs.versions} of the protocol, this node {own.versions}"
-        await self._refuse(handshake, refusal, detail)
+        await self._refuse(handshake, refusal, why_refused(refusal.value, own, theirs) or detail)
 
     async def _refuse(self, handshake: Handshake, refusal: Refusal, detail: str) -> None:
         """Tell the peer first: the report may be what ends this node, and then the peer would never know why."""
-        is_telling = refusal in {self._refusing, Refusal.VERSION}
+        is_telling = refusal in {self._refusing, *TELLING}
         try:
             await handshake.refuse(refusal, self._own_hello() if is_telling else None)
         finally:

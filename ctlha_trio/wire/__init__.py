@@ -51,6 +51,7 @@ from ctlha_trio.wire._hello import (
     encode_refusal as encode_refusal,
     judge_hello as judge_hello,
     session_id as session_id,
+    why_refused as why_refused,
 )
 from ctlha_trio.wire._landing import Landing as Landing
 from ctlha_trio.wire._lateness import LATELY_S as LATELY_S, Lateness as Lateness

@@ -149,6 +149,21 @@ def judge_hello(own: Hello, theirs: Hello, *, peer: str, resource: str) -> Refus
     return None
 
 
+def why_refused(refusal: str, own: Hello, theirs: Hello) -> str:
+    """In words, where both hellos together say more than the word of the refusal; else nothing."""
+    if refusal == Refusal.VERSION:
+        return f"node {theirs.node!r} speaks versions {theirs.versions} of the protocol, this node {own.versions}"
+    if refusal == Refusal.SIZE:
+        sizes = {each.name: each.size_bytes for each in own.resources}
+        for each in theirs.resources:
+            if each.name in sizes and each.size_bytes != sizes[each.name]:
+                return (
+                    f"the volume of node {theirs.node!r} has {each.size_bytes} bytes, that of this node "
+                    f"{sizes[each.name]}, and both need the same"
+                )
+    return ""
+
+
 def _name_bytes(name: str) -> bytes:
     encoded = name.encode()
     if not 1 <= len(encoded) <= NAME_SIZE_MAX:

@@ -144,7 +144,7 @@ async def dialled_by(dialler: str) -> AsyncIterator[Pair]:
 
 
 @asynccontextmanager
-async def open_pair(*, start: str = "ab", b_changes: dict[str, str] | None = None) -> AsyncIterator[Pair]:
+async def open_pair(*, start: str = "ab", b_changes: dict[str, str | int] | None = None) -> AsyncIterator[Pair]:
     network = MemoryNetwork()
     b_config = LinkConfig(**{**attrs.asdict(CONFIGS["b"]), **(b_changes or {})})
     sides = {"a": make_side(network, CONFIGS["a"]), "b": make_side(network, b_config)}
@@ -627,10 +627,11 @@ async def test_an_address_that_cannot_be_had_is_told(autojump_clock: trio.testin
         ({"cluster": "other"}, "foreign-cluster"),
         ({"node": "z"}, "wrong-peer"),
         ({"resource": "other"}, "resource"),
+        ({"size_bytes": 4096}, "size"),
     ],
 )
 async def test_a_refusal_has_its_reason_on_both_sides(
-    autojump_clock: trio.testing.MockClock, changes: dict[str, str], reason: str
+    autojump_clock: trio.testing.MockClock, changes: dict[str, str | int], reason: str
 ) -> None:
     async with open_pair(b_changes=changes) as pair:
         await trio.sleep(3)

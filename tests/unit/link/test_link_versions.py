@@ -150,6 +150,23 @@ async def test_both_log_which_versions_they_speak_where_they_share_none(
                 assert f"speaks versions {theirs} of the protocol, this node {own}" in str(error)
 
 
+@pytest.mark.parametrize("dialler", ["a", "b"])
+async def test_both_log_how_large_their_volumes_are_where_the_sizes_differ(
+    dialler: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    changes: dict[str, str | int] = {"size_bytes": 4096}
+    if dialler == "a":
+        changes["peer_address"] = "nowhere"
+    async with open_pair(start=dialler, b_changes=changes) as pair:
+        await pair.start(pair.b if dialler == "a" else pair.a)
+        await until(lambda: bool(pair.a.reports and pair.b.reports))
+        for side, (own, theirs) in ((pair.a, (0, 4096)), (pair.b, (4096, 0))):
+            for error in side.reports:
+                assert isinstance(error, RefusedError)
+                assert error.reason == "size"
+                assert f"has {theirs} bytes, that of this node {own}" in str(error)
+
+
 # Terms: a peer made of bytes
 
 
