@@ -24,6 +24,7 @@ from ctlha_trio._errors import (
     MediumError as MediumError,
     MiscompareError as MiscompareError,
     NotPrimaryError as NotPrimaryError,
+    NotWholeError as NotWholeError,
     RecordsFullError as RecordsFullError,
     RefusedError as RefusedError,
     RemoteProtocolError as RemoteProtocolError,

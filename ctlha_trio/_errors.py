@@ -172,3 +172,7 @@ class ConfigError(InvalidError):
         self.file: str = str(file)
         self.key = key
         self.problem = problem
+
+
+class NotWholeError(ConfigError):
+    """The file of a volume has not the size with which it was made: nothing of it is served."""

@@ -203,7 +203,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """One read transaction; what SQLite has against it becomes an ``ArbiterError``."""
+    """One read transaction; what SQLite has against it becomes an ``ArbiterError``.
+
+    ``ForeignArbiterError`` if nothing is in the file, which to SQLite is a database without tables.
+    """
     try:
         with closing(_connect(path)) as connection:
             connection.execute("BEGIN")
@@ -211,7 +214,16 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
             with suppress(sqlite3.Error):  # everything was read; only the lock is given back
                 connection.execute("COMMIT")
     except sqlite3.Error as error:
+        if _is_empty(path):
+            raise ForeignArbiterError(f"{path}: has no bytes: the pair's data is not there any more") from error
         raise ArbiterError(f"{path}: {error}") from error
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a file of no bytes is there. Does not open it."""
+    with suppress(OSError):
+        return path.stat().st_size == 0
+    return False
 
 
 def _select(connection: sqlite3.Connection) -> tuple[str, int, str]:
@@ -234,7 +246,9 @@ def _problem_of(path: Path) -> str:
             return "is not a regular file"
     except OSError as error:
         return f"cannot be looked at: {error.strerror}"
-    return "" if os.access(path, os.R_OK | os.W_OK) else "may not be read or written"
+    if not os.access(path, os.R_OK | os.W_OK):
+        return "may not be read or written"
+    return "has no bytes, and is not an arbiter's file: it was cut short, or never was one" if _is_empty(path) else ""
 
 
 def _inspect(path: Path) -> tuple[str, Record]:

@@ -21,6 +21,7 @@ from ctlha_trio._errors import (
 from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import EtcdTable, LoadedConfig, SqliteTable, load_config, parts_of
 from ctlha_trio.cli._contradictions import Part
+from ctlha_trio.cli._lost_files import ADOPT, another_arbiter, needing_arbiter_file, needing_whole_volume
 from ctlha_trio.cli._node_folder import free_sockets, problems_of_folder
 from ctlha_trio.cli._run import leaves_of
 from ctlha_trio.cli._stopped_node import find_arbiter, gives_up
@@ -31,9 +32,8 @@ from ctlha_trio.store import BlockStore, read_head
 
 _ETCD_FILES: Final = (("ca", False), ("certificate", False), ("key", True), ("credentials", True))
 """Keys of the arbiter's table, and whether nobody else may read the file."""
-_ADOPT: Final = "stop both nodes, then on both: ctlha adopt-arbiter <its node.toml>"
 _ANOTHER_CLUSTER: Final = (
-    f"correct the addresses, or restore the cluster that has the pair's own data; if that is lost, {_ADOPT}"
+    f"correct the addresses, or restore the cluster that has the pair's own data; if that is lost, {ADOPT}"
 )
 
 
@@ -174,7 +174,8 @@ async def _check_volume(faults: Faults, disk: Disk) -> Metadata | None:
             return None
         path = os.fspath(faults.loaded.volume_path)
         try:
-            store = await BlockStore.open(disk, path, size_bytes=content.volume.size_bytes, clock=TrioClock())
+            with needing_whole_volume(faults.loaded):
+                store = await BlockStore.open(disk, path, size_bytes=content.volume.size_bytes, clock=TrioClock())
         except (StoreError, ConfigError) as error:
             helps = _what_helps(faults.loaded, path)
             if not helps:
@@ -222,16 +223,10 @@ async def _check_arbiter(faults: Faults, metadata: Metadata | None) -> Arbiter |
 async def _check_sqlite(faults: Faults, table: SqliteTable, metadata: Metadata | None) -> Arbiter | None:
     content, path = faults.loaded.content, faults.loaded.folder / table.sqlite
     with faults.at("arbiter.sqlite"):
-        try:
+        with needing_arbiter_file(faults.loaded, path):
             arbiter = await SqliteArbiter.open(path, cluster=content.cluster, resource=content.resource)
-        except ConfigError as error:
-            foreign = faults.loaded.exists("arbiter.sqlite", path)
-            if foreign and not os.access(path, os.R_OK | os.W_OK):
-                raise  # a right that is lacking loses no data
-            faults.add("arbiter.sqlite", f"{error.file}: {error.problem}; {_another_arbiter(foreign=foreign)}")
-            return None
         if metadata is not None and arbiter.identity != metadata.arbiter:
-            helps = await _if_given_up(faults.loaded, metadata, arbiter) or _another_arbiter(foreign=False)
+            helps = await _if_given_up(faults.loaded, metadata, arbiter) or another_arbiter(foreign=False)
             faults.add("arbiter.sqlite", f"{path} is not the arbiter that this node belongs to; {helps}")
         return arbiter
     return None
@@ -249,12 +244,6 @@ async def _if_given_up(loaded: LoadedConfig, metadata: Metadata, found: Arbiter 
         f"node {peer} was bound to it without node {node}, whose copy was abandoned by that: ctlha resolve "
         f"{loaded.quoted} --discard {node}; if that was a mistake, correct the [arbiter]"
     )
-
-
-def _another_arbiter(*, foreign: bool) -> str:
-    """What helps where the pair's arbiter is not; ``foreign``: something that is no arbiter of its lies there."""
-    aside = "move away what lies there, " if foreign else ""
-    return f"correct the path, or put the pair's own file there; if that is lost, {aside}{_ADOPT}"
 
 
 async def _check_etcd(faults: Faults, table: EtcdTable, metadata: Metadata | None) -> Arbiter | None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import attrs
 
 from ctlha_trio.cli._config import LoadedConfig
+from ctlha_trio.cli._lost_files import needing_whole_volume
 from ctlha_trio.store import read_facts
 
 Range = tuple[int, int]
@@ -58,7 +59,8 @@ class CopyView:
 def view_copy(loaded: LoadedConfig) -> CopyView:
     """The copy of a node, which may run. ``ConfigError`` or ``StoreError`` if it cannot be looked at. Blocks."""
     content = loaded.content
-    facts = read_facts(os.fspath(loaded.volume_path), size_bytes=content.volume.size_bytes)
+    with needing_whole_volume(loaded):
+        facts = read_facts(os.fspath(loaded.volume_path), size_bytes=content.volume.size_bytes)
     metadata = facts.metadata
     return CopyView(
         cluster=metadata.cluster,

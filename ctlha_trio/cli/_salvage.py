@@ -18,6 +18,7 @@ import trio
 from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._lost_files import needing_whole_volume
 from ctlha_trio.cli._other_node import require_silent
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
@@ -67,7 +68,8 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
     await require_silent(loaded)
     loaded.require_volume_file()
     path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
-    head = read_head(path, size_bytes=size_bytes)
+    with needing_whole_volume(loaded):
+        head = read_head(path, size_bytes=size_bytes)
     _require_broken(loaded, head)
     arbiter = await open_arbiter(loaded)
     found = await arbiter.read()

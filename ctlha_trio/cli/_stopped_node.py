@@ -13,6 +13,7 @@ import trio
 from ctlha_trio._errors import ConfigError, CtlHaError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import CreatedRecord, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
+from ctlha_trio.cli._lost_files import needing_arbiter_file, needing_whole_volume
 from ctlha_trio.cli._run import EXIT_UNLOGGED
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, DecisionLog, is_answered
 from ctlha_trio.pair import Metadata, PairState, Phase, Record, SwapOutcome, boot, events, step_pair
@@ -52,7 +53,8 @@ async def find_arbiter(loaded: LoadedConfig) -> Arbiter | None:
         path = loaded.folder / table.sqlite
         if not loaded.exists("arbiter.sqlite", path):
             return None
-        return await SqliteArbiter.open(path, cluster=content.cluster, resource=content.resource)
+        with needing_arbiter_file(loaded, path):
+            return await SqliteArbiter.open(path, cluster=content.cluster, resource=content.resource)
     return await EtcdArbiter.discover(loaded.etcd_access(table), cluster=content.cluster, resource=content.resource)
 
 
@@ -84,7 +86,8 @@ async def read_metadata(loaded: LoadedConfig, disk: Disk) -> Metadata:
     """
     loaded.require_volume_file()
     path, size_bytes = os.fspath(loaded.volume_path), loaded.content.volume.size_bytes
-    store = await BlockStore.open(disk, path, size_bytes=size_bytes, clock=TrioClock())
+    with needing_whole_volume(loaded):
+        store = await BlockStore.open(disk, path, size_bytes=size_bytes, clock=TrioClock())
     store.close()
     metadata = store.metadata
     if (metadata.cluster, metadata.node) != (loaded.content.cluster, loaded.content.node):

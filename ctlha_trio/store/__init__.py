@@ -2,7 +2,8 @@
 
 What lies in the file, as bytes and records without I/O: ``_layout`` (where), ``_slots`` (metadata), ``_checksums``
 (of each block), ``_activity_log`` (where a crash may have torn a block), ``_dirty_bitmap`` (what may differ from the
-peer's copy), ``_record_copies`` (records of the layers above). What does I/O: ``_queue`` is what waits to become
+peer's copy), ``_record_copies`` (records of the layers above), ``_size`` (whether all of it
+is there). What does I/O: ``_queue`` is what waits to become
 durable, ``_commit_loop`` the one task that writes it, by way of ``_write_batch``, ``_checked_volume``,
 ``_write_tracker``, ``_record_keeper`` and ``_watched_file``; ``_blocks`` is the store itself. ``_files`` is what is
 done with a backing file while no node has it open, ``_salvage`` what is done with one that is not whole, and ``_facts``

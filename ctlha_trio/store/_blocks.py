@@ -6,7 +6,7 @@ from itertools import islice
 import attrs
 import trio
 
-from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, RecordsFullError, StoreError
+from ctlha_trio._errors import DamagedBlockError, InvalidError, RecordsFullError, StoreError
 from ctlha_trio.pair import CarriedRecord, Metadata, Records
 from ctlha_trio.seams import Buffer, Clock, Disk, acquire
 from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX, choose_activity
@@ -22,11 +22,11 @@ from ctlha_trio.store._layout import (
     RECORDS_OFFSET,
     Layout,
     groups_of,
-    volume_bytes,
 )
 from ctlha_trio.store._queue import OrderStep, PersistStep, Step, StepQueue, WriteStep
 from ctlha_trio.store._record_copies import choose_table
 from ctlha_trio.store._record_keeper import RecordKeeper
+from ctlha_trio.store._size import check_has_head, check_size
 from ctlha_trio.store._slots import EPOCH_MAX, HEAD_BYTES, choose_slot, encode_metadata
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.store._write_tracker import WriteTracker
@@ -64,7 +64,7 @@ class BlockStore:
     async def open(disk: Disk, path: str, *, size_bytes: int, clock: Clock) -> "BlockStore":
         """Open an existing backing file and find its metadata. Writes nothing. A checkpoint.
 
-        ``ConfigError`` if the file is not ours, of another format, or made for another size; ``StoreError`` if the disk
+        ``ConfigError`` if the file is not ours, of another format or size, or not whole; ``StoreError`` if the disk
         fails, or both metadata slots, both pages of the activity log or both tables of records are damaged.
         """
         opened = await disk.open(path)
@@ -72,11 +72,10 @@ class BlockStore:
         file = WatchedFile(opened, clock, queue)
         layout = Layout(size_bytes)
         try:
-            if opened.size_bytes < BITMAP_OFFSET:
-                raise ConfigError(path, "volume.file", "is not a ctlha volume")
+            check_has_head(path, opened.size_bytes)
             head = await opened.pread(0, BITMAP_OFFSET)
             index, slot = choose_slot(path, head[:HEAD_BYTES])
-            check_size(path, opened.size_bytes, size_bytes)
+            check_size(path, opened.size_bytes, size_bytes, made_with=slot.size_bytes)
             page = choose_activity(path, head[ACTIVITY_OFFSET:])
             area, table = choose_table(path, head[RECORDS_OFFSET:])
             bitmap = DirtyBitmap(layout)
@@ -236,7 +235,7 @@ class BlockStore:
         A power cut leaves the old or the new. Cancelled: the answer is abandoned, as for ``write``. ``InvalidError`` if
         it is too large for a slot.
         """
-        await self._queue.complete(PersistStep(metadata=metadata, payload=encode_metadata(metadata)))
+        await self._queue.complete(PersistStep(metadata=metadata, payload=encode_metadata(metadata, self.size_bytes)))
 
     async def wait_for_calls(self) -> None:
         """Return once each disk call that runs now has ended: the disk answers. A checkpoint only if there is one."""
@@ -351,17 +350,3 @@ class BlockStore:
     def _check_range(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size_bytes:
             raise InvalidError(f"{size} bytes at {offset} are not inside a volume of {self.size_bytes}")
-
-
-def check_size(path: str, file_bytes: int, size_bytes: int) -> None:
-    """``ConfigError`` unless the file has the size of one for a volume of ``size_bytes``."""
-    made_for = volume_bytes(file_bytes)
-    if made_for is None:
-        raise ConfigError(path, "volume.file", f"has {file_bytes} bytes, as no volume has: it was cut short or grew")
-    if made_for != size_bytes:
-        raise ConfigError(
-            path,
-            "volume.size_bytes",
-            f"says {size_bytes}, and a file of {file_bytes} bytes holds "
-            f"{made_for}: it was made for that, or cut short, or has grown",
-        )

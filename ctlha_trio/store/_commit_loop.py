@@ -163,7 +163,7 @@ class CommitLoop:
 
     async def _commit_metadata(self, step: PersistStep) -> None:
         index = (self._slot_index + 1) % SLOT_COUNT
-        slot = Slot(self.slot.generation + 1, step.metadata)
+        slot = Slot(self.slot.generation + 1, step.metadata, self._volume.layout.size_bytes)
         # Metadata speaks about data and about what is dirty, so it must never be durable before these are.
         # And what an earlier process has left unflushed is all that holds if this write is torn.
         if not await self._tracker.save_bitmap():

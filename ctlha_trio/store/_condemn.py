@@ -44,5 +44,6 @@ async def _put(file: DiskFile, path: str, metadata: Metadata, expected: Metadata
     if expected is not None and slot.metadata != expected:
         raise StoreError(f"{path}: a node has used it meanwhile")
     place = (index + 1) % SLOT_COUNT * SLOT_BYTES
-    await file.pwrite([(place, encode_slot(encode_metadata(metadata), slot.generation + 1))])
+    payload = encode_metadata(metadata, slot.size_bytes)
+    await file.pwrite([(place, encode_slot(payload, slot.generation + 1))])
     await file.flush()

@@ -7,10 +7,10 @@ import attrs
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.pair import Metadata
 from ctlha_trio.store._activity_log import choose_activity
-from ctlha_trio.store._blocks import check_size
 from ctlha_trio.store._dirty_bitmap import DirtyBitmap
 from ctlha_trio.store._files import check_kind
 from ctlha_trio.store._layout import ACTIVITY_OFFSET, BITMAP_OFFSET, BITMAP_PAGE_BYTES, GROUP_BYTES, Layout
+from ctlha_trio.store._size import check_has_head, check_size
 from ctlha_trio.store._slots import HEAD_BYTES, choose_slot
 
 
@@ -32,7 +32,7 @@ class CopyFacts:
 def read_facts(path: str, *, size_bytes: int) -> CopyFacts:
     """Look, and write nothing. Pages that are being written are the older ones, or say that more may differ.
 
-    ``ConfigError`` if the file is not there, not ours or made for another size; ``StoreError`` if its head is damaged
+    ``ConfigError`` if the file is not there, not ours or made with another size; ``StoreError`` if its head is damaged
     or the disk fails.
     """
     layout = Layout(size_bytes)
@@ -49,16 +49,15 @@ def read_facts(path: str, *, size_bytes: int) -> CopyFacts:
         raise ConfigError(path, "volume.file", "there is no such file") from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
-    if len(head) < BITMAP_OFFSET:
-        raise ConfigError(path, "volume.file", "is not a ctlha volume")
-    metadata = choose_slot(path, head[:HEAD_BYTES])[1].metadata
-    check_size(path, status.st_size, size_bytes)
+    check_has_head(path, len(head))
+    slot = choose_slot(path, head[:HEAD_BYTES])[1]
+    check_size(path, status.st_size, size_bytes, made_with=slot.size_bytes)
     page = choose_activity(path, head[ACTIVITY_OFFSET:])
     bitmap = DirtyBitmap(layout)
     if page.base_epoch is not None:
         bitmap.load(bitmap_pages, page.base_epoch)
     return CopyFacts(
-        metadata=metadata,
+        metadata=slot.metadata,
         written_at_s=status.st_mtime,
         open_ranges=tuple((group * GROUP_BYTES, layout.group_bytes(group)) for group in sorted(page.extents)),
         marked_from=page.base_epoch,

@@ -14,7 +14,6 @@ from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, Sto
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Buffer, sync_folder
 from ctlha_trio.store._activity_log import choose_activity, new_activity_pages
-from ctlha_trio.store._blocks import check_size
 from ctlha_trio.store._checksums import damaged_blocks, seal_blocks
 from ctlha_trio.store._layout import (
     ACTIVITY_OFFSET,
@@ -27,17 +26,18 @@ from ctlha_trio.store._layout import (
     Layout,
 )
 from ctlha_trio.store._record_copies import new_record_areas
+from ctlha_trio.store._size import check_has_head, check_size
 from ctlha_trio.store._slots import HEAD_BYTES, choose_slot, new_slots
 
 
 def image(metadata: Metadata, size_bytes: int) -> bytes:
     """The content of a new backing file for a volume of ``size_bytes`` zeros."""
-    return _new_head(metadata) + bytes(Layout(size_bytes).file_bytes - BITMAP_OFFSET)
+    return _new_head(metadata, size_bytes) + bytes(Layout(size_bytes).file_bytes - BITMAP_OFFSET)
 
 
-def _new_head(metadata: Metadata) -> bytes:
+def _new_head(metadata: Metadata, size_bytes: int) -> bytes:
     """Everything before the bitmap, which says nothing as long as the activity log names no base for it."""
-    return (new_slots(metadata) + new_activity_pages() + new_record_areas()).ljust(BITMAP_OFFSET, b"\0")
+    return (new_slots(metadata, size_bytes) + new_activity_pages() + new_record_areas()).ljust(BITMAP_OFFSET, b"\0")
 
 
 def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iterable[Buffer] | None = None) -> None:
@@ -47,9 +47,9 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
     overwritten. ``InvalidError`` if ``fill`` is larger than the volume. ``StoreError`` if the disk fails. After any
     error there is no new file.
     """
-    head = _new_head(metadata)
     if size_bytes <= 0:
         raise InvalidError(f"a volume of {size_bytes} bytes")
+    head = _new_head(metadata, size_bytes)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
@@ -78,17 +78,16 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
 def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
     """The volume's bytes in order, as (offset, bytes) of up to ``GROUP_BYTES``. Errors come with the iteration.
 
-    ``ConfigError`` if the file is not there, not ours or made for another size; ``StoreError`` if a node has it open or
+    ``ConfigError`` if the file is not there, not ours, or of another size; ``StoreError`` if a node has it open or
     the disk fails; ``DamagedBlockError`` names the damaged blocks of the next piece. After an unclean end the extents
     that were open are given as they are, as the next start of a node would take them.
     """
     with locked_file(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
         file_bytes = os.lseek(descriptor, 0, os.SEEK_END)
-        if file_bytes < BITMAP_OFFSET:
-            raise ConfigError(path, "volume.file", "is not a ctlha volume")
+        check_has_head(path, file_bytes)
         head = _read_exactly(descriptor, 0, BITMAP_OFFSET)
-        choose_slot(path, head[:HEAD_BYTES])
-        check_size(path, file_bytes, size_bytes)
+        slot = choose_slot(path, head[:HEAD_BYTES])[1]
+        check_size(path, file_bytes, size_bytes, made_with=slot.size_bytes)
         doubtful = choose_activity(path, head[ACTIVITY_OFFSET:]).extents
         layout = Layout(size_bytes)
         for group in range(layout.groups):

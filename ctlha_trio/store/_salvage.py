@@ -14,7 +14,6 @@ import attrs
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.pair import Metadata
 from ctlha_trio.store._activity_log import choose_activity, new_activity_pages
-from ctlha_trio.store._blocks import check_size
 from ctlha_trio.store._checksums import damaged_blocks, written_blocks
 from ctlha_trio.store._files import locked_file
 from ctlha_trio.store._layout import (
@@ -27,6 +26,7 @@ from ctlha_trio.store._layout import (
     Layout,
 )
 from ctlha_trio.store._record_copies import choose_table, new_record_areas
+from ctlha_trio.store._size import check_has_head, check_size
 from ctlha_trio.store._slots import HEAD_BYTES, SLOT_BYTES, Flaw, choose_slot, decode_slot, new_slots
 
 _UNREADABLE: Final = frozenset({errno.EIO, errno.ENODATA, errno.EILSEQ})
@@ -57,25 +57,25 @@ class Remains:
 
 
 def read_head(path: str, *, size_bytes: int) -> Head:
-    """``ConfigError`` if the file is not there, of another format, or no file for a volume of this size.
+    """``ConfigError`` if the file is not there, of another format, or not of a volume of this size.
 
     ``StoreError`` if a node has it open, or not even its beginning can be read.
     """
     with locked_file(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
         file_bytes = os.lseek(descriptor, 0, os.SEEK_END)
-        if file_bytes < BITMAP_OFFSET:
-            raise ConfigError(path, "volume.file", "is not a ctlha volume")
-        check_size(path, file_bytes, size_bytes)
+        check_has_head(path, file_bytes)
         head = _read(descriptor, 0, BITMAP_OFFSET)
-    problems, metadata = list[str](), None
+    problems, metadata, made_with = list[str](), None, None
     try:
-        metadata = choose_slot(path, head[:HEAD_BYTES])[1].metadata
+        slot = choose_slot(path, head[:HEAD_BYTES])[1]
+        metadata, made_with = slot.metadata, slot.size_bytes
     except StoreError as error:
         problems.append(str(error))
     except ConfigError as error:
         if not _is_foreign(head):
             raise
         problems.append(f"{path}: {error.problem}")
+    check_size(path, file_bytes, size_bytes, made_with=made_with)
     try:
         choose_activity(path, head[ACTIVITY_OFFSET:])
     except StoreError as error:
@@ -111,7 +111,7 @@ def salvage_copy(path: str, metadata: Metadata, *, size_bytes: int) -> None:
             os.pwrite(descriptor, new_record_areas(), RECORDS_OFFSET)
         os.fsync(descriptor)
         # Behind all that they make believed.
-        os.pwrite(descriptor, new_slots(metadata), 0)
+        os.pwrite(descriptor, new_slots(metadata, size_bytes), 0)
         os.fsync(descriptor)
 
 

@@ -22,7 +22,9 @@ SLOT_BYTES = 4096
 SLOT_COUNT = 2
 HEAD_BYTES = SLOT_COUNT * SLOT_BYTES
 """All slots, one behind the other, from the start of the file."""
-SLOT_FORMAT = 5
+SLOT_FORMAT = 6
+UNSIZED_FORMAT = 5
+"""Does not say how large the volume is. Such a slot is read; what follows it is of ``SLOT_FORMAT``."""
 EPOCH_MAX = 2**64 - 2
 """What fits wherever the file names an epoch, beside one value that says none."""
 _MAGIC = b"ctlhavol"
@@ -37,6 +39,8 @@ class Slot:
     generation: int
     """Rises by one with each persist; the higher of two valid slots counts."""
     metadata: Metadata
+    size_bytes: int | None = None
+    """That the volume was made with; None if whoever wrote the slot did not know."""
 
 
 class Flaw(Enum):
@@ -50,18 +54,22 @@ class Flaw(Enum):
     """It is whole and of a format that this version does not know."""
 
 
-def encode_metadata(metadata: Metadata) -> bytes:
-    """The payload of a slot. ``InvalidError`` if it does not fit into one, or its epoch not into the file."""
+def encode_metadata(metadata: Metadata, size_bytes: int | None) -> bytes:
+    """The payload of a slot. ``InvalidError`` if it does not fit into one, or its epoch not into the file.
+
+    ``size_bytes``: as of ``Slot``.
+    """
     if type(metadata.epoch) is int and not 0 <= metadata.epoch <= EPOCH_MAX:
         raise InvalidError(f"epoch {metadata.epoch} is not between 0 and {EPOCH_MAX}")
     fields = attrs.asdict(metadata, recurse=False)
+    fields["size_bytes"] = size_bytes
     fields["copy"] = metadata.copy.value
     heard = metadata.heard
     fields["heard"] = None if heard is None else (heard.lineage, heard.epoch, heard.revision, heard.leads)
     payload = json.dumps(fields, sort_keys=True).encode("ascii")
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise InvalidError(f"metadata of {len(payload)} bytes does not fit into a slot of {PAYLOAD_BYTES_MAX}")
-    if _decode_metadata(payload) != metadata:
+    if _decode_payload(payload, SLOT_FORMAT) != (metadata, size_bytes):
         raise InvalidError("metadata does not survive being written and read back")
     return payload
 
@@ -81,9 +89,9 @@ def decode_slot(raw: bytes) -> Slot | Flaw:
     body = raw[_HEADER.size :]
     if checksum != crc32c(body, crc32c(_HEADER.pack(magic, slot_format, generation, payload_size, 0))):
         return Flaw.DAMAGED
-    if slot_format != SLOT_FORMAT:
+    if slot_format not in {SLOT_FORMAT, UNSIZED_FORMAT}:
         return Flaw.OTHER_FORMAT
-    return Slot(generation, _decode_metadata(body[:payload_size]))
+    return Slot(generation, *_decode_payload(body[:payload_size], slot_format))
 
 
 def choose_slot(path: str, head: bytes) -> tuple[int, Slot]:
@@ -95,7 +103,9 @@ def choose_slot(path: str, head: bytes) -> tuple[int, Slot]:
     found = [decode_slot(head[index * SLOT_BYTES : (index + 1) * SLOT_BYTES]) for index in range(SLOT_COUNT)]
     if Flaw.OTHER_FORMAT in found:
         other = _HEADER.unpack_from(head, found.index(Flaw.OTHER_FORMAT) * SLOT_BYTES)[1]
-        raise ConfigError(path, "volume.file", f"has format {other}; this version knows format {SLOT_FORMAT} alone")
+        raise ConfigError(
+            path, "volume.file", f"has format {other}; this version knows {UNSIZED_FORMAT} and {SLOT_FORMAT}"
+        )
     valid = [(index, slot) for index, slot in enumerate(found) if isinstance(slot, Slot)]
     if not valid:
         if Flaw.DAMAGED in found:
@@ -106,15 +116,17 @@ def choose_slot(path: str, head: bytes) -> tuple[int, Slot]:
     return max(valid, key=lambda choice: choice[1].generation)
 
 
-def new_slots(metadata: Metadata) -> bytes:
+def new_slots(metadata: Metadata, size_bytes: int) -> bytes:
     """The slots of a new file. Both are written, so that decay of one is survived."""
-    payload = encode_metadata(metadata)
+    payload = encode_metadata(metadata, size_bytes)
     return b"".join(encode_slot(payload, generation) for generation in range(1, SLOT_COUNT + 1))
 
 
-def _decode_metadata(payload: bytes) -> Metadata:
+def _decode_payload(payload: bytes, slot_format: int) -> tuple[Metadata, int | None]:
+    """What a slot says of the copy, and the size of its volume."""
     try:
         fields: dict[str, Any] = json.loads(payload)
+        size_bytes = None if slot_format == UNSIZED_FORMAT else fields.pop("size_bytes")
         fields["members"] = tuple(fields["members"])
         fields["proposed"] = tuple(fields["proposed"])
         fields["ancestors"] = tuple(fields["ancestors"])
@@ -132,6 +144,7 @@ def _decode_metadata(payload: bytes) -> Metadata:
         not all(type(text) is str for text in (*texts, *listed))
         or not all(type(number) is int for number in numbers)
         or (told and tuple(map(type, told)) != (str, int, int, bool))
+        or not (size_bytes is None or type(size_bytes) is int)
     ):
         raise StoreError("metadata slot is whole but a field has the wrong type")
-    return metadata
+    return metadata, size_bytes

@@ -175,9 +175,7 @@ def overwrites_the_newest_slot(patch: Patch) -> None:
         loop.slot = slot
 
     new_slots = _slots.new_slots
-    patch.setattr(
-        "ctlha_trio.store._files.new_slots", lambda metadata: new_slots(metadata)[:SLOT_BYTES] + bytes(SLOT_BYTES)
-    )
+    patch.setattr("ctlha_trio.store._files.new_slots", lambda *of: new_slots(*of)[:SLOT_BYTES] + bytes(SLOT_BYTES))
     patch.setattr(_blocks, "choose_slot", lambda path, head: (0, choose_first(head)))
     commit_metadata(patch, write)
 
@@ -213,7 +211,7 @@ def believes_a_torn_slot(patch: Patch) -> None:
         magic, _, generation, size, _ = _slots._HEADER.unpack_from(raw)
         if magic != _slots._MAGIC:
             return _slots.Flaw.FOREIGN
-        return Slot(generation, _slots._decode_metadata(raw[_slots._HEADER.size :][:size]))
+        return Slot(generation, *_slots._decode_payload(raw[_slots._HEADER.size :][:size], _slots.SLOT_FORMAT))
 
     patch.setattr(_slots, "decode_slot", decode)
 

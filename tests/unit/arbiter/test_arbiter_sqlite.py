@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ctlha_trio._errors import ArbiterError, ConfigError
+from ctlha_trio._errors import ArbiterError, ConfigError, ForeignArbiterError
 from ctlha_trio.arbiter import SqliteArbiter, create_sqlite_arbiter, encode_record
 from ctlha_trio.arbiter._sqlite import BUSY_TIMEOUT_S, _connect
 from ctlha_trio.pair import Record, SwapOutcome
@@ -232,6 +232,16 @@ async def test_file_that_vanished_is_neither_read_nor_made_again(path: Path) -> 
     assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.REFUSED
     assert not await arbiter.probe()
     assert not path.exists()
+
+
+async def test_file_that_was_emptied_under_a_running_node_says_so(path: Path) -> None:
+    arbiter = await created(path)
+    path.write_bytes(b"")
+    with pytest.raises(ForeignArbiterError, match="has no bytes: the pair's data is not there any more"):
+        await arbiter.read()
+    assert (await arbiter.cas(1, NEXT)).outcome is SwapOutcome.REFUSED
+    assert not await arbiter.probe()
+    assert not path.read_bytes()
 
 
 async def test_file_that_was_replaced_under_a_running_node_is_not_used(path: Path) -> None:

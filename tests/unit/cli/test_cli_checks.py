@@ -17,6 +17,7 @@ from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.door import STATUS_SOCKET
 from ctlha_trio.seams import ThreadDisk, make_key
+from ctlha_trio.store import Layout
 
 SIZE = 64 * 1024
 BASE_PORT = 23_500
@@ -340,3 +341,46 @@ async def test_another_key_of_our_own_is_not_a_fault_that_can_be_seen_here(pair:
     (pair.a / "node.key").write_bytes(make_key())
     with trio.fail_after(20):
         await prepare(load_config(pair.config))
+
+
+def cut_to_nothing(pair: Pair) -> None:
+    (pair.a / "volume.img").write_bytes(b"")
+
+
+def cut_within_the_head(pair: Pair) -> None:
+    os.truncate(pair.a / "volume.img", 1000)
+
+
+@pytest.mark.parametrize("damage", [cut_to_nothing, cut_within_the_head, shorten_volume, lengthen_volume])
+async def test_a_volume_that_is_not_whole_is_one_message_that_says_what_helps(
+    pair: Pair, damage: Callable[[Pair], None]
+) -> None:
+    damage(pair)
+    (fault,) = await faults_of(pair)
+    assert fault.startswith(f"volume.file: {pair.a / 'volume.img'}: has ")
+    assert fault.endswith(
+        "; put the whole file back; if it is lost and node b has a copy that counts, move away what lies there, then: "
+        f"ctlha replace {pair.config} a"
+    )
+
+
+async def test_a_size_that_was_changed_is_to_be_set_back_and_nothing_is_made_anew(pair: Pair) -> None:
+    configure_other_size(pair)
+    (fault,) = await faults_of(pair)
+    assert fault.endswith(f"says {SIZE * 2}, and the volume was made with {SIZE} bytes: set it back to that")
+
+
+async def test_a_size_that_was_changed_to_that_of_a_file_which_was_cut_serves_nothing(pair: Pair) -> None:
+    os.truncate(pair.a / "volume.img", Layout(SIZE // 2).file_bytes)
+    pair.edit(f"size_bytes = {SIZE}", f"size_bytes = {SIZE // 2}")
+    (fault,) = await faults_of(pair)
+    assert f"the volume was made with {SIZE} bytes: set it back to that; and the file has " in fault
+    pair.edit(f"size_bytes = {SIZE // 2}", f"size_bytes = {SIZE}")
+    (fault,) = await faults_of(pair)
+    assert "it was cut short; put the whole file back" in fault
+
+
+async def test_an_arbiter_of_no_bytes_says_so(pair: Pair) -> None:
+    empty_arbiter(pair)
+    (fault,) = await faults_of(pair)
+    assert "arbiter.db: has no bytes, and is not an arbiter's file: it was cut short, or never was one; " in fault

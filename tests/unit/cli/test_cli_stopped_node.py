@@ -826,3 +826,34 @@ async def test_a_salvage_that_was_cut_off_behind_the_record_can_be_given_again(
     done = await run("force-primary", whole, *SALVAGE, *OFF)
     assert done.exit_code == 0, done.output
     assert await whole.would() == ""
+
+
+@pytest.mark.parametrize(
+    "command", [("resolve", "--discard", "b"), ("adopt-arbiter", *ADOPT), ("force-primary", *SALVAGE, *OFF), ("copy",)]
+)
+async def test_whatever_needs_a_volume_that_is_not_whole_says_what_helps(
+    whole: Folder, command: tuple[str, ...]
+) -> None:
+    whole.volume.write_bytes(b"")
+    name, *options = command
+    done = await run(name, whole, *options)
+    assert done.exit_code == 2
+    assert "volume.img: volume.file: has no bytes, and is not a ctlha volume: it was cut short" in done.stderr
+    assert f"move away what lies there, then: ctlha replace {whole.config} b" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("resolve", "--discard", "b"), ("adopt-arbiter", *ADOPT), ("adopt-arbiter",), ("replace", "b")]
+)
+async def test_whatever_needs_an_arbiter_that_is_none_says_what_helps(whole: Folder, command: tuple[str, ...]) -> None:
+    (whole.path / "arbiter.db").write_bytes(b"")
+    name, *options = command
+    if name == "replace":
+        whole.volume.unlink()
+    done = await run(name, whole, *options)
+    assert done.exit_code == 2
+    assert "arbiter.sqlite: has no bytes, and is not an arbiter's file: it was cut short" in done.stderr
+    assert (
+        "put the pair's own file there; if that is lost, move away what lies there, stop both nodes, then"
+        in done.stderr
+    )

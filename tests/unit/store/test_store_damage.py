@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, StoreError, UnreadableError
+from ctlha_trio._errors import DamagedBlockError, InvalidError, NotWholeError, StoreError, UnreadableError
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import Buffer, DiskFile, TrioClock
 from ctlha_trio.store import BLOCK_BYTES, DIRTY_BYTES, GROUP_BYTES, BlockStore, Layout, first_run, image
@@ -582,5 +582,6 @@ async def test_write_over_more_extents_than_may_be_open_is_refused() -> None:
 async def test_file_that_was_cut_short() -> None:
     file = MemoryFile()
     del file.content[LAYOUT.entry_page_offset(2) + 5 :]
-    with pytest.raises(ConfigError, match="as no volume has: it was cut short"):
+    match = f"has {len(file.content)} bytes, of the {LAYOUT.file_bytes} with which it was made: it was cut short"
+    with pytest.raises(NotWholeError, match=match):
         await opened(file)

@@ -285,7 +285,7 @@ async def test_metadata_that_a_person_decides_leaves_the_old_or_itself_behind_ev
     async def decide(disk: PowerDisk) -> None:
         file = await disk.open("file")
         place = await store_slot(file)
-        await file.pwrite([(place, encode_slot(encode_metadata(metadata(1)), generation=3))])
+        await file.pwrite([(place, encode_slot(encode_metadata(metadata(1), SIZE_BYTES), generation=3))])
         file.close()
         await rewrite_metadata(disk, "file", metadata(2), expected=metadata(1))
 

@@ -33,12 +33,13 @@ OLD = Metadata(
     members=("a", "b"),
     copy=Copy.MEMBER,
 )
+SIZE_BYTES = 1 << 20
 HEARD = KnownRecord("lineage", 9, 11, leads=True)
 NEW = attrs.evolve(OLD, epoch=8, members=("a",), primary="a", proposed=("f" * 32,), heard=HEARD)
 
 
 def slot(metadata: Metadata, generation: int) -> bytes:
-    return encode_slot(encode_metadata(metadata), generation)
+    return encode_slot(encode_metadata(metadata, SIZE_BYTES), generation)
 
 
 def resealed(raw: bytes, slot_format: int) -> bytes:
@@ -52,7 +53,7 @@ def test_metadata_comes_back(copy: Copy) -> None:
     metadata = attrs.evolve(OLD, copy=copy, node="knöten ☃", epoch=EPOCH_MAX)
     raw = slot(metadata, 2**64 - 1)
     assert len(raw) == SLOT_BYTES
-    assert decode_slot(raw) == Slot(2**64 - 1, metadata)
+    assert decode_slot(raw) == Slot(2**64 - 1, metadata, SIZE_BYTES)
 
 
 def test_every_changed_byte_is_noticed() -> None:
@@ -65,12 +66,12 @@ def test_every_changed_byte_is_noticed() -> None:
 @pytest.mark.parametrize("epoch", [-1, EPOCH_MAX + 1])
 def test_epoch_that_fits_nowhere_else_in_the_file_is_refused(epoch: int) -> None:
     with pytest.raises(InvalidError, match="is not between 0 and"):
-        encode_metadata(attrs.evolve(OLD, epoch=epoch))
+        encode_metadata(attrs.evolve(OLD, epoch=epoch), SIZE_BYTES)
 
 
 def test_metadata_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InvalidError, match="does not fit"):
-        encode_metadata(attrs.evolve(OLD, lineage="x" * PAYLOAD_BYTES_MAX))
+        encode_metadata(attrs.evolve(OLD, lineage="x" * PAYLOAD_BYTES_MAX), SIZE_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,17 @@ def test_metadata_that_does_not_fit_is_refused() -> None:
 )
 def test_metadata_of_wrong_types_is_never_written(changes: dict[str, Any]) -> None:
     with pytest.raises((InvalidError, StoreError)):
-        encode_metadata(attrs.evolve(OLD, **changes))
+        encode_metadata(attrs.evolve(OLD, **changes), SIZE_BYTES)
+
+
+@pytest.mark.parametrize("size_bytes", ["7", 7.0, True])
+def test_a_size_that_is_no_number_is_never_written(size_bytes: Any) -> None:
+    with pytest.raises(StoreError, match="wrong type"):
+        encode_metadata(OLD, size_bytes)
+
+
+def test_a_size_that_is_not_known_is_none() -> None:
+    assert decode_slot(encode_slot(encode_metadata(OLD, None), 4)) == Slot(4, OLD, None)
 
 
 @pytest.mark.parametrize("payload", [b"", b"7", b"[]", b"{}", b'{"members": 3}', b"\xff"])
@@ -92,13 +103,13 @@ def test_whole_slot_without_sense_is_a_store_error(payload: bytes) -> None:
 def test_higher_generation_counts(newer: int) -> None:
     slots = [slot(OLD, 4), slot(OLD, 4)]
     slots[newer] = slot(NEW, 5)
-    assert choose_slot("file", b"".join(slots)) == (newer, Slot(5, NEW))
+    assert choose_slot("file", b"".join(slots)) == (newer, Slot(5, NEW, SIZE_BYTES))
 
 
 @pytest.mark.parametrize("broken", [bytes(SLOT_BYTES), slot(NEW, 9)[:60].ljust(SLOT_BYTES, b"\0"), b"x" * SLOT_BYTES])
 def test_one_slot_is_enough(broken: bytes) -> None:
-    assert choose_slot("file", slot(OLD, 4) + broken) == (0, Slot(4, OLD))
-    assert choose_slot("file", broken + slot(OLD, 4)) == (1, Slot(4, OLD))
+    assert choose_slot("file", slot(OLD, 4) + broken) == (0, Slot(4, OLD, SIZE_BYTES))
+    assert choose_slot("file", broken + slot(OLD, 4)) == (1, Slot(4, OLD, SIZE_BYTES))
 
 
 def test_both_damaged_says_so() -> None:
@@ -119,17 +130,17 @@ def test_file_of_somebody_else() -> None:
         choose_slot("file", b"x" * (2 * SLOT_BYTES))
 
 
-@pytest.mark.parametrize("slot_format", [1, 4, 6])
+@pytest.mark.parametrize("slot_format", [1, 4, 7])
 def test_other_format_is_never_passed_over_for_what_it_replaced(slot_format: int) -> None:
     other = resealed(slot(NEW, 5), slot_format)
     assert decode_slot(other) is Flaw.OTHER_FORMAT
     for head in (slot(OLD, 4) + other, other + slot(OLD, 4)):
-        with pytest.raises(ConfigError, match=rf"has format {slot_format}; this version knows format 5 alone"):
+        with pytest.raises(ConfigError, match=rf"has format {slot_format}; this version knows 5 and 6"):
             choose_slot("file", head)
 
 
 def test_new_file_survives_the_loss_of_either_slot() -> None:
-    head = new_slots(OLD)
+    head = new_slots(OLD, SIZE_BYTES)
     assert len(head) == 2 * SLOT_BYTES
     for lost in (0, SLOT_BYTES):
         damaged = head[:lost] + bytes(SLOT_BYTES) + head[lost + SLOT_BYTES : 2 * SLOT_BYTES]
