@@ -7,15 +7,14 @@ it, and the handshake proves that the other side holds that key. Nothing but the
 """
 
 import datetime
-import secrets
+import os
 import ssl
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 from ctlha_trio.seams._identity import Pin, pin_of
@@ -95,14 +94,11 @@ def _builder(*, subject: x509.Name, issuer: Pin) -> x509.CertificateBuilder:
 
 
 def _load_identity(context: ssl.SSLContext, key: Ed25519PrivateKey) -> None:
-    # ``ssl`` reads keys from files only. Under a password that nobody knows, a file that a crash leaves is useless.
-    password = secrets.token_bytes(32).hex()
-    encryption = BestAvailableEncryption(password.encode())
-    with tempfile.TemporaryDirectory(prefix="ctlha-") as folder:
-        file = Path(folder, "identity.pem")
-        file.touch(mode=0o600)
-        file.write_bytes(
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    # ``ssl`` reads keys from files only. One in memory, without a name in any folder, is gone with the process.
+    with open(os.memfd_create("ctlha-identity"), "wb") as file:
+        file.write(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             + make_certificate(key).public_bytes(Encoding.PEM)
         )
-        context.load_cert_chain(file, password=password)
+        file.flush()
+        context.load_cert_chain(Path(f"/proc/self/fd/{file.fileno()}"))
