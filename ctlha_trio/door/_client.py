@@ -26,7 +26,7 @@ from ctlha_trio.door._protocol import (
     encode_whole_request,
 )
 from ctlha_trio.door._streams import PatientReader
-from ctlha_trio.pair import OperationKind, Outcome, Records, decode_records
+from ctlha_trio.pair import OperationKind, Outcome, Records, check_record, decode_records
 from ctlha_trio.seams import Buffer
 
 
@@ -100,7 +100,8 @@ class DoorClient:
         return await (await self.send(kind, number=number, offset=offset, size=size, data=data)).wait_reply()
 
     async def put_record(self, key: str, value: bytes, *, number: int) -> Reply:
-        """Put a record, or take it away with an empty value; wait for the end."""
+        """Put a record, or take it away with an empty value; wait for the end. ``InvalidError`` as of ``send``."""
+        check_record(key, memoryview(value).nbytes)
         name = key.encode()
         sent = await self.send(OperationKind.PUT_RECORD, number=number, offset=len(name), data=name + value)
         return await sent.wait_reply()

@@ -6,6 +6,7 @@ from ctlha_trio.ha._config import (
     DEFAULT_CHANNEL as DEFAULT_CHANNEL,
     ChannelConfig as ChannelConfig,
     NodeConfig as NodeConfig,
+    check_channels as check_channels,
 )
 from ctlha_trio.ha._current import current_node as current_node
 from ctlha_trio.ha._direct_transfers import PendingTransfer as PendingTransfer

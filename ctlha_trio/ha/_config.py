@@ -21,6 +21,18 @@ class ChannelConfig:
 
 
 DEFAULT_CHANNEL: Final = ChannelConfig()
+CONSUMER_CHANNELS: Final = (ctl_ha_channel.CTL_HA_CHAN_CTL, ctl_ha_channel.CTL_HA_CHAN_ZFS)
+"""Those of the header that anybody can open."""
+
+
+def check_channels(channels: Mapping[ctl_ha_channel, ChannelConfig]) -> None:
+    """``InvalidError`` for what is no channel of a consumer, ``TypeError`` for what is no ``ChannelConfig``."""
+    for number, config in channels.items():
+        if number not in CONSUMER_CHANNELS:
+            names = ", ".join(each.name for each in CONSUMER_CHANNELS)
+            raise InvalidError(f"channels have sizes, but {number!r} is none of them: {names}")
+        if not isinstance(config, ChannelConfig):
+            raise TypeError(f"{ctl_ha_channel(number).name} has {config!r}: give a ChannelConfig")
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +54,10 @@ class NodeConfig:
     size_bytes: int
     """Of the volume."""
     channels: Mapping[ctl_ha_channel, ChannelConfig] = attrs.field(factory=dict)
-    """Of consumers; those that are not named have the defaults. Both nodes must agree on the size."""
+    """Of consumers; those that are not named have the defaults. Both nodes must agree on the size.
+
+    ``InvalidError`` for what is no channel, ``TypeError`` for what is no ``ChannelConfig``.
+    """
     give_back: GiveBackPolicy | None = None
     """None: only a person moves the role back."""
     notes: tuple[str, ...] = ()
@@ -54,6 +69,7 @@ class NodeConfig:
     """
 
     def __attrs_post_init__(self) -> None:
+        check_channels(self.channels)
         for name, value in self.settings.items():
             fits = 1 <= len(name) <= SETTING_NAME_MAX and len(value) <= SETTING_VALUE_MAX
             if not (fits and (name + value).isascii() and (name + value).isprintable()):

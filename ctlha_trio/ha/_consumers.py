@@ -12,7 +12,7 @@ import trio
 from ctlha_trio._errors import InvalidError
 from ctlha_trio._vocabulary import ctl_evt_handler, ctl_ha_channel, ctl_ha_event, ctl_ha_status
 from ctlha_trio.dma import Dma
-from ctlha_trio.ha._config import DEFAULT_CHANNEL, NodeConfig
+from ctlha_trio.ha._config import CONSUMER_CHANNELS, DEFAULT_CHANNEL, NodeConfig
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._transfers import CHANNEL_OF, Transfers
 from ctlha_trio.link import Link, finish_by
@@ -20,8 +20,6 @@ from ctlha_trio.seams import Clock
 
 LAST_EVENTS_LIMIT_S: Final = 0.5
 """For each channel's handler and callbacks at the end of the node. A handler that blocks shall not keep it alive."""
-
-_CHANNELS: Final = frozenset(CHANNEL_OF.values())
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ class Consumers:
 
     def open_channel(self, number: ctl_ha_channel, handler: ctl_evt_handler | None) -> MessageChannel:
         """``InvalidError`` if it is open already, NONE or MAX."""
-        if number not in _CHANNELS or number in self.channels:
+        if number not in CONSUMER_CHANNELS or number in self.channels:
             raise InvalidError(f"{number!r} is open already, or no channel")
         config = self._config.channels.get(number, DEFAULT_CHANNEL)
         opened = self.channels[number] = MessageChannel(

@@ -273,8 +273,10 @@ class Node:
     def follow_records(self, follow: Callable[[Record | None, Record, int, str], None]) -> None:
         """Call ``follow`` for each record that this node begins to act on from now on; it must neither wait nor raise.
 
-        It is given the record before, None at first, the record, its revision, and why. Not a checkpoint.
+        It is given the record before, None at first, the record, its revision, and why. Not a checkpoint. ``TypeError``
+        for what cannot be called.
         """
+        _require_function(follow)
 
         def tell(before: Record | None, after: Record) -> None:
             follow(before, after, self._driver.state.revision, self._driver.roles.why or self._driver.state.why)
@@ -283,6 +285,7 @@ class Node:
 
     def follow_notices(self, follow: Callable[[Notice], None]) -> None:
         """Call ``follow`` for each stop, refusal, fence and release from now on, likewise. Not a checkpoint."""
+        _require_function(follow)
         self._driver.notices.followers.append(follow)
 
     async def switchover(self) -> None:
@@ -377,3 +380,8 @@ class Node:
     def component_errors(self) -> Sequence[ComponentError]:
         """What hooks of components raised, as causes: the latest of each component, even if it runs again."""
         return tuple(self._supervisor.faults.raised.values())
+
+
+def _require_function(follow: object) -> None:
+    if not callable(follow):
+        raise TypeError(f"who follows is {follow!r}: give a function")

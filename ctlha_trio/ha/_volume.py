@@ -18,7 +18,6 @@ from ctlha_trio.ha._client_requests import Answer
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._pieces import execute_pieces
 from ctlha_trio.pair import (
-    KEY_BYTES_MAX,
     READING,
     WRITE_BYTES_MAX,
     WRITING,
@@ -28,6 +27,7 @@ from ctlha_trio.pair import (
     OperationKind,
     Outcome,
     Records,
+    check_record,
     decode_records,
 )
 from ctlha_trio.seams import Buffer
@@ -101,8 +101,9 @@ class Volume:
         """Put a record: return once it is durable on every member, which carries it wherever the role goes.
 
         Small state of the layers above, such as reservations. An empty value takes the record away. A checkpoint.
-        ``InvalidError`` for a key that is empty or has more than ``KEY_BYTES_MAX`` bytes in UTF-8; ``FailedError`` if
-        all records together would take more than ``RECORDS_BYTES_MAX``. Else as ``write``.
+        ``InvalidError`` for a key that is empty, no text, or has more than ``KEY_BYTES_MAX`` bytes in UTF-8, and for a
+        value that would not even fit alone; ``FailedError`` if all records together would take more than
+        ``RECORDS_BYTES_MAX``. Else as ``write``.
         """
         await self._operate(OperationKind.PUT_RECORD, 0, 0, value, key=key)
 
@@ -171,11 +172,11 @@ class Volume:
     def _check(self, kind: OperationKind, offset: int, size: int, data: Buffer, key: str) -> None:
         if kind not in _OF_CLIENTS:
             raise InvalidError(f"{kind.name} is the pair's own")
-        if kind is OperationKind.PUT_RECORD and not 0 < len(key.encode()) <= KEY_BYTES_MAX:
-            raise InvalidError(f"a record has a key of 1 to {KEY_BYTES_MAX} bytes")
-        if kind is not OperationKind.PUT_RECORD and key:
-            raise InvalidError("only a record has a key")
         data_bytes = memoryview(data).nbytes
+        if kind is OperationKind.PUT_RECORD:
+            check_record(key, data_bytes)
+        elif key:
+            raise InvalidError("only a record has a key")
         if kind in _WITHOUT_RANGE:
             return
         numbers: tuple[object, ...] = offset, size

@@ -9,6 +9,7 @@ from ctlha_trio.pair._carried_records import (
     RECORDS_BYTES_MAX as RECORDS_BYTES_MAX,
     CarriedRecord as CarriedRecord,
     Records as Records,
+    check_record as check_record,
     decode_record as decode_record,
     decode_records as decode_records,
     encode_record as encode_record,

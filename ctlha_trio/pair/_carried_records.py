@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio._errors import RemoteProtocolError
+from ctlha_trio._errors import InvalidError, RemoteProtocolError
 
 KEY_BYTES_MAX: Final = 64
 """Of a key in UTF-8: a path of a few names."""
@@ -78,6 +78,19 @@ def with_record(records: Records, record: CarriedRecord) -> dict[str, CarriedRec
 def encoded_bytes(key: str, value: bytes) -> int:
     """How much room a record takes."""
     return _HEAD.size + len(key.encode()) + len(value)
+
+
+def check_record(key: str, value_bytes: int) -> None:
+    """``InvalidError`` with the limit for a key that cannot be, and for a value that no copy has room for."""
+    try:
+        key_bytes = len(key.encode())
+    except UnicodeEncodeError:
+        key_bytes = 0  # a surrogate without its other half is no text
+    if not 0 < key_bytes <= KEY_BYTES_MAX:
+        raise InvalidError(f"a record has a key of 1 to {KEY_BYTES_MAX} bytes in UTF-8, not {key!r}")
+    most = RECORDS_BYTES_MAX - _HEAD.size - key_bytes
+    if value_bytes > most:
+        raise InvalidError(f"a record of {value_bytes} bytes, and one of this key can have {most}")
 
 
 def _records_in(data: bytes) -> Iterator[CarriedRecord]:

@@ -24,12 +24,20 @@ def scheduler() -> Any:
     return getattr(getattr(trio, "_core", None), "_run", None)
 
 
+def check_seed(seed: int) -> None:
+    """``TypeError`` for what is no whole number: Python seeds by other things too, some of them by chance."""
+    if not isinstance(seed, int):
+        raise TypeError(f"the seed is {seed!r}: give a whole number")
+
+
 @contextmanager
 def scheduling_from(seed: int) -> Iterator[None]:
     """Let every ``trio.run`` within the block take the order of its tasks from ``seed``.
 
-    ``RuntimeError`` if this version of Trio cannot. As it is global to the process, other runs are affected as well.
+    ``TypeError`` for a seed that is no whole number, ``RuntimeError`` if this version of Trio cannot. As it is global
+    to the process, other runs are affected as well.
     """
+    check_seed(seed)
     module = scheduler()
     shuffler = getattr(module, SHUFFLER, None)
     if not isinstance(shuffler, Random) or not hasattr(module, SWITCH):

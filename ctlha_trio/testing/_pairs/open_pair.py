@@ -10,7 +10,8 @@ import trio
 
 from ctlha_trio._errors import InvalidError
 from ctlha_trio._vocabulary import ctl_ha_channel
-from ctlha_trio.ha import ChannelConfig, Node
+from ctlha_trio.ha import ChannelConfig, Node, check_channels
+from ctlha_trio.testing._pairs.deterministic_trio import check_seed
 from ctlha_trio.testing._pairs.memory_pair import Components, MemoryPair, no_components
 from ctlha_trio.testing._pairs.opening import opens
 from ctlha_trio.testing._pairs.pair_faults import NAMES, ByNode, check_delay, check_name
@@ -42,11 +43,14 @@ async def open_pair(
 
     Use it under Trio's ``MockClock`` with an autojump threshold of 0: then it takes no real time to wait for time-outs.
     ``InvalidError`` for a volume without a byte, and for a name or a time in ``disk_call_s`` that is none.
-    ``TypeError`` for ``channels`` and ``disk_call_s`` that are no mappings, and for ``components`` that make none.
+    ``TypeError`` for ``channels`` and ``disk_call_s`` that are no mappings, for a seed that is no whole number, and for
+    ``components`` that make none. ``channels`` are refused as ``NodeConfig`` does it.
     """
     for option, given in (("channels", channels), ("disk_call_s", disk_call_s)):
         if given is not None and not isinstance(given, Mapping):
             raise TypeError(f"{option} is {given!r}: give a dict")
+    check_channels(channels or {})
+    check_seed(seed)
     if size_bytes < 1:
         raise InvalidError(f"a volume of {size_bytes} bytes")
     for name, call_s in (disk_call_s or {}).items():

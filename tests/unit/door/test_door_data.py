@@ -29,7 +29,16 @@ from ctlha_trio.door._protocol import Request, TurnedAway, encode_hello, encode_
 from ctlha_trio.door._sockets import BoundSocket
 from ctlha_trio.door._visitors import send_last
 from ctlha_trio.ha import ZEROES_BYTES_MAX, Notice, Rehearsal, Status, booting_status
-from ctlha_trio.pair import CarriedRecord, FailoverPlan, OperationKind, Outcome, Plan, Record, encode_records
+from ctlha_trio.pair import (
+    KEY_BYTES_MAX,
+    CarriedRecord,
+    FailoverPlan,
+    OperationKind,
+    Outcome,
+    Plan,
+    Record,
+    encode_records,
+)
 from ctlha_trio.seams import Buffer, TrioClock
 
 READ, WRITE, FLUSH = OperationKind.READ, OperationKind.WRITE, OperationKind.FLUSH
@@ -297,6 +306,21 @@ async def test_a_key_that_is_no_text_fails_and_reaches_no_node(served: Served) -
     client = await served.connect()
     reply = await client.execute(OperationKind.PUT_RECORD, number=1, offset=1, data=b"\xff")
     assert reply.outcome is Outcome.FAILED
+    assert not served.node.seen
+
+
+@pytest.mark.parametrize("key", ["", "\ud800", "x" * (KEY_BYTES_MAX + 1)])
+async def test_a_key_that_cannot_be_is_not_sent(served: Served, key: str) -> None:
+    client = await served.connect()
+    with pytest.raises(InvalidError, match="a record has a key of 1 to 64 bytes"):
+        await client.put_record(key, b"value", number=1)
+    assert not served.node.seen
+
+
+async def test_a_record_that_is_too_large_is_not_sent(served: Served) -> None:
+    client = await served.connect()
+    with pytest.raises(InvalidError, match=r"a record of 70000 bytes, and one of this key can have 65511$"):
+        await client.put_record("key", bytes(70_000), number=1)
     assert not served.node.seen
 
 

@@ -109,7 +109,7 @@ async def test_no_more_is_taken_than_a_returning_node_can_be_sent(autojump_clock
             await volume.put_record("z", bytes(half + 1))
         await volume.put_record("z", b"1")
         with pytest.raises(FailedError):
-            await pair.nodes["b"].volume.put_record("w", bytes(RECORDS_BYTES_MAX))
+            await pair.nodes["b"].volume.put_record("w", bytes(RECORDS_BYTES_MAX - encoded_bytes("w", b"")))
         assert carried(pair, "a") == carried(pair, "b")
         pair.crash("b")
         await pair.wait_alone("a")
@@ -136,11 +136,21 @@ async def test_many_that_do_not_all_fit_are_refused_before_any_is_too_much(autoj
         assert carried(pair, "a") == carried(pair, "b")
 
 
-@pytest.mark.parametrize("key", ["", "x" * (KEY_BYTES_MAX + 1), "ä" * KEY_BYTES_MAX])
+@pytest.mark.parametrize("key", ["", "x" * (KEY_BYTES_MAX + 1), "ä" * KEY_BYTES_MAX, "\ud800"])
 async def test_a_key_that_cannot_be_is_refused(key: str, autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
         with pytest.raises(InvalidError):
             await pair.nodes["a"].volume.put_record(key, b"1")
+
+
+async def test_a_record_that_no_node_has_room_for_is_refused_with_the_limit(autojump_clock: MockClock) -> None:
+    most = RECORDS_BYTES_MAX - encoded_bytes("key", b"")
+    async with open_pair() as pair:
+        for name in "ab":
+            with pytest.raises(InvalidError, match=f"{most + 1} bytes, and one of this key can have {most}$"):
+                await pair.nodes[name].volume.put_record("key", bytes(most + 1))
+        await pair.nodes["a"].volume.put_record("key", bytes(most))
+        assert carried(pair, "b") == {"key": bytes(most)}
 
 
 async def test_only_a_record_has_a_key(autojump_clock: MockClock) -> None:

@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import pytest
 import trio
@@ -54,6 +55,11 @@ def test_everything_is_put_back_afterwards() -> None:
     with pytest.raises(KeyError), scheduling_from(1):
         raise KeyError
     assert (scheduler().__dict__[SWITCH], scheduler().__dict__[SHUFFLER].getstate()) == was
+
+
+def test_what_is_no_seed_is_refused() -> None:
+    with pytest.raises(TypeError, match="the seed is 'x': give a whole number"):
+        order_of_tasks(cast("int", "x"))
 
 
 @pytest.mark.parametrize("name", [SWITCH, SHUFFLER])

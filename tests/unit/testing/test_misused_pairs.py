@@ -8,8 +8,11 @@ import pytest
 from trio.testing import MockClock
 
 from ctlha_trio._errors import InvalidError
+from ctlha_trio._vocabulary import ctl_ha_channel
+from ctlha_trio.ha import ChannelConfig
 from ctlha_trio.testing import MemoryPair, PowerDisk, open_mirrors, open_pair
 
+CTL = ctl_ha_channel.CTL_HA_CHAN_CTL
 HELPS = {
     open_pair: r"async with ctlha_pair\(\) as pair, or without pytest open_pair\(\)",
     open_mirrors: r"async with ctlha_mirrors\(\) as mirrors, or without pytest open_mirrors\(\)",
@@ -103,6 +106,9 @@ async def make_none(_: object) -> list[object]:
         ({"components": lambda _: [3]}, "among the components is 3: each must be a ctl_ha_component"),
         ({"components": make_none}, "the function that makes components is async: it must be a plain one"),
         ({"channels": 5}, "channels is 5: give a dict"),
+        ({"channels": {CTL: 1}}, "CTL_HA_CHAN_CTL has 1: give a ChannelConfig"),
+        ({"seed": "x"}, "the seed is 'x': give a whole number"),
+        ({"seed": None}, "the seed is None: give a whole number"),
     ],
 )
 async def test_options_that_are_none_are_refused(
@@ -111,6 +117,21 @@ async def test_options_that_are_none_are_refused(
     with pytest.raises(TypeError, match=told):
         async with opener(**options):
             pass
+
+
+@pytest.mark.parametrize("number", ["x", ctl_ha_channel.CTL_HA_CHAN_NONE, ctl_ha_channel.CTL_HA_CHAN_MAX])
+@pytest.mark.parametrize("start", [True, False])
+async def test_the_size_of_no_channel_is_refused(number: Any, start: bool, autojump_clock: MockClock) -> None:
+    with pytest.raises(InvalidError, match=r"channels have sizes, but .* is none of them: .*CTL.*, .*ZFS.*"):
+        async with open_pair(channels={number: ChannelConfig()}, start=start):
+            pass
+
+
+@pytest.mark.parametrize("follow", ["follow_notices", "follow_records"])
+async def test_who_follows_a_node_is_called(follow: str, autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        with pytest.raises(TypeError, match="who follows is None: give a function"):
+            getattr(pair.nodes["a"], follow)(None)
 
 
 async def test_disk_calls_by_no_node_are_refused() -> None:
