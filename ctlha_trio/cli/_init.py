@@ -93,6 +93,12 @@ async def create_pair_in_etcd(folder: Path, new: NewPair, access: EtcdAccess) ->
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[None]:
     """An empty folder, which is as it was before if the block fails."""
+    try:
+        folder.absolute()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            folder, "", "the working directory is gone: give a whole path, or go to another one"
+        ) from error
     for node in NODES:
         if excess := path_excess(folder / node):
             raise ConfigError(folder / node, "", f"{excess}; make the pair in a folder with a shorter path")

@@ -7,7 +7,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -23,9 +23,9 @@ class _Writer(io.BufferedIOBase):
     What a buffer could not get rid of would fail once more when the interpreter ends, and change the exit code.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         super().__init__()
-        self._stream = getattr(stream.buffer, "raw", stream.buffer)
+        self._stream = stream
         self.name = str(getattr(stream, "name", ""))
         self.failure: OSError | None = None
         """The first one."""
@@ -53,12 +53,21 @@ class _Writer(io.BufferedIOBase):
         return memoryview(content).nbytes
 
 
+class _Closed(io.RawIOBase):
+    """In the place of a standard stream that whoever started the program has closed."""
+
+    def write(self, _content: "ReadableBuffer", /) -> int:
+        raise OSError(errno.EBADF, "it is closed")
+
+
 @contextmanager
 def unfailing_output() -> Iterator[None]:
     """Within, writing to the standard streams never fails; whoever leaves with exit code 0 is told what was lost.
 
-    Any other exit code says what matters more. Where standard error is lost too, only the exit code tells of it.
+    Any other exit code says what matters more. Where standard error is lost too, only the exit code tells of it. A
+    stream that is closed is one that cannot be written.
     """
+    _take_closed_places()
     with redirect_stdout(_unfailing(sys.stdout)), redirect_stderr(_unfailing(sys.stderr)):
         try:
             yield
@@ -71,12 +80,24 @@ def unfailing_output() -> Iterator[None]:
             raise SystemExit(end.code or EXIT_UNWRITTEN) from None
 
 
-def _unfailing(stream: TextIO | None) -> TextIO | None:
-    """None, and what is made of no bytes, is left as it is."""
-    if stream is None or not hasattr(stream, "buffer"):
+def _take_closed_places() -> None:
+    """Or a file of the node would become standard output, to whatever else writes to that."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # the lowest that is free is this one
+
+
+def _unfailing(stream: TextIO | None) -> TextIO:
+    """What is made of no bytes is left as it is."""
+    if stream is None:
+        return io.TextIOWrapper(_Writer(_Closed()), encoding="utf-8", errors="replace", write_through=True)
+    if not hasattr(stream, "buffer"):
         return stream
     stream.flush()
-    return io.TextIOWrapper(_Writer(stream), encoding=stream.encoding, errors=stream.errors, write_through=True)
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    return io.TextIOWrapper(_Writer(raw), encoding=stream.encoding, errors=stream.errors, write_through=True)
 
 
 def output_failure() -> OSError | None:

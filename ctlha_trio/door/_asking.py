@@ -33,7 +33,8 @@ _MAX_ANSWER_BYTES: Final = 256 * 1024
 async def status_of(path: Path, *, timeout_s: float = STATUS_S) -> dict[str, object]:
     """What the node behind a status socket says. ``DisconnectError`` if it does not answer in time.
 
-    ``TurnedAwayError``, which is one, if it does not take the connection; so have all others that ask.
+    ``TurnedAwayError``, which is one, if it does not take the connection; ``ConfigError`` for what is no socket, and
+    for one of another user. So have all others that ask.
     """
     return _table(path, await _ask(path, {"request": "status"}, timeout_s), "status")
 

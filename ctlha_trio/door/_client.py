@@ -170,6 +170,8 @@ class DoorClient:
 async def open_door_client(path: Path | str, *, client: int) -> DoorClient:
     """Connect to a data socket as ``client``. ``DisconnectError`` if nobody listens there.
 
+    ``ConfigError`` for what is no socket, and for one of another user.
+
     ``TurnedAwayError``, which is one, if the node does not take the connection, as it takes 8 at a time, over all
     clients; it may come to say so only to the first operation. Whoever opens it runs its ``receive_replies`` in a
     task, and closes it.

@@ -10,9 +10,12 @@ from ctlha_trio._errors import ConfigError, DisconnectError
 
 
 async def connect(path: Path | str) -> trio.SocketStream:
-    """Connect. ``DisconnectError`` if nobody listens there, ``ConfigError`` if it is no socket."""
+    """Connect. ``DisconnectError`` if nobody listens there, ``ConfigError`` if it is no socket, or another user's."""
     try:
         return await trio.open_unix_socket(os.fspath(path))
+    except PermissionError as error:
+        # Whether a node listens there nobody can tell, and to start one would help nobody.
+        raise ConfigError(path, "", "access is denied: ask as the user whose node it is, or as root") from error
     except (OSError, ValueError) as error:
         if await _is_foreign(path):
             raise ConfigError(path, "", "exists and is not a socket") from error

@@ -33,6 +33,16 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def test_a_working_directory_that_is_gone_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match=r"^pair: the working directory is gone"):
+        create_pair(Path("pair"), new_pair())
+    create_pair(tmp_path / "pair", new_pair())
+
+
 def test_the_files_and_their_modes(tmp_path: Path) -> None:
     folder = tmp_path / "pair"
     create_pair(folder, new_pair())

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -201,12 +202,52 @@ def test_a_sweep_ends_when_its_output_is_lost(monkeypatch: pytest.MonkeyPatch) -
     assert (ended, begun) == (Ended(5, "", ""), [0])
 
 
-def test_a_stream_without_bytes_and_none_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for stream in (io.StringIO(), None):
-        monkeypatch.setattr(sys, "stdout", stream)
-        with unfailing_output():
-            assert sys.stdout is stream
-            assert output_failure() is None
+def test_a_stream_without_bytes_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    with unfailing_output():
+        assert sys.stdout is stream
+        assert output_failure() is None
+
+
+# Standard streams that whoever started the command has closed.
+
+CLOSED = "standard output could not be written: it is closed\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "ended"),
+    [
+        ("--version", ">&-", (5, CLOSED)),
+        ("copy {config} --json", ">&-", (5, CLOSED)),
+        ("copy {config}", ">&- 2>&-", (5, "")),
+        ("copy {config}", "<&- 2>&-", (0, "")),
+        ("demo missing", "2>&-", (2, "")),
+        ("demo missing", ">&- 2>&-", (2, "")),
+        ("force-primary {config} --abandon b --salvage", "<&- >&- 2>&-", (1, "")),
+    ],
+)
+def test_a_closed_stream_is_one_that_cannot_be_written(
+    config: Path, command: str, closed: str, ended: tuple[int, str]
+) -> None:
+    line = f"{shlex.quote(sys.executable)} -m ctlha_trio {command.format(config=shlex.quote(str(config)))} {closed}"
+    ran = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == ended
+
+
+def test_nothing_that_a_command_opens_takes_the_place_of_a_closed_stream() -> None:
+    """What is then written there, by whichever library, would go into a file of the node."""
+    program = """
+import os
+from ctlha_trio.cli._output import unfailing_output
+with unfailing_output():
+    assert os.open("/dev/null", os.O_RDONLY) > 2
+    import sys
+    print("lost", file=sys.stderr)
+    assert not sys.stderr.isatty()
+"""
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", line], check=False).returncode == 0
 
 
 def test_the_program_leaves_nothing_to_the_end_of_the_interpreter() -> None:

@@ -1,5 +1,6 @@
 """What ``ctlha status`` prints, what it prints of changes, and what helps against each reason."""
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from socket import socketpair
 import attrs
 import pytest
 import trio
+from click.testing import CliRunner
 
 from ctlha_trio._errors import ConfigError
 from ctlha_trio.cli._config import LoadedConfig, load_config
@@ -45,6 +47,20 @@ STATUS: dict[str, object] = {
 def loaded(tmp_path: Path) -> LoadedConfig:
     create_pair(tmp_path / "p", NewPair(size_bytes=4096, link_addresses=loopback_addresses(7900)))
     return load_config(tmp_path / "p" / "a" / "node.toml")
+
+
+@pytest.mark.parametrize("command", ["status", "status --watch", "verify", "switchover", "force-primary --abandon b"])
+def test_a_node_of_another_user_is_not_said_to_be_down(
+    loaded: LoadedConfig, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: str) -> trio.SocketStream:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(trio, "open_unix_socket", refuse)
+    name, *options = command.split()
+    ran = CliRunner().invoke(main, [name, str(loaded.file), *options])
+    told = f"{loaded.folder / STATUS_SOCKET}: access is denied: ask as the user whose node it is, or as root\n"
+    assert (ran.exit_code, ran.stderr) == (2, told)
 
 
 def test_status_says_the_verdict_first_then_the_reasons_then_what_helps(loaded: LoadedConfig) -> None:
