@@ -23,7 +23,8 @@ from ctlha_trio.cli._node_folder import path_excess
 from ctlha_trio.cli._run import leaves_of
 from ctlha_trio.seams import TrioClock
 
-NODE_COMMAND: Final = (sys.executable, "-m", "ctlha_trio", "node")
+NODE_COMMAND: Final = (sys.executable, "-m", "ctlha_trio.cli._demo_node")
+"""A node that ends when its standard input does, as when the demo is killed."""
 STEP_S: Final = 30.0
 """For each step, all of which take less than a few seconds; while the file is written, without one more acknowledged
 write: how long that takes is the disk's affair."""

@@ -56,7 +56,7 @@ class DemoNode:
         """Start its process. If that ends unasked, the nursery gets a ``DemoViolation``."""
         with self._log.open("ab") as log:
             self._process = await trio.lowlevel.open_process(
-                [*self._command, str(self.folder / CONFIG_FILE)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*self._command, str(self.folder / CONFIG_FILE)], stdin=subprocess.PIPE, stdout=log, stderr=log
             )
         nursery.start_soon(self._watch, self._process)
 

@@ -240,3 +240,32 @@ async def test_the_whole_demo_as_a_user_runs_it(short: Path) -> None:
     durations = [found[f"{moment.value.replace(' ', '_')}_s"] for moment in Moment]
     assert all(isinstance(duration_s, float) and duration_s > 0 for duration_s in durations)
     assert os.listdir(short) == []
+
+
+def children_of(pid: int) -> list[int]:
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for each in lists for child in each.read_text().split()]
+
+
+async def test_nodes_of_a_demo_that_is_killed_end_with_it(short: Path) -> None:
+    with trio.fail_after(60):
+        demo = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "ctlha_trio", "demo"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"TMPDIR": str(short)},
+        )
+        assert demo.stderr is not None
+        said = b""
+        while b"  writing\n" not in said:
+            heard = await demo.stderr.receive_some()
+            assert heard, said
+            said += heard
+        nodes = [os.pidfd_open(pid) for pid in children_of(demo.pid)]
+        assert len(nodes) == 2
+        demo.kill()
+        await demo.wait()
+        for node in nodes:
+            await trio.lowlevel.wait_readable(node)  # it has ended
+            os.close(node)
+        await demo.stderr.aclose()
