@@ -63,10 +63,15 @@ class Metadata:
     """A later record, of which the peer has told, or which the arbiter has shown while this copy did not count. Of the
     same lineage, or of one that descends from it, by what the one or the other says. Without its ancestors."""
 
-    def intend(self, proposal: str, *, instead_of: str = "") -> "Metadata":
-        """With one more proposal that may be won; those that begin with ``instead_of`` cannot be any more."""
-        kept = tuple(each for each in self.proposed if not instead_of or not each.startswith(instead_of))
-        return attrs.evolve(self, proposed=(*kept, proposal)[-PROPOSED_MAX:])
+    def intend(self, proposal: str, *, instead_of: str = "", won: str = "") -> "Metadata":
+        """With one more proposal that may be won; those that begin with ``instead_of`` cannot be any more.
+
+        ``won`` is that of the arbiter's record. If it was for this copy, nothing else on the disk says so.
+        """
+        known = (won,) if won in self.proposed else ()
+        others = (each for each in self.proposed if each not in known)
+        kept = tuple(each for each in others if not instead_of or not each.startswith(instead_of))
+        return attrs.evolve(self, proposed=(*known, *(*kept, proposal)[len(known) - PROPOSED_MAX :]))
 
     def knows_of(self, word: KnownRecord) -> bool:
         """Whether that record, or a later one of its line, is the one of ``epoch`` or was heard of."""

@@ -216,7 +216,8 @@ class Step:
         newest = self.state.persisting or self.state.metadata
         own = f"{self.state.incarnation:016x}"
         self._begin_swap(record, calling=False)
-        intended = newest.intend(record.proposal, instead_of=own)
+        won = self.state.record.proposal if self.state.record is not None else ""
+        intended = newest.intend(record.proposal, instead_of=own, won=won)
         self._persist(attrs.evolve(intended, in_doubt=in_doubt or newest.in_doubt))
 
     def call_swap(self) -> None:

@@ -109,7 +109,7 @@ def takes_a_role_of_which_its_disk_does_not_know(patch: Patch) -> None:
 
 @mutant("crash", "slow_arbiter", "fail_arbiter", "apply_late")
 def forgets_the_claims_of_before(patch: Patch) -> None:
-    def intend(metadata: Metadata, proposal: str, *, instead_of: str = "") -> Metadata:
+    def intend(metadata: Metadata, proposal: str, *, instead_of: str = "", won: str = "") -> Metadata:
         return attrs.evolve(metadata, proposed=(proposal,))
 
     patch.setattr(Metadata, "intend", intend)

@@ -317,6 +317,42 @@ def test_what_a_forced_copy_could_not_have_is_forgiven_and_nothing_else(served: 
         served.pair.invariants.check_members()
 
 
+def refused_late(served: Served, node: SimulatedNode, *, before: bool) -> None:
+    """``node`` says that it did not execute what the secondary has: while that one counted, or after it."""
+    clients = served.pair.clients
+    asked = clients.ask_for(node, OperationKind.WRITE, 0)
+    refusal = act.Answer(asked.ticket, Outcome.NOT_PRIMARY)
+    if before:
+        clients.answered(node, refusal)
+    alone, fork = departed(served)
+    if not before:
+        clients.answered(node, refusal)
+    served.secondary.blocks[0] = asked.ticket
+    forced(served, alone, fork)
+
+
+def test_what_the_abandoned_node_refused_may_be_on_the_forced_copy(served: Served) -> None:
+    """It had proposed it before it went alone, and the other one executed that late."""
+    refused_late(served, served.primary, before=False)
+    assert served.pair.arbiter.truth.primary == served.secondary.name
+
+
+@pytest.mark.parametrize(("by_forced", "before"), [(False, True), (True, False), (True, True)])
+def test_any_other_refusal_is_held_against_the_forced_copy(served: Served, *, by_forced: bool, before: bool) -> None:
+    node = served.secondary if by_forced else served.primary
+    with pytest.raises(AssertionError, match=r"^I2: .* was found, although it was not to be written"):
+        refused_late(served, node, before=before)
+
+
+def test_what_was_asked_and_refused_since_the_forced_copy_counted_is_not_on_it(served: Served) -> None:
+    alone, fork = departed(served)
+    asked = served.pair.clients.ask_for(served.primary, OperationKind.WRITE, 0)
+    served.pair.clients.answered(served.primary, act.Answer(asked.ticket, Outcome.NOT_PRIMARY))
+    served.secondary.blocks[0] = asked.ticket
+    with pytest.raises(AssertionError, match=r"^I2: .* was found, although it was not to be written"):
+        forced(served, alone, fork)
+
+
 def test_who_was_abandoned_and_lives_is_held_to_what_its_own_copy_has(served: Served) -> None:
     alone, fork = departed(served)
     forced(served, alone, fork)

@@ -1,5 +1,6 @@
 """The clients of a simulated pair: what they ask of which node, and what they were told."""
 
+from collections import defaultdict
 from collections.abc import Callable, Set
 from random import Random
 from typing import Final
@@ -19,7 +20,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.testing._core.link import Blocks
 from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, PLACES, RECORDS, SimulatedNode, place_of
 from ctlha_trio.testing._history.block_history import BlockHistory
-from ctlha_trio.testing._history.linearizability_records import ZEROS
+from ctlha_trio.testing._history.linearizability_records import NOT_EXECUTED, ZEROS
 
 FLIGHTS_MAX: Final = 8
 """Operations under way at one node, beyond which no client asks it."""
@@ -81,6 +82,8 @@ class SimulatedClients:
     medium_errors: int = 0
     abandoned: dict[str, BlockHistory] = attrs.field(factory=dict, init=False)
     """By node that lives and has not found out that the other one was forced: what its own clients are told."""
+    refused: dict[str, set[int]] = attrs.field(factory=lambda: defaultdict(set), init=False)
+    """By node: tickets of what it said not to have executed."""
     excused: set[int] = attrs.field(factory=set, init=False)
     """Tickets of operations that may have met damage which is none any more."""
 
@@ -139,6 +142,8 @@ class SimulatedClients:
     def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
         """The operation that was answered. ``AssertionError`` if the answer cannot be true."""
         operation = self.asked.pop((node.name, answer.ticket))
+        if answer.outcome in NOT_EXECUTED:
+            self.refused[node.name].add(answer.ticket)
         try:
             self._hear(self.history_of(node.name), answer, operation)
         except AssertionError as error:

@@ -13,9 +13,16 @@ _GONE: Final = frozenset({Phase.STOPPED, Phase.LEFT})
 
 
 def have_news(cores: Iterable[PairState | None]) -> bool:
-    """Whether one takes no part any more, and the other one has not heard what it knows."""
+    """Whether one takes no part any more, and the other one has not heard what it knows, or what is later."""
     met = permutations((core for core in cores if core is not None), 2)
-    return any(one.phase in _GONE and to.phase not in _GONE and to.heard != one.knows for one, to in met)
+    return any(one.phase in _GONE and to.phase not in _GONE and _is_news(one.knows, to.heard) for one, to in met)
+
+
+def _is_news(word: KnownRecord, heard: KnownRecord | None) -> bool:
+    """A core remembers words without ancestors, and of one line the latest."""
+    if heard is None or heard.lineage != word.lineage:
+        return True
+    return heard.epoch <= word.epoch and heard != attrs.evolve(word, ancestors=())
 
 
 def only_heard(before: Metadata, after: Metadata) -> bool:

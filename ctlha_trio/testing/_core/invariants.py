@@ -25,6 +25,7 @@ I9 (no DMA after the death of a key) and I13 (reservations) concern parts that t
 """
 
 import math
+from collections.abc import Set
 from typing import Final
 
 import attrs
@@ -245,12 +246,16 @@ class Invariants:
         self._sealing.pop(node.name, None)
 
     def chosen(self, node: SimulatedNode) -> None:
-        """A person chose the copy of a node that does not count: it holds what was acknowledged while it did."""
+        """A person chose the copy of a node that does not count: it holds what was acknowledged while it did.
+
+        What the other node refused since, that one spoke for the copy that is abandoned. An operation that was under
+        way may have been executed on this one all the same, late, by a process that did not know yet.
+        """
         counted = self._counted.get(node.name)
         for place in (*range(BLOCKS), *PLACES) if counted is not None else ():
             # What was never to be written there at that time came later, when it did not count.
             if counted is not None and counted.history.knows(place, node.held_at(place)):
-                self._check_place(node, place, moment=counted)
+                self._check_place(node, place, moment=counted, void=self.clients.refused[node.peer])
 
     def find_out(self, node: SimulatedNode) -> None:
         """A node that was abandoned may have come to know the record of who was forced."""
@@ -349,11 +354,17 @@ class Invariants:
         return living
 
     def _check_place(
-        self, node: SimulatedNode, place: int, number: str = "I2", *, moment: Moment | None = None
+        self,
+        node: SimulatedNode,
+        place: int,
+        number: str = "I2",
+        *,
+        moment: Moment | None = None,
+        void: Set[int] = frozenset(),
     ) -> None:
         moment = moment or Moment(self.clients.history_of(node.name), None)
         try:
-            moment.history.check(place, node.held_at(place), moment.time)
+            moment.history.check(place, node.held_at(place), moment.time, void=void)
         except AssertionError as error:
             raise AssertionError(f"{number}: {node.name}: {error}") from error
 

@@ -1,7 +1,7 @@
 """What clients asked of each block and what they were told, checked at each answer and once more as a whole."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 import attrs
@@ -102,10 +102,11 @@ class BlockHistory:
         """Whether the value was ever asked to be written there, or is the zeros of before."""
         return value in self._block(block)
 
-    def check(self, block: int, value: int, moment: float | None = None) -> None:
+    def check(self, block: int, value: int, moment: float | None = None, *, void: Collection[int] = ()) -> None:
         """``AssertionError`` if the value cannot be in the block at that moment, or (None) now.
 
         For what is found on a copy: it proves nothing about later, for it may have been written without ever counting.
+        ``void`` are tickets whose refusals count no more: one that was under way at that moment may be there.
         """
         found = ClientOperation(
             ticket=0,
@@ -116,7 +117,10 @@ class BlockHistory:
             called=self._next() if moment is None else moment,
             outcome=Outcome.DONE,
         )
-        self._source_of(found)
+        clusters = self._block(block)
+        if moment is not None and void:
+            clusters = {each: _at(moment, of) if each in void else of for each, of in clusters.items()}
+        self._source_of(found, clusters)
 
     def operations(self) -> Iterator[ClientOperation]:
         """All writes and all answered reads, as far as they have come."""
@@ -149,15 +153,14 @@ class BlockHistory:
 
     def _found(self, read: ClientOperation) -> None:
         """A value was found by somebody who was told so."""
-        source = self._source_of(read)
+        source = self._source_of(read, self._block(read.block))
         if source is None:
             self._of_some_zeros.append(read)
         else:
             source.add(read)
 
-    def _source_of(self, read: ClientOperation) -> ValueCluster | None:
+    def _source_of(self, read: ClientOperation, block: Mapping[int, ValueCluster]) -> ValueCluster | None:
         """Whose value it is; None if it may be of several. ``AssertionError`` if it can be of none."""
-        block = self._block(read.block)
         zeroed = [each for each in block.values() if each.write.value == ZEROS] if read.value == ZEROS else []
         if read.value != ZEROS or len(zeroed) == 1:
             only = block.get(read.value)
@@ -188,6 +191,14 @@ class BlockHistory:
         if clusters is None:
             clusters = self._blocks[block] = {ZEROS: zeros(block)}
         return clusters
+
+
+def _at(moment: float, cluster: ValueCluster) -> ValueCluster:
+    """What was known then of a write that was under way, and was refused later."""
+    write = cluster.write
+    if write.outcome not in NOT_EXECUTED or not write.called < moment <= write.returned:
+        return cluster
+    return ValueCluster(attrs.evolve(write, outcome=Outcome.UNKNOWN, returned=math.inf))
 
 
 def _possible(cluster: ValueCluster | None, read: ClientOperation) -> None:

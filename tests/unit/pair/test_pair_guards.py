@@ -17,6 +17,7 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
+from ctlha_trio.pair._metadata import PROPOSED_MAX
 from ctlha_trio.pair._state import Stage
 
 BOTH = ("a", "b")
@@ -129,6 +130,21 @@ def test_a_node_that_crashed_behind_its_claim_goes_on_and_remembers_every_claim_
     state, _ = feed(second, ev.Persisted(second.persisting))
     state, _ = feed(state, ev.Swapped(second.persisting.proposed[1], SwapOutcome.LOST), ev.RecordRead(first, 2))
     assert state.phase is Phase.CLAIMING, "the claim of before was applied late"
+
+
+def test_a_node_that_crashes_behind_every_claim_knows_the_one_that_was_won() -> None:
+    """However often, and to the last: it is the only proof that its disk is the one that the record names."""
+    state, won = claimed(FIRST, 1)
+    for incarnation in range(1, 2 * PROPOSED_MAX):
+        disk = state.persisting
+        assert disk is not None
+        assert len(disk.proposed) <= PROPOSED_MAX
+        state, _ = boot(me="a", peer="b", incarnation=incarnation, size_bytes=1, metadata=disk, marked_from=None)
+        state, _ = step_pair(state, ev.RecordRead(won, 2))
+        assert (state.phase, state.why) == (Phase.CLAIMING, "booted")
+        assert state.swap is not None
+        assert state.persisting is not None
+        assert state.persisting.proposed[-1] == state.swap.record.proposal
 
 
 def test_an_older_copy_of_the_only_copy_stops() -> None:
