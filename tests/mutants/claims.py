@@ -20,6 +20,7 @@ from ctlha_trio.pair import (
     messages as msg,
 )
 from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
 from tests.mutants.trouble import LATE, Patch, mutant
 
 
@@ -111,6 +112,16 @@ def takes_a_role_of_which_its_disk_does_not_know(patch: Patch) -> None:
 def forgets_the_claims_of_before(patch: Patch) -> None:
     def intend(metadata: Metadata, proposal: str, *, instead_of: str = "", won: str = "") -> Metadata:
         return attrs.evolve(metadata, proposed=(proposal,))
+
+    patch.setattr(Metadata, "intend", intend)
+
+
+@mutant(trial=a_claim_that_was_won_is_not_forgotten)
+def forgets_the_claim_that_was_won(patch: Patch) -> None:
+    plain = Metadata.intend
+
+    def intend(metadata: Metadata, proposal: str, *, instead_of: str = "", won: str = "") -> Metadata:
+        return plain(metadata, proposal, instead_of=instead_of)
 
     patch.setattr(Metadata, "intend", intend)
 

@@ -163,6 +163,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "claims_before_its_disk_knows": {I15},
     "takes_a_role_of_which_its_disk_does_not_know": {I15},
     "forgets_the_claims_of_before": {I15},
+    "forgets_the_claim_that_was_won": {I15},
     "stops_by_the_peer_s_word_although_it_counts": {I15},
     "follows_a_source_by_another_record": {NO_LINE},
     "waits_for_a_source_that_has_moved_on": {CONVERGENCE},

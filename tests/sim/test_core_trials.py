@@ -3,6 +3,8 @@
 import pytest
 
 from ctlha_trio.pair import Phase
+from ctlha_trio.pair._metadata import PROPOSED_MAX
+from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
 from ctlha_trio.testing._core.force_trials import (
     a_forced_swap_may_come_late,
     an_abandoned_node_finds_out,
@@ -101,3 +103,11 @@ def test_a_source_that_cannot_move_the_record_for_a_target_that_was_forced_serve
         world.heal()
         assert world.pair.arbiter.truth.lineage == lineage, "what was forced has not come about"
     assert acted > SEEDS // 2
+
+
+def test_the_only_member_serves_although_it_crashed_behind_more_claims_than_its_disk_remembers() -> None:
+    for seed in range(SEEDS):
+        world = CoreWorld(seed, ())
+        assert a_claim_that_was_won_is_not_forgotten(world)
+        assert world.pair.incarnations > PROPOSED_MAX
+        world.heal()
