@@ -5,6 +5,7 @@ import pytest
 from ctlha_trio.pair import Phase
 from ctlha_trio.pair._metadata import PROPOSED_MAX
 from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
+from ctlha_trio.testing._core.faults import _write
 from ctlha_trio.testing._core.force_trials import (
     a_forced_swap_may_come_late,
     an_abandoned_node_finds_out,
@@ -16,8 +17,14 @@ from ctlha_trio.testing._core.restore_trials import (
     a_returning_node_is_told,
     an_abandoned_node_remembers_the_later_line,
 )
-from ctlha_trio.testing._core.trial_parts import Trial
-from ctlha_trio.testing._core.trials import another_hand_moves_the_record, pair_serves_without_arbiter
+from ctlha_trio.testing._core.trial_parts import SERVE_S, Trial
+from ctlha_trio.testing._core.trials import (
+    _is_admitting,
+    _is_member,
+    _let_return,
+    another_hand_moves_the_record,
+    pair_serves_without_arbiter,
+)
 from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 16
@@ -111,3 +118,26 @@ def test_the_only_member_serves_although_it_crashed_behind_more_claims_than_its_
         assert a_claim_that_was_won_is_not_forgotten(world)
         assert world.pair.incarnations > PROPOSED_MAX
         world.heal()
+
+
+def is_forestalled(world: CoreWorld) -> bool:
+    """Another hand names the target primary beside its source, just before that one makes it a member."""
+    source, target = _let_return(world)
+    world.go_on_until(
+        lambda: _is_admitting(source, target) or _is_member(world, target), SERVE_S, f"{target.name} does not return"
+    )
+    if not _is_admitting(source, target):
+        return False
+    _write(world.pair, target.name, (source.name,))
+    return True
+
+
+def test_a_source_whose_admission_another_hand_forestalls_claims_and_the_pair_heals() -> None:
+    acted, moves = 0, set[tuple[str, str]]()
+    for seed in range(SEEDS):
+        world = CoreWorld(seed, ())
+        acted += is_forestalled(world)
+        world.heal()
+        moves |= world.pair.coverage.moves
+    assert acted > SEEDS // 4
+    assert (Phase.ADMITTING.name, Phase.CLAIMING.name) in moves

@@ -17,7 +17,9 @@ RARE = {
     (Phase.SECURING, Phase.OUTDATED),
     (Phase.SECURING, Phase.SUSPENDED),
     (Phase.SECURING, Phase.WAITING),
-    # Another hand at the record of a member that waits: ``test_core_trials`` leads through it by itself.
+    # Another hand at the record of a member that waits, or of a source in an admission: ``test_core_trials`` leads
+    # through these by itself.
+    (Phase.ADMITTING, Phase.CLAIMING),
     (Phase.WAITING, Phase.WAITING),
 }
 
