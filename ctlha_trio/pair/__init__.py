@@ -31,7 +31,7 @@ from ctlha_trio.pair._failover_plan import (
 )
 from ctlha_trio.pair._force import NOT_POWERED_OFF as NOT_POWERED_OFF, Plan as Plan, plan_force as plan_force
 from ctlha_trio.pair._handover import HANDOVER_LIMIT_S as HANDOVER_LIMIT_S
-from ctlha_trio.pair._metadata import Copy as Copy, Metadata as Metadata
+from ctlha_trio.pair._metadata import PROPOSED_MAX as PROPOSED_MAX, Copy as Copy, Metadata as Metadata
 from ctlha_trio.pair._operation import (
     CHANGING as CHANGING,
     READING as READING,

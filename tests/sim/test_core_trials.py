@@ -2,8 +2,7 @@
 
 import pytest
 
-from ctlha_trio.pair import Phase
-from ctlha_trio.pair._metadata import PROPOSED_MAX
+from ctlha_trio.pair import PROPOSED_MAX, Phase
 from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
 from ctlha_trio.testing._core.faults import _write
 from ctlha_trio.testing._core.force_trials import (

@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from ctlha_trio.pair import Metadata
-from ctlha_trio.pair._metadata import PROPOSED_MAX
+from ctlha_trio.pair import PROPOSED_MAX, Metadata
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.trial_parts import SERVE_S, must_serve, one_serves_alone
 from ctlha_trio.testing._core.trouble import Pace

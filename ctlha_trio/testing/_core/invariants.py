@@ -75,6 +75,8 @@ class Moment:
     history: BlockHistory
     time: float | None
     """None for as long as it goes on."""
+    void: Set[int] = frozenset()
+    """Tickets whose refusals behind it count no more."""
 
 
 @attrs.define(eq=False)
@@ -246,16 +248,13 @@ class Invariants:
         self._sealing.pop(node.name, None)
 
     def chosen(self, node: SimulatedNode) -> None:
-        """A person chose the copy of a node that does not count: it holds what was acknowledged while it did.
-
-        What the other node refused since, that one spoke for the copy that is abandoned. An operation that was under
-        way may have been executed on this one all the same, late, by a process that did not know yet.
-        """
+        """A person chose the copy of a node that does not count: it holds what was acknowledged while it did."""
         counted = self._counted.get(node.name)
         for place in (*range(BLOCKS), *PLACES) if counted is not None else ():
             # What was never to be written there at that time came later, when it did not count.
+            # What the other one refused since, it refused for its own copy; this one may have executed it late.
             if counted is not None and counted.history.knows(place, node.held_at(place)):
-                self._check_place(node, place, moment=counted, void=self.clients.refused[node.peer])
+                self._check_place(node, place, moment=attrs.evolve(counted, void=self.clients.refused[node.peer]))
 
     def find_out(self, node: SimulatedNode) -> None:
         """A node that was abandoned may have come to know the record of who was forced."""
@@ -354,17 +353,11 @@ class Invariants:
         return living
 
     def _check_place(
-        self,
-        node: SimulatedNode,
-        place: int,
-        number: str = "I2",
-        *,
-        moment: Moment | None = None,
-        void: Set[int] = frozenset(),
+        self, node: SimulatedNode, place: int, number: str = "I2", *, moment: Moment | None = None
     ) -> None:
         moment = moment or Moment(self.clients.history_of(node.name), None)
         try:
-            moment.history.check(place, node.held_at(place), moment.time, void=void)
+            moment.history.check(place, node.held_at(place), moment.time, void=moment.void)
         except AssertionError as error:
             raise AssertionError(f"{number}: {node.name}: {error}") from error
 

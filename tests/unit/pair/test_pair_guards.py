@@ -5,6 +5,7 @@ import pytest
 
 from ctlha_trio.pair import (
     COPY_CHUNK_BYTES,
+    PROPOSED_MAX,
     Copy,
     Metadata,
     PairState,
@@ -17,7 +18,6 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
-from ctlha_trio.pair._metadata import PROPOSED_MAX
 from ctlha_trio.pair._state import Stage
 
 BOTH = ("a", "b")
