@@ -82,8 +82,7 @@ class Reading:
             if self._is_open:
                 # The stream had something, and to take that is no checkpoint.
                 await trio.lowlevel.cancel_shielded_checkpoint()
-            if self._context is not None:  # or the session is about to end
-                self._context.run(self._take, size_bytes)
+            self._take_for_leader(size_bytes)
         except trio.Cancelled:
             raise
         except Exception as error:
@@ -109,6 +108,10 @@ class Reading:
             return 0
         self._at_end = not size_bytes
         return size_bytes
+
+    def _take_for_leader(self, size_bytes: int) -> None:
+        if self._context is not None:  # or the session is about to end
+            self._context.run(self._take, size_bytes)
 
     async def _stand_aside(self) -> None:
         self._aside = trio.lowlevel.current_task()

@@ -165,6 +165,13 @@ async def wait_outcomes(pair: HandPair, node: str, decision: str, outcomes: list
     )
 
 
+async def wait_taken(pool: Path, node: str) -> None:
+    """Return once the node has the pool: that it may start the component is told before it has."""
+    with trio.fail_after(START_S):
+        while await trio.Path(pool).read_text() != node:
+            await CLOCK.sleep_until(CLOCK.now() + POLL_S)
+
+
 async def test_a_survivor_takes_a_shared_pool_only_once_the_stopped_node_is_fenced(
     hand_pair: HandPair, tmp_path: Path
 ) -> None:
@@ -191,8 +198,8 @@ async def test_a_survivor_takes_a_shared_pool_only_once_the_stopped_node_is_fenc
     assert f"  component pool: {why}\n  peer-lost: " in shown.out
     assert pool.read_text() == holder
     outlet.say("confirm")
+    await wait_taken(pool, survivor)
     await pair.wait_for(survivor, reasons=["peer-lost"], component_waits=[])
-    assert pool.read_text() == survivor
     assert outlet.calls == [f"-x {holder} volume {status['epoch']}"]
     await pair.wait_ended(holder)
     await wait_outcomes(pair, survivor, "fence", ["asked", "done"])

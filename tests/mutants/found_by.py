@@ -177,7 +177,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "says_that_a_block_is_lost_which_the_other_copy_has": {I3},
     "compares_and_repairs_nothing": {I12},
     "writes_zeroes_on_one_copy_only": {I2},
-    "marks_no_zeroes_that_one_copy_may_lack": {I2, I5},
+    "marks_no_zeroes_that_one_copy_may_lack": {I1, I2, I5},
     "tells_a_miscompare_without_a_permit": {I3},
     "compares_outside_the_range_lock": {ONE_WRITE, I3},
     "writes_whatever_it_compared": {I3},
