@@ -2,8 +2,11 @@
 
 An operation that meets such blocks had no effect on that disk. Once it has ended on both, a repair of the blocks is put
 before everything else that waits for their range, and the operation begins anew behind it. So a repair holds the range
-of whole blocks: whatever was written there before is in the copy that it takes, and nothing newer is overwritten. Where
-both copies are damaged, or there is only one, the operation ends with an error of the medium.
+of whole blocks: whatever was written there before is in the copy that it takes, and nothing newer is overwritten.
+
+A repair whose source is damaged is such an operation too: the source is repaired before it. What is damaged at the
+source of that one as well is lost, for the range was held all the while. Where both copies are damaged, or there is
+only one, the operation ends with an error of the medium.
 """
 
 import attrs
@@ -18,7 +21,7 @@ from ctlha_trio.pair import (
     events as ev,
     messages as msg,
 )
-from ctlha_trio.pair._operation import Operation, OperationKind, Outcome
+from ctlha_trio.pair._operation import REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range, overlap
 from ctlha_trio.pair._state import COPY_CHUNK_BYTES, Flight, LeftOut, Resync
@@ -30,6 +33,8 @@ LEFT_OUT_LIMIT = 64
 
 _PAIRED = frozenset({Phase.MIRRORING, Phase.HANDING_OVER})
 _SOLE = frozenset({Phase.ALONE, Phase.ADMITTING})
+_OF_ONE_COPY_AT_A_TIME = REPAIRS | {OperationKind.VERIFY, OperationKind.COPY}
+"""What meets damage on one copy has ended: it asks nothing of the other one."""
 
 
 # What meets damage.
@@ -104,7 +109,10 @@ def range_damaged(step: Step, event: ev.RangeDamaged) -> None:
     else:
         repair = service.by_sequence(step, event.sequence)
         if repair is not None and repair.operation.kind is OperationKind.REPAIR_THERE:
-            _give_up(step, repair, (event.offset, event.size))
+            if repair.last_resort:
+                _give_up(step, repair, (event.offset, event.size))
+            else:
+                _hurt_here(step, repair, (event.offset, event.size))
 
 
 def damaged_there(step: Step, message: msg.Damaged) -> None:
@@ -118,7 +126,7 @@ def damaged_there(step: Step, message: msg.Damaged) -> None:
     if flight is None or flight.there or step.state.phase not in _PAIRED:
         return
     run = _bounded(message.offset, message.size)
-    if flight.operation.kind is OperationKind.REPAIR_HERE:
+    if flight.last_resort:
         _give_up(step, flight, run)
     elif overlap(flight.mended.there, run):
         membership.claim(step, "the peer's disk does not keep what is written to it")
@@ -151,7 +159,7 @@ def take_up(step: Step) -> None:
 
 
 def _has_ended(flight: Flight) -> bool:
-    if flight.operation.kind in {OperationKind.VERIFY, OperationKind.COPY}:
+    if flight.operation.kind in _OF_ONE_COPY_AT_A_TIME:
         return True
     return (flight.here or flight.hurt.here is not None) and (flight.there or flight.hurt.there is not None)
 
@@ -164,13 +172,21 @@ def _wait_for_repair(step: Step, flight: Flight) -> None:
         (OperationKind.REPAIR_HERE, flight.hurt.here),
         (OperationKind.REPAIR_THERE, flight.hurt.there),
     ):
-        if run is not None:
+        if run is not None and flight.operation.kind in REPAIRS:
+            _have_source_repaired(step, kind, run)
+        elif run is not None:
             _have_repaired(step, kind, run)
 
 
 def _have_repaired(step: Step, kind: OperationKind, run: Range) -> None:
     if not any(_repairs(f, kind, run) for f in step.state.flights):
         step.change(flights=(Flight(0, Operation(kind, 0, 0, *run)), *step.state.flights))
+
+
+def _have_source_repaired(step: Step, kind: OperationKind, run: Range) -> None:
+    """It begins in this step, before all others and in a free range: nothing can make the source whole before it."""
+    others = (f for f in step.state.flights if not _repairs(f, kind, run))
+    step.change(flights=(Flight(0, Operation(kind, 0, 0, *run), last_resort=True), *others))
 
 
 def _repairs(flight: Flight, kind: OperationKind, run: Range) -> bool:
@@ -199,9 +215,13 @@ def _give_up(step: Step, repair: Flight, lost: Range) -> None:
     """
     service.replace(step, repair, None)
     step.do(act.ReportMediumError(*lost))
-    here = repair.operation.kind is OperationKind.REPAIR_HERE
     for flight in step.state.flights:
-        if not flight.started and overlap(flight.hurt.here if here else flight.hurt.there, lost):
+        if flight.started:
+            continue
+        if flight.operation.kind in REPAIRS:
+            if overlap(flight.operation.where, lost):
+                service.replace(step, flight, None)
+        elif overlap(flight.hurt.here, lost) or overlap(flight.hurt.there, lost):
             if flight.operation.kind is OperationKind.VERIFY:
                 _leave_unread(step, flight, lost)
             else:

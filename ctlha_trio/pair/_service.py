@@ -326,8 +326,13 @@ def _without_peer(flight: Flight) -> Flight:
 
 def ask_anew(step: Step) -> None:
     """After a flap: what the pair itself asked of the secondary was lost with the session."""
-    flights = tuple(f.but(sequence=0, hurt=UNHURT) if _needs_peer(f) else f for f in step.state.flights)
+    flights = tuple(_asked_anew(f) if _needs_peer(f) else f for f in step.state.flights)
     step.change(flights=flights)
+
+
+def _asked_anew(flight: Flight) -> Flight:
+    # Until it begins the range is free, and another repair may come before it: it is a last resort no more.
+    return flight.but(sequence=0, hurt=UNHURT, last_resort=False)
 
 
 def resend_from(step: Step, last_sequence: int) -> None:

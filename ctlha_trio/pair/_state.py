@@ -103,6 +103,7 @@ class FlightChanges(TypedDict, total=False):
     hurt: Damage
     mended: Damage
     tried: bool
+    last_resort: bool
     equal: bool
     miscompare_at: int | None
     proposal: int
@@ -149,6 +150,8 @@ class Flight:
     """It was proposed, in whatever session, to a node that may have executed it, whoever is primary by now."""
     taken: int = 0
     """At the primary: the number of the secondary's proposal that it is; 0 for its own clients' and the pair's."""
+    last_resort: bool = False
+    """A repair of what another one was to take from that copy: if its own source is damaged too, no copy is left."""
     asks_room: bool = False
     """A put that was taken back: the driver was asked whether there is room for the record, and has not answered."""
 

@@ -1,6 +1,7 @@
 """Damaged blocks are served, or made whole from what does not count."""
 
 from ctlha_trio.pair import (
+    OperationKind,
     Phase,
     _core as core,
     _repair as repair,
@@ -9,8 +10,10 @@ from ctlha_trio.pair import (
     events as ev,
     messages as msg,
 )
+from ctlha_trio.pair._range import Range, overlap
 from ctlha_trio.pair._state import LeftOut, Resync
 from ctlha_trio.pair._step import Step
+from ctlha_trio.testing._core.damage_trials import blocks_decay_while_others_are_repaired
 from tests.mutants.trouble import Patch, mutant
 
 
@@ -53,3 +56,15 @@ def takes_a_damaged_target_for_equal(patch: Patch) -> None:
             plain(step, event)
 
     patch.setattr(repair, "range_damaged", range_damaged)
+
+
+@mutant(trial=blocks_decay_while_others_are_repaired)
+def takes_what_the_source_has_not_for_lost(patch: Patch) -> None:
+    """The other copy may have been made whole since."""
+
+    def have_source_repaired(step: Step, kind: OperationKind, run: Range) -> None:
+        here = kind is OperationKind.REPAIR_HERE
+        waits = next(f for f in step.state.flights if overlap(f.hurt.here if here else f.hurt.there, run))
+        repair._give_up(step, waits, run)
+
+    patch.setattr(repair, "_have_source_repaired", have_source_repaired)

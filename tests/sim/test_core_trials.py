@@ -2,8 +2,12 @@
 
 import pytest
 
-from ctlha_trio.pair import PROPOSED_MAX, Phase
+from ctlha_trio.pair import PROPOSED_MAX, OperationKind, Phase, _repair as repair
+from ctlha_trio.pair._operation import REPAIRS
+from ctlha_trio.pair._range import Range
+from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
+from ctlha_trio.testing._core.damage_trials import blocks_decay_while_others_are_repaired
 from ctlha_trio.testing._core.faults import _write
 from ctlha_trio.testing._core.force_trials import (
     a_forced_swap_may_come_late,
@@ -140,3 +144,21 @@ def test_a_source_whose_admission_another_hand_forestalls_claims_and_the_pair_he
         moves |= world.pair.coverage.moves
     assert acted > SEEDS // 4
     assert (Phase.ADMITTING.name, Phase.CLAIMING.name) in moves
+
+
+def test_repairs_whose_source_is_damaged_take_place_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways: set[OperationKind] = set()
+    plain = repair._have_source_repaired
+
+    def have_source_repaired(step: Step, kind: OperationKind, run: Range) -> None:
+        ways.add(kind)
+        plain(step, kind, run)
+
+    monkeypatch.setattr(repair, "_have_source_repaired", have_source_repaired)
+    for seed in range(8 * SEEDS):
+        world = CoreWorld(seed, ())
+        assert blocks_decay_while_others_are_repaired(world)
+        world.heal()
+        if ways == REPAIRS:
+            return
+    pytest.fail(f"of a repair whose source is damaged there were but these: {ways}")

@@ -209,10 +209,10 @@ def test_a_block_that_is_damaged_on_both_ends_the_proposal_and_says_so_again() -
     node, sequence = taken()
     node.feed(ev.Damaged(sequence, 0, BLOCK)).hear(msg.Damaged(4, sequence, 0, BLOCK))
     push = node.one(act.PushRange)
-    assert (
-        msg.Unexecuted(4, 1, Outcome.MEDIUM_ERROR, 0)
-        in node.feed(ev.RangeDamaged(push.session, push.sequence, 0, BLOCK)).said
-    )
+    (fetch,) = node.feed(ev.RangeDamaged(push.session, push.sequence, 0, BLOCK)).said
+    assert isinstance(fetch, msg.Fetch)
+    assert (fetch.offset, fetch.size) == (0, BLOCK)
+    assert msg.Unexecuted(4, 1, Outcome.MEDIUM_ERROR, 0) in node.hear(msg.Damaged(4, fetch.sequence, 0, BLOCK)).said
     again = node.hear(proposal())
     assert again.said == [msg.Unexecuted(4, 1, Outcome.NOT_PRIMARY, 0)], "it was not executed, and that is all"
 

@@ -184,8 +184,8 @@ class Rig:
     def unmap(self, offset: int, size: int) -> int:
         return self.submit(OperationKind.UNMAP, offset, size, bytes(size))
 
-    def release(self) -> "Rig":
-        self.holds = lambda *_: False
+    def release(self, holds: Callable[[str, act.Action], bool] = lambda *_: False) -> "Rig":
+        self.holds = holds
         held, self.held = self.held, []
         for each in held:
             self.todo.append(each.end)
@@ -437,11 +437,12 @@ def takes_both_damaged_as_repaired(patch: Patch) -> None:
 
 def gives_up_whoever_waits_there(patch: Patch) -> None:
     plain = repair._give_up
-    patch.setattr(
-        repair,
-        "_give_up",
-        lambda step, flight, _: plain(step, flight, (flight.operation.offset, flight.operation.size)),
-    )
+
+    def give_up(step: Step, flight: Flight, _: object) -> None:
+        waiting = next(f for f in step.state.flights if f.operation.kind in REPAIRS and f is not flight)
+        plain(step, flight, (waiting.operation.offset, waiting.operation.size))
+
+    patch.setattr(repair, "_give_up", give_up)
 
 
 def acknowledges_a_write_that_it_refused(patch: Patch) -> None:
@@ -596,6 +597,33 @@ def a_read_of_what_one_copy_has_is_answered_although_a_longer_one_met_what_is_lo
     assert rig.answers[longer] is Outcome.MEDIUM_ERROR
     assert rig.answers[shorter] is Outcome.DONE
     assert rig.data[shorter] == rig.disks["b"].read(3 * BLOCK, 100)
+
+
+@scenario()
+def a_block_that_was_repaired_a_moment_ago_is_not_lost_although_the_other_copy_s_is_by_now() -> None:
+    rig = pair(damaged_a=(3, 4))
+    rig.holds = holding(act.FetchRead)
+    shorter, longer = rig.read(4 * BLOCK), rig.read(3 * BLOCK, 2 * BLOCK)
+    rig.release(lambda node, action: node == "b" and isinstance(action, act.PushRange) and action.offset == 4 * BLOCK)
+    assert [each.call for each in rig.held] == rig.all(act.PushRange, "b")[1:]
+    rig.disks["b"].damaged.add(4)
+    rig.release()
+    assert [rig.answers.get(each) for each in (shorter, longer)] == [Outcome.DONE, Outcome.DONE]
+    assert not rig.all(act.ReportMediumError)
+    is_whole(rig)
+
+
+@scenario()
+def a_peer_s_block_that_was_written_anew_meanwhile_is_not_lost_although_this_disk_s_is_by_now() -> None:
+    rig = pair(damaged_b=(3,))
+    rig.holds = holding(act.PushRange)
+    ticket = rig.write(3 * BLOCK + 7, b"part")
+    rig.disks["b"].damaged.clear()
+    rig.disks["a"].damaged.add(3)
+    rig.release()
+    assert rig.answers.get(ticket) is Outcome.DONE
+    assert not rig.all(act.ReportMediumError)
+    is_whole(rig)
 
 
 @scenario()

@@ -1,0 +1,43 @@
+"""Trials of disks that lose blocks: what one copy has whole is not lost, whenever the other one lost it."""
+
+from typing import Final
+
+from ctlha_trio.pair import OperationKind, Phase, events as ev
+from ctlha_trio.testing._core.atlas import block_may_decay
+from ctlha_trio.testing._core.node import NODES
+from ctlha_trio.testing._core.trial_parts import SERVE_S, is_in
+from ctlha_trio.testing._core.trouble import NodePace, Pace
+from ctlha_trio.testing._core.world import CoreWorld
+
+DECAYS_MAX: Final = 120
+STEPS_BETWEEN: Final = 6
+"""At the most: a repair takes as many."""
+PLACES: Final = 3
+"""Of so few blocks that repairs meet."""
+KINDS: Final = (OperationKind.READ, OperationKind.READ, OperationKind.WRITE)
+
+
+def blocks_decay_while_others_are_repaired(world: CoreWorld) -> bool:
+    """Blocks decay on either disk, one copy being whole, while clients and a comparison meet them: none is lost.
+
+    The comparison reads several blocks and the clients one: repairs overlap, and what one has made whole another still
+    waits for.
+    """
+    world.heal()
+    pair = world.pair
+    asking = NodePace(link=250.0, disk=250.0, clients=500.0, kinds=KINDS)
+    world.go_at(Pace(nodes=dict.fromkeys(NODES, asking), relief=0.0))
+    decays = 0
+    for _ in range(world.random.randint(1, DECAYS_MAX)):
+        for _ in range(world.random.randint(1, STEPS_BETWEEN)):
+            world.step()
+        node, block = world.random.choice(list(pair.nodes.values())), world.random.randrange(PLACES)
+        if block_may_decay(pair, node, block):
+            pair.note(node.name, f"block {block} decays")
+            node.damaged[block] = "bit_rot"
+            decays += 1
+        if is_in(node, Phase.MIRRORING) and "verification" not in node.requests:
+            world.request(node, ev.VerifyAsked())
+    world.go_at(Pace(nodes=dict.fromkeys(NODES, NodePace()), relief=0.0))
+    world.go_on_until(lambda: not pair.clients.asked, SERVE_S, "I12: what met a damaged block does not end")
+    return decays > 0
