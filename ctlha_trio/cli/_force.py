@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import click
@@ -13,12 +13,16 @@ from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
 from ctlha_trio.cli._copies import describe_copies
 from ctlha_trio.cli._copy_view import view_copy
 from ctlha_trio.cli._other_node import require_silent
-from ctlha_trio.cli._remedies import SEE_STATUS
+from ctlha_trio.cli._remedies import SEE_STATUS, remedy_for
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
 from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._unanswered import needing_node, wait_telling
 from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of, status_of
+from ctlha_trio.ha import Reason
 from ctlha_trio.pair import Copy, PlannedStep
+
+_WITHHELD: Final = frozenset({Reason.ARBITER_REFUSES.value, Reason.ARBITER_SILENT.value})
+"""Why a node that wants to serve waits for longer than an answer takes."""
 
 
 @attrs.frozen
@@ -96,6 +100,10 @@ def explain_refusal(problem: str, status: dict[str, Any], loaded: LoadedConfig, 
     if status["role"] in {"primary", "secondary"}:
         if status["verdict"] in {"protected", "degraded"}:
             return f"node {node} serves already, as {status['role']}: there is nothing to force"
+        withheld = _WITHHELD & set(status["reasons"])
+        if withheld:
+            helps = remedy_for(min(withheld), config=config, node=node, peer=peer)
+            return f"node {node} serves by itself, unforced, as soon as the arbiter takes the change: {helps}"
         return f"node {node} is about to serve by itself, without being forced; how far it is: ctlha status {config}"
     if not {"resyncing", "resync-blocked"}.isdisjoint(status["reasons"]):
         return (

@@ -22,7 +22,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever, and copy-not-whole does not stand "
     "here too: ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
-    Reason.CLAIMING: "wait: it ends with the arbiter's answer",
+    Reason.CLAIMING: "wait: it ends when the arbiter takes the change, which lacks what arbiter-silent or "
+    "arbiter-refuses says where one of these stands here too",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
     Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
