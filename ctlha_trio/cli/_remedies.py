@@ -139,7 +139,7 @@ VERIFY_IN_SYNC: Final = (
 )
 START_IT: Final = "if it does not run, start it: ctlha node {config}"
 """Where the node does not answer a command that it has to carry out."""
-ASK_AGAIN: Final = "the node runs: ask again, as its user, once others that ask have left"
+ASK_AGAIN: Final = "the node runs: ask again once others that ask have left"
 """Where it does not take the connection; one that asks nothing keeps its place for no longer than seconds."""
 SEE_STATUS: Final = "see how the node stands, and what helps: ctlha status {config}"
 """Where no name of the closed lists fits, or one of a later version is told."""

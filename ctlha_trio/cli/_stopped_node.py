@@ -15,7 +15,7 @@ from ctlha_trio.arbiter import CreatedRecord, EtcdArbiter, SqliteArbiter
 from ctlha_trio.cli._config import LoadedConfig, SqliteTable, load_config
 from ctlha_trio.cli._lost_files import needing_arbiter_file, needing_whole_volume
 from ctlha_trio.cli._run import EXIT_UNLOGGED
-from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, DecisionLog, is_answered
+from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, DecisionLog, access_denied, is_answered
 from ctlha_trio.pair import Metadata, PairState, Phase, Record, SwapOutcome, boot, events, step_pair
 from ctlha_trio.seams import Arbiter, Disk, TrioClock, Versioned
 from ctlha_trio.store import BlockStore, read_facts
@@ -31,10 +31,12 @@ class BegunError(CtlHaError):
 
 
 async def require_stopped(loaded: LoadedConfig) -> None:
-    """``FailedError`` if the node runs, or if nobody can tell. A checkpoint."""
+    """``FailedError`` if the node runs, or if nobody can tell; ``ConfigError`` for another user's. A checkpoint."""
     path = loaded.folder / STATUS_SOCKET
     try:
         runs = await trio.to_thread.run_sync(is_answered, path)
+    except PermissionError as error:
+        raise access_denied(path) from error
     except OSError as error:
         reason = error.strerror or error
         raise FailedError(f"nobody can tell whether node {loaded.content.node} runs: {path}: {reason}") from error

@@ -22,6 +22,7 @@ from ctlha_trio.door._client import (
     SentRequest as SentRequest,
     open_door_client as open_door_client,
 )
+from ctlha_trio.door._connect import access_denied as access_denied
 from ctlha_trio.door._decisions import DECISIONS_FILE as DECISIONS_FILE, DecisionLog as DecisionLog
 from ctlha_trio.door._door import Door as Door
 from ctlha_trio.door._forcing import Fencing as Fencing

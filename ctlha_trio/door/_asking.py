@@ -17,7 +17,8 @@ from ctlha_trio._errors import (
     TurnedAwayError,
     UnknownOutcomeError,
 )
-from ctlha_trio.door._connect import connect
+from ctlha_trio.door._connect import access_denied, connect
+from ctlha_trio.door._protocol import TurnedAway
 from ctlha_trio.door._streams import PatientReader
 
 STATUS_S: Final = 2.0
@@ -163,6 +164,9 @@ async def _converse(
         raise DisconnectError(f"{path}: no usable answer: {error}") from error
     if not isinstance(answer, dict):
         raise DisconnectError(f"{path}: the answer is no object")
-    if (why := answer.get("turned_away")) is not None:
+    why = answer.get("turned_away")
+    if why == str(TurnedAway.ANOTHER_USER):
+        raise access_denied(path)
+    if why is not None:
         raise TurnedAwayError(str(why), f"{path}: {answer.get('error')}")
     return answer

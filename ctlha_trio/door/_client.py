@@ -170,11 +170,11 @@ class DoorClient:
 async def open_door_client(path: Path | str, *, client: int) -> DoorClient:
     """Connect to a data socket as ``client``. ``DisconnectError`` if nobody listens there.
 
-    ``ConfigError`` for what is no socket, and for one of another user.
+    ``ConfigError`` for what is no socket, and for one that its mode keeps from this user.
 
     ``TurnedAwayError``, which is one, if the node does not take the connection, as it takes 8 at a time, over all
-    clients; it may come to say so only to the first operation. Whoever opens it runs its ``receive_replies`` in a
-    task, and closes it.
+    clients, and none of another user, be it root; it may come to say so only to the first operation. Whoever opens it
+    runs its ``receive_replies`` in a task, and closes it.
     """
     return await greet(await connect(path), path, client=client)
 

@@ -59,7 +59,7 @@ def test_a_node_of_another_user_is_not_said_to_be_down(
     monkeypatch.setattr(trio, "open_unix_socket", refuse)
     name, *options = command.split()
     ran = CliRunner().invoke(main, [name, str(loaded.file), *options])
-    told = f"{loaded.folder / STATUS_SOCKET}: access is denied: ask as the user whose node it is, or as root\n"
+    told = f"{loaded.folder / STATUS_SOCKET}: access is denied: ask as the user whose node it is\n"
     assert (ran.exit_code, ran.stderr) == (2, told)
 
 

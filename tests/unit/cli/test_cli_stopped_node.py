@@ -1,5 +1,6 @@
 """``ctlha replace``, ``resolve`` and ``adopt-arbiter``: what they leave on the disk, and what they refuse."""
 
+import errno
 import hashlib
 import json
 import os
@@ -257,6 +258,17 @@ def test_a_node_of_which_nobody_can_tell_whether_it_runs_is_left_alone(folder: F
     done = replace(folder, "b")
     assert done.exit_code == 1
     assert done.stderr.startswith("nobody can tell whether node b runs: ")
+    assert not folder.volume.exists()
+
+
+def test_a_node_of_another_user_is_left_to_that_user(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(_stopped_node, "is_answered", refuse)
+    done = replace(folder, "b")
+    told = f"{folder.path / 'b' / 'status.sock'}: access is denied: ask as the user whose node it is\n"
+    assert (done.exit_code, done.stderr) == (2, told)
     assert not folder.volume.exists()
 
 

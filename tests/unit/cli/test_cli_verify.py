@@ -214,6 +214,5 @@ def test_a_node_that_has_too_many_to_answer_is_not_to_be_started(
     done = verify(loaded, monkeypatch, TurnedAwayError("too-many-connections", "8 connections are open already"))
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
-        f"{loaded.file}: 8 connections are open already\n"
-        "  the node runs: ask again, as its user, once others that ask have left\n"
+        f"{loaded.file}: 8 connections are open already\n  the node runs: ask again once others that ask have left\n"
     )

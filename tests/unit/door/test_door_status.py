@@ -16,6 +16,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ctlha_trio._errors import (
+    ConfigError,
     CtlHaError,
     DisconnectError,
     FailedError,
@@ -601,11 +602,13 @@ async def test_a_line_that_never_ends_is_closed_after_its_time(served: Served, m
         assert await stream.receive_some() == b""
 
 
-async def test_another_user_gets_no_answer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_user_is_told_whose_node_it_is_even_root(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     uid = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: uid + 1)
-    with pytest.raises(DisconnectError):
-        await status_of(served.path)
+    for ask in (status_of, switchover_of, verify_of):
+        with pytest.raises(ConfigError, match=r"access is denied: ask as the user whose node it is$"):
+            await ask(served.path)
+    assert served.node.switched == 0
 
 
 async def test_the_ninth_who_asks_is_told_why_there_is_no_answer(
