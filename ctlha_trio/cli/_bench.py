@@ -30,6 +30,7 @@ from ctlha_trio.bench import (
 )
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._configured_node import fault_of_link
+from ctlha_trio.cli._queued_stderr import wait_stderr
 from ctlha_trio.cli._run import leaves_of
 from ctlha_trio.cli._stopped_node import require_stopped
 from ctlha_trio.ha import MessageChannel
@@ -218,6 +219,7 @@ def _progress() -> Progress:
 
 
 def _show(plan: BenchPlan, results: Results, where: str) -> None:
+    wait_stderr()
     if plan.as_json:
         click.echo(json.dumps({"where": where, "rounds": plan.rounds, **results.as_json()}))
         return

@@ -9,6 +9,7 @@ import click
 
 from ctlha_trio.cli._demo import Progress, run_demo
 from ctlha_trio.cli._demo_content import largest_module_file
+from ctlha_trio.cli._queued_stderr import wait_stderr
 from ctlha_trio.cli._run import EXIT_FAILED
 
 
@@ -18,6 +19,7 @@ async def show_demo(file: Path | None, as_json: bool) -> int:
     with ExitStack() as stack:
         progress = _bar(stack) if sys.stderr.isatty() else _lines()
         report = await run_demo(chosen, progress=progress)
+    wait_stderr()
     if as_json:
         click.echo(json.dumps(report.as_json()))
     else:

@@ -286,7 +286,8 @@ def demo(file: Path | None, as_json: bool) -> None:
     Two nodes as processes of their own, over TLS on this machine. FILE is the largest file of Python's standard
     library, unless given. Exit code 0: everything held, 1: the verdict says what did not, 2: FILE cannot be used.
     """
-    run_command(show_demo, file, as_json)
+    with queued_stderr():
+        run_command(show_demo, file, as_json)
 
 
 @main.command()
@@ -302,13 +303,14 @@ def bench(config: Path | None, serve: bool, as_json: bool, rounds: int) -> None:
     other. No copy, role or record of the pair is touched. Exit code 0: measured; 1: not; 2: CONFIG cannot be used.
     """
     plan = BenchPlan(rounds, Sizes(), as_json)
-    if config is None:
+    if config is None and serve:
+        raise click.UsageError("--serve is for two machines: give the CONFIG of this one's node")
+    with queued_stderr():
+        if config is None:
+            run_command(bench_here, plan)
         if serve:
-            raise click.UsageError("--serve is for two machines: give the CONFIG of this one's node")
-        run_command(bench_here, plan)
-    if serve:
-        run_command(serve_pair, config)
-    run_command(bench_pair, config, plan)
+            run_command(serve_pair, config)
+        run_command(bench_pair, config, plan)
 
 
 @main.command()

@@ -1,7 +1,8 @@
 """Standard error that nobody has to read: whoever writes to it goes on at once, whatever becomes of what was written.
 
 A terminal that was stopped, and a pipe whose reader has stopped, block whoever writes. In a task of the event loop that
-would be the end of the heartbeats. So what a node writes goes through a queue, and a thread of its own waits for room.
+would be the end of the heartbeats, or of deadlines and signals. So what a node writes, or a command that is more than
+its output, goes through a queue, and a thread of its own waits for room.
 ``QueueHandler`` of ``logging`` is not enough: its queue is bounded in records only, and when that is full it says so on
 standard error; its listener is waited for without a limit; and warnings, tracebacks and last words do not pass it.
 """
@@ -68,13 +69,18 @@ class WriteQueue:
             else:
                 self._lost_lines += piece.count(b"\n") or 1
             self._is_new = True
-            self._changed.notify()
+            self._changed.notify_all()
+
+    def wait_taken(self, limit_s: float = END_S) -> None:
+        """Wait until everything was taken, or the stream fails, or for as long as that."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_due(), limit_s)
 
     def end(self, limit_s: float = END_S) -> None:
         """Wait until everything was taken, or the stream fails, or for as long as that. What is added later is lost."""
         with self._changed:
             self._ending = self._is_new = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join(limit_s)
 
     def _deliver(self) -> None:
@@ -82,9 +88,8 @@ class WriteQueue:
             try:
                 written = self.write(piece)
             except OSError:
-                self._failed = True
+                self._fail()
             else:
-                self._failed = False
                 self._take(written)
 
     def _next(self) -> bytes:
@@ -95,7 +100,7 @@ class WriteQueue:
                 return b""
             self._is_new = False
             if not self._pieces:
-                told = f"ctlha: {self._lost_lines} lines of the log were lost here: standard error took no more\n"
+                told = f"ctlha: {self._lost_lines} lines were lost here: standard error took no more\n"
                 self._append(told.encode())
                 self._lost_lines = 0
             return self._pieces[0]
@@ -107,21 +112,32 @@ class WriteQueue:
         self._pieces.append(piece)
         self._bytes += len(piece)
 
+    def _fail(self) -> None:
+        with self._changed:
+            self._failed = True
+            self._changed.notify_all()
+
     def _take(self, written: int) -> None:
         with self._changed:
+            self._failed = False
             rest = self._pieces.popleft()[written:]
             if rest:
                 self._pieces.appendleft(rest)
             self._bytes -= written
+            self._changed.notify_all()
 
 
 class _QueueWriter(io.BufferedIOBase):
     """The bytes of a text stream, put into a queue."""
 
-    def __init__(self, queue: WriteQueue) -> None:
+    def __init__(self, queue: WriteQueue, *, is_terminal: bool) -> None:
         super().__init__()
         self.queue = queue
         self.name = "<stderr>"
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
 
     def writable(self) -> bool:
         return True
@@ -147,7 +163,8 @@ def queued_stderr() -> Iterator[None]:
         return
     queue = WriteQueue(partial(_write, descriptor))
     queue.start()
-    lines = io.TextIOWrapper(_QueueWriter(queue), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+    writer = _QueueWriter(queue, is_terminal=stream.isatty())
+    lines = io.TextIOWrapper(writer, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
     with redirect_stderr(lines):
         try:
             yield
@@ -158,12 +175,25 @@ def queued_stderr() -> Iterator[None]:
             end_stderr()
 
 
+def wait_stderr() -> None:
+    """Wait, for a second, until what was written to a queued standard error is taken: something else is to follow."""
+    if (queue := _queue_of_stderr()) is not None:
+        queue.wait_taken()
+
+
 def end_stderr() -> None:
-    """Wait until what was written to a queued standard error is taken, for a second; what is written later is lost."""
+    """As ``wait_stderr``, for the last time: what is written later is lost."""
+    if (queue := _queue_of_stderr()) is not None:
+        queue.end()
+
+
+def _queue_of_stderr() -> WriteQueue | None:
+    """With all in it that was written."""
     writer = getattr(sys.stderr, "buffer", None)
-    if isinstance(writer, _QueueWriter):
-        sys.stderr.flush()
-        writer.queue.end()
+    if not isinstance(writer, _QueueWriter):
+        return None
+    sys.stderr.flush()
+    return writer.queue
 
 
 def _descriptor_of(stream: TextIO | None) -> int | None:

@@ -62,7 +62,7 @@ def numbered(count: int) -> list[bytes]:
 
 
 def told(lines: int) -> bytes:
-    return b"ctlha: %d lines of the log were lost here: standard error took no more\n" % lines
+    return b"ctlha: %d lines were lost here: standard error took no more\n" % lines
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1 << 20])
