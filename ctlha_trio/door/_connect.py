@@ -1,16 +1,51 @@
 """The way to a local socket, from the other side."""
 
+import errno
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 import trio
 
 from ctlha_trio._errors import ConfigError, DisconnectError
 
+CONNECT_S: Final = 2.0
+"""For a node that others reach at the same time, and takes one after the other. Not protocol time."""
+_AGAIN_S: Final = 0.02
+
 
 async def connect(path: Path | str) -> trio.SocketStream:
-    """Connect. ``DisconnectError`` if nobody listens there, ``ConfigError`` if it is no socket, or another user's."""
+    """Connect. ``DisconnectError`` if nobody listens there, or takes no connection within ``CONNECT_S``.
+
+    ``ConfigError`` if it is no socket, or another user's.
+    """
+    try:
+        with trio.fail_after(CONNECT_S):
+            while not _is_connected(stream := await _open(path)):
+                stream.socket.close()
+                with trio.move_on_after(_AGAIN_S):
+                    await trio.sleep_forever()
+            return stream
+    except trio.TooSlowError as error:
+        raise DisconnectError(f"{path}: takes no connection within {CONNECT_S:g} s") from error
+
+
+def _is_connected(stream: trio.SocketStream) -> bool:
+    """Whether there was room for it: a Unix socket that does not block is neither queued nor refused where many wait.
+
+    Trio takes it for one that is on its way, and then for connected.
+    """
+    try:
+        stream.socket.getpeername()
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            return False
+        raise
+    return True
+
+
+async def _open(path: Path | str) -> trio.SocketStream:
     try:
         return await trio.open_unix_socket(os.fspath(path))
     except PermissionError as error:

@@ -1,14 +1,27 @@
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from ctlha_trio._errors import ConfigError, DisconnectError
-from ctlha_trio.door import MAX_SOCKET_PATH_BYTES, is_answered, open_door_client
+from ctlha_trio.door import (
+    MAX_SOCKET_PATH_BYTES,
+    _connect,
+    is_answered,
+    open_door_client,
+    status_of,
+    switchover_of,
+)
+from ctlha_trio.door._connect import connect
 from ctlha_trio.door._sockets import BoundSocket, is_own_user
+
+LONG_S = 5.0
 
 
 def leave_stale_socket(path: Path) -> None:
@@ -55,6 +68,42 @@ async def test_a_full_backlog_is_a_living_node(tmp_path: Path) -> None:
         assert is_answered(path)
         with pytest.raises(ConfigError):
             BoundSocket.bind(path)
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[socket.socket]:
+    """A listening socket, whose backlog is full with one connection."""
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as waiting:
+        listening.bind(os.fspath(tmp_path / "s"))
+        listening.listen(0)
+        listening.settimeout(LONG_S)
+        waiting.connect(os.fspath(tmp_path / "s"))
+        yield listening
+
+
+async def test_a_node_that_takes_no_connection_is_said_to_take_none(
+    crowded: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connect, "CONNECT_S", 0.1)
+    path = Path(crowded.getsockname())
+    for ask in (status_of, switchover_of, partial(open_door_client, client=1)):
+        with pytest.raises(DisconnectError, match=r"s: takes no connection within 0\.1 s$"):
+            await ask(path)
+
+
+async def test_a_node_that_others_have_reached_first_is_waited_for(crowded: socket.socket) -> None:
+    async def take_one() -> None:
+        await wait_all_tasks_blocked()
+        crowded.accept()[0].close()
+
+    with trio.fail_after(LONG_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take_one)
+            stream = await connect(crowded.getsockname())
+        with crowded.accept()[0] as accepted:
+            await stream.send_all(b"asked")
+            assert accepted.recv(5) == b"asked"
+        await stream.aclose()
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
