@@ -101,4 +101,9 @@ def _load_identity(context: ssl.SSLContext, key: Ed25519PrivateKey) -> None:
             + make_certificate(key).public_bytes(Encoding.PEM)
         )
         file.flush()
-        context.load_cert_chain(Path(f"/proc/self/fd/{file.fileno()}"))
+        path = Path(f"/proc/self/fd/{file.fileno()}")
+        try:
+            context.load_cert_chain(path)
+        except FileNotFoundError as error:
+            problem = "/proc is not mounted, by which TLS is given its key"
+            raise FileNotFoundError(error.errno, problem, os.fspath(path)) from error

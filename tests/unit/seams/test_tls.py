@@ -652,6 +652,15 @@ def test_the_private_key_is_in_no_file_at_any_moment(monkeypatch: pytest.MonkeyP
     assert set(os.listdir("/proc/self/fd")) == before
 
 
+def test_where_proc_is_not_mounted_the_key_is_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_nothing(_: ssl.SSLContext, file: Path) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", find_nothing)
+    with pytest.raises(FileNotFoundError, match="/proc is not mounted, by which TLS is given its key"):
+        make_context(new_key(), [pin(new_key())], server_side=True)
+
+
 @pytest.mark.parametrize("server_side", [False, True])
 def test_nothing_older_nothing_resumed_nobody_unverified(server_side: bool) -> None:
     context = make_context(new_key(), [pin(new_key())], server_side=server_side)
