@@ -81,12 +81,12 @@ def unfailing_output() -> Iterator[None]:
 
 
 def _take_closed_places() -> None:
-    """Or a file of the node would become standard output, to whatever else writes to that."""
+    """Or a file of the node would become standard output, to whatever else writes to that, in its processes too."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # the lowest that is free is this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)  # the lowest that is free is this one
 
 
 def _unfailing(stream: TextIO | None) -> TextIO:

@@ -236,13 +236,15 @@ def test_a_closed_stream_is_one_that_cannot_be_written(
 
 
 def test_nothing_that_a_command_opens_takes_the_place_of_a_closed_stream() -> None:
-    """What is then written there, by whichever library, would go into a file of the node."""
+    """What is then written there, by whichever library, would go into a file of the node. In its processes too."""
     program = """
 import os
 from ctlha_trio.cli._output import unfailing_output
 with unfailing_output():
     assert os.open("/dev/null", os.O_RDONLY) > 2
-    import sys
+    import subprocess, sys
+    other = "import os; assert os.open('/dev/null', os.O_RDONLY) > 2"
+    subprocess.run([sys.executable, "-c", other], check=True)
     print("lost", file=sys.stderr)
     assert not sys.stderr.isatty()
 """
