@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -47,11 +46,13 @@ async def open_two_processes(carrier: Carrier, folder: Path) -> AsyncIterator[Tw
     ``DisconnectError`` if the other one does not come. However the block ends, the other process ends with it.
     """
     mine, theirs = _sides(carrier, folder)
-    # It ends when its standard input does, also should this process be killed.
+    # It ends when its standard input does, also should this process be killed. In a group of its own an interrupt from
+    # the terminal does not reach it, also while it boots: that is this process's affair.
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", "ctlha_trio.bench", _text_of(theirs)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        process_group=0,
     )
     try:
         async with (
@@ -123,8 +124,7 @@ def _side_of(text: str) -> Side:
 
 
 def serve_in_this_process(text: str) -> None:
-    """What the other process runs: serve until standard input ends. An interrupt of both is the first one's affair."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What the other process runs: serve until standard input ends."""
     logging.getLogger("ctlha_trio").addHandler(logging.NullHandler())
     trio.run(_serve_until_left, _side_of(text))
 

@@ -55,8 +55,13 @@ class DemoNode:
     async def start(self, nursery: trio.Nursery) -> None:
         """Start its process. If that ends unasked, the nursery gets a ``DemoViolation``."""
         with self._log.open("ab") as log:
+            # A group of its own: an interrupt from the terminal is the demo's affair, also while the node boots.
             self._process = await trio.lowlevel.open_process(
-                [*self._command, str(self.folder / CONFIG_FILE)], stdin=subprocess.PIPE, stdout=log, stderr=log
+                [*self._command, str(self.folder / CONFIG_FILE)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                process_group=0,
             )
         nursery.start_soon(self._watch, self._process)
 

@@ -1,8 +1,12 @@
 """An interrupt ends ``ctlha`` with 130 and without a word, also while it is being loaded."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +30,8 @@ sys.meta_path.insert(0, Interrupt)
 sys.argv[1:] = ["--version"]
 runpy.run_path({file!r})["main"]()
 """
+
+LONG_S = 60.0
 
 
 def interrupted_while_loading(handler: str) -> subprocess.CompletedProcess[str]:
@@ -71,3 +77,51 @@ def test_before_a_command_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_exit_code_is_that_of_the_command_line() -> None:
     assert ctlha_command.EXIT_INTERRUPTED == EXIT_INTERRUPTED
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a short name: the path of a socket may have 107 bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def children_of(pid: int, module: str) -> list[int]:
+    """Those that run it: others come and go while the command is being loaded."""
+    found = []
+    for each in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in each.read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if module in Path(f"/proc/{child}/cmdline").read_text():
+                    found.append(int(child))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "processes"),
+    [("demo", "ctlha_trio.cli._demo_node", 2), ("bench", "ctlha_trio.bench", 1)],
+    ids=["demo", "bench"],
+)
+def test_while_its_other_processes_boot(command: str, module: str, processes: int, short: Path) -> None:
+    """A terminal tells all that are in its foreground, and these are not ready for it: the command alone decides."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ctlha_trio", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(short)},
+        start_new_session=True,
+    ) as running:
+        try:
+            while len(children := children_of(running.pid, module)) < processes:
+                assert running.poll() is None
+            told = [child for child in children if os.getpgid(child) == running.pid]
+            os.killpg(running.pid, signal.SIGINT)
+            said, complained = running.communicate(timeout=LONG_S)
+        except BaseException:
+            running.kill()
+            raise
+    assert told == []
+    assert (running.returncode, said) == (130, "")
+    assert complained in {"", "     0 of 4180 writes  waiting for the pair\n"}
+    assert list(short.iterdir()) == []
