@@ -100,13 +100,15 @@ async def _run_in(
 ) -> None:
     new = NewPair(size_bytes=len(content.volume), link_addresses=await free_addresses())
     _make_room(folder, new, content)
-    async with demo_nodes(folder, plan.node_command) as nodes, trio.open_nursery() as nursery:
+    async with demo_nodes(folder, plan.node_command) as nodes:
         demo = _Demo(content, plan, nodes, report, progress)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
-            nursery.start_soon(_end_on_signal, signals)
-            nursery.start_soon(demo.show_progress)
-            await demo.run(nursery)
-            nursery.cancel_scope.cancel()
+        # Around the nursery: a task that asks for signals once nobody receives them any more has an error for it.
+        with trio.open_signal_receiver(*_ending_signals()) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_on_signal, signals)
+                nursery.start_soon(demo.show_progress)
+                await demo.run(nursery)
+                nursery.cancel_scope.cancel()
 
 
 def _make_room(folder: Path, new: NewPair, content: Content) -> None:
@@ -119,8 +121,17 @@ def _make_room(folder: Path, new: NewPair, content: Content) -> None:
         raise ConfigError(folder, "TMPDIR", f"cannot hold the pair: {error}") from error
 
 
+def _ending_signals() -> list[signal.Signals]:
+    """What is ignored, as an interrupt in the background, stays so."""
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in ending if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 async def _end_on_signal(signals: AsyncIterable[int]) -> None:
     async for number in signals:
+        if number == signal.SIGINT:
+            # As a task's own error: raised wherever the program is, it could leave something half made.
+            raise KeyboardInterrupt
         raise DemoViolation(f"ended by {signal.Signals(number).name}")
 
 

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from ctlha_trio import cli
-from ctlha_trio.cli import _main, ctlha_command
-from ctlha_trio.cli._run import EXIT_INTERRUPTED
+from ctlha_trio.cli import _demo, _demo_pair, _main, ctlha_command
+from ctlha_trio.cli._run import EXIT_INTERRUPTED, leaves_of
 
 LOADED = """
 import os, runpy, signal, sys
@@ -73,6 +73,26 @@ def test_before_a_command_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_main, "run_command", interrupted)
     done = CliRunner().invoke(cli.main, ["status", "node.toml"])
     assert (done.exit_code, done.output) == (130, "")
+
+
+async def test_while_the_demo_starts_its_first_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_demo_pair.DemoNode, "start", interrupted)
+    file = tmp_path / "file"
+    file.write_bytes(bytes(4096))
+    with pytest.raises(BaseExceptionGroup) as ended:
+        await _demo.run_demo(file)
+    assert list(map(type, leaves_of(ended.value))) == [KeyboardInterrupt]
+
+
+def test_the_demo_ignores_what_was_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert _demo._ending_signals() == [signal.SIGINT, signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_the_exit_code_is_that_of_the_command_line() -> None:
