@@ -146,12 +146,12 @@ def describe_plan(plan: dict[str, Any]) -> str:
 def _steps(plan: dict[str, Any], asked: Forced) -> Iterator[PlannedStep]:
     after = plan["after"]
     forced, epoch = after["primary"], after["epoch"]
+    if not asked.fence:
+        yield PlannedStep(f"a person says that node {asked.abandon} is powered off")
     yield PlannedStep("the decision is logged", f"on node {forced}: a line in {DECISIONS_FILE}")
     if asked.fence:
         command = f"{plan['fence_command']} {asked.abandon} {after['resource']} {epoch}"
         yield PlannedStep(f"node {asked.abandon} is fenced: {command}", f"on node {forced}: that a fence is owed")
-    else:
-        yield PlannedStep(f"a person says that node {asked.abandon} is powered off")
     yield PlannedStep("the record is swapped", f"at the arbiter: epoch {epoch}, primary {forced}, members {forced}")
     yield PlannedStep(f"node {forced} records that, and serves", f"on node {forced}: epoch {epoch}, a new lineage")
     yield PlannedStep("how it ended is logged", f"on node {forced}: a line in {DECISIONS_FILE}")

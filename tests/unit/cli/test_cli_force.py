@@ -88,7 +88,7 @@ def test_a_dry_run_shows_the_plan_and_asks_nobody(config: Path, asked: Asked) ->
     done = force_primary(config, "--abandon", "a", "--dry-run")
     assert (done.exit_code, asked) == (0, [])
     shown = done.stdout.removeprefix(f"{describe_plan(PLAN)}\n").splitlines()
-    steps = shown.index(" 1. the decision is logged")
+    steps = shown.index(" 1. a person says that node a is powered off")
     assert shown[0].split() == ["node", "b", "node", "a"], "both copies are shown"
     assert [line.partition(":")[0] for line in shown[:steps] if line.startswith(("later", "alone"))] == [
         "later     cannot be told from the copies",
@@ -96,9 +96,9 @@ def test_a_dry_run_shows_the_plan_and_asks_nobody(config: Path, asked: Asked) ->
         "alone     node a",
     ]
     assert shown[steps:] == [
-        " 1. the decision is logged",
+        " 1. a person says that node a is powered off",
+        " 2. the decision is logged",
         "    durable on node b: a line in decisions.jsonl",
-        " 2. a person says that node a is powered off",
         " 3. the record is swapped",
         "    durable at the arbiter: epoch 6, primary b, members b",
         " 4. node b records that, and serves",

@@ -177,7 +177,7 @@ def test_nobody_is_asked_about_what_was_not_shown(
 ) -> None:
     """Nor is what is typed below a question that was lost itself a statement."""
     shown = ctlha(monkeypatch, "force-primary", config, "--abandon", "b", "--dry-run").stdout
-    room = len(shown.partition(" 1. the decision is logged")[0]) if is_shown else 0
+    room = len(shown.partition(" 1. a person says")[0]) if is_shown else 0
     typed = io.StringIO(f"{STATEMENT}\n")
     monkeypatch.setattr(sys, "stdin", typed)
     ended = ctlha(monkeypatch, "force-primary", config, "--abandon", "b", out=Medium(errno.ENOSPC, room))
