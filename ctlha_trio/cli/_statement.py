@@ -21,7 +21,10 @@ def check_statement(node: str, statement: str | None) -> None:
 
 
 def require_statement(node: str, statement: str | None) -> None:
-    """Have it said now unless it was before. ``FailedError`` if something else is said."""
+    """Have it said now unless it was before. ``FailedError`` if something else is said, or nothing.
+
+    ``KeyboardInterrupt`` for an interrupt instead of an answer.
+    """
     check_statement(node, statement)
     if statement is None and _asked_for(node) != _expected(node):
         raise FailedError("nothing was changed: that is not the statement")
@@ -36,7 +39,12 @@ def _asked_for(node: str) -> str:
         answer = str(click.prompt(f"If it is so, write: {_expected(node)}\n", default="", show_default=False))
     except click.Abort as abort:
         click.echo()  # nobody ended the line of the question
-        raise FailedError("nothing was changed: the statement was not given") from abort
+        not_given = FailedError("nothing was changed: the statement was not given")
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            # Told here: of an interrupt nothing else is said.
+            click.echo(not_given, err=True)
+            raise KeyboardInterrupt from abort
+        raise not_given from abort
     _require_shown()
     return answer
 

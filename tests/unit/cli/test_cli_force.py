@@ -1,5 +1,6 @@
 """``ctlha force-primary`` in this process: what it shows, what it has a person say, and when it asks the node."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,20 @@ def test_anything_else_changes_nothing(config: Path, asked: Asked, typed: str) -
 def test_the_end_of_the_input_changes_nothing(config: Path, asked: Asked) -> None:
     done = force_primary(config, "--abandon", "a", typed="")
     assert (done.exit_code, asked) == (1, [])
+    assert done.stderr == "nothing was changed: the statement was not given\n"
+
+
+class Interrupted(io.BytesIO):
+    """Ctrl-C instead of an answer."""
+
+    def read1(self, _: int | None = -1) -> bytes:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_instead_of_the_statement_changes_nothing(config: Path, asked: Asked) -> None:
+    done = CliRunner().invoke(main, ["force-primary", str(config), "--abandon", "a"], input=Interrupted())
+    assert (done.exit_code, asked) == (130, [])
+    assert done.stdout.endswith(f"If it is so, write: {STATEMENT}\n: \n")
     assert done.stderr == "nothing was changed: the statement was not given\n"
 
 
