@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ctlha_trio._errors import ConfigError, NotWholeError
+from ctlha_trio._errors import ConfigError, NotWholeError, StoreError
 from ctlha_trio.cli._config import LoadedConfig
 
 ADOPT: Final = "stop both nodes, then on both: ctlha adopt-arbiter <its node.toml>"
@@ -14,9 +14,13 @@ ADOPT: Final = "stop both nodes, then on both: ctlha adopt-arbiter <its node.tom
 
 @contextmanager
 def needing_whole_volume(loaded: LoadedConfig) -> Iterator[None]:
-    """Within, a ``NotWholeError`` also says what helps."""
+    """Within, a ``NotWholeError`` also says what helps; ``ConfigError`` for a file that this user may not use."""
     try:
         yield
+    except StoreError as error:
+        if isinstance(cause := error.__cause__, PermissionError):  # a right that is lacking is no failure of the disk
+            raise ConfigError(loaded.volume_path, "volume.file", f"cannot be opened: {cause.strerror}") from error
+        raise
     except NotWholeError as error:
         node, peer = loaded.content.node, loaded.content.peer.node
         helps = (

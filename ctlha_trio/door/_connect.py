@@ -13,6 +13,7 @@ from ctlha_trio._errors import ConfigError, DisconnectError
 CONNECT_S: Final = 2.0
 """For a node that others reach at the same time, and takes one after the other. Not protocol time."""
 _AGAIN_S: Final = 0.02
+ASK_OWNER: Final = "ask as the user whose node it is"
 
 
 async def connect(path: Path | str) -> trio.SocketStream:
@@ -54,13 +55,23 @@ async def _open(path: Path | str) -> trio.SocketStream:
     except (OSError, ValueError) as error:
         if await _is_foreign(path):
             raise ConfigError(path, "", "exists and is not a socket") from error
+        if isinstance(error, OSError) and await _is_another_users(path):
+            raise ConfigError(path, "", f"its folder may not be written: {ASK_OWNER}") from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DisconnectError(f"{path}: no node listens there: {reason or error}") from error
 
 
 def access_denied(path: Path | str) -> ConfigError:
     """For who is kept out by the socket's mode, and for root, whom only the node can keep out."""
-    return ConfigError(path, "", "access is denied: ask as the user whose node it is")
+    return ConfigError(path, "", f"access is denied: {ASK_OWNER}")
+
+
+async def _is_another_users(path: Path | str) -> bool:
+    """Whether this user may not make the socket that is missing, as a node of this user would."""
+    folder = Path(path).parent
+    return await trio.to_thread.run_sync(
+        lambda: os.access(folder, os.F_OK) and not os.access(folder, os.W_OK | os.X_OK)
+    )
 
 
 async def _is_foreign(path: Path | str) -> bool:
