@@ -29,6 +29,7 @@ from ctlha_trio.cli._config_values import (
     Size,
 )
 from ctlha_trio.cli._contradictions import Part, contradictions
+from ctlha_trio.cli._remedies import ITSELF
 from ctlha_trio.cli._shell import quote_path
 from ctlha_trio.ha import DEFAULT_CHANNEL, ChannelConfig, GiveBackPolicy
 from ctlha_trio.seams import is_loopback, is_there
@@ -210,8 +211,8 @@ class LoadedConfig:
             node, peer = self.content.node, self.content.peer.node
             raise self.fault(
                 "volume.file",
-                f"there is no {self.volume_path}: mount the disk that it is on, or put the file back; if it is lost "
-                f"and node {peer} has a copy that counts: ctlha replace {self.quoted} {node}",
+                f"there is no {self.volume_path}: mount the disk that it is on, or put the file back, {ITSELF}; if "
+                f"the file is lost and node {peer} has a copy that counts: ctlha replace {self.quoted} {node}",
             )
 
     def exists(self, key: str, path: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 
 from ctlha_trio._errors import ConfigError, NotWholeError, StoreError
 from ctlha_trio.cli._config import LoadedConfig
+from ctlha_trio.cli._remedies import ITSELF
 
 ADOPT: Final = "stop both nodes, then on both: ctlha adopt-arbiter <its node.toml>"
 
@@ -24,8 +25,8 @@ def needing_whole_volume(loaded: LoadedConfig) -> Iterator[None]:
     except NotWholeError as error:
         node, peer = loaded.content.node, loaded.content.peer.node
         helps = (
-            f"put the whole file back; if it is lost and node {peer} has a copy that counts, move away what lies "
-            f"there, then: ctlha replace {loaded.quoted} {node}"
+            f"put the whole file back, {ITSELF}; if the file is lost and node {peer} has a copy that counts, move away "
+            f"what lies there, then: ctlha replace {loaded.quoted} {node}"
         )
         raise NotWholeError(error.file, error.key, f"{error.problem}; {helps}") from error
 

@@ -9,6 +9,9 @@ from ctlha_trio.pair import Obstacle, Setback
 
 Named = TypeVar("Named", bound=Enum)
 
+ITSELF: Final = "only the file itself, never a copy from before, whose old data may be served unnoticed"
+"""Behind the advice to put a volume's file back: nothing tells an older one of the same epoch from the newest."""
+
 REMEDIES: Final[dict[Reason, str]] = {
     Reason.BOOTING: "wait: the node asks the arbiter",
     Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: nobody changes who counts until it "
@@ -31,11 +34,12 @@ REMEDIES: Final[dict[Reason, str]] = {
     "its own counts; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; "
     "to serve what is left here, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
     Reason.COPY_WENT_BACK: "the backing file is an older copy of the one that the record names: put the newest file "
-    "back, or start node {peer}, which brings it up to date if its own counts; if that file is lost and {peer} does "
-    "not serve, what was acknowledged since is lost: where outdated stands here too, do as it says; else stop both "
-    "nodes, and see which copy is the later one, which is the one to keep: ctlha adopt-arbiter {config} --abandon "
-    "{peer} --dry-run; if that of {node}, or if {peer} is lost for ever: ctlha adopt-arbiter {config} --abandon "
-    "{peer}; if that of {peer}, start only {peer}, which is outdated, and do as that says there",
+    "back (no other copy from before: one of the record's epoch is served unnoticed, with old data), or start node "
+    "{peer}, which brings it up to date if its own counts; if that file is lost and {peer} does not serve, what was "
+    "acknowledged since is lost: where outdated stands here too, do as it says; else stop both nodes, and see which "
+    "copy is the later one, which is the one to keep: ctlha adopt-arbiter {config} --abandon {peer} --dry-run; if "
+    "that of {node}, or if {peer} is lost for ever: ctlha adopt-arbiter {config} --abandon {peer}; if that of "
+    "{peer}, start only {peer}, which is outdated, and do as that says there",
     Reason.COPY_INCOMPLETE: "the record names this copy, which is half overwritten: start node {peer}, which brings "
     "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
     "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",

@@ -241,8 +241,9 @@ async def test_a_volume_that_is_missing_is_one_message_that_says_what_helps(pair
     remove_volume(pair)
     (fault,) = await faults_of(pair)
     assert fault == (
-        f"volume.file: there is no {pair.a / 'volume.img'}: mount the disk that it is on, or put the file back; "
-        f"if it is lost and node b has a copy that counts: ctlha replace {pair.config} a"
+        f"volume.file: there is no {pair.a / 'volume.img'}: mount the disk that it is on, or put the file back, "
+        "only the file itself, never a copy from before, whose old data may be served unnoticed; "
+        f"if the file is lost and node b has a copy that counts: ctlha replace {pair.config} a"
     )
 
 
@@ -359,7 +360,8 @@ async def test_a_volume_that_is_not_whole_is_one_message_that_says_what_helps(
     (fault,) = await faults_of(pair)
     assert fault.startswith(f"volume.file: {pair.a / 'volume.img'}: has ")
     assert fault.endswith(
-        "; put the whole file back; if it is lost and node b has a copy that counts, move away what lies there, then: "
+        "; put the whole file back, only the file itself, never a copy from before, whose old data may be served "
+        "unnoticed; if the file is lost and node b has a copy that counts, move away what lies there, then: "
         f"ctlha replace {pair.config} a"
     )
 

@@ -204,7 +204,8 @@ async def test_a_file_that_is_not_there_is_told_with_what_helps(
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
         f"{folder.config}: volume.file: there is no {folder.volume}: mount the disk that it is on, or put the file "
-        f"back; if it is lost and node a has a copy that counts: ctlha replace {folder.config} b\n"
+        "back, only the file itself, never a copy from before, whose old data may be served unnoticed; if the file is "
+        f"lost and node a has a copy that counts: ctlha replace {folder.config} b\n"
     )
 
 
