@@ -189,6 +189,6 @@ def _open_gateway(access: EtcdAccess) -> "Gateway":
     except ModuleNotFoundError as error:
         if error.name != _HTTP_LIBRARY:
             raise
-        problem = "etcd needs more than is installed: pip install 'ctlha-trio[etcd]'"
+        problem = "etcd needs more than is installed: pip install 'ctlha-trio[etcd]', or in a checkout '.[etcd]'"
         raise ExceptionGroup("etcd cannot be used", [ConfigError("etcd", "arbiter.endpoints", problem)]) from error
     return open_gateway(access.endpoints, context, credentials)

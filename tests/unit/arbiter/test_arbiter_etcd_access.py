@@ -169,7 +169,7 @@ def test_without_the_http_library(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(error, ConfigError)
     assert (error.key, error.problem) == (
         "arbiter.endpoints",
-        "etcd needs more than is installed: pip install 'ctlha-trio[etcd]'",
+        "etcd needs more than is installed: pip install 'ctlha-trio[etcd]', or in a checkout '.[etcd]'",
     )
 
 
