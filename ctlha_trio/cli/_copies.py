@@ -3,17 +3,20 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import attrs
 import cattrs
 import click
+import trio
 
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._copy_view import CopyView, Range, sum_of, view_copy
 from ctlha_trio.cli._later_copy import describe_later
+from ctlha_trio.door import STATUS_SOCKET, is_answered
 from ctlha_trio.pair import Copy, Record
 from ctlha_trio.seams import is_regular, open_regular
 
@@ -24,10 +27,21 @@ COPY_FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 
 
 async def show_copy(file: Path, as_json: bool) -> int:
-    """Print it."""
-    view = view_copy(load_config(file))
+    """Print it, and on standard error that it changes, if the node runs."""
+    loaded = load_config(file)
+    view = view_copy(loaded)
     click.echo(json.dumps(attrs.asdict(view)) if as_json else "\n".join(side_by_side([view], None)))
+    if await trio.to_thread.run_sync(_is_running, loaded):
+        node, status = loaded.content.node, f"ctlha status {loaded.quoted}"
+        click.echo(f"node {node} runs: this is its copy as of now, and may be behind; {status}", err=True)
     return 0
+
+
+def _is_running(loaded: LoadedConfig) -> bool:
+    """Whether the node runs; no if nobody can tell. Blocks."""
+    with suppress(OSError):
+        return is_answered(loaded.folder / STATUS_SOCKET)
+    return False
 
 
 def find_other(loaded: LoadedConfig, other: Path | None) -> CopyView | None:

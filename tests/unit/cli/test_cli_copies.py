@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,20 @@ async def test_a_copy_in_use_is_seen_as_it_is_on_the_disk(folder: Path) -> None:
         (),
     )
     assert may_differ(seen, untouched) == (((GROUP_BYTES, GROUP_BYTES),), "")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+async def test_of_a_node_that_runs_it_is_said_that_its_copy_changes(folder: Path, options: tuple[str, ...]) -> None:
+    config = folder / "a" / "node.toml"
+    stopped = await run("copy", config, *options)
+    with socket.socket(socket.AF_UNIX) as living:
+        living.bind(os.fspath(folder / "a" / "status.sock"))
+        living.listen()
+        running = await run("copy", config, *options)
+    dead = await run("copy", config, *options)
+    assert (running.stdout, running.exit_code) == (stopped.stdout, 0)
+    assert running.stderr == f"node a runs: this is its copy as of now, and may be behind; ctlha status {config}\n"
+    assert (stopped.stderr, dead.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
