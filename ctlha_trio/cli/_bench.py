@@ -76,6 +76,7 @@ async def bench_pair(file: Path, plan: BenchPlan) -> int:
     peer = loaded.content.peer
 
     async def wait_connected(channel: MessageChannel) -> None:
+        click.echo(f"waiting for node {peer.node} at {peer.address}, up to {MEET_S:g} s", err=True)
         with trio.move_on_after(MEET_S):
             await channel.wait_connected()
             return

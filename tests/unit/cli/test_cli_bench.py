@@ -162,7 +162,9 @@ async def test_two_machines_are_measured_over_tls_and_their_copies_are_not_touch
     assert contents(pair) == before
 
 
-async def test_nobody_who_serves_is_told_with_the_command_that_does(pair: Path, impatient: None) -> None:
+async def test_nobody_who_serves_is_told_with_the_command_that_does(
+    pair: Path, impatient: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = load_config(pair / "a" / "node.toml")
     with trio.fail_after(STEP_S), pytest.RaisesGroup(DisconnectError, flatten_subgroups=True) as raised:
         await bench.bench_pair(config.file, PLAN)
@@ -170,6 +172,7 @@ async def test_nobody_who_serves_is_told_with_the_command_that_does(pair: Path, 
         f"no answer from {config.content.peer.address} within 0.2 s: first, at node b, "
         "ctlha bench <its node.toml> --serve"
     )
+    assert capsys.readouterr().err == f"waiting for node b at {config.content.peer.address}, up to 0.2 s\n"
 
 
 @pytest.mark.parametrize("serve", [False, True])
