@@ -98,8 +98,8 @@ NOTE_REMEDIES: Final[dict[Note, str]] = {
     Note.LINK_FLAPS: "mend the link between the nodes: each further loss makes the peer wait longer to be a member",
     Note.PEER_RESTARTS: "see the log of node {peer} for why it ended and started again: each further time it waits "
     "longer to be a member",
-    Note.LOOP_STALLED: "see the node's log for how long; free the machine of other load, and the program of handlers "
-    "that compute",
+    Note.LOOP_STALLED: "see the node's log for how long; the process or the machine was stopped, or busy: free the "
+    "machine of other load, and the program of handlers that compute",
     Note.GIVE_BACK_WAITS: "wait: the role goes to node {peer} after the hold-down; at once: ctlha switchover {config}",
     Note.GIVE_BACK_BACKED_OFF: "node {peer} lost the role again, or did not take it: see its log; at once: "
     "ctlha switchover {config}",
