@@ -85,10 +85,14 @@ REMEDIES: Final[dict[Reason, str]] = {
     "the log of the node that serves names them, from a backup: the copy goes on by itself",
     Reason.MEDIUM_ERROR: "blocks are damaged on every copy that counts, and reads of them fail; write them anew, as "
     "the node's log names them, from a backup",
+    Reason.FILE_GONE: "the file of this copy was removed or replaced, and the copy ends with the process of node "
+    "{node}: if it was only moved, move it back; if node {peer} is a member, stop this node, move away what lies "
+    "there, then: ctlha replace {config} {node}; if not, start {peer} and let it become one, or, before this node is "
+    "stopped, save the copy as its log says",
     Reason.DISK_FAILING: "the disk of node {node} loses block after block: stop it, put a new disk in place, then: "
     "ctlha replace {config} {node}",
-    Reason.PEER_DISK_FAILING: "the disk of node {peer} loses block after block: stop that node, put a new disk in "
-    "place, then on {peer}: ctlha replace <its node.toml> {peer}",
+    Reason.PEER_DISK_FAILING: "the disk of node {peer} loses block after block, or the file of its copy is gone: do as "
+    "that node says, on {peer}: ctlha status <its node.toml>",
     Reason.COPIES_DIFFER: "decide which copy is right; if that of node {node}, stop node {peer}, move its file away, "
     "then on {peer}: ctlha replace <its node.toml> {peer}",
 }

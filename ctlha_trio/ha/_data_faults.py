@@ -32,6 +32,8 @@ class DataFaults:
     _state: Callable[[], PairState]
     copies_differ: bool = attrs.field(default=False, init=False)
     """As the latest comparison has found, here or at the peer."""
+    file_gone: bool = attrs.field(default=False, init=False)
+    """The name of this node's copy is not that of the open file any more."""
     peer_disk_fails: bool = attrs.field(default=False, init=False)
     """As it says in this session."""
     _hears: bool = attrs.field(default=False, init=False)
@@ -74,6 +76,11 @@ class DataFaults:
             self._say(DataFault.BLOCKS_LOST, True, offset, size)
         self._look()
 
+    def file_is(self, gone: bool) -> None:
+        """Whether the copy of this node ends with its process."""
+        self.file_gone = gone
+        self._look()
+
     def take(self, told: DataFaultTold) -> None:
         """The peer tells. Of the data only whoever is primary, of this epoch or of one that this node comes to."""
         state = self._state()
@@ -110,7 +117,7 @@ class DataFaults:
         if is_primary and not self._leads:
             self._tell_places()
         self._leads = is_primary
-        self._tell(DataFault.DISK_FAILING, self.medium.is_failing)
+        self._tell(DataFault.DISK_FAILING, self.medium.is_failing or self.file_gone)
         if is_primary:
             has_untold = self._has_untold and self.medium.has_damage
             self._tell(DataFault.MORE_BLOCKS_LOST, self.medium.has_more or has_untold)

@@ -24,6 +24,7 @@ from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._consumers import Consumers
 from ctlha_trio.ha._current import entered
 from ctlha_trio.ha._direct_transfers import DirectTransfers, PendingTransfer
+from ctlha_trio.ha._file_watch import FileWatch
 from ctlha_trio.ha._give_back import GiveBackStand
 from ctlha_trio.ha._message_channel import MessageChannel
 from ctlha_trio.ha._notices import Notice
@@ -51,6 +52,7 @@ class Node:
     _dma: Dma
     _supervisor: Supervisor
     _policies: Policies
+    _file_watch: FileWatch
     _nursery: trio.Nursery
     _clock: Clock
     token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
@@ -205,6 +207,7 @@ class Node:
             (is_paired(state) and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
             *((True, reason) for reason in Reason if reason in self._policies.waits_for),
             (faults.medium.has_damage, Reason.MEDIUM_ERROR),
+            (faults.file_gone, Reason.FILE_GONE),
             (faults.medium.is_failing, Reason.DISK_FAILING),
             (faults.peer_disk_fails, Reason.PEER_DISK_FAILING),
             (faults.copies_differ, Reason.COPIES_DIFFER),
@@ -359,6 +362,7 @@ class Node:
             task_status.started(self)
             await self._stop_asked.wait()
             self._driver.notices.tell("stop", "asked", self._stop_reason)
+            self._file_watch.stopping()
             nursery.cancel_scope.cancel(reason=f"stopping: {self._stop_reason}")
         failures = [*self._component_watch.ended_by]
         try:

@@ -15,6 +15,7 @@ from ctlha_trio.dma import Dma
 from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._disk_watch import DISK_STALL_S
 from ctlha_trio.ha._fault_log import FaultLog
+from ctlha_trio.ha._file_watch import FileWatch
 from ctlha_trio.ha._left_steps import LeftSteps
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
@@ -85,13 +86,16 @@ async def run_node(
             take_overs = _take_overs(config, seams, driver, nursery)
             supervisor = Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed, take_overs)
             policies = Policies(seams.clock, driver, config.give_back)
-            node = Node(config, volume, driver, link, dma, supervisor, policies, nursery, seams.clock)
+            told = driver.data_faults.file_is
+            file_watch = FileWatch(seams.clock, config.volume_path, config.peer, store.stray_name, told)
+            node = Node(config, volume, driver, link, dma, supervisor, policies, file_watch, nursery, seams.clock)
             # Only when its tasks have ended: a handler's clean-up is still this node's.
             at_end.callback(node.close)
             with node.current():
                 supervised.extend(_made_by(components, node))
             await nursery.start(link.run)
             nursery.start_soon(driver.commit)
+            nursery.start_soon(file_watch.run)
             await node.run(task_status=task_status)
             nursery.cancel_scope.cancel(reason="the node has left")
         if behind.failures:

@@ -63,9 +63,11 @@ class Reason(Enum):
     RESYNC_BLOCKED = "resync-blocked"
     MEDIUM_ERROR = "medium-error"
     """Blocks are lost, as this node has met or the other one has told: both say so, and each log names them."""
+    FILE_GONE = "file-gone"
+    """The path of the copy does not name the file that the node has open, which ends with the process."""
     DISK_FAILING = "disk-failing"
     PEER_DISK_FAILING = "peer-disk-failing"
-    """The other node says so of its own."""
+    """The other node says so of its own, or that the file on it is gone."""
     COPIES_DIFFER = "copies-differ"
     """As a comparison has found that was asked for here or there: both say so."""
 

@@ -82,7 +82,7 @@ class DataFault(Enum):
     COPIES_DIFFER = 3
     """Both are whole, and they are not the same."""
     DISK_FAILING = 4
-    """The sender's."""
+    """The sender's: it loses block after block, or the file on it was removed."""
 
 
 @attrs.frozen

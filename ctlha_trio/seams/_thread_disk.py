@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -120,6 +121,14 @@ class ThreadDiskFile:
         self._calls += 1
         return True
 
+    async def stray_name(self) -> str | None:
+        """As ``DiskFile`` says. ``StoreError`` too if the file is closed or has failed, or no thread can be had."""
+        try:
+            return await self._call(lambda: _stray_name(self._path, self._descriptor), "look for its name", fatal=False)
+        except RuntimeError as error:
+            # Nobody waits for this look, so that a lack of threads that passes must not end who has nothing to write.
+            raise StoreError(f"{self._path}: look for its name failed: {error}") from error
+
     def close(self) -> None:
         """Give the file and its lock up, once the calls under way have ended. May be called twice."""
         if not self._closed:
@@ -181,6 +190,22 @@ def _open_locked(path: str) -> tuple[int, int]:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _stray_name(path: str, descriptor: int) -> str | None:
+    """``OSError`` if the path cannot be followed, which does not say that it leads nowhere."""
+    try:
+        is_named = _identity(os.stat(path)) == _identity(os.fstat(descriptor))
+    except (FileNotFoundError, NotADirectoryError):
+        is_named = False
+    if is_named:
+        return None
+    return f"/proc/{os.getpid()}/fd/{descriptor}" if sys.platform == "linux" else ""
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """Of a block device the device: its name may be made anew, and is that of the same disk."""
+    return (status.st_rdev,) if stat.S_ISBLK(status.st_mode) else (status.st_dev, status.st_ino)
 
 
 def _read_all(descriptor: int, offset: int, size: int) -> bytes:

@@ -61,6 +61,13 @@ class DiskFile(Protocol):
     async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """``pwrite``, then ``flush``: for a disk in threads one way there and back instead of two."""
 
+    async def stray_name(self) -> str | None:
+        """None while the path by which it was opened names this file.
+
+        Else it was removed, or another one put in its place: by what path it can be read as long as it is open, empty
+        if by none. ``StoreError`` if that cannot be told; that is no failure of the file.
+        """
+
     def close(self) -> None:
         """Give the file up. Does not flush. May be called twice."""
 

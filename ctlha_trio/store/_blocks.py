@@ -241,6 +241,13 @@ class BlockStore:
         """Return once each disk call that runs now has ended: the disk answers. A checkpoint only if there is one."""
         await self._file.wait_for_calls()
 
+    async def stray_name(self) -> str | None:
+        """None while the path of the backing file names the open one; else by what that can be read, or nothing.
+
+        A checkpoint. ``StoreError`` if that cannot be told.
+        """
+        return await self._file.stray_name()
+
     @property
     def records(self) -> Records:
         """As last found or made durable."""

@@ -81,6 +81,11 @@ class WatchedFile:
         except BaseException as error:
             self._end_call(token, Error(error))  # which raises it
 
+    async def stray_name(self) -> str | None:
+        """As ``DiskFile`` says. No call of the disk: one that hangs says nothing of the open file."""
+        self._queue.check()
+        return await self._file.stray_name()
+
     def close(self) -> None:
         """Give the file up."""
         self._file.close()

@@ -22,6 +22,7 @@ NOT_OF_THE_PAIR: Final = frozenset(
         Reason.COMPONENT_STARTING,
         Reason.PEER_COMPONENTS,
         Reason.MEDIUM_ERROR,
+        Reason.FILE_GONE,
         Reason.DISK_FAILING,
         Reason.PEER_DISK_FAILING,
         Reason.COPIES_DIFFER,

@@ -143,6 +143,11 @@ class TroubledFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def stray_name(self) -> str | None:
+        """Of the file behind it, unless the machine stands still. It is no call of the disk."""
+        await self._trouble.gate.wait_open()
+        return await self._file.stray_name()
+
     def close(self) -> None:
         """Give the file up."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""What only whole nodes say of their disks: that a block is lost on every copy, and that a disk loses too many."""
+"""What only whole nodes say of their disks: that every copy lost a block, a file is gone, a disk loses too much."""
 
 from typing import Final
 
@@ -12,6 +12,7 @@ from ctlha_trio.testing._drivers.pair import DriverPair
 from ctlha_trio.testing._drivers.reasons import ReasonWatch
 from ctlha_trio.testing._drivers.timeline import EVERYWHERE, Timeline
 from ctlha_trio.testing._pairs.pair_faults import NAMES, other
+from ctlha_trio.testing._pairs.pair_view import VOLUME
 
 DECAYS: Final = 65
 """One more than a healthy disk may lose between two starts of its node."""
@@ -34,6 +35,7 @@ class WornDisks:
         self.timeline.counts["trials"] += 1
         first = self._pair.swarm.sectors[0] // BLOCK_SECTORS * BLOCK_SECTORS
         await self._lose_a_block(first)
+        await self._remove_a_file()
         await self._wear_a_disk_out(first)
 
     async def _lose_a_block(self, first: int) -> None:
@@ -49,6 +51,18 @@ class WornDisks:
         await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
         self.reasons.check(name, Reason.MEDIUM_ERROR, given=False)
         await self.reasons.demand_gone(other(name), Reason.MEDIUM_ERROR, SERVES_S)
+
+    async def _remove_a_file(self) -> None:
+        """The name of an open file is taken from it, and given back."""
+        name = self._pair.record.primary
+        self.timeline.note(name, "its file is removed")
+        self._pair.disks[name].take_name(VOLUME)
+        await self.reasons.demand_given(name, Reason.FILE_GONE, SERVES_S)
+        await self.reasons.demand_given(other(name), Reason.PEER_DISK_FAILING, SERVES_S)
+        self.timeline.note(name, "its file is put back")
+        self._pair.disks[name].give_name(VOLUME)
+        await self.reasons.demand_gone(name, Reason.FILE_GONE, SERVES_S)
+        await self.reasons.demand_gone(other(name), Reason.PEER_DISK_FAILING, SERVES_S)
 
     async def _wear_a_disk_out(self, first: int) -> None:
         """One disk loses block after block. Each is repaired from the other copy, and the node says what that means."""

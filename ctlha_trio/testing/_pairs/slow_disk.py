@@ -55,6 +55,10 @@ class SlowFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def stray_name(self) -> str | None:
+        """At once: it is no call of the disk."""
+        return await self._file.stray_name()
+
     def close(self) -> None:
         """Give the file up."""
         self._file.close()

@@ -99,6 +99,7 @@ class PowerDisk:
     _is_full: bool = attrs.field(default=False, init=False)
     _lost_sectors: set[tuple[str, int]] = attrs.field(factory=set, init=False)
     """Path, and the sector's number."""
+    _nameless: set[str] = attrs.field(factory=set, init=False)
 
     def __repr__(self) -> str:
         return f"<PowerDisk: {len(self.calls)} calls{', cut' if self.is_cut else ''}>"
@@ -107,7 +108,7 @@ class PowerDisk:
         """Open for reading and writing; ``StoreError`` if there is no such file or it is open already."""
         await trio.lowlevel.checkpoint()
         self.raise_if_cut()
-        if path not in self._medium:
+        if path not in self._medium or not self.is_named(path):
             raise StoreError(f"{path}: there is no such file")
         if path in self._open:
             raise StoreError(f"{path}: in use")
@@ -185,6 +186,18 @@ class PowerDisk:
         self._check_byte(path, offset)
         self._lost_sectors.add((path, offset // SECTOR_BYTES))
 
+    def take_name(self, path: str) -> None:
+        """Let the path name no file any more, as if it were removed while it is open."""
+        self._nameless.add(path)
+
+    def give_name(self, path: str) -> None:
+        """Undo ``take_name``."""
+        self._nameless.discard(path)
+
+    def is_named(self, path: str) -> bool:
+        """Whether the path names its file. For ``PowerFile``."""
+        return path not in self._nameless
+
     def _check_byte(self, path: str, offset: int) -> None:
         if path not in self._medium:
             raise InvalidError(f"{path}: there is no such file")
@@ -213,6 +226,7 @@ class PowerDisk:
             raise LocalProtocolError("the power has not failed")
         disk = PowerDisk(self._medium.after(choice))
         disk._lost_sectors |= self._lost_sectors
+        disk._nameless |= self._nameless
         return disk
 
     async def run_call(self, kind: CallKind, path: str, effect: Callable[[Moment], T]) -> T:
@@ -325,6 +339,13 @@ class PowerFile:
         """One after the other."""
         await self.pwrite(extents)
         await self.flush()
+
+    async def stray_name(self) -> str | None:
+        """None while its path names it, else nothing by which it could be read. Not numbered: it changes nothing."""
+        await trio.lowlevel.checkpoint()
+        self._disk.raise_if_cut()
+        self._raise_if_unusable()
+        return None if self._disk.is_named(self._path) else ""
 
     def close(self) -> None:
         """Give the file up. Does not flush. May be called twice."""

@@ -176,6 +176,9 @@ class HangingFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def stray_name(self) -> str | None:
+        return await self.file.stray_name()
+
     def close(self) -> None:
         self.file.close()
 

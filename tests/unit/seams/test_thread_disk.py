@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -389,3 +390,82 @@ async def test_a_thread_that_cannot_be_had_takes_no_place(monkeypatch: pytest.Mo
     with trio.fail_after(20):
         assert await threads.run(lambda: 3) == 3
     assert ended == [Value(1)]
+
+
+# The name of the open file
+
+
+async def test_a_file_that_is_removed_is_read_by_another_name(path: str) -> None:
+    async with opened(path) as file:
+        assert await file.stray_name() is None
+        await file.write_through([(512, b"kept")])
+        os.unlink(path)
+        stray = await file.stray_name()
+        assert stray is not None
+        await file.write_through([(516, b"too")])
+        if sys.platform == "linux":
+            assert content_of(stray)[512:519] == b"kepttoo"
+        else:
+            assert stray == ""
+
+
+async def test_a_file_that_is_moved_away_is_found_when_it_is_back(path: str) -> None:
+    async with opened(path) as file:
+        os.rename(path, f"{path}.away")
+        assert await file.stray_name() is not None
+        shutil.copyfile(f"{path}.away", path)
+        assert await file.stray_name() is not None, "another file of the same content"
+        os.replace(f"{path}.away", path)
+        assert await file.stray_name() is None
+
+
+async def test_a_folder_that_is_gone_or_was_replaced_takes_the_name_along(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "volume").write_bytes(bytes(SIZE_BYTES))
+    async with opened(str(folder / "volume")) as file:
+        away = folder.rename(tmp_path / "away")
+        assert await file.stray_name() is not None
+        folder.write_bytes(b"")
+        assert await file.stray_name() is not None
+        folder.unlink()
+        folder.symlink_to(away)
+        assert await file.stray_name() is None, "it is the same file, by whatever way"
+
+
+async def test_of_a_path_that_cannot_be_followed_nothing_is_known(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(path) as file:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", fail_with(errno.EACCES))
+            with pytest.raises(StoreError, match="look for its name failed"):
+                await file.stray_name()
+        assert await file.stray_name() is None
+        await file.write_through([(0, b"the file has not failed")])
+
+
+async def test_a_look_for_which_there_is_no_thread_ends_nothing(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with opened(path) as file:
+        with monkeypatch.context() as patch:
+            patch.setattr(trio.lowlevel, "start_thread_soon", no_thread)
+            with pytest.raises(StoreError, match="can't start new thread"):
+                await file.stray_name()
+        assert await file.stray_name() is None
+
+
+async def test_the_loop_does_not_wait_for_a_look(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    real = os.stat
+
+    def look(where: str) -> os.stat_result:
+        threads.append(threading.get_ident())
+        return real(where)
+
+    async with opened(path) as file:
+        monkeypatch.setattr(os, "stat", look)
+        await file.stray_name()
+        monkeypatch.undo()
+    assert threads
+    assert threading.get_ident() not in threads

@@ -77,6 +77,9 @@ class ScriptedFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def stray_name(self) -> str | None:
+        return None
+
     def close(self) -> None:
         self.closed = True
 

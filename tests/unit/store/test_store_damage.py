@@ -85,6 +85,9 @@ class MemoryFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def stray_name(self) -> str | None:
+        return None
+
     def close(self) -> None:
         pass
 

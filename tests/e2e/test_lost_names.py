@@ -1,0 +1,113 @@
+"""Backing files that are removed or replaced under nodes that run: what both say, and how the copy is saved."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+
+from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.store import read_volume
+from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, HandPair, run_ctlha
+
+CONTENT: Final = bytes(range(1, 129)) * (SIZE_BYTES // 128)
+GONE: Final = "was removed or replaced, and the copy of this node ends with its process"
+SAVE: Final = "cp --sparse=always "
+
+
+async def write(pair: HandPair, node: str, number: int) -> None:
+    async with trio.open_nursery() as nursery:
+        client = await pair.connect(node, number, nursery)
+        assert (await client.execute(OperationKind.WRITE, number=1, data=CONTENT)).outcome is Outcome.DONE
+        client.close()
+        nursery.cancel_scope.cancel()
+
+
+def volume_of(pair: HandPair, node: str) -> bytes:
+    return b"".join(data for _, data in read_volume(str(pair.volume(node)), size_bytes=SIZE_BYTES))
+
+
+def lines(pair: HandPair, node: str, text: str) -> list[str]:
+    return [line for line in pair.log(node).splitlines() if text in line]
+
+
+async def first_lines(pair: HandPair, node: str) -> list[str]:
+    """Of what people are shown."""
+    return (await run_ctlha("status", pair.config(node))).out.splitlines()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_the_file_of_the_secondary(protected_pair: HandPair, tmp_path: Path, replaced: bool) -> None:
+    """The pair goes on, nobody says that either node may die, and the copy is made anew."""
+    pair = protected_pair
+    here = await pair.primary()
+    there = OTHER[here]
+    if replaced:
+        shutil.copyfile(pair.volume(there), tmp_path / "another")
+        os.replace(tmp_path / "another", pair.volume(there))
+    else:
+        os.unlink(pair.volume(there))
+    await pair.wait_for(there, verdict="degraded", reasons=["file-gone"])
+    await pair.wait_for(here, verdict="degraded", reasons=["peer-disk-failing"])
+    assert (await first_lines(pair, there))[0] == "degraded: file-gone"
+    shown = "\n".join(await first_lines(pair, here))
+    assert shown.startswith("degraded: peer-disk-failing\n")
+    assert "may die now" not in shown
+    await write(pair, here, 1)
+    assert len(lines(pair, there, GONE)) == 1
+    assert await pair.end(there, signal.SIGTERM) == 0
+    found, warned = lines(pair, there, GONE)
+    assert (" ERROR " in found, " WARNING " in warned) == (True, True)
+    assert f"stopping: {pair.volume(there)}: {GONE}" in warned
+    if replaced:
+        os.unlink(pair.volume(there))
+    made = await run_ctlha("replace", pair.config(there), there)
+    assert made.code == 0, made.err
+    await pair.start(there)
+    await pair.wait_protected()
+    assert await pair.end(there, signal.SIGTERM) == 0
+    assert volume_of(pair, there) == CONTENT
+    assert len(lines(pair, there, GONE)) == 2
+
+
+async def test_the_file_of_the_only_member_is_moved_back(protected_pair: HandPair, tmp_path: Path) -> None:
+    pair = protected_pair
+    here = await pair.primary()
+    assert await pair.end(OTHER[here], signal.SIGTERM) == 0
+    await pair.wait_for(here, reasons=["peer-lost"])
+    os.rename(pair.volume(here), tmp_path / "away")
+    await pair.wait_for(here, verdict="degraded", reasons=["peer-lost", "file-gone"])
+    await write(pair, here, 1)
+    os.rename(tmp_path / "away", pair.volume(here))
+    await pair.wait_for(here, verdict="degraded", reasons=["peer-lost"])
+    assert len(lines(pair, here, f"{pair.volume(here)}: names the file of this node's copy again")) == 1
+    assert await pair.end(here, signal.SIGTERM) == 0
+    assert len(lines(pair, here, GONE)) == 1
+    assert volume_of(pair, here) == CONTENT
+
+
+async def test_the_file_of_the_only_member_is_saved_by_the_command_in_its_log(protected_pair: HandPair) -> None:
+    """It serves on; while it stands still the command makes a file with which it starts again."""
+    pair = protected_pair
+    here = await pair.primary()
+    assert await pair.end(OTHER[here], signal.SIGTERM) == 0
+    await pair.wait_for(here, reasons=["peer-lost"])
+    os.unlink(pair.volume(here))
+    await pair.wait_for(here, verdict="degraded", reasons=["peer-lost", "file-gone"])
+    await write(pair, here, 1)
+    (found,) = lines(pair, here, GONE)
+    stray = found.partition(SAVE)[2].partition(" ")[0]
+    assert stray.startswith(f"/proc/{pair.pid(here)}/fd/")
+    pair.send_signal(here, signal.SIGSTOP)
+    await trio.run_process([*SAVE.split(), stray, str(pair.volume(here))])
+    await pair.kill(here)
+    await pair.start(here)
+    await pair.wait_for(here, role="primary", reasons=["peer-lost"])
+    await pair.start(OTHER[here])
+    await pair.wait_protected()
+    for node in (here, OTHER[here]):
+        assert await pair.end(node, signal.SIGTERM) == 0
+        assert volume_of(pair, node) == CONTENT
