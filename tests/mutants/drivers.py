@@ -25,6 +25,7 @@ from ctlha_trio.ha._component_policy import ComponentWatch
 from ctlha_trio.ha._data_faults import DataFaults
 from ctlha_trio.ha._disk_watch import DiskWatch
 from ctlha_trio.ha._disk_work import DiskWork
+from ctlha_trio.ha._file_watch import FileWatch
 from ctlha_trio.ha._give_back import GiveBack
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import MediumLog
@@ -323,6 +324,23 @@ def tell_the_peer_of_no_failing_disk(patch: Patch) -> None:
     patch.setattr(DataFaults, "_say", say_the_rest)
 
 
+def never_look_whether_the_file_is_there(patch: Patch) -> None:
+    async def sleep(_: FileWatch) -> None:
+        await trio.sleep_forever()
+
+    patch.setattr(FileWatch, "run", sleep)
+
+
+def overlook_that_the_file_is_back(patch: Patch) -> None:
+    tell = DataFaults.file_is
+
+    def tell_of_what_is_gone(faults: DataFaults, gone: bool) -> None:
+        if gone:
+            tell(faults, gone)
+
+    patch.setattr(DataFaults, "file_is", tell_of_what_is_gone)
+
+
 def forget_who_did_not_start(patch: Patch) -> None:
     patch.setattr(ComponentFaults, "failing", property(lambda _: False))
 
@@ -592,6 +610,8 @@ BUGS: Final = (
     Bug(keep_from_the_peer_what_is_lost, r"I10: . does not say medium-error", first_seed=1011),
     Bug(tell_the_peer_of_no_failing_disk, r"I10: . does not say peer-disk-failing", first_seed=1011),
     Bug(call_a_block_lost_that_was_written_anew, r"I10: . says medium-error", first_seed=1011),
+    Bug(never_look_whether_the_file_is_there, r"I10: . does not say file-gone", first_seed=1011),
+    Bug(overlook_that_the_file_is_back, r"I10: . says file-gone", first_seed=1011),
     Bug(forget_who_did_not_start, r"I10: . does not say component-failed", where=programs_fail),
     Bug(never_ask_a_component_again, r"I10: . says component-failed", where=programs_fail),
     Bug(swallow_what_a_handler_raises, r"I10: . does not say handler-failed", where=programs_fail),
