@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 from typing import Final
 
-import pytest
 import trio
 
 from ctlha_trio.pair import OperationKind, Outcome
@@ -39,17 +38,12 @@ async def first_lines(pair: HandPair, node: str) -> list[str]:
     return (await run_ctlha("status", pair.config(node))).out.splitlines()
 
 
-@pytest.mark.parametrize("replaced", [False, True])
-async def test_the_file_of_the_secondary(protected_pair: HandPair, tmp_path: Path, replaced: bool) -> None:
+async def test_the_file_of_the_secondary_is_removed(protected_pair: HandPair) -> None:
     """The pair goes on, nobody says that either node may die, and the copy is made anew."""
     pair = protected_pair
     here = await pair.primary()
     there = OTHER[here]
-    if replaced:
-        shutil.copyfile(pair.volume(there), tmp_path / "another")
-        os.replace(tmp_path / "another", pair.volume(there))
-    else:
-        os.unlink(pair.volume(there))
+    os.unlink(pair.volume(there))
     await pair.wait_for(there, verdict="degraded", reasons=["file-gone"])
     await pair.wait_for(here, verdict="degraded", reasons=["peer-disk-failing"])
     assert (await first_lines(pair, there))[0] == "degraded: file-gone"
@@ -62,8 +56,6 @@ async def test_the_file_of_the_secondary(protected_pair: HandPair, tmp_path: Pat
     found, warned = lines(pair, there, GONE)
     assert (" ERROR " in found, " WARNING " in warned) == (True, True)
     assert f"stopping: {pair.volume(there)}: {GONE}" in warned
-    if replaced:
-        os.unlink(pair.volume(there))
     made = await run_ctlha("replace", pair.config(there), there)
     assert made.code == 0, made.err
     await pair.start(there)
@@ -73,37 +65,28 @@ async def test_the_file_of_the_secondary(protected_pair: HandPair, tmp_path: Pat
     assert len(lines(pair, there, GONE)) == 2
 
 
-async def test_the_file_of_the_only_member_is_moved_back(protected_pair: HandPair, tmp_path: Path) -> None:
+async def test_the_file_of_the_only_member_is_moved_and_replaced(protected_pair: HandPair, tmp_path: Path) -> None:
+    """It serves on. While it stands still the command in its log makes a file with which it starts again."""
     pair = protected_pair
     here = await pair.primary()
     assert await pair.end(OTHER[here], signal.SIGTERM) == 0
     await pair.wait_for(here, reasons=["peer-lost"])
     os.rename(pair.volume(here), tmp_path / "away")
     await pair.wait_for(here, verdict="degraded", reasons=["peer-lost", "file-gone"])
-    await write(pair, here, 1)
+    shutil.copyfile(tmp_path / "away", tmp_path / "another")
     os.rename(tmp_path / "away", pair.volume(here))
     await pair.wait_for(here, verdict="degraded", reasons=["peer-lost"])
     assert len(lines(pair, here, f"{pair.volume(here)}: names the file of this node's copy again")) == 1
-    assert await pair.end(here, signal.SIGTERM) == 0
-    assert len(lines(pair, here, GONE)) == 1
-    assert volume_of(pair, here) == CONTENT
-
-
-async def test_the_file_of_the_only_member_is_saved_by_the_command_in_its_log(protected_pair: HandPair) -> None:
-    """It serves on; while it stands still the command makes a file with which it starts again."""
-    pair = protected_pair
-    here = await pair.primary()
-    assert await pair.end(OTHER[here], signal.SIGTERM) == 0
-    await pair.wait_for(here, reasons=["peer-lost"])
-    os.unlink(pair.volume(here))
+    os.replace(tmp_path / "another", pair.volume(here))
     await pair.wait_for(here, verdict="degraded", reasons=["peer-lost", "file-gone"])
     await write(pair, here, 1)
-    (found,) = lines(pair, here, GONE)
+    *_, found = lines(pair, here, GONE)
     stray = found.partition(SAVE)[2].partition(" ")[0]
     assert stray.startswith(f"/proc/{pair.pid(here)}/fd/")
     pair.send_signal(here, signal.SIGSTOP)
-    await trio.run_process([*SAVE.split(), stray, str(pair.volume(here))])
+    await trio.run_process([*SAVE.split(), stray, str(tmp_path / "saved")])
     await pair.kill(here)
+    os.replace(tmp_path / "saved", pair.volume(here))
     await pair.start(here)
     await pair.wait_for(here, role="primary", reasons=["peer-lost"])
     await pair.start(OTHER[here])
@@ -111,3 +94,18 @@ async def test_the_file_of_the_only_member_is_saved_by_the_command_in_its_log(pr
     for node in (here, OTHER[here]):
         assert await pair.end(node, signal.SIGTERM) == 0
         assert volume_of(pair, node) == CONTENT
+    assert len(lines(pair, here, GONE)) == 2
+
+
+async def test_who_stops_the_only_member_is_warned(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    here = await pair.primary()
+    assert await pair.end(OTHER[here], signal.SIGTERM) == 0
+    await pair.wait_for(here, reasons=["peer-lost"])
+    os.unlink(pair.volume(here))
+    await pair.wait_for(here, verdict="degraded", reasons=["peer-lost", "file-gone"])
+    assert await pair.end(here, signal.SIGTERM) == 0
+    _, warned = lines(pair, here, GONE)
+    assert " WARNING " in warned
+    assert f"stopping: {pair.volume(here)}: {GONE}" in warned
+    assert f"{SAVE}/proc/" in warned
