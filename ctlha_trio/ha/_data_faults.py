@@ -31,7 +31,7 @@ class DataFaults:
     _outbox: Outbox
     _state: Callable[[], PairState]
     copies_differ: bool = attrs.field(default=False, init=False)
-    """As the latest comparison has found, here or at the peer."""
+    """As a comparison has found, here or at the peer, and none that was complete has found otherwise since."""
     file_gone: bool = attrs.field(default=False, init=False)
     """The name of this node's copy is not that of the open file any more."""
     peer_disk_fails: bool = attrs.field(default=False, init=False)
@@ -64,15 +64,16 @@ class DataFaults:
             return
         verification, resync = after.verification, after.resync
         if verification is not None and verification is not before.verification:
-            self.copies_differ = bool(verification.differing_bytes)
+            # That nothing differs only a pass over all of the volume can tell.
+            is_complete = not verification.running and not verification.why
+            self.copies_differ = bool(verification.differing_bytes) or (self.copies_differ and not is_complete)
         if resync is not None and resync is not before.resync and resync.whole:
             self.copies_differ = False
         self._look()
 
     def lost(self, offset: int, size: int) -> None:
-        """Blocks are damaged on every copy that counts."""
-        self._add(offset, size)
-        if self._leads:
+        """Blocks are damaged on every copy that counts. Only news is told: they are read at any rate."""
+        if self._add(offset, size) and self._leads:
             self._say(DataFault.BLOCKS_LOST, True, offset, size)
         self._look()
 
@@ -100,9 +101,12 @@ class DataFaults:
             case _:
                 self.copies_differ = told.is_so
 
-    def _add(self, offset: int, size: int) -> None:
-        if self.medium.add_damaged(offset, size):
+    def _add(self, offset: int, size: int) -> bool:
+        """Whether that is news."""
+        is_news = self.medium.add_damaged(offset, size)
+        if is_news:
             _LOG.error("damaged on every copy that counts: %d bytes at %d", size, offset)
+        return is_news
 
     def _mended(self, offset: int, size: int) -> None:
         if self._leads:

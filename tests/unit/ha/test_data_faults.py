@@ -19,6 +19,7 @@ from tests.unit.ha.test_node_repair import SIZE_BYTES, filled, verified
 LOST = 2 * SIZE_BYTES - BLOCK_BYTES
 """Far from what is written, and so copied, in any other way."""
 WHOLE = bytes(BLOCK_BYTES)
+READS = 40
 
 
 async def lose(pair: MemoryPair, *blocks: int) -> None:
@@ -155,6 +156,32 @@ async def test_copies_that_differ_do_so_at_both_nodes(autojump_clock: MockClock)
         await wait_said(pair)
 
 
+async def test_copies_differ_until_a_comparison_that_was_complete_finds_nothing(autojump_clock: MockClock) -> None:
+    """One that has only begun, or ends before it comes to what differs, tells nothing of that."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await pair.nodes["b"]._driver._store.write(LOST, b"another")
+        await verified(pair)
+        await wait_said(pair, "copies-differ")
+        pair.slow(disk_call_s=0.01)
+        pair.nodes["a"].verify()
+        await pair.wait_until(lambda: is_comparing(pair.nodes["a"]))
+        assert says(pair, "copies-differ")
+        pair.crash("b")
+        await pair.wait_alone("a")
+        await pair.restart("b")
+        await wait_said(pair, "copies-differ")
+        await pair.nodes["a"].volume.write(LOST, WHOLE)
+        assert (await verified(pair)).differing_bytes == 0
+        await wait_said(pair)
+
+
+def is_comparing(node: Node) -> bool:
+    """Whether it has begun, and found nothing."""
+    verification = node.status().verification
+    return verification is not None and (verification.state, verification.differing_bytes) == ("running", 0)
+
+
 async def test_copies_of_which_one_is_made_anew_differ_no_more(autojump_clock: MockClock) -> None:
     """What was found was told by a process that is gone, of a copy that is gone."""
     async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
@@ -207,6 +234,30 @@ async def test_a_peer_that_does_not_state_that_it_hears_such_is_told_nothing(
 
 
 # Many of them
+
+
+async def test_who_reads_a_lost_block_again_and_again_costs_the_peer_no_message(autojump_clock: MockClock) -> None:
+    """So many could not be sent in time, and the session would be dropped for that."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        await a.volume.write(LOST, WHOLE)
+        pair.decay("a", LOST)
+        await pair.start("b")
+        await pair.wait_until(lambda: a.status().reasons == ("resync-blocked", "medium-error"))
+        pair.slow(network_s=0.05)
+
+        async def read() -> None:
+            for _ in range(READS):
+                with pytest.raises(MediumError):
+                    await a.volume.read(LOST, 1)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(READS):
+                nursery.start_soon(read)
+        await trio.sleep(1.0)
+        assert (a.status().flaps, a.status().link) == (0, "online")
 
 
 async def test_of_many_lost_blocks_the_first_are_told_by_place_and_that_there_are_more(
