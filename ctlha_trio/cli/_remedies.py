@@ -84,7 +84,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.RESYNC_BLOCKED: "blocks that are to be copied are damaged on the only copy that counts; write them anew, as "
     "the log of the node that serves names them, from a backup: the copy goes on by itself",
     Reason.MEDIUM_ERROR: "blocks are damaged on every copy that counts, and reads of them fail; write them anew, as "
-    "the node's log names them, from a backup",
+    "the node's log names them, from a backup; if it stays, more are: ctlha verify {config} names them, or takes it "
+    "away",
     Reason.FILE_GONE: "the file of this copy was removed or replaced, and the copy ends with the process of node "
     "{node}: if it was only moved, move it back; if node {peer} is a member, stop this node, move away what lies "
     "there, then: ctlha replace {config} {node}; if not, start {peer} and let it become one, or, before this node is "

@@ -13,7 +13,7 @@ import attrs
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._status import role_of
-from ctlha_trio.pair import DataFault, DataFaultTold, PairState
+from ctlha_trio.pair import DataFault, DataFaultTold, PairState, Verification
 from ctlha_trio.wire import Feature
 
 TOLD_RUNS_MAX: Final = 64
@@ -64,12 +64,20 @@ class DataFaults:
             return
         verification, resync = after.verification, after.resync
         if verification is not None and verification is not before.verification:
-            # That nothing differs only a pass over all of the volume can tell.
-            is_complete = not verification.running and not verification.why
-            self.copies_differ = bool(verification.differing_bytes) or (self.copies_differ and not is_complete)
+            self._compared(verification)
         if resync is not None and resync is not before.resync and resync.whole:
             self.copies_differ = False
         self._look()
+
+    def _compared(self, verification: Verification) -> None:
+        """That there is nothing only a pass over all of the volume can tell."""
+        is_complete = not verification.running and not verification.why
+        if verification.differing_bytes:
+            self.copies_differ = True
+        elif is_complete:
+            self.copies_differ = False
+        if is_complete and not verification.unreadable_bytes:
+            self.medium.has_more = False
 
     def lost(self, offset: int, size: int) -> None:
         """Blocks are damaged on every copy that counts. Only news is told: they are read at any rate."""

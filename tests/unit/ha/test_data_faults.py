@@ -282,6 +282,30 @@ async def test_of_many_lost_blocks_the_first_are_told_by_place_and_that_there_ar
         await wait_said(pair)
 
 
+async def test_that_there_are_more_is_taken_away_by_a_comparison_that_finds_none(autojump_clock: MockClock) -> None:
+    """Who took over does not know where they were, and so not that all were written anew."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        blocks = [SIZE_BYTES + 2 * number * BLOCK_BYTES for number in range(TOLD_RUNS_MAX + 1)]
+        await lose(pair, *blocks)
+        await wait_said(pair, "medium-error")
+        await pair.stop("b")
+        await pair.wait_alone("a")
+        await pair.restart("b")
+        await wait_said(pair, "medium-error")
+        pair.crash("a")
+        b = await pair.wait_alone("b")
+        await pair.restart("a")
+        await wait_said(pair, "medium-error")
+        for block in blocks[:-1]:
+            await b.volume.write(block, WHOLE)
+        assert (await verified(pair, "b")).unreadable_bytes == BLOCK_BYTES
+        await wait_said(pair, "medium-error")
+        await b.volume.write(blocks[-1], WHOLE)
+        assert (await verified(pair, "b")).unreadable_bytes == 0
+        await wait_said(pair)
+
+
 def test_runs_are_in_order_and_each_in_one_piece() -> None:
     medium = MediumLog()
     for block in (9, 3, 4, 10, 6, 5):
