@@ -2,7 +2,9 @@
 
 import shutil
 import signal
-from collections.abc import Awaitable, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ from ctlha_trio.testing._processes.networked_pair import Site
 from ctlha_trio.testing._processes.outside_clients import OutsideClients, outside_clients
 
 pytestmark = pytest.mark.slow
+
+KeptStill = Callable[[str], AbstractAsyncContextManager[None]]
+"""For the length of a block the node of that name cannot change the arbiter's record."""
 
 
 @pytest.mark.parametrize("role", ["primary", "secondary"])
@@ -124,10 +129,14 @@ async def test_the_sqlite_file_comes_back_from_an_old_copy(protected_pair: HandP
     await clients.compare_copies()
 
 
-async def _one_knows_better(pair: HandPair, clients: OutsideClients, restore: Callable[[], Awaitable[None]]) -> str:
+async def _one_knows_better(
+    pair: HandPair, clients: OutsideClients, restore: Callable[[], Awaitable[None]], kept_still: KeptStill
+) -> str:
     """The arbiter is restored to before one node went alone, and the other one, which was down, boots and is told.
 
     It serves nothing, also when it starts anew and the first is gone: the node that went alone is returned, down.
+    Whoever boots waits for the other one for some seconds only, and then claims by what the arbiter says. On a busy
+    machine the two processes take longer to meet: until then the arbiter is ``kept_still``.
     """
     await clients.wait_served()
     kept = await pair.primary()
@@ -137,7 +146,9 @@ async def _one_knows_better(pair: HandPair, clients: OutsideClients, restore: Ca
     await restore()
     await pair.wait_for(kept, verdict="stopped", reasons=["arbiter-went-back"])
     served = await clients.served_at_last(*NODES)
-    await pair.start(other)
+    async with kept_still(other):
+        await pair.start(other)
+        await pair.wait_logged(other, "the peer refused")  # and has told why
     await pair.wait_for(other, verdict="stopped", reasons=["arbiter-went-back"])
     for node in NODES:
         await pair.kill(node)
@@ -165,6 +176,14 @@ async def _adopt(pair: HandPair, clients: OutsideClients, kept: str) -> None:
     await clients.wait_served()
 
 
+@contextmanager
+def _unchanged(file: Path) -> Iterator[None]:
+    """Within, a SQLite file can be read, and not be changed."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
 async def test_the_sqlite_file_comes_back_from_before_one_node_went_alone(
     protected_pair: HandPair, tmp_path: Path
 ) -> None:
@@ -174,9 +193,14 @@ async def test_the_sqlite_file_comes_back_from_before_one_node_went_alone(
         file.rename(tmp_path / "new.db")
         shutil.copy(tmp_path / "old.db", file)
 
+    @asynccontextmanager
+    async def kept_still(_: str) -> AsyncIterator[None]:
+        with _unchanged(file):
+            yield
+
     shutil.copy(file, tmp_path / "old.db")
     async with outside_clients(pair) as clients:
-        await _adopt(pair, clients, await _one_knows_better(pair, clients, restore))
+        await _adopt(pair, clients, await _one_knows_better(pair, clients, restore, kept_still))
     await clients.compare_copies()
 
 
@@ -191,11 +215,17 @@ async def test_the_etcd_comes_back_from_before_one_node_went_alone(
         shutil.copytree(tmp_path / "old", site.etcd_folder)
         await trio.to_thread.run_sync(site.start_etcd_again)
 
+    @asynccontextmanager
+    async def kept_still(node: str) -> AsyncIterator[None]:
+        await site.networks.cut(node, "arbiter")
+        yield
+        await site.networks.heal()
+
     site.etcd.kill()
     shutil.copytree(site.etcd_folder, tmp_path / "old")
     await trio.to_thread.run_sync(site.start_etcd_again)
     async with outside_clients(pair) as clients:
-        await _adopt(pair, clients, await _one_knows_better(pair, clients, restore))
+        await _adopt(pair, clients, await _one_knows_better(pair, clients, restore, kept_still))
     await clients.compare_copies()
 
 
@@ -213,10 +243,11 @@ async def test_both_nodes_run_when_the_sqlite_file_comes_back_from_before_one_we
         pair.send_signal(kept, signal.SIGSTOP)
         file.rename(tmp_path / "new.db")
         shutil.copy(tmp_path / "old.db", file)
-        await pair.start(OTHER[kept])
-        pair.send_signal(kept, signal.SIGCONT)
-        for node in NODES:
-            await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
+        with _unchanged(file):
+            await pair.start(OTHER[kept])
+            pair.send_signal(kept, signal.SIGCONT)
+            for node in NODES:
+                await pair.wait_for(node, verdict="stopped", reasons=["arbiter-went-back"])
         for node in NODES:
             await pair.kill(node)
         await _adopt(pair, clients, kept)
