@@ -478,15 +478,17 @@ async def test_a_send_that_broke_is_the_last() -> None:
     assert read() == b""
 
 
-async def test_a_piece_is_cut_only_where_a_record_ends() -> None:
-    """Two fragments with their heads, as the link sends them: each is encrypted in as few records as it takes."""
+async def test_no_piece_is_begun_with_less_than_a_record() -> None:
+    """Two fragments with their heads, as the link sends them: one is cut at a call's limit, none begun there."""
     fragment = memoryview(bytes(16 * RECORD_BYTES))
     head = memoryview(bytes(110))
     async with both_ends() as (here, _):
         here._encrypt([head, fragment, head, fragment])
-        assert here._encrypted_bytes == len(fragment) + 2 * len(head)
-        here._encrypt([memoryview(bytes(2 * MAX_CALL_BYTES))])
         assert here._encrypted_bytes == MAX_CALL_BYTES
+        rest = fragment[MAX_CALL_BYTES - len(head) :]
+        assert 0 < MAX_CALL_BYTES - len(rest) - len(head) < RECORD_BYTES
+        here._encrypt([rest, head, fragment])
+        assert here._encrypted_bytes == len(rest) + len(head)
         here._encrypt([head] * 3)
         assert here._encrypted_bytes == 3 * len(head)
 
