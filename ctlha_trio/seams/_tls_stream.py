@@ -24,7 +24,7 @@ MAX_CALL_BYTES = 132 * 1024
 """Encrypted or decrypted in one call, during which nothing else runs: a twentieth of a millisecond. An eighth of a MiB
 with a head, and a burst of messages. Measured between two processes, with twice of it a MiB takes a tenth more of the
 sender's processor: the other side runs dry before the next part comes, sleeps, and has to be woken. Cut where a record
-is full, which saves one of each fragment's, the parts were slower: a few bytes of each then went in a segment alone."""
+is full, which saves one of each fragment's, the parts were slower."""
 
 RECEIVED_BYTES = 128 * 1024
 """Taken from the kernel at once, to be decrypted while it is in the processor's nearest large cache."""
