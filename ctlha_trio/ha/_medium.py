@@ -12,7 +12,7 @@ REPAIRED_MAX: Final = 64
 """Blocks repaired since the node started, beyond which the disk counts as failing. A healthy disk loses one in years;
 one that loses so many between two starts will soon lose one of which the other copy is damaged too."""
 DAMAGED_KEPT: Final = 4096
-"""Blocks known by place: 16 MiB of damage. Beyond that it is told for good, until the node starts anew."""
+"""Blocks known by place: 16 MiB of damage. Beyond that it is told until a complete comparison finds none."""
 
 
 @attrs.define(eq=False)

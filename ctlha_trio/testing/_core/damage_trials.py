@@ -12,9 +12,9 @@ from ctlha_trio.testing._core.world import CoreWorld
 DECAYS_MAX: Final = 120
 STEPS_BETWEEN: Final = 6
 """At the most: a repair takes as many."""
-PLACES: Final = 3
-"""Of so few blocks that repairs meet."""
-KINDS: Final = (OperationKind.READ, OperationKind.READ, OperationKind.WRITE)
+DECAYING_BLOCKS: Final = 3
+"""So few that repairs meet."""
+_ASKED: Final = (OperationKind.READ, OperationKind.READ, OperationKind.WRITE)
 
 
 def blocks_decay_while_others_are_repaired(world: CoreWorld) -> bool:
@@ -25,13 +25,13 @@ def blocks_decay_while_others_are_repaired(world: CoreWorld) -> bool:
     """
     world.heal()
     pair = world.pair
-    asking = NodePace(link=250.0, disk=250.0, clients=500.0, kinds=KINDS)
+    asking = NodePace(link=250.0, disk=250.0, clients=500.0, kinds=_ASKED)
     world.go_at(Pace(nodes=dict.fromkeys(NODES, asking), relief=0.0))
     decays = 0
     for _ in range(world.random.randint(1, DECAYS_MAX)):
         for _ in range(world.random.randint(1, STEPS_BETWEEN)):
             world.step()
-        node, block = world.random.choice(list(pair.nodes.values())), world.random.randrange(PLACES)
+        node, block = world.random.choice(list(pair.nodes.values())), world.random.randrange(DECAYING_BLOCKS)
         if block_may_decay(pair, node, block):
             pair.note(node.name, f"block {block} decays")
             node.damaged[block] = "bit_rot"

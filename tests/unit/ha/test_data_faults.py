@@ -43,6 +43,19 @@ async def wait_said(pair: MemoryPair, *reasons: str) -> None:
     assert says(pair, *reasons), {name: node.status().reasons for name, node in pair.nodes.items()}
 
 
+async def lose_more_than_are_told(pair: MemoryPair) -> list[int]:
+    """Where each of the blocks begins. Node b comes back to them, and so is told as many by place as it may be."""
+    await filled(pair)
+    blocks = [SIZE_BYTES + 2 * number * BLOCK_BYTES for number in range(TOLD_RUNS_MAX + 1)]
+    await lose(pair, *blocks)
+    await wait_said(pair, "medium-error")
+    await pair.stop("b")
+    await pair.wait_alone("a")
+    await pair.restart("b")
+    await wait_said(pair, "medium-error")
+    return blocks
+
+
 def damaged(node: Node) -> int:
     return node.status().damaged_bytes
 
@@ -264,14 +277,7 @@ async def test_of_many_lost_blocks_the_first_are_told_by_place_and_that_there_ar
     autojump_clock: MockClock,
 ) -> None:
     async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
-        await filled(pair)
-        blocks = [SIZE_BYTES + 2 * number * BLOCK_BYTES for number in range(TOLD_RUNS_MAX + 1)]
-        await lose(pair, *blocks)
-        await wait_said(pair, "medium-error")
-        await pair.stop("b")
-        await pair.wait_alone("a")
-        await pair.restart("b")
-        await wait_said(pair, "medium-error")
+        blocks = await lose_more_than_are_told(pair)
         a, b = pair.nodes["a"], pair.nodes["b"]
         assert (damaged(a), damaged(b)) == (len(blocks) * BLOCK_BYTES, TOLD_RUNS_MAX * BLOCK_BYTES)
         for block in blocks[:-1]:
@@ -285,14 +291,7 @@ async def test_of_many_lost_blocks_the_first_are_told_by_place_and_that_there_ar
 async def test_that_there_are_more_is_taken_away_by_a_comparison_that_finds_none(autojump_clock: MockClock) -> None:
     """Who took over does not know where they were, and so not that all were written anew."""
     async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
-        await filled(pair)
-        blocks = [SIZE_BYTES + 2 * number * BLOCK_BYTES for number in range(TOLD_RUNS_MAX + 1)]
-        await lose(pair, *blocks)
-        await wait_said(pair, "medium-error")
-        await pair.stop("b")
-        await pair.wait_alone("a")
-        await pair.restart("b")
-        await wait_said(pair, "medium-error")
+        blocks = await lose_more_than_are_told(pair)
         pair.crash("a")
         b = await pair.wait_alone("b")
         await pair.restart("a")
@@ -303,6 +302,19 @@ async def test_that_there_are_more_is_taken_away_by_a_comparison_that_finds_none
         await wait_said(pair, "medium-error")
         await b.volume.write(blocks[-1], WHOLE)
         assert (await verified(pair, "b")).unreadable_bytes == 0
+        await wait_said(pair)
+
+
+async def test_that_there_are_more_stays_after_a_comparison_that_finds_one(autojump_clock: MockClock) -> None:
+    """It names no more blocks than a node keeps by place."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        pair.nodes["a"]._driver.data_faults.medium.has_more = True
+        await lose(pair, LOST)
+        assert (await verified(pair, "a")).unreadable_bytes == BLOCK_BYTES
+        await pair.nodes["a"].volume.write(LOST, WHOLE)
+        await wait_said(pair, "medium-error")
+        assert (await verified(pair, "a")).unreadable_bytes == 0
         await wait_said(pair)
 
 

@@ -445,6 +445,18 @@ def gives_up_whoever_waits_there(patch: Patch) -> None:
     patch.setattr(repair, "_give_up", give_up)
 
 
+def remembers_a_last_resort_after_a_flap(patch: Patch) -> None:
+    patch.setattr(service, "_asked_anew", lambda flight: flight.but(sequence=0, hurt=UNHURT))
+
+
+def repairs_twice_what_another_one_waits_for(patch: Patch) -> None:
+    def have_source_repaired(step: Step, kind: OperationKind, run: tuple[int, int]) -> None:
+        first = Flight(0, Operation(kind, 0, 0, *run), last_resort=True)
+        step.change(flights=(first, *step.state.flights))
+
+    patch.setattr(repair, "_have_source_repaired", have_source_repaired)
+
+
 def acknowledges_a_write_that_it_refused(patch: Patch) -> None:
     patch.setattr(repair, "_refuse", lambda step, event: service.stored(step, ev.Stored(event.sequence)))
 
@@ -626,6 +638,32 @@ def a_peer_s_block_that_was_written_anew_meanwhile_is_not_lost_although_this_dis
     is_whole(rig)
 
 
+@scenario(remembers_a_last_resort_after_a_flap)
+def after_a_flap_no_repair_is_the_last_resort() -> None:
+    rig = pair(damaged_a=(3,), damaged_b=(3,))
+    rig.holds = holding(act.PushRange)
+    ticket = rig.read(3 * BLOCK)
+    assert [flight.last_resort for flight in rig.states["a"].flights] == [True, False, False]
+    rig.cut().connect()
+    rig.disks["b"].damaged.clear()
+    rig.release()
+    assert rig.answers.get(ticket) is Outcome.DONE
+    assert not rig.all(act.ReportMediumError)
+    is_whole(rig)
+
+
+@scenario(repairs_twice_what_another_one_waits_for)
+def a_block_that_both_disks_refused_is_asked_for_once() -> None:
+    rig = pair(damaged_a=(3,), damaged_b=(3,))
+    rig.holds = holding(act.PushRange)
+    ticket = rig.write(3 * BLOCK + 7, b"part")
+    rig.disks["b"].damaged.clear()
+    rig.release()
+    assert rig.answers.get(ticket) is Outcome.DONE
+    assert [type(each.message) for each in rig.all(act.Send)].count(msg.Fetch) == 1
+    is_whole(rig)
+
+
 @scenario()
 def a_write_of_a_part_of_a_damaged_block_is_executed_on_both() -> None:
     rig = pair(damaged_a=(3,))
@@ -804,6 +842,18 @@ def a_write_that_cannot_be_made_equal_leaves_one_copy_that_counts() -> None:
     assert rig.answers[ticket] is Outcome.UNKNOWN
     assert len(rig.record.members) == 1
     assert act.MarkDirty(((3 * BLOCK + 7, BLOCK),)) in rig.all(act.MarkDirty)
+
+
+@scenario()
+def a_write_that_only_the_secondary_refused_ends_when_nobody_has_the_block() -> None:
+    rig = pair(damaged_b=(3,))
+    rig.holds = holding(act.PushRange)
+    ticket = rig.write(3 * BLOCK + 7, b"part")
+    rig.disks["a"].damaged.add(3)
+    rig.release()
+    assert rig.answers.get(ticket) is Outcome.UNKNOWN
+    assert set(rig.all(act.ReportMediumError)) == {act.ReportMediumError(3 * BLOCK, BLOCK)}
+    assert "a write could not be made equal on both copies" in [moved.why for moved in rig.all(act.Moved)]
 
 
 @scenario(believes_a_disk_for_ever)

@@ -1,6 +1,7 @@
 import errno
 import os
 import shutil
+import stat
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -441,6 +442,11 @@ async def test_of_a_path_that_cannot_be_followed_nothing_is_known(path: str, mon
                 await file.stray_name()
         assert await file.stray_name() is None
         await file.write_through([(0, b"the file has not failed")])
+
+
+def test_two_files_of_one_number_are_on_two_disks() -> None:
+    here, there = (os.stat_result((stat.S_IFREG, 7, device, 1, 0, 0, 0, 0, 0, 0)) for device in (1, 2))
+    assert _thread_disk._identity(here) != _thread_disk._identity(there)
 
 
 async def test_a_look_for_which_there_is_no_thread_ends_nothing(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
