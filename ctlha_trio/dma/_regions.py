@@ -88,9 +88,9 @@ class Region:
         self._landing = Landing(self._memory[offset : offset + size])
         return self._landing
 
-    def read(self, offset: int, into: memoryview) -> None:
-        """Copy out what was found to lie within the region. For the table."""
-        into[:] = self._memory[offset : offset + len(into)]
+    def part(self, offset: int, size: int) -> memoryview:
+        """What was found to lie within the region. For the table."""
+        return self._memory[offset : offset + size]
 
 
 @attrs.define(eq=False)
@@ -178,16 +178,16 @@ class RegionTable:
             self._use(region)
         return None
 
-    def fetch(self, key: bytes, offset: int, into: memoryview, *, span: int, epoch: int) -> Denial | None:
-        """Copy what the peer pulls, the first of ``span`` bytes that it is to get."""
+    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> memoryview | Denial:
+        """Where what the peer pulls lies, the first of ``span`` bytes that it is to get."""
         region = self._admit(key, offset, span, right=Rights.READ, epoch=epoch)
         if isinstance(region, Denial):
             return region
-        region.read(offset, into)
-        region.counters.pulled_bytes_out += len(into)
-        if span == len(into):
+        data = region.part(offset, size)
+        region.counters.pulled_bytes_out += size
+        if span == size:
             self._use(region)
-        return None
+        return data
 
     def _use(self, region: Region) -> None:
         """A transfer is done."""

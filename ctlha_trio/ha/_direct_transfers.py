@@ -55,7 +55,7 @@ class PendingTransfer:
             case ctl_ha_status.CTL_HA_STATUS_BUSY:
                 raise BusyError(reason)
             case _:
-                raise FailedError(f"the transfer was refused or cancelled: {reason}")
+                raise FailedError(f"the transfer failed: {reason}")
 
     def begin(
         self, start: Callable[[Callable[[Transfer], None]], Transfer], counters: TransferCounters, *, pushed: bool

@@ -10,8 +10,10 @@ from ctlha_trio.link._requests import UNANSWERED_MAX
 from ctlha_trio.link._transfer import Placement
 from ctlha_trio.wire import (
     FRAGMENT_SIZE_MAX,
+    Bytes,
     Denial,
     Fault,
+    Feature,
     Fragment,
     Landing,
     PullRequest,
@@ -48,10 +50,6 @@ class Answers:
     _verdicts: deque[Verdict] = attrs.field(factory=deque, init=False)
     _owed: deque[_Owed] = attrs.field(factory=deque, init=False)
     _last_pull: int = attrs.field(default=0, init=False)
-    _outgoing: list[memoryview] = attrs.field(factory=list, init=False)
-    """Places for data of replies, each as large as a fragment: as many as were ever sent at once."""
-    _outgoing_used: int = attrs.field(default=0, init=False)
-    """How many hold data that is being sent."""
 
     # For the reader
 
@@ -111,6 +109,11 @@ class Answers:
     # For the writer
 
     @property
+    def owes_replies(self) -> bool:
+        """Whether ``next_reply`` has something."""
+        return bool(self._owed)
+
+    @property
     def has_verdicts(self) -> bool:
         """Whether there is something to be told of pushes."""
         return bool(self._verdicts)
@@ -123,33 +126,28 @@ class Answers:
     def next_reply(self, size_bytes: int = FRAGMENT_SIZE_MAX) -> Fragment | Verdict | None:
         """The next piece that a pull is owed: data, at most so much, or why there is none. None: nothing is owed.
 
-        Data is copied as it is now: it may change before it is sent, and the checksum would be wrong. That is a tenth
-        of the cost of sending it. The places that it is copied to are used again after ``sent``.
+        Data is to be sent, or copied, before anything else runs: it lies in memory that its owner may change, and the
+        checksum would be wrong. A copy of it here would be a tenth of the cost of sending it.
         """
         if not self._owed:
             return None
         owed = self._owed[0]
         pull = owed.pull
         left = pull.size - owed.replied
-        if self._outgoing_used == len(self._outgoing):
-            self._outgoing.append(memoryview(bytearray(FRAGMENT_SIZE_MAX)))
-        data = self._outgoing[self._outgoing_used][: min(left, size_bytes)]
-        denial = owed.denial or self._fetch(pull, owed.replied, left, data)
-        if denial is not None:
+        data = owed.denial or self._fetch(pull, owed.replied, left, min(left, size_bytes))
+        if isinstance(data, Denial):
             self._owed.popleft()
-            return Verdict(pull.request, denial, left)
+            return Verdict(pull.request, data, left)
         fragment = Fragment(pull.request, pull.reply_key, owed.replied, left, data)
-        self._outgoing_used += 1
         owed.replied += len(data)
         if fragment.is_last:
             self._owed.popleft()
         return fragment
 
-    def sent(self) -> None:
-        """Every piece that was handed out has been sent."""
-        self._outgoing_used = 0
-
-    def _fetch(self, pull: PullRequest, start: int, left: int, into: memoryview) -> Denial | None:
+    def _fetch(self, pull: PullRequest, start: int, left: int, size: int) -> Bytes | Denial:
         if self._placement is None:
             return Denial.UNKNOWN_KEY
-        return self._placement.fetch(pull.key, pull.offset + start, into, span=left, epoch=self._core.peer_epoch)
+        data = self._placement.fetch(pull.key, pull.offset + start, size, span=left, epoch=self._core.peer_epoch)
+        if isinstance(data, Denial) or self._core.terms.has(Feature.CHANGED_REPLIES):
+            return data
+        return bytes(data)  # another thread may change it at any moment, and the peer would end the session

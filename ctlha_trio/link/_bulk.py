@@ -69,6 +69,15 @@ class BulkTurns:
         self._message_pushes.clear()
         self._room.unpark_all()
 
+    def write_orders(self) -> None:
+        """All that is to be said of transfers now, but for their data."""
+        for verdict in self._answers.take_verdicts():
+            self._writer.write_verdict(verdict)
+        for pull in self._requests.take_pulls():
+            self._writer.write_pull(pull)
+        for request in self._requests.take_withdrawals():
+            self._writer.write_withdrawal(request)
+
     def write_next(self, fragments: int, size_bytes: int) -> int:
         """Write so many fragments, each of the kind whose turn it is; how many there were.
 
@@ -93,7 +102,6 @@ class BulkTurns:
     def sent(self) -> bool:
         """What was written has been sent, and its memory is not looked at any more. Whether transfers were in it."""
         self._requests.sent()
-        self._answers.sent()
         transfers, self._transfers_written = self._transfers_written, False
         return transfers
 

@@ -78,11 +78,10 @@ class Connection:
 
     def __attrs_post_init__(self) -> None:
         self.deadlines = Deadlines(self.clock)
-        fragment_size = self.core.terms.fragment_size
         self._requests = Requests(self.wake, self.deadlines)
         self._answers = Answers(self.core, self.placement)
         self._writer = FrameWriter(self.core, self.counters)
-        self._bulk = BulkTurns(self._writer, self._requests, self._answers, fragment_size)
+        self._bulk = BulkTurns(self._writer, self._requests, self._answers, self.core.terms.fragment_size)
         self._intake = Intake(
             core=self.core,
             channels=self._channels,
@@ -310,17 +309,24 @@ class Connection:
 
     async def _write_gathered(self) -> None:
         """Send what can be written now. Holds no consumer's memory once it has returned."""
+        self._sending = True
+        if lends := self._answers.owes_replies:
+            # Memory that others may change: none of them may run between its checksum and the sending of it.
+            await self.stream.flush()
+            if self._ended.is_set():
+                return
         self._has_work = False
         self._late.clear()
         began_s = self.clock.now()
         fragments = self._gather(began_s)
         pieces = self._writer.take()
-        self._sending = True
-        await self.stream.send_all(*pieces)
+        if not lends:
+            await self.stream.send_all(*pieces)
+        elif not self.stream.send_nowait(*pieces):
+            await self.stream.flush()
         self._sending = self._is_full = False
-        if pieces:
-            self.counters.bytes_out += sum(map(len, pieces))
-            pieces.clear()  # whoever is told from here on may resize what it pushed
+        self.counters.bytes_out += sum(map(len, pieces))
+        pieces.clear()  # whoever is told from here on may resize what it pushed
         transfers = self._bulk.sent()
         if fragments and self._pace.end_turn(fragments, self.clock.now() - began_s) and transfers:
             await trio.lowlevel.checkpoint()
@@ -334,12 +340,7 @@ class Connection:
         if self._writer.has_said_goodbye or self._taking:
             return 0
         self._writer.write_control(self._channels.values(), now)
-        for verdict in self._answers.take_verdicts():
-            self._writer.write_verdict(verdict)
-        for pull in self._requests.take_pulls():
-            self._writer.write_pull(pull)
-        for request in self._requests.take_withdrawals():
-            self._writer.write_withdrawal(request)
+        self._bulk.write_orders()
         room = self._pace.begin_turn(self.counters.messages_in + self.counters.messages_out, now)
         fragments = self._bulk.write_next(room, self._pace.fragment_bytes)
         if fragments:

@@ -12,6 +12,7 @@ from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._statistics import LinkCounters
 from ctlha_trio.link._transfer import Placement
 from ctlha_trio.wire import (
+    CHANGED,
     PLACED,
     PUSH_PREFIX,
     REPLIES,
@@ -75,8 +76,8 @@ class Intake:
 
     def take(self, frame: Frame, now: float) -> None:
         """Take in one whole frame; a last one is the caller's to act on."""
-        if frame is PLACED:
-            self._close()
+        if frame is PLACED or frame is CHANGED:
+            self._close(is_whole=frame is PLACED)
             return
         self._core.receive(frame, now)
         channel = self._channels.get(frame.channel)
@@ -110,8 +111,8 @@ class Intake:
         if not self._has_ended() and channel.session_flow.has_news:
             self._tell_news(channel)
 
-    def _close(self) -> None:
-        """All data of a push without a message was received, or dropped."""
+    def _close(self, *, is_whole: bool) -> None:
+        """All data of a push without a message was received, or dropped; or of a reply, not as its checksum says."""
         fragment, landing = self._arriving
         self._arriving = None, None
         if fragment is None:
@@ -119,11 +120,11 @@ class Intake:
             self._close_message_push(landing, is_last=False)
         elif self._is_reply:
             # Counted before: who is told of the end may look.
-            if landing is None or landing.is_released:
+            if landing is None or landing.is_released or not is_whole:
                 self._counters.denied_bytes_in += fragment.size
             else:
                 self._counters.pulled_bytes_in += fragment.size
-            self._requests.close_reply(fragment)
+            self._requests.close_reply(fragment, is_whole=is_whole)
         elif landing is not None:
             if self._answers.close_push(fragment, landing):
                 self._counters.pushed_bytes_in += fragment.size

@@ -24,6 +24,8 @@ PATH_BYTES_PER_S = 1_250_000_000
 """What is on the wire of a long path does not count: so much of ten gigabits a second. The round trip tells it."""
 DEADLINE = "deadline"
 """The reason of a transfer that was not done in time."""
+CHANGED = "changed"
+"""The reason of a pull whose data came otherwise than its checksum says."""
 
 
 @attrs.define(eq=False)
@@ -297,9 +299,11 @@ class Requests:
         pull.landing = Landing(pull.into[pull.placed : pull.placed + fragment.size])
         return pull.landing
 
-    def close_reply(self, fragment: Fragment) -> None:
-        """All of that data was received, or dropped."""
+    def close_reply(self, fragment: Fragment, *, is_whole: bool = True) -> None:
+        """All of that data was received, or dropped. Not whole, it ends the pull as failed."""
         pull = self._asked_pull(fragment.request)
+        if not is_whole:
+            self._cancel_pull(pull, CHANGED)
         pull.take_back()
         pull.placed += fragment.size
         self._came(fragment.size)

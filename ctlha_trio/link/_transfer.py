@@ -29,8 +29,8 @@ class Placement(Protocol):
     def close(self, landing: Landing, *, is_last: bool) -> Denial | None:
         """All of it was received, unless that is denied because the key has died meanwhile."""
 
-    def fetch(self, key: bytes, offset: int, into: memoryview, *, span: int, epoch: int) -> Denial | None:
-        """Copy the next bytes of a pull out, as many as ``into`` has."""
+    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> memoryview | Denial:
+        """Where the next bytes of a pull lie, to be sent or copied before anything else runs."""
 
     def expire(self) -> None:
         """Forget every key: the session ended or the epoch changed."""
@@ -82,7 +82,8 @@ class Transfer:
     status: ctl_ha_status = attrs.field(default=ctl_ha_status.CTL_HA_STATUS_WAIT, init=False)
     """WAIT until it is done; then SUCCESS, ERROR or BUSY as the peer said, or DISCONNECT."""
     reason: str = attrs.field(default="", init=False)
-    """Why it failed: a ``Denial`` of the peer, the ``LossReason`` of the session, ``cancelled``, or ``deadline``."""
+    """Why it failed: a ``Denial`` of the peer, the ``LossReason`` of the session, ``cancelled``, ``deadline``, or
+    ``changed``: the peer's memory changed while a part of it was being sent."""
     left_bytes: int = attrs.field(init=False)
     """The residual count: all of it until it is done, 0 only with SUCCESS. Of a push that failed, what the peer has not
     placed if it said so, else all; of a pull, what has not come."""

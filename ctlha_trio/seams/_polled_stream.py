@@ -27,9 +27,9 @@ class PolledStream(ABC):
         self._sending = Sending(self._put, self._wait_for_room, Turn(self.turn_bytes))
         self._turn = Turn(self.turn_bytes)
 
-    def send_nowait(self, data: Buffer) -> bool:
+    def send_nowait(self, *pieces: Buffer) -> bool:
         """Send without waiting; False if ``flush`` must send a rest that was kept."""
-        return self._sending.send_nowait(data)
+        return self._sending.send_nowait(*pieces)
 
     async def flush(self) -> None:
         """Send what ``send_nowait`` kept. Cancelled: the rest is still kept."""

@@ -26,20 +26,24 @@ class Sending:
     """What ``send_nowait`` found no room for."""
     _cut_short: bool = attrs.field(default=False, init=False)
 
-    def send_nowait(self, data: Buffer) -> bool:
+    def send_nowait(self, *pieces: Buffer) -> bool:
         """``Stream.send_nowait``."""
         if self._one.is_held or self._kept or self._cut_short:
             self._refuse()
-        view = memoryview(data).cast("B")
+        left = views_of(*pieces)
         try:
-            sent = self._write([view] if view else [])
+            sent = self._write(left)
+            self._turn.left_bytes -= sent
+            while drop(left, sent) and sent:
+                sent = self._write(left)
+                self._turn.left_bytes -= sent
         except trio.BrokenResourceError:
             # Whoever may not wait may not see to it either: the next one that sends learns of it.
             self._cut_short = True
             raise
-        if sent < len(view):
-            self._kept = memoryview(bytes(view[sent:]))
-        return not self._kept
+        if left:
+            self._kept = memoryview(b"".join(left))
+        return not left
 
     def _refuse(self) -> None:
         self._one.check()

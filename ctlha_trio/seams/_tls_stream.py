@@ -1,6 +1,7 @@
 """One TLS connection over one of TCP."""
 
 import ssl
+from collections.abc import Callable
 from typing import ClassVar, cast
 
 import attrs
@@ -30,6 +31,8 @@ RECEIVED_BYTES = 128 * 1024
 """Taken from the kernel at once, to be decrypted while it is in the processor's nearest large cache."""
 
 NOTHING = memoryview(b"")
+Decrypt = Callable[[int, memoryview], int]
+"""``SSLObject.read`` into a buffer: at most one record, 0 at the end that the other side told."""
 
 
 @attrs.define(eq=False)
@@ -154,14 +157,21 @@ class TlsStream(SocketStream):
             raise self._broken_by
         filled, came = 0, None
         size_bytes = min(len(buffer), MAX_CALL_BYTES)
+        decrypt, incoming = cast("Decrypt", self._tls.read), self._incoming
         try:
             while filled < size_bytes:
                 if self._is_starved and ((filled and self._is_drained) or not (came := self._receive())):
                     break
-                count = self._decrypt(buffer[filled:size_bytes])
-                if count == 0:
+                left = size_bytes - filled
+                try:
+                    count = decrypt(left, buffer[filled:size_bytes])
+                except ssl.SSLWantReadError:
+                    self._is_starved = True
+                    continue
+                if not count:
                     return filled
-                filled += count or 0
+                self._is_starved = count < left and not incoming.pending
+                filled += count
         except OSError as error:
             self._say_why()
             if not filled:
@@ -178,16 +188,6 @@ class TlsStream(SocketStream):
             self._incoming.write(self._received[:count])
             self._is_starved = False
             self._is_drained = count < len(self._received)
-        return count
-
-    def _decrypt(self, space: memoryview) -> int | None:
-        """At most one record: how many bytes, 0 at the end that the other side told, None if none is whole."""
-        try:
-            count = cast("int", self._tls.read(len(space), space))
-        except ssl.SSLWantReadError:
-            self._is_starved = True
-            return None
-        self._is_starved = 0 < count < len(space) and not self._incoming.pending
         return count
 
 

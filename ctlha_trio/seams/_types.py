@@ -104,10 +104,10 @@ class Stream(Protocol):
     def description(self) -> str:
         """The other side, for logs: its address."""
 
-    def send_nowait(self, data: Buffer) -> bool:
-        """Send what there is room for, without waiting. Not a checkpoint.
+    def send_nowait(self, *pieces: Buffer) -> bool:
+        """Send of the pieces what there is room for, without waiting, as if they were one. Not a checkpoint.
 
-        True: all of it. False: the stream keeps a copy of the rest, which ``flush``, or the next ``send_all`` before
+        True: all of them. False: the stream keeps a copy of the rest, which ``flush``, or the next ``send_all`` before
         its own, must get out before this is called again; ``trio.BusyResourceError`` otherwise.
         ``trio.BrokenResourceError`` if the connection breaks.
         """

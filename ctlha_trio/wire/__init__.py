@@ -1,6 +1,7 @@
 """What goes over the wire: frames, hello, sequences, credit, deadlines. Pure: bytes and ``now`` in, records out."""
 
 from ctlha_trio.wire._codec import (
+    CHANGED as CHANGED,
     PLACED as PLACED,
     FrameDecoder as FrameDecoder,
     encode_header as encode_header,

@@ -19,6 +19,7 @@ from ctlha_trio.wire._frame import (
     MAGIC,
     PREFIX,
     PUSH_RULES,
+    REPLIES,
     RULES,
     RULES_IN_SESSION,
     RULES_OF_HELLO,
@@ -34,6 +35,8 @@ from ctlha_trio.wire._landing import Landing
 
 PLACED = Frame(kind=FrameType.PUSH)
 """What stands for a push whose head was handed out before, when its data is where it belongs."""
+CHANGED = Frame(kind=FrameType.PUSH)
+"""The same of a reply whose data is there, but not as it was when its checksum was made."""
 _PUSH: Final = FrameType.PUSH
 _MESSAGES: Final = int(FrameType.MESSAGES)
 _BODY_START: Final = PREFIX.size
@@ -208,7 +211,7 @@ class FrameDecoder:
         """The next whole frame, or None until more bytes come.
 
         A push with ``data_size`` is only the head of one: ``place`` must be called at once. When all of its data has
-        come and is found whole, ``PLACED`` is handed out for it.
+        come and is found whole, ``PLACED`` is handed out for it; for a reply that is not, ``CHANGED``.
         """
         if self._head is not None:
             return self._take_data(self._head)
@@ -228,11 +231,13 @@ class FrameDecoder:
         return frame
 
     def _take_data(self, head: Frame) -> Frame | None:
-        """``PLACED`` when its data has come. What went nowhere is not looked at."""
+        """``PLACED`` or ``CHANGED`` when its data has come. What went nowhere is not looked at."""
         if self._landed < head.data_size:
             return None
         landing, self._head = self._landing, None
         if landing is not None and not landing.is_released and crc32c(landing.memory) != self._checksum:
+            if head.flags in REPLIES:
+                return CHANGED
             raise _refuse(Fault.CHECKSUM, "data damaged on its way")
         return PLACED
 

@@ -35,6 +35,9 @@ class Feature(IntFlag):
     """A primary says that it does not execute what is older than what its client has asked for there."""
     DATA_FAULTS = 16
     """On the pair's channel each tells what is wrong with the data, and with its disk."""
+    CHANGED_REPLIES = 32
+    """Data of a reply that is not what its checksum says ends its pull and not the session: memory is sent as it lies,
+    and was changed on its way out."""
 
 
 MANDATORY = 0xFFFF_FFFF_0000_0000
@@ -57,7 +60,12 @@ class Terms:
 TERMS_OF_VERSION_1 = Terms(Feature.NONE, 256 * 1024)
 """What holds where none are stated."""
 OWN_TERMS = Terms(
-    Feature.HEARTBEAT_LATENESS | Feature.DROP_REASONS | Feature.SETTINGS | Feature.SUPERSEDED | Feature.DATA_FAULTS,
+    Feature.HEARTBEAT_LATENESS
+    | Feature.DROP_REASONS
+    | Feature.SETTINGS
+    | Feature.SUPERSEDED
+    | Feature.DATA_FAULTS
+    | Feature.CHANGED_REPLIES,
     FRAGMENT_SIZE_MAX,
 )
 

@@ -13,7 +13,7 @@ from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._requests import Requests, _Pull, _Push
 from ctlha_trio.link._writing import FrameWriter
-from ctlha_trio.wire import Bytes, Denial, Fragment, FrameDecoder, Landing, Verdict, _codec
+from ctlha_trio.wire import Bytes, Denial, Fragment, FrameDecoder, Landing, Terms, Verdict, _codec
 from tests.mutants.beneath import mutant
 from tests.mutants.trouble import Patch
 
@@ -264,7 +264,7 @@ def takes_a_pull_for_done_with_its_first_fragment(patch: Patch) -> None:
     patch.setattr(
         Requests,
         "close_reply",
-        lambda requests, fragment: plain(requests, attrs.evolve(fragment, left=fragment.size)),
+        lambda requests, fragment, **of: plain(requests, attrs.evolve(fragment, left=fragment.size), **of),
     )
 
 
@@ -318,9 +318,9 @@ def asks_for_everything_at_once(patch: Patch) -> None:
 def counts_a_pull_that_was_cancelled_for_ever(patch: Patch) -> None:
     plain = Requests.close_reply
 
-    def close(requests: Requests, fragment: Fragment) -> None:
+    def close(requests: Requests, fragment: Fragment, *, is_whole: bool = True) -> None:
         is_waiting, asked_bytes = requests._pulls[0].transfer.is_waiting, requests._asked_bytes
-        plain(requests, fragment)
+        plain(requests, fragment, is_whole=is_whole)
         if not is_waiting:
             requests._asked_bytes = asked_bytes
 
@@ -344,9 +344,31 @@ def refers_to_what_it_has_sent(patch: Patch) -> None:
     patch.setattr(FrameWriter, "take", take)
 
 
-@mutant(0, f"{REQUESTS}::test_replies_that_are_sent_together_lie_apart", "assert (bytes(first.data)")
-def copies_all_replies_to_one_place(patch: Patch) -> None:
-    patch.setattr(Answers, "_outgoing_used", property(lambda _: 0, lambda *_: None))
+@mutant(0, f"{TRANSFERS}::test_memory_that_changes_while_it_is_pulled", "assert pair.a.told")
+def waits_for_room_with_replies_in_the_memory_of_others(patch: Patch) -> None:
+    patch.setattr(Answers, "owes_replies", False)
+
+
+@mutant(
+    0,
+    f"{REQUESTS}::test_a_reply_is_copied_for_a_peer_that_would_end_the_session_if_it_changed",
+    "assert bytes(reply.data)",
+    is_copied=True,
+)
+def sends_replies_as_they_lie_to_a_peer_that_does_not_take_them(patch: Patch) -> None:
+    patch.setattr(Terms, "has", lambda *_: True)
+
+
+@mutant(
+    31, f"{HOSTILE}::test_a_reply_that_changed_on_its_way_ends_its_pull_and_not_the_session", "assert [(each.status"
+)
+def takes_a_reply_that_changed_on_its_way_for_whole(patch: Patch) -> None:
+    plain = Requests.close_reply
+
+    def close(requests: Requests, fragment: Fragment, **_: object) -> None:
+        plain(requests, fragment)
+
+    patch.setattr(Requests, "close_reply", close)
 
 
 @mutant(0, f"{TRANSFERS}::test_others_run_after_each_fragment_while_messages_pass", "assert max(steps)")

@@ -329,11 +329,11 @@ def takes_a_push_for_done_when_it_has_left(patch: Patch) -> None:
 def takes_a_pull_for_done_without_its_end(patch: Patch) -> None:
     plain = Requests.close_reply
 
-    def close_reply(requests: Requests, fragment: Fragment) -> None:
+    def close_reply(requests: Requests, fragment: Fragment, *, is_whole: bool = True) -> None:
         pull = requests._pulls[0]
         if not fragment.is_last and pull.transfer.is_waiting:
             requests._finish(pull.transfer, SUCCESS, "", 0)
-        plain(requests, fragment)
+        plain(requests, fragment, is_whole=is_whole)
 
     patch.setattr(Requests, "close_reply", close_reply)
 

@@ -27,13 +27,25 @@ CALLS_PER_TURN = 64
 
 
 async def check_pieces_are_sent_as_one(make_pair: PairFactory) -> None:
-    """However many pieces of whatever sizes a send has, their bytes come in order."""
+    """However many pieces of whatever sizes a send has, their bytes come in order.
+
+    What a send without waiting has no room for is copied, of all of them.
+    """
     pieces = [pattern(size) for size in (10, 0, 16_374, 1, 100_000, 3)] + [bytes([number]) for number in range(200)]
     whole = b"".join(pieces)
     async with connected(make_pair(), echo) as stream:
         await stream.send_all()
         await stream.send_all(*pieces)
         require(await receive_exactly(stream, len(whole)) == whole, "all pieces came back, in order")
+        require(stream.send_nowait(), "nothing goes at once")
+        changing = [bytearray(piece) for piece in [*pieces, pattern(LARGE_BYTES), *pieces]]
+        whole = b"".join(changing)
+        async with trio.open_nursery() as nursery:
+            stream.send_nowait(*changing)
+            for piece in changing:
+                piece[:] = bytes(len(piece))
+            nursery.start_soon(stream.flush)
+            require(await receive_exactly(stream, len(whole)) == whole, "all pieces came back as they were sent")
 
 
 async def check_send_nowait(make_pair: PairFactory) -> None:

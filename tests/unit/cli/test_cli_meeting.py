@@ -36,7 +36,7 @@ class FaultyStream:
     def description(self) -> str:
         return self._raw.description
 
-    def send_nowait(self, data: Buffer) -> bool:
+    def send_nowait(self, *pieces: Buffer) -> bool:
         raise NotImplementedError("a meeting waits for what it sends")
 
     async def flush(self) -> None:
@@ -223,7 +223,7 @@ class LastMomentStream:
     def description(self) -> str:
         return "b"
 
-    def send_nowait(self, data: Buffer) -> bool:
+    def send_nowait(self, *pieces: Buffer) -> bool:
         raise NotImplementedError("a meeting waits for what it sends")
 
     async def flush(self) -> None:

@@ -362,14 +362,40 @@ async def test_damaged_data_ends_the_session_and_is_no_success(autojump_clock: t
         push[-1] ^= 1
         assert await peer.fault_after(bytes(push)) == "checksum"
         assert not region.alive
+
+
+@pytest.mark.parametrize("part", ["first", "last", "only"])
+async def test_a_reply_that_changed_on_its_way_ends_its_pull_and_not_the_session(
+    autojump_clock: trio.testing.MockClock, part: str
+) -> None:
     async with open_session() as peer:
-        peer.dma.start_pull(REMOTE, memoryview(bytearray(8)), on_done=peer.done.append)
-        _, _, body = await peer.next(FrameType.PULL)
-        request, _, _, _, reply_key = PULL_BODY.unpack(body)
-        reply = bytearray(peer.fragment(request, b"x" * 8, flags=Flag.REPLY, key=reply_key))
-        reply[-1] ^= 1
-        assert await peer.fault_after(bytes(reply)) == "checksum"
-        assert [transfer.status for transfer in peer.done] == [DISCONNECT]
+        into = bytearray(b"." * 8)
+        peer.dma.start_pull(REMOTE, memoryview(into), on_done=peer.done.append)
+        request, _, _, _, key = PULL_BODY.unpack((await peer.next(FrameType.PULL))[2])
+        size = 8 if part == "only" else 4
+        fragments = [
+            bytearray(peer.fragment(request, b"x" * size, flags=Flag.REPLY, key=key, offset=offset, left=8 - offset))
+            for offset in range(0, 8, size)
+        ]
+        fragments[0 if part == "first" else -1][-1] ^= 1
+        await peer.stream.send_all(*fragments)
+        left = 4 if part == "last" else 8
+        await trio.sleep(0.01)
+        assert [(each.status, each.reason, each.left_bytes) for each in peer.done] == [(ERROR, "changed", left)]
+        assert decode_withdrawal((await peer.next(FrameType.WITHDRAW))[2]) == request
+        if part == "first":
+            assert into[4:] == b"....", "what comes behind it is dropped"
+        into.extend(b"may be resized")
+        counted = peer.link.statistics()
+        assert (counted.pulled_bytes_in, counted.denied_bytes_in) == ((4, 4) if part == "last" else (0, 8))
+        again = bytearray(4)
+        peer.dma.start_pull(REMOTE, memoryview(again), on_done=peer.done.append)
+        request, _, _, _, key = PULL_BODY.unpack((await peer.next(FrameType.PULL))[2])
+        await peer.stream.send_all(peer.fragment(request, b"next", flags=Flag.REPLY, key=key))
+        await trio.sleep(0.01)
+        assert (peer.done[-1].status, bytes(again)) == (SUCCESS, b"next")
+        assert peer.link.session is not None
+        assert peer.reports == []
 
 
 @pytest.mark.parametrize("position", range(8, HEAD_SIZE_MAX))

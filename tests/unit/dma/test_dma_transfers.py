@@ -16,6 +16,7 @@ from ctlha_trio.dma._regions import REGIONS_MAX, RegionTable
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LinkConfig
 from ctlha_trio.link._pace import TALK_BYTES
 from ctlha_trio.seams import Buffer, MemoryNetwork, TrioClock
+from ctlha_trio.seams._memory_network import BUFFER_BYTES
 from ctlha_trio.wire import Denial
 
 SLOT = 16
@@ -123,8 +124,8 @@ async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> Non
 
 
 @asynccontextmanager
-async def open_pair(*, is_clean: bool = True) -> AsyncIterator[Pair]:
-    network = MemoryNetwork()
+async def open_pair(*, is_clean: bool = True, buffer_bytes: int = BUFFER_BYTES) -> AsyncIterator[Pair]:
+    network = MemoryNetwork(buffer_bytes)
     async with trio.open_nursery() as nursery:
         pair = Pair(network, nursery, make_side(network, "a", "b"), make_side(network, "b", "a"))
         await nursery.start(pair.a.link.run)
@@ -297,6 +298,25 @@ async def test_memory_that_changes_while_it_is_pulled(autojump_clock: trio.testi
         assert len(set(into)) > 1
         for start in range(0, len(into), FRAGMENT):
             assert len(set(into[start : start + FRAGMENT])) == 1, "a fragment is of one moment"
+        assert pair.session == session
+
+
+async def test_memory_that_changes_while_messages_wait_for_room_before_its_reply(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair(buffer_bytes=1000) as pair:
+        session, sent = pair.session, 0
+        memory, into = bytearray(FRAGMENT), bytearray(FRAGMENT)
+        pair.a.pull(pair.b.register(memory).remote, into)
+        with trio.fail_after(1):
+            while not pair.a.done:
+                sent += 1
+                memory[:] = bytes([sent % 255 + 1]) * len(memory)
+                with suppress(BusyError):
+                    for _ in range(20):
+                        pair.b.channel.send_nowait(bytes(SLOT))
+                await trio.lowlevel.checkpoint()
+        assert pair.a.told == [(SUCCESS, "")]
         assert pair.session == session
 
 
@@ -779,19 +799,19 @@ def test_an_overdue_key_is_of_no_use_though_its_end_was_not_acted_on(kind: str) 
     if kind == "push":
         assert regions.open(region.key, 0, 4, span=4, epoch=5) is Denial.OVERDUE_KEY
     else:
-        assert regions.fetch(region.key, 0, memoryview(bytearray(4)), span=4, epoch=5) is Denial.OVERDUE_KEY
+        assert regions.fetch(region.key, 0, 4, span=4, epoch=5) is Denial.OVERDUE_KEY
     assert not region.alive
     memory.extend(b"may be resized again")
 
 
 def test_only_so_many_dead_keys_are_called_by_their_right_names() -> None:
     regions = RegionTable(random.Random(1).randbytes, lambda: 1.0)
-    into = memoryview(bytearray(4))
     keys = [regions.add(bytearray(4), epoch=5, rights=BOTH, uses=1).key for _ in range(REGIONS_MAX)]
-    assert [regions.fetch(key, 0, into, span=4, epoch=5) for key in keys] == [None] * REGIONS_MAX
+    for key in keys:
+        assert isinstance(regions.fetch(key, 0, 4, span=4, epoch=5), memoryview)
     keys.append(regions.add(bytearray(4), epoch=5, rights=BOTH, uses=1).key)
-    assert regions.fetch(keys[-1], 0, into, span=4, epoch=5) is None
-    denials = [regions.fetch(key, 0, into, span=4, epoch=5) for key in keys]
+    assert isinstance(regions.fetch(keys[-1], 0, 4, span=4, epoch=5), memoryview)
+    denials = [regions.fetch(key, 0, 4, span=4, epoch=5) for key in keys]
     assert denials == [Denial.UNKNOWN_KEY] + [Denial.USED_KEY] * REGIONS_MAX
 
 

@@ -79,9 +79,10 @@ class Tap:
     def _note(self, *pieces: Buffer) -> None:
         self.record.add(*(Said(self.node, *each) for each in frames_of(b"".join(pieces))))
 
-    def send_nowait(self, data: Buffer) -> bool:
-        self._note(data)
-        return self.inner.send_nowait(data)
+    def send_nowait(self, *pieces: Buffer) -> bool:
+        if pieces:
+            self._note(*pieces)
+        return self.inner.send_nowait(*pieces)
 
     async def flush(self) -> None:
         await self.inner.flush()

@@ -59,7 +59,7 @@ class NoStream:
 
     description = "fuzz"
 
-    def send_nowait(self, data: Buffer) -> bool:
+    def send_nowait(self, *pieces: Buffer) -> bool:
         """Gone."""
         return True
 

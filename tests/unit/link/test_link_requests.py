@@ -22,12 +22,14 @@ from ctlha_trio.wire import (
     FRAGMENT_PREFIX,
     FRAGMENT_SIZE_MAX,
     FRAGMENT_SIZE_MIN,
+    OWN_TERMS,
     Denial,
     Fault,
     Fragment,
     Landing,
     PullRequest,
     SessionCore,
+    Terms,
     Verdict,
     fragment_prefix,
 )
@@ -654,13 +656,12 @@ class Memory:
         landing.release()
         return None
 
-    def fetch(self, key: bytes, offset: int, into: memoryview, *, span: int, epoch: int) -> Denial | None:
+    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> memoryview | Denial:
         if key == self.wrong_key:
             return Denial.UNKNOWN_KEY
         if offset + span > len(self.data):
             return Denial.OUT_OF_RANGE
-        into[:] = self.data[offset : offset + len(into)]
-        return None
+        return memoryview(self.data)[offset : offset + size]
 
     def expire(self) -> None:
         raise AssertionError("not asked for")
@@ -808,18 +809,18 @@ def test_fragments_are_as_large_as_the_turn_has_room_for_and_both_sides_take(tur
     assert (counters.pushed_bytes_out, counters.pulled_bytes_out) == (expected, expected)
 
 
-def test_replies_that_are_sent_together_lie_apart() -> None:
-    answers = make_answers(Memory(bytearray(b"abcd")))
-    for number in (1, 2, 3):
-        answers.take_pull(PullRequest(number, bytes(16), number, 1, REPLY_KEY))
-    first, second = answers.next_reply(), answers.next_reply()
-    assert isinstance(first, Fragment)
-    assert isinstance(second, Fragment)
-    assert (bytes(first.data), bytes(second.data)) == (b"b", b"c")
-    answers.sent()
-    third = answers.next_reply()
-    assert isinstance(third, Fragment)
-    assert (bytes(third.data), bytes(first.data)) == (b"d", b"d"), "its place is used again"
+@pytest.mark.parametrize(("features", "is_copied"), [(OWN_TERMS.features, False), (0, True)])
+def test_a_reply_is_copied_for_a_peer_that_would_end_the_session_if_it_changed(features: int, is_copied: bool) -> None:
+    """Another thread may change it between its checksum and the sending of it."""
+    terms = Terms(features, FRAGMENT_SIZE_MAX)
+    core = SessionCore.begin(session=1, epoch=1, peer_epoch=1, now=0.0, version=2, terms=terms)
+    memory = Memory(bytearray(b"abcd"))
+    answers = Answers(core, memory)
+    answers.take_pull(PullRequest(1, bytes(16), 1, 2, REPLY_KEY))
+    reply = answers.next_reply()
+    assert isinstance(reply, Fragment)
+    memory.data[:] = b"wxyz"
+    assert bytes(reply.data) == (b"bc" if is_copied else b"xy")
 
 
 def test_pulls_are_numbered_upwards() -> None:
@@ -890,7 +891,6 @@ class Session:
         answer = self.answers.next_reply()
         if answer is not None:
             take(self.requests, answer)
-            self.answers.sent()
 
     def cancel(self) -> None:
         """One that is under way, if there is any."""

@@ -244,7 +244,7 @@ class Recorded:
     coming: list[bytes]
     description: str = "recorded"
 
-    def send_nowait(self, data: Buffer) -> bool:
+    def send_nowait(self, *pieces: Buffer) -> bool:
         """It listens to nothing."""
         return True
 
