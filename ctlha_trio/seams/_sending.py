@@ -30,10 +30,16 @@ class Sending:
         """``Stream.send_nowait``."""
         if self._one.is_held or self._kept or self._cut_short:
             self._refuse()
-        left = views_of(*pieces)
+        if len(pieces) == 1:  # most often, and each message pays for it
+            view = memoryview(pieces[0]).cast("B")
+            left = [view] if view else []
+        else:
+            left = views_of(*pieces)
         try:
             sent = self._write(left)
             self._turn.left_bytes -= sent
+            if len(left) == 1 and sent == len(left[0]):
+                return True
             while drop(left, sent) and sent:
                 sent = self._write(left)
                 self._turn.left_bytes -= sent
