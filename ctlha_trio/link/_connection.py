@@ -311,8 +311,7 @@ class Connection:
         """Send what can be written now. Holds no consumer's memory once it has returned."""
         self._sending = True
         if lends := self._answers.owes_replies:
-            # Memory that others may change: none of them may run between its checksum and the sending of it.
-            await self.stream.flush()
+            await self.stream.flush()  # others may change that memory: none runs from its checksum to its sending
             if self._ended.is_set():
                 return
         self._has_work = False
@@ -320,13 +319,14 @@ class Connection:
         began_s = self.clock.now()
         fragments = self._gather(began_s)
         pieces = self._writer.take()
+        self.counters.bytes_out += sum(map(len, pieces))
+        is_sent = not lends or self.stream.send_nowait(*pieces)
         if not lends:
             await self.stream.send_all(*pieces)
-        elif not self.stream.send_nowait(*pieces):
+        pieces.clear()  # from here on whoever owns that memory may resize it
+        if not is_sent:
             await self.stream.flush()
         self._sending = self._is_full = False
-        self.counters.bytes_out += sum(map(len, pieces))
-        pieces.clear()  # whoever is told from here on may resize what it pushed
         transfers = self._bulk.sent()
         if fragments and self._pace.end_turn(fragments, self.clock.now() - began_s) and transfers:
             await trio.lowlevel.checkpoint()

@@ -320,6 +320,26 @@ async def test_memory_that_changes_while_messages_wait_for_room_before_its_reply
         assert pair.session == session
 
 
+async def test_memory_is_its_owner_s_again_while_a_reply_out_of_it_waits_for_room(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair(buffer_bytes=FRAGMENT // 2) as pair:
+        memory, into = bytearray(random_bytes(FRAGMENT)), bytearray(FRAGMENT)
+        region = pair.b.register(memory)
+        data = bytes(memory)
+        pair.network.cut("b", "a")
+        pair.a.pull(region.remote, into)
+        await until(lambda: pair.b.link.statistics().pulled_bytes_out == FRAGMENT)
+        await pair.quiet()
+        region.close()
+        memory.extend(b"resized")
+        memory[:] = bytes(len(memory))
+        pair.network.heal()
+        await until(lambda: bool(pair.a.done))
+        assert pair.a.told == [(SUCCESS, "")]
+        assert into == data
+
+
 # What the owner of the memory denies
 
 
