@@ -70,11 +70,11 @@ class DataFaults:
         self._look()
 
     def _compared(self, verification: Verification) -> None:
-        """That there is nothing only a pass over all of the volume can tell."""
+        """That there is nothing only a pass over all of the volume can tell. What was found of a copy ends with it."""
         is_complete = not verification.running and not verification.why
         if verification.differing_bytes:
             self.copies_differ = True
-        elif is_complete:
+        elif is_complete or not verification.partner:
             self.copies_differ = False
         if is_complete and not verification.unreadable_bytes:
             self.medium.has_more = False

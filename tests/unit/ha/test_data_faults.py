@@ -211,6 +211,34 @@ async def test_copies_of_which_one_is_made_anew_differ_no_more(autojump_clock: M
         await wait_said(pair)
 
 
+async def test_who_found_that_copies_differ_forgets_it_once_its_own_is_made_anew(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No peer has to tell it so: one of an earlier version could not."""
+    hear_of_no_faults(monkeypatch)
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        await b._driver._store.write(9 * BLOCK_BYTES, b"another")
+        await verified(pair)
+        assert a.status().reasons == ("copies-differ",)
+        pair.partition()
+        await pair.wait_alone("a")
+        await pair.wait_until(lambda: b.status().role == "outdated")
+        await b.force_primary(b.plan_force("a"))
+        await pair.wait_until(lambda: a.status().role == "outdated")
+        assert "copies-differ" in a.status().reasons
+        pair.heal()
+        await wait_said(pair)
+        assert pair.copy("a") == pair.copy("b")
+
+
+def hear_of_no_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes of before: each would end the session over a message that it does not know."""
+    before = Terms(OWN_TERMS.features & ~Feature.DATA_FAULTS, OWN_TERMS.fragment_size)
+    monkeypatch.setattr(_handshake, "OWN_TERMS", before)
+
+
 async def test_a_disk_that_fails_is_said_by_both_each_in_its_words(autojump_clock: MockClock) -> None:
     async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
         await filled(pair)
@@ -232,10 +260,8 @@ async def test_a_disk_that_fails_is_said_by_both_each_in_its_words(autojump_cloc
 async def test_a_peer_that_does_not_state_that_it_hears_such_is_told_nothing(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would end the session over a message that it does not know."""
-    before = Terms(OWN_TERMS.features & ~Feature.DATA_FAULTS, OWN_TERMS.fragment_size)
     taken: list[DataFaultTold] = []
-    monkeypatch.setattr(_handshake, "OWN_TERMS", before)
+    hear_of_no_faults(monkeypatch)
     monkeypatch.setattr(DataFaults, "take", lambda _, told: taken.append(told))
     async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
         await filled(pair)
