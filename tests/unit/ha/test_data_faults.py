@@ -95,6 +95,20 @@ async def test_who_takes_over_knows_what_is_lost(autojump_clock: MockClock) -> N
         await wait_said(pair)
 
 
+async def test_who_is_handed_the_role_knows_what_was_found_just_before(autojump_clock: MockClock) -> None:
+    """It hears of it in the epoch that ends, ahead of the role: nobody else would tell it later."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        pair.slow(network_s=0.05)
+        await lose(pair, LOST)
+        assert [damaged(node) for node in pair.nodes.values()] == [BLOCK_BYTES, 0]
+        await pair.nodes["a"].switchover()
+        await pair.wait_serving("b")
+        await wait_said(pair, "medium-error")
+        await trio.sleep(10.0)
+        assert says(pair, "medium-error")
+
+
 async def test_who_was_primary_forgets_what_the_other_one_had_written_anew(autojump_clock: MockClock) -> None:
     async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
         await filled(pair)
