@@ -91,8 +91,9 @@ class OutsideClients:
     """By block, the value that a client was told last: what a compare-and-write expects."""
     _latest: dict[str, int] = attrs.field(factory=lambda: defaultdict(int), init=False)
     """The highest ticket among acknowledged writes, by node."""
-    _unserved: dict[tuple[str, OperationKind], int] = attrs.field(factory=lambda: defaultdict(int), init=False)
-    """By client, the ticket of the latest operation that came to nothing, or one drawn when its connection ended."""
+    _unserved: dict[tuple[str, int], int] = attrs.field(factory=lambda: defaultdict(int), init=False)
+    """By client, which is a node and a place in ``kinds``: a ticket drawn before what came to nothing latest was asked,
+    or when the connection ended."""
     _tickets: "count[int]" = attrs.field(factory=lambda: count(1), init=False)
     _clients: "count[int]" = attrs.field(factory=lambda: count(1), init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -101,8 +102,8 @@ class OutsideClients:
         """Ask the nodes, until cancelled."""
         async with trio.open_nursery() as nursery:
             for node in self.asked:
-                for kind in self.kinds:
-                    nursery.start_soon(self._ask_for_ever, node, kind)
+                for place in range(len(self.kinds)):
+                    nursery.start_soon(self._ask_for_ever, node, place)
 
     def done_at(self, node: str) -> int:
         """Operations that this node has answered with their effect or what they found."""
@@ -121,9 +122,10 @@ class OutsideClients:
 
     async def served_at_last(self, *nodes: str) -> dict[str, int]:
         """What is acknowledged once no client of these nodes, which serve nothing any more, waits for an answer."""
+        clients = [(node, place) for node in nodes for place in range(len(self.kinds))]
         with trio.fail_after(START_S):
             sent = next(self._tickets)
-            while not all(self._unserved[node, kind] > sent for node in nodes for kind in self.kinds):
+            while not all(self._unserved[client] > sent for client in clients):
                 await self._changed.park()
         return dict(self.acknowledged)
 
@@ -179,19 +181,22 @@ class OutsideClients:
     def _read_copy(self, node: str) -> bytes:
         return b"".join(data for _, data in read_volume(str(self.pair.volume(node)), size_bytes=self.pair.size_bytes))
 
-    async def _ask_for_ever(self, node: str, kind: OperationKind) -> None:
-        number = next(self._clients)
+    async def _ask_for_ever(self, node: str, place: int) -> None:
+        number, kind = next(self._clients), self.kinds[place]
         random = Random(number)
         while True:
             async with trio.open_nursery() as nursery:
                 with suppress(DisconnectError):  # the node is down or goes down: the next try is as good as another
                     door = await self.pair.connect(node, number, nursery)
                     while True:
+                        before = next(self._tickets)
                         served = await self._ask(door, node, kind, random.randrange(BLOCKS))
+                        if not served:
+                            self._came_to_nothing(node, place, before)
                         await _CLOCK.sleep_until(_CLOCK.now() + (PAUSE_S if served else RETRY_S))
                 nursery.cancel_scope.cancel()
             self.disconnections += 1
-            self._came_to_nothing(node, kind, next(self._tickets))
+            self._came_to_nothing(node, place, next(self._tickets))
             await _CLOCK.sleep_until(_CLOCK.now() + RETRY_S)
 
     async def _ask(self, door: DoorClient, node: str, kind: OperationKind, block: int) -> bool:
@@ -228,13 +233,10 @@ class OutsideClients:
                 self.history.lost(ticket)
             case Outcome.FAILED | Outcome.MEDIUM_ERROR | Outcome.SUPERSEDED as outcome:
                 raise AssertionError(f"{node} says {outcome.name} of operation {ticket}, which is no answer to these")
-        if reply.outcome in _GOOD:
-            return True
-        self._came_to_nothing(node, kind, ticket)
-        return False
+        return reply.outcome in _GOOD
 
-    def _came_to_nothing(self, node: str, kind: OperationKind, ticket: int) -> None:
-        self._unserved[node, kind] = ticket
+    def _came_to_nothing(self, node: str, place: int, ticket: int) -> None:
+        self._unserved[node, place] = ticket
         self._changed.unpark_all()
 
 
