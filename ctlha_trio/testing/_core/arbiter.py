@@ -77,7 +77,7 @@ class SimulatedArbiter:
         if not self.up:
             return not state.arbiter_answers
         if state.untaken and not (self.refuses and state.arbiter_refuses):
-            # It asks for a proof.
+            # It asks for a proof. Where its phase asks for none, which is rare, the poll is waited for in vain.
             return False
         known = state.record is not None and state.record.proposal == self.record.proposal
         return known and self.newest is None and state.arbiter_answers and state.revision == self.revision
