@@ -31,7 +31,7 @@ from ctlha_trio.bench import (
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._configured_node import fault_of_link
 from ctlha_trio.cli._queued_stderr import wait_stderr
-from ctlha_trio.cli._run import leaves_of
+from ctlha_trio.cli._run import ending_signals, leaves_of
 from ctlha_trio.cli._stopped_node import require_stopped
 from ctlha_trio.ha import MessageChannel
 from ctlha_trio.seams import format_address, parse_address
@@ -128,7 +128,7 @@ async def _unless_signalled(work: Callable[[], Awaitable[Result]]) -> Result:
     logging.getLogger("ctlha_trio").addHandler(logging.NullHandler())
     results: list[Result] = []
     ended_by: list[int] = []
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(*ending_signals(signal.SIGINT, signal.SIGHUP)) as signals:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope, ended_by)

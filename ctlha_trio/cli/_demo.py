@@ -20,7 +20,7 @@ from ctlha_trio.cli._demo_report import DemoReport, DemoViolation, Moment
 from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.cli._init import NODES, NewPair, create_pair
 from ctlha_trio.cli._node_folder import path_excess
-from ctlha_trio.cli._run import leaves_of
+from ctlha_trio.cli._run import ending_signals, leaves_of
 from ctlha_trio.seams import TrioClock
 
 NODE_COMMAND: Final = (sys.executable, "-m", "ctlha_trio.cli._demo_node")
@@ -103,7 +103,7 @@ async def _run_in(
     async with demo_nodes(folder, plan.node_command) as nodes:
         demo = _Demo(content, plan, nodes, report, progress)
         # Around the nursery: a task that asks for signals once nobody receives them any more has an error for it.
-        with trio.open_signal_receiver(*_ending_signals()) as signals:
+        with trio.open_signal_receiver(*ending_signals(signal.SIGINT, signal.SIGHUP)) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_on_signal, signals)
                 nursery.start_soon(demo.show_progress)
@@ -119,12 +119,6 @@ def _make_room(folder: Path, new: NewPair, content: Content) -> None:
         create_pair(folder, new, fill=lambda _: random_content(len(content.volume)))
     except (CtlHaError, OSError) as error:
         raise ConfigError(folder, "TMPDIR", f"cannot hold the pair: {error}") from error
-
-
-def _ending_signals() -> list[signal.Signals]:
-    """What is ignored, as an interrupt in the background, stays so."""
-    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    return [number for number in ending if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 async def _end_on_signal(signals: AsyncIterable[int]) -> None:

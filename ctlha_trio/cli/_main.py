@@ -148,7 +148,7 @@ async def _init(folder: Path, new: NewPair, access: EtcdAccess | None) -> int:
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 def node(config: Path) -> None:
-    """Run the node of CONFIG until SIGTERM or SIGINT."""
+    """Run the node of CONFIG until SIGTERM, or SIGINT unless that is ignored."""
     with queued_stderr():
         run_command(run_configured_node, config)
 

@@ -17,7 +17,7 @@ from ctlha_trio.cli._config import LoadedConfig
 from ctlha_trio.cli._configured_node import faults_of, run_loaded_node
 from ctlha_trio.cli._loop_guard import LoopGuard
 from ctlha_trio.cli._queued_stderr import end_stderr
-from ctlha_trio.cli._run import EXIT_INTERRUPTED
+from ctlha_trio.cli._run import EXIT_INTERRUPTED, ending_signals
 from ctlha_trio.ha import Node
 
 _LOG: Final = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _LOG_FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)-28s %(mess
 
 
 async def run_configured_node(file: Path) -> int:
-    """Run the node of a configuration until SIGTERM or SIGINT.
+    """Run the node of a configuration until SIGTERM, or SIGINT unless that is ignored.
 
     It leaves with a goodbye. At a second signal the process ends at once, whatever it waits for; so it does when its
     event loop does nothing any more.
@@ -49,7 +49,7 @@ class _Running:
 
     async def run(self) -> None:
         """Until a signal, or until it is clear that the configuration is wrong."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(*ending_signals(signal.SIGINT)) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop_on_signal, signals)
                 nursery.start_soon(LoopGuard().run)

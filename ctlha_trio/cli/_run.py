@@ -55,6 +55,11 @@ def run_command(command: Callable[[*Arguments], Awaitable[int]], *arguments: *Ar
     sys.exit(code)
 
 
+def ending_signals(*others: signal.Signals) -> list[signal.Signals]:
+    """SIGTERM, and those of the others that are not ignored, as an interrupt is in the background."""
+    return [signal.SIGTERM, *(each for each in others if signal.getsignal(each) is not signal.SIG_IGN)]
+
+
 def report(error: BaseException) -> int:
     """Say in one line each what went wrong, on stderr; the exit code. Raises what is no error of the user's world."""
     leaves = leaves_of(error)

@@ -8,13 +8,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner
 
 from ctlha_trio import cli
-from ctlha_trio.cli import _demo, _demo_pair, _main, ctlha_command
-from ctlha_trio.cli._run import EXIT_INTERRUPTED, leaves_of
+from ctlha_trio._errors import FailedError
+from ctlha_trio.cli import _bench, _demo, _demo_pair, _main, _node, ctlha_command
+from ctlha_trio.cli._run import EXIT_INTERRUPTED, ending_signals, leaves_of
 
 LOADED = """
 import os, runpy, signal, sys
@@ -87,12 +90,54 @@ async def test_while_the_demo_starts_its_first_node(monkeypatch: pytest.MonkeyPa
     assert list(map(type, leaves_of(ended.value))) == [KeyboardInterrupt]
 
 
-def test_the_demo_ignores_what_was_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        assert _demo._ending_signals() == [signal.SIGINT, signal.SIGTERM]
-    finally:
-        signal.signal(signal.SIGHUP, before)
+@pytest.fixture
+def background() -> Iterator[None]:
+    """As a shell that is no terminal's starts what it does not wait for, and as nohup does."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    # What nobody takes from Trio is raised again, and would end the tests.
+    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def raise_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.raise_signal(number)
+
+
+@pytest.mark.usefixtures("background")
+def test_what_is_ignored_stays_so() -> None:
+    assert ending_signals(signal.SIGINT, signal.SIGHUP) == [signal.SIGTERM]
+
+
+@pytest.mark.usefixtures("background")
+async def test_a_benchmark_ignores_what_was_ignored() -> None:
+    async def work() -> None:
+        raise_signals()
+        await trio.sleep_forever()
+
+    with trio.fail_after(LONG_S), pytest.raises(FailedError, match=r"^ended by SIGTERM$"):
+        await _bench._unless_signalled(work)
+
+
+@pytest.mark.usefixtures("background")
+async def test_a_node_ignores_what_was_ignored(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run(*_: object) -> None:
+        raise_signals()
+        await trio.sleep_forever()
+
+    def end_at_once() -> None:
+        raise AssertionError("a signal that was ignored has counted")
+
+    monkeypatch.setattr(_node, "run_loaded_node", run)
+    monkeypatch.setattr(_node, "end_stderr", end_at_once)
+    loaded: Any = None
+    with trio.fail_after(LONG_S), caplog.at_level("INFO"):
+        await _node._Running(loaded).run()
+    assert caplog.messages == ["stopping: SIGTERM"]
 
 
 def test_the_exit_code_is_that_of_the_command_line() -> None:
