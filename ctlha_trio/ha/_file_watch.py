@@ -48,22 +48,29 @@ class FileWatch:
                 self._tell()
 
     def stopping(self) -> None:
-        """The node was asked to end: tell what ends with it."""
+        """The node was asked to end: tell what ends with it, and what to do then. For more it is too late."""
         if self._gone_as is not None:
-            _LOG.warning("stopping: %s", self._what_is_lost())
+            _LOG.warning(
+                "stopping: %s; if the file was only moved, move it back; if not, and node %s is a member, move away "
+                "what lies there, then make the copy anew: ctlha replace",
+                self._what_is_lost(),
+                self._peer,
+            )
 
     def _tell(self) -> None:
         if self._gone_as is None:
             _LOG.warning("%s: names the file of this node's copy again", self._path)
         else:
-            _LOG.error("%s", self._what_is_lost())
+            _LOG.error("%s; %s", self._what_is_lost(), self._what_helps(self._gone_as))
         self._told(self._gone_as is not None)
 
     def _what_is_lost(self) -> str:
-        name = self._gone_as or "<the open file>"
+        return f"{self._path}: was removed or replaced, and the copy of this node ends with its process"
+
+    def _what_helps(self, name: str) -> str:
         return (
-            f"{self._path}: was removed or replaced, and the copy of this node ends with its process; before that, if "
-            f"node {self._peer} is no member, hold the process with SIGSTOP, save the copy: cp --sparse=always {name} "
-            "<another path>, and end the process with SIGKILL, for what it writes later is in no copy; if node "
-            f"{self._peer} is one, stop this node, then make its copy anew: ctlha replace"
+            f"before that, if node {self._peer} is no member, hold the process with SIGSTOP, save the copy: cp "
+            f"--sparse=always {name or '<the open file>'} <another path>, and end the process with SIGKILL, for what "
+            f"it writes later is in no copy; if node {self._peer} is one, stop this node, then make its copy anew: "
+            "ctlha replace"
         )

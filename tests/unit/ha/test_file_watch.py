@@ -72,7 +72,10 @@ async def test_who_stops_such_a_node_is_warned(autojump_clock: MockClock, caplog
         await pair.stop("b")
         (warning,) = [record for record in caplog.records if GONE in record.getMessage()]
         assert warning.levelname == "WARNING"
-        assert warning.getMessage().startswith(f"stopping: {GONE}; ")
+        assert warning.getMessage() == (
+            f"stopping: {GONE}; if the file was only moved, move it back; if not, and node a is a member, move away "
+            "what lies there, then make the copy anew: ctlha replace"
+        ), "it says nothing of what could have been done before"
         await pair.wait_alone("a")
         caplog.clear()
         await pair.stop("a")
