@@ -109,6 +109,25 @@ async def test_who_is_handed_the_role_knows_what_was_found_just_before(autojump_
         assert says(pair, "medium-error")
 
 
+async def test_what_is_lost_on_its_way_with_the_role_is_told_again_once_it_is_met(autojump_clock: MockClock) -> None:
+    """No data are at stake: whoever reads it is told, by either node."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        pair.slow(network_s=0.05)
+        await lose(pair, LOST)
+        pair.arbiters["a"].unavailable = True
+        pair.partition()
+        pair.break_link()
+        b = await pair.wait_alone("b")
+        assert damaged(b) == 0
+        pair.arbiters["a"].unavailable = False
+        pair.heal()
+        await wait_said(pair)
+        with pytest.raises(MediumError):
+            await b.volume.read(LOST, 1)
+        await wait_said(pair, "medium-error")
+
+
 async def test_who_was_primary_forgets_what_the_other_one_had_written_anew(autojump_clock: MockClock) -> None:
     async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
         await filled(pair)
