@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -14,6 +15,14 @@ WAITING, COMPUTING = {"e2e"}, {"power", "sim"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Before any process is started."""
+    _find_compiled(config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As for what a script runs in the background; the processes that tests interrupt would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _find_compiled(config: pytest.Config) -> None:
     """Let the processes that tests start find the package compiled, also where Python is told to leave no bytecode.
 
     Each of some hundred would compile every module anew, which is a third of the processor time of its start.
