@@ -106,9 +106,12 @@ class Inbox:
             return None
         return Grant(epoch, self._region.key, RING_BYTES)
 
-    def drop_session(self, reason: str) -> None:
-        """The peer broke the protocol: end its session, and hear nothing more that came in it."""
-        _LOG.error("the session ends, for the peer broke the protocol: %s", reason)
+    def drop_session(self, reason: str, *, blames_peer: bool = True) -> None:
+        """End the session, and hear nothing more that came in it; because the peer broke the protocol, or not."""
+        if blames_peer:
+            _LOG.error("the session ends, for the peer broke the protocol: %s", reason)
+        else:
+            _LOG.info("the session ends, and another one begins: %s", reason)
         self._deaf = True
         self._link.drop(reason)
 

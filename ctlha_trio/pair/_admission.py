@@ -32,14 +32,19 @@ from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
 
 
 def offer(step: Step) -> None:
-    """Offer this copy to a peer that knows itself outdated by the same record; what was begun with it is void."""
-    peer = step.state.standing
+    """Offer this copy to a peer that knows itself outdated by the same record.
+
+    One that was a target in this session refused a write, and answers nothing that came behind it. What was pushed to
+    it waits for that, or to be sent, and could reach its copy behind what is compared in the next attempt: with the
+    session it is gone.
+    """
+    state, peer = step.state, step.state.standing
     if peer is None or peer.phase is not Phase.OUTDATED:
         return
-    if step.state.resync is not None:
-        target_lost(step)
-    state = step.state
-    if state.phase is Phase.ALONE and state.record is not None and peer.epoch == state.epoch:
+    if state.resync is not None:
+        step.do(act.RenewSession("the copy of the other node is begun anew"))
+        step.change(standing=None)
+    elif state.phase is Phase.ALONE and state.record is not None and peer.epoch == state.epoch:
         step.change(told_ranges=())
         step.send(msg.ResyncStart(state.epoch, state.record.proposal))
 

@@ -24,7 +24,7 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._operation import REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range, overlap
-from ctlha_trio.pair._state import COPY_CHUNK_BYTES, Flight, LeftOut, Resync
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, RANGE_UNIT_BYTES, Flight, LeftOut, Resync
 from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
 
@@ -98,7 +98,7 @@ def _hurt_alone(step: Step, event: ev.Damaged) -> None:
 
 
 def range_damaged(step: Step, event: ev.RangeDamaged) -> None:
-    """What the peer asked for, or was to be sent, is damaged here."""
+    """What the peer asked for, or was to be sent, is damaged here. After a flap it is met again, or not."""
     state = step.state
     if event.session != state.sessions:
         return
@@ -106,7 +106,7 @@ def range_damaged(step: Step, event: ev.RangeDamaged) -> None:
         step.send(msg.Compared(state.epoch, event.sequence, equal=False))
     elif state.phase is Phase.FOLLOWING:
         step.send(msg.Damaged(state.epoch, event.sequence, *_bounded(event.offset, event.size)))
-    else:
+    elif state.phase in _PAIRED:
         repair = service.by_sequence(step, event.sequence)
         if repair is not None and repair.operation.kind is OperationKind.REPAIR_THERE:
             if repair.last_resort:
@@ -230,15 +230,21 @@ def _give_up(step: Step, repair: Flight, lost: Range) -> None:
 
 
 def _fail(step: Step, flight: Flight) -> None:
-    """Tell the client. If one of the two copies holds a write and the other cannot, only one of them may count."""
+    """Tell the client. If one of the two copies holds a write and the other cannot, only one of them may count.
+
+    The first of several that comes to this claims; what the copies hold of the others differs too.
+    """
     service.replace(step, flight, None)
     if flight.taken and not flight.tried:
         proposals.failed(step, flight)
     if flight.ticket and not flight.answered:
-        step.do(act.Answer(flight.ticket, Outcome.UNKNOWN if flight.tried else Outcome.MEDIUM_ERROR))
-    if flight.tried and step.state.phase in _PAIRED:
-        step.do(act.MarkDirty(((flight.operation.offset, flight.operation.size),)))
-        membership.claim(step, "a write could not be made equal on both copies")
+        # What is begun anew an old primary may have executed, and a block that it repaired here holds a part of it.
+        unknown = flight.tried or (flight.told and not flight.proposal)
+        step.do(act.Answer(flight.ticket, Outcome.UNKNOWN if unknown else Outcome.MEDIUM_ERROR))
+    if flight.tried:
+        step.do(act.MarkDirty((flight.operation.where,)))
+        if step.state.phase in _PAIRED:
+            membership.claim(step, "a write could not be made equal on both copies")
 
 
 def _do_without(step: Step, flight: Flight) -> None:
@@ -247,12 +253,25 @@ def _do_without(step: Step, flight: Flight) -> None:
     if run is None:
         raise LocalProtocolError("the sole member waits for nobody's disk but its own")
     step.do(act.ReportMediumError(*run))
-    if flight.operation.kind is not OperationKind.COPY:
-        _fail(step, flight)
+    if flight.operation.kind is OperationKind.COPY:
+        service.replace(step, flight, None)
+        if resync is not None:
+            _leave_out(step, resync, LeftOut(flight.operation.offset, run))
         return
-    service.replace(step, flight, None)
-    if resync is not None:
-        _leave_out(step, resync, LeftOut(flight.operation.offset, run))
+    if flight.changes_volume:
+        _copy_again(step, flight.operation.where)
+    _fail(step, flight)
+
+
+def _copy_again(step: Step, where: Range) -> None:
+    """A target may have executed what this copy refused, one of an attempt that is over too."""
+    state, resync = step.state, step.state.resync
+    step.do(act.MarkDirty((where,)))
+    if resync is not None and where[0] < resync.cursor:
+        cursor = where[0] // RANGE_UNIT_BYTES * RANGE_UNIT_BYTES
+        step.change(resync=attrs.evolve(resync, cursor=cursor, search=0, unseen=()))
+    if state.phase is Phase.ADMITTING:
+        membership.serve_alone(step, "a write was executed by the target alone")
 
 
 def _leave_out(step: Step, resync: Resync, new: LeftOut) -> None:

@@ -383,6 +383,13 @@ class DropSession:
 
 
 @attrs.frozen
+class RenewSession:
+    """End the session, for what is on its way in it is void, and nobody did wrong. The next one begins anew."""
+
+    reason: str
+
+
+@attrs.frozen
 class Goodbye:
     """Tell the peer that this node leaves the pair, and why; no session after it."""
 
@@ -396,5 +403,5 @@ Action = (
     | ReplaceRecords | CompareRecords | CheckRoom | PushSeal | SendPrepare | FetchRead
     | SendCompare | CompareRange | PushCopy | Answer | SetTimer | CancelTimer | Moved
     | HandoverEnded | ForceEnded | ReportMediumError | VerificationEnded | CondemnCopy
-    | DropSession | Goodbye
+    | DropSession | RenewSession | Goodbye
 )  # fmt: skip

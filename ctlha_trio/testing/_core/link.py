@@ -140,6 +140,11 @@ class SimulatedLink:
         """The connection ends, or falls silent; the ends need not agree which."""
         self._end_with(*(self._some_loss() for _ in self.ends))
 
+    def renew(self, end: LinkEnd) -> None:
+        """One end gives up the session that it knows, if that is the live one."""
+        if end.session == self.live:
+            self.cut()
+
     def close(self) -> None:
         """The connection ends, and both ends are told so."""
         self._end_with(ev.Loss.CLOSED, ev.Loss.CLOSED)

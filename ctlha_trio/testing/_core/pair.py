@@ -368,6 +368,8 @@ class SimulatedPair:
                 node.lose_disk_calls()
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
+            case act.RenewSession():
+                self.link.renew(node.link)
             case act.DropSession():
                 raise AssertionError(f"{node.name} is told what the protocol does not know: {action.reason}")
             case act.HandoverEnded():

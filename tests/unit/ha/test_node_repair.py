@@ -13,7 +13,7 @@ from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import REPAIRED_MAX
 from ctlha_trio.ha._peer_reads import PeerReads
-from ctlha_trio.pair import actions, events
+from ctlha_trio.pair import Phase, actions, events
 from ctlha_trio.pair.messages import RepairData
 from ctlha_trio.store import BLOCK_BYTES, DIRTY_BYTES, Layout
 from ctlha_trio.testing import CallKind, MemoryPair, open_pair
@@ -350,3 +350,49 @@ async def test_a_verification_that_is_interrupted_says_so(autojump_clock: MockCl
         await pair.restart("b")
         await pair.wait_protected()
         assert (await verified(pair)).state == "complete"
+
+
+async def test_a_write_that_only_the_target_executed_is_served_by_nobody(autojump_clock: MockClock) -> None:
+    """The source has lost a block since it copied it: its client is told of an error of the medium."""
+    size_bytes = 64 << 20
+    async with open_pair(size_bytes=size_bytes) as pair:
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        for offset in range(0, size_bytes, SIZE_BYTES):
+            await a.volume.write(offset, CONTENT)
+        pair.slow(disk_call_s=0.02, network_s=0.005)
+        await pair.start("b")
+        await pair.wait_until(lambda: a.pair.resync is not None and a.pair.resync.cursor >= 8 * SIZE_BYTES)
+        pair.decay("a", 5 * BLOCK_BYTES)
+        with pytest.raises(MediumError):
+            await a.volume.write(5 * BLOCK_BYTES + 7, b"n" * (2 * BLOCK_BYTES - 7))
+        await pair.wait_until(lambda: "resync-blocked" in a.status().reasons)
+        assert bytes(await a.volume.read(6 * BLOCK_BYTES, BLOCK_BYTES)) == CONTENT[:BLOCK_BYTES]
+        await a.volume.write(5 * BLOCK_BYTES, CONTENT[:BLOCK_BYTES])
+        await pair.wait_protected()
+        assert pair.durable_copy("a") == pair.durable_copy("b")
+
+
+async def test_a_resync_ends_though_its_target_refuses_writes(autojump_clock: MockClock) -> None:
+    """Blocks of the target decay behind the cursor, and a client writes parts of them."""
+    size_bytes = 64 << 20
+    async with open_pair(size_bytes=size_bytes) as pair:
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        for offset in range(0, size_bytes, SIZE_BYTES):
+            await a.volume.write(offset, CONTENT)
+        pair.slow(disk_call_s=0.02, network_s=0.05)
+        await pair.start("b")
+        for number in range(4):
+            reached = (8 + 4 * number) * SIZE_BYTES
+
+            def has_copied(reached: int = reached) -> bool:
+                return a.pair.resync is not None and a.pair.resync.cursor >= reached
+
+            await pair.wait_until(has_copied)
+            pair.decay("b", (5 + number) * BLOCK_BYTES)
+            await a.volume.write((5 + number) * BLOCK_BYTES + 7, b"part")
+            await pair.wait_until(lambda: pair.nodes["b"].pair.phase is Phase.OUTDATED)
+            await pair.wait_until(lambda: pair.nodes["b"].pair.phase is Phase.RESYNCING)
+        await pair.wait_protected()
+        assert pair.durable_copy("a") == pair.durable_copy("b")

@@ -205,6 +205,15 @@ def test_what_a_lost_secondary_proposed_and_was_not_begun_is_dropped() -> None:
     assert not node.state.flights
 
 
+def test_what_the_old_primary_may_have_executed_ends_unknown_where_a_block_of_it_is_lost() -> None:
+    """Of two damaged blocks the old primary had repaired one, from a copy on which the write was executed."""
+    node = assigned().feed(ev.Damaged(9, 0, BLOCK)).hear(msg.RepairData(4, 10, 0, BLOCK)).feed(ev.Stored(10))
+    node.lost(ev.Loss.GOODBYE).wins().persisted()
+    assert node.phase is Phase.ALONE
+    sequence = node.one(act.StoreWrite).sequence
+    assert node.feed(ev.Damaged(sequence, 0, BLOCK)).answers == {1: Outcome.UNKNOWN}
+
+
 def test_a_block_that_is_damaged_on_both_ends_the_proposal_and_says_so_again() -> None:
     node, sequence = taken()
     node.feed(ev.Damaged(sequence, 0, BLOCK)).hear(msg.Damaged(4, sequence, 0, BLOCK))

@@ -150,9 +150,7 @@ class Rig:
         return self
 
     def connect(self) -> "Rig":
-        self.live, self.session = True, self.session + 1
-        for name in BOTH:
-            self.feed(name, ev.SessionUp(self.incarnations[peer(name)]))
+        self.begin_session()
         return self.settle()
 
     def cut(self) -> "Rig":
@@ -160,6 +158,18 @@ class Rig:
         for name in BOTH:
             self.feed(name, ev.SessionLost(ev.Loss.CLOSED))
         return self.settle()
+
+    def renew(self) -> None:
+        """The session ends, and nothing more that was said in it is heard; then the next one begins."""
+        self.live = False
+        for name in BOTH:
+            self.later(name, ev.SessionLost(ev.Loss.CLOSED))
+        self.todo.append(self.begin_session)
+
+    def begin_session(self) -> None:
+        self.live, self.session = True, self.session + 1
+        for name in BOTH:
+            self.feed(name, ev.SessionUp(self.incarnations[peer(name)]))
 
     def phases(self) -> tuple[Phase, ...]:
         return tuple(self.states[name].phase for name in BOTH)
@@ -258,6 +268,8 @@ class Rig:
                 self.say(name, msg.CopyData(action.epoch, action.sequence, action.offset, action.size), data)
             case act.Answer():
                 self.answers[action.ticket] = action.outcome
+            case act.RenewSession():
+                self.renew()
             case act.CondemnCopy() | act.Goodbye() | act.SetTimer() | act.CancelTimer() | act.ClearDirty():
                 pass
             case act.Moved() | act.HandoverEnded() | act.ReportMediumError() | act.VerificationEnded():
