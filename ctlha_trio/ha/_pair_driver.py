@@ -351,8 +351,8 @@ class PairDriver:
                 self.verifications.end(action.problem)
             case actions.Goodbye():
                 self._nursery.start_soon(self._say_farewell, action.reason)
-            case actions.DropSession() | actions.RenewSession():
-                self._inbox.drop_session(action.reason, blames_peer=isinstance(action, actions.DropSession))
+            case actions.DropSession():
+                self._inbox.drop_session(action.reason, blames_peer=action.blames_peer)
             case actions.CondemnCopy():
                 place = self._seams, self._store, self._config.volume_path
                 self._nursery.start_soon(condemn_in_the_end, *place, action.metadata)

@@ -42,7 +42,7 @@ def offer(step: Step) -> None:
     if peer is None or peer.phase is not Phase.OUTDATED:
         return
     if state.resync is not None:
-        step.do(act.RenewSession("the copy of the other node is begun anew"))
+        step.do(act.DropSession("the copy of the other node is begun anew", blames_peer=False))
         step.change(standing=None)
     elif state.phase is Phase.ALONE and state.record is not None and peer.epoch == state.epoch:
         step.change(told_ranges=())

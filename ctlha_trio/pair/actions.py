@@ -377,16 +377,10 @@ class CondemnCopy:
 
 @attrs.frozen
 class DropSession:
-    """End the session, for the peer said what no peer that keeps the protocol says. The next one begins anew."""
+    """End the session; the next one begins anew. ``blames_peer``: it said what no peer that keeps the protocol says."""
 
     reason: str
-
-
-@attrs.frozen
-class RenewSession:
-    """End the session, for what is on its way in it is void, and nobody did wrong. The next one begins anew."""
-
-    reason: str
+    blames_peer: bool = True
 
 
 @attrs.frozen
@@ -402,6 +396,5 @@ Action = (
     | StoreMirrored | StoreRepair | PushRange | StoreZeroes | StoreRecord | StoreMirroredRecord
     | ReplaceRecords | CompareRecords | CheckRoom | PushSeal | SendPrepare | FetchRead
     | SendCompare | CompareRange | PushCopy | Answer | SetTimer | CancelTimer | Moved
-    | HandoverEnded | ForceEnded | ReportMediumError | VerificationEnded | CondemnCopy
-    | DropSession | RenewSession | Goodbye
+    | HandoverEnded | ForceEnded | ReportMediumError | VerificationEnded | CondemnCopy | DropSession | Goodbye
 )  # fmt: skip

@@ -368,7 +368,7 @@ class SimulatedPair:
                 node.lose_disk_calls()
                 if self.random.random() < MARK_CHANCE:
                     node.condemn(action.metadata)
-            case act.RenewSession():
+            case act.DropSession(blames_peer=False):
                 self.link.renew(node.link)
             case act.DropSession():
                 raise AssertionError(f"{node.name} is told what the protocol does not know: {action.reason}")

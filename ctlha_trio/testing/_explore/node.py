@@ -212,7 +212,7 @@ def _carry_out(node: Node, action: act.Action, data: int, outputs: list[Output])
             return attrs.evolve(node, timers=node.timers - {action.timer})
         case act.Answer():
             outputs.append(Told(action.ticket, action.outcome, dict(node.fetched).get(action.ticket, action.ticket)))
-        case act.Goodbye() | act.DropSession() | act.RenewSession():
+        case act.Goodbye() | act.DropSession():
             raise AssertionError(f"I15: {node.name} leaves without cause: {action.reason}")
         case act.CondemnCopy() | act.StoreRepair() | act.PushRange() | act.ReportMediumError() | act.CheckRoom():
             raise AssertionError("no disk fails here or is full, and no block is damaged")

@@ -268,7 +268,7 @@ class Rig:
                 self.say(name, msg.CopyData(action.epoch, action.sequence, action.offset, action.size), data)
             case act.Answer():
                 self.answers[action.ticket] = action.outcome
-            case act.RenewSession():
+            case act.DropSession(blames_peer=False):
                 self.renew()
             case act.CondemnCopy() | act.Goodbye() | act.SetTimer() | act.CancelTimer() | act.ClearDirty():
                 pass
