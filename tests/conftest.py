@@ -58,13 +58,25 @@ def pytest_runtest_call() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def etcd_program() -> str:
-    """Where etcd is. Without it the test is skipped, but not where everything has to be tested."""
-    program = shutil.which("etcd")
+    """Where etcd is."""
+    return _program("etcd", "etcd-server")
+
+
+@pytest.fixture(scope="session")
+def etcdctl_program() -> str:
+    """Where etcd's own client is."""
+    return _program("etcdctl", "etcd-client")
+
+
+def _program(name: str, package: str) -> str:
+    """Where it is. Without it the test is skipped, but not where everything has to be tested."""
+    program = shutil.which(name)
     if program is not None:
         return program
+    missing = f"{name} is not installed (on Debian: apt install {package})"
     if os.environ.get("CI"):
-        pytest.fail("etcd is not installed (on Debian: apt install etcd-server)")
-    pytest.skip("etcd is not installed (on Debian: apt install etcd-server)")
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 @pytest.fixture(scope="session")

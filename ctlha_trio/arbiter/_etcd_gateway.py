@@ -44,6 +44,13 @@ class _DeclinedError(ArbiterError):
     """It was certainly not done, and will not be before somebody has changed something."""
 
 
+class _UnansweredError(ArbiterSilentError):
+    """It was sent, and nothing came that an etcd says, in time or at all."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, sent=True)
+
+
 @attrs.define(eq=False)
 class Gateway:
     """The endpoints of one cluster. Holds no connection between calls."""
@@ -82,12 +89,25 @@ class Gateway:
             return await self._post(endpoint, "kv/txn", transaction, ends_s)
         token = self._token or await self._authenticate(endpoint, self._credentials, ends_s)
         try:
-            return await self._post(endpoint, "kv/txn", transaction, ends_s, token)
+            return await self._post_known(endpoint, transaction, ends_s, token)
         except _DeclinedError as error:
             if not any(stale in str(error) for stale in _STALE_TOKENS):
                 raise
         token = await self._authenticate(endpoint, self._credentials, ends_s)
-        return await self._post(endpoint, "kv/txn", transaction, ends_s, token)
+        return await self._post_known(endpoint, transaction, ends_s, token)
+
+    async def _post_known(self, endpoint: str, transaction: Json, ends_s: float, token: str) -> Json:
+        """Forgets a token that nothing came of. Where etcd was set back to before it gave it, it says nothing of it.
+
+        A member waits with a token until its log is as long as where the token was given.
+        """
+        try:
+            return await self._post(endpoint, "kv/txn", transaction, ends_s, token)
+        except _UnansweredError:
+            # Another call may have got a newer one meanwhile.
+            if self._token == token:
+                self._token = ""
+            raise
 
     async def _authenticate(self, endpoint: str, credentials: Credentials, ends_s: float) -> str:
         question = {"name": credentials.user, "password": credentials.password}
@@ -121,9 +141,9 @@ class Gateway:
                 raise _DeclinedError(f"{endpoint}: its certificate is not trusted: {reason.verify_message}") from error
             raise ArbiterSilentError(f"{endpoint}: no connection: {_describe(reason)}", sent=False) from error
         except httpx2.HTTPError as error:
-            raise ArbiterSilentError(f"{endpoint}: {_describe(_root(error))}", sent=True) from error
+            raise _UnansweredError(f"{endpoint}: {_describe(_root(error))}") from error
         except trio.TooSlowError as error:
-            raise ArbiterSilentError(f"{endpoint}: no answer in time", sent=True) from error
+            raise _UnansweredError(f"{endpoint}: no answer in time") from error
         return _judge(endpoint, status, kind, content)
 
     async def _exchange(self, request: httpx2.Request) -> tuple[int, str, bytes]:
@@ -161,7 +181,7 @@ def _judge(endpoint: str, status: int, kind: str, content: bytes) -> Json:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise ArbiterSilentError(f"{endpoint}: HTTP status {status} and no JSON object", sent=True)
+        raise _UnansweredError(f"{endpoint}: HTTP status {status} and no JSON object")
     if status == _OK:
         return answer
     message = " ".join(str(answer.get("message", "")).split())[:MESSAGE_CHARACTERS_MAX]

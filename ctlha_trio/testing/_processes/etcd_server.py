@@ -30,6 +30,8 @@ class EtcdMember:
 
     endpoint: str
     _command: Sequence[str]
+    _membership: Sequence[str]
+    """Of its command: who it is in which cluster, and where its data lies."""
     _process: "subprocess.Popen[bytes] | None" = attrs.field(default=None, init=False)
     _reader: threading.Thread | None = attrs.field(default=None, init=False)
     _ready: bool = attrs.field(default=False, init=False)
@@ -89,9 +91,23 @@ class EtcdMember:
         if self._process is not None:
             self.kill()
 
+    def restore(self, etcdctl: str, snapshot: Path) -> None:
+        """Give it the data of a snapshot, as the same member of the same cluster. It must not run, and have no data.
+
+        Blocks the thread. ``FailedError`` with what ``etcdctl`` says if that cannot be done.
+        """
+        run_etcdctl(etcdctl, "snapshot", "restore", str(snapshot), *self._membership)
+
     def _running(self) -> "subprocess.Popen[bytes]":
         assert self._process is not None
         return self._process
+
+
+def run_etcdctl(program: str, *arguments: str) -> None:
+    """One command, to its end. Blocks the thread. ``FailedError`` with its last words if it fails."""
+    done = subprocess.run([program, *arguments], env={"ETCDCTL_API": "3"}, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise FailedError(f"etcdctl {arguments[0]}: {done.stderr.strip()}")
 
 
 def leader_of(members: Sequence[EtcdMember]) -> EtcdMember:
@@ -124,11 +140,11 @@ def started_etcd(
     made = []
     for index, port in enumerate(ports[:members]):
         endpoint = f"{scheme}://{host}:{port}"
-        command = [*launcher, program, "--name", f"m{index}", "--data-dir", str(folder / f"m{index}")]
-        command += ["--listen-client-urls", endpoint, "--advertise-client-urls", endpoint]
-        command += ["--listen-peer-urls", peers[index], "--initial-advertise-peer-urls", peers[index]]
-        command += ["--initial-cluster", cluster, *arguments]
-        made.append(EtcdMember(endpoint, command))
+        membership = ["--name", f"m{index}", "--data-dir", str(folder / f"m{index}")]
+        membership += ["--initial-advertise-peer-urls", peers[index], "--initial-cluster", cluster]
+        command = [*launcher, program, *membership, "--listen-peer-urls", peers[index]]
+        command += ["--listen-client-urls", endpoint, "--advertise-client-urls", endpoint, *arguments]
+        made.append(EtcdMember(endpoint, command, membership))
     try:
         for member in made:
             member.start()

@@ -20,7 +20,7 @@ from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, create_etcd_record
 from ctlha_trio.arbiter._etcd_gateway import ANSWER_BYTES_MAX, CALL_LIMIT_S, MESSAGE_CHARACTERS_MAX
 from ctlha_trio.ha._disk_work import ARBITER_LIMIT_S
 from ctlha_trio.pair import Record, SwapOutcome
-from ctlha_trio.seams import Arbiter
+from ctlha_trio.seams import Arbiter, SwapAnswer, Versioned
 from ctlha_trio.testing._suites.arbiter_suite import ARBITER_CHECKS, ArbiterCheck, sample_record
 
 NEXT = sample_record(epoch=8, proposal="next")
@@ -472,6 +472,99 @@ async def test_a_token_that_ran_out_is_renewed_once(fake: FakeEtcd, credentials:
     fake.questions.clear()
     assert (await arbiter.cas(3, NEXT)).outcome is SwapOutcome.WON
     assert fake.questions == ["/v3/kv/txn"]
+
+
+async def given_up(
+    call: Callable[[], Awaitable[object]], hung: FakeEtcd, clock: MockClock, after_s: float = CALL_LIMIT_S
+) -> object:
+    """What the call gives, or its error, if an etcd hangs for so long."""
+    ended: list[object] = []
+
+    async def make() -> None:
+        try:
+            ended.append(await call())
+        except ArbiterError as error:
+            ended.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(make)
+        await hung.hanging.wait()
+        clock.jump(after_s)
+    return ended.pop()
+
+
+@pytest.mark.parametrize("swaps", [False, True])
+async def test_a_token_that_etcd_holds_up_is_not_tried_again(
+    fake: FakeEtcd, credentials: Path, mock_clock: MockClock, swaps: bool
+) -> None:
+    """One that was set back waits with a token of its later days, until it has come so far again."""
+    fake.password = PASSWORD
+    arbiter = await created(fake, credentials=credentials)
+    await arbiter.read()
+    fake.tokens.clear()
+    fake.faults.append(hang)
+    ended = await given_up(partial(arbiter.cas, 2, NEXT) if swaps else arbiter.read, fake, mock_clock)
+    assert ended == SwapAnswer(SwapOutcome.UNKNOWN) if swaps else isinstance(ended, ArbiterSilentError)
+    fake.questions.clear()
+    for _ in range(2):
+        assert (await arbiter.read()).record == sample_record()
+    assert fake.questions == ["/v3/auth/authenticate", "/v3/kv/txn", "/v3/kv/txn"]
+
+
+@pytest.mark.parametrize("fault", [lost_reply, instead(504, "Gateway Timeout", "text/html")])
+async def test_a_token_that_nothing_came_of_is_not_tried_again(fake: FakeEtcd, credentials: Path, fault: Fault) -> None:
+    fake.password = PASSWORD
+    arbiter = await created(fake, credentials=credentials)
+    await arbiter.read()
+    fake.questions.clear()
+    fake.faults.append(fault)
+    with pytest.raises(ArbiterSilentError):
+        await arbiter.read()
+    await arbiter.read()
+    assert fake.questions == ["/v3/kv/txn", "/v3/auth/authenticate", "/v3/kv/txn"]
+
+
+async def test_a_reader_goes_on_to_the_next_endpoint_with_a_new_token(credentials: Path, mock_clock: MockClock) -> None:
+    first, second = members(2)
+    first.password = second.password = PASSWORD
+    async with serving(first, second):
+        arbiter = await created(first, second, credentials=credentials)
+        await arbiter.read()
+        first.faults.append(hang)
+        found = await given_up(arbiter.read, first, mock_clock, CALL_LIMIT_S / 2)
+        assert isinstance(found, Versioned)
+        assert second.questions == ["/v3/auth/authenticate", "/v3/kv/txn"]
+
+
+async def test_a_call_that_hung_with_an_old_token_leaves_the_new_one(
+    fake: FakeEtcd, credentials: Path, mock_clock: MockClock
+) -> None:
+    fake.password = PASSWORD
+    arbiter = await created(fake, credentials=credentials)
+    await arbiter.read()
+    fake.faults.append(hang)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(arbiter.cas, 1, NEXT))
+        await fake.hanging.wait()
+        fake.tokens.clear()
+        await arbiter.read()
+        mock_clock.jump(CALL_LIMIT_S)
+    fake.questions.clear()
+    await arbiter.read()
+    assert fake.questions == ["/v3/kv/txn"]
+
+
+@pytest.mark.parametrize("fault", [instead(503, {"code": 14, "message": "etcdserver: no leader"}), DECLINED["denied"]])
+async def test_a_token_stays_when_etcd_answers(fake: FakeEtcd, credentials: Path, fault: Fault) -> None:
+    fake.password = PASSWORD
+    arbiter = await created(fake, credentials=credentials)
+    await arbiter.read()
+    fake.questions.clear()
+    fake.faults.append(fault)
+    with pytest.raises(ArbiterError):
+        await arbiter.read()
+    await arbiter.read()
+    assert fake.questions == ["/v3/kv/txn"] * 2
 
 
 @pytest.mark.parametrize("fault", [lost_reply, instead(503, {}), instead(200, {}), instead(200, {"token": "a\nb"})])
