@@ -8,7 +8,7 @@ no proxies, and nothing of the environment.
 import json
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 import attrs
@@ -16,6 +16,7 @@ import httpx2
 import trio
 
 from ctlha_trio._errors import ArbiterError, ArbiterSilentError
+from ctlha_trio._printable import printable
 from ctlha_trio.arbiter._codec import RECORD_CHARACTERS_MAX
 from ctlha_trio.arbiter._etcd_access import Credentials
 from ctlha_trio.arbiter._etcd_transactions import Json
@@ -144,7 +145,7 @@ class Gateway:
             raise _UnansweredError(f"{endpoint}: {_describe(_root(error))}") from error
         except trio.TooSlowError as error:
             raise _UnansweredError(f"{endpoint}: no answer in time") from error
-        return _judge(endpoint, status, kind, content)
+        return _judge(endpoint, status, kind, content, secrets={token, str(question.get("password", ""))})
 
     async def _exchange(self, request: httpx2.Request) -> tuple[int, str, bytes]:
         """Status, media type and body; of a body that is too long only so much that this can be seen."""
@@ -172,7 +173,7 @@ def open_gateway(endpoints: Sequence[str], context: ssl.SSLContext, credentials:
     return Gateway(endpoints, transport, credentials)
 
 
-def _judge(endpoint: str, status: int, kind: str, content: bytes) -> Json:
+def _judge(endpoint: str, status: int, kind: str, content: bytes, *, secrets: Set[str]) -> Json:
     """The body, if it is the answer of an etcd that did as asked."""
     if len(content) > ANSWER_BYTES_MAX:
         raise ArbiterSilentError(f"{endpoint}: an answer of more than {ANSWER_BYTES_MAX} bytes", sent=True)
@@ -181,14 +182,25 @@ def _judge(endpoint: str, status: int, kind: str, content: bytes) -> Json:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise _UnansweredError(f"{endpoint}: HTTP status {status} and no JSON object")
+        said = _in_plain_text(content, secrets) if kind == "text/plain" else ""
+        raise _UnansweredError(f"{endpoint}: HTTP status {status} and no JSON object{said and f': {said}'}")
     if status == _OK:
         return answer
-    message = " ".join(str(answer.get("message", "")).split())[:MESSAGE_CHARACTERS_MAX]
+    message = _in_short(str(answer.get("message", "")))
     code = answer.get("code")
     if status // 100 == _CLIENT_ERROR and isinstance(code, int) and code in _DECLINED:
         raise _DeclinedError(f"{endpoint}: {message}")
     raise ArbiterSilentError(f"{endpoint}: HTTP status {status}: {message}", sent=True)
+
+
+def _in_plain_text(content: bytes, secrets: Set[str]) -> str:
+    """In short; empty if one of the secrets is in it, for whoever answers may repeat what it was asked."""
+    text = content.decode(errors="replace")
+    return "" if any(secret in text for secret in secrets if secret) else _in_short(text)
+
+
+def _in_short(text: str) -> str:
+    return printable(" ".join(text.split()))[:MESSAGE_CHARACTERS_MAX]
 
 
 def _may_be_applied(error: ArbiterError) -> bool:

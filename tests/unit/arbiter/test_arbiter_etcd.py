@@ -3,9 +3,12 @@
 import base64
 import shutil
 import signal
+import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import attrs
 import httpx2
 import pytest
 import trio
@@ -13,6 +16,7 @@ import trustme
 
 from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError
 from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, create_etcd_record, remove_etcd_record
+from ctlha_trio.arbiter._etcd_access import load_access
 from ctlha_trio.pair import Record, SwapOutcome
 from ctlha_trio.seams import Arbiter
 from ctlha_trio.testing._processes.etcd_server import EtcdMember, leader_of, started_etcd
@@ -27,9 +31,10 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def ask(endpoint: str, path: str, question: dict[str, object], token: str = "") -> dict[str, object]:
-    headers = {"Authorization": token} if token else {}
-    answer = httpx2.post(f"{endpoint}/v3/{path}", json=question, headers=headers, timeout=10)
+def ask(
+    endpoint: str, path: str, question: dict[str, object], context: ssl.SSLContext | None = None
+) -> dict[str, object]:
+    answer = httpx2.post(f"{endpoint}/v3/{path}", json=question, verify=context or True, timeout=10)
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert isinstance(found, dict)
@@ -212,15 +217,16 @@ async def test_a_store_that_was_set_back_shows_an_older_revision(etcd_program: s
         assert await arbiter.read() == before
 
 
-def secured(endpoint: str) -> None:
+def secured(endpoint: str, context: ssl.SSLContext | None = None) -> None:
     """Turn authentication on, with a user who may only use the keys of one cluster."""
+    asked = partial(ask, endpoint, context=context)
     for user in ("root", "node"):
-        ask(endpoint, "auth/user/add", {"name": user, "password": f"of:{user}"})
-        ask(endpoint, "auth/role/add", {"name": user})
-        ask(endpoint, "auth/user/grant", {"user": user, "role": user})
+        asked("auth/user/add", {"name": user, "password": f"of:{user}"})
+        asked("auth/role/add", {"name": user})
+        asked("auth/user/grant", {"user": user, "role": user})
     everything = {"permType": "READWRITE", "key": encoded("/ctlha/cluster/"), "range_end": encoded("/ctlha/cluster0")}
-    ask(endpoint, "auth/role/grant", {"name": "node", "perm": everything})
-    ask(endpoint, "auth/enable", {})
+    asked("auth/role/grant", {"name": "node", "perm": everything})
+    asked("auth/enable", {})
 
 
 def private_file(path: Path, content: str) -> Path:
@@ -265,8 +271,8 @@ def tls_etcd(etcd_program: str, tmp_path: Path) -> Iterator[tuple[str, EtcdAcces
     """An etcd that speaks TLS and asks for certificates, and the right way to reach it."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    for name, of in (("server", "127.0.0.1"), ("client", "client.example")):
-        issued = authority.issue_cert(of)
+    for name, of in (("server", "127.0.0.1"), ("client", "client.example"), ("named", "client.example")):
+        issued = authority.issue_cert(of, common_name="node" if name == "named" else None)
         issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
         private_file(tmp_path / f"{name}.key", issued.private_key_pem.bytes().decode())
     arguments = ["--cert-file", str(tmp_path / "server.pem"), "--key-file", str(tmp_path / "server.key")]
@@ -300,6 +306,19 @@ async def test_tls_with_certificates_on_both_sides(tls_etcd: tuple[str, EtcdAcce
             await stranger.read()
         assert not isinstance(caught.value, ArbiterSilentError)
         assert (await stranger.cas(revision, NEXT)).outcome is SwapOutcome.REFUSED
+
+
+async def test_with_authentication_a_certificate_with_a_common_name_is_declined_in_words(
+    tls_etcd: tuple[str, EtcdAccess], tmp_path: Path
+) -> None:
+    endpoint, access = tls_etcd
+    secured(endpoint, load_access(access)[0])
+    access = attrs.evolve(access, credentials=private_file(tmp_path / "credentials", "node:of:node"))
+    made = await create_etcd_record(access, sample_record())
+    named = attrs.evolve(access, certificate=tmp_path / "named.pem", key=tmp_path / "named.key")
+    with pytest.raises(ArbiterError, match="no JSON object: CommonName of client sending a request"):
+        await reached(named, made.identity).read()
+    await reached(access, made.identity).read()
 
 
 @pytest.mark.slow

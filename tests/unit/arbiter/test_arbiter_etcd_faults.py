@@ -604,6 +604,53 @@ async def test_no_secret_gets_into_the_log(fake: FakeEtcd, credentials: Path, ca
         assert TOKEN not in text
 
 
+def in_plain_text(text: str) -> Fault:
+    async def fault(_: FakeEtcd, __: Callable[[], bytes], say: Say) -> None:
+        content = text.encode()
+        head = f"HTTP/1.1 400 X\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(content)}\r\n\r\n"
+        await say(head.encode() + content)
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("CommonName\nwill be\tignored\n", ": CommonName will be ignored"),
+        ("\x1b[2J\x07", ": ?[2J?"),
+        ("x" * 1000, ": " + "x" * MESSAGE_CHARACTERS_MAX),
+        (" \r\n", ""),
+    ],
+)
+async def test_what_is_answered_in_plain_text_is_said_in_one_short_line(fake: FakeEtcd, text: str, said: str) -> None:
+    arbiter = await created(fake)
+    fake.faults.append(in_plain_text(text))
+    with pytest.raises(ArbiterSilentError) as caught:
+        await arbiter.read()
+    assert str(caught.value) == f"{fake.endpoint}: HTTP status 400 and no JSON object{said}"
+
+
+async def test_what_etcd_says_in_json_is_said_in_one_printable_line(fake: FakeEtcd) -> None:
+    arbiter = await created(fake)
+    fake.faults.append(instead(400, {"code": 3, "message": "no\x1b[2J\n such user"}))
+    with pytest.raises(ArbiterError) as caught:
+        await arbiter.read()
+    assert str(caught.value) == f"{fake.endpoint}: no?[2J such user"
+
+
+@pytest.mark.parametrize("path", ["/v3/kv/txn", "/v3/auth/authenticate"])
+async def test_no_secret_is_said_that_somebody_repeats(fake: FakeEtcd, credentials: Path, path: str) -> None:
+    async def repeat(fake: FakeEtcd, apply: Callable[[], bytes], say: Say) -> None:
+        secret = fake.tokens[-1] if path == "/v3/kv/txn" else PASSWORD
+        await in_plain_text(f"I was asked: {secret}")(fake, apply, say)
+
+    fake.password, fake.faulty_path = PASSWORD, path
+    arbiter = await created(fake, credentials=credentials)
+    fake.faults.append(repeat)
+    with pytest.raises(ArbiterSilentError, match=r"HTTP status 400 and no JSON object$"):
+        await arbiter.read()
+
+
 async def test_a_failure_that_goes_on_is_logged_once(fake: FakeEtcd, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="ctlha_trio")
     arbiter = await created(fake)
