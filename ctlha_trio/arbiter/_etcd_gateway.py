@@ -6,7 +6,6 @@ no proxies, and nothing of the environment.
 """
 
 import json
-import os
 import ssl
 from collections.abc import Sequence, Set
 from typing import Final
@@ -19,6 +18,7 @@ from ctlha_trio._errors import ArbiterError, ArbiterSilentError
 from ctlha_trio._printable import printable
 from ctlha_trio.arbiter._codec import RECORD_CHARACTERS_MAX
 from ctlha_trio.arbiter._etcd_access import Credentials
+from ctlha_trio.arbiter._etcd_failures import root, why_broken, why_not_connected
 from ctlha_trio.arbiter._etcd_transactions import Json
 
 CALL_LIMIT_S: Final = 2.75
@@ -137,12 +137,12 @@ class Gateway:
             with trio.fail_at(ends_s):
                 status, kind, content = await self._exchange(request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            reason = _root(error)
+            reason = root(error)
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise _DeclinedError(f"{endpoint}: its certificate is not trusted: {reason.verify_message}") from error
-            raise ArbiterSilentError(f"{endpoint}: no connection: {_describe(reason)}", sent=False) from error
+            raise ArbiterSilentError(f"{endpoint}: no connection: {why_not_connected(error)}", sent=False) from error
         except httpx2.HTTPError as error:
-            raise _UnansweredError(f"{endpoint}: {_describe(_root(error))}") from error
+            raise _UnansweredError(f"{endpoint}: {why_broken(error, endpoint)}") from error
         except trio.TooSlowError as error:
             raise _UnansweredError(f"{endpoint}: no answer in time") from error
         return _judge(endpoint, status, kind, content, secrets={token, str(question.get("password", ""))})
@@ -216,18 +216,3 @@ def _summary(failures: Sequence[ArbiterError]) -> ArbiterError:
     if any(isinstance(error, _DeclinedError) for error in failures):
         return ArbiterError(text)
     return ArbiterSilentError(text, sent=False)
-
-
-def _root(error: BaseException) -> BaseException:
-    """What lies at the bottom of an error of the library: the operating system's or OpenSSL's."""
-    while True:
-        # The library cuts causes off on their way; the context is still there.
-        below = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
-        if below is None:
-            return error
-        error = below
-
-
-def _describe(error: BaseException) -> str:
-    text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-    return text or type(error).__name__

@@ -1,10 +1,12 @@
 """The arbiter in etcd, over a real one."""
 
 import base64
+import re
 import shutil
 import signal
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -271,8 +273,13 @@ def tls_etcd(etcd_program: str, tmp_path: Path) -> Iterator[tuple[str, EtcdAcces
     """An etcd that speaks TLS and asks for certificates, and the right way to reach it."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    for name, of in (("server", "127.0.0.1"), ("client", "client.example"), ("named", "client.example")):
-        issued = authority.issue_cert(of, common_name="node" if name == "named" else None)
+    for name, issued in {
+        "server": authority.issue_cert("127.0.0.1"),
+        "client": authority.issue_cert("client.example"),
+        "named": authority.issue_cert("client.example", common_name="node"),
+        "expired": authority.issue_cert("client.example", not_after=datetime(2020, 1, 1, tzinfo=UTC)),
+        "foreign": trustme.CA().issue_cert("client.example"),
+    }.items():
         issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
         private_file(tmp_path / f"{name}.key", issued.private_key_pem.bytes().decode())
     arguments = ["--cert-file", str(tmp_path / "server.pem"), "--key-file", str(tmp_path / "server.key")]
@@ -306,6 +313,33 @@ async def test_tls_with_certificates_on_both_sides(tls_etcd: tuple[str, EtcdAcce
             await stranger.read()
         assert not isinstance(caught.value, ArbiterSilentError)
         assert (await stranger.cas(revision, NEXT)).outcome is SwapOutcome.REFUSED
+
+
+@pytest.mark.parametrize("name", ["", "expired", "foreign"])
+async def test_a_client_certificate_that_is_missing_or_not_taken_is_said(
+    tls_etcd: tuple[str, EtcdAccess], tmp_path: Path, name: str
+) -> None:
+    _, access = tls_etcd
+    given = (tmp_path / f"{name}.pem", tmp_path / f"{name}.key") if name else (None, None)
+    arbiter = reached(attrs.evolve(access, certificate=given[0], key=given[1]), "x-y")
+    # With TLS 1.3 it is a race whether its last words come before the connection breaks.
+    for _ in range(5):
+        with pytest.raises(ArbiterSilentError, match=r"a client certificate is missing or not taken$") as caught:
+            await arbiter.read()
+        assert re.search(
+            r": (TLS alert: bad certificate: |the connection broke, as where |Connection reset |Broken pipe)",
+            str(caught.value),
+        )
+
+
+async def test_the_wrong_scheme_is_asked_about(tls_etcd: tuple[str, EtcdAccess], endpoint: str) -> None:
+    secure, access = tls_etcd
+    plain = reached(EtcdAccess(endpoints=(secure.replace("https", "http"),)), "x-y")
+    with pytest.raises(ArbiterSilentError, match="; is it https there"):
+        await plain.read()
+    over_tls = reached(attrs.evolve(access, endpoints=(endpoint.replace("http", "https"),)), "x-y")
+    with pytest.raises(ArbiterSilentError, match="; is it http there"):
+        await over_tls.read()
 
 
 async def test_with_authentication_a_certificate_with_a_common_name_is_declined_in_words(
