@@ -1,13 +1,14 @@
 """An arbiter in an etcd cluster, for pairs that must not lose it with one of their nodes."""
 
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError, ForeignArbiterError
 from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
-from ctlha_trio.arbiter._etcd_access import EtcdAccess, load_access
+from ctlha_trio.arbiter._etcd_access import EtcdAccess, load_access, load_credentials
 from ctlha_trio.arbiter._etcd_transactions import (
     Answer,
     Found,
@@ -191,4 +192,4 @@ def _open_gateway(access: EtcdAccess) -> "Gateway":
             raise
         problem = "etcd needs more than is installed: pip install 'ctlha-trio[etcd]', or in a checkout '.[etcd]'"
         raise ExceptionGroup("etcd cannot be used", [ConfigError("etcd", "arbiter.endpoints", problem)]) from error
-    return open_gateway(access.endpoints, context, credentials)
+    return open_gateway(access.endpoints, context, credentials, partial(load_credentials, access))

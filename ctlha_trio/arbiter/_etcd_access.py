@@ -85,7 +85,7 @@ def load_access(access: EtcdAccess) -> tuple[ssl.SSLContext, Credentials | None]
         except ConfigError as error:
             faults.append(error)
     try:
-        credentials = _load_credentials(access)
+        credentials = load_credentials(access)
     except ConfigError as error:
         faults.append(error)
     if faults:
@@ -117,7 +117,8 @@ def _load_certificate(context: ssl.SSLContext, access: EtcdAccess) -> None:
         ) from error
 
 
-def _load_credentials(access: EtcdAccess) -> Credentials | None:
+def load_credentials(access: EtcdAccess) -> Credentials | None:
+    """Read the file with user and password, if there is one. ``ConfigError`` if it cannot be used."""
     if access.credentials is None:
         return None
     content = read_key_file(access.credentials, "arbiter.credentials")

@@ -7,14 +7,14 @@ no proxies, and nothing of the environment.
 
 import json
 import ssl
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Final
 
 import attrs
 import httpx2
 import trio
 
-from ctlha_trio._errors import ArbiterError, ArbiterSilentError
+from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError
 from ctlha_trio._printable import printable
 from ctlha_trio.arbiter._codec import RECORD_CHARACTERS_MAX
 from ctlha_trio.arbiter._etcd_access import Credentials
@@ -38,6 +38,7 @@ _CLIENT_ERROR: Final = 4
 _DECLINED: Final = frozenset({3, 7, 9, 16})
 """gRPC's codes for an invalid argument, no permission, a wrong state and no authentication, which etcd finds out before
 it changes anything. Not so that for exhausted resources: a transaction that fills the store is applied and refused."""
+_NOT_AUTHENTICATED: Final = "authentication failed"
 _STALE_TOKENS: Final = ("invalid auth token", "revision of auth store is old")
 
 
@@ -59,6 +60,10 @@ class Gateway:
     _endpoints: Sequence[str]
     _transport: httpx2.AsyncHTTPTransport
     _credentials: Credentials | None
+    _load_credentials: Callable[[], Credentials | None]
+    """Reads their file, once more, and may block."""
+    _threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
+    """For that file, which may be on a disk that hangs."""
     _preferred: int = attrs.field(default=0, init=False)
     """The endpoint that is asked first: always the one after the last that failed."""
     _token: str = attrs.field(default="", init=False, repr=False)
@@ -111,6 +116,30 @@ class Gateway:
             raise
 
     async def _authenticate(self, endpoint: str, credentials: Credentials, ends_s: float) -> str:
+        """A new token, with what the file of credentials has by then if etcd does not take those that were read."""
+        try:
+            return await self._new_token(endpoint, credentials, ends_s)
+        except _DeclinedError as error:
+            if _NOT_AUTHENTICATED not in str(error):
+                raise
+            replaced = await self._reread(str(error), ends_s)
+            if replaced is None or replaced == credentials:
+                raise
+        self._credentials = replaced
+        return await self._new_token(endpoint, replaced, ends_s)
+
+    async def _reread(self, declined: str, ends_s: float) -> Credentials | None:
+        try:
+            with trio.fail_at(ends_s):
+                return await trio.to_thread.run_sync(
+                    self._load_credentials, abandon_on_cancel=True, limiter=self._threads
+                )
+        except ConfigError as error:
+            raise _DeclinedError(f"{declined}; {error}") from error
+        except trio.TooSlowError as error:
+            raise _DeclinedError(f"{declined}; the file of credentials cannot be read in time") from error
+
+    async def _new_token(self, endpoint: str, credentials: Credentials, ends_s: float) -> str:
         question = {"name": credentials.user, "password": credentials.password}
         try:
             answer = await self._post(endpoint, "auth/authenticate", question, ends_s)
@@ -166,11 +195,16 @@ class Gateway:
         return response.status_code, kind, bytes(content)
 
 
-def open_gateway(endpoints: Sequence[str], context: ssl.SSLContext, credentials: Credentials | None) -> Gateway:
+def open_gateway(
+    endpoints: Sequence[str],
+    context: ssl.SSLContext,
+    credentials: Credentials | None,
+    load_credentials: Callable[[], Credentials | None],
+) -> Gateway:
     """Connects to nothing yet."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
     transport = httpx2.AsyncHTTPTransport(verify=context, limits=limits)
-    return Gateway(endpoints, transport, credentials)
+    return Gateway(endpoints, transport, credentials, load_credentials)
 
 
 def _judge(endpoint: str, status: int, kind: str, content: bytes, *, secrets: Set[str]) -> Json:

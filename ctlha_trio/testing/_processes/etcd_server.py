@@ -103,9 +103,16 @@ class EtcdMember:
         return self._process
 
 
-def run_etcdctl(program: str, *arguments: str) -> None:
+def run_etcdctl(program: str, *arguments: str, entered: str = "") -> None:
     """One command, to its end. Blocks the thread. ``FailedError`` with its last words if it fails."""
-    done = subprocess.run([program, *arguments], env={"ETCDCTL_API": "3"}, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        [program, *arguments],
+        env={"ETCDCTL_API": "3"},
+        input=entered,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise FailedError(f"etcdctl {arguments[0]}: {done.stderr.strip()}")
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -456,9 +457,14 @@ async def test_a_creation_that_may_have_happened_says_so(fake: FakeEtcd, fault: 
 @pytest.fixture
 def credentials(tmp_path: Path) -> Path:
     path = tmp_path / "credentials"
-    path.touch(mode=0o600)
-    path.write_text(f"node:{PASSWORD}\n")
+    write_password(path, PASSWORD)
     return path
+
+
+def write_password(path: Path, password: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(f"node:{password}\n")
 
 
 async def test_a_token_that_ran_out_is_renewed_once(fake: FakeEtcd, credentials: Path) -> None:
@@ -565,6 +571,91 @@ async def test_a_token_stays_when_etcd_answers(fake: FakeEtcd, credentials: Path
         await arbiter.read()
     await arbiter.read()
     assert fake.questions == ["/v3/kv/txn"] * 2
+
+
+async def rotated(fake: FakeEtcd, credentials: Path) -> EtcdArbiter:
+    """It has read the file, and had a token, before etcd was given another password."""
+    fake.password = PASSWORD
+    arbiter = await created(fake, credentials=credentials)
+    await arbiter.read()
+    fake.password = "another"
+    fake.tokens.clear()
+    fake.questions.clear()
+    return arbiter
+
+
+async def test_credentials_that_etcd_does_not_take_are_read_again(fake: FakeEtcd, credentials: Path) -> None:
+    arbiter = await rotated(fake, credentials)
+    write_password(credentials, "another")
+    assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.WON
+    authenticate, ask = "/v3/auth/authenticate", "/v3/kv/txn"
+    assert fake.questions == [ask, authenticate, authenticate, ask]
+    fake.tokens.clear()
+    fake.questions.clear()
+    await arbiter.read()
+    assert fake.questions == [ask, authenticate, ask]
+
+
+async def test_credentials_that_are_still_the_same_are_not_tried_again(fake: FakeEtcd, credentials: Path) -> None:
+    arbiter = await rotated(fake, credentials)
+    assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.REFUSED
+    assert fake.questions == ["/v3/kv/txn", "/v3/auth/authenticate"]
+
+
+def written_half(path: Path) -> None:
+    path.write_text("node")
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def opened_to_others(path: Path) -> None:
+    path.write_text("node:another\n")
+    path.chmod(0o644)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [(written_half, "must be one line"), (removed, "no such file"), (opened_to_others, "chmod 600")],
+)
+async def test_a_file_of_credentials_that_cannot_be_read_again_is_said_and_asked_for_until_it_can(
+    fake: FakeEtcd, credentials: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None], problem: str
+) -> None:
+    arbiter = await rotated(fake, credentials)
+    spoil(credentials)
+    assert (await arbiter.cas(2, NEXT)).outcome is SwapOutcome.REFUSED
+    with pytest.raises(ArbiterError, match=f"authentication failed; {credentials}: arbiter.credentials: .*{problem}"):
+        await arbiter.read()
+    assert problem in caplog.text
+    write_password(credentials, "another")
+    await arbiter.read()
+
+
+async def test_a_file_of_credentials_on_a_disk_that_hangs_is_not_waited_for(
+    fake: FakeEtcd, credentials: Path, mock_clock: MockClock
+) -> None:
+    arbiter = await rotated(fake, credentials)
+    reading, released = trio.Event(), threading.Event()
+
+    def hang_on_disk() -> None:
+        trio.from_thread.run_sync(reading.set)
+        released.wait()
+
+    arbiter._gateway._load_credentials = hang_on_disk
+    outcomes = []
+
+    async def swap() -> None:
+        outcomes.append((await arbiter.cas(2, NEXT)).outcome)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(swap)
+            await reading.wait()
+            mock_clock.jump(CALL_LIMIT_S)
+    finally:
+        released.set()
+    assert outcomes == [SwapOutcome.REFUSED]
 
 
 @pytest.mark.parametrize("fault", [lost_reply, instead(503, {}), instead(200, {}), instead(200, {"token": "a\nb"})])

@@ -1,4 +1,4 @@
-"""A real etcd with users and passwords, as its operator treats it while the nodes of a pair run: restored, rotated."""
+"""A real etcd with users and passwords, as its operator treats it while the nodes of a pair run."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -45,9 +45,13 @@ def control(etcdctl_program: str, member: EtcdMember) -> Control:
 @pytest.fixture
 def credentials(tmp_path: Path) -> Path:
     path = tmp_path / "credentials"
-    path.touch(mode=0o600)
-    path.write_text("node:of-node\n")
+    write_credentials(path, "node:of-node")
     return path
+
+
+def write_credentials(path: Path, line: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(f"{line}\n")
 
 
 async def test_nodes_that_run_find_a_restored_etcd(
@@ -80,3 +84,37 @@ async def test_nodes_that_run_find_a_restored_etcd(
         await restore(tmp_path / "old.db")
         for node in NODES:
             await pair.wait_for(node, within_s=FOUND_AGAIN_S, verdict="stopped", reasons=["arbiter-went-back"])
+
+
+def change_password(control: Control, credentials: Path) -> None:
+    write_credentials(credentials, "node:changed")
+    control("user", "passwd", "node", "--interactive=false", entered="changed\n")
+
+
+def change_user(control: Control, credentials: Path) -> None:
+    control("user", "add", "other:of-other")
+    control("user", "grant-role", "other", "pairs")
+    write_credentials(credentials, "other:of-other")
+    control("user", "delete", "node")
+
+
+@pytest.mark.parametrize("change", [change_password, change_user])
+async def test_nodes_that_run_go_over_to_other_credentials(
+    member: EtcdMember,
+    control: Control,
+    credentials: Path,
+    tmp_path: Path,
+    change: Callable[[Control, Path], None],
+) -> None:
+    """In the file first: the nodes read it when etcd declines what they have, and have no trouble with it."""
+    arbiter = ("--arbiter", member.endpoint, "--arbiter-credentials", str(credentials))
+    async with made_pair(tmp_path / "pair", *arbiter) as pair:
+        await pair.start_protected()
+        change(control, credentials)
+        victim = await pair.primary()
+        await pair.kill(victim)
+        await pair.wait_for(OTHER[victim], verdict="degraded", reasons=["peer-lost"])
+        await pair.start(victim)
+        await pair.wait_protected()
+        for node in NODES:
+            assert "the arbiter: " not in pair.log(node)
