@@ -33,13 +33,15 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.COPY_FAILED: "the record names this copy, which is dead: start node {peer}, which brings it up to date if "
     "its own counts; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; "
     "to serve what is left here, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
-    Reason.COPY_WENT_BACK: "the backing file is an older copy of the one that the record names: put the newest file "
-    "back (no other copy from before: one of the record's epoch is served unnoticed, with old data), or start node "
-    "{peer}, which brings it up to date if its own counts; if that file is lost and {peer} does not serve, what was "
-    "acknowledged since is lost: where outdated stands here too, do as it says; else stop both nodes, and see which "
-    "copy is the later one, which is the one to keep: ctlha adopt-arbiter {config} --abandon {peer} --dry-run; if "
-    "that of {node}, or if {peer} is lost for ever: ctlha adopt-arbiter {config} --abandon {peer}; if that of "
-    "{peer}, start only {peer}, which is outdated, and do as that says there",
+    Reason.COPY_WENT_BACK: "the backing file is not the one that the record names: if two processes had this node's "
+    "identity (twin), delete neither file, and to keep this one stop both nodes, then: ctlha adopt-arbiter {config} "
+    "--abandon {peer}; else it is an older copy: put the newest file back (no other copy from before: one of the "
+    "record's epoch is served unnoticed, with old data), or start node {peer}, which brings it up to date if its own "
+    "counts; if that file is lost and {peer} does not "
+    "serve, what was acknowledged since is lost: where outdated stands here too, do as it says; else stop both nodes, "
+    "and see which copy is the later one, which is the one to keep: ctlha adopt-arbiter {config} --abandon {peer} "
+    "--dry-run; if that of {node}, or if {peer} is lost for ever: ctlha adopt-arbiter {config} --abandon {peer}; if "
+    "that of {peer}, start only {peer}, which is outdated, and do as that says there",
     Reason.COPY_INCOMPLETE: "the record names this copy, which is half overwritten: start node {peer}, which brings "
     "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
     "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
@@ -53,8 +55,13 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.FOREIGN_RECORD: "the arbiter's record is of another pair: correct the [arbiter] of {config}",
     Reason.FOREIGN_LINEAGE: "correct the [arbiter] of {config}; if the copy of node {peer} is the right one, stop "
     "this node, then: ctlha resolve {config} --discard {node}",
-    Reason.TWIN: "another process runs with this node's identity, from a copy of its folder: end and delete the copy, "
-    "then start the node again",
+    Reason.TWIN: "another process runs, or has run, with this node's identity, from a copy of its folder, and each of "
+    "the two files may hold what only it has acknowledged: stop both, and delete neither before it is clear which one "
+    "is right, by the logs of decisions in both folders and by what clients keep on the volume; if it is that of the "
+    "other process, start only that one again; if it is this one, stop node {peer} too, then: ctlha adopt-arbiter "
+    "{config} --abandon {peer}, and where that finds nothing wrong with the arbiter, start this node alone, and if it "
+    "is outdated then, force it, as outdated says of a {peer} that is lost; a copy that no client ever used is only "
+    "stopped and deleted",
     Reason.LEAVING: "start the node again: ctlha node {config}",
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
     Reason.COMPONENT_FAILED: "see the node's log for the component, and mend it: it is asked again by itself, every "

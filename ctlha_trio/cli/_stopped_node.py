@@ -125,7 +125,7 @@ def describe_heard(metadata: Metadata, peer: str) -> str:
         return f"node {peer} has acted on epoch {heard.epoch}, this copy on {metadata.epoch}: its copy is newer"
     return (
         f"node {metadata.node} itself has acted on epoch {heard.epoch}, this copy on {metadata.epoch}: "
-        "it is an older one of that node's, and lacks what came since"
+        "it is an older one of that node's, or one of two that were used apart, and lacks what came since"
     )
 
 

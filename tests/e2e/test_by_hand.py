@@ -344,6 +344,49 @@ async def write_and_read(
 OLD, NEW, FORKED = (letter * 4096 for letter in (b"o", b"n", b"f"))
 
 
+async def twins_apart(pair: HandPair) -> None:
+    """Node a alone and a copy of its folder, a2, of which each has acknowledged what the other lacks; a has stopped."""
+    await pair.start_protected()
+    await pair.kill("b")
+    await pair.wait_for("a", verdict="degraded", role="primary")
+    shutil.copytree(pair.folder / "a", pair.folder / "a2", ignore=shutil.ignore_patterns("*.sock"))
+    pair.edit("a2", pair.address("a"), f"127.0.0.1:{pair.base_port + 1}")
+    pair.launchers = {**pair.launchers, "a2": ()}
+    await write_and_read(pair, "a", 1, {1: NEW}, {})
+    await pair.start("a2")
+    await pair.wait_for("a2", verdict="degraded", role="primary")
+    await write_and_read(pair, "a2", 2, {2: FORKED}, {1: bytes(4096)})
+    await pair.wait_for("a", verdict="stopped", reasons=["twin"])
+
+
+@pytest.mark.parametrize("kept", ["a", "a2"])
+async def test_of_two_files_of_one_identity_either_can_be_kept_by_what_the_status_says(
+    hand_pair: HandPair, kept: str
+) -> None:
+    """Deleting the copy, which has taken the record, and starting the node again would leave nobody that serves."""
+    pair = hand_pair
+    await twins_apart(pair)
+    asked = await run_ctlha("status", pair.config("a"))
+    (helps,) = (line for line in asked.out.splitlines() if line.startswith("  twin: "))
+    assert "delete neither before it is clear which one is right" in helps
+    for node in ("a", "a2"):
+        assert await pair.end(node, signal.SIGTERM) == 0
+    if kept == "a":
+        (command,) = re.findall(r"then: ctlha (.*? --abandon b)", helps)
+        done = await run_ctlha(*command.split(), "--statement", "b is powered off")
+        assert done.code == 0, done.err
+        await pair.start("a")
+    else:
+        pair.volume("a").rename(pair.folder / "aside.img")
+        pair.volume("a2").rename(pair.volume("a"))
+        await pair.start("a")
+    await pair.start("b")
+    await pair.wait_protected()
+    found = {1: NEW, 2: bytes(4096)} if kept == "a" else {1: bytes(4096), 2: FORKED}
+    for client, node in enumerate(OTHER, 3):
+        await write_and_read(pair, node, client, {}, found)
+
+
 async def leave_behind(pair: HandPair, *, kept_alive: bool = False) -> tuple[str, str]:
     """A node that has missed a write of the other one, which is gone or only not heard."""
     survivor = await pair.primary()

@@ -357,3 +357,11 @@ async def test_a_resync_is_watched_where_there_is_no_output(
 async def test_watching_a_configuration_that_is_none(tmp_path: Path) -> None:
     with pytest.RaisesGroup(ConfigError):
         await watch_status(tmp_path / "node.toml", False)
+
+
+def test_of_two_with_one_identity_nothing_is_to_be_deleted_before_both_files_were_compared() -> None:
+    twin = remedy_for("twin", config="x/node.toml", node="a", peer="b")
+    assert "stop both, and delete neither before it is clear which one is right" in twin
+    assert "stop node b too, then: ctlha adopt-arbiter x/node.toml --abandon b" in twin
+    behind = remedy_for("copy-went-back", config="x/node.toml", node="a", peer="b")
+    assert behind.index("delete neither file") < behind.index("put the newest file back")
