@@ -120,7 +120,7 @@ def side_by_side(views: list[CopyView], record: Record | None) -> Iterator[str]:
         ("members", [" ".join(view.members) for view in views]),
         ("is member", ["yes" if view.node in view.members else "no" for view in views]),
         ("last role", [view.role for view in views]),
-        ("copy", [view.copy for view in views]),
+        ("copy", ["failed or discarded" if view.is_given_up else view.copy for view in views]),
         ("written", [view.written_at for view in views]),
         ("under way", [sum_of(view.open_ranges) for view in views]),
         ("marked", [_marked(view) for view in views]),

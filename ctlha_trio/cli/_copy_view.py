@@ -7,6 +7,7 @@ import attrs
 
 from ctlha_trio.cli._config import LoadedConfig
 from ctlha_trio.cli._lost_files import needing_whole_volume
+from ctlha_trio.pair import Copy
 from ctlha_trio.store import read_facts
 
 Range = tuple[int, int]
@@ -47,6 +48,14 @@ class CopyView:
     def is_alone(self) -> bool:
         """Whether it was the only member by that record, and so has acknowledged what no other copy has."""
         return self.members == (self.node,)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether all that it tells is the record of that moment: a disk failed, or a person discarded or made it anew.
+
+        Nobody discards the only copy that counts, so one that was alone tells what it was: its disk has failed.
+        """
+        return self.copy == Copy.FAILED.value and not self.is_alone
 
     @property
     def role(self) -> str:

@@ -12,6 +12,9 @@ from ctlha_trio.pair import Copy
 
 def later_copy(one: CopyView, other: CopyView) -> tuple[str, str]:
     """The node whose copy is the later one, and by what; no node, and why, where they do not tell."""
+    for each in (one, other):
+        if each.is_given_up:
+            return "", f"that of node {each.node} was given up, and does not tell what it was before"
     for earlier, later in ((one, other), (other, one)):
         if earlier.lineage in later.ancestors:
             return later.node, f"somebody has begun its line from that of node {earlier.node}"
@@ -50,6 +53,13 @@ def _in_epochs(one: CopyView, other: CopyView) -> str:
 
 
 def _alone(view: CopyView, peer: str) -> str:
+    if view.is_given_up:
+        return (
+            "was given up, for its disk had failed, or a person has discarded it or made it anew; what it had "
+            f"acknowledged without node {peer} until then is not told"
+        )
+    if not view.is_alone and not Copy(view.copy).is_whole:
+        return f"is being overwritten; what it had acknowledged without node {peer} until then is not told"
     if not view.is_alone:
         return f"has acknowledged nothing without node {peer} since epoch {view.epoch} began"
     if view.marked_from is None:

@@ -45,9 +45,9 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.COPY_INCOMPLETE: "the record names this copy, which is half overwritten: start node {peer}, which brings "
     "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
     "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
-    Reason.COPY_NOT_WHOLE: "this copy is empty, half overwritten, or of a disk that had failed, and of no use by "
-    "itself until its resync has ended: start node {peer}, which brings it up to date; if {peer} is lost for ever, "
-    "stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
+    Reason.COPY_NOT_WHOLE: "this copy is empty, half overwritten, discarded, or of a disk that had failed, and of no "
+    "use by itself until its resync has ended: start node {peer}, which brings it up to date; if {peer} is lost for "
+    "ever, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
     Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data; if it is lost, stop both nodes, then on both: ctlha "
     "adopt-arbiter <its node.toml>, which prints both copies; if they do not agree, and it says of nothing else that "
     "helps, on the node whose copy is of the higher epoch there: ctlha adopt-arbiter <its node.toml> --abandon <the "

@@ -35,8 +35,14 @@ RUNS_LOGGED: Final = 10_000
 _STANDS: Final = {
     Copy.FAILED: "its disk had failed: writes that it lost together with their checksums are not found",
     Copy.RESYNCING: "it was being overwritten: some blocks are as of epoch {epoch}, others older",
-    Copy.REWRITING: "it was being overwritten: some blocks are as of epoch {epoch}, others older",
+    Copy.REWRITING: "it had been given up, or made anew, and was being overwritten: some blocks are as of epoch "
+    "{epoch}, others older, or zeros where nothing was copied yet",
 }
+_GIVEN_UP: Final = (
+    "it was given up: its disk had failed, and writes that it lost together with their checksums are not found, or a "
+    "person had discarded it, which this takes back"
+)
+"""In the place of FAILED, unless the copy was alone: no command discards the only one that counts."""
 
 
 @attrs.frozen
@@ -177,6 +183,8 @@ def _describe(wreck: _Wreck, found: Versioned, after: Record, abandon: str) -> I
         yield f"at risk: {problem}"
     if metadata is None:
         yield "at risk: nothing tells from when the copy is, nor whether it was whole"
+    elif metadata.copy is Copy.FAILED and metadata.members != (node,):
+        yield f"at risk: {_GIVEN_UP}"
     elif metadata.copy in _STANDS:
         yield f"at risk: {_STANDS[metadata.copy].format(epoch=metadata.epoch)}"
     if metadata is not None and metadata.heard is not None and metadata.heard.epoch > metadata.epoch:

@@ -19,11 +19,12 @@ class Copy(Enum):
     RESYNCING = "resyncing"
     """It is being overwritten from the source of ``epoch``: neither old nor new."""
     REWRITING = "rewriting"
-    """As RESYNCING, after the disk had failed: what it reads may not be what it holds, so every range is written."""
+    """As RESYNCING, of one that was FAILED: what it reads may not be what it holds, so every range is written."""
     SEALED = "sealed"
     """It was copied whole from the source of ``epoch`` and becomes a member when the record says so."""
     FAILED = "failed"
-    """The disk failed under it. Only a full copy, with nothing compared, makes it whole again."""
+    """The disk failed under it, or a person discarded it, or made it anew. Only a full copy, with nothing compared,
+    makes it whole again."""
 
     @property
     def is_whole(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
+from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import main
 from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._copy_view import CopyView, view_copy
@@ -37,6 +38,9 @@ BASE = CopyView(
     marks=(),
 )
 ALONE: dict[str, Any] = {"epoch": 5, "members": ("a",), "marked_from": 4, "marks": ((0, 65536),)}
+GIVEN_UP = (
+    "was given up, for its disk had failed, or a person has discarded it or made it anew; what it had acknowledged"
+)
 OF_B: dict[str, Any] = {"primary": "b", "members": ("b",)}
 
 
@@ -105,6 +109,28 @@ def test_a_later_copy_that_is_not_whole_is_said_to_be_none_to_take() -> None:
     assert line.endswith("; but it is failed, no state that the volume ever had")
 
 
+@pytest.mark.parametrize(
+    ("copy", "told"),
+    [
+        ("failed", f"{GIVEN_UP} without node a until then is not told"),
+        ("rewriting", "is being overwritten; what it had acknowledged without node a until then is not told"),
+        ("resyncing", "is being overwritten; what it had acknowledged without node a until then is not told"),
+    ],
+)
+def test_of_a_copy_that_is_not_whole_nobody_says_that_it_has_acknowledged_nothing_alone(copy: str, told: str) -> None:
+    """Its mark, and the record from which it is overwritten, stand where it had said what it knew itself."""
+    other = attrs.evolve(BASE, node="b", copy=copy, epoch=5, members=("a",))
+    lines = list(describe_later(attrs.evolve(BASE, **ALONE), other))
+    assert lines[2] == f"alone     node b: {told}"
+
+
+@pytest.mark.parametrize("a", [{}, ALONE, {"epoch": 9, "lineage": "m", "ancestors": ("l",)}])
+def test_what_a_copy_that_was_given_up_had_been_is_not_told(a: dict[str, Any]) -> None:
+    one, other = attrs.evolve(BASE, **a), attrs.evolve(BASE, node="b", copy="failed")
+    for told in (later_copy(one, other), later_copy(other, one)):
+        assert told == ("", "that of node b was given up, and does not tell what it was before")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     create_pair(tmp_path / "p", NewPair(size_bytes=SIZE_BYTES, link_addresses=loopback_addresses(7900)))
@@ -147,6 +173,25 @@ async def test_two_copies_of_one_epoch_that_contradict_are_shown_to_who_has_to_c
     assert told[3][0] == "may"
     assert [line.split() for line in lines if line.startswith("members")] == [["members", "a", "b"]]
     assert lines[-1] == "nothing was changed: --dry-run"
+
+
+async def test_a_copy_that_a_person_has_discarded_is_not_said_to_have_failed_nor_to_lack_nothing(folder: Path) -> None:
+    """Before, the same command said that it had served alone."""
+    loaded = load_config(folder / "a" / "node.toml")
+    arbiter = await SqliteArbiter.open(folder / "arbiter.db", cluster=loaded.content.cluster, resource="volume")
+    found = await arbiter.read()
+    await arbiter.cas(found.revision, found.record.succeed(primary="a", members=("a",), proposal="p"))
+    await serve_alone(folder, "a", proposed=("p",))
+    await serve_alone(folder, "b", epoch=3, revision=3)
+    look = ("resolve", folder / "a" / "node.toml", "--discard", "a")
+    assert "node b: has served alone in epoch 3; what was written" in (await run(*look)).stderr
+    done = await run("resolve", folder / "b" / "node.toml", "--discard", "b")
+    assert done.exit_code == 0, done.output
+    lines = (await run(*look)).stderr.splitlines()
+    (stands,) = (line for line in lines if line.startswith("copy      "))
+    assert stands.split(maxsplit=2) == ["copy", "member", "failed or discarded"]
+    assert f"alone     node b: {GIVEN_UP} without node a until then is not told" in lines
+    assert not any(line.startswith("later     node a") for line in lines)
 
 
 async def test_the_other_machine_s_copy_is_carried_over(folder: Path) -> None:

@@ -731,9 +731,31 @@ async def test_a_salvage_shows_what_is_damaged_and_what_is_at_risk_and_changes_n
     lines = shown.stdout.splitlines()
     assert "node b: what is left of its copy becomes the volume, 2 whole blocks" in lines
     assert f"damaged: {BLOCK_BYTES} bytes at {BLOCK_BYTES}" in lines
-    assert any(line.startswith("at risk: its disk had failed") for line in lines)
+    assert (
+        "at risk: it was given up: its disk had failed, and writes that it lost together with their checksums are not "
+        "found, or a person had discarded it, which this takes back" in lines
+    )
     assert lines[-1] == "nothing was changed: --dry-run"
     assert whole.fingerprint() == before
+
+
+async def test_a_copy_that_was_alone_was_discarded_by_nobody(whole: Folder) -> None:
+    await write_content(whole, Copy.FAILED)
+    await whole.write(attrs.evolve(await whole.metadata(), members=("b",), primary="b"))
+    shown = await run("force-primary", whole, *SALVAGE, "--dry-run")
+    failed = "at risk: its disk had failed: writes that it lost together with their checksums are not found"
+    assert failed in shown.stdout.splitlines()
+
+
+async def test_of_a_new_copy_that_was_half_filled_nothing_is_called_older(folder: Folder) -> None:
+    """What was not copied to it yet is zeros, which nobody wrote."""
+    assert (await trio.to_thread.run_sync(replace, folder, "b")).exit_code == 0
+    await write_content(folder, Copy.REWRITING)
+    shown = await run("force-primary", folder, *SALVAGE, "--dry-run")
+    assert (
+        "at risk: it had been given up, or made anew, and was being overwritten: some blocks are as of epoch 1, others "
+        "older, or zeros where nothing was copied yet" in shown.stdout.splitlines()
+    )
 
 
 async def test_a_salvage_says_that_the_other_copy_is_newer_and_goes_beyond_it(whole: Folder) -> None:
