@@ -43,10 +43,21 @@ from ctlha_trio.ha._take_over import (
     may_start_t as may_start_t,
     released_t as released_t,
 )
+from ctlha_trio.ha._transitions import Transition as Transition
 from ctlha_trio.ha._verification_status import FoundStatus as FoundStatus, VerificationStatus as VerificationStatus
 from ctlha_trio.ha._volume import (
     COMPARE_BYTES_MAX as COMPARE_BYTES_MAX,
     ZEROES_BYTES_MAX as ZEROES_BYTES_MAX,
     Volume as Volume,
 )
-from ctlha_trio.pair import OperationKind as OperationKind, Outcome as Outcome, Plan as Plan, Record as Record
+from ctlha_trio.pair import (
+    FailoverObstacle as FailoverObstacle,
+    FailoverPlan as FailoverPlan,
+    HandoverPlan as HandoverPlan,
+    Obstacle as Obstacle,
+    OperationKind as OperationKind,
+    Outcome as Outcome,
+    Plan as Plan,
+    PlannedStep as PlannedStep,
+    Record as Record,
+)
