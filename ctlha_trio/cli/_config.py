@@ -42,6 +42,7 @@ ETCD_FILES: Final = ("ca", "certificate", "key", "credentials")
 """Fields of ``EtcdTable`` that are paths."""
 
 _UNKNOWN_KEYS: Final = "unknown: "
+_BOTH_ARBITERS: Final = "stands beside arbiter.endpoints: a pair has one arbiter, so take one of the two away"
 
 
 @attrs.frozen(kw_only=True)
@@ -310,7 +311,10 @@ def _faults_of_line(file: Path, line: str) -> Iterator[ConfigError]:
         yield ConfigError(file, key, problem)
         return
     for unknown in problem.removeprefix(_UNKNOWN_KEYS).split(", "):
-        yield ConfigError(file, f"{key}.{unknown}".removeprefix("."), "is not known here")
+        unknown_key = f"{key}.{unknown}".removeprefix(".")
+        # Known by itself: with endpoints beside it, the table was read as that of an etcd.
+        beside = unknown_key == "arbiter.sqlite"
+        yield ConfigError(file, unknown_key, _BOTH_ARBITERS if beside else "is not known here")
 
 
 def _part_of(table: Mapping[str, object], key: str) -> Any:
@@ -323,7 +327,9 @@ def _part_of(table: Mapping[str, object], key: str) -> Any:
         if not isinstance(found, Mapping):
             return None
         table = found
-    field = attrs.fields_dict(attrs.resolve_types(SqliteTable if kind == ArbiterTable else kind))[name]
+    if kind == ArbiterTable:
+        kind = SqliteTable if name == "sqlite" else EtcdTable
+    field = attrs.fields_dict(attrs.resolve_types(kind))[name]
     if name not in table:
         return None if field.default is attrs.NOTHING else field.default
     wanted: Any = field.type
@@ -369,7 +375,7 @@ def _make_converter() -> cattrs.Converter:
         converter.register_structure_hook(kind, _ignoring_type(hook))
 
     def arbiter(value: object, _: object) -> ArbiterTable:
-        if isinstance(value, dict) and "endpoints" in value and "sqlite" not in value:
+        if isinstance(value, dict) and "endpoints" in value:
             return converter.structure(value, EtcdTable)
         return converter.structure(value, SqliteTable)
 

@@ -1,7 +1,8 @@
 """The values of a configuration, each read by itself: from what TOML gives to a type of its own, or ``ValueError``."""
 
 import re
-from typing import Final, NewType
+from collections.abc import Callable, Sequence
+from typing import Final, NewType, TypeVar
 
 from ctlha_trio.arbiter import parse_endpoint
 from ctlha_trio.ha import HOLD_DOWN_S
@@ -18,6 +19,7 @@ MAX_FENCE_TIMEOUT_S: Final = 600
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
+Item = TypeVar("Item")
 
 Name = NewType("Name", str)
 Address = NewType("Address", str)
@@ -42,6 +44,19 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text in quotes")
     return value
+
+
+def _read_each(items: Sequence[object], read: Callable[[str], Item]) -> tuple[Item, ...]:
+    """``ValueError`` with the faults of all, by their places if there are several items."""
+    found, problems = list[Item](), list[str]()
+    for number, item in enumerate(items, 1):
+        try:
+            found.append(read(_text(item)))
+        except ValueError as error:
+            problems.append(f"number {number}: {error}" if len(items) > 1 else str(error))
+    if problems:
+        raise ValueError("; ".join(problems))
+    return tuple(found)
 
 
 def read_name(value: object) -> Name:
@@ -88,7 +103,7 @@ def read_pins(value: object) -> Pins:
     """One key or two."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_PINS:
         raise ValueError("must be a list of one or two keys")
-    return Pins(tuple(parse_pin(_text(item)) for item in value))
+    return Pins(_read_each(value, parse_pin))
 
 
 def read_give_back_mode(value: object) -> GiveBackMode:
@@ -129,4 +144,4 @@ def read_endpoints(value: object) -> Endpoints:
     """URLs."""
     if not isinstance(value, list):
         raise ValueError("must be a list of addresses such as https://HOST:PORT")
-    return Endpoints(tuple(parse_endpoint(_text(item)) for item in value))
+    return Endpoints(_read_each(value, parse_endpoint))

@@ -20,7 +20,7 @@ def contradictions(part: Part, etcd: EtcdAccess | None) -> Iterator[Fault]:
     yield from _of_channels(part)
     if etcd is not None:
         yield from ((f"arbiter.{field}", problem) for field, problem in contradictions_of_etcd(etcd))
-    if part("arbiter.sqlite") is not None:
+    if part("arbiter.sqlite") is not None and part("arbiter.endpoints") is None:
         yield from _of_one_machine(part)
     yield from _of_policy(part)
 
@@ -57,5 +57,7 @@ def _of_policy(part: Part) -> Iterator[Fault]:
     if preferred is None:
         if part("policy.give_back") == "automatic":
             yield "policy.preferred", "is missing: an automatic give-back needs to know to which node"
+    elif node and node == peer and preferred != node:
+        yield "policy.preferred", f"is {preferred!r}, which is no node of the pair"
     elif node and peer and preferred not in {node, peer}:
         yield "policy.preferred", f"is {preferred!r}, which is neither {node!r} nor {peer!r}"

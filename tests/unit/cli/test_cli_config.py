@@ -355,8 +355,12 @@ def test_a_fault_of_an_arbiter_in_etcd(
 
 
 def test_two_arbiters_are_none(tmp_path: Path, with_etcd: str) -> None:
-    faults = faults_of(tmp_path, with_etcd.replace("endpoints = ", 'sqlite = "x"\nendpoints = '))
-    assert "arbiter.endpoints: is not known here" in faults
+    both = with_etcd.replace("endpoints = ", 'sqlite = "x"\nendpoints = ')
+    told = "arbiter.sqlite: stands beside arbiter.endpoints: a pair has one arbiter, so take one of the two away"
+    assert faults_of(tmp_path, both) == [told]
+    wrong = faults_of(tmp_path, both.replace('ca = "ca.pem"', "ca = 1"))
+    assert sorted(wrong) == ["arbiter.ca: must be text in quotes", told]
+    assert faults_of(tmp_path, both.replace('sqlite = "x"', "sqlite = 5")) == [told]
 
 
 def test_several_faults_of_an_arbiter_in_etcd_at_once(tmp_path: Path, with_etcd: str) -> None:
@@ -380,6 +384,19 @@ def test_a_table_that_is_none(tmp_path: Path, good: str, value: str) -> None:
 def test_pins_that_are_none(tmp_path: Path, good: str, pins: list[str], value: str) -> None:
     (fault,) = faults_of(tmp_path, good.replace(f'["{pins[0]}"]', value))
     assert fault.startswith("peer.pins: ")
+
+
+def test_of_two_pins_both_faults_are_told(tmp_path: Path, good: str, pins: list[str]) -> None:
+    (fault,) = faults_of(tmp_path, good.replace(f'["{pins[0]}"]', '["ed25519:xx", 3]'))
+    told = "number 1: the part of the pin behind the colon is not base64; number 2: must be text in quotes"
+    assert fault == f"peer.pins: {told}"
+    (fault,) = faults_of(tmp_path, good.replace(f'["{pins[0]}"]', f'["{pins[0]}", 3]'))
+    assert fault == "peer.pins: number 2: must be text in quotes"
+
+
+def test_who_is_preferred_is_not_compared_with_one_name_twice(tmp_path: Path, good: str) -> None:
+    text = good.replace('node = "b"', 'node = "a"') + '[policy]\npreferred = "c"\n'
+    assert "policy.preferred: is 'c', which is no node of the pair" in faults_of(tmp_path, text)
 
 
 def test_three_pins_are_too_many(tmp_path: Path, good: str, pins: list[str]) -> None:
