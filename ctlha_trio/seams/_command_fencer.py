@@ -109,8 +109,19 @@ def _judge(code: int, said: Mapping[str, bytearray]) -> FenceAnswer:
         return FenceAnswer(FenceOutcome.CONFIRMED, evidence)
     if code == CONFIRMED_CODE:
         return FenceAnswer(FenceOutcome.UNKNOWN, "it ended well, but gave no evidence")
-    why = evidence or _first_line(said["stderr"]) or f"exit code {code}"
-    return FenceAnswer(FenceOutcome.REFUSED if code == REFUSED_CODE else FenceOutcome.UNKNOWN, why)
+    why = evidence or _first_line(said["stderr"])
+    if code == REFUSED_CODE:
+        return FenceAnswer(FenceOutcome.REFUSED, why or f"exit code {code}")
+    return FenceAnswer(FenceOutcome.UNKNOWN, ": ".join(filter(None, (_describe_end(code), why))))
+
+
+def _describe_end(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended by signal {-code}"
 
 
 def _first_line(output: bytearray) -> str:

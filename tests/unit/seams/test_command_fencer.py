@@ -36,8 +36,10 @@ async def test_exit_code_0_with_a_line_is_confirmed_by_that_line() -> None:
         ("print('locked'); raise SystemExit(1)", FenceAnswer(REFUSED, "locked")),
         ("raise SystemExit('no such outlet')", FenceAnswer(REFUSED, "no such outlet")),
         ("raise SystemExit(1)", FenceAnswer(REFUSED, "exit code 1")),
-        ("print('off'); raise SystemExit(2)", FenceAnswer(UNKNOWN, "off")),
-        ("import os; print('off', flush=True); os.kill(os.getpid(), 9)", FenceAnswer(UNKNOWN, "off")),
+        ("print('off'); raise SystemExit(2)", FenceAnswer(UNKNOWN, "exit code 2: off")),
+        ("raise SystemExit(7)", FenceAnswer(UNKNOWN, "exit code 7")),
+        ("import os; print('off', flush=True); os.kill(os.getpid(), 9)", FenceAnswer(UNKNOWN, "ended by SIGKILL: off")),
+        ("import os; os.kill(os.getpid(), 40)", FenceAnswer(UNKNOWN, "ended by signal 40")),
     ],
 )
 async def test_every_other_end_is_refused_or_unknown(program: str, answer: FenceAnswer) -> None:
