@@ -135,7 +135,7 @@ class _Adoption:
         if need_none(self.mine, theirs):
             raise FailedError("nothing is wrong with the arbiter: start both nodes")
         if problem := disagreement(self.mine, theirs):
-            raise FailedError(f"the nodes do not agree: {problem}; {self._choice(theirs)}")
+            raise FailedError(f"the nodes do not agree: {problem}. {self._choice(theirs)}")
         writer = self.mine if self.mine.node == self.metadata.primary else theirs
         return agreed_record(self.metadata, self.found.record if self.found else None, writer.proposal)
 
@@ -144,13 +144,13 @@ class _Adoption:
         for one, other in ((self.mine, theirs), (theirs, self.mine)):
             if self.found is not None and one.leaves_only(other, self.found.record):
                 return (
-                    f"node {one.node} starts as it is: if its copy is the volume, at node {other.node}: ctlha resolve "
+                    f"Node {one.node} starts as it is. If its copy is the volume, at node {other.node}: ctlha resolve "
                     f"<its node.toml> --discard {other.node}; if that of node {other.node} is, give this command there "
                     f"with --abandon {one.node}"
                 )
         return (
-            "decide which copy is the volume, and give the command there "
-            "with --abandon, which shows both copies side by side and, with --dry-run, changes nothing"
+            "Decide which copy is the volume, and give the command there with --abandon. "
+            "It shows both copies side by side, and with --dry-run changes nothing"
         )
 
     def _show_copies(self, theirs: Knowledge, *, err: bool = False) -> None:

@@ -94,4 +94,6 @@ def view_copy(loaded: LoadedConfig) -> CopyView:
 
 def sum_of(ranges: tuple[Range, ...]) -> str:
     """In words."""
-    return f"{sum(size for _, size in ranges)} bytes in {len(ranges)} ranges" if ranges else "nothing"
+    if not ranges:
+        return "nothing"
+    return f"{sum(size for _, size in ranges)} bytes in {len(ranges)} {'range' if len(ranges) == 1 else 'ranges'}"

@@ -65,7 +65,8 @@ def describe_status(status: dict[str, object], loaded: LoadedConfig) -> str:
         time_left = f", about {duration_of(left_s)} at the pace of the last seconds" if isinstance(left_s, int) else ""
         lines.append(f"  {left} bytes left to resync{time_left}")
     if repaired := status.get("repaired_blocks"):
-        lines.append(f"  {repaired} blocks of this copy were repaired from the other one since the node started")
+        blocks = "1 block of this copy was" if repaired == 1 else f"{repaired} blocks of this copy were"
+        lines.append(f"  {blocks} repaired from the other one since the node started")
     if damaged := status.get("damaged_bytes"):
         lines.append(f"  {damaged} bytes are damaged on every copy that counts")
     if isinstance(verification := status.get("verification"), dict):

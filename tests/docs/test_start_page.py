@@ -9,11 +9,18 @@ import trio
 
 from ctlha_trio.testing._processes.hand_pair import START_S, made_pair
 
-PAGE = (Path(__file__).parents[2] / "docs/start.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/start.md").read_text()
+README = (ROOT / "README.md").read_text()
 (CLIENT,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PRINTED = re.findall(r"^```text\n(pair/a/data\.sock: .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 """With both nodes, and without node a."""
 COMMANDS = re.findall(r"^\.venv/bin/python client\.py (.*)$", PAGE, re.MULTILINE)
+
+
+def test_the_readme_says_how_long_it_is() -> None:
+    lines = sum(1 for line in CLIENT.splitlines() if line)
+    assert f"[A client of {lines} lines](docs/start.md#write-and-read)" in README
 
 
 async def run_client(folder: Path, command: str, *, says: str = "") -> str:

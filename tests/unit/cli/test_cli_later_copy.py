@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli import main
 from ctlha_trio.cli._config import load_config
-from ctlha_trio.cli._copy_view import CopyView, view_copy
+from ctlha_trio.cli._copy_view import CopyView, sum_of, view_copy
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.cli._later_copy import describe_later, later_copy
 from ctlha_trio.seams import ThreadDisk, TrioClock
@@ -101,6 +101,11 @@ def test_what_each_has_acknowledged_alone_is_said(change: dict[str, Any], told: 
     lines = list(describe_later(attrs.evolve(BASE, **change), attrs.evolve(BASE, node="b")))
     assert lines[1] == f"alone     node a: {told}"
     assert lines[2] == "alone     node b: has acknowledged nothing without node a since epoch 4 began"
+
+
+def test_one_range_is_one() -> None:
+    assert sum_of(((0, 65536),)) == "65536 bytes in 1 range"
+    assert sum_of(((0, 65536), (131072, 65536))) == "131072 bytes in 2 ranges"
 
 
 def test_a_later_copy_that_is_not_whole_is_said_to_be_none_to_take() -> None:

@@ -24,6 +24,7 @@ from ctlha_trio.cli._status import describe_change, describe_status, watch_statu
 from ctlha_trio.door import STATUS_SOCKET
 from ctlha_trio.ha import Note, Reason
 from ctlha_trio.pair import Obstacle, Setback
+from ctlha_trio.wire._hello import PROTOCOL_VERSION_MAX
 
 OPERATE = Path(__file__).parents[3] / "docs" / "operate.md"
 Named = Reason | Note | Obstacle | Setback
@@ -357,6 +358,16 @@ async def test_a_resync_is_watched_where_there_is_no_output(
 async def test_watching_a_configuration_that_is_none(tmp_path: Path) -> None:
     with pytest.RaisesGroup(ConfigError):
         await watch_status(tmp_path / "node.toml", False)
+
+
+def test_the_page_on_upgrades_shows_the_version_that_a_new_pair_speaks() -> None:
+    assert re.findall(r"link online, version (\d+)", OPERATE.read_text()) == [str(PROTOCOL_VERSION_MAX)]
+
+
+@pytest.mark.parametrize(("blocks", "told"), [(1, "1 block of this copy was"), (3, "3 blocks of this copy were")])
+def test_what_was_repaired_is_counted_in_words_that_fit(loaded: LoadedConfig, blocks: int, told: str) -> None:
+    lines = describe_status({"verdict": "protected", "repaired_blocks": blocks}, loaded).splitlines()
+    assert f"  {told} repaired from the other one since the node started" in lines
 
 
 def test_of_two_with_one_identity_nothing_is_to_be_deleted_before_both_files_were_compared() -> None:
