@@ -1,6 +1,7 @@
 """A configured node inside a program: the real parts put together, and the door through which commands reach it."""
 
 import errno
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -13,11 +14,13 @@ from ctlha_trio._errors import ConfigError, RefusedError, UntrustedPeerError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.cli._checks import load_checked, prepare
 from ctlha_trio.cli._config import LoadedConfig
+from ctlha_trio.cli._remedies import SEE_STATUS, remedy_for
 from ctlha_trio.cli._shared_settings import shared_settings
 from ctlha_trio.door import BootDoor, Door, Fencing
-from ctlha_trio.ha import Node, NodeConfig, Note, Reason, booting_status, no_components, run_node
+from ctlha_trio.ha import HALT, Node, NodeConfig, Note, Notice, Reason, booting_status, no_components, run_node
 from ctlha_trio.seams import CommandFencer, Seams, TrioClock
 
+_LOG: Final = logging.getLogger(__name__)
 _ERRORS_OF_BIND: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _KEYS_OF_REFUSALS: Final = {
     "same-node": "node",
@@ -57,8 +60,14 @@ async def run_loaded_node(
     fencing = _fencing(loaded)
     door = Door(loaded.folder, TrioClock(), fencing)
 
+    def tell(notice: Notice) -> None:
+        if notice.what == HALT:
+            helps = remedy_for(notice.why, **loaded.names) or SEE_STATUS.format(**loaded.names)
+            _LOG.warning("serves nothing until a person has looked: %s: %s", notice.why, helps)
+
     def with_door(node: Node) -> Sequence[ctl_ha_component]:
         boot.close()
+        node.follow_notices(tell)
         return [door.component(node), *components(node)]
 
     async with trio.open_nursery() as nursery:

@@ -13,7 +13,7 @@ from ctlha_trio.ha._direct_transfers import PendingTransfer as PendingTransfer
 from ctlha_trio.ha._give_back import HOLD_DOWN_S as HOLD_DOWN_S, GiveBackPolicy as GiveBackPolicy
 from ctlha_trio.ha._message_channel import MessageChannel as MessageChannel
 from ctlha_trio.ha._node import Node as Node
-from ctlha_trio.ha._notices import REFUSED as REFUSED, Notice as Notice
+from ctlha_trio.ha._notices import HALT as HALT, REFUSED as REFUSED, Notice as Notice
 from ctlha_trio.ha._peer_returns import RETURNS_LIMIT as RETURNS_LIMIT
 from ctlha_trio.ha._permits import RENEW_S as RENEW_S, HeldPermit as HeldPermit
 from ctlha_trio.ha._rehearsal import Rehearsal as Rehearsal

@@ -9,6 +9,8 @@ from ctlha_trio._errors import CtlHaError, RefusedError, UntrustedPeerError
 from ctlha_trio.pair import PairState, Phase, SwapOutcome, events
 from ctlha_trio.wire import Refusal
 
+HALT: Final = "halt"
+"""It serves nothing any more until a person has looked."""
 REFUSED: Final = "refused"
 
 _SWAPS: Final = {Phase.ADMITTING: "admit", Phase.HANDING_OVER: "handover"}
@@ -60,7 +62,7 @@ class Notices:
             what = "force" if before.forcing else _SWAPS.get(before.phase, "claim")
             self.tell(what, REFUSED, _OUTCOMES[event.outcome], kind=event.outcome.value)
         if after.phase is Phase.STOPPED and before.phase is not Phase.STOPPED:
-            self.tell("halt", "done", after.why)
+            self.tell(HALT, "done", after.why)
 
     def reported(self, error: CtlHaError) -> None:
         """The link has met a fault. Of two connections at once one is always refused, which means nothing."""

@@ -369,6 +369,7 @@ async def test_of_two_files_of_one_identity_either_can_be_kept_by_what_the_statu
     asked = await run_ctlha("status", pair.config("a"))
     (helps,) = (line for line in asked.out.splitlines() if line.startswith("  twin: "))
     assert "delete neither before it is clear which one is right" in helps
+    assert f"serves nothing until a person has looked: {helps.strip()}\n" in pair.log("a")
     for node in ("a", "a2"):
         assert await pair.end(node, signal.SIGTERM) == 0
     if kept == "a":
