@@ -88,11 +88,14 @@ REMEDIES: Final[dict[Reason, str]] = {
     "becomes a member once the link has held for a while, at most half a minute",
     Reason.PEER_RESTARTS: "see the log of node {peer} for why it ended and started again, too often; it is kept up to "
     "date, and becomes a member once it has run for a while, at most half a minute",
-    Reason.RESYNC_BLOCKED: "blocks that are to be copied are damaged on the only copy that counts; write them anew, as "
-    "the log of the node that serves names them, from a backup: the copy goes on by itself",
-    Reason.MEDIUM_ERROR: "blocks are damaged on every copy that counts, and reads of them fail; write them anew, as "
-    "the node's log names them, from a backup; if it stays, more are: ctlha verify {config} names them, or takes it "
-    "away",
+    Reason.RESYNC_BLOCKED: "blocks that are to be copied could not be read on the only copy that counts; the node "
+    "that serves reads them again by itself, a place every quarter of a minute: see to its disk and the way to it, "
+    "and wait; if it stays, read there what its log names, through its data.sock, and write anew, from a backup, only "
+    "what cannot be read, for what a backup has may be older: the copy goes on by itself",
+    Reason.MEDIUM_ERROR: "blocks could not be read on any copy that counts; read them first: ctlha verify {config} "
+    "does, if both nodes are members, or a client of data.sock; write anew, from a backup, only what still cannot be "
+    "read, as the verification or the node's log names it, for what a backup has may be older; if it stays, more are: "
+    "ctlha verify {config} names them, or takes it away",
     Reason.FILE_GONE: "the file of this copy was removed or replaced, and the copy ends with the process of node "
     "{node}: if it was only moved, move it back; if node {peer} is a member, stop this node, move away what lies "
     "there, then: ctlha replace {config} {node}; if not, start {peer} and let it become one, or, before this node is "

@@ -46,6 +46,7 @@ class DataFaults:
 
     def __attrs_post_init__(self) -> None:
         self.medium.on_mended = self._mended
+        self.medium.counts = self._is_primary
 
     def session_began(self) -> None:
         """Tell the peer, if it is of a version that hears such."""
@@ -95,7 +96,7 @@ class DataFaults:
         state = self._state()
         if told.fault is DataFault.DISK_FAILING:
             self.peer_disk_fails = told.is_so
-        elif told.epoch > state.epoch or (told.epoch == state.epoch and role_of(state) != "primary"):
+        elif told.epoch > state.epoch or (told.epoch == state.epoch and not self._is_primary()):
             self._take_of_data(told)
 
     def _take_of_data(self, told: DataFaultTold) -> None:
@@ -116,6 +117,9 @@ class DataFaults:
             _LOG.error("damaged on every copy that counts: %d bytes at %d", size, offset)
         return is_news
 
+    def _is_primary(self) -> bool:
+        return role_of(self._state()) == "primary"
+
     def _mended(self, offset: int, size: int) -> None:
         if self._leads:
             self._say(DataFault.BLOCKS_LOST, False, offset, size)
@@ -125,7 +129,7 @@ class DataFaults:
         """Tell the peer what it does not know."""
         if not self._hears:
             return
-        is_primary = role_of(self._state()) == "primary"
+        is_primary = self._is_primary()
         if is_primary and not self._leads:
             self._tell_places()
         self._leads = is_primary

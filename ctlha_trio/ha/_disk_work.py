@@ -156,6 +156,7 @@ class DiskWork:
             if isinstance(data, DamagedBlockError):
                 each.damaged(*self._told(data))
             else:
+                self.medium.note_read(each.offset, each.size)
                 each.done(data)
 
     def _told(self, error: DamagedBlockError) -> Range:

@@ -24,13 +24,15 @@ class MediumLog:
     has_more: bool = attrs.field(default=False, init=False)
     """Whether more blocks are damaged than are known by place."""
     on_mended: Callable[[int, int], None] = attrs.field(default=lambda _offset, _size: None, init=False)
-    """Told of each range in which a damaged block was written anew."""
+    """Told of each range in which a damaged block was written anew, or could be read at last."""
+    counts: Callable[[], bool] = attrs.field(default=lambda: False, init=False)
+    """Whether what this disk has whole is not lost."""
     _damaged: dict[int, None] = attrs.field(factory=dict, init=False)
     """Where blocks begin that are damaged on every copy that counts."""
 
     @property
     def damaged_bytes(self) -> int:
-        """Of blocks that no copy that counts has whole, as far as they were met and not written anew since."""
+        """Of blocks that no copy that counts has whole, as far as they were met and have not been whole since."""
         return len(self._damaged) * BLOCK_BYTES
 
     @property
@@ -82,4 +84,9 @@ class MediumLog:
     def note_write(self, offset: int, size: int) -> None:
         """A range was written. A block of it that was damaged was written whole: in part it cannot be."""
         if self._damaged and self.forget(offset, size):
+            self.on_mended(offset, size)
+
+    def note_read(self, offset: int, size: int) -> None:
+        """A range was read, and every block of it was whole: a path or a disk may fail for a while only."""
+        if self._damaged and self.counts() and self.forget(offset, size):
             self.on_mended(offset, size)

@@ -367,6 +367,7 @@ class PairDriver:
             _LOG.info("%s", line)
 
     def _fetched(self, action: actions.FetchRead, data: bytes) -> None:
+        self._disk.medium.note_read(*action.operation.where)
         request = self._requests.of(action)
         if action.operation.kind is OperationKind.COMPARE_AND_WRITE:
             self.feed(events.StoredCompared(action.fetch, first_difference(data, request.expected)))

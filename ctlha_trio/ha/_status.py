@@ -169,7 +169,7 @@ class Status:
     repaired_blocks: int
     """Of this node's disk, from the other copy, since the node started."""
     damaged_bytes: int
-    """Met since, here or at the other node, damaged on every copy that counts, and not written anew."""
+    """Met since, here or at the other node, damaged on every copy that counts, and not whole since."""
     verification: VerificationStatus | None
     """The latest that was asked for at this node since it started."""
     flaps: int

@@ -8,6 +8,7 @@ import attrs
 from ctlha_trio.pair import (
     _membership as membership,
     _resync_pace as pace,
+    _resync_retry as retry,
     _service as service,
     _verify as verify,
     actions as act,
@@ -20,7 +21,6 @@ from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import (
     COPY_CHUNK_BYTES,
-    RANGE_UNIT_BYTES,
     RANGES_LIMIT,
     Flight,
     Resync,
@@ -114,7 +114,11 @@ def copy_on(step: Step) -> None:
             _search(step, resync)
         else:
             pace.rest(step, resync, copies)
-    elif not copies and not resync.paused and not resync.left_out and not state.admission_held:
+    elif copies:
+        return
+    elif resync.left_out:
+        retry.wait(step, resync)
+    elif not resync.paused and not state.admission_held:
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
 
 
@@ -161,7 +165,9 @@ def _chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> tuple[list
     # What lies behind the last range was not searched.
     searched_to = sum(ranges[-1]) if ranges else size_bytes
     left = sorted(
-        _whole_units(each, resync.cursor, size_bytes) for each in (*ranges, *resync.unseen) if each[0] < searched_to
+        retry.whole_units(each, resync.cursor, size_bytes)
+        for each in (*ranges, *resync.unseen)
+        if each[0] < searched_to
     )
     copies = _copies(step)
     count, total = len(copies), sum(copies)
@@ -178,14 +184,6 @@ def _chosen(step: Step, resync: Resync, ranges: tuple[Range, ...]) -> tuple[list
             chosen.append((cursor, piece))
             count, total, cursor = count + 1, total + piece, cursor + piece
     return chosen, sum(chosen[-1]) if chosen else size_bytes
-
-
-def _whole_units(written: Range, cursor: int, size_bytes: int) -> Range:
-    """The units that a range touches, from the cursor on."""
-    offset, size = written
-    start = max(cursor, offset // RANGE_UNIT_BYTES * RANGE_UNIT_BYTES)
-    end = min(size_bytes, -(-(offset + size) // RANGE_UNIT_BYTES) * RANGE_UNIT_BYTES)
-    return start, end - start
 
 
 def compared(step: Step, message: msg.Compared) -> None:

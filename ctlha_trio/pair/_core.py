@@ -2,10 +2,10 @@
 
 Pure: no clock, no I/O, no randomness but the incarnation that it is given. ``_phase`` holds the machine's table,
 ``_membership`` who counts, ``_arbitration`` the arbiter's answers, ``_sessions`` the peer, ``_service`` clients'
-operations, ``_proposals`` those of the
-secondary's, ``_reads`` and ``_permits`` what each node reads by itself, ``_compare`` those that compare before they
-write, ``_admission`` the return of a node, ``_repair`` damaged blocks, ``_verify`` the comparison of the copies,
-``_handover`` the planned change of roles and ``_force`` what a person decides who knows what no node can know.
+operations, ``_proposals`` those of the secondary's, ``_reads`` and ``_permits`` what each node reads by itself,
+``_compare`` those that compare before they write, ``_admission`` the return of a node, ``_resync_retry`` what its
+source could not read, ``_repair`` damaged blocks, ``_verify`` the comparison of the copies, ``_handover`` the planned
+change of roles and ``_force`` what a person decides who knows what no node can know.
 """
 
 from typing import assert_never
@@ -21,6 +21,7 @@ from ctlha_trio.pair import (
     _proposals as proposals,
     _reads as reads,
     _repair as repair,
+    _resync_retry as retry,
     _service as service,
     _sessions as sessions,
     _verify as verify,
@@ -168,7 +169,7 @@ def _settle(step: Step) -> None:
     sessions.resume(step)
 
 
-def _timer(step: Step, timer: ev.Timer) -> None:
+def _timer(step: Step, timer: ev.Timer) -> None:  # noqa: PLR0912 (one for each timer)
     state = step.state
     match timer:
         case ev.Timer.RECORD_POLL:
@@ -191,6 +192,9 @@ def _timer(step: Step, timer: ev.Timer) -> None:
             verify.rested(step)
         case ev.Timer.RESYNC_REST:
             admission.rested(step)
+        case ev.Timer.RESYNC_RETRY:
+            retry.due(step)
+            service.advance(step)
         case _:
             assert_never(timer)
 

@@ -21,10 +21,11 @@ from ctlha_trio.pair import (
     events as ev,
     messages as msg,
 )
+from ctlha_trio.pair._left_out import LeftOut
 from ctlha_trio.pair._operation import REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range, overlap
-from ctlha_trio.pair._state import COPY_CHUNK_BYTES, RANGE_UNIT_BYTES, Flight, LeftOut, Resync
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, RANGE_UNIT_BYTES, Flight, Resync
 from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
 
@@ -276,14 +277,15 @@ def _copy_again(step: Step, where: Range) -> None:
 
 def _leave_out(step: Step, resync: Resync, new: LeftOut) -> None:
     """The source cannot copy what it has not: the range stays marked, and the target outside."""
-    known = resync.left_out
-    if len(known) < LEFT_OUT_LIMIT:
-        known = (*known, new)
+    known = list(resync.left_out)
+    tried_before = next((place for place, each in enumerate(known) if overlap(each.lost, new.lost)), None)
+    if tried_before is not None:
+        known[tried_before] = known[tried_before].joined(new)
+    elif len(known) < LEFT_OUT_LIMIT:
+        known.append(new)
     else:
-        *others, last = known
-        start, end = min(last.lost[0], new.lost[0]), max(sum(last.lost), sum(new.lost))
-        known = (*others, LeftOut(min(last.start, new.start), (start, end - start)))
-    step.change(resync=attrs.evolve(resync, left_out=known))
+        known[-1] = known[-1].joined(new)
+    step.change(resync=attrs.evolve(resync, left_out=tuple(known)))
 
 
 def _leave_unread(step: Step, flight: Flight, lost: Range) -> None:

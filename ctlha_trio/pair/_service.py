@@ -6,13 +6,14 @@ from ctlha_trio.pair import (
     _proposals as proposals,
     _reads as reads,
     _resync_pace as pace,
+    _resync_retry as retry,
     actions as act,
     events as ev,
     messages as msg,
 )
 from ctlha_trio.pair._operation import CHANGING, REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import ACCEPTING, HOLDING, SERVING, Phase
-from ctlha_trio.pair._range import Range, overlap
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import FLIGHTS_LIMIT, UNHURT, Flight, Mirrored, PairState, Stage
 from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
@@ -201,6 +202,7 @@ def _finish(step: Step, flight: Flight) -> None:
     match flight.operation.kind:
         case OperationKind.COPY:
             step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))
+            retry.look_again(step, flight.operation.where)
         case OperationKind.REPAIR_HERE:
             # Also tells the peer that the place of the data that it pushed is free.
             step.send(msg.Applied(step.state.epoch, flight.sequence))
@@ -208,24 +210,10 @@ def _finish(step: Step, flight: Flight) -> None:
         case OperationKind.REPAIR_THERE:
             _note_repair(step, flight, Finding.REPAIRED_THERE)
         case _ if flight.changes_volume:
-            _look_again(step, flight.operation)
+            retry.look_again(step, flight.operation.where)
         case _:
             pass
     replace(step, flight, None if flight.there else flight.but(answered=True))
-
-
-def _look_again(step: Step, written: Operation) -> None:
-    """What kept a range of a resync from being copied was written anew: search from its beginning on once more."""
-    resync = step.state.resync
-    if resync is None:
-        return
-    where = written.offset, written.size
-    healed = [each for each in resync.left_out if overlap(each.lost, where)]
-    if healed:
-        start = min(each.start for each in healed)
-        left = tuple(each for each in resync.left_out if each not in healed)
-        resync = attrs.evolve(resync, cursor=min(resync.cursor, start), left_out=left, search=0, unseen=())
-        step.change(resync=resync)
 
 
 def _note_repair(step: Step, repair: Flight, what: Finding) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypedDict, Unpack
 import attrs
 
 from ctlha_trio.pair._denial import denies
+from ctlha_trio.pair._left_out import LeftOut
 from ctlha_trio.pair._metadata import Metadata
 from ctlha_trio.pair._operation import CHANGING, READING, WRITING, Operation, OperationKind
 from ctlha_trio.pair._phase import Phase
@@ -202,16 +203,6 @@ class Flight:
 
 
 @attrs.frozen
-class LeftOut:
-    """A range that the source of a resync could not copy."""
-
-    start: int
-    """Where it begins, in bytes."""
-    lost: Range
-    """Blocks in it that nobody has whole."""
-
-
-@attrs.frozen
 class Resync:
     """How far the copy for the returning peer has come."""
 
@@ -226,7 +217,10 @@ class Resync:
     paused: bool = False
     """The arbiter certainly did not take the admission: try again later, and serve meanwhile."""
     left_out: tuple[LeftOut, ...] = ()
-    """Until clients have written anew what is lost in them, and they are copied, the target cannot be a member."""
+    """Until what is lost in them can be read, or was written anew, and they are copied, the target cannot be a member.
+    The next one that is tried comes first."""
+    retry_set: bool = False
+    """The timer runs after which one of them is tried again."""
     beside_clients: bool = False
     """Clients were served lately: go in small steps, with a rest after each."""
     client_came: bool = False

@@ -355,7 +355,7 @@ class ForceEnded:
 
 @attrs.frozen
 class ReportMediumError:
-    """Blocks are damaged on every copy that counts. They stay so until they are written anew."""
+    """Blocks are damaged on every copy that counts. They stay so until they are written anew, or can be read."""
 
     offset: int
     size: int

@@ -24,6 +24,7 @@ class Timer(Enum):
     HANDOVER_LIMIT = "handover-limit"
     VERIFY_REST = "verify-rest"
     RESYNC_REST = "resync-rest"
+    RESYNC_RETRY = "resync-retry"
     PERMIT_OUT = "permit-out"
     """Since the latest permit was granted. Counted on a clock that does not run ahead of the peer's by more than
     ``CLOCKS_DIFFER``, whatever happens to other clocks."""

@@ -156,6 +156,7 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "takes_another_pair_s_record_for_a_twin_s": {I15},
     "takes_a_damaged_target_for_equal": {I2, I5, I7},
     "takes_what_the_source_has_not_for_lost": {I3},
+    "never_tries_again_what_was_left_out": {I12},
     "repairs_from_a_copy_that_does_not_count": {I2, I3, CONVERGENCE},
     "serves_a_block_that_is_not_what_was_written": {I2, I3},
     "admits_a_target_that_lacks_what_was_lost": {I2, I5, I7},

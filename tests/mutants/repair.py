@@ -5,15 +5,20 @@ from ctlha_trio.pair import (
     Phase,
     _core as core,
     _repair as repair,
+    _resync_retry as retry,
     _service as service,
     actions as act,
     events as ev,
     messages as msg,
 )
+from ctlha_trio.pair._left_out import LeftOut
 from ctlha_trio.pair._range import Range, overlap
-from ctlha_trio.pair._state import LeftOut, Resync
+from ctlha_trio.pair._state import Resync
 from ctlha_trio.pair._step import Step
-from ctlha_trio.testing._core.damage_trials import blocks_decay_while_others_are_repaired
+from ctlha_trio.testing._core.damage_trials import (
+    a_sector_cannot_be_read_for_a_while,
+    blocks_decay_while_others_are_repaired,
+)
 from tests.mutants.trouble import Patch, mutant
 
 
@@ -56,6 +61,11 @@ def takes_a_damaged_target_for_equal(patch: Patch) -> None:
             plain(step, event)
 
     patch.setattr(repair, "range_damaged", range_damaged)
+
+
+@mutant(trial=a_sector_cannot_be_read_for_a_while)
+def never_tries_again_what_was_left_out(patch: Patch) -> None:
+    patch.setattr(retry, "due", lambda _: None)
 
 
 @mutant(trial=blocks_decay_while_others_are_repaired)

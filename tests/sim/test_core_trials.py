@@ -7,7 +7,10 @@ from ctlha_trio.pair._operation import REPAIRS
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
-from ctlha_trio.testing._core.damage_trials import blocks_decay_while_others_are_repaired
+from ctlha_trio.testing._core.damage_trials import (
+    a_sector_cannot_be_read_for_a_while,
+    blocks_decay_while_others_are_repaired,
+)
 from ctlha_trio.testing._core.faults import _write
 from ctlha_trio.testing._core.force_trials import (
     a_forced_swap_may_come_late,
@@ -162,3 +165,12 @@ def test_repairs_whose_source_is_damaged_take_place_both_ways(monkeypatch: pytes
         if ways == REPAIRS:
             return
     pytest.fail(f"of a repair whose source is damaged there were but these: {ways}")
+
+
+def test_what_the_source_could_not_read_is_tried_again() -> None:
+    acted = 0
+    for seed in range(SEEDS):
+        world = CoreWorld(seed, ())
+        acted += a_sector_cannot_be_read_for_a_while(world)
+        world.heal()
+    assert acted > SEEDS // 2

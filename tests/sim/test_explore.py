@@ -196,8 +196,8 @@ NO_COUNTERS = {
     "here", "there", "answered", "number", "offset", "size", "equal", "attempt", "outcome", "forcing", "told_ranges",
     "ancestors", "where", "ranges", "cursor", "paused", "whole", "unseen", "left_out", "hurt", "mended", "tried",
     "last_resort", "verification", "keep", "admission_held", "granted", "miscompare_at", "key", "digest", "restarts",
-    "said", "told", "beside_clients", "client_came", "resting", "leads", "asks_room", "persists", "renewing",
-    "takes_changes", "proved",
+    "said", "told", "beside_clients", "client_came", "resting", "retry_set", "leads", "asks_room", "persists",
+    "renewing", "takes_changes", "proved",
 }  # fmt: skip
 """Fields that the core does not count with, or (``number`` of an operation, ``attempt``, ``restarts``) that the bound
 keeps small.

@@ -13,7 +13,10 @@ from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
 from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
 from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
-from ctlha_trio.testing._core.damage_trials import blocks_decay_while_others_are_repaired
+from ctlha_trio.testing._core.damage_trials import (
+    a_sector_cannot_be_read_for_a_while,
+    blocks_decay_while_others_are_repaired,
+)
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.flap_trials import flaps_lose_no_proposal
@@ -265,6 +268,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     a_forced_swap_may_come_late,
     a_claim_that_was_won_is_not_forgotten,
     blocks_decay_while_others_are_repaired,
+    a_sector_cannot_be_read_for_a_while,
 )
 
 

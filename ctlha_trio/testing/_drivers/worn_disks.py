@@ -48,8 +48,8 @@ class WornDisks:
         self.reasons.check(name, Reason.MEDIUM_ERROR, given=True)
         await self.reasons.demand_given(other(name), Reason.MEDIUM_ERROR, SERVES_S)
         await self._demand(name, (OperationKind.WRITE, first, BLOCK_SECTORS), Outcome.DONE)
-        await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
         self.reasons.check(name, Reason.MEDIUM_ERROR, given=False)
+        await self._demand(name, (OperationKind.READ, first, 1), Outcome.DONE)
         await self.reasons.demand_gone(other(name), Reason.MEDIUM_ERROR, SERVES_S)
 
     async def _remove_a_file(self) -> None:

@@ -186,6 +186,10 @@ class PowerDisk:
         self._check_byte(path, offset)
         self._lost_sectors.add((path, offset // SECTOR_BYTES))
 
+    def find_sector(self, path: str, offset: int) -> None:
+        """Undo ``lose_sector``: the sector can be read again, as it was written."""
+        self._lost_sectors.discard((path, offset // SECTOR_BYTES))
+
     def take_name(self, path: str) -> None:
         """Let the path name no file any more, as if it were removed while it is open."""
         self._nameless.add(path)

@@ -18,6 +18,19 @@ def test_damage_is_known_until_each_block_is_written() -> None:
     assert (log.has_damage, log.damaged_bytes, log.repaired) == (False, 0, 1)
 
 
+def test_a_block_that_is_read_whole_is_lost_only_where_the_copy_is_none_that_counts() -> None:
+    log, mended = MediumLog(), list[tuple[int, int]]()
+    log.on_mended = lambda offset, size: mended.append((offset, size))
+    log.add_damaged(3 * BLOCK_BYTES, 2 * BLOCK_BYTES)
+    log.note_read(3 * BLOCK_BYTES, BLOCK_BYTES)
+    assert (log.damaged_bytes, mended) == (2 * BLOCK_BYTES, [])
+    log.counts = lambda: True
+    log.note_read(2 * BLOCK_BYTES, BLOCK_BYTES)
+    assert (log.damaged_bytes, mended) == (2 * BLOCK_BYTES, [])
+    log.note_read(3 * BLOCK_BYTES + 7, 1)
+    assert (log.damaged_bytes, mended) == (BLOCK_BYTES, [(3 * BLOCK_BYTES + 7, 1)]), "blocks are read as a whole"
+
+
 def test_a_disk_that_loses_more_than_disks_do_is_failing() -> None:
     log = MediumLog()
     log.note_repair(0, REPAIRED_MAX * BLOCK_BYTES)

@@ -1,7 +1,7 @@
 """Whole nodes whose disks lose blocks: what clients read, what is written anew, what the status says of it."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 import trio
@@ -14,6 +14,7 @@ from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import REPAIRED_MAX
 from ctlha_trio.ha._peer_reads import PeerReads
 from ctlha_trio.pair import Phase, actions, events
+from ctlha_trio.pair._resync_retry import LOST_RETRY_S
 from ctlha_trio.pair.messages import RepairData
 from ctlha_trio.store import BLOCK_BYTES, DIRTY_BYTES, Layout
 from ctlha_trio.testing import CallKind, MemoryPair, open_pair
@@ -33,6 +34,14 @@ def decay(pair: MemoryPair, name: str, offset: int) -> None:
 
 def lose_sector(pair: MemoryPair, name: str, offset: int) -> None:
     pair.disks[name].lose_sector(VOLUME, Layout(SIZE_BYTES).file_offset(offset))
+
+
+@contextmanager
+def cannot_be_read(pair: MemoryPair, name: str, offset: int) -> Iterator[None]:
+    """A sector, for a while."""
+    lose_sector(pair, name, offset)
+    yield
+    pair.disks[name].find_sector(VOLUME, Layout(SIZE_BYTES).file_offset(offset))
 
 
 def tear(pair: MemoryPair, name: str, offset: int) -> None:
@@ -143,6 +152,55 @@ async def test_a_sole_member_goes_on_and_its_copy_is_no_source_until_the_block_i
         await a.volume.write(5 * BLOCK_BYTES, b"m" * BLOCK_BYTES)
         await pair.wait_protected()
         assert pair.durable_copy("a") == pair.durable_copy("b")
+
+
+async def test_what_the_source_cannot_read_for_a_while_is_copied_later_and_its_log_says_so_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        await a.volume.write(5 * BLOCK_BYTES, CONTENT[:BLOCK_BYTES])
+        with cannot_be_read(pair, "a", 5 * BLOCK_BYTES):
+            await pair.start("b")
+            b = pair.nodes["b"]
+            await pair.wait_until(lambda: "resync-blocked" in a.status().reasons)
+            await trio.sleep(10 * LOST_RETRY_S)
+            for node in (a, b):
+                assert node.status().reasons == ("resync-blocked", "medium-error")
+            line = f"damaged on every copy that counts: {BLOCK_BYTES} bytes at {5 * BLOCK_BYTES}"
+            assert caplog.messages.count(line) == 2, "the log of each node names the block, once"
+        with trio.fail_after(LOST_RETRY_S + 10.0):
+            await pair.wait_protected()
+        for node in (a, b):
+            assert (node.status().reasons, node.status().damaged_bytes) == ((), 0)
+        assert pair.durable_copy("a") == pair.durable_copy("b") == CONTENT
+
+
+async def test_what_clients_of_the_primary_read_whole_is_not_lost(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        with cannot_be_read(pair, "a", 5 * BLOCK_BYTES), cannot_be_read(pair, "b", 5 * BLOCK_BYTES):
+            with pytest.raises(MediumError):
+                await a.volume.read(5 * BLOCK_BYTES, 1)
+            await pair.wait_until(lambda: "medium-error" in b.status().reasons)
+        await b.volume.read(5 * BLOCK_BYTES, 1)
+        assert (a.status().damaged_bytes, b.status().damaged_bytes) == (BLOCK_BYTES, BLOCK_BYTES)
+        await a.volume.read(5 * BLOCK_BYTES, 1)
+        await pair.wait_until(lambda: not a.status().reasons and not b.status().reasons)
+
+
+async def test_a_comparison_reads_what_was_lost_for_a_while(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        lost = 5 * BLOCK_BYTES
+        with cannot_be_read(pair, "a", lost), cannot_be_read(pair, "b", lost), pytest.raises(MediumError):
+            await a.volume.read(lost, 1)
+        assert (await verified(pair, "a")).unreadable_bytes == 0
+        await pair.wait_until(lambda: not a.status().reasons and not b.status().reasons)
 
 
 async def test_a_block_that_is_not_to_be_copied_is_repaired_after_the_return(autojump_clock: MockClock) -> None:

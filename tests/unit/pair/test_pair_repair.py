@@ -27,6 +27,7 @@ from ctlha_trio.pair import (
     SwapOutcome,
     Verification,
     _repair as repair,
+    _resync_retry as retry,
     _service as service,
     _sessions as sessions,
     _verify as verify,
@@ -36,10 +37,13 @@ from ctlha_trio.pair import (
     messages as msg,
     step_pair,
 )
+from ctlha_trio.pair._left_out import LeftOut
 from ctlha_trio.pair._operation import REPAIRS
-from ctlha_trio.pair._state import RANGE_UNIT_BYTES, UNHURT, Flight, LeftOut
+from ctlha_trio.pair._range import Range
+from ctlha_trio.pair._state import RANGE_UNIT_BYTES, UNHURT, Flight
 from ctlha_trio.pair._step import Step
 from tests.mutants.repair import (
+    never_tries_again_what_was_left_out,
     repairs_from_a_copy_that_does_not_count,
     serves_a_block_that_is_not_what_was_written,
     takes_a_damaged_target_for_equal,
@@ -49,6 +53,7 @@ BLOCK = 4096
 SIZE = 2 * COPY_CHUNK_BYTES
 BOTH = ("a", "b")
 LAST = SIZE - BLOCK
+RETRY = act.SetTimer(ev.Timer.RESYNC_RETRY, retry.LOST_RETRY_S)
 
 FIRST = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=BOTH, proposal="0")
 
@@ -209,6 +214,10 @@ class Rig:
         for action in ordered:
             self.carry_out(name, action, placed)
 
+    def fire(self, timer: ev.Timer) -> "Rig":
+        self.feed("a", ev.TimerFired(timer))
+        return self.settle()
+
     def all(self, kind: type[Ordered], name: str = "a") -> list[Ordered]:
         return [action for node, action in self.ordered if isinstance(action, kind) and node == name]
 
@@ -367,6 +376,12 @@ def holding(kind: type[act.Action], name: str = "a") -> Callable[[str, act.Actio
     return lambda node, action: node == name and isinstance(action, kind)
 
 
+def left_out(rig: Rig) -> tuple[LeftOut, ...]:
+    resync = rig.states["a"].resync
+    assert resync is not None
+    return resync.left_out
+
+
 def is_whole(rig: Rig) -> None:
     """Both copies are the same, and nothing of them is lost."""
     assert not rig.disks["a"].damaged
@@ -520,7 +535,57 @@ def admits_a_target_that_lacks_what_was_lost(patch: Patch) -> None:
 
 
 def searches_no_more_when_blocks_are_written_anew(patch: Patch) -> None:
-    patch.setattr(service, "_look_again", lambda *_: None)
+    patch.setattr(retry, "look_again", lambda *_: None)
+
+
+def takes_no_copy_for_what_was_left_out(patch: Patch) -> None:
+    plain = retry.look_again
+
+    def look_again(step: Step, where: Range) -> None:
+        if where[1] != RANGE_UNIT_BYTES:
+            plain(step, where)
+
+    patch.setattr(retry, "look_again", look_again)
+
+
+def tries_all_that_was_left_out_at_once(patch: Patch) -> None:
+    plain = retry.due
+
+    def due(step: Step) -> None:
+        resync = step.state.resync
+        for _ in resync.left_out if resync is not None else ():
+            plain(step)
+            if step.state.resync is not None:
+                step.change(resync=attrs.evolve(step.state.resync, retry_set=True))
+
+    patch.setattr(retry, "due", due)
+
+
+def tries_always_the_same_place(patch: Patch) -> None:
+    plain = retry.due
+
+    def due(step: Step) -> None:
+        before = step.state.resync
+        plain(step)
+        if before is not None and step.state.resync is not None:
+            step.change(resync=attrs.evolve(step.state.resync, left_out=before.left_out))
+
+    patch.setattr(retry, "due", due)
+
+
+def tries_what_was_left_out_beside_a_search(patch: Patch) -> None:
+    plain = retry.due
+
+    def due(step: Step) -> None:
+        before = step.state.resync
+        if before is None:
+            return
+        flights = step.state.flights
+        step.change(resync=attrs.evolve(before, cursor=SIZE), flights=())
+        plain(step)
+        step.change(flights=(*flights, *step.state.flights))
+
+    patch.setattr(retry, "due", due)
 
 
 def searches_only_where_blocks_were_lost(patch: Patch) -> None:
@@ -913,9 +978,7 @@ def a_source_that_has_lost_a_block_admits_nobody_until_it_is_written_anew() -> N
     rig.disks["a"].damaged.add(3)
     rig.connect()
     assert rig.phases() == (Phase.ALONE, Phase.RESYNCING)
-    resync = rig.states["a"].resync
-    assert resync is not None
-    assert resync.left_out == (
+    assert left_out(rig) == (
         LeftOut(0, (3 * BLOCK, BLOCK)),
         LeftOut(COPY_CHUNK_BYTES, (300 * BLOCK, BLOCK)),
     )
@@ -923,6 +986,80 @@ def a_source_that_has_lost_a_block_admits_nobody_until_it_is_written_anew() -> N
     assert rig.answers[rig.write(3 * BLOCK, b"y" * BLOCK)] is Outcome.DONE
     assert rig.phases() == (Phase.ALONE, Phase.RESYNCING)
     assert rig.answers[rig.write(300 * BLOCK, b"z" * BLOCK)] is Outcome.DONE
+    assert rig.phases() == (Phase.MIRRORING, Phase.FOLLOWING)
+    is_whole(rig)
+
+
+@scenario(never_tries_again_what_was_left_out, takes_no_copy_for_what_was_left_out)
+def what_can_be_read_at_last_is_copied_though_nobody_writes_it() -> None:
+    rig = sole(3, 300)
+    rig.connect()
+    for tries, block in enumerate((3, 300), 1):
+        assert rig.phases() == (Phase.ALONE, Phase.RESYNCING)
+        assert rig.all(act.SetTimer).count(RETRY) == tries
+        rig.disks["a"].damaged.discard(block)
+        rig.fire(ev.Timer.RESYNC_RETRY)
+    assert rig.phases() == (Phase.MIRRORING, Phase.FOLLOWING)
+    is_whole(rig)
+    rig.fire(ev.Timer.RESYNC_RETRY)
+    assert rig.all(act.SetTimer).count(RETRY) == 2
+
+
+@scenario(tries_all_that_was_left_out_at_once, tries_always_the_same_place)
+def one_place_after_the_other_is_tried_and_no_more_than_is_lost() -> None:
+    rig = sole(3, 300)
+    rig.connect()
+    lost = {LeftOut(0, (3 * BLOCK, BLOCK)), LeftOut(COPY_CHUNK_BYTES, (300 * BLOCK, BLOCK))}
+    for block in (3, 300, 3):
+        rig.ordered.clear()
+        rig.fire(ev.Timer.RESYNC_RETRY)
+        unit = block * BLOCK // RANGE_UNIT_BYTES * RANGE_UNIT_BYTES
+        assert [(each.offset, each.size) for each in rig.all(act.SendCompare)] == [(unit, RANGE_UNIT_BYTES)]
+        assert rig.all(act.ReportMediumError) == [act.ReportMediumError(block * BLOCK, BLOCK)]
+        assert rig.all(act.SetTimer) == [RETRY]
+        assert set(left_out(rig)) == lost
+
+
+@scenario(tries_what_was_left_out_beside_a_search)
+def a_try_that_is_due_waits_for_what_else_is_to_be_copied() -> None:
+    rig = sole(3, 300)
+    rig.connect()
+    rig.holds = holding(act.SendCompare)
+    assert rig.answers[rig.write(300 * BLOCK, b"y" * BLOCK)] is Outcome.DONE
+    assert left_out(rig) == (LeftOut(0, (3 * BLOCK, BLOCK)),)
+    under_way = rig.all(act.SendCompare)
+    rig.fire(ev.Timer.RESYNC_RETRY)
+    assert rig.all(act.SendCompare) == under_way
+    assert rig.all(act.SetTimer).count(RETRY) == 1
+    rig.release()
+    assert left_out(rig) == (LeftOut(0, (3 * BLOCK, BLOCK)),)
+    assert rig.all(act.SetTimer).count(RETRY) == 2
+
+
+@scenario(never_tries_again_what_was_left_out)
+def a_timer_of_the_resync_before_tries_nothing() -> None:
+    rig = sole(3)
+    rig.connect().cut().fire(ev.Timer.RESYNC_RETRY)
+    assert rig.states["a"].resync is None
+    rig.connect()
+    assert rig.all(act.SetTimer).count(RETRY) == 2
+    rig.disks["a"].damaged.clear()
+    rig.fire(ev.Timer.RESYNC_RETRY)
+    assert rig.phases() == (Phase.MIRRORING, Phase.FOLLOWING)
+
+
+@scenario(never_tries_again_what_was_left_out)
+def what_is_left_out_beyond_the_limit_is_searched_as_a_whole() -> None:
+    rig = sole(3)
+    rig.connect()
+    resync = rig.states["a"].resync
+    assert resync is not None
+    joined = LeftOut(0, (3 * BLOCK, BLOCK)).joined(LeftOut(COPY_CHUNK_BYTES, (300 * BLOCK, BLOCK)))
+    rig.states["a"] = attrs.evolve(rig.states["a"], resync=attrs.evolve(resync, left_out=(joined,)))
+    rig.fire(ev.Timer.RESYNC_RETRY)
+    assert left_out(rig) == (LeftOut(0, (3 * BLOCK, BLOCK)),)
+    rig.disks["a"].damaged.clear()
+    rig.fire(ev.Timer.RESYNC_RETRY)
     assert rig.phases() == (Phase.MIRRORING, Phase.FOLLOWING)
     is_whole(rig)
 
