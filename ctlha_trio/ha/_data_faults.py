@@ -43,6 +43,8 @@ class DataFaults:
     _has_untold: bool = attrs.field(default=False, init=False)
     """There were more runs than it was told by place."""
     _told: dict[DataFault, bool] = attrs.field(factory=dict, init=False)
+    _found_since: set[DataFault] = attrs.field(factory=set, init=False)
+    """Since the comparison that runs, or was interrupted, began, and not by it: it may lie behind it."""
 
     def __attrs_post_init__(self) -> None:
         self.medium.on_mended = self._mended
@@ -65,6 +67,8 @@ class DataFaults:
             return
         verification, resync = after.verification, after.resync
         if verification is not None and verification is not before.verification:
+            if _begins(verification, before.verification):
+                self._found_since.clear()
             self._compared(verification)
         if resync is not None and resync is not before.resync and resync.whole:
             self.copies_differ = False
@@ -75,9 +79,9 @@ class DataFaults:
         is_complete = not verification.running and not verification.why
         if verification.differing_bytes:
             self.copies_differ = True
-        elif is_complete or not verification.partner:
+        elif not verification.partner or (is_complete and DataFault.COPIES_DIFFER not in self._found_since):
             self.copies_differ = False
-        if is_complete and not verification.unreadable_bytes:
+        if is_complete and not verification.unreadable_bytes and DataFault.MORE_BLOCKS_LOST not in self._found_since:
             self.medium.has_more = False
 
     def lost(self, offset: int, size: int) -> None:
@@ -100,6 +104,8 @@ class DataFaults:
             self._take_of_data(told)
 
     def _take_of_data(self, told: DataFaultTold) -> None:
+        if told.is_so:
+            self._found_since.add(told.fault)
         match told.fault:
             case DataFault.BLOCKS_LOST if told.is_so:
                 self._add(told.offset, told.size)
@@ -113,6 +119,8 @@ class DataFaults:
     def _add(self, offset: int, size: int) -> bool:
         """Whether that is news."""
         is_news = self.medium.add_damaged(offset, size)
+        if not self.medium.knows(offset, size):
+            self._found_since.add(DataFault.MORE_BLOCKS_LOST)
         if is_news:
             _LOG.error("damaged on every copy that counts: %d bytes at %d", size, offset)
         return is_news
@@ -160,3 +168,9 @@ class DataFaults:
 
     def _say(self, fault: DataFault, is_so: bool, offset: int, size: int) -> None:
         self._outbox.say(DataFaultTold(self._state().epoch, fault, is_so, offset, size))
+
+
+def _begins(verification: Verification, before: Verification | None) -> bool:
+    """Whether that is the first step of a comparison of everything: one that goes on does not look back."""
+    is_another = before is None or before.number != verification.number
+    return is_another and verification.running and not verification.cursor

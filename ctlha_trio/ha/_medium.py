@@ -60,12 +60,16 @@ class MediumLog:
     def add_damaged(self, offset: int, size: int) -> bool:
         """Whole blocks that nobody has. Whether that was not known of all of them."""
         before = len(self._damaged), self.has_more
-        for block in range(offset // BLOCK_BYTES * BLOCK_BYTES, offset + size, BLOCK_BYTES):
+        for block in _blocks_of(offset, size):
             if len(self._damaged) >= DAMAGED_KEPT and block not in self._damaged:
                 self.has_more = True
                 break
             self._damaged[block] = None
         return (len(self._damaged), self.has_more) != before
+
+    def knows(self, offset: int, size: int) -> bool:
+        """Whether all of these blocks are known as damaged, by place."""
+        return all(block in self._damaged for block in _blocks_of(offset, size))
 
     def forget(self, offset: int, size: int) -> bool:
         """Of these nothing is damaged. Whether anything was."""
@@ -90,3 +94,7 @@ class MediumLog:
         """A range was read, and every block of it was whole: a path or a disk may fail for a while only."""
         if self._damaged and self.counts() and self.forget(offset, size):
             self.on_mended(offset, size)
+
+
+def _blocks_of(offset: int, size: int) -> range:
+    return range(offset // BLOCK_BYTES * BLOCK_BYTES, offset + size, BLOCK_BYTES)

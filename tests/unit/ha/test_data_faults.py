@@ -1,5 +1,9 @@
 """What one node knows is wrong with the data, the other one says too, and goes on with when the role comes to it."""
 
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
 import attrs
 import pytest
 import trio
@@ -10,7 +14,7 @@ from ctlha_trio.ha import Node
 from ctlha_trio.ha._data_faults import TOLD_RUNS_MAX, DataFaults
 from ctlha_trio.ha._medium import DAMAGED_KEPT, REPAIRED_MAX, MediumLog
 from ctlha_trio.link import _handshake
-from ctlha_trio.pair import Copy, DataFaultTold
+from ctlha_trio.pair import Copy, DataFault, DataFaultTold, Verification
 from ctlha_trio.store import BLOCK_BYTES, image
 from ctlha_trio.testing import MemoryPair, PowerDisk, open_pair
 from ctlha_trio.wire import OWN_TERMS, Feature, Terms
@@ -375,6 +379,63 @@ async def test_that_there_are_more_stays_after_a_comparison_that_finds_one(autoj
         await wait_said(pair, "medium-error")
         assert (await verified(pair, "a")).unreadable_bytes == 0
         await wait_said(pair)
+
+
+BEGUN, INTERRUPTED = Verification(1, partner=9), Verification(1, partner=9, running=False, why="cut", cursor=1 << 20)
+GONE_ON = attrs.evolve(INTERRUPTED, number=2, running=True, why="")
+ENDED = attrs.evolve(GONE_ON, running=False, cursor=2 << 20)
+
+
+def has_more(faults: DataFaults) -> bool:
+    return faults.medium.has_more
+
+
+def copies_differ(faults: DataFaults) -> bool:
+    return faults.copies_differ
+
+
+def lose_one_without_a_place(faults: DataFaults) -> None:
+    faults.medium.add_damaged(0, DAMAGED_KEPT * BLOCK_BYTES)
+    faults.lost(DAMAGED_KEPT * BLOCK_BYTES, BLOCK_BYTES)
+
+
+def be_told(fault: DataFault, faults: DataFaults) -> None:
+    faults._take_of_data(DataFaultTold(1, fault, True, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("find", "is_found"),
+    [
+        (lose_one_without_a_place, has_more),
+        (partial(be_told, DataFault.MORE_BLOCKS_LOST), has_more),
+        (partial(be_told, DataFault.COPIES_DIFFER), copies_differ),
+    ],
+    ids=["lost", "told that more are lost", "told that copies differ"],
+)
+async def test_a_comparison_says_nothing_of_what_was_found_behind_it(
+    find: Callable[[DataFaults], None], is_found: Callable[[DataFaults], bool], autojump_clock: MockClock
+) -> None:
+    async with open_pair() as pair:
+        driver = pair.nodes["a"]._driver
+        faults, state = driver.data_faults, driver.state
+
+        def compare(*steps: Verification) -> None:
+            for before, after in pairwise(attrs.evolve(state, verification=each) for each in (None, *steps)):
+                faults.stepped(before, after)
+
+        find(faults)
+        compare(BEGUN, INTERRUPTED, GONE_ON, ENDED)
+        assert not is_found(faults), "it has looked everywhere since"
+        compare(BEGUN, INTERRUPTED)
+        find(faults)
+        compare(GONE_ON, ENDED)
+        assert is_found(faults)
+        compare(BEGUN)
+        find(faults)
+        compare(attrs.evolve(ENDED, number=1))
+        assert is_found(faults)
+        compare(BEGUN, attrs.evolve(ENDED, number=1))
+        assert not is_found(faults)
 
 
 def test_runs_are_in_order_and_each_in_one_piece() -> None:
