@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ctlha_trio._errors import FailedError, StoreError
+from ctlha_trio._errors import FailedError
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._copies import describe_copies
 from ctlha_trio.cli._steps import end_dry_run
@@ -14,7 +14,7 @@ from ctlha_trio.cli._stopped_node import Decision, divergence, open_arbiter, rea
 from ctlha_trio.door import DECISIONS_FILE
 from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
 from ctlha_trio.seams import Arbiter, ThreadDisk, Versioned
-from ctlha_trio.store import condemn_copy, create_store_file
+from ctlha_trio.store import create_store_file, rewrite_metadata
 
 
 async def replace_copy(file: Path, node: str, dry_run: bool) -> int:
@@ -73,8 +73,8 @@ async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bo
         return end_dry_run(_steps(loaded, found.record, marked))
     decision = _decision(loaded, "resolve", found, copy=metadata)
     async with decision.under_way():
-        if not await condemn_copy(disk, os.fspath(loaded.volume_path), _nothing(loaded, arbiter, found)):
-            raise StoreError(f"{loaded.volume_path}: the mark could not be written")
+        nothing = _nothing(loaded, arbiter, found)
+        await rewrite_metadata(disk, os.fspath(loaded.volume_path), nothing, expected=metadata)
     return await decision.end()
 
 

@@ -44,13 +44,12 @@ class ThreadDisk:
     async def open(self, path: str) -> DiskFile:
         """Open what exists and lock it. ``StoreError`` if it is missing, in use, or neither file nor block device."""
         try:
-            descriptor, size_bytes = await self._threads.run(lambda: _open_locked(path))
+            return await self._threads.run(lambda: _open_locked(path, self._threads))
         except BlockingIOError as error:
             raise StoreError(f"{path}: in use: another process or another opener holds its lock") from error
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise StoreError(f"{path}: cannot be opened: {reason}") from error
-        return ThreadDiskFile(path=path, size_bytes=size_bytes, descriptor=descriptor, threads=self._threads)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -63,6 +62,7 @@ class ThreadDiskFile:
 
     _path: str
     size_bytes: int
+    identity: tuple[int, ...]
     _descriptor: int
     _threads: Threads
     _failure: Exception | None = attrs.field(default=None, init=False)
@@ -179,14 +179,18 @@ class ThreadDiskFile:
             raise StoreError(f"{self._path}: {size} bytes at {offset} are not within its {self.size_bytes} bytes")
 
 
-def _open_locked(path: str) -> tuple[int, int]:
+def _open_locked(path: str, threads: Threads) -> ThreadDiskFile:
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        mode = os.fstat(descriptor).st_mode
+        status = os.fstat(descriptor)
+        mode = status.st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             raise ValueError("neither a file nor a block device")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return descriptor, os.lseek(descriptor, 0, os.SEEK_END)
+        size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
+        return ThreadDiskFile(
+            path=path, size_bytes=size_bytes, identity=_identity(status), descriptor=descriptor, threads=threads
+        )
     except BaseException:
         os.close(descriptor)
         raise

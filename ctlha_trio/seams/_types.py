@@ -4,7 +4,7 @@ Production gives the real forms of this package, a simulation its own. Drivers n
 timeouts for protocol time, and never open files or sockets by themselves.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
@@ -45,6 +45,13 @@ class DiskFile(Protocol):
     @property
     def size_bytes(self) -> int:
         """Size of the file in bytes, fixed."""
+
+    @property
+    def identity(self) -> Hashable:
+        """What tells it from another file that is opened by the same path, also once it is closed or has failed.
+
+        Where the file is gone, one that is made later may come to bear it.
+        """
 
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``."""

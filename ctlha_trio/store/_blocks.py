@@ -1,6 +1,6 @@
 """The store of one volume: its bytes and its metadata in one backing file, made durable by one commit loop."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from itertools import islice
 
 import attrs
@@ -247,6 +247,11 @@ class BlockStore:
         A checkpoint. ``StoreError`` if that cannot be told.
         """
         return await self._file.stray_name()
+
+    @property
+    def file_identity(self) -> Hashable:
+        """What tells the backing file from another one of its name, as ``DiskFile`` says."""
+        return self._file.identity
 
     @property
     def records(self) -> Records:

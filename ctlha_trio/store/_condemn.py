@@ -1,26 +1,34 @@
 """Metadata of a copy that no node has open: the last word on one whose disk has failed, and what a person decides."""
 
+from collections.abc import Hashable
+
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Disk, DiskFile
 from ctlha_trio.store._slots import HEAD_BYTES, SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata, encode_slot
 
 
-async def condemn_copy(disk: Disk, path: str, metadata: Metadata) -> bool:
+async def condemn_copy(disk: Disk, path: str, metadata: Metadata, *, identity: Hashable) -> bool:
     """Try to write down that the copy is dead, so that it stays dead after a restart; whether that was possible.
 
     Opens the file anew, since one that failed refuses everything: close it first. Where the disk does not even take
-    this, the arbiter's record still keeps the copy out as soon as the peer has gone on alone.
+    this, the arbiter's record still keeps the copy out as soon as the peer has gone on alone. ``ConfigError`` if the
+    path names another file than the one of this ``identity``, such as one into which the copy was saved, or nothing of
+    ours: that is left as it is.
     """
     try:
         file = await disk.open(path)
-        try:
-            # Without the flush that makes a torn write harmless: here it may fail, and the mark would not be made.
-            await _put(file, path, metadata)
-        finally:
-            file.close()
-    except (StoreError, ConfigError):
+    except StoreError:
         return False
+    try:
+        if file.identity != identity:
+            raise ConfigError(path, "volume.file", "names another file by now")
+        # Without the flush that makes a torn write harmless: here it may fail, and the mark would not be made.
+        await _put(file, path, metadata)
+    except StoreError:
+        return False
+    finally:
+        file.close()
     return True
 
 

@@ -3,7 +3,7 @@
 But for a place that cannot be read: it may be written anew.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import TypeVar, TypeVarTuple
 
 import attrs
@@ -33,6 +33,11 @@ class WatchedFile:
     @_prompt.default
     def _if_prompt(self) -> PromptFile | None:
         return self._file if isinstance(self._file, PromptFile) else None
+
+    @property
+    def identity(self) -> Hashable:
+        """As ``DiskFile`` says."""
+        return self._file.identity
 
     @property
     def oldest_call_s(self) -> float | None:

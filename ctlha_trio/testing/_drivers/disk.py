@@ -1,6 +1,6 @@
 """A disk that is slow, hangs, fails or fills up, over one that loses power."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from enum import Enum
 from typing import TypeVar
 
@@ -114,6 +114,11 @@ class TroubledFile:
     def size_bytes(self) -> int:
         """Size of the file in bytes, fixed."""
         return self._file.size_bytes
+
+    @property
+    def identity(self) -> Hashable:
+        """Of the file behind it."""
+        return self._file.identity
 
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``."""

@@ -1,6 +1,6 @@
 """A disk whose calls take time on Trio's clock, so that what does not wait for them can be seen to overtake them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import attrs
 
@@ -30,6 +30,11 @@ class SlowFile:
     def size_bytes(self) -> int:
         """Size of the file in bytes, fixed."""
         return self._file.size_bytes
+
+    @property
+    def identity(self) -> Hashable:
+        """Of the file behind it."""
+        return self._file.identity
 
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``."""

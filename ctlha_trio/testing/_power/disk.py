@@ -298,6 +298,11 @@ class PowerFile:
         """Size of the file in bytes, fixed."""
         return len(self._medium.seen(self._path))
 
+    @property
+    def identity(self) -> str:
+        """Its path: no other file is ever put there."""
+        return self._path
+
     async def pread(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``."""
         self._check_range(offset, size)

@@ -24,7 +24,7 @@ from ctlha_trio.cli._stopped_node import divergence
 from ctlha_trio.door import DecisionLog
 from ctlha_trio.pair import Copy, Metadata, SwapOutcome
 from ctlha_trio.seams import ThreadDisk, TrioClock, Versioned
-from ctlha_trio.store import BlockStore, condemn_copy, rewrite_metadata
+from ctlha_trio.store import BlockStore, rewrite_metadata
 from ctlha_trio.testing._processes.hand_pair import free_base_port
 from ctlha_trio.wire import KnownRecord
 
@@ -62,8 +62,9 @@ class Pair:
 
     async def change(self, *nodes: str, **fields: Any) -> None:
         for node in nodes:
-            changed = attrs.evolve(await self.metadata(node), **fields)
-            assert await condemn_copy(ThreadDisk(), self.volume(node), changed)
+            before = await self.metadata(node)
+            changed = attrs.evolve(before, **fields)
+            await rewrite_metadata(ThreadDisk(), self.volume(node), changed, expected=before)
 
     async def would(self, node: str) -> str:
         """The reason for which the node would stop if it was started, or nothing."""

@@ -20,7 +20,7 @@ from ctlha_trio.cli._copy_view import CopyView, view_copy
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.pair import Copy
 from ctlha_trio.seams import ThreadDisk, TrioClock
-from ctlha_trio.store import DIRTY_BYTES, GROUP_BYTES, BlockStore, condemn_copy
+from ctlha_trio.store import DIRTY_BYTES, GROUP_BYTES, BlockStore, rewrite_metadata
 
 SIZE_BYTES = 4 << 20
 
@@ -122,7 +122,7 @@ async def diverge(folder: Path) -> None:
     store = await opened(folder, "b")
     store.close()
     changed = attrs.evolve(store.metadata, epoch=7, revision=9, primary="b", members=("b",), base_epoch=1)
-    assert await condemn_copy(ThreadDisk(), str(folder / "b" / "volume.img"), changed)
+    await rewrite_metadata(ThreadDisk(), str(folder / "b" / "volume.img"), changed, expected=store.metadata)
 
 
 async def test_the_other_copy_is_carried_over_as_json(folder: Path) -> None:
@@ -165,7 +165,7 @@ async def test_one_copy_is_shown_to_people(folder: Path) -> None:
     store = await opened(folder, "a")
     store.close()
     failed = attrs.evolve(store.metadata, copy=Copy.FAILED)
-    assert await condemn_copy(ThreadDisk(), str(folder / "a" / "volume.img"), failed)
+    await rewrite_metadata(ThreadDisk(), str(folder / "a" / "volume.img"), failed, expected=store.metadata)
     shown = await run("copy", folder / "a" / "node.toml")
     rows = {line[:10].strip(): line[10:] for line in shown.stdout.splitlines()}
     assert (rows["copy"], rows["last role"]) == ("failed or discarded", "primary")

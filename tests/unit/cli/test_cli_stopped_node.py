@@ -33,7 +33,7 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.seams import SwapAnswer, ThreadDisk, TrioClock
-from ctlha_trio.store import BLOCK_BYTES, BlockStore, Layout, condemn_copy
+from ctlha_trio.store import BLOCK_BYTES, BlockStore, Layout, rewrite_metadata
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT
 from ctlha_trio.wire import KnownRecord
 
@@ -79,7 +79,7 @@ class Folder:
         return store.metadata
 
     async def write(self, metadata: Metadata) -> None:
-        assert await condemn_copy(ThreadDisk(), str(self.volume), metadata)
+        await rewrite_metadata(ThreadDisk(), str(self.volume), metadata, expected=await self.metadata())
 
     async def would(self) -> str:
         """The reason for which node b would stop if it was started, or nothing."""

@@ -1,6 +1,6 @@
 """Whole nodes beside an arbiter or on a disk that neither answers nor fails."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
 import attrs
@@ -154,6 +154,10 @@ class HangingFile:
     @property
     def size_bytes(self) -> int:
         return self.file.size_bytes
+
+    @property
+    def identity(self) -> Hashable:
+        return self.file.identity
 
     async def pread(self, offset: int, size: int) -> bytes:
         if self.owner.reads_hang:

@@ -52,6 +52,10 @@ class ScriptedFile:
     def size_bytes(self) -> int:
         return len(self.content)
 
+    @property
+    def identity(self) -> str:
+        return "the only one"
+
     async def pread(self, offset: int, size: int) -> bytes:
         await self._enter(READ)
         return bytes(self.content[offset : offset + size])

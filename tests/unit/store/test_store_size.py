@@ -178,7 +178,9 @@ async def rewrite(path: Path, metadata: Metadata) -> None:
 
 
 async def condemn(path: Path, metadata: Metadata) -> None:
-    assert await condemn_copy(ThreadDisk(), str(path), metadata)
+    file = await ThreadDisk().open(str(path))
+    file.close()
+    assert await condemn_copy(ThreadDisk(), str(path), metadata, identity=file.identity)
 
 
 async def salvage(path: Path, metadata: Metadata) -> None:
