@@ -36,12 +36,14 @@ def offer(step: Step) -> None:
 
     One that was a target in this session refused a write, and answers nothing that came behind it. What was pushed to
     it waits for that, or to be sent, and could reach its copy behind what is compared in the next attempt: with the
-    session it is gone.
+    session it is gone. Behind its seal nothing is on its way.
     """
     state, peer = step.state, step.state.standing
     if peer is None or peer.phase is not Phase.OUTDATED:
         return
-    if state.resync is not None:
+    if state.stage in {Stage.SWAPPING, Stage.RECORDING}:
+        target_lost(step)
+    elif state.resync is not None:
         step.do(act.DropSession("the copy of the other node is begun anew", blames_peer=False))
         step.change(standing=None)
     elif state.phase is Phase.ALONE and state.record is not None and peer.epoch == state.epoch:

@@ -991,6 +991,23 @@ def test_a_refused_admission_is_tried_again_and_clients_are_served_meanwhile() -
     assert node.all(act.PushSeal), "sealed anew, with what was written since"
 
 
+def test_a_target_that_comes_back_while_its_admission_is_at_the_arbiter_keeps_its_session() -> None:
+    """What that came to decides. Nothing was pushed in this session, and the next one would be ended likewise."""
+    node = admitting().hear(msg.Sealed(3)).persisted().lost().feed(ev.SessionUp(PEER))
+    assert not node.hear(standing(3, Phase.OUTDATED)).ordered
+    assert node.phase is Phase.ADMITTING
+
+
+@pytest.mark.parametrize("begin", [copying, admitting])
+def test_a_target_that_is_outdated_again_is_begun_anew_in_another_session(begin: Callable[[], Node]) -> None:
+    node = begin()
+    assert node.hear(standing(3, Phase.OUTDATED)).one(act.DropSession).blames_peer is False
+    assert not node.hear(standing(3, Phase.RESYNCING)).all(act.DropSession)
+    node.lost().feed(ev.SessionUp(PEER))
+    assert node.state.record is not None
+    assert node.hear(standing(3, Phase.OUTDATED)).said[-1] == msg.ResyncStart(3, node.state.record.proposal)
+
+
 def test_both_disks_know_of_an_admission_before_it_is_proposed() -> None:
     """The target's is sealed for the next record, the source's names the proposal: either may crash behind it."""
     node = admitting().hear(msg.Sealed(3))
