@@ -17,6 +17,7 @@ from ctlha_trio.cli._run import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNALLED, E
 from ctlha_trio.testing import (
     CORE_COVERING_SEEDS,
     CORE_FAULTS,
+    CORE_SITUATIONS,
     DRIVER_COVERING_SEEDS,
     DRIVER_FAULTS,
     LINK_COVERING_SEEDS,
@@ -124,7 +125,7 @@ def _told_missed(missed: Sequence[str], *, named: bool) -> Sequence[str]:
     """A line for each, or one with their number."""
     if named or not missed:
         return missed
-    return [f"not reached: {len(missed)} of the transitions, reasons and faults; --covers names them"]
+    return [f"not reached: {len(missed)} of the transitions, reasons, situations and faults; --covers names them"]
 
 
 def _not_reached(coverage: Coverage, depth: Depth) -> tuple[list[str], list[str]]:
@@ -133,7 +134,8 @@ def _not_reached(coverage: Coverage, depth: Depth) -> tuple[list[str], list[str]
     of_cores, of_nodes = list(_not_reached_of_cores(coverage)), list(_not_reached_of_nodes(coverage))
     match depth:
         case Depth.CORES:
-            return [*of_cores, *faults], []
+            situations = map(_situation_line, coverage.situations_missing(CORE_SITUATIONS))
+            return [*of_cores, *situations, *faults], []
         case Depth.NODES:
             return [*of_nodes, *faults], of_cores
         case Depth.LINKS:
@@ -200,6 +202,10 @@ def _not_reached_of_nodes(coverage: Coverage) -> Iterator[str]:
 
 def _reason_line(reason: str) -> str:
     return f"not reached: reason {reason}"
+
+
+def _situation_line(situation: str) -> str:
+    return f"not reached: {situation}"
 
 
 def _fault_line(fault: str) -> str:

@@ -8,6 +8,7 @@ from ctlha_trio.testing._core.runs import (
     run_seed as run_seed,
     run_seeds as run_seeds,
 )
+from ctlha_trio.testing._core.situations import CORE_SITUATIONS as CORE_SITUATIONS
 from ctlha_trio.testing._core.totals import (
     NOT_OF_THE_PAIR as NOT_OF_THE_PAIR,
     Coverage as Coverage,

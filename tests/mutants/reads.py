@@ -39,7 +39,7 @@ def serves_alone_while_a_permit_is_out(patch: Patch) -> None:
     patch.setattr(membership, "secured", secured)
 
 
-@mutant("cut", clocks=EARLY)
+@mutant("cut", "silence", clocks=EARLY, kinds=MOSTLY_READS)
 def counts_a_permit_from_its_arrival(patch: Patch) -> None:
     def take(held: HeldPermit, permit: msg.Permit) -> None:
         held._epoch, held._until_s = permit.epoch, held._boottime() + PERMIT_S

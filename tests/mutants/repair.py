@@ -17,6 +17,7 @@ from ctlha_trio.pair._state import Resync
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.damage_trials import (
     a_sector_cannot_be_read_for_a_while,
+    blocks_decay_while_a_copy_returns,
     blocks_decay_while_others_are_repaired,
 )
 from tests.mutants.trouble import Patch, mutant
@@ -78,3 +79,9 @@ def takes_what_the_source_has_not_for_lost(patch: Patch) -> None:
         repair._give_up(step, waits, run)
 
     patch.setattr(repair, "_have_source_repaired", have_source_repaired)
+
+
+@mutant("bit_rot", trial=blocks_decay_while_a_copy_returns)
+def forgets_what_the_target_alone_has_executed(patch: Patch) -> None:
+    """Its source, which has lost a block of it, refused it."""
+    patch.setattr(repair, "_copy_again", lambda _step, _where: None)

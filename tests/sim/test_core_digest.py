@@ -13,8 +13,8 @@ from ctlha_trio.testing._core.runs import run_seed
 
 ROUNDS = 3
 DIGESTS = {
-    1: "f93ae3083bfe17ba26f62b0d0f9b8073a0dd2d5877956d2845659178861a0063",
-    2: "6ff4caaef59f8548a1f2173a921aa7290d2ed9d3d1991828120284ccc72b0943",
+    1: "2a6ffccbe0f4bb6df68ae7b3cb230a3ff976687c390b4d15b50359b6bbed7eb5",
+    2: "5969a6dc7fec37561a0118350db3a99d8551cb8e1939068080542c0e0bfedeed",
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
 FULL_SEEDS = range(10)

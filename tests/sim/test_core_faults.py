@@ -17,7 +17,7 @@ from ctlha_trio.testing._core.atlas import (
 from ctlha_trio.testing._core.clock import SimulatedClock
 from ctlha_trio.testing._core.disk_calls import UnderWay
 from ctlha_trio.testing._core.faults import FAULTS
-from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode
+from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.restore_trials import an_abandoned_node_remembers_the_later_line
 from ctlha_trio.testing._core.trials import (
     dead_copies_halt,
@@ -27,6 +27,7 @@ from ctlha_trio.testing._core.trials import (
     survivor_serves,
 )
 from ctlha_trio.testing._core.trouble import CALM, NodePace, Pace
+from ctlha_trio.testing._core.volume import BLOCKS
 from ctlha_trio.testing._core.world import CoreWorld
 
 BUSY = Pace(nodes=dict.fromkeys(("a", "b"), NodePace(clients=100.0)), relief=0.0)
@@ -143,10 +144,10 @@ def test_who_is_forced_serves_its_own_copy_and_the_other_becomes_that() -> None:
     """The last writes of the one that is lost were never on the one that is forced: they are gone, and nothing else."""
     world, a, b = a_alone()
     pair = world.pair
-    old = list(b.blocks)
+    old = list(b.sectors)
     world.go_at(BUSY)
     world.go_on_until(
-        lambda: all(mine != theirs for mine, theirs in zip(a.blocks, old, strict=True)), 60.0, "no writes"
+        lambda: all(mine != theirs for mine, theirs in zip(a.sectors, old, strict=True)), 60.0, "no writes"
     )
     a.kept_down, b.kept_down = True, False
     pair.take_down(a, "is switched off")
@@ -156,9 +157,9 @@ def test_who_is_forced_serves_its_own_copy_and_the_other_becomes_that() -> None:
     FAULTS["force_primary"].do(pair)
     world.go_on_until(lambda: b.state is not None and b.state.phase is Phase.ALONE, 60.0, "b does not serve")
     assert (pair.arbiter.record.ancestors, pair.arbiter.record.members) == (("l",), ("b",))
-    assert b.blocks == old
+    assert b.sectors == old
     world.come_together()
-    assert a.blocks == b.blocks == old
+    assert a.sectors == b.sectors == old
 
 
 def test_the_atlas_knows_what_is_true_of_a_node_that_a_person_says_is_off() -> None:
@@ -285,9 +286,9 @@ def test_a_node_that_was_named_on_an_older_disk_may_refuse_that_on_its_newest_on
 def test_a_write_that_goes_astray_damages_two_blocks_until_they_are_written() -> None:
     node = CoreWorld(1).pair.nodes["a"]
     node.misdirects = 4
-    node.apply(UnderWay(act.StoreMirrored(1, 0, 0), 0, slow=False, tracked=False, data={2: 7}))
+    node.apply(UnderWay(act.StoreMirrored(1, 0, 0), 0, slow=False, tracked=False, data={4: 7, 5: 7}))
     assert node.damaged.keys() == {2, 4}
-    node.apply(UnderWay(act.StoreMirrored(2, 0, 0), 0, slow=False, tracked=False, data={2: 8}))
+    node.apply(UnderWay(act.StoreMirrored(2, 0, 0), 0, slow=False, tracked=False, data={4: 8, 5: 8}))
     assert node.damaged.keys() == {4}
 
 

@@ -19,9 +19,11 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._state import Flight, Resync, SwapAttempt
 from ctlha_trio.pair._verification import Verification
 from ctlha_trio.testing._core.arbiter import ArbiterCall
-from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode
+from ctlha_trio.testing._core.clients import places_of
+from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import NodePace, Pace
+from ctlha_trio.testing._core.volume import BLOCK_BYTES, VOLUME_BYTES
 from ctlha_trio.testing._core.world import CoreWorld
 
 WRITES = (OperationKind.WRITE,)
@@ -58,7 +60,7 @@ def served() -> Served:
     pair = world.pair
     world.heal()
     world.go_at(Pace(nodes=dict.fromkeys(pair.nodes, NodePace(clients=100.0, kinds=WRITES))))
-    world.go_on_until(lambda: all(pair.nodes["a"].blocks), 10.0, "nothing is served")
+    world.go_on_until(lambda: all(pair.nodes["a"].sectors), 10.0, "nothing is served")
     world.heal()
     assert pair.clients.acknowledged
     a, b = pair.nodes.values()
@@ -75,7 +77,7 @@ def test_a_secondary_that_acknowledges_what_its_primary_did_not(served: Served) 
     """Even if both copies hold it."""
     asked = served.pair.clients.ask_for(served.secondary, OperationKind.WRITE, 0)
     for node in (served.primary, served.secondary):
-        node.blocks[0] = asked.ticket
+        node.sectors[:2] = [asked.ticket] * 2
     before = served.secondary.state
     assert before is not None
     flight = Flight(asked.ticket, asked.operation, sequence=99, proposal=UNUSED)
@@ -93,7 +95,7 @@ def test_a_proposal_that_is_called_complete_and_is_not_on_both(served: Served) -
     assert served.secondary.state is not None
     flight = Flight(asked.ticket, asked.operation, sequence=99, proposal=UNUSED)
     served.secondary.state = attrs.evolve(served.secondary.state, flights=(flight,))
-    served.secondary.blocks[0] = asked.ticket
+    served.secondary.sectors[:2] = [asked.ticket] * 2
     with pytest.raises(AssertionError, match=r"^I2: .* is called complete, and [ab] holds"):
         served.step(served.state, ev.ReadFailed(), act.Send(msg.Completed(served.state.epoch, UNUSED)))
 
@@ -134,7 +136,7 @@ def test_an_outsider_that_is_made_primary_within_the_line(served: Served) -> Non
 def test_a_stale_read(served: Served) -> None:
     pair = served.pair
     asked = pair.clients.ask(served.primary, (OperationKind.READ,))
-    pair.clients.values[asked.ticket] = 0
+    pair.clients.found[asked.ticket] = dict.fromkeys(places_of(asked.operation), 0)
     with pytest.raises(AssertionError, match=r"block \d: 0 is found again after \d+ had replaced it"):
         pair.invariants.answered(served.primary, served.state, act.Answer(asked.ticket, Outcome.DONE))
 
@@ -188,13 +190,13 @@ def test_a_resync_that_ends_on_different_copies(served: Served) -> None:
     alone = attrs.evolve(record, members=(served.primary.name,))
     pair.clients.history.called(1000, OperationKind.WRITE, 0)
     pair.clients.history.lost(1000)
-    served.secondary.blocks[0] = 1000
+    served.secondary.sectors[0] = 1000
     with pytest.raises(AssertionError, match=r"^I7: "):
         pair.invariants.recorded(alone, record)
 
 
 def test_a_crash_that_takes_the_only_copy_of_a_protected_pair(served: Served) -> None:
-    served.secondary.blocks[0] = 0
+    served.secondary.sectors[0] = 0
     with pytest.raises(AssertionError, match=r"^I10: "):
         served.pair.invariants.crash(served.primary)
 
@@ -276,19 +278,19 @@ def written(served: Served, node: SimulatedNode) -> int:
     clients = served.pair.clients
     asked = clients.ask_for(node, OperationKind.WRITE, 0)
     clients.answered(node, act.Answer(asked.ticket, Outcome.DONE))
-    node.blocks[0] = asked.ticket
+    node.sectors[:2] = [asked.ticket] * 2
     return asked.ticket
 
 
 def test_a_forced_copy_without_what_was_acknowledged_while_it_counted(served: Served) -> None:
-    served.secondary.blocks[0] = 0
+    served.secondary.sectors[0] = 0
     with pytest.raises(AssertionError, match=r"^I2: .*0 is found again after"):
         forced(served, *departed(served))
 
 
 def test_of_a_disk_that_was_put_back_before_its_node_left_nothing_is_demanded(served: Served) -> None:
     served.secondary.stale = True
-    served.secondary.blocks[0] = 0
+    served.secondary.sectors[0] = 0
     forced(served, *departed(served))
     assert served.pair.arbiter.truth.primary == served.secondary.name
 
@@ -298,7 +300,7 @@ def test_nothing_is_demanded_of_a_seal_that_was_on_the_disk_before_another_was_p
     pair.invariants._sealing[secondary.name] = pair.invariants._now(secondary.name)
     alone, fork = departed(served)
     secondary.metadata = attrs.evolve(secondary.metadata, copy=Copy.SEALED)
-    secondary.blocks[0] = 0
+    secondary.sectors[0] = 0
     pair.invariants.put_back(secondary)
     pair.invariants.persisted(secondary, act.Persist(secondary.metadata))
     forced(served, alone, fork)
@@ -312,7 +314,7 @@ def test_what_a_forced_copy_could_not_have_is_forgiven_and_nothing_else(served: 
     forced(served, alone, fork)
     served.pair.invariants.check_members()
     assert not served.pair.clients.history.knows(0, lost)
-    served.secondary.blocks[1] = 0
+    served.secondary.sectors[2] = 0
     with pytest.raises(AssertionError, match=r"^I2: "):
         served.pair.invariants.check_members()
 
@@ -327,7 +329,7 @@ def refused_late(served: Served, node: SimulatedNode, *, before: bool) -> None:
     alone, fork = departed(served)
     if not before:
         clients.answered(node, refusal)
-    served.secondary.blocks[0] = asked.ticket
+    served.secondary.sectors[:2] = [asked.ticket] * 2
     forced(served, alone, fork)
 
 
@@ -348,7 +350,7 @@ def test_what_was_asked_and_refused_since_the_forced_copy_counted_is_not_on_it(s
     alone, fork = departed(served)
     asked = served.pair.clients.ask_for(served.primary, OperationKind.WRITE, 0)
     served.pair.clients.answered(served.primary, act.Answer(asked.ticket, Outcome.NOT_PRIMARY))
-    served.secondary.blocks[0] = asked.ticket
+    served.secondary.sectors[:2] = [asked.ticket] * 2
     with pytest.raises(AssertionError, match=r"^I2: .* was found, although it was not to be written"):
         forced(served, alone, fork)
 
@@ -359,7 +361,7 @@ def test_who_was_abandoned_and_lives_is_held_to_what_its_own_copy_has(served: Se
     written(served, served.primary)
     written(served, served.secondary)
     asked = served.pair.clients.ask_for(served.primary, OperationKind.READ, 0)
-    served.pair.clients.values[asked.ticket] = 0
+    served.pair.clients.found[asked.ticket] = dict.fromkeys(places_of(asked.operation), 0)
     with pytest.raises(AssertionError, match=r"^I3: "):
         served.pair.clients.answered(served.primary, act.Answer(asked.ticket, Outcome.DONE))
     with pytest.raises(AssertionError, match=r"^I4: . serves although it was abandoned"):
@@ -368,14 +370,14 @@ def test_who_was_abandoned_and_lives_is_held_to_what_its_own_copy_has(served: Se
 
 def test_a_copy_that_was_sealed_and_forced_lacks_nothing_from_before(served: Served) -> None:
     alone, fork = departed(served)
-    kept = served.secondary.blocks[0]
+    kept = served.secondary.sectors[0]
     written(served, served.primary)
     pair, target = served.pair, served.secondary
     target.metadata = attrs.evolve(target.metadata, copy=Copy.RESYNCING)
     admitting = attrs.evolve(served.state, phase=Phase.ADMITTING)
     pair.invariants.stepped(served.primary, admitting, admitting, ev.ReadFailed(), (act.PushSeal(1),))
     pair.invariants.persisted(target, act.Persist(attrs.evolve(target.metadata, copy=Copy.SEALED)))
-    assert target.blocks[0] == kept
+    assert target.sectors[0] == kept
     with pytest.raises(AssertionError, match=rf"^I2: .*{kept} is found again after"):
         forced(served, alone, fork)
 
@@ -419,15 +421,15 @@ def test_a_pair_that_is_protected_by_who_is_no_member(served: Served) -> None:
     "wrong",
     [
         Verification(1, running=False, cursor=BLOCK_BYTES),
-        Verification(1, running=False, cursor=BLOCKS * BLOCK_BYTES, left=((0, BLOCK_BYTES),)),
-        Verification(1, running=False, cursor=BLOCKS * BLOCK_BYTES, differing_bytes=BLOCK_BYTES),
+        Verification(1, running=False, cursor=VOLUME_BYTES, left=((0, BLOCK_BYTES),)),
+        Verification(1, running=False, cursor=VOLUME_BYTES, differing_bytes=BLOCK_BYTES),
     ],
     ids=["too early", "leaves a part", "names what is equal"],
 )
 def test_a_verification_that_ends_before_its_end_or_finds_what_is_not_there(
     served: Served, wrong: Verification
 ) -> None:
-    whole = Verification(1, running=False, cursor=BLOCKS * BLOCK_BYTES)
+    whole = Verification(1, running=False, cursor=VOLUME_BYTES)
     served.primary.state = attrs.evolve(served.state, verification=whole)
     assert served.pair.invariants.verified(served.primary, "")
     served.primary.state = attrs.evolve(served.state, verification=wrong)
@@ -451,7 +453,7 @@ def test_a_block_that_differs_unmarked_when_what_is_left_to_copy_is_looked_for(s
     source, target = served.primary, served.secondary
     source.state = attrs.evolve(served.state, resync=Resync(search=7))
     target.metadata = attrs.evolve(target.metadata, copy=Copy.RESYNCING)
-    target.blocks[1] = 0
+    target.sectors[2] = 0
     source.marks.dirty.add(1)
     served.pair.invariants.searched(source, act.FindDirty(7, 0))
     source.marks.dirty.remove(1)
@@ -465,7 +467,9 @@ def test_a_block_that_is_called_lost_and_is_whole_on_a_copy_that_counts(served: 
     asked = [served.pair.clients.ask_for(served.primary, OperationKind.READ, 0) for _ in range(2)]
     served.pair.invariants.answered(served.primary, served.state, act.Answer(asked[0].ticket, Outcome.MEDIUM_ERROR))
     served.secondary.damaged.clear()
-    with pytest.raises(AssertionError, match=r"^I3: . says that block 0 is lost, but . has it"):
+    with pytest.raises(
+        AssertionError, match=r"^I3: . says that one of blocks \[0\] is lost, but all of them are there"
+    ):
         served.pair.invariants.answered(served.primary, served.state, act.Answer(asked[1].ticket, Outcome.MEDIUM_ERROR))
 
 

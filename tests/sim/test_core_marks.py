@@ -17,10 +17,10 @@ from ctlha_trio.testing import PowerDisk
 from ctlha_trio.testing._core.disk_calls import DiskCall, UnderWay
 from ctlha_trio.testing._core.link import LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
-from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, SimulatedNode, blocks_of
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.volume import BLOCK_BYTES, BLOCKS, VOLUME_BYTES, blocks_of, blocks_with, place_blocks
 from tests.unit.store.test_store_crash import METADATA
 
-SIZE_BYTES: Final = BLOCKS * BLOCK_BYTES
 SEEDS: Final = 4
 LIVES: Final = 8
 STEPS: Final = 14
@@ -56,7 +56,7 @@ class Both:
     @staticmethod
     async def new(random: Random) -> "Both":
         node = SimulatedNode("a", "b", random, METADATA, LinkEnd(random))
-        disk = PowerDisk({"file": image(METADATA, SIZE_BYTES)})
+        disk = PowerDisk({"file": image(METADATA, VOLUME_BYTES)})
         return Both(random, node, disk, await opened(disk))
 
     def _simulate(self, call: DiskCall, data: dict[int, int] | None = None) -> None:
@@ -64,7 +64,7 @@ class Both:
 
     def some_ranges(self) -> tuple[Range, ...]:
         blocks = self.random.sample(range(BLOCKS), self.random.randrange(3))
-        return tuple((block * BLOCK_BYTES, BLOCK_BYTES) for block in sorted(blocks))
+        return tuple(place_blocks(block) for block in sorted(blocks))
 
     def some_epoch(self) -> int:
         """Mostly what the marks count from."""
@@ -89,13 +89,14 @@ class Both:
                 await self.store.stop_tracking()
             case "write":
                 block = self.random.randrange(BLOCKS)
-                operation = Operation(OperationKind.WRITE, 1, 1, block * BLOCK_BYTES, BLOCK_BYTES)
-                self._simulate(act.StoreWrite(1, 1, operation), {block: 1})
+                operation = Operation(OperationKind.WRITE, 1, 1, *place_blocks(block))
+                self._simulate(act.StoreWrite(1, 1, operation), {2 * block: 1, 2 * block + 1: 1})
                 await self.store.write(operation.offset, bytes(BLOCK_BYTES))
             case "repair":
                 block = self.random.randrange(BLOCKS)
-                self._simulate(act.StoreRepair(1, block * BLOCK_BYTES, BLOCK_BYTES), {block: 1})
-                await self.store.repair(block * BLOCK_BYTES, bytes(BLOCK_BYTES))
+                offset, size = place_blocks(block)
+                self._simulate(act.StoreRepair(1, offset, size), {2 * block: 1, 2 * block + 1: 1})
+                await self.store.repair(offset, bytes(size))
             case "clear":
                 for offset, size in ranges:
                     self.node.marks.clear(blocks_of(offset, size))
@@ -111,10 +112,12 @@ class Both:
         """Both find the same, from anywhere."""
         marks = self.node.marks
         assert (self.store.base_epoch, self.store.is_tracking) == (marks.base_epoch, marks.tracking)
-        for offset in range(0, SIZE_BYTES, BLOCK_BYTES):
-            for search in (0, 1):
-                found = self.node.found_by(act.FindDirty(search, offset))
-                assert await self.store.find_dirty(offset, len(found) or 1) == found
+        for offset in range(0, VOLUME_BYTES, BLOCK_BYTES):
+            everything = self.node.found_by(act.FindDirty(0, offset))
+            assert self.node.found_by(act.FindDirty(1, offset)) == everything[:1]
+            # A start marks whole extents, also where no block is simulated.
+            found = await self.store.find_dirty(offset, VOLUME_BYTES // BLOCK_BYTES)
+            assert blocks_in(found) == blocks_in(everything)
 
     async def end(self, *, cleanly: bool) -> None:
         """The process ends, and another one opens the disk: the store's outcome is one of those that are simulated."""
@@ -133,7 +136,7 @@ class Both:
             node.forget()
         assert found == marks.dirty
         assert extents <= blocks_in(
-            (block * BLOCK_BYTES // GROUP_BYTES * GROUP_BYTES, GROUP_BYTES) for block in written
+            (place_blocks(block)[0] // GROUP_BYTES * GROUP_BYTES, GROUP_BYTES) for block in written
         )
         assert not (cleanly and extents)
         assert self.store.marked_from == node.recover()
@@ -141,7 +144,7 @@ class Both:
 
 
 async def opened(disk: PowerDisk) -> BlockStore:
-    return await BlockStore.open(disk, "file", size_bytes=SIZE_BYTES, clock=TrioClock())
+    return await BlockStore.open(disk, "file", size_bytes=VOLUME_BYTES, clock=TrioClock())
 
 
 async def live(both: Both, orders: Sequence[str], *, cleanly: bool) -> None:
@@ -206,7 +209,7 @@ def marks_what_is_repaired(patch: pytest.MonkeyPatch) -> None:
     def apply(node: SimulatedNode, ended: UnderWay) -> None:
         plain(node, ended)
         if node.marks.tracking:
-            node.marks.dirty.update(ended.data)
+            node.marks.dirty |= blocks_with(ended.data)
 
     patch.setattr(SimulatedNode, "apply", apply)
 

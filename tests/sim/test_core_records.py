@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from ctlha_trio.pair import Phase, _handover as handover, events as ev
-from ctlha_trio.testing._core.node import PLACES
+from ctlha_trio.testing._core.volume import PLACES
 from ctlha_trio.testing._core.world import CoreWorld
 
 

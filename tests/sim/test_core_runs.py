@@ -115,7 +115,7 @@ def test_the_evidence_of_a_failure_has_the_clock_of_the_timeline(monkeypatch: py
         clients: SimulatedClients, history: BlockHistory, answer: act.Answer, operation: Operation
     ) -> None:
         if operation.kind is OperationKind.READ and clients.acknowledged > 20:
-            clients.values[answer.ticket] = 0
+            clients.found[answer.ticket] = dict.fromkeys(clients.found[answer.ticket], 0)
         hear(clients, history, answer, operation)
 
     hear = SimulatedClients._hear
@@ -138,7 +138,7 @@ def test_watching_changes_nothing() -> None:
 
 
 def life(span_s: float) -> SeedReport:
-    report = run_ordinary_life(2, span_s)
+    report = run_ordinary_life(1, span_s)
     assert report.problem == ""
     return report
 

@@ -7,10 +7,10 @@ from ctlha_trio.pair import Metadata
 
 @attrs.frozen(eq=False)
 class Backup:
-    """A copy of a disk: metadata, blocks, and as marked what the dirty bitmap and the activity log list."""
+    """A copy of a disk: metadata, sectors, and as marked what the dirty bitmap and the activity log list."""
 
     metadata: Metadata
-    blocks: tuple[int, ...]
+    sectors: tuple[int, ...]
     records: tuple[tuple[int, int], ...]
     base_epoch: int | None
     dirty: frozenset[int]

@@ -18,7 +18,19 @@ from ctlha_trio.pair import (
     messages as msg,
 )
 from ctlha_trio.testing._core.link import Blocks
-from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, PLACES, RECORDS, SimulatedNode, place_of
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.volume import (
+    BLOCKS,
+    PLACES,
+    RECORDS,
+    SECTORS,
+    blocks_of,
+    partly_covered,
+    place_blocks,
+    place_of,
+    place_sectors,
+    sectors_of,
+)
 from ctlha_trio.testing._history.block_history import BlockHistory
 from ctlha_trio.testing._history.linearizability_records import NOT_EXECUTED, ZEROS
 
@@ -26,11 +38,17 @@ FLIGHTS_MAX: Final = 8
 """Operations under way at one node, beyond which no client asks it."""
 STALE_CHANCE: Final = 0.3
 """Of a compare-and-write: it expects something that some write wrote, which is hardly ever there."""
+WHOLE_CHANCE: Final = 0.5
+"""Of an operation on the volume: it is on one block, and on all of that."""
+COUNTS: Final = (1, 1, 2, 3, 5)
+"""Of sectors that the others are on, from any on: parts of blocks, several blocks, and more than is copied at once."""
+PLAINLY_WRITING: Final = ZEROING | {OperationKind.WRITE}
+"""What changes the volume whatever it holds."""
 _NOT_OF_BLOCKS: Final = frozenset({OperationKind.FLUSH, OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
 
 
 def places_of(operation: Operation) -> tuple[int, ...]:
-    """The places that it reads or writes: of a block its number, of records those below."""
+    """The places that it reads or writes, in their order: of sectors their numbers, of records those below."""
     match operation.kind:
         case OperationKind.FLUSH:
             return ()
@@ -39,7 +57,14 @@ def places_of(operation: Operation) -> tuple[int, ...]:
         case OperationKind.READ_RECORDS:
             return tuple(PLACES)
         case _:
-            return (operation.offset // BLOCK_BYTES,)
+            return sectors_of(*operation.where)
+
+
+def blocks_read(operation: Operation) -> list[int]:
+    """The blocks of which it reads something: a write does so of those that it does not cover."""
+    if operation.kind not in PLAINLY_WRITING:
+        return list(blocks_of(*operation.where))
+    return sorted(partly_covered(sectors_of(*operation.where)))
 
 
 @attrs.frozen
@@ -47,7 +72,7 @@ class KeptProposal:
     """What came with a proposal to the node at which it is under way."""
 
     data: Blocks
-    expected: int
+    expected: Blocks
     """What a compare-and-write must find."""
 
 
@@ -63,11 +88,11 @@ class SimulatedClients:
     asked: dict[tuple[str, int], Operation] = attrs.Factory(dict)
     """By node and ticket, while unanswered."""
     values: dict[int, int] = attrs.Factory(dict)
-    """By ticket: what a write writes, and what a read has read."""
-    tables: dict[int, Blocks] = attrs.Factory(dict)
-    """By ticket: all records as a read has found them, by place."""
-    expected: dict[int, int] = attrs.Factory(dict)
-    """By ticket: what a compare-and-write must find."""
+    """By ticket: what a write writes to each of its places."""
+    found: dict[int, Blocks] = attrs.Factory(dict)
+    """By ticket: what a read has found, by place."""
+    expected: dict[int, Blocks] = attrs.Factory(dict)
+    """By ticket: what a compare-and-write must find, by place."""
     proposals: dict[tuple[str, int], KeptProposal] = attrs.Factory(dict)
     """By the node that keeps it, and number."""
     told: dict[int, int] = attrs.Factory(dict)
@@ -97,19 +122,27 @@ class SimulatedClients:
         if kind in _NOT_OF_BLOCKS:
             key = str(self.random.randrange(RECORDS)) if kind is OperationKind.PUT_RECORD else ""
             return self._ask(node, Operation(kind, self.tickets + 1, 1, 0, 0, key))
-        return self.ask_for(node, kind, self.random.randrange(BLOCKS))
+        if self.random.random() < WHOLE_CHANCE:
+            return self.ask_for(node, kind, self.random.randrange(BLOCKS))
+        first = self.random.randrange(SECTORS)
+        return self.ask_of(node, kind, first, min(self.random.choice(COUNTS), SECTORS - first))
 
     def ask_for(self, node: SimulatedNode, kind: OperationKind, block: int) -> ev.Submitted:
         """A new operation for this node and block."""
-        return self._ask(node, Operation(kind, self.tickets + 1, 1, block * BLOCK_BYTES, BLOCK_BYTES))
+        return self._ask(node, Operation(kind, self.tickets + 1, 1, *place_blocks(block)))
+
+    def ask_of(self, node: SimulatedNode, kind: OperationKind, first: int, count: int) -> ev.Submitted:
+        """A new operation for this node, on so many sectors."""
+        return self._ask(node, Operation(kind, self.tickets + 1, 1, *place_sectors(first, count)))
 
     def _ask(self, node: SimulatedNode, operation: Operation) -> ev.Submitted:
         kind = operation.kind
         self.tickets += 1
         self.asked[node.name, self.tickets] = operation
-        self.values[self.tickets] = ZEROS if kind in ZEROING else self.tickets
+        if kind in WRITING:
+            self.values[self.tickets] = ZEROS if kind in ZEROING else self.tickets
         if kind is OperationKind.COMPARE_AND_WRITE:
-            self.expected[self.tickets] = self._guess(operation.offset // BLOCK_BYTES)
+            self.expected[self.tickets] = self._guess(places_of(operation))
         self._call(self.tickets, operation, node.name)
         return ev.Submitted(self.tickets, operation)
 
@@ -119,7 +152,7 @@ class SimulatedClients:
 
     def keep(self, node: str, proposal: msg.Propose, data: Blocks) -> None:
         """A node hears a proposal of the other one."""
-        expected = self.expected.get(proposal.operation.client, ZEROS)
+        expected = self.expected.get(proposal.operation.client, {})
         self.proposals.setdefault((node, proposal.number), KeptProposal(data, expected))
 
     def keep_only(self, node: str, numbers: Set[int]) -> None:
@@ -127,17 +160,24 @@ class SimulatedClients:
         for key in [key for key in self.proposals if key[0] == node and key[1] not in numbers]:
             del self.proposals[key]
 
-    def _guess(self, block: int) -> int:
-        """What a client may believe that a block holds."""
-        stale = self.random.random() < STALE_CHANCE
-        return self.random.choice(list(self.values)) if stale else self.told.get(block, ZEROS)
+    def written(self, ticket: int, operation: Operation) -> Blocks:
+        """What that write writes, by place."""
+        return dict.fromkeys(places_of(operation), self.values[ticket])
+
+    def _guess(self, places: tuple[int, ...]) -> Blocks:
+        """What a client may believe that these places hold."""
+        guess = {place: self.told.get(place, ZEROS) for place in places}
+        if self.random.random() < STALE_CHANCE:
+            guess[self.random.choice(places)] = self.random.choice(list(self.values))
+        return guess
 
     def _call(self, ticket: int, operation: Operation, node: str) -> None:
+        history, expected = self.history_of(node), self.expected.get(ticket, {})
         for place in places_of(operation):
-            client = f"a client at {node}"
-            self.history_of(node).called(
-                ticket, operation.kind, place, client, expected=self.expected.get(ticket, ZEROS)
-            )
+            # A copy that was chosen may hold a write, or a part of it, that has not been answered.
+            if not history.knows(place, ticket):
+                expects = expected.get(place, ZEROS)
+                history.called(ticket, operation.kind, place, f"a client at {node}", expected=expects)
 
     def answered(self, node: SimulatedNode, answer: act.Answer) -> Operation:
         """The operation that was answered. ``AssertionError`` if the answer cannot be true."""
@@ -151,43 +191,54 @@ class SimulatedClients:
         return operation
 
     def _hear(self, history: BlockHistory, answer: act.Answer, operation: Operation) -> None:
-        places = places_of(operation)
         match answer.outcome:
             case Outcome.DONE:
-                self.done += 1
-                self.latest_done = max(self.latest_done, answer.ticket)
-                self.acknowledged += operation.kind in WRITING
-                table = self.tables.pop(answer.ticket, {})
-                for place in places:
-                    self.told[place] = table.get(place, self.values[answer.ticket])
-                    history.done(answer.ticket, operation.kind, place, self.told[place])
-            case Outcome.NOT_PRIMARY:
-                for place in places:
-                    history.not_executed(answer.ticket, operation.kind, place)
+                self._hear_done(history, answer.ticket, operation)
             case Outcome.UNKNOWN:
                 history.lost(answer.ticket)
             case Outcome.MISCOMPARE:
-                assert operation.kind is OperationKind.COMPARE_AND_WRITE, "nothing else compares"
-                self.done += 1
-                self.latest_done = max(self.latest_done, answer.ticket)
-                history.miscompared(answer.ticket, places[0])
-            case Outcome.MEDIUM_ERROR:
-                self.medium_errors += 1
-                for place in places:
-                    history.not_executed(answer.ticket, operation.kind, place)
+                self._hear_miscompare(history, answer, operation)
             case Outcome.SUPERSEDED:
                 raise AssertionError("what a client has asked the other node no core knows")
-            case Outcome.FAILED:
-                assert answer.ticket in self._without_room, (
-                    f"operation {answer.ticket} failed, although no rule says so"
-                )
-                for place in places:
+            case Outcome.NOT_PRIMARY | Outcome.MEDIUM_ERROR | Outcome.FAILED:
+                self.medium_errors += answer.outcome is Outcome.MEDIUM_ERROR
+                explained = answer.outcome is not Outcome.FAILED or answer.ticket in self._without_room
+                assert explained, f"operation {answer.ticket} failed, although no rule says so"
+                for place in places_of(operation):
                     history.not_executed(answer.ticket, operation.kind, place)
+
+    def _hear_done(self, history: BlockHistory, ticket: int, operation: Operation) -> None:
+        writes = operation.kind in WRITING
+        self._count_done(ticket)
+        self.acknowledged += writes
+        told, places = self.written(ticket, operation) if writes else self.found.pop(ticket, {}), places_of(operation)
+        assert len(told) == len(places), f"read {ticket} is answered without its data"
+        for place in places:
+            history.done(ticket, operation.kind, place, told[place])
+        self.told |= told
+
+    def _hear_miscompare(self, history: BlockHistory, answer: act.Answer, operation: Operation) -> None:
+        """What lies before the place that it names is what the client expected."""
+        assert operation.kind is OperationKind.COMPARE_AND_WRITE, "nothing else compares"
+        assert answer.miscompare_at is not None, "a miscompare says where"
+        self._count_done(answer.ticket)
+        places = places_of(operation)
+        differs = places.index(sectors_of(operation.offset + answer.miscompare_at, 1)[0])
+        for place in places[:differs]:
+            history.compared_equal(answer.ticket, place)
+        history.miscompared(answer.ticket, places[differs])
+        for place in places[differs + 1 :]:
+            history.not_executed(answer.ticket, operation.kind, place)
+
+    def _count_done(self, ticket: int) -> None:
+        self.done += 1
+        self.latest_done = max(self.latest_done, ticket)
 
     def excuse(self, blocks: Set[int]) -> None:
         """These blocks have become whole in a way that no node knows of: who asked before may be told of damage."""
-        unanswered = self.asked.items()
-        self.excused.update(ticket for (_, ticket), each in unanswered if not blocks.isdisjoint(places_of(each)))
+        for (_, ticket), each in self.asked.items():
+            if not blocks.isdisjoint(blocks_of(*each.where)):
+                self.excused.add(ticket)
 
     def waiting_for(self, node: SimulatedNode) -> list[int]:
         """Tickets of what this node was asked and has not answered."""
@@ -216,16 +267,14 @@ class SimulatedClients:
                 if value == ZEROS:
                     self.tickets += 1
                     self.history.called(self.tickets, OperationKind.WRITE_ZEROES, place)
-                elif value not in self.values:
+                elif not self.history.knows(place, value):
                     self.values[value] = value
                     self.values[value] = value
                     self.history.called(value, OperationKind.WRITE, place)
         for (name, ticket), operation in self.asked.items():
-            if name in self.abandoned:
+            if operation.kind in WRITING:
                 self.values[ticket] = values[ticket]
-            elif ticket not in self.values:
-                # Else the chosen copy holds this write already, although it has not been answered.
-                self.values[ticket] = ZEROS if operation.kind in ZEROING else ticket
+            if name not in self.abandoned:
                 self._call(ticket, operation, name)
 
     def found_out(self, node: str) -> None:
@@ -243,10 +292,11 @@ class SimulatedClients:
 
     def _begin(self, copy: SimulatedNode) -> None:
         self.history = BlockHistory(self._now_s)
-        self.told = dict(enumerate(copy.blocks)) | copy.records
+        self.told = dict(enumerate(copy.sectors)) | copy.records
         self.values = {value: value for value in self.told.values()}
         asked = {ticket for _, ticket in self.asked}
-        self.expected = {ticket: value for ticket, value in self.expected.items() if ticket in asked}
+        self.expected = {ticket: values for ticket, values in self.expected.items() if ticket in asked}
+        self.found = {ticket: values for ticket, values in self.found.items() if ticket in asked}
         for place, value in self.told.items():
             if value != ZEROS:
                 self.history.called(value, OperationKind.WRITE, place, "somebody before all began anew")

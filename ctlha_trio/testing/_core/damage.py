@@ -4,11 +4,13 @@ from collections import Counter
 from typing import Protocol
 
 from ctlha_trio.pair import Range, actions as act, events as ev, overlap
-from ctlha_trio.testing._core.disk_calls import DiskCall, Reading
-from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of
+from ctlha_trio.testing._core.atlas import Atlased, other_counts
+from ctlha_trio.testing._core.disk_calls import Reading, Storing, UnderWay
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.volume import blocks_of, first_run
 
 
-class Damageable(Protocol):
+class Damageable(Atlased, Protocol):
     """Who counts."""
 
     happened: Counter[str]
@@ -18,30 +20,45 @@ class Damageable(Protocol):
         """Enter something in the event history."""
 
 
-def meet_damage(pair: Damageable, node: SimulatedNode, call: DiskCall) -> ev.Event | None:
-    """What a read that finds damaged blocks tells the core instead of its data."""
-    if not isinstance(call, Reading):
+def meet_damage(pair: Damageable, node: SimulatedNode, ended: UnderWay) -> ev.Event | None:
+    """What the core is told of a call that met damaged blocks.
+
+    A read has no data then, and a write is not executed that would have had to read the rest of such a block.
+    """
+    if not node.damaged:
         return None
-    offset, size = _range_of(call)
-    met = [block for block in blocks_of(offset, size) if block in node.damaged]
+    match ended.call:
+        case call if isinstance(call, Storing):
+            what, met = "write", node.refused_for(ended.data)
+        case call if isinstance(call, Reading):
+            what, met = "read", [block for block in blocks_of(*_range_of(call)) if block in node.damaged]
+        case _:
+            return None
     if not met:
+        return None
+    where = first_run(met)
+    # It was repaired a moment ago, and whoever asked for that has not been answered yet.
+    again = node.state is not None and any(overlap(flight.mended.here, where) for flight in node.state.flights)
+    if again and not other_counts(pair, node):
+        pair.note(node.name, f"a {what} finds block {met[0]} whole at the second try")
+        for block in met:
+            del node.damaged[block]
         return None
     pair.happened["damage_met"] += 1
     pair.faults_done.update({node.damaged[block] for block in met})
-    run = next(length for length in range(1, len(met) + 1) if met[0] + length not in met)
-    where = met[0] * BLOCK_BYTES, run * BLOCK_BYTES
-    pair.note(node.name, f"a read finds block {met[0]} damaged")
-    if node.state is not None and any(overlap(flight.mended.here, where) for flight in node.state.flights):
-        # It was repaired a moment ago, and whoever asked for that has not been answered yet.
+    pair.note(node.name, f"a {what} finds block {met[0]} damaged")
+    if again:
         pair.happened["disk_failures"] += 1
         node.excused.add("store-failed")
     match call:
         case act.FetchRead(fetch=fetch):
             return ev.ReadDamaged(fetch, *where)
-        case act.SendCompare(sequence=sequence):
-            return ev.Damaged(sequence, *where)
         case act.CompareRange(session=session, sequence=sequence) | act.PushRange(session=session, sequence=sequence):
             return ev.RangeDamaged(session, sequence, *where)
+        case act.SendCompare(sequence=sequence):
+            return ev.Damaged(sequence, *where)
+        case _:
+            return ev.Damaged(call.sequence, *where)
 
 
 def _range_of(call: Reading) -> Range:

@@ -2,11 +2,15 @@
 
 from typing import Final
 
-from ctlha_trio.pair import OperationKind, Phase, events as ev
+import attrs
+
+from ctlha_trio.pair import OperationKind, Phase, actions as act, events as ev
 from ctlha_trio.testing._core.atlas import block_may_decay
-from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
-from ctlha_trio.testing._core.trial_parts import SERVE_S, is_in, one_serves_alone
+from ctlha_trio.testing._core.faults import FAULTS
+from ctlha_trio.testing._core.node import NODES, SimulatedNode
+from ctlha_trio.testing._core.trial_parts import SERVE_S, is_in, keep_down, must_serve, one_serves_alone
 from ctlha_trio.testing._core.trouble import CALM, NodePace, Pace
+from ctlha_trio.testing._core.volume import BLOCKS, blocks_of
 from ctlha_trio.testing._core.world import CoreWorld
 
 DECAYS_MAX: Final = 120
@@ -16,7 +20,19 @@ DECAYING_BLOCKS: Final = 3
 """So few that repairs meet."""
 RETRIES_S: Final = 300.0
 """Simulated: twenty times the mean of the timer, whose rate knows no deadline."""
+CUT_CHANCE: Final = 0.1
+"""While a node reads what the other one lacks: that the connection is cut."""
+MOMENTS: Final = 300
+DECAY_CHANCE: Final = 0.1
+"""At each of these moments: that a block decays of which the other copy is whole."""
+FOLLOWS_CHANCE: Final = 0.3
+"""That the other copy loses a block, too, for which a write waits that is on one disk alone."""
+LATENT_CHANCE: Final = 0.3
+"""Of a block of the source: it has decayed before the other node leaves."""
 _ASKED: Final = (OperationKind.READ, OperationKind.READ, OperationKind.WRITE)
+_ASKING: Final = NodePace(link=250.0, disk=250.0, clients=500.0, kinds=(*[OperationKind.WRITE] * 4, OperationKind.READ))
+_LINKS: Final = (25.0, 250.0)
+"""Of the target: slow, so that much of what was pushed is on its way when a write is refused."""
 
 
 def blocks_decay_while_others_are_repaired(world: CoreWorld) -> bool:
@@ -26,22 +42,14 @@ def blocks_decay_while_others_are_repaired(world: CoreWorld) -> bool:
     waits for.
     """
     world.heal()
-    pair = world.pair
-    asking = NodePace(link=250.0, disk=250.0, clients=500.0, kinds=_ASKED)
-    world.go_at(Pace(nodes=dict.fromkeys(NODES, asking), relief=0.0))
+    world.go_at(Pace(nodes=dict.fromkeys(NODES, attrs.evolve(_ASKING, kinds=_ASKED)), relief=0.0))
     decays = 0
     for _ in range(world.random.randint(1, DECAYS_MAX)):
-        for _ in range(world.random.randint(1, STEPS_BETWEEN)):
-            world.step()
-        node, block = world.random.choice(list(pair.nodes.values())), world.random.randrange(DECAYING_BLOCKS)
-        if block_may_decay(pair, node, block):
-            pair.note(node.name, f"block {block} decays")
-            node.damaged[block] = "bit_rot"
-            decays += 1
-        if is_in(node, Phase.MIRRORING) and "verification" not in node.requests:
-            world.request(node, ev.VerifyAsked())
-    world.go_at(Pace(nodes=dict.fromkeys(NODES, NodePace()), relief=0.0))
-    world.go_on_until(lambda: not pair.clients.asked, SERVE_S, "I12: what met a damaged block does not end")
+        node, block = _go_on(world)
+        if block_may_decay(world.pair, node, block):
+            decays += _decay(world, node, block)
+        _have_compared(world, node)
+    _end(world)
     return decays > 0
 
 
@@ -70,3 +78,79 @@ def _waits_to_retry(node: SimulatedNode) -> bool:
     """Whether there is nothing left to copy but what could not be read."""
     resync = node.state.resync if node.state is not None else None
     return resync is not None and resync.retry_set
+
+
+def parts_of_what_both_copies_lost_are_written(world: CoreWorld) -> bool:
+    """While a write waits that one disk alone has executed, the other copy loses the block as well.
+
+    The connection is cut at times before that is found out. What is on one disk alone is marked.
+    """
+    world.heal()
+    pair = world.pair
+    world.go_at(Pace(nodes=dict.fromkeys(NODES, _ASKING), relief=0.0))
+    lost = 0
+    for _ in range(MOMENTS):
+        world.step()
+        node, block = world.random.choice(list(pair.nodes.values())), world.random.randrange(DECAYING_BLOCKS)
+        half_done = _half_done(node)
+        if half_done and world.random.random() < FOLLOWS_CHANCE:
+            for each in pair.nodes.values():
+                lost += sum(_decay(world, each, block) for block in sorted(half_done - each.damaged.keys()))
+        elif any(isinstance(each.call, act.PushRange) for each in node.disk) and world.random.random() < CUT_CHANCE:
+            FAULTS["cut"].do(pair)
+        elif world.random.random() < DECAY_CHANCE and block_may_decay(pair, node, block):
+            _decay(world, node, block)
+    _end(world)
+    return lost > 0
+
+
+def blocks_decay_while_a_copy_returns(world: CoreWorld) -> bool:
+    """Of the target always, of the source before: what clients write to parts of them is refused, and begun anew."""
+    world.heal()
+    pair = world.pair
+    target, source = world.random.sample(list(pair.nodes.values()), 2)
+    for block in range(BLOCKS):
+        if world.random.random() < LATENT_CHANCE and block_may_decay(pair, source, block):
+            _decay(world, source, block)
+    keep_down(world, target)
+    must_serve(world, source, f"I12: {source.name} is a member and has the arbiter, but does not serve")
+    target.kept_down = False
+    returning = NodePace(link=world.random.choice(_LINKS), disk=250.0)
+    world.go_at(Pace(nodes={source.name: _ASKING, target.name: returning}, relief=0.0))
+    decays = 0
+    for _ in range(world.random.randint(1, DECAYS_MAX)):
+        _, block = _go_on(world)
+        if is_in(target, Phase.RESYNCING) and block_may_decay(pair, target, block):
+            decays += _decay(world, target, block)
+    _end(world)
+    return decays > 0
+
+
+def _go_on(world: CoreWorld) -> tuple[SimulatedNode, int]:
+    """For a moment. Some node, and one of the blocks that decay."""
+    for _ in range(world.random.randint(1, STEPS_BETWEEN)):
+        world.step()
+    return world.random.choice(list(world.pair.nodes.values())), world.random.randrange(DECAYING_BLOCKS)
+
+
+def _decay(world: CoreWorld, node: SimulatedNode, block: int) -> bool:
+    world.pair.note(node.name, f"block {block} decays")
+    node.damaged[block] = "bit_rot"
+    return True
+
+
+def _have_compared(world: CoreWorld, node: SimulatedNode) -> None:
+    if is_in(node, Phase.MIRRORING) and "verification" not in node.requests:
+        world.request(node, ev.VerifyAsked())
+
+
+def _half_done(node: SimulatedNode) -> set[int]:
+    """Damaged blocks for which writes wait that one disk alone has executed."""
+    flights = node.state.flights if node.state is not None else ()
+    hurt = (run for flight in flights if flight.tried for run in (flight.hurt.here, flight.hurt.there) if run)
+    return {block for run in hurt for block in blocks_of(*run)}
+
+
+def _end(world: CoreWorld) -> None:
+    world.go_at(Pace(nodes=dict.fromkeys(NODES, NodePace()), relief=0.0))
+    world.go_on_until(lambda: not world.pair.clients.asked, SERVE_S, "I12: what met a damaged block does not end")

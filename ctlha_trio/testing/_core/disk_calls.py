@@ -29,3 +29,12 @@ class UnderWay:
     """Of a read: what it reads as that was when the call was made, by place."""
     since: int = 0
     """Of a read: the newest request for a permit when the call was made."""
+
+
+@attrs.frozen
+class FoundRead:
+    """A read that has its data and waits for a permit to cover it."""
+
+    call: act.FetchRead
+    since: int
+    found: Blocks

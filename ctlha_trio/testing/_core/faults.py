@@ -20,7 +20,7 @@ from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.machine_faults import ENTERED, Fault, fault, runs, some_node
 from ctlha_trio.testing._core.node import NODES, SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
-from ctlha_trio.testing._core.words import IN_BLOCKS
+from ctlha_trio.testing._core.words import IN_SECTORS
 
 FOREIGN_REVISIONS_MAX: Final = 3
 
@@ -63,7 +63,7 @@ def apply_late(pair: SimulatedPair) -> bool:
     record = pair.arbiter.apply_late()
     if record is None:
         return False
-    pair.note("-", f"the arbiter takes a late swap: {IN_BLOCKS.told(record)}, r{pair.arbiter.revision}")
+    pair.note("-", f"the arbiter takes a late swap: {IN_SECTORS.told(record)}, r{pair.arbiter.revision}")
     return True
 
 

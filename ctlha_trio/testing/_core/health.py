@@ -11,8 +11,9 @@ from typing import Final, Protocol
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import OperationKind, Phase, events as ev
-from ctlha_trio.testing._core.node import BLOCKS, SimulatedNode
+from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
+from ctlha_trio.testing._core.volume import BLOCKS
 
 HEALTH_S: Final = 60.0
 """For each demand. Simulated; polls of the record, one a second, tell that the arbiter answers."""

@@ -34,6 +34,7 @@ from ctlha_trio.ha import judge
 from ctlha_trio.pair import (
     WRITING,
     Copy,
+    Operation,
     Outcome,
     PairState,
     Phase,
@@ -44,9 +45,10 @@ from ctlha_trio.pair import (
     messages as msg,
 )
 from ctlha_trio.testing._core.arbiter import SimulatedArbiter
-from ctlha_trio.testing._core.clients import SimulatedClients, places_of
+from ctlha_trio.testing._core.clients import SimulatedClients, blocks_read, places_of
 from ctlha_trio.testing._core.false_record import FALSIFIED
-from ctlha_trio.testing._core.node import BLOCK_BYTES, BLOCKS, PLACES, SimulatedNode, blocks_of
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.volume import RECORDS, SECTORS, VOLUME_BYTES, blocks_of, blocks_with
 from ctlha_trio.testing._history.block_history import BlockHistory
 from ctlha_trio.testing._history.linearizability_records import ANSWERED
 
@@ -125,7 +127,7 @@ class Invariants:
             raise AssertionError(f"I14: {node.name} has {len(node.calls)} calls at the arbiter: {list(node.calls)}")
         if after.flights is not before.flights or isinstance(event, ev.Submitted):
             self._check_flights(node, after, ordered)
-        if after.phase is Phase.ADMITTING and any(_asks_to_seal(action) for action in ordered):
+        if after.phase is Phase.ADMITTING and any(isinstance(action, act.PushSeal) for action in ordered):
             self._sealing[node.peer] = self._now(node.name)
 
     def _handover_ended(self, before: PairState, *, done: bool) -> None:
@@ -148,11 +150,11 @@ class Invariants:
             operation = self.clients.asked.get((primary.peer, flight.ticket))
             if flight.proposal != told.number or operation is None:
                 continue
-            (place,) = places_of(operation)
             if outcome is Outcome.MEDIUM_ERROR:
-                self._check_damage(primary, flight.ticket, place)
+                self._check_damage(primary, flight.ticket, operation)
+            proposed = self.clients.written(flight.ticket, operation)
             for member in self.living_members() if outcome is Outcome.DONE else ():
-                held, proposed = member.held_at(place), self.clients.values[flight.ticket]
+                held = {place: member.held_at(place) for place in proposed}
                 _demand(held == proposed, f"I2: {operation} is called complete, and {member.name} holds {held}")
 
     def _check_flights(self, node: SimulatedNode, after: PairState, ordered: tuple[act.Action, ...]) -> None:
@@ -198,7 +200,7 @@ class Invariants:
         if follows and answer.outcome in {*ANSWERED, Outcome.MEDIUM_ERROR} and operation.kind in WRITING:
             self._check_said(node, before, answer)
         elif answer.outcome is Outcome.MEDIUM_ERROR:
-            self._check_damage(node, answer.ticket, operation.offset // BLOCK_BYTES)
+            self._check_damage(node, answer.ticket, operation)
         if answer.outcome not in ANSWERED:
             return
         if not follows and not {before.phase, state.phase} & ACKNOWLEDGING:
@@ -217,7 +219,8 @@ class Invariants:
                 )
             abandoned = node.name in self.clients.abandoned
             for member in [node] if abandoned else self.living_members():
-                self._check_place(member, places_of(operation)[0])
+                for place in places_of(operation):
+                    self._check_place(member, place)
 
     def _check_said(self, node: SimulatedNode, before: PairState, answer: act.Answer) -> None:
         """What a secondary tells of a change, the primary has said in this epoch, and it was true then."""
@@ -225,13 +228,14 @@ class Invariants:
         said = (before.epoch, node.name, number, answer.outcome) in self._said
         _demand(said, f"I1, I4: {node.name} answers {answer}, and its primary did not")
 
-    def _check_damage(self, node: SimulatedNode, ticket: int, block: int) -> None:
-        """No copy that counts for this node is whole at the block of an operation that ended with a medium error."""
+    def _check_damage(self, node: SimulatedNode, ticket: int, operation: Operation) -> None:
+        """An operation that ended with a medium error needed a block of which no copy that counts here is whole."""
         record = node.state.record if node.state is not None else None
-        members = record.members if record is not None else ()
-        whole = [name for name in members if _is_whole(self.nodes[name], block)]
-        if whole and ticket not in self.clients.excused:
-            raise AssertionError(f"I3: {node.name} says that block {block} is lost, but {whole[0]} has it")
+        members = [self.nodes[name] for name in record.members] if record is not None else []
+        needed = blocks_read(operation)
+        whole = [block for block in needed if any(_is_whole(member, block) for member in members)]
+        if len(whole) == len(needed) and ticket not in self.clients.excused:
+            raise AssertionError(f"I3: {node.name} says that one of blocks {whole} is lost, but all of them are there")
 
     def left(self, before: Record, record: Record) -> None:
         """The arbiter is about to hold a record: who counted until now may be chosen by a person later."""
@@ -250,7 +254,7 @@ class Invariants:
     def chosen(self, node: SimulatedNode) -> None:
         """A person chose the copy of a node that does not count: it holds what was acknowledged while it did."""
         counted = self._counted.get(node.name)
-        for place in (*range(BLOCKS), *PLACES) if counted is not None else ():
+        for place in range(-RECORDS, SECTORS) if counted is not None else ():
             # What was never to be written there at that time came later, when it did not count.
             # What the other one refused since, it refused for its own copy; this one may have executed it late.
             if counted is not None and counted.history.knows(place, node.held_at(place)):
@@ -287,7 +291,7 @@ class Invariants:
         failed = any(node.metadata.copy is Copy.FAILED for node in self.nodes.values())
         if len(before.members) < len(record.members) and not failed:
             # The target's disk may have failed behind its word that it is whole; it is admitted, and known as dead.
-            copies = [(node.blocks, node.records) for node in self.nodes.values()]
+            copies = [(node.sectors, node.records) for node in self.nodes.values()]
             _demand(copies[0] == copies[1], f"I7: a resync has ended and the copies differ: {copies}")
 
     def searched(self, node: SimulatedNode, call: act.FindDirty) -> None:
@@ -298,17 +302,16 @@ class Invariants:
         if target.state is None or target.link.session != node.link.session or target.metadata.copy not in OVERWRITTEN:
             return
         written = {block for where in state.may_differ for block in blocks_of(*where)}
-        for block, value in enumerate(node.blocks):
-            differs = target.blocks[block] != value
-            if differs and block not in node.marks.dirty | written:
-                raise AssertionError(f"I5: block {block} differs and is not marked: {node.blocks}, {target.blocks}")
+        differing = blocks_with(sector for sector in range(SECTORS) if node.sectors[sector] != target.sectors[sector])
+        for block in differing - node.marks.dirty - written:
+            raise AssertionError(f"I5: block {block} differs and is not marked: {node.sectors}, {target.sectors}")
 
     def verified(self, node: SimulatedNode, problem: str) -> bool:
         """A comparison of the copies is over. Whether it is complete: then it compared everything and found no lie."""
         verification = node.state.verification if node.state else None
         if verification is None or problem:
             return False
-        compared = verification.cursor == len(node.blocks) * BLOCK_BYTES and not verification.left
+        compared = verification.cursor == VOLUME_BYTES and not verification.left
         _demand(compared and not verification.differing_bytes, f"I7: a verification ended so: {verification}")
         return True
 
@@ -317,13 +320,13 @@ class Invariants:
         for node in self.living_members():
             if node.metadata.copy in OVERWRITTEN:
                 raise AssertionError(f"I4: member {node.name} has not persisted that its copy is whole")
-            for place in (*range(BLOCKS), *PLACES):
+            for place in range(-RECORDS, SECTORS):
                 self._check_place(node, place)
 
     def holds_everything(self, node: SimulatedNode) -> bool:
         """Whether that copy could be the only one that is left."""
         try:
-            for place in (*range(BLOCKS), *PLACES):
+            for place in range(-RECORDS, SECTORS):
                 self._check_place(node, place)
         except AssertionError:
             return False
@@ -340,7 +343,7 @@ class Invariants:
         survivor = self.nodes[node.peer]
         if protected and survivor.metadata.copy is not Copy.FAILED:
             _demand(survivor.name in truth.members, f"I10: {survivor.name} is no member although all was protected")
-            for place in (*range(BLOCKS), *PLACES):
+            for place in range(-RECORDS, SECTORS):
                 self._check_place(survivor, place, "I10")
         return swaps
 
@@ -383,10 +386,6 @@ def _check_refusal(node: SimulatedNode, before: PairState, after: PairState, eve
         case _:
             fits = bool(after.untaken) or not before.untaken
     _demand(fits, f"I15: {node.name} does not know whether its arbiter takes changes, behind {event}")
-
-
-def _asks_to_seal(action: act.Action) -> bool:
-    return isinstance(action, act.PushSeal)
 
 
 def _is_whole(node: SimulatedNode, block: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from ctlha_trio.pair import PairState, Phase, actions as act, events as ev
-from ctlha_trio.testing._core.words import IN_BLOCKS, NOTHING_READ, Words
+from ctlha_trio.testing._core.words import IN_SECTORS, NOTHING_READ, Words
 
 LINES_KEPT: Final = 80
 LINES_HASHED_AT_ONCE: Final = 128
@@ -34,7 +34,7 @@ class EventLine(NamedTuple):
     read: Mapping[int, int | str] = NOTHING_READ
     """What reads that are answered have read, by ticket."""
     note: str = ""
-    words: Words = IN_BLOCKS
+    words: Words = IN_SECTORS
 
     def __str__(self) -> str:
         """As columns, under ``TIMELINE_HEADER``."""
@@ -52,7 +52,7 @@ class EventHistory:
 
     watch: Callable[[EventLine], None] | None = None
     """Told of every line."""
-    words: Words = IN_BLOCKS
+    words: Words = IN_SECTORS
     events: int = 0
     """Steps of a core."""
     lines: deque[EventLine] = attrs.field(factory=lambda: deque(maxlen=LINES_KEPT))

@@ -10,8 +10,9 @@ from typing import Final
 import attrs
 
 from ctlha_trio.testing._core.atlas import block_may_decay, disk_may_fail, may_be_put_back
-from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
+from ctlha_trio.testing._core.node import NODES, SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
+from ctlha_trio.testing._core.volume import BLOCKS
 
 FLAPS_MAX: Final = 4
 LEAP_NOTICED_CHANCE: Final = 0.5

@@ -23,19 +23,22 @@ from ctlha_trio.pair import (
 from ctlha_trio.testing._core.arbiter import ArbiterCall
 from ctlha_trio.testing._core.backup import Backup
 from ctlha_trio.testing._core.clock import RunningTimer
-from ctlha_trio.testing._core.disk_calls import DiskCall, InOrder, UnderWay
+from ctlha_trio.testing._core.disk_calls import DiskCall, FoundRead, InOrder, UnderWay
 from ctlha_trio.testing._core.heard import only_heard, unheard
 from ctlha_trio.testing._core.link import Blocks, LinkEnd
 from ctlha_trio.testing._core.marks import DirtyMarks
+from ctlha_trio.testing._core.volume import (
+    PLACES,
+    SECTORS,
+    SECTORS_OF_BLOCK,
+    blocks_of,
+    blocks_with,
+    partly_covered,
+    place_blocks,
+    sectors_of,
+)
 
 NODES = ("a", "b")
-BLOCKS = 6
-RECORDS = 2
-"""Records, each in a place of its own beside the blocks: that of record 0 is -1, and so on down."""
-BLOCK_BYTES = 1 << 19
-"""Half a range of a resync, so that a range covers two blocks."""
-PLACES = range(-RECORDS, 0)
-"""Of the records."""
 
 KEPT_CHANCE = 0.5
 """Of a block under way when the process ends, and of any block when the disk fails."""
@@ -51,25 +54,6 @@ _is_slow = attrgetter("slow")
 _REQUESTS = {ev.HandoverAsked: "handover", ev.ForceAsked: "force", ev.VerifyAsked: "verification"}
 
 
-def blocks_of(offset: int, size: int) -> range:
-    """The numbers of the blocks that a range touches."""
-    return range(offset // BLOCK_BYTES, -(-(offset + size) // BLOCK_BYTES))
-
-
-def place_of(key: str) -> int:
-    """Where a record lies that has this key."""
-    return -1 - int(key)
-
-
-@attrs.frozen
-class FoundRead:
-    """A read that has its data and waits for a permit to cover it."""
-
-    call: act.FetchRead
-    since: int
-    found: Blocks
-
-
 @attrs.define(eq=False)
 class SimulatedNode:
     """What outlives a process, and the process if one runs."""
@@ -80,14 +64,17 @@ class SimulatedNode:
     metadata: Metadata
     """Durable."""
     link: LinkEnd
-    blocks: list[int] = attrs.Factory(lambda: [0] * BLOCKS)
-    """Durable: for each block the value written last, which is the ticket of its write."""
+    sectors: list[int] = attrs.Factory(lambda: [0] * SECTORS)
+    """Durable: for each sector the value written last, which is the ticket of its write."""
     records: Blocks = attrs.Factory(lambda: dict.fromkeys(PLACES, 0))
     """Durable: by place, the ticket of the operation that put the record."""
     marks: DirtyMarks = attrs.Factory(DirtyMarks)
     """Durable."""
     damaged: dict[int, str] = attrs.Factory(dict)
-    """Blocks that do not hold what their checksums say, with the fault that did it. A write makes a block whole."""
+    """Blocks that do not hold what their checksums say, with the fault that did it.
+
+    A write of all of a block makes it whole; one of a part has to read the rest, and is refused.
+    """
     misdirects: int | None = None
     """The next write of data goes to this block."""
     backups: deque[Backup] = attrs.field(factory=lambda: deque(maxlen=BACKUPS_KEPT))
@@ -159,8 +146,8 @@ class SimulatedNode:
         self.disk.append(UnderWay(call, self.link.session, slow, self.marks.tracking, data, seen, since))
 
     def held_at(self, place: int) -> int:
-        """What a block holds, or a record."""
-        return self.blocks[place] if place >= 0 else self.records[place]
+        """What a sector holds, or a record."""
+        return self.sectors[place] if place >= 0 else self.records[place]
 
     def read_for(self, operation: Operation) -> Blocks:
         """What a client reads, or compares."""
@@ -202,20 +189,30 @@ class SimulatedNode:
                 self.marks.forget()
             case _:
                 pass
+        if ended.data:
+            self._write(ended)
+
+    def _write(self, ended: UnderWay) -> None:
+        """Data: a block of which all is written is whole from then on."""
         self.records.update({place: value for place, value in ended.data.items() if place < 0})
-        blocks = {block: value for block, value in ended.data.items() if block >= 0}
-        for block, value in blocks.items():
-            self.blocks[block] = value
+        sectors = {place: value for place, value in ended.data.items() if place >= 0}
+        for sector, value in sectors.items():
+            self.sectors[sector] = value
+        blocks = blocks_with(sectors)
+        for block in blocks:
             self.damaged.pop(block, None)
         if blocks and self.misdirects is not None:
-            self.damaged[next(iter(blocks))] = self.damaged[self.misdirects] = "misdirect"
+            self.damaged[min(blocks)] = self.damaged[self.misdirects] = "misdirect"
             self.misdirects = None
-        if ended.data:
-            self.marks.settle()
+        self.marks.settle()
         if blocks and not isinstance(ended.call, act.StoreRepair):
             self.written.update(blocks)
             if ended.tracked and self.marks.tracking:
                 self.marks.dirty.update(blocks)
+
+    def refused_for(self, data: Blocks) -> list[int]:
+        """The damaged blocks for which nothing of that is written: it has a part of them only, and no rest to add."""
+        return sorted(self.damaged.keys() & partly_covered(data)) if self.damaged else []
 
     def mark(self, ranges: Collection[Range]) -> None:
         """Make durable that these ranges may differ."""
@@ -224,12 +221,11 @@ class SimulatedNode:
     def dirty_ranges(self, offset: int = 0) -> list[Range]:
         """Every range that is marked, from an offset on."""
         found: list[Range] = []
-        for block in sorted(self.marks.dirty):
-            start = block * BLOCK_BYTES
+        for start, size in map(place_blocks, sorted(self.marks.dirty)):
             if found and sum(found[-1]) == start:
-                found[-1] = found[-1][0], found[-1][1] + BLOCK_BYTES
+                found[-1] = found[-1][0], found[-1][1] + size
             elif start >= offset:
-                found.append((start, BLOCK_BYTES))
+                found.append((start, size))
         return found
 
     def found_by(self, call: act.FindDirty) -> tuple[Range, ...]:
@@ -238,21 +234,21 @@ class SimulatedNode:
         return tuple(found if call.search % 4 == 0 else found[:1])
 
     def read(self, offset: int, size: int) -> Blocks:
-        """What the blocks of a range hold."""
-        return {block: self.blocks[block] for block in blocks_of(offset, size)}
+        """What the sectors of a range hold."""
+        return {sector: self.sectors[sector] for sector in sectors_of(offset, size)}
 
     def crash(self) -> list[act.Swap]:
         """End the process: of what was under way any part may be on the disk. Returns swaps that are on their way."""
         in_order = True
         suspect = self._suspect() | self.logged
         writes = [each for each in self.disk if not isinstance(each.call, act.StoreRepair)]
-        started = {block for under_way in writes for block in under_way.data if block >= 0}
+        started = {block for under_way in writes for block in blocks_with(under_way.data)}
         torn: set[int] = set()
         for under_way in self.disk:
             if not isinstance(under_way.call, InOrder):
-                data = {block: value for block, value in under_way.data.items() if self.random.random() < KEPT_CHANCE}
+                data = self._part_of(under_way.data)
                 if not isinstance(under_way.call, act.StoreRepair):
-                    torn.update(block for block in data if block >= 0)
+                    torn |= blocks_with(data)
                 self.apply(attrs.evolve(under_way, data=data))
             elif in_order and isinstance(under_way.call, act.Track) and self.random.random() >= KEPT_CHANCE:
                 self.marks.track(under_way.call.base_epoch)
@@ -264,10 +260,23 @@ class SimulatedNode:
         self.marks.crash(torn | (self.written & suspect) | others, self.random)
         return self._end()
 
+    def _part_of(self, data: Blocks) -> Blocks:
+        """What may be there of a write when the process ends. A damaged block is made whole by all of it, or not."""
+        if self.refused_for(data):
+            return {}
+        whole = {block: self.random.random() < KEPT_CHANCE for block in sorted(blocks_with(data) & self.damaged.keys())}
+        kept = {}
+        for place, value in data.items():
+            block = place // SECTORS_OF_BLOCK
+            if whole[block] if block in whole else self.random.random() < KEPT_CHANCE:
+                kept[place] = value
+        return kept
+
     def end_cleanly(self) -> list[act.Swap]:
         """End the process after all that it has ordered of the disk, with nothing left in the activity log."""
         for under_way in self.disk:
-            self.apply(under_way)
+            if not self.refused_for(under_way.data):
+                self.apply(under_way)
         self.marks.settle()
         return self._end()
 
@@ -288,7 +297,7 @@ class SimulatedNode:
         """The disk as somebody who copies it now finds it."""
         dirty = self.marks.dirty | self.marks.extents | (self.written & self._suspect())
         base_epoch = self.metadata.epoch if dirty and self.marks.base_epoch is None else self.marks.base_epoch
-        return Backup(self.metadata, tuple(self.blocks), tuple(self.records.items()), base_epoch, frozenset(dirty))
+        return Backup(self.metadata, tuple(self.sectors), tuple(self.records.items()), base_epoch, frozenset(dirty))
 
     def put_back(self, old: Backup, *, missed: bool) -> None:
         """Have that disk again, while no process runs. ``missed`` if the one that it had must come back."""
@@ -306,7 +315,7 @@ class SimulatedNode:
     def _install(self, disk: Backup) -> None:
         self.metadata = disk.metadata
         self._forget_untrue()
-        self.blocks = list(disk.blocks)
+        self.sectors = list(disk.sectors)
         self.records = dict(disk.records)
         self.marks = DirtyMarks(disk.base_epoch, disk.base_epoch is not None, set(disk.dirty))
         self.repair()
@@ -353,7 +362,7 @@ class SimulatedNode:
         """The disk under this copy failed; that it did is all that may be relied on from now on."""
         self.metadata = metadata
         self.repair()
-        self.blocks = [value if self.random.random() < KEPT_CHANCE else 0 for value in self.blocks]
+        self.sectors = [value if self.random.random() < KEPT_CHANCE else 0 for value in self.sectors]
         kept = {place: value for place, value in self.records.items() if self.random.random() < KEPT_CHANCE}
         self.records = dict.fromkeys(PLACES, 0) | kept
 

@@ -27,12 +27,9 @@ from ctlha_trio.testing._core.invariants import OVERWRITTEN, Invariants
 from ctlha_trio.testing._core.link import Blocks, LinkEnd, SimulatedLink, digest_of
 from ctlha_trio.testing._core.log import EventHistory
 from ctlha_trio.testing._core.node import (
-    BLOCK_BYTES,
-    BLOCKS,
     CLEAN_CHANCE,
     NODES,
     SimulatedNode,
-    blocks_of,
 )
 from ctlha_trio.testing._core.pushes import denied, push, say_records, stored_by
 from ctlha_trio.testing._core.reached import Reached
@@ -40,7 +37,8 @@ from ctlha_trio.testing._core.reads import SimulatedReads
 from ctlha_trio.testing._core.returns import read_for_peer, say_ready
 from ctlha_trio.testing._core.room import SimulatedRoom
 from ctlha_trio.testing._core.totals import Coverage, Totals, changes_of
-from ctlha_trio.testing._core.words import IN_BLOCKS, answered_reads, told_answer
+from ctlha_trio.testing._core.volume import VOLUME_BYTES, blocks_of
+from ctlha_trio.testing._core.words import IN_SECTORS, answered_reads, told_answer
 from ctlha_trio.testing._pairs.first_metadata import first_metadata
 
 STALE_EXCUSES: Final = "copy-went-back", "copy-incomplete"
@@ -128,7 +126,7 @@ class SimulatedPair:
             me=node.name,
             peer=node.peer,
             incarnation=self.incarnations,
-            size_bytes=BLOCKS * BLOCK_BYTES,
+            size_bytes=VOLUME_BYTES,
             metadata=node.metadata,
             marked_from=node.recover(),
         )
@@ -247,7 +245,7 @@ class SimulatedPair:
         oldest = node.calls[0]
         if oldest.answer is None:
             oldest.answer = self.arbiter.execute(oldest.call)
-            said = f"{IN_BLOCKS.order(oldest.call, {})} and says {told_answer(oldest.answer)}"
+            said = f"{IN_SECTORS.order(oldest.call, {})} and says {told_answer(oldest.answer)}"
             self.note(node.name, f"the arbiter is asked: {said}")
         else:
             node.calls.popleft()
@@ -270,10 +268,10 @@ class SimulatedPair:
         ended = node.pick_disk_call()
         if isinstance(ended.call, act.Persist):
             self.invariants.persisted(node, ended.call)
-        node.apply(ended)
-        if (damage := meet_damage(self, node, ended.call)) is not None:
+        if (damage := meet_damage(self, node, ended)) is not None:
             self.feed(node, damage)
             return
+        node.apply(ended)
         match ended.call:
             case act.Persist() as call:
                 self.feed(node, ev.Persisted(call.metadata))
@@ -304,7 +302,7 @@ class SimulatedPair:
         self.history.stepped(self.clock.now_s, node.name, before, node.state, event, ordered, data, read)
         self.invariants.stepped(node, before, node.state, event, ordered)
         self.room.stepped(node.name, node.state, event, ordered)
-        self._reached.stepped(before, node.state, ordered)
+        self._reached.stepped(before, node.state, event, ordered)
         if node.state.phase is not before.phase:
             node.check_end()
         copied, leaves = isinstance(event, ev.Received) and isinstance(event.message, msg.CopyData), False

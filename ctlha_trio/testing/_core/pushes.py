@@ -3,10 +3,11 @@
 import attrs
 
 from ctlha_trio.pair import ZEROING, OperationKind, actions as act, events as ev, messages as msg
-from ctlha_trio.testing._core.clients import SimulatedClients, places_of
+from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.disk_calls import Storing
 from ctlha_trio.testing._core.link import Blocks, Parcel, SimulatedLink, digest_of
-from ctlha_trio.testing._core.node import BLOCK_BYTES, SimulatedNode, blocks_of, place_of
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.volume import sectors_of
 from ctlha_trio.testing._history.linearizability_records import ZEROS
 
 
@@ -20,7 +21,7 @@ def push(
     match action:
         case act.PushWrite(operation=operation) if operation.kind is OperationKind.PUT_RECORD:
             record = msg.MirrorRecord(action.epoch, action.sequence, action.previous, action.settled, 1)
-            link.send(node.link, record, {place_of(operation.key): clients.values[action.ticket]})
+            link.send(node.link, record, clients.written(action.ticket, operation))
         case act.PushWrite(operation=operation):
             kind = msg.MirrorZeroes if operation.kind in ZEROING else msg.MirrorWrite
             write = kind(
@@ -31,12 +32,11 @@ def push(
                 offset=operation.offset,
                 size=operation.size,
             )
-            link.send(node.link, write, {operation.offset // BLOCK_BYTES: clients.values[action.ticket]})
+            link.send(node.link, write, clients.written(action.ticket, operation))
         case act.PushProposal(operation=operation):
             # The key of a record is in its data.
             propose = msg.Propose(action.epoch, action.number, attrs.evolve(operation, key=""), 1)
-            (place,) = places_of(operation)
-            link.send(node.link, propose, {place: clients.values[action.ticket]})
+            link.send(node.link, propose, clients.written(action.ticket, operation))
         case act.PushAssigned() | act.PushReady():
             link.send(node.link, action.message, {})
         case act.PushCopy():
@@ -73,12 +73,10 @@ def stored_by(clients: SimulatedClients, node: SimulatedNode, action: Storing, p
     match action:
         case act.StoreWrite(taken=number) | act.StoreRecord(taken=number) if number:
             return clients.proposals[node.name, number].data
-        case act.StoreWrite():
-            return {action.operation.offset // BLOCK_BYTES: clients.values[action.ticket]}
-        case act.StoreRecord():
-            return {place_of(action.operation.key): clients.values[action.ticket]}
+        case act.StoreWrite() | act.StoreRecord():
+            return clients.written(action.ticket, action.operation)
         case act.StoreZeroes():
-            return dict.fromkeys(blocks_of(action.offset, action.size), ZEROS)
+            return dict.fromkeys(sectors_of(action.offset, action.size), ZEROS)
         case act.StoreMirrored() | act.StoreRepair() | act.StoreMirroredRecord():
             assert placed is not None, "a write was ordered without its data"
             return placed

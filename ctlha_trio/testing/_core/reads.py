@@ -11,10 +11,11 @@ from ctlha_trio.ha import RENEW_S, HeldPermit
 from ctlha_trio.pair import OperationKind, actions as act, events as ev, messages as msg
 from ctlha_trio.testing._core.clients import SimulatedClients
 from ctlha_trio.testing._core.clock import SimulatedClock
-from ctlha_trio.testing._core.disk_calls import UnderWay
+from ctlha_trio.testing._core.disk_calls import FoundRead, UnderWay
 from ctlha_trio.testing._core.invariants import Invariants
 from ctlha_trio.testing._core.link import SimulatedLink
-from ctlha_trio.testing._core.node import FoundRead, SimulatedNode
+from ctlha_trio.testing._core.node import SimulatedNode
+from ctlha_trio.testing._core.volume import place_sectors
 
 SEEN_CHANCE: Final = 0.5
 """That a read finds what was there when it was called, rather than when it is answered."""
@@ -91,11 +92,11 @@ class SimulatedReads:
         match call.operation.kind:
             case OperationKind.COMPARE_AND_WRITE:
                 kept = self.clients.proposals.get((node.name, call.taken))
-                equal = [*read.found.values()] == [kept.expected if kept else self.clients.expected[call.ticket]]
-                self.feed(node, ev.StoredCompared(call.fetch, None if equal else 0))
+                expected = kept.expected if kept else self.clients.expected[call.ticket]
+                differing = [place for place, value in read.found.items() if value != expected[place]]
+                offset = place_sectors(differing[0])[0] - call.operation.offset if differing else None
+                self.feed(node, ev.StoredCompared(call.fetch, offset))
                 return
-            case OperationKind.READ_RECORDS:
-                self.clients.tables[call.ticket] = read.found
             case _:
-                (self.clients.values[call.ticket],) = read.found.values()
+                self.clients.found[call.ticket] = read.found
         self.feed(node, ev.Fetched(call.fetch))

@@ -87,7 +87,7 @@ class Totals:
     partitions_one_way: int = _summed("of these, one node alone; some end before anybody notices")
     cuts: int = _summed("connections that broke, and could be made again at once")
     disk_failures: int = _summed("disks that failed in a call")
-    damage_met: int = _summed("reads that met a block which had decayed, or another block's write")
+    damage_met: int = _summed("reads, and writes of parts, that met a block which had decayed, or another's write")
     disks_put_back: int = _summed("disks that were put back as they were in an earlier epoch", of=(Depth.CORES,))
     arbiter_outages: int = _summed("times that the arbiter answered nobody, or one node not")
     arbiter_displacements: int = _summed("times that it was restored from an old copy, or had another's record")
@@ -127,15 +127,22 @@ def changes_of(before: Record, record: Record) -> Iterator[str]:
 
 @attrs.frozen
 class Coverage:
-    """Transitions of the core and reasons of the verdict that were reached, and faults that acted."""
+    """What was reached: transitions of the core, reasons of the verdict, situations; and faults that acted."""
 
     moves: frozenset[Move] = frozenset()
     reasons: frozenset[str] = frozenset()
     faults: frozenset[str] = frozenset()
+    situations: frozenset[str] = frozenset()
+    """Of cores alone."""
 
     def __or__(self, other: "Coverage") -> "Coverage":
         """Reached by either."""
-        return Coverage(self.moves | other.moves, self.reasons | other.reasons, self.faults | other.faults)
+        return Coverage(
+            self.moves | other.moves,
+            self.reasons | other.reasons,
+            self.faults | other.faults,
+            self.situations | other.situations,
+        )
 
     @property
     def moves_missing(self) -> list[Move]:
@@ -145,6 +152,10 @@ class Coverage:
     def faults_missing(self, faults: Iterable[str]) -> list[str]:
         """Those that never acted, in order."""
         return sorted(set(faults) - self.faults)
+
+    def situations_missing(self, situations: Iterable[str]) -> list[str]:
+        """Those in which no core was, in order."""
+        return sorted(set(situations) - self.situations)
 
     @property
     def reasons_missing(self) -> list[str]:

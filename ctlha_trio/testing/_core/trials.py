@@ -15,7 +15,9 @@ from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_name
 from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
 from ctlha_trio.testing._core.damage_trials import (
     a_sector_cannot_be_read_for_a_while,
+    blocks_decay_while_a_copy_returns,
     blocks_decay_while_others_are_repaired,
+    parts_of_what_both_copies_lost_are_written,
 )
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
@@ -26,7 +28,7 @@ from ctlha_trio.testing._core.force_trials import (
     another_line_passes,
 )
 from ctlha_trio.testing._core.hang_trials import both_disks_hang_and_answer, the_disk_of_the_only_member_hangs
-from ctlha_trio.testing._core.node import BLOCKS, NODES, SimulatedNode
+from ctlha_trio.testing._core.node import NODES, SimulatedNode
 from ctlha_trio.testing._core.restore_trials import (
     a_node_remembers_what_it_has_read,
     a_returning_node_is_told,
@@ -43,6 +45,7 @@ from ctlha_trio.testing._core.trial_parts import (
     must_serve,
 )
 from ctlha_trio.testing._core.trouble import NodePace, Pace
+from ctlha_trio.testing._core.volume import BLOCKS
 from ctlha_trio.testing._core.world import CoreWorld
 
 READS: Final = 3
@@ -269,6 +272,8 @@ TRIALS: Final[tuple[Trial, ...]] = (
     a_claim_that_was_won_is_not_forgotten,
     blocks_decay_while_others_are_repaired,
     a_sector_cannot_be_read_for_a_while,
+    blocks_decay_while_a_copy_returns,
+    parts_of_what_both_copies_lost_are_written,
 )
 
 

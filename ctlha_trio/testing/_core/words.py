@@ -1,6 +1,6 @@
 """Events and orders of a core in words, for a timeline: blocks instead of bytes, and what they hold."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final
@@ -9,9 +9,9 @@ import attrs
 
 from ctlha_trio.pair import Metadata, Operation, OperationKind, Outcome, Record, actions as act, events as ev
 from ctlha_trio.testing._core.clients import SimulatedClients
-from ctlha_trio.testing._core.node import BLOCK_BYTES
+from ctlha_trio.testing._core.volume import sectors_of
 
-NOTHING_READ: Final[Mapping[int, int]] = MappingProxyType({})
+NOTHING_READ: Final[Mapping[int, str]] = MappingProxyType({})
 _UNTOLD: Final = frozenset({"proposal", "lineage", "incarnation"})
 """Fields that tell nothing that the line does not tell elsewhere."""
 
@@ -23,9 +23,10 @@ _DIGITS: Final = 8
 class Words:
     """For the pairs of one depth of the simulator."""
 
-    block: str
-    """What a register of the history is called there."""
-    block_bytes: int
+    register: str
+    """What holds one value, in the history."""
+    registers_of: Callable[[int, int], Sequence[int]]
+    """By offset and size."""
     tells_clients: bool = False
     """Whether a client's question has a line of its own, before the one of the node that takes it."""
 
@@ -107,13 +108,13 @@ class Words:
         return [f"{name}={self.told(each)}" for name, each in fields.items() if name not in _UNTOLD] + where
 
     def _range(self, offset: int, size: int) -> str:
-        first, count, block = offset // self.block_bytes, size // self.block_bytes, self.block
-        return (
-            f"{block} {first}" if count == 1 else f"{block}s {first} to {first + count - 1}" if count else f"no {block}"
-        )
+        name, registers = self.register, self.registers_of(offset, size)
+        if len(registers) > 1:
+            return f"{name}s {registers[0]} to {registers[-1]}"
+        return f"{name} {registers[0]}" if registers else f"no {name}"
 
 
-IN_BLOCKS: Final = Words("block", BLOCK_BYTES)
+IN_SECTORS: Final = Words("sector", sectors_of)
 """Of the simulated cores."""
 
 
@@ -121,7 +122,7 @@ def told_answer(answer: ev.Event) -> str:
     """What the arbiter says, at the moment at which it is true."""
     match answer:
         case ev.RecordRead():
-            return f"{IN_BLOCKS.told(answer.record)}, r{answer.revision}"
+            return f"{IN_SECTORS.told(answer.record)}, r{answer.revision}"
         case ev.Swapped():
             return answer.outcome.name + ("" if answer.revision is None else f" r{answer.revision}")
         case _:
@@ -129,14 +130,14 @@ def told_answer(answer: ev.Event) -> str:
 
 
 def told_blocks(blocks: Mapping[int, int | str]) -> str:
-    """What blocks hold."""
+    """What places hold."""
     return " ".join(f"{block}:{value}" for block, value in sorted(blocks.items()))
 
 
-def answered_reads(ordered: tuple[act.Action, ...], node: str, clients: SimulatedClients) -> Mapping[int, int]:
-    """What the reads of blocks that a node answers as done have read, by ticket."""
+def answered_reads(ordered: tuple[act.Action, ...], node: str, clients: SimulatedClients) -> Mapping[int, str]:
+    """What the reads of sectors that a node answers as done have read, by ticket."""
     tickets = [each.ticket for each in ordered if isinstance(each, act.Answer) and each.outcome is Outcome.DONE]
     if not tickets:
         return NOTHING_READ
     reads = [ticket for ticket in tickets if clients.asked[node, ticket].kind is OperationKind.READ]
-    return {ticket: clients.values[ticket] for ticket in reads}
+    return {ticket: told_blocks(clients.found.get(ticket, {})) for ticket in reads}

@@ -23,7 +23,7 @@ from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.health import demand_health
 from ctlha_trio.testing._core.heard import have_news
 from ctlha_trio.testing._core.log import EventHistory, EventLine
-from ctlha_trio.testing._core.node import BLOCK_BYTES, NODES, SimulatedNode, blocks_of
+from ctlha_trio.testing._core.node import NODES, SimulatedNode
 from ctlha_trio.testing._core.pair import SimulatedPair
 from ctlha_trio.testing._core.trouble import (
     AT_SECONDARY,
@@ -41,6 +41,7 @@ from ctlha_trio.testing._core.trouble import (
     some_faults,
     troubled_pace,
 )
+from ctlha_trio.testing._core.volume import blocks_of
 from ctlha_trio.testing._core.words import told_blocks
 
 HEAL_STEPS: Final = 15_000
@@ -148,7 +149,7 @@ class CoreWorld:
             self._settle()
 
     def _settle(self) -> None:
-        copies = [(node.blocks, node.records) for node in self.pair.nodes.values()]
+        copies = [(node.sectors, node.records) for node in self.pair.nodes.values()]
         if copies[0] != copies[1]:
             raise self.failure(f"I7: copies differ: {copies}")
         self._checked(self.pair.invariants.check_members)
@@ -192,10 +193,11 @@ class CoreWorld:
     def _write_lost_blocks(self, node: SimulatedNode) -> None:
         """Clients write anew what keeps a resync from its end."""
         resync = node.state.resync if node.state else None
-        under_way = {flight.operation.offset for flight in node.state.flights} if node.state else set()
+        flights = node.state.flights if node.state else ()
+        under_way = {block for flight in flights for block in blocks_of(*flight.operation.where)}
         for each in resync.left_out if resync else ():
             for block in blocks_of(*each.lost):
-                if block * BLOCK_BYTES not in under_way:
+                if block not in under_way:
                     self.feed(node, self.pair.clients.ask_for(node, OperationKind.WRITE, block))
 
     def feed(self, node: SimulatedNode, event: ev.Event) -> None:

@@ -14,7 +14,14 @@ from ctlha_trio.testing._power.medium import SECTOR_BYTES
 
 EVERYWHERE: Final = "-"
 """Stands for the node of what happens to no single one."""
-IN_SECTORS: Final = Words("sector", SECTOR_BYTES, tells_clients=True)
+
+
+def _sectors_of(offset: int, size: int) -> range:
+    first = offset // SECTOR_BYTES
+    return range(first, first + size // SECTOR_BYTES)
+
+
+IN_SECTORS: Final = Words("sector", _sectors_of, tells_clients=True)
 """Of whole nodes: a client may wait before it is heard."""
 
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from ctlha_trio.cli import _sim as sim, main
 from ctlha_trio.testing import (
     CORE_FAULTS,
+    CORE_SITUATIONS,
     DRIVER_FAULTS,
     LINK_SITUATIONS,
     LINK_TIMELINE_HEADER,
@@ -51,7 +52,9 @@ def test_a_count_prints_a_digest_a_seed_and_the_sums() -> None:
     for counted in ("operations", "crashes", "partitions", "failovers", "resyncs", "simulated s", "events a second"):
         assert any(re.fullmatch(f"{counted} +[\\d,]+  \\w.*", line) for line in lines), f"{counted}, and what that is"
     (missed,) = [line for line in lines if line.startswith("not reached: ")]
-    assert re.fullmatch(r"not reached: \d+ of the transitions, reasons and faults; --covers names them", missed)
+    assert re.fullmatch(
+        r"not reached: \d+ of the transitions, reasons, situations and faults; --covers names them", missed
+    )
     assert lines[-1] == "2 of 2 seeds passed, 0 to 1"
 
 
@@ -65,7 +68,9 @@ def test_what_was_not_reached_is_a_failure_if_the_seeds_must_lead_everywhere(mon
 
     def reach_all(seed: int) -> SeedReport:
         report = run_seed(seed, rounds=1)
-        return SeedReport(seed, report.digest, report.totals, Coverage(ALL_MOVES, ALL_REASONS, CORE_FAULTS))
+        return SeedReport(
+            seed, report.digest, report.totals, Coverage(ALL_MOVES, ALL_REASONS, CORE_FAULTS, CORE_SITUATIONS)
+        )
 
     monkeypatch.setattr(sim, "run_seed", reach_all)
     assert ctlha("--count", "1", "--covers").exit_code == 0
@@ -102,7 +107,9 @@ def test_what_was_not_reached_is_counted_in_one_line_and_named_if_that_is_asked_
         for covers in ((), ("--covers",))
     )
     assert len(named) > 1
-    assert counted == [f"not reached: {len(named)} of the transitions, reasons and faults; --covers names them"]
+    assert counted == [
+        f"not reached: {len(named)} of the transitions, reasons, situations and faults; --covers names them"
+    ]
 
 
 def test_the_checks_of_each_commit_demand_it_of_the_fixed_seeds_alone() -> None:

@@ -5,6 +5,7 @@ import pytest
 from ctlha_trio.pair import Phase
 from ctlha_trio.testing._core.faults import CORE_FAULTS
 from ctlha_trio.testing._core.runs import SeedReport, run_seeds
+from ctlha_trio.testing._core.situations import CORE_SITUATIONS
 from ctlha_trio.testing._core.totals import Coverage, Totals
 from ctlha_trio.testing._core.world import CoreWorld
 
@@ -13,6 +14,7 @@ SEEDS = 56
 RARE = {
     # Several coincidences at once. The seeds of ``ctlha sim --covers`` lead through these too.
     (Phase.ADMITTING, Phase.OUTDATED),
+    (Phase.HANDING_OVER, Phase.CLAIMING),
     (Phase.OUTDATED, Phase.WAITING),
     (Phase.SECURING, Phase.OUTDATED),
     (Phase.SECURING, Phase.SUSPENDED),
@@ -48,6 +50,7 @@ def test_the_trouble_leads_through_the_whole_machine(reports: list[SeedReport]) 
     spared = {(before.name, after.name) for before, after in RARE}
     assert set(coverage.moves_missing) - spared == set()
     assert coverage.reasons_missing == []
+    assert coverage.situations_missing(CORE_SITUATIONS) == []
     assert coverage.faults_missing(CORE_FAULTS) == [], "each fault acts, and is not only drawn"
     assert min(totals.failovers, totals.handovers, totals.resyncs, totals.trials, totals.disk_failures) > 0
 
@@ -56,6 +59,6 @@ def test_a_failure_names_the_seed_and_shows_what_happened() -> None:
     world = CoreWorld(0)
     world.run(300)
     for node, value in zip(world.pair.nodes.values(), (-1, -2), strict=True):
-        node.blocks[:] = [value] * len(node.blocks)
+        node.sectors[:] = [value] * len(node.sectors)
     with pytest.raises(AssertionError, match=r"^seed 0: (?s:.)* -> "):
         world.run(10_000)
