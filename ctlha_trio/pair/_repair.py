@@ -66,8 +66,9 @@ def read_damaged(step: Step, event: ev.ReadDamaged) -> None:
 
 
 def _hurt_here(step: Step, flight: Flight, run: Range) -> None:
-    if overlap(flight.mended.here, run):
+    if step.state.phase in _PAIRED and overlap(flight.mended.here, run):
         # It was repaired a moment ago: a disk that does not give back what was just written is no copy any more.
+        # Of one that alone counts, or is about to, all the rest is served on.
         membership.store_failed(step)
         return
     service.replace(step, flight, flight.but(hurt=attrs.evolve(flight.hurt, here=run)))

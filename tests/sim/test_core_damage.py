@@ -11,7 +11,6 @@ from ctlha_trio.pair import (
     OperationKind,
     Outcome,
     Phase,
-    Record,
     actions as act,
     events as ev,
 )
@@ -119,26 +118,20 @@ def test_of_a_write_on_a_damaged_block_a_crash_leaves_all_of_that_or_nothing(see
     assert node.sectors[:2] in ([7, 7], before[:2])
 
 
-def test_what_the_only_member_has_just_repaired_is_not_damaged_once_more() -> None:
+def test_a_node_may_stop_for_a_block_that_it_has_just_repaired_only_while_another_one_counts() -> None:
     pair, node = pair_of_nodes()
     assert node.state is not None
-    flight = next(iter(node.state.flights), None)
-    assert flight is None
     asked = pair.clients.ask_for(node, OperationKind.READ, 0)
     pair.feed(node, asked)
     (flight,) = node.state.flights
-    node.state = attrs.evolve(
-        node.state, flights=(flight.but(mended=attrs.evolve(flight.mended, here=place_blocks(0))),)
-    )
+    mended = flight.but(mended=attrs.evolve(flight.mended, here=place_blocks(0)))
     fetch = act.FetchRead(flight.fetch, asked.ticket, asked.operation, 1)
     node.damaged = {0: "bit_rot"}
-    assert meet_damage(pair, node, UnderWay(fetch, 1, slow=False, tracked=False)) is not None
-    assert "store-failed" in node.excused
-    node.excused.clear()
-    record: Record = pair.arbiter.record
-    pair.arbiter.record = attrs.evolve(record, members=("a",))
-    assert meet_damage(pair, node, UnderWay(fetch, 1, slow=False, tracked=False)) is None
-    assert (node.damaged, node.excused) == ({}, set())
+    for phase, excused in ((Phase.MIRRORING, {"store-failed"}), (Phase.ALONE, set[str]())):
+        node.excused.clear()
+        node.state = attrs.evolve(node.state, phase=phase, flights=(mended,))
+        assert meet_damage(pair, node, UnderWay(fetch, 1, slow=False, tracked=False)) is not None
+        assert node.excused == excused
 
 
 def test_of_a_compare_and_write_on_several_sectors_the_first_that_differs_is_told() -> None:

@@ -10,9 +10,6 @@ a block of one of two members decays, or a    no read returns it; the block is r
 write goes to another block                   halts only if the block is damaged again at once
 the same of the only member                   no read returns it, others are answered; the other node is no member
                                               again before what is to be copied is whole
-a block is damaged again just after its       excluded: the halt would be that of the only copy, for one block
-repair, and the node has become the only
-member meanwhile
 the disk of a node that is no member          likewise
 the disk of the only member, or both disks    halt: ``copy-failed`` or ``store-failed``; the outsider stays one
 the arbiter answers with an older record than halt: ``arbiter-went-back``; heals when the newest record
@@ -73,11 +70,10 @@ class Atlased(Protocol):
 
 def disk_may_fail(pair: Atlased, node: SimulatedNode) -> bool:
     """Whether the other copy counts and is whole, whatever the swaps under way make of the record."""
-    return not pair.nodes[node.peer].damaged and other_counts(pair, node)
+    return not pair.nodes[node.peer].damaged and _other_counts(pair, node)
 
 
-def other_counts(pair: Atlased, node: SimulatedNode) -> bool:
-    """Whether this copy may be lost, but for blocks that only it has whole."""
+def _other_counts(pair: Atlased, node: SimulatedNode) -> bool:
     other = pair.nodes[node.peer]
     members = pair.arbiter.truth.members
     if Copy.FAILED in {node.metadata.copy, other.metadata.copy} or other.stale:
@@ -92,7 +88,7 @@ def other_counts(pair: Atlased, node: SimulatedNode) -> bool:
 def block_may_decay(pair: Atlased, node: SimulatedNode, block: int) -> bool:
     """Whether the other copy counts and is whole at this block. Another block of it may be damaged."""
     other = pair.nodes[node.peer]
-    return block not in other.damaged and other.misdirects is None and other_counts(pair, node)
+    return block not in other.damaged and other.misdirects is None and _other_counts(pair, node)
 
 
 def holds_block(pair: Atlased, node: SimulatedNode, block: int) -> bool:

@@ -3,14 +3,13 @@
 from collections import Counter
 from typing import Protocol
 
-from ctlha_trio.pair import Range, actions as act, events as ev, overlap
-from ctlha_trio.testing._core.atlas import Atlased, other_counts
+from ctlha_trio.pair import Phase, Range, actions as act, events as ev, overlap
 from ctlha_trio.testing._core.disk_calls import Reading, Storing, UnderWay
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.volume import blocks_of, first_run
 
 
-class Damageable(Atlased, Protocol):
+class Damageable(Protocol):
     """Who counts."""
 
     happened: Counter[str]
@@ -37,17 +36,10 @@ def meet_damage(pair: Damageable, node: SimulatedNode, ended: UnderWay) -> ev.Ev
     if not met:
         return None
     where = first_run(met)
-    # It was repaired a moment ago, and whoever asked for that has not been answered yet.
-    again = node.state is not None and any(overlap(flight.mended.here, where) for flight in node.state.flights)
-    if again and not other_counts(pair, node):
-        pair.note(node.name, f"a {what} finds block {met[0]} whole at the second try")
-        for block in met:
-            del node.damaged[block]
-        return None
     pair.happened["damage_met"] += 1
     pair.faults_done.update({node.damaged[block] for block in met})
     pair.note(node.name, f"a {what} finds block {met[0]} damaged")
-    if again:
+    if _is_dead_by_it(node, where):
         pair.happened["disk_failures"] += 1
         node.excused.add("store-failed")
     match call:
@@ -59,6 +51,14 @@ def meet_damage(pair: Damageable, node: SimulatedNode, ended: UnderWay) -> ev.Ev
             return ev.Damaged(sequence, *where)
         case _:
             return ev.Damaged(call.sequence, *where)
+
+
+def _is_dead_by_it(node: SimulatedNode, where: Range) -> bool:
+    """It was repaired a moment ago, and whoever asked for that has not been answered yet."""
+    state = node.state
+    if state is None or state.phase not in {Phase.MIRRORING, Phase.HANDING_OVER}:
+        return False
+    return any(overlap(flight.mended.here, where) for flight in state.flights)
 
 
 def _range_of(call: Reading) -> Range:

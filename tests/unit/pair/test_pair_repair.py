@@ -944,6 +944,24 @@ def a_disk_that_does_not_keep_a_repair_is_dead() -> None:
 
 
 @scenario()
+def a_disk_that_does_not_keep_a_repair_is_served_on_where_it_is_the_only_one_by_then() -> None:
+    rig = pair(damaged_a=(3,))
+    rig.disks["a"].keeps = False
+    rig.holds = holding(act.StoreRepair)
+    ticket = rig.write(3 * BLOCK + 7, b"part")
+    rig.release(holding(act.StoreWrite))
+    rig.cut()
+    rig.feed("a", ev.TimerFired(ev.Timer.CLAIM))
+    rig.settle()
+    assert rig.states["a"].phase is Phase.ALONE
+    rig.release()
+    assert rig.answers[ticket] is Outcome.UNKNOWN
+    assert rig.states["a"].phase is Phase.ALONE
+    assert not rig.all(act.CondemnCopy)
+    assert rig.answers[rig.read(4 * BLOCK)] is Outcome.DONE
+
+
+@scenario()
 def a_peer_whose_disk_does_not_keep_a_repair_counts_no_more() -> None:
     rig = pair(damaged_b=(3,))
     rig.disks["b"].keeps = False
