@@ -240,8 +240,8 @@ def _fail(step: Step, flight: Flight) -> None:
     if flight.taken and not flight.tried:
         proposals.failed(step, flight)
     if flight.ticket and not flight.answered:
-        # What is begun anew an old primary may have executed, and a block that it repaired here holds a part of it.
-        unknown = flight.tried or (flight.told and not flight.proposal)
+        # An old primary may have executed it, and a block that it repaired here holds a part of it.
+        unknown = flight.tried or flight.told
         step.do(act.Answer(flight.ticket, Outcome.UNKNOWN if unknown else Outcome.MEDIUM_ERROR))
     if flight.tried:
         step.do(act.MarkDirty((flight.operation.where,)))
@@ -269,8 +269,9 @@ def _copy_again(step: Step, where: Range) -> None:
     """A target may have executed what this copy refused, one of an attempt that is over too."""
     state, resync = step.state, step.state.resync
     step.do(act.MarkDirty((where,)))
-    if resync is not None and where[0] < resync.cursor:
-        cursor = where[0] // RANGE_UNIT_BYTES * RANGE_UNIT_BYTES
+    if resync is not None:
+        # A search that is under way was ordered before the mark, and may miss it.
+        cursor = min(resync.cursor, where[0] // RANGE_UNIT_BYTES * RANGE_UNIT_BYTES)
         step.change(resync=attrs.evolve(resync, cursor=cursor, search=0, unseen=()))
     if state.phase is Phase.ADMITTING:
         membership.serve_alone(step, "a write was executed by the target alone")

@@ -141,9 +141,9 @@ def test_the_survivor_ends_what_was_begun_and_executes_the_rest() -> None:
     assert node.feed(ev.Stored(node.one(act.StoreWrite).sequence)).answers == {2: Outcome.DONE}
 
 
-def test_the_survivor_says_what_its_disk_could_not_execute() -> None:
+def test_the_survivor_does_not_know_whether_the_old_primary_executed_what_its_own_disk_could_not() -> None:
     node = assigned().lost(ev.Loss.GOODBYE).wins().persisted().feed(ev.Damaged(9, 0, BLOCK))
-    assert node.answers == {1: Outcome.MEDIUM_ERROR}
+    assert node.answers == {1: Outcome.UNKNOWN}
 
 
 def test_who_loses_does_not_know_what_became_of_its_proposals() -> None:
