@@ -16,6 +16,7 @@ from ctlha_trio.pair import (
     _membership as membership,
     _proposals as proposals,
     _reads as reads,
+    _resync_retry as retry,
     _service as service,
     actions as act,
     events as ev,
@@ -25,7 +26,7 @@ from ctlha_trio.pair._left_out import LeftOut
 from ctlha_trio.pair._operation import REPAIRS, Operation, OperationKind, Outcome
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._range import Range, overlap
-from ctlha_trio.pair._state import COPY_CHUNK_BYTES, RANGE_UNIT_BYTES, Flight, Resync
+from ctlha_trio.pair._state import COPY_CHUNK_BYTES, Flight, Resync
 from ctlha_trio.pair._step import Step
 from ctlha_trio.pair._verification import Finding
 
@@ -271,8 +272,8 @@ def _copy_again(step: Step, where: Range) -> None:
     step.do(act.MarkDirty((where,)))
     if resync is not None:
         # A search that is under way was ordered before the mark, and may miss it.
-        cursor = min(resync.cursor, where[0] // RANGE_UNIT_BYTES * RANGE_UNIT_BYTES)
-        step.change(resync=attrs.evolve(resync, cursor=cursor, search=0, unseen=()))
+        start, _ = retry.whole_units(where, 0, state.size_bytes)
+        step.change(resync=attrs.evolve(resync, cursor=min(resync.cursor, start), search=0, unseen=()))
     if state.phase is Phase.ADMITTING:
         membership.serve_alone(step, "a write was executed by the target alone")
 

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from ctlha_trio.ha import _inbox
-from ctlha_trio.pair import _admission
+from ctlha_trio.pair import _admission, _resync_retry
 from ctlha_trio.store import _dirty_bitmap
 from ctlha_trio.testing._power_cuts.enumeration import BOTH_UP, UNIT_BYTES, VICTIMS, enumerate_pair, enumerate_store
 from ctlha_trio.testing._power_cuts.trial import SIZE_BYTES
@@ -21,7 +21,7 @@ def make_parts_small() -> None:
     parts: tuple[tuple[Any, str, int], ...] = (
         (_inbox, "RING_BYTES", 1 << 16),
         (_admission, "COPY_CHUNK_BYTES", SIZE_BYTES // 2),
-        (_admission, "RANGE_UNIT_BYTES", UNIT_BYTES),
+        (_resync_retry, "RANGE_UNIT_BYTES", UNIT_BYTES),
         (_dirty_bitmap, "DIRTY_BYTES", UNIT_BYTES),
     )
     for module, name, value in parts:
