@@ -1,6 +1,7 @@
 """One session on one stream: a reader, a writer and a watchdog."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import attrs
 import trio
@@ -249,9 +250,8 @@ class Connection:
                 channel.close_for_sending()
             self.wake()
         try:
-            await finish_by(self.clock, self.clock.now() + GOODBYE_TIMEOUT_S, self._ended.wait)
-        except trio.TooSlowError:
-            pass  # the peer got what it was ready to take, and will find the connection closed
+            with suppress(trio.TooSlowError):  # the peer got what it was ready to take, and will find it closed
+                await finish_by(self.clock, self.clock.now() + GOODBYE_TIMEOUT_S, self._ended.wait)
         finally:
             self.end(LossReason.CLOSED, "")
 
@@ -296,16 +296,16 @@ class Connection:
         return self._requests
 
     async def _write(self) -> None:
-        try:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # an error that is kept keeps what was lent
             while not self._ended.is_set():
                 if self._has_work or self._late.is_any():
                     await self._write_gathered()
                 else:
                     self._late.clear()
                     await self._woken.park()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
-            self.end(LossReason.CLOSED, "the connection broke while sending")
+            return
+        await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
+        self.end(LossReason.CLOSED, "the connection broke while sending")
 
     async def _write_gathered(self) -> None:
         """Send what can be written now. Holds no consumer's memory once it has returned."""

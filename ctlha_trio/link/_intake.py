@@ -18,6 +18,8 @@ from ctlha_trio.wire import (
     REPLIES,
     REQUESTS,
     Denial,
+    Fault,
+    Feature,
     Fragment,
     Frame,
     FrameType,
@@ -77,6 +79,8 @@ class Intake:
     def take(self, frame: Frame, now: float) -> None:
         """Take in one whole frame; a last one is the caller's to act on."""
         if frame is PLACED or frame is CHANGED:
+            if frame is CHANGED and not self._core.terms.has(Feature.CHANGED_REPLIES):
+                raise RemoteProtocolError(Fault.CHECKSUM.value, "data damaged on its way")  # it was sent a copy
             self._close(is_whole=frame is PLACED)
             return
         self._core.receive(frame, now)

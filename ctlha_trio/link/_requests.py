@@ -302,17 +302,22 @@ class Requests:
     def close_reply(self, fragment: Fragment, *, is_whole: bool = True) -> None:
         """All of that data was received, or dropped. Not whole, it ends the pull as failed."""
         pull = self._asked_pull(fragment.request)
+        ending = ctl_ha_status.CTL_HA_STATUS_SUCCESS, "", 0
         if not is_whole:
-            self._cancel_pull(pull, CHANGED)
+            ending = ctl_ha_status.CTL_HA_STATUS_ERROR, CHANGED, pull.left
         pull.take_back()
         pull.placed += fragment.size
         self._came(fragment.size)
         if fragment.is_last:
             self._pulls.popleft()
             pull.transfer.places.give_back()
-            if pull.transfer.is_waiting:
-                pull.into = NOTHING
-                self._finish(pull.transfer, ctl_ha_status.CTL_HA_STATUS_SUCCESS, "", 0)
+        elif is_whole:
+            return
+        else:
+            self._withdraw(pull.transfer)
+        if pull.transfer.is_waiting:
+            pull.into = NOTHING
+            self._finish(pull.transfer, *ending)
 
     def _came(self, size: int) -> None:
         """So much less of what was asked for is under way."""

@@ -9,6 +9,8 @@ from ctlha_trio.seams._one_at_a_time import OneAtATime
 from ctlha_trio.seams._turn import Turn
 from ctlha_trio.seams._types import Buffer
 
+NOTHING = memoryview(b"")
+
 
 @attrs.define(eq=False)
 class Sending:
@@ -22,7 +24,7 @@ class Sending:
     _wait_for_room: Callable[[], Awaitable[None]]
     _turn: Turn
     _one: OneAtATime = attrs.field(factory=lambda: OneAtATime("sending"), init=False)
-    _kept: memoryview = attrs.field(default=memoryview(b""), init=False)
+    _kept: memoryview = attrs.field(default=NOTHING, init=False)
     """What ``send_nowait`` found no room for."""
     _cut_short: bool = attrs.field(default=False, init=False)
 
@@ -87,7 +89,7 @@ class Sending:
             await self._turn.end()
         while self._kept:
             sent = self._write([self._kept])
-            self._kept = self._kept[sent:]
+            self._kept = self._kept[sent:] or NOTHING  # an empty part would keep the memory of the whole
             if self._kept:
                 await self._go_on(sent)
 

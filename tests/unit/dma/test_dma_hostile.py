@@ -11,13 +11,14 @@ import trio.testing
 
 from ctlha_trio._errors import CtlHaError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
-from ctlha_trio.dma import Dma, Rights, Transfer
+from ctlha_trio.dma import TRANSFERS_IN_FLIGHT_MAX, Dma, Rights, Transfer, TransferPlaces
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LinkConfig
 from ctlha_trio.seams import MemoryNetwork, Stream, TrioClock
 from ctlha_trio.wire import (
     CHANNEL_OPEN_BODY,
     DONE_PREFIX,
     HEAD_SIZE_MAX,
+    OWN_TERMS,
     PULL_BODY,
     Flag,
     Fragment,
@@ -26,10 +27,12 @@ from ctlha_trio.wire import (
     Hello,
     Landing,
     ResourceState,
+    Terms,
     decode_verdict,
     decode_withdrawal,
     encode_header,
     encode_hello,
+    encode_terms,
     encode_withdrawal,
     fragment_prefix,
     push_prefix,
@@ -110,7 +113,8 @@ class Peer:
 
 
 @asynccontextmanager
-async def open_session() -> AsyncIterator[Peer]:
+async def open_session(terms: Terms | None = None) -> AsyncIterator[Peer]:
+    """Of version 1, or with these terms."""
     network = MemoryNetwork()
     reports: list[CtlHaError] = []
     entropy = random.Random(1).randbytes
@@ -129,13 +133,20 @@ async def open_session() -> AsyncIterator[Peer]:
         stream = await network.transport("b").dial("a")
         resources = (ResourceState("r", 0, 0),)
         hello = encode_hello(
-            Hello(cluster="c", node="b", incarnation=1, session_half=7, resources=resources, version_max=1)
+            Hello(
+                cluster="c", node="b", incarnation=1, session_half=7, resources=resources, version_max=1 + bool(terms)
+            )
         )
         await stream.send_all(encode_header(FrameType.HELLO, (hello,)) + hello)
         decoder = FrameDecoder()
         while (frame := decoder.next_frame()) is None:
             decoder.received(await stream.receive_into(decoder.space()))
         session = frame.session
+        if terms is not None:
+            while decoder.next_frame() is None:
+                decoder.received(await stream.receive_into(decoder.space()))
+            stated = encode_terms(terms)
+            await stream.send_all(encode_header(FrameType.TERMS, (stated,), session=session) + stated)
         await stream.send_all(encode_header(FrameType.HELLO_CONFIRM, session=session))
         decoder.admit()
         with trio.fail_after(1):
@@ -362,13 +373,26 @@ async def test_damaged_data_ends_the_session_and_is_no_success(autojump_clock: t
         push[-1] ^= 1
         assert await peer.fault_after(bytes(push)) == "checksum"
         assert not region.alive
+    async with open_session() as peer:
+        peer.dma.start_pull(REMOTE, memoryview(bytearray(8)), on_done=peer.done.append)
+        request, _, _, _, key = PULL_BODY.unpack((await peer.next(FrameType.PULL))[2])
+        assert (
+            await peer.fault_after(bytes(changed(peer.fragment(request, b"x" * 8, flags=Flag.REPLY, key=key))))
+            == "checksum"
+        )
+        assert [transfer.status for transfer in peer.done] == [DISCONNECT]
+
+
+def changed(fragment: bytes) -> bytearray:
+    """Its data is not what its checksum says."""
+    return bytearray(fragment[:-1] + bytes([fragment[-1] ^ 1]))
 
 
 @pytest.mark.parametrize("part", ["first", "last", "only"])
 async def test_a_reply_that_changed_on_its_way_ends_its_pull_and_not_the_session(
     autojump_clock: trio.testing.MockClock, part: str
 ) -> None:
-    async with open_session() as peer:
+    async with open_session(OWN_TERMS) as peer:
         into = bytearray(b"." * 8)
         peer.dma.start_pull(REMOTE, memoryview(into), on_done=peer.done.append)
         request, _, _, _, key = PULL_BODY.unpack((await peer.next(FrameType.PULL))[2])
@@ -382,8 +406,8 @@ async def test_a_reply_that_changed_on_its_way_ends_its_pull_and_not_the_session
         left = 4 if part == "last" else 8
         await trio.sleep(0.01)
         assert [(each.status, each.reason, each.left_bytes) for each in peer.done] == [(ERROR, "changed", left)]
-        assert decode_withdrawal((await peer.next(FrameType.WITHDRAW))[2]) == request
         if part == "first":
+            assert decode_withdrawal((await peer.next(FrameType.WITHDRAW))[2]) == request
             assert into[4:] == b"....", "what comes behind it is dropped"
         into.extend(b"may be resized")
         counted = peer.link.statistics()
@@ -396,6 +420,44 @@ async def test_a_reply_that_changed_on_its_way_ends_its_pull_and_not_the_session
         assert (peer.done[-1].status, bytes(again)) == (SUCCESS, b"next")
         assert peer.link.session is not None
         assert peer.reports == []
+
+
+@pytest.mark.parametrize("left", [0, 4])
+async def test_who_is_told_that_a_reply_changed_may_end_the_session(
+    autojump_clock: trio.testing.MockClock, left: int
+) -> None:
+    async with open_session(OWN_TERMS) as peer:
+        places = TransferPlaces()
+
+        def end(transfer: Transfer) -> None:
+            peer.done.append(transfer)
+            peer.link.drop("enough")
+
+        peer.dma.start_pull(REMOTE, memoryview(bytearray(4 + left)), on_done=end, places=places)
+        request, _, _, _, key = PULL_BODY.unpack((await peer.next(FrameType.PULL))[2])
+        await peer.stream.send_all(changed(peer.fragment(request, b"data", flags=Flag.REPLY, key=key, left=4 + left)))
+        await trio.sleep(0.01)
+        assert ([each.reason for each in peer.done], places.taken) == (["changed"], 0)
+
+
+async def test_who_is_told_that_a_reply_changed_may_pull_once_more_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_session(OWN_TERMS) as peer:
+        places = TransferPlaces()
+        places.taken = TRANSFERS_IN_FLIGHT_MAX - 1
+
+        def again(transfer: Transfer) -> None:
+            peer.done.append(transfer)
+            peer.dma.start_pull(REMOTE, memoryview(bytearray(4)), on_done=peer.done.append, places=places)
+
+        peer.dma.start_pull(REMOTE, memoryview(bytearray(4)), on_done=again, places=places)
+        request, _, _, _, key = PULL_BODY.unpack((await peer.next(FrameType.PULL))[2])
+        await peer.stream.send_all(changed(peer.fragment(request, b"data", flags=Flag.REPLY, key=key)))
+        request, _, _, _, key = PULL_BODY.unpack((await peer.next(FrameType.PULL))[2])
+        await peer.stream.send_all(peer.fragment(request, b"data", flags=Flag.REPLY, key=key))
+        await trio.sleep(0.01)
+        assert [each.status for each in peer.done] == [ERROR, SUCCESS]
 
 
 @pytest.mark.parametrize("position", range(8, HEAD_SIZE_MAX))

@@ -1,5 +1,6 @@
 """Pushes and pulls that are answered: done once and in order, denied by name, cut anywhere. All under virtual time."""
 
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,10 +15,11 @@ from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
 from ctlha_trio.dma import TRANSFERS_IN_FLIGHT_MAX, Dma, Region, Rights, Transfer
 from ctlha_trio.dma._regions import REGIONS_MAX, RegionTable
 from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LinkConfig
+from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._pace import TALK_BYTES
 from ctlha_trio.seams import Buffer, MemoryNetwork, TrioClock
-from ctlha_trio.seams._memory_network import BUFFER_BYTES
-from ctlha_trio.wire import Denial
+from ctlha_trio.seams._memory_network import BUFFER_BYTES, MemoryStream
+from ctlha_trio.wire import Denial, PullRequest
 
 SLOT = 16
 MIB = 1024 * 1024
@@ -338,6 +340,75 @@ async def test_memory_is_its_owner_s_again_while_a_reply_out_of_it_waits_for_roo
         await until(lambda: bool(pair.a.done))
         assert pair.a.told == [(SUCCESS, "")]
         assert into == data
+
+
+async def test_memory_is_its_owner_s_again_when_a_send_out_of_it_broke(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = MemoryStream._put
+
+    def break_at_bulk(stream: MemoryStream, pieces: list[memoryview]) -> int:
+        if sum(map(len, pieces)) > FRAGMENT // 2:
+            raise trio.BrokenResourceError("as of a connection that was reset")
+        return put(stream, pieces)
+
+    monkeypatch.setattr(MemoryStream, "_put", break_at_bulk)
+    async with open_pair(is_clean=False) as pair:
+        memory, pushed = bytearray(FRAGMENT), bytearray(FRAGMENT)
+        region, landing = pair.b.register(memory), pair.a.register(bytearray(FRAGMENT))
+
+        def resize(_: Transfer) -> None:
+            pushed.extend(b"told of its end")
+
+        pair.a.pull(region.remote, bytearray(FRAGMENT))
+        await pair.quiet()
+        assert pair.b.link.session is not None, "the reader may find out why"
+        region.close()
+        memory.extend(b"resized")
+        pair.b.dma.start_push(landing.remote, pushed, on_done=resize)
+        await until(lambda: len(pushed) > FRAGMENT)
+
+
+@pytest.mark.parametrize("attempt", range(10))
+async def test_a_burst_that_is_sent_between_a_pull_and_its_reply(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, attempt: int
+) -> None:
+    """What there was no room for of it goes before the reply. Which task runs first is left to Trio."""
+    asked = trio.Event()
+    take = Answers.take_pull
+
+    def take_pull(answers: Answers, pull: PullRequest) -> None:
+        take(answers, pull)
+        asked.set()
+
+    monkeypatch.setattr(Answers, "take_pull", take_pull)
+    async with open_pair(buffer_bytes=1000) as pair:
+        pair.a.link.open_channel(2, slot_size=8192, slots=64)
+        channel = pair.b.link.open_channel(2, slot_size=8192, slots=64)
+        await pair.quiet()
+        memory, into = bytearray(random_bytes(FRAGMENT)), bytearray(FRAGMENT)
+
+        async def answer() -> None:
+            await asked.wait()
+            with suppress(BusyError):
+                while True:
+                    channel.send_nowait(bytes(8192))
+
+        pair.nursery.start_soon(answer)
+        await pair.quiet()
+        pair.a.pull(pair.b.register(memory).remote, into)
+        await until(lambda: bool(pair.a.done))
+        assert (pair.a.told, into) == ([(SUCCESS, "")], memory)
+
+
+async def test_replies_for_which_there_is_always_room_let_others_run() -> None:
+    async with open_pair(buffer_bytes=1 << 40) as pair:
+        pair.a.pull(pair.b.register(bytearray(32 * MIB)).remote, bytearray(32 * MIB))
+        sent: list[int] = []
+        while not pair.a.done:
+            sent.append(pair.b.link.statistics().pulled_bytes_out)
+            await trio.lowlevel.checkpoint()
+        assert max(after - before for before, after in itertools.pairwise(sent)) <= 4 * MIB
 
 
 # What the owner of the memory denies
