@@ -17,9 +17,10 @@ WAITING, COMPUTING = {"e2e"}, {"power", "sim"}
 def pytest_configure(config: pytest.Config) -> None:
     """Before any process is started."""
     _find_compiled(config)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # As for what a script runs in the background; the processes that tests interrupt would inherit it.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Ignored, as for what a script runs in the background or under nohup, it would be by the processes that tests end.
+    for number, as_usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, as_usual)
 
 
 def _find_compiled(config: pytest.Config) -> None:
