@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from ctlha_trio.seams._kernel_queue import received_bytes
+from ctlha_trio.seams._sending import NOTHING
 from ctlha_trio.seams._socket_stream import SocketStream
 from ctlha_trio.seams._tcp_stream import TcpStream
 
@@ -30,7 +31,6 @@ is full, which saves one of each fragment's, the parts were slower."""
 RECEIVED_BYTES = 128 * 1024
 """Taken from the kernel at once, to be decrypted while it is in the processor's nearest large cache."""
 
-NOTHING = memoryview(b"")
 Decrypt = Callable[[int, memoryview], int]
 """``SSLObject.read`` into a buffer: at most one record, 0 at the end that the other side told."""
 

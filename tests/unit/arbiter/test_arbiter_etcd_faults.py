@@ -517,17 +517,31 @@ async def test_a_token_that_etcd_holds_up_is_not_tried_again(
     assert fake.questions == ["/v3/auth/authenticate", "/v3/kv/txn", "/v3/kv/txn"]
 
 
-@pytest.mark.parametrize("fault", [lost_reply, instead(504, "Gateway Timeout", "text/html")])
-async def test_a_token_that_nothing_came_of_is_not_tried_again(fake: FakeEtcd, credentials: Path, fault: Fault) -> None:
+ASKED_ANEW = ["/v3/kv/txn", "/v3/auth/authenticate", "/v3/kv/txn"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "questions"),
+    [
+        (lost_reply, ArbiterSilentError, ASKED_ANEW),
+        (instead(504, "Gateway Timeout", "text/html"), ArbiterSilentError, ASKED_ANEW),
+        (instead(503, {"code": 14, "message": "etcdserver: no leader"}), ArbiterSilentError, ["/v3/kv/txn"] * 2),
+        (DECLINED["denied"], ArbiterError, ["/v3/kv/txn"] * 2),
+    ],
+    ids=["no reply", "of a proxy", "no leader", "denied"],
+)
+async def test_a_token_is_given_up_only_if_etcd_does_not_answer(
+    fake: FakeEtcd, credentials: Path, fault: Fault, error: type[ArbiterError], questions: list[str]
+) -> None:
     fake.password = PASSWORD
     arbiter = await created(fake, credentials=credentials)
     await arbiter.read()
     fake.questions.clear()
     fake.faults.append(fault)
-    with pytest.raises(ArbiterSilentError):
+    with pytest.raises(error):
         await arbiter.read()
     await arbiter.read()
-    assert fake.questions == ["/v3/kv/txn", "/v3/auth/authenticate", "/v3/kv/txn"]
+    assert fake.questions == questions
 
 
 async def test_a_reader_goes_on_to_the_next_endpoint_with_a_new_token(credentials: Path, mock_clock: MockClock) -> None:
@@ -558,19 +572,6 @@ async def test_a_call_that_hung_with_an_old_token_leaves_the_new_one(
     fake.questions.clear()
     await arbiter.read()
     assert fake.questions == ["/v3/kv/txn"]
-
-
-@pytest.mark.parametrize("fault", [instead(503, {"code": 14, "message": "etcdserver: no leader"}), DECLINED["denied"]])
-async def test_a_token_stays_when_etcd_answers(fake: FakeEtcd, credentials: Path, fault: Fault) -> None:
-    fake.password = PASSWORD
-    arbiter = await created(fake, credentials=credentials)
-    await arbiter.read()
-    fake.questions.clear()
-    fake.faults.append(fault)
-    with pytest.raises(ArbiterError):
-        await arbiter.read()
-    await arbiter.read()
-    assert fake.questions == ["/v3/kv/txn"] * 2
 
 
 async def rotated(fake: FakeEtcd, credentials: Path) -> EtcdArbiter:

@@ -303,25 +303,6 @@ async def test_memory_that_changes_while_it_is_pulled(autojump_clock: trio.testi
         assert pair.session == session
 
 
-async def test_memory_that_changes_while_messages_wait_for_room_before_its_reply(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with open_pair(buffer_bytes=1000) as pair:
-        session, sent = pair.session, 0
-        memory, into = bytearray(FRAGMENT), bytearray(FRAGMENT)
-        pair.a.pull(pair.b.register(memory).remote, into)
-        with trio.fail_after(1):
-            while not pair.a.done:
-                sent += 1
-                memory[:] = bytes([sent % 255 + 1]) * len(memory)
-                with suppress(BusyError):
-                    for _ in range(20):
-                        pair.b.channel.send_nowait(bytes(SLOT))
-                await trio.lowlevel.checkpoint()
-        assert pair.a.told == [(SUCCESS, "")]
-        assert pair.session == session
-
-
 async def test_memory_is_its_owner_s_again_while_a_reply_out_of_it_waits_for_room(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

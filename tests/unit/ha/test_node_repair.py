@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from ctlha_trio._errors import FailedError, MediumError, NotPrimaryError, StoreError
-from ctlha_trio.ha import VerificationStatus
+from ctlha_trio.ha import Node, VerificationStatus
 from ctlha_trio.ha._disk_work import DiskWork
 from ctlha_trio.ha._local_reads import LocalReads
 from ctlha_trio.ha._medium import REPAIRED_MAX
@@ -22,6 +22,8 @@ from ctlha_trio.testing import CallKind, MemoryPair, open_pair
 VOLUME = "volume"
 SIZE_BYTES = 1 << 20
 CONTENT = bytes(range(1, 129)) * (SIZE_BYTES // 128)
+LARGE_BYTES = 64 << 20
+"""Of a volume that takes a while to copy."""
 
 
 async def filled(pair: MemoryPair) -> None:
@@ -410,17 +412,32 @@ async def test_a_verification_that_is_interrupted_says_so(autojump_clock: MockCl
         assert (await verified(pair)).state == "complete"
 
 
+async def copies_to_b(pair: MemoryPair, *, network_s: float) -> Node:
+    """``a``, which has written everything anew while ``b`` was down, and copies it there, slowly."""
+    await pair.stop("b")
+    a = await pair.wait_alone("a")
+    for offset in range(0, LARGE_BYTES, SIZE_BYTES):
+        await a.volume.write(offset, CONTENT)
+    pair.slow(disk_call_s=0.02, network_s=network_s)
+    await pair.start("b")
+    return a
+
+
+async def until_copied(pair: MemoryPair, size_bytes: int) -> None:
+    """So much of the volume has been copied to ``b``, or is being copied."""
+
+    def is_copied() -> bool:
+        resync = pair.nodes["a"].pair.resync
+        return resync is not None and resync.cursor >= size_bytes
+
+    await pair.wait_until(is_copied)
+
+
 async def test_a_write_that_only_the_target_executed_is_served_by_nobody(autojump_clock: MockClock) -> None:
     """The source has lost a block since it copied it: its client is told of an error of the medium."""
-    size_bytes = 64 << 20
-    async with open_pair(size_bytes=size_bytes) as pair:
-        await pair.stop("b")
-        a = await pair.wait_alone("a")
-        for offset in range(0, size_bytes, SIZE_BYTES):
-            await a.volume.write(offset, CONTENT)
-        pair.slow(disk_call_s=0.02, network_s=0.005)
-        await pair.start("b")
-        await pair.wait_until(lambda: a.pair.resync is not None and a.pair.resync.cursor >= 8 * SIZE_BYTES)
+    async with open_pair(size_bytes=LARGE_BYTES) as pair:
+        a = await copies_to_b(pair, network_s=0.005)
+        await until_copied(pair, 8 * SIZE_BYTES)
         pair.decay("a", 5 * BLOCK_BYTES)
         with pytest.raises(MediumError):
             await a.volume.write(5 * BLOCK_BYTES + 7, b"n" * (2 * BLOCK_BYTES - 7))
@@ -433,21 +450,10 @@ async def test_a_write_that_only_the_target_executed_is_served_by_nobody(autojum
 
 async def test_a_resync_ends_though_its_target_refuses_writes(autojump_clock: MockClock) -> None:
     """Blocks of the target decay behind the cursor, and a client writes parts of them."""
-    size_bytes = 64 << 20
-    async with open_pair(size_bytes=size_bytes) as pair:
-        await pair.stop("b")
-        a = await pair.wait_alone("a")
-        for offset in range(0, size_bytes, SIZE_BYTES):
-            await a.volume.write(offset, CONTENT)
-        pair.slow(disk_call_s=0.02, network_s=0.05)
-        await pair.start("b")
+    async with open_pair(size_bytes=LARGE_BYTES) as pair:
+        a = await copies_to_b(pair, network_s=0.05)
         for number in range(4):
-            reached = (8 + 4 * number) * SIZE_BYTES
-
-            def has_copied(reached: int = reached) -> bool:
-                return a.pair.resync is not None and a.pair.resync.cursor >= reached
-
-            await pair.wait_until(has_copied)
+            await until_copied(pair, (8 + 4 * number) * SIZE_BYTES)
             pair.decay("b", (5 + number) * BLOCK_BYTES)
             await a.volume.write((5 + number) * BLOCK_BYTES + 7, b"part")
             await pair.wait_until(lambda: pair.nodes["b"].pair.phase is Phase.OUTDATED)
