@@ -448,8 +448,11 @@ async def test_a_write_that_only_the_target_executed_is_served_by_nobody(autojum
         assert pair.durable_copy("a") == pair.durable_copy("b")
 
 
-async def test_a_resync_ends_though_its_target_refuses_writes(autojump_clock: MockClock) -> None:
+async def test_a_resync_ends_though_its_target_refuses_writes(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """Blocks of the target decay behind the cursor, and a client writes parts of them."""
+    caplog.set_level("INFO", "ctlha_trio.ha")
     async with open_pair(size_bytes=LARGE_BYTES) as pair:
         a = await copies_to_b(pair, network_s=0.05)
         for number in range(4):
@@ -460,3 +463,5 @@ async def test_a_resync_ends_though_its_target_refuses_writes(autojump_clock: Mo
             await pair.wait_until(lambda: pair.nodes["b"].pair.phase is Phase.RESYNCING)
         await pair.wait_protected()
         assert pair.durable_copy("a") == pair.durable_copy("b")
+    assert "the session ends, and another one begins: the copy of the other node is begun anew" in caplog.text
+    assert "broke the protocol" not in caplog.text
