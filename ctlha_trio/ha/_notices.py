@@ -6,11 +6,12 @@ from typing import Final
 import attrs
 
 from ctlha_trio._errors import CtlHaError, RefusedError, UntrustedPeerError
+from ctlha_trio.ha._status import has_stopped
 from ctlha_trio.pair import PairState, Phase, SwapOutcome, events
 from ctlha_trio.wire import Refusal
 
 HALT: Final = "halt"
-"""It serves nothing any more until a person has looked."""
+"""It serves nothing any more until a person has looked, also if it starts anew."""
 REFUSED: Final = "refused"
 
 _SWAPS: Final = {Phase.ADMITTING: "admit", Phase.HANDING_OVER: "handover"}
@@ -61,7 +62,7 @@ class Notices:
         if isinstance(event, events.Swapped) and event.outcome in _OUTCOMES:
             what = "force" if before.forcing else _SWAPS.get(before.phase, "claim")
             self.tell(what, REFUSED, _OUTCOMES[event.outcome], kind=event.outcome.value)
-        if after.phase is Phase.STOPPED and before.phase is not Phase.STOPPED:
+        if has_stopped(after) and not has_stopped(before):
             self.tell(HALT, "done", after.why)
 
     def reported(self, error: CtlHaError) -> None:

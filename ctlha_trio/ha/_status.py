@@ -235,6 +235,16 @@ def is_paired(state: PairState) -> bool:
     return state.phase in MEMBERS and (state.phase is not Phase.HANDING_OVER or bool(state.partner))
 
 
+def has_stopped(state: PairState) -> bool:
+    """Whether it serves nothing until a person has looked, also if it starts anew.
+
+    What it was told of a later record keeps it from serving then. Before that is durable, whoever ended the process and
+    took this for true would start a node that knows nothing of it, and acts on the older record if the other one is
+    gone. A copy that is condemned counts no more in either case.
+    """
+    return state.phase is Phase.STOPPED and (state.persisting is None or state.why == Reason.STORE_FAILED.value)
+
+
 def judge(state: PairState, *, source_blocked: bool = False) -> tuple[Verdict, tuple[Reason, ...]]:
     """The verdict, and every reason why it is not ``protected``, the weightiest first.
 
@@ -262,7 +272,7 @@ def judge(state: PairState, *, source_blocked: bool = False) -> tuple[Verdict, t
         case Phase.BOOTING:
             return "at-risk", (Reason.BOOTING, *silent)
         case Phase.STOPPED:
-            return "stopped", (Reason(state.why),)
+            return "stopped" if has_stopped(state) else "at-risk", (Reason(state.why),)
         case Phase.LEFT:
             return "stopped", (Reason.LEAVING,)
 

@@ -122,6 +122,7 @@ async def test_configurations_that_differ_are_told_by_both_nodes_until_they_do_n
         assert f"  policy.hold_down_s differs: {here} here, {peer} at the peer\n" in asked.out
         assert "  note: settings-differ: make the settings that differ the same" in asked.out
         line = f"policy.hold_down_s is {here} here, and {peer} at node {OTHER[node]}"
+        await pair.wait_logged(node, line)
         assert pair.log(node).count("the configurations differ") == pair.log(node).count(line) == 1
     pair.edit("b", "hold_down_s = 30", "hold_down_s = 60")
     assert await pair.end("b", signal.SIGTERM) == 0
@@ -369,7 +370,7 @@ async def test_of_two_files_of_one_identity_either_can_be_kept_by_what_the_statu
     asked = await run_ctlha("status", pair.config("a"))
     (helps,) = (line for line in asked.out.splitlines() if line.startswith("  twin: "))
     assert "delete neither before it is clear which one is right" in helps
-    assert f"serves nothing until a person has looked: {helps.strip()}\n" in pair.log("a")
+    await pair.wait_logged("a", f"serves nothing until a person has looked: {helps.strip()}\n")
     for node in ("a", "a2"):
         assert await pair.end(node, signal.SIGTERM) == 0
     if kept == "a":
@@ -633,7 +634,7 @@ async def test_with_etcd_down_nobody_goes_alone(etcd_pair: HandPair, etcd: EtcdM
     await pair.wait_for(survivor, verdict="at-risk", reasons=["peer-lost", "claiming", "arbiter-silent"])
     asked = await run_ctlha("status", pair.config(survivor))
     assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
-    assert "no connection: Connection refused" in pair.log(survivor)
+    await pair.wait_logged(survivor, "no connection: Connection refused")
     await pair.decided(survivor, "claim")
     refusals = [line for line in pair.decisions(survivor) if line["decision"] == "claim"]
     assert [(line["outcome"], line["why"]) for line in refusals] == [("refused", "the arbiter did not take it")]

@@ -9,12 +9,15 @@ from typing import Final
 import trio
 
 from ctlha_trio.pair import OperationKind, Outcome
+from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import read_volume
-from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, HandPair, run_ctlha
+from ctlha_trio.testing._processes.hand_pair import OTHER, POLL_S, SIZE_BYTES, START_S, HandPair, run_ctlha
 
 CONTENT: Final = bytes(range(1, 129)) * (SIZE_BYTES // 128)
 GONE: Final = "was removed or replaced, and the copy of this node ends with its process"
 SAVE: Final = "cp --sparse=always "
+
+_CLOCK: Final = TrioClock()
 
 
 async def write(pair: HandPair, node: str, number: int) -> None:
@@ -31,6 +34,15 @@ def volume_of(pair: HandPair, node: str) -> bytes:
 
 def lines(pair: HandPair, node: str, text: str) -> list[str]:
     return [line for line in pair.log(node).splitlines() if text in line]
+
+
+async def wait_lines(pair: HandPair, node: str, text: str, number: int) -> list[str]:
+    """Those with that text, once there are so many: a node that runs writes its log beside what it does."""
+    with trio.fail_after(START_S):
+        while len(found := lines(pair, node, text)) < number:
+            await _CLOCK.sleep_until(_CLOCK.now() + POLL_S)
+    assert len(found) == number
+    return found
 
 
 async def first_lines(pair: HandPair, node: str) -> list[str]:
@@ -51,7 +63,7 @@ async def test_the_file_of_the_secondary_is_removed(protected_pair: HandPair) ->
     assert shown.startswith("degraded: peer-disk-failing\n")
     assert "may die now" not in shown
     await write(pair, here, 1)
-    assert len(lines(pair, there, GONE)) == 1
+    await wait_lines(pair, there, GONE, 1)
     assert await pair.end(there, signal.SIGTERM) == 0
     found, warned = lines(pair, there, GONE)
     assert (" ERROR " in found, " WARNING " in warned) == (True, True)
@@ -76,11 +88,11 @@ async def test_the_file_of_the_only_member_is_moved_and_replaced(protected_pair:
     shutil.copyfile(tmp_path / "away", tmp_path / "another")
     os.rename(tmp_path / "away", pair.volume(here))
     await pair.wait_for(here, verdict="degraded", reasons=["peer-lost"])
-    assert len(lines(pair, here, f"{pair.volume(here)}: names the file of this node's copy again")) == 1
+    await wait_lines(pair, here, f"{pair.volume(here)}: names the file of this node's copy again", 1)
     os.replace(tmp_path / "another", pair.volume(here))
     await pair.wait_for(here, verdict="degraded", reasons=["peer-lost", "file-gone"])
     await write(pair, here, 1)
-    *_, found = lines(pair, here, GONE)
+    *_, found = await wait_lines(pair, here, GONE, 2)
     stray = found.partition(SAVE)[2].partition(" ")[0]
     assert stray.startswith(f"/proc/{pair.pid(here)}/fd/")
     pair.send_signal(here, signal.SIGSTOP)

@@ -58,7 +58,15 @@ class RestoredArbiter:
             await self._demand_stop(other(away), "has outlived its record")
         await self._boot(away)
         await self._demand_stop(away, "was told")
-        await self._halt_until_put_right(newest, NAMES)
+        if happens(self.random):
+            await self._halt_until_put_right(newest, NAMES)
+            return
+        # What it has said, it must know without the other one too.
+        for name in NAMES:
+            self.scene.pair.crash(name)
+        await self._boot(away)
+        await self._demand_stop(away, "has said so before")
+        await self._halt_until_put_right(newest, (away,))
 
     async def _one_has_read(self, away: str) -> None:
         """It was never told: by itself it has read that it does not count."""

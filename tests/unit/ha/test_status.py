@@ -129,6 +129,13 @@ def test_stopped_says_why(why: str) -> None:
     assert role_of(state) == "none"
 
 
+@pytest.mark.parametrize("why", STOPS)
+def test_it_has_stopped_once_its_disk_knows_why(why: str) -> None:
+    """Of a disk that has failed nothing is waited for."""
+    state = attrs.evolve(stand(Phase.STOPPED), why=why, persisting=METADATA)
+    assert said(state) == ("stopped" if why == "store-failed" else "at-risk", [why])
+
+
 @pytest.mark.parametrize("flaw", ["copy-failed", "copy-went-back", "copy-incomplete"])
 def test_a_copy_that_the_record_names_and_that_does_not_count_says_why(flaw: str) -> None:
     """Else each of two such nodes would send a person to the other one."""
