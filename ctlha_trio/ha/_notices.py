@@ -49,6 +49,7 @@ class Notices:
 
     _state: Callable[[], PairState]
     followers: list[Callable[[Notice], None]] = attrs.field(factory=list, init=False)
+    _has_halted: bool = attrs.field(default=False, init=False)
 
     def tell(self, what: str, outcome: str, why: str, *, kind: str = "") -> None:
         """In the epoch in which the node is now."""
@@ -62,7 +63,9 @@ class Notices:
         if isinstance(event, events.Swapped) and event.outcome in _OUTCOMES:
             what = "force" if before.forcing else _SWAPS.get(before.phase, "claim")
             self.tell(what, REFUSED, _OUTCOMES[event.outcome], kind=event.outcome.value)
-        if has_stopped(after) and not has_stopped(before):
+        if has_stopped(after) and not self._has_halted:
+            # Once: one that has stopped may be told of a later record yet, and remembers that too.
+            self._has_halted = True
             self.tell(HALT, "done", after.why)
 
     def reported(self, error: CtlHaError) -> None:

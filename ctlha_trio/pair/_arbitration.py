@@ -14,7 +14,7 @@ from ctlha_trio.pair import (
 )
 from ctlha_trio.pair._phase import Phase
 from ctlha_trio.pair._record import Record, SwapOutcome
-from ctlha_trio.pair._state import UNTAKEN_MAX, Stage, SwapAttempt
+from ctlha_trio.pair._state import UNTAKEN_MAX, PairState, Stage, SwapAttempt
 from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
 
 _FOLLOWS_RECORD = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
@@ -33,11 +33,7 @@ def record_read(step: Step, event: ev.RecordRead) -> None:
     if state.phase in _ENDED:
         return
     revision, epoch = state.asked_at
-    if (
-        event.revision < revision
-        or event.record.epoch < epoch
-        or (event.revision == state.revision and not _same(event.record, state.record))
-    ):
+    if event.revision < revision or event.record.epoch < epoch or _contradicts(event.record, event.revision, state):
         membership.stop(step, "arbiter-went-back")
     elif state.is_denied(event.record, event.revision, state.asked_heard):
         # The peer had a later one from the arbiter before this was asked.
@@ -59,9 +55,12 @@ def record_read(step: Step, event: ev.RecordRead) -> None:
             membership.displaced(step, event.record, event.revision)
 
 
-def _same(record: Record, known: Record | None) -> bool:
-    """Whether one revision has one content."""
-    return known is None or (record.epoch, record.proposal) == (known.epoch, known.proposal)
+def _contradicts(record: Record, revision: int, state: PairState) -> bool:
+    """Whether it has another content than the one that is known of its revision, or of its epoch."""
+    known = state.record
+    if known is None or (record.epoch, record.proposal) == (known.epoch, known.proposal):
+        return False
+    return revision == state.revision or (record.lineage, record.epoch) == (known.lineage, known.epoch)
 
 
 def read_failed(step: Step) -> None:

@@ -41,7 +41,7 @@ def decide(step: Step, record: Record, revision: int, why: str) -> None:
             problem = flaw
         elif flaw:
             member, why = False, flaw
-    if (problem or not member) and record.primary in state.both:
+    if (problem or record.members != (state.me,)) and record.primary in state.both:
         # Nothing else makes it durable that this was seen: an arbiter that shows less later must not mislead this node.
         # A record of others is none to remember: whoever configured them is told.
         step.hear(KnownRecord(record.lineage, record.epoch, revision, leads=record.primary == state.peer))
@@ -70,8 +70,10 @@ def _contradiction(step: Step, record: Record, revision: int) -> str:
     if record.lineage != metadata.lineage and not _descends(metadata, record):
         return "foreign-lineage"
     same = (record.epoch, record.primary, record.members) == (metadata.epoch, metadata.primary, metadata.members)
-    # The same revision with another content: a copy of the arbiter's data that went on from an older state.
-    return "arbiter-went-back" if revision == metadata.revision and not same else ""
+    # The same revision or epoch with another content: a copy of the arbiter's data that went on from an older state.
+    # Revisions alone do not tell: those of etcd rise with whatever else it keeps, or by the hand that restores it.
+    known = revision == metadata.revision or (record.lineage, record.epoch) == (metadata.lineage, metadata.epoch)
+    return "arbiter-went-back" if known and not same else ""
 
 
 def _descends(metadata: Metadata, record: Record) -> bool:

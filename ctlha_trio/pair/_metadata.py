@@ -75,9 +75,13 @@ class Metadata:
         return attrs.evolve(self, proposed=(*known, *(*kept, proposal)[len(known) - PROPOSED_MAX :]))
 
     def knows_of(self, word: KnownRecord) -> bool:
-        """Whether that record, or a later one of its line, is the one of ``epoch`` or was heard of."""
-        known = (each for each in (self.heard, self) if each is not None and each.lineage == word.lineage)
-        return any(each.epoch >= word.epoch for each in known)
+        """Whether that record, or a later one of its line, is the one of ``epoch`` or was heard of.
+
+        One of the same epoch with another primary is another record.
+        """
+        acted_on = KnownRecord(self.lineage, self.epoch, self.revision, leads=self.primary != self.node)
+        known = (each for each in (self.heard, acted_on) if each is not None and each.lineage == word.lineage)
+        return any(each.epoch > word.epoch or (each.epoch, each.leads) == (word.epoch, word.leads) for each in known)
 
     @property
     def later_line(self) -> str:

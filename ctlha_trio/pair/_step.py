@@ -159,8 +159,10 @@ class Step:
 
     def _still_heard(self, record: Record) -> KnownRecord | None:
         """What a disk that knows this record must still know of the peer's words."""
-        later = [each for each in self.state.words if each.lineage == record.lineage and each.epoch > record.epoch]
-        return max(later, key=lambda each: each.epoch, default=None)
+        of_peer = record.primary == self.state.peer
+        words = [each for each in self.state.words if each.lineage == record.lineage]
+        unknown = [each for each in words if (each.epoch, each.leads is not of_peer) > (record.epoch, False)]
+        return max(unknown, key=lambda each: each.epoch, default=None)
 
     def hear(self, word: KnownRecord) -> None:
         """The arbiter has shown this record, to the peer or here: remember it, durably if it is the latest known here.

@@ -65,6 +65,56 @@ async def test_it_keeps_that_in_mind_when_the_other_one_is_gone(disk_call_s: flo
         await serves_nothing(b)
 
 
+async def both_go_alone(pair: MemoryPair, *, lifted: int) -> None:
+    """``a`` acknowledges alone and is off; the arbiter goes back, and ``b``, which nobody tells, does likewise.
+
+    The arbiter's revision is ``lifted``, as that of an etcd is that was restored so or keeps other things too.
+    """
+    old = Versioned(pair.arbiter.record, pair.arbiter.revision)
+    await goes_alone(pair)
+    pair.crash("a")
+    pair.arbiter.restore(Versioned(old.record, old.revision + lifted))
+    await pair.restart("b")
+    await pair.wait_alone("b")
+
+
+@pytest.mark.parametrize("lifted", [0, 10])
+@pytest.mark.parametrize("order", ["ab", "ba"])
+async def test_two_that_went_alone_from_one_record_stop_and_keep_that_in_mind(
+    order: str, lifted: int, autojump_clock: MockClock
+) -> None:
+    """Each has acknowledged what the other one lacks: neither copy is made anew from the other one."""
+    async with open_pair() as pair:
+        await both_go_alone(pair, lifted=lifted)
+        a, b = await pair.restart("a"), pair.nodes["b"]
+        await pair.wait_until(lambda: went_back(a) and went_back(b))
+        for name in order:
+            pair.crash(name)
+        for name in order:
+            node = await pair.restart(name)
+            await trio.sleep(30.0)
+            assert went_back(node)
+            await serves_nothing(node)
+        assert pair.copy("a")[:BLOCK] == b"new!" * (BLOCK // 4)
+        assert pair.record.members == ("b",)
+
+
+@pytest.mark.parametrize("lifted", [0, 10])
+async def test_who_reads_that_the_other_one_went_alone_from_the_same_record_stops_and_tells_it(
+    lifted: int, autojump_clock: MockClock
+) -> None:
+    async with open_pair() as pair:
+        await both_go_alone(pair, lifted=lifted)
+        pair.crash("b")
+        a = await pair.restart("a")
+        await trio.sleep(30.0)
+        assert went_back(a)
+        b = await pair.restart("b")
+        await trio.sleep(30.0)
+        assert [went_back(node) for node in (a, b)] == [True, True]
+        assert pair.copy("a")[:BLOCK] == b"new!" * (BLOCK // 4)
+
+
 async def test_the_newest_record_makes_the_pair_whole_again(autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
         newest: list[Versioned] = []

@@ -1,5 +1,7 @@
 """What a node tells of its stops and refusals, for the log of decisions."""
 
+from itertools import pairwise
+
 import attrs
 import pytest
 
@@ -39,8 +41,11 @@ def test_a_node_that_stops_serving_says_so_once(state: PairState) -> None:
     stopped = attrs.evolve(state, phase=Phase.STOPPED, why="arbiter-went-back", revision=5)
     notices = Notices(lambda: stopped)
     found = told(notices)
-    for before in (state, stopped):
-        notices.stepped(before, events.ReadFailed(), stopped)
+    remembers = attrs.evolve(stopped, persisting=state.metadata)
+    notices.stepped(state, events.ReadFailed(), remembers)
+    assert found == [], "its disk does not know yet"
+    for before, after in pairwise((remembers, stopped, stopped, remembers, stopped)):
+        notices.stepped(before, events.ReadFailed(), after)
     assert [(each.what, each.outcome, each.why, each.revision) for each in found] == [
         ("halt", "done", "arbiter-went-back", 5)
     ]

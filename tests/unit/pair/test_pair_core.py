@@ -344,6 +344,31 @@ def test_an_arbiter_that_went_back_stops_the_node(epoch: int, revision: int) -> 
     assert (node.state.phase, node.state.why) == (Phase.STOPPED, "arbiter-went-back")
 
 
+@pytest.mark.parametrize("revision", [4, 9])
+def test_another_record_of_the_epoch_that_the_disk_knows_stops_the_node(revision: int) -> None:
+    """Of whatever revision: that of etcd rises with all that it keeps."""
+    other = attrs.evolve(FIRST, epoch=4, primary="b", members=("b",), proposal="b's")
+    node = Node.boots("a", metadata_of("a", attrs.evolve(FIRST, epoch=4, members=("a",)), 4))
+    node.reads_record(other, revision)
+    assert (node.phase, node.state.why) == (Phase.STOPPED, "arbiter-went-back")
+
+
+def test_another_record_of_its_epoch_stops_the_sole_primary() -> None:
+    node = alone()
+    record = node.state.record
+    assert record is not None
+    node.fires(ev.Timer.RECORD_POLL).reads_record(attrs.evolve(record, proposal="another's"), node.state.revision + 5)
+    assert (node.phase, node.state.why) == (Phase.STOPPED, "arbiter-went-back")
+
+
+def test_the_record_of_its_epoch_may_have_risen_in_revision() -> None:
+    node = alone()
+    record = node.state.record
+    assert record is not None
+    node.fires(ev.Timer.RECORD_POLL).reads_record(record, node.state.revision + 5)
+    assert node.phase is not Phase.STOPPED
+
+
 def test_an_answer_overtaken_by_the_word_of_the_peer_is_old_and_no_sign_of_a_restored_arbiter() -> None:
     node = sealed().fires(ev.Timer.RECORD_POLL)
     assert node.all(act.ReadRecord)

@@ -23,7 +23,7 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.pair._state import Resync, Stage, SwapAttempt
-from ctlha_trio.pair._step import ARBITER_RETRY_S
+from ctlha_trio.pair._step import ARBITER_RETRY_S, Step
 from ctlha_trio.wire import KnownRecord
 
 BOTH = ("a", "b")
@@ -144,6 +144,57 @@ def test_what_the_arbiter_has_shown_outlives_the_process_of_who_does_not_count()
     assert went_back(feed(booted(disk), ev.RecordRead(FIRST, 3))[0])
     state, ordered = feed(booted(disk), ev.RecordRead(CLAIMED, 4))
     assert (state.phase, persisted(ordered)) == (Phase.OUTDATED, [])
+
+
+def test_a_record_of_which_the_disk_knows_only_the_proposal_outlives_the_process() -> None:
+    """``a`` crashed behind the swap that made ``b`` a member too, and waits for it: nothing is claimed before."""
+    both = CLAIMED.succeed(primary="a", members=BOTH, proposal="2")
+    disk = attrs.evolve(metadata("a", CLAIMED), proposed=("2",))
+    state, ordered = feed(booted(disk), ev.RecordRead(both, 5))
+    assert (state.phase, persisted(ordered)) == (Phase.WAITING, [KnownRecord("l", 5, 5, leads=False)])
+    (told,) = [each.metadata for each in ordered if isinstance(each, act.Persist)]
+    assert went_back(feed(booted(told), ev.RecordRead(CLAIMED, 4))[0])
+    assert feed(booted(told), ev.RecordRead(both, 5))[0].phase is Phase.WAITING
+
+
+OWN_CLAIM = attrs.evolve(FIRST, epoch=4, primary="b", members=("b",), proposal="b's")
+"""As ``CLAIMED``, by ``b``: the arbiter was restored to ``FIRST`` in between."""
+
+
+def test_that_the_peer_has_another_record_of_the_same_epoch_outlives_the_process() -> None:
+    """Both have acknowledged alone. Whichever starts first, and alone, must not go on as if it were the one."""
+    state, ordered = feed(booted(metadata("b", OWN_CLAIM)), ev.RecordRead(OWN_CLAIM, 4), ev.PeerKnows(TOLD))
+    (disk,) = [each.metadata for each in ordered if isinstance(each, act.Persist) and each.metadata.heard is not None]
+    assert disk.heard == TOLD
+    state, ordered = feed(booted(disk), ev.RecordRead(OWN_CLAIM, 4))
+    assert went_back(state)
+    assert not any(isinstance(each, act.Swap) for each in ordered)
+
+
+def test_it_is_remembered_beside_the_claim_that_has_that_epoch_too() -> None:
+    """``b`` is told while its disk writes the claim that it has won."""
+    state, ordered = feed(waiting(), ev.TimerFired(ev.Timer.PEER_WAIT))
+    assert state.persisting is not None
+    state, ordered = feed(state, ev.Persisted(state.persisting))
+    (swap,) = [each for each in ordered if isinstance(each, act.Swap)]
+    state, ordered = feed(state, ev.Swapped(swap.record.proposal, SwapOutcome.WON, 4), ev.PeerKnows(TOLD))
+    state = attrs.evolve(state, persisting=None, persists=0, metadata=state.persisting or state.metadata)
+    assert state.metadata.heard == TOLD
+    secured, ordered = feed(state, ev.RecordRead(swap.record, 4))
+    assert went_back(feed(booted(secured.metadata), ev.RecordRead(swap.record, 4))[0])
+
+
+def test_the_older_word_of_the_same_epoch_is_kept_where_the_record_is_persisted() -> None:
+    state = attrs.evolve(booted(metadata("b", FIRST)), record=OWN_CLAIM, revision=4, heard=TOLD)
+    step = Step(state)
+    step.persist(Copy.MEMBER)
+    assert step.state.persisting is not None
+    assert step.state.persisting.heard == TOLD
+    of_this = attrs.evolve(TOLD, leads=False)
+    step = Step(attrs.evolve(state, heard=of_this))
+    step.persist(Copy.MEMBER)
+    assert step.state.persisting is not None
+    assert step.state.persisting.heard is None
 
 
 def test_a_record_of_others_is_not_remembered() -> None:
