@@ -148,7 +148,7 @@ async def _one_knows_better(
     served = await clients.served_at_last(*NODES)
     async with kept_still(other):
         await pair.start(other)
-        await pair.wait_logged(other, "the peer refused")  # and has told why
+        await pair.wait_logged(other, "stopping: the peer refused")  # and has told what it knows
     await pair.wait_for(other, verdict="stopped", reasons=["arbiter-went-back"])
     for node in NODES:
         await pair.kill(node)
