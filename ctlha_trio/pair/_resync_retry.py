@@ -38,10 +38,11 @@ def due(step: Step) -> None:
     if state.phase is not Phase.ALONE or copies or not resync.left_out:
         return
     first, *others = resync.left_out
-    if first.lost[1] > COPY_CHUNK_BYTES:
+    units = whole_units(first.lost, 0, state.size_bytes)
+    if units[1] > COPY_CHUNK_BYTES:
         _search_from(step, resync, first.start)
         return
-    probe = Flight(0, Operation(OperationKind.COPY, 0, 0, *whole_units(first.lost, 0, state.size_bytes)))
+    probe = Flight(0, Operation(OperationKind.COPY, 0, 0, *units))
     step.change(resync=attrs.evolve(resync, left_out=(*others, first)), flights=(*state.flights, probe))
 
 

@@ -1082,6 +1082,22 @@ def what_is_left_out_beyond_the_limit_is_searched_as_a_whole() -> None:
     is_whole(rig)
 
 
+@scenario(never_tries_again_what_was_left_out)
+def what_is_lost_in_more_units_than_one_message_asks_for_is_searched_as_a_whole() -> None:
+    rig = sole(*range(1, 1 + COPY_CHUNK_BYTES // BLOCK))
+    rig.connect()
+    assert rig.answers[rig.write(17 * BLOCK + 7, b"part")] is Outcome.MEDIUM_ERROR
+    assert left_out(rig)[0] == LeftOut(0, (BLOCK, COPY_CHUNK_BYTES))
+    rig.fire(ev.Timer.RESYNC_RETRY)
+    assert max(each.size for each in rig.all(act.SendCompare)) <= COPY_CHUNK_BYTES
+    rig.disks["a"].damaged.clear()
+    while rig.phases() != (Phase.MIRRORING, Phase.FOLLOWING):
+        before = rig.states["a"].resync
+        rig.fire(ev.Timer.RESYNC_RETRY)
+        assert rig.states["a"].resync != before, "nothing is tried any more"
+    is_whole(rig)
+
+
 @scenario(takes_a_damaged_target_for_equal)
 def a_damaged_block_of_a_target_is_one_that_differs() -> None:
     rig = sole()
