@@ -14,7 +14,7 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma, TransferCounters
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._component_failover import ComponentFailover
-from ctlha_trio.ha._condemnation import condemn_in_the_end
+from ctlha_trio.ha._condemnation import condemn
 from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._data_faults import DataFaults
 from ctlha_trio.ha._disk_watch import DiskWatch
@@ -354,8 +354,7 @@ class PairDriver:
             case actions.DropSession():
                 self._inbox.drop_session(action.reason, blames_peer=action.blames_peer)
             case actions.CondemnCopy():
-                place = self._seams, self._store, self._config.volume_path
-                self._nursery.start_soon(condemn_in_the_end, *place, action.metadata)
+                self._nursery.start_soon(condemn, self._seams, self._store, self._config.volume_path, action.metadata)
             case _:
                 assert_never(action)
 

@@ -66,6 +66,7 @@ class ThreadDiskFile:
     _descriptor: int
     _threads: Threads
     _failure: Exception | None = attrs.field(default=None, init=False)
+    _unlocked: bool = attrs.field(default=False, init=False)
     _closed: bool = attrs.field(default=False, init=False)
     _calls: int = attrs.field(default=0, init=False)
     _flushing: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(1), init=False)
@@ -129,10 +130,16 @@ class ThreadDiskFile:
             # Nobody waits for this look, so that a lack of threads that passes must not end who has nothing to write.
             raise StoreError(f"{self._path}: look for its name failed: {error}") from error
 
+    def unlock(self) -> None:
+        """Give the lock up once the calls under way have ended. The descriptor keeps the inode from being used anew."""
+        if not self._unlocked:
+            self._unlocked = True
+            self._release_if_idle()
+
     def close(self) -> None:
         """Give the file and its lock up, once the calls under way have ended. May be called twice."""
         if not self._closed:
-            self._closed = True
+            self._unlocked = self._closed = True
             self._release_if_idle()
 
     async def _call_alone(self, function: Callable[[], None], verb: str) -> None:
@@ -166,13 +173,17 @@ class ThreadDiskFile:
     def _raise_if_unusable(self) -> None:
         if self._failure is not None:
             raise StoreError(f"{self._path}: refused, an earlier call failed: {self._failure}") from self._failure
-        if self._closed:
+        if self._unlocked:
             raise StoreError(f"{self._path}: closed")
 
     def _release_if_idle(self) -> None:
-        # A descriptor that is closed under a running call may be another file's by the time the kernel looks at it.
-        if self._closed and not self._calls:
+        if self._calls:
+            # A descriptor that is closed under a running call may be another file's by the time the kernel looks at it.
+            return
+        if self._closed:
             os.close(self._descriptor)
+        elif self._unlocked:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _check_range(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size_bytes:

@@ -48,9 +48,9 @@ class DiskFile(Protocol):
 
     @property
     def identity(self) -> Hashable:
-        """What tells it from another file that is opened by the same path, also once it is closed or has failed.
+        """What tells it from another file that is opened by the same path, also once it has failed.
 
-        Where the file is gone, one that is made later may come to bear it.
+        Once it is closed, and the file gone, one that is made later may come to bear it.
         """
 
     async def pread(self, offset: int, size: int) -> bytes:
@@ -73,6 +73,12 @@ class DiskFile(Protocol):
 
         Else it was removed, or another one put in its place: by what path it can be read as long as it is open, empty
         if by none. ``StoreError`` if that cannot be told; that is no failure of the file.
+        """
+
+    def unlock(self) -> None:
+        """Let another opener have the file, once the calls under way have ended. Every later call is refused.
+
+        Until ``close`` no other file bears its identity, whatever becomes of this one. May be called twice.
         """
 
     def close(self) -> None:

@@ -354,6 +354,11 @@ class BlockStore:
         self._check_range(offset, size)
         self._tracker.bitmap.clear(offset, size)
 
+    def unlock(self) -> None:
+        """Kill the store and let others open the file, which is told from others by its identity until ``close``."""
+        self._queue.die(StoreError("it was closed"))
+        self._file.unlock()
+
     def close(self) -> None:
         """Kill the store and give the file up. May be called twice."""
         self._queue.die(StoreError("it was closed"))

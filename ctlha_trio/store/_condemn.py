@@ -8,28 +8,27 @@ from ctlha_trio.seams import Disk, DiskFile
 from ctlha_trio.store._slots import HEAD_BYTES, SLOT_BYTES, SLOT_COUNT, choose_slot, encode_metadata, encode_slot
 
 
-async def condemn_copy(disk: Disk, path: str, metadata: Metadata, *, identity: Hashable) -> bool:
-    """Try to write down that the copy is dead, so that it stays dead after a restart; whether that was possible.
+async def condemn_copy(disk: Disk, path: str, metadata: Metadata, *, identity: Hashable) -> None:
+    """Return once it is written down that the copy is dead, so that it stays dead after a restart. A checkpoint.
 
-    Opens the file anew, since one that failed refuses everything: close it first. Where the disk does not even take
-    this, the arbiter's record still keeps the copy out as soon as the peer has gone on alone. ``ConfigError`` if the
-    path names another file than the one of this ``identity``, such as one into which the copy was saved, or nothing of
-    ours: that is left as it is.
+    Opens the file anew, since one that failed refuses everything: unlock that first, and close it only afterwards, for
+    until then no other file bears its ``identity``. ``ConfigError`` if the path names another file by now, such as one
+    into which the copy was saved: that is left as it is, for good. ``StoreError`` if it cannot be done, which may be so
+    for now only; also if the file's head is nothing of ours, for that is what a failed disk gave back of it.
+
+    Where the disk never takes this, the arbiter's record keeps the copy out as soon as the peer has gone on alone.
     """
-    try:
-        file = await disk.open(path)
-    except StoreError:
-        return False
+    file = await disk.open(path)
     try:
         if file.identity != identity:
             raise ConfigError(path, "volume.file", "names another file by now")
-        # Without the flush that makes a torn write harmless: here it may fail, and the mark would not be made.
-        await _put(file, path, metadata)
-    except StoreError:
-        return False
+        try:
+            # Without the flush that makes a torn write harmless: here it may fail, and the mark would not be made.
+            await _put(file, path, metadata)
+        except ConfigError as error:
+            raise StoreError(str(error)) from error
     finally:
         file.close()
-    return True
 
 
 async def rewrite_metadata(disk: Disk, path: str, metadata: Metadata, *, expected: Metadata) -> None:

@@ -91,6 +91,10 @@ class WatchedFile:
         self._queue.check()
         return await self._file.stray_name()
 
+    def unlock(self) -> None:
+        """As ``DiskFile`` says."""
+        self._file.unlock()
+
     def close(self) -> None:
         """Give the file up."""
         self._file.close()

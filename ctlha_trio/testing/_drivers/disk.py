@@ -153,6 +153,10 @@ class TroubledFile:
         await self._trouble.gate.wait_open()
         return await self._file.stray_name()
 
+    def unlock(self) -> None:
+        """Let the file be opened again."""
+        self._file.unlock()
+
     def close(self) -> None:
         """Give the file up."""
         self._file.close()

@@ -64,6 +64,10 @@ class SlowFile:
         """At once: it is no call of the disk."""
         return await self._file.stray_name()
 
+    def unlock(self) -> None:
+        """Let the file be opened again."""
+        self._file.unlock()
+
     def close(self) -> None:
         """Give the file up."""
         self._file.close()

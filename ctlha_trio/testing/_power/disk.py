@@ -358,6 +358,10 @@ class PowerFile:
 
     def close(self) -> None:
         """Give the file up. Does not flush. May be called twice."""
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Let the file be opened again. Nothing else is to be given up: its identity is its path."""
         if not self._closed:
             self._closed = True
             self._disk.release(self._path)

@@ -1,18 +1,23 @@
 """The mark of a copy whose disk has failed: in its own file, and in no other that has its name by now."""
 # ruff: noqa: ASYNC240  (files of a test are small and local)
 
+import os
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
+import trio.testing
 
-from ctlha_trio.ha._condemnation import condemn_in_the_end
+from ctlha_trio.ha._condemnation import condemn
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import ThreadDisk, TrioClock
-from ctlha_trio.store import BLOCK_BYTES, BlockStore, create_store_file
+from ctlha_trio.store import BLOCK_BYTES, BlockStore, _slots, create_store_file
+from ctlha_trio.store._slots import HEAD_BYTES, new_slots
 
 SIZE_BYTES = 16 * BLOCK_BYTES
 METADATA = Metadata(
@@ -22,11 +27,27 @@ METADATA = Metadata(
 FAILED = attrs.evolve(METADATA, copy=Copy.FAILED)
 
 
+@attrs.define(eq=False)
+class Waits:
+    """A clock on which no time passes, but each wait is for one more thing to happen. Without any it is for ever."""
+
+    meanwhile: list[Callable[[], object]]
+
+    def now(self) -> float:
+        return 0.0
+
+    async def sleep_until(self, _: float) -> None:
+        if not self.meanwhile:
+            await trio.sleep_forever()
+        await trio.lowlevel.checkpoint()
+        self.meanwhile.pop(0)()
+
+
 @attrs.frozen
 class Place:
     """Of which a copy that failed needs to know: a clock and a disk."""
 
-    clock: TrioClock = attrs.field(factory=TrioClock)
+    clock: Waits
     disk: ThreadDisk = attrs.field(factory=ThreadDisk)
 
 
@@ -40,10 +61,50 @@ async def marked(path: Path) -> bool:
     return store.metadata == FAILED
 
 
-async def condemn(store: BlockStore, path: Path) -> None:
-    place: Any = Place()
+async def condemned(store: BlockStore, path: Path, *meanwhile: Callable[[], object]) -> None:
+    place: Any = Place(Waits(list(meanwhile)))
     with trio.fail_after(10.0):
-        await condemn_in_the_end(place, store, str(path), FAILED)
+        await condemn(place, store, str(path), FAILED)
+
+
+def of_no_copy(path: Path) -> bytes:
+    """What a failed disk may give back of the head. Returns what it was."""
+    head = path.read_bytes()[:HEAD_BYTES]
+    with path.open("r+b") as file:
+        file.write(bytes(HEAD_BYTES))
+    return head
+
+
+def torn(path: Path) -> bytes:
+    head = path.read_bytes()[:HEAD_BYTES]
+    with path.open("r+b") as file:
+        file.write(head.replace(b"member", b"mem\0er"))
+    return head
+
+
+def of_a_later_format(path: Path) -> bytes:
+    head = path.read_bytes()[:HEAD_BYTES]
+    with pytest.MonkeyPatch.context() as patch, path.open("r+b") as file:
+        patch.setattr(_slots, "SLOT_FORMAT", _slots.SLOT_FORMAT + 1)
+        file.write(new_slots(METADATA, SIZE_BYTES))
+    return head
+
+
+def give_back(path: Path, head: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(head)
+
+
+def is_open(inode: int) -> bool:
+    """Whether this process keeps a file of that number, with a name or without."""
+    return any(is_of(int(name), inode) for name in os.listdir("/dev/fd"))
+
+
+def is_of(descriptor: int, inode: int) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == inode
+    except OSError:  # that of the listing itself
+        return False
 
 
 @pytest.fixture
@@ -54,7 +115,8 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_the_copy_that_failed_is_marked(path: Path) -> None:
-    await condemn(await opened(path), path)
+    await condemned(await opened(path), path)
+    assert not is_open(path.stat().st_ino)
     assert await marked(path)
 
 
@@ -65,6 +127,59 @@ async def test_a_rescue_copy_that_took_its_name_is_left_alone(
     shutil.copy(path, rescue)
     rescue.rename(path)
     before = path.read_bytes()
-    await condemn(store, path)
+    await condemned(store, path)
     assert path.read_bytes() == before
+    assert "is not marked as dead: " in caplog.text
     assert "names another file by now" in caplog.text
+
+
+async def test_a_fresh_copy_at_the_path_of_one_that_was_removed_is_left_alone(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file system may give it the number of the one that is gone."""
+    store, inode = await opened(path), path.stat().st_ino
+    of_no_copy(path)
+    kept: list[bool] = []
+
+    def make_anew() -> None:
+        path.unlink()
+        kept.append(is_open(inode))
+        create_store_file(str(path), METADATA, SIZE_BYTES)
+
+    await condemned(store, path, make_anew)
+    assert kept == [True]
+    assert not is_open(inode)
+    assert not await marked(path)
+    assert "names another file by now" in caplog.text
+
+
+@pytest.mark.parametrize("fail", [of_no_copy, torn, of_a_later_format])
+async def test_what_a_disk_gives_back_for_a_moment_does_not_keep_the_copy_from_its_mark(
+    path: Path, caplog: pytest.LogCaptureFixture, fail: Callable[[Path], bytes]
+) -> None:
+    store = await opened(path)
+    head = fail(path)
+    await condemned(store, path, lambda: None, partial(give_back, path, head))
+    assert await marked(path)
+    assert caplog.text.count("is not marked as dead yet: ") == 1, "of two tries that failed alike"
+
+
+async def test_a_file_that_is_moved_back_is_marked(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, aside = await opened(path), tmp_path / "aside.img"
+    path.rename(aside)
+    await condemned(store, path, lambda: aside.rename(path))
+    assert await marked(path)
+    assert "is not marked as dead yet: " in caplog.text
+
+
+async def test_a_node_that_ends_while_it_waits_keeps_no_file(path: Path) -> None:
+    store, inode = await opened(path), path.stat().st_ino
+    of_no_copy(path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(condemned, store, path)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert is_open(inode)
+        nursery.cancel_scope.cancel()
+    assert not is_open(inode)

@@ -183,6 +183,9 @@ class HangingFile:
     async def stray_name(self) -> str | None:
         return await self.file.stray_name()
 
+    def unlock(self) -> None:
+        self.file.unlock()
+
     def close(self) -> None:
         self.file.close()
 

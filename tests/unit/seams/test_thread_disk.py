@@ -22,9 +22,9 @@ SIZE_BYTES = 64 * 1024
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    file = tmp_path / "volume"
-    file.write_bytes(bytes(SIZE_BYTES))
-    return str(file)
+    path = str(tmp_path / "volume")
+    make(path)
+    return path
 
 
 @asynccontextmanager
@@ -35,6 +35,10 @@ async def opened(path: str) -> AsyncIterator[DiskFile]:
             yield file
         finally:
             file.close()
+
+
+def make(path: str) -> None:
+    Path(path).write_bytes(bytes(SIZE_BYTES))
 
 
 def content_of(path: str) -> bytes:
@@ -298,21 +302,22 @@ async def test_a_write_without_a_task_that_fails_ends_the_file(path: str, monkey
             file.write_through_nowait([(0, b"new")], told.append)
 
 
+@pytest.mark.parametrize("give_up", ["unlock", "close"])
 async def test_a_write_without_a_task_keeps_a_closed_file_until_it_has_ended(
-    path: str, monkeypatch: pytest.MonkeyPatch
+    path: str, monkeypatch: pytest.MonkeyPatch, give_up: str
 ) -> None:
     go_on, done = threading.Event(), trio.Event()
     monkeypatch.setattr(os, "fdatasync", lambda _: go_on.wait(10))
     async with opened(path) as file:
         assert isinstance(file, PromptFile)
         assert file.write_through_nowait([(0, b"new")], lambda _: done.set())
-        file.close()
+        getattr(file, give_up)()
         with pytest.raises(StoreError, match="in use"):
             await ThreadDisk().open(path)
         go_on.set()
         await done.wait()
-    async with opened(path):
-        pass
+        async with opened(path):
+            pass
 
 
 async def test_a_second_opener_gets_a_clear_error(path: str) -> None:
@@ -328,9 +333,30 @@ async def test_a_second_opener_gets_a_clear_error(path: str) -> None:
             assert await second.pread(0, 1) == b"\0"
 
 
-async def test_a_closed_file_refuses(path: str) -> None:
+async def test_a_file_that_is_unlocked_is_another_opener_s_and_no_other_file_s_number_until_it_is_closed(
+    path: str,
+) -> None:
     async with opened(path) as file:
-        file.close()
+        file.unlock()
+        async with opened(path) as second:
+            assert second.identity == file.identity
+            file.unlock()
+            with pytest.raises(StoreError, match="in use"):
+                await ThreadDisk().open(path)
+            os.unlink(path)
+            second.close()
+            make(path)
+            async with opened(path) as another:
+                assert another.identity != file.identity
+                file.close()
+                with pytest.raises(StoreError, match="in use"):
+                    await ThreadDisk().open(path)
+
+
+@pytest.mark.parametrize("give_up", ["unlock", "close"])
+async def test_a_closed_file_refuses(path: str, give_up: str) -> None:
+    async with opened(path) as file:
+        getattr(file, give_up)()
         for call in (file.flush, lambda: file.pwrite([(0, b"x")]), lambda: file.pread(0, 1)):
             with pytest.raises(StoreError, match="closed"):
                 await call()

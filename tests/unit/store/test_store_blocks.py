@@ -84,6 +84,9 @@ class ScriptedFile:
     async def stray_name(self) -> str | None:
         return None
 
+    def unlock(self) -> None:
+        self.closed = True
+
     def close(self) -> None:
         self.closed = True
 

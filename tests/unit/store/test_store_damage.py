@@ -92,6 +92,9 @@ class MemoryFile:
     async def stray_name(self) -> str | None:
         return None
 
+    def unlock(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

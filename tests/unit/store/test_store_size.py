@@ -179,8 +179,9 @@ async def rewrite(path: Path, metadata: Metadata) -> None:
 
 async def condemn(path: Path, metadata: Metadata) -> None:
     file = await ThreadDisk().open(str(path))
+    file.unlock()
+    await condemn_copy(ThreadDisk(), str(path), metadata, identity=file.identity)
     file.close()
-    assert await condemn_copy(ThreadDisk(), str(path), metadata, identity=file.identity)
 
 
 async def salvage(path: Path, metadata: Metadata) -> None:

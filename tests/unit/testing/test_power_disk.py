@@ -317,14 +317,15 @@ async def test_a_call_that_was_begun_is_made_to_its_end() -> None:
     assert sectors(disk.content(VOLUME)) == b"#..."
 
 
-async def test_a_file_is_opened_once_and_only_if_it_is_there() -> None:
+@pytest.mark.parametrize("give_up", ["unlock", "close"])
+async def test_a_file_is_opened_once_and_only_if_it_is_there(give_up: str) -> None:
     disk = new_disk()
     with pytest.raises(StoreError, match="no such file"):
         await disk.open("missing")
     file = await disk.open(VOLUME)
     with pytest.raises(StoreError, match="in use"):
         await disk.open(VOLUME)
-    file.close()
+    getattr(file, give_up)()
     second = await disk.open(VOLUME)
     file.close()
     with pytest.raises(StoreError, match="in use"):
