@@ -24,7 +24,7 @@ from ctlha_trio.pair import (
     decode_records,
     pushed_bytes,
 )
-from ctlha_trio.pair.events import Loss
+from ctlha_trio.pair.events import BEGUN_ANEW, Loss
 from ctlha_trio.pair.messages import (
     Compare,
     CopyData,
@@ -153,6 +153,8 @@ class Inbox:
         match ended.reason:
             case LossReason.SILENT:
                 _LOG.warning("the session ends, for the peer is silent: %s", why)
+            case LossReason.DROPPED if why == BEGUN_ANEW:
+                _LOG.info("node %s ends the session, and another one begins: %s", peer, why)
             case LossReason.DROPPED:
                 _LOG.warning("node %s dropped the session: %s", peer, why)
             case LossReason.GOODBYE:

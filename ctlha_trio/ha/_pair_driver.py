@@ -352,6 +352,7 @@ class PairDriver:
             case actions.Goodbye():
                 self._nursery.start_soon(self._say_farewell, action.reason)
             case actions.DropSession():
+                self.resync.session_dropped(blames_peer=action.blames_peer)
                 self._inbox.drop_session(action.reason, blames_peer=action.blames_peer)
             case actions.CondemnCopy():
                 self._nursery.start_soon(condemn, self._seams, self._store, self._config.volume_path, action.metadata)

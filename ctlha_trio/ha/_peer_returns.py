@@ -1,8 +1,8 @@
 """Counted returns of the peer, and for how long a node waits before it takes it in again.
 
-A flap is a session that was lost and begins anew between the same two processes: the link's fault. A restart is one
-that begins with another process of the peer's: one that dies again and again has a fault of its own. Each is counted
-for itself.
+A flap is a session that was lost and begins anew between the same two processes: the link's fault, unless one of them
+ended it on purpose, so that a resync begins anew. A restart is one that begins with another process of the peer's: one
+that dies again and again has a fault of its own. Each is counted for itself.
 
 What is backed off is one step: that a peer which returns becomes a member. Each time that it does and is lost again
 costs the clients a pause, the arbiter two swaps, and every component a way from SINGLE to HA and back. What is never
@@ -67,12 +67,13 @@ class PeerReturns:
     restarts: ReturnCount = attrs.field(factory=ReturnCount, init=False)
     _peer_incarnation: int = attrs.field(default=0, init=False)
 
-    def returned(self, now_s: float, peer_incarnation: int) -> None:
-        """A session begins. The first is no return."""
+    def returned(self, now_s: float, peer_incarnation: int, *, on_purpose: bool = False) -> None:
+        """A session begins. The first is no return; nor is one if the last was ended ``on_purpose``, by either node."""
         before, self._peer_incarnation = self._peer_incarnation, peer_incarnation
-        if before:
-            kind = self.flaps if before == peer_incarnation else self.restarts
-            kind.note(now_s)
+        if before and before != peer_incarnation:
+            self.restarts.note(now_s)
+        elif before and not on_purpose:
+            self.flaps.note(now_s)
 
     def quiet_at_s(self, now_s: float) -> float:
         """When the peer may be taken in by both."""

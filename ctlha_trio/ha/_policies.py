@@ -46,7 +46,7 @@ class Policies:
 
     @property
     def flaps(self) -> int:
-        """How often the session was lost and resumed within the window."""
+        """How often the session was lost and resumed within the window, but for those that ended on purpose."""
         return self._returns.flaps.count(self._clock.now())
 
     @property
@@ -82,7 +82,7 @@ class Policies:
 
     def _session_began(self, peer_incarnation: int) -> None:
         now_s = self._clock.now()
-        self._returns.returned(now_s, peer_incarnation)
+        self._returns.returned(now_s, peer_incarnation, on_purpose=self._driver.resync.began_anew)
         if self._returns.quiet_at_s(now_s) > now_s:
             if not self._driver.state.admission_held:
                 _LOG.warning(

@@ -74,6 +74,8 @@ class ResyncProgress:
     _heard: ResyncLeft | None = attrs.field(default=None, init=False)
     """The last word of the source of this resync."""
     _begun: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _void_session: int | None = attrs.field(default=None, init=False)
+    """As the core counts them: one that ends on purpose, for its target begins anew in the next."""
 
     @property
     def left(self) -> ResyncLeft | None:
@@ -100,6 +102,21 @@ class ResyncProgress:
             self._begun.unpark_all()
         if before.phase is Phase.RESYNCING and after.phase is not Phase.RESYNCING:
             self._heard = None
+            if after.phase is Phase.OUTDATED and after.session:
+                # The source ends the session for that. It says so only if nothing else is being sent.
+                self._void_session = after.sessions
+        elif before.phase is Phase.OUTDATED and after.phase is not Phase.OUTDATED:
+            self._void_session = None
+
+    def session_dropped(self, *, blames_peer: bool) -> None:
+        """This node's core ends the session: if not for what the peer said, because that begins anew as its target."""
+        if not blames_peer:
+            self._void_session = self._state().sessions
+
+    @property
+    def began_anew(self) -> bool:
+        """Whether the session before this one ended on purpose, so that a resync begins anew: no fault of the link."""
+        return self._void_session == self._state().sessions - 1
 
     def heard(self, told: ResyncLeft) -> None:
         """The source tells. What it says of a resync that is over here is nothing."""

@@ -44,7 +44,7 @@ def offer(step: Step) -> None:
     if state.stage in {Stage.SWAPPING, Stage.RECORDING}:
         target_lost(step)
     elif state.resync is not None:
-        step.do(act.DropSession("the copy of the other node is begun anew", blames_peer=False))
+        step.do(act.DropSession(ev.BEGUN_ANEW, blames_peer=False))
         step.change(standing=None)
     elif state.phase is Phase.ALONE and state.record is not None and peer.epoch == state.epoch:
         step.change(told_ranges=())

@@ -1,6 +1,7 @@
 """Everything that can happen to the pair core. Times are named timers, never clock values; data is never here."""
 
 from enum import Enum
+from typing import Final
 
 import attrs
 
@@ -36,6 +37,10 @@ class Loss(Enum):
     CLOSED = "closed"
     SILENT = "silent"
     GOODBYE = "goodbye"
+
+
+BEGUN_ANEW: Final = "the copy of the other node is begun anew"
+"""Why a source ends the session with a target that refused a write, as it tells that one: nobody's fault."""
 
 
 @attrs.frozen

@@ -1,9 +1,15 @@
 """How often a link may be lost before a peer that returns has to wait, and for how long."""
 
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+
 import pytest
 import trio
 from trio.testing import MockClock
 
+from ctlha_trio.ha import Node
 from ctlha_trio.ha._peer_returns import (
     FIRST_QUIET_S,
     QUIET_MAX_S,
@@ -13,10 +19,14 @@ from ctlha_trio.ha._peer_returns import (
     PeerReturns,
     ReturnCount,
 )
+from ctlha_trio.link._writing import FrameWriter
 from ctlha_trio.pair import Phase
+from ctlha_trio.pair.events import BEGUN_ANEW
+from ctlha_trio.store import BLOCK_BYTES
 from ctlha_trio.testing import MemoryPair, open_pair
 
 PEER = 7
+VOLUME_BYTES = 16 * BLOCK_BYTES
 
 
 def flapped(count: int, *, every_s: float = 1.0) -> tuple[ReturnCount, float]:
@@ -70,6 +80,15 @@ def test_a_peer_that_runs_anew_is_no_flap_and_counted_for_itself() -> None:
     returns.returned(5.0, PEER + RETURNS_LIMIT)
     assert returns.flaps.count(5.0) == 1
     assert not returns.flaps.too_many(5.0)
+
+
+def test_a_session_that_was_ended_on_purpose_is_no_flap_and_a_peer_that_runs_anew_is_a_restart_all_the_same() -> None:
+    returns = PeerReturns()
+    for peer in (PEER, PEER, PEER + 1):
+        returns.returned(0.0, peer, on_purpose=True)
+    assert (returns.flaps.count(0.0), returns.restarts.count(0.0)) == (0, 1)
+    returns.returned(0.0, PEER + 1)
+    assert returns.flaps.count(0.0) == 1
 
 
 # In whole nodes.
@@ -185,3 +204,86 @@ async def test_failover_never_waits(autojump_clock: MockClock) -> None:
         b = await pair.wait_alone("b")
         assert trio.current_time() - died_s < 1.0
         await b.volume.write(0, b"z" * 4096)
+
+
+# Ended on purpose.
+
+
+def is_copied(node: Node) -> bool:
+    """All but what may yet be copied again: the peer could be a member, if it were not held back."""
+    state = node.pair
+    return state.resync is not None and state.resync.cursor >= state.size_bytes and not state.flights
+
+
+def is_copied_since(node: Node, sessions: int) -> bool:
+    """In a session behind those."""
+    return node.pair.sessions > sessions and is_copied(node)
+
+
+@asynccontextmanager
+async def held_back() -> AsyncGenerator[MemoryPair]:
+    """``b`` has all that ``a`` has, and does not become a member: what it is sent, it may refuse."""
+    async with open_pair(size_bytes=VOLUME_BYTES) as pair:
+        await pair.nodes["a"].volume.write(0, b"o" * VOLUME_BYTES)
+        pair.crash("b")
+        a = await pair.wait_alone("a")
+        a._driver.roles.hold_admission(held=True)
+        await pair.restart("b")
+        await pair.wait_until(lambda: is_copied(a))
+        yield pair
+
+
+async def refuse_writes(pair: MemoryPair, count: int) -> None:
+    """Each is of a part of a block that ``b`` has lost."""
+    a = pair.nodes["a"]
+    for block in range(count):
+        pair.decay("b", block * BLOCK_BYTES)
+        before = a.pair.sessions
+        await a.volume.write(block * BLOCK_BYTES + 1, b"part")
+        await pair.wait_until(partial(is_copied_since, a, before))
+
+
+def ends(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    """What was logged of those of sessions."""
+    return [(each.levelno, each.getMessage()) for each in caplog.records if each.name.endswith("._inbox")]
+
+
+async def test_a_resync_that_begins_anew_is_no_fault_of_the_link(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with held_back() as pair:
+        a, b = (pair.nodes[name] for name in "ab")
+        caplog.clear()
+        await refuse_writes(pair, RETURNS_LIMIT + 1)
+        assert (a.status().flaps, b.status().flaps) == (0, 0)
+        assert a.status().reasons == b.status().reasons == ("resyncing",)
+        assert a.status().notes == b.status().notes == ()
+        assert ends(caplog) == [
+            (logging.INFO, f"the session ends, and another one begins: {BEGUN_ANEW}"),
+            (logging.INFO, f"node a ends the session, and another one begins: {BEGUN_ANEW}"),
+        ] * (RETURNS_LIMIT + 1)
+        a._driver.roles.hold_admission(held=False)
+        began_s = trio.current_time()
+        await pair.wait_protected()
+        assert trio.current_time() - began_s < 1.0
+        assert pair.copy("a") == pair.copy("b")
+
+
+async def test_a_source_that_cannot_say_why_it_ends_the_session_counts_for_no_flap_at_its_target(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else was being sent, or it is of a version that does not say such."""
+    monkeypatch.setattr(FrameWriter, "write_drop", lambda *_: None)
+    async with held_back() as pair:
+        await refuse_writes(pair, 2)
+        assert [node.status().flaps for node in pair.nodes.values()] == [0, 0]
+
+
+async def test_a_loss_of_the_link_right_after_a_resync_began_anew_is_a_flap(autojump_clock: MockClock) -> None:
+    async with held_back() as pair:
+        await refuse_writes(pair, 1)
+        pair.break_link()
+        await pair.wait_until(lambda: pair.nodes["a"].status().link == "unknown")
+        await pair.wait_until(lambda: is_copied(pair.nodes["a"]))
+        assert [node.status().flaps for node in pair.nodes.values()] == [1, 1]
