@@ -173,7 +173,7 @@ class Status:
     verification: VerificationStatus | None
     """The latest that was asked for at this node since it started."""
     flaps: int
-    """How often the session was lost and resumed in the last five minutes."""
+    """How often the session was lost and resumed in the last five minutes, but for those that were ended on purpose."""
     peer_restarts: int
     """How often another process of the peer's came in the last five minutes."""
     loop_late_s: float
