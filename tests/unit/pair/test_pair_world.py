@@ -19,9 +19,11 @@ RARE = {
     (Phase.SECURING, Phase.OUTDATED),
     (Phase.SECURING, Phase.SUSPENDED),
     (Phase.SECURING, Phase.WAITING),
-    # Another hand at the record of a member that waits, or of a source in an admission: ``test_core_trials`` leads
-    # through these by itself.
+    # Another hand at the record of a member that waits or hands over, or of a source in an admission:
+    # ``test_core_trials`` and ``test_core_faults`` lead through these by themselves.
     (Phase.ADMITTING, Phase.CLAIMING),
+    (Phase.ADMITTING, Phase.WAITING),
+    (Phase.HANDING_OVER, Phase.WAITING),
     (Phase.WAITING, Phase.WAITING),
 }
 
