@@ -218,6 +218,7 @@ def _give_up(step: Step, repair: Flight, lost: Range) -> None:
     """
     service.replace(step, repair, None)
     step.do(act.ReportMediumError(*lost))
+    on_one: list[Range] = []
     for flight in step.state.flights:
         if flight.started:
             continue
@@ -229,14 +230,25 @@ def _give_up(step: Step, repair: Flight, lost: Range) -> None:
                 _leave_unread(step, flight, lost)
             else:
                 _fail(step, flight)
+                if flight.tried:
+                    on_one.append(flight.operation.where)
+    if on_one:
+        _part(step, tuple(on_one))
     service.advance(step)
 
 
-def _fail(step: Step, flight: Flight) -> None:
-    """Tell the client. If one of the two copies holds a write and the other cannot, only one of them may count.
+def _part(step: Step, on_one: tuple[Range, ...]) -> None:
+    """One of the two copies holds writes that the other cannot: only one of them may count, whoever is asked for that.
 
-    The first of several that comes to this claims; what the copies hold of the others differs too.
+    These have ended and are pushed no more, so that no session can be resumed from here.
     """
+    step.do(act.MarkDirty(on_one))
+    step.change(partner=0)
+    membership.claim(step, "a write could not be made equal on both copies")
+
+
+def _fail(step: Step, flight: Flight) -> None:
+    """Tell the client, or the peer of its own, that it was not executed, or that it is not known."""
     service.replace(step, flight, None)
     if flight.taken and not flight.tried:
         proposals.failed(step, flight)
@@ -244,10 +256,6 @@ def _fail(step: Step, flight: Flight) -> None:
         # An old primary may have executed it, and a block that it repaired here holds a part of it.
         unknown = flight.tried or flight.told
         step.do(act.Answer(flight.ticket, Outcome.UNKNOWN if unknown else Outcome.MEDIUM_ERROR))
-    if flight.tried:
-        step.do(act.MarkDirty((flight.operation.where,)))
-        if step.state.phase in _PAIRED:
-            membership.claim(step, "a write could not be made equal on both copies")
 
 
 def _do_without(step: Step, flight: Flight) -> None:
@@ -261,15 +269,14 @@ def _do_without(step: Step, flight: Flight) -> None:
         if resync is not None:
             _leave_out(step, resync, LeftOut(flight.operation.offset, run))
         return
+    _fail(step, flight)
     if flight.changes_volume:
         _copy_again(step, flight.operation.where)
-    _fail(step, flight)
 
 
 def _copy_again(step: Step, where: Range) -> None:
-    """A target may have executed what this copy refused, one of an attempt that is over too."""
+    """A target may have executed what this copy refused, and marked."""
     state, resync = step.state, step.state.resync
-    step.do(act.MarkDirty((where,)))
     if resync is not None:
         # A search that is under way was ordered before the mark, and may miss it.
         start, _ = retry.whole_units(where, 0, state.size_bytes)

@@ -172,6 +172,7 @@ class Damaged:
     """What the core ordered of this disk with that sequence had no effect: blocks are not what was written there last.
 
     The disk lives. These are the first such blocks in the range, in one piece: whole blocks, also for a part of one.
+    While writes are marked, the range of one that was not executed is, durably: the peer may have executed it.
     """
 
     sequence: int

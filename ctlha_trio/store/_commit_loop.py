@@ -143,23 +143,27 @@ class CommitLoop:
 
     async def _commit_writes(self, steps: Sequence[WriteStep]) -> None:
         batch = WriteBatch(self._volume)
-        laid: list[WriteStep] = []
+        refused: dict[WriteStep, DamagedBlockError] = {}
         for step in steps:
             try:
                 await batch.add(step.offset, step.data)
             except DamagedBlockError as error:
-                self._queue.refuse(step, error)
-            else:
-                laid.append(step)
-        if laid:
+                refused[step] = error
+        if steps:
             sealed = await batch.seal(self.slot.metadata.epoch)
-            writes = [(step.offset, len(step.data)) for step in laid if not step.repairs]
+            writes = [step for step in steps if not step.repairs]
             # Blocks of an open extent are taken as they are after a crash, which a block under repair must never be.
-            await self._tracker.admit({group for where in writes for group in groups_of(*where)})
-            marks = self._tracker.mark(writes)
+            await self._tracker.admit(
+                {group for step in writes if step not in refused for group in groups_of(step.offset, len(step.data))}
+            )
+            # The peer may have executed what is refused here, and forgets it once that is told.
+            marks = self._tracker.mark([(step.offset, len(step.data)) for step in writes])
             await self._volume.put(sealed, marks)
-        for step in laid:
-            self._queue.mark_durable(step)
+        for step in steps:
+            if step in refused:
+                self._queue.refuse(step, refused[step])
+            else:
+                self._queue.mark_durable(step)
 
     async def _commit_metadata(self, step: PersistStep) -> None:
         index = (self._slot_index + 1) % SLOT_COUNT

@@ -22,7 +22,8 @@ class Damageable(Protocol):
 def meet_damage(pair: Damageable, node: SimulatedNode, ended: UnderWay) -> ev.Event | None:
     """What the core is told of a call that met damaged blocks.
 
-    A read has no data then, and a write is not executed that would have had to read the rest of such a block.
+    A read has no data then, and a write is not executed that would have had to read the rest of such a block. It is
+    marked all the same.
     """
     if not node.damaged:
         return None
@@ -50,6 +51,7 @@ def meet_damage(pair: Damageable, node: SimulatedNode, ended: UnderWay) -> ev.Ev
         case act.SendCompare(sequence=sequence):
             return ev.Damaged(sequence, *where)
         case _:
+            node.mark_called(ended)
             return ev.Damaged(call.sequence, *where)
 
 

@@ -207,8 +207,12 @@ class SimulatedNode:
         self.marks.settle()
         if blocks and not isinstance(ended.call, act.StoreRepair):
             self.written.update(blocks)
-            if ended.tracked and self.marks.tracking:
-                self.marks.dirty.update(blocks)
+            self.mark_called(ended)
+
+    def mark_called(self, ended: UnderWay) -> None:
+        """Make durable that what a client wrote, or was refused, may differ, while every write is marked."""
+        if ended.tracked and self.marks.tracking:
+            self.marks.dirty.update(blocks_with(ended.data))
 
     def refused_for(self, data: Blocks) -> list[int]:
         """The damaged blocks for which nothing of that is written: it has a part of them only, and no rest to add."""

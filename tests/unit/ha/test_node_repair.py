@@ -223,6 +223,34 @@ async def test_a_block_that_is_not_to_be_copied_is_repaired_after_the_return(aut
         assert pair.durable_copy("a") == pair.durable_copy("b")
 
 
+async def test_a_write_that_the_only_member_refused_is_undone_though_its_process_is_killed_then(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target has executed it, and hears with the next write that it need not remember it."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        await a.volume.write(0, b"n" * BLOCK_BYTES)
+        a._driver.feed(events.AdmissionHeld(held=True))
+        b = await pair.start("b")
+        await pair.wait_until(lambda: a.pair.resync is not None and a.pair.resync.cursor == a.pair.size_bytes)
+        await pair.wait_until(lambda: not a.pair.flights)
+        pair.decay("a", SIZE_BYTES)
+        monkeypatch.setattr(DiskWork, "mark_dirty", lambda *_: None)  # as if what was ordered before took long
+        with pytest.raises(MediumError):
+            await a.volume.write(SIZE_BYTES + 100, b"r" * (2 * DIRTY_BYTES - 100))
+        await a.volume.write(0, b"m" * BLOCK_BYTES)
+        assert [each.where for each in b.pair.unsettled] == [(0, BLOCK_BYTES)]
+        pair.crash("a")
+        monkeypatch.undo()
+        await pair.restart("a")
+        a = await pair.wait_serving("a")
+        await a.volume.write(SIZE_BYTES, b"w" * BLOCK_BYTES)
+        await pair.wait_protected()
+        assert pair.durable_copy("a") == pair.durable_copy("b")
+        assert await a.volume.read(SIZE_BYTES + DIRTY_BYTES, DIRTY_BYTES) == bytes(DIRTY_BYTES)
+
+
 async def test_a_place_that_takes_no_write_any_more_is_the_end_of_the_disk(autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
         await filled(pair)

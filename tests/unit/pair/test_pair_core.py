@@ -1033,16 +1033,16 @@ def test_a_target_that_is_outdated_again_is_begun_anew_in_another_session(begin:
     assert node.hear(standing(3, Phase.OUTDATED)).said[-1] == msg.ResyncStart(3, node.state.record.proposal)
 
 
-def test_what_the_source_refused_is_searched_for_behind_its_mark() -> None:
-    """A search that is under way then was ordered before."""
+def test_what_the_source_refused_is_searched_for_anew() -> None:
+    """A search that is under way then was ordered before it was marked."""
     node = copying()
     node.hear(msg.Compared(3, node.all(act.SendCompare)[0].sequence, equal=True)).write(1)
     sequence, resync = node.one(act.PushWrite).sequence, node.state.resync
     assert resync is not None
     node.state = attrs.evolve(node.state, resync=attrs.evolve(resync, cursor=0, search=99))
     node.feed(ev.Damaged(sequence, 0, BLOCK)).hear(msg.Applied(3, sequence))
-    searching = [type(action) for action in node.ordered if isinstance(action, act.MarkDirty | act.FindDirty)]
-    assert searching == [act.MarkDirty, act.FindDirty]
+    (search,) = node.all(act.FindDirty)
+    assert (search.search > sequence, search.offset) == (True, 0)
 
 
 def test_both_disks_know_of_an_admission_before_it_is_proposed() -> None:

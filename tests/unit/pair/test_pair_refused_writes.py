@@ -8,19 +8,26 @@ import pytest
 
 from ctlha_trio.pair import (
     COPY_CHUNK_BYTES,
+    Operation,
+    OperationKind,
     Outcome,
     Phase,
+    SwapOutcome,
     _admission as admission,
+    _membership as membership,
     _repair as repair,
     _service as service,
     actions as act,
     events as ev,
     messages as msg,
 )
+from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import RANGE_UNIT_BYTES, Flight
 from ctlha_trio.pair._step import Step
+from ctlha_trio.wire import KnownRecord
 from tests.unit.pair.test_pair_repair import BLOCK, BOTH, SIZE, Patch, Rig, holding, is_whole, pair
 
+UNEQUAL = "a write could not be made equal on both copies"
 PUSHED = (msg.MirrorWrite, msg.MirrorZeroes, msg.CopyData, msg.RepairData, msg.Seal)
 
 
@@ -50,6 +57,30 @@ class SlowPushes(Rig):
             self.settle()
 
 
+@attrs.define(eq=False)
+class Refusing(Rig):
+    """The arbiter takes changes, or certainly does not."""
+
+    refusing: bool = False
+
+    def swap(self, name: str, swap: act.Swap) -> None:
+        if self.refusing:
+            self.feed(name, ev.Swapped(swap.record.proposal, SwapOutcome.REFUSED))
+        else:
+            super().swap(name, swap)
+
+
+@attrs.define(eq=False)
+class Proposing(Rig):
+    """What the secondary proposed ends at neither disk by itself."""
+
+    def carry_out(self, name: str, action: act.Action, placed: bytes = b"") -> None:
+        if isinstance(action, act.PushAssigned) or (isinstance(action, act.StoreWrite) and action.taken):
+            self.ordered.append((name, action))
+        else:
+            super().carry_out(name, action, placed)
+
+
 def sole_beside_a_target(rig: Rig) -> Rig:
     """The primary holds something everywhere, and went on alone; its peer is about to come back."""
     rig.boot(*BOTH).connect()
@@ -69,9 +100,9 @@ def differing(rig: Rig) -> list[int]:
     return [number for number, at in enumerate(blocks) if number not in lost and a.content[at] != b.content[at]]
 
 
-def marked(rig: Rig) -> set[int]:
-    """Blocks in the units that were ordered to be marked at a."""
-    orders: tuple[act.MarkDirty | act.Track, ...] = (*rig.all(act.MarkDirty), *rig.all(act.Track))
+def marked(rig: Rig, name: str = "a") -> set[int]:
+    """Blocks in the units that were ordered to be marked."""
+    orders: tuple[act.MarkDirty | act.Track, ...] = (*rig.all(act.MarkDirty, name), *rig.all(act.Track, name))
     ranges = [each for action in orders for each in action.ranges]
     return {
         block
@@ -90,8 +121,12 @@ def leaves_at_the_target_what_the_source_refused(patch: Patch) -> None:
     patch.setattr(repair, "_copy_again", lambda *_: None)
 
 
-def marks_what_the_source_refused_behind_the_search(patch: Patch) -> None:
-    patch.setattr(repair, "_copy_again", lambda step, where: step.do(act.MarkDirty((where,))))
+def ends_what_was_refused_last(patch: Patch) -> None:
+    def do_without(step: Step, flight: Flight) -> None:
+        repair._copy_again(step, flight.operation.where)
+        repair._fail(step, flight)
+
+    patch.setattr(repair, "_do_without", do_without)
 
 
 def gives_up_what_is_damaged_while_the_peer_is_away(patch: Patch) -> None:
@@ -108,16 +143,28 @@ def gives_up_what_is_damaged_while_the_peer_is_away(patch: Patch) -> None:
 
 
 def marks_only_the_first_that_cannot_be_made_equal(patch: Patch) -> None:
-    plain = repair._fail
+    plain = repair._part
+    patch.setattr(repair, "_part", lambda step, on_one: plain(step, on_one[:1]))
+
+
+def resumes_with_copies_that_differ(patch: Patch) -> None:
+    def part(step: Step, on_one: tuple[Range, ...]) -> None:
+        step.do(act.MarkDirty(on_one))
+        membership.claim(step, "")
+
+    patch.setattr(repair, "_part", part)
+
+
+def claims_before_all_has_ended(patch: Patch) -> None:
+    plain, part = repair._fail, repair._part
 
     def fail(step: Step, flight: Flight) -> None:
-        if step.state.phase is Phase.MIRRORING:
-            plain(step, flight)
-            return
-        service.replace(step, flight, None)
-        step.do(act.Answer(flight.ticket, Outcome.UNKNOWN))
+        plain(step, flight)
+        if flight.tried:
+            part(step, (flight.operation.where,))
 
     patch.setattr(repair, "_fail", fail)
+    patch.setattr(repair, "_part", lambda *_: None)
 
 
 def begins_anew_in_the_same_session(patch: Patch) -> None:
@@ -171,6 +218,27 @@ def a_write_that_is_refused_during_the_admission_puts_it_off() -> None:
     is_whole(rig)
 
 
+def a_write_that_is_refused_during_the_admission_ends_once_when_the_peer_tells_of_a_later_record() -> None:
+    rig = sole_beside_a_target(Rig())
+    rig.holds = lambda _, action: isinstance(action, act.SendCompare) and action.offset >= COPY_CHUNK_BYTES
+    rig.connect()
+    rig.disks["a"].damaged.add(3)
+    compares, rig.held = rig.held, []
+    rig.holds = holding(act.StoreWrite)
+    ticket = rig.write(3 * BLOCK + 7, b"n" * (2 * BLOCK - 7))
+    for each in compares:
+        each.end()
+    rig.settle()
+    assert rig.phases() == (Phase.ADMITTING, Phase.RESYNCING)
+    rig.feed("a", ev.PeerKnows(KnownRecord("l", 9, 9, leads=True)))
+    assert rig.states["a"].is_behind
+    for each in rig.held:
+        each.end()
+    rig.settle()
+    assert rig.states["a"].phase is Phase.STOPPED, "the arbiter shows no such record"
+    assert [answer.outcome for answer in rig.all(act.Answer) if answer.ticket == ticket] == [Outcome.MEDIUM_ERROR]
+
+
 def what_is_damaged_while_the_peer_is_away_is_given_up_by_nobody() -> None:
     rig = pair(damaged_a=(3,))
     rig.holds = holding(act.StoreMirrored, "b")
@@ -207,6 +275,81 @@ def all_that_only_one_disk_has_is_marked() -> None:
     assert set(differing(rig)) <= marked(rig)
 
 
+def prepare_loss(rig: Rig) -> None:
+    """Both hold the same, and the secondary loses a block."""
+    rig.boot(*BOTH).connect()
+    assert rig.answers[rig.write(0, bytes(range(1, 129)) * (SIZE // 4 // 128))] is Outcome.DONE
+    rig.disks["b"].damaged.add(31)
+
+
+def write_in_part(rig: Rig) -> int:
+    """A part of that block, and all of some behind it."""
+    return rig.write(31 * BLOCK + 2000, b"1" * (10 * BLOCK - 2000))
+
+
+def claim_refused() -> tuple[Refusing, int]:
+    """A write that the primary alone has executed is given up, for it has lost the block as well."""
+    rig = Refusing()
+    prepare_loss(rig)
+    rig.holds = holding(act.PushRange)
+    ticket = write_in_part(rig)
+    rig.disks["a"].damaged.add(31)
+    rig.refusing = True
+    rig.release()
+    return rig, ticket
+
+
+def copies_that_differ_are_not_paired_again_though_the_claim_is_refused() -> None:
+    rig, ticket = claim_refused()
+    assert rig.answers[ticket] is Outcome.UNKNOWN
+    assert differing(rig)
+    for _ in range(2):
+        for name, timer in (("b", ev.Timer.CLAIM), ("a", ev.Timer.ARBITER_RETRY), ("b", ev.Timer.ARBITER_RETRY)):
+            assert (rig.states["a"].phase, rig.states["a"].why) == (Phase.CLAIMING, UNEQUAL)
+            assert rig.states["b"].phase in {Phase.SUSPENDED, Phase.CLAIMING}
+            rig.feed(name, ev.TimerFired(timer))
+            rig.settle()
+        rig.cut().connect()
+    rig.refusing = False
+    rig.fire(ev.Timer.ARBITER_RETRY)
+    assert rig.record.members == ("a",)
+    assert rig.phases() == (Phase.ALONE, Phase.RESYNCING)
+    assert rig.answers[rig.write(31 * BLOCK, b"x" * BLOCK)] is Outcome.DONE
+    assert rig.phases() == (Phase.MIRRORING, Phase.FOLLOWING)
+    is_whole(rig)
+
+
+def the_secondary_may_be_the_one_that_counts_when_the_claim_was_refused() -> None:
+    rig, _ = claim_refused()
+    rig.refusing = False
+    rig.feed("b", ev.TimerFired(ev.Timer.CLAIM))
+    rig.settle()
+    assert rig.record.members == ("b",)
+    rig.fire(ev.Timer.ARBITER_RETRY)
+    assert rig.phases() == (Phase.RESYNCING, Phase.ALONE)
+    assert differing(rig)
+    assert set(differing(rig)) <= marked(rig, "b")
+
+
+def what_the_secondary_proposed_ends_there_although_the_pair_parts() -> None:
+    """It writes other bytes of the block of which a write is on one disk alone, and is on neither."""
+    rig = Proposing()
+    prepare_loss(rig)
+    rig.holds = lambda _, action: isinstance(action, act.StoreMirrored | act.PushRange)
+    ticket = write_in_part(rig)
+    epoch = rig.states["a"].epoch
+    rig.feed("a", ev.Received(msg.Propose(epoch, 1, Operation(OperationKind.WRITE, 9, 1, 31 * BLOCK, 100), 100)))
+    rig.disks["a"].damaged.add(31)
+    (sequence,) = (flight.sequence for flight in rig.states["a"].flights if flight.taken)
+    rig.feed("a", ev.Damaged(sequence, 31 * BLOCK, BLOCK))
+    rig.feed("a", ev.Received(msg.Damaged(epoch, sequence, 31 * BLOCK, BLOCK)))
+    rig.release()
+    assert rig.answers[ticket] is Outcome.UNKNOWN
+    told = [action.message for action in rig.all(act.Send) if isinstance(action.message, msg.Unexecuted)]
+    assert told == [msg.Unexecuted(epoch, 1, Outcome.MEDIUM_ERROR, 0)]
+    assert rig.record.members == ("a",)
+
+
 def nothing_that_was_pushed_to_a_target_reaches_it_when_it_has_begun_anew() -> None:
     rig = SlowPushes()
     sole_beside_a_target(rig)
@@ -232,14 +375,16 @@ def nothing_that_was_pushed_to_a_target_reaches_it_when_it_has_begun_anew() -> N
 SCENARIOS: dict[Callable[[], None], tuple[Callable[[Patch], None], ...]] = {
     a_write_that_the_sole_member_refused_is_undone_at_a_target_that_has_it: (
         leaves_at_the_target_what_the_source_refused,
-        marks_what_the_source_refused_behind_the_search,
     ),
-    a_write_that_is_refused_during_the_admission_puts_it_off: (
-        leaves_at_the_target_what_the_source_refused,
-        marks_what_the_source_refused_behind_the_search,
+    a_write_that_is_refused_during_the_admission_puts_it_off: (leaves_at_the_target_what_the_source_refused,),
+    a_write_that_is_refused_during_the_admission_ends_once_when_the_peer_tells_of_a_later_record: (
+        ends_what_was_refused_last,
     ),
     what_is_damaged_while_the_peer_is_away_is_given_up_by_nobody: (gives_up_what_is_damaged_while_the_peer_is_away,),
     all_that_only_one_disk_has_is_marked: (marks_only_the_first_that_cannot_be_made_equal,),
+    copies_that_differ_are_not_paired_again_though_the_claim_is_refused: (resumes_with_copies_that_differ,),
+    the_secondary_may_be_the_one_that_counts_when_the_claim_was_refused: (resumes_with_copies_that_differ,),
+    what_the_secondary_proposed_ends_there_although_the_pair_parts: (claims_before_all_has_ended,),
     nothing_that_was_pushed_to_a_target_reaches_it_when_it_has_begun_anew: (begins_anew_in_the_same_session,),
 }
 

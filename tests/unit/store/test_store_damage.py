@@ -562,6 +562,33 @@ async def test_tracking_marks_what_is_written_and_nothing_else_over_a_restart() 
     assert (await opened(file)).base_epoch is None
 
 
+@pytest.mark.parametrize("beside", [False, True])
+async def test_a_write_that_is_refused_is_marked_before_that_is_told(beside: bool) -> None:
+    """The peer may have executed it, and forgets it when that is told: a process that is killed then must not."""
+    file = MemoryFile()
+    told: list[tuple[DamagedBlockError | None, bytes]] = []
+
+    def tell(refusal: DamagedBlockError | None) -> None:
+        told.append((refusal, bytes(file.content)))
+
+    async with running(file) as store:
+        await store.write(0, bytes(4 * DIRTY_BYTES))
+        file.content[LAYOUT.file_offset(BLOCK) + 50] ^= 4
+        with pytest.raises(DamagedBlockError):
+            await store.write(BLOCK + 10, b"a part of it")
+        await store.start_tracking(4)
+        assert store.dirty_bytes == 0, "nothing differs while both are members"
+        if beside:
+            assert store.write_nowait(3 * DIRTY_BYTES, b"x", lambda _: None)
+        assert store.write_nowait(BLOCK + 10, bytes(DIRTY_BYTES), tell)
+        await trio.testing.wait_all_tasks_blocked()
+    ((refusal, content),) = told
+    assert isinstance(refusal, DamagedBlockError)
+    killed = await opened(MemoryFile(bytearray(content)))
+    marked = [(0, 2 * DIRTY_BYTES), *([(3 * DIRTY_BYTES, DIRTY_BYTES)] if beside else [])]
+    assert list(killed.dirty_ranges()) == marked
+
+
 @pytest.mark.parametrize("how", ["persist", "close", "write"])
 async def test_what_was_cleared_becomes_durable_with_the_next_step(how: str) -> None:
     file = MemoryFile()
