@@ -4,6 +4,7 @@ from ctlha_trio.pair import (
     OperationKind,
     Phase,
     _core as core,
+    _membership as membership,
     _repair as repair,
     _resync_retry as retry,
     _service as service,
@@ -19,7 +20,11 @@ from ctlha_trio.testing._core.damage_trials import (
     a_sector_cannot_be_read_for_a_while,
     blocks_decay_while_a_copy_returns,
     blocks_decay_while_others_are_repaired,
+    parts_of_what_both_copies_lost_are_written,
+    the_only_member_crashes_behind_what_it_refused,
 )
+from ctlha_trio.testing._core.disk_calls import UnderWay
+from ctlha_trio.testing._core.node import SimulatedNode
 from tests.mutants.trouble import Patch, mutant
 
 
@@ -85,3 +90,29 @@ def takes_what_the_source_has_not_for_lost(patch: Patch) -> None:
 def forgets_what_the_target_alone_has_executed(patch: Patch) -> None:
     """Its source, which has lost a block of it, refused it."""
     patch.setattr(repair, "_copy_again", lambda _step, _where: None)
+
+
+@mutant(trial=the_only_member_crashes_behind_what_it_refused)
+def tells_what_it_refused_before_that_is_marked(patch: Patch) -> None:
+    """The target, which has executed it, forgets it then."""
+    plain, again = SimulatedNode.mark_called, repair._copy_again
+
+    def mark_called(node: SimulatedNode, ended: UnderWay) -> None:
+        if not node.refused_for(ended.data):
+            plain(node, ended)
+
+    def copy_again(step: Step, where: Range) -> None:
+        step.do(act.MarkDirty((where,)))
+        again(step, where)
+
+    patch.setattr(SimulatedNode, "mark_called", mark_called)
+    patch.setattr(repair, "_copy_again", copy_again)
+
+
+@mutant("bit_rot", trial=parts_of_what_both_copies_lost_are_written)
+def resumes_with_copies_that_differ(patch: Patch) -> None:
+    def part(step: Step, on_one: tuple[Range, ...]) -> None:
+        step.do(act.MarkDirty(on_one))
+        membership.claim(step, "a write could not be made equal on both copies")
+
+    patch.setattr(repair, "_part", part)

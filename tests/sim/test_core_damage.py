@@ -20,6 +20,7 @@ from ctlha_trio.testing._core.damage import meet_damage
 from ctlha_trio.testing._core.damage_trials import (
     blocks_decay_while_a_copy_returns,
     parts_of_what_both_copies_lost_are_written,
+    the_only_member_crashes_behind_what_it_refused,
 )
 from ctlha_trio.testing._core.disk_calls import DiskCall, UnderWay
 from ctlha_trio.testing._core.node import SimulatedNode
@@ -159,15 +160,23 @@ def test_an_operation_that_is_refused_has_written_nothing_anywhere() -> None:
             pair.clients.history.check(sector, asked.ticket)
 
 
-@pytest.mark.parametrize("trial", [blocks_decay_while_a_copy_returns, parts_of_what_both_copies_lost_are_written])
+@pytest.mark.parametrize(
+    "trial",
+    [
+        blocks_decay_while_a_copy_returns,
+        parts_of_what_both_copies_lost_are_written,
+        the_only_member_crashes_behind_what_it_refused,
+    ],
+)
 def test_what_disks_refuse_is_nowhere_taken_for_executed(trial: Trial) -> None:
     situations: set[str] = set()
     acted = 0
-    for seed in range(10):
+    for seed in range(20):
         world = CoreWorld(seed, ())
         acted += trial(world)
         world.heal()
         situations |= world.pair.coverage.situations
     assert acted > 5
-    assert {"the primary refuses a write", "a resync begins anew, in another session"} & situations
+    refused = {"the primary refuses a write", "the only member refuses a write"}
+    assert {*refused, "a resync begins anew, in another session"} & situations
     assert situations <= CORE_SITUATIONS

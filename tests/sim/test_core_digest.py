@@ -13,8 +13,8 @@ from ctlha_trio.testing._core.runs import run_seed
 
 ROUNDS = 3
 DIGESTS = {
-    1: "2a6ffccbe0f4bb6df68ae7b3cb230a3ff976687c390b4d15b50359b6bbed7eb5",
-    2: "5969a6dc7fec37561a0118350db3a99d8551cb8e1939068080542c0e0bfedeed",
+    1: "0575fd00797831c45e2ce78a05d1d1206695e085a5536c29e11711ce7ea6a0fb",
+    2: "25a72d6b641e0362c71125a03be76cfce5254bead7313831a797f272e7c65d6e",
 }
 """Of seeds. They change with whatever changes the core, the world or its chances, and with nothing else."""
 FULL_SEEDS = range(10)

@@ -10,9 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from ctlha_trio._errors import DamagedBlockError
 from ctlha_trio.pair import Operation, OperationKind, Range, actions as act
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.store import GROUP_BYTES, BlockStore, image
+from ctlha_trio.store import GROUP_BYTES, BlockStore, Layout, image
 from ctlha_trio.testing import PowerDisk
 from ctlha_trio.testing._core.disk_calls import DiskCall, UnderWay
 from ctlha_trio.testing._core.link import LinkEnd
@@ -97,6 +98,18 @@ class Both:
                 offset, size = place_blocks(block)
                 self._simulate(act.StoreRepair(1, offset, size), {2 * block: 1, 2 * block + 1: 1})
                 await self.store.repair(offset, bytes(size))
+            case "refuse":
+                block = self.random.randrange(BLOCKS)
+                offset, size = place_blocks(block)
+                operation = Operation(OperationKind.WRITE, 1, 1, offset + 1, 1)
+                call = act.StoreWrite(1, 1, operation)
+                self.node.mark_called(
+                    UnderWay(call, 1, slow=False, tracked=self.node.marks.tracking, data={2 * block: 1})
+                )
+                self.disk.decay("file", Layout(VOLUME_BYTES).file_offset(offset))
+                with pytest.raises(DamagedBlockError):
+                    await self.store.write(operation.offset, b"x")
+                self.disk.decay("file", Layout(VOLUME_BYTES).file_offset(offset))
             case "clear":
                 for offset, size in ranges:
                     self.node.marks.clear(blocks_of(offset, size))
@@ -160,7 +173,7 @@ async def live(both: Both, orders: Sequence[str], *, cleanly: bool) -> None:
         nursery.cancel_scope.cancel()
 
 
-ORDERS: Final = ("track", "mark", "forget", "write", "write", "repair", "clear", "clear", "persist")
+ORDERS: Final = ("track", "mark", "forget", "write", "write", "refuse", "repair", "clear", "clear", "persist")
 
 
 async def run_lives(seed: int) -> Counter[str]:

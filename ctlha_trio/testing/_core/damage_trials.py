@@ -10,7 +10,7 @@ from ctlha_trio.testing._core.faults import FAULTS
 from ctlha_trio.testing._core.node import NODES, SimulatedNode
 from ctlha_trio.testing._core.trial_parts import SERVE_S, is_in, keep_down, must_serve, one_serves_alone
 from ctlha_trio.testing._core.trouble import CALM, NodePace, Pace
-from ctlha_trio.testing._core.volume import BLOCKS, blocks_of
+from ctlha_trio.testing._core.volume import BLOCKS, SECTORS, VOLUME_BYTES, blocks_of
 from ctlha_trio.testing._core.world import CoreWorld
 
 DECAYS_MAX: Final = 120
@@ -27,10 +27,14 @@ DECAY_CHANCE: Final = 0.1
 """At each of these moments: that a block decays of which the other copy is whole."""
 FOLLOWS_CHANCE: Final = 0.3
 """That the other copy loses a block, too, for which a write waits that is on one disk alone."""
+REFUSES_CHANCE: Final = 0.5
+"""While copies come to differ for good: that the arbiter takes no change."""
 LATENT_CHANCE: Final = 0.3
 """Of a block of the source: it has decayed before the other node leaves."""
 _ASKED: Final = (OperationKind.READ, OperationKind.READ, OperationKind.WRITE)
 _ASKING: Final = NodePace(link=250.0, disk=250.0, clients=500.0, kinds=(*[OperationKind.WRITE] * 4, OperationKind.READ))
+_STALLED: Final = 1e-3
+"""Of a disk: nothing ends there before anything else has happened."""
 _LINKS: Final = (25.0, 250.0)
 """Of the target: slow, so that much of what was pushed is on its way when a write is refused."""
 
@@ -83,10 +87,12 @@ def _waits_to_retry(node: SimulatedNode) -> bool:
 def parts_of_what_both_copies_lost_are_written(world: CoreWorld) -> bool:
     """While a write waits that one disk alone has executed, the other copy loses the block as well.
 
-    The connection is cut at times before that is found out. What is on one disk alone is marked.
+    The connection is cut at times before that is found out. What is on one disk alone is marked, and the two are not
+    paired again before it is undone, whether the arbiter takes a change then or not.
     """
     world.heal()
     pair = world.pair
+    pair.arbiter.refuses = world.random.random() < REFUSES_CHANCE
     world.go_at(Pace(nodes=dict.fromkeys(NODES, _ASKING), relief=0.0))
     lost = 0
     for _ in range(MOMENTS):
@@ -100,6 +106,7 @@ def parts_of_what_both_copies_lost_are_written(world: CoreWorld) -> bool:
             FAULTS["cut"].do(pair)
         elif world.random.random() < DECAY_CHANCE and block_may_decay(pair, node, block):
             _decay(world, node, block)
+    pair.arbiter.refuses = False
     _end(world)
     return lost > 0
 
@@ -124,6 +131,49 @@ def blocks_decay_while_a_copy_returns(world: CoreWorld) -> bool:
             decays += _decay(world, target, block)
     _end(world)
     return decays > 0
+
+
+def the_only_member_crashes_behind_what_it_refused(world: CoreWorld) -> bool:
+    """Its target has executed that, and remembers only what came later: what the member has marked must be durable."""
+    away, member = one_serves_alone(world)
+    pair = world.pair
+    pair.feed(member, ev.AdmissionHeld(held=True))
+    away.kept_down = False
+    world.go_at(CALM)
+    world.go_on_until(lambda: _has_copied(member), SERVE_S, f"{away.name} is not filled")
+    pair.note(member.name, f"block {BLOCKS - 1} cannot be read, and is in the activity log no more")
+    member.damaged[BLOCKS - 1] = "bit_rot"
+    member.written.discard(BLOCKS - 1)
+    pair.feed(member, pair.clients.ask_of(member, OperationKind.WRITE, SECTORS - 1, 1))
+    world.go_on_until(lambda: _looks_again(member), SERVE_S, f"{member.name} does not refuse a part of a block")
+    assert member.state is not None
+    behind = member.state.next_sequence
+    pair.feed(member, pair.clients.ask_of(member, OperationKind.WRITE, 0, 1))
+    world.go_at(Pace(nodes={member.name: NodePace(disk=_STALLED)}, relief=0.0))
+    world.go_on_until(lambda: _remembers_only(away, behind), SERVE_S, f"{away.name} is sent nothing more")
+    pair.take_down(member, "crashes")
+    pair.note(member.name, "all blocks can be read again")
+    member.damaged.clear()
+    _end(world)
+    return True
+
+
+def _has_copied(node: SimulatedNode) -> bool:
+    """Whether its target has all, nothing is under way, and what is written goes to both."""
+    state = node.state
+    resync = state.resync if state is not None and not state.flights else None
+    return resync is not None and resync.cursor == VOLUME_BYTES
+
+
+def _looks_again(node: SimulatedNode) -> bool:
+    resync = node.state.resync if node.state is not None else None
+    return resync is not None and resync.cursor < VOLUME_BYTES
+
+
+def _remembers_only(node: SimulatedNode, sequence: int) -> bool:
+    """Whether a target has taken writes, and need remember none before this one."""
+    unsettled = node.state.unsettled if node.state is not None else ()
+    return bool(unsettled) and unsettled[0].sequence >= sequence
 
 
 def _go_on(world: CoreWorld) -> tuple[SimulatedNode, int]:

@@ -194,13 +194,10 @@ class SimulatedNode:
 
     def _write(self, ended: UnderWay) -> None:
         """Data: a block of which all is written is whole from then on."""
-        self.records.update({place: value for place, value in ended.data.items() if place < 0})
-        sectors = {place: value for place, value in ended.data.items() if place >= 0}
-        for sector, value in sectors.items():
-            self.sectors[sector] = value
-        blocks = blocks_with(sectors)
-        for block in blocks:
-            self.damaged.pop(block, None)
+        for place, value in ended.data.items():
+            (self.sectors if place >= 0 else self.records)[place] = value
+        blocks = blocks_with(ended.data)
+        self.damaged = {block: fault for block, fault in self.damaged.items() if block not in blocks}
         if blocks and self.misdirects is not None:
             self.damaged[min(blocks)] = self.damaged[self.misdirects] = "misdirect"
             self.misdirects = None

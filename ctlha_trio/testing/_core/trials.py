@@ -18,6 +18,7 @@ from ctlha_trio.testing._core.damage_trials import (
     blocks_decay_while_a_copy_returns,
     blocks_decay_while_others_are_repaired,
     parts_of_what_both_copies_lost_are_written,
+    the_only_member_crashes_behind_what_it_refused,
 )
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
@@ -273,6 +274,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     blocks_decay_while_others_are_repaired,
     a_sector_cannot_be_read_for_a_while,
     blocks_decay_while_a_copy_returns,
+    the_only_member_crashes_behind_what_it_refused,
     parts_of_what_both_copies_lost_are_written,
 )
 

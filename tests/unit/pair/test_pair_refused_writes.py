@@ -14,17 +14,16 @@ from ctlha_trio.pair import (
     Phase,
     SwapOutcome,
     _admission as admission,
-    _membership as membership,
     _repair as repair,
     _service as service,
     actions as act,
     events as ev,
     messages as msg,
 )
-from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import RANGE_UNIT_BYTES, Flight
 from ctlha_trio.pair._step import Step
 from ctlha_trio.wire import KnownRecord
+from tests.mutants.repair import resumes_with_copies_that_differ
 from tests.unit.pair.test_pair_repair import BLOCK, BOTH, SIZE, Patch, Rig, holding, is_whole, pair
 
 UNEQUAL = "a write could not be made equal on both copies"
@@ -145,14 +144,6 @@ def gives_up_what_is_damaged_while_the_peer_is_away(patch: Patch) -> None:
 def marks_only_the_first_that_cannot_be_made_equal(patch: Patch) -> None:
     plain = repair._part
     patch.setattr(repair, "_part", lambda step, on_one: plain(step, on_one[:1]))
-
-
-def resumes_with_copies_that_differ(patch: Patch) -> None:
-    def part(step: Step, on_one: tuple[Range, ...]) -> None:
-        step.do(act.MarkDirty(on_one))
-        membership.claim(step, "")
-
-    patch.setattr(repair, "_part", part)
 
 
 def claims_before_all_has_ended(patch: Patch) -> None:
