@@ -596,7 +596,11 @@ BUGS: Final = (
     Bug(never_go_on_alone, r"I12: ", first_seed=1011),
     Bug(believe_an_arbiter_that_went_back, r"I15: ", where=restores),
     Bug(overlook_what_the_peer_knows, r"I15: . believes an arbiter that went back, and was told", where=restores),
-    Bug(lose_what_the_arbiter_has_shown, r"I15: . believes an arbiter that went back, and has read", where=restores),
+    Bug(
+        lose_what_the_arbiter_has_shown,
+        r"I15: . believes an arbiter that went back, and has (read|said so before)",
+        where=restores,
+    ),
     Bug(
         claim_by_a_disk_that_hangs,
         r"I12: . claims, although its disk hangs",
