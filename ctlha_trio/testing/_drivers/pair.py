@@ -7,8 +7,7 @@ from typing import Final
 
 import attrs
 
-from ctlha_trio.ha import GiveBackPolicy, NodeConfig
-from ctlha_trio.ha._status import has_stopped
+from ctlha_trio.ha import GiveBackPolicy, NodeConfig, judge
 from ctlha_trio.pair import Copy, Metadata, Phase, Record
 from ctlha_trio.seams import Seams, Versioned
 from ctlha_trio.store import GROUP_BYTES, HEAD_BYTES, Layout, choose_slot
@@ -201,7 +200,8 @@ class DriverPair(MemoryPair):
 
     def is_stopped(self, name: str) -> bool:
         """Whether that node runs and says that it needs a person."""
-        return name in self.nodes and has_stopped(self.nodes[name].pair)
+        state = self.nodes[name].pair if name in self.nodes else None
+        return state is not None and state.phase is Phase.STOPPED and judge(state)[0] == "stopped"
 
     def is_protected(self) -> bool:
         """Whether both nodes say that either may die, and no disk has failed of which they do not know yet."""
