@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import attrs
 import trio
 
+from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.seams import Clock
 
 
@@ -17,8 +19,9 @@ class Deadlines:
     _due: dict[object, tuple[float, Callable[[], None]]] = attrs.field(factory=dict, init=False)
     """When, and what then, by what it belongs to."""
     _awaited_s: float = attrs.field(default=math.inf, init=False)
-    _sleep: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _added: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _sooner: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Unparked when one is due before what is awaited. A cancellation would keep the frames of whoever adds that one,
+    and the memory that lies in them, until the next step of ``run``."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -28,8 +31,7 @@ class Deadlines:
         """Call ``end`` at ``due_s``, from the session's tasks. It must not raise."""
         self._due[whose] = due_s, end
         if due_s < self._awaited_s:
-            self._sleep.cancel()
-        self._added.unpark_all()
+            self._sooner.unpark_all()
 
     def discard(self, whose: object) -> None:
         """It has ended, or has no deadline."""
@@ -38,13 +40,12 @@ class Deadlines:
     async def run(self) -> None:
         """Keep time until cancelled."""
         while True:
-            if not self._due:
-                await self._added.park()
-                continue
-            with trio.CancelScope() as self._sleep:
-                self._awaited_s = min(due_s for due_s, _ in self._due.values())
-                await self._clock.sleep_until(self._awaited_s)
-            self._awaited_s = math.inf
+            self._awaited_s = min((due_s for due_s, _ in self._due.values()), default=math.inf)
+            if self._due:
+                with suppress(trio.TooSlowError):
+                    await finish_by(self._clock, self._awaited_s, self._sooner.park)
+            else:
+                await self._sooner.park()
             self._end_all_due(self._clock.now())
 
     def _end_all_due(self, now: float) -> None:
