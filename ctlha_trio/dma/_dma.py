@@ -48,8 +48,8 @@ class Dma:
         regions are registered; the pair's own, ``reserved``, finds its place all the same. The memory cannot be resized
         while the region lives. The same memory may be registered again, under another key. What the peer reads of
         memory that changes meanwhile may be old in one part and new in another; if another thread changes a part just
-        as that is sent, its pull ends with ERROR and the reason ``changed``. ``counters`` are those of whose memory it
-        is.
+        as that is sent, its pull ends with ERROR and the reason ``changed``, and those of this key from then on get a
+        copy. ``counters`` are those of whose memory it is.
         """
         if self._link.session is None:
             raise DisconnectError("a region belongs to a session, and there is none")

@@ -10,7 +10,7 @@ from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma._counters import TransferCounters
 from ctlha_trio.link import Deadlines
 from ctlha_trio.seams import Buffer, Entropy, byte_view
-from ctlha_trio.wire import KEY_SIZE, Denial, Landing
+from ctlha_trio.wire import KEY_SIZE, Bytes, Denial, Landing
 
 REGIONS_MAX = 1024
 """Live keys. A ring for each channel and a region for each transfer in flight stay far below."""
@@ -48,6 +48,8 @@ class Region:
     _table: "RegionTable" = attrs.field(repr=False)
     counters: TransferCounters = attrs.field(repr=False)
     """Of the consumer whose it is."""
+    is_lent: bool = attrs.field(default=True, init=False, repr=False)
+    """What is pulled from it is sent as it lies, not copied before."""
     _landing: Landing | None = attrs.field(default=None, init=False, repr=False)
     """Where a push is being received."""
     _deadlines: Deadlines | None = attrs.field(default=None, init=False, repr=False)
@@ -88,9 +90,10 @@ class Region:
         self._landing = Landing(self._memory[offset : offset + size])
         return self._landing
 
-    def part(self, offset: int, size: int) -> memoryview:
+    def part(self, offset: int, size: int) -> Bytes:
         """What was found to lie within the region. For the table."""
-        return self._memory[offset : offset + size]
+        part = self._memory[offset : offset + size]
+        return part if self.is_lent else bytes(part)
 
 
 @attrs.define(eq=False)
@@ -178,8 +181,8 @@ class RegionTable:
             self._use(region)
         return None
 
-    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> memoryview | Denial:
-        """Where what the peer pulls lies, the first of ``span`` bytes that it is to get."""
+    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> Bytes | Denial:
+        """Where what the peer pulls lies, or a copy of it: the first of ``span`` bytes that it is to get."""
         region = self._admit(key, offset, span, right=Rights.READ, epoch=epoch)
         if isinstance(region, Denial):
             return region
@@ -188,6 +191,12 @@ class RegionTable:
         if span == size:
             self._use(region)
         return data
+
+    def lend_no_more(self, key: bytes) -> None:
+        """Somebody seems to change that memory as it is sent."""
+        region = self._regions.get(key)
+        if region is not None:
+            region.is_lent = False
 
     def _use(self, region: Region) -> None:
         """A transfer is done."""

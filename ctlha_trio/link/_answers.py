@@ -8,6 +8,7 @@ import attrs
 from ctlha_trio._errors import RemoteProtocolError
 from ctlha_trio.link._requests import UNANSWERED_MAX
 from ctlha_trio.link._transfer import Placement
+from ctlha_trio.link._writing import COPIED_DATA_MAX
 from ctlha_trio.wire import (
     FRAGMENT_SIZE_MAX,
     Bytes,
@@ -50,6 +51,8 @@ class Answers:
     _verdicts: deque[Verdict] = attrs.field(factory=deque, init=False)
     _owed: deque[_Owed] = attrs.field(factory=deque, init=False)
     _last_pull: int = attrs.field(default=0, init=False)
+    _lent: dict[int, bytes] = attrs.field(factory=dict, init=False)
+    """The keys of pulls that were answered of late, out of memory that may have changed as it was sent; by request."""
 
     # For the reader
 
@@ -90,7 +93,10 @@ class Answers:
         self._owed.append(_Owed(pull, Denial.BUSY if len(self._owed) >= PULLS_OWED_MAX else None))
 
     def take_withdrawal(self, request: int) -> None:
-        """The peer does not want any more what it asked for; nothing if it was answered."""
+        """The peer does not want any more what it asked for, maybe because that changed as it was sent.
+
+        So what it asks for by the same key is copied from here on: it may be at it again.
+        """
         if request > max(self._order.request, self._last_pull):
             raise RemoteProtocolError(Fault.REQUEST.value, f"request {request} is withdrawn and was never made")
         left = self._order.withdraw(request)
@@ -98,9 +104,13 @@ class Answers:
             self._check_owed(len(self._verdicts))
             self._verdicts.append(Verdict(request, Denial.WITHDRAWN, left))
             return
+        key = self._lent.pop(request, None)
         for owed in self._owed:
             if owed.pull.request == request:
                 owed.denial = owed.denial or Denial.WITHDRAWN
+                key = owed.pull.key if owed.replied else None
+        if key is not None and self._placement is not None:
+            self._placement.lend_no_more(key)
 
     def _check_owed(self, owed: int) -> None:
         if owed >= ANSWERS_OWED_MAX:
@@ -126,8 +136,8 @@ class Answers:
     def next_reply(self, size_bytes: int = FRAGMENT_SIZE_MAX) -> Fragment | Verdict | None:
         """The next piece that a pull is owed: data, at most so much, or why there is none. None: nothing is owed.
 
-        Data is to be sent, or copied, before anything else runs: it lies in memory that its owner may change, and the
-        checksum would be wrong. A copy of it here would be a tenth of the cost of sending it.
+        Data that is no copy is to be sent, or copied, before anything else runs: it lies in memory that its owner may
+        change, and the checksum would be wrong. A copy of it here would be a tenth of the cost of sending it.
         """
         if not self._owed:
             return None
@@ -142,12 +152,21 @@ class Answers:
         owed.replied += len(data)
         if fragment.is_last:
             self._owed.popleft()
+            if pull.size > COPIED_DATA_MAX:
+                self._note_lent(pull)
         return fragment
+
+    def _note_lent(self, pull: PullRequest) -> None:
+        self._lent[pull.request] = pull.key
+        if len(self._lent) > UNANSWERED_MAX:
+            del self._lent[next(iter(self._lent))]
 
     def _fetch(self, pull: PullRequest, start: int, left: int, size: int) -> Bytes | Denial:
         if self._placement is None:
             return Denial.UNKNOWN_KEY
         data = self._placement.fetch(pull.key, pull.offset + start, size, span=left, epoch=self._core.peer_epoch)
-        if isinstance(data, Denial) or self._core.terms.has(Feature.CHANGED_REPLIES):
+        if isinstance(data, Denial) or (len(data) > COPIED_DATA_MAX and self._core.terms.has(Feature.CHANGED_REPLIES)):
             return data
-        return bytes(data)  # another thread may change it at any moment, and the peer would end the session
+        # Another thread may change it at any moment. A peer that does not take that would end the session; and what is
+        # to be joined with its frame is copied before its checksum is made, so that little never changes.
+        return bytes(data)

@@ -73,10 +73,10 @@ class BulkTurns:
         """All that is to be said of transfers now, but for their data."""
         for verdict in self._answers.take_verdicts():
             self._writer.write_verdict(verdict)
-        for pull in self._requests.take_pulls():
-            self._writer.write_pull(pull)
         for request in self._requests.take_withdrawals():
             self._writer.write_withdrawal(request)
+        for pull in self._requests.take_pulls():
+            self._writer.write_pull(pull)
 
     def write_next(self, fragments: int, size_bytes: int) -> int:
         """Write so many fragments, each of the kind whose turn it is; how many there were.

@@ -313,8 +313,8 @@ class Requests:
             pull.transfer.places.give_back()
         elif is_whole:
             return
-        else:
-            self._withdraw(pull.transfer)
+        if not is_whole:
+            self._withdraw(pull.transfer)  # though it be answered: the peer learns that its memory changes
         if pull.transfer.is_waiting:
             pull.into = NOTHING
             self._finish(pull.transfer, *ending)

@@ -11,10 +11,12 @@ from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link._channel import Channel
 from ctlha_trio.link._places import TransferPlaces
 from ctlha_trio.seams import Buffer, byte_view
-from ctlha_trio.wire import FRAGMENT_SIZE_MAX, KEY_SIZE, Denial, Landing
+from ctlha_trio.wire import FRAGMENT_SIZE_MAX, KEY_SIZE, Bytes, Denial, Landing
 
 OFFSET_MAX = (1 << 63) - 1
 """Of a place in the peer's memory: no memory is as large, and an offset plus a size still fits the wire's field."""
+INLINE_BYTES = 32 * 1024
+"""Data of a push that may be sent by whoever pushes: what the stream finds no room for is copied."""
 
 
 class Placement(Protocol):
@@ -29,8 +31,11 @@ class Placement(Protocol):
     def close(self, landing: Landing, *, is_last: bool) -> Denial | None:
         """All of it was received, unless that is denied because the key has died meanwhile."""
 
-    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> memoryview | Denial:
-        """Where the next bytes of a pull lie, to be sent or copied before anything else runs."""
+    def fetch(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> Bytes | Denial:
+        """Where the next bytes of a pull lie, to be sent or copied before anything else runs; or a copy of them."""
+
+    def lend_no_more(self, key: bytes) -> None:
+        """What was fetched by it may have changed as it was sent: only copies from here on."""
 
     def expire(self) -> None:
         """Forget every key: the session ended or the epoch changed."""
@@ -58,6 +63,11 @@ class MessagePush:
     def is_last_fragment(self) -> bool:
         """Whether the next fragment ends it."""
         return len(self.data) - self._written <= self.fragment_size
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may be sent by whoever pushes, in one fragment."""
+        return self.is_last_fragment and len(self.data) <= INLINE_BYTES
 
     def next_fragment(self) -> tuple[int, memoryview]:
         """Offset in the region and data of the next fragment."""

@@ -15,9 +15,9 @@ from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link import TRANSFERS_IN_FLIGHT_MAX, Transfer, TransferPlaces
 from ctlha_trio.link._answers import ANSWERS_OWED_MAX, PULLS_OWED_MAX, Answers
 from ctlha_trio.link._bulk import BulkTurns
-from ctlha_trio.link._requests import AHEAD_BYTES, Requests
+from ctlha_trio.link._requests import AHEAD_BYTES, UNANSWERED_MAX, Requests
 from ctlha_trio.link._statistics import LinkCounters
-from ctlha_trio.link._writing import FrameWriter
+from ctlha_trio.link._writing import COPIED_DATA_MAX, FrameWriter
 from ctlha_trio.wire import (
     FRAGMENT_PREFIX,
     FRAGMENT_SIZE_MAX,
@@ -642,6 +642,7 @@ class Memory:
 
     data: bytearray
     wrong_key: bytes = b"w" * 16
+    lends_no_more: list[bytes] = attrs.field(factory=list)
 
     def open(self, key: bytes, offset: int, size: int, *, span: int, epoch: int) -> Landing | Denial:
         if key == self.wrong_key:
@@ -662,6 +663,9 @@ class Memory:
         if offset + span > len(self.data):
             return Denial.OUT_OF_RANGE
         return memoryview(self.data)[offset : offset + size]
+
+    def lend_no_more(self, key: bytes) -> None:
+        self.lends_no_more.append(key)
 
     def expire(self) -> None:
         raise AssertionError("not asked for")
@@ -809,18 +813,70 @@ def test_fragments_are_as_large_as_the_turn_has_room_for_and_both_sides_take(tur
     assert (counters.pushed_bytes_out, counters.pulled_bytes_out) == (expected, expected)
 
 
-@pytest.mark.parametrize(("features", "is_copied"), [(OWN_TERMS.features, False), (0, True)])
-def test_a_reply_is_copied_for_a_peer_that_would_end_the_session_if_it_changed(features: int, is_copied: bool) -> None:
-    """Another thread may change it between its checksum and the sending of it."""
+def lending_answers(memory: Memory, features: int = OWN_TERMS.features) -> Answers:
     terms = Terms(features, FRAGMENT_SIZE_MAX)
     core = SessionCore.begin(session=1, epoch=1, peer_epoch=1, now=0.0, version=2, terms=terms)
-    memory = Memory(bytearray(b"abcd"))
-    answers = Answers(core, memory)
-    answers.take_pull(PullRequest(1, bytes(16), 1, 2, REPLY_KEY))
+    return Answers(core, memory)
+
+
+def is_next_reply_copied(answers: Answers, memory: Memory) -> bool:
+    """Before its checksum is made, which another thread may outrun."""
+    memory.data[:] = bytes(len(memory.data))
     reply = answers.next_reply()
     assert isinstance(reply, Fragment)
-    memory.data[:] = b"wxyz"
-    assert bytes(reply.data) == (b"bc" if is_copied else b"xy")
+    memory.data[:] = b"x" * len(memory.data)
+    assert bytes(reply.data) in {bytes(reply.size), b"x" * reply.size}
+    return bytes(reply.data) == bytes(reply.size)
+
+
+@pytest.mark.parametrize(("features", "is_copied"), [(OWN_TERMS.features, False), (0, True)])
+def test_a_reply_is_copied_for_a_peer_that_would_end_the_session_if_it_changed(features: int, is_copied: bool) -> None:
+    memory = Memory(bytearray(FRAGMENT_SIZE_MAX))
+    answers = lending_answers(memory, features)
+    answers.take_pull(PullRequest(1, bytes(16), 0, FRAGMENT_SIZE_MAX, REPLY_KEY))
+    assert is_next_reply_copied(answers, memory) is is_copied
+
+
+@pytest.mark.parametrize(("size", "is_copied"), [(COPIED_DATA_MAX, True), (COPIED_DATA_MAX + 1, False)])
+def test_what_is_joined_with_its_frame_is_copied_before_its_checksum_is_made(size: int, is_copied: bool) -> None:
+    memory = Memory(bytearray(FRAGMENT_SIZE_MAX))
+    answers = lending_answers(memory)
+    answers.take_pull(PullRequest(1, bytes(16), 0, size, REPLY_KEY))
+    assert is_next_reply_copied(answers, memory) is is_copied
+
+
+@pytest.mark.parametrize("size", [FRAGMENT_SIZE_MAX, FRAGMENT_SIZE_MAX + 1])
+def test_a_reply_that_is_withdrawn_may_have_changed_and_is_lent_no_more(size: int) -> None:
+    """While it goes on, and when all of it has been sent."""
+    memory = Memory(bytearray(size))
+    answers = lending_answers(memory)
+    answers.take_pull(PullRequest(1, b"k" * 16, 0, size, REPLY_KEY))
+    answers.next_reply()
+    assert memory.lends_no_more == []
+    answers.take_withdrawal(1)
+    assert memory.lends_no_more == [b"k" * 16]
+
+
+def test_what_was_not_sent_or_not_lent_has_not_changed() -> None:
+    memory = Memory(bytearray(FRAGMENT_SIZE_MAX))
+    answers = lending_answers(memory)
+    answers.take_pull(PullRequest(1, bytes(16), 0, COPIED_DATA_MAX, REPLY_KEY))
+    answers.next_reply()
+    answers.take_pull(PullRequest(2, bytes(16), 0, FRAGMENT_SIZE_MAX, REPLY_KEY))
+    for request in (1, 2):
+        answers.take_withdrawal(request)
+    assert memory.lends_no_more == []
+
+
+def test_of_pulls_that_were_answered_only_so_many_are_kept_in_mind() -> None:
+    memory = Memory(bytearray(FRAGMENT_SIZE_MAX))
+    answers = lending_answers(memory)
+    for request in range(1, UNANSWERED_MAX + 2):
+        answers.take_pull(PullRequest(request, request.to_bytes(16, "big"), 0, FRAGMENT_SIZE_MAX, REPLY_KEY))
+        answers.next_reply()
+    for request in range(1, UNANSWERED_MAX + 2):
+        answers.take_withdrawal(request)
+    assert memory.lends_no_more == [request.to_bytes(16, "big") for request in range(2, UNANSWERED_MAX + 2)]
 
 
 def test_pulls_are_numbered_upwards() -> None:
