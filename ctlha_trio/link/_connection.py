@@ -19,6 +19,7 @@ from ctlha_trio.link._pace import Pace
 from ctlha_trio.link._reading import Reading
 from ctlha_trio.link._requests import Requests
 from ctlha_trio.link._statistics import LinkCounters
+from ctlha_trio.link._streams import BROKEN_GRACE_S, STREAM_IS_GONE, flush
 from ctlha_trio.link._transfer import MessagePush, Placement
 from ctlha_trio.link._watchdog import Watchdog
 from ctlha_trio.link._writing import FrameWriter
@@ -28,10 +29,6 @@ from ctlha_trio.wire import NEVER, Bytes, FrameDecoder, FrameType, SessionCore, 
 GOODBYE_TIMEOUT_S = 1.0
 """For everything queued and the farewell to leave, and the peer to hang up. A planned stop must stay quicker than a
 crash is noticed."""
-BROKEN_GRACE_S = 0.05
-"""After a failed send the reader may still find the peer's goodbye in what arrived before."""
-INLINE_BYTES = 32 * 1024
-"""Data of a push that may be sent by whoever pushes: what the stream finds no room for is copied."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -186,7 +183,7 @@ class Connection:
         self.counters.bytes_out += len(written)
         try:
             self._is_full = not self.stream.send_nowait(written)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except STREAM_IS_GONE:
             self._is_full = True
         if self._is_full:
             self.wake()
@@ -277,8 +274,7 @@ class Connection:
         """
         flow = push.channel.session_flow
         self._bulk.queue(push)
-        is_small = push.is_last_fragment and len(push.data) <= INLINE_BYTES
-        if is_small and flow.written == flow.acknowledged and self._can_send and not self._has_work:
+        if push.is_small and flow.written == flow.acknowledged and self._can_send and not self._has_work:
             self._bulk.write_message_pushes()
             self._send_written()
         else:
@@ -296,40 +292,42 @@ class Connection:
         return self._requests
 
     async def _write(self) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # an error that is kept keeps what was lent
-            while not self._ended.is_set():
-                if self._has_work or self._late.is_any():
-                    await self._write_gathered()
-                else:
-                    self._late.clear()
-                    await self._woken.park()
-            return
-        await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
-        self.end(LossReason.CLOSED, "the connection broke while sending")
+        while not self._ended.is_set():
+            if not (self._has_work or self._late.is_any()):
+                self._late.clear()
+                await self._woken.park()
+            elif not await self._write_gathered():
+                await self.clock.sleep_until(self.clock.now() + BROKEN_GRACE_S)
+                self.end(LossReason.CLOSED, "the connection broke while sending")
 
-    async def _write_gathered(self) -> None:
-        """Send what can be written now. Holds no consumer's memory once it has returned."""
+    async def _write_gathered(self) -> bool:
+        """Send what can be written now; False if the stream is gone. Holds no consumer's memory afterwards."""
         self._sending = True
-        if lends := self._answers.owes_replies:
-            await self.stream.flush()  # others may change that memory: none runs from its checksum to its sending
-            if self._ended.is_set():
-                return
+        # Others may change that memory: none runs from its checksum to its sending.
+        if (lends := self._answers.owes_replies) and (not await flush(self.stream) or self._ended.is_set()):
+            return False
         self._has_work = False
         self._late.clear()
         began_s = self.clock.now()
         fragments = self._gather(began_s)
         pieces = self._writer.take()
         self.counters.bytes_out += sum(map(len, pieces))
-        is_sent = not lends or self.stream.send_nowait(*pieces)
-        if not lends:
-            await self.stream.send_all(*pieces)
+        try:
+            is_sent = not lends or self.stream.send_nowait(*pieces)
+            if not lends:
+                await self.stream.send_all(*pieces)
+        except STREAM_IS_GONE:
+            return False
         pieces.clear()  # from here on whoever owns that memory may resize it
-        if not is_sent:
-            await self.stream.flush()
-        self._sending = self._is_full = False
+        self._sending = self._is_full = not is_sent
         transfers = self._bulk.sent()
+        if not is_sent:
+            if not await flush(self.stream):
+                return False
+            self._sending = self._is_full = False
         if fragments and self._pace.end_turn(fragments, self.clock.now() - began_s) and transfers:
             await trio.lowlevel.checkpoint()
+        return True
 
     def _gather(self, now: float) -> int:
         """Write everything that can be, but of bulk data only what is in its pace: how many fragments.
@@ -350,15 +348,17 @@ class Connection:
         return fragments
 
     async def _read(self) -> None:
+        fault: str | None = None
         try:
             await self._reading.run()
         except RemoteProtocolError as error:
             self.report(error)
-            self.drop(str(error))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.end(LossReason.CLOSED, "the connection broke")
+            fault = str(error)
+        if fault is not None:
+            self.drop(fault)
         else:
-            self.end(LossReason.CLOSED, "the peer closed the connection")
+            why = "the connection broke" if self._reading.is_broken else "the peer closed the connection"
+            self.end(LossReason.CLOSED, why)
 
     def _take(self, size_bytes: int) -> None:
         """Take in so many bytes that came; with 0 what came behind the hello, or nothing."""

@@ -14,6 +14,7 @@ from ctlha_trio.link._config import LinkConfig
 from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.link._handshake import Agreed, Handshake
+from ctlha_trio.link._streams import STREAM_IS_GONE
 from ctlha_trio.seams import Clock, Entropy, Stream, Transport
 from ctlha_trio.wire import (
     OWN_TERMS,
@@ -174,7 +175,11 @@ class Meeting:
         finally:
             self._in_hello -= 1
         if connection is not None:
-            await connection.run()
+            try:
+                await connection.run()
+            except* (CtlHaError, *STREAM_IS_GONE) as errors:
+                # To the listener the same would be the end of a connection, and no bug.
+                raise RuntimeError("somebody who was told of what came in a session has failed") from errors
 
     async def _answer(self, handshake: Handshake) -> Connection | None:
         theirs = await handshake.receive_hello()

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 from contextvars import Context
-from typing import Final
 
 import attrs
 import trio
 
 from ctlha_trio.link._acknowledging import LateAcknowledgements
+from ctlha_trio.link._streams import STREAM_IS_GONE
 from ctlha_trio.seams import Stream
 from ctlha_trio.wire import FrameDecoder
-
-_STREAM_IS_GONE: Final = trio.BrokenResourceError, trio.ClosedResourceError
-"""What is met on the stream of a session that has ended."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -39,11 +36,14 @@ class Reading:
     """Whether its own task has still to have a turn behind what was received last: then somebody may lead."""
     _is_led: bool = attrs.field(default=False, init=False)
     _at_end: bool = attrs.field(default=False, init=False)
+    """Nothing more is received."""
+    is_broken: bool = attrs.field(default=False, init=False)
+    """Because the connection is, or what was received is not whole."""
     _failure: Exception | None = attrs.field(default=None, init=False)
-    """What a leader met."""
+    """What ``take`` raised in a leader."""
 
     async def run(self) -> None:
-        """Receive until the peer closes, or the session ends. Raises what the stream or ``take`` does."""
+        """Receive until the peer closes, the connection breaks, or the session ends. Raises what ``take`` does."""
         self._context = trio.lowlevel.current_task().context
         try:
             self._take(0)
@@ -60,13 +60,20 @@ class Reading:
                 self._end_turn()
         except trio.Cancelled:
             # A step may end the session and then fail, in one turn of a leader.
-            failure, self._failure = self._failure, None
-            if failure is not None and not isinstance(failure, _STREAM_IS_GONE):
-                raise failure from None
-            raise
+            if self._failure is None:
+                raise
         finally:
             self._context = None
             self._is_open = False
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # which would have itself in the frames that it keeps, and them all until somebody looks
 
     async def lead(self) -> None:
         """Receive once, and take in what came, behind a turn of the others; nothing at all if somebody else receives.
@@ -86,22 +93,27 @@ class Reading:
         except trio.Cancelled:
             raise
         except Exception as error:
-            self._failure = error
+            self._failure, self._at_end = error, True
         except BaseException:
             # An interrupt, in the middle of anything.
-            self._failure = trio.BrokenResourceError("what was received is not whole")
+            self.is_broken = self._at_end = True
             raise
         finally:
             self._is_led = False
-            self._is_open = self._context is not None and self._failure is None and not self._at_end
+            self._is_open = self._context is not None and not self._at_end
             if self._aside is not None:
                 trio.lowlevel.reschedule(self._aside)
                 self._aside = None
 
     async def _receive(self) -> int:
-        """How many bytes came; 0 if there is nothing to take in, at the end or since the space for it is gone."""
+        """How many bytes came; 0 if there is nothing to take in, at the end or since the space for it is gone.
+
+        The error of a stream is not kept, nor acted on from within: it keeps the memory that was to be received into.
+        """
         try:
             size_bytes = await self._stream.receive_into(self._decoder.space())
+        except STREAM_IS_GONE:
+            self.is_broken, size_bytes = True, 0
         except ValueError:
             if not self._decoder.is_space_gone:
                 raise
@@ -125,9 +137,6 @@ class Reading:
     def _end_turn(self) -> None:
         """Who might have answered what had come had a turn, and whoever wanted to lead."""
         self._is_open = False
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
         # The end of the session may have come since: nothing of it is acknowledged any more.
-        if not self._has_ended() and self._late.has_news and self._late.turn():
+        if not (self._at_end or self._has_ended()) and self._late.has_news and self._late.turn():
             self._wake_writer()

@@ -164,7 +164,8 @@ class TlsStream(SocketStream):
                     break
                 left = size_bytes - filled
                 try:
-                    count = decrypt(left, buffer[filled:size_bytes])
+                    with buffer[filled:size_bytes] as space:  # an error that is raised here must not keep it
+                        count = decrypt(left, space)
                 except ssl.SSLWantReadError:
                     self._is_starved = True
                     continue

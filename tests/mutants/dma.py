@@ -352,11 +352,16 @@ def waits_for_room_with_replies_in_the_memory_of_others(patch: Patch) -> None:
 @mutant(
     0,
     f"{REQUESTS}::test_a_reply_is_copied_for_a_peer_that_would_end_the_session_if_it_changed",
-    "assert bytes(reply.data)",
+    "assert is_next_reply_copied",
     is_copied=True,
 )
 def sends_replies_as_they_lie_to_a_peer_that_does_not_take_them(patch: Patch) -> None:
     patch.setattr(Terms, "has", lambda *_: True)
+
+
+@mutant(0, f"{TRANSFERS}::test_memory_that_is_lent_no_more_is_copied", "assert copied == [False, True]")
+def lends_memory_on_that_changed_as_it_was_sent(patch: Patch) -> None:
+    patch.setattr(RegionTable, "lend_no_more", lambda *_: None)
 
 
 @mutant(

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import attrs
@@ -14,9 +14,10 @@ from ctlha_trio._errors import BusyError, CtlHaError, DisconnectError, InvalidEr
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_event, ctl_ha_status
 from ctlha_trio.dma import TRANSFERS_IN_FLIGHT_MAX, Dma, Region, Rights, Transfer
 from ctlha_trio.dma._regions import REGIONS_MAX, RegionTable
-from ctlha_trio.link import Channel, Connected, Disconnected, EventRange, Link, LinkConfig
+from ctlha_trio.link import Channel, ChannelEvent, Connected, Disconnected, EventRange, Link, LinkConfig
 from ctlha_trio.link._answers import Answers
 from ctlha_trio.link._pace import TALK_BYTES
+from ctlha_trio.link._writing import COPIED_DATA_MAX
 from ctlha_trio.seams import Buffer, MemoryNetwork, TrioClock
 from ctlha_trio.seams._memory_network import BUFFER_BYTES, MemoryStream
 from ctlha_trio.wire import Denial, PullRequest
@@ -348,6 +349,92 @@ async def test_memory_is_its_owner_s_again_when_a_send_out_of_it_broke(
         memory.extend(b"resized")
         pair.b.dma.start_push(landing.remote, pushed, on_done=resize)
         await until(lambda: len(pushed) > FRAGMENT)
+
+
+@pytest.mark.parametrize("told_by", ["transfer", "channel"])
+async def test_memory_is_its_owner_s_again_when_who_received_into_it_met_an_error(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, told_by: str
+) -> None:
+    """An error keeps what it went through, as long as it is acted on from within."""
+    take = MemoryStream._take
+    memory, met = bytearray(FRAGMENT), list[int]()
+
+    def break_in_the_data(stream: MemoryStream, buffer: memoryview) -> int | None:
+        if buffer.obj is memory:
+            part = buffer[1:]
+            met.append(len(part))
+            raise trio.BrokenResourceError(f"no record of {len(part)} bytes")
+        return take(stream, buffer)
+
+    monkeypatch.setattr(MemoryStream, "_take", break_in_the_data)
+    async with open_pair(is_clean=False) as pair:
+
+        def resize(_: Transfer | ChannelEvent) -> None:
+            memory.extend(b"told of its end")
+
+        if told_by == "transfer":
+            pair.a.dma.start_pull(
+                pair.b.register(bytes(FRAGMENT), Rights.READ).remote, memoryview(memory), on_done=resize
+            )
+        else:
+            pair.a.channel.hear(lambda event: resize(event) if isinstance(event, Disconnected) else None, print)
+            pair.b.push(pair.a.register(memory).remote, bytes(FRAGMENT))
+        await until(lambda: bool(met))
+        await until(lambda: len(memory) > FRAGMENT)
+
+
+@pytest.mark.parametrize("uses", [None, 1])
+@pytest.mark.parametrize("size", [COPIED_DATA_MAX, COPIED_DATA_MAX + 1, FRAGMENT, 3 * MIB + 1])
+async def test_memory_that_another_thread_always_changes_is_copied_when_it_is_pulled_again(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, size: int, uses: int | None
+) -> None:
+    """And little of it at once: that would be copied in any case."""
+    memory = bytearray(size)
+    put = MemoryStream._put
+
+    def change(stream: MemoryStream, pieces: list[memoryview]) -> int:
+        memory[:] = bytes([memory[0] ^ 1]) * size
+        return put(stream, pieces)
+
+    monkeypatch.setattr(MemoryStream, "_put", change)
+    async with open_pair() as pair:
+        region = pair.b.dma.register(memory, epoch=5, rights=Rights.READ, uses=uses)
+
+        def pull_once_more(transfer: Transfer) -> None:
+            pair.a.on_done(transfer)
+            pair.a.pull(region.remote, bytearray(size))
+
+        pair.a.dma.start_pull(region.remote, memoryview(bytearray(size)), on_done=pull_once_more)
+        await until(lambda: len(pair.a.done) == 2)
+        changed = (SUCCESS, "") if size == COPIED_DATA_MAX else (ERROR, "changed")
+        is_used = uses == 1 and size <= FRAGMENT
+        assert pair.a.told == [changed, (ERROR, "used-key") if is_used else (SUCCESS, "")]
+
+
+async def test_a_push_that_was_copied_beside_a_reply_is_in_nobody_s_hands(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Answers.take_pull
+    started: list[Transfer] = []
+    async with open_pair(buffer_bytes=1000) as pair:
+        here, there = pair.a.register(bytearray(FRAGMENT)), pair.b.register(bytearray(FRAGMENT))
+        data, into = bytearray(FRAGMENT), bytearray(FRAGMENT)
+
+        def take_pull(answers: Answers, pull: PullRequest) -> None:
+            take(answers, pull)
+            started.append(pair.b.push(here.remote, data))
+
+        monkeypatch.setattr(Answers, "take_pull", take_pull)
+        pair.network.cut("b", "a")
+        pair.a.pull(there.remote, into)
+        await until(lambda: pair.b.link.statistics().pushed_bytes_out == FRAGMENT)
+        await pair.quiet()
+        started[0].cancel()
+        assert pair.b.told == [(ERROR, "cancelled")]
+        data.extend(b"resized")
+        pair.network.heal()
+        await until(lambda: bool(pair.a.done))
+        assert pair.a.told == [(SUCCESS, "")]
 
 
 @pytest.mark.parametrize("attempt", range(10))
@@ -759,6 +846,49 @@ async def test_a_deadline_that_is_not_reached_is_forgotten(autojump_clock: trio.
         assert pair.a.done == []
 
 
+async def test_memory_is_its_owner_s_again_within_a_cancel_though_nothing_was_due_before(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        region = pair.b.register(bytearray(8))
+        pair.a.dma.register(bytearray(1), epoch=5, expires_s=pair.a.dma.now() + 50)
+        await pair.quiet()
+        into = bytearray(8)
+
+        def resize(transfer: Transfer) -> None:
+            pair.a.on_done(transfer)
+            into.extend(b"resized")
+
+        deadline_s = pair.a.dma.now() + 1
+        transfer = pair.a.dma.start_pull(region.remote, memoryview(into), on_done=resize, deadline_s=deadline_s)
+        transfer.cancel()
+        into.extend(b"again")
+        assert pair.a.told == [(ERROR, "cancelled")]
+
+
+@pytest.mark.parametrize("is_awaited", [False, True])
+async def test_memory_is_its_owner_s_again_at_a_deadline_that_has_passed(
+    autojump_clock: trio.testing.MockClock, is_awaited: bool
+) -> None:
+    """Also in the step in which it comes to be seen, behind another that was awaited or none."""
+    async with open_pair() as pair:
+        region = pair.b.register(bytearray(8))
+        if is_awaited:
+            pair.a.dma.register(bytearray(1), epoch=5, expires_s=pair.a.dma.now() + 50)
+            await pair.quiet()
+        into = bytearray(8)
+
+        def resize(transfer: Transfer) -> None:
+            pair.a.on_done(transfer)
+            into.extend(b"resized")
+
+        pair.network.cut("b", "a")
+        deadline_s = pair.a.dma.now()
+        pair.a.dma.start_pull(region.remote, memoryview(into), on_done=resize, deadline_s=deadline_s)
+        await until(lambda: bool(pair.a.done))
+        assert pair.a.told == [(ERROR, "deadline")]
+
+
 async def test_a_deadline_that_has_passed_ends_a_transfer_that_was_begun_in_vain(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -874,6 +1004,22 @@ def test_an_overdue_key_is_of_no_use_though_its_end_was_not_acted_on(kind: str) 
         assert regions.fetch(region.key, 0, 4, span=4, epoch=5) is Denial.OVERDUE_KEY
     assert not region.alive
     memory.extend(b"may be resized again")
+
+
+def test_memory_that_is_lent_no_more_is_copied() -> None:
+    table, copied = RegionTable(random.Random(1).randbytes, lambda: 0.0), list[bool]()
+    memory = bytearray(4)
+    key = table.add(memory, epoch=1, rights=Rights.READ).key
+    for _ in range(2):
+        data = table.fetch(key, 0, 4, span=4, epoch=1)
+        assert not isinstance(data, Denial)
+        before = bytes(data)
+        memory[0] += 1
+        copied.append(bytes(data) == before)
+        table.lend_no_more(key)
+    assert copied == [False, True]
+    table.forget(key)
+    table.lend_no_more(key)
 
 
 def test_only_so_many_dead_keys_are_called_by_their_right_names() -> None:
@@ -1074,6 +1220,46 @@ async def test_who_is_told_may_end_the_session(autojump_clock: trio.testing.Mock
         assert sum(transfer.status is DISCONNECT for transfer in pair.a.done) >= 1
         assert len(pair.a.done) == 2
         await pair.online()
+
+
+@pytest.mark.parametrize("error", [trio.BrokenResourceError, trio.ClosedResourceError, DisconnectError, ValueError])
+@pytest.mark.parametrize("told_by", ["reader", "writer"])
+@pytest.mark.parametrize("node", ["a", "b"])
+async def test_what_they_raise_who_are_told_is_not_taken_for_the_end_of_the_connection(
+    autojump_clock: trio.testing.MockClock, node: str, told_by: str, error: type[Exception]
+) -> None:
+    """As of a channel of their own whose receiver has gone. Either node may be the one that has dialled."""
+
+    def fail(_: Transfer) -> None:
+        raise error("a bug")
+
+    async def be_told() -> None:
+        async with open_pair(is_clean=False) as pair:
+            asker, owner = (pair.a, pair.b) if node == "a" else (pair.b, pair.a)
+            remote = owner.register(bytearray(8 * MIB)).remote
+            if told_by == "reader":
+                asker.dma.start_pull(remote, memoryview(bytearray(8)), on_done=fail)
+            else:
+                transfer = asker.dma.start_push(remote, bytes(8 * MIB), on_done=fail)
+                while not asker.link.statistics().pushed_bytes_out:
+                    await trio.lowlevel.checkpoint()
+                transfer.cancel()
+            await trio.sleep(10)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await be_told()
+    assert error in set(kinds_of(caught.value))
+
+
+def kinds_of(error: BaseException | None) -> Iterator[type[BaseException]]:
+    """Of all that is in a group, and of what caused it."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from kinds_of(each)
+    elif error is not None:
+        yield type(error)
+    if error is not None:
+        yield from kinds_of(error.__cause__)
 
 
 async def test_a_new_session_numbers_anew_and_answers_of_the_old_do_not_count(

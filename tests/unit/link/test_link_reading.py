@@ -1,7 +1,9 @@
 """Who receives from a connection while a consumer waits for a message."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import gc
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
 import attrs
@@ -14,6 +16,7 @@ from ctlha_trio.link._acknowledging import LateAcknowledgements
 from ctlha_trio.link._channel import Channel
 from ctlha_trio.link._reading import Reading
 from ctlha_trio.seams import MemoryNetwork, Stream
+from ctlha_trio.seams._memory_network import MemoryStream
 from ctlha_trio.wire import FrameDecoder
 from tests.unit.link.test_link_acknowledging import in_session
 from tests.unit.seams.test_memory_network import connected
@@ -77,7 +80,7 @@ class Session:
         try:
             with self.scope:
                 await self.reading.run()
-                self.ended = "end"
+                self.ended = "broken" if self.reading.is_broken else "end"
         except Exception as error:
             self.ended = error
 
@@ -105,6 +108,16 @@ async def a_session() -> AsyncIterator[tuple[Session, trio.Nursery]]:
         await wait_all_tasks_blocked()
         yield session, nursery
         nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Of circles: what is kept must be let go of without that."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 Lead = Callable[[Reading], Awaitable[None]]
@@ -260,7 +273,7 @@ async def test_an_interrupt_is_its_leader_s_and_breaks_the_session(autojump_cloc
         session.failure = KeyboardInterrupt()
         await session.say()
         assert met == [session.failure]
-        assert isinstance(session.ended, trio.BrokenResourceError)
+        assert session.ended == "broken"
 
 
 async def test_the_end_that_a_leader_finds_ends_the_session(autojump_clock: MockClock) -> None:
@@ -276,7 +289,44 @@ async def test_a_connection_that_breaks_under_a_leader_ends_the_session(autojump
         await begin_to_lead(session, nursery)
         session.stream.close()
         await wait_all_tasks_blocked()
-        assert isinstance(session.ended, trio.ClosedResourceError)
+        assert session.ended == "broken"
+
+
+@pytest.mark.parametrize("is_led", [False, True])
+async def test_an_error_of_the_stream_is_not_kept(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, is_led: bool
+) -> None:
+    """It keeps the memory that was to be received into."""
+    memory = bytearray(1)
+
+    def break_within(_: MemoryStream, buffer: memoryview) -> int:
+        part = memoryview(memory)[: len(buffer)]
+        raise trio.BrokenResourceError(f"no record of {len(part)} bytes")
+
+    async with a_session() as (session, nursery):
+        if is_led:
+            await begin_to_lead(session, nursery)
+        monkeypatch.setattr(MemoryStream, "_take", break_within)
+        with no_collection():
+            await session.say()
+            assert session.ended == "broken"
+            memory.extend(b"resized")
+
+
+async def test_what_a_leader_met_is_kept_by_nobody_once_it_was_raised(autojump_clock: MockClock) -> None:
+    class BugError(Exception):
+        pass
+
+    async with a_session() as (session, nursery):
+        await begin_to_lead(session, nursery)
+        session.failure = BugError()
+        kept = weakref.ref(session.failure)
+        with no_collection():
+            await session.say()
+            assert session.takers == ["consumer"]
+            assert isinstance(session.ended, BugError)
+            session.failure = session.ended = None
+            assert kept() is None
 
 
 async def test_behind_the_end_of_the_session_nothing_is_taken_in(autojump_clock: MockClock) -> None:

@@ -354,6 +354,16 @@ async def test_a_connection_that_broke_holds_no_memory_of_who_received() -> None
             gc.enable()
 
 
+async def test_an_error_that_is_kept_keeps_no_memory_of_who_received() -> None:
+    async with both_ends() as (here, there):
+        there._socket.send(DAMAGED_RECORD)
+        memory = bytearray(RECORD_BYTES)
+        with memoryview(memory) as view, pytest.raises(trio.BrokenResourceError) as caught:
+            await here.receive_into(view)
+        memory += b"resized"
+        assert caught.value.__traceback__ is not None
+
+
 async def test_a_record_and_a_damaged_one_that_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
     async with both_ends() as (here, there):
         await there.send_all(b"word")

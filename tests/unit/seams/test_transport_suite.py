@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ctlha_trio.seams import MemoryNetwork, TcpTransport, TlsTransport, describe_key, parse_pin
+from ctlha_trio.seams import Buffer, MemoryNetwork, TcpTransport, TlsTransport, describe_key, parse_pin
+from ctlha_trio.seams._memory_network import MemoryStream
 from ctlha_trio.testing import TRANSPORT_CHECKS, PairFactory, TransportPair
 
 
@@ -63,3 +64,20 @@ PAIRS += [make_tcp_pair_of_ipv6, make_tls_pair_of_ipv6] if has_ipv6() else []
 @pytest.mark.parametrize("check", TRANSPORT_CHECKS)
 async def test_conforms(check: Callable[[PairFactory], Awaitable[None]], make_pair: PairFactory) -> None:
     await check(make_pair)
+
+
+async def test_a_transport_that_takes_one_piece_at_a_time_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one would be that was written for ``send_nowait(data)``."""
+    send = MemoryStream.send_nowait
+
+    def send_nowait(stream: MemoryStream, data: Buffer) -> bool:
+        return send(stream, data)
+
+    monkeypatch.setattr(MemoryStream, "send_nowait", send_nowait)
+    failed = set[str]()
+    for check in TRANSPORT_CHECKS:
+        try:
+            await check(make_memory_pair)
+        except* (AssertionError, TypeError):
+            failed.add(check.__name__)
+    assert failed == {"check_pieces_are_sent_as_one"}
