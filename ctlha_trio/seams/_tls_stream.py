@@ -156,6 +156,7 @@ class TlsStream(SocketStream):
         if self._broken_by is not None:
             raise self._broken_by
         filled, came = 0, None
+        space: memoryview | None = None
         size_bytes = min(len(buffer), MAX_CALL_BYTES)
         decrypt, incoming = cast("Decrypt", self._tls.read), self._incoming
         try:
@@ -164,8 +165,8 @@ class TlsStream(SocketStream):
                     break
                 left = size_bytes - filled
                 try:
-                    with buffer[filled:size_bytes] as space:  # an error that is raised here must not keep it
-                        count = decrypt(left, space)
+                    space = buffer[filled:size_bytes]
+                    count = decrypt(left, space)
                 except ssl.SSLWantReadError:
                     self._is_starved = True
                     continue
@@ -174,6 +175,8 @@ class TlsStream(SocketStream):
                 self._is_starved = count < left and not incoming.pending
                 filled += count
         except OSError as error:
+            if space is not None:
+                space.release()  # not by ``with``, whose two calls each record would pay for
             self._say_why()
             if not filled:
                 raise
