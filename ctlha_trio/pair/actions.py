@@ -45,10 +45,8 @@ class Persist:
 class Track:
     """Mark every write from now on, and these ranges, as what may differ from the peer's copy since ``base_epoch``.
 
-    Also a write that has no effect here, before that is told.
-
-    What was marked stays so if it counts from the same epoch, and is forgotten otherwise. Durable before any
-    ``Persist`` ordered after it, as are ``MarkDirty`` and ``StopTracking``.
+    Also a write that has no effect here, before that is told. What was marked stays if it counts from the same epoch,
+    else it is forgotten. Durable before any ``Persist`` ordered after it, as are ``MarkDirty`` and ``StopTracking``.
     """
 
     base_epoch: int
