@@ -21,6 +21,7 @@ from ctlha_trio.arbiter import (
     remove_etcd_record,
 )
 from ctlha_trio.cli._config import CONFIG_FORMAT, ETCD_FILES
+from ctlha_trio.cli._new_files import write_new
 from ctlha_trio.cli._node_folder import path_excess
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import describe_key, load_key, make_key, sync_folder
@@ -170,7 +171,7 @@ def _create_nodes(
         volume = os.fspath(folder / node / _VOLUME_FILE)
         create_store_file(volume, metadata, new.size_bytes, fill(node) if fill else None)
         text = _config_text(new, node=node, peer=peer, pin=pins[peer], arbiter=table)
-        _write_new(folder / node / CONFIG_FILE, text.encode(), mode=0o644)
+        write_new(folder / node / CONFIG_FILE, text.encode(), mode=0o644)
         sync_folder(folder / node)
     sync_folder(folder)
 
@@ -178,16 +179,8 @@ def _create_nodes(
 def _create_node_folder(folder: Path) -> str:
     """The folder and its key; returns the pin for the other node."""
     folder.mkdir(mode=0o700)
-    _write_new(folder / _KEY_FILE, make_key(), mode=0o600)
+    write_new(folder / _KEY_FILE, make_key(), mode=0o600)
     return describe_key(load_key(folder / _KEY_FILE))
-
-
-def _write_new(path: Path, content: bytes, *, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _config_text(new: NewPair, *, node: str, peer: str, pin: str, arbiter: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from ctlha_trio.arbiter import EtcdAccess, contradictions, parse_endpoint
 from ctlha_trio.bench import Sizes
@@ -14,7 +15,7 @@ from ctlha_trio.cli._adopt import adopt_arbiter as adopt_configured_arbiter
 from ctlha_trio.cli._adopt_together import adopt_together
 from ctlha_trio.cli._bench import BenchPlan, bench_here, bench_pair, serve_pair
 from ctlha_trio.cli._config import ETCD_FILES
-from ctlha_trio.cli._config_values import BLOCK_BYTES, MAX_VOLUME_BYTES
+from ctlha_trio.cli._config_values import BLOCK_BYTES, MAX_VOLUME_BYTES, read_address
 from ctlha_trio.cli._copies import show_copy
 from ctlha_trio.cli._demo_command import show_demo
 from ctlha_trio.cli._force import Forced, force_primary as force_configured_primary
@@ -28,6 +29,7 @@ from ctlha_trio.cli._init import (
     create_pair_in_etcd,
     loopback_addresses,
 )
+from ctlha_trio.cli._key import make_new_key, show_key
 from ctlha_trio.cli._node import run_configured_node
 from ctlha_trio.cli._output import unfailing_output
 from ctlha_trio.cli._queued_stderr import queued_stderr
@@ -60,6 +62,19 @@ def _run_logged(
     if dry_run:
         run_command(command, config, *arguments)
     run_command(log_refusals, decision, command, config, *arguments)
+
+
+def _parse_addresses(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, str] | None:
+    """Of the links of node a and of node b; None if not given."""
+    if text is None:
+        return None
+    try:
+        found = tuple(map(read_address, text.split(",")))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if len(found) != len(NODES) or len(set(found)) != len(NODES):
+        raise click.BadParameter(f"{text!r}: expected two addresses, of node a and of node b: HOST:PORT,HOST:PORT")
+    return found[0], found[1]
 
 
 def _parse_size(_: click.Context, __: click.Parameter, text: str) -> int:
@@ -103,6 +118,12 @@ def main() -> None:
     help="The link of node a; node b's is two above.",
 )
 @click.option(
+    "--addresses",
+    callback=_parse_addresses,
+    metavar="HOST:PORT,HOST:PORT",
+    help="Two machines, with an arbiter in etcd: the links of node a and of node b.",
+)
+@click.option(
     "--arbiter",
     default=_SQLITE,
     show_default=True,
@@ -113,10 +134,18 @@ def main() -> None:
 @click.option("--arbiter-certificate", "certificate", type=_FILE, help="etcd: our certificate, if it asks for one.")
 @click.option("--arbiter-key", "key", type=_FILE, help="etcd: the key of that, of mode 0600.")
 @click.option("--arbiter-credentials", "credentials", type=_FILE, help="etcd: USER:PASSWORD, in a file of mode 0600.")
-def init(folder: Path, size: int, base_port: int, arbiter: str, **files: Path | None) -> None:
-    """Make a pair of nodes in DIR, for this machine."""
-    new = NewPair(size_bytes=size, link_addresses=loopback_addresses(base_port))
-    run_command(_init, folder, new, _parse_arbiter(arbiter, files))
+def init(
+    folder: Path, size: int, base_port: int, addresses: tuple[str, str] | None, arbiter: str, **files: Path | None
+) -> None:
+    """Make a pair of nodes in DIR, for this machine, or with --addresses for two, of which each gets its folder."""
+    access = _parse_arbiter(arbiter, files)
+    if addresses is not None:
+        if access is None:
+            raise click.UsageError("--addresses is for two machines, whose arbiter is in etcd: give --arbiter")
+        if click.get_current_context().get_parameter_source("base_port") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--addresses have their ports: no --base-port")
+    new = NewPair(size_bytes=size, link_addresses=addresses or loopback_addresses(base_port))
+    run_command(_init, folder, new, access)
 
 
 def _parse_arbiter(arbiter: str, files: Mapping[str, Path | None]) -> EtcdAccess | None:
@@ -151,6 +180,17 @@ def node(config: Path) -> None:
     """Run the node of CONFIG until SIGTERM, or SIGINT unless that is ignored."""
     with queued_stderr():
         run_command(run_configured_node, config)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--new", is_flag=True, help="Make a new key beside it; print its pin, and the steps until it is in use.")
+def key(config: Path, new: bool) -> None:
+    """Print the pin of the key of CONFIG's node, by which the other node knows it: for peer.pins there.
+
+    Exit code 0: printed, or made; 1: not made; 2: CONFIG or the key cannot be used.
+    """
+    run_command(make_new_key if new else show_key, config)
 
 
 @main.command()

@@ -61,6 +61,36 @@ def test_the_default_ports(tmp_path: Path) -> None:
     assert links == ["127.0.0.1:7900", "127.0.0.1:7902"]
 
 
+def test_the_links_of_two_machines(tmp_path: Path, etcd_endpoint: str) -> None:
+    addresses = "192.0.2.1:7900", "[2001:db8::2]:7901"
+    given = "--addresses", ",".join(addresses), "--arbiter", etcd_endpoint
+    done = ctlha("init", tmp_path / "p", "--size", "4K", *given)
+    assert done.exit_code == 0, done.output
+    a, b = (load_config(tmp_path / "p" / node / "node.toml").content for node in ("a", "b"))
+    assert (a.link.listen, a.peer.address) == addresses
+    assert (b.peer.address, b.link.listen) == addresses
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--addresses", "192.0.2.1:7900"), "expected two addresses"),
+        (("--addresses", "192.0.2.1:7900,192.0.2.1:7900"), "expected two addresses"),
+        (("--addresses", "192.0.2.1:7900,192.0.2.2:0"), "the port must be"),
+        (("--addresses", "192.0.2.1:7900,192.0.2.2"), "expected HOST:PORT"),
+        (("--addresses", "192.0.2.1:7900,192.0.2.2:7900"), "give --arbiter"),
+        (
+            ("--addresses", "192.0.2.1:7900,192.0.2.2:7900", "--arbiter", "http://127.0.0.1:1", "--base-port", "7900"),
+            "no --base-port",
+        ),
+    ],
+)
+def test_addresses_that_are_none(tmp_path: Path, options: tuple[str, ...], says: str) -> None:
+    done = ctlha("init", tmp_path / "p", *options)
+    assert (done.exit_code, says in done.output) == (2, True), done.output
+    assert not (tmp_path / "p").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
