@@ -89,6 +89,16 @@ async def test_a_signal_is_a_goodbye(protected_pair: HandPair, number: int) -> N
     await pair.wait_protected()
 
 
+async def test_a_terminal_that_is_closed_ends_a_node_without_a_goodbye(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    leaving = await pair.primary()
+    assert await pair.end(leaving, signal.SIGHUP) == -signal.SIGHUP
+    await pair.wait_for(OTHER[leaving], verdict="degraded", role="primary", within_s=2.0)
+    assert not [line for line in pair.decisions(leaving) if line["decision"] == "stop"]
+    await pair.start(leaving)
+    await pair.wait_protected()
+
+
 async def test_the_role_is_handed_over(protected_pair: HandPair) -> None:
     pair = protected_pair
     first = await pair.primary()

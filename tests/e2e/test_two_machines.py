@@ -27,7 +27,7 @@ from ctlha_trio.testing._processes.outside_clients import outside_clients
 pytestmark = pytest.mark.slow
 
 DOCS = Path(__file__).parents[2] / "docs"
-TWO_MACHINES = (DOCS / "two-machines.md").read_text()
+TWO_MACHINES = (DOCS / "machines.md").read_text()
 SECURITY = (DOCS / "explain/security.md").read_text()
 HOSTS = {"a": "127.0.0.2", "b": "127.0.0.3"}
 PRELUDE = """
