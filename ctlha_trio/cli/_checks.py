@@ -1,7 +1,7 @@
 """Whether the world around a configuration is as it says. Looks, and changes nothing."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,18 @@ from ctlha_trio.cli._run import leaves_of
 from ctlha_trio.cli._stopped_node import find_arbiter, gives_up
 from ctlha_trio.door import is_answered
 from ctlha_trio.pair import Metadata
-from ctlha_trio.seams import Arbiter, Disk, ThreadDisk, TlsTransport, TrioClock, is_there, load_key, read_key_file
+from ctlha_trio.seams import (
+    Arbiter,
+    Disk,
+    Pin,
+    ThreadDisk,
+    TlsTransport,
+    TrioClock,
+    describe_key,
+    is_there,
+    load_key,
+    read_key_file,
+)
 from ctlha_trio.store import BlockStore, read_head
 
 _ETCD_FILES: Final = (("ca", False), ("certificate", False), ("key", True), ("credentials", True))
@@ -98,7 +109,7 @@ def load_checked(file: Path) -> LoadedConfig:
 def _faults_of_files(file: Path, part: Part, etcd: EtcdAccess | None) -> Iterator[ConfigError]:
     folder = file.absolute().parent
     if (key := part("link.key")) is not None:
-        yield from _fault_of(file, "link.key", partial(load_key, folder / key))
+        yield from _faults_of_keys(file, folder / key, part)
     for name, private in _ETCD_FILES:
         path = None if etcd is None else getattr(etcd, name)
         if path is not None:
@@ -109,6 +120,26 @@ def _faults_of_files(file: Path, part: Part, etcd: EtcdAccess | None) -> Iterato
             yield from _fault_of_state(file, key, folder / named)
     for problem in problems_of_folder(folder):
         yield ConfigError(file, "", problem)
+
+
+def _faults_of_keys(file: Path, path: Path, part: Part) -> Iterator[ConfigError]:
+    try:
+        own = describe_key(load_key(path))
+    except ConfigError as error:
+        yield ConfigError(file, "link.key", f"{error.file}: {error.problem}")
+        return
+    if problem := _own_among(part("peer.pins") or (), own, path):
+        yield ConfigError(file, "peer.pins", problem)
+
+
+def _own_among(pins: Iterable[Pin], own: str, path: Path) -> str:
+    """What is wrong if this node has the key that it is to know its peer by; else nothing.
+
+    Such a node meets nobody, for the peer has another key, or pins another one.
+    """
+    if own not in map(str, pins):
+        return ""
+    return f"has {own}, which is the key of this node itself, in {path}: pin that of the other node, which has its own"
 
 
 def _fault_of_state(file: Path, key: str, path: Path) -> Iterator[ConfigError]:
@@ -155,7 +186,10 @@ async def _check_link(faults: Faults) -> TlsTransport | None:
     loaded = faults.loaded
     with faults.at("link.key"):
         key = load_key(loaded.key_path)
-        transport = TlsTransport(key=key, pins=loaded.content.peer.pins)
+        pins = loaded.content.peer.pins
+        if problem := _own_among(pins, describe_key(key), loaded.key_path):
+            faults.add("peer.pins", problem)
+        transport = TlsTransport(key=key, pins=pins)
         try:
             (await transport.listen(loaded.content.link.listen)).close()
         except OSError as error:

@@ -17,18 +17,22 @@ from ctlha_trio.cli._config import LoadedConfig
 from ctlha_trio.cli._remedies import SEE_STATUS, remedy_for
 from ctlha_trio.cli._shared_settings import shared_settings
 from ctlha_trio.door import BootDoor, Door, Fencing
-from ctlha_trio.ha import HALT, Node, NodeConfig, Note, Notice, Reason, booting_status, no_components, run_node
+from ctlha_trio.ha import (
+    HALT,
+    KEYS_OF_REFUSALS,
+    Node,
+    NodeConfig,
+    Note,
+    Notice,
+    Reason,
+    booting_status,
+    no_components,
+    run_node,
+)
 from ctlha_trio.seams import CommandFencer, Seams, TrioClock
 
 _LOG: Final = logging.getLogger(__name__)
 _ERRORS_OF_BIND: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
-_KEYS_OF_REFUSALS: Final = {
-    "same-node": "node",
-    "foreign-cluster": "cluster",
-    "wrong-peer": "peer.node",
-    "resource": "resource",
-    "size": "volume.size_bytes",
-}
 
 Components = Callable[[Node], Sequence[ctl_ha_component]]
 
@@ -109,7 +113,9 @@ def fault_of_link(loaded: LoadedConfig, error: BaseException) -> ConfigError | N
     """The key of the link or of the peer that an error stands for, if it does."""
     match error:
         case UntrustedPeerError():
-            return loaded.fault("peer.pins", str(error))
+            peer = loaded.content.peer
+            helps = f"if it is not node {peer.node} that is at {peer.address}, correct peer.address"
+            return loaded.fault("peer.pins", f"{error}; {helps}")
         case OSError() if error.errno in _ERRORS_OF_BIND:
             return loaded.fault("link.listen", f"cannot listen on {loaded.content.link.listen}: {error.strerror}")
     return None
@@ -141,8 +147,8 @@ def _faults(loaded: LoadedConfig, error: BaseException) -> Iterator[ConfigError]
                 yield from _faults(loaded, inner)
         case ConfigError():
             yield error
-        case RefusedError() if error.reason in _KEYS_OF_REFUSALS:
-            yield loaded.fault(_KEYS_OF_REFUSALS[error.reason], str(error))
+        case RefusedError() if error.reason in KEYS_OF_REFUSALS:
+            yield loaded.fault(KEYS_OF_REFUSALS[error.reason], str(error))
         case _:
             fault = fault_of_link(loaded, error)
             if fault is not None:

@@ -23,6 +23,7 @@ from ctlha_trio.arbiter import (
 from ctlha_trio.cli._config import CONFIG_FORMAT, ETCD_FILES
 from ctlha_trio.cli._new_files import write_new
 from ctlha_trio.cli._node_folder import path_excess
+from ctlha_trio.ha import FIRST_EPOCH
 from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import describe_key, load_key, make_key, sync_folder
 from ctlha_trio.store import create_store_file
@@ -141,7 +142,7 @@ def _first_record(new: NewPair) -> Record:
     return Record(
         cluster=new.cluster,
         resource=_RESOURCE,
-        epoch=1,
+        epoch=FIRST_EPOCH,
         lineage=secrets.token_hex(16),
         primary=NODES[0],
         members=NODES,

@@ -170,19 +170,21 @@ class DoorClient:
 async def open_door_client(path: Path | str, *, client: int) -> DoorClient:
     """Connect to a data socket as ``client``. ``DisconnectError`` if nobody listens there.
 
-    ``ConfigError`` for what is no socket, and for one that its mode keeps from this user.
+    ``ConfigError`` for what is no socket, and for one that is kept from this user. ``InvalidError`` if ``client`` is no
+    number of 64 bits.
 
     ``TurnedAwayError``, which is one, if the node does not take the connection, as it takes 8 at a time, over all
     clients, and none of another user, be it root; it may come to say so only to the first operation. Whoever opens it
     runs its ``receive_replies`` in a task, and closes it.
     """
-    return await greet(await connect(path), path, client=client)
+    hello = encode_hello(client)
+    return await greet(await connect(path), path, hello)
 
 
-async def greet(stream: trio.SocketStream, path: Path | str, *, client: int) -> DoorClient:
+async def greet(stream: trio.SocketStream, path: Path | str, hello: bytes) -> DoorClient:
     """The first words on a connection, which is closed if they find nobody. Errors as of ``open_door_client``."""
     try:
-        await stream.send_all(encode_hello(client))
+        await stream.send_all(hello)
     except trio.BrokenResourceError as error:
         with stream.socket:
             try:

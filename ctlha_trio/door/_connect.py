@@ -19,7 +19,7 @@ ASK_OWNER: Final = "ask as the user whose node it is"
 async def connect(path: Path | str) -> trio.SocketStream:
     """Connect. ``DisconnectError`` if nobody listens there, or takes no connection within ``CONNECT_S``.
 
-    ``ConfigError`` if it is no socket, or another user's.
+    ``ConfigError`` if it is no socket, or another user's. No node runs in a folder that nobody can write.
     """
     try:
         with trio.fail_after(CONNECT_S):
@@ -67,11 +67,18 @@ def access_denied(path: Path | str) -> ConfigError:
 
 
 async def _is_another_users(path: Path | str) -> bool:
-    """Whether this user may not make the socket that is missing, as a node of this user would."""
+    """Whether another user may make the socket that is missing, and this one may not."""
     folder = Path(path).parent
-    return await trio.to_thread.run_sync(
-        lambda: os.access(folder, os.F_OK) and not os.access(folder, os.W_OK | os.X_OK)
-    )
+
+    def look() -> bool:
+        if not os.access(folder, os.F_OK) or os.access(folder, os.W_OK | os.X_OK):
+            return False
+        return not os.statvfs(folder).f_flag & os.ST_RDONLY
+
+    try:
+        return await trio.to_thread.run_sync(look)
+    except OSError:
+        return False  # it has gone meanwhile
 
 
 async def _is_foreign(path: Path | str) -> bool:

@@ -188,8 +188,11 @@ def split_record(request: Request, data: bytes) -> tuple[str, bytes]:
 
 
 def encode_hello(client: int) -> bytes:
-    """The first bytes of a connection: who speaks."""
-    return _HELLO.pack(_MAGIC, _VERSION, client)
+    """The first bytes of a connection: who speaks. ``InvalidError`` for what is no number of 64 bits."""
+    try:
+        return _HELLO.pack(_MAGIC, _VERSION, client)
+    except StructError as error:
+        raise InvalidError(f"client {client!r} is no number of 64 bits without a sign") from error
 
 
 def decode_hello(head: Buffer) -> int:

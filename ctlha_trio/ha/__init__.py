@@ -12,6 +12,7 @@ from ctlha_trio.ha._current import current_node as current_node
 from ctlha_trio.ha._direct_transfers import PendingTransfer as PendingTransfer
 from ctlha_trio.ha._give_back import HOLD_DOWN_S as HOLD_DOWN_S, GiveBackPolicy as GiveBackPolicy
 from ctlha_trio.ha._message_channel import MessageChannel as MessageChannel
+from ctlha_trio.ha._misconfiguration import FIRST_EPOCH as FIRST_EPOCH, KEYS_OF_REFUSALS as KEYS_OF_REFUSALS
 from ctlha_trio.ha._node import Node as Node
 from ctlha_trio.ha._notices import HALT as HALT, REFUSED as REFUSED, Notice as Notice
 from ctlha_trio.ha._peer_returns import RETURNS_LIMIT as RETURNS_LIMIT

@@ -80,6 +80,7 @@ class DirectTransfers:
 
     def push_nowait(self, remote: RemoteBuffer, data: Buffer, *, timeout_s: float | None = None) -> PendingTransfer:
         """As ``Node.push_nowait``."""
+        _require_remote(remote)
         pending = PendingTransfer()
         deadline_s = self._deadline_s(timeout_s)
         pending.begin(
@@ -95,6 +96,7 @@ class DirectTransfers:
         self, remote: RemoteBuffer, into: bytearray | memoryview, *, timeout_s: float | None = None
     ) -> PendingTransfer:
         """As ``Node.pull_nowait``."""
+        _require_remote(remote)
         view = byte_view(into)
         pending = PendingTransfer()
         deadline_s = self._deadline_s(timeout_s)
@@ -124,3 +126,8 @@ class DirectTransfers:
                 await self._places.wait_freed()
             else:
                 return await pending.wait()
+
+
+def _require_remote(remote: object) -> None:
+    if not isinstance(remote, RemoteBuffer):
+        raise TypeError(f"the place at the peer is {remote!r}: give a RemoteBuffer")

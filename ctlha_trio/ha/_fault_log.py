@@ -7,6 +7,7 @@ import attrs
 
 from ctlha_trio._errors import CtlHaError, RefusedError, RemoteProtocolError
 from ctlha_trio._repeats import Repeats
+from ctlha_trio.ha._misconfiguration import keys_to_look_at
 from ctlha_trio.seams import Clock
 
 LINES_MAX: Final = 20
@@ -32,6 +33,7 @@ class FaultLog:
     def report(self, error: CtlHaError, *, session: int) -> None:
         """Tell of it, unless the last of its kind said the same and that is not long ago. Not a checkpoint.
 
+        As an error with what to look at, if only a person can put it right; else as a warning.
         ``session``: how many there have been. After another one everything is told afresh.
         """
         if session != self._session:
@@ -44,10 +46,12 @@ class FaultLog:
         if self._lines >= LINES_MAX:
             self._untold += 1
             return
-        line = self._repeats.came(now, str(error), kind=(type(error), reason))
+        keys = keys_to_look_at(error)
+        text = f"{error}; look at {keys} in both configurations" if keys else str(error)
+        line = self._repeats.came(now, text, kind=(type(error), reason))
         if line is not None:
             self._lines += 1
-            _LOG.warning("link: %s", line)
+            _LOG.log(logging.ERROR if keys else logging.WARNING, "link: %s", line)
 
     def _begin_lines(self, now: float) -> None:
         self._since_s, self._lines = now, 0

@@ -7,7 +7,7 @@ from threading import get_ident
 import attrs
 import trio
 
-from ctlha_trio._errors import ComponentError
+from ctlha_trio._errors import ComponentError, FailedError
 from ctlha_trio._vocabulary import (
     CTL_HA_DATA_CTL,
     CTL_HA_DATA_ZFS,
@@ -112,7 +112,11 @@ class Node:
         return self._consumers.transfers
 
     def open_channel(self, channel: ctl_ha_channel, handler: ctl_evt_handler | None = None) -> MessageChannel:
-        """Open a consumer's channel, once. ``InvalidError`` if it is open already, NONE or MAX. Not a checkpoint."""
+        """Open a consumer's channel, once. Not a checkpoint.
+
+        ``InvalidError`` if it is open already, NONE or MAX; ``FailedError`` if the node has ended.
+        """
+        self._require_life()
         return self._consumers.open_channel(channel, handler)
 
     def channel(self, channel: ctl_ha_channel) -> MessageChannel:
@@ -164,8 +168,8 @@ class Node:
 
         After ``timeout_s`` seconds it is cancelled, with the reason ``deadline``.
 
-        ``DisconnectError`` without a session; ``InvalidError`` as of ``push``, and for a time below 0 or that is none.
-        Not a checkpoint.
+        ``DisconnectError`` without a session; ``InvalidError`` as of ``push``, and for a time below 0 or that is none;
+        ``TypeError`` for a place that is no ``RemoteBuffer``. Not a checkpoint.
         """
         return self._direct.push_nowait(remote, data, timeout_s=timeout_s)
 
@@ -310,8 +314,9 @@ class Node:
         """Begin to compare both copies while they are in use; its number. How it goes is in ``status``.
 
         One that runs goes on, one that was interrupted goes on where it was. ``FailedError`` with the reason if this
-        node is not the primary of two members in sync. Not a checkpoint.
+        node is not the primary of two members in sync, or has ended. Not a checkpoint.
         """
+        self._require_life()
         return self._driver.verifications.ask()
 
     def plan_force(self, abandon: str) -> Plan:
@@ -355,6 +360,10 @@ class Node:
         self.has_ended = True
         self._driver.end()
         self._consumers.close()
+
+    def _require_life(self) -> None:
+        if self.has_ended:
+            raise FailedError(f"node {self.config.node} has ended")
 
     async def _take_part(self, task_status: "trio.TaskStatus[Node]") -> None:
         async with trio.open_nursery() as nursery:

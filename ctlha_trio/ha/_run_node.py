@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import ConfigError, CtlHaError, RefusedError, UntrustedPeerError
+from ctlha_trio._errors import ConfigError, CtlHaError, RefusedError
 from ctlha_trio._vocabulary import ctl_ha_component
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._config import NodeConfig
@@ -17,6 +17,7 @@ from ctlha_trio.ha._disk_watch import DISK_STALL_S
 from ctlha_trio.ha._fault_log import FaultLog
 from ctlha_trio.ha._file_watch import FileWatch
 from ctlha_trio.ha._left_steps import LeftSteps
+from ctlha_trio.ha._misconfiguration import ends_node
 from ctlha_trio.ha._node import Node
 from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._peer_fence import PeerFence
@@ -26,7 +27,7 @@ from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._take_overs import TakeOvers, serving_record
 from ctlha_trio.ha._volume import Volume
 from ctlha_trio.link import Link, LinkConfig
-from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, PairState, Phase, Record, boot
+from ctlha_trio.pair import FLIGHTS_LIMIT, SLOT_BYTES, Record, boot
 from ctlha_trio.pair.events import Disowned, PeerKnows
 from ctlha_trio.seams import Seams
 from ctlha_trio.store import BlockStore
@@ -35,10 +36,7 @@ from ctlha_trio.wire import KnownRecord, Refusal
 PAIR_CHANNEL: Final = 0x80
 """Wire channels from here on are the pair's own; 1 and 2 belong to the header's consumers."""
 
-_FRESH: Final = frozenset({Phase.BOOTING, Phase.WAITING, Phase.OUTDATED})
-"""Phases of a node that has written nothing, as long as it has had no session yet."""
 _LOG: Final = logging.getLogger(__name__)
-_MISCONFIGURED: Final = frozenset({"same-node", "foreign-cluster", "wrong-peer", "resource", "size"})
 
 
 def no_components(_: Node) -> Sequence[ctl_ha_component]:
@@ -57,8 +55,9 @@ async def run_node(
 
     ``components`` makes the node's components, which start after the volume in the order given.
     ``ConfigError`` if disk, arbiter and configuration do not belong together; ``OSError`` if the address cannot be had;
-    ``RefusedError`` or ``UntrustedPeerError`` if the peer shows, before this node has taken any part, that one of
-    the two is configured wrongly: nothing was written until then. ``ComponentError``, from what was raised, for what
+    ``RefusedError`` or ``UntrustedPeerError`` if it shows, before this node has taken any part, that one of the two is
+    configured wrongly: nothing was written until then. Only with a copy that was just made, or if the peer has this
+    node's own id; any other says so in its log and goes on. ``ComponentError``, from what was raised, for what
     ended this node as a spare one, or is not mended at its end.
     Cancelled: ends at once without a goodbye, like a crash.
     """
@@ -126,7 +125,7 @@ class _BehindLink:
         self.driver.notices.reported(error)
         if isinstance(error, RefusedError) and error.by_peer and error.reason == Refusal.TWIN:
             self.driver.feed(Disowned())
-        if _is_misconfiguration(error) and _is_fresh(self.driver.state):
+        if ends_node(error, self.driver.state):
             self.failures.append(error)
             self._nursery.cancel_scope.cancel(reason="the configuration is wrong")
 
@@ -212,16 +211,6 @@ def _check_identity(config: NodeConfig, store: BlockStore, seams: Seams) -> None
     ):
         if found != wanted:
             raise ConfigError(config.volume_path, key, f"the copy belongs to {found!r}, not to {wanted!r}")
-
-
-def _is_misconfiguration(error: CtlHaError) -> bool:
-    """Whether only a person can put it right: trying again will not."""
-    return isinstance(error, UntrustedPeerError) or (isinstance(error, RefusedError) and error.reason in _MISCONFIGURED)
-
-
-def _is_fresh(state: PairState) -> bool:
-    """Whether this node has taken no part yet, and so has written nothing."""
-    return not state.sessions and state.phase in _FRESH
 
 
 def _make_link(config: NodeConfig, seams: Seams, incarnation: int, behind: _BehindLink) -> Link:

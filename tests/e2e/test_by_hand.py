@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ctlha_trio._errors import UntrustedPeerError
 from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, failover_plan_of, force_plan_of, switchover_plan_of
 from ctlha_trio.pair import OperationKind, Outcome
-from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
+from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
 from ctlha_trio.testing._processes.etcd_server import EtcdMember, started_etcd
 from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, START_S, Finished, HandPair, made_pair, run_ctlha
@@ -228,13 +228,18 @@ async def test_the_sockets_are_for_this_user_only(protected_pair: HandPair) -> N
 
 
 @asynccontextmanager
-async def listening_as(pair: HandPair, node: str, pin: str) -> AsyncIterator[None]:
-    """The link of a node that lives and does not dial: all that the other one learns, its own dial has found out."""
+async def listening_as(
+    pair: HandPair, node: str, pin: str, key: Ed25519PrivateKey | None = None
+) -> AsyncIterator[None]:
+    """The link of a node that lives and does not dial: all that the other one learns, its own dial has found out.
+
+    ``key``: another one than the node's.
+    """
 
     async def never(stream: Stream) -> None:
         raise AssertionError(f"{stream.description} was trusted")
 
-    transport = TlsTransport(key=load_key(pair.folder / node / "node.key"), pins=[parse_pin(pin)])
+    transport = TlsTransport(key=key or load_key(pair.folder / node / "node.key"), pins=[parse_pin(pin)])
     listener = await transport.listen(pair.address(node))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listener.serve, never)
@@ -266,8 +271,22 @@ async def test_a_peer_that_does_not_know_the_key(hand_pair: HandPair) -> None:
         assert await pair.wait_ended("b") == 2
     (said,) = pair.faults("b")
     refused = f"{pair.address('a')}: it does not trust our key; see peer.pins in its configuration"
-    assert said == f"peer.pins: {refused}"
+    helps = f"if it is not node a that is at {pair.address('a')}, correct peer.address"
+    assert said == f"peer.pins: {refused}; {helps}"
     assert pair.fingerprint("b") == before
+
+
+async def test_the_only_member_starts_and_serves_whoever_is_at_the_peers_address(protected_pair: HandPair) -> None:
+    pair = protected_pair
+    await pair.kill("b")
+    await pair.wait_for("a", verdict="degraded")
+    async with listening_as(pair, "b", pair.pin_in("b"), Ed25519PrivateKey.generate()):
+        await pair.kill("a")
+        await pair.start("a")
+        await pair.wait_for("a", verdict="degraded", role="primary")
+        await pair.wait_logged("a", "look at peer.pins and peer.address in both configurations")
+    await pair.start("b")
+    await pair.wait_protected()
 
 
 async def test_a_strangers_connection_does_not_end_a_node_that_waits_for_its_peer(hand_pair: HandPair) -> None:
@@ -320,11 +339,13 @@ async def test_a_second_signal_ends_a_node_whose_disk_hangs(hand_pair: HandPair,
 
 
 async def test_two_nodes_with_one_id(hand_pair: HandPair) -> None:
-    """Node a and a copy of its folder that was told to be at b's address."""
+    """Node a and a copy of its folder that was told to be at b's address, where b's key is."""
     pair = hand_pair
-    pair.edit("a", pair.pin_in("a"), str(describe_key(load_key(pair.folder / "a" / "node.key"))))
+    pin, key = pair.pin_in("b"), (pair.folder / "b" / "node.key").read_bytes()
     shutil.rmtree(pair.folder / "b")
     shutil.copytree(pair.folder / "a", pair.folder / "b")
+    (pair.folder / "b" / "node.key").write_bytes(key)
+    pair.edit("b", pair.pin_in("b"), pin)
     here, there = pair.address("a"), pair.address("b")
     pair.edit("b", f'listen = "{here}"', f'listen = "{there}"')
     pair.edit("b", f'address = "{there}"', f'address = "{here}"')

@@ -16,7 +16,7 @@ from ctlha_trio.cli._checks import load_checked, prepare
 from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.door import STATUS_SOCKET
-from ctlha_trio.seams import ThreadDisk, make_key
+from ctlha_trio.seams import ThreadDisk, describe_key, load_key, make_key
 from ctlha_trio.store import Layout
 
 SIZE = 64 * 1024
@@ -342,6 +342,35 @@ async def test_another_key_of_our_own_is_not_a_fault_that_can_be_seen_here(pair:
     (pair.a / "node.key").write_bytes(make_key())
     with trio.fail_after(20):
         await prepare(load_config(pair.config))
+
+
+def copy_the_others_key(pair: Pair) -> None:
+    shutil.copy(pair.folder / "b" / "node.key", pair.a / "node.key")
+
+
+def pin_both_keys(pair: Pair) -> None:
+    own = describe_key(load_key(pair.a / "node.key"))
+    pair.edit('pins = ["', f'pins = ["{own}", "')
+
+
+@pytest.mark.parametrize("confuse", [copy_the_others_key, pin_both_keys])
+async def test_a_node_with_the_key_of_its_peer_is_told_so_before_it_starts(
+    pair: Pair, confuse: Callable[[Pair], None]
+) -> None:
+    """It would reach nobody, for each refuses the other, and serve alone."""
+    confuse(pair)
+    own = describe_key(load_key(pair.a / "node.key"))
+    (fault,) = await faults_of(pair)
+    assert fault == (
+        f"peer.pins: has {own}, which is the key of this node itself, in {pair.a / 'node.key'}: pin that of the other "
+        "node, which has its own"
+    )
+    pair.edit('node = "a"', "node = 1")
+    with pytest.raises(ExceptionGroup) as caught:
+        load_checked(pair.config)
+    told = [str(error).removeprefix(f"{pair.config}: ") for error in caught.value.exceptions]
+    assert told[0].startswith("node: ")
+    assert told[1:] == [fault]
 
 
 def cut_to_nothing(pair: Pair) -> None:

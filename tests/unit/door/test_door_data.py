@@ -556,7 +556,7 @@ async def test_what_the_node_said_before_it_closed_is_heard_by_who_is_about_to_s
 ) -> None:
     bound = BoundSocket.bind(tmp_path / DATA_SOCKET)
     stream = await trio.open_unix_socket(os.fspath(bound.path))
-    client = await greet(stream, bound.path, client=1)
+    client = await greet(stream, bound.path, encode_hello(1))
     accepted = await bound.listener.accept()
     send_all = stream.send_all
 
@@ -581,7 +581,7 @@ async def test_a_node_that_closes_before_the_hello_is_heard_out(tmp_path: Path) 
     async with await bound.listener.accept() as accepted:
         await accepted.send_all(encode_turned_away(TurnedAway.TOO_MANY_CONNECTIONS, "as a test"))
     with pytest.raises(TurnedAwayError, match="as a test"):
-        await greet(stream, bound.path, client=1)
+        await greet(stream, bound.path, encode_hello(1))
     bound.close()
 
 

@@ -4,12 +4,13 @@ import stat
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ctlha_trio._errors import ConfigError, DisconnectError
+from ctlha_trio._errors import ConfigError, DisconnectError, InvalidError
 from ctlha_trio.door import (
     MAX_SOCKET_PATH_BYTES,
     _connect,
@@ -174,6 +175,27 @@ async def test_a_socket_that_goes_while_it_is_looked_at_is_no_foreign_file(
     monkeypatch.setattr(Path, "stat", look_before_it_goes)
     with pytest.raises(DisconnectError, match="no node listens there"):
         await open_door_client(path, client=1)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_a_socket_that_is_missing_where_nobody_may_write_is_a_node_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_only: bool
+) -> None:
+    """As its file system is read-only since its disk failed. Where only this user may not write, another user may."""
+    allowed, found = os.access, os.statvfs(tmp_path)
+    flags = found.f_flag & ~os.ST_RDONLY | (os.ST_RDONLY if read_only else 0)
+    monkeypatch.setattr(os, "access", lambda asked, mode: not mode & os.W_OK and allowed(asked, mode))
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*tuple(found)[:8], flags, *tuple(found)[9:])))
+    expected = DisconnectError if read_only else ConfigError
+    for ask in (status_of, partial(open_door_client, client=1)):
+        with pytest.raises(expected):
+            await ask(tmp_path / "s")
+
+
+@pytest.mark.parametrize("client", [-1, 1 << 64, 1.0, "x", None], ids=repr)
+async def test_a_client_is_a_number_of_64_bits(tmp_path: Path, client: Any) -> None:
+    with pytest.raises(InvalidError, match="64 bits"):
+        await open_door_client(tmp_path / "s", client=client)
 
 
 async def test_a_name_that_cannot_be_removed_ends_no_node_with_an_error(

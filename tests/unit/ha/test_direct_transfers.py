@@ -54,6 +54,16 @@ async def test_a_transfer_may_have_so_much_time(autojump_clock: trio.testing.Moc
         assert in_time.status is CTL_HA_STATUS_SUCCESS
 
 
+async def test_a_transfer_goes_to_a_remote_buffer_and_nowhere_else(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        a: Any = pair.nodes["a"]
+        for nowhere in ("x", b"x" * 16, None):
+            with pytest.raises(TypeError, match="RemoteBuffer"):
+                a.push_nowait(nowhere, b"data")
+            with pytest.raises(TypeError, match="RemoteBuffer"):
+                a.pull_nowait(nowhere, bytearray(4))
+
+
 @pytest.mark.parametrize("timeout_s", [math.nan, -math.inf, -1.0])
 async def test_a_transfer_has_no_time_that_cannot_be(autojump_clock: trio.testing.MockClock, timeout_s: float) -> None:
     async with open_pair() as pair:

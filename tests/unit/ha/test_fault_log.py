@@ -39,16 +39,23 @@ async def test_the_same_fault_is_told_once_then_rarely_and_how_often(
 
 
 @pytest.mark.parametrize(
-    "other",
-    [RefusedError("stopping", "another"), RefusedError("size"), RemoteProtocolError("type"), UntrustedPeerError("x")],
+    ("other", "keys"),
+    [
+        (RefusedError("stopping", "another"), ""),
+        (RefusedError("size"), "volume.size_bytes"),
+        (RemoteProtocolError("type"), ""),
+        (UntrustedPeerError("x"), "peer.pins and peer.address"),
+    ],
     ids=str,
 )
 async def test_another_fault_is_told_at_once(
-    log: FaultLog, other: CtlHaError, caplog: pytest.LogCaptureFixture
+    log: FaultLog, other: CtlHaError, keys: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.report(STOPPING, session=0)
     log.report(other, session=0)
-    assert said(caplog) == [f"link: {STOPPING}", f"link: {other}"]
+    assert [each.levelname for each in caplog.records] == ["WARNING", "ERROR" if keys else "WARNING"]
+    look = f"; look at {keys} in both configurations" if keys else ""
+    assert said(caplog) == [f"link: {STOPPING}", f"link: {other}{look}"]
 
 
 async def test_two_faults_that_take_turns_are_two_lines(log: FaultLog, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """A node starts only where disk, arbiter, configuration and peer belong together; otherwise it writes nothing."""
 
+import logging
 from collections.abc import Callable
 
 import attrs
@@ -7,9 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ctlha_trio._errors import ConfigError, RefusedError, StoreError
+from ctlha_trio._errors import ConfigError, RefusedError, StoreError, UntrustedPeerError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import Node, NodeConfig, run_node
+from ctlha_trio.pair import Copy, Metadata
+from ctlha_trio.seams import Listener, Stream, Transport
 from ctlha_trio.store import image
 from ctlha_trio.testing import CallKind, MemoryPair, PowerDisk, open_pair
 
@@ -167,3 +170,116 @@ async def test_a_copy_of_a_node_that_lives_is_refused_and_stops(autojump_clock: 
         assert pair.record.epoch == epoch
         assert pair.nodes["b"].pair.sessions == sessions
         twin.stop("ended by hand")
+
+
+@attrs.define
+class AtTheirAddress:
+    """The way to the peer, at whose address another key is shown as long as ``stranger``."""
+
+    way: Transport
+    stranger: bool = True
+    dials: int = 0
+
+    async def dial(self, address: str) -> Stream:
+        self.dials += 1
+        if self.stranger:
+            await trio.lowlevel.checkpoint()
+            raise UntrustedPeerError(f"{address}: its key is not among peer.pins")
+        return await self.way.dial(address)
+
+    async def listen(self, address: str) -> Listener:
+        return await self.way.listen(address)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+
+
+async def test_the_only_member_serves_whoever_is_at_the_peers_address(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pair() as pair, trio.open_nursery() as nursery:
+        await pair.stop("b")
+        await (await pair.wait_alone("a")).volume.write(0, b"mine")
+        await pair.stop("a")
+        way = AtTheirAddress(pair.transport("a"))
+        node: Node = await nursery.start(run_node, pair.config("a"), attrs.evolve(pair.seams("a"), transport=way))
+        await pair.wait_until(lambda: node.status().verdict == "degraded")
+        assert await node.volume.read(0, 4) == b"mine"
+        await trio.sleep(5)
+        assert way.dials > 3
+        assert told(caplog) == [
+            "link: b: its key is not among peer.pins; look at peer.pins and peer.address in both configurations"
+        ]
+        way.stranger = False
+        await pair.start("b")
+        await pair.wait_until(lambda: node.status().verdict == "protected")
+        node.stop("tested")
+
+
+async def test_one_that_does_not_count_waits_for_its_peer_whoever_is_at_its_address(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair, trio.open_nursery() as nursery:
+        await pair.stop("b")
+        await pair.wait_alone("a")
+        await pair.stop("a")
+        way = AtTheirAddress(pair.transport("b"))
+        node: Node = await nursery.start(run_node, pair.config("b"), attrs.evolve(pair.seams("b"), transport=way))
+        await trio.sleep(30)
+        assert (node.status().verdict, node.status().reasons[0]) == ("at-risk", "outdated")
+        way.stranger = False
+        await pair.start("a")
+        await pair.wait_until(lambda: node.status().verdict == "protected")
+        node.stop("tested")
+
+
+def as_made(pair: MemoryPair) -> Metadata:
+    return pair.durable_metadata("b")
+
+
+def as_replaced(pair: MemoryPair) -> Metadata:
+    """Of a pair that has been in use: see ``ctlha replace``."""
+    metadata = as_made(pair)
+    return attrs.evolve(metadata, epoch=7, revision=9, copy=Copy.FAILED, in_doubt=9)
+
+
+@pytest.mark.parametrize("made", [as_made, as_replaced])
+async def test_a_copy_that_was_just_made_ends_where_another_key_is_shown(
+    made: Callable[[MemoryPair], Metadata], autojump_clock: MockClock
+) -> None:
+    async with open_pair(start=False) as pair:
+        metadata = made(pair)
+        disk = PowerDisk({"volume": image(metadata, pair.size_bytes)})
+        record = attrs.evolve(pair.record, epoch=metadata.epoch)
+        arbiter = MemoryArbiter(record, identity=pair.arbiter.identity)
+        way = AtTheirAddress(pair.transport("b"))
+        seams = attrs.evolve(pair.seams("b"), disk=disk, transport=way, arbiter=arbiter)
+        with pytest.raises(UntrustedPeerError), trio.fail_after(60):
+            await run_node(pair.config("b"), seams)
+        assert writes(disk) == arbiter.swaps == 0
+
+
+async def test_a_peer_of_a_foreign_cluster_keeps_no_member_that_was_in_use_from_serving(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pair() as pair, trio.open_nursery() as nursery:
+        await pair.stop("b")
+        await pair.wait_alone("a")
+        await pair.stop("a")
+        stranger = attrs.evolve(pair.config("b"), cluster="other")
+        nursery.start_soon(run_stranger, pair, "foreign-cluster", stranger)
+        await pair.start("a")
+        await pair.wait_alone("a")
+        assert {line.partition("; ")[2] for line in told(caplog)} == {"look at cluster in both configurations"}
+
+
+async def test_a_copy_of_this_node_at_the_peers_address_ends_though_it_was_in_use(autojump_clock: MockClock) -> None:
+    """It has the peer's key. Two with one id would both take the record for theirs."""
+    async with open_pair() as pair:
+        await pair.stop("b")
+        await pair.wait_alone("a")
+        disk = PowerDisk({"volume": pair.disks["a"].content("volume")})
+        config = attrs.evolve(pair.config("a"), listen="b", peer_address="a")
+        with pytest.raises(RefusedError) as caught, trio.fail_after(60):
+            await run_node(config, attrs.evolve(pair.seams("b"), disk=disk, arbiter=pair.seams("a").arbiter))
+        assert caught.value.reason == "same-node"
+        assert writes(disk) == 0
