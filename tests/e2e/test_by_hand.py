@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ctlha_trio._errors import UntrustedPeerError
 from ctlha_trio.door import DATA_SOCKET, STATUS_SOCKET, failover_plan_of, force_plan_of, switchover_plan_of
 from ctlha_trio.pair import OperationKind, Outcome
-from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, load_key, parse_pin
+from ctlha_trio.seams import Stream, ThreadDisk, TlsTransport, TrioClock, describe_key, load_key, parse_pin
 from ctlha_trio.store import BlockStore, create_store_file
 from ctlha_trio.testing._processes.etcd_server import EtcdMember, started_etcd
 from ctlha_trio.testing._processes.hand_pair import OTHER, SIZE_BYTES, START_S, Finished, HandPair, made_pair, run_ctlha
@@ -252,7 +252,7 @@ async def test_a_peer_with_an_unknown_key(hand_pair: HandPair) -> None:
     """The node whose pins are wrong ends as soon as it has dialled its peer."""
     pair = hand_pair
     known = pair.pin_in("b")
-    pair.edit("a", pair.pin_in("a"), known)
+    pair.edit("a", pair.pin_in("a"), describe_key(Ed25519PrivateKey.generate()))
     before = pair.fingerprint("a")
     async with listening_as(pair, "b", known):
         await pair.start("a")
