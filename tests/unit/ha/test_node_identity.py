@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -11,10 +12,13 @@ from trio.testing import MockClock
 from ctlha_trio._errors import ConfigError, RefusedError, StoreError, UntrustedPeerError
 from ctlha_trio.arbiter import MemoryArbiter
 from ctlha_trio.ha import Node, NodeConfig, run_node
-from ctlha_trio.pair import Copy, Metadata
+from ctlha_trio.ha._misconfiguration import ends_node
+from ctlha_trio.pair import Copy, Metadata, Record, boot
 from ctlha_trio.seams import Listener, Stream, Transport
 from ctlha_trio.store import image
 from ctlha_trio.testing import CallKind, MemoryPair, PowerDisk, open_pair
+from ctlha_trio.testing._pairs.first_metadata import first_metadata
+from ctlha_trio.wire import KnownRecord
 
 
 def writes(disk: PowerDisk) -> int:
@@ -256,6 +260,27 @@ async def test_a_copy_that_was_just_made_ends_where_another_key_is_shown(
         with pytest.raises(UntrustedPeerError), trio.fail_after(60):
             await run_node(pair.config("b"), seams)
         assert writes(disk) == arbiter.swaps == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 2},
+        {"proposed": ("asked for",)},
+        {"heard": KnownRecord("told of", 2, 2, leads=True)},
+        {"copy": Copy.FAILED},
+        {"copy": Copy.RESYNCING},
+    ],
+    ids=str,
+)
+def test_a_copy_that_took_part_in_anything_is_not_one_that_was_just_made(change: dict[str, Any]) -> None:
+    record = Record(cluster="c", resource="r", epoch=1, lineage="l", primary="a", members=("a", "b"), proposal="init")
+    made = first_metadata(record, "a", "arbiter")
+    for metadata, ends in ((made, True), (attrs.evolve(made, **change), False)):
+        state, _ = boot(me="a", peer="b", incarnation=1, size_bytes=4096, metadata=metadata, marked_from=None)
+        assert ends_node(UntrustedPeerError("another key"), state) is ends
+        assert ends_node(RefusedError("same-node"), state)
+        assert not ends_node(RefusedError("stopping"), state)
 
 
 async def test_a_peer_of_a_foreign_cluster_keeps_no_member_that_was_in_use_from_serving(
