@@ -175,4 +175,4 @@ class ConfigError(InvalidError):
 
 
 class NotWholeError(ConfigError):
-    """The file of a volume has not the size with which it was made: nothing of it is served."""
+    """The file of a volume is empty, or was cut short: nothing of it is served."""

@@ -79,9 +79,11 @@ async def resolve_copy(file: Path, discard: str, other: Path | None, dry_run: bo
 
 
 def _require_own(loaded: LoadedConfig, node: str) -> None:
-    own = loaded.content.node
+    own, peer = loaded.content.node, loaded.content.peer.node
+    if node == peer:
+        raise loaded.fault("node", f"is {own}; name that one, or the configuration of {peer}")
     if node != own:
-        raise loaded.fault("node", f"is {own}; name that one, or the configuration of {node}")
+        raise loaded.fault("node", f"is {own}; the pair has no other nodes than {own} and {peer}")
 
 
 def _only_copy(loaded: LoadedConfig, record: Record) -> str:

@@ -19,7 +19,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     "on both: ctlha adopt-arbiter <its node.toml>",
     Reason.ARBITER_REFUSES: "the arbiter is read and takes no change: the node's log says what it lacks, such as space "
     "on its disk, or the right to write; it goes on by itself when that is mended",
-    Reason.PEER_LOST: "start the other node, {peer}, or mend the link to it",
+    Reason.PEER_LOST: "start the other node, {peer}; if it runs, see there what keeps it away: ctlha status <its "
+    "node.toml>; if nothing but the link does, mend that",
     Reason.PEER_OUTDATED: "wait: node {peer} is connected, and its copy will be brought up to date",
     Reason.RESYNCING: "wait: the copy is being brought up to date",
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever, and copy-not-whole does not stand "
@@ -29,7 +30,9 @@ REMEDIES: Final[dict[Reason, str]] = {
     "arbiter-refuses says where one of these stands here too",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
-    Reason.STORE_FAILED: "look at the disk, then start the node again; if it is lost: ctlha replace {config} {node}",
+    Reason.STORE_FAILED: "see the node's log for what failed, and look at the disk, then stop this node, and start it "
+    "again; if its copy is lost, or the file was cut short, stop this node, move away what lies there, then: ctlha "
+    "replace {config} {node}",
     Reason.COPY_FAILED: "the record names this copy, which is dead: start node {peer}, which brings it up to date if "
     "its own counts; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; "
     "to serve what is left here, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
@@ -128,8 +131,9 @@ NOTE_REMEDIES: Final[dict[Note, str]] = {
 OBSTACLE_REMEDIES: Final[dict[Obstacle, str]] = {
     Obstacle.NOT_PRIMARY: "ask the primary: on node {peer}, ctlha switchover <its node.toml>",
     Obstacle.CHANGE_UNDER_WAY: "wait until it is over: ctlha status --watch {config}",
-    Obstacle.PEER_LOST: "start the other node, {peer}, or mend the link to it, and wait until both are in sync: "
-    "ctlha status --watch {config}",
+    Obstacle.PEER_LOST: "start the other node, {peer}; if it runs, see there what keeps it away: ctlha status <its "
+    "node.toml>; if nothing but the link does, mend that; then wait until both are in sync: ctlha status --watch "
+    "{config}",
     Obstacle.PEER_OUTDATED: "wait until the copy of node {peer} is brought up to date: ctlha status --watch {config}",
     Obstacle.RESYNCING: "wait until the copy of node {peer} is up to date: ctlha status --watch {config}",
     Obstacle.PEER_NOT_READY: "try again in a second; if it stays: ctlha status on node {peer}",

@@ -1,7 +1,7 @@
 """Whether the path of a node's copy still names the file that the node has open.
 
 A file that was removed, or another one put in its place, goes on taking writes, and is gone when the process ends. The
-node goes on: what it has open may be the only copy. It tells.
+node goes on: what it has open may be the only copy. It tells. The same look shows the store what size the file has.
 """
 
 import logging

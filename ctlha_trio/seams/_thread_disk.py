@@ -89,7 +89,7 @@ class ThreadDiskFile:
         """Write each buffer whole, in order. The buffers must not change until it returns."""
         for offset, buffer in extents:
             self._check_range(offset, memoryview(buffer).nbytes)
-        await self._call(lambda: _write_extents(self._descriptor, extents), "write", fatal=True)
+        await self._call(partial(_write_extents, self._descriptor, self.size_bytes, extents), "write", fatal=True)
 
     async def flush(self) -> None:
         """Return once everything written before the call is on stable media. Flushes go one after the other."""
@@ -100,7 +100,7 @@ class ThreadDiskFile:
         for offset, buffer in extents:
             self._check_range(offset, memoryview(buffer).nbytes)
 
-        await self._call_alone(partial(_write_and_flush, self._descriptor, extents), "write or flush")
+        await self._call_alone(self._writing_through(extents), "write or flush")
 
     def write_through_nowait(
         self, extents: Sequence[tuple[int, Buffer]], on_end: Callable[[outcome.Outcome[None]], None]
@@ -116,19 +116,19 @@ class ThreadDiskFile:
             self._flushing.release()
             on_end(outcome.capture(partial(self._end_call, ended, "write or flush", fatal=True)))
 
-        if not self._threads.start(partial(_write_and_flush, self._descriptor, extents), end):
+        if not self._threads.start(self._writing_through(extents), end):
             return False
         self._flushing.acquire_nowait()
         self._calls += 1
         return True
 
+    async def actual_bytes(self) -> int:
+        """As ``DiskFile`` says. ``StoreError`` too if the file is closed or has failed, or no thread can be had."""
+        return await self._look(partial(_actual_bytes, self._descriptor), "look for its size")
+
     async def stray_name(self) -> str | None:
         """As ``DiskFile`` says. ``StoreError`` too if the file is closed or has failed, or no thread can be had."""
-        try:
-            return await self._call(lambda: _stray_name(self._path, self._descriptor), "look for its name", fatal=False)
-        except RuntimeError as error:
-            # Nobody waits for this look, so that a lack of threads that passes must not end who has nothing to write.
-            raise StoreError(f"{self._path}: look for its name failed: {error}") from error
+        return await self._look(partial(_stray_name, self._path, self._descriptor), "look for its name")
 
     def unlock(self) -> None:
         """Give the lock up once the calls under way have ended. The descriptor keeps the inode from being used anew."""
@@ -141,6 +141,16 @@ class ThreadDiskFile:
         if not self._closed:
             self._unlocked = self._closed = True
             self._release_if_idle()
+
+    def _writing_through(self, extents: Sequence[tuple[int, Buffer]]) -> Callable[[], None]:
+        return partial(_write_and_flush, self._descriptor, self.size_bytes, extents)
+
+    async def _look(self, function: Callable[[], T], verb: str) -> T:
+        try:
+            return await self._call(function, verb, fatal=False)
+        except RuntimeError as error:
+            # Nobody waits for this look, so that a lack of threads that passes must not end who has nothing to write.
+            raise StoreError(f"{self._path}: {verb} failed: {error}") from error
 
     async def _call_alone(self, function: Callable[[], None], verb: str) -> None:
         # Side by side, one flush could take the kernel's only report of a lost write while the other returns as if all
@@ -198,13 +208,21 @@ def _open_locked(path: str, threads: Threads) -> ThreadDiskFile:
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             raise ValueError("neither a file nor a block device")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         return ThreadDiskFile(
-            path=path, size_bytes=size_bytes, identity=_identity(status), descriptor=descriptor, threads=threads
+            path=path,
+            size_bytes=_actual_bytes(descriptor),
+            identity=_identity(status),
+            descriptor=descriptor,
+            threads=threads,
         )
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _actual_bytes(descriptor: int) -> int:
+    """Of a block device too, of which its status does not tell. The position is nothing that any call goes by."""
+    return os.lseek(descriptor, 0, os.SEEK_END)
 
 
 def _stray_name(path: str, descriptor: int) -> str | None:
@@ -235,7 +253,10 @@ def _read_all(descriptor: int, offset: int, size: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _write_extents(descriptor: int, extents: Sequence[tuple[int, Buffer]]) -> None:
+def _write_extents(descriptor: int, size_bytes: int, extents: Sequence[tuple[int, Buffer]]) -> None:
+    # A write near the end would make a file that was cut short as large as before, and a hole of what was cut off.
+    if (actual_bytes := _actual_bytes(descriptor)) < size_bytes:
+        raise OSError(f"the file has {actual_bytes} bytes, of {size_bytes} before: it was cut short by someone")
     run: list[memoryview] = []
     start = end = 0
     for offset, buffer in extents:
@@ -249,8 +270,8 @@ def _write_extents(descriptor: int, extents: Sequence[tuple[int, Buffer]]) -> No
     _write_run(descriptor, start, run)
 
 
-def _write_and_flush(descriptor: int, extents: Sequence[tuple[int, Buffer]]) -> None:
-    _write_extents(descriptor, extents)
+def _write_and_flush(descriptor: int, size_bytes: int, extents: Sequence[tuple[int, Buffer]]) -> None:
+    _write_extents(descriptor, size_bytes, extents)
     os.fdatasync(descriptor)
 
 

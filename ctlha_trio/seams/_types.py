@@ -37,6 +37,8 @@ class Clock(Protocol):
 class DiskFile(Protocol):
     """An open file of fixed size. Every failure is a ``StoreError``, that of a read at one place ``UnreadableError``.
 
+    A write to a file that someone has cut short fails, or leaves it short: it hides nothing of that.
+
     Each call is a checkpoint.
 
     A cancelled write may have changed any part of its ranges; the call does not return before it has ended.
@@ -44,7 +46,7 @@ class DiskFile(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """Size of the file in bytes, fixed."""
+        """Size of the file in bytes when it was opened: what it has to have until it is closed."""
 
     @property
     def identity(self) -> Hashable:
@@ -67,6 +69,12 @@ class DiskFile(Protocol):
 
     async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """``pwrite``, then ``flush``: for a disk in threads one way there and back instead of two."""
+
+    async def actual_bytes(self) -> int:
+        """How large it is by now: not ``size_bytes`` any more if someone has cut it short, or made it grow.
+
+        ``StoreError`` if that cannot be told; that is no failure of the file.
+        """
 
     async def stray_name(self) -> str | None:
         """None while the path by which it was opened names this file.

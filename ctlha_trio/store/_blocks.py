@@ -26,7 +26,7 @@ from ctlha_trio.store._layout import (
 from ctlha_trio.store._queue import OrderStep, PersistStep, Step, StepQueue, WriteStep
 from ctlha_trio.store._record_copies import choose_table
 from ctlha_trio.store._record_keeper import RecordKeeper
-from ctlha_trio.store._size import check_has_head, check_size
+from ctlha_trio.store._size import SizeWatch, check_has_head, check_size
 from ctlha_trio.store._slots import EPOCH_MAX, HEAD_BYTES, choose_slot, encode_metadata
 from ctlha_trio.store._watched_file import WatchedFile
 from ctlha_trio.store._write_tracker import WriteTracker
@@ -58,6 +58,7 @@ class BlockStore:
     _tracker: WriteTracker
     _keeper: RecordKeeper
     _loop: CommitLoop
+    _size_watch: SizeWatch
     _reads: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(READS_AT_ONCE), init=False)
 
     @staticmethod
@@ -96,6 +97,7 @@ class BlockStore:
             tracker=tracker,
             keeper=RecordKeeper(file, area, table),
             loop=CommitLoop(file, queue, volume, tracker, slot, index),
+            size_watch=SizeWatch(path, opened.size_bytes),
         )
 
     @property
@@ -244,8 +246,12 @@ class BlockStore:
     async def stray_name(self) -> str | None:
         """None while the path of the backing file names the open one; else by what that can be read, or nothing.
 
-        A checkpoint. ``StoreError`` if that cannot be told.
+        It looks at the file's size before that: one that was cut short is dead, and one that has grown is told of in
+        the log. A checkpoint. ``StoreError`` if the store is dead, or nothing of this can be told.
         """
+        cut_short = self._size_watch.look(await self._file.actual_bytes())
+        if cut_short is not None:
+            self._queue.die(cut_short)
         return await self._file.stray_name()
 
     @property

@@ -1,10 +1,45 @@
-"""Whether a backing file is as large as it has to be: no other volume is ever served of it."""
+"""Whether a backing file is as large as it has to be, and stays so: no other volume is ever served of it."""
 
-from ctlha_trio._errors import ConfigError, NotWholeError
+import logging
+import shlex
+from typing import Final
+
+import attrs
+
+from ctlha_trio._errors import ConfigError, NotWholeError, StoreError
 from ctlha_trio.store._layout import BITMAP_OFFSET, Layout, volume_bytes
 
 _FILE = "volume.file"
 _SIZE = "volume.size_bytes"
+_LOG: Final = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class SizeWatch:
+    """What the size of an open backing file says, look after look."""
+
+    _path: str
+    _whole: int
+    _has_grown: bool = attrs.field(default=False, init=False)
+
+    def look(self, file_bytes: int) -> StoreError | None:
+        """What ends the store, if the file lacks anything of the volume. A change of what it has too much is logged."""
+        if file_bytes < self._whole:
+            return StoreError(f"{self._path}: {_change(file_bytes, self._whole)}; what was cut off is lost")
+        has_grown = file_bytes > self._whole
+        if has_grown is not self._has_grown:
+            self._has_grown = has_grown
+            if has_grown:
+                _LOG.error(
+                    "%s: %s; nothing is lost, but the node would not start again; what puts it right, also while the "
+                    "node runs: %s",
+                    self._path,
+                    _change(file_bytes, self._whole),
+                    _cut_back(self._path, self._whole),
+                )
+            else:
+                _LOG.warning("%s: has the %d bytes again with which it was made", self._path, self._whole)
+        return None
 
 
 def check_has_head(path: str, file_bytes: int) -> None:
@@ -15,7 +50,7 @@ def check_has_head(path: str, file_bytes: int) -> None:
 
 
 def check_size(path: str, file_bytes: int, size_bytes: int, *, made_with: int | None) -> None:
-    """``NotWholeError`` unless the file is whole, another ``ConfigError`` unless it is of a volume of ``size_bytes``.
+    """``NotWholeError`` if the file was cut short, another ``ConfigError`` if it is of another size otherwise.
 
     ``made_with``: the size that its own metadata says; None of a file that does not, which goes by how large it is.
     """
@@ -28,13 +63,19 @@ def check_size(path: str, file_bytes: int, size_bytes: int, *, made_with: int | 
         told = f"; and the file {changed}" if changed else ""
         problem = f"says {size_bytes}, and the volume was made with {made_with} bytes: set it back to that{told}"
         raise ConfigError(path, _SIZE, problem)
-    if changed:
+    if file_bytes < whole:
         raise NotWholeError(path, _FILE, changed)
+    if changed:
+        raise ConfigError(path, _FILE, f"{changed}; what puts it right, and loses nothing: {_cut_back(path, whole)}")
 
 
 def _change(file_bytes: int, whole: int) -> str:
     happened = "was cut short" if file_bytes < whole else "has grown"
     return f"has {file_bytes} bytes, of the {whole} with which it was made: it {happened}"
+
+
+def _cut_back(path: str, whole: int) -> str:
+    return shlex.join(["truncate", "-s", str(whole), path])
 
 
 def _check_size_of_file(path: str, file_bytes: int, size_bytes: int) -> None:

@@ -86,8 +86,13 @@ class WatchedFile:
         except BaseException as error:
             self._end_call(token, Error(error))  # which raises it
 
-    async def stray_name(self) -> str | None:
+    async def actual_bytes(self) -> int:
         """As ``DiskFile`` says. No call of the disk: one that hangs says nothing of the open file."""
+        self._queue.check()
+        return await self._file.actual_bytes()
+
+    async def stray_name(self) -> str | None:
+        """As ``DiskFile`` says. No call of the disk either."""
         self._queue.check()
         return await self._file.stray_name()
 

@@ -148,6 +148,11 @@ class TroubledFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def actual_bytes(self) -> int:
+        """Of the file behind it, unless the machine stands still. It is no call of the disk."""
+        await self._trouble.gate.wait_open()
+        return await self._file.actual_bytes()
+
     async def stray_name(self) -> str | None:
         """Of the file behind it, unless the machine stands still. It is no call of the disk."""
         await self._trouble.gate.wait_open()

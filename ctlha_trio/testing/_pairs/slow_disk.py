@@ -60,6 +60,10 @@ class SlowFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def actual_bytes(self) -> int:
+        """At once: it is no call of the disk."""
+        return await self._file.actual_bytes()
+
     async def stray_name(self) -> str | None:
         """At once: it is no call of the disk."""
         return await self._file.stray_name()

@@ -92,6 +92,8 @@ class PowerDisk:
     is_cut: bool = attrs.field(default=False, init=False)
     was_cut_at_call: bool = attrs.field(default=False, init=False)
     """The power failed where ``cut_at`` had said."""
+    told_sizes: dict[str, int] = attrs.field(factory=dict, init=False)
+    """By path: what a look at the open file finds, as if someone had cut it short or made it grow. Its bytes stay."""
     _open: set[str] = attrs.field(factory=set, init=False)
     _made: Counter[CallKind] = attrs.field(factory=Counter, init=False)
     _cut: tuple[int, Moment] | None = attrs.field(default=None, init=False)
@@ -349,10 +351,15 @@ class PowerFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def actual_bytes(self) -> int:
+        """Not numbered: it changes nothing."""
+        await trio.lowlevel.checkpoint()
+        self._raise_if_unusable()
+        return self._disk.told_sizes.get(self._path, self.size_bytes)
+
     async def stray_name(self) -> str | None:
         """None while its path names it, else nothing by which it could be read. Not numbered: it changes nothing."""
         await trio.lowlevel.checkpoint()
-        self._disk.raise_if_cut()
         self._raise_if_unusable()
         return None if self._disk.is_named(self._path) else ""
 
@@ -367,7 +374,6 @@ class PowerFile:
             self._disk.release(self._path)
 
     async def _call(self, kind: CallKind, effect: Callable[[Moment], T]) -> T:
-        self._disk.raise_if_cut()
         self._raise_if_unusable()
         try:
             answer = await self._disk.run_call(kind, self._path, effect)
@@ -380,6 +386,7 @@ class PowerFile:
         return answer
 
     def _raise_if_unusable(self) -> None:
+        self._disk.raise_if_cut()
         self._raise_if_failed()
         if self._closed:
             raise StoreError(f"{self._path}: closed")

@@ -381,7 +381,7 @@ def cut_within_the_head(pair: Pair) -> None:
     os.truncate(pair.a / "volume.img", 1000)
 
 
-@pytest.mark.parametrize("damage", [cut_to_nothing, cut_within_the_head, shorten_volume, lengthen_volume])
+@pytest.mark.parametrize("damage", [cut_to_nothing, cut_within_the_head, shorten_volume])
 async def test_a_volume_that_is_not_whole_is_one_message_that_says_what_helps(
     pair: Pair, damage: Callable[[Pair], None]
 ) -> None:
@@ -393,6 +393,18 @@ async def test_a_volume_that_is_not_whole_is_one_message_that_says_what_helps(
         "unnoticed; if the file is lost and node b has a copy that counts, move away what lies there, then: "
         f"ctlha replace {pair.config} a"
     )
+
+
+async def test_a_volume_that_has_grown_is_put_right_by_what_its_message_names(pair: Pair) -> None:
+    lengthen_volume(pair)
+    (fault,) = await faults_of(pair)
+    problem, _, command = fault.rpartition("; what puts it right, and loses nothing: ")
+    assert problem.endswith("it has grown")
+    whole, path = Layout(SIZE).file_bytes, pair.a / "volume.img"
+    assert command == f"truncate -s {whole} {path}"
+    os.truncate(path, whole)
+    with trio.fail_after(20):
+        await prepare(load_config(pair.config))
 
 
 async def test_a_size_that_was_changed_is_to_be_set_back_and_nothing_is_made_anew(pair: Pair) -> None:

@@ -69,7 +69,10 @@ def test_status_says_the_verdict_first_then_the_reasons_then_what_helps(loaded: 
     assert lines[0] == "degraded: peer-lost, arbiter-silent"
     assert "node a" in lines[1]
     assert lines[2] == "  4096 bytes left to resync"
-    assert lines[3] == "  peer-lost: start the other node, b, or mend the link to it"
+    assert lines[3] == (
+        "  peer-lost: start the other node, b; if it runs, see there what keeps it away: ctlha status <its node.toml>; "
+        "if nothing but the link does, mend that"
+    )
     assert lines[4].startswith("  arbiter-silent: bring the arbiter back")
     assert lines[5].startswith("  note: shared-failure-domain: the arbiter dies with one of the nodes")
     assert len(lines) == 6

@@ -181,11 +181,14 @@ def test_a_file_that_is_there_is_not_overwritten(folder: Folder) -> None:
     assert folder.volume.read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("node", ["a", "c"])
-def test_the_node_must_be_that_of_the_configuration(folder: Folder, node: str) -> None:
+@pytest.mark.parametrize(
+    ("node", "helps"),
+    [("a", "name that one, or the configuration of a"), ("c", "the pair has no other nodes than b and a")],
+)
+def test_the_node_must_be_that_of_the_configuration(folder: Folder, node: str, helps: str) -> None:
     done = replace(folder, node)
     assert done.exit_code == 2
-    assert f"is b; name that one, or the configuration of {node}" in done.stderr
+    assert f"node: is b; {helps}\n" in done.stderr
     assert not folder.volume.exists()
 
 

@@ -139,8 +139,8 @@ PRIMARY = "this node is not the primary of two members in sync"
         ),
         (
             {"reasons": ["peer-lost", "arbiter-silent"]},
-            "start the other node, b, or mend the link to it, and wait until both are in sync: ctlha status --watch "
-            "CONFIG",
+            "start the other node, b; if it runs, see there what keeps it away: ctlha status <its node.toml>; if "
+            "nothing but the link does, mend that; then wait until both are in sync: ctlha status --watch CONFIG",
         ),
         ({"reasons": ["resyncing"]}, "wait until the copy of node b is up to date: ctlha status --watch CONFIG"),
         ({"reasons": ["resync-blocked"]}, "see how the node stands, and what helps: ctlha status CONFIG"),

@@ -1,4 +1,7 @@
-"""A backing file that is removed or replaced while its node runs: both nodes say so, and both go on."""
+"""A backing file that is removed, replaced, or of another size while its node runs: both nodes say so.
+
+One that was cut short is a dead copy; else both go on.
+"""
 
 import pytest
 import trio
@@ -7,6 +10,7 @@ from trio.testing import MockClock
 from ctlha_trio._errors import StoreError
 from ctlha_trio.ha._file_watch import FILE_LOOK_S, FileWatch
 from ctlha_trio.seams import TrioClock
+from ctlha_trio.store import Layout
 from ctlha_trio.testing import MemoryPair, open_pair
 from tests.unit.ha.test_node_repair import SIZE_BYTES, filled
 
@@ -80,6 +84,50 @@ async def test_who_stops_such_a_node_is_warned(autojump_clock: MockClock, caplog
         caplog.clear()
         await pair.stop("a")
         assert not [message for message in caplog.messages if "removed" in message]
+
+
+@pytest.mark.parametrize(("name", "other"), [("a", "b"), ("b", "a")])
+async def test_a_file_that_was_cut_short_is_a_dead_copy_before_anyone_reads_it(
+    name: str, other: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Left to the first read, the node might be the only member by then, and nobody would serve."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        whole = Layout(2 * SIZE_BYTES).file_bytes
+        pair.disks[name].told_sizes["volume"] = whole - 1
+        with trio.move_on_after(2 * FILE_LOOK_S):
+            await pair.wait_until(lambda: stands(pair, name)[1] == ("store-failed",))
+        assert stands(pair, name) == ("stopped", ("store-failed",))
+        await wait_stands(pair, other, "degraded", "peer-lost")
+        assert await pair.nodes[other].volume.read(0, 4), "it serves alone"
+        await pair.wait_until(lambda: "the copy on the failed disk is marked as dead" in caplog.messages)
+    (failed,) = [message for message in caplog.messages if message.startswith("the store failed: ")]
+    assert f"volume: has {whole - 1} bytes, of the {whole} with which it was made: it was cut short" in failed
+
+
+async def test_a_file_that_has_grown_is_told_of_once_and_loses_nothing(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await filled(pair)
+        whole = Layout(2 * SIZE_BYTES).file_bytes
+        for size_bytes in (whole + 1, whole + 2, whole, whole + 3):
+            pair.disks["b"].told_sizes["volume"] = size_bytes
+            await trio.sleep(3 * FILE_LOOK_S)
+            assert stands(pair, "a") == stands(pair, "b") == ("protected", ())
+    found = [(record.levelname, record.getMessage()) for record in caplog.records if "volume: has " in record.message]
+    assert found == [
+        ("ERROR", f"volume: {grown(whole + 1, whole)}"),
+        ("WARNING", f"volume: has the {whole} bytes again with which it was made"),
+        ("ERROR", f"volume: {grown(whole + 3, whole)}"),
+    ]
+
+
+def grown(file_bytes: int, whole: int) -> str:
+    return (
+        f"has {file_bytes} bytes, of the {whole} with which it was made: it has grown; nothing is lost, but the node "
+        f"would not start again; what puts it right, also while the node runs: truncate -s {whole} volume"
+    )
 
 
 async def test_of_what_cannot_be_told_the_last_look_counts(autojump_clock: MockClock) -> None:

@@ -180,6 +180,9 @@ class HangingFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def actual_bytes(self) -> int:
+        return await self.file.actual_bytes()
+
     async def stray_name(self) -> str | None:
         return await self.file.stray_name()
 

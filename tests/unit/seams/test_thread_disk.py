@@ -4,9 +4,10 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ from outcome import Outcome, Value
 
 from ctlha_trio._errors import StoreError, UnreadableError
 from ctlha_trio.seams import DiskFile, PromptFile, ThreadDisk, _thread_disk
+from ctlha_trio.seams._thread_disk import ThreadDiskFile
 from ctlha_trio.seams._threads import Threads
 
 SIZE_BYTES = 64 * 1024
@@ -111,6 +113,58 @@ async def test_a_file_that_became_shorter_is_an_error_not_a_loop(path: str) -> N
         os.truncate(path, 100)
         with pytest.raises(StoreError, match="cut short"):
             await file.pread(50, 100)
+
+
+async def write_through_nowait(file: DiskFile, extents: Sequence[tuple[int, bytes]]) -> None:
+    """Begin it, and wait for what it comes to."""
+    assert isinstance(file, PromptFile)
+    told, ended = list[Outcome[None]](), trio.Event()
+
+    def on_end(outcome: Outcome[None]) -> None:
+        told.append(outcome)
+        ended.set()
+
+    assert file.write_through_nowait(extents, on_end)
+    with trio.fail_after(20):
+        await ended.wait()
+    told[0].unwrap()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [ThreadDiskFile.pwrite, ThreadDiskFile.write_through, write_through_nowait],
+    ids=lambda write: write.__name__,
+)
+async def test_no_write_makes_a_file_that_was_cut_short_as_large_as_before(
+    path: str, write: Callable[[Any, Sequence[tuple[int, bytes]]], Awaitable[None]]
+) -> None:
+    """Its size would be right again, and what was cut off would be a hole that reads as zeros."""
+    async with opened(path) as file:
+        os.truncate(path, 100)
+        with pytest.raises(StoreError, match=f"has 100 bytes, of {SIZE_BYTES} before: it was cut short"):
+            await write(file, [(SIZE_BYTES - 4, b"tail")])
+        assert len(content_of(path)) == 100
+        with pytest.raises(StoreError, match="an earlier call failed"):
+            await file.flush()
+
+
+async def test_a_look_at_the_size_fails_nothing(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(path) as file:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "lseek", fail_with(errno.ESTALE))
+            with pytest.raises(StoreError, match="look for its size failed"):
+                await file.actual_bytes()
+        os.truncate(path, 100)
+        assert await file.actual_bytes() == 100
+        assert await file.pread(0, 100), "who looks decides"
+
+
+async def test_a_write_to_a_file_that_has_grown_goes_on(path: str) -> None:
+    async with opened(path) as file:
+        os.truncate(path, 2 * SIZE_BYTES)
+        assert (await file.actual_bytes(), file.size_bytes) == (2 * SIZE_BYTES, SIZE_BYTES)
+        await file.write_through([(SIZE_BYTES - 4, b"tail")])
+        assert await file.pread(SIZE_BYTES - 4, 4) == b"tail"
 
 
 async def test_a_write_of_nothing_is_an_error_not_a_loop(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,9 @@ class ScriptedFile:
         await self.pwrite(extents)
         await self.flush()
 
+    async def actual_bytes(self) -> int:
+        return self.size_bytes
+
     async def stray_name(self) -> str | None:
         return None
 
