@@ -26,7 +26,7 @@ class FileWatch:
     _clock: Clock
     _path: str
     _peer: str
-    _stray_name: Callable[[], Awaitable[str | None]]
+    _look: Callable[[], Awaitable[str | None]]
     """None while the path names the open file; else by what name that can still be read, empty if by none."""
     _told: Callable[[bool], None]
     """Of each change: whether the file is gone."""
@@ -38,7 +38,7 @@ class FileWatch:
         while True:
             await self._clock.sleep_until(self._clock.now() + FILE_LOOK_S)
             try:
-                gone_as = await self._stray_name()
+                gone_as = await self._look()
             except StoreError:
                 # Nothing is known anew: of a store that died others tell, and a path that cannot be looked at, as in a
                 # folder whose rights were taken away, may well name the file.

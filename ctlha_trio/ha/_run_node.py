@@ -86,7 +86,7 @@ async def run_node(
             supervisor = Supervisor(seams.clock, supervised, lambda: driver.state.phase, driver.changed, take_overs)
             policies = Policies(seams.clock, driver, config.give_back)
             told = driver.data_faults.file_is
-            file_watch = FileWatch(seams.clock, config.volume_path, config.peer, store.stray_name, told)
+            file_watch = FileWatch(seams.clock, config.volume_path, config.peer, store.look_at_file, told)
             node = Node(config, volume, driver, link, dma, supervisor, policies, file_watch, nursery, seams.clock)
             # Only when its tasks have ended: a handler's clean-up is still this node's.
             at_end.callback(node.close)

@@ -243,11 +243,11 @@ class BlockStore:
         """Return once each disk call that runs now has ended: the disk answers. A checkpoint only if there is one."""
         await self._file.wait_for_calls()
 
-    async def stray_name(self) -> str | None:
+    async def look_at_file(self) -> str | None:
         """None while the path of the backing file names the open one; else by what that can be read, or nothing.
 
-        It looks at the file's size before that: one that was cut short is dead, and one that has grown is told of in
-        the log. A checkpoint. ``StoreError`` if the store is dead, or nothing of this can be told.
+        A file that was cut short kills the store, and one that has grown is told of in the log. A checkpoint.
+        ``StoreError`` if the store is dead, or nothing of this can be told.
         """
         cut_short = self._size_watch.look(await self._file.actual_bytes())
         if cut_short is not None:
