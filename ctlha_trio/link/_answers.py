@@ -106,9 +106,11 @@ class Answers:
             return
         key = self._lent.pop(request, None)
         for owed in self._owed:
-            if owed.pull.request == request:
-                owed.denial = owed.denial or Denial.WITHDRAWN
-                key = owed.pull.key if owed.replied else None
+            if owed.pull.request >= request:
+                if owed.pull.request == request:
+                    owed.denial = owed.denial or Denial.WITHDRAWN
+                    key = owed.pull.key if owed.replied else None
+                break
         if key is not None and self._placement is not None:
             self._placement.lend_no_more(key)
 

@@ -1,7 +1,7 @@
 """One session on one stream: a reader, a writer and a watchdog."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import attrs
 import trio
@@ -218,10 +218,11 @@ class Connection:
             self.placement.expire()
         for channel in self._channels.values():
             channel.close_for_sending()
-        self._bulk.lose()
-        self._requests.lose(reason.value)
-        for channel in self._channels.values():
-            channel.lose(reason, detail)
+        with ExitStack() as told:  # in reverse, and each, whatever the others raise
+            for channel in reversed(self._channels.values()):
+                told.callback(channel.lose, reason, detail)
+            told.callback(self._requests.lose, reason.value)
+            told.callback(self._bulk.lose)
 
     def drop(self, why: str) -> None:
         """End the session at once as CLOSED. The peer is told why, if it takes that and nothing is being sent."""
@@ -303,9 +304,8 @@ class Connection:
     async def _write_gathered(self) -> bool:
         """Send what can be written now; False if the stream is gone. Holds no consumer's memory afterwards."""
         self._sending = True
-        # Others may change that memory: none runs from its checksum to its sending.
         if (lends := self._answers.owes_replies) and (not await flush(self.stream) or self._ended.is_set()):
-            return False
+            return False  # others may change that memory: none runs from its checksum to its sending
         self._has_work = False
         self._late.clear()
         began_s = self.clock.now()

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 
 import attrs
 import trio
@@ -41,12 +40,13 @@ class Deadlines:
         """Keep time until cancelled."""
         while True:
             self._awaited_s = min((due_s for due_s, _ in self._due.values()), default=math.inf)
-            if self._due:
-                with suppress(trio.TooSlowError):
+            try:
+                if self._due:
                     await finish_by(self._clock, self._awaited_s, self._sooner.park)
-            else:
-                await self._sooner.park()
-            self._end_all_due(self._clock.now())
+                else:
+                    await self._sooner.park()
+            except trio.TooSlowError:
+                self._end_all_due(self._clock.now())
 
     def _end_all_due(self, now: float) -> None:
         for whose, (due_s, end) in sorted(self._due.items(), key=lambda each: each[1][0]):

@@ -14,7 +14,7 @@ from ctlha_trio.link._config import LinkConfig
 from ctlha_trio.link._connection import Connection
 from ctlha_trio.link._deadline import finish_by
 from ctlha_trio.link._handshake import Agreed, Handshake
-from ctlha_trio.link._streams import STREAM_IS_GONE
+from ctlha_trio.link._streams import STREAM_IS_GONE, telling
 from ctlha_trio.seams import Clock, Entropy, Stream, Transport
 from ctlha_trio.wire import (
     OWN_TERMS,
@@ -152,7 +152,17 @@ class Meeting:
         """Two that introduced themselves at the same time were both agreed to: the first that confirmed stays."""
         if self._refusing is not None or self._other_process(agreed.peer) is not None:
             return None
-        return self.begin(handshake, agreed, terms)
+        with telling():
+            try:
+                return self.begin(handshake, agreed, terms)
+            except DisconnectError as error:
+                # Of one of several consumers, which would send in a session that another one has just ended.
+                self.report(error)
+                return None
+
+    def _take_hello(self, hello: Hello) -> None:
+        with telling():
+            self.heard(hello)
 
     # Accepting
 
@@ -175,18 +185,15 @@ class Meeting:
         finally:
             self._in_hello -= 1
         if connection is not None:
-            try:
+            with telling():
                 await connection.run()
-            except* (CtlHaError, *STREAM_IS_GONE) as errors:
-                # To the listener the same would be the end of a connection, and no bug.
-                raise RuntimeError("somebody who was told of what came in a session has failed") from errors
 
     async def _answer(self, handshake: Handshake) -> Connection | None:
         theirs = await handshake.receive_hello()
         own = self._own_hello()
         refusal = await self._judge(own, theirs)
         if refusal is None:
-            self.heard(theirs)
+            self._take_hello(theirs)
             refusal = self._refusing
         if refusal is None and self._proposing and self.config.node < self.config.peer:
             refusal = Refusal.SIMULTANEOUS
@@ -231,7 +238,8 @@ class Meeting:
         self._dial_scope = None
         if not begun:
             return False
-        await begun[0].run()
+        with telling():
+            await begun[0].run()
         return True
 
     async def _dial_to_session(self, begun: list[Connection]) -> None:
@@ -263,7 +271,7 @@ class Meeting:
             agreed = await handshake.propose(own)
         except RefusedError:
             if (by := handshake.refused_by) is not None and await self._judge(own, by) is None:
-                self.heard(by)
+                self._take_hello(by)
             raise
         finally:
             self._proposing = False
@@ -271,7 +279,7 @@ class Meeting:
         if refusal is not None:
             await self._refuse_hello(handshake, refusal, own, agreed.peer)
             return
-        self.heard(agreed.peer)
+        self._take_hello(agreed.peer)
         terms = await self._settle(handshake, agreed)
         if terms is None:
             return
@@ -305,7 +313,7 @@ class Meeting:
                 self.report(error)
             elif (line := self._no_faults.came(self.clock.now(), str(error), kind=error.reason)) is not None:
                 _LOG.info("no session yet with node %s: %s", self.config.peer, line)
-        except (DisconnectError, trio.BrokenResourceError, trio.ClosedResourceError):
+        except (DisconnectError, *STREAM_IS_GONE):
             return None  # nobody refused: the connection ended, and the next try will tell
         return None
 

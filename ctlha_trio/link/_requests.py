@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from ctlha_trio._errors import RemoteProtocolError
+from ctlha_trio._errors import InvalidError, RemoteProtocolError
 from ctlha_trio._vocabulary import RemoteBuffer, ctl_ha_status
 from ctlha_trio.link._deadlines import Deadlines
 from ctlha_trio.link._places import TransferPlaces
@@ -135,6 +135,8 @@ class Requests:
         return pull.transfer
 
     def _number(self, size: int, on_done: OnDone, deadline_s: float | None, places: TransferPlaces | None) -> Transfer:
+        if deadline_s is not None and math.isnan(deadline_s):
+            raise InvalidError("a deadline that is no number")
         places = self._places if places is None else places
         places.take()
         self._numbered += 1

@@ -1,9 +1,12 @@
-"""What becomes of a session's stream."""
+"""What becomes of a session's stream, and what only looks like that."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import trio
 
+from ctlha_trio._errors import CtlHaError
 from ctlha_trio.seams import Stream
 
 STREAM_IS_GONE: Final = trio.BrokenResourceError, trio.ClosedResourceError
@@ -20,3 +23,12 @@ async def flush(stream: Stream) -> bool:
     except STREAM_IS_GONE:
         return False
     return True
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Around what tells others: their bugs are no end of a connection, and no fault of the peer. ``RuntimeError``."""
+    try:
+        yield
+    except* (CtlHaError, trio.TooSlowError, *STREAM_IS_GONE) as errors:
+        raise RuntimeError("somebody who was told of what came in a session has failed") from errors

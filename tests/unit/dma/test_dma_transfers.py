@@ -1,6 +1,7 @@
 """Pushes and pulls that are answered: done once and in order, denied by name, cut anywhere. All under virtual time."""
 
 import itertools
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -844,6 +845,20 @@ async def test_a_deadline_that_is_not_reached_is_forgotten(autojump_clock: trio.
         assert len(pair.a.link.deadlines) == 0
         await trio.sleep(2000)
         assert pair.a.done == []
+
+
+async def test_a_deadline_that_is_no_number_begins_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_pair() as pair:
+        region = pair.b.register(bytearray(8))
+        with pytest.raises(InvalidError, match="no number"):
+            pair.a.dma.start_push(region.remote, b"data", on_done=pair.a.on_done, deadline_s=math.nan)
+        with pytest.raises(InvalidError, match="no number"):
+            into = memoryview(bytearray(4))
+            pair.a.dma.start_pull(region.remote, into, on_done=pair.a.on_done, deadline_s=math.nan)
+        await trio.sleep(1)
+        assert pair.a.done == []
+        pair.a.dma.start_push(region.remote, b"data", on_done=pair.a.on_done)
+        await until(lambda: pair.a.told == [(SUCCESS, "")])
 
 
 async def test_memory_is_its_owner_s_again_within_a_cancel_though_nothing_was_due_before(

@@ -9,7 +9,14 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, LocalProtocolError, RefusedError
+from ctlha_trio._errors import (
+    CtlHaError,
+    DisconnectError,
+    InvalidError,
+    LocalProtocolError,
+    RefusedError,
+    RemoteProtocolError,
+)
 from ctlha_trio.link import (
     Channel,
     ChannelEvent,
@@ -958,16 +965,76 @@ async def test_a_session_of_which_a_channel_cannot_be_told_is_over(
         await trio.sleep(30.0)
         assert pair.is_online
         assert len(side.losses) == 2
+        assert [str(error) for error in side.reports] == ["no session for this one"]
 
 
-async def test_a_bug_in_the_beginning_of_a_session_that_was_dialled_ends_the_link(
-    autojump_clock: trio.testing.MockClock,
+@pytest.mark.parametrize("node", ["a", "b"])
+@pytest.mark.parametrize(
+    "failure",
+    [LocalProtocolError("a bug"), RemoteProtocolError("malformed", "another's"), trio.BrokenResourceError("another's")],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_a_bug_of_whoever_is_told_of_a_session_ends_the_link(
+    autojump_clock: trio.testing.MockClock, failure: Exception, node: str
+) -> None:
+    """It is no end of a connection, and no fault of the peer: the next session would go the same way, for ever."""
+
+    async def fail() -> None:
+        async with dialled_by("a") as pair:
+            side = pair.a if node == "a" else pair.b
+            fail_at_next_session(side, failure)
+            side.link.drop("to have another session")
+            await trio.sleep(30.0)
+
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="has failed"), flatten_subgroups=True):
+        await fail()
+
+
+@pytest.mark.parametrize("node", ["a", "b"])
+async def test_a_bug_of_whoever_is_told_what_the_peer_knows_ends_the_link(
+    autojump_clock: trio.testing.MockClock, node: str
 ) -> None:
     async def fail() -> None:
         async with dialled_by("a") as pair:
-            fail_at_next_session(pair.a, LocalProtocolError("a bug"))
-            pair.a.link.drop("to have another session")
+            side, other = (pair.a, pair.b) if node == "a" else (pair.b, pair.a)
+
+            def hear(_: KnownRecord) -> None:
+                raise DisconnectError("of something else")
+
+            side.link._heard = hear
+            other.knows = KNOWN
+            side.link.drop("to have another session")
             await trio.sleep(30.0)
 
-    with pytest.RaisesGroup(pytest.RaisesExc(LocalProtocolError, match="a bug"), flatten_subgroups=True):
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="has failed"), flatten_subgroups=True):
         await fail()
+
+
+async def test_each_channel_is_told_of_a_loss_whatever_another_one_raises(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Else it would be in no session any more, and join none. Here the loss is that a newer connection took over."""
+    async with open_pair() as pair:
+        await pair.online()
+        failures: list[Exception] = []
+        told: list[ChannelEvent] = []
+
+        def hear(event: ChannelEvent) -> None:
+            if isinstance(event, Disconnected) and failures:
+                raise failures.pop()
+
+        for side, hears in ((pair.a, hear), (pair.b, lambda _: None)):
+            side.link.open_channel(0x81, slot_size=16, slots=4).hear(hears, lambda _: None)
+        second = pair.a.link.open_channel(0x82, slot_size=16, slots=4)
+        second.hear(told.append, lambda _: None)
+        pair.b.link.open_channel(0x82, slot_size=16, slots=4).hear(lambda _: None, lambda _: None)
+        failures.append(DisconnectError("would begin something in the session that has ended"))
+        pair.network.silence("b")
+        pair.b.link.drop("to dial anew")
+        await trio.sleep(30.0)
+        assert failures == []
+        lost = [event.reason for event in told if isinstance(event, Disconnected)]
+        assert lost == [LossReason.REPLACED]
+        assert [type(error) for error in pair.a.reports] == [DisconnectError]
+        assert second.has_session
+        assert second.has_credit
