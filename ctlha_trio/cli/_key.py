@@ -52,7 +52,8 @@ def _steps(loaded: LoadedConfig, old_pin: str, new_pin: str) -> Iterator[str]:
     node, peer = loaded.content.node, loaded.content.peer.node
     key = loaded.key_path
     new, old = _beside(key, "new"), _beside(key, "old")
-    moves = " && ".join(shlex.join(["mv", "-n", "--", *map(str, pair)]) for pair in ((key, old), (new, key)))
+    # It is kept as the old one only where there is none, and there is a key at any moment.
+    moves = " && ".join(shlex.join(map(str, each)) for each in (("ln", "--", key, old), ("mv", "-f", "--", new, key)))
     yield f'on node {peer}, in its node.toml: pins = ["{old_pin}", "{new_pin}"]; restart it, wait for protected'
     yield f"stop node {node}; {moves}; start it, wait for protected"
     yield f'on node {peer}, in its node.toml: pins = ["{new_pin}"]; restart it, wait for protected'

@@ -99,11 +99,13 @@ def hear(metadata: Metadata, told: Knowledge) -> Metadata:
     """As of a node that stopped and was told by the other one's hello: with what it must not forget of that.
 
     Revisions of another arbiter compare with nothing; the epoch does. To a copy whose line is known to have
-    ended, words of the line that was begun from that count, and those of its own teach it nothing.
+    ended, words of the line that was begun from that count, and those of its own teach it nothing. Nor does another
+    record of its own epoch: that is of the other copy, and which of the two goes on a person is about to decide.
     """
     for word in told.words():
         line = metadata.later_line or metadata.lineage
-        if line in (word.lineage, *word.ancestors) and not metadata.knows_of(word):
+        is_of_other_copy = (word.lineage, word.epoch) == (metadata.lineage, metadata.epoch)
+        if not is_of_other_copy and line in (word.lineage, *word.ancestors) and not metadata.knows_of(word):
             revision = word.revision if told.arbiter == metadata.arbiter else 0
             metadata = attrs.evolve(metadata, heard=attrs.evolve(word, revision=revision, ancestors=()))
     return metadata

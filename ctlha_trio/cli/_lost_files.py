@@ -25,8 +25,9 @@ def needing_whole_volume(loaded: LoadedConfig) -> Iterator[None]:
     except NotWholeError as error:
         node, peer = loaded.content.node, loaded.content.peer.node
         helps = (
-            f"put the whole file back, {ITSELF}; if the file is lost and node {peer} has a copy that counts, move away "
-            f"what lies there, then: ctlha replace {loaded.quoted} {node}"
+            f"put the whole file back, {ITSELF}; do not make it longer, for what was cut off would read as zeros; "
+            f"if the file is lost and node {peer} has a copy that counts, move away what lies there, then: ctlha "
+            f"replace {loaded.quoted} {node}"
         )
         raise NotWholeError(error.file, error.key, f"{error.problem}; {helps}") from error
 

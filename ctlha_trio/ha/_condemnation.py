@@ -18,9 +18,9 @@ async def condemn(seams: Seams, store: BlockStore, volume_path: str, metadata: M
 
     Unless its name is another file's by then: the copy ends with this process. The store is closed in any case.
     """
-    store.unlock()
     repeats = Repeats()
     try:
+        store.unlock()
         while True:
             try:
                 await condemn_copy(seams.disk, volume_path, metadata, identity=store.file_identity)

@@ -11,7 +11,7 @@ from ctlha_trio.pair import PairState, Phase, SwapOutcome, events
 from ctlha_trio.wire import Refusal
 
 HALT: Final = "halt"
-"""It serves nothing any more until a person has looked, also if it starts anew."""
+"""It serves nothing any more until a person has looked."""
 REFUSED: Final = "refused"
 
 _SWAPS: Final = {Phase.ADMITTING: "admit", Phase.HANDING_OVER: "handover"}

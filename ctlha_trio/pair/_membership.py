@@ -41,9 +41,7 @@ def decide(step: Step, record: Record, revision: int, why: str) -> None:
             problem = flaw
         elif flaw:
             member, why = False, flaw
-    # One of two members that crashed behind the swap: its disk knows only that this record was to be proposed.
-    unknown = record.members == state.both and record.epoch > state.metadata.epoch
-    if (problem or not member or unknown) and record.primary in state.both:
+    if (problem or not member) and record.primary in state.both:
         # Nothing else makes it durable that this was seen: an arbiter that shows less later must not mislead this node.
         # A record of others is none to remember: whoever configured them is told.
         step.hear(KnownRecord(record.lineage, record.epoch, revision, leads=record.primary == state.peer))

@@ -65,6 +65,8 @@ class ThreadDiskFile:
     identity: tuple[int, ...]
     _descriptor: int
     _threads: Threads
+    _is_device: bool
+    """What a driver says of its size is none of anybody's doing: it may be 0 for as long as the device is not there."""
     _failure: Exception | None = attrs.field(default=None, init=False)
     _unlocked: bool = attrs.field(default=False, init=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -89,7 +91,7 @@ class ThreadDiskFile:
         """Write each buffer whole, in order. The buffers must not change until it returns."""
         for offset, buffer in extents:
             self._check_range(offset, memoryview(buffer).nbytes)
-        await self._call(partial(_write_extents, self._descriptor, self.size_bytes, extents), "write", fatal=True)
+        await self._call(partial(_write_extents, self._descriptor, self._least_bytes, extents), "write", fatal=True)
 
     async def flush(self) -> None:
         """Return once everything written before the call is on stable media. Flushes go one after the other."""
@@ -124,6 +126,9 @@ class ThreadDiskFile:
 
     async def actual_bytes(self) -> int:
         """As ``DiskFile`` says. ``StoreError`` too if the file is closed or has failed, or no thread can be had."""
+        if self._is_device:
+            await trio.lowlevel.checkpoint()
+            return self.size_bytes
         return await self._look(partial(_actual_bytes, self._descriptor), "look for its size")
 
     async def stray_name(self) -> str | None:
@@ -143,7 +148,12 @@ class ThreadDiskFile:
             self._release_if_idle()
 
     def _writing_through(self, extents: Sequence[tuple[int, Buffer]]) -> Callable[[], None]:
-        return partial(_write_and_flush, self._descriptor, self.size_bytes, extents)
+        return partial(_write_and_flush, self._descriptor, self._least_bytes, extents)
+
+    @property
+    def _least_bytes(self) -> int:
+        """That it has to have for a write. What is not there of a device a write itself meets."""
+        return 0 if self._is_device else self.size_bytes
 
     async def _look(self, function: Callable[[], T], verb: str) -> T:
         try:
@@ -214,6 +224,7 @@ def _open_locked(path: str, threads: Threads) -> ThreadDiskFile:
             identity=_identity(status),
             descriptor=descriptor,
             threads=threads,
+            is_device=stat.S_ISBLK(mode),
         )
     except BaseException:
         os.close(descriptor)
@@ -253,10 +264,10 @@ def _read_all(descriptor: int, offset: int, size: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _write_extents(descriptor: int, size_bytes: int, extents: Sequence[tuple[int, Buffer]]) -> None:
+def _write_extents(descriptor: int, least_bytes: int, extents: Sequence[tuple[int, Buffer]]) -> None:
     # A write near the end would make a file that was cut short as large as before, and a hole of what was cut off.
-    if (actual_bytes := _actual_bytes(descriptor)) < size_bytes:
-        raise OSError(f"the file has {actual_bytes} bytes, of {size_bytes} before: it was cut short by someone")
+    if (actual_bytes := _actual_bytes(descriptor)) < least_bytes:
+        raise OSError(f"the file has {actual_bytes} bytes, of {least_bytes} before: it was cut short by someone")
     run: list[memoryview] = []
     start = end = 0
     for offset, buffer in extents:
@@ -270,8 +281,8 @@ def _write_extents(descriptor: int, size_bytes: int, extents: Sequence[tuple[int
     _write_run(descriptor, start, run)
 
 
-def _write_and_flush(descriptor: int, size_bytes: int, extents: Sequence[tuple[int, Buffer]]) -> None:
-    _write_extents(descriptor, size_bytes, extents)
+def _write_and_flush(descriptor: int, least_bytes: int, extents: Sequence[tuple[int, Buffer]]) -> None:
+    _write_extents(descriptor, least_bytes, extents)
     os.fdatasync(descriptor)
 
 

@@ -73,6 +73,7 @@ class DiskFile(Protocol):
     async def actual_bytes(self) -> int:
         """How large it is by now: not ``size_bytes`` any more if someone has cut it short, or made it grow.
 
+        Of a block device ``size_bytes``: what its driver says may be 0 while the device is away.
         ``StoreError`` if that cannot be told; that is no failure of the file.
         """
 

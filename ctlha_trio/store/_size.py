@@ -75,7 +75,8 @@ def _change(file_bytes: int, whole: int) -> str:
 
 
 def _cut_back(path: str, whole: int) -> str:
-    return shlex.join(["truncate", "-s", str(whole), path])
+    """Never longer, should the file be too short when somebody comes to give it: zeros would pass for the volume's."""
+    return shlex.join(["truncate", "-s", f"<{whole}", path])
 
 
 def _check_size_of_file(path: str, file_bytes: int, size_bytes: int) -> None:

@@ -390,8 +390,8 @@ async def test_a_volume_that_is_not_whole_is_one_message_that_says_what_helps(
     assert fault.startswith(f"volume.file: {pair.a / 'volume.img'}: has ")
     assert fault.endswith(
         "; put the whole file back, only the file itself, never a copy from before, whose old data may be served "
-        "unnoticed; if the file is lost and node b has a copy that counts, move away what lies there, then: "
-        f"ctlha replace {pair.config} a"
+        "unnoticed; do not make it longer, for what was cut off would read as zeros; if the file is lost and node b "
+        f"has a copy that counts, move away what lies there, then: ctlha replace {pair.config} a"
     )
 
 
@@ -401,7 +401,12 @@ async def test_a_volume_that_has_grown_is_put_right_by_what_its_message_names(pa
     problem, _, command = fault.rpartition("; what puts it right, and loses nothing: ")
     assert problem.endswith("it has grown")
     whole, path = Layout(SIZE).file_bytes, pair.a / "volume.img"
-    assert command == f"truncate -s {whole} {path}"
+    assert command == f"truncate -s '<{whole}' {path}"
+    await trio.run_process(["sh", "-c", command])
+    assert path.stat().st_size == whole
+    os.truncate(path, whole - 1)
+    await trio.run_process(["sh", "-c", command])
+    assert path.stat().st_size == whole - 1, "what was cut off would read as zeros"
     os.truncate(path, whole)
     with trio.fail_after(20):
         await prepare(load_config(pair.config))

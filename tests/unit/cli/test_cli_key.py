@@ -48,8 +48,12 @@ def test_the_steps_lead_to_the_new_key(folder: Path) -> None:
     new_pin, both, change, one, end = key(folder, "--new").output.splitlines()
     assert f'pins = ["{old_pin}", "{new_pin}"]' in both
     assert f'pins = ["{new_pin}"]' in one
-    commands = re.search(r"; (mv .*); start", change)
+    commands = re.search(r"; (ln .*); start", change)
     assert commands is not None
+    (folder / "node.key.old").touch()
+    assert subprocess.run(["sh", "-c", commands[1]], check=False).returncode != 0, "an older one is not overwritten"
+    assert key(folder).output.strip() == old_pin
+    (folder / "node.key.old").unlink()
     subprocess.run(["sh", "-c", commands[1]], check=True)
     assert key(folder).output.strip() == new_pin
     assert describe_key(load_key(folder / "node.key.old")) == old_pin

@@ -852,8 +852,8 @@ async def test_a_deadline_that_is_no_number_begins_nothing(autojump_clock: trio.
         region = pair.b.register(bytearray(8))
         with pytest.raises(InvalidError, match="no number"):
             pair.a.dma.start_push(region.remote, b"data", on_done=pair.a.on_done, deadline_s=math.nan)
+        into = memoryview(bytearray(4))
         with pytest.raises(InvalidError, match="no number"):
-            into = memoryview(bytearray(4))
             pair.a.dma.start_pull(region.remote, into, on_done=pair.a.on_done, deadline_s=math.nan)
         await trio.sleep(1)
         assert pair.a.done == []

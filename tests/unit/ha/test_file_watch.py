@@ -126,7 +126,7 @@ async def test_a_file_that_has_grown_is_told_of_once_and_loses_nothing(
 def grown(file_bytes: int, whole: int) -> str:
     return (
         f"has {file_bytes} bytes, of the {whole} with which it was made: it has grown; nothing is lost, but the node "
-        f"would not start again; what puts it right, also while the node runs: truncate -s {whole} volume"
+        f"would not start again; what puts it right, also while the node runs: truncate -s '<{whole}' volume"
     )
 
 

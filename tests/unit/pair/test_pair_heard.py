@@ -146,17 +146,6 @@ def test_what_the_arbiter_has_shown_outlives_the_process_of_who_does_not_count()
     assert (state.phase, persisted(ordered)) == (Phase.OUTDATED, [])
 
 
-def test_a_record_of_which_the_disk_knows_only_the_proposal_outlives_the_process() -> None:
-    """``a`` crashed behind the swap that made ``b`` a member too, and waits for it: nothing is claimed before."""
-    both = CLAIMED.succeed(primary="a", members=BOTH, proposal="2")
-    disk = attrs.evolve(metadata("a", CLAIMED), proposed=("2",))
-    state, ordered = feed(booted(disk), ev.RecordRead(both, 5))
-    assert (state.phase, persisted(ordered)) == (Phase.WAITING, [KnownRecord("l", 5, 5, leads=False)])
-    (told,) = [each.metadata for each in ordered if isinstance(each, act.Persist)]
-    assert went_back(feed(booted(told), ev.RecordRead(CLAIMED, 4))[0])
-    assert feed(booted(told), ev.RecordRead(both, 5))[0].phase is Phase.WAITING
-
-
 OWN_CLAIM = attrs.evolve(FIRST, epoch=4, primary="b", members=("b",), proposal="b's")
 """As ``CLAIMED``, by ``b``: the arbiter was restored to ``FIRST`` in between."""
 

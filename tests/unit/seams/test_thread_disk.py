@@ -159,6 +159,17 @@ async def test_a_look_at_the_size_fails_nothing(path: str, monkeypatch: pytest.M
         assert await file.pread(0, 100), "who looks decides"
 
 
+async def test_of_a_device_only_reads_and_writes_tell(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its driver may say 0 while it is away for a moment, which must end no copy that is idle."""
+    monkeypatch.setattr(stat, "S_ISBLK", lambda _: True)
+    async with opened(path) as file:
+        os.truncate(path, 100)
+        assert await file.actual_bytes() == SIZE_BYTES
+        await file.write_through([(SIZE_BYTES - 4, b"tail")])
+        with pytest.raises(StoreError, match="are not within"):
+            await file.write_through([(SIZE_BYTES, b"tail")])
+
+
 async def test_a_write_to_a_file_that_has_grown_goes_on(path: str) -> None:
     async with opened(path) as file:
         os.truncate(path, 2 * SIZE_BYTES)
