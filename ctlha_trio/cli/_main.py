@@ -73,7 +73,7 @@ def _parse_addresses(_: click.Context, __: click.Parameter, text: str | None) ->
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if len(found) != len(NODES) or len(set(found)) != len(NODES):
-        raise click.BadParameter(f"{text!r}: expected two addresses, of node a and of node b: HOST:PORT,HOST:PORT")
+        raise click.BadParameter(f"{text!r}: expected two addresses, of nodes a and b, not alike: HOST:PORT,HOST:PORT")
     return found[0], found[1]
 
 

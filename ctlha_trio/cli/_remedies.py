@@ -31,8 +31,8 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
     Reason.STORE_FAILED: "see the node's log for what failed, and look at the disk, then stop this node, and start it "
-    "again; if its copy is lost, or the file was cut short, stop this node, move away what lies there, then: ctlha "
-    "replace {config} {node}",
+    "again; if the file was cut short, put the whole file back before; if its copy is lost, and node {peer} has one "
+    "that counts, stop this node, move away what lies there, then: ctlha replace {config} {node}",
     Reason.COPY_FAILED: "the record names this copy, which is dead: start node {peer}, which brings it up to date if "
     "its own counts; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; "
     "to serve what is left here, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",

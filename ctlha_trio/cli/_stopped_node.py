@@ -117,10 +117,16 @@ def gives_up(record: Record, metadata: Metadata) -> bool:
 
 
 def describe_heard(metadata: Metadata, peer: str) -> str:
-    """Of which later epoch this copy knows, and whose that was; empty if it knows of none."""
+    """Of which epoch this copy knows that is not its own, and whose that was; empty if it knows of none."""
     heard = metadata.heard
     if heard is None:
         return ""
+    if (heard.lineage, heard.epoch) == (metadata.lineage, metadata.epoch):
+        other = peer if heard.leads else metadata.node
+        return (
+            f"node {other} has acted on an epoch {heard.epoch} that is not this copy's: the two were used apart, and "
+            "each lacks what the other one took since"
+        )
     if heard.leads:
         return f"node {peer} has acted on epoch {heard.epoch}, this copy on {metadata.epoch}: its copy is newer"
     return (

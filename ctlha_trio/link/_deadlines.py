@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import attrs
 import trio
@@ -40,13 +41,14 @@ class Deadlines:
         """Keep time until cancelled."""
         while True:
             self._awaited_s = min((due_s for due_s, _ in self._due.values()), default=math.inf)
-            try:
-                if self._due:
-                    await finish_by(self._clock, self._awaited_s, self._sooner.park)
-                else:
-                    await self._sooner.park()
-            except trio.TooSlowError:
+            if self._awaited_s <= self._clock.now():
                 self._end_all_due(self._clock.now())
+                await trio.lowlevel.checkpoint()  # who is told may begin another one that is due already
+            elif self._due:
+                with suppress(trio.TooSlowError):
+                    await finish_by(self._clock, self._awaited_s, self._sooner.park)
+            else:
+                await self._sooner.park()
 
     def _end_all_due(self, now: float) -> None:
         for whose, (due_s, end) in sorted(self._due.items(), key=lambda each: each[1][0]):

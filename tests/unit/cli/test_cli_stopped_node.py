@@ -567,6 +567,22 @@ async def test_a_later_epoch_is_said_to_be_that_of_the_node_which_was_its_primar
     assert leads or "newer" not in shown.stdout
 
 
+@pytest.mark.parametrize("leads", [True, False])
+async def test_of_two_copies_that_were_used_apart_in_one_epoch_neither_is_called_the_newer_one(
+    whole: Folder, leads: bool
+) -> None:
+    before = await whole.metadata()
+    await whole.write(attrs.evolve(before, heard=KnownRecord(before.lineage, before.epoch, 9, leads=leads)))
+    shown = await run("adopt-arbiter", whole, "--abandon", "a", "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    other = "a" if leads else "b"
+    said = (
+        f"node {other} has acted on an epoch {before.epoch} that is not this copy's: the two were used apart, and each"
+    )
+    assert said in shown.stdout
+    assert "newer" not in shown.stdout
+
+
 async def test_a_copy_that_went_back_beside_which_no_other_is_left_becomes_the_volume(whole: Folder) -> None:
     await whole.set_members("b")
     assert await whole.would() == "copy-went-back"

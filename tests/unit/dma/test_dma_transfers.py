@@ -847,6 +847,27 @@ async def test_a_deadline_that_is_not_reached_is_forgotten(autojump_clock: trio.
         assert pair.a.done == []
 
 
+async def test_what_begins_anew_whenever_its_time_is_over_keeps_nobody_from_a_turn(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_pair() as pair:
+        region = pair.b.register(bytearray(8))
+        ended: list[Transfer] = []
+
+        def again(transfer: Transfer) -> None:
+            ended.append(transfer)
+            if len(ended) < 10_000 and not others_had_a_turn:
+                pair.a.dma.start_push(region.remote, b"data", on_done=again, deadline_s=pair.a.dma.now())
+
+        others_had_a_turn: list[bool] = []
+        pair.a.dma.start_push(region.remote, b"data", on_done=again, deadline_s=pair.a.dma.now())
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        others_had_a_turn.append(True)
+        await until(lambda: len(pair.a.link.deadlines) == 0)
+        assert 1 < len(ended) < 200
+
+
 async def test_a_deadline_that_is_no_number_begins_nothing(autojump_clock: trio.testing.MockClock) -> None:
     async with open_pair() as pair:
         region = pair.b.register(bytearray(8))
