@@ -882,6 +882,16 @@ async def test_a_deadline_that_is_no_number_begins_nothing(autojump_clock: trio.
         await until(lambda: pair.a.told == [(SUCCESS, "")])
 
 
+def resizing(side: Side, memory: bytearray) -> Callable[[Transfer], None]:
+    """Told of the end of a transfer, it does what the memory's owner may do from then on."""
+
+    def resize(transfer: Transfer) -> None:
+        side.on_done(transfer)
+        memory.extend(b"resized")
+
+    return resize
+
+
 async def test_memory_is_its_owner_s_again_within_a_cancel_though_nothing_was_due_before(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -890,11 +900,7 @@ async def test_memory_is_its_owner_s_again_within_a_cancel_though_nothing_was_du
         pair.a.dma.register(bytearray(1), epoch=5, expires_s=pair.a.dma.now() + 50)
         await pair.quiet()
         into = bytearray(8)
-
-        def resize(transfer: Transfer) -> None:
-            pair.a.on_done(transfer)
-            into.extend(b"resized")
-
+        resize = resizing(pair.a, into)
         deadline_s = pair.a.dma.now() + 1
         transfer = pair.a.dma.start_pull(region.remote, memoryview(into), on_done=resize, deadline_s=deadline_s)
         transfer.cancel()
@@ -913,11 +919,7 @@ async def test_memory_is_its_owner_s_again_at_a_deadline_that_has_passed(
             pair.a.dma.register(bytearray(1), epoch=5, expires_s=pair.a.dma.now() + 50)
             await pair.quiet()
         into = bytearray(8)
-
-        def resize(transfer: Transfer) -> None:
-            pair.a.on_done(transfer)
-            into.extend(b"resized")
-
+        resize = resizing(pair.a, into)
         pair.network.cut("b", "a")
         deadline_s = pair.a.dma.now()
         pair.a.dma.start_pull(region.remote, memoryview(into), on_done=resize, deadline_s=deadline_s)

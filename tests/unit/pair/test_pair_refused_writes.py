@@ -189,7 +189,8 @@ def a_write_that_the_sole_member_refused_is_undone_at_a_target_that_has_it() -> 
     is_whole(rig)
 
 
-def a_write_that_is_refused_during_the_admission_puts_it_off() -> None:
+def admitting_beside_a_write() -> tuple[Rig, int]:
+    """``a`` waits for a write before it takes ``b`` in. It covers a part of a block that ``a`` has lost. Its ticket."""
     rig = sole_beside_a_target(Rig())
     rig.holds = lambda _, action: isinstance(action, act.SendCompare) and action.offset >= COPY_CHUNK_BYTES
     rig.connect()
@@ -201,6 +202,11 @@ def a_write_that_is_refused_during_the_admission_puts_it_off() -> None:
         each.end()
     rig.settle()
     assert rig.phases() == (Phase.ADMITTING, Phase.RESYNCING)
+    return rig, ticket
+
+
+def a_write_that_is_refused_during_the_admission_puts_it_off() -> None:
+    rig, ticket = admitting_beside_a_write()
     rig.release()
     assert rig.answers[ticket] is Outcome.MEDIUM_ERROR
     assert rig.phases() == (Phase.ALONE, Phase.RESYNCING)
@@ -210,17 +216,7 @@ def a_write_that_is_refused_during_the_admission_puts_it_off() -> None:
 
 
 def a_write_that_is_refused_during_the_admission_ends_once_when_the_peer_tells_of_a_later_record() -> None:
-    rig = sole_beside_a_target(Rig())
-    rig.holds = lambda _, action: isinstance(action, act.SendCompare) and action.offset >= COPY_CHUNK_BYTES
-    rig.connect()
-    rig.disks["a"].damaged.add(3)
-    compares, rig.held = rig.held, []
-    rig.holds = holding(act.StoreWrite)
-    ticket = rig.write(3 * BLOCK + 7, b"n" * (2 * BLOCK - 7))
-    for each in compares:
-        each.end()
-    rig.settle()
-    assert rig.phases() == (Phase.ADMITTING, Phase.RESYNCING)
+    rig, ticket = admitting_beside_a_write()
     rig.feed("a", ev.PeerKnows(KnownRecord("l", 9, 9, leads=True)))
     assert rig.states["a"].is_behind
     for each in rig.held:
