@@ -12,7 +12,7 @@ from ctlha_trio._vocabulary import RemoteBuffer
 from ctlha_trio.dma import Dma, Ring, TransferCounters
 from ctlha_trio.link import Channel, Link, unwatched
 from ctlha_trio.pair import FLIGHTS_LIMIT, Grant, Kept, OfDrivers, Pushed, PushedMessage, Spoken, encode, messages
-from ctlha_trio.pair.messages import HandoverReady, Message, Propose, Seal
+from ctlha_trio.pair.messages import HandoverReady, Message, Propose, ResyncStart, Seal
 from ctlha_trio.wire import Feature
 
 MESSAGES_MAX: Final = 4 * FLIGHTS_LIMIT
@@ -66,6 +66,9 @@ class Outbox:
         if len(self._messages) >= MESSAGES_MAX:
             self._messages.clear()
             self._link.drop("the peer does not take its messages")
+        if isinstance(message, ResyncStart) and not self.may_say(Feature.COPY_ORIGINS):
+            # Zeros behind a message are what the slot of one without that field has there.
+            message = attrs.evolve(message, base_epoch=0)
         if not self._messages and not self._one_waits and self._is_live(self.session) and self._channel.has_credit:
             self._channel.send_nowait(encode(message), unwatched)
         else:

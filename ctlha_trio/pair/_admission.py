@@ -47,8 +47,12 @@ def offer(step: Step) -> None:
         step.do(act.DropSession(ev.BEGUN_ANEW, blames_peer=False))
         step.change(standing=None)
     elif state.phase is Phase.ALONE and state.record is not None and peer.epoch == state.epoch:
-        step.change(told_ranges=())
-        step.send(msg.ResyncStart(state.epoch, state.record.proposal))
+        _offer_copy(step, state.record.proposal)
+
+
+def _offer_copy(step: Step, proposal: str) -> None:
+    step.change(told_ranges=())
+    step.send(msg.ResyncStart(step.state.epoch, proposal, step.state.base_epoch))
 
 
 def in_doubt(step: Step) -> None:
@@ -247,8 +251,7 @@ def try_again(step: Step) -> None:
     if step.state.resync is not None:
         step.change(resync=attrs.evolve(step.state.resync, paused=False))
     elif renews and step.state.record is not None:
-        step.change(told_ranges=())
-        step.send(msg.ResyncStart(step.state.epoch, step.state.record.proposal))
+        _offer_copy(step, step.state.record.proposal)
 
 
 def won(step: Step) -> None:
@@ -303,20 +306,21 @@ def offered(step: Step, message: msg.ResyncStart) -> None:
     """The sole member offers its copy: first everything still running on this disk must end.
 
     Only by the very record that this node knows, of which its disk is about to say that it follows it. An arbiter that
-    answers for a while with what is not this pair's record leaves two of one epoch behind; asked again, it tells which
-    of the two nodes believes a false one.
+    answers for a while with what is not this pair's leaves two of one epoch; asked again, it tells who believes which.
     """
-    record = step.state.record
-    if step.state.phase is not Phase.OUTDATED or record is None:
+    state, record = step.state, step.state.record
+    if state.phase is not Phase.OUTDATED or record is None:
         return
-    newest = step.state.persisting or step.state.metadata
-    if message.proposal == record.proposal and newest.in_doubt == step.state.revision:
-        step.send(msg.InDoubt(step.state.epoch))
-    elif message.proposal == record.proposal:
+    newest = state.persisting or state.metadata
+    if message.proposal != record.proposal:
+        step.read_record()
+    elif newest.in_doubt == state.revision:
+        step.send(msg.InDoubt(state.epoch))
+    elif newest.counted_alone_since(record.lineage, message.base_epoch):
+        membership.keep_apart(step)
+    else:
         step.change(stage=Stage.DRAINING)
         prepare(step)
-    else:
-        step.read_record()
 
 
 def prepare(step: Step) -> None:

@@ -256,7 +256,7 @@ _KINDS: Final[dict[type[msg.Message | OfDrivers], _Layout]] = {
         _layout(4, msg.Applied, "QQ"),
         _layout(5, msg.PermitRequest, "QQ"),
         _layout(6, msg.Permit, "QQ"),
-        _layout(7, msg.ResyncStart, "Q32s", from_wire=partial(_with_proposal, at=1)),
+        _layout(7, msg.ResyncStart, "Q32sQ", from_wire=partial(_with_proposal, at=1)),
         _layout(8, msg.ResyncReady, "QQ"),
         _layout(9, msg.Compare, "QQQI32s", check=_check_data),
         _layout(10, msg.Compared, "QQ?"),

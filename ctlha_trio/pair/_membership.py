@@ -69,6 +69,8 @@ def _contradiction(step: Step, record: Record, revision: int) -> str:
         return "arbiter-went-back"
     if record.lineage != metadata.lineage and not _descends(metadata, record):
         return "foreign-lineage"
+    if metadata.is_apart and record.lineage == metadata.lineage:
+        return "arbiter-went-back"
     same = (record.epoch, record.primary, record.members) == (metadata.epoch, metadata.primary, metadata.members)
     # The same revision or epoch with another content: a copy of the arbiter's data that went on from an older state.
     # Revisions alone do not tell: those of etcd rise with whatever else it keeps, or by the hand that restores it.
@@ -106,6 +108,12 @@ def stop(step: Step, why: str) -> None:
     service.drop_flights(step, Outcome.UNKNOWN)
     step.move(Phase.STOPPED, why)
     step.do(act.Goodbye(why))
+
+
+def keep_apart(step: Step) -> None:
+    """The peer's copy has no part in what this one acknowledged alone, nor has the record: it is kept as it is."""
+    step.note_apart()
+    stop(step, "arbiter-went-back")
 
 
 def store_failed(step: Step) -> None:

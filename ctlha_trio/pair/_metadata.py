@@ -77,11 +77,34 @@ class Metadata:
     def knows_of(self, word: KnownRecord) -> bool:
         """Whether that record, or a later one of its line, is the one of ``epoch`` or was heard of.
 
-        One of the same epoch with another primary is another record.
+        One of the same epoch with another primary is another record. A copy that is known to be apart learns no more of
+        its line: what it must not forget is that.
         """
+        if self.is_apart and word.lineage == self.lineage:
+            return True
         acted_on = KnownRecord(self.lineage, self.epoch, self.revision, leads=self.primary != self.node)
         known = (each for each in (self.heard, acted_on) if each is not None and each.lineage == word.lineage)
         return any(each.epoch > word.epoch or (each.epoch, each.leads) == (word.epoch, word.leads) for each in known)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the other copy has acted on another record of ``epoch``: each may hold what the other one lacks.
+
+        Which of the two is the volume a person decides. A copy that is not whole is apart from none.
+        """
+        heard, leads = self.heard, self.primary != self.node
+        same = heard is not None and (heard.lineage, heard.epoch) == (self.lineage, self.epoch)
+        return self.copy.is_whole and same and heard is not None and heard.leads is not leads
+
+    def counted_alone_since(self, lineage: str, base_epoch: int) -> bool:
+        """Whether only this copy counted in an epoch in which that of a peer has no part, which is now the only one.
+
+        ``lineage`` is that of the record, ``base_epoch`` the one from which the peer counts what may differ. Who was
+        admitted behind an epoch counts from a later one. If this peer was not, an arbiter that went back has let both
+        go on alone. 0: it does not say.
+        """
+        alone = self.copy is Copy.MEMBER and self.members == (self.node,)
+        return alone and lineage == self.lineage and 0 < base_epoch <= self.epoch
 
     @property
     def later_line(self) -> str:

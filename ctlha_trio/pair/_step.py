@@ -181,6 +181,11 @@ class Step:
         if line in (word.lineage, *ancestors) or (state.record is not None and word.lineage == state.record.lineage):
             self._persist(attrs.evolve(newest, heard=word))
 
+    def note_apart(self) -> None:
+        """Make it durable that the peer's copy knows another record of this copy's epoch, wherever it is by now."""
+        newest = self.state.persisting or self.state.metadata
+        self._persist(attrs.evolve(newest, heard=KnownRecord(newest.lineage, newest.epoch, 0, leads=True)))
+
     def _persist(self, metadata: Metadata) -> None:
         self.change(persisting=metadata, persists=self.state.persists + 1)
         self.do(act.Persist(metadata))

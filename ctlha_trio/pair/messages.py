@@ -4,8 +4,6 @@ Each carries the epoch it was said in; one of another epoch is refused by name. 
 the data of ``MirrorWrite`` and ``CopyData`` is placed by DMA before the message is delivered.
 """
 
-from typing import Final
-
 import attrs
 
 from ctlha_trio.pair._operation import Operation, Outcome
@@ -172,6 +170,8 @@ class ResyncStart:
     epoch: int
     proposal: str
     """Of the record that makes it the sole member: who knows another one of that epoch must not follow."""
+    base_epoch: int = 0
+    """From which the source counts what may differ; 0: not said, without ``Feature.COPY_ORIGINS``."""
 
 
 @attrs.frozen
@@ -258,7 +258,7 @@ class RepairData:
     size: int
 
 
-OF_A_READ: Final = 0
+OF_A_READ = 0
 """In place of a sequence: a client of the secondary wanted to read it."""
 
 

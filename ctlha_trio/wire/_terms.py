@@ -38,6 +38,8 @@ class Feature(IntFlag):
     CHANGED_REPLIES = 32
     """Data of a reply that is not what its checksum says ends its pull and not the session: memory is sent as it lies,
     and was changed on its way out."""
+    COPY_ORIGINS = 64
+    """Who offers its copy to the other node says from which epoch it counts what may differ."""
 
 
 MANDATORY = 0xFFFF_FFFF_0000_0000
@@ -65,7 +67,8 @@ OWN_TERMS = Terms(
     | Feature.SETTINGS
     | Feature.SUPERSEDED
     | Feature.DATA_FAULTS
-    | Feature.CHANGED_REPLIES,
+    | Feature.CHANGED_REPLIES
+    | Feature.COPY_ORIGINS,
     FRAGMENT_SIZE_MAX,
 )
 

@@ -133,6 +133,11 @@ IN_THE_PAIR: dict[str, set[str]] = {
     # Alone with such an arbiter it believes it, and serves what it has.
     "remembers_only_what_it_was_told": {I1, I3, I15},
     "takes_a_line_that_a_force_has_ended_for_the_pair_s": {I1, I3, I15},
+    "follows_whoever_counts_now_wherever_that_comes_from": {I2},
+    "offers_its_copy_and_does_not_say_from_where_it_counts": {I2},
+    "forgets_that_its_copy_is_apart": {I2},
+    "remembers_a_later_record_in_place_of_that_its_copy_is_apart": {I2},
+    "takes_another_record_of_its_epoch_for_a_later_one": {I2},
     "leaves_the_record_as_a_late_force_expects_it": {I12},
     "serves_nothing_until_the_record_is_moved": {I12},
     "takes_a_move_of_the_record_that_may_come_for_refused": {I15},

@@ -23,6 +23,7 @@ from typing import Final
 
 from tests.mutants import (
     admission,
+    apart,
     arbitration,
     claims,
     comparisons,
@@ -46,6 +47,7 @@ __all__ = ["MUTANTS", "SUBJECTS", "Patch", "Trouble"]
 
 SUBJECTS: Final = (
     admission,
+    apart,
     arbitration,
     claims,
     comparisons,

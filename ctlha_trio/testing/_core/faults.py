@@ -273,5 +273,7 @@ BEHIND_ONE_TOLD: Final = "restore_behind_one_told"
 BEHIND_A_READER: Final = "restore_behind_a_reader"
 BEHIND_AN_ABANDONED_COPY: Final = "restore_behind_an_abandoned_copy"
 """Restored to what the disk of one node knows to be past for a reason of its own: ``restore_trials`` lead there."""
-CORE_FAULTS: Final = frozenset(FAULTS) | {BEHIND_ONE_TOLD, BEHIND_A_READER, BEHIND_AN_ABANDONED_COPY}
+BEHIND_BOTH: Final = "restore_behind_both"
+"""Restored to what one disk knows to be past, and not the other one, whose node goes on from it: ``apart_trials``."""
+CORE_FAULTS: Final = frozenset(FAULTS) | {BEHIND_ONE_TOLD, BEHIND_A_READER, BEHIND_AN_ABANDONED_COPY, BEHIND_BOTH}
 """All that must act somewhere: those that are drawn, and those of trials alone."""

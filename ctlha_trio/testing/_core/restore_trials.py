@@ -3,7 +3,6 @@
 It was told, or has read it; or it was abandoned by a force, and what it has read is of another line.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -18,11 +17,13 @@ from ctlha_trio.testing._core.trial_parts import (
     SERVE_S,
     STANDING_CLOCK,
     force,
+    has_persisted,
     is_in,
     keep_down,
     must_not_serve,
     must_serve,
     one_serves_alone,
+    restore,
 )
 from ctlha_trio.testing._core.trouble import Pace
 from ctlha_trio.testing._core.world import CoreWorld
@@ -37,7 +38,7 @@ def a_returning_node_is_told(world: CoreWorld) -> bool:
     The one that knows better has found out and stopped by then, or serves yet; afterwards it may be gone for good.
     """
     returning, member = one_serves_alone(world)
-    if not _restore(world, _missed(world, returning, member), BEHIND_ONE_TOLD):
+    if not restore(world, _missed(world, returning, member), BEHIND_ONE_TOLD):
         return False
     if world.random.getrandbits(1):
         world.go_at(Pace(relief=0.0))
@@ -55,7 +56,7 @@ def a_node_remembers_what_it_has_read(world: CoreWorld) -> bool:
     copies = _missed(world, returning, member)
     keep_down(world, member)
     _let_read(world, returning)
-    if not _restore(world, copies, BEHIND_A_READER):
+    if not restore(world, copies, BEHIND_A_READER):
         return False
     _must_stop(world, returning)
     must_not_serve(world, f"I4: {returning.name} serves although it has read a later record")
@@ -77,7 +78,7 @@ def an_abandoned_node_remembers_the_later_line(world: CoreWorld) -> bool:
     copies = _missed(world, abandoned, chosen)
     keep_down(world, chosen)
     _let_read(world, abandoned)
-    if not _restore(world, copies, BEHIND_AN_ABANDONED_COPY):
+    if not restore(world, copies, BEHIND_AN_ABANDONED_COPY):
         return False
     _must_stop(world, abandoned)
     must_not_serve(world, f"I4: {abandoned.name} serves although it has read that it was abandoned")
@@ -94,23 +95,9 @@ def _let_read(world: CoreWorld, node: SimulatedNode) -> None:
     node.kept_down = False
     world.go_at(Pace(relief=0.0))
     world.go_on_until(
-        lambda: is_in(node, Phase.OUTDATED) and _has_persisted(node), SERVE_S, f"{node.name} is not outdated"
+        lambda: is_in(node, Phase.OUTDATED) and has_persisted(node), SERVE_S, f"{node.name} is not outdated"
     )
     keep_down(world, node)
-
-
-def _restore(world: CoreWorld, copies: Sequence[Kept], what: str) -> bool:
-    """Whether there is one to which the arbiter can be restored."""
-    if not copies:
-        return False
-    pair, old = world.pair, world.random.choice(copies)
-    pair.arbiter.late.clear()
-    pair.arbiter.displace(old.record, old.revision)
-    pair.note("-", f"the arbiter is restored to epoch {old.record.epoch} r{old.revision}")
-    pair.happened["arbiter_displacements"] += 1
-    pair.faults_done[what] += 1
-    pair.excuse_all("arbiter-went-back")
-    return True
 
 
 def _must_stop(world: CoreWorld, node: SimulatedNode, *told_by: SimulatedNode) -> None:
@@ -118,11 +105,7 @@ def _must_stop(world: CoreWorld, node: SimulatedNode, *told_by: SimulatedNode) -
     world.go_at(Pace(nodes={each.name: _UNTOLD for each in (node, *told_by)}, relief=0.0))
     knows = f"{told_by[0].name} runs" if told_by else "it knows of a later record"
     world.go_on_until(
-        lambda: node.ended and _has_persisted(node),
+        lambda: node.ended and has_persisted(node),
         SERVE_S,
         f"I15: {node.name} believes an arbiter that went back, although {knows}",
     )
-
-
-def _has_persisted(node: SimulatedNode) -> bool:
-    return node.state is not None and node.state.persisting is None and not node.disk

@@ -1,9 +1,10 @@
 """What the trials of a simulated pair have in common: a part of it is left alone, and must serve or must not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ctlha_trio.pair import Phase, events as ev
+from ctlha_trio.testing._core.arbiter import Kept
 from ctlha_trio.testing._core.clients import FLIGHTS_MAX
 from ctlha_trio.testing._core.node import SimulatedNode
 from ctlha_trio.testing._core.trouble import NodePace, Pace
@@ -77,3 +78,22 @@ def must_not_serve(world: CoreWorld, otherwise: str) -> None:
     world.go_on_until(lambda: pair.clock.now_s >= end_s, 2 * FRUITLESS_S, otherwise)
     if pair.clients.latest_done > before:
         raise world.failure(otherwise)
+
+
+def restore(world: CoreWorld, copies: Sequence[Kept], what: str) -> bool:
+    """Put the arbiter back to one of these, if there is one. Whether there was; ``what``: as which fault it counts."""
+    if not copies:
+        return False
+    pair, old = world.pair, world.random.choice(copies)
+    pair.arbiter.late.clear()
+    pair.arbiter.displace(old.record, old.revision)
+    pair.note("-", f"the arbiter is restored to epoch {old.record.epoch} r{old.revision}")
+    pair.happened["arbiter_displacements"] += 1
+    pair.faults_done[what] += 1
+    pair.excuse_all("arbiter-went-back")
+    return True
+
+
+def has_persisted(node: SimulatedNode) -> bool:
+    """Whether its process runs, and its disk has done all that it was asked."""
+    return node.state is not None and node.state.persisting is None and not node.disk

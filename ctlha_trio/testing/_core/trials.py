@@ -11,6 +11,7 @@ import attrs
 
 from ctlha_trio.ha import judge
 from ctlha_trio.pair import Copy, OperationKind, Phase, actions as act, events as ev
+from ctlha_trio.testing._core.apart_trials import a_copy_that_counted_alone_is_not_made_anew
 from ctlha_trio.testing._core.atlas import may_be_made_the_only_one, may_be_named_too
 from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
 from ctlha_trio.testing._core.damage_trials import (
@@ -269,6 +270,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     a_returning_node_is_told,
     a_node_remembers_what_it_has_read,
     an_abandoned_node_remembers_the_later_line,
+    a_copy_that_counted_alone_is_not_made_anew,
     a_forced_swap_may_come_late,
     a_claim_that_was_won_is_not_forgotten,
     blocks_decay_while_others_are_repaired,

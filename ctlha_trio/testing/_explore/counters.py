@@ -147,7 +147,7 @@ SPACES: Final[dict[type, dict[str, Space]]] = {
     msg.Permit: _EPOCH_ONLY,
     msg.SettledAsked: _SEQUENCED,
     msg.Settled: _SEQUENCED,
-    msg.ResyncStart: _EPOCH_ONLY | {"proposal": Space.PROPOSAL},
+    msg.ResyncStart: _BASED | {"proposal": Space.PROPOSAL},
     msg.InDoubt: _EPOCH_ONLY,
     msg.ResyncReady: _BASED,
     msg.OwnRange: _EPOCH_ONLY,

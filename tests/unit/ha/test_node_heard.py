@@ -6,8 +6,10 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import NotPrimaryError
 from ctlha_trio.ha import Node
+from ctlha_trio.link import _handshake
 from ctlha_trio.seams import Versioned
 from ctlha_trio.testing import MemoryPair, open_pair
+from ctlha_trio.wire import OWN_TERMS, Feature, Terms
 
 BLOCK = 4096
 
@@ -177,3 +179,52 @@ async def test_a_node_that_was_abandoned_and_has_read_nothing_of_that_is_told(
         await pair.wait_until(lambda: went_back(a))
         await serves_nothing(a)
         assert pair.copy("b")[:BLOCK] == b"new!" * (BLOCK // 4)
+
+
+async def goes_on_elsewhere(pair: MemoryPair, starts: int) -> Node:
+    """Both go alone from one record, and ``b``, which serves, moves it on at each of its further starts."""
+    await both_go_alone(pair, lifted=0)
+    for _ in range(starts):
+        pair.crash("b")
+        await pair.restart("b")
+        b = await pair.wait_alone("b")
+        await b.volume.write(BLOCK, b"b's!" * (BLOCK // 4))
+    return pair.nodes["b"]
+
+
+@pytest.mark.parametrize("starts", [1, 2, 5])
+async def test_a_copy_that_served_alone_is_not_made_anew_from_one_that_did_too(
+    starts: int, autojump_clock: MockClock
+) -> None:
+    """However far that one has moved the record by then: it serves on, and the first keeps what only it has."""
+    async with open_pair() as pair:
+        b = await goes_on_elsewhere(pair, starts)
+        a = await pair.restart("a")
+        await pair.wait_until(lambda: went_back(a))
+        await trio.sleep(30.0)
+        await serves_nothing(a)
+        assert pair.copy("a")[:BLOCK] == b"new!" * (BLOCK // 4)
+        assert (b.status().role, await b.volume.read(BLOCK, 4)) == ("primary", b"b's!")
+        pair.crash("b")
+        pair.crash("a")
+        a = await pair.restart("a")
+        await pair.wait_until(lambda: went_back(a))
+        await pair.restart("b")
+        b = await pair.wait_alone("b")
+        await b.volume.write(BLOCK, b"more" * (BLOCK // 4))
+        await trio.sleep(30.0)
+        assert went_back(a)
+        assert pair.copy("a")[:BLOCK] == b"new!" * (BLOCK // 4)
+
+
+async def test_a_source_of_a_version_that_does_not_say_from_where_it_counts_is_followed(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before: neither ends the session over what the other one does not know."""
+    before = Terms(OWN_TERMS.features & ~Feature.COPY_ORIGINS, OWN_TERMS.fragment_size)
+    async with open_pair() as pair:
+        await goes_on_elsewhere(pair, 1)
+        monkeypatch.setattr(_handshake, "OWN_TERMS", before)
+        await pair.restart("a")
+        await pair.wait_protected()
+        assert pair.copy("a") == pair.copy("b")

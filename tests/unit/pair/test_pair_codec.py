@@ -101,7 +101,7 @@ BY_KIND: dict[type, st.SearchStrategy[Spoken]] = {
     msg.SettledAsked: st.builds(msg.SettledAsked, epoch=u64, sequence=u64),
     msg.Settled: st.builds(msg.Settled, epoch=u64, sequence=u64),
     msg.InDoubt: st.builds(msg.InDoubt, epoch=u64),
-    msg.ResyncStart: st.builds(msg.ResyncStart, epoch=u64, proposal=proposals),
+    msg.ResyncStart: st.builds(msg.ResyncStart, epoch=u64, proposal=proposals, base_epoch=u64),
     msg.ResyncReady: st.builds(msg.ResyncReady, epoch=u64, base_epoch=u64),
     msg.OwnRange: st.builds(
         msg.OwnRange, epoch=u64, offset=st.integers(0, 1 << 56), size=st.integers(min_value=1, max_value=1 << 56)
@@ -167,6 +167,12 @@ def test_a_message_comes_back_as_it_was_encoded(kind: type) -> None:
         assert decode(slot) == spoken
 
     check()
+
+
+def test_an_offer_that_does_not_say_from_where_the_source_counts_is_that_of_a_version_before() -> None:
+    offer = b"\x07" + (9).to_bytes(8, "little") + b"ab" * 16
+    assert encode(msg.ResyncStart(9, "ab" * 16)) == offer.ljust(SLOT_BYTES, b"\0")
+    assert decode(offer.ljust(SLOT_BYTES, b"\0")) == msg.ResyncStart(9, "ab" * 16, base_epoch=0)
 
 
 @given(st.binary(min_size=SLOT_BYTES, max_size=SLOT_BYTES))

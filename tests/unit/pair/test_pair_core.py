@@ -203,7 +203,7 @@ def copying() -> Node:
     """``a`` has begun to copy its volume to ``b``."""
     node = alone().feed(ev.SessionUp(PEER)).hear(standing(3, Phase.OUTDATED))
     assert node.state.record is not None
-    assert node.said == [msg.ResyncStart(3, node.state.record.proposal)]
+    assert node.said == [msg.ResyncStart(3, node.state.record.proposal, 3)]
     return node.hear(msg.ResyncReady(3, 0), standing(3, Phase.RESYNCING))
 
 
@@ -1030,7 +1030,7 @@ def test_a_target_that_is_outdated_again_is_begun_anew_in_another_session(begin:
     assert not node.hear(standing(3, Phase.RESYNCING)).all(act.DropSession)
     node.lost().feed(ev.SessionUp(PEER))
     assert node.state.record is not None
-    assert node.hear(standing(3, Phase.OUTDATED)).said[-1] == msg.ResyncStart(3, node.state.record.proposal)
+    assert node.hear(standing(3, Phase.OUTDATED)).said[-1] == msg.ResyncStart(3, node.state.record.proposal, 3)
 
 
 def test_what_the_source_refused_is_searched_for_anew() -> None:

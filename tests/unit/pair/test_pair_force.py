@@ -317,7 +317,7 @@ def test_the_source_moves_the_record_for_a_target_that_may_be_forced_yet() -> No
     state, ordered = step(state, ev.Persisted(one(ordered, act.Persist).metadata))
     assert (state.phase, state.epoch) == (Phase.ALONE, swap.record.epoch)
     peer = msg.Standing(state.epoch, 7, Phase.OUTDATED, 0)
-    assert msg.ResyncStart(state.epoch, swap.record.proposal) in [
+    assert msg.ResyncStart(state.epoch, swap.record.proposal, state.base_epoch) in [
         action.message for action in step(state, ev.Received(peer))[1] if isinstance(action, act.Send)
     ]
 
