@@ -358,21 +358,6 @@ async def test_two_nodes_with_one_id(hand_pair: HandPair) -> None:
         assert pair.fingerprint(node) == before[node]
 
 
-async def write_and_read(
-    pair: HandPair, node: str, client: int, writes: dict[int, bytes], found: dict[int, bytes]
-) -> None:
-    """Write blocks by their number, then find these."""
-    async with trio.open_nursery() as nursery:
-        door = await pair.connect(node, client, nursery)
-        for number, (block, data) in enumerate(writes.items(), 1):
-            reply = await door.execute(OperationKind.WRITE, number=number, offset=block * 4096, data=data)
-            assert reply.outcome is Outcome.DONE
-        for number, (block, data) in enumerate(found.items(), len(writes) + 1):
-            reply = await door.execute(OperationKind.READ, number=number, offset=block * 4096, size=4096)
-            assert (reply.outcome, bytes(reply.data)) == (Outcome.DONE, data)
-        door.close()
-
-
 OLD, NEW, FORKED = (letter * 4096 for letter in (b"o", b"n", b"f"))
 
 
@@ -384,10 +369,10 @@ async def twins_apart(pair: HandPair) -> None:
     shutil.copytree(pair.folder / "a", pair.folder / "a2", ignore=shutil.ignore_patterns("*.sock"))
     pair.edit("a2", pair.address("a"), f"127.0.0.1:{pair.base_port + 1}")
     pair.launchers = {**pair.launchers, "a2": ()}
-    await write_and_read(pair, "a", 1, {1: NEW}, {})
+    await pair.write_and_read("a", 1, {1: NEW}, {})
     await pair.start("a2")
     await pair.wait_for("a2", verdict="degraded", role="primary")
-    await write_and_read(pair, "a2", 2, {2: FORKED}, {1: bytes(4096)})
+    await pair.write_and_read("a2", 2, {2: FORKED}, {1: bytes(4096)})
     await pair.wait_for("a", verdict="stopped", reasons=["twin"])
 
 
@@ -417,17 +402,17 @@ async def test_of_two_files_of_one_identity_either_can_be_kept_by_what_the_statu
     await pair.wait_protected()
     found = {1: NEW, 2: bytes(4096)} if kept == "a" else {1: bytes(4096), 2: FORKED}
     for client, node in enumerate(OTHER, 3):
-        await write_and_read(pair, node, client, {}, found)
+        await pair.write_and_read(node, client, {}, found)
 
 
 async def leave_behind(pair: HandPair, *, kept_alive: bool = False) -> tuple[str, str]:
     """A node that has missed a write of the other one, which is gone or only not heard."""
     survivor = await pair.primary()
     behind = OTHER[survivor]
-    await write_and_read(pair, survivor, 1, {0: OLD, 1: OLD}, {})
+    await pair.write_and_read(survivor, 1, {0: OLD, 1: OLD}, {})
     await pair.kill(behind)
     await pair.wait_for(survivor, verdict="degraded", role="primary")
-    await write_and_read(pair, survivor, 2, {0: NEW}, {0: NEW})
+    await pair.write_and_read(survivor, 2, {0: NEW}, {0: NEW})
     if kept_alive:
         pair.edit(behind, pair.address(survivor), "127.0.0.1:1")
         pair.edit(survivor, pair.address(behind), "127.0.0.1:1")
@@ -455,7 +440,7 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     forced = await run_ctlha(*helps.split()[1:], "--statement", f"{lost} is powered off")
     assert forced.code == 0, forced.err
     status = await pair.wait_for(behind, verdict="degraded", role="primary")
-    await write_and_read(pair, behind, 3, {1: FORKED}, {0: OLD, 1: FORKED})
+    await pair.write_and_read(behind, 3, {1: FORKED}, {0: OLD, 1: FORKED})
     logged = pair.decisions(behind)
     lines = [line for line in logged if line["decision"] == "force-primary"]
     assert [line["outcome"] for line in lines] == ["asked", "done"]
@@ -472,7 +457,7 @@ async def test_a_node_is_forced_and_the_abandoned_one_returns_as_its_copy(protec
     done = await run_ctlha("switchover", pair.config(behind))
     assert done.code == 0, done.err
     await pair.wait_for(lost, verdict="protected", role="primary")
-    await write_and_read(pair, lost, 4, {}, {0: OLD, 1: FORKED})
+    await pair.write_and_read(lost, 4, {}, {0: OLD, 1: FORKED})
 
 
 async def test_an_abandoned_node_that_is_alive_stops_within_a_second(protected_pair: HandPair) -> None:
@@ -484,7 +469,7 @@ async def test_an_abandoned_node_that_is_alive_stops_within_a_second(protected_p
     assert forced.code == 0, forced.err
     await pair.wait_for(alive, role="outdated", within_s=1.5)
     await pair.wait_for(behind, verdict="degraded", role="primary")
-    await write_and_read(pair, behind, 3, {}, {0: OLD})
+    await pair.write_and_read(behind, 3, {}, {0: OLD})
     again = await run_ctlha(*force)
     assert (again.code, again.out) == (1, "")
     assert again.err == f"node {behind} serves already, as primary: there is nothing to force\n"
@@ -496,7 +481,7 @@ async def test_a_disk_is_replaced(protected_pair: HandPair, both_down: bool) -> 
     keeper = await pair.primary()
     replaced = OTHER[keeper]
     volume = pair.folder / replaced / "volume.img"
-    await write_and_read(pair, keeper, 1, {0: OLD, 1: NEW}, {})
+    await pair.write_and_read(keeper, 1, {0: OLD, 1: NEW}, {})
     if both_down:
         # At once, so that the record still names both.
         for node in OTHER:
@@ -521,7 +506,7 @@ async def test_a_disk_is_replaced(protected_pair: HandPair, both_down: bool) -> 
     assert await pair.primary() == keeper
     assert (await run_ctlha("switchover", pair.config(keeper))).code == 0
     await pair.wait_for(replaced, verdict="protected", role="primary")
-    await write_and_read(pair, replaced, 2, {}, {0: OLD, 1: NEW})
+    await pair.write_and_read(replaced, 2, {}, {0: OLD, 1: NEW})
 
 
 async def expect_swapped(pair: HandPair, keeper: str, shown: str, *, since: list[dict[str, Any]]) -> None:
@@ -542,12 +527,12 @@ async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool)
     backup = arbiter.read_bytes()
     kept = await pair.primary()
     other = OTHER[kept]
-    await write_and_read(pair, kept, 1, {0: OLD}, {})
+    await pair.write_and_read(kept, 1, {0: OLD}, {})
     await pair.kill(other)
     await pair.wait_for(kept, verdict="degraded", role="primary")
     await pair.start(other)
     await pair.wait_protected()
-    await write_and_read(pair, kept, 2, {0: NEW}, {})
+    await pair.write_and_read(kept, 2, {0: NEW}, {})
     for node in (other, kept):
         await pair.kill(node)
     arbiter.unlink()
@@ -583,7 +568,7 @@ async def test_a_pair_gets_another_arbiter(protected_pair: HandPair, lost: bool)
     await pair.wait_protected()
     assert (await run_ctlha("switchover", pair.config(kept))).code == 0
     await pair.wait_for(other, verdict="protected", role="primary")
-    await write_and_read(pair, other, 3, {}, {0: NEW})
+    await pair.write_and_read(other, 3, {}, {0: NEW})
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["went-back", "lost"])
@@ -596,7 +581,7 @@ async def test_nodes_that_agree_get_another_arbiter_and_lose_nothing(protected_p
         assert (await run_ctlha("switchover", pair.config(await pair.primary()))).code == 0
         await pair.wait_protected()
     primary = await pair.primary()
-    await write_and_read(pair, primary, 1, {0: NEW}, {})
+    await pair.write_and_read(primary, 1, {0: NEW}, {})
     arbiter.unlink()
     for node in OTHER:
         await pair.kill(node)
@@ -614,7 +599,7 @@ async def test_nodes_that_agree_get_another_arbiter_and_lose_nothing(protected_p
     assert {node: done.code for node, done in outcomes.items()} == {"a": 0, "b": 0}, outcomes
     assert all("as both know it" in done.out for done in outcomes.values())
     await pair.start_protected()
-    await write_and_read(pair, await pair.primary(), 2, {}, {0: NEW})
+    await pair.write_and_read(await pair.primary(), 2, {}, {0: NEW})
     again = await run_ctlha("adopt-arbiter", pair.config("a"))
     assert (again.code, again.err) == (1, "node a runs; stop it first\n")
 

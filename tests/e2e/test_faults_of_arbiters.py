@@ -252,3 +252,50 @@ async def test_both_nodes_run_when_the_sqlite_file_comes_back_from_before_one_we
             await pair.kill(node)
         await _adopt(pair, clients, kept)
     await clients.compare_copies()
+
+
+@pytest.mark.parametrize("chosen", ["a", "b"])
+async def test_each_node_goes_alone_by_an_arbiter_of_its_own_time(
+    protected_pair: HandPair, tmp_path: Path, chosen: str
+) -> None:
+    """Nobody tells ``b``, which moves the record on. Neither copy is made anew before a person has chosen."""
+    pair, file = protected_pair, protected_pair.folder / "arbiter.db"
+    shutil.copy(file, tmp_path / "old.db")
+    await pair.kill("b")
+    await _write_alone(pair, "a", 0)
+    await pair.kill("a")
+    shutil.copy(tmp_path / "old.db", file)
+    for block in (1, 2, 3):
+        await pair.start("b")
+        await _write_alone(pair, "b", block)
+        await pair.kill("b")
+    await pair.start("b")
+    await pair.start("a")
+    await pair.wait_for("a", verdict="stopped", reasons=["arbiter-went-back"])
+    await pair.kill("a")
+    await pair.kill("b")
+    await pair.start("b")
+    await _write_alone(pair, "b", 4)
+    await pair.start("a")
+    await pair.wait_for("a", verdict="stopped", reasons=["arbiter-went-back"])
+    for node in NODES:
+        await pair.kill(node)
+    done = await run_ctlha(*_choose(pair, chosen))
+    assert done.code == 0, done.err
+    assert "later     cannot be told from the copies: both have served alone, node a in epoch" in done.out
+    for node in NODES:
+        await pair.start(node)
+    await pair.wait_protected()
+    held = {"a": [b"a", *4 * [b"\0"]], "b": [b"\0", *4 * [b"b"]]}[chosen]
+    await pair.write_and_read("a", 9, {}, {block: 4096 * byte for block, byte in enumerate(held)})
+
+
+async def _write_alone(pair: HandPair, node: str, block: int) -> None:
+    await pair.wait_for(node, verdict="degraded", role="primary", reasons=["peer-lost"])
+    await pair.write_and_read(node, block + 1, {block: 4096 * node.encode()}, {})
+
+
+def _choose(pair: HandPair, chosen: str) -> tuple[str | Path, ...]:
+    if chosen == "b":
+        return "resolve", pair.config("a"), "--discard", "a"
+    return "adopt-arbiter", pair.config("a"), "--abandon", "b", "--statement", "b is powered off"

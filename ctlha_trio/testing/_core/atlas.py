@@ -43,8 +43,9 @@ node runs and is heard
 the same, and the other node is not heard any the same halt, of that node
 more, or that node has read a later record,
 also one by which a force has abandoned it
-the same, and that node knows nothing later   excluded: nothing tells that node from one that is up to date;
-                                              whoever restores must have both nodes asked (adopt-arbiter)
+the same, and that node knows nothing later   it goes on, for nothing tells it from one that is up to date; what it
+                                              answers is excluded, for that contradicts. The other one keeps its copy
+                                              and halts: ``arbiter-went-back``; so do both if they are in one epoch
 ============================================= ==============================================================
 
 A halt is a node that serves nothing and says why.

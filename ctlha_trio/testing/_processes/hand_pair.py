@@ -18,7 +18,9 @@ import trio
 
 from ctlha_trio._errors import DisconnectError
 from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET, DoorClient, open_door_client, status_of
+from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import TrioClock
+from ctlha_trio.store import BLOCK_BYTES
 
 POLL_S: Final = 0.02
 START_S: Final = 30.0
@@ -284,6 +286,21 @@ class HandPair:
         door = await open_door_client(self.folder / node / DATA_SOCKET, client=client)
         nursery.start_soon(door.receive_replies)
         return door
+
+    async def write_and_read(
+        self, node: str, client: int, writes: Mapping[int, bytes], found: Mapping[int, bytes]
+    ) -> None:
+        """Write blocks by their number, then find these, as a client that has asked for nothing before."""
+        async with trio.open_nursery() as nursery:
+            door = await self.connect(node, client, nursery)
+            for number, (block, data) in enumerate(writes.items(), 1):
+                reply = await door.execute(OperationKind.WRITE, number=number, offset=block * BLOCK_BYTES, data=data)
+                assert reply.outcome is Outcome.DONE
+            for number, (block, data) in enumerate(found.items(), len(writes) + 1):
+                place, size = block * BLOCK_BYTES, BLOCK_BYTES
+                reply = await door.execute(OperationKind.READ, number=number, offset=place, size=size)
+                assert (reply.outcome, bytes(reply.data)) == (Outcome.DONE, data)
+            door.close()
 
     async def end_all(self) -> None:
         """Kill what still runs."""

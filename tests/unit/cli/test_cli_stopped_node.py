@@ -387,6 +387,22 @@ async def test_a_diverged_copy_is_shown_and_discarded(whole: Folder) -> None:
     assert whole.decided() == [("resolve", "asked"), ("resolve", "done")]
 
 
+async def test_a_copy_that_served_alone_as_the_other_one_did_is_chosen_or_discarded(whole: Folder) -> None:
+    """The record has moved on since, and by it alone this copy would only be outdated."""
+    await whole.set_members("a")
+    apart = attrs.evolve(await whole.metadata(), epoch=1, revision=1, primary="b", members=("b",))
+    apart = attrs.evolve(apart, heard=KnownRecord(apart.lineage, 1, 0, leads=True))
+    await whole.write(apart)
+    assert await whole.would() == "arbiter-went-back"
+    shown = await run("adopt-arbiter", whole, *ADOPT, "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert "epoch 1 that is not this copy's: the two were used apart" in shown.stdout
+    done = await run("resolve", whole, "--discard", "b")
+    assert done.exit_code == 0, done.output
+    assert await whole.would() == ""
+    assert (await whole.metadata()).copy is Copy.FAILED
+
+
 @pytest.mark.parametrize("field", ["lineage", "arbiter"])
 async def test_a_copy_of_another_line_or_arbiter_is_discarded(whole: Folder, field: str) -> None:
     await whole.write(replaced(await whole.metadata(), **{field: "another"}))
