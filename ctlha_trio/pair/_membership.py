@@ -117,11 +117,16 @@ def keep_apart(step: Step) -> None:
 
 
 def store_failed(step: Step) -> None:
-    """The disk is not to be believed any more: this copy is dead."""
+    """The disk is not to be believed any more: this copy is dead, whatever this node has stopped for before."""
     state = step.state
-    if state.phase not in {Phase.STOPPED, Phase.LEFT}:
+    if not is_condemned(state) and state.phase is not Phase.LEFT:
         step.do(act.CondemnCopy(attrs.evolve(state.metadata, copy=Copy.FAILED)))
         stop(step, STORE_FAILED)
+
+
+def is_condemned(state: PairState) -> bool:
+    """Whether this process has found its copy dead."""
+    return state.phase is Phase.STOPPED and state.why == STORE_FAILED
 
 
 def become_outdated(step: Step, why: str) -> None:

@@ -92,8 +92,7 @@ def peer_knows(step: Step, record: KnownRecord) -> None:
     One that has stopped remembers it too: when it starts again, nobody may be there to tell it.
     """
     state = step.state
-    condemned = state.phase is Phase.STOPPED and state.why == membership.STORE_FAILED
-    if condemned or state.phase is Phase.LEFT:
+    if membership.is_condemned(state) or state.phase is Phase.LEFT:
         # Metadata written behind the condemnation would make a copy that counts of it again.
         return
     step.hear(record)

@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from ctlha_trio._errors import FailedError
+from ctlha_trio.ha._status import has_stopped
 from ctlha_trio.pair import (
     COPY_CHUNK_BYTES,
     Copy,
@@ -215,6 +216,17 @@ def test_a_copy_that_is_condemned_remembers_nothing_more() -> None:
     state, ordered = feed(waiting(), ev.StoreFailed())
     assert [each.metadata.copy for each in ordered if isinstance(each, act.CondemnCopy)] == [Copy.FAILED]
     assert persisted(feed(state, ev.PeerKnows(TOLD))[1]) == []
+
+
+def test_a_copy_whose_disk_fails_behind_a_stop_is_condemned_like_any() -> None:
+    """What it was told will never be durable: it has not stopped for that, and says so no more."""
+    state, ordered = feed(waiting(), ev.PeerKnows(TOLD), ev.RecordRead(FIRST, 3))
+    assert went_back(state)
+    assert not has_stopped(state)
+    state, ordered = feed(state, ev.StoreFailed())
+    assert [each.metadata.copy for each in ordered if isinstance(each, act.CondemnCopy)] == [Copy.FAILED]
+    assert (state.phase, state.why, has_stopped(state)) == (Phase.STOPPED, "store-failed", True)
+    assert feed(state, ev.StoreFailed())[1] == []
 
 
 def test_what_the_disk_knows_is_persisted_once_and_forgotten_with_the_record_itself() -> None:
