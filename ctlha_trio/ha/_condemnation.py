@@ -1,39 +1,77 @@
-"""The mark of a copy whose disk has failed under a node that still runs."""
+"""The mark of a copy whose disk has failed under a node that still runs, or that is about to end."""
 
 import logging
+from functools import partial
 from typing import Final
+
+import attrs
+import trio
 
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio._repeats import Repeats
 from ctlha_trio.ha._seen_time import LOOK_S
+from ctlha_trio.link import finish_by
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Seams
 from ctlha_trio.store import BlockStore, condemn_copy
 
+LAST_TRY_S: Final = 30.0
+"""For a node that ends to make its mark. The call that failed may have hung for long, and the next ones do; who stops a
+service does not wait for ever: systemd 90 s, if it is not told otherwise."""
+
 _LOG: Final = logging.getLogger(__name__)
 
 
-async def condemn(seams: Seams, store: BlockStore, volume_path: str, metadata: Metadata) -> None:
-    """Mark the copy as dead, however long it takes: a call that still hangs keeps the file from opening.
+@attrs.define(eq=False)
+class Condemnation:
+    """Of the copy of one node, once at most."""
 
-    Unless its name is another file's by then: the copy ends with this process. The store is closed in any case.
-    """
-    repeats = Repeats()
-    try:
-        store.unlock()
-        while True:
+    _seams: Seams
+    _store: BlockStore
+    _volume_path: str
+    _owed: Metadata | None = attrs.field(default=None, init=False)
+    """What the copy is to be marked with, and is not yet."""
+
+    def begin(self, metadata: Metadata, nursery: trio.Nursery) -> None:
+        """Mark the copy as dead, however long it takes, or until the nursery is cancelled."""
+        self._owed = metadata
+        nursery.start_soon(self._mark, metadata)
+
+    async def end(self) -> None:
+        """The node's tasks have ended: try once more, for ``LAST_TRY_S`` seconds, what is not done yet.
+
+        A flush may fail when the node has been asked to stop, or has been waited for until then. What was being
+        written may look durable to whoever reads it next, so the copy must not be taken for whole. A checkpoint.
+        """
+        if self._owed is None:
+            return
+        clock, owed = self._seams.clock, self._owed
+        try:
+            await finish_by(clock, clock.now() + LAST_TRY_S, partial(self._mark, owed))
+        except trio.TooSlowError:
+            _LOG.error(
+                "the copy on the failed disk is not marked as dead: before this node is started again, look at the "
+                "disk, and have the copy made anew by ctlha replace if another one counts"
+            )
+
+    async def _mark(self, metadata: Metadata) -> None:
+        """Unless its name is another file's by then: the copy ends with this process."""
+        repeats = Repeats()
+        self._store.unlock()
+        identity = self._store.file_identity
+        while self._owed is not None:
             try:
-                await condemn_copy(seams.disk, volume_path, metadata, identity=store.file_identity)
+                # A call that still hangs keeps the file from opening.
+                await condemn_copy(self._seams.disk, self._volume_path, metadata, identity=identity)
             except StoreError as error:
-                line = repeats.came(seams.clock.now(), str(error))
+                line = repeats.came(self._seams.clock.now(), str(error))
                 if line is not None:
                     _LOG.warning("the copy on the failed disk is not marked as dead yet: %s", line)
+                await self._seams.clock.sleep_until(self._seams.clock.now() + LOOK_S)
+            except ConfigError as error:
+                _LOG.warning("the copy on the failed disk is not marked as dead: %s", error)
+                self._owed = None
             else:
-                break
-            await seams.clock.sleep_until(seams.clock.now() + LOOK_S)
-    except ConfigError as error:
-        _LOG.warning("the copy on the failed disk is not marked as dead: %s", error)
-        return
-    finally:
-        store.close()
-    _LOG.error("the copy on the failed disk is marked as dead")
+                _LOG.error("the copy on the failed disk is marked as dead")
+                self._owed = None
+        self._store.close()

@@ -14,7 +14,7 @@ from ctlha_trio._errors import StoreError
 from ctlha_trio.dma import Dma, TransferCounters
 from ctlha_trio.ha._client_requests import Answer, ClientRequests
 from ctlha_trio.ha._component_failover import ComponentFailover
-from ctlha_trio.ha._condemnation import condemn
+from ctlha_trio.ha._condemnation import Condemnation
 from ctlha_trio.ha._config import NodeConfig
 from ctlha_trio.ha._data_faults import DataFaults
 from ctlha_trio.ha._disk_watch import DiskWatch
@@ -105,6 +105,7 @@ class PairDriver:
     data_faults: DataFaults = attrs.field(init=False)
     resync: ResyncProgress = attrs.field(init=False)
     verifications: VerificationRequests = attrs.field(init=False)
+    condemnation: Condemnation = attrs.field(init=False)
     _store_is_dead: bool = attrs.field(default=False, init=False)
     transitions: Transitions = attrs.field(factory=Transitions, init=False)
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
@@ -112,6 +113,7 @@ class PairDriver:
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.condemnation = Condemnation(self._seams, self._store, self._config.volume_path)
         self._requests = ClientRequests(self.feed, self._takes)
         through = self._link, self._channel, self._dma
         self._outbox = Outbox(*through, self.transfers)
@@ -147,7 +149,7 @@ class PairDriver:
             self._timers.run,
             self._reads.permits.run,
             self.resync.run,
-            self._watch_disk,
+            partial(self._disk_watch.run, self._link, self.changed.unpark_all),
         ):
             self._nursery.start_soon(run)
         for action in self._first:
@@ -355,7 +357,7 @@ class PairDriver:
                 self.resync.session_dropped(blames_peer=action.blames_peer)
                 self._inbox.drop_session(action.reason, blames_peer=action.blames_peer)
             case actions.CondemnCopy():
-                self._nursery.start_soon(condemn, self._seams, self._store, self._config.volume_path, action.metadata)
+                self.condemnation.begin(action.metadata, self._nursery)
             case _:
                 assert_never(action)
 
@@ -385,9 +387,6 @@ class PairDriver:
     def disk_hangs(self) -> bool:
         """Whether a disk call has been running for so long that it may never end."""
         return self._disk_watch.hangs
-
-    async def _watch_disk(self) -> None:
-        await self._disk_watch.run(self._link, self.changed.unpark_all)
 
     async def _say_farewell(self, reason: str) -> None:
         await self._link.goodbye(reason)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import iscoroutine
 from typing import Final
 
@@ -62,7 +62,7 @@ async def run_node(
     Cancelled: ends at once without a goodbye, like a crash.
     """
     store = await _open_store(config, seams)
-    with ExitStack() as at_end:
+    async with AsyncExitStack() as at_end:
         at_end.callback(store.close)
         _check_identity(config, store, seams)
         async with trio.open_nursery() as nursery:
@@ -79,6 +79,7 @@ async def run_node(
             channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT, answered=True)
             dma = Dma(link, seams.entropy)
             driver = PairDriver(state, first, config, seams, store, link, channel, dma, nursery)
+            at_end.push_async_callback(driver.condemnation.end)
             behind.driver = driver
             volume = Volume(config.size_bytes, driver, state.incarnation)
             supervised: list[ctl_ha_component] = [volume.component()]

@@ -119,8 +119,10 @@ def keep_apart(step: Step) -> None:
 def store_failed(step: Step) -> None:
     """The disk is not to be believed any more: this copy is dead, whatever this node has stopped for before."""
     state = step.state
-    if not is_condemned(state) and state.phase is not Phase.LEFT:
-        step.do(act.CondemnCopy(attrs.evolve(state.metadata, copy=Copy.FAILED)))
+    if is_condemned(state):
+        return
+    step.do(act.CondemnCopy(attrs.evolve(state.metadata, copy=Copy.FAILED)))
+    if state.phase is not Phase.LEFT:
         stop(step, STORE_FAILED)
 
 

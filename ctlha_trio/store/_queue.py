@@ -148,11 +148,12 @@ class StepQueue:
         self._lone_end.unpark_all()
 
     async def wait_alone(self) -> None:
-        """Return once no step is under way by itself, cancelled or not. Raises as ``take`` what it failed by."""
+        """Return once no step is under way by itself, cancelled or not. Raises as ``take``, and what that one died of."""
         with trio.CancelScope(shield=True):
             while self._alone:
                 await self._lone_end.park()
         self._raise_fault()
+        self.check()
 
     def fail(self, fault: BaseException) -> None:
         """Let the taker, which waits or is about to, raise it."""

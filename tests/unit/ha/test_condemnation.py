@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio.ha._condemnation import condemn
+from ctlha_trio.ha._condemnation import Condemnation
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import ThreadDisk, TrioClock
 from ctlha_trio.store import BLOCK_BYTES, BlockStore, _slots, create_store_file
@@ -43,11 +43,21 @@ class Waits:
         self.meanwhile.pop(0)()
 
 
+class Hurried:
+    """A clock on which a second is a twentieth of one."""
+
+    def now(self) -> float:
+        return 20.0 * trio.current_time()
+
+    async def sleep_until(self, time_s: float) -> None:
+        await trio.sleep_until(time_s / 20.0)
+
+
 @attrs.frozen
 class Place:
     """Of which a copy that failed needs to know: a clock and a disk."""
 
-    clock: Waits
+    clock: Any
     disk: ThreadDisk = attrs.field(factory=ThreadDisk)
 
 
@@ -61,10 +71,16 @@ async def marked(path: Path) -> bool:
     return store.metadata == FAILED
 
 
+def condemnation_of(store: BlockStore, path: Path, clock: Any = None) -> Condemnation:
+    place: Any = Place(clock or TrioClock())
+    return Condemnation(place, store, str(path))
+
+
 async def condemned(store: BlockStore, path: Path, *meanwhile: Callable[[], object]) -> None:
-    place: Any = Place(Waits(list(meanwhile)))
+    condemnation = condemnation_of(store, path, Waits(list(meanwhile)))
     with trio.fail_after(10.0):
-        await condemn(place, store, str(path), FAILED)
+        async with trio.open_nursery() as nursery:
+            condemnation.begin(FAILED, nursery)
 
 
 def of_no_copy(path: Path) -> bytes:
@@ -174,12 +190,40 @@ async def test_a_file_that_is_moved_back_is_marked(
     assert "is not marked as dead yet: " in caplog.text
 
 
-async def test_a_node_that_ends_while_it_waits_keeps_no_file(path: Path) -> None:
-    store, inode = await opened(path), path.stat().st_ino
-    of_no_copy(path)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(condemned, store, path)
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        assert is_open(inode)
-        nursery.cancel_scope.cancel()
+async def test_a_node_that_ends_while_it_waits_makes_the_mark_then(path: Path) -> None:
+    store, inode, head = await opened(path), path.stat().st_ino, of_no_copy(path)
+    condemnation = condemnation_of(store, path)
+    await begun_and_cut_off(condemnation)
+    assert is_open(inode)
+    give_back(path, head)
+    with trio.fail_after(10.0):
+        await condemnation.end()
     assert not is_open(inode)
+    assert await marked(path)
+    await condemnation.end()
+
+
+async def test_a_node_does_not_wait_for_ever_to_make_the_mark(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store, head = await opened(path), of_no_copy(path)
+    condemnation = condemnation_of(store, path, Hurried())
+    await begun_and_cut_off(condemnation)
+    with trio.fail_after(10.0):
+        await condemnation.end()
+    store.close()
+    give_back(path, head)
+    assert not await marked(path)
+    assert "is not marked as dead: before this node is started again, look at the disk" in caplog.text
+
+
+async def test_a_copy_that_has_not_failed_gets_no_mark(path: Path) -> None:
+    store = await opened(path)
+    await condemnation_of(store, path).end()
+    store.close()
+    assert not await marked(path)
+
+
+async def begun_and_cut_off(condemnation: Condemnation) -> None:
+    async with trio.open_nursery() as nursery:
+        condemnation.begin(FAILED, nursery)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.cancel_scope.cancel()

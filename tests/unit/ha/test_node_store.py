@@ -1,15 +1,20 @@
 """Two whole nodes whose disks fail: the copy dies, the pair goes on, the copy comes back whole."""
 
+from collections.abc import Awaitable, Callable, Sequence
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from ctlha_trio._errors import NotPrimaryError, UnknownOutcomeError
 from ctlha_trio.pair import Copy
+from ctlha_trio.seams import Buffer
 from ctlha_trio.store import GROUP_BYTES, BlockStore
 from ctlha_trio.testing import CallKind, MemoryPair, open_pair
+from ctlha_trio.testing._pairs.slow_disk import SlowFile
 
 BLOCK = 4096
+WriteThrough = Callable[[SlowFile, Sequence[tuple[int, Buffer]]], Awaitable[None]]
 
 
 def fail_next(pair: MemoryPair, name: str, kind: CallKind) -> None:
@@ -66,6 +71,39 @@ async def test_failed_copy_is_marked_and_returns_by_a_full_copy(name: str, autoj
         assert pair.durable_metadata(name).copy is Copy.MEMBER
         assert pair.copy("a") == pair.copy("b")
         assert pair.copy(name)[BLOCK : 2 * BLOCK] == b"z" * BLOCK
+
+
+@pytest.mark.parametrize("hangs_s", [0.0, 8.0])
+async def test_a_copy_whose_disk_fails_while_its_node_leaves_is_marked(
+    hangs_s: float, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the flush did not make durable reads as if it was: compared equal, it would be on no medium of this node."""
+    monkeypatch.setattr(SlowFile, "write_through", never_left_behind(SlowFile.write_through))
+    async with open_pair() as pair:
+        a, b = pair.nodes["a"], pair.nodes["b"]
+        await a.volume.write(0, b"o" * BLOCK)
+        pair.slow("b", disk_call_s=hangs_s or 0.1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.volume.write, 0, b"n" * BLOCK)
+            await trio.sleep(0.05)
+            fail_next(pair, "b", CallKind.FLUSH)
+            b.stop("asked while it writes")
+        await pair.wait_until(lambda: "b" not in pair.nodes)
+        assert pair.durable_metadata("b").copy is Copy.FAILED
+        pair.slow("b", disk_call_s=0.0)
+        await pair.restart("b")
+        await pair.wait_protected()
+        assert pair.durable_copy("b")[:BLOCK] == pair.durable_copy("a")[:BLOCK] == b"n" * BLOCK
+
+
+def never_left_behind(call: WriteThrough) -> WriteThrough:
+    """As at a real disk, a call that was begun is waited for."""
+
+    async def shielded(file: SlowFile, extents: Sequence[tuple[int, Buffer]]) -> None:
+        with trio.CancelScope(shield=True):
+            await call(file, extents)
+
+    return shielded
 
 
 async def test_copy_that_failed_unmarked_is_kept_out_by_the_record(autojump_clock: MockClock) -> None:

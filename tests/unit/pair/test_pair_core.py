@@ -881,6 +881,12 @@ def test_a_store_error_is_the_death_of_the_copy() -> None:
     assert node.feed(ev.StoreFailed()).ordered == ()
 
 
+def test_a_store_error_is_the_death_of_the_copy_of_a_node_that_leaves_too() -> None:
+    node = mirroring().write(1).feed(ev.StopAsked("asked")).feed(ev.StoreFailed())
+    assert node.one(act.CondemnCopy).metadata.copy is Copy.FAILED
+    assert node.phase is Phase.LEFT
+
+
 def test_a_node_that_leaves_says_so_and_acknowledges_nothing_more() -> None:
     node = mirroring().write(1)
     sequence = node.one(act.StoreWrite).sequence
