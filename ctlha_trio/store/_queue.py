@@ -148,7 +148,7 @@ class StepQueue:
         self._lone_end.unpark_all()
 
     async def wait_alone(self) -> None:
-        """Return once no step is under way by itself, cancelled or not. Raises as ``take``, and what that one died of."""
+        """Return once no step is under way alone, cancelled or not. Raises as ``take``, and what that one died of."""
         with trio.CancelScope(shield=True):
             while self._alone:
                 await self._lone_end.park()
