@@ -16,6 +16,7 @@ from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._state import UNHURT, Flight, Mirrored, PairState
 from ctlha_trio.pair._step import Step
 
+_PAIRED: Final = frozenset({Phase.MIRRORING, Phase.HANDING_OVER})
 RESTARTS_MAX: Final = 16
 """Of one read at the secondary. Each may leave a call to the disk beside the next one. A read overtaken so often is of
 a long range that many write, or of a disk that is slower than the line."""
@@ -133,7 +134,8 @@ def overwritten(step: Step, where: Range | None) -> None:
 def settled(step: Step, message: msg.Settled) -> None:
     """Everything up to there is durable on both."""
     unsettled = tuple(each for each in step.state.unsettled if each.sequence > message.sequence)
-    step.change(unsettled=unsettled, settled_asked=0)
+    refused = frozenset(each for each in step.state.refused if each > message.sequence)
+    step.change(unsettled=unsettled, refused=refused, settled_asked=0)
     proposals.settle(step, message.sequence)
 
 
@@ -145,11 +147,17 @@ def settled_asked(step: Step, message: msg.SettledAsked) -> None:
     step.change(settled_wanted=max(step.state.settled_wanted, message.sequence))
 
 
+def ended_anew(step: Step, flight: Flight) -> None:
+    """A write that was begun anew is on both: the secondary keeps its earlier starts for open until it is told."""
+    if step.state.phase in _PAIRED:
+        step.change(settled_wanted=max(step.state.settled_wanted, flight.sequence))
+
+
 def tell_settled(step: Step) -> None:
     """Say so once it is."""
     state = step.state
     wanted = state.settled_wanted
-    if not wanted or state.phase not in {Phase.MIRRORING, Phase.HANDING_OVER}:
+    if not wanted or state.phase not in _PAIRED:
         return
     # A write that one disk has, and that is begun anew for the other, has another sequence than the one asked for.
     if not any(f.unsettled and (f.tried or f.sequence <= wanted) for f in state.flights):

@@ -145,13 +145,18 @@ def _give_sequence(step: Step, flight: Flight, *, here: bool = False, there: boo
 def push(step: Step, flight: Flight) -> None:
     """Push a write behind the one pushed before it."""
     state = step.state
-    settled = min((f.sequence for f in state.flights if f.unsettled), default=flight.sequence)
+    settled = min(map(_open_from, (f for f in state.flights if f.unsettled)), default=flight.sequence)
     if flight.taken:
         proposals.assign(step, flight, settled)
     else:
         write = act.PushWrite(state.epoch, flight.sequence, state.last_pushed, settled, flight.ticket, flight.operation)
         step.do(write)
     step.change(last_pushed=flight.sequence)
+
+
+def _open_from(flight: Flight) -> int:
+    """The first sequence of a write that is not on both copies. One copy may have it by a start that has ended."""
+    return 0 if flight.tried else flight.sequence
 
 
 def _note_unseen(step: Step, operation: Operation) -> None:
@@ -199,6 +204,8 @@ def _finish(step: Step, flight: Flight) -> None:
         step.do(act.Answer(flight.ticket, outcome, flight.miscompare_at))
     if flight.taken:
         proposals.ended(step, flight)
+    if flight.tried:
+        reads.ended_anew(step, flight)
     match flight.operation.kind:
         case OperationKind.COPY:
             step.do(act.ClearDirty(flight.operation.offset, flight.operation.size))

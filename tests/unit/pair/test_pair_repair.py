@@ -512,6 +512,10 @@ def forgets_that_one_copy_has_the_write(patch: Patch) -> None:
     patch.setattr(repair, "_wait_for_repair", wait_for_repair)
 
 
+def calls_settled_what_only_the_first_start_of_a_write_has_done(patch: Patch) -> None:
+    patch.setattr(service, "_open_from", lambda flight: flight.sequence)
+
+
 def compares_again_what_one_copy_has(patch: Patch) -> None:
     plain = service._start
     patch.setattr(service, "_start", lambda step, flight: plain(step, attrs.evolve(flight, equal=False)))
@@ -755,6 +759,23 @@ def a_write_of_a_part_of_a_block_that_the_secondary_has_lost_is_executed_on_both
     rig = pair(damaged_b=(3, 5))
     assert rig.answers.get(rig.write(3 * BLOCK + 7, b"p" * 2 * BLOCK)) is Outcome.DONE
     assert rig.disks["b"].read(3 * BLOCK + 7, 2 * BLOCK) == b"p" * 2 * BLOCK
+    is_whole(rig)
+
+
+@scenario(calls_settled_what_only_the_first_start_of_a_write_has_done)
+def what_only_the_secondary_has_of_a_write_is_not_called_settled_by_its_second_start() -> None:
+    """Else the secondary shows it, and it is gone if this disk, which has not got it, goes on alone."""
+    rig = pair(damaged_a=(3,))
+    rig.holds = holding(act.StoreWrite)
+    rig.write(3 * BLOCK + 7, b"p" * BLOCK)
+    rig.write(9 * BLOCK, b"other")
+    rig.release(holding(act.StoreWrite))
+    first, _, again = rig.all(act.PushWrite)
+    assert again.operation == first.operation
+    assert again.settled <= first.sequence
+    rig.write(10 * BLOCK, b"later")
+    assert rig.all(act.PushWrite)[-1].settled <= first.sequence
+    rig.release()
     is_whole(rig)
 
 
