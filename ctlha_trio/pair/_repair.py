@@ -276,12 +276,8 @@ def _do_without(step: Step, flight: Flight) -> None:
 
 def _copy_again(step: Step, where: Range) -> None:
     """A target may have executed what this copy refused, and marked."""
-    state, resync = step.state, step.state.resync
-    if resync is not None:
-        # A search that is under way was ordered before the mark, and may miss it.
-        start, _ = retry.whole_units(where, 0, state.size_bytes)
-        step.change(resync=attrs.evolve(resync, cursor=min(resync.cursor, start), search=0, unseen=()))
-    if state.phase is Phase.ADMITTING:
+    retry.copy_again(step, where)
+    if step.state.phase is Phase.ADMITTING:
         membership.serve_alone(step, "a write was executed by the target alone")
 
 

@@ -64,6 +64,14 @@ def look_again(step: Step, where: Range) -> None:
         _search_from(step, resync, min(healed))
 
 
+def copy_again(step: Step, where: Range) -> None:
+    """This may differ from now on, wherever the search is. One that is under way was ordered before the mark."""
+    resync = step.state.resync
+    if resync is not None:
+        start, _ = whole_units(where, 0, step.state.size_bytes)
+        step.change(resync=attrs.evolve(resync, cursor=min(resync.cursor, start), search=0, unseen=()))
+
+
 def _search_from(step: Step, resync: Resync, start: int) -> None:
     """What cannot be copied from there on is found, and left out, by this search."""
     left_out = tuple(each for each in resync.left_out if each.start < start)

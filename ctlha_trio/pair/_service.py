@@ -115,9 +115,11 @@ def _start(step: Step, flight: Flight) -> None:
 def start_write(step: Step, flight: Flight) -> None:
     """Write on this disk, and on the peer's if it is to have it."""
     operation = flight.operation
-    mirrored = _wanted_there(step, operation)
+    mirrored = _wanted_there(step, flight)
     if not mirrored and operation.kind in CHANGING:
         _note_unseen(step, operation)
+        if flight.taken:
+            retry.copy_again(step, operation.where)
     started = _give_sequence(step, flight, there=not mirrored)
     if mirrored:
         push(step, started)
@@ -166,12 +168,13 @@ def _note_unseen(step: Step, operation: Operation) -> None:
         step.change(resync=attrs.evolve(resync, unseen=unseen))
 
 
-def _wanted_there(step: Step, operation: Operation) -> bool:
-    state = step.state
+def _wanted_there(step: Step, flight: Flight) -> bool:
+    state, operation = step.state, flight.operation
     if state.phase in {Phase.MIRRORING, Phase.HANDING_OVER}:
         return True
-    if operation.kind is OperationKind.PUT_RECORD:
-        # The target is sent all records when nothing is under way any more.
+    if operation.kind is OperationKind.PUT_RECORD or flight.taken:
+        # The target is sent all records when nothing is under way any more. What it had proposed as a member, and one
+        # of the two has executed, it knows no more: it is copied.
         return False
     return state.resync is not None and operation.offset < state.resync.cursor
 

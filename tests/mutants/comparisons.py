@@ -22,7 +22,11 @@ COMPARING: Kinds = ((OperationKind.COMPARE_AND_WRITE, OperationKind.READ),)
 @mutant(kinds=KINDS)
 def writes_zeroes_on_one_copy_only(patch: Patch) -> None:
     plain = service._wanted_there
-    patch.setattr(service, "_wanted_there", lambda step, op: op.kind not in ZEROING and plain(step, op))
+
+    def wanted_there(step: Step, flight: Flight) -> bool:
+        return flight.operation.kind not in ZEROING and plain(step, flight)
+
+    patch.setattr(service, "_wanted_there", wanted_there)
 
 
 @mutant("crash", "cut", kinds=ZEROING_KINDS)

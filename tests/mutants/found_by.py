@@ -165,7 +165,8 @@ IN_THE_PAIR: dict[str, set[str]] = {
     "forgets_what_the_target_alone_has_executed": {I2, I3, I5, I7},
     "tells_what_it_refused_before_that_is_marked": {I2, I3, I5, I7},
     # What the secondary proposed and the primary gave up passes for complete there when another one is.
-    "resumes_with_copies_that_differ": {I1, I2, I3, I5, I7},
+    # Or the secondary waits for ever for what its primary has given up.
+    "resumes_with_copies_that_differ": {I12, I1, I2, I3, I5, I7},
     "repairs_from_a_copy_that_does_not_count": {I2, I3, CONVERGENCE},
     "serves_a_block_that_is_not_what_was_written": {I2, I3},
     "admits_a_target_that_lacks_what_was_lost": {I2, I5, I7},

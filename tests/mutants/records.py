@@ -24,7 +24,9 @@ PUTTING: Kinds = ((OperationKind.PUT_RECORD,), (OperationKind.READ_RECORDS,))
 def puts_a_record_on_one_node_only(patch: Patch) -> None:
     plain = service._wanted_there
     put = OperationKind.PUT_RECORD
-    patch.setattr(service, "_wanted_there", lambda step, op: op.kind is not put and plain(step, op))
+    patch.setattr(
+        service, "_wanted_there", lambda step, flight: flight.operation.kind is not put and plain(step, flight)
+    )
 
 
 @mutant("crash", kinds=KINDS)

@@ -18,10 +18,10 @@ from ctlha_trio.pair._state import Resync
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.damage_trials import (
     a_sector_cannot_be_read_for_a_while,
-    blocks_decay_while_a_copy_returns,
     blocks_decay_while_others_are_repaired,
     parts_of_what_both_copies_lost_are_written,
     the_only_member_crashes_behind_what_it_refused,
+    what_the_only_member_refused_is_copied_again,
 )
 from ctlha_trio.testing._core.disk_calls import UnderWay
 from ctlha_trio.testing._core.node import SimulatedNode
@@ -86,7 +86,7 @@ def takes_what_the_source_has_not_for_lost(patch: Patch) -> None:
     patch.setattr(repair, "_have_source_repaired", have_source_repaired)
 
 
-@mutant("bit_rot", trial=blocks_decay_while_a_copy_returns)
+@mutant("bit_rot", trial=what_the_only_member_refused_is_copied_again)
 def forgets_what_the_target_alone_has_executed(patch: Patch) -> None:
     """Its source, which has lost a block of it, refused it."""
     patch.setattr(repair, "_copy_again", lambda _step, _where: None)

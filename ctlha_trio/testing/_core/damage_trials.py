@@ -135,16 +135,9 @@ def blocks_decay_while_a_copy_returns(world: CoreWorld) -> bool:
 
 def the_only_member_crashes_behind_what_it_refused(world: CoreWorld) -> bool:
     """Its target has executed that, and remembers only what came later: what the member has marked must be durable."""
-    away, member = one_serves_alone(world)
+    away, member = _fills_and_admits_not(world)
     pair = world.pair
-    pair.feed(member, ev.AdmissionHeld(held=True))
-    away.kept_down = False
-    world.go_at(CALM)
-    world.go_on_until(lambda: _has_copied(member), SERVE_S, f"{away.name} is not filled")
-    pair.note(member.name, f"block {BLOCKS - 1} cannot be read, and is in the activity log no more")
-    member.damaged[BLOCKS - 1] = "bit_rot"
-    member.written.discard(BLOCKS - 1)
-    pair.feed(member, pair.clients.ask_of(member, OperationKind.WRITE, SECTORS - 1, 1))
+    _refuse_a_part(world, member)
     world.go_on_until(lambda: _looks_again(member), SERVE_S, f"{member.name} does not refuse a part of a block")
     assert member.state is not None
     behind = member.state.next_sequence
@@ -156,6 +149,38 @@ def the_only_member_crashes_behind_what_it_refused(world: CoreWorld) -> bool:
     member.damaged.clear()
     _end(world)
     return True
+
+
+def what_the_only_member_refused_is_copied_again(world: CoreWorld) -> bool:
+    """Its target has executed that, and has had the rest for long: it is no member before it has the member's block."""
+    _, member = _fills_and_admits_not(world)
+    pair = world.pair
+    _refuse_a_part(world, member)
+    world.go_on_until(lambda: not pair.clients.asked, SERVE_S, f"I12: {member.name} does not refuse a part of a block")
+    pair.note(member.name, "all blocks can be read again")
+    member.damaged.clear()
+    pair.feed(member, ev.AdmissionHeld(held=False))
+    world.go_on_until(lambda: is_in(member, Phase.MIRRORING), SERVE_S, f"{member.name} admits nobody")
+    return True
+
+
+def _fills_and_admits_not(world: CoreWorld) -> tuple[SimulatedNode, SimulatedNode]:
+    """The node that returns and has all that the only member has, and that one, which does not trust the link yet."""
+    away, member = one_serves_alone(world)
+    world.pair.feed(member, ev.AdmissionHeld(held=True))
+    away.kept_down = False
+    world.go_at(CALM)
+    world.go_on_until(lambda: _has_copied(member), SERVE_S, f"{away.name} is not filled")
+    return away, member
+
+
+def _refuse_a_part(world: CoreWorld, member: SimulatedNode) -> None:
+    """It loses a block, and a client writes a part of that."""
+    pair = world.pair
+    pair.note(member.name, f"block {BLOCKS - 1} cannot be read, and is in the activity log no more")
+    member.damaged[BLOCKS - 1] = "bit_rot"
+    member.written.discard(BLOCKS - 1)
+    pair.feed(member, pair.clients.ask_of(member, OperationKind.WRITE, SECTORS - 1, 1))
 
 
 def _has_copied(node: SimulatedNode) -> bool:

@@ -20,6 +20,7 @@ from ctlha_trio.testing._core.damage_trials import (
     blocks_decay_while_others_are_repaired,
     parts_of_what_both_copies_lost_are_written,
     the_only_member_crashes_behind_what_it_refused,
+    what_the_only_member_refused_is_copied_again,
 )
 from ctlha_trio.testing._core.false_record import FALSIFIED
 from ctlha_trio.testing._core.faults import FAULTS
@@ -277,6 +278,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     a_sector_cannot_be_read_for_a_while,
     blocks_decay_while_a_copy_returns,
     the_only_member_crashes_behind_what_it_refused,
+    what_the_only_member_refused_is_copied_again,
     parts_of_what_both_copies_lost_are_written,
 )
 

@@ -25,7 +25,7 @@ from ctlha_trio.pair import (
     step_pair,
 )
 from ctlha_trio.pair._resync_pace import COPIES_BESIDE_CLIENTS, RESYNC_REST_S
-from ctlha_trio.pair._state import COPY_BYTES_AT_ONCE, RANGE_UNIT_BYTES, Stage
+from ctlha_trio.pair._state import COPY_BYTES_AT_ONCE, RANGE_UNIT_BYTES, Flight, Stage
 
 BLOCK = 4096
 SIZE = 2 * COPY_BYTES_AT_ONCE
@@ -185,6 +185,24 @@ def test_a_write_that_a_search_may_have_missed_is_copied_first_with_the_units_it
     (early,) = (flight.sequence for flight in state.flights if flight.ticket == 1)
     state, ordered = feed(state, ev.Stored(early))
     assert compared_ranges(ordered) == [(2 * COPY_CHUNK_BYTES, RANGE_UNIT_BYTES)]
+
+
+def test_what_the_peer_had_proposed_before_it_was_lost_is_copied_and_not_pushed_to_it() -> None:
+    """It waited for a block to be repaired, and waits for its range still. The target knows nothing of it any more."""
+    state, _ = asked(4, (0, BLOCK))
+    assert state.resync is not None
+    first, second = Operation(OperationKind.WRITE, 1, 1, 0, BLOCK), Operation(OperationKind.WRITE, 9, 1, 0, BLOCK)
+    running = Flight(7, first, sequence=3, there=True)
+    proposed = Flight(0, second, taken=2, tried=True)
+    searched_all = attrs.evolve(state.resync, cursor=SIZE, search=0)
+    state = attrs.evolve(state, flights=(running, proposed), resync=searched_all)
+    state, ordered = feed(state, ev.Stored(3))
+    assert [each.taken for each in ordered if isinstance(each, act.StoreWrite)] == [2]
+    assert not [each for each in ordered if isinstance(each, act.PushAssigned | act.PushWrite)]
+    assert searched(ordered).offset == 0
+    (stored,) = [each.sequence for each in ordered if isinstance(each, act.StoreWrite)]
+    state, ordered = feed(state, ev.Stored(stored))
+    assert not state.flights
 
 
 def compared_ranges(ordered: Sequence[act.Action]) -> list[tuple[int, int]]:
