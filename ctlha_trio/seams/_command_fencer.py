@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 import attrs
@@ -19,6 +20,8 @@ EVIDENCE_CHARACTERS_MAX: Final = 200
 """It stands in the arbiter's record for as long as the fence counts."""
 DRAIN_S: Final = 0.2
 """For what it wrote before it ended. A program that it left behind may hold the pipe open for ever."""
+REAP_S: Final = 2.0
+"""For a killed one to be gone. One that runs as another user than the node cannot be killed, nor one in a hung call."""
 CONFIRMED_CODE: Final = 0
 REFUSED_CODE: Final = 1
 
@@ -32,7 +35,8 @@ class CommandFencer:
     """Runs ``command`` with node, resource and epoch behind its own arguments. No shell has a part in it.
 
     Exit code 0 is Confirmed, by the first line that it writes; 1 is Refused; every other end is Unknown, and so are 0
-    without a word, a program that cannot be run, and one that takes longer than ``timeout_s``, which is killed.
+    without a word, a program that cannot be run, and one that takes longer than ``timeout_s``, which is killed. Where
+    that cannot be done, as to one that runs as another user, it is left to itself, and the answer says so.
     ``InvalidError`` for a time that none can keep to.
     """
 
@@ -49,7 +53,7 @@ class CommandFencer:
         return " ".join(self.command)
 
     async def fence(self, node: str, resource: str, epoch: int) -> FenceAnswer:
-        """As of ``Fencer``. Cancelled: the program and what it has started are killed."""
+        """As of ``Fencer``. Cancelled: the program and what it has started are killed, if that can be done."""
         names = {"CTLHA_FENCE_NODE": node, "CTLHA_FENCE_RESOURCE": resource, "CTLHA_FENCE_EPOCH": str(epoch)}
         try:
             process = await trio.lowlevel.open_process(
@@ -68,8 +72,12 @@ class CommandFencer:
                 said = await _run_to_its_end(process)
         finally:
             await _kill(process)
-        if limit.cancelled_caught or process.returncode is None:
-            return FenceAnswer(FenceOutcome.UNKNOWN, f"no answer within {self.timeout_s:g} s")
+        late = f"no answer within {self.timeout_s:g} s"
+        if process.returncode is None:
+            left = f"{late}, and it could not be ended: process {process.pid} still runs"
+            return FenceAnswer(FenceOutcome.UNKNOWN, left)
+        if limit.cancelled_caught:
+            return FenceAnswer(FenceOutcome.UNKNOWN, late)
         return _judge(process.returncode, said)
 
 
@@ -92,12 +100,17 @@ async def _run_to_its_end(process: trio.Process) -> Mapping[str, bytearray]:
 
 
 async def _kill(process: trio.Process) -> None:
-    """The program and all that it has started, unless it has ended by itself; then what it left is its own affair."""
+    """The program and all that it has started, unless it has ended by itself; then what it left is its own affair.
+
+    It still runs afterwards if it could not be ended.
+    """
     if process.returncode is None:
         # Not reaped yet, so that its number is still its own, and so is that of its group.
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(PermissionError, ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     with trio.CancelScope(shield=True):
-        await process.wait()
+        with trio.move_on_after(REAP_S):
+            await process.wait()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 await stream.aclose()

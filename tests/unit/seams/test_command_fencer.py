@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import trio
@@ -131,3 +132,34 @@ async def test_a_flood_of_output_is_bounded_and_does_not_block_it() -> None:
 async def test_bytes_that_are_no_text_do_not_reach_the_record() -> None:
     answer = await fence(r"import sys; sys.stdout.buffer.write(b'\xff\x1b[31m off\n')")
     assert answer == FenceAnswer(CONFIRMED, "\N{REPLACEMENT CHARACTER}?[31m off")
+
+
+@pytest.mark.parametrize("refusal", [PermissionError, ProcessLookupError])
+async def test_one_that_cannot_be_ended_keeps_nobody_waiting(
+    refusal: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that runs as another user than the node: setuid root."""
+    started, open_process = list[trio.Process](), trio.lowlevel.open_process
+
+    async def note(*args: Any, **options: Any) -> trio.Process:
+        started.append(await open_process(*args, **options))
+        return started[-1]
+
+    def refuse(group: int, number: int) -> None:
+        raise refusal(f"{number} for {group}")
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", note)
+    monkeypatch.setattr(os, "killpg", refuse)
+    try:
+        answer = await fence("import time; print('working', flush=True); time.sleep(600)", timeout_s=0.5)
+        (process,) = started
+        left = f"no answer within 0.5 s, and it could not be ended: process {process.pid} still runs"
+        assert answer == FenceAnswer(UNKNOWN, left)
+        assert _is_running(process.pid)
+        for pipe in (process.stdout, process.stderr):
+            with pytest.raises(trio.ClosedResourceError):
+                await cast("trio.abc.ReceiveStream", pipe).receive_some()
+    finally:
+        for process in started:
+            process.kill()
+            await process.wait()
