@@ -5,7 +5,6 @@ question was sent, and a swap be in doubt for nothing. Only the library's transp
 no proxies, and nothing of the environment.
 """
 
-import json
 import ssl
 from collections.abc import Callable, Sequence, Set
 from typing import Final
@@ -15,6 +14,7 @@ import httpx2
 import trio
 
 from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError
+from ctlha_trio._parsed_json import parse_json
 from ctlha_trio._printable import printable
 from ctlha_trio.arbiter._codec import RECORD_CHARACTERS_MAX
 from ctlha_trio.arbiter._etcd_access import Credentials
@@ -212,8 +212,8 @@ def _judge(endpoint: str, status: int, kind: str, content: bytes, *, secrets: Se
     if len(content) > ANSWER_BYTES_MAX:
         raise ArbiterSilentError(f"{endpoint}: an answer of more than {ANSWER_BYTES_MAX} bytes", sent=True)
     try:
-        answer = json.loads(content) if kind == "application/json" else None
-    except (ValueError, RecursionError):
+        answer = parse_json(content) if kind == "application/json" else None
+    except ValueError:
         answer = None
     if not isinstance(answer, dict):
         said = _in_plain_text(content, secrets) if kind == "text/plain" else ""

@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 from ctlha_trio._errors import FailedError
+from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.bench._node import MESSAGE_BYTES
 from ctlha_trio.ha import MessageChannel
 
@@ -26,7 +27,7 @@ async def receive_order(channel: MessageChannel) -> dict[str, Any]:
     """The next one. ``FailedError`` for what is none, or if the other side has failed. A checkpoint."""
     message = await channel.receive()
     try:
-        fields = json.loads(message)
+        fields = parse_json(message)
     except ValueError:
         fields = None
     if not isinstance(fields, dict):

@@ -291,6 +291,8 @@ def _read_table(file: Path) -> dict[str, object]:
         _raise([ConfigError(file, "", "is not text in UTF-8")])
     except tomllib.TOMLDecodeError as error:
         _raise([ConfigError(file, "", f"is not TOML: {error}")])
+    except RecursionError:
+        _raise([ConfigError(file, "", "is not TOML: nested too deeply")])
 
 
 def _describe(error: BaseException, _: type | None) -> str:

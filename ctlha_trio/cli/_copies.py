@@ -13,6 +13,7 @@ import click
 import trio
 
 from ctlha_trio._errors import ConfigError, StoreError
+from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.cli._config import LoadedConfig, load_config
 from ctlha_trio.cli._copy_view import CopyView, Range, sum_of, view_copy
 from ctlha_trio.cli._later_copy import describe_later
@@ -76,7 +77,7 @@ def _read_view(file: Path) -> CopyView:
     if not text.lstrip().startswith(b"{"):
         return view_copy(load_config(file))
     try:
-        return cattrs.structure(json.loads(text), CopyView)
+        return cattrs.structure(parse_json(text), CopyView)
     except (ValueError, TypeError, cattrs.BaseValidationError) as error:
         raise ConfigError(file, "", "is not what ctlha copy --json says") from error
 

@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import CtlHaError, DisconnectError, FailedError
+from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.cli._config import LoadedConfig
 from ctlha_trio.seams import Listener, Stream, TlsTransport, Transport, TrioClock, load_key
 
@@ -58,7 +59,7 @@ class Conversation:
         line, _, rest = self._unread.partition(b"\n")
         self._unread = bytearray(rest)
         try:
-            fields = json.loads(line)
+            fields = parse_json(line)
         except ValueError:
             fields = None
         if not isinstance(fields, dict):

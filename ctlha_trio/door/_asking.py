@@ -17,6 +17,7 @@ from ctlha_trio._errors import (
     TurnedAwayError,
     UnknownOutcomeError,
 )
+from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.door._connect import access_denied, connect
 from ctlha_trio.door._protocol import TurnedAway
 from ctlha_trio.door._streams import PatientReader
@@ -153,7 +154,7 @@ async def _converse(
         with trio.fail_after(timeout_s):
             with suppress(trio.BrokenResourceError):  # what the node said before it closed says why
                 await stream.send_all(json.dumps(request).encode() + b"\n")
-            answer = json.loads(await PatientReader(stream).line(_MAX_ANSWER_BYTES))
+            answer = parse_json(await PatientReader(stream).line(_MAX_ANSWER_BYTES))
     except trio.TooSlowError as error:
         raise DisconnectError(f"{path}: no answer within {timeout_s:g} s") from error
     except (trio.BrokenResourceError, RemoteProtocolError, ValueError) as error:

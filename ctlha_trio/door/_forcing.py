@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from ctlha_trio._errors import CtlHaError, FailedError, InvalidError, StoreError, UnknownOutcomeError
+from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.pair import Plan
@@ -72,11 +73,11 @@ class OwedFile:
         """What is owed. ``StoreError`` if that cannot be told."""
         try:
             with open(open_regular(self.path, os.O_RDONLY), "rb") as file:
-                fields = json.loads(file.read(OWED_BYTES_MAX))
+                fields = parse_json(file.read(OWED_BYTES_MAX))
             return OwedFence(str(fields["abandon"]), int(fields["revision"]), str(fields["lineage"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, OverflowError, TypeError, KeyError) as error:
             raise StoreError(f"{self.path}: cannot be read: {error}") from error
 
     def clear(self) -> None:

@@ -3,13 +3,13 @@
 A command at a stopped node is a process of its own, which remembers nothing: it goes by what stands in the log.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
 
+from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.ha import REFUSED, Notice
 
 QUIET_S: Final = 60.0
@@ -75,12 +75,12 @@ def stands(lines: Iterable[bytes], decision: str, why: str, now: datetime) -> bo
     found = False
     for line in lines:
         try:
-            fields = json.loads(line)
+            fields = parse_json(line)
             if fields["decision"] == decision:
                 if fields["outcome"] != REFUSED:
                     found = False
                 elif fields["why"] == why:
                     found = timedelta() <= now - datetime.fromisoformat(fields["at"]) < STANDS_FOR
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             continue
     return found

@@ -16,6 +16,7 @@ from ctlha_trio._errors import (
     StoreError,
     UnknownOutcomeError,
 )
+from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._forcing import Forcing
 from ctlha_trio.door._jsonable import jsonable
@@ -191,6 +192,6 @@ class StatusDoor:
 def request_of(line: bytes) -> object:
     """What a line asks for; None if it is no JSON."""
     try:
-        return json.loads(line)
+        return parse_json(line)
     except ValueError:
         return None

@@ -405,7 +405,14 @@ def test_three_pins_are_too_many(tmp_path: Path, good: str, pins: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [(b"format = ", "TOML"), (b"\xff\xfe", "UTF-8"), (b"#" * 70_000, "longer"), (b"", "format")]
+    ("text", "says"),
+    [
+        (b"format = ", "TOML"),
+        (b"x = " + b"[" * 2000, "TOML"),
+        (b"\xff\xfe", "UTF-8"),
+        (b"#" * 70_000, "longer"),
+        (b"", "format"),
+    ],
 )
 def test_a_file_that_is_no_configuration(tmp_path: Path, text: bytes, says: str) -> None:
     (fault,) = faults_of(tmp_path, text)

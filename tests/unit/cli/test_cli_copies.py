@@ -147,6 +147,8 @@ async def test_what_is_not_the_other_copy_is_refused(folder: Path) -> None:
     await diverge(folder)
     os.mkfifo(folder / "fifo")
     (folder / "torn.json").write_text("{")
+    (folder / "deep.json").write_text('{"": ' * 2000)
+    (folder / "deep.toml").write_text("deep = " + "[" * 2000)
     before = (folder / "b" / "volume.img").read_bytes()
     for other, problem in (
         (folder / "b" / "node.toml", "is of node b of "),
@@ -154,6 +156,8 @@ async def test_what_is_not_the_other_copy_is_refused(folder: Path) -> None:
         (folder, "is no file"),
         (folder / ("x" * 300), "cannot be read: File name too long"),
         (folder / "torn.json", "is not what ctlha copy --json says"),
+        (folder / "deep.json", "is not what ctlha copy --json says"),
+        (folder / "deep.toml", "is not TOML: nested too deeply"),
     ):
         refused = await run("resolve", folder / "b" / "node.toml", "--discard", "b", "--other", other)
         assert refused.exit_code == 2

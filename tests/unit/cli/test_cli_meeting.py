@@ -272,3 +272,22 @@ async def test_one_that_waits_in_vain_says_what_it_can_do_alone(autojump_clock: 
         "a": f"node b was not met at b within {MEET_S:g} s: give the command there too; alone",
     }
     assert trio.current_time() - began_s == pytest.approx(MEET_S)
+
+
+@pytest.mark.parametrize("line", [b"{\n", b"{}[]\n", b'{"": ' * 2000 + b"\n", b"frame"])
+async def test_whatever_speaks_otherwise_is_no_command(line: bytes) -> None:
+    network = MemoryNetwork()
+    listener = await network.transport("b").listen("b")
+
+    async def say(stream: Stream) -> None:
+        await stream.send_all(line)
+        await trio.sleep_forever()
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.serve, say)
+            conversation = Conversation("b", await network.transport("a").dial("b"))
+            with pytest.raises(FailedError, match="node b runs"):
+                await conversation.hear()
+            nursery.cancel_scope.cancel()
+    listener.close()

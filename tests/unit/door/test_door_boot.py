@@ -1,5 +1,6 @@
 """The status socket of a node that does not come to start."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +41,9 @@ async def test_a_node_that_does_not_start_says_so(folder: Path, mock_clock: Mock
         assert (status["node"], status["role"], status["state"]) == ("a", "none", "CTL_HA_STATE_UNKNOWN")
         with pytest.raises(FailedError, match="has not started yet"):
             await switchover_of(socket)
+        async with await trio.open_unix_socket(os.fspath(socket)) as stream:
+            await stream.send_all(b"[" * 2000 + b"\n")
+            assert b"has not started yet" in await stream.receive_some()
         boot.close()
         assert not socket.exists()
 

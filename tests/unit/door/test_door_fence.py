@@ -493,7 +493,18 @@ async def test_nothing_owed_is_nothing_done(bench: Bench) -> None:
     assert bench.log == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"abandon": "b", "revision": "x", "lineage": "l"}', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"abandon": "b", "revision": "x", "lineage": "l"}',
+        b'{"abandon": "b", "revision": Infinity, "lineage": "l"}',
+        b"[" * 4000,
+        b"\xff",
+    ],
+)
 async def test_a_file_that_cannot_be_read_fences_nobody(
     bench: Bench, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

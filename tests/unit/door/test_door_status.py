@@ -577,6 +577,7 @@ async def test_several_requests_on_one_connection(served: Served) -> None:
         b'{"request": "reboot"}',
         b'{"request": []}',
         b"\xff\xfe",
+        b"[" * 4000,
         b'{"request": "plan-force"}',
         b'{"request": "plan-force", "abandon": 7}',
         b'{"request": "force-primary", "abandon": "b"}',
@@ -653,7 +654,9 @@ async def test_a_node_that_accepts_and_says_nothing_is_no_answer(tmp_path: Path)
     bound.close()
 
 
-@pytest.mark.parametrize("answer", [b"nonsense\n", b"[]\n", b'{"ok": true}\n', b"x" * 300_000, b""])
+@pytest.mark.parametrize(
+    "answer", [b"nonsense\n", b"[]\n", b"[" * 2000 + b"\n", b'{"ok": true}\n', b"x" * 300_000, b""]
+)
 async def test_an_answer_that_is_none(tmp_path: Path, answer: bytes) -> None:
     path = tmp_path / STATUS_SOCKET
     bound = BoundSocket.bind(path)
