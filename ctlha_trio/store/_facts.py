@@ -41,6 +41,8 @@ def read_facts(path: str, *, size_bytes: int) -> CopyFacts:
         try:
             status = os.fstat(descriptor)
             check_kind(path, status.st_mode)
+            # Of a block device too, of which its status does not tell.
+            file_bytes = os.lseek(descriptor, 0, os.SEEK_END)
             head = os.pread(descriptor, BITMAP_OFFSET, 0)
             bitmap_pages = os.pread(descriptor, layout.bitmap_pages * BITMAP_PAGE_BYTES, BITMAP_OFFSET)
         finally:
@@ -51,7 +53,7 @@ def read_facts(path: str, *, size_bytes: int) -> CopyFacts:
         raise StoreError(f"{path}: {error.strerror}") from error
     check_has_head(path, len(head))
     slot = choose_slot(path, head[:HEAD_BYTES])[1]
-    check_size(path, status.st_size, size_bytes, made_with=slot.size_bytes)
+    check_size(path, file_bytes, size_bytes, made_with=slot.size_bytes)
     page = choose_activity(path, head[ACTIVITY_OFFSET:])
     bitmap = DirtyBitmap(layout)
     if page.base_epoch is not None:

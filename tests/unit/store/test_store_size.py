@@ -3,7 +3,10 @@
 
 import json
 import os
-from collections.abc import Awaitable, Callable
+import shutil
+import stat
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -162,6 +165,53 @@ def test_a_volume_of_an_earlier_format_is_opened(earlier: Path, look: Look) -> N
 def test_a_volume_of_an_earlier_format_goes_by_its_files_size(earlier: Path, look: Look) -> None:
     with pytest.raises(ConfigError, match=f"says {HALF}, and a file of {Layout(MADE).file_bytes} bytes holds {MADE}"):
         look(earlier, HALF)
+
+
+def as_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is open passes for a block device, whose status does not tell how large it is."""
+    plain = os.fstat
+
+    def status_of(descriptor: int) -> os.stat_result:
+        status = plain(descriptor)
+        fields = list(status)
+        fields[stat.ST_MODE] = stat.S_IFBLK | stat.S_IMODE(status.st_mode)
+        fields[stat.ST_SIZE] = 0
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", status_of)
+
+
+BESIDE_A_NODE: tuple[Look, ...] = WAYS[1:]
+"""That do not go by which file it is."""
+
+
+@pytest.mark.parametrize("look", BESIDE_A_NODE, ids=["volume", "facts", "head", "salvage"])
+def test_the_size_of_a_block_device_is_where_it_ends(made: Path, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_of_a_device(monkeypatch)
+    look(made, MADE)
+    resize(made, Layout(HALF).file_bytes)
+    with pytest.raises(ConfigError, match="it was cut short"):
+        look(made, MADE)
+
+
+@pytest.fixture
+def device(made: Path) -> Iterator[Path]:
+    """A block device whose content is that file's."""
+    attached = None
+    if os.geteuid() == 0 and shutil.which("losetup") and os.access("/dev/loop-control", os.R_OK | os.W_OK):
+        attached = subprocess.run(["losetup", "-f", "--show", made], capture_output=True, text=True, check=False)
+    if attached is None or attached.returncode:
+        pytest.skip("a block device needs root, losetup and /dev/loop-control")
+    name = attached.stdout.strip()
+    try:
+        yield Path(name)
+    finally:
+        subprocess.run(["losetup", "-d", name], check=True)
+
+
+@every_way
+def test_a_volume_on_a_block_device_is_opened(device: Path, look: Look) -> None:
+    look(device, MADE)
 
 
 async def persist(path: Path, metadata: Metadata) -> None:
