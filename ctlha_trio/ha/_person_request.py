@@ -10,30 +10,38 @@ from ctlha_trio.pair import events
 
 
 @attrs.define(eq=False)
+class _Asked:
+    """One request."""
+
+    ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+    problem: FailedError | None = attrs.field(default=None, init=False)
+
+
+@attrs.define(eq=False)
 class PersonRequest:
     """Waits for the end of one kind of request."""
 
     what: str
     _feed: Callable[[events.Event], None]
-    _ended: trio.Event | None = attrs.field(default=None, init=False)
-    _problem: FailedError | None = attrs.field(default=None, init=False)
+    _asked: _Asked | None = attrs.field(default=None, init=False)
+    """Under way. How it ends is its own: the next one may have ended before whoever asked for it comes to look."""
 
     async def ask(self, event: events.Event) -> None:
         """Tell the core, and return once it is done. ``FailedError`` as it was ended if that did not come about.
 
         Cancelled: it goes on, and another is refused until it has ended.
         """
-        if self._ended is not None:
+        if self._asked is not None:
             raise FailedError(f"a {self.what} is under way")
-        ended = self._ended = trio.Event()
+        asked = self._asked = _Asked()
         self._feed(event)
-        await ended.wait()
-        if self._problem is not None:
-            raise self._problem
+        await asked.ended.wait()
+        if asked.problem is not None:
+            raise asked.problem
 
     def end(self, problem: FailedError | None) -> None:
         """It is over, well if there is no problem."""
-        if self._ended is not None:
-            self._problem = problem
-            self._ended.set()
-            self._ended = None
+        if self._asked is not None:
+            self._asked.problem = problem
+            self._asked.ended.set()
+            self._asked = None
