@@ -27,7 +27,17 @@ from ctlha_trio.store._layout import (
 )
 from ctlha_trio.store._record_copies import choose_table, new_record_areas
 from ctlha_trio.store._size import check_has_head, check_size
-from ctlha_trio.store._slots import HEAD_BYTES, SLOT_BYTES, Flaw, choose_slot, decode_slot, new_slots
+from ctlha_trio.store._slots import (
+    HEAD_BYTES,
+    SLOT_BYTES,
+    SLOT_COUNT,
+    Flaw,
+    Slot,
+    choose_slot,
+    decode_slot,
+    encode_metadata,
+    encode_slot,
+)
 
 _UNREADABLE: Final = frozenset({errno.EIO, errno.ENODATA, errno.EILSEQ})
 
@@ -98,21 +108,37 @@ def read_remains(path: str, *, size_bytes: int) -> Iterator[Remains]:
 
 
 def salvage_copy(path: str, metadata: Metadata, *, size_bytes: int) -> None:
-    """Make it a copy that says this of itself. Durable when this returns; cut off, it is as before, or that.
+    """Make it a copy that says this of itself. Durable when this returns; cut off, it says what it did before, or that.
 
     Blocks are left as they are, and those that are damaged stay so: nothing that a crash may have torn is taken for
     whole. Nothing is marked any more as different from the peer's copy. A table of records that cannot be believed is
     replaced by an empty one. Errors as of ``read_head``.
     """
     has_records = read_head(path, size_bytes=size_bytes).has_records
+    payload = encode_metadata(metadata, size_bytes)
     with locked_file(path, os.O_RDWR, fcntl.LOCK_EX) as descriptor:
+        older, newest = _generations(_read(descriptor, 0, HEAD_BYTES))
         os.pwrite(descriptor, new_activity_pages(), ACTIVITY_OFFSET)
         if not has_records:
             os.pwrite(descriptor, new_record_areas(), RECORDS_OFFSET)
         os.fsync(descriptor)
-        # Behind all that they make believed.
-        os.pwrite(descriptor, new_slots(metadata, size_bytes), 0)
-        os.fsync(descriptor)
+        # Behind all that they make believed. The slot that counts comes last: it alone holds if the other one is torn.
+        for number in range(SLOT_COUNT):
+            place = (older + number) % SLOT_COUNT * SLOT_BYTES
+            os.pwrite(descriptor, encode_slot(payload, newest + 1 + number), place)
+            os.fsync(descriptor)
+
+
+def _generations(slots: bytes) -> tuple[int, int]:
+    """The index of the older slot, or of one that says nothing, and the newest generation; 0 if neither does."""
+    found = list[int]()
+    for at in range(0, HEAD_BYTES, SLOT_BYTES):
+        try:
+            slot = decode_slot(slots[at : at + SLOT_BYTES])
+        except StoreError:
+            slot = Flaw.DAMAGED
+        found.append(slot.generation if isinstance(slot, Slot) else 0)
+    return found.index(min(found)), max(found)
 
 
 def _is_foreign(head: bytes) -> bool:

@@ -16,7 +16,7 @@ from ctlha_trio.pair import Copy, Metadata, Record
 from ctlha_trio.seams import ThreadDisk
 from ctlha_trio.store import create_store_file, rewrite_metadata, salvage_copy
 from ctlha_trio.store._layout import ACTIVITY_OFFSET, BITMAP_OFFSET
-from ctlha_trio.store._slots import HEAD_BYTES
+from ctlha_trio.store._slots import HEAD_BYTES, SLOT_BYTES
 from ctlha_trio.testing._suites.arbiter_suite import sample_record
 
 SIZE_BYTES = 64 * 1024
@@ -261,8 +261,10 @@ async def test_a_salvaged_copy_says_so_behind_all_that_it_makes_believed(
     cut = watch(tmp_path)
     await salvage(tmp_path)
     synced = cut.history(tmp_path / "volume")
-    assert len(synced) == 3, "as it was, what is made believed, and then what it says"
-    before, mended, whole = synced
+    assert len(synced) == 4, "as it was, what is made believed, and then what it says, in one slot and in the other"
+    before, mended, said, whole = synced
     assert mended == before[:HEAD_BYTES] + whole[HEAD_BYTES:]
+    assert said == whole[:SLOT_BYTES] + before[SLOT_BYTES:HEAD_BYTES] + whole[HEAD_BYTES:]
+    assert before[SLOT_BYTES:HEAD_BYTES] != whole[SLOT_BYTES:HEAD_BYTES]
     assert before[HEAD_BYTES:] != whole[HEAD_BYTES:]
     assert before[:HEAD_BYTES] != whole[:HEAD_BYTES]

@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import attrs
@@ -21,9 +23,11 @@ from ctlha_trio.store import (
     create_store_file,
     read_head,
     read_remains,
+    rewrite_metadata,
     salvage_copy,
 )
 from ctlha_trio.store._layout import ACTIVITY_OFFSET, RECORDS_OFFSET
+from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT
 
 SIZE_BYTES = GROUP_BYTES + 3 * BLOCK_BYTES + 100
 METADATA = Metadata(
@@ -170,6 +174,82 @@ async def test_a_log_that_cannot_be_believed_is_made_anew(path: str) -> None:
     assert len(read_head(path, size_bytes=SIZE_BYTES).problems) == 1
     salvage_copy(path, SALVAGED, size_bytes=SIZE_BYTES)
     assert not read_head(path, size_bytes=SIZE_BYTES).problems
+
+
+class CutError(Exception):
+    """The power is gone."""
+
+
+def cut_in_write(monkeypatch: pytest.MonkeyPatch, number: int, landed: int) -> None:
+    """Of the writes from now on, that one is the last, and only so many of its bytes get to the disk."""
+    pwrite, numbers = os.pwrite, count(1)
+
+    def write(descriptor: int, data: bytes, offset: int) -> int:
+        if next(numbers) < number:
+            return pwrite(descriptor, data, offset)
+        pwrite(descriptor, data[:landed], offset)
+        raise CutError
+
+    monkeypatch.setattr(os, "pwrite", write)
+
+
+async def persisted(path: str, times: int) -> Metadata:
+    """What the file says after so many changes of it, each of which takes the slot that is the older one."""
+    before = METADATA
+    for _ in range(times):
+        after = attrs.evolve(before, epoch=before.epoch + 1)
+        await rewrite_metadata(ThreadDisk(), path, after, expected=before)
+        before = after
+    return before
+
+
+def cut_salvages(path: str, landed: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata | None]:
+    """What the file says after each write at which it may be cut off; in the end it was not."""
+    content = Path(path).read_bytes()
+    for number in count(1):
+        Path(path).write_bytes(content)
+        try:
+            with monkeypatch.context() as patch:
+                cut_in_write(patch, number, landed)
+                salvage_copy(path, SALVAGED, size_bytes=SIZE_BYTES)
+        except CutError:
+            yield read_head(path, size_bytes=SIZE_BYTES).metadata
+        else:
+            return
+
+
+@pytest.mark.parametrize("landed", [0, 512, SLOT_BYTES, HEAD_BYTES])
+@pytest.mark.parametrize("persists", [0, 1, 2])
+async def test_one_that_is_cut_off_says_what_it_said_before_or_what_is_new(
+    path: str, persists: int, landed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever slot is the newest, and never what that has replaced."""
+    before = await persisted(path, persists)
+    found = list(cut_salvages(path, landed, monkeypatch))
+    was = found.count(before)
+    assert was > 0
+    assert found == [before] * was + [SALVAGED] * (len(found) - was)
+    assert read_head(path, size_bytes=SIZE_BYTES).metadata == SALVAGED
+
+
+@pytest.mark.parametrize("persists", [0, 1])
+@pytest.mark.parametrize("decayed", range(SLOT_COUNT))
+async def test_what_is_new_stands_in_both_slots(path: str, persists: int, decayed: int) -> None:
+    await persisted(path, persists)
+    salvage_copy(path, SALVAGED, size_bytes=SIZE_BYTES)
+    overwrite(path, decayed * SLOT_BYTES + 100, b"decayed")
+    assert read_head(path, size_bytes=SIZE_BYTES).metadata == SALVAGED
+
+
+async def test_of_two_slots_of_one_generation_neither_is_believed_afterwards(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither was before."""
+    await persisted(path, 1)
+    content = await trio.Path(path).read_bytes()
+    overwrite(path, SLOT_BYTES, content[:SLOT_BYTES])
+    assert read_head(path, size_bytes=SIZE_BYTES).metadata is None
+    assert list(cut_salvages(path, SLOT_BYTES, monkeypatch)) == [None, SALVAGED, SALVAGED]
 
 
 def test_what_is_no_backing_file_of_that_size_is_refused(path: str) -> None:
