@@ -37,6 +37,8 @@ ZEROES_BYTES_MAX: Final = 256 * WRITE_BYTES_MAX
 COMPARE_BYTES_MAX: Final = 128 * 1024
 """Of one compare-and-write: more than the 255 blocks of 512 bytes that a SCSI command can name."""
 
+_NAMES: Final = 1 << 64
+"""How many clients, and numbers of one, can be told apart."""
 _OF_CLIENTS = WRITING | READING | {OperationKind.FLUSH}
 _OK = ctl_ha_comp_status.CTL_HA_COMP_STATUS_OK
 _WITHOUT_RANGE: Final = frozenset({OperationKind.FLUSH, OperationKind.PUT_RECORD, OperationKind.READ_RECORDS})
@@ -135,6 +137,7 @@ class Volume:
 
         ``data`` of a compare-and-write is what it expects and, behind it, what it writes. Only a record has a ``key``.
         """
+        _check_name(client, number)
         self._check(kind, offset, size, data, key)
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._is_started and self._driver.accepts:
@@ -206,3 +209,10 @@ class Volume:
         await trio.lowlevel.checkpoint()
         self._is_started = False
         return _OK
+
+
+def _check_name(client: object, number: object) -> None:
+    """What the link and the pair's core make of another name, they make of it in the node's own tasks."""
+    for each in (client, number):
+        if not isinstance(each, int) or isinstance(each, bool) or not 0 <= each < _NAMES:
+            raise InvalidError(f"number {number!r} of client {client!r}: whole numbers of 64 bits are possible")
