@@ -20,6 +20,7 @@ from ctlha_trio.arbiter._codec import RECORD_CHARACTERS_MAX
 from ctlha_trio.arbiter._etcd_access import Credentials
 from ctlha_trio.arbiter._etcd_failures import root, why_broken, why_not_connected
 from ctlha_trio.arbiter._etcd_transactions import Json
+from ctlha_trio.seams import run_in_thread
 
 CALL_LIMIT_S: Final = 2.75
 """For one call, over all endpoints. While a leader is elected etcd does not answer, with its default times for up to
@@ -131,9 +132,9 @@ class Gateway:
     async def _reread(self, declined: str, ends_s: float) -> Credentials | None:
         try:
             with trio.fail_at(ends_s):
-                return await trio.to_thread.run_sync(
-                    self._load_credentials, abandon_on_cancel=True, limiter=self._threads
-                )
+                return await run_in_thread(self._load_credentials, abandon_on_cancel=True, limiter=self._threads)
+        except BlockingIOError as error:
+            raise _DeclinedError(f"{declined}; the file of credentials: {error.strerror}") from error
         except ConfigError as error:
             raise _DeclinedError(f"{declined}; {error}") from error
         except trio.TooSlowError as error:

@@ -12,16 +12,17 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import attrs
 import trio
 
-from ctlha_trio._errors import ArbiterError, ConfigError, ForeignArbiterError
+from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError, ForeignArbiterError
 from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
 from ctlha_trio.arbiter._problems import CallProblems
 from ctlha_trio.pair import Record, SwapOutcome
-from ctlha_trio.seams import SwapAnswer, Versioned, is_regular, is_there, sync_folder
+from ctlha_trio.seams import SwapAnswer, Versioned, is_regular, is_there, run_in_thread, sync_folder
 
 BUSY_TIMEOUT_S = 0.5
 """Wait for the other node's lock. A swap holds it for some milliseconds; a longer wait would outlast the pair's
@@ -104,7 +105,11 @@ class SqliteArbiter:
 
         ``ArbiterError`` if it cannot be had, or if another file lies in the place of the one that was opened.
         """
-        return await trio.to_thread.run_sync(self._read, limiter=self._threads)
+        try:
+            return await run_in_thread(self._read, limiter=self._threads)
+        except BlockingIOError as error:
+            self._problems.note("read", f"{self._path}: {error.strerror}")
+            raise ArbiterSilentError(f"{self._path}: {error.strerror}", sent=False) from error
 
     async def cas(self, expected_revision: int, record: Record) -> SwapAnswer:
         """Replace the record if its revision still is ``expected_revision``. A checkpoint.
@@ -114,7 +119,10 @@ class SqliteArbiter:
         """
         require_resource(record, self._kept.cluster, self._kept.resource)
         body = encode_record(record)
-        return await trio.to_thread.run_sync(self._swap, expected_revision, body, limiter=self._threads)
+        try:
+            return await run_in_thread(partial(self._swap, expected_revision, body), limiter=self._threads)
+        except BlockingIOError as error:
+            return self._unswapped(SwapOutcome.REFUSED, error)  # it was not begun
 
     def _read(self) -> Versioned:
         try:
@@ -137,7 +145,11 @@ class SqliteArbiter:
 
         SQLite writes no page to which nothing was done: so the revision is counted up, and down again.
         """
-        return await trio.to_thread.run_sync(self._probe, limiter=self._threads)
+        try:
+            return await run_in_thread(self._probe, limiter=self._threads)
+        except BlockingIOError as error:
+            self._note_swap(error)
+            return False
 
     def _probe(self) -> bool:
         try:

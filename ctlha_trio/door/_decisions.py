@@ -6,17 +6,17 @@ import json
 import logging
 import os
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import attrs
-import trio
 
 from ctlha_trio._errors import StoreError
 from ctlha_trio.door._jsonable import jsonable
 from ctlha_trio.door._refusals import stands
 from ctlha_trio.ha import REFUSED
-from ctlha_trio.seams import open_regular, sync_folder
+from ctlha_trio.seams import open_regular, run_in_thread, sync_folder
 
 DECISIONS_FILE: Final = "decisions.jsonl"
 """In the node's folder."""
@@ -42,13 +42,17 @@ class DecisionLog:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, "uid": os.getuid(), **fields}, default=jsonable).encode() + b"\n"
         try:
-            await trio.to_thread.run_sync(self._append, line, abandon_on_cancel=self.abandons)
+            await run_in_thread(partial(self._append, line), abandon_on_cancel=self.abandons)
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 
     async def append_refusal(self, *, decision: str, why: str, revision: int, epoch: int) -> None:
         """As ``append``, of a command that was refused; nothing if the log's end says so already."""
-        if not await trio.to_thread.run_sync(self._stands, decision, why):
+        try:
+            found = await run_in_thread(partial(self._stands, decision, why))
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
+        if not found:
             await self.append(outcome=REFUSED, decision=decision, revision=revision, epoch=epoch, why=why)
 
     async def append_end(self, **fields: object) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.door._node import DoorNode
 from ctlha_trio.pair import Plan
-from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer, open_regular, sync_folder
+from ctlha_trio.seams import Clock, FenceAnswer, FenceOutcome, Fencer, open_regular, run_in_thread, sync_folder
 
 OWED_FILE: Final = "owed-fence.json"
 """In the node's folder, while a fence is owed."""
@@ -221,7 +222,7 @@ class Forcing:
 
     async def _end(self, outcome: str, owed: dict[str, object]) -> None:
         await self._log_end(outcome, owed)
-        await trio.to_thread.run_sync(self._owed.clear)
+        await _in_thread(self._owed.clear)
         self._known = None
 
     async def _log_end(self, outcome: str, owed: dict[str, object]) -> None:
@@ -268,7 +269,7 @@ class Forcing:
     async def _forget(self) -> str:
         """Nothing is owed any more. What a person has to do where that cannot be remembered; empty if it is."""
         try:
-            await trio.to_thread.run_sync(self._owed.clear)
+            await _in_thread(self._owed.clear)
         except StoreError as error:
             _LOG.error("a fence that is owed no more: %s", error)
             return self._take_back
@@ -277,6 +278,14 @@ class Forcing:
 
     async def _fence(self, fencer: Fencer, plan: Plan, abandon: str) -> FenceAnswer:
         owed = OwedFence(abandon, plan.revision, plan.after.lineage)
-        await trio.to_thread.run_sync(self._owed.write, owed)
+        await _in_thread(partial(self._owed.write, owed))
         self._known, self._unreadable = owed, False
         return await fencer.fence(abandon, plan.before.resource, plan.after.epoch)
+
+
+async def _in_thread(call: Callable[[], None]) -> None:
+    """What ``call`` does. ``StoreError`` also if no thread can be had for it: nothing was begun then."""
+    try:
+        await run_in_thread(call)
+    except OSError as error:
+        raise StoreError(f"the file of an owed fence: {error.strerror}") from error

@@ -7,6 +7,7 @@ from ctlha_trio.seams._address import (
     is_loopback as is_loopback,
     parse_address as parse_address,
 )
+from ctlha_trio.seams._begin_thread import run_in_thread as run_in_thread
 from ctlha_trio.seams._buffers import byte_view as byte_view
 from ctlha_trio.seams._certificates import make_context as make_context
 from ctlha_trio.seams._clock import TrioClock as TrioClock

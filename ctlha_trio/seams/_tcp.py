@@ -178,6 +178,11 @@ async def connect(address: str) -> TcpStream:
         stream = await trio.open_tcp_stream(host, port)
     except OSError as error:
         raise DisconnectError(f"{address}: {error}") from error
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:
+            raise
+        # Nothing of ours runs in there: it is the thread that looks up a host's name, and cannot be had.
+        raise DisconnectError(f"{address}: cannot look up the host now: {error}") from error
     return take_over(stream.socket, address)
 
 

@@ -26,7 +26,16 @@ IMPURE_MODULES = frozenset(
 PORTS: dict[str, tuple[str, ...]] = {
     "ctlha_trio.seams": tuple(
         f"ctlha_trio.seams.{module}"
-        for module in ("_types", "_acquire", "_address", "_buffers", "_folders", "_key_files", "_regular_files")
+        for module in (
+            "_types",
+            "_acquire",
+            "_begin_thread",
+            "_address",
+            "_buffers",
+            "_folders",
+            "_key_files",
+            "_regular_files",
+        )
     ),
     "ctlha_trio.arbiter": (),
 }

@@ -1,0 +1,28 @@
+"""A thread that cannot be had is an error of the operating system, as it is everywhere else."""
+
+import errno
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+async def run_in_thread(
+    function: Callable[[], T], *, abandon_on_cancel: bool = False, limiter: trio.CapacityLimiter | None = None
+) -> T:
+    """As ``trio.to_thread.run_sync``. ``OSError`` with ``EAGAIN`` if no thread can be had: nothing was begun then."""
+    begun = False
+
+    def begin() -> T:
+        nonlocal begun
+        begun = True
+        return function()
+
+    try:
+        return await trio.to_thread.run_sync(begin, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
+    except RuntimeError as error:
+        if begun:
+            raise
+        raise OSError(errno.EAGAIN, "no thread can be started now") from error
