@@ -111,7 +111,7 @@ async def salvage_copy_of(file: Path, abandon: str, statement: str | None, dry_r
             await rewrite_metadata(ThreadDisk(), path, doubtful, expected=head.metadata)
         written = await swap_record(arbiter, found, record)
         # Behind the record: cut off here, the node still serves nothing, and the command can be given again.
-        salvage_copy(path, _bound(node, record, written), size_bytes=size_bytes)
+        salvage_copy(path, _bound(node, record, written), size_bytes=size_bytes, damaged=wreck.damaged)
     return await decision.end()
 
 

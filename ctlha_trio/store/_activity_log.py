@@ -1,7 +1,8 @@
 """The activity log: in which extents of the volume a write may be under way. Bytes to records and back, no I/O.
 
 The whole set is in one page of 4 KiB; two of them are written in turn, as the metadata slots are, and the page that is
-valid and of the higher generation counts. It also says what the dirty bitmap counts from, so that both change at once.
+valid and of the higher generation counts. It also says what the dirty bitmap counts from, so that both change at once,
+and behind the extents which blocks are known to be damaged.
 
 A page that cannot be read is taken for one that a power cut tore: the other one then lists every extent in which data
 was written, since data waits for its page to be durable. That holds for one that decayed later only as long as the
@@ -16,6 +17,7 @@ import attrs
 from crc32c import crc32c
 
 from ctlha_trio._errors import StoreError
+from ctlha_trio.store._known_damage import KNOWN_BYTES_MAX, NO_DAMAGE, KnownDamage
 from ctlha_trio.store._layout import ACTIVITY_OFFSET, PAGE_BYTES
 
 EXTENTS_OPEN_MAX: Final = 256
@@ -23,10 +25,14 @@ EXTENTS_OPEN_MAX: Final = 256
 working set costs one write and one flush for each extent that it comes to anew."""
 ACTIVITY_PAGES: Final = 2
 
+NEW_GENERATION: Final = ACTIVITY_PAGES
+"""Of the page that counts in a new file. Of a later one nobody knows whether who has written it has flushed it."""
+
 _MAGIC: Final = b"ctlhaact"
 _HEADER: Final = struct.Struct("<8sQQIII")
 """Magic, generation, base epoch, tracking, count, CRC32C over all else."""
 _NO_BASE: Final = 2**64 - 1
+assert _HEADER.size + 4 * EXTENTS_OPEN_MAX + KNOWN_BYTES_MAX <= PAGE_BYTES, "a page has room for all that it names"
 
 
 @attrs.frozen
@@ -41,6 +47,8 @@ class ActivityPage:
     """Whether every write is marked as dirty."""
     extents: tuple[int, ...]
     """Those open, the least recently used first."""
+    damage: KnownDamage = NO_DAMAGE
+    """Blocks that are not torn although they may be damaged, whichever extents are open."""
 
     @property
     def offset(self) -> int:
@@ -55,7 +63,8 @@ class ActivityPage:
 def encode_activity(page: ActivityPage) -> bytes:
     """One whole page."""
     base = _NO_BASE if page.base_epoch is None else page.base_epoch
-    body = struct.pack(f"<{len(page.extents)}I", *page.extents).ljust(PAGE_BYTES - _HEADER.size, b"\0")
+    named = struct.pack(f"<{len(page.extents)}I", *page.extents) + page.damage.encode()
+    body = named.ljust(PAGE_BYTES - _HEADER.size, b"\0")
     header = (_MAGIC, page.generation, base, int(page.tracking), len(page.extents))
     checksum = crc32c(body, crc32c(_HEADER.pack(*header, 0)))
     return _HEADER.pack(*header, checksum) + body
@@ -68,7 +77,8 @@ def decode_activity(raw: bytes) -> ActivityPage | None:
     if magic != _MAGIC or checksum != crc32c(body, crc32c(_HEADER.pack(magic, generation, base, tracking, count, 0))):
         return None
     extents = struct.unpack_from(f"<{count}I", body)
-    return ActivityPage(generation, None if base == _NO_BASE else base, bool(tracking), extents)
+    damage = KnownDamage.decode(body[4 * count :])
+    return ActivityPage(generation, None if base == _NO_BASE else base, bool(tracking), extents, damage)
 
 
 def choose_activity(path: str, raw: bytes) -> ActivityPage:
@@ -80,9 +90,10 @@ def choose_activity(path: str, raw: bytes) -> ActivityPage:
     return max(valid, key=lambda page: page.generation)
 
 
-def new_activity_pages() -> bytes:
+def new_activity_pages(damage: KnownDamage = NO_DAMAGE) -> bytes:
     """Both pages of a new file, so that decay of one is survived."""
-    pages = sorted((ActivityPage(generation, None, False, ()) for generation in (1, 2)), key=lambda page: page.offset)
+    made = (ActivityPage(generation, None, False, (), damage) for generation in range(1, NEW_GENERATION + 1))
+    pages = sorted(made, key=lambda page: page.offset)
     return b"".join(encode_activity(page) for page in pages)
 
 

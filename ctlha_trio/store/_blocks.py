@@ -9,7 +9,7 @@ import trio
 from ctlha_trio._errors import DamagedBlockError, InvalidError, RecordsFullError, StoreError
 from ctlha_trio.pair import CarriedRecord, Metadata, Records
 from ctlha_trio.seams import Buffer, Clock, Disk, acquire
-from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX, choose_activity
+from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX, NEW_GENERATION, choose_activity
 from ctlha_trio.store._checked_volume import CheckedVolume
 from ctlha_trio.store._commit_loop import CommitLoop, Recovery
 from ctlha_trio.store._dirty_bitmap import DirtyBitmap
@@ -78,6 +78,7 @@ class BlockStore:
             index, slot = choose_slot(path, head[:HEAD_BYTES])
             check_size(path, opened.size_bytes, size_bytes, made_with=slot.size_bytes)
             page = choose_activity(path, head[ACTIVITY_OFFSET:])
+            file.owes_flush = page.generation > NEW_GENERATION
             area, table = choose_table(path, head[RECORDS_OFFSET:])
             bitmap = DirtyBitmap(layout)
             if page.base_epoch is not None:
@@ -121,7 +122,8 @@ class BlockStore:
         """After an unclean end, make what is on the disk a whole volume again. A checkpoint.
 
         The extents that were open are the only places where a power cut may have torn a block. Blocks there that are
-        not whole are sealed as they are: no write of theirs was acknowledged. With ``reseal`` False they stay damaged,
+        not whole are sealed as they are: no write of theirs was acknowledged. But those that any life has told of as
+        damaged, or was repairing, stay damaged until they are written. With ``reseal`` False they stay damaged,
         for a caller that is about to overwrite them with the peer's copy. All the extents become dirty, counted
         from the metadata's epoch if nothing was yet. Cut at any point, it begins anew and ends the same.
 
@@ -134,7 +136,7 @@ class BlockStore:
 
         After an unclean end it waits for the recovery. A read that overlaps a write under way gets any mixture of old
         and new blocks. ``InvalidError`` outside the volume. ``DamagedBlockError`` names every block of the range that
-        is not what was written there, or that the medium does not give back.
+        is not what was written there, or that the medium does not give back: durably, so that no crash makes one whole.
         """
         self._check_range(offset, size)
         if not size:
@@ -158,16 +160,23 @@ class BlockStore:
             finally:
                 self._reads.release()
             certain = changes == self._volume.changes and not changes % 2
-            if certain or not any(isinstance(each, DamagedBlockError) for each in found):
+            damaged = _damaged_in(found)
+            if not damaged or (certain and self._loop.known_damage.covers(damaged)):
                 return found
-        # Before the recovery, or beside a write, damage may be none: what the commit loop reads in turn is certain.
-        return await self._read_in_turn(ranges)
+            if certain and await self._loop.know_damage_idle(damaged):
+                return found
+        return await self._find_in_turn(ranges, found, changes)
 
-    async def _read_in_turn(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | DamagedBlockError]:
-        found: list[bytes | DamagedBlockError] = []
+    async def _find_in_turn(
+        self, ranges: Sequence[tuple[int, int]], found: list[bytes | DamagedBlockError], changes: int
+    ) -> list[bytes | DamagedBlockError]:
+        """What was found, or is by another read, once it is certain and what is damaged is known durably."""
 
         async def read() -> None:
-            found.extend(await self._volume.read_all(ranges))
+            # Before the recovery, or beside a write, damage may be none: what the commit loop reads in turn is certain.
+            if not found or changes != self._volume.changes or changes % 2:
+                found[:] = await self._volume.read_all(ranges)
+            await self._loop.know_damage(_damaged_in(found))
 
         await self._queue.complete(OrderStep(carry_out=read))
         return found
@@ -185,7 +194,8 @@ class BlockStore:
     async def repair(self, offset: int, data: Buffer) -> None:
         """As ``write``, for whole blocks that the peer's copy holds: it makes nothing dirty. A checkpoint.
 
-        It opens no extent: a power cut leaves each block as it was, new, or damaged. ``InvalidError`` unless the range
+        It opens no extent, and a power cut leaves each block as it was, new, or damaged, whatever is written beside it:
+        it is known to be damaged until it is written. ``InvalidError`` unless the range
         begins and ends where blocks do.
         """
         end = offset + memoryview(data).nbytes
@@ -373,3 +383,9 @@ class BlockStore:
     def _check_range(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size_bytes:
             raise InvalidError(f"{size} bytes at {offset} are not inside a volume of {self.size_bytes}")
+
+
+def _damaged_in(found: Sequence[bytes | DamagedBlockError]) -> set[int]:
+    """Numbers of the blocks that were found damaged."""
+    errors = (each for each in found if isinstance(each, DamagedBlockError))
+    return {offset // BLOCK_BYTES for error in errors for offset in error.offsets}

@@ -10,6 +10,7 @@ from outcome import Outcome, Value
 from ctlha_trio._errors import DamagedBlockError, UnreadableError
 from ctlha_trio.seams import Buffer
 from ctlha_trio.store._checksums import damaged_blocks, seal_blocks
+from ctlha_trio.store._known_damage import KnownDamage
 from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BLOCKS, GROUP_BYTES, PAGE_BYTES, Layout, groups_of
 from ctlha_trio.store._watched_file import WatchedFile
 
@@ -159,10 +160,18 @@ class CheckedVolume:
         for group, page in write.pages.items():
             self._keep(group, page, self.changes)
 
-    async def reseal(self, group: int, epoch: int) -> tuple[bytes, list[int]]:
+    async def find_whole(self, blocks: Collection[int]) -> set[int]:
+        """Which of these blocks are what was written there last."""
+        numbers = sorted(blocks)
+        ranges = [(block * BLOCK_BYTES, self.layout.block_bytes(block)) for block in numbers]
+        found = await self.read_all(ranges) if ranges else []
+        return {block for block, each in zip(numbers, found, strict=True) if not isinstance(each, DamagedBlockError)}
+
+    async def reseal(self, group: int, epoch: int, known: KnownDamage) -> tuple[bytes, list[int]]:
         """The entries of a group for what its blocks hold now, and which blocks that makes whole that were not.
 
-        What cannot be read holds nothing: such a block stays damaged, and without entries each block does.
+        What is known to be damaged is no write that was torn, and what cannot be read holds nothing: such a block stays
+        damaged, and without entries each block does.
         """
         begin = self.layout.entry_page_offset(group)
         (found,), unreadable = await self._pread((begin, PAGE_BYTES + self.layout.group_bytes(group)))
@@ -174,7 +183,7 @@ class CheckedVolume:
         damaged = [
             block
             for block in damaged_blocks(page, first, data)
-            if self.layout.file_offset(block * BLOCK_BYTES) not in unreadable
+            if self.layout.file_offset(block * BLOCK_BYTES) not in unreadable and not known.covers((block,))
         ]
         for block in damaged:
             at = (block - first) * BLOCK_BYTES

@@ -1,6 +1,6 @@
 """The one task that writes: batches of steps, each durable before whoever waits for it is answered."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -11,7 +11,8 @@ from outcome import Error, Outcome
 from ctlha_trio._errors import DamagedBlockError, RecordsFullError, StoreError
 from ctlha_trio.store._activity_log import EXTENTS_OPEN_MAX
 from ctlha_trio.store._checked_volume import CheckedVolume, SealedWrite
-from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BYTES, groups_of
+from ctlha_trio.store._known_damage import KnownDamage, blocks_in
+from ctlha_trio.store._layout import BLOCK_BYTES, GROUP_BLOCKS, GROUP_BYTES, groups_of
 from ctlha_trio.store._queue import OrderStep, PersistStep, Step, StepQueue, WriteStep
 from ctlha_trio.store._slots import SLOT_BYTES, SLOT_COUNT, Slot, encode_slot
 from ctlha_trio.store._watched_file import WatchedFile
@@ -45,6 +46,7 @@ class CommitLoop:
     _slot_index: int
     is_recovered: bool = attrs.field(init=False)
     """Whether a block that is not whole is damaged for certain."""
+    _runs: bool = attrs.field(default=False, init=False)
     _recovering: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @is_recovered.default
@@ -53,6 +55,7 @@ class CommitLoop:
 
     async def run(self) -> None:
         """Recover, then commit until cancelled or dead."""
+        self._runs = True
         try:
             await self.recover(reseal=True)
             while True:
@@ -72,8 +75,10 @@ class CommitLoop:
         """
         if not self._queue.is_idle or step.size_bytes > AT_ONCE_BYTES_MAX:
             return False
-        batch = WriteBatch(self._volume)
         where = step.offset, step.size_bytes
+        if self.known_damage.blocks and not self.known_damage.blocks.isdisjoint(blocks_in([where])):
+            return False
+        batch = WriteBatch(self._volume)
         sealed = batch.seal_at_once(self.slot.metadata.epoch) if batch.add_whole(step.offset, step.data) else None
         if sealed is None or not self._tracker.admit_at_once(groups_of(*where)):
             return False
@@ -107,6 +112,8 @@ class CommitLoop:
             layout = self._volume.layout
             extents = tuple((group * GROUP_BYTES, layout.group_bytes(group)) for group in groups)
             await self._tracker.settle(extents, self.slot.metadata.epoch)
+            inside = {block for block in self.known_damage.blocks if block // GROUP_BLOCKS in groups}
+            await self._tracker.know(self.known_damage.remove(await self._volume.find_whole(inside)))
             self.is_recovered = True
             return Recovery(extents, tuple(block * BLOCK_BYTES for block in resealed))
 
@@ -114,7 +121,7 @@ class CommitLoop:
         pages: dict[int, bytes] = {}
         blocks: list[int] = []
         for group in groups:
-            page, damaged = await self._volume.reseal(group, self.slot.metadata.epoch)
+            page, damaged = await self._volume.reseal(group, self.slot.metadata.epoch, self.known_damage)
             if damaged:
                 pages[group] = page
                 blocks.extend(damaged)
@@ -122,6 +129,26 @@ class CommitLoop:
             place = self._volume.layout.entry_page_offset
             await self._volume.put(SealedWrite([(place(group), page) for group, page in pages.items()], pages))
         return blocks
+
+    @property
+    def known_damage(self) -> KnownDamage:
+        """What is durably known to be damaged: nothing else may be told of."""
+        return self._tracker.page.damage
+
+    async def know_damage_idle(self, blocks: Collection[int]) -> bool:
+        """``know_damage`` of a store that has recovered and does not run yet; False, and nothing was done, if it does.
+
+        For ``run`` nothing else writes; it begins with the lock.
+        """
+        async with self._recovering:
+            if self._runs:
+                return False
+            await self.know_damage(blocks)
+            return True
+
+    async def know_damage(self, blocks: Collection[int]) -> None:
+        """Make durable that these blocks are damaged. While nothing is being written."""
+        await self._tracker.know(self.known_damage.add(blocks))
 
     async def _commit(self, steps: Sequence[Step]) -> None:
         writes: list[WriteStep] = []
@@ -152,18 +179,37 @@ class CommitLoop:
         if steps:
             sealed = await batch.seal(self.slot.metadata.epoch)
             writes = [step for step in steps if not step.repairs]
-            # Blocks of an open extent are taken as they are after a crash, which a block under repair must never be.
+            healed = await self._name_damage([step for step in steps if step not in refused], refused.values())
+            # Without need no extent is opened: what lies in one is compared after a crash.
             await self._tracker.admit(
                 {group for step in writes if step not in refused for group in groups_of(step.offset, len(step.data))}
             )
             # The peer may have executed what is refused here, and forgets it once that is told.
             marks = self._tracker.mark([(step.offset, len(step.data)) for step in writes])
             await self._volume.put(sealed, marks)
+            # Before the next write of them begins: that one may be torn.
+            await self._tracker.know(self.known_damage.remove(healed))
         for step in steps:
             if step in refused:
                 self._queue.refuse(step, refused[step])
             else:
                 self._queue.mark_durable(step)
+
+    async def _name_damage(self, steps: Sequence[WriteStep], refusals: Collection[DamagedBlockError]) -> set[int]:
+        """Before what these steps write, and before these refusals are told: make durable what is damaged.
+
+        So are blocks under repair, for half of a repair must never be taken for whole. What turns out to be whole is
+        named no more, for it may be torn now. Which of those that are named will be whole once all this is written.
+        """
+        told = {offset // BLOCK_BYTES for error in refusals for offset in error.offsets}
+        named = told.union(blocks_in((step.offset, len(step.data)) for step in steps if step.repairs))
+        if not named and not self.known_damage.blocks:
+            return set()
+        written = {*blocks_in((step.offset, len(step.data)) for step in steps)}
+        known = self.known_damage.add(named)
+        whole = await self._volume.find_whole(written.intersection(known.blocks) - named)
+        await self._tracker.know(known.remove(whole))
+        return written.intersection(self.known_damage.blocks)
 
     async def _commit_metadata(self, step: PersistStep) -> None:
         index = (self._slot_index + 1) % SLOT_COUNT

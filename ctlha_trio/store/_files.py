@@ -80,7 +80,7 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
 
     ``ConfigError`` if the file is not there, not ours, or of another size; ``StoreError`` if a node has it open or
     the disk fails; ``DamagedBlockError`` names the damaged blocks of the next piece. After an unclean end the extents
-    that were open are given as they are, as the next start of a node would take them.
+    that were open are given as they are, but for known damage, as the next start of a node would take them.
     """
     with locked_file(path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
         file_bytes = os.lseek(descriptor, 0, os.SEEK_END)
@@ -88,13 +88,14 @@ def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
         head = _read_exactly(descriptor, 0, BITMAP_OFFSET)
         slot = choose_slot(path, head[:HEAD_BYTES])[1]
         check_size(path, file_bytes, size_bytes, made_with=slot.size_bytes)
-        doubtful = choose_activity(path, head[ACTIVITY_OFFSET:]).extents
+        page = choose_activity(path, head[ACTIVITY_OFFSET:])
         layout = Layout(size_bytes)
         for group in range(layout.groups):
             raw = _read_exactly(descriptor, layout.entry_page_offset(group), PAGE_BYTES + layout.group_bytes(group))
             data = memoryview(raw)[PAGE_BYTES:]
-            damaged = tuple(damaged_blocks(raw[:PAGE_BYTES], group * GROUP_BLOCKS, data))
-            if damaged and group not in doubtful:
+            found = damaged_blocks(raw[:PAGE_BYTES], group * GROUP_BLOCKS, data)
+            damaged = tuple(each for each in found if group not in page.extents or page.damage.covers((each,)))
+            if damaged:
                 raise DamagedBlockError(tuple(block * BLOCK_BYTES for block in damaged))
             yield group * GROUP_BYTES, bytes(data)
 

@@ -47,7 +47,8 @@ class WriteStep(Step):
     """That nobody changes until it has ended."""
     repairs: bool = False
     """It is what the peer's copy holds: it makes nothing dirty. Whole blocks only. Cut by the loss of power it leaves
-    them damaged, to be repaired again: what it replaces is no write that may stay half done."""
+    them damaged, to be repaired again: what it replaces is no write that may stay half done. So they are named as
+    damaged while it is under way."""
 
     @property
     def size_bytes(self) -> int:

@@ -6,16 +6,17 @@ Plain synchronous I/O, as in ``_files``.
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
 
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio.pair import Metadata
-from ctlha_trio.store._activity_log import choose_activity, new_activity_pages
+from ctlha_trio.store._activity_log import ActivityPage, choose_activity, new_activity_pages
 from ctlha_trio.store._checksums import damaged_blocks, written_blocks
 from ctlha_trio.store._files import locked_file
+from ctlha_trio.store._known_damage import NO_DAMAGE, blocks_in
 from ctlha_trio.store._layout import (
     ACTIVITY_OFFSET,
     BITMAP_OFFSET,
@@ -107,18 +108,21 @@ def read_remains(path: str, *, size_bytes: int) -> Iterator[Remains]:
             yield _remains_of(descriptor, layout, group)
 
 
-def salvage_copy(path: str, metadata: Metadata, *, size_bytes: int) -> None:
+def salvage_copy(path: str, metadata: Metadata, *, size_bytes: int, damaged: Iterable[tuple[int, int]] = ()) -> None:
     """Make it a copy that says this of itself. Durable when this returns; cut off, it says what it did before, or that.
 
     Blocks are left as they are, and those that are damaged stay so: nothing that a crash may have torn is taken for
-    whole. Nothing is marked any more as different from the peer's copy. A table of records that cannot be believed is
+    whole, nor ever will be what was known to be damaged, or is in ``damaged``, offset and size of each range.
+    Nothing is marked any more as different from the peer's copy. A table of records that cannot be believed is
     replaced by an empty one. Errors as of ``read_head``.
     """
     has_records = read_head(path, size_bytes=size_bytes).has_records
     payload = encode_metadata(metadata, size_bytes)
     with locked_file(path, os.O_RDWR, fcntl.LOCK_EX) as descriptor:
         older, newest = _generations(_read(descriptor, 0, HEAD_BYTES))
-        os.pwrite(descriptor, new_activity_pages(), ACTIVITY_OFFSET)
+        page = _activity_of(path, _read(descriptor, ACTIVITY_OFFSET, RECORDS_OFFSET - ACTIVITY_OFFSET))
+        known = (page.damage if page is not None else NO_DAMAGE).add({*blocks_in(damaged)})
+        os.pwrite(descriptor, new_activity_pages(known), ACTIVITY_OFFSET)
         if not has_records:
             os.pwrite(descriptor, new_record_areas(), RECORDS_OFFSET)
         os.fsync(descriptor)
@@ -145,6 +149,14 @@ def _is_foreign(head: bytes) -> bool:
     """Whether neither slot begins like one of ours, of whatever format."""
     slots = (head[at : at + SLOT_BYTES] for at in range(0, HEAD_BYTES, SLOT_BYTES))
     return all(decode_slot(slot) is Flaw.FOREIGN for slot in slots)
+
+
+def _activity_of(path: str, raw: bytes) -> ActivityPage | None:
+    """None if no page of the log can be believed."""
+    try:
+        return choose_activity(path, raw)
+    except StoreError:
+        return None
 
 
 def _remains_of(descriptor: int, layout: Layout, group: int) -> Remains:

@@ -25,6 +25,8 @@ class WatchedFile:
     _file: DiskFile
     _clock: Clock
     _queue: StepQueue
+    owes_flush: bool = attrs.field(default=False, init=False)
+    """What an earlier process has written may not be flushed yet."""
     _calls_s: dict[object, float] = attrs.field(factory=dict, init=False)
     _ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _prompt: PromptFile | None = attrs.field(init=False)
@@ -61,10 +63,12 @@ class WatchedFile:
     async def flush(self) -> None:
         """Make everything written before durable."""
         await self._call(self._file.flush)
+        self.owes_flush = False
 
     async def write_through(self, extents: Sequence[tuple[int, Buffer]]) -> None:
         """Write each buffer whole, in order, and make it and everything written before durable."""
         await self._call(self._file.write_through, extents)
+        self.owes_flush = False
 
     def start_write_through(
         self, extents: Sequence[tuple[int, Buffer]], on_end: Callable[[Outcome[None]], None], nursery: trio.Nursery

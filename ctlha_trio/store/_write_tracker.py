@@ -6,6 +6,7 @@ import attrs
 
 from ctlha_trio.store._activity_log import ACTIVITY_PAGES, ActivityPage, OpenExtents, encode_activity
 from ctlha_trio.store._dirty_bitmap import DirtyBitmap
+from ctlha_trio.store._known_damage import KnownDamage
 from ctlha_trio.store._watched_file import WatchedFile
 
 
@@ -27,6 +28,11 @@ class WriteTracker:
     def admit_at_once(self, extents: Collection[int]) -> bool:
         """``admit``, if there is nothing to do; whether there was not."""
         return self._open.holds(extents) and not self._open.use(extents)
+
+    async def know(self, damage: KnownDamage) -> None:
+        """Make durable what is known to be damaged. Nothing to do if that is what was known."""
+        if damage != self.page.damage:
+            await self._write(attrs.evolve(self.page.succeed(self.page.extents), damage=damage))
 
     def mark(self, ranges: Collection[tuple[int, int]]) -> Sequence[tuple[int, bytes]]:
         """Mark ranges, if writes are to be; the pages of the bitmap that have to be durable with the data."""
@@ -86,5 +92,8 @@ class WriteTracker:
             await self._write(page)
 
     async def _write(self, page: ActivityPage) -> None:
+        # The page before, or a block that this one says is whole, may be what a killed process has left unflushed.
+        if self._file.owes_flush:
+            await self._file.flush()
         await self._file.write_through([(page.offset, encode_activity(page))])
         self.page = page
