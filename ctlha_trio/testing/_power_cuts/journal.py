@@ -1,6 +1,6 @@
 """What one node's disk and store went through, in the order in which it happened."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, Final
@@ -11,7 +11,7 @@ import trio
 from ctlha_trio._errors import DamagedBlockError
 from ctlha_trio.pair import CarriedRecord, Metadata, Records
 from ctlha_trio.seams import Buffer
-from ctlha_trio.store import BlockStore
+from ctlha_trio.store import BLOCK_BYTES, BlockStore
 from ctlha_trio.testing._power.disk import Change, PowerDisk
 
 
@@ -77,8 +77,17 @@ class Cleared:
     size: int
 
 
+@attrs.frozen
+class Told:
+    """Blocks, by number, that the store said are damaged: before whoever asked hears it."""
+
+    blocks: frozenset[int]
+
+
 OfRecords = PutRecord | ReplacedRecords
-StoreCall = Wrote | Persisted | StartedTracking | StoppedTracking | MarkedDirty | ClosedExtents | Cleared | OfRecords
+StoreCall = (
+    Wrote | Persisted | StartedTracking | StoppedTracking | MarkedDirty | ClosedExtents | Cleared | Told | OfRecords
+)
 
 
 @attrs.frozen
@@ -91,9 +100,11 @@ class Began:
 
 @attrs.frozen
 class Ended:
-    """A call of the store returned without an error: what it promises holds from then on."""
+    """A call of the store returned: what it promises holds from then on."""
 
     number: int
+    refused: bool = False
+    """By an error that says that nothing was done."""
 
 
 Entry = Change | Began | Ended
@@ -141,16 +152,32 @@ def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
     """Call ``watch`` with the node's name when a call of any store in this process begins, and when it has ended."""
     numbers = count(1)
     store: Any = BlockStore
-    plain = {name: getattr(store, name) for name in (*_CALLS, "clear", "write_nowait")}
+    plain = {name: getattr(store, name) for name in (*_CALLS, "clear", "write_nowait", "read_all")}
+
+    def tell(self: BlockStore, found: Sequence[object]) -> None:
+        offsets = [offset for each in found if isinstance(each, DamagedBlockError) for offset in each.offsets]
+        if offsets:
+            told = Told(frozenset(offset // BLOCK_BYTES for offset in offsets))
+            watch(self.metadata.node, Began(next(numbers), told))
 
     def watched(name: str, describe: Callable[..., StoreCall]) -> Callable[..., Any]:
         async def call(self: BlockStore, *arguments: Any, **options: Any) -> None:
             number = next(numbers)
             watch(self.metadata.node, Began(number, describe(*arguments, **options)))
-            await plain[name](self, *arguments, **options)
+            try:
+                await plain[name](self, *arguments, **options)
+            except DamagedBlockError as error:
+                watch(self.metadata.node, Ended(number, refused=True))
+                tell(self, [error])
+                raise
             watch(self.metadata.node, Ended(number))
 
         return call
+
+    async def read_all(self: BlockStore, ranges: Sequence[tuple[int, int]]) -> list[bytes | DamagedBlockError]:
+        found: list[bytes | DamagedBlockError] = await plain["read_all"](self, ranges)
+        tell(self, found)
+        return found
 
     def clear(self: BlockStore, offset: int, size: int) -> None:
         plain["clear"](self, offset, size)
@@ -166,8 +193,8 @@ def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
         number = next(numbers)
 
         def end(damage: DamagedBlockError | None) -> None:
-            if damage is None:
-                watch(self.metadata.node, Ended(number))
+            watch(self.metadata.node, Ended(number, refused=damage is not None))
+            tell(self, [damage])
             on_end(damage)
 
         is_queued = bool(plain["write_nowait"](self, offset, data, end, nursery))
@@ -177,7 +204,7 @@ def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
 
     for name, describe in _CALLS.items():
         setattr(store, name, watched(name, describe))
-    store.clear, store.write_nowait = clear, write_nowait
+    store.clear, store.write_nowait, store.read_all = clear, write_nowait, read_all
     try:
         yield
     finally:

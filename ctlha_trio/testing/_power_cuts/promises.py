@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from ctlha_trio.pair import Metadata, Records, with_record
-from ctlha_trio.store import GROUP_BYTES
+from ctlha_trio.store import BLOCK_BYTES, GROUP_BYTES
 from ctlha_trio.testing._power.medium import SECTOR_BYTES
 from ctlha_trio.testing._power_cuts.journal import (
     Began,
@@ -22,6 +22,7 @@ from ctlha_trio.testing._power_cuts.journal import (
     StartedTracking,
     StoppedTracking,
     StoreCall,
+    Told,
     Wrote,
 )
 
@@ -39,6 +40,8 @@ class Found:
     tracking: bool
     dirty: frozenset[int]
     """Sectors, here and below."""
+    damaged: frozenset[int] = frozenset()
+    """Blocks, here and below: what is in their place in ``volume`` means nothing."""
 
 
 @attrs.frozen
@@ -78,13 +81,19 @@ class Promises:
     """Calls that were not answered, in their order. One that nobody waits for any more may stay for ever."""
     tracked: frozenset[int]
     """Writes among them that are called while every write is to be marked."""
+    damaged: frozenset[int] = frozenset()
+    """Not written since they decayed: they may be damaged still."""
+    told: frozenset[int] = frozenset()
+    """Those of them that the store told of: it must never take them for whole."""
     bygone: frozenset[int] = frozenset()
     """Calls among them of a process that was killed: what a later one persists says nothing of them."""
 
     def after(self, entry: Began | Ended, unit_sectors: int) -> "Promises":
         """A moment later. A mark is taken away from whole units only."""
         if isinstance(entry, Ended):
-            return self._ended(entry.number)
+            return self._refused(entry.number) if entry.refused else self._ended(entry.number)
+        if isinstance(entry.call, Told):
+            return attrs.evolve(self, told=self.told | entry.call.blocks)
         if isinstance(entry.call, Cleared):
             return attrs.evolve(self, marks=self._cleared(entry.call, unit_sectors))
         if isinstance(entry.call, Wrote) and (entry.call.offset % SECTOR_BYTES or len(entry.call.data) % SECTOR_BYTES):
@@ -92,6 +101,9 @@ class Promises:
         after = attrs.evolve(self, under_way=self.under_way | {entry.number: entry.call})
         is_tracked = isinstance(entry.call, Wrote) and entry.call.dirties and [*self._possible_marks()][-1].tracking
         return attrs.evolve(after, tracked=self.tracked | {entry.number}) if is_tracked else after
+
+    def _refused(self, number: int) -> "Promises":
+        return attrs.evolve(self, under_way={each: call for each, call in self.under_way.items() if each != number})
 
     def _ended(self, number: int) -> "Promises":
         under_way = dict(self.under_way)
@@ -121,7 +133,10 @@ class Promises:
             marks = attrs.evolve(marks, owed=marks.owed.union(_range(write.offset, len(write.data))))
         end = write.offset + len(write.data)
         groups = self.extents.union(range(write.offset // GROUP_BYTES, -(-end // GROUP_BYTES)))
-        return attrs.evolve(self, volume=bytes(volume), latest=latest, marks=marks, extents=groups)
+        healed = range(-(-write.offset // BLOCK_BYTES), end // BLOCK_BYTES)
+        damaged, told = self.damaged.difference(healed), self.told.difference(healed)
+        after = attrs.evolve(self, volume=bytes(volume), latest=latest, marks=marks, extents=groups)
+        return attrs.evolve(after, damaged=damaged, told=told)
 
     def _cleared(self, call: Cleared, unit_sectors: int) -> Marks:
         first = -(-call.offset // SECTOR_BYTES // unit_sectors) * unit_sectors
@@ -145,6 +160,7 @@ class Promises:
         if owing.metadata != found.metadata:
             yield f"metadata is neither the last that was persisted nor one under way: {found.metadata}"
         yield from owing._broken_volume(found)
+        yield from owing._broken_blocks(found)
         if found.records not in owing._possible_records():
             yield f"the records are none that were answered, or are being put: {found.records}"
         if not any(_is_kept(marks, found) for marks in owing._possible_marks()):
@@ -166,12 +182,26 @@ class Promises:
     def _broken_volume(self, found: Found) -> Iterator[str]:
         for sector in range(len(self.volume) // SECTOR_BYTES):
             place = slice(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES)
+            if place.start // BLOCK_BYTES in self.damaged | found.damaged:
+                continue
             if found.volume[place] == self.volume[place]:
                 continue
             if not any(found.volume[place] == content for content in self._under_way_at(sector)):
                 yield f"sector {sector} holds what no write under way has put there, and not what was answered"
             elif sector not in found.dirty:
                 yield f"sector {sector} holds a write that was not answered, and is not marked"
+
+    def _broken_blocks(self, found: Found) -> Iterator[str]:
+        for block in found.damaged - self.damaged:
+            yield f"block {block} is damaged, and was whole"
+        for block in self.told - found.damaged:
+            start, end = block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES
+            writes = [call for call in self.under_way.values() if isinstance(call, Wrote)]
+            if not any(
+                call.offset <= start and call.data[start - call.offset : end - call.offset] == found.volume[start:end]
+                for call in writes
+            ):
+                yield f"block {block} was told to be damaged, and is taken for whole as it is"
 
     def _under_way_at(self, sector: int) -> Iterator[bytes]:
         for call in self.under_way.values():
@@ -197,7 +227,9 @@ class Promises:
 def promises_of(found: Found) -> Promises:
     """What a store owes that nothing was asked of since it recovered."""
     marks = Marks(found.base_epoch, found.tracking, found.dirty)
-    return Promises(found.metadata, (found.records,), found.volume, {}, marks, frozenset(), {}, frozenset())
+    return Promises(
+        found.metadata, (found.records,), found.volume, {}, marks, frozenset(), {}, frozenset(), found.damaged
+    )
 
 
 def _changed(records: Records, call: OfRecords) -> Records:

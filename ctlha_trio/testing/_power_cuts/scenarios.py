@@ -1,13 +1,14 @@
 """The parts of a pair's life in which a power cut must lose nothing, each as a preparation and the part itself."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
 import attrs
 
 from ctlha_trio._errors import DisconnectError, FailedError
-from ctlha_trio.pair import Copy
+from ctlha_trio.pair import Copy, OperationKind
 from ctlha_trio.store import image
 from ctlha_trio.testing._pairs.pair_view import VOLUME
 from ctlha_trio.testing._power.disk import PowerDisk
@@ -24,6 +25,9 @@ _SLOW_LINK_S: Final = 0.03
 
 _DURING_RESYNC_S: Final = (0.012, 0.02, 0.04)
 """Likewise, while everything is copied to a disk that holds nothing."""
+
+_DECAYED: Final = 20 * 1024
+"""Where a block begins that nobody has written, and that is not in one unit of marks with what clients write."""
 
 
 @attrs.frozen
@@ -158,6 +162,59 @@ async def _hand_over(trial: PowerTrial) -> None:
     await trial.clients_done()
 
 
+def _decay(trial: PowerTrial, name: str) -> None:
+    """In two sectors, so that a repair can be torn. What the store was asked before is of no account."""
+    for at in (_DECAYED, _DECAYED + 2048):
+        trial.pair.decay(name, at)
+    trial.keep_journal()
+    trial.arm()
+
+
+async def _meet(trial: PowerTrial, name: str) -> None:
+    """A client reads of the block that has decayed; what it hears is of no account."""
+    with suppress(DisconnectError):
+        await trial.pair.ask(
+            name, lambda node: node.submit(OperationKind.READ, client=0, number=0, offset=_DECAYED, size=1024)
+        )
+
+
+async def _decay_here(trial: PowerTrial) -> None:
+    _decay(trial, "a")
+
+
+async def _decay_there(trial: PowerTrial) -> None:
+    _decay(trial, "b")
+
+
+async def _repair_here(trial: PowerTrial) -> None:
+    trial.write(0)
+    await trial.clients_done()
+    trial.write(1)
+    await _meet(trial, "a")
+    trial.write(2)
+    await trial.clients_done()
+
+
+async def _repair_there(trial: PowerTrial) -> None:
+    trial.write(0)
+    await trial.clients_done()
+    trial.write(1)
+    await _meet(trial, "b")
+    trial.write(2)
+    await trial.clients_done()
+
+
+async def _lose(trial: PowerTrial) -> None:
+    """Nobody has the block any more: it stays damaged."""
+    trial.write(0)
+    await trial.pause(_EARLY_S)
+    trial.pair.crash("b")
+    await trial.clients_done()
+    await _meet(trial, "a")
+    trial.write(1)
+    await trial.clients_done()
+
+
 POWER_SCENARIOS: Mapping[str, PowerScenario] = MappingProxyType(
     {
         scenario.name: scenario
@@ -171,6 +228,9 @@ POWER_SCENARIOS: Mapping[str, PowerScenario] = MappingProxyType(
             PowerScenario("return, stopped", _stop_secondary, _return_stopped),
             PowerScenario("resync", _replace_secondary, _resync),
             PowerScenario("handover", _nothing, _hand_over),
+            PowerScenario("repair", _decay_here, _repair_here),
+            PowerScenario("repair, there", _decay_there, _repair_there),
+            PowerScenario("lost", _decay_here, _lose),
         )
     }
 )

@@ -8,10 +8,10 @@ from typing import Final
 import attrs
 import trio
 
-from ctlha_trio._errors import CtlHaError
+from ctlha_trio._errors import CtlHaError, DamagedBlockError
 from ctlha_trio.pair import CarriedRecord
 from ctlha_trio.seams import TrioClock
-from ctlha_trio.store import BlockStore
+from ctlha_trio.store import BLOCK_BYTES, BlockStore
 from ctlha_trio.testing._power.disk import Change, PowerDisk
 from ctlha_trio.testing._power.medium import SECTOR_BYTES, Loss, PendingWrite, PowerMedium, lay_out
 from ctlha_trio.testing._power.states import STATES_MAX, enumerate_states
@@ -78,7 +78,9 @@ class _Recovered:
         assert found is not None
         places = tuple(write.offset for change in self.changes for write in change.written)
         holds_more = found.volume != promises.volume
-        return found.metadata, found.base_epoch, found.tracking, found.dirty, places, holds_more, promises.extents
+        marked = found.base_epoch, found.tracking, found.dirty
+        damaged = found.damaged, promises.told
+        return found.metadata, marked, places, holds_more, promises.extents, damaged
 
 
 @attrs.define(eq=False)
@@ -189,16 +191,29 @@ async def recover_store(disk: PowerDisk, size_bytes: int) -> Found:
     try:
         await store.recover()
         dirty = (range(at // SECTOR_BYTES, -(-(at + size) // SECTOR_BYTES)) for at, size in store.dirty_ranges())
+        volume, damaged = await _read_volume(store)
         return Found(
             metadata=store.metadata,
             records=store.records,
-            volume=await store.read(0, size_bytes),
+            volume=volume,
+            damaged=damaged,
             base_epoch=store.base_epoch,
             tracking=store.is_tracking,
             dirty=frozenset().union(*dirty),
         )
     finally:
         store.close()
+
+
+async def _read_volume(store: BlockStore) -> tuple[bytes, frozenset[int]]:
+    """All of it, with zeros for the blocks that are damaged, and which these are."""
+    try:
+        return await store.read(0, store.size_bytes), frozenset()
+    except DamagedBlockError as error:
+        damaged = frozenset(offset // BLOCK_BYTES for offset in error.offsets)
+    places = range(0, store.size_bytes, BLOCK_BYTES)
+    found = await store.read_all([(at, min(BLOCK_BYTES, store.size_bytes - at)) for at in places])
+    return b"".join(bytes(BLOCK_BYTES) if isinstance(each, DamagedBlockError) else each for each in found), damaged
 
 
 async def live_on(
@@ -278,7 +293,8 @@ class DistinctLosses:
                 for at in range(0, self.size_bytes, DATA_UNIT_BYTES)
             )
             records = tuple(found.records.values())
-            distinct.setdefault((found.metadata, records, found.base_epoch, found.tracking, found.dirty, kept), loss)
+            marked = found.base_epoch, found.tracking, found.dirty
+            distinct.setdefault((found.metadata, records, marked, found.damaged, kept), loss)
         return tuple(distinct.values())
 
 
