@@ -12,7 +12,14 @@ from typing import Any
 from ctlha_trio.ha import _inbox
 from ctlha_trio.pair import _admission, _resync_retry
 from ctlha_trio.store import _dirty_bitmap
-from ctlha_trio.testing._power_cuts.enumeration import BOTH_UP, UNIT_BYTES, VICTIMS, enumerate_pair, enumerate_store
+from ctlha_trio.testing._power_cuts.enumeration import (
+    BOTH_UP,
+    OF_STORES,
+    UNIT_BYTES,
+    VICTIMS,
+    enumerate_pair,
+    enumerate_store,
+)
 from ctlha_trio.testing._power_cuts.trial import SIZE_BYTES
 
 
@@ -45,7 +52,7 @@ def main(arguments: list[str]) -> int:
     given: list[str] = parser.parse_args(arguments).settings
     settings = {name: int(count) for name, _, count in (one.partition("=") for one in given)}
     problems = 0
-    for scenario, victim in VICTIMS:
+    for scenario, victim in OF_STORES:
         began_s = perf_counter()
         store = enumerate_store(scenario, victim)
         counts = store.counts

@@ -16,6 +16,7 @@ from time import perf_counter
 import attrs
 import pytest
 
+from ctlha_trio._errors import DamagedBlockError
 from ctlha_trio.pair import (
     Phase,
     Records,
@@ -28,9 +29,10 @@ from ctlha_trio.pair import (
 from ctlha_trio.pair._step import Step
 from ctlha_trio.store import _activity_log, _blocks, _record_copies, _slots
 from ctlha_trio.store._activity_log import encode_activity
-from ctlha_trio.store._checked_volume import SealedWrite
+from ctlha_trio.store._checked_volume import CheckedVolume, SealedWrite
 from ctlha_trio.store._commit_loop import CommitLoop
 from ctlha_trio.store._dirty_bitmap import DirtyBitmap
+from ctlha_trio.store._known_damage import NO_DAMAGE, KnownDamage
 from ctlha_trio.store._layout import RECORDS_AREA_BYTES
 from ctlha_trio.store._queue import PersistStep, WriteStep
 from ctlha_trio.store._record_copies import RECORDS_AREAS, RecordTable, area_offset, decode_table, encode_table
@@ -366,6 +368,52 @@ def puts_a_record_over_what_a_killed_process_had_not_flushed(patch: Patch) -> No
             await keeper._file.write_through([(place, encode_table(table))])
 
     put_tables(patch, put)
+
+
+@of_store("lost", "a", "was told to be damaged")
+def seals_what_was_told_to_be_damaged(patch: Patch) -> None:
+    plain = CheckedVolume.reseal
+
+    async def reseal(self: CheckedVolume, group: int, epoch: int, _known: KnownDamage) -> tuple[bytes, list[int]]:
+        return await plain(self, group, epoch, NO_DAMAGE)
+
+    patch.setattr(CheckedVolume, "reseal", reseal)
+
+
+@of_store("lost", "a", "was told to be damaged")
+def tells_of_damage_before_its_flush(patch: Patch) -> None:
+    async def know(self: WriteTracker, damage: KnownDamage) -> None:
+        if damage != self.page.damage:
+            page = attrs.evolve(self.page.succeed(self.page.extents), damage=damage)
+            await self._file._file.pwrite([(page.offset, encode_activity(page))])
+            self.page = page
+
+    patch.setattr(WriteTracker, "know", know)
+
+
+@of_store("repair", "a", "was told to be damaged")
+def names_a_block_no_more_before_its_repair_is_durable(patch: Patch) -> None:
+    plain = CommitLoop._name_damage
+
+    async def name(
+        self: CommitLoop, steps: Sequence[WriteStep], refusals: Collection[DamagedBlockError]
+    ) -> Collection[int]:
+        healed = await plain(self, steps, refusals)
+        await self._tracker.know(self.known_damage.remove(healed))
+        return healed
+
+    patch.setattr(CommitLoop, "_name_damage", name)
+
+
+@of_store("repair, there", "b", "is damaged, and was whole")
+def names_a_block_for_good(patch: Patch) -> None:
+    """Also where it is whole again when a write of it begins, which may be torn."""
+    plain = WriteTracker.know
+
+    async def know(self: WriteTracker, damage: KnownDamage) -> None:
+        await plain(self, self.page.damage.add(damage.blocks))
+
+    patch.setattr(WriteTracker, "know", know)
 
 
 # The pair.

@@ -8,12 +8,12 @@ import pytest
 
 from ctlha_trio.testing._power.medium import PendingWrite, lay_out
 from ctlha_trio.testing._power.states import enumerate_states
-from ctlha_trio.testing._power_cuts.enumeration import BOTH_UP, VICTIMS, enumerate_pair, enumerate_store
+from ctlha_trio.testing._power_cuts.enumeration import BOTH_UP, OF_STORES, VICTIMS, enumerate_pair, enumerate_store
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("scenario", "victim"), VICTIMS)
+@pytest.mark.parametrize(("scenario", "victim"), OF_STORES)
 def test_every_state_of_a_store(scenario: str, victim: str) -> None:
     found = enumerate_store(scenario, victim)
     assert not found.problems

@@ -35,6 +35,9 @@ VICTIMS: Final = (
     ("handover", "b"),
 )
 """Scenarios, each with the node whose disk is enumerated; the other node of two of them is down already."""
+OF_STORES: Final = (*VICTIMS, ("repair", "a"), ("repair, there", "b"), ("lost", "a"))
+"""Those, and what is of stores alone. Of a block that has decayed nothing is demanded of the pair before it is told of,
+and once it is the pair may wait for a client that writes it anew."""
 BOTH_UP: Final = tuple(each for each in VICTIMS if each[0] not in {"go-alone", "take-over"})
 """Where both can lose their power at once."""
 MOMENTS: Final = (Moment.BEFORE, Moment.AFTER)

@@ -28,6 +28,8 @@ _DURING_RESYNC_S: Final = (0.012, 0.02, 0.04)
 
 _DECAYED: Final = 20 * 1024
 """Where a block begins that nobody has written, and that is not in one unit of marks with what clients write."""
+_CLIENTS_DECAYED: Final = 20
+"""What clients take for a block there: a part of it."""
 
 
 @attrs.frozen
@@ -192,6 +194,7 @@ async def _repair_here(trial: PowerTrial) -> None:
     trial.write(1)
     await _meet(trial, "a")
     trial.write(2)
+    trial.write(_CLIENTS_DECAYED)
     await trial.clients_done()
 
 
@@ -201,6 +204,7 @@ async def _repair_there(trial: PowerTrial) -> None:
     trial.write(1)
     await _meet(trial, "b")
     trial.write(2)
+    trial.write(_CLIENTS_DECAYED)
     await trial.clients_done()
 
 
