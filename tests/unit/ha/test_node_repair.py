@@ -17,7 +17,7 @@ from ctlha_trio.pair import Phase, actions, events
 from ctlha_trio.pair._resync_retry import LOST_RETRY_S
 from ctlha_trio.pair.messages import RepairData
 from ctlha_trio.store import BLOCK_BYTES, DIRTY_BYTES, Layout
-from ctlha_trio.testing import CallKind, MemoryPair, open_pair
+from ctlha_trio.testing import CallKind, MemoryPair, Moment, open_pair
 
 VOLUME = "volume"
 SIZE_BYTES = 1 << 20
@@ -493,3 +493,87 @@ async def test_a_resync_ends_though_its_target_refuses_writes(
         assert pair.durable_copy("a") == pair.durable_copy("b")
     assert "the session ends, and another one begins: the copy of the other node is begun anew" in caplog.text
     assert "broke the protocol" not in caplog.text
+
+
+async def test_a_block_that_was_told_to_be_lost_is_not_served_after_a_kill(autojump_clock: MockClock) -> None:
+    """In an extent that was open: a start takes what is torn there for what it is, but not this."""
+    async with open_pair() as pair:
+        await filled(pair)
+        pair.crash("b")
+        a = await pair.wait_alone("a")
+        pair.decay("a", 100)
+        with pytest.raises(MediumError):
+            await a.volume.read(0, 1)
+        await a.volume.write(2 * BLOCK_BYTES, b"n" * BLOCK_BYTES)
+        pair.crash("a")
+        await pair.restart("a")
+        a = await pair.wait_alone("a")
+        with pytest.raises(MediumError):
+            await a.volume.read(0, 1)
+        await pair.restart("b")
+        await pair.wait_until(lambda: "resync-blocked" in a.status().reasons)
+        assert pair.record.members == ("a",)
+        await a.volume.write(0, b"w" * BLOCK_BYTES)
+        await pair.wait_protected()
+        assert pair.durable_copy("a") == pair.durable_copy("b")
+        assert await a.volume.read(0, 3 * BLOCK_BYTES) == (
+            b"w" * BLOCK_BYTES + CONTENT[BLOCK_BYTES : 2 * BLOCK_BYTES] + b"n" * BLOCK_BYTES
+        )
+
+
+FAR = 2 * SIZE_BYTES - BLOCK_BYTES
+
+
+async def read_far(pair: MemoryPair) -> bytes | None:
+    """What whoever serves has of the last block; None if nobody has it."""
+    while True:
+        for node in list(pair.nodes.values()):
+            try:
+                return await node.volume.read(FAR, BLOCK_BYTES)
+            except MediumError:
+                return None
+            except (NotPrimaryError, FailedError):
+                await trio.sleep(0.1)
+
+
+async def cut_repair(call: int, moment: Moment, state: int) -> tuple[bool, bytes | None]:
+    """The power of both fails in a repair of what was told, in an open extent: whether it does, and what is read."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await pair.stop("b")
+        a = await pair.wait_alone("a")
+        for at in (FAR, FAR + 3000):
+            pair.decay("a", at)
+        with pytest.raises(MediumError):
+            await a.volume.read(FAR, 1)
+        await a.volume.write(0, CONTENT[:BLOCK_BYTES])
+        await pair.start("b")
+        await pair.wait_until(lambda: pair.record.members == ("a", "b"))
+        await a.volume.write(FAR - BLOCK_BYTES, CONTENT[:BLOCK_BYTES])
+        disk = pair.disks["a"]
+        disk.cut_at(len(disk.calls) + call, moment)
+        pair.on_power_cut = lambda name: pair.disks["b"].cut_now() if name == "a" else None
+        with trio.move_on_after(1), suppress(FailedError, NotPrimaryError, StoreError):
+            assert await a.volume.read(FAR, BLOCK_BYTES) == bytes(BLOCK_BYTES)
+        pair.on_power_cut = None
+        outcomes = disk.outcomes() if disk.is_cut else []
+        if state >= len(outcomes):
+            return False, None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.restart, "a", outcomes[state])
+            nursery.start_soon(pair.restart, "b")
+        with trio.fail_after(60):
+            return True, await read_far(pair)
+
+
+@pytest.mark.parametrize("moment", Moment)
+def test_a_repair_that_both_lose_their_power_in_leaves_no_mixture(moment: Moment) -> None:
+    found, runs = set[bytes | None](), 0
+    for call in range(1, 8):
+        for state in range(32):
+            is_one, block = trio.run(cut_repair, call, moment, state, clock=MockClock(autojump_threshold=0))
+            if not is_one:
+                break
+            found.add(block)
+            runs += 1
+    assert runs >= 4
+    assert found <= {bytes(BLOCK_BYTES), None}
