@@ -79,7 +79,6 @@ async def run_node(
             channel = link.open_channel(PAIR_CHANNEL, slot_size=SLOT_BYTES, slots=2 * FLIGHTS_LIMIT, answered=True)
             dma = Dma(link, seams.entropy)
             driver = PairDriver(state, first, config, seams, store, link, channel, dma, nursery)
-            at_end.push_async_callback(driver.condemnation.end)
             behind.driver = driver
             volume = Volume(config.size_bytes, driver, state.incarnation)
             supervised: list[ctl_ha_component] = [volume.component()]
@@ -91,6 +90,7 @@ async def run_node(
             node = Node(config, volume, driver, link, dma, supervisor, policies, file_watch, nursery, seams.clock)
             # Only when its tasks have ended: a handler's clean-up is still this node's.
             at_end.callback(node.close)
+            at_end.push_async_callback(driver.condemnation.end)
             with node.current():
                 supervised.extend(_made_by(components, node))
             await nursery.start(link.run)
