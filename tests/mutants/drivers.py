@@ -139,11 +139,21 @@ def answer_a_read_with_what_was_read_before(patch: Patch) -> None:
 
 
 def condemn_a_copy_that_only_hung(patch: Patch) -> None:
+    plain = PairDriver.start
+
     async def condemn(driver: PairDriver) -> None:
         await driver._disk_watch.wait_for_hang()
         driver._store_failed(StoreError("a disk call hangs"))
 
-    patch.setattr(PairDriver, "_watch_disk", condemn)
+    async def look_on(*_: object) -> None:
+        await trio.sleep_forever()
+
+    def start(driver: PairDriver) -> None:
+        plain(driver)
+        driver._nursery.start_soon(condemn, driver)
+
+    patch.setattr(DiskWatch, "run", look_on)
+    patch.setattr(PairDriver, "start", start)
 
 
 def never_notice_that_a_disk_hangs(patch: Patch) -> None:
