@@ -51,10 +51,11 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.COPY_NOT_WHOLE: "this copy is empty, half overwritten, discarded, or of a disk that had failed, and of no "
     "use by itself until its resync has ended: start node {peer}, which brings it up to date; if {peer} is lost for "
     "ever, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
-    Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data; if it is lost, stop both nodes, then on both: ctlha "
-    "adopt-arbiter <its node.toml>, which prints both copies; if they do not agree, and it says of nothing else that "
-    "helps, on the node whose copy is of the higher epoch there: ctlha adopt-arbiter <its node.toml> --abandon <the "
-    "other node>",
+    Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data, then stop the nodes that say so, and start them "
+    "again; if it is lost, or one stops so again, stop both nodes, then on both: ctlha adopt-arbiter <its "
+    "node.toml>, which prints both copies; if they do not agree, and it says of nothing else that helps, on the "
+    "node whose copy is to be the volume, that of the higher epoch there unless both have served alone: ctlha "
+    "adopt-arbiter <its node.toml> --abandon <the other node>",
     Reason.FOREIGN_RECORD: "the arbiter's record is of another pair: correct the [arbiter] of {config}",
     Reason.FOREIGN_LINEAGE: "correct the [arbiter] of {config}; if the copy of node {peer} is the right one, stop "
     "this node, then: ctlha resolve {config} --discard {node}",
