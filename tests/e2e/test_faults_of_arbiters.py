@@ -287,7 +287,7 @@ async def test_each_node_goes_alone_by_an_arbiter_of_its_own_time(
         await pair.start(node)
     await pair.wait_protected()
     held = {"a": [b"a", *4 * [b"\0"]], "b": [b"\0", *4 * [b"b"]]}[chosen]
-    await pair.write_and_read("a", 9, {}, {block: 4096 * byte for block, byte in enumerate(held)})
+    await pair.write_and_read(await pair.primary(), 9, {}, {block: 4096 * byte for block, byte in enumerate(held)})
 
 
 async def _write_alone(pair: HandPair, node: str, block: int) -> None:
