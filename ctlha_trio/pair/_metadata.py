@@ -82,9 +82,13 @@ class Metadata:
         """
         if self.is_apart and word.lineage == self.lineage:
             return True
-        acted_on = KnownRecord(self.lineage, self.epoch, self.revision, leads=self.primary != self.node)
+        acted_on = KnownRecord(self.lineage, self.epoch, self.revision, leads=self._peer_leads)
         known = (each for each in (self.heard, acted_on) if each is not None and each.lineage == word.lineage)
         return any(each.epoch > word.epoch or (each.epoch, each.leads) == (word.epoch, word.leads) for each in known)
+
+    @property
+    def _peer_leads(self) -> bool:
+        return self.primary != self.node
 
     @property
     def is_apart(self) -> bool:
@@ -92,9 +96,10 @@ class Metadata:
 
         Which of the two is the volume a person decides. A copy that is not whole is apart from none.
         """
-        heard, leads = self.heard, self.primary != self.node
-        same = heard is not None and (heard.lineage, heard.epoch) == (self.lineage, self.epoch)
-        return self.copy.is_whole and same and heard is not None and heard.leads is not leads
+        heard = self.heard
+        if heard is None or not self.copy.is_whole or (heard.lineage, heard.epoch) != (self.lineage, self.epoch):
+            return False
+        return heard.leads is not self._peer_leads
 
     def counted_alone_since(self, lineage: str, base_epoch: int) -> bool:
         """Whether only this copy counted in an epoch in which that of a peer has no part, which is now the only one.

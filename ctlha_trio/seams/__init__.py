@@ -7,7 +7,6 @@ from ctlha_trio.seams._address import (
     is_loopback as is_loopback,
     parse_address as parse_address,
 )
-from ctlha_trio.seams._begin_thread import run_in_thread as run_in_thread
 from ctlha_trio.seams._buffers import byte_view as byte_view
 from ctlha_trio.seams._certificates import make_context as make_context
 from ctlha_trio.seams._clock import TrioClock as TrioClock
@@ -31,6 +30,7 @@ from ctlha_trio.seams._regular_files import (
     is_there as is_there,
     open_regular as open_regular,
 )
+from ctlha_trio.seams._run_in_thread import run_in_thread as run_in_thread
 from ctlha_trio.seams._tcp import SocketListener as SocketListener, TcpTransport as TcpTransport
 from ctlha_trio.seams._thread_disk import ThreadDisk as ThreadDisk, ThreadDiskFile as ThreadDiskFile
 from ctlha_trio.seams._tls import MAX_PINS as MAX_PINS, TlsTransport as TlsTransport

@@ -29,7 +29,7 @@ PORTS: dict[str, tuple[str, ...]] = {
         for module in (
             "_types",
             "_acquire",
-            "_begin_thread",
+            "_run_in_thread",
             "_address",
             "_buffers",
             "_folders",

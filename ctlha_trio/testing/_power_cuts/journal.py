@@ -147,6 +147,12 @@ _CALLS: Final[dict[str, Callable[..., StoreCall]]] = {
 }
 
 
+def _told(found: Sequence[object]) -> Told | None:
+    """What these answers say of damage; None if nothing."""
+    damage = [each for each in found if isinstance(each, DamagedBlockError)]
+    return Told(frozenset(at // BLOCK_BYTES for each in damage for at in each.offsets)) if damage else None
+
+
 @contextmanager
 def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
     """Call ``watch`` with the node's name when a call of any store in this process begins, and when it has ended."""
@@ -155,9 +161,7 @@ def watch_stores(watch: Callable[[str, Entry], None]) -> Iterator[None]:
     plain = {name: getattr(store, name) for name in (*_CALLS, "clear", "write_nowait", "read_all")}
 
     def tell(self: BlockStore, found: Sequence[object]) -> None:
-        offsets = [offset for each in found if isinstance(each, DamagedBlockError) for offset in each.offsets]
-        if offsets:
-            told = Told(frozenset(offset // BLOCK_BYTES for offset in offsets))
+        if told := _told(found):
             watch(self.metadata.node, Began(next(numbers), told))
 
     def watched(name: str, describe: Callable[..., StoreCall]) -> Callable[..., Any]:

@@ -189,20 +189,19 @@ async def _decay_there(trial: PowerTrial) -> None:
 
 
 async def _repair_here(trial: PowerTrial) -> None:
-    trial.write(0)
-    await trial.clients_done()
-    trial.write(1)
-    await _meet(trial, "a")
-    trial.write(2)
-    trial.write(_CLIENTS_DECAYED)
-    await trial.clients_done()
+    await _repair(trial, "a")
 
 
 async def _repair_there(trial: PowerTrial) -> None:
+    await _repair(trial, "b")
+
+
+async def _repair(trial: PowerTrial, name: str) -> None:
+    """A client of that node meets what it has lost, others write beside it, and at last a part of it."""
     trial.write(0)
     await trial.clients_done()
     trial.write(1)
-    await _meet(trial, "b")
+    await _meet(trial, name)
     trial.write(2)
     trial.write(_CLIENTS_DECAYED)
     await trial.clients_done()
