@@ -94,7 +94,10 @@ class SqliteArbiter:
         ``ConfigError`` if the file is not there, not ours, or of another cluster or resource. ``ArbiterError`` if it
         cannot be read now, or if what it holds is of a later version.
         """
-        identity, record = await trio.to_thread.run_sync(_inspect, Path(path))
+        try:
+            identity, record = await run_in_thread(partial(_inspect, Path(path)))
+        except BlockingIOError as error:
+            raise ArbiterError(f"{path}: {error}") from error
         if (record.cluster, record.resource) != (cluster, resource):
             found = f"{record.cluster}/{record.resource}"
             raise ConfigError(path, _KEY, f"belongs to {found}, not to {cluster}/{resource}")

@@ -9,6 +9,7 @@ from typing import Final
 import trio
 
 from ctlha_trio._errors import ConfigError, DisconnectError
+from ctlha_trio.seams import run_in_thread
 
 CONNECT_S: Final = 2.0
 """For a node that others reach at the same time, and takes one after the other. Not protocol time."""
@@ -76,9 +77,9 @@ async def _is_another_users(path: Path | str) -> bool:
         return not os.statvfs(folder).f_flag & os.ST_RDONLY
 
     try:
-        return await trio.to_thread.run_sync(look)
+        return await run_in_thread(look)
     except OSError:
-        return False  # it has gone meanwhile
+        return False  # it has gone meanwhile, or no thread can be had to look
 
 
 async def _is_foreign(path: Path | str) -> bool:

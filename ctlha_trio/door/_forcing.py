@@ -189,7 +189,7 @@ class Forcing:
                 await self._decisions.append(outcome="resumed", decision="force-primary", **attrs.asdict(owed))
                 await self._go_on_with(owed)
             except CtlHaError as error:
-                ended = "is still owed" if isinstance(error, UnknownOutcomeError) else "came to nothing"
+                ended = "came to nothing" if self.fence_owed is None else "is still owed"
                 _LOG.error("the fence of node %s that was owed %s: %s", owed.abandon, ended, error)
 
     async def _go_on_with(self, owed: OwedFence) -> None:

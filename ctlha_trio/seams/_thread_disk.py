@@ -125,15 +125,15 @@ class ThreadDiskFile:
         return True
 
     async def actual_bytes(self) -> int:
-        """As ``DiskFile`` says. ``StoreError`` too if the file is closed or has failed, or no thread can be had."""
+        """As ``DiskFile`` says. ``StoreError`` too if the file is closed or has failed."""
         if self._is_device:
             await trio.lowlevel.checkpoint()
             return self.size_bytes
-        return await self._look(partial(_actual_bytes, self._descriptor), "look for its size")
+        return await self._call(partial(_actual_bytes, self._descriptor), "look for its size", fatal=False)
 
     async def stray_name(self) -> str | None:
-        """As ``DiskFile`` says. ``StoreError`` too if the file is closed or has failed, or no thread can be had."""
-        return await self._look(partial(_stray_name, self._path, self._descriptor), "look for its name")
+        """As ``DiskFile`` says. ``StoreError`` too if the file is closed or has failed."""
+        return await self._call(partial(_stray_name, self._path, self._descriptor), "look for its name", fatal=False)
 
     def unlock(self) -> None:
         """Give the lock up once the calls under way have ended. The descriptor keeps the inode from being used anew."""
@@ -154,13 +154,6 @@ class ThreadDiskFile:
     def _least_bytes(self) -> int:
         """That it has to have for a write. What is not there of a device a write itself meets."""
         return 0 if self._is_device else self.size_bytes
-
-    async def _look(self, function: Callable[[], T], verb: str) -> T:
-        try:
-            return await self._call(function, verb, fatal=False)
-        except RuntimeError as error:
-            # Nobody waits for this look, so that a lack of threads that passes must not end who has nothing to write.
-            raise StoreError(f"{self._path}: {verb} failed: {error}") from error
 
     async def _call_alone(self, function: Callable[[], None], verb: str) -> None:
         # Side by side, one flush could take the kernel's only report of a lost write while the other returns as if all

@@ -14,6 +14,7 @@ import attrs
 from crc32c import crc32c
 
 from ctlha_trio._errors import ConfigError, InvalidError, StoreError
+from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.wire import KnownRecord
 
@@ -125,7 +126,7 @@ def new_slots(metadata: Metadata, size_bytes: int) -> bytes:
 def _decode_payload(payload: bytes, slot_format: int) -> tuple[Metadata, int | None]:
     """What a slot says of the copy, and the size of its volume."""
     try:
-        fields: dict[str, Any] = json.loads(payload)
+        fields: dict[str, Any] = parse_json(payload)
         size_bytes = None if slot_format == UNSIZED_FORMAT else fields.pop("size_bytes")
         fields["members"] = tuple(fields["members"])
         fields["proposed"] = tuple(fields["proposed"])

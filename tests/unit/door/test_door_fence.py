@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -375,6 +376,22 @@ async def test_a_fence_that_cannot_be_remembered_is_not_asked_for(bench: Bench) 
     assert (bench.fencer.asked, bench.node.record) == ([], BEFORE)
 
 
+async def test_a_fence_for_whose_file_there_is_no_thread_is_not_asked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = trio.to_thread.run_sync
+
+    async def run(*arguments: Any, **options: Any) -> Any:
+        if bench.outcomes == ["asked"]:
+            raise RuntimeError("can't start new thread")
+        return await real(*arguments, **options)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run)
+    with pytest.raises(StoreError, match="the file of an owed fence: no thread"):
+        await bench.force()
+    assert (bench.fencer.asked, bench.node.record) == ([], BEFORE)
+
+
 async def test_what_was_forced_is_done_whatever_becomes_of_its_last_line(bench: Bench) -> None:
     """The disk took everything up to the swap: whoever is told of a failure would ask for it once more."""
     bench.node.after_swap = bench.break_log
@@ -433,6 +450,19 @@ async def test_an_owed_fence_that_is_refused_after_all_forces_nothing(bench: Ben
     assert bench.node.record == BEFORE
     assert str(bench.outcomes[-1]).startswith("failed: the fence of node b: refused")
     assert not bench.owed
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(FenceOutcome.UNKNOWN, "is still owed"), (FenceOutcome.REFUSED, "came to")]
+)
+async def test_the_log_says_whether_a_fence_is_owed_any_more(
+    bench: Bench, caplog: pytest.LogCaptureFixture, answer: FenceOutcome, said: str
+) -> None:
+    await bench.die_while_fencing()
+    bench.fencer.answers = [FenceAnswer(answer, "no answer")]
+    await bench.forcing().resume()
+    assert bench.owed == (answer is FenceOutcome.UNKNOWN)
+    assert f"the fence of node b that was owed {said}" in caplog.text
 
 
 async def test_a_record_that_moved_meanwhile_ends_what_is_owed(bench: Bench) -> None:

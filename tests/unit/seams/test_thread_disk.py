@@ -15,7 +15,7 @@ import trio.testing
 from outcome import Outcome, Value
 
 from ctlha_trio._errors import StoreError, UnreadableError
-from ctlha_trio.seams import DiskFile, PromptFile, ThreadDisk, _thread_disk
+from ctlha_trio.seams import DiskFile, PromptFile, ThreadDisk, _thread_disk, _threads
 from ctlha_trio.seams._thread_disk import ThreadDiskFile
 from ctlha_trio.seams._threads import Threads
 
@@ -475,8 +475,7 @@ async def test_a_thread_that_cannot_be_had_takes_no_place(monkeypatch: pytest.Mo
     with monkeypatch.context() as scarce:
         scarce.setattr(trio.lowlevel, "start_thread_soon", start)
         for _ in range(2):
-            with pytest.raises(RuntimeError, match="new thread"):
-                threads.start(lambda: 1, ended.append)
+            assert not threads.start(lambda: 1, ended.append)
     assert threads.start(lambda: 1, ended.append)
     assert not threads.start(lambda: 2, ended.append), "its only place is taken"
     with trio.fail_after(20):
@@ -540,16 +539,42 @@ def test_two_files_of_one_number_are_on_two_disks() -> None:
     assert _thread_disk._identity(here) != _thread_disk._identity(there)
 
 
-async def test_a_look_for_which_there_is_no_thread_ends_nothing(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_waits_until_a_thread_can_be_had(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, lacking, begun = trio.lowlevel.start_thread_soon, [True] * 9, list[Outcome[None]]()
+
+    def scarce(*arguments: Any) -> None:
+        if lacking:
+            lacking.pop()
+            raise RuntimeError("can't start new thread")
+        real(*arguments)
+
+    async with opened(path) as file:
+        assert isinstance(file, ThreadDiskFile)
+        monkeypatch.setattr(_threads, "AGAIN_S", 0.001)
+        monkeypatch.setattr(trio.lowlevel, "start_thread_soon", scarce)
+        assert not file.write_through_nowait([(0, b"old")], begun.append)
+        await file.write_through([(0, b"new")])
+        assert not lacking
+        assert await file.pread(0, 3) == b"new"
+    assert begun == []
+
+
+async def test_who_waits_for_a_thread_can_be_cancelled(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_thread(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     async with opened(path) as file:
         with monkeypatch.context() as patch:
             patch.setattr(trio.lowlevel, "start_thread_soon", no_thread)
-            with pytest.raises(StoreError, match="can't start new thread"):
-                await file.stray_name()
-        assert await file.stray_name() is None
+            with trio.move_on_after(0) as given_up:
+                await file.write_through([(0, b"never")])
+            assert given_up.cancelled_caught
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(file.write_through, [(0, b"never")])
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        assert await file.pread(0, 5) == bytes(5)
+        await file.write_through([(0, b"the file has not failed")])
 
 
 async def test_the_loop_does_not_wait_for_a_look(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_a_size_that_is_not_known_is_none() -> None:
     assert decode_slot(encode_slot(encode_metadata(OLD, None), 4)) == Slot(4, OLD, None)
 
 
-@pytest.mark.parametrize("payload", [b"", b"7", b"[]", b"{}", b'{"members": 3}', b"\xff"])
+@pytest.mark.parametrize("payload", [b"", b"7", b"[]", b"{}", b'{"members": 3}', b"\xff", b"[" * 4000])
 def test_whole_slot_without_sense_is_a_store_error(payload: bytes) -> None:
     with pytest.raises(StoreError, match="makes no sense"):
         decode_slot(encode_slot(payload, 1))
