@@ -124,7 +124,7 @@ def copy_on(step: Step) -> None:
         return
     elif resync.left_out:
         retry.wait(step, resync)
-    elif not resync.paused and not state.admission_held:
+    elif state.arbiter_takes and not (resync.paused or state.admission_held):
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
 
 

@@ -74,6 +74,8 @@ def retry(step: Step) -> None:
     """Time to ask again after a failure."""
     if step.state.phase is Phase.ALONE:
         admission.try_again(step)
+        if step.state.resync is not None and not step.state.arbiter_takes:
+            step.read_record()
     if step.state.phase is Phase.BOOTING or (step.state.swap is not None and not step.state.swap.calling):
         step.read_record()
 

@@ -332,6 +332,11 @@ class PairState:
         return self.arbiter_answers and self.untaken == UNTAKEN_MAX
 
     @property
+    def arbiter_takes(self) -> bool:
+        """Nothing speaks against it: clients that were held for a change would not wait for as long as it is away."""
+        return self.arbiter_answers and not self.untaken
+
+    @property
     def knows(self) -> KnownRecord:
         """The newest record of this pair that this node has from the arbiter. A proposal is none until it is won."""
         disk, record = self.metadata, self.record

@@ -2,12 +2,13 @@
 
 import pytest
 
-from ctlha_trio.pair import PROPOSED_MAX, OperationKind, Phase, _repair as repair
+from ctlha_trio.pair import PROPOSED_MAX, OperationKind, Phase, _repair as repair, events as ev
 from ctlha_trio.pair._operation import REPAIRS
 from ctlha_trio.pair._range import Range
 from ctlha_trio.pair._step import Step
 from ctlha_trio.testing._core.claim_trials import a_claim_that_was_won_is_not_forgotten
 from ctlha_trio.testing._core.damage_trials import (
+    _fills_and_admits_not,
     a_sector_cannot_be_read_for_a_while,
     blocks_decay_while_others_are_repaired,
 )
@@ -23,7 +24,7 @@ from ctlha_trio.testing._core.restore_trials import (
     a_returning_node_is_told,
     an_abandoned_node_remembers_the_later_line,
 )
-from ctlha_trio.testing._core.trial_parts import SERVE_S, Trial
+from ctlha_trio.testing._core.trial_parts import SERVE_S, Trial, must_serve
 from ctlha_trio.testing._core.trials import (
     _is_admitting,
     _is_member,
@@ -31,6 +32,7 @@ from ctlha_trio.testing._core.trials import (
     another_hand_moves_the_record,
     pair_serves_without_arbiter,
 )
+from ctlha_trio.testing._core.trouble import Pace
 from ctlha_trio.testing._core.world import CoreWorld
 
 SEEDS = 16
@@ -58,6 +60,18 @@ def test_a_flap_while_the_arbiter_is_silent_is_got_over(seed: int) -> None:
     moves = world.pair.coverage.moves
     assert {("SUSPENDED", "MIRRORING"), ("SUSPENDED", "FOLLOWING")} <= moves
     assert world.pair.totals.failovers == 0
+    world.heal()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_only_member_serves_on_beside_a_copy_that_is_ready_while_the_arbiter_is_silent(seed: int) -> None:
+    world = CoreWorld(seed, ())
+    _, member = _fills_and_admits_not(world)
+    world.pair.arbiter.up = False
+    world.go_at(Pace(relief=0.0))
+    world.go_on_until(lambda: not (member.state and member.state.arbiter_answers), SERVE_S, "nobody asks the arbiter")
+    world.feed(member, ev.AdmissionHeld(held=False))
+    must_serve(world, member, "I12: the only member holds its clients for an arbiter that is silent")
     world.heal()
 
 

@@ -53,7 +53,8 @@ def plain_core(core: PairState) -> PairState:
         metadata=_plain_metadata(core.metadata),
         persisting=None if core.persisting is None else _plain_metadata(core.persisting),
         why="",
-        arbiter_answers=False,
+        # Whoever waits until the arbiter answers, and takes changes, is in no other state than before.
+        arbiter_answers=True,
         untaken=0,
         # It does before it is asked for what else waits for that.
         proved=True,

@@ -97,6 +97,30 @@ async def test_a_swap_that_hangs_is_unknown_and_nobody_acknowledges(autojump_clo
         await pair.wait_alone("b")
 
 
+async def test_a_copy_that_is_ready_waits_for_an_arbiter_that_hangs_and_no_client_does(
+    autojump_clock: MockClock,
+) -> None:
+    """Without an answer nobody changes the set: the only member serves on, as it did before the other one was back."""
+    async with open_pair(start=False) as pair:
+        pair.arbiters["b"] = arbiter = hanging_client(pair.arbiter)
+        for name in ("a", "b"):
+            await pair.start(name)
+        await pair.wait_protected()
+        pair.crash("a")
+        b = await pair.wait_alone("b")
+        arbiter.hanging_reads = arbiter.hanging_swaps = True
+        await pair.wait_until(lambda: b.status().arbiter == "unknown")
+        await pair.restart("a")
+        await pair.wait_until(lambda: b.pair.resync is not None and b.pair.resync.cursor == b.pair.size_bytes)
+        for _ in range(20):
+            with trio.fail_after(0.5):
+                await b.volume.write(0, b"served")
+            await trio.sleep(0.5)
+        assert (b.status().verdict, b.status().reasons) == ("degraded", ("resyncing", "arbiter-silent"))
+        arbiter.hanging_reads = arbiter.hanging_swaps = False
+        await pair.wait_protected()
+
+
 async def test_a_proof_that_hangs_is_one_that_failed_and_hides_no_record(autojump_clock: MockClock) -> None:
     """The record was read before it: a node that it does not name must not serve on for want of the proof."""
     async with open_pair(start=False) as pair:

@@ -1032,8 +1032,39 @@ def test_a_refused_admission_is_tried_again_and_clients_are_served_meanwhile() -
     assert node.phase is Phase.ALONE
     sequence = node.one(act.PushWrite).sequence
     assert node.feed(ev.Stored(sequence)).answers == {1: Outcome.DONE}
-    node.hear(msg.Applied(3, sequence)).fires(ev.Timer.ARBITER_RETRY)
+    assert not node.hear(msg.Applied(3, sequence)).fires(ev.Timer.ARBITER_RETRY).all(act.PushSeal)
+    assert node.state.record is not None
+    node.reads_record(node.state.record, 3, takes_changes=True)
     assert node.all(act.PushSeal), "sealed anew, with what was written since"
+
+
+def copied(node: Node, compares: Sequence[act.SendCompare]) -> Node:
+    """The target has the same."""
+    for compare in compares:
+        node.hear(msg.Compared(3, compare.sequence, equal=True))
+    return node
+
+
+def test_clients_are_not_held_for_an_admission_while_the_arbiter_is_silent() -> None:
+    """It would leave the swap in doubt, and the only member with it, for as long as it is away."""
+    node = copying()
+    compares = node.all(act.SendCompare)
+    copied(node.fires(ev.Timer.RECORD_POLL).feed(ev.ReadFailed()), compares)
+    assert node.phase is Phase.ALONE
+    sequence = node.write(1).one(act.StoreWrite).sequence
+    assert node.feed(ev.Stored(sequence)).answers == {1: Outcome.DONE}
+    node.hear(msg.Applied(3, sequence))
+    record = node.fires(ev.Timer.RECORD_POLL).state.record
+    assert record is not None
+    assert node.reads_record(record, 3).phase is Phase.ADMITTING
+
+
+def test_clients_are_not_held_again_for_an_admission_that_an_arbiter_refused_and_does_not_prove() -> None:
+    node = admitting().hear(msg.Sealed(3)).persisted().gets(SwapOutcome.REFUSED)
+    assert node.fires(ev.Timer.ARBITER_RETRY).one(act.ReadRecord) == act.ReadRecord(proves=True)
+    assert node.feed(ev.ReadFailed()).phase is Phase.ALONE
+    assert node.is_proved(takes_changes=False).phase is Phase.ALONE
+    assert node.is_proved(takes_changes=True).phase is Phase.ADMITTING
 
 
 def test_a_target_that_comes_back_while_its_admission_is_at_the_arbiter_keeps_its_session() -> None:
