@@ -253,7 +253,9 @@ def judge(state: PairState, *, source_blocked: bool = False) -> tuple[Verdict, t
     silent = () if state.arbiter_answers else (Reason.ARBITER_SILENT,)
     unable = (Reason.ARBITER_REFUSES,) if state.arbiter_refuses else silent
     lost_in_handover = state.phase is Phase.HANDING_OVER and not is_paired(state)
-    match Phase.CLAIMING if lost_in_handover else state.phase:
+    # Clients are held for as long as the arbiter leaves it in doubt, whatever was proposed.
+    in_doubt = state.phase in {Phase.ADMITTING, Phase.HANDING_OVER} and state.swap is not None and state.swap.doubtful
+    match Phase.CLAIMING if lost_in_handover or in_doubt else state.phase:
         case Phase.MIRRORING | Phase.FOLLOWING | Phase.HANDING_OVER:
             return ("degraded", unable) if unable else ("protected", ())
         case Phase.ALONE | Phase.ADMITTING:

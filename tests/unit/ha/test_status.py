@@ -6,7 +6,7 @@ import pytest
 from ctlha_trio.ha import Reason
 from ctlha_trio.ha._status import judge, role_of
 from ctlha_trio.pair import MEMBERS, Copy, Metadata, PairState, Phase, Record, boot
-from ctlha_trio.pair._state import UNTAKEN_MAX, Resync
+from ctlha_trio.pair._state import UNTAKEN_MAX, Resync, SwapAttempt
 from ctlha_trio.pair.messages import Standing
 
 METADATA = Metadata(
@@ -120,6 +120,17 @@ def test_a_handover_whose_target_is_lost_is_no_pair(session: int, lost: list[str
     """Clients are held until the arbiter has said whether the swap was taken, also if the target comes back anew."""
     state = attrs.evolve(stand(Phase.HANDING_OVER, session=session), partner=0)
     assert said(state) == ("at-risk", [*lost, "claiming"])
+
+
+@pytest.mark.parametrize("phase", [Phase.ADMITTING, Phase.HANDING_OVER])
+def test_who_holds_its_clients_for_an_arbiter_that_leaves_a_swap_in_doubt_does_not_say_that_it_serves(
+    phase: Phase,
+) -> None:
+    state = stand(phase, arbiter_answers=False)
+    assert state.record is not None
+    doubt = SwapAttempt(1, state.record, calling=False, doubtful=True)
+    assert said(attrs.evolve(state, swap=doubt)) == ("at-risk", ["claiming", "arbiter-silent"])
+    assert said(attrs.evolve(state, swap=attrs.evolve(doubt, doubtful=False))) == said(state)
 
 
 @pytest.mark.parametrize("why", STOPS)
