@@ -218,16 +218,17 @@ def hold_alone(step: Step) -> None:
 
 def suspend(step: Step, loss: ev.Loss | None, why: str) -> None:
     """A member lost its peer: acknowledge nothing, and after the time that the protocol gives, claim."""
-    state = step.state
-    delay_s = CLAIM_PRIMARY_S if state.primary else CLAIM_SECONDARY_S
-    if loss is ev.Loss.GOODBYE or (loss is ev.Loss.SILENT and state.primary):
-        delay_s = 0.0
     reads.restart(step)
     step.move(Phase.SUSPENDED, why)
-    if delay_s:
-        step.set_timer(ev.Timer.CLAIM, delay_s)
-    else:
+    if loss is ev.Loss.GOODBYE or (loss is ev.Loss.SILENT and step.state.primary):
         claim(step, why)
+    else:
+        wait_to_claim(step)
+
+
+def wait_to_claim(step: Step) -> None:
+    """Give the peer the time that the protocol gives it, from now on."""
+    step.set_timer(ev.Timer.CLAIM, CLAIM_PRIMARY_S if step.state.primary else CLAIM_SECONDARY_S)
 
 
 def displaced(step: Step, record: Record, revision: int) -> None:

@@ -136,10 +136,13 @@ def _waiting(step: Step, peer: msg.Standing) -> None:
 
 def _suspended(step: Step, peer: msg.Standing) -> None:
     if still_paired(step, peer):
-        if step.state.primary:
-            # The secondary's answer, or the end of this session, is the next step; a timer would race with it.
-            step.cancel_timer(ev.Timer.CLAIM)
-    elif peer.phase is not Phase.CLAIMING:
+        # The secondary's answer, which its disk may delay, or the end of this session is the next step for both; a
+        # timer of either would race with it.
+        step.cancel_timer(ev.Timer.CLAIM)
+    elif peer.phase is Phase.CLAIMING:
+        # It may have been paired still, and its arbiter may leave it in doubt for long.
+        membership.wait_to_claim(step)
+    else:
         membership.claim(step, f"the peer is {peer.phase.name.lower()}")
 
 

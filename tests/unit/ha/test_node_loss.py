@@ -112,6 +112,24 @@ def has_resumed(node: Node, flaps: int) -> bool:
     return lost == found >= flaps
 
 
+@pytest.mark.parametrize("call_s", [0.3, 2.0])
+async def test_a_flap_moves_no_role_although_the_disk_of_the_secondary_is_slow(
+    call_s: float, autojump_clock: MockClock
+) -> None:
+    """It resumes only when its disk has ended what runs there, which may take longer than it waits before it claims."""
+    async with open_pair(disk_call_s={"b": call_s}) as pair:
+        a = pair.nodes["a"]
+        epoch = a.status().epoch
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.volume.write, 0, b"w" * BLOCK)
+            await settle(0.05)
+            assert a.pair.flights
+            pair.network.reset("a", "b")
+        assert has_resumed(a, 1)
+        assert (a.status().epoch, a.status().role) == (epoch, "primary")
+        assert await pair.nodes["b"].volume.read(0, BLOCK) == b"w" * BLOCK
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_flap_resumes_with_operations_in_flight(seed: int, autojump_clock: MockClock) -> None:
     async with open_pair(seed=seed, disk_call_s={"a": 0.003, "b": 0.004}) as pair:

@@ -847,6 +847,30 @@ def test_a_secondary_resumes_once_nothing_is_running_on_its_disk() -> None:
     assert node.said[0] == msg.Resumed(4, 9)
 
 
+def suspended_secondary() -> Node:
+    """Its disk still writes, so that it resumes nothing."""
+    return following().hear(msg.MirrorWrite(4, 9, 0, 9, 0, BLOCK)).lost()
+
+
+def test_a_secondary_whose_disk_is_slow_claims_nothing_while_its_primary_waits_for_it() -> None:
+    """Both processes are those of before, and the connection came back first: the role stays."""
+    node = suspended_secondary().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("b")))
+    assert node.one(act.CancelTimer).timer is ev.Timer.CLAIM
+    assert node.lost().timers == {ev.Timer.CLAIM: 0.25}
+
+
+@pytest.mark.parametrize(("make", "delay_s"), [(suspended_primary, 0.1), (suspended_secondary, 0.25)])
+def test_who_waits_for_a_peer_that_then_claims_after_all_waits_no_longer_than_after_a_loss(
+    make: Callable[[], Node], delay_s: float
+) -> None:
+    """The peer may have lost its arbiter, and be in doubt for as long, and no session ends."""
+    node = make()
+    own = node.state.incarnation
+    node.feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, own))
+    assert node.hear(standing(4, Phase.CLAIMING, own)).timers == {ev.Timer.CLAIM: delay_s}
+    assert node.fires(ev.Timer.CLAIM).one(act.Swap).record.members == (node.state.me,)
+
+
 def test_after_a_flap_what_is_there_counts_and_the_rest_is_pushed_in_the_order_of_the_sequences() -> None:
     """A write that waited for its range may stand in the queue before one of a lower sequence."""
     node = mirroring().write(1)
