@@ -4,7 +4,6 @@ from typing import Final
 
 from ctlha_trio.pair import (
     _membership as membership,
-    _proposals as proposals,
     _reads as reads,
     _service as service,
     actions as act,
@@ -194,8 +193,6 @@ def done(step: Step, message: msg.HandoverDone) -> None:
 
 def recorded_as_primary(step: Step) -> None:
     """Serve."""
-    state = step.state
-    step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1), last_pushed=0, taken=0)
-    proposals.take_back(step)
+    membership.take_role(step)
     step.move(Phase.MIRRORING, "took over by handover")
     service.advance(step)

@@ -219,11 +219,21 @@ def hold_alone(step: Step) -> None:
 def suspend(step: Step, loss: ev.Loss | None, why: str) -> None:
     """A member lost its peer: acknowledge nothing, and after the time that the protocol gives, claim."""
     reads.restart(step)
+    if step.state.phase is Phase.FOLLOWING and step.state.stage is Stage.RECORDING:
+        # It was handed the role, which may be durable by the time that the session is resumed.
+        take_role(step)
     step.move(Phase.SUSPENDED, why)
     if loss is ev.Loss.GOODBYE or (loss is ev.Loss.SILENT and step.state.primary):
         claim(step, why)
     else:
         wait_to_claim(step)
+
+
+def take_role(step: Step) -> None:
+    """Of two members: count sequences, and the other one's proposals, anew, and execute what it was to execute."""
+    state = step.state
+    step.change(next_sequence=max(state.next_sequence, state.last_sequence + 1), last_pushed=0, taken=0)
+    proposals.take_back(step)
 
 
 def wait_to_claim(step: Step) -> None:

@@ -1332,6 +1332,19 @@ def test_a_role_that_came_by_handover_is_not_served_before_it_is_durable_althoug
     assert node.wins().one(act.Persist).metadata.epoch == 6
 
 
+def test_a_role_that_became_durable_while_the_session_was_lost_is_served_like_any_that_was_handed_over() -> None:
+    """A put that this node had taken as secondary may have no room beside what the old primary has put since."""
+    put = Operation(OperationKind.PUT_RECORD, 1, 1, 0, 0, "key")
+    node = following().feed(ev.Submitted(1, put)).prepares(1).persisted().hear(msg.HandoverDone(5, 5, "e" * 32))
+    metadata = node.one(act.Persist).metadata
+    assert node.lost().one(act.CheckRoom).tickets == (1,)
+    node.feed(ev.Persisted(metadata)).feed(ev.SessionUp(PEER)).hear(standing(5, Phase.SUSPENDED, ord("b")))
+    node.hear(msg.Resumed(5, 0))
+    assert node.phase is Phase.MIRRORING
+    assert not node.all(act.StoreRecord)
+    assert node.feed(ev.RoomChecked((1,), (1,))).answers == {1: Outcome.FAILED}
+
+
 def test_the_word_of_a_handover_is_taken_even_while_the_secondary_prepares_again() -> None:
     node = following().prepares(1).persisted().prepares(2)
     node.hear(msg.HandoverDone(5, 5, "e" * 32))
