@@ -6,6 +6,7 @@ from ctlha_trio.pair import (
     _membership as membership,
     _proposals as proposals,
     _service as service,
+    actions as act,
     events as ev,
     messages as msg,
 )
@@ -196,6 +197,8 @@ def resumed(step: Step, message: msg.Resumed) -> None:
             membership.claim(step, "resumed before the role was persisted")
             return
         step.cancel_timer(ev.Timer.CLAIM)
+        # Both have persisted that they are members. If this was lost before the secondary had said so, it marks still.
+        step.do(act.StopTracking())
         service.ask_anew(step)
         service.resend_from(step, message.last_sequence)
         step.move(Phase.MIRRORING, "resumed after a flap")

@@ -67,7 +67,9 @@ class WriteTracker:
         await self._rebase(attrs.evolve(self.page, base_epoch=base_epoch, tracking=True))
 
     async def stop(self) -> None:
-        """Forget what is dirty and mark nothing more."""
+        """Forget what is dirty and mark nothing more. Nothing to do if nothing is counted."""
+        if self.page.base_epoch is None and not self.page.tracking:
+            return
         self.bitmap.forget()
         await self._rebase(attrs.evolve(self.page, base_epoch=None, tracking=False))
 

@@ -1051,6 +1051,13 @@ def test_a_target_lost_after_the_swap_is_a_member_lost() -> None:
     assert node.fires(ev.Timer.CLAIM).one(act.Swap).record.members == ("a",)
 
 
+def test_who_resumes_with_a_target_that_was_just_made_a_member_marks_nothing_any_more() -> None:
+    """Its word that it has joined was lost; that it follows says as much."""
+    node = telling().lost().feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")))
+    assert not node.all(act.StopTracking)
+    assert node.hear(msg.Resumed(4, 0)).all(act.StopTracking)
+
+
 def test_a_refused_admission_is_tried_again_and_clients_are_served_meanwhile() -> None:
     node = admitting().write(1).hear(msg.Sealed(3)).persisted().gets(SwapOutcome.REFUSED)
     assert node.phase is Phase.ALONE
