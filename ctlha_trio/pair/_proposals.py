@@ -140,7 +140,7 @@ def room_checked(step: Step, event: ev.RoomChecked) -> None:
     service.advance(step)
 
 
-def session_lost(step: Step) -> None:
+def say_again(step: Step) -> None:
     """What was proposed and got no sequence may not have come: it is proposed again, under the same number.
 
     What got one may have been completed, and the word of that was lost: it is asked for, as reads ask.

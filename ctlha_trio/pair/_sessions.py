@@ -34,7 +34,7 @@ def session_up(step: Step, event: ev.SessionUp) -> None:
 def session_lost(step: Step, event: ev.SessionLost) -> None:
     """The session is over."""
     step.change(session=0, standing=None, settled_wanted=0)
-    proposals.session_lost(step)
+    proposals.say_again(step)
     match step.state.phase:
         case Phase.MIRRORING | Phase.FOLLOWING:
             membership.suspend(step, event.loss, f"session lost: {event.loss.value}")
@@ -181,6 +181,8 @@ def resume(step: Step) -> None:
         if state.refused:
             # What was not executed is as if it had not come: it is pushed again, and all behind it.
             step.change(last_sequence=min(state.refused) - 1, refused=frozenset())
+        # A primary that claimed, and was refused, has taken nothing meanwhile, whether or not the session lived on.
+        proposals.say_again(step)
         step.send(msg.Resumed(state.epoch, step.state.last_sequence))
         step.move(Phase.FOLLOWING, "resumed after a flap")
         service.advance(step)

@@ -112,7 +112,7 @@ def takes_the_numbers_of_the_process_of_before_for_those_of_the_next(patch: Patc
 
 @mutant(trial=flaps_lose_no_proposal)
 def proposes_nothing_again_after_a_flap(patch: Patch) -> None:
-    patch.setattr(proposals, "session_lost", lambda _: None)
+    patch.setattr(proposals, "say_again", lambda _: None)
 
 
 @mutant(trial=flaps_lose_no_proposal)

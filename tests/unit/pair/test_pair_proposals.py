@@ -82,6 +82,12 @@ def test_after_a_flap_it_is_proposed_again_under_the_same_number() -> None:
     assert node.write(2, BLOCK).one(act.PushProposal).number == 2
 
 
+def test_what_came_while_the_primary_claimed_in_vain_is_proposed_again_although_the_session_lived_on() -> None:
+    node = proposing().hear(standing(4, Phase.CLAIMING, ord("b")), standing(4, Phase.SUSPENDED, ord("b")))
+    assert node.phase is Phase.FOLLOWING
+    assert node.hear(standing(4, Phase.MIRRORING, ord("b"))).one(act.PushProposal).number == 1
+
+
 def test_after_a_flap_one_with_a_sequence_is_asked_for() -> None:
     node = assigned().feed(ev.Stored(9)).lost().feed(ev.SessionUp(PEER))
     node.hear(standing(4, Phase.SUSPENDED, ord("b")))
