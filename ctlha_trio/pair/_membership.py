@@ -142,13 +142,14 @@ def claim(step: Step, why: str) -> None:
     """Propose to be the sole member. Nothing is acknowledged until the arbiter has said that it is so.
 
     Not from a record that the peer knows to be past: the arbiter is asked, and shows the later one, or that it went
-    back.
+    back. Nor to one that is silent while there is a session to be resumed: it would leave this node in doubt, and two
+    that are connected again go on without it.
     """
     state = step.state
     step.cancel_timer(ev.Timer.CLAIM)
     step.cancel_timer(ev.Timer.PEER_WAIT)
     step.change(renewing=False)
-    if state.is_behind:
+    if state.is_behind or (state.partner and not state.arbiter_answers):
         if state.phase not in {Phase.WAITING, Phase.SUSPENDED}:
             step.move(Phase.SUSPENDED, why)
         step.read_record()

@@ -97,6 +97,30 @@ async def test_a_swap_that_hangs_is_unknown_and_nobody_acknowledges(autojump_clo
         await pair.wait_alone("b")
 
 
+async def test_two_that_find_each_other_again_go_on_without_an_arbiter_that_hangs(autojump_clock: MockClock) -> None:
+    """Neither has asked it for a change, of which nobody would know whether it comes."""
+    async with open_pair(start=False) as pair:
+        arbiters = [hanging_client(pair.arbiter) for _ in range(2)]
+        for name, arbiter in zip(("a", "b"), arbiters, strict=True):
+            pair.arbiters[name] = arbiter
+            await pair.start(name)
+        await pair.wait_protected()
+        for arbiter in arbiters:
+            arbiter.hanging_reads = arbiter.hanging_swaps = True
+        await pair.wait_until(lambda: all(node.status().arbiter == "unknown" for node in pair.nodes.values()))
+        pair.partition()
+        await trio.sleep(5.0)
+        for node in pair.nodes.values():
+            assert (node.status().verdict, node.status().reasons) == (
+                "at-risk",
+                ("peer-lost", "claiming", "arbiter-silent"),
+            )
+        pair.heal()
+        with trio.fail_after(5.0):
+            await pair.nodes["a"].volume.write(0, b"served")
+        assert pair.record.members == ("a", "b")
+
+
 async def test_a_copy_that_is_ready_waits_for_an_arbiter_that_hangs_and_no_client_does(
     autojump_clock: MockClock,
 ) -> None:

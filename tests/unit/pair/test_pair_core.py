@@ -444,9 +444,10 @@ def test_an_arbiter_that_is_read_and_refuses_again_and_again_is_not_silent() -> 
     for _ in range(3):
         node.fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
         assert node.state.arbiter_refuses
+    swap = node.fires(ev.Timer.CLAIM).one(act.Swap)
     node.fires(ev.Timer.RECORD_POLL).feed(ev.ReadFailed())
     assert not node.state.arbiter_answers
-    node.fires(ev.Timer.CLAIM).gets(SwapOutcome.REFUSED)
+    node.feed(ev.Swapped(swap.record.proposal, SwapOutcome.REFUSED))
     assert not node.state.arbiter_answers, "only a read, or a swap that it took, tells that it is back"
     node.feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord("a")), msg.Resumed(4, 0))
     assert (node.phase, node.state.untaken) == (Phase.MIRRORING, UNTAKEN_MAX), "only the arbiter can end that"
@@ -838,6 +839,31 @@ def test_a_resumption_counts_although_the_secondary_had_said_that_it_claims() ->
 def test_a_resumption_by_another_process_does_not_count() -> None:
     primary = suspended_primary().feed(ev.SessionUp(PEER + 1)).hear(standing(4, Phase.SUSPENDED, ord("a")))
     assert primary.hear(msg.Resumed(4, 0)).phase is not Phase.MIRRORING
+
+
+@pytest.mark.parametrize(("make", "own"), [(mirroring, "a"), (following, "b")])
+def test_who_loses_the_peer_while_the_arbiter_is_silent_is_in_no_doubt_and_resumes_whenever_it_is_back(
+    make: Callable[[], Node], own: str
+) -> None:
+    node = make().fires(ev.Timer.RECORD_POLL).feed(ev.ReadFailed()).lost()
+    for _ in range(3):
+        assert not node.fires(ev.Timer.CLAIM).all(act.Swap)
+        assert (node.phase, node.timers) == (Phase.SUSPENDED, {ev.Timer.CLAIM: 0.25})
+        node.feed(ev.ReadFailed())
+    node.feed(ev.SessionUp(PEER)).hear(standing(4, Phase.SUSPENDED, ord(own)))
+    if node.state.primary:
+        node.hear(msg.Resumed(4, 0))
+    assert node.phase in {Phase.MIRRORING, Phase.FOLLOWING}
+
+
+@pytest.mark.parametrize("make", [mirroring, following])
+def test_who_loses_the_peer_while_the_arbiter_is_silent_claims_when_it_answers(make: Callable[[], Node]) -> None:
+    node = make().fires(ev.Timer.RECORD_POLL).feed(ev.ReadFailed()).lost(ev.Loss.GOODBYE)
+    record = node.state.record
+    assert record is not None
+    assert node.one(act.ReadRecord) == act.ReadRecord()
+    node.reads_record(record, node.state.revision)
+    assert node.fires(ev.Timer.CLAIM).one(act.Swap).record.members == (node.state.me,)
 
 
 def test_a_secondary_resumes_once_nothing_is_running_on_its_disk() -> None:

@@ -90,6 +90,7 @@ def node_in(phase: Phase, me: str = "a") -> Node:
         incarnation=ord(me),
         size_bytes=2 * COPY_CHUNK_BYTES,
         metadata=metadata,
+        arbiter_answers=True,
         phase=phase,
         record=record,
         revision=EPOCH,
