@@ -33,9 +33,9 @@ SMALL = Bound(writes=1, lost_replies=1)
 FIGURES = {
     Bound(writes=1, handovers=1, lost_replies=1): (991, 2_785, 25),
     Bound(writes=2, reads=1): (12_168, 42_244, 21),
-    Bound(writes=1, cuts=1): (19_878, 76_755, 48),
+    Bound(writes=1, cuts=1): (19_618, 75_886, 48),
     Bound(writes=1, crashes=1): (56_315, 189_265, 50),
-    Bound(writes=1, cuts=1, forces=1): (49_978, 185_879, 57),
+    Bound(writes=1, cuts=1, forces=1): (49_718, 185_010, 57),
 }
 
 
