@@ -173,6 +173,11 @@ class Gateway:
             raise ArbiterSilentError(f"{endpoint}: no connection: {why_not_connected(error)}", sent=False) from error
         except httpx2.HTTPError as error:
             raise _UnansweredError(f"{endpoint}: {why_broken(error, endpoint)}") from error
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:
+                raise
+            # As of a dial: the library needs a thread only to look up the host, before anything is sent.
+            raise ArbiterSilentError(f"{endpoint}: no connection: {error}", sent=False) from error
         except trio.TooSlowError as error:
             raise _UnansweredError(f"{endpoint}: no answer in time") from error
         return _judge(endpoint, status, kind, content, secrets={token, str(question.get("password", ""))})

@@ -67,6 +67,12 @@ class CommandFencer:
         except OSError as error:
             await trio.lowlevel.checkpoint()
             return FenceAnswer(FenceOutcome.UNKNOWN, f"cannot be run: {error.strerror}")
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:
+                raise
+            # It is the thread in which Trio would begin it that cannot be had.
+            await trio.lowlevel.checkpoint()
+            return FenceAnswer(FenceOutcome.UNKNOWN, f"cannot be run now: {error}")
         try:
             with trio.move_on_after(self.timeout_s) as limit:
                 said = await _run_to_its_end(process)

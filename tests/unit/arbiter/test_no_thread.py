@@ -1,3 +1,4 @@
+import ssl
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import trio
 
 from ctlha_trio._errors import ArbiterError, ArbiterSilentError, StoreError
 from ctlha_trio.arbiter import SqliteArbiter, create_sqlite_arbiter
+from ctlha_trio.arbiter._etcd_gateway import open_gateway
 from ctlha_trio.door._decisions import DecisionLog
 from ctlha_trio.pair import Record, SwapOutcome
 
@@ -30,6 +32,16 @@ async def test_without_a_thread_the_arbiter_is_silent_and_swaps_nothing(
         assert (await arbiter.cas(1, RECORD)).outcome is SwapOutcome.REFUSED
         assert not await arbiter.probe()
     assert (await arbiter.read()).revision == 1
+
+
+async def test_without_a_thread_etcd_is_not_found_by_its_name_and_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway = open_gateway(["http://some-host.example:1"], ssl.create_default_context(), None, lambda: None)
+    monkeypatch.setattr(trio.to_thread, "run_sync", no_thread)
+    with pytest.raises(ArbiterSilentError, match="no connection: can't start new thread") as caught:
+        await gateway.transact({}, repeatable=False)
+    assert not caught.value.sent
 
 
 async def test_a_runtime_error_of_the_call_itself_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,14 @@ async def test_a_program_that_is_none() -> None:
     assert answer == FenceAnswer(UNKNOWN, "cannot be run: No such file or directory")
 
 
+async def test_without_a_thread_to_begin_it_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_thread(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", no_thread)
+    assert await fence("print('off')") == FenceAnswer(UNKNOWN, "cannot be run now: can't start new thread")
+
+
 async def test_one_that_takes_too_long_is_killed_with_what_it_started(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     program = (
