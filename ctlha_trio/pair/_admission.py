@@ -109,7 +109,7 @@ def ready(step: Step, message: msg.ResyncReady) -> None:
 
 
 def copy_on(step: Step) -> None:
-    """Look for the next range, or admit the target when none is left and none is under way."""
+    """Look for the next range, or admit the target: none is left or under way, nor what it had proposed as a member."""
     state = step.state
     resync = state.resync
     if state.phase is not Phase.ALONE or resync is None or resync.search:
@@ -124,7 +124,7 @@ def copy_on(step: Step) -> None:
         return
     elif resync.left_out:
         retry.wait(step, resync)
-    elif state.arbiter_takes and not (resync.paused or state.admission_held):
+    elif state.arbiter_takes and not (resync.paused or state.admission_held or any(f.taken for f in state.flights)):
         step.move(Phase.ADMITTING, "everything is copied", Stage.DRAINING)
 
 

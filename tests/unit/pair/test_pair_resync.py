@@ -205,6 +205,24 @@ def test_what_the_peer_had_proposed_before_it_was_lost_is_copied_and_not_pushed_
     assert not state.flights
 
 
+def test_what_the_peer_had_proposed_ends_before_it_is_admitted() -> None:
+    """Begun only then it would be pushed to a member, which knows no proposal of that number."""
+    state, _ = asked(4, (0, BLOCK))
+    assert state.resync is not None
+    repair, write = Operation(OperationKind.REPAIR_HERE, 0, 0, 0, BLOCK), Operation(OperationKind.WRITE, 9, 1, 0, BLOCK)
+    running, proposed = Flight(0, repair, sequence=3, there=True), Flight(0, write, taken=2, tried=True)
+    searched_all = attrs.evolve(state.resync, cursor=SIZE, search=0)
+    state = attrs.evolve(state, flights=(running, proposed), resync=searched_all)
+    state, _ = feed(state, msg.Standing(6, 6, Phase.RESYNCING, 0))
+    assert state.phase is Phase.ALONE
+    state, ordered = feed(state, ev.Stored(3))
+    (stored,) = (each for each in ordered if isinstance(each, act.StoreWrite))
+    state, ordered = feed(state, ev.Stored(stored.sequence), ev.DirtyFound(searched(ordered).search))
+    (compare,) = (each for each in ordered if isinstance(each, act.SendCompare))
+    state, ordered = feed(state, msg.Compared(6, compare.sequence, equal=True), ev.DirtyFound(searched(ordered).search))
+    assert (state.phase, state.flights) == (Phase.ADMITTING, ())
+
+
 def compared_ranges(ordered: Sequence[act.Action]) -> list[tuple[int, int]]:
     return [(each.offset, each.size) for each in ordered if isinstance(each, act.SendCompare)]
 
