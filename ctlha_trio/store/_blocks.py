@@ -161,7 +161,7 @@ class BlockStore:
                 self._reads.release()
             certain = changes == self._volume.changes and not changes % 2
             damaged = _damaged_in(found)
-            if not damaged or (certain and self._loop.known_damage.covers(damaged)):
+            if not damaged or (certain and self._loop.stays_known(damaged)):
                 return found
             if certain and await self._loop.know_damage_idle(damaged):
                 return found

@@ -135,6 +135,10 @@ class CommitLoop:
         """What is durably known to be damaged: nothing else may be told of."""
         return self._tracker.page.damage
 
+    def stays_known(self, blocks: Collection[int]) -> bool:
+        """Whether all of these are durably known, and none is about to be dropped, so that they may be told of."""
+        return self.known_damage.covers(blocks) and self._tracker.damage.covers(blocks)
+
     async def know_damage_idle(self, blocks: Collection[int]) -> bool:
         """``know_damage`` of a store that has recovered and does not run yet; False, and nothing was done, if it does.
 

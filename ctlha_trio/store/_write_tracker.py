@@ -18,7 +18,13 @@ class WriteTracker:
     page: ActivityPage
     """The last one that is durable."""
     bitmap: DirtyBitmap
+    damage: KnownDamage = attrs.field(init=False)
+    """What that page says, or the one that is being written in its place."""
     _open: OpenExtents = attrs.field(factory=OpenExtents, init=False)
+
+    @damage.default
+    def _as_found(self) -> KnownDamage:
+        return self.page.damage
 
     async def admit(self, extents: Collection[int]) -> None:
         """Make durable that data may be under way in these extents. Nothing to do if they are open."""
@@ -31,6 +37,7 @@ class WriteTracker:
 
     async def know(self, damage: KnownDamage) -> None:
         """Make durable what is known to be damaged. Nothing to do if that is what was known."""
+        self.damage = damage
         if damage != self.page.damage:
             await self._write(attrs.evolve(self.page.succeed(self.page.extents), damage=damage))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 from hypothesis import given, strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from ctlha_trio._errors import DamagedBlockError
 from ctlha_trio.pair import Copy, Metadata
@@ -30,6 +31,7 @@ from ctlha_trio.store._activity_log import (
 )
 from ctlha_trio.store._known_damage import NO_DAMAGE, RUNS_MAX, KnownDamage, blocks_in
 from ctlha_trio.store._layout import ACTIVITY_OFFSET, PAGE_BYTES, RECORDS_OFFSET
+from ctlha_trio.store._write_tracker import WriteTracker
 from ctlha_trio.testing import CallKind, Moment, PowerCut, PowerDisk
 from ctlha_trio.testing._power.states import enumerate_states
 
@@ -259,6 +261,29 @@ async def test_a_write_over_what_is_damaged_leaves_it_damaged_or_new() -> None:
         await store.write(0, NEW)
 
     assert await cut_everywhere(life, told_in_an_open_extent) == {NEW, None}
+
+
+async def test_what_is_told_while_it_is_about_to_be_dropped_stays_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was written whole, and has decayed again before the page says so."""
+    disk, write = await told_in_an_open_extent(), WriteTracker._write
+
+    async def life(store: BlockStore) -> None:
+        async def meet_first(self: WriteTracker, page: ActivityPage) -> None:
+            if not page.damage.blocks and self.page.damage.blocks:
+                for byte in (100, 3000):
+                    disk.decay("file", LAYOUT.file_offset(byte))
+                nursery.start_soon(meet, store)
+                await wait_all_tasks_blocked()
+            await write(self, page)
+
+        async with trio.open_nursery() as nursery:
+            monkeypatch.setattr(WriteTracker, "_write", meet_first)
+            await store.write(0, NEW)
+        await write_beside(store)
+
+    await live(disk, life)
+    assert known(disk).blocks == {0}
+    assert await found(killed(disk)) is None
 
 
 async def test_a_block_that_is_known_and_whole_in_an_open_extent_is_known_no_more_after_a_start() -> None:
