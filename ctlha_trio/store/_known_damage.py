@@ -7,6 +7,7 @@ block which a power cut has torn stays damaged.
 
 import struct
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -19,6 +20,8 @@ _RUN: Final = struct.Struct("<IBB")
 """Group, and of the group the first block and the last one."""
 RUNS_MAX: Final = 500
 KNOWN_BYTES_MAX: Final = _HEADER.size + RUNS_MAX * _RUN.size
+BLOCKS_MAX: Final = RUNS_MAX * GROUP_BLOCKS
+"""Of so many runs, each of a whole group."""
 
 
 @attrs.frozen
@@ -40,6 +43,10 @@ class KnownDamage:
             return self
         more = attrs.evolve(self, blocks=self.blocks.union(blocks))
         return more if len(more._runs()) <= RUNS_MAX else attrs.evolve(self, overflowed=True)
+
+    def add_all(self, blocks: Iterable[int]) -> "KnownDamage":
+        """``add``, of what may be most of a volume, each once: no more are looked at than could have room."""
+        return self.add({*islice(blocks, BLOCKS_MAX + 1)})
 
     def remove(self, blocks: Collection[int]) -> "KnownDamage":
         """Without these, which are whole. What is left may be more runs than fit; then it is as if they had been."""

@@ -121,7 +121,7 @@ def salvage_copy(path: str, metadata: Metadata, *, size_bytes: int, damaged: Ite
     with locked_file(path, os.O_RDWR, fcntl.LOCK_EX) as descriptor:
         older, newest = _generations(_read(descriptor, 0, HEAD_BYTES))
         page = _activity_of(path, _read(descriptor, ACTIVITY_OFFSET, RECORDS_OFFSET - ACTIVITY_OFFSET))
-        known = (page.damage if page is not None else NO_DAMAGE).add({*blocks_in(damaged)})
+        known = (page.damage if page is not None else NO_DAMAGE).add_all(blocks_in(damaged))
         os.pwrite(descriptor, new_activity_pages(known), ACTIVITY_OFFSET)
         if not has_records:
             os.pwrite(descriptor, new_record_areas(), RECORDS_OFFSET)

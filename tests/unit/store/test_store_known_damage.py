@@ -386,6 +386,16 @@ async def test_a_salvaged_copy_keeps_what_was_known_and_what_was_found(tmp_path:
         assert decoded.damage == KnownDamage(frozenset({0, 7}))
 
 
+def test_a_copy_of_which_most_is_lost_is_salvaged_without_a_number_for_each_block(tmp_path: Path) -> None:
+    """The record names it by then: it must not take more memory than there is."""
+    path = str(tmp_path / "volume")
+    create_store_file(path, METADATA, SIZE_BYTES, [GOOD])
+    salvage_copy(path, METADATA, size_bytes=SIZE_BYTES, damaged=[(0, 1 << 60)])
+    assert {decode_activity(page) for page in pages(path)} == {
+        ActivityPage(generation, None, False, (), KnownDamage(overflowed=True)) for generation in (1, 2)
+    }
+
+
 @given(st.sets(st.integers(0, 2**40 - 1)), st.booleans(), st.integers(0, EXTENTS_OPEN_MAX))
 def test_what_is_known_comes_back(blocks: set[int], overflowed: bool, extents: int) -> None:
     damage = KnownDamage(frozenset(blocks), overflowed)
