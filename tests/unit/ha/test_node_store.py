@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from ctlha_trio._errors import NotPrimaryError, UnknownOutcomeError
+from ctlha_trio.ha._condemnation import Condemnation
 from ctlha_trio.pair import Copy
 from ctlha_trio.seams import Buffer
 from ctlha_trio.store import GROUP_BYTES, BlockStore
@@ -94,6 +95,23 @@ async def test_a_copy_whose_disk_fails_while_its_node_leaves_is_marked(
         await pair.restart("b")
         await pair.wait_protected()
         assert pair.durable_copy("b")[:BLOCK] == pair.durable_copy("a")[:BLOCK] == b"n" * BLOCK
+
+
+async def test_a_node_has_not_ended_while_its_mark_may_still_be_made(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had_ended, end = list[bool](), Condemnation.end
+
+    async def look_first(condemnation: Condemnation) -> None:
+        had_ended.append(b.has_ended)
+        await end(condemnation)
+
+    monkeypatch.setattr(Condemnation, "end", look_first)
+    async with open_pair() as pair:
+        b = pair.nodes["b"]
+        await pair.stop("b")
+        assert had_ended == [False]
+        assert b.has_ended
 
 
 def never_left_behind(call: WriteThrough) -> WriteThrough:

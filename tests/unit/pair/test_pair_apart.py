@@ -156,5 +156,11 @@ def test_it_is_abandoned_by_the_line_that_a_person_began_from_its_own() -> None:
     assert copies(ordered) == [Copy.RESYNCING]
 
 
+def test_one_that_is_apart_and_never_heard_of_the_line_that_a_person_began_is_abandoned_by_its_record() -> None:
+    state = starts(disk(heard=APART), FORCED)
+    assert state.phase is Phase.OUTDATED
+    assert copies(is_offered(state, 3, FORCED)[1]) == [Copy.RESYNCING]
+
+
 def test_a_copy_that_holds_nothing_is_apart_from_none() -> None:
     assert starts(disk(Copy.FAILED, APART)).phase is Phase.OUTDATED

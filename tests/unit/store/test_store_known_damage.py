@@ -228,6 +228,21 @@ async def test_a_block_that_was_healed_is_torn_as_any_other_by_the_next_write() 
     assert {OLD, NEW} < after
 
 
+async def test_a_block_that_is_healed_by_a_small_write_at_once_is_named_no_more() -> None:
+    async def life(store: BlockStore) -> None:
+        await write_beside(store)
+        await wait_all_tasks_blocked()
+        ended = trio.Event()
+        async with trio.open_nursery() as nursery:
+            assert store.write_nowait(0, NEW, lambda _: ended.set(), nursery)
+            await ended.wait()
+
+    disk = await told_in_an_open_extent()
+    await live(disk, life)
+    assert known(disk) == NO_DAMAGE
+    assert await found(disk) == NEW
+
+
 @pytest.mark.parametrize("data", [NEW, NEW[:100]])
 async def test_a_block_that_is_whole_after_all_is_torn_as_any_other(data: bytes) -> None:
     """It could not be read for a while."""

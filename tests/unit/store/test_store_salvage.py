@@ -218,7 +218,7 @@ def cut_salvages(path: str, landed: int, monkeypatch: pytest.MonkeyPatch) -> Ite
             return
 
 
-@pytest.mark.parametrize("landed", [0, 512, SLOT_BYTES, HEAD_BYTES])
+@pytest.mark.parametrize("landed", [0, 100, 512, SLOT_BYTES, HEAD_BYTES])
 @pytest.mark.parametrize("persists", [0, 1, 2])
 async def test_one_that_is_cut_off_says_what_it_said_before_or_what_is_new(
     path: str, persists: int, landed: int, monkeypatch: pytest.MonkeyPatch
