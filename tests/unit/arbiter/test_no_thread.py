@@ -8,6 +8,7 @@ from ctlha_trio._errors import ArbiterError, ArbiterSilentError, StoreError
 from ctlha_trio.arbiter import SqliteArbiter, create_sqlite_arbiter
 from ctlha_trio.arbiter._etcd_gateway import open_gateway
 from ctlha_trio.door._decisions import DecisionLog
+from ctlha_trio.door._forcing import _in_thread
 from ctlha_trio.pair import Record, SwapOutcome
 
 RECORD = Record(cluster="c", resource="r", epoch=4, lineage="l", primary="b", members=("b",), proposal="p")
@@ -42,6 +43,21 @@ async def test_without_a_thread_etcd_is_not_found_by_its_name_and_nothing_was_se
     with pytest.raises(ArbiterSilentError, match="no connection: can't start new thread") as caught:
         await gateway.transact({}, repeatable=False)
     assert not caught.value.sent
+
+
+async def test_without_a_thread_the_file_of_credentials_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = open_gateway(["http://some-host.example:1"], ssl.create_default_context(), None, lambda: None)
+    monkeypatch.setattr(trio.to_thread, "run_sync", no_thread)
+    with pytest.raises(ArbiterError, match="not taken; the file of credentials: no thread can be started now"):
+        await gateway._reread("not taken", trio.current_time() + 5.0)
+
+
+async def test_without_a_thread_the_file_of_an_owed_fence_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = list[int]()
+    monkeypatch.setattr(trio.to_thread, "run_sync", no_thread)
+    with pytest.raises(StoreError, match="no thread can be started now"):
+        await _in_thread(lambda: called.append(1))
+    assert not called
 
 
 async def test_a_runtime_error_of_the_call_itself_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,6 +205,13 @@ def test_what_the_peer_had_proposed_before_it_was_lost_is_copied_and_not_pushed_
     assert not state.flights
 
 
+def test_an_offer_that_is_made_again_says_from_where_it_counts_and_forgets_what_the_target_had_named() -> None:
+    state, _ = feed(alone(), ev.SessionUp(2), msg.Standing(6, 6, Phase.OUTDATED, 0), msg.OwnRange(6, 0, BLOCK))
+    state, ordered = feed(attrs.evolve(state, renewing=True), ev.TimerFired(ev.Timer.ARBITER_RETRY))
+    assert act.Send(msg.ResyncStart(6, ANY, 4)) in ordered
+    assert state.told_ranges == ()
+
+
 def test_what_the_peer_had_proposed_ends_before_it_is_admitted() -> None:
     """Begun only then it would be pushed to a member, which knows no proposal of that number."""
     state, _ = asked(4, (0, BLOCK))
