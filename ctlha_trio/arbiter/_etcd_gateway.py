@@ -20,7 +20,7 @@ from ctlha_trio.arbiter._codec import RECORD_CHARACTERS_MAX
 from ctlha_trio.arbiter._etcd_access import Credentials
 from ctlha_trio.arbiter._etcd_failures import root, why_broken, why_not_connected
 from ctlha_trio.arbiter._etcd_transactions import Json
-from ctlha_trio.seams import run_in_thread
+from ctlha_trio.seams import is_lack_of_threads, run_in_thread
 
 CALL_LIMIT_S: Final = 2.75
 """For one call, over all endpoints. While a leader is elected etcd does not answer, with its default times for up to
@@ -174,7 +174,7 @@ class Gateway:
         except httpx2.HTTPError as error:
             raise _UnansweredError(f"{endpoint}: {why_broken(error, endpoint)}") from error
         except RuntimeError as error:
-            if type(error) is not RuntimeError:
+            if not is_lack_of_threads(error):
                 raise
             # As of a dial: the library needs a thread only to look up the host, before anything is sent.
             raise ArbiterSilentError(f"{endpoint}: no connection: {error}", sent=False) from error

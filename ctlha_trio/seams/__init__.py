@@ -30,7 +30,10 @@ from ctlha_trio.seams._regular_files import (
     is_there as is_there,
     open_regular as open_regular,
 )
-from ctlha_trio.seams._run_in_thread import run_in_thread as run_in_thread
+from ctlha_trio.seams._run_in_thread import (
+    is_lack_of_threads as is_lack_of_threads,
+    run_in_thread as run_in_thread,
+)
 from ctlha_trio.seams._tcp import SocketListener as SocketListener, TcpTransport as TcpTransport
 from ctlha_trio.seams._thread_disk import ThreadDisk as ThreadDisk, ThreadDiskFile as ThreadDiskFile
 from ctlha_trio.seams._tls import MAX_PINS as MAX_PINS, TlsTransport as TlsTransport

@@ -12,6 +12,7 @@ import trio
 
 from ctlha_trio._errors import InvalidError
 from ctlha_trio._printable import printable
+from ctlha_trio.seams._run_in_thread import is_lack_of_threads
 from ctlha_trio.seams._types import FenceAnswer, FenceOutcome
 
 OUTPUT_BYTES_MAX: Final = 4096
@@ -68,7 +69,7 @@ class CommandFencer:
             await trio.lowlevel.checkpoint()
             return FenceAnswer(FenceOutcome.UNKNOWN, f"cannot be run: {error.strerror}")
         except RuntimeError as error:
-            if type(error) is not RuntimeError:
+            if not is_lack_of_threads(error):
                 raise
             # It is the thread in which Trio would begin it that cannot be had.
             await trio.lowlevel.checkpoint()

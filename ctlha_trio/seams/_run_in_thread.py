@@ -9,6 +9,11 @@ import trio
 T = TypeVar("T")
 
 
+def is_lack_of_threads(error: RuntimeError) -> bool:
+    """Whether it is what the interpreter raises then. Those that tell of bugs, or of the end of a run, have a class."""
+    return type(error) is RuntimeError
+
+
 async def run_in_thread(
     function: Callable[[], T], *, abandon_on_cancel: bool = False, limiter: trio.CapacityLimiter | None = None
 ) -> T:

@@ -15,6 +15,7 @@ from ctlha_trio._errors import CtlHaError, DisconnectError, InvalidError, Untrus
 from ctlha_trio._repeats import Repeats
 from ctlha_trio.seams._address import format_address, parse_address
 from ctlha_trio.seams._clock import TrioClock
+from ctlha_trio.seams._run_in_thread import is_lack_of_threads
 from ctlha_trio.seams._serve import DIAL_DEADLINE_S, MAX_CONNECTIONS, serve_stream
 from ctlha_trio.seams._stranger_log import Fate, StrangerLog
 from ctlha_trio.seams._tcp_stream import TcpStream, take_over
@@ -179,7 +180,7 @@ async def connect(address: str) -> TcpStream:
     except OSError as error:
         raise DisconnectError(f"{address}: {error}") from error
     except RuntimeError as error:
-        if type(error) is not RuntimeError:
+        if not is_lack_of_threads(error):
             raise
         # Nothing of ours runs in there: it is the thread that looks up a host's name, and cannot be had.
         raise DisconnectError(f"{address}: cannot look up the host now: {error}") from error

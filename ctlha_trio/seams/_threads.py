@@ -42,7 +42,7 @@ class Threads:
         await trio.lowlevel.checkpoint_if_cancelled()
         await acquire(self._free)
         try:
-            return await _run_in_thread(function)
+            return await _run_in_one(function)
         finally:
             self._free.release()
 
@@ -73,7 +73,7 @@ class Threads:
 
 
 @trio.lowlevel.enable_ki_protection
-async def _run_in_thread(function: Callable[[], T]) -> T:
+async def _run_in_one(function: Callable[[], T]) -> T:
     task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
 
     def deliver(ended: outcome.Outcome[T]) -> None:
