@@ -89,13 +89,16 @@ class Outbox:
 
     def _push_at_once(self, push: _Push) -> bool:
         """Whether there is nothing to wait for."""
+        number = number_of(push.message)
+        again = number in self._places
         place = self._take_place(push) if self._is_live(push.session) and self._channel.has_credit else None
         if place is None:
             return False
         try:
             self._dma.push_message_nowait(place, push.data, self._channel, encode(Pushed(push.message, place.offset)))
         except BusyError:
-            self.placed_no_more(number_of(push.message))
+            if not again:
+                self.placed_no_more(number)
             return False
         self._counters.pushed_bytes_out += len(push.data)
         return True
@@ -173,6 +176,10 @@ class Outbox:
         """Room in the ring of the push's epoch, if there is."""
         if self._grant is None or self._grant.epoch != push.message.epoch:
             return None
+        number = number_of(push.message)
+        if number != SEAL and number in self._places:
+            # Said again in one session: the same bytes, which the peer has there or did not take.
+            return RemoteBuffer(self._grant.key, self._places[number])
         start = self._ring.take(len(push.data))
         if start is None:
             return None
@@ -180,7 +187,7 @@ class Outbox:
             # Nobody reads its data, and what lies there next is placed behind it.
             self._ring.give_back(start)
         else:
-            self._places[number_of(push.message)] = start
+            self._places[number] = start
         return RemoteBuffer(self._grant.key, start)
 
     def _is_live(self, session: int) -> bool:

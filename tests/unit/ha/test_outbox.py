@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from ctlha_trio._errors import BusyError
 from ctlha_trio.dma import Dma
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.link import Channel, Link, LinkConfig
@@ -132,6 +133,42 @@ async def test_pushes_arrive_in_order_however_often_the_ring_is_full(
                 scene.push(20)  # not its turn, although there is room now
             arrived += fresh
         assert arrived == list(range(1, 21))
+
+
+async def test_what_is_pushed_again_in_one_session_takes_no_more_room(autojump_clock: trio.testing.MockClock) -> None:
+    """A primary that claimed in vain does so, and is answered once for each, or not at all before it does."""
+    async with opened(blocks=4) as scene:
+        scene.grant()
+        for _ in range(9):
+            for sequence in (1, 2, 3):
+                scene.push(sequence)
+            assert await scene.take() == [1, 2, 3]
+        for sequence in (1, 2, 3):
+            scene.outbox.placed_no_more(sequence)
+        for sequence in (4, 5, 6, 7):
+            scene.push(sequence)
+        assert await scene.take() == [4, 5, 6, 7]
+
+
+async def test_what_is_pushed_again_keeps_its_room_where_the_link_takes_no_more(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer's disk may still write from there."""
+
+    def busy(*_: object) -> None:
+        raise BusyError("no more now")
+
+    async with opened(blocks=4) as scene:
+        scene.grant()
+        scene.push(1)
+        with monkeypatch.context() as full:
+            full.setattr(Dma, "push_message_nowait", busy)
+            before = dict(scene.outbox._places)
+            scene.push(1)
+            assert scene.outbox._places == before
+            scene.push(2)
+        assert await scene.take() == [1, 1, 2]
+        assert scene.outbox._places[1] == before[1] != scene.outbox._places[2]
 
 
 async def test_more_pushes_than_the_link_takes_arrive_in_order(autojump_clock: trio.testing.MockClock) -> None:
