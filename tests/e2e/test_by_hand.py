@@ -651,9 +651,7 @@ async def test_with_etcd_down_nobody_goes_alone(etcd_pair: HandPair, etcd: EtcdM
     asked = await run_ctlha("status", pair.config(survivor))
     assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
     await pair.wait_logged(survivor, "no connection: Connection refused")
-    await pair.decided(survivor, "claim")
-    refusals = [line for line in pair.decisions(survivor) if line["decision"] == "claim"]
-    assert [(line["outcome"], line["why"]) for line in refusals] == [("refused", "the arbiter did not take it")]
+    assert not [line for line in pair.decisions(survivor) if line["decision"] == "claim"], "it might be in doubt then"
     if restarted:
         await pair.kill(survivor)
         await pair.start(survivor)

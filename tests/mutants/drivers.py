@@ -589,8 +589,7 @@ BUGS: Final = (
         take_an_unknown_swap_for_a_refused_one,
         # Its own claim, come late, is somebody else's to it.
         r"I2: .* not durable|node . stopped: twin",
-        first_seed=1165,
-        about=(Fault.ARBITER_DEAF,),
+        alone={Fault.ARBITER_DEAF: 4.0, Fault.PARTITION: 6.0},
     ),
     Bug(never_copy_what_differs, r"I(7|10): ", without_faults=True),
     Bug(answer_a_read_with_what_was_read_before, r"I3: ", without_faults=True),
