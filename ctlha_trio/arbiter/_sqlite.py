@@ -33,6 +33,8 @@ APPLICATION_ID = 0x63746C68
 """Marks a SQLite file as ours: "ctlh"."""
 FILE_FORMAT = 1
 _KEY = "arbiter.sqlite"
+_GONE = "the pair's data is not there any more"
+"""What the remedy of a silent arbiter sends to."""
 _SCHEMA = f"""
     PRAGMA journal_mode = DELETE;
     PRAGMA synchronous = EXTRA;
@@ -230,8 +232,16 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
                 connection.execute("COMMIT")
     except sqlite3.Error as error:
         if _is_empty(path):
-            raise ForeignArbiterError(f"{path}: has no bytes: the pair's data is not there any more") from error
-        raise ArbiterError(f"{path}: {error}") from error
+            raise ForeignArbiterError(f"{path}: has no bytes: {_GONE}") from error
+        gone = f"there is no such file: {_GONE}"
+        raise ArbiterError(f"{path}: {gone if _is_missing(path) else error}") from error
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether nothing is there, as far as this user can see."""
+    with suppress(OSError):
+        return not is_there(path)
+    return False
 
 
 def _is_empty(path: Path) -> bool:

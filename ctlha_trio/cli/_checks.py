@@ -179,7 +179,11 @@ async def _check_folder(faults: Faults) -> None:
     for path in free_sockets(folder):
         with faults.at(""):
             if await trio.to_thread.run_sync(is_answered, path):
-                faults.add("node", f"{faults.loaded.content.node} is already running: it answers at {path}")
+                faults.add(
+                    "node",
+                    f"{faults.loaded.content.node} is already running: its process listens at {path}, "
+                    "and where it answers nothing it is stopped or hangs: let it go on, or kill it",
+                )
 
 
 async def _check_link(faults: Faults) -> TlsTransport | None:
