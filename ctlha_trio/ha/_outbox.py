@@ -89,8 +89,7 @@ class Outbox:
 
     def _push_at_once(self, push: _Push) -> bool:
         """Whether there is nothing to wait for."""
-        number = number_of(push.message)
-        again = number in self._places
+        again = self._place_of_before(push) is not None
         place = self._take_place(push) if self._is_live(push.session) and self._channel.has_credit else None
         if place is None:
             return False
@@ -98,7 +97,7 @@ class Outbox:
             self._dma.push_message_nowait(place, push.data, self._channel, encode(Pushed(push.message, place.offset)))
         except BusyError:
             if not again:
-                self.placed_no_more(number)
+                self.placed_no_more(number_of(push.message))
             return False
         self._counters.pushed_bytes_out += len(push.data)
         return True
@@ -176,10 +175,9 @@ class Outbox:
         """Room in the ring of the push's epoch, if there is."""
         if self._grant is None or self._grant.epoch != push.message.epoch:
             return None
-        number = number_of(push.message)
-        if number != SEAL and number in self._places:
-            # Said again in one session: the same bytes, which the peer has there or did not take.
-            return RemoteBuffer(self._grant.key, self._places[number])
+        before = self._place_of_before(push)
+        if before is not None:
+            return RemoteBuffer(self._grant.key, before)
         start = self._ring.take(len(push.data))
         if start is None:
             return None
@@ -187,8 +185,16 @@ class Outbox:
             # Nobody reads its data, and what lies there next is placed behind it.
             self._ring.give_back(start)
         else:
-            self._places[number] = start
+            self._places[number_of(push.message)] = start
         return RemoteBuffer(self._grant.key, start)
+
+    def _place_of_before(self, push: _Push) -> int | None:
+        """Where what is pushed again in one session lies: the same bytes, which the peer has there or did not take.
+
+        None if it does not. Of two that have no sequence each has bytes of its own.
+        """
+        number = number_of(push.message)
+        return None if number == SEAL else self._places.get(number)
 
     def _is_live(self, session: int) -> bool:
         """Whether the session is the one that both the core and the link are in at this moment."""

@@ -199,7 +199,7 @@ def resumed(step: Step, message: msg.Resumed) -> None:
             membership.claim(step, "resumed before the role was persisted")
             return
         step.cancel_timer(ev.Timer.CLAIM)
-        # Both have persisted that they are members. If this was lost before the secondary had said so, it marks still.
+        # The secondary has persisted that it is a member. Where its word of that was lost, this node marks until now.
         step.do(act.StopTracking())
         service.ask_anew(step)
         service.resend_from(step, message.last_sequence)

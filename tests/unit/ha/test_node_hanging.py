@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from ctlha_trio._errors import NotPrimaryError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import MemoryArbiter
+from ctlha_trio.ha import Node
 from ctlha_trio.ha._disk_watch import DISK_STALL_S
 from ctlha_trio.pair import Copy, Record, SwapOutcome
 from ctlha_trio.seams import Buffer, Disk, DiskFile, Seams, SwapAnswer, Versioned
@@ -50,6 +51,16 @@ def hanging_client(arbiter: MemoryArbiter) -> HangingArbiter:
     client = HangingArbiter.__new__(HangingArbiter)
     client.__attrs_init__(arbiter._cell)
     return client
+
+
+async def alone_with_an_arbiter_that_may_hang(pair: MemoryPair, name: str, *, lost: str) -> tuple[Node, HangingArbiter]:
+    """Start both nodes, and crash the other one once they are protected."""
+    pair.arbiters[name] = arbiter = hanging_client(pair.arbiter)
+    for each in ("a", "b"):
+        await pair.start(each)
+    await pair.wait_protected()
+    pair.crash(lost)
+    return await pair.wait_alone(name), arbiter
 
 
 async def test_an_arbiter_that_hangs_is_not_called_online(autojump_clock: MockClock) -> None:
@@ -126,12 +137,7 @@ async def test_a_copy_that_is_ready_waits_for_an_arbiter_that_hangs_and_no_clien
 ) -> None:
     """Without an answer nobody changes the set: the only member serves on, as it did before the other one was back."""
     async with open_pair(start=False) as pair:
-        pair.arbiters["b"] = arbiter = hanging_client(pair.arbiter)
-        for name in ("a", "b"):
-            await pair.start(name)
-        await pair.wait_protected()
-        pair.crash("a")
-        b = await pair.wait_alone("b")
+        b, arbiter = await alone_with_an_arbiter_that_may_hang(pair, "b", lost="a")
         arbiter.hanging_reads = arbiter.hanging_swaps = True
         await pair.wait_until(lambda: b.status().arbiter == "unknown")
         await pair.restart("a")
@@ -148,12 +154,7 @@ async def test_a_copy_that_is_ready_waits_for_an_arbiter_that_hangs_and_no_clien
 async def test_a_proof_that_hangs_is_one_that_failed_and_hides_no_record(autojump_clock: MockClock) -> None:
     """The record was read before it: a node that it does not name must not serve on for want of the proof."""
     async with open_pair(start=False) as pair:
-        pair.arbiters["a"] = arbiter = hanging_client(pair.arbiter)
-        for name in ("a", "b"):
-            await pair.start(name)
-        await pair.wait_protected()
-        pair.crash("b")
-        a = await pair.wait_alone("a")
+        a, arbiter = await alone_with_an_arbiter_that_may_hang(pair, "a", lost="b")
         arbiter.takes_swaps = False
         await pair.restart("b")
         await pair.wait_until(lambda: a.pair.arbiter_refuses)

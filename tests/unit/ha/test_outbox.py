@@ -14,7 +14,7 @@ from ctlha_trio.dma import Dma
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.link import Channel, Link, LinkConfig
 from ctlha_trio.pair import SLOT_BYTES, Grant, Pushed, decode
-from ctlha_trio.pair.messages import MirrorWrite
+from ctlha_trio.pair.messages import MirrorWrite, Seal
 from ctlha_trio.seams import MemoryNetwork, TrioClock
 
 EPOCH = 5
@@ -169,6 +169,23 @@ async def test_what_is_pushed_again_keeps_its_room_where_the_link_takes_no_more(
             scene.push(2)
         assert await scene.take() == [1, 1, 2]
         assert scene.outbox._places[1] == before[1] != scene.outbox._places[2]
+
+
+async def test_a_second_seal_that_the_link_does_not_take_now_keeps_no_room(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have one number, and each may have the records of its own moment."""
+
+    def busy(*_: object) -> None:
+        raise BusyError("no more now")
+
+    async with opened(blocks=4) as scene:
+        scene.grant()
+        scene.outbox.push(Seal(EPOCH, BLOCK), bytes(BLOCK))
+        with monkeypatch.context() as full:
+            full.setattr(Dma, "push_message_nowait", busy)
+            scene.outbox.push(Seal(EPOCH, BLOCK), bytes(BLOCK))
+            assert not scene.outbox._places
 
 
 async def test_more_pushes_than_the_link_takes_arrive_in_order(autojump_clock: trio.testing.MockClock) -> None:
