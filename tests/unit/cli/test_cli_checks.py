@@ -270,6 +270,7 @@ async def test_a_node_that_is_already_running(pair: Pair) -> None:
             await prepare(load_config(pair.config))
     (error,) = caught.value.exceptions
     assert str(error).startswith(f"{pair.config}: node: a is already running")
+    assert str(error).endswith("where it answers nothing it is stopped or hangs: let it go on, or kill it")
 
 
 async def test_a_dead_nodes_socket_is_no_fault(pair: Pair) -> None:

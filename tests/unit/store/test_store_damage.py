@@ -565,6 +565,16 @@ async def test_tracking_marks_what_is_written_and_nothing_else_over_a_restart() 
     assert (await opened(file)).base_epoch is None
 
 
+async def test_to_stop_where_nothing_is_counted_writes_nothing() -> None:
+    """A pair does so at each flap, and clients wait behind it."""
+    file = MemoryFile()
+    async with running(file) as store:
+        await store.write(0, b"x")
+        before = bytes(file.content)
+        await store.stop_tracking()
+        assert file.content == before
+
+
 @pytest.mark.parametrize("beside", [False, True])
 async def test_a_write_that_is_refused_is_marked_before_that_is_told(beside: bool) -> None:
     """The peer may have executed it, and forgets it when that is told: a process that is killed then must not."""

@@ -301,6 +301,31 @@ async def test_what_is_told_while_it_is_about_to_be_dropped_stays_known(monkeypa
     assert await found(killed(disk)) is None
 
 
+async def test_nobody_is_told_of_damage_by_a_name_that_is_still_being_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss of power may take that name, and the next start then seals what the second one was told to be lost."""
+    disk, write, told, early = await decayed(), WriteTracker._write, list[int](), list[int]()
+
+    async def life(store: BlockStore) -> None:
+        async def meet_and_note(number: int) -> None:
+            await meet(store)
+            told.append(number)
+
+        async def meet_meanwhile(self: WriteTracker, page: ActivityPage) -> None:
+            if page.damage.blocks and not self.page.damage.blocks:
+                nursery.start_soon(meet_and_note, 2)
+                await wait_all_tasks_blocked()
+                early.extend(told)
+            await write(self, page)
+
+        async with trio.open_nursery() as nursery:
+            monkeypatch.setattr(WriteTracker, "_write", meet_meanwhile)
+            await meet_and_note(1)
+
+    await live(disk, life)
+    assert (early, sorted(told)) == ([], [1, 2])
+    assert known(disk).blocks == {0}
+
+
 async def test_a_block_that_is_known_and_whole_in_an_open_extent_is_known_no_more_after_a_start() -> None:
     disk = await told_in_an_open_extent()
     disk.put("file", LAYOUT.file_offset(0), GOOD)
