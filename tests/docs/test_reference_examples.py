@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import trio
 
-from ctlha_trio.testing._processes.hand_pair import free_base_port
+from ctlha_trio.testing._processes.free_ports import free_base_port
 
 PAGES = Path(__file__).parents[2] / "docs"
 PORT = re.compile(r'(?<="--base-port", ")\d+(?=")')
@@ -16,7 +15,7 @@ PORT = re.compile(r'(?<="--base-port", ")\d+(?=")')
 
 def _with_free_ports(example: str) -> str:
     """A reader whose port is taken chooses another one too."""
-    return PORT.sub(lambda _: str(trio.run(free_base_port)), example)
+    return PORT.sub(lambda _: str(free_base_port()), example)
 
 
 @pytest.mark.parametrize(

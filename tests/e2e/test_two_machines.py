@@ -13,15 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from ctlha_trio.testing._processes.hand_pair import (
-    NODE_PROGRAM,
-    OTHER,
-    SIZE_BYTES,
-    START_S,
-    HandPair,
-    free_base_port,
-    run_ctlha,
-)
+from ctlha_trio.testing._processes.free_ports import free_base_port
+from ctlha_trio.testing._processes.hand_pair import NODE_PROGRAM, OTHER, SIZE_BYTES, START_S, HandPair, run_ctlha
 from ctlha_trio.testing._processes.outside_clients import outside_clients
 
 pytestmark = pytest.mark.slow
@@ -67,7 +60,7 @@ async def taken_apart(etcd_endpoint: str, tmp_path: Path) -> AsyncIterator[HandP
 
     Its folder shows both nodes' folders side by side, which they are not.
     """
-    pair = HandPair(tmp_path / "both", await free_base_port(), hosts=HOSTS)
+    pair = HandPair(tmp_path / "both", free_base_port(), hosts=HOSTS)
     machines = {node: tmp_path / f"machine-{node}" / "home" for node in HOSTS}
     for node, machine in machines.items():
         machine.mkdir(parents=True)

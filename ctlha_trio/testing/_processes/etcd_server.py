@@ -1,7 +1,6 @@
 """Real etcd on this machine, for tests: processes whose data lies in a folder, and that end with the block."""
 
 import json
-import random
 import signal
 import subprocess
 import threading
@@ -14,13 +13,12 @@ from typing import IO, Final
 import attrs
 
 from ctlha_trio._errors import FailedError
+from ctlha_trio.testing._processes.free_ports import free_etcd_ports
 
 START_LIMIT_S: Final = 30.0
 """For a member to have a leader, on a machine that is busy with something else."""
 ANSWER_LIMIT_S: Final = 10.0
 """For a member to say how it stands."""
-PORTS: Final = range(10_000, 19_000)
-"""Below those that the system gives to clients."""
 _READY: Final = b"ready to serve client requests"
 
 
@@ -141,7 +139,7 @@ def started_etcd(
 
     ``launcher`` is put before each command, to run it where ``host`` is an address.
     """
-    ports = random.sample(PORTS, 2 * members)
+    ports = free_etcd_ports(2 * members)
     peers = [f"http://{host}:{port}" for port in ports[members:]]
     cluster = ",".join(f"m{index}={peer}" for index, peer in enumerate(peers))
     made = []

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import random
 import re
 import signal
 import subprocess
@@ -30,6 +29,7 @@ from ctlha_trio.door import (
 from ctlha_trio.pair import OperationKind, Outcome
 from ctlha_trio.seams import TrioClock
 from ctlha_trio.store import BLOCK_BYTES
+from ctlha_trio.testing._processes.free_ports import free_base_port
 
 POLL_S: Final = 0.02
 START_S: Final = 30.0
@@ -67,24 +67,6 @@ async def run_ctlha(*arguments: str | Path, launcher: Sequence[str] = ()) -> Fin
             check=False,
         )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-async def is_free(port: int) -> bool:
-    """Whether a node could listen there."""
-    with trio.socket.socket() as probe:
-        try:
-            await probe.bind((_LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
-async def free_base_port() -> int:
-    """A base whose two link ports are free, below those that the system gives to clients."""
-    for port in random.sample(range(20_000, 32_000, 4), 1000):
-        if await is_free(port) and await is_free(port + 2):
-            return port
-    raise AssertionError("no free ports")
 
 
 @attrs.define(eq=False)
@@ -340,7 +322,7 @@ async def made_pair(
     launchers: Mapping[str, Sequence[str]] = _STARTED_HERE,
 ) -> AsyncIterator[HandPair]:
     """A pair that was just made; nothing runs. ``arguments`` are for ``ctlha init``, which is run where node a is."""
-    pair = HandPair(folder, await free_base_port(), size_bytes, hosts, launchers)
+    pair = HandPair(folder, free_base_port(), size_bytes, hosts, launchers)
     size_and_port = ("--size", str(size_bytes), "--base-port", str(pair.base_port))
     made = await run_ctlha("init", folder, *size_and_port, *arguments, launcher=launchers["a"])
     assert made.code == 0, made.err

@@ -315,10 +315,13 @@ async def test_tls_with_certificates_on_both_sides(tls_etcd: tuple[str, EtcdAcce
         assert (await stranger.cas(revision, NEXT)).outcome is SwapOutcome.REFUSED
 
 
-@pytest.mark.parametrize("name", ["", "expired", "foreign"])
+@pytest.mark.parametrize(
+    ("name", "alert"), [("", "certificate required"), ("expired", "certificate expired"), ("foreign", "unknown ca")]
+)
 async def test_a_client_certificate_that_is_missing_or_not_taken_is_said(
-    tls_etcd: tuple[str, EtcdAccess], tmp_path: Path, name: str
+    tls_etcd: tuple[str, EtcdAccess], tmp_path: Path, name: str, alert: str
 ) -> None:
+    """By whatever etcd's TLS says of it: that of 3.4 has one alert for all three."""
     _, access = tls_etcd
     given = (tmp_path / f"{name}.pem", tmp_path / f"{name}.key") if name else (None, None)
     arbiter = reached(attrs.evolve(access, certificate=given[0], key=given[1]), "x-y")
@@ -326,10 +329,10 @@ async def test_a_client_certificate_that_is_missing_or_not_taken_is_said(
     for _ in range(5):
         with pytest.raises(ArbiterSilentError, match=r"a client certificate is missing or not taken$") as caught:
             await arbiter.read()
-        assert re.search(
-            r": (TLS alert: bad certificate: |the connection broke, as where |Connection reset |Broken pipe)",
-            str(caught.value),
+        said = (
+            rf": (TLS alert: (bad certificate|{alert}): |the connection broke, as where |Connection reset |Broken pipe)"
         )
+        assert re.search(said, str(caught.value))
 
 
 async def test_the_wrong_scheme_is_asked_about(tls_etcd: tuple[str, EtcdAccess], endpoint: str) -> None:

@@ -25,7 +25,7 @@ from ctlha_trio.door import DecisionLog
 from ctlha_trio.pair import Copy, Metadata, SwapOutcome
 from ctlha_trio.seams import ThreadDisk, TrioClock, Versioned
 from ctlha_trio.store import BlockStore, rewrite_metadata
-from ctlha_trio.testing._processes.hand_pair import free_base_port
+from ctlha_trio.testing._processes.free_ports import free_base_port
 from ctlha_trio.wire import KnownRecord
 
 SIZE_BYTES = 1 << 20
@@ -154,7 +154,7 @@ async def test_a_record_that_etcd_may_have_is_not_said_to_be_missing(
 @pytest.fixture
 async def fresh(tmp_path: Path) -> Pair:
     """Both nodes and the arbiter know epoch 1."""
-    new = NewPair(size_bytes=SIZE_BYTES, link_addresses=loopback_addresses(await free_base_port()))
+    new = NewPair(size_bytes=SIZE_BYTES, link_addresses=loopback_addresses(free_base_port()))
     create_pair(tmp_path / "p", new)
     return Pair(tmp_path / "p", new.cluster)
 
