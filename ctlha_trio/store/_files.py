@@ -3,6 +3,7 @@
 Plain synchronous I/O: for ``ctlha init``, for comparing copies after both nodes ended, for simulated disks.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -58,7 +59,7 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
         raise StoreError(f"{path}: {error.strerror}") from error
     try:
         try:
-            os.posix_fallocate(descriptor, 0, Layout(size_bytes).file_bytes)
+            _allocate(descriptor, Layout(size_bytes).file_bytes)
             _fill(descriptor, Layout(size_bytes), fill or (), metadata.epoch)
             # The head makes it a volume, so it comes last: a file that was cut off while being filled is none.
             os.fsync(descriptor)
@@ -73,6 +74,17 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
     except BaseException:
         os.unlink(path)
         raise
+
+
+def _allocate(descriptor: int, file_bytes: int) -> None:
+    """Where a file system cannot allocate, the C library writes to each block: for hours, if there is too little room.
+
+    Some say nothing of their size, and are tried.
+    """
+    found = os.fstatvfs(descriptor)
+    if found.f_blocks and file_bytes > found.f_bfree * found.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.posix_fallocate(descriptor, 0, file_bytes)
 
 
 def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:

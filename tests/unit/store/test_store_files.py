@@ -103,6 +103,25 @@ def test_failed_creation_leaves_no_file(
     assert not os.path.exists(path)
 
 
+def test_what_there_is_no_room_for_is_not_begun(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file system cannot allocate, the C library writes to each block of the file, until all room is gone."""
+    free_bytes = os.statvfs(Path(path).parent).f_bfree * os.statvfs(Path(path).parent).f_frsize
+    begun: list[int] = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: begun.append(1))
+    with pytest.raises(StoreError, match="No space left on device"):
+        create_store_file(path, METADATA, 2 * free_bytes)
+    assert not begun
+    assert not os.path.exists(path)
+
+
+def test_a_file_system_that_does_not_say_how_large_it_is_is_tried(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = os.statvfs(Path(path).parent)
+    silent = os.statvfs_result((*found[:2], 0, 0, 0, *found[5:10]))
+    monkeypatch.setattr(os, "fstatvfs", lambda _: silent)
+    create_store_file(path, METADATA, SIZE_BYTES)
+    assert whole(path) == bytes(SIZE_BYTES)
+
+
 def test_creation_in_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="No such file"):
         create_store_file(str(tmp_path / "missing" / "volume"), METADATA, SIZE_BYTES)
