@@ -3,7 +3,6 @@
 Plain synchronous I/O: for ``ctlha init``, for comparing copies after both nodes ended, for simulated disks.
 """
 
-import errno
 import fcntl
 import os
 import stat
@@ -15,6 +14,7 @@ from ctlha_trio._errors import ConfigError, DamagedBlockError, InvalidError, Sto
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Buffer, sync_folder
 from ctlha_trio.store._activity_log import choose_activity, new_activity_pages
+from ctlha_trio.store._allocation import allocate
 from ctlha_trio.store._checksums import damaged_blocks, seal_blocks
 from ctlha_trio.store._layout import (
     ACTIVITY_OFFSET,
@@ -59,7 +59,7 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
         raise StoreError(f"{path}: {error.strerror}") from error
     try:
         try:
-            _allocate(descriptor, Layout(size_bytes).file_bytes)
+            allocate(descriptor, Layout(size_bytes).file_bytes)
             _fill(descriptor, Layout(size_bytes), fill or (), metadata.epoch)
             # The head makes it a volume, so it comes last: a file that was cut off while being filled is none.
             os.fsync(descriptor)
@@ -74,17 +74,6 @@ def create_store_file(path: str, metadata: Metadata, size_bytes: int, fill: Iter
     except BaseException:
         os.unlink(path)
         raise
-
-
-def _allocate(descriptor: int, file_bytes: int) -> None:
-    """Where a file system cannot allocate, the C library writes to each block: for hours, if there is too little room.
-
-    Some say nothing of their size, and are tried.
-    """
-    found = os.fstatvfs(descriptor)
-    if found.f_blocks and file_bytes > found.f_bfree * found.f_frsize:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.posix_fallocate(descriptor, 0, file_bytes)
 
 
 def read_volume(path: str, *, size_bytes: int) -> Iterator[tuple[int, bytes]]:
