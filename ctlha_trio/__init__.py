@@ -23,6 +23,7 @@ from ctlha_trio._errors import (
     LocalProtocolError as LocalProtocolError,
     MediumError as MediumError,
     MiscompareError as MiscompareError,
+    NoThreadError as NoThreadError,
     NotPrimaryError as NotPrimaryError,
     NotWholeError as NotWholeError,
     RecordsFullError as RecordsFullError,

@@ -5,6 +5,7 @@ nobody's (``BusyError``, ``EmptyError``), the link's (``DisconnectError``), or t
 (``FailedError``).
 """
 
+import errno
 from pathlib import Path
 from typing import ClassVar
 
@@ -108,6 +109,20 @@ class RecordsFullError(InvalidError):
 
     Room is made sure of before a record is put, so to find out by this is a bug here. The copy is as good as before.
     """
+
+
+class NoThreadError(FailedError, OSError):
+    """No thread can be started now: nothing was begun."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            errno.EAGAIN,
+            "no thread can be started now: "
+            "this user (ulimit -u), the service (TasksMax=) or the machine may have no more",
+        )
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class ArbiterError(FailedError):

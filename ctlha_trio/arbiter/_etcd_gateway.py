@@ -13,7 +13,7 @@ import attrs
 import httpx2
 import trio
 
-from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError
+from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError, NoThreadError
 from ctlha_trio._parsed_json import parse_json
 from ctlha_trio._printable import printable
 from ctlha_trio.arbiter._codec import RECORD_CHARACTERS_MAX
@@ -133,8 +133,8 @@ class Gateway:
         try:
             with trio.fail_at(ends_s):
                 return await run_in_thread(self._load_credentials, abandon_on_cancel=True, limiter=self._threads)
-        except BlockingIOError as error:
-            raise _DeclinedError(f"{declined}; the file of credentials: {error.strerror}") from error
+        except NoThreadError as error:
+            raise _DeclinedError(f"{declined}; the file of credentials: {error}") from error
         except ConfigError as error:
             raise _DeclinedError(f"{declined}; {error}") from error
         except trio.TooSlowError as error:

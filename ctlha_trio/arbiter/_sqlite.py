@@ -18,7 +18,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError, ForeignArbiterError
+from ctlha_trio._errors import ArbiterError, ArbiterSilentError, ConfigError, ForeignArbiterError, NoThreadError
 from ctlha_trio.arbiter._codec import decode_record, encode_record, require_resource
 from ctlha_trio.arbiter._problems import CallProblems
 from ctlha_trio.pair import Record, SwapOutcome
@@ -98,7 +98,7 @@ class SqliteArbiter:
         """
         try:
             identity, record = await run_in_thread(partial(_inspect, Path(path)))
-        except BlockingIOError as error:
+        except NoThreadError as error:
             raise ArbiterError(f"{path}: {error}") from error
         if (record.cluster, record.resource) != (cluster, resource):
             found = f"{record.cluster}/{record.resource}"
@@ -112,9 +112,9 @@ class SqliteArbiter:
         """
         try:
             return await run_in_thread(self._read, limiter=self._threads)
-        except BlockingIOError as error:
-            self._problems.note("read", f"{self._path}: {error.strerror}")
-            raise ArbiterSilentError(f"{self._path}: {error.strerror}", sent=False) from error
+        except NoThreadError as error:
+            self._problems.note("read", f"{self._path}: {error}")
+            raise ArbiterSilentError(f"{self._path}: {error}", sent=False) from error
 
     async def cas(self, expected_revision: int, record: Record) -> SwapAnswer:
         """Replace the record if its revision still is ``expected_revision``. A checkpoint.
@@ -126,7 +126,7 @@ class SqliteArbiter:
         body = encode_record(record)
         try:
             return await run_in_thread(partial(self._swap, expected_revision, body), limiter=self._threads)
-        except BlockingIOError as error:
+        except NoThreadError as error:
             return self._unswapped(SwapOutcome.REFUSED, error)  # it was not begun
 
     def _read(self) -> Versioned:
@@ -152,7 +152,7 @@ class SqliteArbiter:
         """
         try:
             return await run_in_thread(self._probe, limiter=self._threads)
-        except BlockingIOError as error:
+        except NoThreadError as error:
             self._note_swap(error)
             return False
 

@@ -28,7 +28,7 @@ from ctlha_trio.cli._stopped_node import (
 )
 from ctlha_trio.door import DECISIONS_FILE
 from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
-from ctlha_trio.seams import ThreadDisk, TrioClock, Versioned
+from ctlha_trio.seams import ThreadDisk, TrioClock, Versioned, run_in_thread
 from ctlha_trio.store import BlockStore
 
 
@@ -54,7 +54,7 @@ async def adopt_arbiter(file: Path, abandon: str, statement: str | None, other: 
     kept = arbiter is not None and arbiter.identity == metadata.arbiter
     click.echo(_describe(metadata, found, record, abandon))
     click.echo(_describe_return(abandon, kept=kept))
-    for line in await trio.to_thread.run_sync(list, describe_copies(loaded, other, None)):
+    for line in await run_in_thread(lambda: [*describe_copies(loaded, other, None)]):
         click.echo(line)
     if dry_run:
         return end_dry_run(_steps(metadata, record, abandon))

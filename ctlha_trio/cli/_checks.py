@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Final
 
 import attrs
-import trio
 
 from ctlha_trio._errors import (
     ArbiterError,
@@ -16,6 +15,7 @@ from ctlha_trio._errors import (
     ConfigError,
     CtlHaError,
     ForeignArbiterError,
+    NoThreadError,
     StoreError,
 )
 from ctlha_trio.arbiter import EtcdAccess, EtcdArbiter, SqliteArbiter
@@ -38,6 +38,7 @@ from ctlha_trio.seams import (
     is_there,
     load_key,
     read_key_file,
+    run_in_thread,
 )
 from ctlha_trio.store import BlockStore, read_head
 
@@ -69,7 +70,10 @@ class Faults:
         self.found.append(self.loaded.fault(key, problem))
 
     def at(self, key: str) -> "Noting":
-        """Within it an error of the part that ``key`` belongs to is noted, and ends only the block."""
+        """Within it an error of the part that ``key`` belongs to is noted, and ends only the block.
+
+        A lack of threads is none: no configuration mends it, and a later start may.
+        """
         return Noting(self, key)
 
 
@@ -88,7 +92,7 @@ class Noting:
         if isinstance(error, ConfigError):
             self.faults.add(self.key, f"{error.file}: {error.problem}")
             return True
-        if isinstance(error, CtlHaError | OSError):
+        if isinstance(error, CtlHaError | OSError) and not isinstance(error, NoThreadError):
             self.faults.add(self.key, str(error))
             return True
         return False
@@ -174,11 +178,11 @@ async def prepare(loaded: LoadedConfig) -> Prepared:
 
 async def _check_folder(faults: Faults) -> None:
     folder = faults.loaded.folder
-    for problem in await trio.to_thread.run_sync(list, problems_of_folder(folder)):
+    for problem in await run_in_thread(lambda: [*problems_of_folder(folder)]):
         faults.add("", problem)
     for path in free_sockets(folder):
         with faults.at(""):
-            if await trio.to_thread.run_sync(is_answered, path):
+            if await run_in_thread(partial(is_answered, path)):
                 faults.add(
                     "node",
                     f"{faults.loaded.content.node} is already running: its process listens at {path}, "
@@ -247,7 +251,7 @@ def _what_helps(loaded: LoadedConfig, path: str) -> str:
 
 async def _check_fence(faults: Faults) -> None:
     fence = faults.loaded.content.fence
-    if fence is not None and not await trio.to_thread.run_sync(os.access, fence.command[0], os.X_OK):
+    if fence is not None and not await run_in_thread(partial(os.access, fence.command[0], os.X_OK)):
         faults.add("fence.command", f"{fence.command[0]} is no program that this user can run")
 
 

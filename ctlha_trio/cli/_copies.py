@@ -4,13 +4,13 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import attrs
 import cattrs
 import click
-import trio
 
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio._parsed_json import parse_json
@@ -19,7 +19,7 @@ from ctlha_trio.cli._copy_view import CopyView, Range, sum_of, view_copy
 from ctlha_trio.cli._later_copy import describe_later
 from ctlha_trio.door import STATUS_SOCKET, is_answered
 from ctlha_trio.pair import Copy, Record
-from ctlha_trio.seams import is_regular, open_regular
+from ctlha_trio.seams import is_regular, open_regular, run_in_thread
 
 RANGES_SHOWN: Final = 20
 """That may differ; the JSON has them all."""
@@ -32,7 +32,7 @@ async def show_copy(file: Path, as_json: bool) -> int:
     loaded = load_config(file)
     view = view_copy(loaded)
     click.echo(json.dumps(attrs.asdict(view)) if as_json else "\n".join(side_by_side([view], None)))
-    if await trio.to_thread.run_sync(_is_running, loaded):
+    if await run_in_thread(partial(_is_running, loaded)):
         node, status = loaded.content.node, f"ctlha status {loaded.quoted}"
         click.echo(f"node {node} runs: this is its copy as of now, and may be behind; {status}", err=True)
     return 0

@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeVarTuple
 
@@ -21,7 +22,7 @@ from ctlha_trio.cli._demo_writer import IN_FLIGHT, DemoWriter
 from ctlha_trio.cli._init import NODES, NewPair, create_pair
 from ctlha_trio.cli._node_folder import path_excess
 from ctlha_trio.cli._run import ending_signals, leaves_of
-from ctlha_trio.seams import TrioClock
+from ctlha_trio.seams import TrioClock, run_in_thread
 
 NODE_COMMAND: Final = (sys.executable, "-m", "ctlha_trio.cli._demo_node")
 """A node that ends when its standard input does, as when the demo is killed."""
@@ -292,7 +293,7 @@ class _Demo:
         if self.plan.before_compare is not None:
             self.plan.before_compare([node.volume for node in self.nodes])
         for node in self.nodes:
-            await trio.to_thread.run_sync(compare_copy, self.content, node.name, node.volume)
+            await run_in_thread(partial(compare_copy, self.content, node.name, node.volume))
         self.report.durations_s[Moment.VERIFIED] = time.monotonic() - began_s
         self.report.copies_equal = True
         self.report.passed = True

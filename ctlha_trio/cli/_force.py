@@ -1,12 +1,12 @@
 """``ctlha force-primary``: shows what it would change, has a person say what no node can know, and asks the node."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import click
-import trio
 
 from ctlha_trio._errors import ConfigError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.cli._config import FenceTable, LoadedConfig, load_config
@@ -20,6 +20,7 @@ from ctlha_trio.cli._unanswered import needing_node, wait_telling
 from ctlha_trio.door import DECISIONS_FILE, FORCE_S, STATUS_SOCKET, force_plan_of, force_primary_of, status_of
 from ctlha_trio.ha import Reason
 from ctlha_trio.pair import Copy, PlannedStep
+from ctlha_trio.seams import run_in_thread
 
 _WITHHELD: Final = frozenset({Reason.ARBITER_REFUSES.value, Reason.ARBITER_SILENT.value})
 """Why a node that wants to serve waits for longer than an answer takes."""
@@ -53,7 +54,7 @@ async def force_primary(file: Path, asked: Forced, dry_run: bool) -> int:
     if not asked.fence:
         await require_silent(loaded)
     click.echo(describe_plan(plan))
-    for line in await trio.to_thread.run_sync(list, describe_copies(loaded, asked.other, None)):
+    for line in await run_in_thread(lambda: [*describe_copies(loaded, asked.other, None)]):
         click.echo(line)
     if dry_run:
         return end_dry_run(_steps(plan, asked))
@@ -82,7 +83,7 @@ async def _plan(loaded: LoadedConfig, abandon: str) -> Any:
         with needing_node(loaded):
             return await force_plan_of(socket, abandon)
     except FailedError as error:
-        status, salvage = await status_of(socket), await trio.to_thread.run_sync(_needs_salvage, loaded)
+        status, salvage = await status_of(socket), await run_in_thread(partial(_needs_salvage, loaded))
         raise FailedError(explain_refusal(str(error), status, loaded, needs_salvage=salvage)) from error
 
 

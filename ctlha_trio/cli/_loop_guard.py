@@ -18,7 +18,7 @@ import click
 
 from ctlha_trio.cli._queued_stderr import END_S, end_stderr
 from ctlha_trio.cli._run import EXIT_LOOP_DEAD
-from ctlha_trio.seams import Clock, TrioClock
+from ctlha_trio.seams import Clock, TrioClock, start_thread
 
 LOOK_S: Final = 1.0
 LOOKS_MAX: Final = 30
@@ -41,7 +41,7 @@ class LoopGuard:
 
     async def run(self) -> None:
         """Look until cancelled. If the loop stays away, say where it and all threads are, and end the process."""
-        threading.Thread(target=self._look, name="loop-guard", daemon=True).start()
+        start_thread(self._look, name="loop-guard")
         try:
             while True:
                 self._turns += 1

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import attrs
 
-from ctlha_trio.cli._run import EXIT_FAILED
+from ctlha_trio._errors import NoThreadError
+from ctlha_trio.cli._run import EXIT_FAILED, report
+from ctlha_trio.seams import start_thread
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -56,9 +58,8 @@ class WriteQueue:
     _thread: threading.Thread = attrs.field(init=False)
 
     def start(self) -> None:
-        """The thread, a daemon: in a call that blocks it keeps no process alive."""
-        self._thread = threading.Thread(target=self._deliver, name="stderr", daemon=True)
-        self._thread.start()
+        """The thread. ``NoThreadError`` if none can be had."""
+        self._thread = start_thread(self._deliver, name="stderr")
 
     def put(self, piece: bytes) -> None:
         """Add whole lines, without waiting; they stay together."""
@@ -162,7 +163,10 @@ def queued_stderr() -> Iterator[None]:
         yield
         return
     queue = WriteQueue(partial(_write, descriptor))
-    queue.start()
+    try:
+        queue.start()
+    except NoThreadError as error:
+        sys.exit(report(error))
     writer = _QueueWriter(queue, is_terminal=stream.isatty())
     lines = io.TextIOWrapper(writer, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
     with redirect_stderr(lines):

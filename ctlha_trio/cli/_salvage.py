@@ -8,12 +8,12 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import attrs
 import click
-import trio
 
 from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord
@@ -25,7 +25,7 @@ from ctlha_trio.cli._steps import end_dry_run
 from ctlha_trio.cli._stopped_node import Decision, describe_heard, open_arbiter, require_stopped, swap_record
 from ctlha_trio.door import DECISIONS_FILE
 from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
-from ctlha_trio.seams import ThreadDisk, Versioned
+from ctlha_trio.seams import ThreadDisk, Versioned, run_in_thread
 from ctlha_trio.store import BLOCK_BYTES, Head, read_head, read_remains, rewrite_metadata, salvage_copy
 
 RUNS_SHOWN: Final = 20
@@ -135,7 +135,7 @@ async def _examine(path: str, size_bytes: int, head: Head) -> _Wreck:
     remains = read_remains(path, size_bytes=size_bytes)
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=size_bytes, file=sys.stderr, label="reading", hidden=hidden) as bar:
-        while (each := await trio.to_thread.run_sync(next, remains, None)) is not None:
+        while (each := await run_in_thread(partial(next, remains, None))) is not None:
             written += each.written
             for offset in each.damaged:
                 begins, size = damaged.pop() if damaged and sum(damaged[-1]) == offset else (offset, 0)

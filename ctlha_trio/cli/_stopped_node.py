@@ -3,12 +3,12 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVarTuple
 
 import attrs
 import click
-import trio
 
 from ctlha_trio._errors import ConfigError, CtlHaError, FailedError, StoreError, UnknownOutcomeError
 from ctlha_trio.arbiter import CreatedRecord, EtcdArbiter, SqliteArbiter
@@ -17,7 +17,7 @@ from ctlha_trio.cli._lost_files import needing_arbiter_file, needing_whole_volum
 from ctlha_trio.cli._run import EXIT_UNLOGGED
 from ctlha_trio.door import DECISIONS_FILE, STATUS_SOCKET, DecisionLog, access_denied, is_answered
 from ctlha_trio.pair import Metadata, PairState, Phase, Record, SwapOutcome, boot, events, step_pair
-from ctlha_trio.seams import Arbiter, Disk, TrioClock, Versioned
+from ctlha_trio.seams import Arbiter, Disk, TrioClock, Versioned, run_in_thread
 from ctlha_trio.store import BlockStore, read_facts
 
 Arguments = TypeVarTuple("Arguments")
@@ -34,7 +34,7 @@ async def require_stopped(loaded: LoadedConfig) -> None:
     """``FailedError`` if the node runs, or if nobody can tell; ``ConfigError`` for another user's. A checkpoint."""
     path = loaded.folder / STATUS_SOCKET
     try:
-        runs = await trio.to_thread.run_sync(is_answered, path)
+        runs = await run_in_thread(partial(is_answered, path))
     except PermissionError as error:
         raise access_denied(path) from error
     except OSError as error:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -85,6 +86,6 @@ async def _is_another_users(path: Path | str) -> bool:
 async def _is_foreign(path: Path | str) -> bool:
     """Whether something else lies where a socket is to be. One look: a node that starts removes an old one."""
     try:
-        return not stat.S_ISSOCK((await trio.Path(path).stat()).st_mode)
+        return not stat.S_ISSOCK((await run_in_thread(partial(os.stat, path))).st_mode)
     except (OSError, ValueError):
         return False

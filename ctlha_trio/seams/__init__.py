@@ -33,6 +33,7 @@ from ctlha_trio.seams._regular_files import (
 from ctlha_trio.seams._run_in_thread import (
     is_lack_of_threads as is_lack_of_threads,
     run_in_thread as run_in_thread,
+    start_thread as start_thread,
 )
 from ctlha_trio.seams._tcp import SocketListener as SocketListener, TcpTransport as TcpTransport
 from ctlha_trio.seams._thread_disk import ThreadDisk as ThreadDisk, ThreadDiskFile as ThreadDiskFile

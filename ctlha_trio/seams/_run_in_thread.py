@@ -1,10 +1,12 @@
 """A thread that cannot be had is an error of the operating system, as it is everywhere else."""
 
-import errno
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 import trio
+
+from ctlha_trio._errors import NoThreadError
 
 T = TypeVar("T")
 
@@ -17,7 +19,7 @@ def is_lack_of_threads(error: RuntimeError) -> bool:
 async def run_in_thread(
     function: Callable[[], T], *, abandon_on_cancel: bool = False, limiter: trio.CapacityLimiter | None = None
 ) -> T:
-    """As ``trio.to_thread.run_sync``. ``OSError`` with ``EAGAIN`` if no thread can be had: nothing was begun then."""
+    """As ``trio.to_thread.run_sync``. ``NoThreadError`` if no thread can be had."""
     begun = False
 
     def begin() -> T:
@@ -30,4 +32,14 @@ async def run_in_thread(
     except RuntimeError as error:
         if begun:
             raise
-        raise OSError(errno.EAGAIN, "no thread can be started now") from error
+        raise NoThreadError from error
+
+
+def start_thread(function: Callable[[], object], *, name: str) -> threading.Thread:
+    """Call ``function`` in a thread that keeps no process alive. ``NoThreadError`` if none can be had."""
+    thread = threading.Thread(target=function, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise NoThreadError from error
+    return thread
