@@ -26,45 +26,52 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.OUTDATED: "start node {peer}, whose copy counts; if it is lost for ever, and copy-not-whole does not stand "
     "here too: ctlha force-primary {config} --abandon {peer}",
     Reason.WAITING_FOR_PEER: "start node {peer}; without it this node goes on alone in 3 s",
-    Reason.CLAIMING: "wait: it ends when the arbiter takes the change, which lacks what arbiter-silent or "
-    "arbiter-refuses says where one of these stands here too",
+    Reason.CLAIMING: "who counts is being changed, and the arbiter has not taken that yet. Until it has, clients "
+    "wait here, and may be sent from one node to the other; what they were told is done stays done. If arbiter-silent "
+    "or arbiter-refuses stands here too, do first what that says. The rest goes by itself: ctlha status --watch "
+    "{config}",
     Reason.DISK_HANGS: "wait: when the disk answers the node goes on by itself; if it does not, look at the disk and "
     "at what it hangs on",
-    Reason.STORE_FAILED: "see the node's log for what failed, and look at the disk, then stop this node, and start it "
-    "again; if the file was cut short, put the whole file back before; if its copy is lost, and node {peer} has one "
-    "that counts, stop this node, move away what lies there, then: ctlha replace {config} {node}",
-    Reason.COPY_FAILED: "the record names this copy, which is dead: start node {peer}, which brings it up to date if "
-    "its own counts; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; "
-    "to serve what is left here, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
-    Reason.COPY_WENT_BACK: "the backing file is not the one that the record names: if two processes had this node's "
-    "identity (twin), delete neither file, and to keep this one stop both nodes, then: ctlha adopt-arbiter {config} "
-    "--abandon {peer}; else it is an older copy: put the newest file back (no other copy from before: one of the "
-    "record's epoch is served unnoticed, with old data), or start node {peer}, which brings it up to date if its own "
-    "counts; if that file is lost and {peer} does not "
-    "serve, what was acknowledged since is lost: where outdated stands here too, do as it says; else stop both nodes, "
-    "and see which copy is the later one, which is the one to keep: ctlha adopt-arbiter {config} --abandon {peer} "
-    "--dry-run; if that of {node}, or if {peer} is lost for ever: ctlha adopt-arbiter {config} --abandon {peer}; if "
-    "that of {peer}, start only {peer}, which is outdated, and do as that says there",
-    Reason.COPY_INCOMPLETE: "the record names this copy, which is half overwritten: start node {peer}, which brings "
-    "it up to date; if {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> --abandon {node}; if "
-    "that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
-    Reason.COPY_NOT_WHOLE: "this copy is empty, half overwritten, discarded, or of a disk that had failed, and of no "
-    "use by itself until its resync has ended: start node {peer}, which brings it up to date; if {peer} is lost for "
+    Reason.STORE_FAILED: "the disk or the file of this copy has failed, and this node serves no clients. See the "
+    "node's log for what failed, and look at the disk, then stop this node, and start it again. If the file was cut "
+    "short, put the whole file back before. If its copy is lost, and node {peer} has one that counts, stop this node, "
+    "move away what lies there, then: ctlha replace {config} {node}",
+    Reason.COPY_FAILED: "the record names this copy, which is dead, so it is not served. Start node {peer}, which "
+    "brings it up to date if its own counts. If {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> "
+    "--abandon {node}; to serve what is left here, stop this node, then: ctlha force-primary {config} --abandon "
+    "{peer} --salvage",
+    Reason.COPY_WENT_BACK: "the backing file is not the one that the record names, so its data is not served. If two "
+    "processes had this node's identity (twin), delete neither file; to keep this one, stop both nodes, then: ctlha "
+    "adopt-arbiter {config} --abandon {peer}; else it is an older copy: put the newest file back, but no other copy "
+    "from before: one of the record's epoch is served unnoticed, with old data. Or start node {peer}, which brings "
+    "this copy up to date if its own counts. If the newest file is lost and {peer} does not serve, what was "
+    "acknowledged since is lost. Where outdated stands here too, do as it says. Else stop both nodes, and see which "
+    "copy is the later one, which is the one to keep: ctlha adopt-arbiter {config} --abandon {peer} --dry-run; if "
+    "that of {node}, or if {peer} is lost for ever: ctlha adopt-arbiter {config} --abandon {peer}; if that of {peer}, "
+    "start only {peer}, which is outdated, and do as that says there",
+    Reason.COPY_INCOMPLETE: "the record names this copy, which is half overwritten, so it is not served. Start node "
+    "{peer}, which brings it up to date. If {peer} does not serve, on {peer}: ctlha force-primary <its node.toml> "
+    "--abandon {node}; if that copy is lost, stop this node, then: ctlha force-primary {config} --abandon {peer} "
+    "--salvage",
+    Reason.COPY_NOT_WHOLE: "this copy is empty, half overwritten, discarded, or of a disk that had failed. By itself "
+    "it is of no use until its resync has ended: start node {peer}, which brings it up to date. If {peer} is lost for "
     "ever, stop this node, then: ctlha force-primary {config} --abandon {peer} --salvage",
-    Reason.ARBITER_WENT_BACK: "restore the arbiter's newest data, then stop the nodes that say so, and start them "
-    "again; if it is lost, or one stops so again, stop both nodes, then on both: ctlha adopt-arbiter <its "
-    "node.toml>, which prints both copies; if they do not agree, and it says of nothing else that helps, on the "
-    "node whose copy is to be the volume, that of the higher epoch there unless both have served alone: ctlha "
-    "adopt-arbiter <its node.toml> --abandon <the other node>",
+    Reason.ARBITER_WENT_BACK: "the arbiter shows an older record than this node knows, or another one of the same "
+    "epoch, as after a restore from an old copy. This node serves no clients, so that nothing acknowledged is "
+    "overwritten. If the arbiter's newest data can be restored, do that, then stop the nodes that say so, and start "
+    "them again. If it cannot, or if one stops so again, stop both nodes, then on both: ctlha adopt-arbiter <its "
+    "node.toml>, which prints both copies. If they do not agree, and it says of nothing else that helps, choose which "
+    "copy is to be the volume. It is that of the higher epoch there, unless both have served alone. On its node: "
+    "ctlha adopt-arbiter <its node.toml> --abandon <the other node>",
     Reason.FOREIGN_RECORD: "the arbiter's record is of another pair: correct the [arbiter] of {config}",
     Reason.FOREIGN_LINEAGE: "correct the [arbiter] of {config}; if the copy of node {peer} is the right one, stop "
     "this node, then: ctlha resolve {config} --discard {node}",
-    Reason.TWIN: "another process runs, or has run, with this node's identity, from a copy of its folder, and each of "
-    "the two files may hold what only it has acknowledged: stop both, and delete neither before it is clear which one "
-    "is right, by the logs of decisions in both folders and by what clients keep on the volume; if it is that of the "
-    "other process, start only that one again; if it is this one, stop node {peer} too, then: ctlha adopt-arbiter "
-    "{config} --abandon {peer}, and where that finds nothing wrong with the arbiter, start this node alone, and if it "
-    "is outdated then, force it, as outdated says of a {peer} that is lost; a copy that no client ever used is only "
+    Reason.TWIN: "another process runs, or has run, with this node's identity, from a copy of its folder. Each of the "
+    "two files may hold what only it has acknowledged: stop both, and delete neither before it is clear which one is "
+    "right. The logs of decisions in both folders tell, and what clients keep on the volume. If it is that of the "
+    "other process, start only that one again. If it is this one, stop node {peer} too, then: ctlha adopt-arbiter "
+    "{config} --abandon {peer}; where that finds nothing wrong with the arbiter, start this node alone. If it is "
+    "outdated then, force it, as outdated says of a {peer} that is lost. A copy that no client ever used is only "
     "stopped and deleted",
     Reason.LEAVING: "start the node again: ctlha node {config}",
     Reason.HANDLER_FAILED: "see the node's log for the error, mend the program, and start the node again",
@@ -76,15 +83,14 @@ REMEDIES: Final[dict[Reason, str]] = {
     Reason.COMPONENT_ERROR: "see the node's log for the component, and mend it; it is never started again by this "
     "process: once node {peer} is a member, start the node again",
     Reason.COMPONENT_WAITS: "wait: each component that may not start yet is told of above, with why, and with its own "
-    "estimate if it has one; it is asked again by itself; if it waits for what node {peer} "
-    "does not let go of, and that one is a member, give the role back: ctlha switchover "
-    "{config}",
-    Reason.COMPONENT_NEEDS_FENCE: "a component does not start before node {peer} is known to be fenced, as told above: "
-    "with [fence] in {config} this node sees to that by itself once it serves alone; without, stop "
-    "this node, add that, then: ctlha node {config}",
-    Reason.COMPONENT_NOT_RELEASED: "this node has given up the role, and a component of it may still hold what it had, "
-    "as told above; it is asked again by itself; if node {peer} waits for that, stop this node, "
-    "or switch its power off, then start it again: ctlha node {config}",
+    "estimate if it has one. It is asked again by itself. If it waits for what node {peer} does not let go of, and "
+    "that one is a member, give the role back: ctlha switchover {config}",
+    Reason.COMPONENT_NEEDS_FENCE: "a component does not start before node {peer} is known to be fenced, as told "
+    "above. With [fence] in {config} this node sees to that by itself once it serves alone; without, stop this node, "
+    "add that, then: ctlha node {config}",
+    Reason.COMPONENT_NOT_RELEASED: "this node has given up the role, and a component of it may still hold what it "
+    "had, as told above. It is asked again by itself. If node {peer} waits for that, stop this node, or switch its "
+    "power off, then start it again: ctlha node {config}",
     Reason.COMPONENT_STARTING: "wait: the components are being started beside node {peer}",
     Reason.PEER_COMPONENTS: "wait: the components of node {peer} are being started; if it stays, on {peer}: "
     "ctlha status <its node.toml>",
@@ -92,18 +98,19 @@ REMEDIES: Final[dict[Reason, str]] = {
     "becomes a member once the link has held for a while, at most half a minute",
     Reason.PEER_RESTARTS: "see the log of node {peer} for why it ended and started again, too often; it is kept up to "
     "date, and becomes a member once it has run for a while, at most half a minute",
-    Reason.RESYNC_BLOCKED: "blocks that are to be copied could not be read on the only copy that counts; the node "
+    Reason.RESYNC_BLOCKED: "blocks that are to be copied could not be read on the only copy that counts. The node "
     "that serves reads them again by itself, a place every quarter of a minute: see to its disk and the way to it, "
-    "and wait; if it stays, read there what its log names, through its data.sock, and write anew, from a backup, only "
-    "what cannot be read, for what a backup has may be older: the copy goes on by itself",
-    Reason.MEDIUM_ERROR: "blocks could not be read on any copy that counts; read them first: ctlha verify {config} "
-    "does, if both nodes are members, or a client of data.sock; write anew, from a backup, only what still cannot be "
-    "read, as the verification or the node's log names it, for what a backup has may be older; if it stays, more are: "
-    "ctlha verify {config} names them, or takes it away",
+    "and wait. If it stays, read there what its log names, through its data.sock. Write anew, from a backup, only "
+    "what cannot be read: what a backup has may be older. The copy goes on by itself",
+    Reason.MEDIUM_ERROR: "blocks could not be read on any copy that counts: clients get an error for these, and are "
+    "served all else. Read them first: ctlha verify {config} does, if both nodes are members, or a client of "
+    "data.sock. Write anew, from a backup, only what still cannot be read, as the verification or the node's log "
+    "names it: what a backup has may be older. If this reason stays, more are: ctlha verify {config} names them, or "
+    "takes it away",
     Reason.FILE_GONE: "the file of this copy was removed or replaced, and the copy ends with the process of node "
-    "{node}: if it was only moved, move it back; if node {peer} is a member, stop this node, move away what lies "
-    "there, then: ctlha replace {config} {node}; if not, start {peer} and let it become one, or, before this node is "
-    "stopped, save the copy as its log says",
+    "{node}: do not stop it yet. If the file was only moved, move it back. If node {peer} is a member, stop this "
+    "node, move away what lies there, then: ctlha replace {config} {node}; if not, start {peer} and let it become "
+    "one, or, before this node is stopped, save the copy as its log says",
     Reason.DISK_FAILING: "the disk of node {node} loses block after block: stop it, put a new disk in place, then: "
     "ctlha replace {config} {node}",
     Reason.PEER_DISK_FAILING: "the disk of node {peer} loses block after block, or the file of its copy is gone: do as "

@@ -32,7 +32,7 @@ from ctlha_trio.ha._pair_driver import PairDriver
 from ctlha_trio.ha._policies import Policies
 from ctlha_trio.ha._rehearsal import Rehearsal, rehearse_switchover
 from ctlha_trio.ha._resync_progress import left_s
-from ctlha_trio.ha._status import Note, Reason, Status, TransferStatistics, is_paired, judge, role_of
+from ctlha_trio.ha._status import Note, Reason, Status, TransferStatistics, in_order, is_paired, judge, role_of
 from ctlha_trio.ha._supervisor import Supervisor
 from ctlha_trio.ha._transfers import Transfers
 from ctlha_trio.ha._volume import Volume
@@ -201,30 +201,30 @@ class Node:
         resync = self._driver.resync.left
         verdict, reasons = judge(state, source_blocked=resync is not None and resync.blocked)
         waits, faults = self._supervisor.take_overs.waits(), self._driver.data_faults
-        for is_so, reason in (
+        beside = (
             (self.handler_errors, Reason.HANDLER_FAILED),
             (self._supervisor.faults.failing, Reason.COMPONENT_FAILED),
             (self._supervisor.faults.errors(FaultKind.RAISED), Reason.COMPONENT_RAISED),
             (self._supervisor.faults.errors(FaultKind.ERROR), Reason.COMPONENT_ERROR),
-            *((True, Reason(value)) for value in dict.fromkeys(wait.reason for wait in waits)),
             (self._components_start, Reason.COMPONENT_STARTING),
             (is_paired(state) and not self._driver.readiness.of_peer, Reason.PEER_COMPONENTS),
-            *((True, reason) for reason in Reason if reason in self._policies.waits_for),
             (faults.medium.has_damage, Reason.MEDIUM_ERROR),
             (faults.file_gone, Reason.FILE_GONE),
             (faults.medium.is_failing, Reason.DISK_FAILING),
             (faults.peer_disk_fails, Reason.PEER_DISK_FAILING),
             (faults.copies_differ, Reason.COPIES_DIFFER),
-        ):
-            if is_so:
-                verdict = "degraded" if verdict == "protected" else verdict
-                reasons = (*reasons, reason)
+        )
+        found = {reason for is_so, reason in beside if is_so}
+        found |= self._policies.waits_for | {Reason(wait.reason) for wait in waits}
+        if found and verdict == "protected":
+            verdict = "degraded"
         if self._driver.disk_hangs and verdict != "stopped":
-            verdict, reasons = "at-risk", (Reason.DISK_HANGS, *reasons)
+            verdict = "at-risk"
+            found.add(Reason.DISK_HANGS)
         statistics = self._link.statistics()
         return Status(
             verdict=verdict,
-            reasons=tuple(reason.value for reason in reasons),
+            reasons=tuple(reason.value for reason in in_order(found.union(reasons))),
             notes=(*self.config.notes, *(note.value for note in self._notes())),
             node=self.config.node,
             role=role_of(state),

@@ -1,5 +1,6 @@
 """What a node says of itself: one verdict, then the reasons."""
 
+from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Final, Literal
 
@@ -14,31 +15,38 @@ from ctlha_trio.pair import MEMBERS, PairState, Phase
 
 
 class Reason(Enum):
-    """Why the verdict is not ``protected``. Closed: everything else is a note."""
+    """Why the verdict is not ``protected``. Closed: everything else is a note.
 
-    BOOTING = "booting"
+    In the order in which a status tells them: what has to be done before anything else helps stands first. So nobody is
+    told to start a node that does not start, or to stop one that holds the only copy.
+    """
+
+    DISK_HANGS = "disk-hangs"
+    """A disk call has neither ended nor failed for so long that the node does without a session."""
+    FILE_GONE = "file-gone"
+    """The path of the copy does not name the file that the node has open, which ends with the process."""
     ARBITER_SILENT = "arbiter-silent"
     ARBITER_REFUSES = "arbiter-refuses"
     """It is read, and takes no change: no claim, admission or handover, so that the loss of a node would halt all."""
-    PEER_LOST = "peer-lost"
-    PEER_OUTDATED = "peer-outdated"
-    RESYNCING = "resyncing"
-    OUTDATED = "outdated"
-    WAITING_FOR_PEER = "waiting-for-peer"
-    CLAIMING = "claiming"
-    DISK_HANGS = "disk-hangs"
-    """A disk call has neither ended nor failed for so long that the node does without a session."""
+    BOOTING = "booting"
     STORE_FAILED = "store-failed"
-    COPY_FAILED = "copy-failed"
-    COPY_WENT_BACK = "copy-went-back"
-    COPY_INCOMPLETE = "copy-incomplete"
-    COPY_NOT_WHOLE = "copy-not-whole"
-    """The record does not name it, and its resync never ended, or did not begin: by itself it is of no use."""
     ARBITER_WENT_BACK = "arbiter-went-back"
     FOREIGN_RECORD = "foreign-record"
     FOREIGN_LINEAGE = "foreign-lineage"
     TWIN = "twin"
     LEAVING = "leaving"
+    OUTDATED = "outdated"
+    COPY_FAILED = "copy-failed"
+    COPY_WENT_BACK = "copy-went-back"
+    COPY_INCOMPLETE = "copy-incomplete"
+    COPY_NOT_WHOLE = "copy-not-whole"
+    """The record does not name it, and its resync never ended, or did not begin: by itself it is of no use."""
+    RESYNC_BLOCKED = "resync-blocked"
+    RESYNCING = "resyncing"
+    WAITING_FOR_PEER = "waiting-for-peer"
+    PEER_LOST = "peer-lost"
+    PEER_OUTDATED = "peer-outdated"
+    CLAIMING = "claiming"
     HANDLER_FAILED = "handler-failed"
     COMPONENT_FAILED = "component-failed"
     """One does not run, and is asked again."""
@@ -60,11 +68,8 @@ class Reason(Enum):
     """The peer could be a member, but the link is not trusted yet."""
     PEER_RESTARTS = "peer-restarts"
     """The peer could be a member, but it ended and started anew too often."""
-    RESYNC_BLOCKED = "resync-blocked"
     MEDIUM_ERROR = "medium-error"
     """Blocks are lost, as this node has met or the other one has told: both say so, and each log names them."""
-    FILE_GONE = "file-gone"
-    """The path of the copy does not name the file that the node has open, which ends with the process."""
     DISK_FAILING = "disk-failing"
     PEER_DISK_FAILING = "peer-disk-failing"
     """The other node says so of its own, or that the file on it is gone."""
@@ -197,7 +202,7 @@ def booting_status(node: str, notes: tuple[str, ...], *reasons: Reason) -> Statu
     """Of a node that has not come to know anything yet."""
     return Status(
         verdict="at-risk",
-        reasons=(Reason.BOOTING.value, *(reason.value for reason in reasons)),
+        reasons=tuple(reason.value for reason in in_order({Reason.BOOTING, *reasons})),
         notes=notes,
         node=node,
         role="none",
@@ -245,44 +250,58 @@ def has_stopped(state: PairState) -> bool:
     return state.phase is Phase.STOPPED and (state.persisting is None or state.why == Reason.STORE_FAILED.value)
 
 
+def in_order(reasons: AbstractSet[Reason]) -> tuple[Reason, ...]:
+    """As a status tells them."""
+    return tuple(reason for reason in Reason if reason in reasons)
+
+
 def judge(state: PairState, *, source_blocked: bool = False) -> tuple[Verdict, tuple[Reason, ...]]:
-    """The verdict, and every reason why it is not ``protected``, the weightiest first.
+    """The verdict, and every reason why it is not ``protected``, as a status tells them.
 
     ``source_blocked``: the source of the resync that this node is the target of cannot copy all of it.
     """
-    silent = () if state.arbiter_answers else (Reason.ARBITER_SILENT,)
-    unable = (Reason.ARBITER_REFUSES,) if state.arbiter_refuses else silent
+    verdict, reasons = _judge(state, source_blocked)
+    return verdict, in_order(reasons)
+
+
+def _judge(state: PairState, source_blocked: bool) -> tuple[Verdict, frozenset[Reason]]:
+    silent = _if(not state.arbiter_answers, Reason.ARBITER_SILENT)
+    unable = _if(state.arbiter_refuses, Reason.ARBITER_REFUSES) or silent
+    lost = _if(not state.session, Reason.PEER_LOST)
     lost_in_handover = state.phase is Phase.HANDING_OVER and not is_paired(state)
     # Clients are held for as long as the arbiter leaves it in doubt, whatever was proposed.
     in_doubt = state.phase in {Phase.ADMITTING, Phase.HANDING_OVER} and state.swap is not None and state.swap.doubtful
     match Phase.CLAIMING if lost_in_handover or in_doubt else state.phase:
         case Phase.MIRRORING | Phase.FOLLOWING | Phase.HANDING_OVER:
-            return ("degraded", unable) if unable else ("protected", ())
+            return "degraded" if unable else "protected", unable
         case Phase.ALONE | Phase.ADMITTING:
-            peer = Reason.PEER_LOST if not state.session else Reason.PEER_OUTDATED
-            resyncing = Reason.RESYNC_BLOCKED if state.resync and state.resync.left_out else Reason.RESYNCING
-            return "degraded", (resyncing if state.resync else peer, *unable)
+            behind = lost or {Reason.PEER_OUTDATED}
+            if state.resync:
+                behind = {Reason.RESYNC_BLOCKED if state.resync.left_out else Reason.RESYNCING}
+            return "degraded", unable | behind
         case Phase.SUSPENDED | Phase.CLAIMING | Phase.SECURING:
-            lost = () if state.session else (Reason.PEER_LOST,)
-            return "at-risk", (*lost, Reason.CLAIMING, *unable)
+            return "at-risk", unable | lost | {Reason.CLAIMING}
         case Phase.OUTDATED | Phase.RESYNCING:
             served = state.standing is not None and state.standing.phase in {Phase.ALONE, Phase.ADMITTING}
-            lost = () if state.session else (Reason.PEER_LOST,)
-            return ("degraded" if served else "at-risk"), (*_behind(state, source_blocked), *lost, *silent)
+            return "degraded" if served else "at-risk", silent | lost | _behind(state, source_blocked)
         case Phase.WAITING:
-            return "at-risk", (Reason.WAITING_FOR_PEER, *silent)
+            return "at-risk", silent | {Reason.WAITING_FOR_PEER}
         case Phase.BOOTING:
-            return "at-risk", (Reason.BOOTING, *silent)
+            return "at-risk", silent | {Reason.BOOTING}
         case Phase.STOPPED:
-            return "stopped" if has_stopped(state) else "at-risk", (Reason(state.why),)
+            return "stopped" if has_stopped(state) else "at-risk", frozenset({Reason(state.why)})
         case Phase.LEFT:
-            return "stopped", (Reason.LEAVING,)
+            return "stopped", frozenset({Reason.LEAVING})
 
 
-def _behind(state: PairState, source_blocked: bool) -> tuple[Reason, ...]:
+def _behind(state: PairState, source_blocked: bool) -> frozenset[Reason]:
     """Why the copy of this node, which is no member, does not count."""
     if state.phase is Phase.RESYNCING:
-        return (Reason.RESYNC_BLOCKED if source_blocked else Reason.RESYNCING,)
-    flaw = tuple(each for each in FLAWS if each.value == state.why)
-    not_whole = () if flaw or state.metadata.copy.is_whole else (Reason.COPY_NOT_WHOLE,)
-    return (Reason.OUTDATED, *flaw, *not_whole)
+        return frozenset({Reason.RESYNC_BLOCKED if source_blocked else Reason.RESYNCING})
+    flaw = frozenset(each for each in FLAWS if each.value == state.why)
+    not_whole = _if(not state.metadata.copy.is_whole, Reason.COPY_NOT_WHOLE)
+    return (flaw or not_whole) | {Reason.OUTDATED}
+
+
+def _if(is_so: bool, reason: Reason) -> frozenset[Reason]:
+    return frozenset({reason} if is_so else ())

@@ -647,15 +647,15 @@ async def test_with_etcd_down_nobody_goes_alone(etcd_pair: HandPair, etcd: EtcdM
         assert reply.outcome is Outcome.DONE
         door.close()
     await pair.kill(victim)
-    await pair.wait_for(survivor, verdict="at-risk", reasons=["peer-lost", "claiming", "arbiter-silent"])
+    await pair.wait_for(survivor, verdict="at-risk", reasons=["arbiter-silent", "peer-lost", "claiming"])
     asked = await run_ctlha("status", pair.config(survivor))
-    assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
+    assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: arbiter-silent, peer-lost, claiming")
     await pair.wait_logged(survivor, "no connection: Connection refused")
     assert not [line for line in pair.decisions(survivor) if line["decision"] == "claim"], "it might be in doubt then"
     if restarted:
         await pair.kill(survivor)
         await pair.start(survivor)
-        await pair.wait_for(survivor, verdict="at-risk", reasons=["booting", "arbiter-silent"])
+        await pair.wait_for(survivor, verdict="at-risk", reasons=["arbiter-silent", "booting"])
     etcd.start()
     await trio.to_thread.run_sync(etcd.wait_ready)
     await pair.wait_for(survivor, verdict="degraded", role="primary", reasons=["peer-lost"])

@@ -131,7 +131,7 @@ def holds_clients(status: dict[str, object]) -> bool:
     """Whether it says that it serves nothing until the arbiter has answered, which may be silent for longer."""
     reasons = status["reasons"]
     assert isinstance(reasons, list)
-    return (status["verdict"], status["role"], reasons[:2]) == ("at-risk", "primary", ["peer-lost", "claiming"])
+    return (status["verdict"], status["role"], reasons[-2:]) == ("at-risk", "primary", ["peer-lost", "claiming"])
 
 
 @attrs.frozen

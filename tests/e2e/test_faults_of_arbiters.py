@@ -35,10 +35,10 @@ async def test_one_node_is_cut_off_from_the_arbiter_and_loses_its_peer(
         await pair.wait_for(OTHER[cut_off], verdict="protected")
         await clients.wait_served(primary)
         await pair.kill(OTHER[cut_off])
-        await pair.wait_for(cut_off, verdict="at-risk", reasons=["peer-lost", "claiming", "arbiter-silent"])
+        await pair.wait_for(cut_off, verdict="at-risk", reasons=["arbiter-silent", "peer-lost", "claiming"])
         served = clients.acknowledged[cut_off]
         asked = await run_ctlha("status", pair.config(cut_off))
-        assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
+        assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: arbiter-silent, peer-lost, claiming")
         assert clients.acknowledged[cut_off] == served
         await site.networks.heal()
         await clients.wait_served(cut_off)
@@ -59,10 +59,10 @@ async def test_the_arbiter_hangs_and_the_nodes_lose_each_other(networked: HandPa
         await clients.wait_served()
         await site.networks.cut("a", "b")
         for node in NODES:
-            await pair.wait_for(node, verdict="at-risk", reasons=["peer-lost", "claiming", "arbiter-silent"])
+            await pair.wait_for(node, verdict="at-risk", reasons=["arbiter-silent", "peer-lost", "claiming"])
         served = dict(clients.acknowledged)
         asked = await run_ctlha("status", pair.config("b"))
-        assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: peer-lost, claiming, arbiter-silent")
+        assert (asked.code, asked.out.partition("\n")[0]) == (1, "at-risk: arbiter-silent, peer-lost, claiming")
         assert clients.acknowledged == served
         site.etcd.send_signal(signal.SIGCONT)
         await clients.wait_served()

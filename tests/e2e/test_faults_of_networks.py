@@ -56,7 +56,7 @@ async def test_the_primary_is_cut_off_from_everything(networked: HandPair, site:
         await clients.wait_served()
         await site.networks.isolate(primary)
         await clients.wait_served(OTHER[primary], within_s=NOTICED_S)
-        await pair.wait_for(primary, verdict="at-risk", reasons=["peer-lost", "claiming", "arbiter-silent"])
+        await pair.wait_for(primary, verdict="at-risk", reasons=["arbiter-silent", "peer-lost", "claiming"])
         await site.networks.heal()
         await pair.wait_protected()
         assert await pair.primary() == OTHER[primary]

@@ -45,7 +45,7 @@ async def cramped_pair(small: SmallFileSystem, tmp_path: Path) -> AsyncIterator[
 
 def claims_in_vain(status: dict[str, object]) -> bool:
     """Whether it serves nothing, and says so; the arbiter answers reads, and takes no swap."""
-    return (status["verdict"], status["reasons"]) == ("at-risk", ["peer-lost", "claiming", "arbiter-refuses"])
+    return (status["verdict"], status["reasons"]) == ("at-risk", ["arbiter-refuses", "peer-lost", "claiming"])
 
 
 def done(lines: Sequence[Mapping[str, object]]) -> list[object]:

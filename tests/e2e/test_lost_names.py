@@ -84,13 +84,13 @@ async def test_the_file_of_the_only_member_is_moved_and_replaced(protected_pair:
     assert await pair.end(OTHER[here], signal.SIGTERM) == 0
     await pair.wait_for(here, reasons=["peer-lost"])
     os.rename(pair.volume(here), tmp_path / "away")
-    await pair.wait_for(here, verdict="degraded", reasons=["peer-lost", "file-gone"])
+    await pair.wait_for(here, verdict="degraded", reasons=["file-gone", "peer-lost"])
     shutil.copyfile(tmp_path / "away", tmp_path / "another")
     os.rename(tmp_path / "away", pair.volume(here))
     await pair.wait_for(here, verdict="degraded", reasons=["peer-lost"])
     await wait_lines(pair, here, f"{pair.volume(here)}: names the file of this node's copy again", 1)
     os.replace(tmp_path / "another", pair.volume(here))
-    await pair.wait_for(here, verdict="degraded", reasons=["peer-lost", "file-gone"])
+    await pair.wait_for(here, verdict="degraded", reasons=["file-gone", "peer-lost"])
     await write(pair, here, 1)
     *_, found = await wait_lines(pair, here, GONE, 2)
     stray = found.partition(SAVE)[2].partition(" ")[0]
@@ -115,7 +115,7 @@ async def test_who_stops_the_only_member_is_warned(protected_pair: HandPair) -> 
     assert await pair.end(OTHER[here], signal.SIGTERM) == 0
     await pair.wait_for(here, reasons=["peer-lost"])
     os.unlink(pair.volume(here))
-    await pair.wait_for(here, verdict="degraded", reasons=["peer-lost", "file-gone"])
+    await pair.wait_for(here, verdict="degraded", reasons=["file-gone", "peer-lost"])
     assert await pair.end(here, signal.SIGTERM) == 0
     found, warned = lines(pair, here, GONE)
     assert f"{SAVE}/proc/" in found, "as long as that can be done"

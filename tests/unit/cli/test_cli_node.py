@@ -70,5 +70,5 @@ async def test_a_node_whose_disk_hangs_at_its_start_says_why_it_boots(
         await wait_all_tasks_blocked()
         assert await show_status(loaded.file, as_json=False) == 1
         nursery.cancel_scope.cancel()
-    assert capsys.readouterr().out.startswith("at-risk: booting, disk-hangs\n")
+    assert capsys.readouterr().out.startswith("at-risk: disk-hangs, booting\n")
     assert not (loaded.folder / STATUS_SOCKET).exists()

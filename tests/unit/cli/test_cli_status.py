@@ -190,6 +190,28 @@ def test_what_helps_is_at_most_one_command_and_one_that_there_is(name: Named) ->
     assert commands <= set(main.commands)
 
 
+@every_name
+def test_no_sentence_is_too_long_for_whoever_was_woken_up(name: Named) -> None:
+    sentences = re.split(r"[.;] ", helps_against(name))
+    assert [each for each in sentences if len(each.split()) > 30] == []
+
+
+@pytest.mark.parametrize("reason", [Reason.CLAIMING, Reason.ARBITER_WENT_BACK, Reason.STORE_FAILED])
+def test_where_the_node_serves_nobody_it_is_told_what_that_is_to_clients(reason: Reason) -> None:
+    is_so, clients, *_ = helps_against(reason).split(". ")
+    assert "clients" in is_so + clients
+
+
+def test_what_has_to_be_done_first_is_told_first() -> None:
+    """Nobody starts a node whose arbiter's file is gone, or stops one whose file is."""
+    order = {reason: place for place, reason in enumerate(Reason)}
+    starts = [each for each in Reason if re.search(r"start (the other )?node, ?b|start node b", helps_against(each))]
+    stops = [each for each in Reason if "stop this node" in helps_against(each) or "stop both" in helps_against(each)]
+    assert {Reason.PEER_LOST, Reason.OUTDATED, Reason.WAITING_FOR_PEER} <= set(starts)
+    assert [each for each in starts if order[each] < order[Reason.ARBITER_SILENT]] == []
+    assert [each for each in stops if order[each] < order[Reason.FILE_GONE]] == []
+
+
 @pytest.mark.parametrize("name", [*Obstacle, *Setback])
 def test_whoever_cannot_hand_the_role_over_is_given_a_command(name: Named) -> None:
     assert "ctlha " in helps_against(name)
@@ -207,7 +229,7 @@ def test_of_two_stopped_nodes_the_one_to_choose_is_told_by_what_they_print_thems
     """Their status is none, or says epoch 0; and the node that says this need not be the one to keep."""
     helps = helps_against(Reason.ARBITER_WENT_BACK)
     assert "status" not in helps
-    assert "on both: ctlha adopt-arbiter <its node.toml>, which prints both copies; if they do not agree" in helps
+    assert "on both: ctlha adopt-arbiter <its node.toml>, which prints both copies. If they do not agree" in helps
     assert "CONFIG" not in helps
 
 

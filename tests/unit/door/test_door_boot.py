@@ -37,7 +37,7 @@ async def test_a_node_that_does_not_start_says_so(folder: Path, mock_clock: Mock
         mock_clock.jump(1)
         await wait_all_tasks_blocked()
         status = await status_of(socket)
-        assert (status["verdict"], status["reasons"]) == ("at-risk", ["booting", "disk-hangs"])
+        assert (status["verdict"], status["reasons"]) == ("at-risk", ["disk-hangs", "booting"])
         assert (status["node"], status["role"], status["state"]) == ("a", "none", "CTL_HA_STATE_UNKNOWN")
         with pytest.raises(FailedError, match="has not started yet"):
             await switchover_of(socket)

@@ -56,7 +56,7 @@ async def test_the_only_member_serves_on_and_brings_the_other_one_back(autojump_
         await pair.stop("b")
         a = await pair.wait_alone("a")
         pair.disks["a"].take_name("volume")
-        await wait_stands(pair, "a", "degraded", "peer-lost", "file-gone")
+        await wait_stands(pair, "a", "degraded", "file-gone", "peer-lost")
         await a.volume.write(0, b"kept")
         await pair.start("b")
         await pair.wait_until(lambda: stands(pair, "b") == ("degraded", ("peer-disk-failing",)))

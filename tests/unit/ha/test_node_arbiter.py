@@ -54,7 +54,7 @@ async def test_peer_and_arbiter_lost_holds_both_and_both_say_why(autojump_clock:
             assert pair.record.members == ("a", "b")
             for node in (a, b):
                 assert node.status().verdict == "at-risk"
-                assert node.status().reasons == ("peer-lost", "claiming", "arbiter-silent")
+                assert node.status().reasons == ("arbiter-silent", "peer-lost", "claiming")
             with pytest.raises(NotPrimaryError):
                 await b.volume.read(0, BLOCK)
             # The operation is held, not lost: the peer alone brings it to its end.
@@ -93,7 +93,7 @@ async def test_claim_that_is_refused_again_and_again_is_one_state_and_told_once(
         await pair.wait_until(lambda: "arbiter-refuses" in b.status().reasons)
         caplog.clear()
         known = len(b.status().transitions)
-        assert await stands(b) == {("at-risk", ("peer-lost", "claiming", "arbiter-refuses"), "online")}
+        assert await stands(b) == {("at-risk", ("arbiter-refuses", "peer-lost", "claiming"), "online")}
         assert not caplog.messages
         assert len(b.status().transitions) == known
         await trio.sleep(REPEAT_S)
@@ -116,7 +116,7 @@ async def test_admission_that_is_refused_again_and_again_is_one_state_and_told_o
         await pair.restart("a")
         await pair.wait_until(lambda: "arbiter-refuses" in b.status().reasons)
         caplog.clear()
-        assert await stands(b) == {("degraded", ("resyncing", "arbiter-refuses"), "online")}
+        assert await stands(b) == {("degraded", ("arbiter-refuses", "resyncing"), "online")}
         assert not caplog.messages
         pair.arbiters["b"].takes_swaps = True
         await pair.wait_protected()
@@ -132,7 +132,7 @@ async def test_swap_that_is_in_doubt_again_and_again_is_told_once(
         for swaps in range(arbiter.swaps, arbiter.swaps + 20):
             arbiter.next_cas(SwapFault.UNKNOWN_NOT_APPLIED)
             await pair.wait_until(partial(lambda before: arbiter.swaps > before, swaps))
-        assert b.status().reasons == ("peer-lost", "claiming", "arbiter-refuses")
+        assert b.status().reasons == ("arbiter-refuses", "peer-lost", "claiming")
         assert len([message for message in caplog.messages if "is not known" in message]) == 1
         await pair.wait_alone("b")
 
@@ -142,8 +142,8 @@ async def test_silent_arbiter_is_not_one_that_refuses(autojump_clock: MockClock)
         b = pair.nodes["b"]
         silence(pair, "a", "b")
         pair.crash("a")
-        await pair.wait_until(lambda: b.status().reasons == ("peer-lost", "claiming", "arbiter-silent"))
-        assert await stands(b) == {("at-risk", ("peer-lost", "claiming", "arbiter-silent"), "unknown")}
+        await pair.wait_until(lambda: b.status().reasons == ("arbiter-silent", "peer-lost", "claiming"))
+        assert await stands(b) == {("at-risk", ("arbiter-silent", "peer-lost", "claiming"), "unknown")}
 
 
 def proofs(pair: MemoryPair) -> int:

@@ -84,7 +84,7 @@ def test_with_peer_and_arbiter(phase: Phase, expected: tuple[str, list[str]]) ->
 def test_silent_arbiter_is_always_said_and_never_protected(phase: Phase) -> None:
     verdict, reasons = said(stand(phase, arbiter_answers=False))
     assert verdict == ("degraded" if CONNECTED[phase][0] == "protected" else CONNECTED[phase][0])
-    assert reasons == [*CONNECTED[phase][1], "arbiter-silent"]
+    assert reasons == ["arbiter-silent", *CONNECTED[phase][1]], "nobody can start a node whose arbiter's file is gone"
 
 
 @pytest.mark.parametrize("phase", list(CONNECTED))
@@ -93,7 +93,7 @@ def test_an_arbiter_that_is_read_and_takes_no_change_protects_nobody_who_may_nee
     state = attrs.evolve(stand(phase), resync=resync, untaken=UNTAKEN_MAX)
     wants = MEMBERS | {Phase.ALONE, Phase.ADMITTING, Phase.SUSPENDED, Phase.CLAIMING, Phase.SECURING}
     assert said(state)[0] != "protected"
-    assert (said(state)[1][-1:] == ["arbiter-refuses"]) is (phase in wants)
+    assert (said(state)[1][:1] == ["arbiter-refuses"]) is (phase in wants)
     assert "arbiter-refuses" not in said(attrs.evolve(state, untaken=UNTAKEN_MAX - 1))[1]
     assert "arbiter-refuses" not in said(attrs.evolve(state, arbiter_answers=False))[1]
 
@@ -129,7 +129,7 @@ def test_who_holds_its_clients_for_an_arbiter_that_leaves_a_swap_in_doubt_does_n
     state = stand(phase, arbiter_answers=False)
     assert state.record is not None
     doubt = SwapAttempt(1, state.record, calling=False, doubtful=True)
-    assert said(attrs.evolve(state, swap=doubt)) == ("at-risk", ["claiming", "arbiter-silent"])
+    assert said(attrs.evolve(state, swap=doubt)) == ("at-risk", ["arbiter-silent", "claiming"])
     assert said(attrs.evolve(state, swap=attrs.evolve(doubt, doubtful=False))) == said(state)
 
 
