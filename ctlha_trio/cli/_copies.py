@@ -15,14 +15,12 @@ import click
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio._parsed_json import parse_json
 from ctlha_trio.cli._config import LoadedConfig, load_config
-from ctlha_trio.cli._copy_view import CopyView, Range, sum_of, view_copy
+from ctlha_trio.cli._copy_view import CopyView, Range, name_ranges, sum_of, view_copy
 from ctlha_trio.cli._later_copy import describe_later
 from ctlha_trio.door import STATUS_SOCKET, is_answered
 from ctlha_trio.pair import Copy, Record
 from ctlha_trio.seams import is_regular, open_regular, run_in_thread
 
-RANGES_SHOWN: Final = 20
-"""That may differ; the JSON has them all."""
 COPY_FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 """A TiB of which every other unit is marked has 8 million ranges of some 30 bytes."""
 
@@ -31,7 +29,8 @@ async def show_copy(file: Path, as_json: bool) -> int:
     """Print it, and on standard error that it changes, if the node runs."""
     loaded = load_config(file)
     view = view_copy(loaded)
-    click.echo(json.dumps(attrs.asdict(view)) if as_json else "\n".join(side_by_side([view], None)))
+    lines = [*side_by_side([view], None), *name_ranges("damaged", view.damaged)]
+    click.echo(json.dumps(attrs.asdict(view)) if as_json else "\n".join(lines))
     if await run_in_thread(partial(_is_running, loaded)):
         node, status = loaded.content.node, f"ctlha status {loaded.quoted}"
         click.echo(f"node {node} runs: this is its copy as of now, and may be behind; {status}", err=True)
@@ -125,6 +124,7 @@ def side_by_side(views: list[CopyView], record: Record | None) -> Iterator[str]:
         ("written", [view.written_at for view in views]),
         ("under way", [sum_of(view.open_ranges) for view in views]),
         ("marked", [_marked(view) for view in views]),
+        ("damaged", [_damaged(view) for view in views]),
     ]
     if record is not None:
         counts = ["counts" if view.node in record.members else "does not count" for view in views]
@@ -138,6 +138,10 @@ def _marked(view: CopyView) -> str:
     return sum_of(view.marks) + (f" since epoch {view.marked_from}" if view.marked_from is not None else "")
 
 
+def _damaged(view: CopyView) -> str:
+    return sum_of(view.damaged) + (" by name; there was more than the file can name" if view.damage_unnamed else "")
+
+
 def describe_difference(one: CopyView, other: CopyView) -> Iterator[str]:
     """Where the two copies may differ."""
     ranges, why = may_differ(one, other)
@@ -146,11 +150,7 @@ def describe_difference(one: CopyView, other: CopyView) -> Iterator[str]:
         return
     if not ranges:
         yield "may differ: nothing is marked at either"
-    for offset, size in ranges[:RANGES_SHOWN]:
-        yield f"may differ: {size} bytes at {offset}"
-    if len(ranges) > RANGES_SHOWN:
-        total = sum(size for _, size in ranges)
-        yield f"may differ: {len(ranges) - RANGES_SHOWN} more ranges, {total} bytes in all"
+    yield from name_ranges("may differ", ranges)
 
 
 def describe_copies(loaded: LoadedConfig, other: Path | None, record: Record | None) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """What the file of one copy says of it."""
 
 import os
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import attrs
 
@@ -11,6 +13,8 @@ from ctlha_trio.pair import Copy
 from ctlha_trio.store import read_facts
 
 Range = tuple[int, int]
+RANGES_SHOWN: Final = 20
+"""To people, each by a line; the JSON and the log of decisions have more."""
 
 
 @attrs.frozen(kw_only=True)
@@ -38,6 +42,10 @@ class CopyView:
     marks: tuple[Range, ...]
     ancestors: tuple[str, ...] = ()
     """Lineages from which somebody has begun that of this copy, the latest last."""
+    damaged: tuple[Range, ...] = ()
+    """Told to be lost, and not written anew since; what no node has read since it decayed is not known."""
+    damage_unnamed: bool = False
+    """Whether there was ever more of that than the file has names for."""
 
     @property
     def is_member(self) -> bool:
@@ -89,7 +97,18 @@ def view_copy(loaded: LoadedConfig) -> CopyView:
         marked_from=facts.marked_from,
         marks=facts.marks,
         ancestors=metadata.ancestors,
+        damaged=facts.damaged,
+        damage_unnamed=facts.damage_unnamed,
     )
+
+
+def name_ranges(what: str, ranges: Sequence[Range]) -> Iterator[str]:
+    """A line for each of the first ones, and one for all others."""
+    for offset, size in ranges[:RANGES_SHOWN]:
+        yield f"{what}: {size} bytes at {offset}"
+    if len(ranges) > RANGES_SHOWN:
+        total = sum(size for _, size in ranges)
+        yield f"{what}: {len(ranges) - RANGES_SHOWN} more ranges, {total} bytes in all"
 
 
 def sum_of(ranges: tuple[Range, ...]) -> str:

@@ -18,6 +18,7 @@ import click
 from ctlha_trio._errors import FailedError
 from ctlha_trio.arbiter import CreatedRecord
 from ctlha_trio.cli._config import LoadedConfig, load_config
+from ctlha_trio.cli._copy_view import name_ranges
 from ctlha_trio.cli._lost_files import needing_whole_volume
 from ctlha_trio.cli._other_node import require_silent
 from ctlha_trio.cli._statement import check_abandoned, check_statement, require_statement
@@ -28,9 +29,8 @@ from ctlha_trio.pair import Copy, Metadata, PlannedStep, Record
 from ctlha_trio.seams import ThreadDisk, Versioned, run_in_thread
 from ctlha_trio.store import BLOCK_BYTES, Head, read_head, read_remains, rewrite_metadata, salvage_copy
 
-RUNS_SHOWN: Final = 20
-"""Damaged places that are listed; the log of decisions has them all, up to ``RUNS_LOGGED``."""
 RUNS_LOGGED: Final = 10_000
+"""Damaged places, in the log of decisions."""
 
 _STANDS: Final = {
     Copy.FAILED: "its disk had failed: writes that it lost together with their checksums are not found",
@@ -193,10 +193,7 @@ def _describe(wreck: _Wreck, found: Versioned, after: Record, abandon: str) -> I
         yield f"at risk: by the record the copy of node {abandon} counts: if it can still be read, start that node"
     if not wreck.head.has_records:
         yield "lost: the records of the layers above, of which no table can be read"
-    for offset, size in wreck.damaged[:RUNS_SHOWN]:
-        yield f"damaged: {size} bytes at {offset}"
-    if len(wreck.damaged) > RUNS_SHOWN:
-        yield f"damaged: {len(wreck.damaged) - RUNS_SHOWN} more places, {wreck.damaged_bytes} bytes in all"
+    yield from name_ranges("damaged", wreck.damaged)
     yield f"node {abandon}: its copy is abandoned, and overwritten when it returns"
     yield "lost: what was acknowledged and is not on this copy; check what clients keep on the volume before it is used"
 

@@ -27,6 +27,10 @@ class CopyFacts:
     """The epoch from which marks count; None if nothing is marked."""
     marks: tuple[tuple[int, int], ...]
     """What may differ from the other copy by this one's own doing."""
+    damaged: tuple[tuple[int, int], ...]
+    """Blocks that were told to be lost, and not written anew since."""
+    damage_unnamed: bool
+    """Whether there was ever more of that than the file has names for."""
 
 
 def read_facts(path: str, *, size_bytes: int) -> CopyFacts:
@@ -64,4 +68,6 @@ def read_facts(path: str, *, size_bytes: int) -> CopyFacts:
         open_ranges=tuple((group * GROUP_BYTES, layout.group_bytes(group)) for group in sorted(page.extents)),
         marked_from=page.base_epoch,
         marks=tuple(bitmap.ranges()),
+        damaged=tuple(page.damage.ranges()),
+        damage_unnamed=page.damage.overflowed,
     )

@@ -55,6 +55,11 @@ class KnownDamage:
         less = attrs.evolve(self, blocks=self.blocks.difference(blocks))
         return less if len(less._runs()) <= RUNS_MAX else KnownDamage(overflowed=True)
 
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Offset and size of each, in bytes of the volume, in order."""
+        for group, first, last in self._runs():
+            yield (group * GROUP_BLOCKS + first) * BLOCK_BYTES, (last - first + 1) * BLOCK_BYTES
+
     def encode(self) -> bytes:
         """At most ``KNOWN_BYTES_MAX``."""
         runs = self._runs()

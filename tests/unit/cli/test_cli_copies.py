@@ -16,11 +16,20 @@ from click.testing import CliRunner, Result
 from ctlha_trio.cli import main
 from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._copies import may_differ
-from ctlha_trio.cli._copy_view import CopyView, view_copy
+from ctlha_trio.cli._copy_view import RANGES_SHOWN, CopyView, view_copy
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
 from ctlha_trio.pair import Copy
 from ctlha_trio.seams import ThreadDisk, TrioClock
-from ctlha_trio.store import DIRTY_BYTES, GROUP_BYTES, BlockStore, rewrite_metadata
+from ctlha_trio.store import (
+    BLOCK_BYTES,
+    DIRTY_BYTES,
+    GROUP_BYTES,
+    BlockStore,
+    read_facts,
+    rewrite_metadata,
+    salvage_copy,
+)
+from ctlha_trio.store._known_damage import RUNS_MAX
 
 SIZE_BYTES = 4 << 20
 
@@ -116,6 +125,35 @@ def test_marks_of_both_and_what_was_under_way_at_either_may_differ(folder: Path)
     a = attrs.evolve(view(folder, "a"), marked_from=1, marks=((0, 10), (30, 5)), open_ranges=((8, 4),))
     b = attrs.evolve(view(folder, "b"), marks=((12, 3),), marked_from=1, open_ranges=((100, 1),))
     assert may_differ(a, b) == (((0, 15), (30, 5), (100, 1)), "")
+
+
+def tell_damage(folder: Path, runs: int) -> None:
+    """Every other block, of so many."""
+    ranges = [(2 * number * BLOCK_BYTES, BLOCK_BYTES) for number in range(runs)]
+    path = str(folder / "a" / "volume.img")
+    metadata = read_facts(path, size_bytes=SIZE_BYTES).metadata
+    salvage_copy(path, metadata, size_bytes=SIZE_BYTES, damaged=ranges)
+
+
+async def test_what_is_damaged_is_named_in_a_line_each_up_to_a_bound(folder: Path) -> None:
+    config = folder / "a" / "node.toml"
+    assert "damaged   nothing" in (await run("copy", config)).stdout.splitlines()
+    tell_damage(folder, RANGES_SHOWN + 3)
+    lines = (await run("copy", config)).stdout.splitlines()
+    total = (RANGES_SHOWN + 3) * BLOCK_BYTES
+    assert f"damaged   {total} bytes in {RANGES_SHOWN + 3} ranges" in lines
+    named = [line for line in lines if line.startswith("damaged: ")]
+    assert named[:2] == [f"damaged: {BLOCK_BYTES} bytes at 0", f"damaged: {BLOCK_BYTES} bytes at {2 * BLOCK_BYTES}"]
+    assert named[RANGES_SHOWN:] == [f"damaged: 3 more ranges, {total} bytes in all"]
+    told = json.loads((await run("copy", config, "--json")).stdout)
+    assert told["damaged"] == [[2 * number * BLOCK_BYTES, BLOCK_BYTES] for number in range(RANGES_SHOWN + 3)]
+    assert not told["damage_unnamed"]
+
+
+async def test_of_damage_beyond_the_room_of_its_page_it_is_said_that_there_was_more(folder: Path) -> None:
+    tell_damage(folder, RUNS_MAX + 1)
+    shown = (await run("copy", folder / "a" / "node.toml")).stdout.splitlines()
+    assert "damaged   nothing by name; there was more than the file can name" in shown
 
 
 async def diverge(folder: Path) -> None:

@@ -774,6 +774,21 @@ async def test_a_salvage_shows_what_is_damaged_and_what_is_at_risk_and_changes_n
     assert whole.fingerprint() == before
 
 
+async def test_a_copy_that_was_salvaged_tells_of_what_was_damaged_in_it(whole: Folder) -> None:
+    """Else the next start after a crash may take the block for one that was torn, and serve what it holds."""
+    await write_content(whole, Copy.FAILED)
+    with whole.volume.open("r+b") as file:
+        file.seek(Layout(SIZE_BYTES).file_offset(BLOCK_BYTES))
+        file.write(b"decayed")
+    before = (await run("copy", whole)).stdout.splitlines()
+    assert "damaged   nothing" in before, "no node has read it yet"
+    done = await run("force-primary", whole, *SALVAGE, *OFF)
+    assert done.exit_code == 0, done.output
+    after = (await run("copy", whole)).stdout.splitlines()
+    assert f"damaged   {BLOCK_BYTES} bytes in 1 range" in after
+    assert after[-1] == f"damaged: {BLOCK_BYTES} bytes at {BLOCK_BYTES}"
+
+
 async def test_a_copy_that_was_alone_was_discarded_by_nobody(whole: Folder) -> None:
     await write_content(whole, Copy.FAILED)
     await whole.write(attrs.evolve(await whole.metadata(), members=("b",), primary="b"))
