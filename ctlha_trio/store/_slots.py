@@ -31,6 +31,8 @@ EPOCH_MAX = 2**64 - 2
 _MAGIC = b"ctlhavol"
 _HEADER = struct.Struct("<8sIQII")
 PAYLOAD_BYTES_MAX = SLOT_BYTES - _HEADER.size
+_COPIES = {copy.value: copy for copy in Copy}
+"""Not by ``Copy`` itself: that shows what it does not know, which may be nested deeper than can be followed."""
 
 
 @attrs.frozen
@@ -131,7 +133,7 @@ def _decode_payload(payload: bytes, slot_format: int) -> tuple[Metadata, int | N
         fields["members"] = tuple(fields["members"])
         fields["proposed"] = tuple(fields["proposed"])
         fields["ancestors"] = tuple(fields["ancestors"])
-        fields["copy"] = Copy(fields["copy"])
+        fields["copy"] = _COPIES[fields["copy"]]
         heard = fields["heard"]
         fields["heard"] = None if heard is None else KnownRecord(*heard)
         metadata = Metadata(**fields)

@@ -1,3 +1,4 @@
+import json
 import struct
 from typing import Any
 
@@ -87,6 +88,17 @@ def test_metadata_of_wrong_types_is_never_written(changes: dict[str, Any]) -> No
 def test_a_size_that_is_no_number_is_never_written(size_bytes: Any) -> None:
     with pytest.raises(StoreError, match="wrong type"):
         encode_metadata(OLD, size_bytes)
+
+
+@pytest.mark.parametrize("depth", [2, 900, 1490, 1900])
+@pytest.mark.parametrize("field", ["copy", "heard", "members", "epoch"])
+def test_a_slot_of_brackets_makes_no_sense_however_deep_they_are(field: str, depth: int) -> None:
+    """Nobody follows them, not even to show them: how deep an interpreter can differs between its versions."""
+    fields = json.loads(encode_metadata(OLD, None))
+    payload = json.dumps({**fields, field: "?"}).replace('"?"', "[" * depth + "]" * depth)[:PAYLOAD_BYTES_MAX]
+    with pytest.raises(StoreError, match="metadata slot is whole but") as caught:
+        decode_slot(encode_slot(payload.encode(), 1))
+    assert len(str(caught.value)) < 200
 
 
 def test_a_size_that_is_not_known_is_none() -> None:
