@@ -1,6 +1,7 @@
 """The mark of a copy whose disk has failed under a node that still runs, or that is about to end."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -29,6 +30,10 @@ class Condemnation:
     _seams: Seams
     _store: BlockStore
     _volume_path: str
+    _on_tried: Callable[[], None]
+    """Called once, when ``tried`` has become true."""
+    tried: bool = attrs.field(default=False, init=False)
+    """Whether the mark is made, or the disk has not taken it: then it is tried on, and may never be made."""
     _owed: Metadata | None = attrs.field(default=None, init=False)
     """What the copy is to be marked with, and is not yet."""
 
@@ -67,6 +72,7 @@ class Condemnation:
                 line = repeats.came(self._seams.clock.now(), str(error))
                 if line is not None:
                     _LOG.warning("the copy on the failed disk is not marked as dead yet: %s", line)
+                self._note_tried()
                 await self._seams.clock.sleep_until(self._seams.clock.now() + LOOK_S)
             except ConfigError as error:
                 _LOG.warning("the copy on the failed disk is not marked as dead: %s", error)
@@ -75,3 +81,9 @@ class Condemnation:
                 _LOG.error("the copy on the failed disk is marked as dead")
                 self._owed = None
         self._store.close()
+        self._note_tried()
+
+    def _note_tried(self) -> None:
+        if not self.tried:
+            self.tried = True
+            self._on_tried()

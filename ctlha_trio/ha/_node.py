@@ -199,7 +199,8 @@ class Node:
         """The verdict and what it rests on, as of now."""
         state = self._driver.state
         resync = self._driver.resync.left
-        verdict, reasons = judge(state, source_blocked=resync is not None and resync.blocked)
+        blocked, tried = resync is not None and resync.blocked, self._driver.condemnation.tried
+        verdict, reasons = judge(state, source_blocked=blocked, mark_tried=tried)
         waits, faults = self._supervisor.take_overs.waits(), self._driver.data_faults
         beside = (
             (self.handler_errors, Reason.HANDLER_FAILED),
@@ -216,8 +217,7 @@ class Node:
         )
         found = {reason for is_so, reason in beside if is_so}
         found |= self._policies.waits_for | {Reason(wait.reason) for wait in waits}
-        if found and verdict == "protected":
-            verdict = "degraded"
+        verdict = "degraded" if found and verdict == "protected" else verdict
         if self._driver.disk_hangs and verdict != "stopped":
             verdict = "at-risk"
             found.add(Reason.DISK_HANGS)

@@ -48,6 +48,8 @@ class Notices:
     """Given to whoever follows them, at once. A follower must neither wait nor raise."""
 
     _state: Callable[[], PairState]
+    _mark_tried: Callable[[], bool]
+    """Of a copy that has died: see ``judge``."""
     followers: list[Callable[[Notice], None]] = attrs.field(factory=list, init=False)
     _has_halted: bool = attrs.field(default=False, init=False)
 
@@ -63,10 +65,17 @@ class Notices:
         if isinstance(event, events.Swapped) and event.outcome in _OUTCOMES:
             what = "force" if before.forcing else _SWAPS.get(before.phase, "claim")
             self.tell(what, REFUSED, _OUTCOMES[event.outcome], kind=event.outcome.value)
-        if has_stopped(after) and not self._has_halted:
+        self._look_stopped(after)
+
+    def mark_tried(self) -> None:
+        """The mark of a copy that has died is made, or its disk has not taken it."""
+        self._look_stopped(self._state())
+
+    def _look_stopped(self, state: PairState) -> None:
+        if has_stopped(state, mark_tried=self._mark_tried()) and not self._has_halted:
             # Once: one that has stopped may be told of a later record yet, and remembers that too.
             self._has_halted = True
-            self.tell(HALT, "done", after.why)
+            self.tell(HALT, "done", state.why)
 
     def reported(self, error: CtlHaError) -> None:
         """The link has met a fault. Of two connections at once one is always refused, which means nothing."""

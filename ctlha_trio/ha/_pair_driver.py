@@ -113,7 +113,9 @@ class PairDriver:
     _farewell_said: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.condemnation = Condemnation(self._seams, self._store, self._config.volume_path)
+        self.notices = Notices(lambda: self.state, lambda: self.condemnation.tried)
+        tried = self.notices.mark_tried
+        self.condemnation = Condemnation(self._seams, self._store, self._config.volume_path, tried)
         self._requests = ClientRequests(self.feed, self._takes)
         through = self._link, self._channel, self._dma
         self._outbox = Outbox(*through, self.transfers)
@@ -127,7 +129,6 @@ class PairDriver:
             self._seams.clock, self._store, self._nursery, lambda: self.state, self._outbox.say, self._store_failed
         )
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
-        self.notices = Notices(lambda: self.state)
         self.readiness = Readiness(self._outbox.say, ComponentFailover(self.state.me))
         self.settings = SharedSettings(self._config.settings, self.state.peer, self._outbox.say)
         self.data_faults = DataFaults(self._disk.medium, self._outbox, lambda: self.state)

@@ -240,14 +240,17 @@ def is_paired(state: PairState) -> bool:
     return state.phase in MEMBERS and (state.phase is not Phase.HANDING_OVER or bool(state.partner))
 
 
-def has_stopped(state: PairState) -> bool:
+def has_stopped(state: PairState, *, mark_tried: bool = True) -> bool:
     """Whether it serves nothing until a person has looked, also if it starts anew.
 
-    What it was told of a later record keeps it from serving then. Before that is durable, whoever ended the process and
-    took this for true would start a node that knows nothing of it, and acts on the older record if the other one is
-    gone. A copy that is condemned counts no more in either case.
+    What it was told of a later record keeps it from serving then, and so does the mark of a copy that has died. Before
+    that is durable, whoever ended the process and took this for true would start a node that knows nothing of it, and
+    acts on the older record, or serves the dead copy, if the other one is gone. A disk that does not take the mark at
+    the first try is not waited for: it may never do.
     """
-    return state.phase is Phase.STOPPED and (state.persisting is None or state.why == Reason.STORE_FAILED.value)
+    if state.phase is not Phase.STOPPED:
+        return False
+    return mark_tried if state.why == Reason.STORE_FAILED.value else state.persisting is None
 
 
 def in_order(reasons: AbstractSet[Reason]) -> tuple[Reason, ...]:
@@ -255,16 +258,19 @@ def in_order(reasons: AbstractSet[Reason]) -> tuple[Reason, ...]:
     return tuple(reason for reason in Reason if reason in reasons)
 
 
-def judge(state: PairState, *, source_blocked: bool = False) -> tuple[Verdict, tuple[Reason, ...]]:
+def judge(
+    state: PairState, *, source_blocked: bool = False, mark_tried: bool = True
+) -> tuple[Verdict, tuple[Reason, ...]]:
     """The verdict, and every reason why it is not ``protected``, as a status tells them.
 
-    ``source_blocked``: the source of the resync that this node is the target of cannot copy all of it.
+    ``source_blocked``: the source of the resync that this node is the target of cannot copy all of it. ``mark_tried``:
+    the mark of a copy that has died is made, or its disk has not taken it.
     """
-    verdict, reasons = _judge(state, source_blocked)
+    verdict, reasons = _judge(state, source_blocked, mark_tried)
     return verdict, in_order(reasons)
 
 
-def _judge(state: PairState, source_blocked: bool) -> tuple[Verdict, frozenset[Reason]]:
+def _judge(state: PairState, source_blocked: bool, mark_tried: bool) -> tuple[Verdict, frozenset[Reason]]:
     silent = _if(not state.arbiter_answers, Reason.ARBITER_SILENT)
     unable = _if(state.arbiter_refuses, Reason.ARBITER_REFUSES) or silent
     lost = _if(not state.session, Reason.PEER_LOST)
@@ -289,7 +295,7 @@ def _judge(state: PairState, source_blocked: bool) -> tuple[Verdict, frozenset[R
         case Phase.BOOTING:
             return "at-risk", silent | {Reason.BOOTING}
         case Phase.STOPPED:
-            return "stopped" if has_stopped(state) else "at-risk", frozenset({Reason(state.why)})
+            return "stopped" if has_stopped(state, mark_tried=mark_tried) else "at-risk", frozenset({Reason(state.why)})
         case Phase.LEFT:
             return "stopped", frozenset({Reason.LEAVING})
 

@@ -71,9 +71,11 @@ async def marked(path: Path) -> bool:
     return store.metadata == FAILED
 
 
-def condemnation_of(store: BlockStore, path: Path, clock: Any = None) -> Condemnation:
+def condemnation_of(
+    store: BlockStore, path: Path, clock: Any = None, tried: Callable[[], None] | None = None
+) -> Condemnation:
     place: Any = Place(clock or TrioClock())
-    return Condemnation(place, store, str(path))
+    return Condemnation(place, store, str(path), tried or (lambda: None))
 
 
 async def condemned(store: BlockStore, path: Path, *meanwhile: Callable[[], object]) -> None:
@@ -178,6 +180,17 @@ async def test_what_a_disk_gives_back_for_a_moment_does_not_keep_the_copy_from_i
     await condemned(store, path, lambda: None, partial(give_back, path, head))
     assert await marked(path)
     assert caplog.text.count("is not marked as dead yet: ") == 1, "of two tries that failed alike"
+
+
+async def test_a_disk_that_does_not_take_the_mark_at_the_first_try_is_not_waited_for(path: Path) -> None:
+    """What would be said by then is said: the disk may never take it."""
+    said, store, head = list[str](), await opened(path), of_no_copy(path)
+    clock = Waits([partial(said.append, "after a try"), partial(give_back, path, head)])
+    condemnation = condemnation_of(store, path, clock, lambda: said.append(f"tried: {condemnation.tried}"))
+    async with trio.open_nursery() as nursery:
+        condemnation.begin(FAILED, nursery)
+    assert said == ["tried: True", "after a try"]
+    assert await marked(path)
 
 
 async def test_a_file_that_is_moved_back_is_marked(

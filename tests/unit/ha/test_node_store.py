@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from ctlha_trio._errors import NotPrimaryError, UnknownOutcomeError
+from ctlha_trio.ha import HALT, Notice
 from ctlha_trio.ha._condemnation import Condemnation
 from ctlha_trio.pair import Copy
 from ctlha_trio.seams import Buffer
@@ -72,6 +73,23 @@ async def test_failed_copy_is_marked_and_returns_by_a_full_copy(name: str, autoj
         assert pair.durable_metadata(name).copy is Copy.MEMBER
         assert pair.copy("a") == pair.copy("b")
         assert pair.copy(name)[BLOCK : 2 * BLOCK] == b"z" * BLOCK
+
+
+async def test_a_node_says_that_it_has_stopped_once_its_mark_is_durable(autojump_clock: MockClock) -> None:
+    """Whoever ends the process then finds that the copy is dead, also where the other node is gone."""
+    async with open_pair() as pair:
+        a, b, told = pair.nodes["a"], pair.nodes["b"], list[Notice]()
+        b.follow_notices(lambda notice: told.append(notice) if notice.what == HALT else None)
+        pair.slow("b", disk_call_s=0.2)
+        fail_next(pair, "b", CallKind.WRITE)
+        await a.volume.write(0, b"x" * BLOCK)
+        await pair.wait_until(lambda: b.status().reasons == ("store-failed",))
+        assert b.status().verdict == "at-risk"
+        assert pair.durable_metadata("b").copy is Copy.MEMBER
+        assert told == []
+        await pair.wait_until(lambda: b.status().verdict == "stopped")
+        assert pair.durable_metadata("b").copy is Copy.FAILED
+        assert [each.why for each in told] == ["store-failed"]
 
 
 @pytest.mark.parametrize("hangs_s", [0.0, 8.0])

@@ -31,7 +31,7 @@ def told(notices: Notices) -> list[Notice]:
 @pytest.mark.parametrize(("outcome", "count"), [(SwapOutcome.LOST, 1), (SwapOutcome.REFUSED, 1), (SwapOutcome.WON, 0)])
 def test_a_swap_that_was_not_won(state: PairState, phase: Phase, what: str, outcome: SwapOutcome, count: int) -> None:
     before = attrs.evolve(state, phase=phase)
-    notices = Notices(lambda: before)
+    notices = Notices(lambda: before, lambda: True)
     found = told(notices)
     notices.stepped(before, events.Swapped("p", outcome, 7), before)
     assert [(each.what, each.outcome, each.kind) for each in found] == [(what, "refused", outcome.value)] * count
@@ -39,7 +39,7 @@ def test_a_swap_that_was_not_won(state: PairState, phase: Phase, what: str, outc
 
 def test_a_node_that_stops_serving_says_so_once(state: PairState) -> None:
     stopped = attrs.evolve(state, phase=Phase.STOPPED, why="arbiter-went-back", revision=5)
-    notices = Notices(lambda: stopped)
+    notices = Notices(lambda: stopped, lambda: True)
     found = told(notices)
     remembers = attrs.evolve(stopped, persisting=state.metadata)
     notices.stepped(state, events.ReadFailed(), remembers)
@@ -62,7 +62,7 @@ def test_a_node_that_stops_serving_says_so_once(state: PairState) -> None:
     ],
 )
 def test_a_refused_peer(state: PairState, error: CtlHaError, kind: str | None) -> None:
-    notices = Notices(lambda: state)
+    notices = Notices(lambda: state, lambda: True)
     found = told(notices)
     notices.reported(error)
     expected = [] if kind is None else [("peer", str(error), kind)]

@@ -142,9 +142,11 @@ def test_stopped_says_why(why: str) -> None:
 
 @pytest.mark.parametrize("why", STOPS)
 def test_it_has_stopped_once_its_disk_knows_why(why: str) -> None:
-    """Of a disk that has failed nothing is waited for."""
+    """Of a disk that has failed the mark, and of that no more than one try."""
     state = attrs.evolve(stand(Phase.STOPPED), why=why, persisting=METADATA)
     assert said(state) == ("stopped" if why == "store-failed" else "at-risk", [why])
+    known = attrs.evolve(state, persisting=None)
+    assert judge(known, mark_tried=False)[0] == ("at-risk" if why == "store-failed" else "stopped")
 
 
 @pytest.mark.parametrize("flaw", ["copy-failed", "copy-went-back", "copy-incomplete"])
