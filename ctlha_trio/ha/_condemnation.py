@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 import attrs
@@ -11,7 +10,6 @@ import trio
 from ctlha_trio._errors import ConfigError, StoreError
 from ctlha_trio._repeats import Repeats
 from ctlha_trio.ha._seen_time import LOOK_S
-from ctlha_trio.link import finish_by
 from ctlha_trio.pair import Metadata
 from ctlha_trio.seams import Seams
 from ctlha_trio.store import BlockStore, condemn_copy
@@ -34,6 +32,8 @@ class Condemnation:
     """Called once, when ``tried`` has become true."""
     tried: bool = attrs.field(default=False, init=False)
     """Whether the mark is made, or the disk has not taken it: then it is tried on, and may never be made."""
+    is_calling: bool = attrs.field(default=False, init=False)
+    """Whether the disk has been asked, and has not answered."""
     _owed: Metadata | None = attrs.field(default=None, init=False)
     """What the copy is to be marked with, and is not yet."""
 
@@ -47,17 +47,25 @@ class Condemnation:
 
         A flush may fail when the node has been asked to stop, or has been waited for until then. What was being
         written may look durable to whoever reads it next, so the copy must not be taken for whole. A checkpoint.
+
+        A call that hangs then is waited for beyond that, and told of in time. It cannot be left behind: what it writes
+        could come later, over what somebody has made of the file by then.
         """
         if self._owed is None:
             return
-        clock, owed = self._seams.clock, self._owed
-        try:
-            await finish_by(clock, clock.now() + LAST_TRY_S, partial(self._mark, owed))
-        except trio.TooSlowError:
-            _LOG.error(
-                "the copy on the failed disk is not marked as dead: before this node is started again, look at the "
-                "disk, and have the copy made anew by ctlha replace if another one counts"
-            )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._expire, nursery.cancel_scope)
+            await self._mark(self._owed)
+            nursery.cancel_scope.cancel()
+
+    async def _expire(self, scope: trio.CancelScope) -> None:
+        await self._seams.clock.sleep_until(self._seams.clock.now() + LAST_TRY_S)
+        _LOG.error(
+            "the copy on the failed disk is not marked as dead: before this node is started again, look at the disk, "
+            "and have the copy made anew by ctlha replace if another one counts%s",
+            "; a call of the disk hangs, and is waited for: a second signal ends ctlha node" if self.is_calling else "",
+        )
+        scope.cancel()
 
     async def _mark(self, metadata: Metadata) -> None:
         """Unless its name is another file's by then: the copy ends with this process."""
@@ -67,8 +75,10 @@ class Condemnation:
         while self._owed is not None:
             try:
                 # A call that still hangs keeps the file from opening.
+                self.is_calling = True
                 await condemn_copy(self._seams.disk, self._volume_path, metadata, identity=identity)
             except StoreError as error:
+                self.is_calling = False
                 line = repeats.came(self._seams.clock.now(), str(error))
                 if line is not None:
                     _LOG.warning("the copy on the failed disk is not marked as dead yet: %s", line)

@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -226,6 +227,34 @@ async def test_a_node_does_not_wait_for_ever_to_make_the_mark(path: Path, caplog
     give_back(path, head)
     assert not await marked(path)
     assert "is not marked as dead: before this node is started again, look at the disk" in caplog.text
+    assert "hangs" not in caplog.text
+
+
+async def test_a_call_that_hangs_is_told_of_in_time_and_waited_for(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be left behind: what it writes may land on what another process has made of the file by then."""
+    store, answering, flush = await opened(path), threading.Event(), os.fdatasync
+
+    def hang(descriptor: int) -> None:
+        answering.wait(60.0)
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", hang)
+    head = of_no_copy(path)
+    condemnation = condemnation_of(store, path, Hurried())
+    await begun_and_cut_off(condemnation)
+    give_back(path, head)
+    with trio.fail_after(30.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(condemnation.end)
+            while "is not marked as dead: " not in caplog.text:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            assert "a call of the disk hangs, and is waited for" in caplog.text
+            assert condemnation.is_calling
+            answering.set()
+    assert "the copy on the failed disk is marked as dead" in caplog.text, "for then it is"
+    assert await marked(path)
 
 
 async def test_a_copy_that_has_not_failed_gets_no_mark(path: Path) -> None:
