@@ -67,13 +67,13 @@ def explore(
     """
     began_s = process_time()
     graph = Graph(renames=renames, forgets=forgets)
-    with _no_collection():
+    with no_collection():
         start = graph.cold(bound) if cold else graph.with_bound(find_together(graph), bound)
         return _Search(graph, bound, start, states_max).run(began_s)
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Millions of small objects, none of which refer to each other in a circle, are not looked through for circles."""
     collects = gc.isenabled()
     gc.disable()
