@@ -194,10 +194,11 @@ class LinkRun:
                 scene.journal.problem(f"L16: {end.name} has left {what} behind")
         if scene.network._streams:
             scene.journal.problem(f"L16: {len(scene.network._streams)} connections are left")
-        gc.collect()
         memories = [memory.block for memory in scene.memories.all] + [moved.local for moved in scene.transfers.all]
         if any(map(_is_exported, memories)):
-            scene.journal.problem("L16: memory is still referred to")
+            gc.collect()  # it takes longer than much of the run, and is seldom needed
+            if any(map(_is_exported, memories)):
+                scene.journal.problem("L16: memory is still referred to")
 
 
 def _is_exported(memory: bytearray) -> bool:
