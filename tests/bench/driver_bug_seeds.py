@@ -1,9 +1,9 @@
 """The first seed that finds each bug planted in the drivers: ``python -m tests.bench.driver_bug_seeds [NAME ...]``.
 
 It searches from the first seed on, on all processors, and prints a row for each bug: how many seeds it took, how many
-seconds, the seed, and what that said. Where a row is marked, the bug's ``first_seed`` in the tests is another one: the
-tests begin there and go on from it, which takes minutes if it finds the bug no more. A seed that fails otherwise than
-the bug must is passed over, and counted. Exit code 1 if a bug is not found.
+seconds, the seed, and what that said. Where a row is marked, the bug's ``first_seed`` in the tests is another one, for
+some a later one that takes less time: the tests begin there and go on from it, which takes minutes if it finds the bug
+no more. A seed that fails otherwise than the bug must is passed over, and counted. Exit code 1 if a bug is not found.
 """
 
 import argparse

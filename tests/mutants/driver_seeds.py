@@ -28,7 +28,7 @@ class Bug:
     found: str
     """How the failure begins."""
     first_seed: int = 1000
-    """One that was known to find it when this was written, for a seed takes seconds: those before it did not."""
+    """One that was known to find it when this was written, and soon, for a seed takes seconds."""
     about: tuple[Fault, ...] = ()
     """Only seeds that draw these faults often show it."""
     alone: Mapping[Fault, float] | None = None
