@@ -9,13 +9,7 @@ import pytest
 from ctlha_trio.door import DATA_SOCKET, DECISIONS_FILE, STATUS_SOCKET
 from ctlha_trio.testing._processes.hand_pair import NODES, OTHER, HandPair, made_pair, run_ctlha
 from ctlha_trio.testing._processes.outside_clients import ALL_KINDS, outside_clients
-from ctlha_trio.testing._processes.small_file_system import (
-    SmallFileSystem,
-    missing_for_btrfs,
-    missing_for_mounts,
-    mounted_btrfs,
-    mounted_file_system,
-)
+from ctlha_trio.testing._processes.small_file_system import SmallFileSystem, missing_for_mounts, mounted_file_system
 
 pytestmark = pytest.mark.slow
 
@@ -148,22 +142,3 @@ async def test_only_the_nodes_have_no_room(cramped_pair: HandPair, small: SmallF
         await clients.wait_served(victim)
         await pair.wait_decisions(other, lambda lines: done(lines) == ["admit"])
     await clients.compare_copies()
-
-
-async def test_a_full_btrfs_stops_no_writes(tmp_path: Path) -> None:
-    """Which it would, if each block went to a new place, as it does with other files."""
-    missing = missing_for_btrfs()
-    if missing:
-        pytest.skip(missing)
-    with mounted_btrfs(tmp_path / "small") as small:
-        async with made_pair(small.folder / "pair") as pair:
-            for node in NODES:
-                (pair.folder / f"{node}.log").symlink_to(tmp_path / f"{node}.log")
-            await pair.start_protected()
-            small.fill_space()
-            with pytest.raises(OSError, match=NO_SPACE):
-                (small.folder / "file").write_bytes(bytes(16 * 1024 * 1024))
-            async with outside_clients(pair, kinds=ALL_KINDS) as clients:
-                for node in NODES:
-                    await clients.wait_served(node)
-                    assert (await pair.status(node))["verdict"] == "protected"

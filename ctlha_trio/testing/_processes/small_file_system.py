@@ -16,7 +16,6 @@ from ctlha_trio._errors import FailedError
 
 _NAMES_MAX: Final = 128
 """Files and folders that it holds at most."""
-_BTRFS_BYTES: Final = 160 << 20
 _CAP_SYS_ADMIN: Final = 1 << 21
 
 
@@ -74,33 +73,6 @@ def mounted_file_system(folder: Path, *, size_bytes: int) -> Iterator[SmallFileS
     folder.mkdir()
     options = f"size={size_bytes},nr_inodes={_NAMES_MAX},mode=0700"
     _run("mount", "-t", "tmpfs", "-o", options, "ctlha-test", str(folder))
-    try:
-        yield SmallFileSystem(folder)
-    finally:
-        _run("umount", "--lazy", str(folder))
-
-
-def missing_for_btrfs() -> str:
-    """Why this process may not make and mount a btrfs; empty if it may."""
-    missing = missing_for_mounts()
-    if not missing and shutil.which("mkfs.btrfs") is None:
-        return "mkfs.btrfs is not installed (on Debian: apt install btrfs-progs)"
-    if not missing and "btrfs" not in Path("/proc/filesystems").read_text().split():
-        return "this kernel has no btrfs"
-    if not missing and not Path("/dev/loop-control").exists():
-        return "there are no loop devices to mount a btrfs from"
-    return missing
-
-
-@contextmanager
-def mounted_btrfs(folder: Path) -> Iterator[SmallFileSystem]:
-    """As ``mounted_file_system``, in a file beside the folder, and as small as one with data of its own can be."""
-    folder.mkdir()
-    device = folder.with_suffix(".btrfs")
-    with device.open("xb") as file:
-        file.truncate(_BTRFS_BYTES)
-    _run("mkfs.btrfs", "--quiet", str(device))
-    _run("mount", "-o", "loop", str(device), str(folder))
     try:
         yield SmallFileSystem(folder)
     finally:

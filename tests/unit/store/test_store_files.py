@@ -1,7 +1,5 @@
-import fcntl
 import os
 import stat
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -114,26 +112,6 @@ def test_what_there_is_no_room_for_is_not_begun(path: str, monkeypatch: pytest.M
         create_store_file(path, METADATA, 2 * free_bytes)
     assert not begun
     assert not os.path.exists(path)
-
-
-def test_changes_are_to_be_written_in_place_before_there_is_any_room(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Asked of an empty file: what btrfs has already allocated stays as it is."""
-    asked: list[int] = []
-
-    def ioctl(descriptor: int, request: int, argument: bytearray | bytes) -> int:
-        assert not os.fstat(descriptor).st_blocks
-        if isinstance(argument, bytearray):
-            argument[:4] = (0x10).to_bytes(4, sys.byteorder)
-        else:
-            asked.append(int.from_bytes(argument[:4], sys.byteorder))
-        return 0
-
-    monkeypatch.setattr(fcntl, "ioctl", ioctl)
-    create_store_file(path, METADATA, SIZE_BYTES)
-    assert asked == [0x10 | 0x0080_0000]
-    assert whole(path) == bytes(SIZE_BYTES)
 
 
 def test_a_file_system_that_does_not_say_how_large_it_is_is_tried(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
