@@ -94,12 +94,9 @@ class SqliteArbiter:
         """Look at the file and remember its identity. Writes nothing. A checkpoint.
 
         ``ConfigError`` if the file is not there, not ours, or of another cluster or resource. ``ArbiterError`` if it
-        cannot be read now, or if what it holds is of a later version.
+        cannot be read now, or if what it holds is of a later version; ``NoThreadError`` is no fault of the arbiter.
         """
-        try:
-            identity, record = await run_in_thread(partial(_inspect, Path(path)))
-        except NoThreadError as error:
-            raise ArbiterError(f"{path}: {error}") from error
+        identity, record = await run_in_thread(partial(_inspect, Path(path)))
         if (record.cluster, record.resource) != (cluster, resource):
             found = f"{record.cluster}/{record.resource}"
             raise ConfigError(path, _KEY, f"belongs to {found}, not to {cluster}/{resource}")

@@ -18,6 +18,11 @@ LAST_TRY_S: Final = 30.0
 """For a node that ends to make its mark. The call that failed may have hung for long, and the next ones do; who stops a
 service does not wait for ever: systemd 90 s, if it is not told otherwise."""
 
+_NOT_MARKED: Final = (
+    "the copy on the failed disk is not marked as dead: before this node is started again, look at the disk, "
+    "and have the copy made anew by ctlha replace if another one counts"
+)
+_HANGS: Final = "; a call of the disk hangs, and is waited for: a second signal ends ctlha node"
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -31,16 +36,19 @@ class Condemnation:
     _on_tried: Callable[[], None]
     """Called once, when ``tried`` has become true."""
     tried: bool = attrs.field(default=False, init=False)
-    """Whether the mark is made, or the disk has not taken it: then it is tried on, and may never be made."""
+    """Whether the mark is made, or the disk has not taken it, in ``LAST_TRY_S``: then it may never be made."""
     is_calling: bool = attrs.field(default=False, init=False)
     """Whether the disk has been asked, and has not answered."""
     _owed: Metadata | None = attrs.field(default=None, init=False)
     """What the copy is to be marked with, and is not yet."""
 
     def begin(self, metadata: Metadata, nursery: trio.Nursery) -> None:
-        """Mark the copy as dead, however long it takes, or until the nursery is cancelled."""
+        """Mark the copy as dead, however long it takes, or until the nursery is cancelled.
+
+        A call that hangs is waited for also then, and told of in time.
+        """
         self._owed = metadata
-        nursery.start_soon(self._mark, metadata)
+        nursery.start_soon(self._mark_in_time, metadata)
 
     async def end(self) -> None:
         """The node's tasks have ended: try once more, for ``LAST_TRY_S`` seconds, what is not done yet.
@@ -60,12 +68,24 @@ class Condemnation:
 
     async def _expire(self, scope: trio.CancelScope) -> None:
         await self._seams.clock.sleep_until(self._seams.clock.now() + LAST_TRY_S)
-        _LOG.error(
-            "the copy on the failed disk is not marked as dead: before this node is started again, look at the disk, "
-            "and have the copy made anew by ctlha replace if another one counts%s",
-            "; a call of the disk hangs, and is waited for: a second signal ends ctlha node" if self.is_calling else "",
-        )
+        _LOG.error("%s", _NOT_MARKED + (_HANGS if self.is_calling else ""))
         scope.cancel()
+
+    async def _mark_in_time(self, metadata: Metadata) -> None:
+        in_time = trio.CancelScope(shield=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell_of_first_call, in_time)
+            try:
+                await self._mark(metadata)
+            finally:
+                in_time.cancel()
+
+    async def _tell_of_first_call(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._seams.clock.sleep_until(self._seams.clock.now() + LAST_TRY_S)
+            if not self.tried:
+                _LOG.error("%s", _NOT_MARKED + _HANGS)
+                self._note_tried()
 
     async def _mark(self, metadata: Metadata) -> None:
         """Unless its name is another file's by then: the copy ends with this process."""

@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from ctlha_trio.ha._condemnation import Condemnation
+from ctlha_trio.ha._condemnation import LAST_TRY_S, Condemnation
 from ctlha_trio.pair import Copy, Metadata
 from ctlha_trio.seams import ThreadDisk, TrioClock
 from ctlha_trio.store import BLOCK_BYTES, BlockStore, _slots, create_store_file
@@ -30,15 +30,15 @@ FAILED = attrs.evolve(METADATA, copy=Copy.FAILED)
 
 @attrs.define(eq=False)
 class Waits:
-    """A clock on which no time passes, but each wait is for one more thing to happen. Without any it is for ever."""
+    """A clock on which no time passes, but each short wait is for one more thing to happen, or else for ever."""
 
     meanwhile: list[Callable[[], object]]
 
     def now(self) -> float:
         return 0.0
 
-    async def sleep_until(self, _: float) -> None:
-        if not self.meanwhile:
+    async def sleep_until(self, time_s: float) -> None:
+        if time_s >= LAST_TRY_S or not self.meanwhile:
             await trio.sleep_forever()
         await trio.lowlevel.checkpoint()
         self.meanwhile.pop(0)()
@@ -254,6 +254,37 @@ async def test_a_call_that_hangs_is_told_of_in_time_and_waited_for(
             assert condemnation.is_calling
             answering.set()
     assert "the copy on the failed disk is marked as dead" in caplog.text, "for then it is"
+    assert await marked(path)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_first_call_that_hangs_is_told_of_in_time_also_while_the_node_ends(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Else a status would wait for the mark as long as the disk does, and a node that ends would say nothing."""
+    store, answering, flush = await opened(path), threading.Event(), os.fdatasync
+
+    def hang(descriptor: int) -> None:
+        answering.wait(60.0)
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", hang)
+    told: list[int] = []
+    condemnation = condemnation_of(store, path, Hurried(), lambda: told.append(1))
+    with trio.fail_after(30.0):
+        async with trio.open_nursery() as nursery:
+            condemnation.begin(FAILED, nursery)
+            if ends:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                while not condemnation.tried:
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+            assert "is not marked as dead: " in caplog.text
+            assert "a call of the disk hangs, and is waited for" in caplog.text
+            answering.set()
+    await condemnation.end()
+    assert told == [1]
     assert await marked(path)
 
 
