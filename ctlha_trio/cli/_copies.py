@@ -139,7 +139,9 @@ def _marked(view: CopyView) -> str:
 
 
 def _damaged(view: CopyView) -> str:
-    return sum_of(view.damaged) + (" by name; there was more than the file can name" if view.damage_unnamed else "")
+    if view.damage_unnamed:
+        return f"{sum_of(view.damaged)} by name; there was more than the file can name"
+    return sum_of(view.damaged) if view.damaged else "none known"
 
 
 def describe_difference(one: CopyView, other: CopyView) -> Iterator[str]:

@@ -14,9 +14,9 @@ ITSELF: Final = "only the file itself, never a copy from before, whose old data 
 
 REMEDIES: Final[dict[Reason, str]] = {
     Reason.BOOTING: "wait: the node asks the arbiter",
-    Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: nobody changes who counts until it "
-    "answers; if the node's log says that the pair's data is not there any more, and it is lost, stop both nodes, then "
-    "on both: ctlha adopt-arbiter <its node.toml>",
+    Reason.ARBITER_SILENT: "bring the arbiter back, or the network to it: the node's log says what it met. Nobody "
+    "changes who counts until it answers. If the log says that the pair's data is not there any more, and it is lost, "
+    "stop both nodes, then on both: ctlha adopt-arbiter <its node.toml>",
     Reason.ARBITER_REFUSES: "the arbiter is read and takes no change: the node's log says what it lacks, such as space "
     "on its disk, or the right to write; it goes on by itself when that is mended",
     Reason.PEER_LOST: "start the other node, {peer}; if it runs, see there what keeps it away: ctlha status <its "
@@ -103,14 +103,15 @@ REMEDIES: Final[dict[Reason, str]] = {
     "and wait. If it stays, read there what its log names, through its data.sock. Write anew, from a backup, only "
     "what cannot be read: what a backup has may be older. The copy goes on by itself",
     Reason.MEDIUM_ERROR: "blocks could not be read on any copy that counts: clients get an error for these, and are "
-    "served all else. Read them first: ctlha verify {config} does, if both nodes are members, or a client of "
+    "served all else. Read them first: ctlha verify does at the primary, if both nodes are members, or a client of "
     "data.sock. Write anew, from a backup, only what still cannot be read, as the verification or the node's log "
-    "names it: what a backup has may be older. If this reason stays, more are: ctlha verify {config} names them, or "
-    "takes it away",
+    "names it: what a backup has may be older. If this reason stays, more are: ctlha verify names them, or takes it "
+    "away",
     Reason.FILE_GONE: "the file of this copy was removed or replaced, and the copy ends with the process of node "
-    "{node}: do not stop it yet. If the file was only moved, move it back. If node {peer} is a member, stop this "
-    "node, move away what lies there, then: ctlha replace {config} {node}; if not, start {peer} and let it become "
-    "one, or, before this node is stopped, save the copy as its log says",
+    "{node}: do not stop it yet. If the file was only moved, move it back. If node {peer} is a member, and neither "
+    "arbiter-silent nor peer-disk-failing is told here too, stop this node, move away what lies there, then: ctlha "
+    "replace {config} {node}. If not, mend that first; start {peer} and let it become a member, or, before this node "
+    "is stopped, save the copy as its log says",
     Reason.DISK_FAILING: "the disk of node {node} loses block after block: stop it, put a new disk in place, then: "
     "ctlha replace {config} {node}",
     Reason.PEER_DISK_FAILING: "the disk of node {peer} loses block after block, or the file of its copy is gone: do as "

@@ -71,6 +71,6 @@ class FileWatch:
         return (
             f"before that, if node {self._peer} is no member, hold the process with SIGSTOP, save the copy: cp "
             f"--sparse=always {name or '<the open file>'} <another path>, and end the process with SIGKILL, for what "
-            f"it writes later is in no copy; if node {self._peer} is one, stop this node, then make its copy anew: "
-            "ctlha replace"
+            f"it writes later is in no copy; if node {self._peer} is one, and the status tells of neither "
+            "arbiter-silent nor peer-disk-failing, stop this node, then make its copy anew: ctlha replace"
         )

@@ -30,7 +30,7 @@ async def run_in_thread(
     try:
         return await trio.to_thread.run_sync(begin, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
     except RuntimeError as error:
-        if begun:
+        if begun or not is_lack_of_threads(error):
             raise
         raise NoThreadError from error
 
@@ -41,5 +41,7 @@ def start_thread(function: Callable[[], object], *, name: str) -> threading.Thre
     try:
         thread.start()
     except RuntimeError as error:
+        if not is_lack_of_threads(error):
+            raise
         raise NoThreadError from error
     return thread

@@ -11,7 +11,8 @@ import attrs
 import pytest
 import trio
 
-from ctlha_trio._errors import ConfigError
+from ctlha_trio._errors import ConfigError, NoThreadError
+from ctlha_trio.arbiter import SqliteArbiter
 from ctlha_trio.cli._checks import load_checked, prepare
 from ctlha_trio.cli._config import load_config
 from ctlha_trio.cli._init import NewPair, create_pair, loopback_addresses
@@ -65,6 +66,17 @@ async def faults_of(pair: Pair) -> list[str]:
     lines = [str(error) for error in errors]
     assert all(line.startswith(f"{pair.config}: ") for line in lines)
     return [line.removeprefix(f"{pair.config}: ") for line in lines]
+
+
+async def test_a_lack_of_threads_is_no_fault_of_the_configuration(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one of those a service is not started again."""
+
+    async def lack(*_: object, **__: object) -> None:
+        raise NoThreadError
+
+    monkeypatch.setattr(SqliteArbiter, "open", lack)
+    with trio.fail_after(20), pytest.raises(NoThreadError):
+        await prepare(load_config(pair.config))
 
 
 def remove_key(pair: Pair) -> None:

@@ -137,7 +137,7 @@ def tell_damage(folder: Path, runs: int) -> None:
 
 async def test_what_is_damaged_is_named_in_a_line_each_up_to_a_bound(folder: Path) -> None:
     config = folder / "a" / "node.toml"
-    assert "damaged   nothing" in (await run("copy", config)).stdout.splitlines()
+    assert "damaged   none known" in (await run("copy", config)).stdout.splitlines()
     tell_damage(folder, RANGES_SHOWN + 3)
     lines = (await run("copy", config)).stdout.splitlines()
     total = (RANGES_SHOWN + 3) * BLOCK_BYTES

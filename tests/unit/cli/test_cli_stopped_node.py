@@ -781,7 +781,7 @@ async def test_a_copy_that_was_salvaged_tells_of_what_was_damaged_in_it(whole: F
         file.seek(Layout(SIZE_BYTES).file_offset(BLOCK_BYTES))
         file.write(b"decayed")
     before = (await run("copy", whole)).stdout.splitlines()
-    assert "damaged   nothing" in before, "no node has read it yet"
+    assert "damaged   none known" in before, "no node has read it yet"
     done = await run("force-primary", whole, *SALVAGE, *OFF)
     assert done.exit_code == 0, done.output
     after = (await run("copy", whole)).stdout.splitlines()
