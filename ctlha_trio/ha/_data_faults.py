@@ -5,7 +5,7 @@ disk each node tells by itself.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -13,7 +13,7 @@ import attrs
 from ctlha_trio.ha._medium import MediumLog
 from ctlha_trio.ha._outbox import Outbox
 from ctlha_trio.ha._status import role_of
-from ctlha_trio.pair import DataFault, DataFaultTold, PairState, Verification
+from ctlha_trio.pair import DataFault, DataFaultTold, PairState, Range, Verification
 from ctlha_trio.wire import Feature
 
 TOLD_RUNS_MAX: Final = 64
@@ -30,6 +30,9 @@ class DataFaults:
     medium: MediumLog
     _outbox: Outbox
     _state: Callable[[], PairState]
+    _known: Sequence[Range] = ()
+    """Blocks that the disk names as damaged, from before this start. Whether the other copy has them whole shows when
+    somebody reads them: then they are repaired."""
     copies_differ: bool = attrs.field(default=False, init=False)
     """As a comparison has found, here or at the peer, and none that was complete has found otherwise since."""
     file_gone: bool = attrs.field(default=False, init=False)
@@ -49,6 +52,9 @@ class DataFaults:
     def __attrs_post_init__(self) -> None:
         self.medium.on_mended = self._mended
         self.medium.counts = self._is_primary
+        for offset, size in self._known:
+            self.medium.add_damaged(offset, size)
+            _LOG.error("damaged, as before this start: %d bytes at %d", size, offset)
 
     def session_began(self) -> None:
         """Tell the peer, if it is of a version that hears such."""

@@ -131,7 +131,7 @@ class PairDriver:
         self._arbiter = ArbiterWork(self._seams.arbiter, self._seams.clock, self._nursery, self.feed)
         self.readiness = Readiness(self._outbox.say, ComponentFailover(self.state.me))
         self.settings = SharedSettings(self._config.settings, self.state.peer, self._outbox.say)
-        self.data_faults = DataFaults(self._disk.medium, self._outbox, lambda: self.state)
+        self.data_faults = DataFaults(self._disk.medium, self._outbox, lambda: self.state, self._store.damaged_ranges)
         self.resync = ResyncProgress(
             self._seams.clock, self._link, self._outbox.say, lambda: self.state, self._store.dirty_bytes_from
         )

@@ -274,6 +274,11 @@ class BlockStore:
         """As last found or made durable."""
         return self._keeper.records
 
+    @property
+    def damaged_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Offset and size of what the file names as damaged, in order: it was told, and not written anew since."""
+        return tuple(self._loop.known_damage.ranges())
+
     async def put_record(self, record: CarriedRecord) -> None:
         """Return once the record, or that there is none of its key, is on stable media. A checkpoint.
 

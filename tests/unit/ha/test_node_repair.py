@@ -22,6 +22,8 @@ from ctlha_trio.testing import CallKind, MemoryPair, Moment, open_pair
 VOLUME = "volume"
 SIZE_BYTES = 1 << 20
 CONTENT = bytes(range(1, 129)) * (SIZE_BYTES // 128)
+FAR = 2 * SIZE_BYTES - BLOCK_BYTES
+"""The last block of a volume of twice the size."""
 LARGE_BYTES = 64 << 20
 """Of a volume that takes a while to copy."""
 
@@ -130,6 +132,47 @@ async def test_what_both_have_lost_is_an_error_by_name(fault: Fault, autojump_cl
         await a.volume.write(5 * BLOCK_BYTES, CONTENT[:BLOCK_BYTES])
         assert (a.status().verdict, a.status().reasons, a.status().damaged_bytes) == ("protected", (), 0)
         assert pair.durable_copy("a") == pair.durable_copy("b") == CONTENT
+
+
+async def test_what_both_have_lost_is_told_also_by_processes_that_never_met_it(autojump_clock: MockClock) -> None:
+    """Each disk names it. It lies where nothing is copied when the two come together again."""
+    async with open_pair(size_bytes=2 * SIZE_BYTES) as pair:
+        await pair.nodes["a"].volume.write(0, CONTENT)
+        for name in ("a", "b"):
+            pair.decay(name, FAR)
+        with pytest.raises(MediumError):
+            await pair.nodes["a"].volume.read(FAR, 1)
+        for name in ("a", "b"):
+            await pair.stop(name)
+        for name in ("b", "a"):
+            await pair.start(name)
+        await pair.wait_until(lambda: pair.record.members == ("a", "b"))
+        for node in pair.nodes.values():
+            assert "medium-error" in node.status().reasons
+        await trio.sleep(60.0)
+        for node in pair.nodes.values():
+            assert (node.status().verdict, node.status().reasons) == ("degraded", ("medium-error",))
+            assert node.status().damaged_bytes == BLOCK_BYTES
+        (serving,) = (node for node in pair.nodes.values() if node.status().role == "primary")
+        await serving.volume.write(FAR, CONTENT[:BLOCK_BYTES])
+        await pair.wait_protected()
+
+
+async def test_a_block_that_is_whole_again_is_told_to_be_lost_until_it_is_read(autojump_clock: MockClock) -> None:
+    async with open_pair() as pair:
+        await filled(pair)
+        pair.crash("b")
+        a = await pair.wait_alone("a")
+        pair.decay("a", 100)
+        with pytest.raises(MediumError):
+            await a.volume.read(0, 1)
+        await pair.stop("a")
+        pair.decay("a", 100)
+        await pair.start("a")
+        a = await pair.wait_alone("a")
+        assert "medium-error" in a.status().reasons
+        assert await a.volume.read(0, BLOCK_BYTES) == CONTENT[:BLOCK_BYTES]
+        assert a.status().reasons == ("peer-lost",)
 
 
 async def test_a_sole_member_goes_on_and_its_copy_is_no_source_until_the_block_is_written(
@@ -519,9 +562,6 @@ async def test_a_block_that_was_told_to_be_lost_is_not_served_after_a_kill(autoj
         assert await a.volume.read(0, 3 * BLOCK_BYTES) == (
             b"w" * BLOCK_BYTES + CONTENT[BLOCK_BYTES : 2 * BLOCK_BYTES] + b"n" * BLOCK_BYTES
         )
-
-
-FAR = 2 * SIZE_BYTES - BLOCK_BYTES
 
 
 async def read_far(pair: MemoryPair) -> bytes | None:
