@@ -112,18 +112,17 @@ def test_what_was_not_reached_is_counted_in_one_line_and_named_if_that_is_asked_
     ]
 
 
-def test_the_checks_of_each_commit_demand_it_of_the_fixed_seeds_alone() -> None:
-    """So few fresh ones cannot lead everywhere. How many those are is said in one place, for the tests as well.
-
-    Those of nodes and links are what ``test_driver_seeds`` and ``test_link_seeds`` run, which demand the same of them.
-    """
-    checks = (Path(__file__).parents[3] / ".ci" / "run").read_text(encoding="utf-8")
+def test_each_commit_is_checked_with_the_fixed_seeds_by_the_tests_and_with_a_few_fresh_ones_behind() -> None:
+    """So few fresh ones cannot lead everywhere: that is demanded of the fixed ones, and of how many, one place says."""
+    root = Path(__file__).parents[3]
+    checks = (root / ".ci" / "run").read_text(encoding="utf-8")
     runs = [found.split() for found in re.findall(r'ctlha" sim (.*?) \|', checks)]
-    assert [" ".join(run) for run in runs if "--fresh" not in run] == ["--covers"]
-    fresh = [run for run in runs if "--fresh" in run]
-    assert not any("--covers" in run for run in fresh)
-    assert [sum(depth in run for run in fresh) for depth in ("--drivers", "--link")] == [1, 1]
-    assert len(fresh) == len(sim.COVERING)
+    assert all("--fresh" in run and "--covers" not in run for run in runs)
+    assert [sum(depth in run for run in runs) for depth in ("--drivers", "--link")] == [1, 1]
+    assert len(runs) == len(sim.COVERING)
+    for depth in ("core", "driver", "link"):
+        tests = (root / "tests" / "sim" / f"test_{depth}_seeds.py").read_text(encoding="utf-8")
+        assert f" = range({depth.upper()}_COVERING_SEEDS)\n" in tests
 
 
 def test_cores_name_the_reasons_that_are_not_theirs_and_whole_nodes_seek_them(monkeypatch: pytest.MonkeyPatch) -> None:
