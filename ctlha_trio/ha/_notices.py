@@ -67,7 +67,7 @@ class Notices:
             self.tell(what, REFUSED, _OUTCOMES[event.outcome], kind=event.outcome.value)
         self._look_stopped(after)
 
-    def mark_tried(self) -> None:
+    def note_mark_tried(self) -> None:
         """The mark of a copy that has died is made, or its disk has not taken it."""
         self._look_stopped(self._state())
 

@@ -114,8 +114,8 @@ class PairDriver:
 
     def __attrs_post_init__(self) -> None:
         self.notices = Notices(lambda: self.state, lambda: self.condemnation.tried)
-        tried = self.notices.mark_tried
-        self.condemnation = Condemnation(self._seams, self._store, self._config.volume_path, tried)
+        on_tried = self.notices.note_mark_tried
+        self.condemnation = Condemnation(self._seams, self._store, self._config.volume_path, on_tried)
         self._requests = ClientRequests(self.feed, self._takes)
         through = self._link, self._channel, self._dma
         self._outbox = Outbox(*through, self.transfers)

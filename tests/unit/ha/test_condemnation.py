@@ -230,17 +230,23 @@ async def test_a_node_does_not_wait_for_ever_to_make_the_mark(path: Path, caplog
     assert "hangs" not in caplog.text
 
 
-async def test_a_call_that_hangs_is_told_of_in_time_and_waited_for(
-    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It cannot be left behind: what it writes may land on what another process has made of the file by then."""
-    store, answering, flush = await opened(path), threading.Event(), os.fdatasync
+def hang_flushes(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Until it is set, or for a minute."""
+    answering, flush = threading.Event(), os.fdatasync
 
     def hang(descriptor: int) -> None:
         answering.wait(60.0)
         flush(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", hang)
+    return answering
+
+
+async def test_a_call_that_hangs_is_told_of_in_time_and_waited_for(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be left behind: what it writes may land on what another process has made of the file by then."""
+    store, answering = await opened(path), hang_flushes(monkeypatch)
     head = of_no_copy(path)
     condemnation = condemnation_of(store, path, Hurried())
     await begun_and_cut_off(condemnation)
@@ -262,13 +268,7 @@ async def test_a_first_call_that_hangs_is_told_of_in_time_also_while_the_node_en
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
     """Else a status would wait for the mark as long as the disk does, and a node that ends would say nothing."""
-    store, answering, flush = await opened(path), threading.Event(), os.fdatasync
-
-    def hang(descriptor: int) -> None:
-        answering.wait(60.0)
-        flush(descriptor)
-
-    monkeypatch.setattr(os, "fdatasync", hang)
+    store, answering = await opened(path), hang_flushes(monkeypatch)
     told: list[int] = []
     condemnation = condemnation_of(store, path, Hurried(), lambda: told.append(1))
     with trio.fail_after(30.0):
@@ -277,7 +277,7 @@ async def test_a_first_call_that_hangs_is_told_of_in_time_also_while_the_node_en
             if ends:
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True), trio.fail_after(30.0):
                 while not condemnation.tried:
                     await trio.testing.wait_all_tasks_blocked(0.01)
             assert "is not marked as dead: " in caplog.text

@@ -32,6 +32,17 @@ async def filled(pair: MemoryPair) -> None:
     await pair.nodes["a"].volume.write(0, CONTENT)
 
 
+async def told_of_a_lost_block(pair: MemoryPair) -> Node:
+    """Node a, alone, of which a client has read the first block."""
+    await filled(pair)
+    pair.crash("b")
+    a = await pair.wait_alone("a")
+    pair.decay("a", 100)
+    with pytest.raises(MediumError):
+        await a.volume.read(0, 1)
+    return a
+
+
 def decay(pair: MemoryPair, name: str, offset: int) -> None:
     pair.decay(name, offset)
 
@@ -160,12 +171,7 @@ async def test_what_both_have_lost_is_told_also_by_processes_that_never_met_it(a
 
 async def test_a_block_that_is_whole_again_is_told_to_be_lost_until_it_is_read(autojump_clock: MockClock) -> None:
     async with open_pair() as pair:
-        await filled(pair)
-        pair.crash("b")
-        a = await pair.wait_alone("a")
-        pair.decay("a", 100)
-        with pytest.raises(MediumError):
-            await a.volume.read(0, 1)
+        a = await told_of_a_lost_block(pair)
         await pair.stop("a")
         pair.decay("a", 100)
         await pair.start("a")
@@ -541,12 +547,7 @@ async def test_a_resync_ends_though_its_target_refuses_writes(
 async def test_a_block_that_was_told_to_be_lost_is_not_served_after_a_kill(autojump_clock: MockClock) -> None:
     """In an extent that was open: a start takes what is torn there for what it is, but not this."""
     async with open_pair() as pair:
-        await filled(pair)
-        pair.crash("b")
-        a = await pair.wait_alone("a")
-        pair.decay("a", 100)
-        with pytest.raises(MediumError):
-            await a.volume.read(0, 1)
+        a = await told_of_a_lost_block(pair)
         await a.volume.write(2 * BLOCK_BYTES, b"n" * BLOCK_BYTES)
         pair.crash("a")
         await pair.restart("a")

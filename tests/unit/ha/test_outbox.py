@@ -150,14 +150,14 @@ async def test_what_is_pushed_again_in_one_session_takes_no_more_room(autojump_c
         assert await scene.take() == [4, 5, 6, 7]
 
 
+def busy(*_: object) -> None:
+    raise BusyError("no more now")
+
+
 async def test_what_is_pushed_again_keeps_its_room_where_the_link_takes_no_more(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The peer's disk may still write from there."""
-
-    def busy(*_: object) -> None:
-        raise BusyError("no more now")
-
     async with opened(blocks=4) as scene:
         scene.grant()
         scene.push(1)
@@ -175,10 +175,6 @@ async def test_a_second_seal_that_the_link_does_not_take_now_keeps_no_room(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They have one number, and each may have the records of its own moment."""
-
-    def busy(*_: object) -> None:
-        raise BusyError("no more now")
-
     async with opened(blocks=4) as scene:
         scene.grant()
         scene.outbox.push(Seal(EPOCH, BLOCK), bytes(BLOCK))
